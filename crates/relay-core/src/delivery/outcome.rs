@@ -1,0 +1,54 @@
+//! Outcome classes: what one try says about the event and about the destination.
+
+use std::time::Duration;
+
+/// What one try came to. The numbers are stored: never change or reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// A complete response head with a 2xx status.
+    Delivered = 1,
+    /// Any other complete head except those of [`Class::Busy`]; a malformed or oversized head. Always counts.
+    Rejected = 2,
+    /// Timeout, socket closed before a complete head, 429, 502, 503, 504. Counts only if the destination served another
+    /// event since this one's previous try.
+    Busy = 3,
+    /// Everything before a request could be sent: DNS, refused, TLS. Never counts.
+    Unreachable = 4,
+}
+
+impl Class {
+    /// Its word in JSON, metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Rejected => "rejected",
+            Self::Busy => "busy",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// The class of a complete response head: it follows from the status alone.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Delivered,
+            429 | 502 | 503 | 504 => Self::Busy,
+            _ => Self::Rejected,
+        }
+    }
+}
+
+/// The outcome of one try, as a client reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its class.
+    pub class: Class,
+    /// Status of the complete response head, if there was one.
+    pub status: Option<u16>,
+    /// The answer's `Retry-After`, already in a span from the moment of the answer.
+    pub retry_after: Option<Duration>,
+    /// How long the try took.
+    pub duration: Duration,
+    /// What went wrong, in words; no payload, no secret.
+    pub error: Option<Box<str>>,
+}

@@ -1,0 +1,50 @@
+//! An event: one stored request, immutable.
+
+use bytes::Bytes;
+
+use crate::{id::EventId, name::Name, time::Wall};
+
+/// One request as it was received and stored; never changed afterwards.
+///
+/// **Shape** Everything that must reach the destination unchanged is kept as raw bytes. Headers are those that are
+/// forwarded: hop-by-hop headers, inbound `Relay-*` and the header that proved an API key are gone before an event is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id; the time in it is about [`Self::received_at`].
+    pub id: EventId,
+    /// The source that took it in.
+    pub source: Name,
+    /// HTTP method, as received.
+    pub method: Bytes,
+    /// Raw path, as received and still percent-encoded: `/webhook/stripe/a%2Fb`.
+    pub path: Bytes,
+    /// Raw query without the `?`; `None` if there was no `?`.
+    pub query: Option<Bytes>,
+    /// Name and value of each header field, values byte for byte, repetitions in their order. Names in lower case.
+    pub headers: Vec<(Bytes, Bytes)>,
+    /// The body, byte for byte, content coding included.
+    pub body: Bytes,
+    /// SHA-256 of [`Self::body`].
+    pub body_sha256: [u8; 32],
+    /// When the request was complete.
+    pub received_at: Wall,
+}
+
+impl Event {
+    /// The part of the path behind `/webhook` or `/webhook/{source}`: empty, or starting with `/`.
+    pub fn rest(&self) -> &[u8] {
+        let Some(behind) = self.path.strip_prefix(b"/webhook".as_slice()) else { return b"" };
+        let Some(named) = behind.strip_prefix(b"/".as_slice()) else { return b"" };
+        match named.iter().position(|b| *b == b'/') {
+            Some(end) => &named[end..],
+            None => b"",
+        }
+    }
+
+    /// Bytes it holds in memory, near enough for budgets: body, headers, path and query.
+    pub fn size(&self) -> u64 {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let query = self.query.as_ref().map_or(0, Bytes::len);
+        (self.body.len() + headers + self.path.len() + query) as u64
+    }
+}

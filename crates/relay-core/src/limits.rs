@@ -1,0 +1,77 @@
+//! Every bound of the system in one place, each with its unit and why it has this value.
+//! Bounds that an operator may set have their default here.
+
+use std::time::Duration;
+
+/// Bytes of a name. A DNS label, so that a name can become one.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of a chunk of body on the session: small enough that control messages never wait long behind one.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes of a WebSocket message (security: a peer cannot make us buffer more).
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a target's answer that are kept; the rest is read and dropped until the timeout.
+pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a target's answer head. More is a malformed answer: outcome *rejected*.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Request header fields, and bytes of the whole request head (431 above).
+pub const HEADERS_MAX: usize = 100;
+/// See [`HEADERS_MAX`].
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of path and query (414 above).
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Losses from which on a delivery is leased alone: two lost leases may be bad luck, the third makes it a suspect.
+pub const LOSSES_SUSPECT: u32 = 3;
+/// Losses that end a delivery as dead: whatever it is, it takes its client down every time.
+pub const LOSSES_MAX: u32 = 12;
+/// How long a client instance whose socket was lost may come back to its leases.
+pub const RESUME_GRACE: Duration = Duration::from_secs(5);
+/// How often each side of a session tells the other which deliveries it holds.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Heartbeats that may be missed before the peer counts as gone.
+pub const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// A lease lives no longer than its transfer + `FORWARD_TIMEOUT` + this, however often it is extended.
+pub const LEASE_OVERTIME: Duration = Duration::from_secs(60);
+/// Longest delay after a failed try that did not count.
+pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_secs(60);
+/// Unreachable tries in a row that open a circuit.
+pub const CIRCUIT_UNREACHABLE: u32 = 3;
+/// Different events in a row without a 2xx that open a circuit.
+pub const CIRCUIT_EVENTS: usize = 5;
+/// First pause of an open circuit; doubles up to `CIRCUIT_PAUSE_MAX`.
+pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// Deliveries that one `lease` asks for at most, so that a batch stays one short commit.
+pub const LEASE_BATCH_MAX: usize = 256;
+/// A destination that waits for a client is announced (WARN) after this long.
+pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_secs(60);
+
+/// Default of `MESSAGE_TTL`.
+pub const MESSAGE_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Default of `LEASE`.
+pub const LEASE: Duration = Duration::from_secs(60);
+/// Default of `FORWARD_TIMEOUT`.
+pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
+/// Default of `CONCURRENCY`: slots per destination and client.
+pub const CONCURRENCY: u32 = 8;
+/// Most slots that a client may ask for.
+pub const CONCURRENCY_MAX: u32 = 4096;
+/// Default of `CLIENT_BUFFER`: body bytes in flight per session.
+pub const CLIENT_BUFFER: u64 = 64 * 1024 * 1024;
+/// Default of `MAX_INFLIGHT_BYTES`.
+pub const MAX_INFLIGHT_BYTES: u64 = 256 * 1024 * 1024;
+/// Default of `MAX_BODY_BYTES`.
+pub const MAX_BODY_BYTES: u64 = 25 * 1024 * 1024;
+/// Default of `RETRY_AFTER_MAX`.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Default of `CIRCUIT_PAUSE_MAX`.
+pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Default of `MAX_RETRIES`.
+pub const MAX_RETRIES: u32 = 3;
+/// Default of `RETRY_DELAY`.
+pub const RETRY_DELAY: Duration = Duration::from_millis(1000);
+/// Default of `RETRY_MULTIPLIER`.
+pub const RETRY_MULTIPLIER: f64 = 2.0;
+/// Default of `DEDUPE_WINDOW`.
+pub const DEDUPE_WINDOW: Duration = Duration::from_secs(3 * 24 * 3600);

@@ -1,0 +1,73 @@
+//! Verifies and signs the webhooks of real platforms: pure functions over bytes and a given time.
+//!
+//! A [`Verifier`] is made once per source from a provider's name and the source's parameters, and then judges requests.
+//! It never reads a clock, a file or a socket, and does bounded work on any bytes.
+
+use bytes::Bytes;
+use relay_core::time::Wall;
+
+/// One request, as raw as it was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// HTTP method.
+    pub method: &'a str,
+    /// Raw path, still percent-encoded.
+    pub path: &'a [u8],
+    /// Raw query without the `?`.
+    pub query: Option<&'a [u8]>,
+    /// Header fields in order, names in lower case, repetitions kept.
+    pub headers: &'a [(Bytes, Bytes)],
+    /// The body, byte for byte.
+    pub body: &'a [u8],
+    /// `PUBLIC_URL` + raw path and query, for providers that sign the URL.
+    pub url: Option<&'a str>,
+    /// The moment of the check.
+    pub now: Wall,
+}
+
+/// What a verifier says of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It proved itself.
+    Genuine(Genuine),
+    /// It is a handshake: answer this, store nothing.
+    Handshake(Answer),
+    /// A key or certificate has to be fetched first (https, host pinned); then judge again with it.
+    NeedsKey {
+        /// From where.
+        url: String,
+    },
+    /// It did not prove itself.
+    Refused(Refusal),
+}
+
+/// A request that proved itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Genuine {
+    /// What identifies the webhook within its source: the provider's delivery id, `webhook-id`, `Idempotency-Key`.
+    pub dedupe: Option<Vec<u8>>,
+    /// Indexes of the header fields that proved a key and must neither be stored nor forwarded.
+    pub strip: Vec<usize>,
+    /// Name of the key that matched, for sources with several.
+    pub key: Option<String>,
+}
+
+/// An HTTP answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// `Content-Type`, if there is a body.
+    pub content_type: Option<&'static str>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// Which check failed and what was expected; never a secret, never a valid signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The check, in one word for counters: `missing_signature`, `bad_signature`, `stale_timestamp`, ...
+    pub check: &'static str,
+    /// In words, for the operator: "timestamp 412 s old, limit 300 s".
+    pub detail: String,
+}

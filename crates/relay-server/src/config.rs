@@ -1,0 +1,106 @@
+//! What an operator decides about a server, already checked: bad combinations cannot be built from outside the binary.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use relay_core::{delivery::retry::RetryPolicy, name::Name};
+
+/// Configuration of a server. Defaults stand in `relay_core::limits`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Public listener; port 0 takes any.
+    pub listen: SocketAddr,
+    /// Admin listener; `None`: only the socket.
+    pub admin_listen: Option<SocketAddr>,
+    /// Holds store, credentials, `admin.sock`, `run.json`.
+    pub data_dir: PathBuf,
+    /// Under which URL senders reach the public listener, without a trailing `/`.
+    pub public_url: Option<String>,
+    /// Secrets given or generated.
+    pub credentials: Credentials,
+    /// TTL and retry policy of routes that do not say otherwise.
+    pub route_defaults: RouteDefaults,
+    /// Sources that the configuration file declares; read-only for the API.
+    pub sources: Vec<DeclaredSource>,
+    /// Routes that the configuration file declares.
+    pub routes: Vec<DeclaredRoute>,
+    /// Origins that get CORS headers; empty: none.
+    pub cors_origins: Vec<String>,
+    /// Largest body.
+    pub body_bytes_max: u64,
+    /// Bodies coming in, queued and going out.
+    pub inflight_bytes_max: u64,
+    /// Disk that is never filled.
+    pub disk_reserve_bytes: u64,
+    /// How long a dedupe key is remembered.
+    pub dedupe_window: Duration,
+    /// Retention of delivered and cancelled deliveries.
+    pub retention_delivered: Duration,
+    /// Retention of dead and expired deliveries.
+    pub retention_dead: Duration,
+    /// `LEASE`.
+    pub lease: Duration,
+    /// `RETRY_AFTER_MAX`.
+    pub retry_after_max: Duration,
+    /// `CIRCUIT_PAUSE_MAX`.
+    pub circuit_pause_max: Duration,
+    /// `SHUTDOWN_GRACE`.
+    pub shutdown_grace: Duration,
+    /// `HEALTH_CHECK_INTERVAL`: one INFO summary line.
+    pub summary_interval: Duration,
+}
+
+/// The server's own secrets. Debug prints none of them.
+#[derive(Clone)]
+pub struct Credentials {
+    /// `API_KEY` of the source `default`.
+    pub api_key: String,
+    /// `RELAY_TOKEN`: serves every destination.
+    pub relay_token: String,
+    /// `ADMIN_TOKEN`.
+    pub admin_token: String,
+}
+
+/// TTL and retry policy.
+#[derive(Clone, Debug)]
+pub struct RouteDefaults {
+    /// `MESSAGE_TTL`.
+    pub ttl: Duration,
+    /// `MAX_RETRIES`, `RETRY_DELAY`, `RETRY_MULTIPLIER`.
+    pub retry: RetryPolicy,
+}
+
+/// A `[source.NAME]` of the configuration file.
+#[derive(Clone, Debug)]
+pub struct DeclaredSource {
+    /// Its name.
+    pub name: Name,
+    /// Provider, by name.
+    pub provider: String,
+    /// Parameters, in order; a name given twice: both values are valid.
+    pub parameters: Vec<(String, String)>,
+    /// Key sources take an empty body with POST, PUT and PATCH.
+    pub allow_empty: bool,
+    /// Where it stands, for messages: `crm-relay.toml line 4`.
+    pub at: String,
+}
+
+/// A `[[route]]` of the configuration file.
+#[derive(Clone, Debug)]
+pub struct DeclaredRoute {
+    /// From.
+    pub source: Name,
+    /// To.
+    pub destination: Name,
+    /// Its own TTL.
+    pub ttl: Option<Duration>,
+    /// Its own retry policy.
+    pub retry: Option<RetryPolicy>,
+    /// Where it stands, for messages.
+    pub at: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(redacted)")
+    }
+}

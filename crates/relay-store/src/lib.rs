@@ -1,0 +1,20 @@
+//! The store seam and its backends: `memory` (tests and simulation), `sqlite` (the embedded default).
+//!
+//! # What a store promises
+//! *Durable* An `Ok` from any writing operation means that the fact survives every crash of the process and, on
+//! `sqlite`, loss of power. A store never answers before that.
+//! *Atomic* One [`Append`](relay_core::storage::Append), one [`Change`](relay_core::storage::Change) or one bulk step
+//! happens whole or not at all, together with the counters it moves.
+//! *Never decides* A store applies what the core decided if the record is still the one decided on. The one transition
+//! it makes itself is `ready | scheduled -> leased`, by one fixed rule: due, TTL not passed, not paused, oldest first.
+//! *Fails stop* After an error from fsync, any EIO or a failed rollback every operation answers `Unavailable`, for good.
+//! *Cancel safety* Dropping a returned future does not undo the operation; whether it happens is then not known.
+
+use std::{future::Future, pin::Pin};
+
+pub mod seam;
+
+pub use seam::Store;
+
+/// A boxed future, so that the seam can be a trait object.
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
