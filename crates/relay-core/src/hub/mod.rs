@@ -93,7 +93,7 @@ pub enum Input {
     Touched(DeliveryId),
     /// The token was revoked, or may serve less: its sockets are closed.
     Revoked(Name),
-    /// Stop: refuse new requests, say GoAway, wait for reports.
+    /// Stop: refuse new requests, say `GoAway`, wait for reports.
     Stop,
 }
 
