@@ -102,7 +102,7 @@ async fn a_target_that_refuses_everything_costs_nothing_once_the_circuit_is_open
     let settings = [("RETRY_DELAY", "100ms"), ("MAX_RETRIES", "2"), ("CIRCUIT_PAUSE_MAX", "1s")];
     let server = Server::start(dir.path(), &settings);
     let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[("CONCURRENCY", "2")]);
-    let load = Load::start(server.url("/webhook"));
+    let load = Load::start(&server.url("/webhook"));
     wait_for("the circuit to open", || server.process.log().contains("destination_down").then_some(()));
     wait_for("failures in flight to settle", || (target.count() >= 12).then_some(()));
     let dead = server.json(&["dead", "list", "--all"])["items"].as_array().unwrap().len();
@@ -130,7 +130,7 @@ async fn one_event_that_always_hangs_the_target_ends_dead_while_others_flow() {
     let more = [("FORWARD_TIMEOUT", "500ms"), ("CONCURRENCY", "2")];
     let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &more);
     let poison = Sender::new().post(&server.url("/webhook"), "poison").await.unwrap().event();
-    let load = Load::start(server.url("/webhook"));
+    let load = Load::start(&server.url("/webhook"));
     let dead = wait_for("the hanging event to end dead", || {
         server.json(&["dead", "list"])["items"].as_array().unwrap().first().cloned()
     });

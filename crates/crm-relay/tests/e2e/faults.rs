@@ -1,10 +1,10 @@
 //! Faults injected into the real system calls of the server with strace: no 2xx after the fault.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use crate::{
     process::{Server, client, wait_for},
-    sender::Sender,
+    sender::{Sender, Told},
     target::{Reply, Target},
 };
 
@@ -23,6 +23,50 @@ async fn no_acknowledgement_follows_a_failed_write() {
     for call in [1, 5, 12, 40] {
         survive("pwrite64", "EIO", call).await;
     }
+}
+
+/// I16: a disk that fills up is refused with 503 and left again by itself, without a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_left_again_by_itself() {
+    const GIB: u64 = 1 << 30;
+    let dir = tempfile::tempdir().unwrap();
+    let stat = rustix::fs::statvfs(dir.path()).unwrap();
+    let free = stat.f_bavail * stat.f_frsize;
+    assert!(free > 8 * GIB, "this test wants 8 GiB of free disk to reserve and release; it writes none of it");
+    let reserve = (free - 2 * GIB).to_string();
+    let server = Server::start(dir.path(), &[("DISK_RESERVE", &reserve)]);
+    let sender = Sender::new();
+    let url = server.url("/webhook");
+    sender.post(&url, "before").await.unwrap().event();
+
+    let hog = std::fs::File::create(dir.path().join("hog")).unwrap();
+    rustix::fs::fallocate(&hog, rustix::fs::FallocateFlags::empty(), 0, 4 * GIB).unwrap();
+    let told = answered_with(&sender, &url, 503).await;
+    assert_eq!(told.code(), "store_full");
+    assert!(told.headers.contains_key("retry-after"));
+
+    // Room for settling is kept: what was accepted before is delivered while the disk is full.
+    let target = Target::start(|_| Reply::status(200)).await;
+    let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
+    wait_for("delivery on a full disk", || (target.count() >= 1).then_some(()));
+    wait_for("settling on a full disk", || (server.queue_depth() == 0).then_some(()));
+
+    std::fs::remove_file(dir.path().join("hog")).unwrap();
+    drop(hog);
+    answered_with(&sender, &url, 202).await;
+    server.audit();
+}
+
+/// Posts until an answer has this status.
+async fn answered_with(sender: &Sender, url: &str, status: u16) -> Told {
+    for _ in 0..600 {
+        let told = sender.post(url, "{}").await.unwrap();
+        if told.status == status {
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never answered with {status}");
 }
 
 async fn survive(calls: &str, error: &str, when: u32) {

@@ -15,7 +15,7 @@ async fn sigterm_under_load_loses_and_duplicates_nothing() {
     let targets = [("default", target.url("/"))];
     let mut first = client(dir.path(), "first", server.public, &targets, &[]);
     let _second = client(dir.path(), "second", server.public, &targets, &[]);
-    let load = Load::start(server.url("/webhook"));
+    let load = Load::start(&server.url("/webhook"));
 
     for round in 0..3 {
         let enough = target.count() + 100;

@@ -39,7 +39,7 @@ async fn nothing_acknowledged_is_lost_under_kill_9() {
         client(dir.path(), &format!("client-{which}-{round}"), public, &[("default", target.url("/hook"))], &[])
     };
     let mut clients: Vec<Process> = (0..CLIENTS).map(|which| start(0, which)).collect();
-    let load = Load::start(server.url("/webhook"));
+    let load = Load::start(&server.url("/webhook"));
 
     for round in 1..=kills {
         let seen = target.count();
@@ -84,7 +84,7 @@ async fn nothing_acknowledged_is_lost_under_kill_9() {
 /// Fails one in sixteen first tries, so that kills also meet scheduled retries.
 fn occasional_failure(arrival: &Arrival) -> Reply {
     let first = arrival.header("relay-attempt") == "1";
-    let unlucky = arrival.body.len() % 16 == 0;
+    let unlucky = arrival.body.len().is_multiple_of(16);
     Reply::status(if first && unlucky { 500 } else { 200 })
 }
 
@@ -97,11 +97,11 @@ pub(crate) struct Load {
 
 impl Load {
     /// Starts posting to `url`.
-    pub(crate) fn start(url: String) -> Self {
+    pub(crate) fn start(url: &str) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
         let history = Arc::new(Mutex::new(History::default()));
         let senders = (0..SENDERS)
-            .map(|number| tokio::spawn(send_until(url.clone(), number, Arc::clone(&stopping), Arc::clone(&history))))
+            .map(|number| tokio::spawn(send_until(url.to_owned(), number, Arc::clone(&stopping), Arc::clone(&history))))
             .collect();
         Self { stopping, senders, history }
     }

@@ -198,3 +198,89 @@ async fn the_server_is_ready_while_nobody_serves_the_destination() {
     let told = sender.send(http::Method::GET, &server.url("/health"), &[], "").await.unwrap();
     assert_eq!(told.json()["queue_depth"], 1);
 }
+
+/// I23: a store of a newer version is refused with 76 and left untouched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_store_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
+    server.process.signal("TERM");
+    assert!(server.process.wait().success());
+    let data = server.data_dir();
+    let database = std::fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3")))
+        .expect("the store is a SQLite file");
+    let mut bytes = std::fs::read(&database).unwrap();
+    // Bytes 60 to 63 of a SQLite file are its user_version: https://www.sqlite.org/fileformat.html section 1.3.
+    bytes[60..64].copy_from_slice(&9999_u32.to_be_bytes());
+    std::fs::write(&database, &bytes).unwrap();
+    let env = [("DATA_DIR", data.to_str().unwrap()), ("SERVER_PORT", "0"), ("ADMIN_LISTEN", "off")];
+    let output = run(dir.path(), &["server"], &env);
+    assert_eq!(output.status.code(), Some(76), "{output:?}");
+    assert_eq!(std::fs::read(&database).unwrap(), bytes, "untouched");
+}
+
+/// I10 under F6: a clock set back or ahead a day, while the server is down and while it runs, stalls nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_set_back_or_ahead_a_day_stalls_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let target =
+        Target::start(|arrival| Reply::status(if arrival.header("relay-attempt") == "1" { 500 } else { 200 })).await;
+    let settings = [("RETRY_DELAY", "100ms"), ("MESSAGE_TTL", "7d")];
+    let mut server = Server::start(dir.path(), &settings);
+    let targets = [("default", target.url("/"))];
+    let _client = client(dir.path(), "client", server.public, &targets, &[]);
+    for shift in ["-1d", "+1d"] {
+        let sender = Sender::new();
+        let before = sender.post(&server.url("/webhook"), "before").await.unwrap().event();
+        wait_for("the first try", || target.arrivals().iter().any(|arrival| arrival.event() == before).then_some(()));
+        server.process.kill();
+        server.restart_under(&["faketime", "-f", shift]);
+        let after = Sender::new().post(&server.url("/webhook"), "after").await.unwrap().event();
+        wait_for("both to arrive", || {
+            let delivered = target.delivered();
+            (delivered.contains_key(&before) && delivered.contains_key(&after)).then_some(())
+        });
+        wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
+    }
+    server.audit();
+}
+
+/// A target with endless headers or an endless body ends its try; the client stays small and goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hostile_target_ends_its_try_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let hostile = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = hostile.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, socket) in hostile.incoming().enumerate() {
+            let Ok(mut socket) = socket else { return };
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                let _ = socket.read(&mut request);
+                let (start, line) = match number % 2 {
+                    0 => ("HTTP/1.1 200 OK\r\n".to_owned(), "x-more: and more\r\n".repeat(1000)),
+                    _ => ("HTTP/1.1 500 No\r\ncontent-length: 10000000000\r\n\r\n".to_owned(), "body".repeat(10_000)),
+                };
+                let _ = socket.write_all(start.as_bytes());
+                while socket.write_all(line.as_bytes()).is_ok() {}
+            });
+        }
+    });
+    let server = Server::start(dir.path(), &[("RETRY_DELAY", "10ms"), ("MAX_RETRIES", "1")]);
+    let targets = [("default", format!("http://{addr}/"))];
+    let mut client = client(dir.path(), "client", server.public, &targets, &[("FORWARD_TIMEOUT", "1s")]);
+    Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
+    let dead = wait_for("the delivery to end dead", || {
+        server.json(&["dead", "list"])["items"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((dead["reason"].as_str(), dead["last"]["status"].as_u64()), (Some("rejected"), Some(500)));
+    assert!(client.is_running());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", client.pid())).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kib < 200 * 1024, "S20: the client grew to {kib} KiB");
+}
