@@ -77,7 +77,7 @@ struct Assembly {
 
 #[derive(Debug)]
 struct Slots {
-    slots: u32,
+    most: u32,
     credited: u32,
     running: u32,
     waiting: VecDeque<LeaseKey>,
@@ -85,7 +85,7 @@ struct Slots {
 
 impl Holdings {
     pub(super) fn new(setup: &Setup) -> Self {
-        let slots = |slots| Slots { slots, credited: 0, running: 0, waiting: VecDeque::new() };
+        let slots = |most| Slots { most, credited: 0, running: 0, waiting: VecDeque::new() };
         Self {
             leases: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -122,13 +122,11 @@ impl Holdings {
             self.slots(&destination).waiting.push_back(key);
         }
         self.leases.insert(key, Held { destination, body_bytes, credited: false, stage });
-        match known {
-            Some(outcome) => Ok(Granted::Known(outcome)),
-            None => {
-                self.credit(key);
-                Ok(Granted::Held)
-            }
+        if let Some(outcome) = known {
+            return Ok(Granted::Known(outcome));
         }
+        self.credit(key);
+        Ok(Granted::Held)
     }
 
     /// Takes a piece of a body in.
@@ -161,7 +159,7 @@ impl Holdings {
     /// The next forward for which its destination has a slot.
     pub(super) fn begin(&mut self) -> Option<Arc<Forward>> {
         for slots in self.destinations.values_mut() {
-            if slots.running >= slots.slots {
+            if slots.running >= slots.most {
                 continue;
             }
             let Some(key) = slots.waiting.pop_front() else { continue };
@@ -211,15 +209,21 @@ impl Holdings {
     /// Drops everything that has not begun. Gives their leases, to be handed back.
     pub(super) fn hand_back(&mut self) -> Vec<LeaseKey> {
         let unbegun = self.keys(|stage| matches!(stage, Stage::Assembling(_) | Stage::Waiting(_)));
-        unbegun.iter().for_each(|key| self.remove(*key));
+        for key in &unbegun {
+            self.remove(*key);
+        }
         unbegun
     }
 
     /// The socket is gone: bodies still arriving are lost, and nothing is on the server's account until it resumes.
     pub(super) fn disconnected(&mut self) {
         let partial = self.keys(|stage| matches!(stage, Stage::Assembling(_)));
-        partial.into_iter().for_each(|key| self.remove(key));
-        self.keys(|_| true).into_iter().for_each(|key| self.discredit(key));
+        for key in partial {
+            self.remove(key);
+        }
+        for key in self.keys(|_| true) {
+            self.discredit(key);
+        }
     }
 
     /// The server knows these leases; all others are no longer ours, and of them what has not begun is dropped.
@@ -277,13 +281,13 @@ impl Holdings {
             let here = || self.leases.values().filter(|held| held.destination == *name);
             let running = here().filter(|held| matches!(held.stage, Stage::Forwarding)).count();
             assert_eq!(running, slots.running as usize, "running forwards of {name}");
-            assert!(slots.running <= slots.slots, "more forwards than slots at {name}");
+            assert!(slots.running <= slots.most, "more forwards than slots at {name}");
             assert_eq!(
                 here().filter(|held| held.credited).count(),
                 slots.credited as usize,
                 "credited leases of {name}"
             );
-            assert!(slots.credited <= slots.slots, "more leases than slots at {name}");
+            assert!(slots.credited <= slots.most, "more leases than slots at {name}");
             let waiting = here().filter(|held| matches!(held.stage, Stage::Waiting(_))).count();
             assert_eq!(waiting, slots.waiting.len(), "waiting forwards of {name}");
         }
@@ -303,7 +307,7 @@ impl Holdings {
         if self.leases.len() >= limits::HELD_MAX {
             return Err("a grant while too many outcomes are not confirmed");
         }
-        if slots.credited >= slots.slots {
+        if slots.credited >= slots.most {
             return Err("a grant without a free slot");
         }
         let bytes = self.credited_bytes.saturating_add(grant.body_bytes);
@@ -324,7 +328,9 @@ impl Holdings {
     fn drop_unbegun(&mut self, delivery: DeliveryId) {
         let unbegun = |held: &Held| matches!(held.stage, Stage::Assembling(_) | Stage::Waiting(_));
         let stale: Vec<LeaseKey> = self.of(delivery).filter(|(_, held)| unbegun(held)).map(|(key, _)| *key).collect();
-        stale.into_iter().for_each(|key| self.remove(key));
+        for key in stale {
+            self.remove(key);
+        }
     }
 
     fn of(&self, delivery: DeliveryId) -> impl Iterator<Item = (&LeaseKey, &Held)> {

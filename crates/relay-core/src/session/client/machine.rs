@@ -231,7 +231,9 @@ impl Client {
         self.outputs.push_back(Output::Notice(Notice::Up { server_version: welcome.version.clone(), destinations }));
         // Also those whose lease is lost: a success still completes the delivery.
         let reports: Vec<_> = self.held.outcomes().map(|(lease, outcome)| codec::report(lease, outcome)).collect();
-        reports.into_iter().for_each(|report| self.send(Message::Report(report)));
+        for report in reports {
+            self.send(Message::Report(report));
+        }
         if self.stopping {
             self.say_goodbye();
         }
