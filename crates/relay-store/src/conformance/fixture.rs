@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// TTL of the deliveries that a fixture makes.
-pub const TTL: Duration = Duration::from_secs(24 * 3600);
+pub(super) const TTL: Duration = Duration::from_hours(24);
 
 /// A moment of the cases' own time: so many seconds behind its start, which lies in 2027, so that a backend which
 /// compared with a real clock would be noticed.
@@ -32,7 +32,7 @@ pub fn at(seconds: u64) -> Wall {
 }
 
 /// A name, known to be one.
-pub fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     text.parse().expect("the cases use valid names")
 }
 
@@ -98,6 +98,9 @@ impl<B: Backend> Fixture<B> {
     }
 
     /// Stores one append.
+    ///
+    /// # Errors
+    /// Those of [`Store::append`].
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         let mut answers = self.store().append(vec![append]).await;
         assert_eq!(answers.len(), 1, "one answer per item");
@@ -208,22 +211,22 @@ impl<B: Backend> Fixture<B> {
 }
 
 /// SHA-256.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// A dedupe key.
-pub fn key(text: &str, until: Wall) -> Dedupe {
+pub(super) fn key(text: &str, until: Wall) -> Dedupe {
     Dedupe { key: sha256(text.as_bytes()), until }
 }
 
 /// Asks for up to 100 deliveries, oldest first, for 60 s.
-pub fn asking(destination: &str, now: Wall) -> LeaseAsk {
+pub(super) fn asking(destination: &str, now: Wall) -> LeaseAsk {
     LeaseAsk {
         destination: name(destination),
         instance: InstanceId::from_u128(0xc11e_0000),
         nonce: 0xfeed_face_cafe_beef,
-        until: now + Duration::from_secs(60),
+        until: now + Duration::from_mins(1),
         now,
         limit: 100,
         body_bytes_max: u64::MAX,
@@ -232,7 +235,7 @@ pub fn asking(destination: &str, now: Wall) -> LeaseAsk {
 }
 
 /// A change of `before`; the version and the archived try follow by themselves.
-pub fn change(before: &Delivery, edit: impl FnOnce(&mut Delivery)) -> Change {
+pub(super) fn change(before: &Delivery, edit: impl FnOnce(&mut Delivery)) -> Change {
     let mut next = before.clone();
     edit(&mut next);
     next.version = before.version + 1;
@@ -241,7 +244,7 @@ pub fn change(before: &Delivery, edit: impl FnOnce(&mut Delivery)) -> Change {
 }
 
 /// A change that ends a delivery, or makes it ready, at `now`.
-pub fn ending(before: &Delivery, state: State, now: Wall) -> Change {
+pub(super) fn ending(before: &Delivery, state: State, now: Wall) -> Change {
     change(before, |next| {
         next.state = state;
         next.lease = None;
@@ -255,7 +258,7 @@ pub fn ending(before: &Delivery, state: State, now: Wall) -> Change {
 }
 
 /// A change that records a try and schedules the next at `due_at`.
-pub fn failing(before: &Delivery, class: Class, now: Wall, due_at: Wall) -> Change {
+pub(super) fn failing(before: &Delivery, class: Class, now: Wall, due_at: Wall) -> Change {
     let attempt = attempt(before, class, now);
     change(before, |next| {
         next.state = State::Scheduled;
@@ -269,7 +272,7 @@ pub fn failing(before: &Delivery, class: Class, now: Wall, due_at: Wall) -> Chan
 }
 
 /// The try that a report on `before` makes.
-pub fn attempt(before: &Delivery, class: Class, now: Wall) -> Attempt {
+pub(super) fn attempt(before: &Delivery, class: Class, now: Wall) -> Attempt {
     Attempt {
         number: before.next_attempt(),
         at: now,

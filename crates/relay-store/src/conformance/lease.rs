@@ -131,7 +131,7 @@ pub async fn a_lease_raises_the_counter_and_carries_the_nonce<B: Backend>() {
         changed_at: at(5),
         ..before
     };
-    assert_eq!(ids(&leased), [expected.clone()]);
+    assert_eq!(ids(&leased), std::slice::from_ref(&expected));
     assert_eq!(fixture.find(expected.id).await, Some(expected.clone()));
 
     let back = fixture.apply(ending(&expected, State::Ready, at(6))).await;

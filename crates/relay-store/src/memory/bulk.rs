@@ -1,11 +1,10 @@
 //! Bulk commands, one step at a time.
 
-use std::{collections::BTreeSet, ops::Bound, time::Duration};
+use std::{collections::BTreeSet, ops::Bound};
 
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::{self, Delivery, State},
     id::DeliveryId,
-    time::Wall,
 };
 
 use super::{browse::matches, disk::Disk};
@@ -30,7 +29,7 @@ impl Disk {
         done.changed = done.matched;
         done.ids = chosen.iter().map(|found| found.id).collect();
         done.destinations = destinations.into_iter().collect();
-        for found in chosen {
+        for found in &chosen {
             self.act(&step, found);
         }
         let is_first = !self.steps.keys().any(|(job, _)| *job == step.job);
@@ -62,17 +61,19 @@ impl Disk {
         }
     }
 
-    fn act(&mut self, step: &BulkStep, found: Delivery) {
+    fn act(&mut self, step: &BulkStep, found: &Delivery) {
         match &step.action {
             BulkAction::Redrive { ttl, ttl_default } => {
                 let route = ttl.iter().find(|(source, to, _)| *source == found.source && *to == found.destination);
                 let ttl = route.map_or(*ttl_default, |(_, _, ttl)| *ttl);
-                self.replace(redriven(&found, step.now, ttl));
+                self.change(delivery::redrive(found, step.now, ttl));
             }
             BulkAction::Purge => {
                 self.retire(found.id);
             }
-            BulkAction::Cancel => self.replace(cancelled(&found, step.now)),
+            BulkAction::Cancel => {
+                self.change(delivery::cancel(found, step.now));
+            }
         }
     }
 }
@@ -82,27 +83,4 @@ fn applies(action: &BulkAction, state: State) -> bool {
         BulkAction::Redrive { .. } | BulkAction::Purge => matches!(state, State::Dead | State::Expired),
         BulkAction::Cancel => state.is_open(),
     }
-}
-
-fn redriven(found: &Delivery, now: Wall, ttl: Duration) -> Delivery {
-    Delivery {
-        version: found.version + 1,
-        state: State::Ready,
-        reason: None,
-        lease: None,
-        attempts: 0,
-        tries: 0,
-        losses: 0,
-        earlier: found.earlier + found.tries + found.losses,
-        mark: None,
-        ready_at: now,
-        due_at: now,
-        expires_at: now + ttl,
-        changed_at: now,
-        ..found.clone()
-    }
-}
-
-fn cancelled(found: &Delivery, now: Wall) -> Delivery {
-    Delivery { version: found.version + 1, state: State::Cancelled, lease: None, changed_at: now, ..found.clone() }
 }

@@ -126,7 +126,8 @@ impl Disk {
         batch.into_iter().map(|change| self.change(change)).collect()
     }
 
-    fn change(&mut self, change: Change) -> Changed {
+    /// Applies one change, if its record is still the one decided on.
+    pub(super) fn change(&mut self, change: Change) -> Changed {
         let Some(stored) = self.deliveries.get(&change.next.id) else { return Changed::Conflict(None) };
         if stored.version + 1 != change.next.version || stored.version != change.before.version {
             return Changed::Conflict(Some(Box::new(stored.clone())));

@@ -3,7 +3,7 @@
 use std::{ops::Bound, sync::Arc};
 
 use relay_core::{
-    delivery::{Delivery, Lease, State, Token},
+    delivery::{self, Delivery, State},
     id::DeliveryId,
     storage::{DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
@@ -24,7 +24,7 @@ impl Disk {
                 return leased;
             }
             let Some(event) = self.events.get(&found.event).map(Arc::clone) else { continue };
-            let next = taken(found, ask);
+            let next = delivery::leased(found, ask.instance, ask.nonce, ask.now, ask.until);
             self.replace(next.clone());
             leased.deliveries.push((next, event));
         }
@@ -71,16 +71,5 @@ impl Disk {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.deliveries.range((from, Bound::Unbounded)).map(|(_, found)| found);
         behind.filter(|found| found.state == State::Leased).take(limit as usize).cloned().collect()
-    }
-}
-
-fn taken(found: &Delivery, ask: &LeaseAsk) -> Delivery {
-    Delivery {
-        version: found.version + 1,
-        state: State::Leased,
-        token: Token { counter: found.token.counter + 1, nonce: ask.nonce },
-        lease: Some(Lease { instance: ask.instance, since: ask.now, until: ask.until }),
-        changed_at: ask.now,
-        ..found.clone()
     }
 }
