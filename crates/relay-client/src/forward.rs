@@ -82,8 +82,11 @@ impl TargetError {
 /// One connection to a target, and the handle that sends on it.
 struct Http {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: Option<Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>>,
+    driver: Option<Connection>,
 }
+
+/// The future that reads and writes.
+type Connection = Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>;
 
 struct Idle {
     http: Http,
@@ -289,7 +292,7 @@ impl Http {
 }
 
 /// Lets a connection work. Its own errors reach the request that it was for.
-fn drive(driver: &mut Option<Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>>, cx: &mut Context<'_>) {
+fn drive(driver: &mut Option<Connection>, cx: &mut Context<'_>) {
     if let Some(connection) = driver
         && connection.as_mut().poll(cx).is_ready()
     {

@@ -15,5 +15,6 @@ mod status;
 pub mod transport;
 
 pub use config::Config;
+pub use connect::TlsError;
 pub use run::{Ended, RunError, run, run_with};
 pub use transport::Transport;

@@ -85,45 +85,6 @@ impl Notices {
         self.said = destinations;
     }
 
-    pub(crate) fn forwarded(&self, forward: &Forward, outcome: &Outcome) {
-        let (delivery, destination) = (forward.delivery, &forward.destination);
-        match outcome.class {
-            Class::Delivered => tracing::debug!(event = "forwarded", %delivery, %destination, "delivered"),
-            Class::Rejected | Class::Busy | Class::Unreachable => tracing::warn!(
-                event = "forward_failed",
-                %delivery,
-                %destination,
-                source = %forward.source,
-                attempt = forward.attempt,
-                class = outcome.class.as_str(),
-                duration_ms = outcome.duration.as_millis() as u64,
-                "{}",
-                outcome.error.as_deref().unwrap_or("failed")
-            ),
-        }
-    }
-
-    pub(crate) fn summary(&self, view: &View, status: &Status) {
-        tracing::info!(
-            event = "summary",
-            connected = view.up,
-            held = status::held(view),
-            delivered = status.tries(Class::Delivered),
-            rejected = status.tries(Class::Rejected),
-            busy = status.tries(Class::Busy),
-            unreachable = status.tries(Class::Unreachable),
-            "client"
-        );
-    }
-
-    pub(crate) fn grace_exceeded(&self, view: &View) {
-        tracing::warn!(
-            event = "grace_exceeded",
-            held = status::held(view),
-            "stopped before everything was settled: what is held will be delivered again"
-        );
-    }
-
     pub(crate) fn exit(&self, exit: Exit) {
         match exit {
             Exit::Stopped => tracing::info!(event = "stopped", "everything is settled or handed back"),
@@ -135,4 +96,46 @@ impl Notices {
             }
         }
     }
+}
+
+/// One try at a target ended.
+pub(crate) fn forwarded(forward: &Forward, outcome: &Outcome) {
+    let (delivery, destination) = (forward.delivery, &forward.destination);
+    match outcome.class {
+        Class::Delivered => tracing::debug!(event = "forwarded", %delivery, %destination, "delivered"),
+        Class::Rejected | Class::Busy | Class::Unreachable => tracing::warn!(
+            event = "forward_failed",
+            %delivery,
+            %destination,
+            source = %forward.source,
+            attempt = forward.attempt,
+            class = outcome.class.as_str(),
+            duration_ms = outcome.duration.as_millis() as u64,
+            "{}",
+            outcome.error.as_deref().unwrap_or("failed")
+        ),
+    }
+}
+
+/// The line of each `HEALTH_CHECK_INTERVAL`.
+pub(crate) fn summary(view: &View, status: &Status) {
+    tracing::info!(
+        event = "summary",
+        connected = view.up,
+        held = status::held(view),
+        delivered = status.tries(Class::Delivered),
+        rejected = status.tries(Class::Rejected),
+        busy = status.tries(Class::Busy),
+        unreachable = status.tries(Class::Unreachable),
+        "client"
+    );
+}
+
+/// It stops with work in hand.
+pub(crate) fn grace_exceeded(view: &View) {
+    tracing::warn!(
+        event = "grace_exceeded",
+        held = status::held(view),
+        "stopped before everything was settled: what is held will be delivered again"
+    );
 }

@@ -29,12 +29,12 @@ mod tests {
 
     #[test]
     fn seconds_and_dates_are_read_and_nonsense_is_not() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_445_412_420);
+        let now = UNIX_EPOCH + Duration::from_secs(1_445_412_421);
         for (text, want) in [
             ("120", Some(120)),
             ("0", Some(0)),
             ("99999999999999999999999", Some(u64::from(u32::MAX))),
-            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(60)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(59)),
             ("Wed, 21 Oct 2015 07:00:00 GMT", Some(0)),
             ("-1", None),
             ("soon", None),

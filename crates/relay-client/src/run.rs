@@ -32,7 +32,7 @@ use crate::{
     dial::{Dialer, DialerError},
     forward::{self, Target, TargetError},
     listen,
-    notice::Notices,
+    notice::{self, Notices},
     status::Status,
     transport::Transport,
 };
@@ -121,11 +121,12 @@ pub async fn run_with(
 ) -> Result<Ended, RunError> {
     let names = config.destinations.iter().map(|destination| destination.name.clone());
     let status = Arc::new(Status::new(names));
-    let driver = Driver::new(&config, status.clone(), dial)?;
-    let Some(addr) = config.listen else { return Ok(driver.run(shutdown).await) };
+    // Boxed: the driver's state would make every future that awaits this one large.
+    let driven = Box::pin(Driver::new(&config, status.clone(), dial)?.run(shutdown));
+    let Some(addr) = config.listen else { return Ok(driven.await) };
     let listener = TcpListener::bind(addr).await.map_err(|source| RunError::Listen { addr, source })?;
     tokio::select! {
-        ended = driver.run(shutdown) => Ok(ended),
+        ended = driven => Ok(ended),
         never = listen::serve(listener, status) => match never {},
     }
 }
@@ -216,7 +217,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             })
             .await;
             if matches!(event, Event::GraceOver) {
-                self.notices.grace_exceeded(&self.client.view());
+                notice::grace_exceeded(&self.client.view());
                 return Ended::GraceExceeded;
             }
             self.take(event);
@@ -240,7 +241,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Dialed(Err(failure)) => Input::DialFailed(failure),
             Event::Forwarded(forward, forward::Ended::Tried(outcome)) => {
                 self.status.forwarded(&forward.destination, outcome.class);
-                self.notices.forwarded(&forward, &outcome);
+                notice::forwarded(&forward, &outcome);
                 Input::Forwarded(forward.delivery, outcome)
             }
             Event::Forwarded(forward, forward::Ended::Corrupt) => {
@@ -257,7 +258,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             }
             Event::Summary => {
                 self.targets.values().for_each(|target| target.retire());
-                return self.notices.summary(&self.client.view(), &self.status);
+                return notice::summary(&self.client.view(), &self.status);
             }
             Event::GraceOver => return,
         };
@@ -386,23 +387,25 @@ impl<D: FnMut() -> Dialing> Driver<D> {
 }
 
 fn setup(config: &Config) -> Result<Setup, RunError> {
-    let mut random = [0; 24];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| RunError::Random)?;
-    let [instance @ .., _, _, _, _, _, _, _, _] = random;
-    let [.., a, b, c, d, e, f, g, h] = random;
     let served = |destination: &crate::config::Destination| Served {
         name: destination.name.clone(),
         slots: destination.concurrency,
         forward_timeout: destination.forward_timeout,
     };
     Ok(Setup {
-        instance: InstanceId::from_u128(u128::from_be_bytes(instance)),
+        instance: InstanceId::from_u128(u128::from_be_bytes(random()?)),
         label: config.label.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         destinations: config.destinations.iter().map(served).collect(),
         buffer_bytes: config.buffer_bytes,
-        seed: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        seed: u64::from_be_bytes(random()?),
     })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| RunError::Random)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Status {
         self.forwarded.values().map(|counters| counters[index].get()).sum()
     }
 
-    /// In the text format of OpenMetrics.
+    /// In the text format of `OpenMetrics`.
     pub(crate) fn metrics(&self) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
         text::encode(&mut page, &self.registry)?;

@@ -24,9 +24,12 @@ fn forward(rest: &'static str, query: Option<&'static str>) -> Forward {
     }
 }
 
-fn target(base: &str, rest: &'static str, query: Option<&'static str>) -> Result<String, RequestError> {
-    let base = Base::of(&base.parse().unwrap()).unwrap();
-    base.request(&forward(rest, query)).map(|request| request.uri().to_string())
+fn base(url: &str) -> Base {
+    Base::of(&url.parse().unwrap()).unwrap()
+}
+
+fn target(url: &str, rest: &'static str, query: Option<&'static str>) -> Result<String, RequestError> {
+    base(url).request(&forward(rest, query)).map(|request| request.uri().to_string())
 }
 
 /// I3: path and raw query reach the target as they were received, behind its own.
@@ -75,8 +78,7 @@ fn headers_are_those_received_and_the_relays_own() {
     ];
     forward.original_url = Bytes::from_static(b"https://r.example.com/webhook/stripe");
     forward.replay = true;
-    let base = Base::of(&"http://u:p@h:81/".parse().unwrap()).unwrap();
-    let request = base.request(&forward).unwrap();
+    let request = base("http://u:p@h:81/").request(&forward).unwrap();
     let got =
         |name: &str| -> Vec<&[u8]> { request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect() };
     assert_eq!(got("x-a"), [b"1".as_slice(), b"2"]);
