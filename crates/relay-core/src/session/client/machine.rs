@@ -201,7 +201,8 @@ impl Client {
                 | Message::Extend(_)
                 | Message::Report(_)
                 | Message::Settled(_)
-                | Message::Release(_) => self.violated("a message before its Welcome", now),
+                | Message::Release(_)
+                | Message::Peers(_) => self.violated("a message before its Welcome", now),
             },
             Line::Up(session) => {
                 self.line = Line::Up(Session { heard: now.mono, ..session });
@@ -256,7 +257,7 @@ impl Client {
                 self.release(unbegun);
             }
             // It was heard, and that is all a heartbeat is for here.
-            Message::Extend(_) => {}
+            Message::Extend(_) | Message::Peers(_) => {}
             Message::Hello(_) | Message::Welcome(_) | Message::Report(_) => return Err("a message of the other side"),
         }
         Ok(())
