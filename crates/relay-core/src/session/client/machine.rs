@@ -16,7 +16,7 @@ use crate::{
     time::{Mono, Now},
     wire::{
         codec::{self, LeaseKey},
-        message::{Extend, GoAway, Grant, Hello, HelloDestination, LeaseRef, Message, Release, Welcome},
+        message::{Extend, GoAway, Grant, Hello, HelloDestination, LeaseRef, Message, Peers, Release, Welcome},
     },
 };
 
@@ -257,10 +257,20 @@ impl Client {
                 self.release(unbegun);
             }
             // It was heard, and that is all a heartbeat is for here.
-            Message::Extend(_) | Message::Peers(_) => {}
+            Message::Extend(_) => {}
+            Message::Peers(peers) => self.counted(&peers),
             Message::Hello(_) | Message::Welcome(_) | Message::Report(_) => return Err("a message of the other side"),
         }
         Ok(())
+    }
+
+    /// The server told how many clients serve a destination.
+    fn counted(&mut self, peers: &Peers) {
+        let served = self.setup.destinations.iter().find(|served| served.name.as_str() == peers.destination);
+        if let Some(served) = served {
+            let (destination, others) = (served.name.clone(), peers.clients.saturating_sub(1));
+            self.outputs.push_back(Output::Notice(Notice::Peers { destination, others }));
+        }
     }
 
     fn granted(&mut self, grant: Grant) -> Result<(), Violation> {

@@ -9,7 +9,7 @@ use crate::{
     time::Now,
     wire::{
         codec::{self, LeaseKey},
-        message::{Chunk, Extend, GoAway, Grant, Release, Settled, Welcome, WelcomeDestination},
+        message::{Chunk, Extend, GoAway, Grant, Peers, Release, Settled, Welcome, WelcomeDestination},
     },
 };
 
@@ -405,6 +405,15 @@ fn it_finishes_its_forwards_when_the_server_says_goodbye() {
     let Output::Notice(Notice::Down { pause, .. }) = &outputs[1] else { panic!() };
     assert!(*pause >= Duration::from_secs(3));
     assert!(matches!(bench.wait()[..], [Output::Dial]));
+}
+
+#[test]
+fn it_says_how_many_others_serve_its_destinations() {
+    let mut bench = Bench::up(1);
+    let peers = |name: &str| Message::Peers(Peers { destination: name.into(), clients: 3 });
+    let outputs = bench.says(peers("crm"));
+    assert!(matches!(outputs[..], [Output::Notice(Notice::Peers { others: 2, .. })]), "{outputs:?}");
+    assert!(bench.says(peers("other")).is_empty());
 }
 
 #[test]
