@@ -12,7 +12,9 @@
 
 use std::{future::Future, pin::Pin};
 
+pub mod record;
 pub mod seam;
+pub mod sqlite;
 
 pub use seam::Store;
 
