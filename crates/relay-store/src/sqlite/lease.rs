@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use relay_core::{
-    delivery::{Delivery, Lease, State, Token},
+    delivery::{self, Delivery},
     storage::{LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
@@ -50,7 +50,7 @@ pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
         if body_bytes > ask.body_bytes_max {
             return Ok(leased);
         }
-        let next = taken(&before, ask);
+        let next = delivery::leased(&before, ask.instance, ask.nonce, ask.now, ask.until);
         tx.update_delivery(&before, &next)?;
         leased.deliveries.push((next, event));
     }
@@ -124,16 +124,5 @@ fn readable(tx: &mut Transaction<'_>, seq: i64) -> Result<Option<(Delivery, Arc<
             Ok(None)
         }
         other => other,
-    }
-}
-
-fn taken(before: &Delivery, ask: &LeaseAsk) -> Delivery {
-    Delivery {
-        version: before.version + 1,
-        state: State::Leased,
-        token: Token { counter: before.token.counter + 1, nonce: ask.nonce },
-        lease: Some(Lease { instance: ask.instance, since: ask.now, until: ask.until }),
-        changed_at: ask.now,
-        ..before.clone()
     }
 }
