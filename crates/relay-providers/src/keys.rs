@@ -28,7 +28,7 @@ impl Keys {
     /// Reads the parameter `name` and its `_sha256` form, and adds the keys that a store holds.
     pub(crate) fn read(name: &str, parameters: &mut Parameters<'_>, stored: Vec<StoredKey>) -> Self {
         let mut keys = Vec::new();
-        for value in parameters.secrets(name) {
+        for value in parameters.own_secrets(name) {
             keys.push(StoredKey { name: name.to_owned(), digest: secret::secret_digest(value.as_bytes()) });
         }
         let digest_name = format!("{name}_sha256");
