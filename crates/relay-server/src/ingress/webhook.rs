@@ -1,6 +1,6 @@
 //! One webhook from its head to its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -22,9 +22,6 @@ use super::{
 };
 use crate::error::{Code, Problem};
 
-/// How long a sender waits for the commit. Platforms give up after 3 s and more; a `503` that they see is better than an
-/// answer that they do not.
-const COMMIT_TIME_MAX: Duration = Duration::from_millis(2_500);
 /// The name that requests without a source are counted under.
 pub(super) const UNKNOWN: &str = "unknown";
 
@@ -172,9 +169,9 @@ impl<B: Backend> Door<B> {
             body,
             received_at: now,
             dedupe: verify::dedupe(genuine, now + self.settings.dedupe_window),
-            deadline: now + COMMIT_TIME_MAX,
+            deadline: now + self.settings.patience.commit,
         };
-        let Ok(answer) = timeout(COMMIT_TIME_MAX, self.backend.accept(accepting)).await else {
+        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
         };
         Ok(respond::outcome(&answer, source.verifier.acknowledgement())?)
