@@ -53,6 +53,12 @@ impl Raw {
         }
     }
 
+    /// Bytes it holds.
+    pub(super) fn size(&self) -> u64 {
+        let fields: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (self.method.len() + self.path.len() + self.query.as_ref().map_or(0, Bytes::len) + fields) as u64
+    }
+
     /// Drops what is not forwarded: hop-by-hop fields and those that `Connection` names, inbound `Relay-*`, and the
     /// fields at the indexes `strip`, which proved a key.
     pub(super) fn clean(&mut self, connection: &[String], strip: &[usize]) {

@@ -178,7 +178,7 @@ async fn a_body_without_memory_for_it_is_refused_at_once() {
     let relay = Relay::with(|settings| settings.budget = Budget::new(1_000)).await;
     let body = "x".repeat(600);
     assert_eq!(relay.ask(request("POST /webhook", "", &body)).await.status, 202);
-    assert_eq!(relay.budget.used(), 600);
+    assert!(relay.budget.used() > 600, "the head counts too");
     let asked = Instant::now();
     let reply = relay.ask(request("POST /webhook", "", &body)).await;
     assert_eq!((reply.code().as_deref(), reply.field("retry-after")), (Some("store_unavailable"), Some("1")));
