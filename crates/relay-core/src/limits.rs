@@ -57,6 +57,8 @@ pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
 pub const CONCURRENCY: u32 = 8;
 /// Most slots that a client may ask for.
 pub const CONCURRENCY_MAX: u32 = 4096;
+/// Destinations that one session may serve (security: a Hello stays small once decoded).
+pub const SESSION_DESTINATIONS_MAX: usize = 1024;
 /// Default of `CLIENT_BUFFER`: body bytes in flight per session.
 pub const CLIENT_BUFFER: u64 = 64 * 1024 * 1024;
 /// Default of `MAX_INFLIGHT_BYTES`.
