@@ -17,7 +17,7 @@ impl Basic {
         if username.contains(':') || username.chars().any(char::is_control) {
             parameters.fault("username", "must not hold a colon or control characters (RFC 7617)");
         }
-        let passwords = parameters.secrets("password");
+        let passwords = parameters.agreed_secrets("password");
         Self(passwords.into_iter().map(|password| Secret::new(format!("{username}:{password}"))).collect())
     }
 

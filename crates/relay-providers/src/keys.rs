@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+
 use crate::{Genuine, Refusal, Request, Verdict, parameters::Parameters, secret};
 
 /// Header fields that may carry a key, and the dedupe key beside it.
 pub(crate) const READ: &[&str] = &["authorization", "idempotency-key", "x-api-key"];
-/// Longest `Idempotency-Key`.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Header fields that may hold a key in one request; more than a sender needs, few enough to hash.
 const CANDIDATES_MAX: usize = 8;
 
@@ -28,7 +28,7 @@ impl Keys {
     /// Reads the parameter `name` and its `_sha256` form, and adds the keys that a store holds.
     pub(crate) fn read(name: &str, parameters: &mut Parameters<'_>, stored: Vec<StoredKey>) -> Self {
         let mut keys = Vec::new();
-        for value in parameters.secrets(name) {
+        for value in parameters.own_secrets(name) {
             keys.push(StoredKey { name: name.to_owned(), digest: secret::secret_digest(value.as_bytes()) });
         }
         let digest_name = format!("{name}_sha256");

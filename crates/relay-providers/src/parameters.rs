@@ -2,6 +2,9 @@
 
 use crate::{ParameterFault, Provider, provider, providers, secret::secret_fault};
 
+/// Longest secret that a platform makes.
+const AGREED_BYTES_MAX: usize = 1024;
+
 /// The parameters of one source: names known, none missing, only secrets repeated.
 pub(crate) struct Parameters<'a> {
     provider: &'static Provider,
@@ -38,12 +41,21 @@ impl<'a> Parameters<'a> {
         self.all(name).first().copied().unwrap_or_default()
     }
 
-    /// Every value of a secret that operator and sender agreed on, each judged.
-    pub(crate) fn secrets(&mut self, name: &str) -> Vec<&'a str> {
+    /// Every value of a secret that the operator makes up for the relay, each judged.
+    pub(crate) fn own_secrets(&mut self, name: &str) -> Vec<&'a str> {
+        let values = self.all(name);
+        for fault in values.iter().filter_map(|value| secret_fault(value)) {
+            self.fault(name, fault);
+        }
+        values
+    }
+
+    /// Every value of a secret that the sending platform makes or limits: it may be shorter than we would have it.
+    pub(crate) fn agreed_secrets(&mut self, name: &str) -> Vec<&'a str> {
         let values = self.all(name);
         for value in &values {
-            if let Some(fault) = secret_fault(value) {
-                self.fault(name, fault);
+            if value.len() > AGREED_BYTES_MAX || value.chars().any(char::is_control) {
+                self.fault(name, format!("must be 1 to {AGREED_BYTES_MAX} bytes of text without control characters"));
             }
         }
         values

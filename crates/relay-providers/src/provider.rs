@@ -98,7 +98,7 @@ static PROVIDERS: [Provider; 5] = [
         title: "HTTP Basic",
         parameters: &[
             required("username", "the user name the sender is given"),
-            required_secret("password", "the password the sender is given, 16 to 256 printable ASCII characters"),
+            required_secret("password", "the password the sender is given; make one with: openssl rand -hex 32"),
         ],
         acknowledgement: Acknowledgement::EMPTY,
         methods: POST,

@@ -104,7 +104,7 @@ impl Scheme {
         if !prefix.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
             parameters.fault("prefix", "must be printable ASCII, like sha256=");
         }
-        let keys = parameters.secrets("secret").into_iter().map(Secret::new).collect();
+        let keys = parameters.agreed_secrets("secret").into_iter().map(Secret::new).collect();
         let style = Style::Prefixed(prefix);
         Self { header, style, encoding, algorithm, keys, message: &[Part::Body], timestamp: None, id: "webhook-id" }
     }
@@ -134,8 +134,12 @@ impl Scheme {
 
     pub(crate) fn judge(&self, request: &Request<'_>) -> Verdict {
         match self.verify(request) {
-            Ok(genuine) => Verdict::Genuine(genuine),
             Err(refusal) => Verdict::Refused(refusal),
+            Ok(Some(id)) if id.is_empty() || id.len() > ID_BYTES_MAX => {
+                let detail = format!("{} of {} bytes, allowed are 1 to {ID_BYTES_MAX}", self.id, id.len());
+                Verdict::Malformed(refusal("malformed_id", detail))
+            }
+            Ok(id) => Verdict::Genuine(Genuine { dedupe: id.map(<[u8]>::to_vec), ..Genuine::default() }),
         }
     }
 
@@ -169,14 +173,12 @@ impl Scheme {
         [self.header.clone(), self.id.to_owned()].into_iter().chain(timestamp).collect()
     }
 
-    fn verify(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
+    /// The delivery id, if the request has one and is genuine.
+    fn verify<'a>(&self, request: &Request<'a>) -> Result<Option<&'a [u8]>, Refusal> {
         let value = required(request, &self.header, "missing_signature")?;
         let id = single(request, self.id)?;
         if self.message.iter().any(|part| matches!(part, Part::Id)) && id.is_none() {
             return Err(refusal("missing_id", format!("no {} header field", self.id)));
-        }
-        if id.is_some_and(|id| id.is_empty() || id.len() > ID_BYTES_MAX) {
-            return Err(refusal("malformed_id", format!("{} must have 1 to {ID_BYTES_MAX} bytes", self.id)));
         }
         let timestamp = match self.timestamp {
             Some(Timestamp { header, tolerance }) => {
@@ -187,7 +189,7 @@ impl Scheme {
             None => None,
         };
         self.compare(value, &Fields { id, timestamp }, request.body)?;
-        Ok(Genuine { dedupe: id.map(<[u8]>::to_vec), ..Genuine::default() })
+        Ok(id)
     }
 
     /// Whether a signature in `value` is one that a key makes. All are computed and compared, match or no match.

@@ -34,7 +34,7 @@ impl Signer {
     }
 
     /// The header fields to add to `request`, names in lower case. `id` identifies the webhook, the same over its
-    /// retries; a field for it that the request has already is left as it is.
+    /// retries; a field for it that the request has already is left as it is, and an empty one adds none to a key.
     pub fn sign(&self, request: &Request<'_>, id: &str) -> Vec<(Bytes, Bytes)> {
         match &self.0 {
             Proof::ApiKey(key) => {
@@ -53,7 +53,7 @@ impl Signer {
 }
 
 fn key(parameters: &mut Parameters<'_>, name: &str) -> Secret {
-    let values = parameters.secrets(name);
+    let values = parameters.own_secrets(name);
     if values.is_empty() {
         parameters.fault(name, format!("missing; to sign takes the {name} itself, its digest is not enough"));
     }

@@ -135,7 +135,7 @@ pub struct Problem {
     /// What was wrong and what would be right.
     pub detail: &'static str,
     /// The methods that the path takes, for `Allow`; only with [`Code::MethodNotAllowed`].
-    pub allow: Option<&'static str>,
+    pub allow: Option<&'static [&'static str]>,
     /// The connection ends with this answer.
     pub close: bool,
 }
@@ -160,7 +160,7 @@ impl Problem {
 
     /// The same, naming the methods that would do.
     #[must_use]
-    pub const fn allowing(mut self, methods: &'static str) -> Self {
+    pub const fn allowing(mut self, methods: &'static [&'static str]) -> Self {
         self.allow = Some(methods);
         self
     }
@@ -175,8 +175,8 @@ impl Problem {
         if let Some(seconds) = self.code.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(methods) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        if let Some(Ok(methods)) = self.allow.map(|methods| HeaderValue::try_from(methods.join(", "))) {
+            headers.insert(header::ALLOW, methods);
         }
         if self.code == Code::NotGenuine {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crm-relay\""));

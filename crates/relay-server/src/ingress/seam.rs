@@ -10,8 +10,7 @@ use relay_core::{
     name::Name,
     time::Wall,
 };
-
-use super::interim::Verifier;
+use relay_providers::Verifier;
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
