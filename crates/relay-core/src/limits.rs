@@ -32,6 +32,19 @@ pub const RESUME_GRACE: Duration = Duration::from_secs(5);
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Heartbeats that may be missed before the peer counts as gone.
 pub const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// How long a client waits for the answer to its Hello before it dials again.
+pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
+/// Leases that a client holds at most, outcomes that wait for their confirmation included: a server that never confirms
+/// must not fill its memory, and a Hello that names them all fits in one message.
+pub const HELD_MAX: usize = 65_536;
+/// First upper bound of a client's pause before it dials again; doubles with each failure.
+pub const RECONNECT_PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// Longest pause of a client before it dials again by itself.
+pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause that a server may ask a client for, so that a wrong answer does not silence it for days.
+pub const RECONNECT_LATER_MAX: Duration = Duration::from_mins(5);
+/// A session that lived this long was a good one: the next pause is short again.
+pub const SESSION_GOOD_AFTER: Duration = Duration::from_secs(10);
 /// A lease lives no longer than its transfer + `FORWARD_TIMEOUT` + this, however often it is extended.
 pub const LEASE_OVERTIME: Duration = Duration::from_mins(1);
 /// Longest delay after a failed try that did not count.
