@@ -144,10 +144,15 @@ impl Gate {
         Attached { to_server, from_server }
     }
 
+    /// Whether the server stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.supervisor.is_stopping()
+    }
+
     fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<(Principal, HeaderValue), Problem> {
         if method != Method::GET {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
-            return Err(problem.allowing("GET"));
+            return Err(problem.allowing(&["GET"]));
         }
         if self.supervisor.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());

@@ -11,8 +11,11 @@ use relay_core::{
     routing::{self, Routing},
 };
 
+use relay_providers::{StoredKey, Verifier};
+
 use crate::{
     config::RouteDefaults,
+    ingress,
     registry::document::{Destination, Key, Route, Source, Token},
 };
 
@@ -40,6 +43,8 @@ pub struct Directory {
     pub tokens: BTreeMap<Name, Versioned<Token>>,
     /// The same as the hub wants it.
     pub routing: Arc<Routing>,
+    /// The sources as the ingress wants them.
+    pub intakes: BTreeMap<Name, Arc<ingress::Source>>,
 }
 
 impl Directory {
@@ -57,6 +62,32 @@ impl Directory {
         let paused = paused.map(|entry| entry.document.name.clone()).collect();
         self.routing = Arc::new(Routing { routes, paused });
         self
+    }
+
+    /// The same directory with [`Self::intakes`] made from its documents. `api_key` opens the source `default`, beside
+    /// the keys that were made for it.
+    ///
+    /// # Errors
+    /// When a source's parameters are not those of its provider: which source, and all that is wrong with it.
+    pub(crate) fn with_intakes(mut self, api_key: [u8; 32]) -> Result<Self, (Name, String)> {
+        let mut intakes = BTreeMap::new();
+        for Source { name, provider, parameters, allow_empty, paused, .. } in
+            self.sources.values().map(|entry| entry.document.clone())
+        {
+            let stored = |key: &Key| StoredKey { name: key.name.to_string(), digest: key.sha256 };
+            let mut keys: Vec<StoredKey> = self.live_keys(&name).map(stored).collect();
+            if name == Name::fallback() {
+                keys.push(StoredKey { name: "API_KEY".into(), digest: api_key });
+            }
+            let verifier = Verifier::with_keys(&provider, &parameters, keys).map_err(|faults| {
+                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                (name.clone(), faults.join("; "))
+            })?;
+            let intake = ingress::Source { name: name.clone(), verifier, provider, allow_empty, paused };
+            intakes.insert(name, Arc::new(intake));
+        }
+        self.intakes = intakes;
+        Ok(self)
     }
 
     /// Destinations that a route leads to or an operator spoke of.

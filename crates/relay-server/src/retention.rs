@@ -8,7 +8,7 @@ use relay_store::{
     seam::{Retain, Retained},
 };
 
-use crate::{Config, clock::Clock};
+use crate::clock::Clock;
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(60);
@@ -29,11 +29,6 @@ pub(crate) async fn run(store: Arc<dyn Store>, clock: Clock, delivered: Duration
         }
         tokio::time::sleep(EVERY).await;
     }
-}
-
-/// See [`Config::retention_delivered`] and [`Config::retention_dead`].
-pub(crate) fn spans(config: &Config) -> (Duration, Duration) {
-    (config.retention_delivered, config.retention_dead)
 }
 
 async fn round(

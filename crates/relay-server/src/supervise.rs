@@ -154,8 +154,8 @@ impl Supervisor {
     }
 
     /// Completes when the server stops.
-    pub async fn stopping(&self) {
-        self.stop.cancelled().await;
+    pub async fn stopped(self) {
+        self.stop.cancelled_owned().await;
     }
 
     /// Drops every task that is still there.

@@ -20,7 +20,9 @@ pub(crate) async fn run(health: Arc<Health>) {
     loop {
         tokio::time::sleep(EVERY).await;
         match health.report().await {
-            Ok(report) => announced.announce(&report.reasons),
+            Ok(report) => {
+                announced.announce(&report.reasons);
+            }
             Err(error) => tracing::warn!(event = "health_unknown", %error),
         }
     }

@@ -56,7 +56,7 @@ impl AdminError {
 
 fn of_registry(error: &RegistryError) -> (StatusCode, &'static str) {
     match error {
-        RegistryError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
+        RegistryError::Invalid(_) | RegistryError::Source { .. } => (StatusCode::BAD_REQUEST, "invalid"),
         RegistryError::Unknown { .. } => (StatusCode::NOT_FOUND, "unknown"),
         RegistryError::Taken { .. } => (StatusCode::CONFLICT, "taken"),
         RegistryError::Declared { .. } => (StatusCode::CONFLICT, "declared"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use relay_core::{delivery::retry::RetryPolicy, name::Name, time::Wall};
+use relay_providers::{Verifier, provider};
 use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
 
 use super::{
@@ -100,7 +101,7 @@ impl Registry {
             declared: None,
             created_at: now,
         };
-        crate::ingress::verify::check(&source.provider, &source.parameters).map_err(RegistryError::Invalid)?;
+        check_parameters(&source)?;
         let route = plain_route(&new.name, &new.destination, now);
         // The route first: killed between the two writes, there is no source without a route.
         self.change(|directory| {
@@ -138,7 +139,7 @@ impl Registry {
             let mut source = entry.document.clone();
             source.parameters = update.parameters.clone().unwrap_or(source.parameters);
             source.allow_empty = update.allow_empty.unwrap_or(source.allow_empty);
-            crate::ingress::verify::check(&source.provider, &source.parameters).map_err(RegistryError::Invalid)?;
+            check_parameters(&source)?;
             Ok(vec![Write {
                 key: key_of(DocumentKind::Source, name),
                 expect: entry.version,
@@ -306,7 +307,7 @@ impl Registry {
         };
         self.change(|directory| {
             let source = directory.sources.get(&new.source).ok_or_else(|| unknown_source(directory, &new.source))?;
-            if source.document.provider != "api-key" {
+            if !provider(&source.document.provider).is_some_and(|provider| provider.key_source) {
                 return Err(RegistryError::Invalid(format!(
                     "source {:?} is of provider {:?}, which has no API keys; change its parameters instead",
                     new.source, source.document.provider
@@ -466,7 +467,7 @@ impl Registry {
         if ttl.is_zero() {
             return Err(RegistryError::Invalid("a TTL of 0 would expire every delivery at once".into()));
         }
-        let longest = policy.schedule.total(policy.max_retries);
+        let longest = policy.span();
         if new.retry.is_some() && longest > ttl {
             let text = format!("the retries take {longest:?}, longer than the TTL of {ttl:?}: the last ones never happen");
             return Err(RegistryError::Invalid(text));
@@ -480,6 +481,17 @@ impl Registry {
             declared: None,
             created_at: self.clock.now().wall,
         })
+    }
+}
+
+/// What is wrong with a source's provider or parameters, all of it together.
+fn check_parameters(source: &Source) -> Result<(), RegistryError> {
+    match Verifier::new(&source.provider, &source.parameters) {
+        Ok(_) => Ok(()),
+        Err(faults) => {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Err(RegistryError::Invalid(faults.join("; ")))
+        }
     }
 }
 

@@ -38,6 +38,7 @@ pub struct Registry {
     store: Arc<dyn Store>,
     clock: Clock,
     defaults: RouteDefaults,
+    api_key: [u8; 32],
     directory: ArcSwap<Directory>,
     changed: watch::Sender<u64>,
     /// Changes one at a time: each reads the directory that the one before it left.
@@ -50,6 +51,14 @@ pub enum RegistryError {
     /// A value is not acceptable.
     #[error("{0}")]
     Invalid(String),
+    /// A source's parameters are not those of its provider.
+    #[error("source {name:?}: {what}")]
+    Source {
+        /// Which.
+        name: String,
+        /// What is wrong, all of it.
+        what: String,
+    },
     /// There is no such thing.
     #[error("no {kind} {name:?}; known: {known}")]
     Unknown {
@@ -120,6 +129,7 @@ impl Registry {
             store,
             clock,
             defaults: config.route_defaults.clone(),
+            api_key: secret::sha256(config.credentials.api_key.as_bytes()),
             directory: ArcSwap::default(),
             changed: watch::Sender::new(0),
             turn: Mutex::default(),
@@ -163,7 +173,9 @@ impl Registry {
         for entry in self.read::<Token>(DocumentKind::Token).await? {
             directory.tokens.insert(entry.document.name.clone(), entry);
         }
-        self.directory.store(Arc::new(directory.routed(&self.defaults)));
+        let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
+        let directory = directory.map_err(|(name, what)| RegistryError::Source { name: name.to_string(), what })?;
+        self.directory.store(Arc::new(directory));
         self.changed.send_modify(|count| *count += 1);
         Ok(())
     }
