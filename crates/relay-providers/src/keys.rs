@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+
 use crate::{Genuine, Refusal, Request, Verdict, parameters::Parameters, secret};
 
 /// Header fields that may carry a key, and the dedupe key beside it.
 pub(crate) const READ: &[&str] = &["authorization", "idempotency-key", "x-api-key"];
-/// Longest `Idempotency-Key`.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Header fields that may hold a key in one request; more than a sender needs, few enough to hash.
 const CANDIDATES_MAX: usize = 8;
 
