@@ -78,7 +78,7 @@ impl Chunks {
                 let fits = self.extension_bytes <= EXTENSION_BYTES_MAX;
                 if fits && is_value(byte) { Ok(At::Extension { size }) } else { Err(Broken) }
             }
-            (At::SizeLf { size: 0 }, b'\n') | (At::TrailerLf, b'\n') => Ok(At::TrailerStart),
+            (At::SizeLf { size: 0 } | At::TrailerLf, b'\n') => Ok(At::TrailerStart),
             (At::SizeLf { size }, b'\n') => Ok(At::Data { left: size }),
             (At::DataCr, b'\r') => Ok(At::DataLf),
             (At::DataLf, b'\n') => Ok(At::Size { value: 0, digits: 0 }),
