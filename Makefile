@@ -47,7 +47,7 @@ canaries: ## plant each known bug in turn; fails unless the simulation finds the
 	SEEDS='$(SEEDS)' scripts/canaries
 
 torture: setup ## kill -9 server and clients under load, KILLS=n times
-	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test torture -- --nocapture
+	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
 bench: ## measure the main job beside a bare HTTP server: table and target/bench/main-job.json
 	$(CARGO) bench --locked --package crm-relay --bench main_job
