@@ -1,5 +1,6 @@
 //! The public listener over real sockets. The backend is a recorder: it stands where the hub begins.
 
+mod agreement;
 mod fixtures;
 mod logs;
 mod recorder;
