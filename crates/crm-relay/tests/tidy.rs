@@ -53,8 +53,22 @@ fn imports_point_down_only() {
 fn the_core_is_free_of_io_clocks_and_chance() {
     // Whole words of code; comments may speak of them.
     const BANNED: &[&str] = &[
-        "tokio", "std::net", "std::fs", "std::env", "std::process", "std::thread", "SystemTime", "Instant", "async fn",
-        "HashMap", "HashSet", "thread_rng", "rand::rng", "OsRng", "SysRng", "getrandom",
+        "tokio",
+        "std::net",
+        "std::fs",
+        "std::env",
+        "std::process",
+        "std::thread",
+        "SystemTime",
+        "Instant",
+        "async fn",
+        "HashMap",
+        "HashSet",
+        "thread_rng",
+        "rand::rng",
+        "OsRng",
+        "SysRng",
+        "getrandom",
     ];
     let mut wrong = Vec::new();
     for file in files("crates/relay-core/src", "rs") {
@@ -88,9 +102,15 @@ fn no_file_outgrows_its_reader() {
         let lines = lines_without_tests(&file.text);
         let shown = file.shown();
         match LONGER.iter().find(|(name, _)| *name == shown) {
-            Some((_, max)) if lines > *max => wrong.push(format!("{shown}: {lines} lines; it may only shrink from {max}")),
-            Some((_, _)) if lines <= FILE_LINES_MAX => wrong.push(format!("{shown}: {lines} lines; strike it off LONGER")),
-            None if lines > FILE_LINES_MAX => wrong.push(format!("{shown}: {lines} lines without tests, at most {FILE_LINES_MAX}")),
+            Some((_, max)) if lines > *max => {
+                wrong.push(format!("{shown}: {lines} lines; it may only shrink from {max}"));
+            }
+            Some((_, _)) if lines <= FILE_LINES_MAX => {
+                wrong.push(format!("{shown}: {lines} lines; strike it off LONGER"));
+            }
+            None if lines > FILE_LINES_MAX => {
+                wrong.push(format!("{shown}: {lines} lines without tests, at most {FILE_LINES_MAX}"));
+            }
             Some(_) | None => {}
         }
     }
@@ -151,17 +171,21 @@ fn every_lint_that_is_silenced_says_why() {
 #[test]
 fn every_promise_has_a_test_and_every_citation_a_promise() {
     let contract = read("docs/internals/contract.md");
-    let promised: BTreeSet<String> = contract.lines().filter_map(|line| number_at(line.strip_prefix("- **")?)).collect();
+    let promised: BTreeSet<String> =
+        contract.lines().filter_map(|line| number_at(line.strip_prefix("- **")?)).collect();
     assert!(promised.len() > 30, "docs/internals/contract.md no longer lists its promises as `- **I1 ...`");
     let mut cited: BTreeMap<String, String> = BTreeMap::new();
     for file in sources().into_iter().filter(|file| file.shown() != "crates/crm-relay/tests/tidy.rs") {
-        for number in citations(&test_text(&file)) {
+        for number in citations(test_text(&file)) {
             cited.entry(number).or_insert_with(|| file.shown());
         }
     }
     let unknown = cited.iter().filter(|(number, _)| !promised.contains(*number));
-    let mut wrong: Vec<String> = unknown.map(|(number, file)| format!("{file} cites {number}, which is no promise")).collect();
-    wrong.extend(promised.iter().filter(|number| !cited.contains_key(*number)).map(|number| format!("no test cites {number}")));
+    let mut wrong: Vec<String> =
+        unknown.map(|(number, file)| format!("{file} cites {number}, which is no promise")).collect();
+    wrong.extend(
+        promised.iter().filter(|number| !cited.contains_key(*number)).map(|number| format!("no test cites {number}")),
+    );
     report(&wrong);
 }
 
@@ -180,7 +204,9 @@ fn a_document_has_one_title_and_links_that_lead_somewhere() {
             let target = if path.is_empty() { root().join(&file.path) } else { folder.join(path) };
             if !target.exists() {
                 wrong.push(format!("{}: {link} leads nowhere", file.shown()));
-            } else if let Some(anchor) = anchor.filter(|_| target.extension().is_some_and(|extension| extension == "md")) {
+            } else if let Some(anchor) =
+                anchor.filter(|_| target.extension().is_some_and(|extension| extension == "md"))
+            {
                 let text = fs::read_to_string(&target).expect("a document can be read");
                 if !without_code_blocks(&text).lines().any(|line| line.starts_with('#') && slug(line) == anchor) {
                     wrong.push(format!("{}: {link} names no heading", file.shown()));
@@ -230,7 +256,8 @@ fn the_map_is_short_and_names_symbols_that_exist() {
             wrong.push(format!("ARCHITECTURE.md: there is no {quoted}"));
         }
         let last = quoted.rsplit("::").next().unwrap_or(quoted).trim_end_matches("()");
-        let is_symbol = !is_file && !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_symbol =
+            !is_file && !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let is_code = quoted.contains("::") || quoted.ends_with("()");
         if is_symbol && is_code && !has_word(&code, last) {
             wrong.push(format!("ARCHITECTURE.md: the code has no {quoted}"));
@@ -256,7 +283,14 @@ fn decisions_are_numbered_without_gaps() {
 #[test]
 fn nothing_refers_to_one_machine() {
     // Put together here, so that this file does not find itself.
-    let banned = [["/wo", "rk/"], ["sha", "red/"], ["/tmp/", "wt"], ["index.", "crates.io"], ["static.", "crates.io"], ["pypi", ".org"]];
+    let banned = [
+        ["/wo", "rk/"],
+        ["sha", "red/"],
+        ["/tmp/", "wt"],
+        ["index.", "crates.io"],
+        ["static.", "crates.io"],
+        ["pypi", ".org"],
+    ];
     let banned = banned.map(|parts| parts.concat());
     let mut wrong = Vec::new();
     for file in tracked() {
@@ -326,7 +360,12 @@ fn sources() -> Vec<File> {
 /// Every document.
 fn documents() -> Vec<File> {
     let mut found = files("docs", "md");
-    found.extend(in_folder(&root()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")).filter_map(load));
+    found.extend(
+        in_folder(&root())
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "md"))
+            .filter_map(|path| load(&path)),
+    );
     found
 }
 
@@ -334,13 +373,16 @@ fn documents() -> Vec<File> {
 fn tracked() -> Vec<File> {
     let mut found = sources();
     found.extend(documents());
-    for folder in [".", "scripts", ".ci", "fixtures"] {
+    found.extend(["http", "json"].into_iter().flat_map(|extension| files("fixtures", extension)));
+    for folder in [".", "scripts", ".ci"] {
         let paths = in_folder(&root().join(folder)).into_iter();
         // In a linked worktree `.git` is a file that names this machine's paths.
-        found.extend(paths.filter(|path| path.file_name().is_some_and(|name| name != ".git")).filter_map(load));
+        found.extend(
+            paths.filter(|path| path.file_name().is_some_and(|name| name != ".git")).filter_map(|path| load(&path)),
+        );
     }
     for (name, _) in ARROWS {
-        found.extend(load(root().join("crates").join(name).join("Cargo.toml")));
+        found.extend(load(&root().join("crates").join(name).join("Cargo.toml")));
     }
     found
 }
@@ -354,7 +396,7 @@ fn files(folder: &str, extension: &str) -> Vec<File> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == extension) {
-                found.extend(load(path));
+                found.extend(load(&path));
             }
         }
     }
@@ -367,28 +409,37 @@ fn in_folder(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
 }
 
-fn load(path: PathBuf) -> Option<File> {
-    let text = fs::read_to_string(&path).ok()?;
+fn load(path: &Path) -> Option<File> {
+    let text = fs::read_to_string(path).ok()?;
     let path = path.canonicalize().ok()?.strip_prefix(root()).ok()?.to_path_buf();
     Some(File { path, text })
 }
 
-/// Lines before the file's own test module; a file of tests has none.
+/// Lines before the file's own test module.
 fn lines_without_tests(text: &str) -> usize {
-    text.lines().take_while(|line| line.trim_end() != "#[cfg(test)]").count()
+    tests_at(text).map_or(text, |at| &text[..at]).lines().count()
 }
 
-/// What of a file is tests: all of it below `tests/` and in `tests.rs` or the conformance suite, else its test module.
-fn test_text(file: &File) -> String {
+/// Where the file's own test module begins; `mod tests;` leads to another file and is none.
+fn tests_at(text: &str) -> Option<usize> {
+    let starts = text.match_indices("\n#[cfg(test)]\nmod ").map(|(at, _)| at + 1);
+    starts.into_iter().find(|at| text[*at..].lines().nth(1).is_some_and(|line| line.ends_with('{')))
+}
+
+/// Whether all of a file is tests.
+fn is_test(file: &File) -> bool {
     let path = file.shown();
-    let is_test = ["/tests/", "/benches/", "/conformance"].iter().any(|part| path.contains(part)) || path.ends_with("/tests.rs");
-    if is_test { file.text.clone() } else { file.text.split_once("#[cfg(test)]").map(|(_, tests)| tests.to_owned()).unwrap_or_default() }
+    path.ends_with("/tests.rs") || ["/tests/", "/benches/", "/conformance"].iter().any(|part| path.contains(part))
+}
+
+/// What of a file is tests.
+fn test_text(file: &File) -> &str {
+    if is_test(file) { &file.text } else { tests_at(&file.text).map_or("", |at| &file.text[at..]) }
 }
 
 /// Code lines with their numbers: no comments, no tests.
 fn code_lines(file: &File) -> impl Iterator<Item = (usize, &str)> {
-    let is_test = !test_text(file).is_empty() && lines_without_tests(&file.text) == file.text.lines().count();
-    let lines = if is_test { 0 } else { lines_without_tests(&file.text) };
+    let lines = if is_test(file) { 0 } else { lines_without_tests(&file.text) };
     file.text.lines().take(lines).enumerate().map(|(index, line)| (index + 1, line.split("//").next().unwrap_or(line)))
 }
 
@@ -409,7 +460,7 @@ fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + word.len()..].chars().next();
-        !before.is_some_and(is_part) && !(after.is_some_and(is_part) && word.ends_with(is_part))
+        !(before.is_some_and(is_part) || after.is_some_and(is_part) && word.ends_with(is_part))
     })
 }
 

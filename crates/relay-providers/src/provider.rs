@@ -17,6 +17,23 @@ pub struct Provider {
     pub key_source: bool,
     /// Where its scheme is written down.
     pub docs: &'static str,
+    /// Which code reads its parameters.
+    pub(crate) kind: Kind,
+}
+
+/// How the requests of a provider prove themselves; providers that differ in their table entry alone share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A key, by custom in `X-API-Key`.
+    ApiKey,
+    /// A key, by custom in `Authorization: Bearer`.
+    Bearer,
+    /// User name and password.
+    Basic,
+    /// A signature over the body.
+    Hmac,
+    /// Id, timestamp and signatures in three header fields.
+    StandardWebhooks,
 }
 
 /// One parameter of a provider. Every secret one may be given twice: while one is replaced, both are valid.
@@ -92,6 +109,7 @@ static PROVIDERS: [Provider; 5] = [
         methods: KEY_METHODS,
         key_source: true,
         docs: RFC_6750,
+        kind: Kind::ApiKey,
     },
     Provider {
         name: "basic",
@@ -104,6 +122,7 @@ static PROVIDERS: [Provider; 5] = [
         methods: POST,
         key_source: false,
         docs: RFC_7617,
+        kind: Kind::Basic,
     },
     Provider {
         name: "bearer",
@@ -123,6 +142,7 @@ static PROVIDERS: [Provider; 5] = [
         methods: KEY_METHODS,
         key_source: true,
         docs: RFC_6750,
+        kind: Kind::Bearer,
     },
     Provider {
         name: "hmac",
@@ -138,6 +158,7 @@ static PROVIDERS: [Provider; 5] = [
         methods: POST,
         key_source: false,
         docs: RFC_2104,
+        kind: Kind::Hmac,
     },
     Provider {
         name: "standard-webhooks",
@@ -150,6 +171,7 @@ static PROVIDERS: [Provider; 5] = [
         methods: POST,
         key_source: false,
         docs: STANDARD_WEBHOOKS,
+        kind: Kind::StandardWebhooks,
     },
 ];
 

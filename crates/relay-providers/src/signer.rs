@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::{ParameterFault, Request, basic::Basic, parameters::Parameters, scheme::Scheme, secret::Secret};
+use crate::{
+    ParameterFault, Request, basic::Basic, parameters::Parameters, provider::Kind, scheme::Scheme, secret::Secret,
+};
 
 /// Signs requests as the provider of a source would. Of a secret given twice, the first signs.
 #[derive(Clone, Debug)]
@@ -23,12 +25,12 @@ impl Signer {
     /// Every fault, all together, as [`crate::Verifier::new`]; beside these, a key of which only the digest is given.
     pub fn new(provider: &str, parameters: &[(String, String)]) -> Result<Self, Vec<ParameterFault>> {
         let mut parameters = Parameters::check(provider, parameters)?;
-        let proof = match parameters.provider().name {
-            "api-key" => Proof::ApiKey(key(&mut parameters, "key")),
-            "bearer" => Proof::Bearer(key(&mut parameters, "token")),
-            "basic" => Proof::Basic(Basic::read(&mut parameters)),
-            "hmac" => Proof::Signed(Scheme::hmac(&mut parameters)),
-            _ => Proof::Signed(Scheme::standard_webhooks(&mut parameters)),
+        let proof = match parameters.provider().kind {
+            Kind::ApiKey => Proof::ApiKey(key(&mut parameters, "key")),
+            Kind::Bearer => Proof::Bearer(key(&mut parameters, "token")),
+            Kind::Basic => Proof::Basic(Basic::read(&mut parameters)),
+            Kind::Hmac => Proof::Signed(Scheme::hmac(&mut parameters)),
+            Kind::StandardWebhooks => Proof::Signed(Scheme::standard_webhooks(&mut parameters)),
         };
         parameters.finish(Self(proof))
     }

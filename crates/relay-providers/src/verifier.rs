@@ -2,7 +2,7 @@
 
 use crate::{
     Acknowledgement, ParameterFault, Provider, Request, StoredKey, Verdict, basic::Basic, keys::Keys,
-    parameters::Parameters, scheme::Scheme,
+    parameters::Parameters, provider::Kind, scheme::Scheme,
 };
 
 /// Judges the requests of one source. Made once, shared by every request; `Debug` shows no secret.
@@ -42,12 +42,12 @@ impl Verifier {
     ) -> Result<Self, Vec<ParameterFault>> {
         let mut parameters = Parameters::check(provider, parameters)?;
         let provider = parameters.provider();
-        let proof = match provider.name {
-            "api-key" => Proof::Keys(Keys::read("key", &mut parameters, stored)),
-            "bearer" => Proof::Keys(Keys::read("token", &mut parameters, stored)),
-            "basic" => Proof::Basic(Basic::read(&mut parameters)),
-            "hmac" => Proof::Signed(Scheme::hmac(&mut parameters)),
-            _ => Proof::Signed(Scheme::standard_webhooks(&mut parameters)),
+        let proof = match provider.kind {
+            Kind::ApiKey => Proof::Keys(Keys::read("key", &mut parameters, stored)),
+            Kind::Bearer => Proof::Keys(Keys::read("token", &mut parameters, stored)),
+            Kind::Basic => Proof::Basic(Basic::read(&mut parameters)),
+            Kind::Hmac => Proof::Signed(Scheme::hmac(&mut parameters)),
+            Kind::StandardWebhooks => Proof::Signed(Scheme::standard_webhooks(&mut parameters)),
         };
         let protected = proof.reads();
         parameters.finish(Self { provider, proof, protected })
