@@ -158,7 +158,10 @@ impl Gate {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
         }
         let principal = self.principal(headers).ok_or_else(|| {
-            Problem::new(Code::NotGenuine, "the token is missing, unknown or revoked; on the server: crm-relay token list")
+            Problem::new(
+                Code::NotGenuine,
+                "the token is missing, unknown or revoked; on the server: crm-relay token list",
+            )
         })?;
         let version = headers.get("relay-protocol").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {

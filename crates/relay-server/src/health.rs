@@ -32,7 +32,7 @@ const LOOK_FRESH: Duration = Duration::from_millis(500);
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Deliveries wait and no client serves their destination.
     NoClient { destination: Name, since: Duration, waiting: u64, first_expiry: Option<Duration> },
     /// A circuit is open.
@@ -49,32 +49,32 @@ pub enum Reason {
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// The store's counters.
-    pub stats: Stats,
+    pub(crate) stats: Stats,
     /// What the hub knows.
-    pub view: Vec<DestinationView>,
+    pub(crate) view: Vec<DestinationView>,
     /// Why it is degraded; empty: it is not.
-    pub reasons: Vec<Reason>,
+    pub(crate) reasons: Vec<Reason>,
 }
 
 /// Sums over everything, as `/health` shows them. From the store, so a restart does not reset them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Events accepted.
-    pub received: u64,
+    pub(crate) received: u64,
     /// Deliveries made.
-    pub processed: u64,
+    pub(crate) processed: u64,
     /// Deliveries now dead or expired.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Tries after the first.
-    pub retried: u64,
+    pub(crate) retried: u64,
     /// Deliveries on their way.
-    pub queue_depth: u64,
+    pub(crate) queue_depth: u64,
 }
 
 /// Answers questions about health.
-pub struct Health {
+pub(crate) struct Health {
     store: Arc<dyn Store>,
     hub: Handle,
     registry: Arc<Registry>,
@@ -109,7 +109,7 @@ impl Health {
 
     /// Whether the store commits and no shutdown has begun. A full store is ready: it settles, and clients that come in
     /// here are what makes room.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
     }
 
@@ -127,7 +127,7 @@ impl Health {
     ///
     /// # Errors
     /// When the store does not tell.
-    pub async fn report(&self) -> Result<Report, StoreError> {
+    pub(crate) async fn report(&self) -> Result<Report, StoreError> {
         let mut look = self.look.lock().await;
         let now = self.clock.now();
         if let Some((at, report)) = &*look
@@ -157,7 +157,7 @@ impl Health {
 
 impl Report {
     /// See [`Totals`].
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals { received: self.stats.sources.iter().map(|s| s.accepted).sum(), ..Totals::default() };
         for stats in &self.stats.destinations {
             totals.processed += stats.outcomes[0];
@@ -186,7 +186,8 @@ fn waiting(stats: &DestinationStats) -> u64 {
 /// Keeps since when destinations have waiting deliveries and no client.
 fn note_unserved(unserved: &mut BTreeMap<Name, Now>, stats: &Stats, view: &[DestinationView], now: Now) {
     let is_unserved = |stats: &&DestinationStats| {
-        let clients = view.iter().find(|seen| seen.destination == stats.destination).map_or(0, |seen| seen.clients.len());
+        let clients =
+            view.iter().find(|seen| seen.destination == stats.destination).map_or(0, |seen| seen.clients.len());
         clients == 0 && waiting(stats) > 0
     };
     let names: Vec<&Name> = stats.destinations.iter().filter(is_unserved).map(|stats| &stats.destination).collect();

@@ -27,7 +27,7 @@ const OUTCOMES: [Class; 4] = [Class::Delivered, Class::Rejected, Class::Busy, Cl
 
 /// What this process counts itself. Everything durable is counted by the store.
 #[derive(Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     refused: Mutex<BTreeMap<(String, &'static str), u64>>,
     handshakes: Mutex<BTreeMap<String, u64>>,
     panics: AtomicU64,
@@ -38,24 +38,24 @@ pub struct Metrics {
 
 impl Metrics {
     /// Counts a refused request. `source` is a known source's name or `unknown`, so that strangers add no series.
-    pub fn refused(&self, source: &str, reason: &'static str) {
+    pub(crate) fn refused(&self, source: &str, reason: &'static str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         *refused.entry((source.to_owned(), reason)).or_default() += 1;
     }
 
     /// Counts an answered handshake.
-    pub fn handshake(&self, source: &str) {
+    pub(crate) fn handshake(&self, source: &str) {
         let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
         *handshakes.entry(source.to_owned()).or_default() += 1;
     }
 
     /// Counts a contained panic.
-    pub fn panicked(&self) {
+    pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one append call of the store and how long it took until durable.
-    pub fn committed(&self, took: Duration) {
+    pub(crate) fn committed(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         if let Some(at) = COMMIT_BUCKETS.iter().position(|bound| seconds <= *bound) {
             self.commits[at].fetch_add(1, Ordering::Relaxed);
@@ -65,7 +65,7 @@ impl Metrics {
     }
 
     /// The whole exposition.
-    pub fn render(&self, stats: &Stats, view: &[DestinationView], now: Wall) -> String {
+    pub(crate) fn render(&self, stats: &Stats, view: &[DestinationView], now: Wall) -> String {
         let mut page = Page(String::with_capacity(4096));
         self.render_ingress(&mut page, stats);
         render_deliveries(&mut page, stats, now);

@@ -40,8 +40,7 @@ async fn round(
     let mut removed = Retained::default();
     loop {
         let now = clock.wall();
-        let rules =
-            Retain { now, delivered_before: now - delivered, dead_before: now - dead, limit: STEP_ROWS };
+        let rules = Retain { now, delivered_before: now - delivered, dead_before: now - dead, limit: STEP_ROWS };
         let step = store.retain(rules).await?;
         removed.deliveries += step.deliveries;
         removed.events += step.events;

@@ -103,7 +103,11 @@ pub enum StartError {
 ///
 /// # Errors
 /// See [`StartError`]; nothing runs then.
-pub async fn run(config: Config, store: Arc<dyn Store>, shutdown: impl Future<Output = ()>) -> Result<Outcome, StartError> {
+pub async fn run(
+    config: Config,
+    store: Arc<dyn Store>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Outcome, StartError> {
     Ok(Server::start(config, store).await?.run(shutdown).await)
 }
 

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What a task is for; answers what happens when the server stops, when it fails, and when it panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TaskKind {
+pub(crate) enum TaskKind {
     /// The hub's loop.
     Hub,
     /// Accepts on the public listener.
@@ -36,7 +36,7 @@ pub enum TaskKind {
 
 /// What becomes of a task when the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnStop {
+pub(crate) enum OnStop {
     /// It ends by itself; the server waits for it within its grace.
     Finish,
     /// It is dropped.
@@ -45,7 +45,7 @@ pub enum OnStop {
 
 /// What becomes of the process when a task fails or panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
+pub(crate) enum OnFailure {
     /// The process stops: without this task it would lie about what it does.
     StopProcess,
     /// It is logged and counted; everything else goes on.
@@ -54,7 +54,7 @@ pub enum OnFailure {
 
 impl TaskKind {
     /// When the server stops.
-    pub const fn on_stop(self) -> OnStop {
+    pub(crate) const fn on_stop(self) -> OnStop {
         match self {
             // Sessions end when the hub has said goodbye to them; listeners when their connections have ended.
             Self::Hub | Self::Public | Self::Admin | Self::Session => OnStop::Finish,
@@ -63,7 +63,7 @@ impl TaskKind {
     }
 
     /// When it returns an error.
-    pub const fn on_error(self) -> OnFailure {
+    pub(crate) const fn on_error(self) -> OnFailure {
         match self {
             Self::Hub | Self::Public | Self::Admin | Self::Registry => OnFailure::StopProcess,
             Self::Session | Self::Retention | Self::Watch | Self::Summary => OnFailure::Contain,
@@ -71,7 +71,7 @@ impl TaskKind {
     }
 
     /// When it panics.
-    pub const fn on_panic(self) -> OnFailure {
+    pub(crate) const fn on_panic(self) -> OnFailure {
         match self {
             Self::Hub | Self::Public | Self::Admin | Self::Registry | Self::Retention | Self::Watch => {
                 OnFailure::StopProcess
@@ -94,7 +94,7 @@ pub struct Failure {
 
 /// Spawns the tasks and knows when they end.
 #[derive(Clone)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     tasks: TaskTracker,
     stop: CancellationToken,
     cancel: CancellationToken,
@@ -104,7 +104,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor, and where it reports what the process must not outlive.
-    pub fn new() -> (Self, mpsc::Receiver<Failure>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Failure>) {
         let (failures, failed) = mpsc::channel(16);
         let supervisor = Self {
             tasks: TaskTracker::new(),
@@ -117,7 +117,7 @@ impl Supervisor {
     }
 
     /// Spawns a task. Its error is text for the log.
-    pub fn spawn(
+    pub(crate) fn spawn(
         &self,
         kind: TaskKind,
         name: &'static str,
@@ -144,28 +144,28 @@ impl Supervisor {
     }
 
     /// Tells every task that the server stops: those with [`OnStop::Cancel`] are dropped.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 
     /// Whether the server stops.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()
     }
 
     /// Completes when the server stops.
-    pub async fn stopped(self) {
+    pub(crate) async fn stopped(self) {
         self.stop.cancelled_owned().await;
     }
 
     /// Drops every task that is still there.
-    pub fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.stop.cancel();
         self.cancel.cancel();
     }
 
     /// Completes when every task has ended. None may be spawned by then.
-    pub async fn finished(&self) {
+    pub(crate) async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }

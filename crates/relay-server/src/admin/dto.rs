@@ -104,7 +104,7 @@ pub(crate) struct KeyDto {
     created_at: String,
     revoked_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) key: Option<String>,
+    key: Option<String>,
 }
 
 /// A token; `token` only in the answer that makes it. `destinations` is `null` for every destination.
@@ -116,7 +116,7 @@ pub(crate) struct TokenDto {
     created_at: String,
     revoked_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) token: Option<String>,
+    token: Option<String>,
 }
 
 /// A delivery.
@@ -140,7 +140,7 @@ pub(crate) struct DeliveryDto {
     lease: Option<LeaseDto>,
     last: Option<AttemptDto>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) history: Option<Vec<AttemptDto>>,
+    history: Option<Vec<AttemptDto>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,7 +152,7 @@ struct LeaseDto {
 
 /// One try.
 #[derive(Debug, Serialize)]
-pub(crate) struct AttemptDto {
+struct AttemptDto {
     number: u32,
     outcome: &'static str,
     counted: bool,
@@ -333,7 +333,10 @@ impl DestinationDto {
             paused: directory.routing.paused.contains(name),
             sources: routes.map(|route| route.source.to_string()).collect(),
             created: stats.map_or(0, |stats| stats.created),
-            deliveries: State::ALL.iter().map(|s| (s.as_str(), stats.map_or(0, |stats| health::count(stats, *s)))).collect(),
+            deliveries: State::ALL
+                .iter()
+                .map(|s| (s.as_str(), stats.map_or(0, |stats| health::count(stats, *s))))
+                .collect(),
             oldest_due_age_ms: stats.and_then(|stats| health::age(stats.oldest_due, now)).map(document::millis),
             next_expiry_at: stats.and_then(|stats| stats.next_expiry).map(rfc3339),
             clients: view.map_or_else(Vec::new, clients),
@@ -366,6 +369,11 @@ impl KeyDto {
             key: None,
         }
     }
+
+    /// The one answer that shows the key itself.
+    pub(crate) fn showing(self, key: String) -> Self {
+        Self { key: Some(key), ..self }
+    }
 }
 
 impl TokenDto {
@@ -378,6 +386,11 @@ impl TokenDto {
             revoked_at: token.revoked_at.map(Wall::from_micros).map(rfc3339),
             token: None,
         }
+    }
+
+    /// The one answer that shows the token itself.
+    pub(crate) fn showing(self, token: String) -> Self {
+        Self { token: Some(token), ..self }
     }
 }
 
@@ -408,10 +421,15 @@ impl DeliveryDto {
             history: None,
         }
     }
+
+    /// With all tries, oldest first.
+    pub(crate) fn with_history(self, history: &[Attempt]) -> Self {
+        Self { history: Some(history.iter().map(AttemptDto::new).collect()), ..self }
+    }
 }
 
 impl AttemptDto {
-    pub(crate) fn new(attempt: &Attempt) -> Self {
+    fn new(attempt: &Attempt) -> Self {
         Self {
             number: attempt.number,
             outcome: attempt.class.as_str(),
@@ -476,7 +494,11 @@ fn audit_events(counted: &Stats, kept: &Stats) -> (Vec<AuditEventsDto>, bool) {
 
 fn audit_deliveries(counted: &Stats, kept: &Stats) -> (Vec<AuditDeliveriesDto>, bool) {
     let none = |name: &str| -> [u64; 7] {
-        counted.destinations.iter().find(|stats| stats.destination.as_str() == name).map_or([0; 7], |stats| stats.states)
+        counted
+            .destinations
+            .iter()
+            .find(|stats| stats.destination.as_str() == name)
+            .map_or([0; 7], |stats| stats.states)
     };
     let unknown = |stats: &&DestinationStats| {
         stats.states != [0; 7] && !kept.destinations.iter().any(|known| known.destination == stats.destination)
@@ -549,10 +571,7 @@ impl StatusDto {
             disk_free_bytes: report.stats.disk_free_bytes,
             full: report.stats.full,
             sources: report.stats.sources.iter().map(source).collect(),
-            destinations: names
-                .iter()
-                .map(|name| DestinationDto::new(name.as_str(), directory, report, now))
-                .collect(),
+            destinations: names.iter().map(|name| DestinationDto::new(name.as_str(), directory, report, now)).collect(),
         }
     }
 }

@@ -72,9 +72,7 @@ pub(crate) fn unguarded(admin: Arc<Admin>) -> Router {
 }
 
 fn api() -> Router<Arc<Admin>> {
-    Router::new()
-        .nest("/api/v1", routes::all())
-        .route("/health", get(routes::status::health))
+    Router::new().nest("/api/v1", routes::all()).route("/health", get(routes::status::health))
 }
 
 fn open() -> Router<Arc<Admin>> {
@@ -89,11 +87,7 @@ async fn nothing_here() -> AdminError {
 }
 
 async fn require_token(State(admin): Shared, request: Request, next: Next) -> Response {
-    if admin.knows(request.headers()) {
-        next.run(request).await
-    } else {
-        AdminError::Unauthorized.into_response()
-    }
+    if admin.knows(request.headers()) { next.run(request).await } else { AdminError::Unauthorized.into_response() }
 }
 
 impl Admin {

@@ -37,13 +37,7 @@ pub(crate) struct Request {
 /// All that can happen to the hub but requests, answers of the store and time.
 pub(crate) enum Event {
     /// A client passed the token check.
-    Opened {
-        conn: ConnId,
-        token: Name,
-        serves: Serves,
-        peer: String,
-        socket: Socket,
-    },
+    Opened { conn: ConnId, token: Name, serves: Serves, peer: String, socket: Socket },
     /// A client said something.
     Received(ConnId, Message),
     /// A client's socket is gone.

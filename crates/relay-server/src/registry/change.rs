@@ -170,11 +170,13 @@ impl Registry {
                 body: None,
                 audit: self.audited(who, "source.delete", name.as_str()),
             }];
-            writes.extend(directory.routes.values().filter(|entry| entry.document.source == *name).map(|entry| Write {
-                key: key_of_pair(DocumentKind::Route, name, &entry.document.destination),
-                expect: entry.version,
-                body: None,
-                audit: self.audited(who, "route.delete", format!("{name} -> {}", entry.document.destination)),
+            writes.extend(directory.routes.values().filter(|entry| entry.document.source == *name).map(|entry| {
+                Write {
+                    key: key_of_pair(DocumentKind::Route, name, &entry.document.destination),
+                    expect: entry.version,
+                    body: None,
+                    audit: self.audited(who, "route.delete", format!("{name} -> {}", entry.document.destination)),
+                }
             }));
             writes.extend(directory.keys.values().filter(|entry| entry.document.source == *name).map(|entry| Write {
                 key: key_of_pair(DocumentKind::Key, name, &entry.document.name),
@@ -246,9 +248,11 @@ impl Registry {
             let entry = directory.routes.get(&pair).ok_or_else(|| unknown_route(directory, source, destination))?;
             let name = format!("{source}/{destination}");
             undeclared("route", &name, entry.document.declared.as_deref().filter(|_| !entry.document.paused))?;
-            let others = directory.routing.routes.get(source).map_or(0, |routes| {
-                routes.iter().filter(|route| route.destination != *destination).count()
-            });
+            let others = directory
+                .routing
+                .routes
+                .get(source)
+                .map_or(0, |routes| routes.iter().filter(|route| route.destination != *destination).count());
             if others == 0 && directory.sources.contains_key(source) {
                 let (source_name, destination) = (source.to_string(), destination.to_string());
                 return Err(RegistryError::LastRoute { source_name, destination });
@@ -392,7 +396,8 @@ impl Registry {
         destinations: Option<Vec<Name>>,
         who: &str,
     ) -> Result<(), RegistryError> {
-        let wanted: Option<Vec<String>> = destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect());
+        let wanted: Option<Vec<String>> =
+            destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect());
         self.change_token(name, "token.update", who, |directory, token| {
             known_destinations(directory, destinations.as_deref().unwrap_or_default())?;
             Ok(Token { destinations: wanted.clone(), ..token.clone() })
@@ -469,7 +474,8 @@ impl Registry {
         }
         let longest = policy.span();
         if new.retry.is_some() && longest > ttl {
-            let text = format!("the retries take {longest:?}, longer than the TTL of {ttl:?}: the last ones never happen");
+            let text =
+                format!("the retries take {longest:?}, longer than the TTL of {ttl:?}: the last ones never happen");
             return Err(RegistryError::Invalid(text));
         }
         Ok(Route {

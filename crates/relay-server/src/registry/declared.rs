@@ -69,8 +69,7 @@ impl Registry {
             return Ok(());
         }
         let key = key_of_pair(DocumentKind::Route, &declared.source, &declared.destination);
-        let audit =
-            self.audited("config", "route.declare", format!("{} -> {}", declared.source, declared.destination));
+        let audit = self.audited("config", "route.declare", format!("{} -> {}", declared.source, declared.destination));
         self.put(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await?;
         Ok(())
     }
@@ -88,9 +87,8 @@ impl Registry {
         }
         for entry in directory.routes.values().filter(|entry| entry.document.declared.is_some()) {
             let route = &entry.document;
-            let still = |declared: &DeclaredRoute| {
-                declared.source == route.source && declared.destination == route.destination
-            };
+            let still =
+                |declared: &DeclaredRoute| declared.source == route.source && declared.destination == route.destination;
             if route.paused || config.routes.iter().any(still) {
                 continue;
             }

@@ -10,7 +10,7 @@ pub mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 use arc_swap::ArcSwap;
 use relay_core::{name::Name, storage::StoreError};
@@ -215,7 +215,7 @@ fn key_of_pair(kind: DocumentKind, first: &Name, second: &Name) -> DocumentKey {
 }
 
 /// Names for people: `crm, erp`.
-pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {
-    let names: Vec<&str> = names.into_iter().map(Name::as_str).collect();
+pub(crate) fn listed(names: impl IntoIterator<Item: Borrow<Name>>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.borrow().to_string()).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }

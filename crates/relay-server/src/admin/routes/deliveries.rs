@@ -13,7 +13,7 @@ use super::{
 };
 use crate::admin::{
     Shared, Who,
-    dto::{AttemptDto, BulkDto, DeliveryDto, List},
+    dto::{BulkDto, DeliveryDto, List},
     problem::{AdminError, Asked, Body},
 };
 
@@ -32,8 +32,7 @@ pub(super) async fn show(State(admin): Shared, Path(id): Path<String>) -> Result
     let delivery = found
         .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;
     let history = admin.store.attempts(parsed).await?;
-    let history = Some(history.iter().map(AttemptDto::new).collect());
-    Ok(Json(DeliveryDto { history, ..DeliveryDto::new(&delivery) }))
+    Ok(Json(DeliveryDto::new(&delivery).with_history(&history)))
 }
 
 pub(super) async fn cancel(

@@ -26,8 +26,8 @@ pub(super) struct Listing {
     pub(super) reason: Option<String>,
     pub(super) since: Option<String>,
     pub(super) until: Option<String>,
-    cursor: Option<String>,
-    limit: Option<u32>,
+    pub(super) cursor: Option<String>,
+    pub(super) limit: Option<u32>,
 }
 
 impl Listing {

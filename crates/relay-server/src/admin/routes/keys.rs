@@ -55,8 +55,7 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewKey { source: name(&body.source)?, name: name(&body.name)? };
     let made = admin.registry.create_key(new, who.0).await?;
-    let dto = KeyDto { key: Some(made.secret), ..KeyDto::new(&made.document) };
-    Ok((StatusCode::CREATED, Json(dto)))
+    Ok((StatusCode::CREATED, Json(KeyDto::new(&made.document).showing(made.secret))))
 }
 
 pub(super) async fn revoke(

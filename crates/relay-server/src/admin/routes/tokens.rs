@@ -57,8 +57,7 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewToken { name: name(&body.name)?, destinations: names(body.destinations)? };
     let made = admin.registry.create_token(new, who.0).await?;
-    let dto = TokenDto { token: Some(made.secret), ..TokenDto::new(&made.document) };
-    Ok((StatusCode::CREATED, Json(dto)))
+    Ok((StatusCode::CREATED, Json(TokenDto::new(&made.document).showing(made.secret))))
 }
 
 pub(super) async fn update(
