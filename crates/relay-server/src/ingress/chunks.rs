@@ -4,8 +4,8 @@
 
 use super::head::is_value;
 
-/// Bytes of chunk extensions in one body. They mean nothing here; nobody needs many.
-const EXTENSION_BYTES_MAX: u32 = 4 * 1024;
+/// Bytes of chunk extensions in one body. They mean nothing here; the HTTP library behind takes no more than this.
+const EXTENSION_BYTES_MAX: u32 = 16 * 1024;
 /// Bytes of trailer fields.
 const TRAILER_BYTES_MAX: u32 = 8 * 1024;
 /// Hex digits of a chunk size: 60 bits, so that sums of sizes do not overflow.

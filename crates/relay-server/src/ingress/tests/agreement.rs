@@ -25,7 +25,7 @@ fn valid_request() -> impl Strategy<Value = Vec<u8>> {
     let line = ("GET|POST|PUT|BREW", "/[a-z%./]{0,20}(\\?[a-z=&?/]{0,20})?").prop_map(|(m, t)| format!("{m} {t}"));
     let field = ("x-[a-z]{1,8}", "[!-~]([ -~\t]{0,40}[!-~])?").prop_map(|(name, value)| format!("{name}: {value}\r\n"));
     let body = prop::collection::vec(any::<u8>(), 0..3_000);
-    let framing = prop::option::of((1usize..900, "(;[a-z]{1,4}=[a-z]{0,4})?"));
+    let framing = prop::option::of((8usize..900, "(;[a-z]{1,4}=[a-z]{0,4})?"));
     (line, prop::collection::vec(field, 0..6), body, framing).prop_map(|(line, fields, body, framing)| {
         let mut bytes = format!("{line} HTTP/1.1\r\nHost: a:1\r\n{}", fields.concat()).into_bytes();
         let Some((size, extension)) = framing else {
