@@ -385,6 +385,8 @@ struct Outgoing {
     thirsty: BTreeSet<Name>,
     /// Room was made outside of an input.
     freed: bool,
+    /// A body has left since the thirsty were last looked at, or nothing is on its way any more.
+    left: bool,
 }
 
 /// A store operation under way.
@@ -435,6 +437,11 @@ impl Hub {
             failed: false,
             setup,
         }
+    }
+
+    /// A delivery id that rises with the hub's own, for deliveries made elsewhere (replays).
+    pub fn mint_delivery(&mut self, now: Wall) -> DeliveryId {
+        self.ids.delivery(now)
     }
 
     /// Takes in one thing that happened.
