@@ -32,10 +32,23 @@ pub const RESUME_GRACE: Duration = Duration::from_secs(5);
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Heartbeats that may be missed before the peer counts as gone.
 pub const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// How long a client waits for the answer to its Hello before it dials again.
+pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
+/// Leases that a client holds at most, outcomes that wait for their confirmation included: a server that never confirms
+/// must not fill its memory, and a Hello that names them all fits in one message.
+pub const HELD_MAX: usize = 65_536;
+/// First upper bound of a client's pause before it dials again; doubles with each failure.
+pub const RECONNECT_PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// Longest pause of a client before it dials again by itself.
+pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause that a server may ask a client for, so that a wrong answer does not silence it for days.
+pub const RECONNECT_LATER_MAX: Duration = Duration::from_mins(5);
+/// A session that lived this long was a good one: the next pause is short again.
+pub const SESSION_GOOD_AFTER: Duration = Duration::from_secs(10);
 /// A lease lives no longer than its transfer + `FORWARD_TIMEOUT` + this, however often it is extended.
-pub const LEASE_OVERTIME: Duration = Duration::from_secs(60);
+pub const LEASE_OVERTIME: Duration = Duration::from_mins(1);
 /// Longest delay after a failed try that did not count.
-pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_secs(60);
+pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_mins(1);
 /// Unreachable tries in a row that open a circuit.
 pub const CIRCUIT_UNREACHABLE: u32 = 3;
 /// Different events in a row without a 2xx that open a circuit.
@@ -45,18 +58,52 @@ pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Deliveries that one `lease` asks for at most, so that a batch stays one short commit.
 pub const LEASE_BATCH_MAX: usize = 256;
 /// A destination that waits for a client is announced (WARN) after this long.
-pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_secs(60);
+pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
+
+/// How long a socket may stay without its Hello.
+pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// Destinations of one Hello.
+pub const HELLO_DESTINATIONS_MAX: usize = 256;
+/// Leases that one Hello, Extend or Release may name: all of a client's slots at 16 destinations, twice over.
+pub const NAMED_LEASES_MAX: usize = 65_536;
+/// Leases that one Settled or Extend of the server names, so that a message stays small.
+pub const LEASES_PER_MESSAGE: usize = 1_024;
+/// Characters of a client's label that are kept.
+pub const LABEL_CHARS_MAX: usize = 200;
+/// Control messages that may wait for one socket. A peer that lets more pile up does not read.
+pub const SESSION_CONTROL_MAX: usize = 1_024;
+/// Requests that may wait for their commit. More are refused: 503.
+pub const APPENDS_MAX: usize = 65_536;
+/// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new
+/// delivery does not make hundreds of clients ask for it.
+pub const LEASE_ASKS_MAX: usize = 4;
+/// How often what has expired, and what has become due unseen, is looked for.
+pub const DUE_EVERY: Duration = Duration::from_secs(1);
+/// Expired deliveries and held leases that are read at a time.
+pub const PAGE_MAX: u32 = 256;
+/// Pause before the next page of expired deliveries: long enough for the last page's ends to be stored.
+pub const EXPIRE_PAUSE: Duration = Duration::from_millis(10);
+/// How often a decision is taken again because the record changed meanwhile. Each time somebody else has made progress.
+pub const DECIDE_AGAIN_MAX: u8 = 16;
+/// Pause before a store operation that failed for now is asked for again.
+pub const STORE_RETRY: Duration = Duration::from_secs(1);
+/// How long clients of a stopping server stay away, unless another one takes its place sooner.
+pub const GOAWAY_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long an instance without a socket is remembered: its circuits outlive a broken connection.
+pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
 
 /// Default of `MESSAGE_TTL`.
-pub const MESSAGE_TTL: Duration = Duration::from_secs(24 * 3600);
+pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 /// Default of `LEASE`.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 /// Default of `FORWARD_TIMEOUT`.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
 /// Default of `CONCURRENCY`: slots per destination and client.
 pub const CONCURRENCY: u32 = 8;
 /// Most slots that a client may ask for.
 pub const CONCURRENCY_MAX: u32 = 4096;
+/// Destinations that one session may serve (security: a Hello stays small once decoded).
+pub const SESSION_DESTINATIONS_MAX: usize = 1024;
 /// Default of `CLIENT_BUFFER`: body bytes in flight per session.
 pub const CLIENT_BUFFER: u64 = 64 * 1024 * 1024;
 /// Default of `MAX_INFLIGHT_BYTES`.
@@ -64,14 +111,14 @@ pub const MAX_INFLIGHT_BYTES: u64 = 256 * 1024 * 1024;
 /// Default of `MAX_BODY_BYTES`.
 pub const MAX_BODY_BYTES: u64 = 25 * 1024 * 1024;
 /// Default of `RETRY_AFTER_MAX`.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 /// Default of `CIRCUIT_PAUSE_MAX`.
-pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(60);
+pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Default of `MAX_RETRIES`.
 pub const MAX_RETRIES: u32 = 3;
 /// Default of `RETRY_DELAY`.
-pub const RETRY_DELAY: Duration = Duration::from_millis(1000);
+pub const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Default of `RETRY_MULTIPLIER`.
 pub const RETRY_MULTIPLIER: f64 = 2.0;
 /// Default of `DEDUPE_WINDOW`.
-pub const DEDUPE_WINDOW: Duration = Duration::from_secs(3 * 24 * 3600);
+pub const DEDUPE_WINDOW: Duration = Duration::from_hours(72);

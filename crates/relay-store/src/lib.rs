@@ -12,6 +12,9 @@
 
 use std::{future::Future, pin::Pin};
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod memory;
 pub mod seam;
 
 pub use seam::Store;

@@ -12,8 +12,17 @@
 //!    '--------------------------------------------------------'-'
 //! ```
 
+mod ending;
+mod lease;
 pub mod outcome;
 pub mod retry;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+pub use ending::{cancel, expire, redrive};
+pub use lease::{count_loss, hand_back, leased, lose};
+pub use settle::{Terms, settle};
 
 use crate::{
     id::{DeliveryId, EventId, InstanceId},

@@ -35,3 +35,49 @@ impl Default for RetryPolicy {
         }
     }
 }
+
+impl Schedule {
+    /// The delays that the Standard Webhooks specification recommends: about 75 h in all.
+    ///
+    /// **Source** <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>, "retries".
+    pub fn standard_webhooks() -> Self {
+        const SECONDS: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+        Self::Listed(SECONDS.into_iter().map(Duration::from_secs).collect())
+    }
+
+    /// The delay after the `n`-th failed try in a row, `n` from 1, before jitter. Zero for an empty list.
+    pub fn delay(&self, n: u32) -> Duration {
+        match self {
+            Self::Exponential { delay, multiplier } => {
+                let factor = multiplier.max(1.0).powi(n.saturating_sub(1).min(1_000) as i32);
+                Duration::try_from_secs_f64(delay.as_secs_f64() * factor).unwrap_or(Duration::MAX)
+            }
+            Self::Listed(delays) => {
+                let at = (n.saturating_sub(1) as usize).min(delays.len().saturating_sub(1));
+                delays.get(at).copied().unwrap_or_default()
+            }
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// All delays between the first try and the last that counts, before jitter. A policy whose span is longer than its
+    /// route's TTL never comes to its end: a fault in the configuration.
+    pub fn span(&self) -> Duration {
+        // A growing delay leaves every TTL behind within a few steps; a constant one needs no steps.
+        let mut span = Duration::ZERO;
+        let mut last = Duration::ZERO;
+        for n in 1..=self.max_retries {
+            let delay = self.schedule.delay(n);
+            if n > 64 && delay == last {
+                return span.saturating_add(delay.saturating_mul(self.max_retries - n + 1));
+            }
+            span = span.saturating_add(delay);
+            if span == Duration::MAX {
+                break;
+            }
+            last = delay;
+        }
+        span
+    }
+}

@@ -1,16 +1,49 @@
 //! The hub: accepts events, leases what is due to clients with credit, settles what they report.
 //!
 //! One machine for all sessions of a server. It holds what is leased, never the backlog.
+//!
+//! # How to drive it
+//! [`Hub::handle`] with one input or several, then [`Hub::poll_output`] until it gives `None`, performing each output in
+//! order; then [`Hub::poll_timeout`] names the next moment for [`Hub::handle_timeout`]. Settlements, extensions and
+//! look-ups of all inputs handled since the last drain leave as one store operation each.
+//! [`Hub::poll_transmit`] may be called at any time, as a socket takes messages; ask for the timeout again after it.
+//!
+//! The first inputs are [`Input::DeliveredSoFar`] and [`Input::Routing`], in this order: routing starts the hub.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod accept;
+mod destinations;
+mod instances;
+mod leases;
+mod sessions;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod view;
 
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use self::{
+    accept::Accepts,
+    destinations::Destination,
+    instances::Instance,
+    leases::{Held, PendingLoss},
+    settle::{Decided, Work},
+    timers::Timer,
+};
 use crate::{
-    event::Event,
-    id::{DeliveryId, EventId, InstanceId},
+    id::{DeliveryId, EventId, IdMint, InstanceId},
     name::Name,
     routing::Routing,
-    storage::{Dedupe, StoreAnswer, StoreOp},
-    time::Wall,
+    session::server::Session,
+    storage::{Dedupe, Extend, StoreAnswer, StoreOp},
+    time::{Mono, Now, Wall},
     wire::message::Message,
 };
 
@@ -41,7 +74,8 @@ pub struct Setup {
     pub outgoing_bytes_max: u64,
     /// `PUBLIC_URL` without a trailing `/`, for `Relay-Original-Url`.
     pub public_url: Option<String>,
-    /// Seed of jitter, nonces and ids.
+    /// Seed of jitter, nonces and ids: another one at every start, for the nonce keeps this run's leases apart from
+    /// those of a branch of history that was lost.
     pub seed: u64,
     /// Highest id sequence in the store.
     pub id_floor: i64,
@@ -59,7 +93,7 @@ pub enum Serves {
 /// One thing that happens to the hub.
 #[derive(Debug)]
 pub enum Input {
-    /// A new snapshot of routes and pauses; the first input of all.
+    /// A new snapshot of routes and pauses. The first one starts the hub.
     Routing(Arc<Routing>),
     /// How many deliveries were ever made at each destination (the store's durable counter): once, before any session.
     DeliveredSoFar(Vec<(Name, u64)>),
@@ -67,7 +101,7 @@ pub enum Input {
     Accept {
         /// Names the answer.
         ticket: Ticket,
-        /// The request. Its id was minted by [`Hub::mint_event`](Hub).
+        /// The request. The hub mints its id.
         request: Box<Accepting>,
     },
     /// A socket passed the token check and is upgraded.
@@ -93,7 +127,7 @@ pub enum Input {
     Touched(DeliveryId),
     /// The token was revoked, or may serve less: its sockets are closed.
     Revoked(Name),
-    /// Stop: refuse new requests, say GoAway, wait for reports.
+    /// Stop: refuse new requests, say `GoAway`, wait for reports.
     Stop,
 }
 
@@ -297,5 +331,213 @@ pub struct ClientView {
     pub error: Option<String>,
 }
 
-/// What is being accepted as an event; used by `Hub::handle`.
-pub type Stored = Arc<Event>;
+/// The machine: see [the module](self).
+#[derive(Debug)]
+pub struct Hub {
+    setup: Setup,
+    public_url: Option<Arc<str>>,
+    routing: Arc<Routing>,
+    /// Destinations that a route leads to.
+    routed: BTreeSet<Name>,
+    rng: StdRng,
+    ids: IdMint,
+    /// The fence's nonce of every lease this hub takes.
+    nonce: u64,
+    now: Now,
+
+    accepts: Accepts,
+    destinations: BTreeMap<Name, Destination>,
+    instances: BTreeMap<InstanceId, Instance>,
+    sessions: BTreeMap<ConnId, Session>,
+    held: BTreeMap<DeliveryId, Held>,
+    /// Lease ends of all that is held.
+    ends: BTreeSet<(Wall, DeliveryId)>,
+    /// Leases that were released before their end: they count as lost then unless their instance resumes.
+    losses: BTreeMap<(Wall, DeliveryId), PendingLoss>,
+    timers: BTreeSet<(Mono, Timer)>,
+    outgoing: Outgoing,
+
+    ops: BTreeMap<OpId, Op>,
+    last_op: u64,
+    outputs: VecDeque<Output>,
+    /// Gathered until the outputs are drained.
+    settles: Vec<Decided>,
+    finds: Vec<Work>,
+    extends: Vec<Extend>,
+    /// Decisions whose store operation failed for now.
+    again: Vec<Work>,
+    /// Decisions whose store operation is under way.
+    deciding: usize,
+
+    /// The leases of the previous run are known.
+    loaded: bool,
+    started: bool,
+    stopping: bool,
+    stopped: bool,
+    /// The store has failed for good.
+    failed: bool,
+}
+
+/// Bodies on their way out, and those that lease operations under way may bring.
+#[derive(Debug, Default)]
+struct Outgoing {
+    bytes: u64,
+    asked: u64,
+    /// Destinations that wait for room.
+    thirsty: BTreeSet<Name>,
+    /// Room was made outside of an input.
+    freed: bool,
+}
+
+/// A store operation under way.
+#[derive(Debug)]
+enum Op {
+    Append(Box<accept::Pending>),
+    Lease(Box<destinations::Ask>),
+    Extend,
+    Settle(Vec<Decided>),
+    Find(Vec<Work>),
+    Due,
+    Held,
+}
+
+impl Hub {
+    /// A hub that knows nothing yet.
+    pub fn new(setup: Setup) -> Self {
+        let mut rng = StdRng::seed_from_u64(setup.seed);
+        Self {
+            public_url: setup.public_url.as_deref().map(Arc::from),
+            routing: Arc::default(),
+            routed: BTreeSet::new(),
+            ids: IdMint::new(setup.id_floor, rng.random()),
+            nonce: rng.random(),
+            rng,
+            now: Now::default(),
+            accepts: Accepts::default(),
+            destinations: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            held: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            losses: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            outgoing: Outgoing::default(),
+            ops: BTreeMap::new(),
+            last_op: 0,
+            outputs: VecDeque::new(),
+            settles: Vec::new(),
+            finds: Vec::new(),
+            extends: Vec::new(),
+            again: Vec::new(),
+            deciding: 0,
+            loaded: false,
+            started: false,
+            stopping: false,
+            stopped: false,
+            failed: false,
+            setup,
+        }
+    }
+
+    /// A delivery id that rises with the hub's own, for deliveries made elsewhere (replays).
+    pub fn mint_delivery(&mut self, now: Wall) -> DeliveryId {
+        self.ids.delivery(now)
+    }
+
+    /// Takes in one thing that happened.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.now = now;
+        match input {
+            Input::Routing(routing) => self.on_routing(routing),
+            Input::DeliveredSoFar(counts) => self.on_delivered_so_far(counts),
+            Input::Accept { ticket, request } => self.on_accept(ticket, *request),
+            Input::Opened { conn, token, serves, peer } => self.on_opened(conn, token, serves, peer),
+            Input::Received(conn, message) => self.on_message(conn, message),
+            Input::Closed(conn) => self.on_closed(conn),
+            Input::Stored(op, answer) => self.on_stored(op, answer),
+            Input::Woken(destination) => self.on_woken(&destination),
+            Input::Touched(id) => self.on_touched(id),
+            Input::Revoked(token) => self.on_revoked(&token),
+            Input::Stop => self.on_stop(),
+        }
+        self.finish_input();
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if !self.settles.is_empty() {
+            let decided = std::mem::take(&mut self.settles);
+            let changes = decided.iter().map(|decided| decided.change.clone()).collect();
+            return Some(self.store(Op::Settle(decided), StoreOp::Settle(changes)));
+        }
+        if !self.finds.is_empty() {
+            let works = std::mem::take(&mut self.finds);
+            let ids = works.iter().map(|work| work.id).collect();
+            return Some(self.store(Op::Find(works), StoreOp::Find(ids)));
+        }
+        if !self.extends.is_empty() {
+            let extends = std::mem::take(&mut self.extends);
+            return Some(self.store(Op::Extend, StoreOp::Extend(extends)));
+        }
+        None
+    }
+
+    /// The next message for a socket; `None` when there is nothing more to send for now.
+    pub fn poll_transmit(&mut self, conn: ConnId) -> Option<Message> {
+        let popped = self.sessions.get_mut(&conn)?.queue.pop()?;
+        if let Some((id, done)) = popped.piece {
+            self.on_piece_sent(id, done);
+        }
+        Some(popped.message)
+    }
+
+    /// Puts a store operation on record. Its answer finds it there.
+    fn store(&mut self, op: Op, ask: StoreOp) -> Output {
+        self.last_op += 1;
+        let id = OpId(self.last_op);
+        self.ops.insert(id, op);
+        Output::Store(id, ask)
+    }
+
+    fn ask_store(&mut self, op: Op, ask: StoreOp) {
+        let output = self.store(op, ask);
+        self.outputs.push_back(output);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.outputs.push_back(Output::Notice(notice));
+    }
+
+    fn on_stored(&mut self, id: OpId, answer: StoreAnswer) {
+        let Some(op) = self.ops.remove(&id) else { return };
+        match (op, answer) {
+            (Op::Append(pending), StoreAnswer::Append(result)) => self.on_appended(*pending, result),
+            (Op::Lease(ask), StoreAnswer::Lease(result)) => self.on_leased(*ask, result),
+            (Op::Extend, StoreAnswer::Extend(result)) => self.on_extended(&result),
+            (Op::Settle(decided), StoreAnswer::Settle(result)) => self.on_settled(decided, result),
+            (Op::Find(works), StoreAnswer::Find(result)) => self.on_found(works, result),
+            (Op::Due, StoreAnswer::Due(result)) => self.on_due(result),
+            (Op::Held, StoreAnswer::Held(result)) => self.on_held_page(result),
+            (op, answer) => unreachable!("the driver answered {op:?} with {answer:?}"),
+        }
+    }
+
+    /// The store has failed for good: nobody is told anything that is not known to be durable, and the process stops.
+    fn on_store_failed(&mut self) {
+        self.failed = true;
+        for ticket in self.accepts.take_waiting() {
+            self.outputs.push_back(Output::Answer(ticket, Answer::Unavailable));
+        }
+    }
+
+    fn finish_input(&mut self) {
+        self.quench();
+        self.finish_stop();
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
+    }
+}

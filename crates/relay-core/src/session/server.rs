@@ -1,1 +1,226 @@
-//! The server's end of one session: credit, transmission of grants and chunks, heartbeats.
+//! The server's end of one session: its phase, when it was last heard of, and what waits to be sent.
+//!
+//! **Invariant:** control goes before bodies, and bodies take turns by the chunk, so a large body holds up neither
+//! heartbeats nor small deliveries.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    delivery::{Delivery, Token},
+    event::Event,
+    hub::Serves,
+    id::{DeliveryId, InstanceId},
+    limits,
+    name::Name,
+    time::Mono,
+    wire::message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Settled},
+};
+
+/// One socket of a client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Name of the token it proved.
+    pub(crate) token: Name,
+    /// What that token may serve.
+    pub(crate) serves: Arc<Serves>,
+    /// Its address, for people.
+    pub(crate) peer: String,
+    /// How far the handshake is.
+    pub(crate) phase: Phase,
+    /// When the last message arrived.
+    pub(crate) heard: Mono,
+    /// What waits to be sent.
+    pub(crate) queue: Queue,
+}
+
+/// How far a session's handshake is.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// No Hello yet.
+    Opened,
+    /// Its Hello waits until the leases of an earlier run are known.
+    Waiting(Box<Hello>),
+    /// It speaks for this instance.
+    Up(InstanceId),
+}
+
+/// What waits to be sent on one socket.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    control: VecDeque<Message>,
+    heartbeat: Option<Extend>,
+    settled: Vec<LeaseRef>,
+    bodies: VecDeque<Outgoing>,
+    /// The driver was told and has not yet taken everything.
+    signalled: bool,
+}
+
+/// A grant on its way out.
+#[derive(Debug)]
+struct Outgoing {
+    delivery: Box<Delivery>,
+    event: Arc<Event>,
+    offset: usize,
+    public_url: Option<Arc<str>>,
+}
+
+/// A message that was taken from a queue, and what that means for a lease.
+#[derive(Debug)]
+pub(crate) struct Popped {
+    /// The message.
+    pub(crate) message: Message,
+    /// The delivery whose first or next piece it is, and whether it was the last one.
+    pub(crate) piece: Option<(DeliveryId, bool)>,
+}
+
+impl Session {
+    /// A fresh socket.
+    pub(crate) fn new(token: Name, serves: Serves, peer: String, now: Mono) -> Self {
+        let serves = Arc::new(serves);
+        Self { token, serves, peer, phase: Phase::Opened, heard: now, queue: Queue::default() }
+    }
+
+    /// Whether the peer has been silent for longer than a live one can be.
+    pub(crate) fn is_silent(&self, now: Mono) -> bool {
+        now >= self.silent_at()
+    }
+
+    /// When the peer counts as gone if nothing more is heard.
+    pub(crate) fn silent_at(&self) -> Mono {
+        match self.phase {
+            Phase::Opened => self.heard + limits::HELLO_WITHIN,
+            Phase::Waiting(_) | Phase::Up(_) => self.heard + limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX,
+        }
+    }
+}
+
+impl Queue {
+    /// Puts a control message in line. `false`: the peer does not read, the line is full.
+    pub(crate) fn push_control(&mut self, message: Message) -> bool {
+        if self.control.len() >= limits::SESSION_CONTROL_MAX {
+            return false;
+        }
+        self.control.push_back(message);
+        true
+    }
+
+    /// Puts a heartbeat in line; it replaces one that was not sent yet.
+    pub(crate) fn push_heartbeat(&mut self, extend: Extend) {
+        self.heartbeat = Some(extend);
+    }
+
+    /// Confirms an outcome; confirmations that wait together go out as one message.
+    pub(crate) fn push_settled(&mut self, lease: LeaseRef) {
+        self.settled.push(lease);
+    }
+
+    /// Puts a grant and its body in line.
+    pub(crate) fn push_grant(&mut self, delivery: Delivery, event: Arc<Event>, public_url: Option<Arc<str>>) {
+        self.bodies.push_back(Outgoing { delivery: Box::new(delivery), event, offset: 0, public_url });
+    }
+
+    /// Drops what is left of a grant.
+    pub(crate) fn cancel_grant(&mut self, id: DeliveryId) {
+        self.bodies.retain(|outgoing| outgoing.delivery.id != id);
+    }
+
+    /// Whether the driver must be told that there is something to send.
+    pub(crate) fn wants_signal(&mut self) -> bool {
+        !std::mem::replace(&mut self.signalled, true)
+    }
+
+    /// Takes the next message.
+    pub(crate) fn pop(&mut self) -> Option<Popped> {
+        if let Some(message) = self.control.pop_front() {
+            return Some(Popped { message, piece: None });
+        }
+        if let Some(extend) = self.heartbeat.take() {
+            return Some(Popped { message: Message::Extend(extend), piece: None });
+        }
+        if !self.settled.is_empty() {
+            let rest = self.settled.split_off(self.settled.len().min(limits::LEASES_PER_MESSAGE));
+            let leases = std::mem::replace(&mut self.settled, rest);
+            return Some(Popped { message: Message::Settled(Settled { leases }), piece: None });
+        }
+        let Some(mut outgoing) = self.bodies.pop_front() else {
+            self.signalled = false;
+            return None;
+        };
+        let message = outgoing.next_piece();
+        let id = outgoing.delivery.id;
+        let done = outgoing.offset >= outgoing.event.body.len();
+        if !done {
+            self.bodies.push_back(outgoing);
+        }
+        Some(Popped { message, piece: Some((id, done)) })
+    }
+}
+
+impl Outgoing {
+    fn next_piece(&mut self) -> Message {
+        let body = &self.event.body;
+        let from = self.offset;
+        let to = body.len().min(from + limits::CHUNK_BYTES);
+        self.offset = to;
+        let data = body.slice(from..to);
+        let lease = lease_ref(self.delivery.id, self.delivery.token);
+        if from > 0 {
+            return Message::Chunk(Chunk { lease: Some(lease), offset: from as u64, data });
+        }
+        Message::Grant(Box::new(self.grant(lease, data)))
+    }
+
+    fn grant(&self, lease: LeaseRef, body: bytes::Bytes) -> Grant {
+        let Self { delivery, event, .. } = self;
+        let field =
+            |(name, value): &(bytes::Bytes, bytes::Bytes)| HeaderField { name: name.clone(), value: value.clone() };
+        Grant {
+            lease: Some(lease),
+            event: id_bytes(event.id.as_u128()),
+            destination: delivery.destination.as_str().to_owned(),
+            source: delivery.source.as_str().to_owned(),
+            attempt: delivery.next_attempt(),
+            received_at: event.received_at.as_micros(),
+            method: event.method.clone(),
+            rest: event.path.slice_ref(event.rest()),
+            query: event.query.clone(),
+            headers: event.headers.iter().map(field).collect(),
+            original_url: self.original_url(),
+            replay: delivery.replay,
+            body_bytes: event.body.len() as u64,
+            body_sha256: bytes::Bytes::copy_from_slice(&event.body_sha256),
+            body,
+        }
+    }
+
+    fn original_url(&self) -> bytes::Bytes {
+        let Some(public) = &self.public_url else { return bytes::Bytes::new() };
+        let mut url = public.as_bytes().to_vec();
+        url.extend_from_slice(&self.event.path);
+        if let Some(query) = &self.event.query {
+            url.push(b'?');
+            url.extend_from_slice(query);
+        }
+        url.into()
+    }
+}
+
+/// A lease as it is named on the wire.
+pub(crate) fn lease_ref(id: DeliveryId, token: Token) -> LeaseRef {
+    LeaseRef { delivery: id_bytes(id.as_u128()), counter: token.counter, nonce: token.nonce }
+}
+
+/// The lease that a peer names, if it is one.
+pub(crate) fn read_lease(lease: &LeaseRef) -> Option<(DeliveryId, Token)> {
+    let id = read_id(&lease.delivery)?;
+    Some((DeliveryId::from_u128(id), Token { counter: lease.counter, nonce: lease.nonce }))
+}
+
+/// An id's 16 bytes, if they are so many.
+pub(crate) fn read_id(bytes: &[u8]) -> Option<u128> {
+    Some(u128::from_be_bytes(bytes.try_into().ok()?))
+}
+
+fn id_bytes(bits: u128) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(&bits.to_be_bytes())
+}

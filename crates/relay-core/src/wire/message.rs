@@ -9,7 +9,7 @@ use bytes::Bytes;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Frame {
     /// What it says; `None` is a message of a later version and is skipped.
-    #[prost(oneof = "Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub message: Option<Message>,
 }
 
@@ -43,6 +43,9 @@ pub enum Message {
     /// Both ways: no new leases; the socket closes when what is held is settled.
     #[prost(message, tag = "9")]
     GoAway(GoAway),
+    /// Server to client: how many clients serve a destination now.
+    #[prost(message, tag = "10")]
+    Peers(Peers),
 }
 
 /// Names one lease.
@@ -261,4 +264,15 @@ pub struct GoAway {
     /// The client shall not come back before this many milliseconds.
     #[prost(uint32, tag = "2")]
     pub retry_after_ms: u32,
+}
+
+/// Another client joined or left one of this client's destinations.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Peers {
+    /// Which destination.
+    #[prost(string, tag = "1")]
+    pub destination: String,
+    /// Client instances that serve it now, this one among them.
+    #[prost(uint32, tag = "2")]
+    pub clients: u32,
 }

@@ -18,7 +18,7 @@ use super::{
     flaw::Flaw,
     guarded::{Gate, Guarded},
     path::{self, Place},
-    seam::{Backend, Body},
+    seam::{Backend, Body, Peer},
     verify::RefusalLog,
     webhook::{Door, UNKNOWN},
 };
@@ -95,11 +95,15 @@ async fn contained<B: Backend>(connection: impl Future<Output = ()>, backend: &B
 }
 
 async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, stop: CancellationToken) {
+    let peer = socket.peer_addr().ok().map(Peer);
     // Best effort: without it answers only come later.
     let _ = socket.set_nodelay(true);
     let gate = Arc::new(Gate::default());
     let guarded = Guarded::new(socket, Arc::clone(&gate), door.settings.patience);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let (door, gate) = (Arc::clone(&door), Arc::clone(&gate));
         async move { Ok::<_, Infallible>(answer(&door, &gate, request).await) }
     });

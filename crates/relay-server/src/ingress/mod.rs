@@ -28,7 +28,7 @@ use crate::budget::Budget;
 
 pub use guarded::Patience;
 pub use listener::serve;
-pub use seam::{Backend, Body, Source};
+pub use seam::{Backend, Body, Peer, Source};
 
 /// What an operator decides about the public listener.
 #[derive(Clone, Debug)]

@@ -47,6 +47,10 @@ pub trait Backend: Send + Sync + 'static {
     fn other(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
+/// The address that a connection came from: among the extensions of every request of [`Backend::other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub std::net::SocketAddr);
+
 /// A named public intake, as the ingress sees it. Part of a snapshot; replaced whole when it changes.
 #[derive(Debug)]
 pub struct Source {

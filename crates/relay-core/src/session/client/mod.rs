@@ -1,4 +1,11 @@
 //! The client's end: dials, resumes, assembles bodies, reports, and keeps every outcome until it is settled.
+//!
+//! [`Client`] is the machine; what goes in and comes out stands here. `held` keeps the books of what is leased.
+
+mod held;
+mod machine;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,9 +15,11 @@ use crate::{
     delivery::outcome::Outcome,
     id::{DeliveryId, EventId, InstanceId},
     name::Name,
-    time::{Mono, Wall},
+    time::Wall,
     wire::message::Message,
 };
+
+pub use machine::Client;
 
 /// What a client is and serves. Fixed for its life.
 #[derive(Clone, Debug)]
@@ -53,6 +62,8 @@ pub enum Input {
     Disconnected,
     /// The forward asked for by [`Output::Forward`] ended.
     Forwarded(DeliveryId, Outcome),
+    /// The body of the forward asked for does not match its digest; nothing was sent to the target.
+    Corrupt(DeliveryId),
     /// Stop: hand back what has not begun, wait for what has, say goodbye.
     Stop,
 }
@@ -87,7 +98,7 @@ pub enum Output {
     Exit(Exit),
 }
 
-/// A webhook whose body is complete and matches its digest.
+/// A webhook whose body is complete. The driver compares the digest before it sends a byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// Its delivery.
@@ -116,6 +127,8 @@ pub struct Forward {
     pub replay: bool,
     /// The body.
     pub body: Bytes,
+    /// What the body's SHA-256 must be.
+    pub body_sha256: [u8; 32],
 }
 
 /// Why a client ends.
@@ -152,5 +165,28 @@ pub enum Notice {
     Corrupt(DeliveryId),
 }
 
-/// When the next timeout is due: see [`crate`].
-pub type Timeout = Option<Mono>;
+/// What a client holds and whether it is connected, for health and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// The session is up.
+    pub up: bool,
+    /// It was told to stop.
+    pub stopping: bool,
+    /// Per destination, in the order of their names.
+    pub destinations: Vec<HeldView>,
+}
+
+/// What a client holds of one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldView {
+    /// Which.
+    pub destination: Name,
+    /// Bodies still arriving.
+    pub assembling: u32,
+    /// Complete, waiting for a slot.
+    pub waiting: u32,
+    /// At the target.
+    pub forwarding: u32,
+    /// Outcomes that the server has not confirmed.
+    pub reported: u32,
+}

@@ -1,0 +1,54 @@
+//! Ends that do not come from a report, and the way back from them.
+
+use std::time::Duration;
+
+use super::{Delivery, Reason, State};
+use crate::{storage::Change, time::Wall};
+
+/// Ends a waiting delivery whose TTL has passed. `None` if it is leased (its lease decides then), has ended, or still
+/// has time.
+pub fn expire(before: &Delivery, now: Wall) -> Option<Change> {
+    let waits = matches!(before.state, State::Ready | State::Scheduled);
+    (waits && now >= before.expires_at).then(|| {
+        let mut next = before.next(State::Expired, now);
+        next.reason = Some(Reason::Expired);
+        Change { before: before.clone(), next, archive: None }
+    })
+}
+
+/// Ends an open delivery on an operator's word. The report of a leased one comes too late.
+///
+/// **Order** Only for an open delivery: see [`State::is_open`].
+pub fn cancel(before: &Delivery, now: Wall) -> Change {
+    debug_assert!(before.state.is_open(), "cancel is for open deliveries, this is {}", before.state.as_str());
+    Change { before: before.clone(), next: before.next(State::Cancelled, now), archive: None }
+}
+
+/// Brings a dead or expired delivery back to ready: attempts, losses and TTL start anew, numbers of attempt records go on.
+///
+/// **Order** Only for [`State::Dead`] and [`State::Expired`].
+pub fn redrive(before: &Delivery, now: Wall, ttl: Duration) -> Change {
+    debug_assert!(
+        matches!(before.state, State::Dead | State::Expired),
+        "redrive is for dead and expired deliveries, this is {}",
+        before.state.as_str()
+    );
+    let mut next = before.next(State::Ready, now);
+    next.earlier = before.earlier.saturating_add(before.tries).saturating_add(before.losses);
+    next.attempts = 0;
+    next.tries = 0;
+    next.losses = 0;
+    next.mark = None;
+    next.ready_at = now;
+    next.due_at = now;
+    next.expires_at = now + ttl;
+    next.last = None;
+    Change { before: before.clone(), next, archive: before.last.clone() }
+}
+
+impl Delivery {
+    /// This record one version on, in `state` and without lease or reason.
+    pub(super) fn next(&self, state: State, now: Wall) -> Self {
+        Self { version: self.version + 1, state, reason: None, lease: None, changed_at: now, ..self.clone() }
+    }
+}

@@ -1,0 +1,114 @@
+//! Settling: what a reported try makes of its delivery.
+
+use std::time::Duration;
+
+use super::{
+    Attempt, Delivery, Reason, State, Token,
+    outcome::{Class, Outcome},
+    retry::RetryPolicy,
+};
+use crate::{limits, storage::Change, time::Wall};
+
+/// Bytes of an attempt's error text.
+const ERROR_BYTES_MAX: usize = 500;
+/// Largest part of a delay that jitter adds or takes away.
+const JITTER: f64 = 0.1;
+
+/// What a settlement depends on beside the record and the outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The route's policy.
+    pub retry: &'a RetryPolicy,
+    /// `RETRY_AFTER_MAX`.
+    pub retry_after_max: Duration,
+    /// Deliveries ever made at the destination, durably.
+    pub made: u64,
+    /// The try was the probe of an open circuit: its failure counts for no event.
+    pub probe: bool,
+    /// Random, from -1 to 1: shifts the delay by up to 10 %.
+    pub jitter: f64,
+}
+
+/// Settles the try made under the lease `token`. `None` if there is nothing to change: the try is settled already, the
+/// failure is stale, or the delivery was cancelled.
+///
+/// A success is taken under a stale token too, also by a dead or expired delivery: the destination did get the event.
+pub fn settle(before: &Delivery, token: Token, outcome: &Outcome, terms: &Terms<'_>, now: Wall) -> Option<Change> {
+    match outcome.class {
+        Class::Delivered => match before.state {
+            State::Ready | State::Scheduled | State::Leased | State::Dead | State::Expired => {
+                Some(delivered(before, outcome, now))
+            }
+            State::Delivered | State::Cancelled => None,
+        },
+        Class::Rejected | Class::Busy | Class::Unreachable => {
+            before.is_held_under(token).then(|| failed(before, outcome, terms, now))
+        }
+    }
+}
+
+fn delivered(before: &Delivery, outcome: &Outcome, now: Wall) -> Change {
+    let mut next = before.next(State::Delivered, now);
+    next.tries += 1;
+    next.attempts += 1;
+    next.last = Some(attempt(before, outcome, true, now));
+    Change { before: before.clone(), next, archive: before.last.clone() }
+}
+
+fn failed(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>, now: Wall) -> Change {
+    let counted = counts(before, outcome.class, terms);
+    let mut next = before.next(State::Scheduled, now);
+    next.tries += 1;
+    next.attempts += u32::from(counted);
+    next.mark = Some(terms.made);
+    next.last = Some(attempt(before, outcome, counted, now));
+    if now >= before.expires_at {
+        next.state = State::Expired;
+        next.reason = Some(Reason::Expired);
+    } else if counted && next.attempts > terms.retry.max_retries {
+        next.state = State::Dead;
+        next.reason = Some(if outcome.class == Class::Rejected { Reason::Rejected } else { Reason::Busy });
+    } else {
+        next.due_at = now + delay(next.tries, counted, outcome, terms);
+    }
+    Change { before: before.clone(), next, archive: before.last.clone() }
+}
+
+/// Whether a failure counts against the route's retries.
+fn counts(before: &Delivery, class: Class, terms: &Terms<'_>) -> bool {
+    if terms.probe {
+        return false;
+    }
+    match class {
+        Class::Delivered | Class::Rejected => true,
+        // The destination served another event meanwhile: it is this one that hangs it, not an outage.
+        Class::Busy => before.mark.is_some_and(|mark| terms.made > mark),
+        // Canary: an outage must be free.
+        Class::Unreachable => cfg!(feature = "canary_outage_charged"),
+    }
+}
+
+/// The delay after the `n`-th failed try in a row.
+fn delay(n: u32, counted: bool, outcome: &Outcome, terms: &Terms<'_>) -> Duration {
+    let bound = if counted { Duration::MAX } else { limits::UNCOUNTED_DELAY_MAX };
+    let planned = terms.retry.schedule.delay(n).min(bound);
+    let factor = 1.0 + JITTER * terms.jitter.clamp(-1.0, 1.0);
+    let spread = Duration::try_from_secs_f64(planned.as_secs_f64() * factor).unwrap_or(Duration::MAX).min(bound);
+    let asked = match outcome.class {
+        Class::Rejected | Class::Busy => outcome.retry_after.unwrap_or_default().min(terms.retry_after_max),
+        Class::Delivered | Class::Unreachable => Duration::ZERO,
+    };
+    spread.max(asked)
+}
+
+fn attempt(before: &Delivery, outcome: &Outcome, counted: bool, now: Wall) -> Attempt {
+    Attempt {
+        number: before.next_attempt(),
+        at: now,
+        duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+        status: outcome.status,
+        class: outcome.class,
+        counted,
+        error: outcome.error.as_deref().map(|text| text[..text.floor_char_boundary(ERROR_BYTES_MAX)].into()),
+    }
+}

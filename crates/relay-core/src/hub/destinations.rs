@@ -1,0 +1,368 @@
+//! Destinations: what is known of their backlog, and leasing from it when a client has credit.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Hub, Op, Serves, settle::Why, timers::Timer};
+use crate::{
+    circuit::Permit,
+    id::InstanceId,
+    limits,
+    name::Name,
+    routing::Routing,
+    storage::{Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreError, StoreOp},
+    time::{Mono, Wall},
+};
+
+/// Smallest share of the outgoing budget that is worth asking with.
+const ASK_BYTES_MIN: u64 = limits::CHUNK_BYTES as u64;
+
+/// What the hub knows of one destination.
+#[derive(Debug)]
+pub(super) struct Destination {
+    /// Deliveries ever made here, durably.
+    pub(super) made: u64,
+    /// Something may be due in the store. Starts as true: nothing is known.
+    pub(super) work: bool,
+    /// Goes up with each delivery that became due since: an older answer of the store does not speak of it.
+    changes: u64,
+    /// When something becomes due, as far as is known.
+    pub(super) next_due: Option<Wall>,
+    /// When the timer for that goes off.
+    timer: Option<Mono>,
+    /// Instances that may be given a delivery: free slots (0: a probe), instance.
+    pub(super) free: BTreeSet<(u32, InstanceId)>,
+    /// Instances that were announced as serving it.
+    pub(super) joined: BTreeSet<InstanceId>,
+    /// Lease operations under way.
+    asks: usize,
+    /// Body bytes on their way out.
+    pub(super) outgoing: u64,
+    /// Body bytes that lease operations under way may bring.
+    asked: u64,
+}
+
+/// A lease operation under way.
+#[derive(Debug)]
+pub(super) struct Ask {
+    destination: Name,
+    instance: InstanceId,
+    probe: bool,
+    /// What was asked for of the instance's credit, and of the outgoing budget.
+    reserved: u64,
+    changes: u64,
+}
+
+impl Destination {
+    fn new() -> Self {
+        Self {
+            made: 0,
+            work: true,
+            changes: 0,
+            next_due: None,
+            timer: None,
+            free: BTreeSet::new(),
+            joined: BTreeSet::new(),
+            asks: 0,
+            outgoing: 0,
+            asked: 0,
+        }
+    }
+}
+
+impl Serves {
+    /// Whether a token that serves this may serve `destination`.
+    pub fn allows(&self, destination: &Name) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(destination),
+        }
+    }
+}
+
+impl Hub {
+    pub(super) fn on_routing(&mut self, routing: Arc<Routing>) {
+        let before = std::mem::replace(&mut self.routing, routing);
+        self.routed = self.routing.routes.values().flatten().map(|route| route.destination.clone()).collect();
+        if !self.started {
+            self.started = true;
+            self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX });
+            self.ask_due();
+        }
+        for name in before.paused.difference(&Arc::clone(&self.routing).paused) {
+            self.on_work(name);
+        }
+    }
+
+    pub(super) fn on_delivered_so_far(&mut self, counts: Vec<(Name, u64)>) {
+        for (name, made) in counts {
+            self.destination(&name).made = made;
+        }
+    }
+
+    pub(super) fn on_woken(&mut self, destination: &Name) {
+        self.on_work(destination);
+    }
+
+    /// The destination's entry, made when first named. Names come from routes, stored deliveries and allowed clients.
+    pub(super) fn destination(&mut self, name: &Name) -> &mut Destination {
+        if !self.destinations.contains_key(name) {
+            self.destinations.insert(name.clone(), Destination::new());
+        }
+        self.destinations.get_mut(name).expect("it was inserted above if it was missing")
+    }
+
+    /// Something is due in the store.
+    pub(super) fn on_work(&mut self, name: &Name) {
+        let destination = self.destination(name);
+        destination.work = true;
+        destination.changes += 1;
+        self.pump(name);
+    }
+
+    /// Something becomes due later.
+    pub(super) fn on_scheduled(&mut self, name: &Name, due: Wall) {
+        if due <= self.now.wall {
+            return self.on_work(name);
+        }
+        let at = self.mono_of(due);
+        let destination = self.destination(name);
+        destination.next_due = Some(destination.next_due.map_or(due, |known| known.min(due)));
+        if destination.timer.is_none_or(|timer| at < timer) {
+            let before = destination.timer.replace(at);
+            if let Some(before) = before {
+                self.timers.remove(&(before, Timer::NextDue(name.clone())));
+            }
+            self.timers.insert((at, Timer::NextDue(name.clone())));
+        }
+    }
+
+    /// The timer of [`Self::on_scheduled`] went off.
+    pub(super) fn on_next_due(&mut self, name: &Name) {
+        let destination = self.destination(name);
+        destination.timer = None;
+        destination.next_due = None;
+        self.on_work(name);
+    }
+
+    pub(super) fn on_due(&mut self, result: Result<Due, StoreError>) {
+        let due = match result {
+            Ok(due) => due,
+            Err(StoreError::Unavailable) => return self.on_store_failed(),
+            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
+                return self.arm(limits::DUE_EVERY, Timer::Poll);
+            }
+        };
+        for waiting in due.destinations {
+            if let Some(next_due) = waiting.next_due {
+                self.on_scheduled(&waiting.destination, next_due);
+            }
+        }
+        let pause =
+            if due.expired.len() < limits::PAGE_MAX as usize { limits::DUE_EVERY } else { limits::EXPIRE_PAUSE };
+        for record in due.expired {
+            self.decide(record.id, Why::Expire, &record);
+        }
+        self.arm(pause, Timer::Poll);
+    }
+
+    pub(super) fn ask_due(&mut self) {
+        if !self.failed {
+            self.ask_store(Op::Due, StoreOp::Due { now: self.now.wall, limit: limits::PAGE_MAX });
+        }
+    }
+
+    /// Asks the store for deliveries as long as something may be due and somebody has credit for it.
+    pub(super) fn pump(&mut self, name: &Name) {
+        if self.stopping || self.failed || !self.started || self.routing.paused.contains(name) {
+            return;
+        }
+        loop {
+            let Some(destination) = self.destinations.get(name) else { return };
+            if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
+                return;
+            }
+            let Some(&(_, instance)) = destination.free.last() else { return };
+            if !self.ask_for(name, instance) {
+                return;
+            }
+        }
+    }
+
+    /// Asks for as many deliveries as `id` has credit for. `false` if the outgoing budget has no room.
+    fn ask_for(&mut self, name: &Name, id: InstanceId) -> bool {
+        let now = self.now;
+        let oversize = self.instances.get(&id).and_then(|i| i.served.get(name)).is_some_and(|served| served.oversize);
+        let Some(budget) = self.outgoing_room(name, oversize) else {
+            self.outgoing.thirsty.insert(name.clone());
+            return false;
+        };
+        let Some(instance) = self.instances.get_mut(&id) else { return false };
+        let taken = instance.bytes + instance.asked_bytes;
+        let Some(served) = instance.served.get_mut(name) else { return false };
+        let probe = served.circuit.permit(now.mono) == Permit::Probe;
+        let idle = served.oversize && taken == 0 && self.outgoing.bytes + self.outgoing.asked == 0;
+        let credit = if taken == 0 && served.oversize { u64::MAX } else { instance.buffer_bytes.saturating_sub(taken) };
+        let reserved = credit.min(budget);
+        let single = probe || served.oversize;
+        let free = (served.slots - served.used) as usize;
+        let limit = if single { 1 } else { free.min(limits::LEASE_BATCH_MAX) as u32 };
+        served.asking = true;
+        if probe {
+            served.circuit.on_probe();
+        }
+        instance.asked_bytes += reserved;
+        self.outgoing.asked += reserved;
+        let nonce = self.nonce;
+        let destination = self.destination(name);
+        destination.asks += 1;
+        destination.asked += reserved;
+        let ask = Ask { destination: name.clone(), instance: id, probe, reserved, changes: destination.changes };
+        let lease = LeaseAsk {
+            destination: name.clone(),
+            instance: id,
+            nonce,
+            until: now.wall + self.setup.lease,
+            now: now.wall,
+            limit,
+            body_bytes_max: if idle { u64::MAX } else { reserved },
+            order: if probe { LeaseOrder::FewestTries } else { LeaseOrder::Oldest },
+        };
+        self.ask_store(Op::Lease(Box::new(ask)), StoreOp::Lease(lease));
+        self.rerank(id, name);
+        true
+    }
+
+    pub(super) fn on_leased(&mut self, ask: Ask, result: Result<Leased, StoreError>) {
+        let Ask { destination: name, instance: id, probe, reserved, changes } = ask;
+        self.outgoing.asked -= reserved;
+        let destination = self.destination(&name);
+        destination.asks -= 1;
+        destination.asked -= reserved;
+        let current = destination.changes == changes;
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.asked_bytes -= reserved;
+            if let Some(served) = instance.served.get_mut(&name) {
+                served.asking = false;
+            }
+        }
+        match result {
+            Ok(leased) => self.on_lease_batch(&name, id, probe, current, leased),
+            Err(StoreError::Unavailable) => self.on_store_failed(),
+            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
+                self.on_probe_gone(id, &name, probe);
+                self.destination(&name).work = false;
+                self.on_scheduled(&name, self.now.wall + limits::STORE_RETRY);
+            }
+        }
+        self.outgoing.freed |= reserved > 0;
+        self.rerank_all(id);
+        self.pump(&name);
+    }
+
+    fn on_lease_batch(&mut self, name: &Name, id: InstanceId, probe: bool, current: bool, leased: Leased) {
+        let none = leased.deliveries.is_empty();
+        if none {
+            self.on_probe_gone(id, name, probe);
+        }
+        for (delivery, event) in leased.deliveries {
+            self.hold_leased(id, delivery, event, probe);
+        }
+        self.grant_next_suspect(id, name);
+        match leased.end {
+            LeaseEnd::Drained { next_due } => {
+                self.destination(name).work &= !current;
+                if let Some(due) = next_due {
+                    self.on_scheduled(name, due);
+                }
+            }
+            LeaseEnd::More => {}
+        }
+        let in_flight = self.outgoing.bytes + self.outgoing.asked > 0;
+        let did_not_fit = none && leased.end == LeaseEnd::More;
+        if let Some(instance) = self.instances.get_mut(&id) {
+            let waits = instance.bytes + instance.asked_bytes > 0 || in_flight;
+            if let Some(served) = instance.served.get_mut(name) {
+                served.oversize = did_not_fit;
+                served.stalled = did_not_fit && waits;
+            }
+        }
+        if did_not_fit && in_flight {
+            self.outgoing.thirsty.insert(name.clone());
+        }
+    }
+
+    fn on_probe_gone(&mut self, id: InstanceId, name: &Name, probe: bool) {
+        if !probe {
+            return;
+        }
+        let now = self.now.mono;
+        let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
+            return;
+        };
+        served.circuit.on_probe_gone(now);
+        self.arm_probe(id, name);
+    }
+
+    /// Wakes an open circuit when its pause is over.
+    pub(super) fn arm_probe(&mut self, id: InstanceId, name: &Name) {
+        let served = self.instances.get(&id).and_then(|instance| instance.served.get(name));
+        if let Some(Permit::NotBefore(at)) = served.map(|served| served.circuit.permit(self.now.mono)) {
+            self.timers.insert((at, Timer::Probe(id, name.clone())));
+        }
+    }
+
+    /// Body bytes that a lease operation of this destination may bring; `None` if there is no room. `whole`: all of it.
+    fn outgoing_room(&self, name: &Name, whole: bool) -> Option<u64> {
+        let max = self.setup.outgoing_bytes_max;
+        let taken = self.outgoing.bytes + self.outgoing.asked;
+        if taken == 0 {
+            return Some(max);
+        }
+        let mut room = max.saturating_sub(taken);
+        if self.others_thirst(name)
+            && let Some(destination) = self.destinations.get(name)
+        {
+            room = room.min((max / 2).saturating_sub(destination.outgoing + destination.asked));
+        }
+        // A part of what is left, so that others can ask before this one's answer is in.
+        let part = if whole { room } else { room.min((room / 4).max(ASK_BYTES_MIN)) };
+        (room > 0).then_some(part)
+    }
+
+    /// Whether a body may go out beside those that do.
+    pub(super) fn has_outgoing_room(&self, name: &Name, body_bytes: u64) -> bool {
+        let max = self.setup.outgoing_bytes_max;
+        let taken = self.outgoing.bytes + self.outgoing.asked;
+        let mine = self.destinations.get(name).map_or(0, |destination| destination.outgoing + destination.asked);
+        taken == 0 || (taken + body_bytes <= max && (!self.others_thirst(name) || mine + body_bytes <= max / 2))
+    }
+
+    fn others_thirst(&self, name: &Name) -> bool {
+        self.outgoing.thirsty.iter().any(|thirsty| thirsty != name)
+    }
+
+    /// A body has left, or will not.
+    pub(super) fn free_outgoing(&mut self, name: &Name, body_bytes: u64) {
+        self.outgoing.bytes -= body_bytes;
+        self.destination(name).outgoing -= body_bytes;
+        self.outgoing.freed |= body_bytes > 0;
+    }
+
+    /// Lets those that waited for room ask again.
+    pub(super) fn quench(&mut self) {
+        if !std::mem::take(&mut self.outgoing.freed) {
+            return;
+        }
+        for name in std::mem::take(&mut self.outgoing.thirsty) {
+            let stalled: Vec<InstanceId> = self.destination(&name).joined.iter().copied().collect();
+            for id in stalled {
+                let served = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name));
+                if let Some(served) = served {
+                    served.stalled = false;
+                }
+                self.rerank(id, &name);
+            }
+            self.pump(&name);
+        }
+    }
+}

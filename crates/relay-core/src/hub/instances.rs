@@ -1,0 +1,236 @@
+//! Client instances: what each serves, holds and has credit for. An instance outlives its sockets.
+//!
+//! **Invariant:** [`Destination::free`](super::destinations::Destination) names exactly the instances that may be given
+//! a delivery now, by free slots.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use super::{ConnId, Hub, leases::Held};
+use crate::{
+    circuit::{Circuit, Permit},
+    delivery::Delivery,
+    id::{DeliveryId, InstanceId},
+    name::Name,
+    time::{Mono, Wall},
+};
+
+/// One client instance.
+#[derive(Debug)]
+pub(super) struct Instance {
+    /// Its socket, while it has one that said Hello.
+    pub(super) conn: Option<ConnId>,
+    pub(super) token: Name,
+    pub(super) label: String,
+    pub(super) peer: String,
+    /// Until when it may come back to its leases, after its socket was lost.
+    pub(super) away_until: Option<Mono>,
+    /// It was announced as serving its destinations, and has not been announced as gone.
+    pub(super) joined: bool,
+    /// It said goodbye: nothing new for it.
+    pub(super) going: bool,
+    pub(super) buffer_bytes: u64,
+    /// Body bytes of what it holds or is about to get.
+    pub(super) bytes: u64,
+    /// Body bytes that lease operations under way may bring it.
+    pub(super) asked_bytes: u64,
+    pub(super) served: BTreeMap<Name, Served>,
+    pub(super) held: BTreeSet<DeliveryId>,
+    /// Its entries in [`Hub::losses`](super::Hub).
+    pub(super) losses: BTreeSet<(Wall, DeliveryId)>,
+}
+
+/// One destination that an instance serves.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    pub(super) slots: u32,
+    pub(super) forward_timeout: Duration,
+    /// Deliveries it holds or is about to get.
+    pub(super) used: u32,
+    /// A lease operation is under way.
+    pub(super) asking: bool,
+    pub(super) circuit: Circuit,
+    /// Leased suspects that wait until nothing else is held.
+    pub(super) suspects: VecDeque<DeliveryId>,
+    /// The suspect that is out, alone.
+    pub(super) alone: Option<DeliveryId>,
+    /// The next body did not fit; ask again when bytes are free.
+    pub(super) stalled: bool,
+    /// The next body is larger than what was asked for: ask for it alone when nothing is in flight.
+    pub(super) oversize: bool,
+    /// Its key in the destination's free set.
+    pub(super) rank: Option<u32>,
+}
+
+impl Instance {
+    /// An instance that is known only by leases it took from an earlier run, or is about to say Hello.
+    pub(super) fn unseen() -> Self {
+        Self {
+            conn: None,
+            away_until: None,
+            token: Name::fallback(),
+            label: String::new(),
+            peer: String::new(),
+            joined: false,
+            going: false,
+            buffer_bytes: 0,
+            bytes: 0,
+            asked_bytes: 0,
+            served: BTreeMap::new(),
+            held: BTreeSet::new(),
+            losses: BTreeSet::new(),
+        }
+    }
+
+    /// Body bytes it may still be given; one body always fits when nothing is in flight.
+    pub(super) fn has_room_for(&self, body_bytes: u64) -> bool {
+        let taken = self.bytes + self.asked_bytes;
+        taken == 0 || taken + body_bytes <= self.buffer_bytes
+    }
+
+    /// Whether new deliveries may go to it at all.
+    pub(super) fn takes_new(&self) -> bool {
+        self.conn.is_some() && !self.going
+    }
+
+    fn rank(&self, served: &Served, now: Mono) -> Option<u32> {
+        let blocked = served.asking || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
+        if !self.takes_new() || blocked || served.used >= served.slots || !self.has_room_for(1) {
+            return None;
+        }
+        match served.circuit.permit(now) {
+            Permit::All => Some(served.slots - served.used),
+            Permit::Probe => Some(0),
+            Permit::NotBefore(_) | Permit::Probing => None,
+        }
+    }
+}
+
+impl Hub {
+    /// Brings an instance's place in its destination's free set up to date.
+    pub(super) fn rerank(&mut self, id: InstanceId, destination: &Name) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(served) = instance.served.get(destination) else { return };
+        let (before, after) = (served.rank, instance.rank(served, self.now.mono));
+        if before == after {
+            return;
+        }
+        if let Some(served) = instance.served.get_mut(destination) {
+            served.rank = after;
+        }
+        let free = &mut self.destination(destination).free;
+        if let Some(rank) = before {
+            free.remove(&(rank, id));
+        }
+        if let Some(rank) = after {
+            free.insert((rank, id));
+        }
+    }
+
+    /// The same for all it serves, and gives it what it may have now.
+    pub(super) fn rerank_all(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(&id) else { return };
+        let names: Vec<Name> = instance.served.keys().cloned().collect();
+        for name in names {
+            self.rerank(id, &name);
+            self.pump(&name);
+        }
+    }
+
+    /// Finds an instance that can take a delivery the moment it is stored, and sets its credit aside.
+    pub(super) fn reserve_for(&mut self, ready: &Delivery) -> Option<InstanceId> {
+        if self.routing.paused.contains(&ready.destination) {
+            return None;
+        }
+        let destination = self.destinations.get(&ready.destination)?;
+        if destination.work || destination.next_due.is_some_and(|due| due <= self.now.wall) {
+            return None;
+        }
+        let &(rank, id) = destination.free.last()?;
+        let fits = self.instances.get(&id)?.has_room_for(ready.body_bytes);
+        if rank == 0 || !fits || !self.has_outgoing_room(&ready.destination, ready.body_bytes) {
+            return None;
+        }
+        self.take_credit(id, ready);
+        self.rerank(id, &ready.destination);
+        Some(id)
+    }
+
+    /// Gives back what [`Self::reserve_for`] set aside.
+    pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery) {
+        self.free_outgoing(&delivery.destination, delivery.body_bytes);
+        self.free_credit(id, delivery);
+    }
+
+    /// Counts a delivery against its instance's slots and bytes, and against the bodies going out.
+    pub(super) fn take_credit(&mut self, id: InstanceId, delivery: &Delivery) {
+        self.outgoing.bytes += delivery.body_bytes;
+        self.destination(&delivery.destination).outgoing += delivery.body_bytes;
+        self.take_slot(id, delivery);
+    }
+
+    /// Counts a delivery against its instance's slots and bytes.
+    pub(super) fn take_slot(&mut self, id: InstanceId, delivery: &Delivery) {
+        let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
+        instance.bytes += delivery.body_bytes;
+        instance.served.entry(delivery.destination.clone()).or_default().used += 1;
+    }
+
+    /// Gives a slot and its bytes back, and what waits for them a chance.
+    pub(super) fn free_credit(&mut self, id: InstanceId, delivery: &Delivery) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let had_room = instance.has_room_for(1);
+        instance.bytes -= delivery.body_bytes;
+        let mut others = !had_room;
+        for served in instance.served.values_mut() {
+            others |= std::mem::replace(&mut served.stalled, false);
+        }
+        if let Some(served) = instance.served.get_mut(&delivery.destination) {
+            served.used -= 1;
+            served.suspects.retain(|waiting| *waiting != delivery.id);
+            if served.alone == Some(delivery.id) {
+                served.alone = None;
+            }
+        }
+        self.grant_next_suspect(id, &delivery.destination);
+        self.rerank(id, &delivery.destination);
+        self.pump(&delivery.destination);
+        if others {
+            self.rerank_all(id);
+        }
+    }
+
+    /// Forgets an instance that nothing speaks for any more.
+    pub(super) fn forget_instance(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(&id) else { return };
+        let idle = instance.served.values().all(|served| served.used == 0 && !served.asking);
+        if instance.conn.is_none() && !instance.joined && idle && instance.losses.is_empty() {
+            self.instances.remove(&id);
+        }
+    }
+
+    /// Enters a lease into all indexes.
+    pub(super) fn register(&mut self, held: Held) {
+        let id = held.delivery.id;
+        self.ends.insert((held.until, id));
+        if let Some(instance) = self.instances.get_mut(&held.instance) {
+            instance.held.insert(id);
+        }
+        let before = self.held.insert(id, held);
+        debug_assert!(before.is_none(), "{id} is held once");
+    }
+
+    /// Takes a lease out of all indexes and frees what it took.
+    pub(super) fn unregister(&mut self, id: DeliveryId) -> Option<Held> {
+        let mut held = self.held.remove(&id)?;
+        self.ends.remove(&(held.until, id));
+        self.drop_body(&mut held);
+        if let Some(instance) = self.instances.get_mut(&held.instance) {
+            instance.held.remove(&id);
+        }
+        self.free_credit(held.instance, &held.delivery);
+        Some(held)
+    }
+}

@@ -1,0 +1,378 @@
+//! Leases: granted, extended, released, lost.
+//!
+//! A lease ends in one of these ways: its report arrives; its client hands it back; its instance stays away for
+//! [`limits::RESUME_GRACE`] (released, and lost once its end has come without the instance); its end comes while nobody
+//! extends it (lost). Leases of an earlier run of the server are re-armed to their stored end, at least the grace; if
+//! their instance does not come by then they are handed back, for a crash of the server counts nothing.
+
+use std::sync::Arc;
+
+use super::{
+    Hub, Op,
+    instances::Instance,
+    settle::{Reported, Why},
+};
+use crate::{
+    circuit::Turn,
+    delivery::{Delivery, State, Token, outcome::Class},
+    event::Event,
+    id::{DeliveryId, InstanceId},
+    limits,
+    name::Name,
+    session::server::lease_ref,
+    storage::{Extend, StoreError, StoreOp},
+    time::Wall,
+    wire::message::{Message, Release},
+};
+
+/// A lease.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The record as last known.
+    pub(super) delivery: Delivery,
+    pub(super) instance: InstanceId,
+    /// Its end unless extended.
+    pub(super) until: Wall,
+    /// Not extended beyond this; set when its body has left.
+    pub(super) cap: Option<Wall>,
+    pub(super) sent: Sent,
+    /// Its event, until the body has left.
+    pub(super) event: Option<Arc<Event>>,
+    /// The probe of an open circuit.
+    pub(super) probe: bool,
+    /// Taken over from an earlier run of the server, and its instance has not come yet.
+    pub(super) rearmed: bool,
+}
+
+/// How much of a grant has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sent {
+    /// A suspect that waits until its instance holds nothing else of the destination.
+    Waiting,
+    /// Nothing yet.
+    Queued,
+    /// A part of the body.
+    Begun,
+    /// Everything.
+    Done,
+}
+
+/// A released lease whose end has not come yet.
+#[derive(Debug)]
+pub(super) struct PendingLoss {
+    pub(super) instance: InstanceId,
+}
+
+impl Held {
+    fn new(instance: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) -> Self {
+        let until = delivery.lease.map_or(Wall::MIN, |lease| lease.until);
+        let event = Some(event);
+        Self { delivery, instance, until, cap: None, sent: Sent::Queued, event, probe, rearmed: false }
+    }
+}
+
+impl Hub {
+    /// A delivery was stored already leased, against credit that was set aside.
+    pub(super) fn hold_reserved(&mut self, id: InstanceId, delivery: Delivery, event: &Arc<Event>) {
+        let delivery_id = delivery.id;
+        self.register(Held::new(id, delivery, Arc::clone(event), false));
+        self.grant_or_return(delivery_id);
+    }
+
+    /// The store leased a delivery for an instance.
+    pub(super) fn hold_leased(&mut self, id: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) {
+        let delivery_id = delivery.id;
+        self.take_credit(id, &delivery);
+        let suspect = delivery.is_suspect();
+        let name = delivery.destination.clone();
+        self.register(Held::new(id, delivery, event, probe));
+        if !suspect {
+            return self.grant_or_return(delivery_id);
+        }
+        if let Some(held) = self.held.get_mut(&delivery_id) {
+            held.sent = Sent::Waiting;
+        }
+        if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name)) {
+            served.suspects.push_back(delivery_id);
+        }
+    }
+
+    /// Sends out the next waiting suspect if its instance holds nothing else of the destination.
+    pub(super) fn grant_next_suspect(&mut self, id: InstanceId, name: &Name) {
+        let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
+            return;
+        };
+        if served.alone.is_some() || served.used as usize > served.suspects.len() {
+            return;
+        }
+        let Some(next) = served.suspects.pop_front() else { return };
+        served.alone = Some(next);
+        if let Some(held) = self.held.get_mut(&next) {
+            held.sent = Sent::Queued;
+        }
+        self.grant_or_return(next);
+    }
+
+    /// Puts a lease's grant in line, or hands the lease back if its instance is away, leaving, or we are.
+    fn grant_or_return(&mut self, id: DeliveryId) {
+        let Some(held) = self.held.get(&id) else { return };
+        let conn = self.instances.get(&held.instance).filter(|instance| instance.takes_new()).and_then(|i| i.conn);
+        let session = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
+        match (session, &held.event) {
+            (Some((conn, session)), Some(event)) if !self.stopping => {
+                session.queue.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
+                self.signal(conn);
+            }
+            _ => self.hand_back(id),
+        }
+    }
+
+    /// A piece of a grant has left.
+    pub(super) fn on_piece_sent(&mut self, id: DeliveryId, done: bool) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.sent = Sent::Begun;
+        if !done {
+            return;
+        }
+        held.sent = Sent::Done;
+        let served = self.instances.get(&held.instance).and_then(|i| i.served.get(&held.delivery.destination));
+        let timeout = served.map_or(limits::FORWARD_TIMEOUT, |served| served.forward_timeout);
+        held.cap = Some(self.now.wall + timeout + limits::LEASE_OVERTIME);
+        if held.event.take().is_some() {
+            let (name, bytes) = (held.delivery.destination.clone(), held.delivery.body_bytes);
+            self.free_outgoing(&name, bytes);
+        }
+    }
+
+    /// What is left of a grant will not be sent.
+    pub(super) fn drop_body(&mut self, held: &mut Held) {
+        if held.event.take().is_none() {
+            return;
+        }
+        self.free_outgoing(&held.delivery.destination, held.delivery.body_bytes);
+        let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
+        if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
+            session.queue.cancel_grant(held.delivery.id);
+        }
+    }
+
+    /// A client reported the outcome of a try. Slot and bytes are free at once; the confirmation waits for the commit.
+    pub(super) fn on_report(&mut self, instance: InstanceId, id: DeliveryId, mut report: Box<Reported>) {
+        let holds = self.held.get(&id).is_some_and(|held| {
+            // Canary: a stale token must not pass.
+            held.instance == instance && (held.delivery.token == report.token || cfg!(feature = "canary_no_fence"))
+        });
+        if !holds {
+            return self.look_up(id, Why::Report(report));
+        }
+        let Some(held) = self.held.get(&id) else { return };
+        report.probe = held.probe;
+        let (event, name) = (held.delivery.event, held.delivery.destination.clone());
+        self.feed_circuit(instance, &name, event, &report);
+        if let Some(held) = self.unregister(id) {
+            self.decide(id, Why::Report(report), &held.delivery);
+        }
+    }
+
+    fn feed_circuit(&mut self, id: InstanceId, name: &Name, event: crate::id::EventId, report: &Reported) {
+        let (now, pause_max) = (self.now.mono, self.setup.circuit_pause_max);
+        let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
+            return;
+        };
+        let turn = served.circuit.on_outcome(event, &report.outcome, report.probe, now, pause_max);
+        let error = served.circuit.open_error().unwrap_or_default().to_owned();
+        let (destination, instance) = (name.clone(), id);
+        match turn {
+            Turn::Opened => self.notice(super::Notice::DestinationDown { destination, instance, error }),
+            Turn::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
+            Turn::Same => {}
+        }
+        if report.outcome.class != Class::Delivered {
+            self.arm_probe(id, name);
+        }
+    }
+
+    /// A client names what it holds.
+    pub(super) fn on_extend(&mut self, instance: InstanceId, named: Vec<(DeliveryId, Token)>) {
+        let mut gone = Vec::new();
+        for (id, token) in named {
+            match self.held.get(&id) {
+                Some(held) if held.instance == instance && held.delivery.token == token => self.extend(id),
+                _ => gone.push(lease_ref(id, token)),
+            }
+        }
+        if !gone.is_empty() {
+            self.release_at(instance, gone);
+        }
+    }
+
+    /// Moves a lease's end, as far as its cap.
+    pub(super) fn extend(&mut self, id: DeliveryId) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let wanted = self.now.wall + self.setup.lease;
+        let until = held.cap.map_or(wanted, |cap| wanted.min(cap));
+        if until <= held.until {
+            return;
+        }
+        self.ends.remove(&(held.until, id));
+        self.ends.insert((until, id));
+        held.until = until;
+        self.extends.push(Extend { id, token: held.delivery.token, until });
+    }
+
+    pub(super) fn on_extended(&mut self, result: &Result<(), StoreError>) {
+        match result {
+            // A lease whose extension was not stored is re-armed earlier after a crash, never later.
+            Ok(()) | Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {}
+            Err(StoreError::Unavailable) => self.on_store_failed(),
+        }
+    }
+
+    /// A lease's end has come.
+    pub(super) fn on_lease_end(&mut self, id: DeliveryId) {
+        let Some(held) = self.held.get(&id) else { return };
+        let live = self.instances.get(&held.instance).is_some_and(|instance| instance.conn.is_some());
+        let token = held.delivery.token;
+        match held.sent {
+            // Its client does not know it yet, so nobody but us can extend it.
+            Sent::Queued | Sent::Begun if live => return self.extend(id),
+            Sent::Waiting | Sent::Queued => return self.hand_back(id),
+            Sent::Begun | Sent::Done if held.rearmed => {
+                let instance = held.instance;
+                self.hand_back(id);
+                return self.forget_instance(instance);
+            }
+            Sent::Begun | Sent::Done => {}
+        }
+        let instance = held.instance;
+        if let Some(held) = self.unregister(id) {
+            self.on_held_gone(&held);
+            self.release_at(instance, vec![lease_ref(id, token)]);
+            self.decide(id, Why::Lose(token), &held.delivery);
+        }
+    }
+
+    /// Ends a lease without a try.
+    pub(super) fn hand_back(&mut self, id: DeliveryId) {
+        if let Some(held) = self.unregister(id) {
+            self.on_held_gone(&held);
+            self.decide(id, Why::HandBack(held.delivery.token), &held.delivery);
+        }
+    }
+
+    /// Releases a lease whose instance stays away. It counts as lost when its end comes and the instance has not.
+    pub(super) fn release_absent(&mut self, id: DeliveryId) {
+        let Some(held) = self.held.get(&id) else { return };
+        if held.sent == Sent::Done && !held.rearmed {
+            let (until, instance) = (held.until, held.instance);
+            self.losses.insert((until, id), PendingLoss { instance });
+            if let Some(absent) = self.instances.get_mut(&instance) {
+                absent.losses.insert((until, id));
+            }
+        }
+        self.hand_back(id);
+    }
+
+    /// The end of a lease that was released earlier has come, and its instance has not.
+    pub(super) fn on_loss_due(&mut self, until: Wall, id: DeliveryId) {
+        let Some(loss) = self.losses.remove(&(until, id)) else { return };
+        if let Some(instance) = self.instances.get_mut(&loss.instance) {
+            instance.losses.remove(&(until, id));
+        }
+        self.forget_instance(loss.instance);
+        self.look_up(id, Why::CountLoss);
+    }
+
+    /// Its instance came back in time: nothing is lost.
+    pub(super) fn forgive_losses(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        for key in std::mem::take(&mut instance.losses) {
+            self.losses.remove(&key);
+        }
+    }
+
+    /// A probe that ends without an outcome makes room for the next.
+    fn on_held_gone(&mut self, held: &Held) {
+        if !held.probe {
+            return;
+        }
+        let (now, name) = (self.now.mono, &held.delivery.destination);
+        if let Some(served) = self.instances.get_mut(&held.instance).and_then(|i| i.served.get_mut(name)) {
+            served.circuit.on_probe_gone(now);
+        }
+        self.arm_probe(held.instance, name);
+    }
+
+    /// Drops a lease that this record, now stored, knows nothing of any more; keeps the record of one that stands.
+    pub(super) fn drop_if_over(&mut self, record: &Delivery) {
+        let Some(held) = self.held.get_mut(&record.id) else { return };
+        if record.version < held.delivery.version {
+            return;
+        }
+        if record.state == State::Leased && record.token == held.delivery.token {
+            held.delivery.clone_from(record);
+            return;
+        }
+        let (instance, token) = (held.instance, held.delivery.token);
+        if let Some(held) = self.unregister(record.id) {
+            self.on_held_gone(&held);
+            self.release_at(instance, vec![lease_ref(record.id, token)]);
+        }
+    }
+
+    pub(super) fn on_touched(&mut self, id: DeliveryId) {
+        if self.held.contains_key(&id) {
+            self.look_up(id, Why::Look);
+        }
+    }
+
+    /// Tells a client that leases are no longer its own.
+    pub(super) fn release_at(&mut self, instance: InstanceId, leases: Vec<crate::wire::message::LeaseRef>) {
+        if let Some(conn) = self.instances.get(&instance).and_then(|instance| instance.conn) {
+            self.send(conn, Message::Release(Release { leases }));
+        }
+    }
+
+    /// A page of what an earlier run had leased.
+    pub(super) fn on_held_page(&mut self, result: Result<Vec<Delivery>, StoreError>) {
+        let page = match result {
+            Ok(page) => page,
+            Err(StoreError::Unavailable) => return self.on_store_failed(),
+            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
+                return self.arm(limits::STORE_RETRY, super::timers::Timer::Load);
+            }
+        };
+        let last = page.last().map(|delivery| delivery.id);
+        let full = page.len() >= limits::PAGE_MAX as usize;
+        for delivery in page {
+            // Nobody is welcomed before all is read, so none of these is a lease of this run.
+            if !self.held.contains_key(&delivery.id) {
+                self.rearm(delivery);
+            }
+        }
+        if full {
+            self.ask_store(Op::Held, StoreOp::Held { after: last, limit: limits::PAGE_MAX });
+        } else {
+            self.on_loaded();
+        }
+    }
+
+    fn rearm(&mut self, delivery: Delivery) {
+        let Some(lease) = delivery.lease else { return };
+        let until = lease.until.max(self.now.wall + limits::RESUME_GRACE);
+        self.instances.entry(lease.instance).or_insert_with(Instance::unseen);
+        self.take_slot(lease.instance, &delivery);
+        let cap = Some(until.max(self.now.wall + limits::FORWARD_TIMEOUT + limits::LEASE_OVERTIME));
+        let instance = lease.instance;
+        self.register(Held {
+            delivery,
+            instance,
+            until,
+            cap,
+            sent: Sent::Done,
+            event: None,
+            probe: false,
+            rearmed: true,
+        });
+    }
+}

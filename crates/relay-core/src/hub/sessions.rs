@@ -1,0 +1,456 @@
+//! Sessions: handshake, resume, heartbeats, goodbye.
+
+use super::{ConnId, Hub, Notice, Output, Serves, instances::Instance, leases::Sent, settle::Reported, timers::Timer};
+use crate::{
+    delivery::{
+        Token,
+        outcome::{Class, Outcome},
+    },
+    id::{DeliveryId, InstanceId},
+    limits,
+    name::Name,
+    session::server::{Phase, Session, lease_ref, read_id, read_lease},
+    wire::message::{
+        Extend, GoAway, Hello, HelloDestination, LeaseRef, Message, Peers, Report, Welcome, WelcomeDestination,
+    },
+};
+use std::{sync::Arc, time::Duration};
+
+/// A Hello that makes sense.
+struct Greeting {
+    instance: InstanceId,
+    destinations: Vec<(Name, HelloDestination)>,
+    buffer_bytes: u64,
+    held: Vec<(DeliveryId, Token)>,
+    label: String,
+}
+
+impl Hub {
+    pub(super) fn on_opened(&mut self, conn: ConnId, token: Name, serves: Serves, peer: String) {
+        self.sessions.insert(conn, Session::new(token, serves, peer, self.now.mono));
+        if self.stopping {
+            self.say_goodbye(conn);
+            self.outputs.push_back(Output::Close(conn, "the server stops"));
+            return;
+        }
+        self.arm(limits::HELLO_WITHIN, Timer::Tick(conn));
+    }
+
+    pub(super) fn on_message(&mut self, conn: ConnId, message: Message) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.heard = self.now.mono;
+        let instance = match (&session.phase, &message) {
+            (Phase::Up(instance), _) => *instance,
+            (Phase::Opened, Message::Hello(_)) => InstanceId::from_u128(0),
+            (Phase::Opened | Phase::Waiting(_), _) => return self.misbehaved(conn, "spoke before its handshake"),
+        };
+        match message {
+            Message::Hello(_) if matches!(session.phase, Phase::Up(_)) => self.misbehaved(conn, "said Hello twice"),
+            Message::Hello(hello) => self.on_hello(conn, hello),
+            Message::Extend(extend) => match read_leases(&extend.held) {
+                Some(held) => self.on_extend(instance, held),
+                None => self.misbehaved(conn, "sent a malformed Extend"),
+            },
+            Message::Report(report) => match self.read_report(conn, report) {
+                Some((id, report)) => self.on_report(instance, id, Box::new(report)),
+                None => self.misbehaved(conn, "sent a malformed Report"),
+            },
+            Message::Release(release) => match read_leases(&release.leases) {
+                Some(leases) => self.on_release(instance, &leases),
+                None => self.misbehaved(conn, "sent a malformed Release"),
+            },
+            Message::GoAway(_) => self.on_goodbye(instance),
+            Message::Welcome(_) | Message::Grant(_) | Message::Chunk(_) | Message::Settled(_) | Message::Peers(_) => {
+                self.misbehaved(conn, "sent what only a server sends");
+            }
+        }
+    }
+
+    fn on_hello(&mut self, conn: ConnId, hello: Hello) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if !self.loaded {
+            session.phase = Phase::Waiting(Box::new(hello));
+            return;
+        }
+        match read_hello(hello) {
+            Ok(greeting) => self.welcome(conn, greeting),
+            Err(what) => self.misbehaved(conn, what),
+        }
+    }
+
+    /// The leases of the previous run are known: who waited with its Hello is answered.
+    pub(super) fn on_loaded(&mut self) {
+        self.loaded = true;
+        let waiting: Vec<ConnId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| matches!(session.phase, Phase::Waiting(_)))
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in waiting {
+            let phase = self.sessions.get_mut(&conn).map(|s| std::mem::replace(&mut s.phase, Phase::Opened));
+            if let Some(Phase::Waiting(hello)) = phase {
+                self.on_hello(conn, *hello);
+            }
+        }
+    }
+
+    fn welcome(&mut self, conn: ConnId, greeting: Greeting) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let (token, serves, peer) = (session.token.clone(), Arc::clone(&session.serves), session.peer.clone());
+        let id = greeting.instance;
+        let before = self.instances.get(&id).and_then(|instance| instance.conn);
+        if let Some(old) = before {
+            if self.sessions.get(&old).is_some_and(|session| session.token != token) {
+                return self.misbehaved(conn, "claims an instance that another token speaks for");
+            }
+            self.drop_session(old);
+            self.outputs.push_back(Output::Close(old, "replaced by a newer socket of the same instance"));
+        }
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.phase = Phase::Up(id);
+        }
+        let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
+        instance.conn = Some(conn);
+        instance.away_until = None;
+        instance.token = token;
+        instance.peer = peer;
+        instance.label = greeting.label;
+        instance.going = false;
+        instance.buffer_bytes = greeting.buffer_bytes;
+        for served in instance.served.values_mut() {
+            served.slots = 0;
+        }
+        for (name, wanted) in greeting.destinations.iter().filter(|(name, _)| serves.allows(name)) {
+            let served = instance.served.entry(name.clone()).or_default();
+            served.slots = wanted.slots.clamp(1, limits::CONCURRENCY_MAX);
+            served.forward_timeout = Duration::from_millis(wanted.forward_timeout_ms.into());
+            served.stalled = false;
+        }
+        self.forgive_losses(id);
+        let resumed = self.resume(id, &greeting.held);
+        let destinations =
+            greeting.destinations.iter().map(|(name, _)| self.describe(id, name, serves.allows(name))).collect();
+        let heartbeat_ms = limits::HEARTBEAT.as_millis() as u32;
+        let version = self.setup.version.clone();
+        self.send(conn, Message::Welcome(Welcome { version, heartbeat_ms, destinations, resumed }));
+        self.join(id);
+        self.rerank_all(id);
+    }
+
+    /// What an instance holds on: what it names of its leases. Everything else of them is released.
+    fn resume(&mut self, id: InstanceId, named: &[(DeliveryId, Token)]) -> Vec<LeaseRef> {
+        let mut resumed = Vec::new();
+        let mut kept = std::collections::BTreeSet::new();
+        for &(delivery, token) in named {
+            let held = self
+                .held
+                .get_mut(&delivery)
+                .filter(|held| held.instance == id && held.delivery.token == token && held.sent == Sent::Done);
+            if let Some(held) = held {
+                held.rearmed = false;
+                kept.insert(delivery);
+                resumed.push(lease_ref(delivery, token));
+                self.extend(delivery);
+            } else if cfg!(feature = "canary_resumed_keeps_released") {
+                resumed.push(lease_ref(delivery, token)); // Canary: a released lease must not stay with its client.
+            }
+        }
+        let Some(instance) = self.instances.get(&id) else { return resumed };
+        let dropped: Vec<DeliveryId> = instance.held.difference(&kept).copied().collect();
+        for delivery in dropped {
+            self.hand_back(delivery);
+        }
+        resumed
+    }
+
+    fn describe(&mut self, id: InstanceId, name: &Name, allowed: bool) -> WelcomeDestination {
+        let others = if allowed { self.others(id, name) } else { 0 };
+        let known = allowed && self.routed.contains(name);
+        WelcomeDestination { name: name.as_str().to_owned(), known, others, allowed }
+    }
+
+    fn others(&self, id: InstanceId, name: &Name) -> u32 {
+        let Some(destination) = self.destinations.get(name) else { return 0 };
+        destination.joined.len() as u32 - u32::from(destination.joined.contains(&id))
+    }
+
+    /// Announces an instance at what it serves.
+    fn join(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        instance.joined = true;
+        let (label, peer, token) = (instance.label.clone(), instance.peer.clone(), instance.token.clone());
+        let names: Vec<Name> =
+            instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if !self.destination(&name).joined.insert(id) {
+                continue;
+            }
+            let clients = self.destination(&name).joined.len() as u32;
+            self.notice(Notice::ClientJoined {
+                destination: name.clone(),
+                instance: id,
+                label: label.clone(),
+                peer: peer.clone(),
+                token: token.clone(),
+                clients,
+            });
+            self.tell_peers(&name, id);
+        }
+    }
+
+    /// Announces that an instance serves nothing any more.
+    fn leave(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if !std::mem::replace(&mut instance.joined, false) {
+            return;
+        }
+        let label = instance.label.clone();
+        let names: Vec<(Name, u32)> =
+            instance.served.iter().map(|(name, served)| (name.clone(), served.used)).collect();
+        for (name, held) in names {
+            if !self.destination(&name).joined.remove(&id) {
+                continue;
+            }
+            let clients = self.destination(&name).joined.len() as u32;
+            let (destination, label) = (name.clone(), label.clone());
+            self.notice(Notice::ClientLeft { destination, instance: id, label, clients, held });
+            self.tell_peers(&name, id);
+        }
+    }
+
+    /// Tells the other clients of a destination how many they are now.
+    fn tell_peers(&mut self, name: &Name, except: InstanceId) {
+        let joined = &self.destination(name).joined;
+        let clients = joined.len() as u32;
+        let others: Vec<InstanceId> = joined.iter().copied().filter(|id| *id != except).collect();
+        for id in others {
+            if let Some(conn) = self.instances.get(&id).and_then(|instance| instance.conn) {
+                let destination = name.as_str().to_owned();
+                self.send(conn, Message::Peers(Peers { destination, clients }));
+            }
+        }
+    }
+
+    fn on_release(&mut self, instance: InstanceId, leases: &[(DeliveryId, Token)]) {
+        for (id, token) in leases {
+            let holds =
+                self.held.get(id).is_some_and(|held| held.instance == instance && held.delivery.token == *token);
+            if holds {
+                self.hand_back(*id);
+            }
+        }
+    }
+
+    /// A client stops: nothing new for it; what it still holds when its socket closes is handed back.
+    fn on_goodbye(&mut self, id: InstanceId) {
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.going = true;
+        }
+        self.rerank_all(id);
+        self.return_unsent(id, Sent::Begun);
+    }
+
+    pub(super) fn on_closed(&mut self, conn: ConnId) {
+        self.drop_session(conn);
+    }
+
+    /// A socket is gone. Its instance may come back within the grace, unless it said goodbye.
+    fn drop_session(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.remove(&conn) else { return };
+        let Phase::Up(id) = session.phase else { return };
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if instance.conn != Some(conn) {
+            return;
+        }
+        instance.conn = None;
+        let going = instance.going;
+        self.rerank_all(id);
+        // Nobody forwards a body that did not leave whole.
+        self.return_unsent(id, Sent::Begun);
+        if !going {
+            let until = self.now.mono + limits::RESUME_GRACE;
+            self.timers.insert((until, Timer::Grace(id)));
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.away_until = Some(until);
+            }
+            return;
+        }
+        self.leave(id);
+        let held: Vec<DeliveryId> = self.instances.get(&id).into_iter().flat_map(|i| i.held.clone()).collect();
+        for delivery in held {
+            self.hand_back(delivery);
+        }
+        self.arm(limits::INSTANCE_KEPT, Timer::Forget(id));
+    }
+
+    /// Hands back what has left at most as far as `most`.
+    pub(super) fn return_unsent(&mut self, id: InstanceId, most: Sent) {
+        let Some(instance) = self.instances.get(&id) else { return };
+        let unsent = |delivery: &&DeliveryId| self.held.get(delivery).is_some_and(|held| held.sent <= most);
+        let unsent: Vec<DeliveryId> = instance.held.iter().filter(unsent).copied().collect();
+        for delivery in unsent {
+            let begun = self.held.get(&delivery).filter(|held| held.sent == Sent::Begun);
+            if let Some(lease) = begun.map(|held| lease_ref(delivery, held.delivery.token)) {
+                self.release_at(id, vec![lease]);
+            }
+            self.hand_back(delivery);
+        }
+    }
+
+    /// An instance has been away for the grace: others get what it held.
+    pub(super) fn on_grace_over(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(&id) else { return };
+        if instance.away_until.is_none_or(|until| until > self.now.mono) {
+            return;
+        }
+        self.leave(id);
+        let held: Vec<DeliveryId> = self.instances.get(&id).into_iter().flat_map(|i| i.held.clone()).collect();
+        for delivery in held {
+            self.release_absent(delivery);
+        }
+        self.arm(limits::INSTANCE_KEPT, Timer::Forget(id));
+    }
+
+    /// Heartbeat, and a look at whether the peer is still there.
+    pub(super) fn on_tick(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if session.is_silent(self.now.mono) {
+            self.drop_session(conn);
+            self.outputs.push_back(Output::Close(conn, "nothing was heard of the client"));
+            return;
+        }
+        let silent_at = session.silent_at();
+        if let Phase::Up(id) = session.phase {
+            let instance = self.instances.get(&id);
+            let known = |id: &&DeliveryId| self.held.get(id).is_some_and(|held| held.sent >= Sent::Begun);
+            let held = instance.into_iter().flat_map(|instance| instance.held.iter().filter(known));
+            let held = held.filter_map(|id| Some(lease_ref(*id, self.held.get(id)?.delivery.token))).collect();
+            if let Some(session) = self.sessions.get_mut(&conn) {
+                session.queue.push_heartbeat(Extend { held });
+            }
+            self.signal(conn);
+        }
+        let next = silent_at.min(self.now.mono + limits::HEARTBEAT);
+        self.timers.insert((next, Timer::Tick(conn)));
+    }
+
+    pub(super) fn on_revoked(&mut self, token: &Name) {
+        let revoked: Vec<ConnId> =
+            self.sessions.iter().filter(|(_, session)| session.token == *token).map(|(conn, _)| *conn).collect();
+        for conn in revoked {
+            self.drop_session(conn);
+            self.outputs.push_back(Output::Close(conn, "its token was revoked or changed"));
+        }
+    }
+
+    pub(super) fn on_stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
+        for conn in conns {
+            self.say_goodbye(conn);
+        }
+        let instances: Vec<InstanceId> = self.instances.keys().copied().collect();
+        for id in instances {
+            self.return_unsent(id, Sent::Begun);
+        }
+    }
+
+    fn say_goodbye(&mut self, conn: ConnId) {
+        let reason = "the server stops".to_owned();
+        self.send(
+            conn,
+            Message::GoAway(GoAway { reason, retry_after_ms: limits::GOAWAY_RETRY_AFTER.as_millis() as u32 }),
+        );
+    }
+
+    /// After a stop: done when nothing that a client could still report is left, and nothing waits for the store.
+    pub(super) fn finish_stop(&mut self) {
+        if !self.stopping || self.stopped {
+            return;
+        }
+        let undecided = self.deciding > 0 || !self.accepts.is_idle() || self.has_lease_under_way();
+        let live = |instance: &Instance| instance.conn.is_some() && !instance.held.is_empty();
+        if self.failed || (!undecided && !self.instances.values().any(live)) {
+            self.stopped = true;
+            self.outputs.push_back(Output::Stopped);
+        }
+    }
+
+    /// Puts a control message in line.
+    pub(super) fn send(&mut self, conn: ConnId, message: Message) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if session.queue.push_control(message) {
+            self.signal(conn);
+        } else {
+            self.misbehaved(conn, "does not read what it is sent");
+        }
+    }
+
+    /// Tells the driver, once, that a socket has something to send.
+    pub(super) fn signal(&mut self, conn: ConnId) {
+        if self.sessions.get_mut(&conn).is_some_and(|session| session.queue.wants_signal()) {
+            self.outputs.push_back(Output::Transmit(conn));
+        }
+    }
+
+    fn misbehaved(&mut self, conn: ConnId, what: &'static str) {
+        self.notice(Notice::Misbehaved { conn, what: what.to_owned() });
+        self.outputs.push_back(Output::Close(conn, what));
+        self.drop_session(conn);
+    }
+
+    fn read_report(&self, conn: ConnId, report: Report) -> Option<(DeliveryId, Reported)> {
+        let lease = report.lease?;
+        let (id, token) = read_lease(&lease)?;
+        let outcome = Outcome {
+            class: read_class(report.class)?,
+            status: if report.status == 0 { None } else { Some(u16::try_from(report.status).ok()?) },
+            retry_after: report.retry_after_ms.map(Duration::from_millis),
+            duration: Duration::from_micros(report.duration_us),
+            error: (!report.error.is_empty()).then(|| report.error.into_boxed_str()),
+        };
+        let serves = Arc::clone(&self.sessions.get(&conn)?.serves);
+        let plausible = Self::is_plausible(&outcome);
+        plausible.then_some((id, Reported { conn, lease, token, outcome, probe: false, serves }))
+    }
+}
+
+fn read_hello(hello: Hello) -> Result<Greeting, &'static str> {
+    let instance = read_id(&hello.instance).ok_or("sent a malformed instance id")?;
+    if hello.destinations.is_empty() || hello.destinations.len() > limits::HELLO_DESTINATIONS_MAX {
+        return Err("serves no destination, or too many");
+    }
+    let mut destinations = Vec::new();
+    for wanted in hello.destinations {
+        let name: Name = wanted.name.parse().map_err(|_| "serves a destination whose name is malformed")?;
+        if destinations.iter().any(|(known, _)| *known == name) {
+            return Err("serves a destination twice");
+        }
+        destinations.push((name, wanted));
+    }
+    let held = read_leases(&hello.held).ok_or("holds malformed leases, or too many")?;
+    let label = hello.label.chars().take(limits::LABEL_CHARS_MAX).collect();
+    Ok(Greeting {
+        instance: InstanceId::from_u128(instance),
+        destinations,
+        buffer_bytes: hello.buffer_bytes,
+        held,
+        label,
+    })
+}
+
+fn read_leases(leases: &[LeaseRef]) -> Option<Vec<(DeliveryId, Token)>> {
+    if leases.len() > limits::NAMED_LEASES_MAX {
+        return None;
+    }
+    leases.iter().map(read_lease).collect()
+}
+
+fn read_class(number: u32) -> Option<Class> {
+    [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable]
+        .into_iter()
+        .find(|class| *class as u32 == number)
+}

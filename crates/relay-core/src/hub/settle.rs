@@ -1,0 +1,256 @@
+//! Settling: a decision about one delivery, made durable, then believed.
+//!
+//! Every change of a stored delivery goes this way: decide on the record at hand, ask the store to apply it if that is
+//! still the record, decide again on the present one if it is not.
+
+use std::sync::Arc;
+
+use rand::RngExt as _;
+
+use super::{ConnId, Hub, Notice, Serves, Ticket};
+use crate::{
+    delivery::{
+        self, Delivery, Reason, State, Terms, Token,
+        outcome::{Class, Outcome},
+        retry::RetryPolicy,
+    },
+    id::DeliveryId,
+    limits,
+    storage::{Change, Changed, StoreError},
+    wire::message::LeaseRef,
+};
+
+/// A decision to take.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) id: DeliveryId,
+    pub(super) why: Why,
+    /// How often it was taken before, on records that turned out to be old.
+    again: u8,
+}
+
+/// Why a delivery is to change.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// A client reported a try.
+    Report(Box<Reported>),
+    /// Its lease ended, and counts as lost.
+    Lose(Token),
+    /// Its lease ended without a try.
+    HandBack(Token),
+    /// A lease released earlier counts as lost now.
+    CountLoss,
+    /// Its TTL passed while it waited.
+    Expire,
+    /// Its event was sent again.
+    Redrive(Ticket),
+    /// Somebody else changed it: look whether its lease still stands.
+    Look,
+}
+
+/// A reported try.
+#[derive(Debug)]
+pub(super) struct Reported {
+    pub(super) conn: ConnId,
+    pub(super) lease: LeaseRef,
+    pub(super) token: Token,
+    pub(super) outcome: Outcome,
+    /// It was the probe of an open circuit.
+    pub(super) probe: bool,
+    /// What the reporting client may serve; checked against a record that the hub did not lease to it.
+    pub(super) serves: Arc<Serves>,
+}
+
+/// A decision that was taken.
+#[derive(Debug)]
+pub(super) struct Decided {
+    work: Work,
+    pub(super) change: Change,
+}
+
+impl Hub {
+    /// Decides on the record at hand.
+    pub(super) fn decide(&mut self, id: DeliveryId, why: Why, record: &Delivery) {
+        self.deciding += 1;
+        self.decide_on(Work { id, why, again: 0 }, record);
+    }
+
+    /// Reads the record, then decides.
+    pub(super) fn look_up(&mut self, id: DeliveryId, why: Why) {
+        self.deciding += 1;
+        self.finds.push(Work { id, why, again: 0 });
+    }
+
+    pub(super) fn on_found(&mut self, works: Vec<Work>, result: Result<Vec<Option<Delivery>>, StoreError>) {
+        let records = match result {
+            Ok(records) => records,
+            Err(error) => return self.on_not_decided(works, &error),
+        };
+        debug_assert_eq!(works.len(), records.len(), "one answer per delivery");
+        for (work, record) in works.into_iter().zip(records) {
+            match record {
+                Some(record) => self.decide_on(work, &record),
+                None => self.finish(&work),
+            }
+        }
+    }
+
+    pub(super) fn on_settled(&mut self, decided: Vec<Decided>, result: Result<Vec<Changed>, StoreError>) {
+        let answers = match result {
+            Ok(answers) => answers,
+            Err(error) => return self.on_not_decided(decided.into_iter().map(|d| d.work).collect(), &error),
+        };
+        debug_assert_eq!(decided.len(), answers.len(), "one answer per change");
+        for (Decided { work, change }, answer) in decided.into_iter().zip(answers) {
+            match answer {
+                Changed::Applied => {
+                    self.on_applied(&work, &change);
+                    self.finish(&work);
+                }
+                Changed::Conflict(None) => self.finish(&work),
+                Changed::Conflict(Some(record)) => {
+                    let work = Work { again: work.again + 1, ..work };
+                    if work.again < limits::DECIDE_AGAIN_MAX {
+                        self.decide_on(work, &record);
+                    } else {
+                        self.again.push(work);
+                    }
+                }
+            }
+        }
+        if !self.again.is_empty() {
+            self.retry_later();
+        }
+    }
+
+    /// The store could not for now, or can no more.
+    fn on_not_decided(&mut self, works: Vec<Work>, error: &StoreError) {
+        match error {
+            StoreError::Unavailable => {
+                self.deciding -= works.len();
+                self.on_store_failed();
+            }
+            StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. } => {
+                self.again.extend(works);
+                self.retry_later();
+            }
+        }
+    }
+
+    /// Asks again for what the store could not do for now.
+    pub(super) fn retry_decisions(&mut self) {
+        let again = std::mem::take(&mut self.again);
+        self.finds.extend(again.into_iter().map(|work| Work { again: 0, ..work }));
+    }
+
+    fn decide_on(&mut self, work: Work, record: &Delivery) {
+        match self.change_for(&work, record) {
+            Some(change) => {
+                if cfg!(feature = "canary_settled_before_commit") {
+                    self.confirm(&work.why); // Canary: a confirmation must not outrun its commit.
+                }
+                self.settles.push(Decided { work, change });
+            }
+            None => self.finish(&work),
+        }
+    }
+
+    fn change_for(&mut self, work: &Work, record: &Delivery) -> Option<Change> {
+        let now = self.now.wall;
+        match &work.why {
+            Why::Report(report) => self.change_for_report(report, record),
+            Why::Lose(token) => delivery::lose(record, *token, now),
+            Why::HandBack(token) => delivery::hand_back(record, *token, now),
+            Why::CountLoss => delivery::count_loss(record, now),
+            Why::Expire => delivery::expire(record, now),
+            Why::Redrive(_) => {
+                let ended = matches!(record.state, State::Dead | State::Expired);
+                ended.then(|| delivery::redrive(record, now, self.ttl_of(record)))
+            }
+            Why::Look => {
+                self.drop_if_over(record);
+                None
+            }
+        }
+    }
+
+    fn change_for_report(&mut self, report: &Reported, record: &Delivery) -> Option<Change> {
+        if !report.serves.allows(&record.destination) {
+            return None;
+        }
+        let jitter = self.rng.random_range(-1.0..=1.0);
+        let standard = RetryPolicy::default();
+        let retry = self.routing.route(&record.source, &record.destination).map_or(&standard, |route| &route.retry);
+        let made = self.destinations.get(&record.destination).map_or(0, |destination| destination.made);
+        let retry_after_max = self.setup.retry_after_max;
+        let terms = Terms { retry, retry_after_max, made, probe: report.probe, jitter };
+        delivery::settle(record, report.token, &report.outcome, &terms, self.now.wall)
+    }
+
+    /// A change is durable.
+    fn on_applied(&mut self, work: &Work, change: &Change) {
+        let Change { before, next, .. } = change;
+        match next.state {
+            State::Ready => self.on_work(&next.destination),
+            State::Scheduled => self.on_scheduled(&next.destination, next.due_at),
+            State::Delivered => self.destination(&next.destination).made += 1,
+            State::Leased | State::Dead | State::Expired | State::Cancelled => {}
+        }
+        self.drop_if_over(next);
+        self.tell_applied(work, before, next);
+    }
+
+    fn tell_applied(&mut self, work: &Work, before: &Delivery, next: &Delivery) {
+        let (delivery, destination) = (next.id, next.destination.clone());
+        match &work.why {
+            Why::Report(report) => {
+                let retry = before.next_attempt() > 1;
+                self.notice(Notice::Tried { destination, class: report.outcome.class, retry });
+            }
+            Why::Lose(_) | Why::CountLoss => {
+                self.notice(Notice::LeaseLost { delivery, destination, losses: next.losses });
+            }
+            Why::Redrive(_) => self.notice(Notice::Redriven { delivery }),
+            Why::HandBack(_) | Why::Expire | Why::Look => {}
+        }
+        if before.state == next.state {
+            return;
+        }
+        let (event, destination) = (next.event, next.destination.clone());
+        if next.state == State::Dead {
+            let reason = next.reason.unwrap_or(Reason::Rejected);
+            let error = next.last.as_ref().and_then(|last| last.error.clone());
+            self.notice(Notice::DeliveryDead { delivery, event, destination, reason, error });
+        } else if next.state == State::Expired {
+            self.notice(Notice::DeliveryExpired { delivery, event, destination });
+        }
+    }
+
+    /// A decision has nothing more to wait for.
+    fn finish(&mut self, work: &Work) {
+        self.deciding -= 1;
+        if let Why::Redrive(ticket) = work.why {
+            self.on_redriven(ticket);
+        } else if !cfg!(feature = "canary_settled_before_commit") {
+            self.confirm(&work.why);
+        }
+    }
+
+    /// Tells the client that its report is durable, or not needed.
+    fn confirm(&mut self, why: &Why) {
+        if let Why::Report(report) = why
+            && let Some(session) = self.sessions.get_mut(&report.conn)
+        {
+            session.queue.push_settled(report.lease.clone());
+            self.signal(report.conn);
+        }
+    }
+
+    /// Whether an outcome's class is one that its status allows: a delivery needs a 2xx.
+    pub(super) fn is_plausible(outcome: &Outcome) -> bool {
+        match outcome.class {
+            Class::Delivered => outcome.status.is_some_and(|status| Class::of_status(status) == Class::Delivered),
+            Class::Rejected | Class::Busy | Class::Unreachable => true,
+        }
+    }
+}

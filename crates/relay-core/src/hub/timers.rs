@@ -1,0 +1,98 @@
+//! Timers: everything the hub does because time has passed.
+
+use std::time::Duration;
+
+use super::{ConnId, Hub, Op};
+use crate::{
+    id::InstanceId,
+    limits,
+    name::Name,
+    storage::StoreOp,
+    time::{Mono, Now, Wall},
+};
+
+/// What a timer is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Look for what has expired, and for work that nobody announced.
+    Poll,
+    /// Read the leases of an earlier run again.
+    Load,
+    /// Take decisions again whose store operation failed for now.
+    Retry,
+    /// Heartbeat of a session, and whether it is still alive.
+    Tick(ConnId),
+    /// An instance without a socket has been away too long.
+    Grace(InstanceId),
+    /// An instance without a socket may be forgotten.
+    Forget(InstanceId),
+    /// A delivery becomes due.
+    NextDue(Name),
+    /// An open circuit may let out a probe.
+    Probe(InstanceId, Name),
+}
+
+impl Hub {
+    /// The next moment at which [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        if self.outgoing.freed && !self.outgoing.thirsty.is_empty() {
+            return Some(self.now.mono);
+        }
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let end = self.ends.first().map(|(at, _)| self.mono_of(*at));
+        let loss = self.losses.first_key_value().map(|((at, _), _)| self.mono_of(*at));
+        [timer, end, loss].into_iter().flatten().min()
+    }
+
+    /// Does what is due by `now`.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now.mono
+            && let Some((_, timer)) = self.timers.pop_first()
+        {
+            self.on_timer(timer);
+        }
+        while let Some((until, id)) = self.ends.first().copied()
+            && until <= now.wall
+        {
+            self.on_lease_end(id);
+        }
+        while let Some((until, id)) = self.losses.first_key_value().map(|(key, _)| *key)
+            && until <= now.wall
+        {
+            self.on_loss_due(until, id);
+        }
+        self.finish_input();
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Poll => self.ask_due(),
+            Timer::Load => self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX }),
+            Timer::Retry => self.retry_decisions(),
+            Timer::Tick(conn) => self.on_tick(conn),
+            Timer::Grace(instance) => self.on_grace_over(instance),
+            Timer::Forget(instance) => self.forget_instance(instance),
+            Timer::NextDue(name) => self.on_next_due(&name),
+            Timer::Probe(instance, name) => {
+                self.rerank(instance, &name);
+                self.pump(&name);
+            }
+        }
+    }
+
+    /// Sets a timer.
+    pub(super) fn arm(&mut self, after: Duration, timer: Timer) {
+        self.timers.insert((self.now.mono + after, timer));
+    }
+
+    pub(super) fn retry_later(&mut self) {
+        self.arm(limits::STORE_RETRY, Timer::Retry);
+    }
+
+    /// The same moment on the monotonic clock, not before now.
+    pub(super) fn mono_of(&self, at: Wall) -> Mono {
+        self.now.mono + at.since(self.now.wall)
+    }
+}

@@ -1,0 +1,67 @@
+//! What the hub shows of itself, and what must always hold of it.
+
+use super::{ClientView, DestinationView, Hub, Op, instances::Instance};
+use crate::name::Name;
+
+impl Hub {
+    /// What is known of each destination that is routed to or served, by name.
+    pub fn view(&self) -> Vec<DestinationView> {
+        self.destinations.keys().map(|name| self.destination_view(name)).collect()
+    }
+
+    fn destination_view(&self, name: &Name) -> DestinationView {
+        let joined = self.destinations.get(name).into_iter().flat_map(|destination| &destination.joined);
+        let mut clients = Vec::new();
+        for id in joined {
+            let Some(instance) = self.instances.get(id) else { continue };
+            let Some(served) = instance.served.get(name) else { continue };
+            clients.push(ClientView {
+                instance: *id,
+                label: instance.label.clone(),
+                token: instance.token.clone(),
+                peer: instance.peer.clone(),
+                held: served.used,
+                slots: served.slots,
+                circuit_open: served.circuit.open_error().is_some(),
+                error: served.circuit.open_error().map(str::to_owned),
+            });
+        }
+        let served = self
+            .destinations
+            .get(name)
+            .is_some_and(|destination| destination.free.last().is_some_and(|(free, _)| *free > 0));
+        DestinationView { destination: name.clone(), clients, served }
+    }
+
+    /// Whether a lease operation may still bring deliveries.
+    pub(super) fn has_lease_under_way(&self) -> bool {
+        self.ops.values().any(|op| matches!(op, Op::Lease(_)))
+    }
+
+    /// Panics if the hub's indexes contradict each other. Called after every input in debug builds.
+    pub fn check_invariants(&self) {
+        assert_eq!(self.held.len(), self.ends.len(), "every lease has one end");
+        let indexed: usize = self.instances.values().map(|instance| instance.held.len()).sum();
+        assert_eq!(self.held.len(), indexed, "every lease belongs to one instance");
+        let losses: usize = self.instances.values().map(|instance| instance.losses.len()).sum();
+        assert_eq!(self.losses.len(), losses, "every pending loss belongs to one instance");
+        let outgoing: u64 = self.destinations.values().map(|destination| destination.outgoing).sum();
+        assert_eq!(self.outgoing.bytes, outgoing, "outgoing bytes are those of all destinations");
+        for (id, instance) in &self.instances {
+            Self::check_instance(instance);
+            for (name, served) in &instance.served {
+                let free = self.destinations.get(name).map(|destination| &destination.free);
+                let ranked = served.rank.is_none_or(|rank| free.is_some_and(|free| free.contains(&(rank, *id))));
+                assert!(ranked, "the free set knows each rank");
+            }
+        }
+    }
+
+    fn check_instance(instance: &Instance) {
+        let used: u32 = instance.served.values().map(|served| served.used).sum();
+        assert!(used as usize >= instance.held.len(), "what is held takes a slot");
+        for served in instance.served.values() {
+            assert!(served.suspects.is_empty() || served.used as usize >= served.suspects.len(), "suspects take slots");
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The books of what a client holds: bodies on their way in, forwards, outcomes that wait for their confirmation.
+//!
+//! **Invariant:** at most `CONCURRENCY` leases per destination and `CLIENT_BUFFER` bytes of body stand on the server's
+//! account (a body larger than that stands alone), and no delivery is forwarded twice at the same time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Forward, HeldView, Setup};
+use crate::{
+    delivery::{
+        Token,
+        outcome::{Class, Outcome},
+    },
+    id::DeliveryId,
+    limits,
+    name::Name,
+    time::Wall,
+    wire::{
+        codec::{self, LeaseKey},
+        message::{Chunk, Grant, HeaderField},
+    },
+};
+
+/// Memory reserved at once for a body that arrives in chunks; more is reserved as it arrives, not as it is announced.
+const ASSEMBLY_BYTES_FIRST: u64 = 1024 * 1024;
+
+/// What the peer did that the protocol does not allow.
+pub(super) type Violation = &'static str;
+
+/// What became of a grant.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Granted {
+    /// Its body is not complete yet, or it waits, or it takes over a forward that still runs.
+    Held,
+    /// The delivery was made under an earlier lease: this is the outcome.
+    Known(Outcome),
+}
+
+/// Everything held.
+#[derive(Debug)]
+pub(super) struct Holdings {
+    leases: BTreeMap<LeaseKey, Held>,
+    /// Which lease the running forward of a delivery belongs to.
+    running: BTreeMap<DeliveryId, LeaseKey>,
+    destinations: BTreeMap<Name, Slots>,
+    credited_bytes: u64,
+    buffer_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    destination: Name,
+    body_bytes: u64,
+    /// It stands on the server's account of slots and bytes; ends with the report, a release, or the socket.
+    credited: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Assembling(Box<Assembly>),
+    Waiting(Arc<Forward>),
+    Forwarding,
+    Reported(Outcome),
+}
+
+#[derive(Debug)]
+struct Assembly {
+    forward: Forward,
+    body: BytesMut,
+}
+
+#[derive(Debug)]
+struct Slots {
+    most: u32,
+    credited: u32,
+    running: u32,
+    waiting: VecDeque<LeaseKey>,
+}
+
+impl Holdings {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let slots = |most| Slots { most, credited: 0, running: 0, waiting: VecDeque::new() };
+        Self {
+            leases: BTreeMap::new(),
+            running: BTreeMap::new(),
+            destinations: setup.destinations.iter().map(|served| (served.name.clone(), slots(served.slots))).collect(),
+            credited_bytes: 0,
+            buffer_bytes: setup.buffer_bytes,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.leases.is_empty()
+    }
+
+    /// Takes a grant in, with the first piece of its body.
+    pub(super) fn grant(&mut self, grant: Grant) -> Result<Granted, Violation> {
+        let Ok(key) = codec::required_lease(grant.lease.as_ref()) else { return Err("a grant without a lease") };
+        let destination = self.admit(&key, &grant)?;
+        let known = self.delivered_before(key.0);
+        let adopted = self.running.get(&key.0).copied();
+        let body_bytes = grant.body_bytes;
+        let stage = if let Some(outcome) = &known {
+            Stage::Reported(outcome.clone())
+        } else if let Some(earlier) = adopted {
+            // The earlier lease was lost while its forward went on: one try at the target serves both.
+            self.remove(earlier);
+            self.running.insert(key.0, key);
+            self.slots(&destination).running += 1;
+            Stage::Forwarding
+        } else {
+            self.drop_unbegun(key.0);
+            stage_of(grant, &destination)?
+        };
+        if matches!(stage, Stage::Waiting(_)) {
+            self.slots(&destination).waiting.push_back(key);
+        }
+        self.leases.insert(key, Held { destination, body_bytes, credited: false, stage });
+        if let Some(outcome) = known {
+            return Ok(Granted::Known(outcome));
+        }
+        self.credit(key);
+        Ok(Granted::Held)
+    }
+
+    /// Takes a piece of a body in.
+    pub(super) fn chunk(&mut self, chunk: &Chunk) -> Result<(), Violation> {
+        let Ok(key) = codec::required_lease(chunk.lease.as_ref()) else { return Err("a chunk without a lease") };
+        // Chunks of what was just handed back may still be on their way, and those of a taken-over forward are not needed.
+        let Some(held) = self.leases.get_mut(&key) else { return Ok(()) };
+        let assembly = match &mut held.stage {
+            Stage::Assembling(assembly) => assembly,
+            Stage::Waiting(_) => return Err("a chunk behind the end of its body"),
+            Stage::Forwarding | Stage::Reported(_) => return Ok(()),
+        };
+        if chunk.offset != assembly.body.len() as u64 {
+            return Err("a chunk out of its order");
+        }
+        if chunk.data.len() as u64 > held.body_bytes - chunk.offset {
+            return Err("a chunk behind the end of its body");
+        }
+        assembly.body.extend_from_slice(&chunk.data);
+        if assembly.body.len() as u64 == held.body_bytes {
+            let mut forward = assembly.forward.clone();
+            forward.body = std::mem::take(&mut assembly.body).freeze();
+            held.stage = Stage::Waiting(Arc::new(forward));
+            let destination = held.destination.clone();
+            self.slots(&destination).waiting.push_back(key);
+        }
+        Ok(())
+    }
+
+    /// The next forward for which its destination has a slot.
+    pub(super) fn begin(&mut self) -> Option<Arc<Forward>> {
+        for slots in self.destinations.values_mut() {
+            if slots.running >= slots.most {
+                continue;
+            }
+            let Some(key) = slots.waiting.pop_front() else { continue };
+            let held = self.leases.get_mut(&key)?;
+            let Stage::Waiting(forward) = std::mem::replace(&mut held.stage, Stage::Forwarding) else { return None };
+            slots.running += 1;
+            self.running.insert(key.0, key);
+            return Some(forward);
+        }
+        None
+    }
+
+    /// A forward ended: its outcome is kept until it is settled. Gives the lease it belongs to.
+    pub(super) fn forwarded(&mut self, delivery: DeliveryId, outcome: Outcome) -> Option<LeaseKey> {
+        let key = self.running.remove(&delivery)?;
+        self.discredit(key);
+        let held = self.leases.get_mut(&key)?;
+        held.stage = Stage::Reported(outcome);
+        let destination = held.destination.clone();
+        self.slots(&destination).running -= 1;
+        Some(key)
+    }
+
+    /// A forward could not begin because its body is damaged: forgets it. Gives the lease, to be handed back.
+    pub(super) fn corrupt(&mut self, delivery: DeliveryId) -> Option<LeaseKey> {
+        let key = *self.running.get(&delivery)?;
+        self.remove(key);
+        Some(key)
+    }
+
+    /// The outcome is durable: forgets it.
+    pub(super) fn settled(&mut self, key: LeaseKey) {
+        if self.leases.get(&key).is_some_and(|held| matches!(held.stage, Stage::Reported(_))) {
+            self.remove(key);
+        }
+    }
+
+    /// The server took the lease away: drops what has not begun; what has begun goes on and is reported.
+    pub(super) fn released(&mut self, key: LeaseKey) {
+        let Some(held) = self.leases.get(&key) else { return };
+        match held.stage {
+            Stage::Assembling(_) | Stage::Waiting(_) => self.remove(key),
+            Stage::Forwarding | Stage::Reported(_) => self.discredit(key),
+        }
+    }
+
+    /// Drops everything that has not begun. Gives their leases, to be handed back.
+    pub(super) fn hand_back(&mut self) -> Vec<LeaseKey> {
+        let unbegun = self.keys(|stage| matches!(stage, Stage::Assembling(_) | Stage::Waiting(_)));
+        for key in &unbegun {
+            self.remove(*key);
+        }
+        unbegun
+    }
+
+    /// The socket is gone: bodies still arriving are lost, and nothing is on the server's account until it resumes.
+    pub(super) fn disconnected(&mut self) {
+        let partial = self.keys(|stage| matches!(stage, Stage::Assembling(_)));
+        for key in partial {
+            self.remove(key);
+        }
+        for key in self.keys(|_| true) {
+            self.discredit(key);
+        }
+    }
+
+    /// The server knows these leases; all others are no longer ours, and of them what has not begun is dropped.
+    pub(super) fn resume(&mut self, resumed: &BTreeSet<LeaseKey>) {
+        for key in self.keys(|stage| matches!(stage, Stage::Waiting(_) | Stage::Forwarding)) {
+            if resumed.contains(&key) {
+                self.credit(key);
+            } else if !cfg!(feature = "canary_resumed_keeps_released") {
+                self.released(key);
+            }
+        }
+    }
+
+    /// The outcomes that are not settled.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (LeaseKey, &Outcome)> {
+        self.leases.iter().filter_map(|(key, held)| match &held.stage {
+            Stage::Reported(outcome) => Some((*key, outcome)),
+            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding => None,
+        })
+    }
+
+    /// Every lease held, for a Hello.
+    pub(super) fn all(&self) -> impl Iterator<Item = LeaseKey> {
+        self.leases.keys().copied()
+    }
+
+    /// The leases on the server's account, for a heartbeat.
+    pub(super) fn credited(&self) -> impl Iterator<Item = LeaseKey> {
+        self.leases.iter().filter(|(_, held)| held.credited).map(|(key, _)| *key)
+    }
+
+    pub(super) fn view(&self) -> Vec<HeldView> {
+        let mut views: BTreeMap<&Name, HeldView> = BTreeMap::new();
+        for name in self.destinations.keys() {
+            let destination = name.clone();
+            views.insert(name, HeldView { destination, assembling: 0, waiting: 0, forwarding: 0, reported: 0 });
+        }
+        for held in self.leases.values() {
+            let Some(view) = views.get_mut(&held.destination) else { continue };
+            match held.stage {
+                Stage::Assembling(_) => view.assembling += 1,
+                Stage::Waiting(_) => view.waiting += 1,
+                Stage::Forwarding => view.forwarding += 1,
+                Stage::Reported(_) => view.reported += 1,
+            }
+        }
+        views.into_values().collect()
+    }
+
+    /// Panics if the books contradict each other.
+    pub(super) fn check_invariants(&self) {
+        let credited: u64 = self.leases.values().filter(|held| held.credited).map(|held| held.body_bytes).sum();
+        assert_eq!(credited, self.credited_bytes, "credited bytes");
+        for (name, slots) in &self.destinations {
+            let here = || self.leases.values().filter(|held| held.destination == *name);
+            let running = here().filter(|held| matches!(held.stage, Stage::Forwarding)).count();
+            assert_eq!(running, slots.running as usize, "running forwards of {name}");
+            assert!(slots.running <= slots.most, "more forwards than slots at {name}");
+            assert_eq!(
+                here().filter(|held| held.credited).count(),
+                slots.credited as usize,
+                "credited leases of {name}"
+            );
+            assert!(slots.credited <= slots.most, "more leases than slots at {name}");
+            let waiting = here().filter(|held| matches!(held.stage, Stage::Waiting(_))).count();
+            assert_eq!(waiting, slots.waiting.len(), "waiting forwards of {name}");
+        }
+        let running = self.leases.iter().filter(|(_, held)| matches!(held.stage, Stage::Forwarding));
+        assert!(running.clone().all(|(key, _)| self.running.get(&key.0) == Some(key)), "a forward without its lease");
+        assert_eq!(running.count(), self.running.len(), "a delivery is forwarded twice");
+    }
+
+    /// Checks a grant against credit. Gives the destination's own name, so that none is allocated per delivery.
+    fn admit(&self, key: &LeaseKey, grant: &Grant) -> Result<Name, Violation> {
+        let Some((name, slots)) = self.destinations.get_key_value(grant.destination.as_str()) else {
+            return Err("a grant for a destination that is not served here");
+        };
+        if self.leases.contains_key(key) {
+            return Err("a lease granted twice");
+        }
+        if self.leases.len() >= limits::HELD_MAX {
+            return Err("a grant while too many outcomes are not confirmed");
+        }
+        if slots.credited >= slots.most {
+            return Err("a grant without a free slot");
+        }
+        let bytes = self.credited_bytes.saturating_add(grant.body_bytes);
+        if self.credited_bytes > 0 && bytes > self.buffer_bytes {
+            return Err("a grant beyond the buffer");
+        }
+        Ok(name.clone())
+    }
+
+    fn delivered_before(&self, delivery: DeliveryId) -> Option<Outcome> {
+        self.of(delivery).find_map(|(_, held)| match &held.stage {
+            Stage::Reported(outcome) if outcome.class == Class::Delivered => Some(outcome.clone()),
+            Stage::Reported(_) | Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding => None,
+        })
+    }
+
+    /// Forgets earlier leases of a delivery that have not begun: the server has just granted a newer one.
+    fn drop_unbegun(&mut self, delivery: DeliveryId) {
+        let unbegun = |held: &Held| matches!(held.stage, Stage::Assembling(_) | Stage::Waiting(_));
+        let stale: Vec<LeaseKey> = self.of(delivery).filter(|(_, held)| unbegun(held)).map(|(key, _)| *key).collect();
+        for key in stale {
+            self.remove(key);
+        }
+    }
+
+    fn of(&self, delivery: DeliveryId) -> impl Iterator<Item = (&LeaseKey, &Held)> {
+        let token = |n| Token { counter: n, nonce: n };
+        self.leases.range((delivery, token(0))..=(delivery, token(u64::MAX)))
+    }
+
+    fn keys(&self, wanted: impl Fn(&Stage) -> bool) -> Vec<LeaseKey> {
+        self.leases.iter().filter(|(_, held)| wanted(&held.stage)).map(|(key, _)| *key).collect()
+    }
+
+    fn remove(&mut self, key: LeaseKey) {
+        self.discredit(key);
+        let Some(held) = self.leases.remove(&key) else { return };
+        let slots = self.slots(&held.destination);
+        match held.stage {
+            Stage::Waiting(_) => slots.waiting.retain(|other| *other != key),
+            Stage::Forwarding => {
+                slots.running -= 1;
+                self.running.remove(&key.0);
+            }
+            Stage::Assembling(_) | Stage::Reported(_) => {}
+        }
+    }
+
+    fn credit(&mut self, key: LeaseKey) {
+        let Some(held) = self.leases.get_mut(&key).filter(|held| !held.credited) else { return };
+        held.credited = true;
+        self.credited_bytes += held.body_bytes;
+        let destination = held.destination.clone();
+        self.slots(&destination).credited += 1;
+    }
+
+    fn discredit(&mut self, key: LeaseKey) {
+        let Some(held) = self.leases.get_mut(&key).filter(|held| held.credited) else { return };
+        held.credited = false;
+        self.credited_bytes -= held.body_bytes;
+        let destination = held.destination.clone();
+        self.slots(&destination).credited -= 1;
+    }
+
+    fn slots(&mut self, destination: &Name) -> &mut Slots {
+        self.destinations.get_mut(destination).expect("only grants for served destinations are admitted")
+    }
+}
+
+/// A new lease: waiting if its body is complete, else assembling.
+fn stage_of(grant: Grant, destination: &Name) -> Result<Stage, Violation> {
+    let body_bytes = grant.body_bytes;
+    let mut forward = forward_of(grant, destination)?;
+    if forward.body.len() as u64 == body_bytes {
+        return Ok(Stage::Waiting(Arc::new(forward)));
+    }
+    let mut body = BytesMut::with_capacity(body_bytes.min(ASSEMBLY_BYTES_FIRST) as usize);
+    body.extend_from_slice(&std::mem::take(&mut forward.body));
+    Ok(Stage::Assembling(Box::new(Assembly { forward, body })))
+}
+
+fn forward_of(grant: Grant, destination: &Name) -> Result<Forward, Violation> {
+    debug_assert!(grant.body.len() <= limits::CHUNK_BYTES, "the codec bounds it");
+    let (Ok((delivery, _)), Ok(event)) = (codec::required_lease(grant.lease.as_ref()), codec::event_id(&grant)) else {
+        return Err("a grant with a malformed id");
+    };
+    let Ok(body_sha256) = codec::body_digest(&grant) else { return Err("a grant with a malformed digest") };
+    let Ok(source) = grant.source.parse() else { return Err("a grant with a malformed source") };
+    let field = |field: HeaderField| -> (Bytes, Bytes) { (field.name, field.value) };
+    Ok(Forward {
+        delivery,
+        event,
+        destination: destination.clone(),
+        source,
+        attempt: grant.attempt,
+        received_at: Wall::from_micros(grant.received_at),
+        method: grant.method,
+        rest: grant.rest,
+        query: grant.query,
+        headers: grant.headers.into_iter().map(field).collect(),
+        original_url: grant.original_url,
+        replay: grant.replay,
+        body: grant.body,
+        body_sha256,
+    })
+}

@@ -1,0 +1,390 @@
+//! The machine: one session after the other, over what is held.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use super::{
+    DialFailure, Exit, Input, Notice, Output, Setup, View,
+    held::{Granted, Holdings, Violation},
+};
+use crate::{
+    delivery::outcome::Outcome,
+    limits,
+    name::Name,
+    time::{Mono, Now},
+    wire::{
+        codec::{self, LeaseKey},
+        message::{Extend, GoAway, Grant, Hello, HelloDestination, LeaseRef, Message, Release, Welcome},
+    },
+};
+
+/// The client's end of the session. Drive it as [`crate`] says; it asks for its first socket at once.
+///
+/// **Order** After [`Output::Exit`] no input does anything.
+#[derive(Debug)]
+pub struct Client {
+    setup: Setup,
+    rng: StdRng,
+    line: Line,
+    held: Holdings,
+    /// Sessions and dials in a row that came to nothing.
+    failures: u32,
+    stopping: bool,
+    /// The server said goodbye: why, and how long to stay away.
+    leaving: Option<(String, Duration)>,
+    outputs: VecDeque<Output>,
+}
+
+/// Where the line to the server stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// No socket; the next dial is due then.
+    Idle(Mono),
+    /// A socket was asked for.
+    Dialing,
+    /// The Hello was sent at that time.
+    Greeting(Mono),
+    /// The session is up.
+    Up(Session),
+    /// The machine has ended.
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Session {
+    since: Mono,
+    heartbeat: Duration,
+    /// When the last message arrived: pings of the transport do not count.
+    heard: Mono,
+    /// When the last heartbeat was sent.
+    beat: Mono,
+}
+
+impl Client {
+    /// A client that holds nothing and dials.
+    pub fn new(setup: Setup, _now: Now) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(setup.seed),
+            line: Line::Dialing,
+            held: Holdings::new(&setup),
+            setup,
+            failures: 0,
+            stopping: false,
+            leaving: None,
+            outputs: VecDeque::from([Output::Dial]),
+        }
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        if self.line == Line::Ended {
+            return;
+        }
+        match input {
+            Input::Connected => self.connected(now),
+            Input::DialFailed(failure) => self.dial_failed(failure, now),
+            Input::Received(message) => self.received(message, now),
+            Input::Disconnected => self.disconnected(now),
+            Input::Forwarded(delivery, outcome) => {
+                if let Some(lease) = self.held.forwarded(delivery, outcome.clone()) {
+                    self.report(lease, &outcome);
+                }
+            }
+            Input::Corrupt(delivery) => {
+                if let Some(lease) = self.held.corrupt(delivery) {
+                    self.outputs.push_back(Output::Notice(Notice::Corrupt(delivery)));
+                    self.release(vec![lease]);
+                }
+            }
+            Input::Stop => self.stop(),
+        }
+        self.go_on(now);
+    }
+
+    /// The next thing to do; `None` when nothing is left.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        match self.line {
+            Line::Idle(until) => Some(until),
+            Line::Greeting(since) => Some(since + limits::WELCOME_WAIT),
+            Line::Up(session) => Some(session.next_beat().min(session.dead_at())),
+            Line::Dialing | Line::Ended => None,
+        }
+    }
+
+    /// Does what time makes due; too early is harmless.
+    pub fn handle_timeout(&mut self, now: Now) {
+        match self.line {
+            Line::Idle(until) if now.mono >= until => {
+                self.line = Line::Dialing;
+                self.outputs.push_back(Output::Dial);
+            }
+            Line::Greeting(since) if now.mono >= since + limits::WELCOME_WAIT => {
+                self.hang_up("the server did not answer the Hello", now);
+            }
+            Line::Up(session) if now.mono >= session.dead_at() => self.hang_up("the server fell silent", now),
+            Line::Up(session) if now.mono >= session.next_beat() => {
+                self.line = Line::Up(Session { beat: now.mono, ..session });
+                let held = references(self.held.credited());
+                self.send(Message::Extend(Extend { held }));
+            }
+            Line::Idle(_) | Line::Dialing | Line::Greeting(_) | Line::Up(_) | Line::Ended => {}
+        }
+        self.go_on(now);
+    }
+
+    /// What it holds, and whether it is connected.
+    pub fn view(&self) -> View {
+        let up = matches!(self.line, Line::Up(_));
+        View { up, stopping: self.stopping, destinations: self.held.view() }
+    }
+
+    /// Panics if its books contradict each other: for tests and simulation.
+    pub fn check_invariants(&self) {
+        self.held.check_invariants();
+        assert!(
+            self.leaving.is_none() || matches!(self.line, Line::Up(_)),
+            "only a session that is up can end by goodbye"
+        );
+    }
+
+    fn connected(&mut self, now: Now) {
+        if self.line != Line::Dialing {
+            return;
+        }
+        self.line = Line::Greeting(now.mono);
+        let destination = |served: &super::Served| HelloDestination {
+            name: served.name.to_string(),
+            slots: served.slots,
+            forward_timeout_ms: u32::try_from(served.forward_timeout.as_millis()).unwrap_or(u32::MAX).max(1),
+        };
+        let hello = Hello {
+            instance: Bytes::copy_from_slice(&self.setup.instance.as_u128().to_be_bytes()),
+            version: self.setup.version.clone(),
+            destinations: self.setup.destinations.iter().map(destination).collect(),
+            buffer_bytes: self.setup.buffer_bytes,
+            held: references(self.held.all()),
+            label: codec::cut(&self.setup.label).to_owned(),
+        };
+        self.send(Message::Hello(hello));
+    }
+
+    fn dial_failed(&mut self, failure: DialFailure, now: Now) {
+        if self.line != Line::Dialing {
+            return;
+        }
+        match failure {
+            DialFailure::TokenRefused => self.exit(Exit::TokenRefused),
+            DialFailure::VersionRefused => self.exit(Exit::VersionRefused),
+            DialFailure::Later(span) => self.down("the server asks to come back later".into(), span, now),
+            DialFailure::Failed(why) => self.down(why, Duration::ZERO, now),
+        }
+    }
+
+    fn received(&mut self, message: Message, now: Now) {
+        match self.line {
+            Line::Greeting(_) => match message {
+                Message::Welcome(welcome) => self.welcomed(&welcome, now),
+                Message::GoAway(go_away) => {
+                    self.outputs.push_back(Output::Hangup);
+                    self.down(go_away.reason, Duration::from_millis(go_away.retry_after_ms.into()), now);
+                }
+                Message::Hello(_)
+                | Message::Grant(_)
+                | Message::Chunk(_)
+                | Message::Extend(_)
+                | Message::Report(_)
+                | Message::Settled(_)
+                | Message::Release(_)
+                | Message::Peers(_) => self.violated("a message before its Welcome", now),
+            },
+            Line::Up(session) => {
+                self.line = Line::Up(Session { heard: now.mono, ..session });
+                if let Err(violation) = self.take(message) {
+                    self.violated(violation, now);
+                }
+            }
+            // What was on its way when the socket was given up.
+            Line::Idle(_) | Line::Dialing | Line::Ended => {}
+        }
+    }
+
+    fn welcomed(&mut self, welcome: &Welcome, now: Now) {
+        if welcome.heartbeat_ms == 0 {
+            return self.violated("a Welcome without a heartbeat", now);
+        }
+        let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
+        self.line = Line::Up(Session { since: now.mono, heartbeat, heard: now.mono, beat: now.mono });
+        let resumed = welcome.resumed.iter().flat_map(codec::lease_key).collect();
+        self.held.resume(&resumed);
+        let known = |name: &str| self.setup.destinations.iter().find(|served| served.name.as_str() == name);
+        let destinations: Vec<(Name, bool, bool, u32)> = welcome
+            .destinations
+            .iter()
+            .filter_map(|said| Some((known(&said.name)?.name.clone(), said.allowed, said.known, said.others)))
+            .collect();
+        self.outputs.push_back(Output::Notice(Notice::Up { server_version: welcome.version.clone(), destinations }));
+        // Also those whose lease is lost: a success still completes the delivery.
+        let reports: Vec<_> = self.held.outcomes().map(|(lease, outcome)| codec::report(lease, outcome)).collect();
+        for report in reports {
+            self.send(Message::Report(report));
+        }
+        if self.stopping {
+            self.say_goodbye();
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Violation> {
+        match message {
+            Message::Grant(grant) => self.granted(*grant)?,
+            Message::Chunk(chunk) => self.held.chunk(&chunk)?,
+            Message::Settled(settled) => {
+                settled.leases.iter().flat_map(codec::lease_key).for_each(|lease| self.held.settled(lease));
+            }
+            Message::Release(release) => {
+                release.leases.iter().flat_map(codec::lease_key).for_each(|lease| self.held.released(lease));
+            }
+            Message::GoAway(go_away) => {
+                let pause = Duration::from_millis(go_away.retry_after_ms.into());
+                self.leaving = Some((go_away.reason, pause));
+                let unbegun = self.held.hand_back();
+                self.release(unbegun);
+            }
+            // It was heard, and that is all a heartbeat is for here.
+            Message::Extend(_) | Message::Peers(_) => {}
+            Message::Hello(_) | Message::Welcome(_) | Message::Report(_) => return Err("a message of the other side"),
+        }
+        Ok(())
+    }
+
+    fn granted(&mut self, grant: Grant) -> Result<(), Violation> {
+        let Ok(lease) = codec::required_lease(grant.lease.as_ref()) else { return Err("a grant without a lease") };
+        if self.stopping || self.leaving.is_some() {
+            self.release(vec![lease]);
+            return Ok(());
+        }
+        match self.held.grant(grant)? {
+            Granted::Held => {}
+            Granted::Known(outcome) => self.report(lease, &outcome),
+        }
+        Ok(())
+    }
+
+    fn disconnected(&mut self, now: Now) {
+        match self.line {
+            Line::Greeting(_) | Line::Up(_) => self.down("the connection was lost".into(), Duration::ZERO, now),
+            // The socket was given up already.
+            Line::Idle(_) | Line::Dialing | Line::Ended => {}
+        }
+    }
+
+    fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        let unbegun = self.held.hand_back();
+        self.release(unbegun);
+        if matches!(self.line, Line::Up(_)) {
+            self.say_goodbye();
+        }
+    }
+
+    /// Begins what has a slot, and leaves once nothing is held any more.
+    fn go_on(&mut self, now: Now) {
+        if self.line == Line::Ended {
+            return;
+        }
+        while let Some(forward) = self.held.begin() {
+            self.outputs.push_back(Output::Forward(forward));
+        }
+        if !self.held.is_empty() {
+            return;
+        }
+        if self.stopping {
+            self.exit(Exit::Stopped);
+        } else if self.leaving.is_some() {
+            self.hang_up("the server stops", now);
+        }
+    }
+
+    fn violated(&mut self, violation: Violation, now: Now) {
+        self.hang_up(&format!("the server broke the protocol: {violation}"), now);
+    }
+
+    fn hang_up(&mut self, why: &str, now: Now) {
+        self.outputs.push_back(Output::Hangup);
+        self.down(why.to_owned(), Duration::ZERO, now);
+    }
+
+    /// There is no socket: says so, and dials again after a pause of at least `at_least`.
+    fn down(&mut self, why: String, at_least: Duration, now: Now) {
+        let was_good = match self.line {
+            Line::Up(session) => now.mono.since(session.since) >= limits::SESSION_GOOD_AFTER,
+            Line::Idle(_) | Line::Dialing | Line::Greeting(_) | Line::Ended => false,
+        };
+        let (why, at_least) = self.leaving.take().map_or((why, at_least), |(reason, pause)| (reason, pause));
+        self.failures = if was_good { 1 } else { self.failures.saturating_add(1) };
+        self.held.disconnected();
+        let pause = at_least.min(limits::RECONNECT_LATER_MAX) + self.jitter();
+        self.line = Line::Idle(now.mono + pause);
+        self.outputs.push_back(Output::Notice(Notice::Down { why, pause, failures: self.failures }));
+    }
+
+    /// Full jitter, so that the clients of a server that restarts do not come back all at once.
+    fn jitter(&mut self) -> Duration {
+        let doubled = 2_u32.saturating_pow(self.failures.saturating_sub(1));
+        let bound = limits::RECONNECT_PAUSE_FIRST.saturating_mul(doubled).min(limits::RECONNECT_PAUSE_MAX);
+        Duration::from_micros(self.rng.random_range(0..=bound.as_micros() as u64))
+    }
+
+    /// Reports an outcome if the session is up; else the next Welcome brings it.
+    fn report(&mut self, lease: LeaseKey, outcome: &Outcome) {
+        if matches!(self.line, Line::Up(_)) {
+            self.send(Message::Report(codec::report(lease, outcome)));
+        }
+    }
+
+    /// Hands leases back if the session is up; else they are missing from the next Hello, which says the same.
+    fn release(&mut self, leases: Vec<LeaseKey>) {
+        if !leases.is_empty() && matches!(self.line, Line::Up(_)) {
+            self.send(Message::Release(Release { leases: references(leases.into_iter()) }));
+        }
+    }
+
+    fn say_goodbye(&mut self) {
+        self.send(Message::GoAway(GoAway { reason: "the client stops".into(), retry_after_ms: 0 }));
+    }
+
+    fn exit(&mut self, exit: Exit) {
+        if matches!(self.line, Line::Greeting(_) | Line::Up(_)) {
+            self.outputs.push_back(Output::Hangup);
+        }
+        self.leaving = None;
+        self.line = Line::Ended;
+        self.outputs.push_back(Output::Exit(exit));
+    }
+
+    fn send(&mut self, message: Message) {
+        self.outputs.push_back(Output::Send(message));
+    }
+}
+
+impl Session {
+    fn next_beat(self) -> Mono {
+        self.beat + self.heartbeat
+    }
+
+    fn dead_at(self) -> Mono {
+        self.heard + self.heartbeat * limits::HEARTBEATS_MISSED_MAX
+    }
+}
+
+fn references(leases: impl Iterator<Item = LeaseKey>) -> Vec<LeaseRef> {
+    leases.map(codec::lease_ref).collect()
+}

@@ -1,0 +1,417 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::{
+    delivery::{Token, outcome::Class},
+    limits,
+    time::Now,
+    wire::{
+        codec::{self, LeaseKey},
+        message::{Chunk, Extend, GoAway, Grant, Release, Settled, Welcome, WelcomeDestination},
+    },
+};
+
+/// A client and its clock: one input in, every output out, the books checked after each.
+struct Bench {
+    client: Client,
+    now: Now,
+}
+
+impl Bench {
+    fn new(slots: u32) -> Self {
+        let served = Served { name: "crm".parse().unwrap(), slots, forward_timeout: limits::FORWARD_TIMEOUT };
+        let setup = Setup {
+            instance: InstanceId::from_u128(7),
+            label: "laptop".into(),
+            version: "0.1.0".into(),
+            destinations: vec![served],
+            buffer_bytes: 200_000,
+            seed: 1,
+        };
+        let mut bench = Self { client: Client::new(setup, Now::default()), now: Now::default() };
+        assert!(matches!(bench.drain()[..], [Output::Dial]));
+        bench
+    }
+
+    /// A client whose session is up.
+    fn up(slots: u32) -> Self {
+        let mut bench = Self::new(slots);
+        assert_eq!(bench.connect(), []);
+        bench.welcome(&[]);
+        bench
+    }
+
+    /// Connects, and gives the leases that the Hello names.
+    fn connect(&mut self) -> Vec<LeaseKey> {
+        let outputs = self.feed(Input::Connected);
+        let [Output::Send(Message::Hello(hello))] = &outputs[..] else { panic!("no Hello but {outputs:?}") };
+        codec::greeting(hello).unwrap().held
+    }
+
+    /// Lets the server say Welcome, and gives what follows the notice.
+    fn welcome(&mut self, resumed: &[LeaseKey]) -> Vec<Output> {
+        let destination = WelcomeDestination { name: "crm".into(), known: true, others: 0, allowed: true };
+        let resumed = resumed.iter().map(|lease| codec::lease_ref(*lease)).collect();
+        let heartbeat_ms = limits::HEARTBEAT.as_millis() as u32;
+        let welcome = Welcome { version: "0.1.0".into(), heartbeat_ms, destinations: vec![destination], resumed };
+        let mut outputs = self.says(Message::Welcome(welcome));
+        assert!(matches!(outputs[0], Output::Notice(Notice::Up { .. })), "{outputs:?}");
+        outputs.remove(0);
+        outputs
+    }
+
+    fn feed(&mut self, input: Input) -> Vec<Output> {
+        self.client.handle(input, self.now);
+        self.drain()
+    }
+
+    fn says(&mut self, message: Message) -> Vec<Output> {
+        self.feed(Input::Received(message))
+    }
+
+    /// Lets time pass until the next timeout.
+    fn wait(&mut self) -> Vec<Output> {
+        let due = self.client.poll_timeout().expect("it waits for something");
+        self.now = self.now + due.since(self.now.mono);
+        self.client.handle_timeout(self.now);
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<Output> {
+        self.client.check_invariants();
+        std::iter::from_fn(|| self.client.poll_output()).collect()
+    }
+
+    fn forwarded(&mut self, lease: LeaseKey, class: Class) -> Vec<Output> {
+        self.feed(Input::Forwarded(lease.0, outcome(class)))
+    }
+
+    fn lose(&mut self) {
+        let outputs = self.feed(Input::Disconnected);
+        assert!(matches!(outputs[..], [Output::Notice(Notice::Down { .. })]), "{outputs:?}");
+        assert!(matches!(self.wait()[..], [Output::Dial]));
+    }
+}
+
+fn lease(n: u128) -> LeaseKey {
+    (DeliveryId::from_u128(n), Token { counter: 1, nonce: 9 })
+}
+
+fn again((delivery, token): LeaseKey) -> LeaseKey {
+    (delivery, Token { counter: token.counter + 1, ..token })
+}
+
+fn outcome(class: Class) -> Outcome {
+    let status = if class == Class::Delivered { 200 } else { 500 };
+    Outcome { class, status: Some(status), retry_after: None, duration: Duration::from_millis(3), error: None }
+}
+
+fn grant_of(lease: LeaseKey, body_bytes: u64, body: &'static [u8]) -> Message {
+    Message::Grant(Box::new(Grant {
+        lease: Some(codec::lease_ref(lease)),
+        event: Bytes::from_static(&[1; 16]),
+        destination: "crm".into(),
+        source: "default".into(),
+        attempt: 1,
+        method: Bytes::from_static(b"POST"),
+        body_bytes,
+        body_sha256: Bytes::from_static(&[0; 32]),
+        body: Bytes::from_static(body),
+        ..Grant::default()
+    }))
+}
+
+fn grant(lease: LeaseKey) -> Message {
+    grant_of(lease, 2, b"{}")
+}
+
+fn chunk(lease: LeaseKey, offset: u64, data: &'static [u8]) -> Message {
+    Message::Chunk(Chunk { lease: Some(codec::lease_ref(lease)), offset, data: Bytes::from_static(data) })
+}
+
+fn settled(lease: LeaseKey) -> Message {
+    Message::Settled(Settled { leases: vec![codec::lease_ref(lease)] })
+}
+
+fn is_forward(output: &Output, lease: LeaseKey) -> bool {
+    matches!(output, Output::Forward(forward) if forward.delivery == lease.0)
+}
+
+fn is_report(output: &Output, lease: LeaseKey, class: Class) -> bool {
+    let Output::Send(Message::Report(report)) = output else { return false };
+    codec::reported(report).unwrap() == (lease, outcome(class))
+}
+
+fn is_release(output: &Output, leases: &[LeaseKey]) -> bool {
+    let Output::Send(Message::Release(release)) = output else { return false };
+    release.leases.iter().map(|lease| codec::lease_key(lease).unwrap()).eq(leases.iter().copied())
+}
+
+fn is_down(output: &Output, words: &str) -> bool {
+    matches!(output, Output::Notice(Notice::Down { why, .. }) if why.contains(words))
+}
+
+#[test]
+fn a_grant_with_its_whole_body_is_forwarded_and_its_outcome_kept_until_settled() {
+    let mut bench = Bench::up(1);
+    assert!(is_forward(&bench.says(grant(lease(1)))[0], lease(1)));
+    assert!(is_report(&bench.forwarded(lease(1), Class::Delivered)[0], lease(1), Class::Delivered));
+    assert_eq!(bench.client.view().destinations[0].reported, 1);
+    assert!(bench.says(settled(lease(1))).is_empty());
+    assert_eq!(bench.client.view().destinations[0].reported, 0);
+}
+
+/// I3: the body is put together in order, whatever comes between its pieces.
+#[test]
+fn chunks_of_several_bodies_interleave() {
+    let mut bench = Bench::up(2);
+    assert!(bench.says(grant_of(lease(1), 6, b"ab")).is_empty());
+    assert!(bench.says(grant_of(lease(2), 3, b"")).is_empty());
+    assert!(bench.says(chunk(lease(1), 2, b"cd")).is_empty());
+    let outputs = bench.says(chunk(lease(2), 0, b"xyz"));
+    assert!(matches!(&outputs[..], [Output::Forward(forward)] if forward.body == "xyz"), "{outputs:?}");
+    let outputs = bench.says(chunk(lease(1), 4, b"ef"));
+    assert!(matches!(&outputs[..], [Output::Forward(forward)] if forward.body == "abcdef"), "{outputs:?}");
+}
+
+#[test]
+fn a_chunk_out_of_order_or_behind_the_end_closes_the_socket() {
+    for (offset, data) in [(1, b"cd".as_slice()), (3, b"cd"), (2, b"cdefg")] {
+        let mut bench = Bench::up(1);
+        bench.says(grant_of(lease(1), 6, b"ab"));
+        let outputs = bench.says(chunk(lease(1), offset, data));
+        assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "broke the protocol"), "{outputs:?}");
+    }
+}
+
+/// S20: a server cannot make the client hold more than it offered.
+#[test]
+fn a_grant_beyond_slots_or_buffer_closes_the_socket() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    assert!(matches!(bench.says(grant(lease(2)))[0], Output::Hangup));
+
+    let mut bench = Bench::up(8);
+    assert!(bench.says(grant_of(lease(1), 150_000, b"")).is_empty());
+    assert!(matches!(bench.says(grant_of(lease(2), 50_001, b""))[0], Output::Hangup));
+
+    let mut bench = Bench::up(8);
+    assert!(bench.says(grant_of(lease(1), 900_000, b"")).is_empty(), "a body larger than the buffer fits alone");
+}
+
+/// I9: an outcome that the server has not confirmed is reported again, also when its lease is lost.
+#[test]
+fn outcomes_that_are_not_settled_are_reported_again_after_a_reconnect() {
+    let mut bench = Bench::up(2);
+    bench.says(grant(lease(1)));
+    bench.says(grant(lease(2)));
+    bench.forwarded(lease(1), Class::Delivered);
+    bench.lose();
+    assert!(bench.forwarded(lease(2), Class::Rejected).is_empty(), "nothing is sent without a session");
+    assert_eq!(bench.connect(), [lease(1), lease(2)]);
+    let outputs = bench.welcome(&[lease(2)]);
+    assert!(is_report(&outputs[0], lease(1), Class::Delivered) && is_report(&outputs[1], lease(2), Class::Rejected));
+}
+
+/// I8: on resume, what the server does not know any more is not begun.
+#[test]
+fn a_forward_that_has_not_begun_is_dropped_unless_the_server_resumes_it() {
+    for resumed in [false, true] {
+        let mut bench = Bench::up(1);
+        bench.says(grant(lease(1)));
+        bench.says(Message::Release(Release { leases: vec![codec::lease_ref(lease(1))] }));
+        bench.says(grant(lease(2)));
+        assert_eq!(bench.client.view().destinations[0].waiting, 1, "the slot is still taken by the first");
+        bench.lose();
+        assert_eq!(bench.connect(), [lease(1), lease(2)]);
+        let known: &[LeaseKey] = if resumed { &[lease(2)] } else { &[] };
+        assert!(bench.welcome(known).is_empty());
+        let outputs = bench.forwarded(lease(1), Class::Busy);
+        assert!(is_report(&outputs[0], lease(1), Class::Busy));
+        assert_eq!(outputs.iter().any(|output| is_forward(output, lease(2))), resumed);
+    }
+}
+
+#[test]
+fn a_body_that_was_still_arriving_is_not_resumed() {
+    let mut bench = Bench::up(1);
+    bench.says(grant_of(lease(1), 6, b"ab"));
+    bench.lose();
+    assert_eq!(bench.connect(), []);
+}
+
+/// I7: a delivery granted anew while its forward still runs is not forwarded a second time.
+#[test]
+fn a_new_lease_takes_over_the_forward_that_still_runs() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.lose();
+    bench.connect();
+    bench.welcome(&[]);
+    assert!(bench.says(grant_of(again(lease(1)), 6, b"ab")).is_empty());
+    assert!(bench.says(chunk(again(lease(1)), 2, b"cdef")).is_empty());
+    let outputs = bench.forwarded(lease(1), Class::Delivered);
+    assert!(is_report(&outputs[0], again(lease(1)), Class::Delivered) && outputs.len() == 1);
+}
+
+/// I7: a delivery that was made under a lost lease is reported under the new one, not made again.
+#[test]
+fn a_new_lease_of_a_delivery_already_made_is_answered_at_once() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.forwarded(lease(1), Class::Delivered);
+    let outputs = bench.says(grant(again(lease(1))));
+    assert!(is_report(&outputs[0], again(lease(1)), Class::Delivered) && outputs.len() == 1);
+    bench.says(settled(lease(1)));
+    bench.says(settled(again(lease(1))));
+    assert_eq!(bench.client.view().destinations[0].reported, 0);
+}
+
+#[test]
+fn a_new_lease_of_a_delivery_that_failed_is_forwarded() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.forwarded(lease(1), Class::Busy);
+    assert!(is_forward(&bench.says(grant(again(lease(1))))[0], lease(1)));
+}
+
+/// I3: a body that does not match its digest is handed back, not forwarded.
+#[test]
+fn a_corrupt_body_is_handed_back() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    let outputs = bench.feed(Input::Corrupt(lease(1).0));
+    assert!(matches!(outputs[0], Output::Notice(Notice::Corrupt(id)) if id == lease(1).0));
+    assert!(is_release(&outputs[1], &[lease(1)]));
+    assert!(is_forward(&bench.says(grant(again(lease(1))))[0], lease(1)));
+}
+
+#[test]
+fn heartbeats_name_what_is_held_but_not_what_is_reported() {
+    let mut bench = Bench::up(3);
+    bench.says(grant(lease(1)));
+    bench.says(grant(lease(2)));
+    bench.says(grant_of(lease(3), 6, b""));
+    bench.forwarded(lease(2), Class::Delivered);
+    let outputs = bench.wait();
+    let [Output::Send(Message::Extend(extend))] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(extend.held, [codec::lease_ref(lease(1)), codec::lease_ref(lease(3))]);
+}
+
+/// I8: a half-open socket is noticed within three heartbeats, and any message counts as a sign of life.
+#[test]
+fn a_silent_server_is_given_up_after_three_heartbeats() {
+    let mut bench = Bench::up(1);
+    for _ in 0..5 {
+        bench.wait();
+        bench.says(Message::Extend(Extend::default()));
+    }
+    let silent = bench.now;
+    let outputs = loop {
+        let outputs = bench.wait();
+        if !matches!(outputs[..], [Output::Send(Message::Extend(_))]) {
+            break outputs;
+        }
+    };
+    assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "silent"));
+    assert_eq!(bench.now.mono.since(silent.mono), limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX);
+}
+
+/// I19: dialling never ends, and its pauses stay within full jitter.
+#[test]
+fn it_dials_for_ever() {
+    let mut bench = Bench::new(1);
+    for n in 0..200_u32 {
+        let outputs = bench.feed(Input::DialFailed(DialFailure::Failed("connection refused".into())));
+        let [Output::Notice(Notice::Down { pause, failures, .. })] = &outputs[..] else { panic!("{outputs:?}") };
+        let bound =
+            limits::RECONNECT_PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(n)).min(limits::RECONNECT_PAUSE_MAX);
+        assert!(*pause <= bound && *failures == n + 1);
+        assert!(matches!(bench.wait()[..], [Output::Dial]));
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_later_is_left_alone_until_then_but_not_for_days() {
+    for (asked, least) in
+        [(Duration::from_secs(7), Duration::from_secs(7)), (Duration::MAX, limits::RECONNECT_LATER_MAX)]
+    {
+        let mut bench = Bench::new(1);
+        let outputs = bench.feed(Input::DialFailed(DialFailure::Later(asked)));
+        let [Output::Notice(Notice::Down { pause, .. })] = &outputs[..] else { panic!("{outputs:?}") };
+        assert!(*pause >= least && *pause <= least + limits::RECONNECT_PAUSE_FIRST);
+    }
+}
+
+#[test]
+fn a_refused_token_or_version_is_final() {
+    for (failure, exit) in
+        [(DialFailure::TokenRefused, Exit::TokenRefused), (DialFailure::VersionRefused, Exit::VersionRefused)]
+    {
+        let mut bench = Bench::new(1);
+        let outputs = bench.feed(Input::DialFailed(failure));
+        assert!(matches!(outputs[..], [Output::Exit(how)] if how == exit));
+        assert!(bench.feed(Input::Connected).is_empty() && bench.client.poll_timeout().is_none());
+    }
+}
+
+/// I22: what has not begun is handed back, what has begun is finished and confirmed, then it leaves.
+#[test]
+fn it_stops_when_all_that_began_is_settled() {
+    let mut bench = Bench::up(2);
+    bench.says(grant(lease(1)));
+    bench.says(grant_of(lease(2), 6, b"ab"));
+    let outputs = bench.feed(Input::Stop);
+    assert!(is_release(&outputs[0], &[lease(2)]) && matches!(outputs[1], Output::Send(Message::GoAway(_))));
+    assert!(is_release(&bench.says(grant(lease(3)))[0], &[lease(3)]), "a grant that crossed the goodbye");
+    assert_eq!(bench.forwarded(lease(1), Class::Delivered).len(), 1);
+    assert!(matches!(bench.says(settled(lease(1)))[..], [Output::Hangup, Output::Exit(Exit::Stopped)]));
+}
+
+#[test]
+fn it_stops_at_once_when_nothing_is_held() {
+    let mut bench = Bench::new(1);
+    assert!(matches!(bench.feed(Input::Stop)[..], [Output::Exit(Exit::Stopped)]));
+}
+
+#[test]
+fn it_comes_back_to_report_even_while_stopping() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.feed(Input::Stop);
+    bench.lose();
+    assert!(bench.forwarded(lease(1), Class::Delivered).is_empty());
+    assert_eq!(bench.connect(), [lease(1)]);
+    let outputs = bench.welcome(&[lease(1)]);
+    assert!(
+        is_report(&outputs[0], lease(1), Class::Delivered) && matches!(outputs[1], Output::Send(Message::GoAway(_)))
+    );
+    assert!(matches!(bench.says(settled(lease(1)))[..], [Output::Hangup, Output::Exit(Exit::Stopped)]));
+}
+
+/// I22: the server's goodbye lets forwards finish; the client comes back after the pause it asks for.
+#[test]
+fn it_finishes_its_forwards_when_the_server_says_goodbye() {
+    let mut bench = Bench::up(2);
+    bench.says(grant(lease(1)));
+    bench.says(grant_of(lease(2), 6, b"ab"));
+    let go_away = GoAway { reason: "the server restarts".into(), retry_after_ms: 3_000 };
+    assert!(is_release(&bench.says(Message::GoAway(go_away))[0], &[lease(2)]));
+    bench.forwarded(lease(1), Class::Delivered);
+    let outputs = bench.says(settled(lease(1)));
+    assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "restarts"));
+    let Output::Notice(Notice::Down { pause, .. }) = &outputs[1] else { panic!() };
+    assert!(*pause >= Duration::from_secs(3));
+    assert!(matches!(bench.wait()[..], [Output::Dial]));
+}
+
+#[test]
+fn a_server_that_does_not_answer_the_hello_is_given_up() {
+    let mut bench = Bench::new(1);
+    bench.connect();
+    let outputs = bench.wait();
+    assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "Hello"));
+    assert_eq!(bench.now.mono.since(crate::time::Mono::default()), limits::WELCOME_WAIT);
+}

@@ -1,0 +1,224 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::message::{Extend, GoAway, HeaderField, Release, Settled, Welcome, WelcomeDestination};
+
+/// One message of each kind, every field set. I23: their bytes are those of protocol version 1 for ever.
+fn samples() -> Vec<(&'static str, Message)> {
+    let lease = LeaseRef {
+        delivery: Bytes::from_static(&[0x01, 0x92, 3, 4, 5, 6, 0x7d, 8, 0x9a, 10, 11, 12, 13, 14, 15, 16]),
+        counter: 3,
+        nonce: 0x0123_4567_89ab_cdef,
+    };
+    let hello = Hello {
+        instance: Bytes::from_static(&[0xaa; 16]),
+        version: "0.1.0".into(),
+        destinations: vec![HelloDestination { name: "crm".into(), slots: 8, forward_timeout_ms: 25_000 }],
+        buffer_bytes: 64 << 20,
+        held: vec![lease.clone()],
+        label: "laptop".into(),
+    };
+    let welcome = Welcome {
+        version: "0.1.0".into(),
+        heartbeat_ms: 15_000,
+        destinations: vec![WelcomeDestination { name: "crm".into(), known: true, others: 1, allowed: true }],
+        resumed: vec![lease.clone()],
+    };
+    let grant = Grant {
+        lease: Some(lease.clone()),
+        event: Bytes::from_static(&[0xee; 16]),
+        destination: "crm".into(),
+        source: "stripe".into(),
+        attempt: 2,
+        received_at: 1_700_000_000_123_456,
+        method: Bytes::from_static(b"POST"),
+        rest: Bytes::from_static(b"/a%2Fb"),
+        query: Some(Bytes::new()),
+        headers: vec![HeaderField { name: Bytes::from_static(b"x-a"), value: Bytes::from_static(b"\xff 1") }],
+        original_url: Bytes::from_static(b"https://relay.example.com/webhook/stripe/a%2Fb?"),
+        replay: true,
+        body_bytes: 4,
+        body_sha256: Bytes::from_static(&[0x5a; 32]),
+        body: Bytes::from_static(b"{}"),
+    };
+    let report = Report {
+        lease: Some(lease.clone()),
+        class: 3,
+        status: 429,
+        retry_after_ms: Some(2_000),
+        duration_us: 12_345,
+        error: "429 Too Many Requests".into(),
+    };
+    let chunk = Chunk { lease: Some(lease.clone()), offset: 2, data: Bytes::from_static(b"[]") };
+    vec![
+        ("hello", Message::Hello(hello)),
+        ("welcome", Message::Welcome(welcome)),
+        ("grant", Message::Grant(Box::new(grant))),
+        ("chunk", Message::Chunk(chunk)),
+        ("extend", Message::Extend(Extend { held: vec![lease.clone()] })),
+        ("report", Message::Report(report)),
+        ("settled", Message::Settled(Settled { leases: vec![lease.clone()] })),
+        ("release", Message::Release(Release { leases: vec![lease] })),
+        ("go_away", Message::GoAway(GoAway { reason: "stopping".into(), retry_after_ms: 1_000 })),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// I23: `fixtures/wire/v1/messages.hex` holds the bytes of version 1; a change to them is a break with every peer.
+#[test]
+fn each_message_has_the_bytes_of_version_1() {
+    let golden = include_str!("../../../../../fixtures/wire/v1/messages.hex");
+    let now: String =
+        samples().into_iter().map(|(name, message)| format!("{name} {}\n", hex(&encode(message)))).collect();
+    assert_eq!(golden, now);
+}
+
+#[test]
+fn each_message_comes_back_as_it_was() {
+    for (name, message) in samples() {
+        assert_eq!(decode(encode(message.clone())), Ok(Some(message)), "{name}");
+    }
+}
+
+#[test]
+fn a_message_of_a_later_version_is_skipped() {
+    assert_eq!(decode(Bytes::from_static(&[0xf2, 0x01, 0x02, 0x08, 0x01])), Ok(None));
+    assert_eq!(decode(Bytes::new()), Ok(None));
+}
+
+#[test]
+fn what_is_out_of_bounds_is_refused() {
+    let lease = LeaseRef { delivery: Bytes::from_static(&[1; 15]), counter: 0, nonce: 0 };
+    let refused = |message| decode(encode(message));
+    assert_eq!(refused(Message::Extend(Extend { held: vec![lease] })), Err(CodecError::Field("lease.delivery")));
+    assert_eq!(refused(Message::Chunk(Chunk::default())), Err(CodecError::Field("lease")));
+    let long = Message::GoAway(GoAway { reason: "x".repeat(WORDS_BYTES_MAX + 1), retry_after_ms: 0 });
+    assert_eq!(refused(long), Err(CodecError::Field("go_away.reason")));
+    let huge = Bytes::from(vec![0; limits::MESSAGE_BYTES_MAX + 1]);
+    assert_eq!(decode(huge), Err(CodecError::TooLarge(limits::MESSAGE_BYTES_MAX + 1)));
+}
+
+#[test]
+fn a_grant_with_more_body_than_it_announces_is_refused() {
+    let Some((_, Message::Grant(mut grant))) = samples().into_iter().find(|(name, _)| *name == "grant") else {
+        panic!()
+    };
+    grant.body_bytes = 1;
+    assert_eq!(decode(encode(Message::Grant(grant))), Err(CodecError::Field("grant.body")));
+}
+
+#[test]
+fn a_hello_is_checked_field_by_field() {
+    let Some((_, Message::Hello(good))) = samples().into_iter().next() else { panic!() };
+    assert_eq!(greeting(&good).unwrap().destinations[0].slots, 8);
+    let check = |field: &'static str, spoil: fn(&mut Hello)| {
+        let mut hello = good.clone();
+        spoil(&mut hello);
+        assert_eq!(greeting(&hello).err(), Some(CodecError::Field(field)));
+    };
+    check("hello.destinations", |hello| hello.destinations.clear());
+    check("hello.destinations", |hello| hello.destinations.push(hello.destinations[0].clone()));
+    check("hello.destinations.name", |hello| hello.destinations[0].name = "CRM".into());
+    check("hello.destinations.slots", |hello| hello.destinations[0].slots = 0);
+    check("hello.destinations.slots", |hello| hello.destinations[0].slots = limits::CONCURRENCY_MAX + 1);
+    check("hello.destinations.forward_timeout_ms", |hello| hello.destinations[0].forward_timeout_ms = 0);
+    check("hello.buffer_bytes", |hello| hello.buffer_bytes = 0);
+    check("hello.instance", |hello| hello.instance = Bytes::new());
+}
+
+/// I6: nothing but a 2xx is a delivery, whatever the client calls it.
+#[test]
+fn a_report_of_success_without_a_2xx_is_refused() {
+    let lease = (DeliveryId::from_u128(1), Token { counter: 1, nonce: 2 });
+    let mut outcome = Outcome {
+        class: Class::Delivered,
+        status: Some(302),
+        retry_after: None,
+        duration: Duration::ZERO,
+        error: None,
+    };
+    assert_eq!(reported(&report(lease, &outcome)), Err(CodecError::Field("report.status")));
+    outcome.status = Some(204);
+    assert_eq!(reported(&report(lease, &outcome)), Ok((lease, outcome)));
+}
+
+fn any_outcome() -> impl Strategy<Value = Outcome> {
+    let class = prop_oneof![Just(Class::Rejected), Just(Class::Busy), Just(Class::Unreachable)];
+    let status = proptest::option::of(100_u16..1000);
+    let retry_after = proptest::option::of((0..u64::MAX / 2).prop_map(Duration::from_millis));
+    (class, status, retry_after, any::<u32>(), proptest::option::of("[a-z]{1,40}")).prop_map(
+        |(class, status, retry_after, micros, error)| Outcome {
+            class,
+            status,
+            retry_after,
+            duration: Duration::from_micros(micros.into()),
+            error: error.map(Into::into),
+        },
+    )
+}
+
+fn any_bytes(most: usize) -> impl Strategy<Value = Bytes> {
+    proptest::collection::vec(any::<u8>(), 0..most).prop_map(Bytes::from)
+}
+
+fn any_grant() -> impl Strategy<Value = Message> {
+    let lease = any::<(u128, u64, u64)>();
+    let header = (any_bytes(20), any_bytes(60)).prop_map(|(name, value)| HeaderField { name, value });
+    let request = (any_bytes(8), any_bytes(40), proptest::option::of(any_bytes(40)));
+    (lease, any::<u32>(), any::<i64>(), request, proptest::collection::vec(header, 0..8), any_bytes(200)).prop_map(
+        |((id, counter, nonce), attempt, received_at, (method, rest, query), headers, body)| {
+            Message::Grant(Box::new(Grant {
+                lease: Some(lease_ref((DeliveryId::from_u128(id), Token { counter, nonce }))),
+                event: Bytes::copy_from_slice(&id.to_be_bytes()),
+                destination: "crm".into(),
+                source: "stripe".into(),
+                attempt,
+                received_at,
+                method,
+                rest,
+                query,
+                headers,
+                body_bytes: body.len() as u64,
+                body_sha256: Bytes::from(vec![0; 32]),
+                body,
+                ..Grant::default()
+            }))
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_grant_comes_back_as_it_was(message in any_grant()) {
+        prop_assert_eq!(decode(encode(message.clone())), Ok(Some(message)));
+    }
+
+    #[test]
+    fn any_outcome_comes_back_as_it_was(outcome in any_outcome(), id: u128, counter: u64, nonce: u64) {
+        let lease = (DeliveryId::from_u128(id), Token { counter, nonce });
+        let Ok(Some(Message::Report(report))) = decode(encode(Message::Report(report(lease, &outcome)))) else { panic!() };
+        prop_assert_eq!(reported(&report), Ok((lease, outcome)));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in any_bytes(300)) {
+        let _ = decode(bytes);
+    }
+
+    #[test]
+    fn no_spoiled_message_makes_it_panic(which in 0_usize..9, at: proptest::sample::Index, byte: u8) {
+        let mut bytes = encode(samples().swap_remove(which).1).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(Some(Message::Hello(hello))) = decode(bytes.into()) {
+            let _ = greeting(&hello);
+        }
+    }
+}

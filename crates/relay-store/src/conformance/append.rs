@@ -1,0 +1,139 @@
+//! Accepting: an event and its deliveries in one commit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relay_core::{
+    delivery::{Lease, State, Token},
+    event::Event,
+    id::InstanceId,
+    storage::{AppendError, Appended, Change, Changed},
+    time::Wall,
+};
+
+use super::{
+    Backend, Fixture,
+    fixture::{at, ending, sha256},
+};
+
+/// I3: body, method, path, raw query and header values, repetitions and binary bytes included, come back unchanged,
+/// also after a crash.
+pub async fn what_was_appended_reads_back_byte_for_byte<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let all_bytes: Vec<u8> = (0..=255).collect();
+    let plain = fixture.event("stripe", b"", at(1));
+    let event = Event {
+        method: Bytes::from_static(b"PATCH"),
+        path: Bytes::from_static(b"/webhook/stripe/a%2Fb//c/%ff"),
+        query: Some(Bytes::new()),
+        headers: vec![
+            (Bytes::from_static(b"x-one"), Bytes::from_static(b"first")),
+            (Bytes::from_static(b"x-two"), Bytes::from_static(b"\x80\xff odd \t bytes")),
+            (Bytes::from_static(b"x-one"), Bytes::from_static(b"second")),
+            (Bytes::from_static(b"x-one"), Bytes::new()),
+        ],
+        body_sha256: sha256(&all_bytes),
+        body: Bytes::from(all_bytes),
+        ..plain
+    };
+    let append = fixture.appending(event.clone(), &["crm", "erp"]);
+    let deliveries = append.deliveries.clone();
+    assert_eq!(fixture.append(append).await, Ok(Appended::Stored));
+
+    let fixture = fixture.reopen().await;
+    let stored = fixture.store().event(event.id).await.expect("reading works").expect("the event is there");
+    assert_eq!(*stored, event);
+    for delivery in deliveries {
+        assert_eq!(fixture.find(delivery.id).await, Some(delivery));
+    }
+    let leased = fixture.lease("crm", at(2)).await;
+    assert_eq!(*leased.deliveries[0].1, event);
+    fixture.check_sums().await;
+}
+
+/// I2: a refused append leaves nothing.
+pub async fn an_append_past_its_deadline_stores_nothing<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let event = fixture.event("in", b"late", at(1));
+    let id = event.id;
+    let mut append = fixture.appending(event, &["crm"]);
+    append.deadline = Wall::MIN;
+    let delivery = append.deliveries[0].id;
+    assert_eq!(fixture.append(append).await, Err(AppendError::TooLate));
+    assert_eq!(fixture.store().event(id).await, Ok(None));
+    assert_eq!(fixture.find(delivery).await, None);
+    fixture.check_sums().await;
+}
+
+/// One answer per item, in order, and one that is refused does not take the others with it.
+pub async fn answers_come_in_the_order_of_the_batch<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut batch = Vec::new();
+    for number in 0..5_u8 {
+        let event = fixture.event("in", &[number], at(1));
+        batch.push(fixture.appending(event, &["crm"]));
+    }
+    batch[2].deadline = Wall::MIN;
+    let ids: Vec<_> = batch.iter().map(|append| append.event.id).collect();
+    let answers = fixture.store().append(batch).await;
+    for (place, answer) in answers.iter().enumerate() {
+        let stored = fixture.store().event(ids[place]).await.expect("reading works").is_some();
+        match place {
+            2 => assert!(!stored && *answer == Err(AppendError::TooLate)),
+            _ => assert!(stored && *answer == Ok(Appended::Stored)),
+        }
+    }
+    fixture.check_sums().await;
+}
+
+/// Sources take turns: a burst of one does not keep another out.
+pub async fn sources_that_append_at_once_are_all_stored<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut waiting = Vec::new();
+    for number in 0..60_u8 {
+        let source = ["busy", "busy", "busy", "quiet"][usize::from(number) % 4];
+        let event = fixture.event(source, &[number], at(1));
+        let append = fixture.appending(event, &["crm"]);
+        waiting.push(fixture.store().append(vec![append]));
+    }
+    for answer in waiting {
+        assert_eq!(answer.await, [Ok(Appended::Stored)]);
+    }
+    assert_eq!(fixture.source_counters("busy").await.accepted, 45);
+    assert_eq!(fixture.source_counters("quiet").await.accepted, 15);
+    assert_eq!(fixture.counters("crm").await.created, 60);
+    fixture.check_sums().await;
+}
+
+/// I11: the lease may ride in the commit that accepts; it is held, fenced and settled like any other.
+pub async fn a_delivery_may_be_stored_already_leased<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let event = fixture.event("in", b"hot", at(1));
+    let mut append = fixture.appending(event, &["crm"]);
+    let delivery = &mut append.deliveries[0];
+    delivery.state = State::Leased;
+    delivery.token = Token { counter: 1, nonce: 77 };
+    delivery.lease = Some(Lease { instance: InstanceId::from_u128(5), since: at(1), until: at(61) });
+    let delivery = delivery.clone();
+    assert_eq!(fixture.append(append).await, Ok(Appended::Stored));
+
+    assert!(fixture.lease("crm", at(2)).await.deliveries.is_empty());
+    assert_eq!(fixture.store().held(None, 10).await, Ok(vec![delivery.clone()]));
+    let done: Change = ending(&delivery, State::Delivered, at(2));
+    assert_eq!(fixture.settle(done).await, Changed::Applied);
+    fixture.check_sums().await;
+}
+
+/// I4: neither nothing nor much is cut.
+pub async fn large_and_empty_bodies_keep_every_byte<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for length in [0_usize, 1, 4_095, 4_096, 65_537, 9 * 1024 * 1024] {
+        let body: Vec<u8> = (0..length).map(|place| (place * 31 % 251) as u8).collect();
+        let event = fixture.event("in", &body, at(1));
+        let append = fixture.appending(event.clone(), &["crm"]);
+        assert_eq!(fixture.append(append).await, Ok(Appended::Stored));
+        let stored = fixture.store().event(event.id).await.expect("reading works");
+        assert!(stored == Some(Arc::new(event)), "a body of {length} bytes came back changed");
+    }
+    fixture.check_sums().await;
+}

@@ -1,0 +1,164 @@
+//! Pages: a closed set of filters, cursors that neither skip nor repeat.
+
+use relay_core::{
+    delivery::{Delivery, Reason, State},
+    event::Event,
+    id::EventId,
+};
+
+use super::{
+    Backend, Fixture,
+    fixture::{at, ending, name},
+};
+use crate::seam::{DeliveryFilter, EventFilter, Page, Range};
+
+async fn all_deliveries<B: Backend>(fixture: &Fixture<B>, filter: DeliveryFilter, limit: u32) -> Vec<Delivery> {
+    let mut found = Vec::new();
+    let mut page = Page { cursor: None, limit };
+    loop {
+        let listing = fixture.store().browse_deliveries(filter.clone(), page).await.expect("browsing works");
+        assert!(listing.items.len() <= limit as usize);
+        found.extend(listing.items);
+        match listing.next {
+            Some(cursor) => page = Page { cursor: Some(cursor), limit },
+            None => return found,
+        }
+    }
+}
+
+async fn all_events<B: Backend>(fixture: &Fixture<B>, filter: EventFilter, limit: u32) -> Vec<EventId> {
+    let mut found = Vec::new();
+    let mut page = Page { cursor: None, limit };
+    loop {
+        let listing = fixture.store().browse_events(filter.clone(), page).await.expect("browsing works");
+        assert!(listing.items.len() <= limit as usize);
+        found.extend(listing.items.iter().map(|row| row.event.id));
+        match listing.next {
+            Some(cursor) => page = Page { cursor: Some(cursor), limit },
+            None => return found,
+        }
+    }
+}
+
+/// Newest first, each once, whatever the page's length; a row names body length and deliveries but not the body.
+pub async fn events_come_newest_first_page_by_page<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut expected = Vec::new();
+    for seconds in 0..7 {
+        expected.insert(0, fixture.accept("crm", at(seconds)).await);
+    }
+    let ids: Vec<EventId> = expected.iter().map(|found| found.event).collect();
+    for limit in [1, 2, 3, 7, 1_000] {
+        assert_eq!(all_events(&fixture, EventFilter::default(), limit).await, ids);
+    }
+    let page = Page { cursor: None, limit: 1 };
+    let listing = fixture.store().browse_events(EventFilter::default(), page).await.expect("browsing works");
+    let row = &listing.items[0];
+    assert_eq!((row.body_bytes, row.event.body.len()), (2, 0));
+    assert_eq!(row.deliveries, expected[..1]);
+    fixture.check_sums().await;
+}
+
+/// By source and by when it was received: from `since` on, before `until`.
+pub async fn event_filters_select_source_and_range<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut stored: Vec<Event> = Vec::new();
+    for (seconds, source) in [(0, "in"), (10, "other"), (20, "in"), (30, "in")] {
+        let event = fixture.event(source, b"{}", at(seconds));
+        stored.push(event.clone());
+        let append = fixture.appending(event, &["crm"]);
+        fixture.append(append).await.expect("appending works");
+    }
+    let of_source = EventFilter { source: Some(name("in")), range: Range::default() };
+    assert_eq!(all_events(&fixture, of_source.clone(), 2).await, [stored[3].id, stored[2].id, stored[0].id]);
+    let range = Range { since: Some(at(10)), until: Some(at(30)) };
+    let in_range = EventFilter { source: None, range };
+    assert_eq!(all_events(&fixture, in_range, 10).await, [stored[2].id, stored[1].id]);
+    let both = EventFilter { range, ..of_source };
+    assert_eq!(all_events(&fixture, both, 10).await, [stored[2].id]);
+    let unknown = EventFilter { source: Some(name("nobody")), range: Range::default() };
+    assert!(all_events(&fixture, unknown, 10).await.is_empty());
+    fixture.check_sums().await;
+}
+
+/// Newest first, each once, whatever the page's length.
+pub async fn deliveries_come_newest_first_page_by_page<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut expected = Vec::new();
+    for seconds in 0..7 {
+        expected.insert(0, fixture.accept("crm", at(seconds)).await);
+    }
+    for limit in [1, 2, 3, 7, 1_000] {
+        assert_eq!(all_deliveries(&fixture, DeliveryFilter::default(), limit).await, expected);
+    }
+    fixture.check_sums().await;
+}
+
+/// Each filter alone and the combinations a store must serve.
+pub async fn delivery_filters_select_event_destination_state_reason_and_source<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let ready = fixture.accept("crm", at(0)).await;
+    let dead = fixture.ended("crm", State::Dead, at(1)).await;
+    let expired = fixture.ended("erp", State::Expired, at(2)).await;
+    let done = fixture.ended("erp", State::Delivered, at(3)).await;
+    let event = fixture.event("other", b"{}", at(4));
+    let append = fixture.appending(event, &["crm"]);
+    let other = append.deliveries[0].clone();
+    fixture.append(append).await.expect("appending works");
+
+    let all = DeliveryFilter::default;
+    let crm = Some(name("crm"));
+    let cases: Vec<(DeliveryFilter, Vec<&Delivery>)> = vec![
+        (DeliveryFilter { event: Some(dead.event), ..all() }, vec![&dead]),
+        (DeliveryFilter { destination: crm.clone(), ..all() }, vec![&other, &dead, &ready]),
+        (DeliveryFilter { destination: crm.clone(), states: vec![State::Ready], ..all() }, vec![&other, &ready]),
+        (DeliveryFilter { states: vec![State::Delivered], ..all() }, vec![&done]),
+        (DeliveryFilter { states: vec![State::Dead, State::Expired], ..all() }, vec![&expired, &dead]),
+        (DeliveryFilter { reason: Some(Reason::Rejected), ..all() }, vec![&dead]),
+        (DeliveryFilter { reason: Some(Reason::Expired), destination: crm.clone(), ..all() }, vec![]),
+        (DeliveryFilter { source: Some(name("other")), ..all() }, vec![&other]),
+        (DeliveryFilter { source: Some(name("in")), destination: crm, ..all() }, vec![&dead, &ready]),
+        (DeliveryFilter { range: Range { since: Some(at(1)), until: Some(at(3)) }, ..all() }, vec![&expired, &dead]),
+    ];
+    for (filter, expected) in cases {
+        for limit in [1, 50] {
+            let found = all_deliveries(&fixture, filter.clone(), limit).await;
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter:?}, {limit} a page");
+        }
+    }
+    fixture.check_sums().await;
+}
+
+/// Whoever looks for yesterday's dead letters means those that ended yesterday.
+pub async fn dead_letters_are_ranged_by_when_they_ended<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let first = fixture.accept("crm", at(0)).await;
+    let second = fixture.accept("crm", at(1)).await;
+    let second = fixture.apply(ending(&second, State::Dead, at(100))).await;
+    let first = fixture.apply(ending(&first, State::Expired, at(200))).await;
+    let ended = |since, until| DeliveryFilter {
+        destination: Some(name("crm")),
+        states: vec![State::Dead, State::Expired],
+        range: Range { since: Some(at(since)), until: Some(at(until)) },
+        ..DeliveryFilter::default()
+    };
+    assert_eq!(all_deliveries(&fixture, ended(100, 200), 10).await, [second]);
+    assert_eq!(all_deliveries(&fixture, ended(101, 201), 10).await, [first]);
+    assert_eq!(all_deliveries(&fixture, ended(0, 300), 1).await.len(), 2);
+    assert!(all_deliveries(&fixture, ended(0, 50), 10).await.is_empty());
+    fixture.check_sums().await;
+}
+
+/// Hostile text in a cursor is answered, with a page or an error, and the store goes on.
+pub async fn an_unknown_cursor_is_no_catastrophe<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let stored = fixture.accept("crm", at(0)).await;
+    for cursor in ["", "nonsense", "-1", "99999999999999999999999999", "\u{0}'; drop table event"] {
+        let page = || Page { cursor: Some(cursor.to_owned()), limit: 10 };
+        // Whatever the answer, the call comes back.
+        let _ = fixture.store().browse_events(EventFilter::default(), page()).await;
+        let _ = fixture.store().browse_deliveries(DeliveryFilter::default(), page()).await;
+    }
+    assert_eq!(fixture.find(stored.id).await, Some(stored));
+    fixture.check_sums().await;
+}

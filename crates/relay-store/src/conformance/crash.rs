@@ -1,0 +1,176 @@
+//! Killed at every named edge of every writing operation: I1, I2, I12.
+//!
+//! Each case prepares two equal stores. One performs the operation undisturbed and shows what *wholly there* means; the
+//! other is killed in it. After reopening, the second must equal the first, or what it was before.
+
+use std::{future::Future, time::Duration};
+
+use relay_core::{
+    delivery::{Delivery, State, outcome::Class},
+    id::JobId,
+    storage::Extend,
+};
+
+use super::{
+    Backend, Fixture,
+    fixture::{TTL, asking, at, ending, failing, key, name},
+};
+use crate::seam::{BulkAction, BulkStep, BulkTarget, DeliveryFilter, DocumentKey, DocumentKind, Retain};
+
+/// A fixture with something in every state, and the deliveries in it: ready, leased, leased, scheduled, dead, delivered.
+async fn prepared<B: Backend>() -> (Fixture<B>, Vec<Delivery>) {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut all = Vec::new();
+    for seconds in 0..2 {
+        fixture.accept("crm", at(seconds)).await;
+    }
+    let leased = fixture.lease("crm", at(5)).await;
+    let ready = fixture.accept("crm", at(6)).await;
+    all.push(ready);
+    all.extend(leased.deliveries.into_iter().map(|(delivery, _)| delivery));
+    let scheduled = fixture.accept("crm", at(7)).await;
+    all.push(fixture.apply(failing(&scheduled, Class::Rejected, at(8), at(9))).await);
+    all.push(fixture.ended("crm", State::Dead, at(9)).await);
+    all.push(fixture.ended("erp", State::Delivered, at(9)).await);
+    (fixture, all)
+}
+
+/// Runs `operate` whole on one store and cut at each edge on others. It answers whether the store said yes.
+async fn cut<B, Operate, Answer>(operate: Operate)
+where
+    B: Backend,
+    Operate: Fn(Fixture<B>, Vec<Delivery>) -> Answer,
+    Answer: Future<Output = (Fixture<B>, bool)>,
+{
+    let (whole, all) = prepared::<B>().await;
+    let before = whole.snapshot().await;
+    let (whole, said_yes) = operate(whole, all).await;
+    assert!(said_yes, "the operation works when nothing is in its way");
+    let after = whole.snapshot().await;
+    assert_ne!(before, after, "the operation does something");
+
+    for edge in B::EDGES {
+        let (fixture, all) = prepared::<B>().await;
+        fixture.backend.fail_at(edge);
+        let (fixture, said_yes) = operate(fixture, all).await;
+        let fixture = fixture.reopen().await;
+        let found = fixture.snapshot().await;
+        if said_yes {
+            assert_eq!(found, after, "I1: answered yes, killed at `{edge}`");
+        } else {
+            assert!(found == before || found == after, "I2: killed at `{edge}`, neither whole nor absent: {found:?}");
+        }
+        fixture.check_sums().await;
+    }
+}
+
+/// I1, I2: event, deliveries, dedupe key and counters together.
+pub async fn an_append_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    cut::<B, _, _>(async |mut fixture: Fixture<B>, _| {
+        let event = fixture.event("in", b"cut here", at(20));
+        let mut append = fixture.appending(event, &["crm", "erp"]);
+        append.dedupe = Some(key("cut", at(100)));
+        let said_yes = fixture.append(append).await.is_ok();
+        (fixture, said_yes)
+    })
+    .await;
+}
+
+/// I7, I11: the lease is durable before anybody may forward.
+pub async fn a_lease_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    cut::<B, _, _>(async |fixture: Fixture<B>, _| {
+        let said_yes = fixture.store().lease(asking("crm", at(20))).await.is_ok();
+        (fixture, said_yes)
+    })
+    .await;
+}
+
+/// I8: all of a heartbeat's extensions or none.
+pub async fn an_extension_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    cut::<B, _, _>(async |fixture: Fixture<B>, all: Vec<Delivery>| {
+        let batch = all[1..3].iter().map(|held| Extend { id: held.id, token: held.token, until: at(500) });
+        let said_yes = fixture.store().extend(batch.collect()).await.is_ok();
+        (fixture, said_yes)
+    })
+    .await;
+}
+
+/// I6, I12: record, attempt and counters together.
+pub async fn a_settlement_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    cut::<B, _, _>(async |fixture: Fixture<B>, all: Vec<Delivery>| {
+        let batch = vec![
+            ending(&all[1], State::Delivered, at(20)),
+            failing(&all[2], Class::Busy, at(20), at(30)),
+            failing(&all[3], Class::Rejected, at(20), at(30)),
+        ];
+        let said_yes = fixture.store().settle(batch).await.is_ok();
+        (fixture, said_yes)
+    })
+    .await;
+}
+
+/// I12: for each of the three actions, and repeating the step afterwards ends in the same state.
+pub async fn a_bulk_step_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    let ttl_default = Duration::from_mins(1);
+    for action in [BulkAction::Redrive { ttl: Vec::new(), ttl_default }, BulkAction::Purge, BulkAction::Cancel] {
+        cut::<B, _, _>(async |fixture: Fixture<B>, _| {
+            let step = BulkStep {
+                job: JobId::from_u128(3 << 80),
+                action: action.clone(),
+                target: BulkTarget::Matching(DeliveryFilter::default()),
+                cursor: None,
+                dry_run: false,
+                now: at(20),
+                audit: None,
+            };
+            let said_yes = fixture.store().bulk(step).await.is_ok();
+            (fixture, said_yes)
+        })
+        .await;
+    }
+}
+
+/// I12: the new deliveries together.
+pub async fn a_replay_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    cut::<B, _, _>(async |mut fixture: Fixture<B>, all: Vec<Delivery>| {
+        let event = fixture.event("in", b"{}", at(9));
+        let deliveries = ["crm", "erp"].map(|to| {
+            let new = Delivery::ready(fixture.mint.delivery(at(20)), &event, name(to), true, at(20), TTL);
+            Delivery { event: all[5].event, ..new }
+        });
+        let said_yes = fixture.store().replay(deliveries.to_vec(), Vec::new()).await.is_ok();
+        (fixture, said_yes)
+    })
+    .await;
+}
+
+/// A registry document is the old one or the new one.
+pub async fn a_document_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    cut::<B, _, _>(async |fixture: Fixture<B>, _| {
+        let key = DocumentKey { kind: DocumentKind::Source, name: "stripe".to_owned() };
+        let said_yes = fixture.store().put_document(key, 0, Some("{}".to_owned()), Vec::new()).await.is_ok();
+        (fixture, said_yes)
+    })
+    .await;
+}
+
+/// I5: what is retired is counted in the same commit.
+pub async fn retention_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    cut::<B, _, _>(async |fixture: Fixture<B>, _| {
+        let rules = Retain { now: at(900), delivered_before: at(900), dead_before: at(900), limit: 100 };
+        let said_yes = fixture.store().retain(rules).await.is_ok();
+        (fixture, said_yes)
+    })
+    .await;
+}
+
+/// I1: killed without warning after a busy life, twice.
+pub async fn whatever_was_answered_is_there_after_reopening<B: Backend>() {
+    let (fixture, _) = prepared::<B>().await;
+    let before = fixture.snapshot().await;
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.snapshot().await, before);
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.snapshot().await, before);
+    fixture.check_sums().await;
+}

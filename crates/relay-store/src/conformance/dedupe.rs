@@ -1,0 +1,153 @@
+//! Dedupe keys: I20, resolved in the commit that accepts.
+
+use relay_core::{
+    delivery::State,
+    id::EventId,
+    storage::{Append, AppendError, Appended},
+    time::Wall,
+};
+
+use super::{
+    Backend, Fixture,
+    fixture::{at, ending, key},
+};
+
+/// An append with a key, to destination `crm`.
+fn keyed<B: Backend>(fixture: &mut Fixture<B>, source: &str, body: &[u8], now: Wall, until: Wall) -> Append {
+    let event = fixture.event(source, body, now);
+    let mut append = fixture.appending(event, &["crm"]);
+    append.dedupe = Some(key("order-1", until));
+    append
+}
+
+fn first_of(answer: &Result<Appended, AppendError>) -> (EventId, bool) {
+    match answer {
+        Ok(Appended::Repeat { first, differs, .. }) => (*first, *differs),
+        Ok(Appended::Stored) | Err(_) => panic!("not a repeat: {answer:?}"),
+    }
+}
+
+/// I20: a repeat is answered with the first's id and time, is counted, and says whether its body differs.
+pub async fn a_repeat_finds_the_first_event_and_stores_nothing<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let first = keyed(&mut fixture, "in", b"one", at(1), at(100));
+    let id = first.event.id;
+    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+
+    let same = keyed(&mut fixture, "in", b"one", at(2), at(101));
+    let other = keyed(&mut fixture, "in", b"two", at(3), at(102));
+    let not_stored = [same.event.id, other.event.id];
+    let expected = Appended::Repeat { first: id, received_at: at(1), differs: false, ended: Vec::new() };
+    assert_eq!(fixture.append(same).await, Ok(expected));
+    assert_eq!(first_of(&fixture.append(other).await), (id, true));
+    for id in not_stored {
+        assert_eq!(fixture.store().event(id).await, Ok(None));
+    }
+    let counters = fixture.source_counters("in").await;
+    assert_eq!((counters.accepted, counters.duplicates), (1, 2));
+    assert_eq!(fixture.counters("crm").await.created, 1);
+    fixture.check_sums().await;
+}
+
+/// I20: also when both are in one commit.
+pub async fn a_repeat_in_the_same_batch_finds_the_first<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let first = keyed(&mut fixture, "in", b"one", at(1), at(100));
+    let second = keyed(&mut fixture, "in", b"one", at(1), at(100));
+    let id = first.event.id;
+    let answers = fixture.store().append(vec![first, second]).await;
+    assert_eq!(answers[0], Ok(Appended::Stored));
+    assert_eq!(first_of(&answers[1]), (id, false));
+    fixture.check_sums().await;
+}
+
+/// I20: many at once make one event, and all others learn its id.
+pub async fn concurrent_repeats_make_one_event<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let append = keyed(&mut fixture, "in", b"one", at(1), at(100));
+        waiting.push((append.event.id, fixture.store().append(vec![append])));
+    }
+    let mut stored = Vec::new();
+    let mut firsts = Vec::new();
+    for (id, answer) in waiting {
+        match &answer.await[0] {
+            Ok(Appended::Stored) => stored.push(id),
+            repeat => firsts.push(first_of(repeat).0),
+        }
+    }
+    assert_eq!((stored.len(), firsts.len()), (1, 19));
+    assert!(firsts.iter().all(|first| *first == stored[0]));
+    assert_eq!(fixture.source_counters("in").await.duplicates, 19);
+    fixture.check_sums().await;
+}
+
+/// I20 through a crash.
+pub async fn a_key_is_remembered_after_reopening<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let first = keyed(&mut fixture, "in", b"one", at(1), at(100));
+    let id = first.event.id;
+    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+    let mut fixture = fixture.reopen().await;
+    let repeat = keyed(&mut fixture, "in", b"one", at(2), at(100));
+    assert_eq!(first_of(&fixture.append(repeat).await), (id, false));
+    fixture.check_sums().await;
+}
+
+/// I20: outside the window a send is a new event, which takes the key anew.
+pub async fn a_key_is_free_again_when_its_window_has_passed<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let first = keyed(&mut fixture, "in", b"one", at(1), at(100));
+    let at_its_end = keyed(&mut fixture, "in", b"one", at(100), at(200));
+    let inside_the_new = keyed(&mut fixture, "in", b"one", at(101), at(201));
+    let second = at_its_end.event.id;
+    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+    assert_eq!(fixture.append(at_its_end).await, Ok(Appended::Stored));
+    assert_eq!(first_of(&fixture.append(inside_the_new).await), (second, false));
+    fixture.check_sums().await;
+}
+
+/// The same key at another source is another key.
+pub async fn a_key_belongs_to_its_source<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let here = keyed(&mut fixture, "in", b"one", at(1), at(100));
+    let there = keyed(&mut fixture, "other", b"one", at(1), at(100));
+    assert_eq!(fixture.append(here).await, Ok(Appended::Stored));
+    assert_eq!(fixture.append(there).await, Ok(Appended::Stored));
+    fixture.check_sums().await;
+}
+
+/// I20: dead and expired deliveries of the first are named, so that the core can redrive them; others are not.
+pub async fn a_repeat_names_the_deliveries_that_ended_without_success<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let event = fixture.event("in", b"one", at(1));
+    let mut first = fixture.appending(event, &["dead", "done", "expired", "waits"]);
+    first.dedupe = Some(key("order-1", at(100)));
+    let deliveries = first.deliveries.clone();
+    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+    let dead = fixture.apply(ending(&deliveries[0], State::Dead, at(2))).await;
+    fixture.apply(ending(&deliveries[1], State::Delivered, at(2))).await;
+    let expired = fixture.apply(ending(&deliveries[2], State::Expired, at(2))).await;
+
+    let repeat = keyed(&mut fixture, "in", b"one", at(3), at(100));
+    match fixture.append(repeat).await {
+        Ok(Appended::Repeat { mut ended, .. }) => {
+            ended.sort_by_key(|found| found.id);
+            assert_eq!(ended, [dead, expired]);
+        }
+        other => panic!("not a repeat: {other:?}"),
+    }
+    fixture.check_sums().await;
+}
+
+/// I20: the key is remembered only once the event is durable, so a refused append may be sent again.
+pub async fn a_key_is_not_remembered_when_nothing_was_stored<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut refused = keyed(&mut fixture, "in", b"one", at(1), at(100));
+    refused.deadline = Wall::MIN;
+    assert_eq!(fixture.append(refused).await, Err(AppendError::TooLate));
+    let again = keyed(&mut fixture, "in", b"one", at(2), at(100));
+    assert_eq!(fixture.append(again).await, Ok(Appended::Stored));
+    fixture.check_sums().await;
+}

@@ -1,0 +1,285 @@
+//! What the cases share: a store, a mint with a fixed seed, and short ways to make a delivery of any state.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use relay_core::{
+    delivery::{Attempt, Delivery, Reason, State, outcome::Class},
+    event::Event,
+    id::{DeliveryId, IdMint, InstanceId, JobId},
+    name::Name,
+    storage::{Append, AppendError, Appended, Change, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
+    time::Wall,
+};
+
+use super::Backend;
+use crate::{
+    Store,
+    seam::{
+        BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, DestinationStats, Document, DocumentKind,
+        EventFilter, Page, SourceStats,
+    },
+};
+
+/// TTL of the deliveries that a fixture makes.
+pub(super) const TTL: Duration = Duration::from_hours(24);
+
+/// A moment of the cases' own time: so many seconds behind its start, which lies in 2027, so that a backend which
+/// compared with a real clock would be noticed.
+pub fn at(seconds: u64) -> Wall {
+    Wall::from_micros(1_800_000_000_000_000) + Duration::from_secs(seconds)
+}
+
+/// A name, known to be one.
+pub(super) fn name(text: &str) -> Name {
+    text.parse().expect("the cases use valid names")
+}
+
+/// A store under test and what is needed to fill it. Two fixtures that are filled alike hold the same ids.
+#[derive(Debug)]
+pub struct Fixture<B> {
+    /// The backend.
+    pub backend: B,
+    /// Of every id made.
+    pub mint: IdMint,
+}
+
+/// Everything visible in a store, for comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    events: Vec<Event>,
+    deliveries: Vec<(Delivery, Vec<Attempt>)>,
+    documents: Vec<Document>,
+    sources: Vec<SourceStats>,
+    destinations: Vec<DestinationStats>,
+}
+
+impl<B: Backend> Fixture<B> {
+    /// Over an empty store.
+    pub async fn fresh() -> Self {
+        Self { backend: B::fresh().await, mint: IdMint::new(0, 7) }
+    }
+
+    /// The store.
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.backend.store()
+    }
+
+    /// Kills the process and opens its data again.
+    pub async fn reopen(self) -> Self {
+        Self { backend: self.backend.reopen().await, mint: self.mint }
+    }
+
+    /// An event that is not stored yet.
+    pub fn event(&mut self, source: &str, body: &[u8], received_at: Wall) -> Event {
+        Event {
+            id: self.mint.event(received_at),
+            source: name(source),
+            method: Bytes::from_static(b"POST"),
+            path: Bytes::from(format!("/webhook/{source}/a%2Fb")),
+            query: Some(Bytes::from_static(b"x=1&x=2")),
+            headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"application/json"))],
+            body: Bytes::copy_from_slice(body),
+            body_sha256: sha256(body),
+            received_at,
+        }
+    }
+
+    /// An append of `event` with one ready delivery to each destination, due when it was received.
+    pub fn appending(&mut self, event: Event, destinations: &[&str]) -> Append {
+        let now = event.received_at;
+        let event = Arc::new(event);
+        let deliveries = destinations
+            .iter()
+            .map(|to| Delivery::ready(self.mint.delivery(now), &event, name(to), false, now, TTL))
+            .collect();
+        Append { event, deliveries, dedupe: None, deadline: Wall::MAX }
+    }
+
+    /// Stores one append.
+    ///
+    /// # Errors
+    /// Those of [`Store::append`].
+    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let mut answers = self.store().append(vec![append]).await;
+        assert_eq!(answers.len(), 1, "one answer per item");
+        answers.pop().expect("its length was checked")
+    }
+
+    /// Stores one event of source `in` with a small body and one ready delivery to `destination`.
+    pub async fn accept(&mut self, destination: &str, received_at: Wall) -> Delivery {
+        let event = self.event("in", b"{}", received_at);
+        let append = self.appending(event, &[destination]);
+        let delivery = append.deliveries[0].clone();
+        assert_eq!(self.append(append).await, Ok(Appended::Stored));
+        delivery
+    }
+
+    /// Leases what is due by age, 100 at most, for 60 s.
+    pub async fn lease(&self, destination: &str, now: Wall) -> Leased {
+        self.store().lease(asking(destination, now)).await.expect("leasing works")
+    }
+
+    /// Applies one change.
+    pub async fn settle(&self, change: Change) -> Changed {
+        let mut answers = self.store().settle(vec![change]).await.expect("settling works");
+        assert_eq!(answers.len(), 1, "one answer per item");
+        answers.pop().expect("its length was checked")
+    }
+
+    /// Applies one change that must succeed, and gives back the record now stored.
+    pub async fn apply(&self, change: Change) -> Delivery {
+        let next = change.next.clone();
+        assert_eq!(self.settle(change).await, Changed::Applied);
+        next
+    }
+
+    /// A stored delivery that ended that way at `now`.
+    pub async fn ended(&mut self, destination: &str, state: State, now: Wall) -> Delivery {
+        let found = self.accept(destination, now).await;
+        self.apply(ending(&found, state, now)).await
+    }
+
+    /// The stored record.
+    pub async fn find(&self, id: DeliveryId) -> Option<Delivery> {
+        let mut found = self.store().find(vec![id]).await.expect("finding works");
+        found.pop().expect("one answer per id")
+    }
+
+    /// A bulk step under a new job.
+    pub fn step(&mut self, action: BulkAction, target: BulkTarget, now: Wall) -> BulkStep {
+        BulkStep { job: self.job(now), action, target, cursor: None, dry_run: false, now, audit: None }
+    }
+
+    /// A new job.
+    pub fn job(&mut self, now: Wall) -> JobId {
+        self.mint.job(now)
+    }
+
+    /// Performs one bulk step.
+    pub async fn bulk(&self, step: BulkStep) -> BulkDone {
+        self.store().bulk(step).await.expect("bulk steps work")
+    }
+
+    /// I5: the counters equal a recount, and both sums come out even. Every case ends with this.
+    pub async fn check_sums(&self) {
+        let recount = self.store().recount().await.expect("recounting works");
+        assert_eq!(recount.counted.sources, recount.kept.sources, "I5: events");
+        assert_eq!(recount.counted.destinations, recount.kept.destinations, "I5: deliveries");
+        let stats = self.store().stats().await.expect("stats work");
+        for found in &stats.sources {
+            assert_eq!(found.accepted, found.stored + found.retired, "I5: events of {}", found.source);
+        }
+        for found in &stats.destinations {
+            let present: u64 = found.states.iter().sum();
+            assert_eq!(found.created, present + found.retired + found.lost, "I5: deliveries of {}", found.destination);
+        }
+    }
+
+    /// Everything visible.
+    pub async fn snapshot(&self) -> Snapshot {
+        let store = self.store();
+        let page = Page { cursor: None, limit: 1_000 };
+        let mut events = Vec::new();
+        for row in store.browse_events(EventFilter::default(), page.clone()).await.expect("browsing works").items {
+            let event = store.event(row.event.id).await.expect("reading works").expect("a listed event is there");
+            events.push(Event::clone(&event));
+        }
+        let mut deliveries = Vec::new();
+        for found in store.browse_deliveries(DeliveryFilter::default(), page).await.expect("browsing works").items {
+            let attempts = store.attempts(found.id).await.expect("reading works");
+            deliveries.push((found, attempts));
+        }
+        let documents = store.documents(DocumentKind::Source).await.expect("reading works");
+        let stats = store.stats().await.expect("stats work");
+        Snapshot { events, deliveries, documents, sources: stats.sources, destinations: stats.destinations }
+    }
+
+    /// Counters of one destination.
+    pub async fn counters(&self, destination: &str) -> DestinationStats {
+        let stats = self.store().stats().await.expect("stats work");
+        let found = stats.destinations.into_iter().find(|found| found.destination.as_str() == destination);
+        found.expect("the destination has counters")
+    }
+
+    /// Counters of one source.
+    pub async fn source_counters(&self, source: &str) -> SourceStats {
+        let stats = self.store().stats().await.expect("stats work");
+        stats.sources.into_iter().find(|found| found.source.as_str() == source).expect("the source has counters")
+    }
+}
+
+/// SHA-256.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// A dedupe key.
+pub(super) fn key(text: &str, until: Wall) -> Dedupe {
+    Dedupe { key: sha256(text.as_bytes()), until }
+}
+
+/// Asks for up to 100 deliveries, oldest first, for 60 s.
+pub(super) fn asking(destination: &str, now: Wall) -> LeaseAsk {
+    LeaseAsk {
+        destination: name(destination),
+        instance: InstanceId::from_u128(0xc11e_0000),
+        nonce: 0xfeed_face_cafe_beef,
+        until: now + Duration::from_mins(1),
+        now,
+        limit: 100,
+        body_bytes_max: u64::MAX,
+        order: LeaseOrder::Oldest,
+    }
+}
+
+/// A change of `before`; the version and the archived try follow by themselves.
+pub(super) fn change(before: &Delivery, edit: impl FnOnce(&mut Delivery)) -> Change {
+    let mut next = before.clone();
+    edit(&mut next);
+    next.version = before.version + 1;
+    let archive = before.last.clone().filter(|last| next.last.as_ref() != Some(last));
+    Change { before: before.clone(), next, archive }
+}
+
+/// A change that ends a delivery, or makes it ready, at `now`.
+pub(super) fn ending(before: &Delivery, state: State, now: Wall) -> Change {
+    change(before, |next| {
+        next.state = state;
+        next.lease = None;
+        next.changed_at = now;
+        next.reason = match state {
+            State::Dead => Some(Reason::Rejected),
+            State::Expired => Some(Reason::Expired),
+            State::Ready | State::Scheduled | State::Leased | State::Delivered | State::Cancelled => None,
+        };
+    })
+}
+
+/// A change that records a try and schedules the next at `due_at`.
+pub(super) fn failing(before: &Delivery, class: Class, now: Wall, due_at: Wall) -> Change {
+    let attempt = attempt(before, class, now);
+    change(before, |next| {
+        next.state = State::Scheduled;
+        next.lease = None;
+        next.tries += 1;
+        next.attempts += 1;
+        next.due_at = due_at;
+        next.changed_at = now;
+        next.last = Some(attempt);
+    })
+}
+
+/// The try that a report on `before` makes.
+pub(super) fn attempt(before: &Delivery, class: Class, now: Wall) -> Attempt {
+    Attempt {
+        number: before.next_attempt(),
+        at: now,
+        duration_ms: 12,
+        status: Some(500),
+        class,
+        counted: true,
+        error: Some("the target answered 500".into()),
+    }
+}

@@ -1,0 +1,245 @@
+//! Leasing: the one fixed rule, fencing, and what is held.
+
+use std::time::Duration;
+
+use relay_core::{
+    delivery::{Delivery, Lease, State, Token, outcome::Class},
+    storage::{Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+};
+
+use super::{
+    Backend, Fixture,
+    fixture::{TTL, asking, at, change, ending, failing, name},
+};
+
+fn ids(leased: &Leased) -> Vec<Delivery> {
+    leased.deliveries.iter().map(|(delivery, _)| delivery.clone()).collect()
+}
+
+/// I10: not before its due time, and from then on.
+pub async fn only_what_is_due_is_leased<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let delivery = fixture.accept("crm", at(10)).await;
+    let delivery = fixture.apply(failing(&delivery, Class::Rejected, at(11), at(20))).await;
+    let too_early = at(20) - Duration::from_micros(1);
+    assert!(fixture.lease("crm", too_early).await.deliveries.is_empty());
+    assert_eq!(fixture.lease("crm", at(20)).await.deliveries[0].0.id, delivery.id);
+    fixture.check_sums().await;
+}
+
+/// I13: what has expired is the core's to end, never to be tried.
+pub async fn a_passed_ttl_is_never_leased<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    fixture.accept("crm", at(0)).await;
+    assert!(fixture.lease("crm", at(0) + TTL).await.deliveries.is_empty());
+    let just_before = at(0) + TTL - Duration::from_micros(1);
+    assert_eq!(fixture.lease("crm", just_before).await.deliveries.len(), 1);
+    fixture.check_sums().await;
+}
+
+/// By due time, then by id; whether it is ready or scheduled makes no difference.
+pub async fn the_oldest_due_comes_first_across_ready_and_scheduled<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let first = fixture.accept("crm", at(0)).await;
+    let second = fixture.accept("crm", at(1)).await;
+    let third = fixture.accept("crm", at(2)).await;
+    let fourth = fixture.accept("crm", at(2)).await;
+    fixture.apply(failing(&first, Class::Busy, at(1), at(3))).await;
+    let order: Vec<_> = ids(&fixture.lease("crm", at(9)).await).iter().map(|found| found.id).collect();
+    assert_eq!(order, [second.id, third.id, fourth.id, first.id]);
+    fixture.check_sums().await;
+}
+
+/// The probe of an open circuit: by tries, then due time, then id.
+pub async fn fewest_tries_come_first_for_a_probe<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let tried = fixture.accept("crm", at(0)).await;
+    let fresh = fixture.accept("crm", at(5)).await;
+    let tried = fixture.apply(failing(&tried, Class::Busy, at(1), at(1))).await;
+    let not_due = fixture.accept("crm", at(50)).await;
+    let probe = LeaseAsk { limit: 1, order: LeaseOrder::FewestTries, ..asking("crm", at(9)) };
+    let first = fixture.store().lease(probe.clone()).await.expect("leasing works");
+    let second = fixture.store().lease(probe.clone()).await.expect("leasing works");
+    let third = fixture.store().lease(probe).await.expect("leasing works");
+    assert_eq!(ids(&first)[0].id, fresh.id);
+    assert_eq!(ids(&second)[0].id, tried.id);
+    assert!(third.deliveries.is_empty(), "{} is not due", not_due.id);
+    fixture.check_sums().await;
+}
+
+/// At most `limit`, and the answer says that there may be more.
+pub async fn the_limit_ends_the_batch<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for _ in 0..3 {
+        fixture.accept("crm", at(0)).await;
+    }
+    let two = LeaseAsk { limit: 2, ..asking("crm", at(1)) };
+    let leased = fixture.store().lease(two).await.expect("leasing works");
+    assert_eq!((leased.deliveries.len(), leased.end), (2, LeaseEnd::More));
+    assert_eq!(fixture.lease("crm", at(1)).await.deliveries.len(), 1);
+    fixture.check_sums().await;
+}
+
+/// The one that does not fit stays next in line: a smaller one behind it must not overtake it, not even when it is the
+/// first of all.
+pub async fn the_first_body_that_does_not_fit_ends_the_batch<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for (seconds, length) in [(0, 10), (1, 100), (2, 10)] {
+        let event = fixture.event("in", &vec![b'x'; length], at(seconds));
+        let append = fixture.appending(event, &["crm"]);
+        fixture.append(append).await.expect("appending works");
+    }
+    let fitting = LeaseAsk { body_bytes_max: 50, ..asking("crm", at(9)) };
+    let first = fixture.store().lease(fitting.clone()).await.expect("leasing works");
+    assert_eq!((first.deliveries.len(), first.end), (1, LeaseEnd::More));
+    let blocked = fixture.store().lease(fitting).await.expect("leasing works");
+    assert_eq!((blocked.deliveries.len(), blocked.end), (0, LeaseEnd::More));
+    let exactly = LeaseAsk { body_bytes_max: 110, ..asking("crm", at(9)) };
+    let rest = fixture.store().lease(exactly).await.expect("leasing works");
+    assert_eq!(rest.deliveries.len(), 2);
+    fixture.check_sums().await;
+}
+
+/// `Drained` is a promise that nothing more is due, with the moment at which that changes by itself.
+pub async fn drained_tells_when_the_next_is_due<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    assert_eq!(fixture.lease("crm", at(0)).await.end, LeaseEnd::Drained { next_due: None });
+    let delivery = fixture.accept("crm", at(0)).await;
+    let later = fixture.accept("crm", at(0)).await;
+    fixture.apply(failing(&delivery, Class::Busy, at(1), at(30))).await;
+    fixture.apply(failing(&later, Class::Busy, at(1), at(40))).await;
+    fixture.accept("crm", at(2)).await;
+    let leased = fixture.lease("crm", at(3)).await;
+    assert_eq!((leased.deliveries.len(), leased.end), (1, LeaseEnd::Drained { next_due: Some(at(30)) }));
+    fixture.lease("crm", at(35)).await;
+    assert_eq!(fixture.lease("crm", at(36)).await.end, LeaseEnd::Drained { next_due: Some(at(40)) });
+    fixture.check_sums().await;
+}
+
+/// I7: the fence is the record's counter, one higher with each lease, and the nonce of the one who asked. The record
+/// given out is the one stored, and nothing else of it has changed.
+pub async fn a_lease_raises_the_counter_and_carries_the_nonce<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let before = fixture.accept("crm", at(0)).await;
+    let ask = asking("crm", at(5));
+    let leased = fixture.lease("crm", at(5)).await;
+    let expected = Delivery {
+        version: before.version + 1,
+        state: State::Leased,
+        token: Token { counter: 1, nonce: ask.nonce },
+        lease: Some(Lease { instance: ask.instance, since: at(5), until: ask.until }),
+        changed_at: at(5),
+        ..before
+    };
+    assert_eq!(ids(&leased), std::slice::from_ref(&expected));
+    assert_eq!(fixture.find(expected.id).await, Some(expected.clone()));
+
+    let back = fixture.apply(ending(&expected, State::Ready, at(6))).await;
+    let again = LeaseAsk { nonce: 9, ..asking("crm", at(7)) };
+    let again = fixture.store().lease(again).await.expect("leasing works");
+    assert_eq!(ids(&again)[0].token, Token { counter: 2, nonce: 9 });
+    assert_eq!(ids(&again)[0].version, back.version + 1);
+    fixture.check_sums().await;
+}
+
+/// I7: at most one lease; also when many ask at once and also after a crash.
+pub async fn a_leased_delivery_is_not_leased_again<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for _ in 0..10 {
+        fixture.accept("crm", at(0)).await;
+    }
+    let waiting: Vec<_> =
+        (0..5).map(|_| fixture.store().lease(LeaseAsk { limit: 3, ..asking("crm", at(1)) })).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    for answer in waiting {
+        for found in ids(&answer.await.expect("leasing works")) {
+            assert!(seen.insert(found.id), "{} was leased twice", found.id);
+        }
+    }
+    assert_eq!(seen.len(), 10);
+    let fixture = fixture.reopen().await;
+    assert!(fixture.lease("crm", at(9_999)).await.deliveries.is_empty(), "a lease never ends by itself");
+    fixture.check_sums().await;
+}
+
+/// What waits for one destination is never given to another.
+pub async fn destinations_are_apart<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let crm = fixture.accept("crm", at(0)).await;
+    let erp = fixture.accept("erp", at(0)).await;
+    assert_eq!(ids(&fixture.lease("erp", at(1)).await)[0].id, erp.id);
+    assert_eq!(ids(&fixture.lease("crm", at(1)).await)[0].id, crm.id);
+    assert!(fixture.lease("cr", at(1)).await.deliveries.is_empty());
+    fixture.check_sums().await;
+}
+
+/// I7, I8: a stale token moves nothing; what is no longer held is passed over without an error.
+pub async fn extending_moves_the_end_only_under_the_right_token<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    fixture.accept("crm", at(0)).await;
+    fixture.accept("crm", at(0)).await;
+    let leased = ids(&fixture.lease("crm", at(1)).await);
+    let [kept, done] = [&leased[0], &leased[1]];
+    fixture.apply(ending(done, State::Delivered, at(2))).await;
+    let stale = Token { nonce: kept.token.nonce ^ 1, ..kept.token };
+    let batch = vec![
+        Extend { id: kept.id, token: stale, until: at(500) },
+        Extend { id: done.id, token: done.token, until: at(500) },
+        Extend { id: kept.id, token: kept.token, until: at(90) },
+    ];
+    assert_eq!(fixture.store().extend(batch).await, Ok(()));
+    let fixture = fixture.reopen().await;
+    let kept_now = fixture.find(kept.id).await.expect("it is there");
+    assert_eq!(kept_now.lease.map(|lease| lease.until), Some(at(90)));
+    assert_eq!(kept_now.token, kept.token);
+    assert_eq!(fixture.find(done.id).await.map(|found| found.state), Some(State::Delivered));
+    fixture.check_sums().await;
+}
+
+/// I8: after a restart every lease is found again, none forgotten.
+pub async fn held_leases_are_listed_page_by_page_and_survive_reopening<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for number in 0..7_u64 {
+        fixture.accept(["crm", "erp"][number as usize % 2], at(number)).await;
+    }
+    let mut expected = ids(&fixture.lease("crm", at(10)).await);
+    expected.extend(ids(&fixture.lease("erp", at(10)).await));
+    expected.sort_by_key(|found| found.id);
+    fixture.accept("crm", at(20)).await;
+
+    let fixture = fixture.reopen().await;
+    let mut held: Vec<Delivery> = Vec::new();
+    loop {
+        let after = held.last().map(|found| found.id);
+        let page = fixture.store().held(after, 3).await.expect("reading works");
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 3);
+        held.extend(page);
+    }
+    assert_eq!(held, expected);
+    fixture.check_sums().await;
+}
+
+/// I13: destinations with work, and what has passed its TTL while it waited; never what is leased.
+pub async fn due_names_what_waits_and_what_has_expired<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let old = fixture.accept("crm", at(0)).await;
+    let older = fixture.accept("erp", at(1)).await;
+    let older = fixture.apply(change(&older, |next| next.expires_at = at(5))).await;
+    fixture.accept("leased", at(0)).await;
+    fixture.lease("leased", at(1)).await;
+    fixture.accept("crm", at(90_000)).await;
+
+    let early = fixture.store().due(at(2), 10).await.expect("reading works");
+    let names: Vec<_> = early.destinations.iter().map(|found| (found.destination.clone(), found.next_due)).collect();
+    assert_eq!(names, [(name("crm"), Some(at(0))), (name("erp"), Some(at(1)))]);
+    assert!(early.expired.is_empty());
+
+    let late = fixture.store().due(at(0) + TTL, 10).await.expect("reading works");
+    assert_eq!(late.expired, [older.clone(), old]);
+    let bounded = fixture.store().due(at(0) + TTL, 1).await.expect("reading works");
+    assert_eq!(bounded.expired, [older]);
+    fixture.check_sums().await;
+}

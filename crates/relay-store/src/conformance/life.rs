@@ -1,0 +1,86 @@
+//! Opening, closing, failing.
+
+use relay_core::{
+    delivery::State,
+    storage::{AppendError, StoreError},
+};
+
+use super::{
+    Backend, Fixture,
+    fixture::{asking, at},
+};
+use crate::seam::{DeliveryFilter, Page, Stats};
+
+/// Everything asked for before is finished; everything after is refused.
+pub async fn a_closed_store_answers_unavailable<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let stored = fixture.accept("crm", at(0)).await;
+    let store = fixture.store();
+    store.close().await;
+    let event = fixture.event("in", b"{}", at(1));
+    let append = fixture.appending(event, &["crm"]);
+    assert_eq!(fixture.append(append).await, Err(AppendError::Unavailable));
+    assert_eq!(store.lease(asking("crm", at(1))).await.map(|_| ()), Err(StoreError::Unavailable));
+    assert_eq!(store.settle(Vec::new()).await, Err(StoreError::Unavailable));
+    assert_eq!(store.find(vec![stored.id]).await, Err(StoreError::Unavailable));
+    drop(store);
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.find(stored.id).await, Some(stored));
+    fixture.check_sums().await;
+}
+
+/// Two processes on one store would undo each other: the second is refused, the first goes on.
+pub async fn a_second_writer_is_refused<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    assert_ne!(fixture.backend.second_writer().await, Some(false));
+    fixture.accept("crm", at(0)).await;
+    fixture.check_sums().await;
+}
+
+/// I17: after a failure nothing is promised any more, and whoever waits for it is told.
+pub async fn a_failed_store_says_so_and_answers_unavailable<B: Backend>() {
+    for edge in B::EDGES {
+        let mut fixture = Fixture::<B>::fresh().await;
+        let stored = fixture.accept("crm", at(0)).await;
+        fixture.backend.fail_at(edge);
+        let event = fixture.event("in", b"{}", at(1));
+        let append = fixture.appending(event, &["crm"]);
+        // The answer is yes only if the edge lies behind the commit.
+        let _ = fixture.append(append).await;
+        assert!(!fixture.store().failed().await.is_empty());
+        let event = fixture.event("in", b"{}", at(2));
+        let append = fixture.appending(event, &["crm"]);
+        assert_eq!(fixture.append(append).await, Err(AppendError::Unavailable), "after dying at `{edge}`");
+        let fixture = fixture.reopen().await;
+        assert_eq!(fixture.find(stored.id).await, Some(stored));
+        fixture.check_sums().await;
+    }
+}
+
+/// Ids go on above everything stored, also when the wall clock was set back.
+pub async fn the_id_floor_is_the_highest_id_stored<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let high = fixture.accept("crm", at(500)).await;
+    fixture.accept("crm", at(0)).await;
+    let fixture = fixture.reopen().await;
+    let floor = fixture.store().stats().await.expect("stats work").id_floor;
+    assert!(floor > high.id.sequence(), "the second delivery has the highest id");
+    fixture.check_sums().await;
+}
+
+/// Nothing stored, nothing said, nothing wrong.
+pub async fn an_empty_store_answers_empty<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    let store = fixture.store();
+    let stats: Stats = store.stats().await.expect("stats work");
+    assert!(stats.sources.iter().all(|found| found.accepted == 0));
+    assert!(stats.destinations.iter().all(|found| found.states[State::Ready as usize - 1] == 0));
+    assert!(!stats.full);
+    let due = store.due(at(0), 10).await.expect("reading works");
+    assert!(due.destinations.is_empty() && due.expired.is_empty());
+    let page = Page { cursor: None, limit: 10 };
+    let listing = store.browse_deliveries(DeliveryFilter::default(), page).await.expect("browsing works");
+    assert!(listing.items.is_empty() && listing.next.is_none());
+    assert!(!store.promises().backend.is_empty());
+    fixture.check_sums().await;
+}

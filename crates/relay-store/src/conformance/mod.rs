@@ -1,0 +1,158 @@
+//! The conformance suite: what every backend must do, as one test per promise.
+//!
+//! A backend implements [`Backend`] in its test and calls [`conformance_suite!`](crate::conformance_suite), which
+//! expands every case into a test of its own. The cases know only [`Store`] and the values of `relay_core::storage`.
+
+use std::{future::Future, sync::Arc};
+
+use crate::Store;
+
+pub mod append;
+pub mod browse;
+pub mod bulk;
+pub mod crash;
+pub mod dedupe;
+mod fixture;
+pub mod lease;
+pub mod life;
+pub mod registry;
+pub mod retention;
+pub mod settle;
+
+pub use fixture::{Fixture, Snapshot, at};
+
+/// One store under test, with the powers of whoever owns its machine.
+pub trait Backend: Sized {
+    /// Named points of every writing operation at which [`Self::fail_at`] can end the process.
+    const EDGES: &'static [&'static str];
+
+    /// An empty store.
+    fn fresh() -> impl Future<Output = Self>;
+
+    /// The store.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// The process is killed and starts again: nothing is closed, nothing flushed, the same data is opened.
+    fn reopen(self) -> impl Future<Output = Self>;
+
+    /// Tries to open the same data a second time for writing; whether that was refused. `None`: this backend cannot be
+    /// opened twice.
+    fn second_writer(&self) -> impl Future<Output = Option<bool>>;
+
+    /// Lets the next writing operation die at one of [`Self::EDGES`].
+    fn fail_at(&self, edge: &'static str);
+}
+
+/// Expands every case of the suite into a test of its own for one [`Backend`], in the module it is called from.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($backend:ident) => {
+        $crate::conformance_suite!(@ $backend, append [
+            what_was_appended_reads_back_byte_for_byte,
+            an_append_past_its_deadline_stores_nothing,
+            answers_come_in_the_order_of_the_batch,
+            sources_that_append_at_once_are_all_stored,
+            a_delivery_may_be_stored_already_leased,
+            large_and_empty_bodies_keep_every_byte,
+        ]);
+        $crate::conformance_suite!(@ $backend, dedupe [
+            a_repeat_finds_the_first_event_and_stores_nothing,
+            a_repeat_in_the_same_batch_finds_the_first,
+            concurrent_repeats_make_one_event,
+            a_key_is_remembered_after_reopening,
+            a_key_is_free_again_when_its_window_has_passed,
+            a_key_belongs_to_its_source,
+            a_repeat_names_the_deliveries_that_ended_without_success,
+            a_key_is_not_remembered_when_nothing_was_stored,
+        ]);
+        $crate::conformance_suite!(@ $backend, lease [
+            only_what_is_due_is_leased,
+            a_passed_ttl_is_never_leased,
+            the_oldest_due_comes_first_across_ready_and_scheduled,
+            fewest_tries_come_first_for_a_probe,
+            the_limit_ends_the_batch,
+            the_first_body_that_does_not_fit_ends_the_batch,
+            drained_tells_when_the_next_is_due,
+            a_lease_raises_the_counter_and_carries_the_nonce,
+            a_leased_delivery_is_not_leased_again,
+            destinations_are_apart,
+            extending_moves_the_end_only_under_the_right_token,
+            held_leases_are_listed_page_by_page_and_survive_reopening,
+            due_names_what_waits_and_what_has_expired,
+        ]);
+        $crate::conformance_suite!(@ $backend, settle [
+            a_change_is_applied_only_to_the_record_it_was_decided_on,
+            settling_twice_changes_nothing_the_second_time,
+            a_change_to_a_retired_delivery_finds_nothing,
+            answers_of_a_batch_are_independent,
+            earlier_tries_are_kept_as_attempts,
+            outcomes_and_retries_are_counted,
+            a_schedule_survives_reopening,
+            finding_answers_in_order_with_gaps,
+        ]);
+        $crate::conformance_suite!(@ $backend, browse [
+            events_come_newest_first_page_by_page,
+            event_filters_select_source_and_range,
+            deliveries_come_newest_first_page_by_page,
+            delivery_filters_select_event_destination_state_reason_and_source,
+            dead_letters_are_ranged_by_when_they_ended,
+            an_unknown_cursor_is_no_catastrophe,
+        ]);
+        $crate::conformance_suite!(@ $backend, bulk [
+            redrive_makes_dead_and_expired_ready_again,
+            redrive_leaves_everything_else_alone,
+            purge_removes_and_counts_as_retired,
+            cancel_ends_what_is_open_also_when_leased,
+            a_dry_run_counts_and_changes_nothing,
+            a_repeated_step_does_nothing_twice,
+            a_large_job_goes_step_by_step,
+            a_bulk_command_may_name_ids,
+            a_replay_is_a_new_delivery_of_an_old_event,
+            a_repeated_replay_stores_nothing_twice,
+        ]);
+        $crate::conformance_suite!(@ $backend, registry [
+            a_document_is_written_only_over_the_version_it_was_read_at,
+            documents_of_a_kind_are_listed_by_name,
+            a_deleted_document_can_be_made_again,
+            documents_survive_reopening,
+            concurrent_writers_of_a_document_have_one_winner,
+        ]);
+        $crate::conformance_suite!(@ $backend, retention [
+            what_ended_is_retired_exactly_at_its_edge,
+            nothing_open_is_ever_retired,
+            an_event_goes_with_its_last_delivery,
+            retention_goes_on_until_there_is_no_more,
+            a_retired_delivery_is_gone_everywhere,
+        ]);
+        $crate::conformance_suite!(@ $backend, crash [
+            an_append_cut_at_any_edge_is_whole_or_absent,
+            a_lease_cut_at_any_edge_is_whole_or_absent,
+            an_extension_cut_at_any_edge_is_whole_or_absent,
+            a_settlement_cut_at_any_edge_is_whole_or_absent,
+            a_bulk_step_cut_at_any_edge_is_whole_or_absent,
+            a_replay_cut_at_any_edge_is_whole_or_absent,
+            a_document_cut_at_any_edge_is_whole_or_absent,
+            retention_cut_at_any_edge_is_whole_or_absent,
+            whatever_was_answered_is_there_after_reopening,
+        ]);
+        $crate::conformance_suite!(@ $backend, life [
+            a_closed_store_answers_unavailable,
+            a_second_writer_is_refused,
+            a_failed_store_says_so_and_answers_unavailable,
+            the_id_floor_is_the_highest_id_stored,
+            an_empty_store_answers_empty,
+        ]);
+    };
+    (@ $backend:ident, $area:ident [$($case:ident),* $(,)?]) => {
+        mod $area {
+            use super::$backend;
+
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    $crate::conformance::$area::$case::<$backend>().await;
+                }
+            )*
+        }
+    };
+}

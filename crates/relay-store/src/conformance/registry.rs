@@ -1,0 +1,88 @@
+//! Registry documents: compare-and-set, listed by kind.
+
+use super::{Backend, Fixture, fixture::at};
+use crate::seam::{AuditEntry, Document, DocumentKey, DocumentKind};
+
+fn source(name: &str) -> DocumentKey {
+    DocumentKey { kind: DocumentKind::Source, name: name.to_owned() }
+}
+
+fn entry() -> Vec<AuditEntry> {
+    vec![AuditEntry {
+        at: at(1),
+        who: "cli".to_owned(),
+        action: "source.create".to_owned(),
+        subject: "source stripe".to_owned(),
+    }]
+}
+
+async fn put<B: Backend>(fixture: &Fixture<B>, name: &str, expect: u64, body: Option<&str>) -> Option<u64> {
+    let body = body.map(str::to_owned);
+    fixture.store().put_document(source(name), expect, body, entry()).await.expect("writing works")
+}
+
+/// A writer that read an older version is refused and changes nothing.
+pub async fn a_document_is_written_only_over_the_version_it_was_read_at<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    assert_eq!(fixture.store().document(source("stripe")).await, Ok(None));
+    assert_eq!(put(&fixture, "stripe", 1, Some("{}")).await, None);
+    assert_eq!(put(&fixture, "stripe", 0, Some(r#"{"v":1}"#)).await, Some(1));
+    assert_eq!(put(&fixture, "stripe", 0, Some("{}")).await, None);
+    assert_eq!(put(&fixture, "stripe", 1, Some(r#"{"v":2}"#)).await, Some(2));
+    assert_eq!(put(&fixture, "stripe", 1, None).await, None);
+    let expected = Document { key: source("stripe"), version: 2, body: r#"{"v":2}"#.to_owned() };
+    assert_eq!(fixture.store().document(source("stripe")).await, Ok(Some(expected)));
+    fixture.store().audit(entry()).await.expect("writing works");
+    fixture.check_sums().await;
+}
+
+/// Of that kind only, by name.
+pub async fn documents_of_a_kind_are_listed_by_name<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    for name in ["zeta", "alpha", "mid"] {
+        assert_eq!(put(&fixture, name, 0, Some("{}")).await, Some(1));
+    }
+    let key = DocumentKey { kind: DocumentKind::Token, name: "alpha".to_owned() };
+    fixture.store().put_document(key, 0, Some("{}".to_owned()), Vec::new()).await.expect("writing works");
+    let listed = fixture.store().documents(DocumentKind::Source).await.expect("reading works");
+    let names: Vec<&str> = listed.iter().map(|document| document.key.name.as_str()).collect();
+    assert_eq!(names, ["alpha", "mid", "zeta"]);
+    assert_eq!(fixture.store().documents(DocumentKind::Token).await.map(|listed| listed.len()), Ok(1));
+    assert_eq!(fixture.store().documents(DocumentKind::Route).await, Ok(Vec::new()));
+    fixture.check_sums().await;
+}
+
+/// Gone, and free for a new one.
+pub async fn a_deleted_document_can_be_made_again<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    put(&fixture, "stripe", 0, Some("{}")).await;
+    assert!(put(&fixture, "stripe", 1, None).await.is_some());
+    assert_eq!(fixture.store().document(source("stripe")).await, Ok(None));
+    assert_eq!(fixture.store().documents(DocumentKind::Source).await, Ok(Vec::new()));
+    assert!(put(&fixture, "stripe", 0, Some("{}")).await.is_some());
+    fixture.check_sums().await;
+}
+
+/// A registry lives as long as the events.
+pub async fn documents_survive_reopening<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    put(&fixture, "stripe", 0, Some("{\"text\":\"\u{e9}\\u0000\"}")).await;
+    let before = fixture.snapshot().await;
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.snapshot().await, before);
+    fixture.check_sums().await;
+}
+
+/// Of several that read the same version one wins.
+pub async fn concurrent_writers_of_a_document_have_one_winner<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    let waiting: Vec<_> = (0..8)
+        .map(|number| fixture.store().put_document(source("stripe"), 0, Some(format!("{number}")), Vec::new()))
+        .collect();
+    let mut winners = 0;
+    for answer in waiting {
+        winners += u32::from(answer.await.expect("writing works").is_some());
+    }
+    assert_eq!(winners, 1);
+    fixture.check_sums().await;
+}

@@ -1,0 +1,86 @@
+//! Bulk commands, one step at a time.
+
+use std::{collections::BTreeSet, ops::Bound};
+
+use relay_core::{
+    delivery::{self, Delivery, State},
+    id::DeliveryId,
+};
+
+use super::{browse::matches, disk::Disk};
+use crate::seam::{BulkAction, BulkDone, BulkStep, BulkTarget};
+
+/// Deliveries that one step looks at and changes at most.
+const STEP_MAX: usize = 500;
+
+impl Disk {
+    /// One step of a bulk command. A step that was done before answers as it did then.
+    pub(super) fn bulk(&mut self, step: BulkStep) -> BulkDone {
+        let name = (step.job, step.cursor.clone());
+        if let Some(done) = self.steps.get(&name) {
+            return done.clone();
+        }
+        let (chosen, next) = self.chosen(&step);
+        let mut done = BulkDone { matched: chosen.len() as u64, next, ..BulkDone::default() };
+        if step.dry_run {
+            return done;
+        }
+        let destinations: BTreeSet<_> = chosen.iter().map(|found| found.destination.clone()).collect();
+        done.changed = done.matched;
+        done.ids = chosen.iter().map(|found| found.id).collect();
+        done.destinations = destinations.into_iter().collect();
+        for found in &chosen {
+            self.act(&step, found);
+        }
+        let is_first = !self.steps.keys().any(|(job, _)| *job == step.job);
+        self.audit.extend(step.audit.filter(|_| is_first && done.changed > 0));
+        self.steps.insert(name, done.clone());
+        done
+    }
+
+    fn chosen(&self, step: &BulkStep) -> (Vec<Delivery>, Option<String>) {
+        let applies = |found: &&Delivery| applies(&step.action, found.state);
+        match &step.target {
+            BulkTarget::Ids(ids) => {
+                let from = step.cursor.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0);
+                let ids: BTreeSet<DeliveryId> = ids.iter().copied().collect();
+                let here = ids.iter().skip(from).take(STEP_MAX).filter_map(|id| self.deliveries.get(id));
+                let next = (from + STEP_MAX < ids.len()).then(|| (from + STEP_MAX).to_string());
+                (here.filter(applies).cloned().collect(), next)
+            }
+            BulkTarget::Matching(filter) => {
+                let after = step.cursor.as_ref().and_then(|text| text.parse::<DeliveryId>().ok());
+                let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+                let matching = self.deliveries.range(behind).map(|(_, found)| found);
+                let mut matching = matching.filter(|found| matches(filter, found)).filter(applies);
+                let chosen: Vec<Delivery> = matching.by_ref().take(STEP_MAX).cloned().collect();
+                let more = matching.next().is_some();
+                let next = chosen.last().filter(|_| more).map(|found| found.id.to_string());
+                (chosen, next)
+            }
+        }
+    }
+
+    fn act(&mut self, step: &BulkStep, found: &Delivery) {
+        match &step.action {
+            BulkAction::Redrive { ttl, ttl_default } => {
+                let route = ttl.iter().find(|(source, to, _)| *source == found.source && *to == found.destination);
+                let ttl = route.map_or(*ttl_default, |(_, _, ttl)| *ttl);
+                self.change(delivery::redrive(found, step.now, ttl));
+            }
+            BulkAction::Purge => {
+                self.retire(found.id);
+            }
+            BulkAction::Cancel => {
+                self.change(delivery::cancel(found, step.now));
+            }
+        }
+    }
+}
+
+fn applies(action: &BulkAction, state: State) -> bool {
+    match action {
+        BulkAction::Redrive { .. } | BulkAction::Purge => matches!(state, State::Dead | State::Expired),
+        BulkAction::Cancel => state.is_open(),
+    }
+}

@@ -1,0 +1,261 @@
+//! What a memory store holds, its indexes, and the commits that change it. No method here can fail half way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use relay_core::{
+    delivery::{Attempt, Delivery, State},
+    event::Event,
+    id::{DeliveryId, EventId, JobId},
+    name::Name,
+    storage::{Append, Appended, Change, Changed, Extend},
+    time::Wall,
+};
+
+use super::counters::Counters;
+use crate::seam::{AuditEntry, BulkDone, Document, DocumentKey};
+
+/// The durable state.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    pub(super) events: BTreeMap<EventId, Arc<Event>>,
+    pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
+    pub(super) by_event: BTreeMap<EventId, BTreeSet<DeliveryId>>,
+    /// Ready and scheduled deliveries of each destination.
+    pub(super) waiting: BTreeMap<Name, Waiting>,
+    /// Earlier tries of each delivery; the latest is in its record.
+    pub(super) attempts: BTreeMap<DeliveryId, Vec<Attempt>>,
+    pub(super) keys: BTreeMap<(Name, [u8; 32]), Taken>,
+    pub(super) documents: BTreeMap<DocumentKey, Document>,
+    pub(super) audit: Vec<AuditEntry>,
+    /// Bulk steps that are done, by job and cursor.
+    pub(super) steps: BTreeMap<(JobId, Option<String>), BulkDone>,
+    pub(super) counters: Counters,
+    pub(super) id_floor: i64,
+}
+
+/// Deliveries that wait at one destination, in both orders they are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) by_due: BTreeSet<(Wall, DeliveryId)>,
+    pub(super) by_expiry: BTreeSet<(Wall, DeliveryId)>,
+}
+
+/// Who took a dedupe key.
+#[derive(Debug)]
+pub(super) struct Taken {
+    event: EventId,
+    received_at: Wall,
+    body_sha256: [u8; 32],
+    pub(super) until: Wall,
+}
+
+impl Disk {
+    /// Stores an event with its deliveries, or finds the one that took its key.
+    pub(super) fn append(&mut self, append: &Append) -> Appended {
+        if let Some(repeat) = self.repeat(append) {
+            self.counters.source(&append.event.source).duplicates += 1;
+            return repeat;
+        }
+        self.remember(append);
+        let event = &append.event;
+        self.id_floor = self.id_floor.max(event.id.sequence());
+        self.events.insert(event.id, Arc::clone(event));
+        let tally = self.counters.source(&event.source);
+        tally.accepted += 1;
+        tally.stored += 1;
+        for delivery in &append.deliveries {
+            self.create(delivery.clone());
+        }
+        Appended::Stored
+    }
+
+    /// Takes the event's dedupe key, if it has one.
+    pub(super) fn remember(&mut self, append: &Append) {
+        let Some(dedupe) = &append.dedupe else { return };
+        let event = &append.event;
+        let key = (event.source.clone(), dedupe.key);
+        if self.keys.get(&key).is_some_and(|taken| taken.until > event.received_at) {
+            return;
+        }
+        let taken = Taken {
+            event: event.id,
+            received_at: event.received_at,
+            body_sha256: event.body_sha256,
+            until: dedupe.until,
+        };
+        self.keys.insert(key, taken);
+    }
+
+    fn repeat(&self, append: &Append) -> Option<Appended> {
+        let dedupe = append.dedupe.as_ref()?;
+        let taken = self.keys.get(&(append.event.source.clone(), dedupe.key))?;
+        if taken.until <= append.event.received_at {
+            return None;
+        }
+        if cfg!(feature = "canary_dedupe_before_commit") && taken.event == append.event.id {
+            return None;
+        }
+        let ended = self.of_event(taken.event).filter(|found| matches!(found.state, State::Dead | State::Expired));
+        Some(Appended::Repeat {
+            first: taken.event,
+            received_at: taken.received_at,
+            differs: taken.body_sha256 != append.event.body_sha256,
+            ended: ended.cloned().collect(),
+        })
+    }
+
+    /// Moves the end of leases still held under their token.
+    pub(super) fn extend(&mut self, batch: &[Extend]) {
+        for extend in batch {
+            let Some(found) = self.deliveries.get_mut(&extend.id) else { continue };
+            if found.token != extend.token {
+                continue;
+            }
+            if let Some(lease) = &mut found.lease {
+                lease.until = extend.until;
+                found.version += 1;
+            }
+        }
+    }
+
+    /// Applies changes whose record is still the one decided on.
+    pub(super) fn settle(&mut self, batch: Vec<Change>) -> Vec<Changed> {
+        batch.into_iter().map(|change| self.change(change)).collect()
+    }
+
+    /// Applies one change, if its record is still the one decided on.
+    pub(super) fn change(&mut self, change: Change) -> Changed {
+        let Some(stored) = self.deliveries.get(&change.next.id) else { return Changed::Conflict(None) };
+        if stored.version + 1 != change.next.version || stored.version != change.before.version {
+            return Changed::Conflict(Some(Box::new(stored.clone())));
+        }
+        if let Some(attempt) = change.archive {
+            self.attempts.entry(change.next.id).or_default().push(attempt);
+        }
+        self.replace(change.next);
+        Changed::Applied
+    }
+
+    /// Reads deliveries by id.
+    pub(super) fn find(&self, ids: &[DeliveryId]) -> Vec<Option<Delivery>> {
+        ids.iter().map(|id| self.deliveries.get(id).cloned()).collect()
+    }
+
+    /// The tries of one delivery, oldest first.
+    pub(super) fn attempts_of(&self, id: DeliveryId) -> Vec<Attempt> {
+        let earlier = self.attempts.get(&id).into_iter().flatten();
+        let last = self.deliveries.get(&id).and_then(|found| found.last.as_ref());
+        earlier.chain(last).cloned().collect()
+    }
+
+    /// New deliveries of old events.
+    pub(super) fn replay(&mut self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Vec<bool> {
+        let mut stored_any = false;
+        let mut answers = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let event_is_there = self.events.contains_key(&delivery.event);
+            if event_is_there && !self.deliveries.contains_key(&delivery.id) {
+                self.create(delivery);
+                stored_any = true;
+            }
+            answers.push(event_is_there);
+        }
+        if stored_any {
+            self.audit.extend(audit);
+        }
+        answers
+    }
+
+    /// Compare and set of one registry document.
+    pub(super) fn put_document(
+        &mut self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        audit: Vec<AuditEntry>,
+    ) -> Option<u64> {
+        let stored = self.documents.get(&key).map_or(0, |document| document.version);
+        if stored != expect {
+            return None;
+        }
+        let version = stored + 1;
+        match body {
+            Some(body) => self.documents.insert(key.clone(), Document { key, version, body }),
+            None => self.documents.remove(&key),
+        };
+        self.audit.extend(audit);
+        Some(version)
+    }
+
+    /// The deliveries of one event.
+    pub(super) fn of_event(&self, event: EventId) -> impl Iterator<Item = &Delivery> {
+        self.by_event.get(&event).into_iter().flatten().filter_map(|id| self.deliveries.get(id))
+    }
+
+    /// Puts a new record in the place of the stored one, whose id it has.
+    pub(super) fn replace(&mut self, next: Delivery) {
+        let Some(before) = self.deliveries.remove(&next.id) else { return };
+        self.unindex(&before);
+        self.counters.changed(&before, &next);
+        self.index(&next);
+        self.deliveries.insert(next.id, next);
+    }
+
+    /// Removes an ended delivery, and its event with the last of them.
+    pub(super) fn retire(&mut self, id: DeliveryId) -> Option<EventId> {
+        let gone = self.deliveries.remove(&id)?;
+        self.unindex(&gone);
+        self.counters.retired(&gone);
+        self.attempts.remove(&id);
+        let siblings = self.by_event.get_mut(&gone.event)?;
+        siblings.remove(&id);
+        if !siblings.is_empty() {
+            return None;
+        }
+        self.by_event.remove(&gone.event);
+        let event = self.events.remove(&gone.event)?;
+        let tally = self.counters.source(&event.source);
+        tally.stored -= 1;
+        tally.retired += 1;
+        Some(event.id)
+    }
+
+    /// The planted bug "schedule forgotten on restart": what waited for its due time is due at once.
+    pub(super) fn forget_schedules(&mut self) {
+        let scheduled: Vec<Delivery> =
+            self.deliveries.values().filter(|found| found.state == State::Scheduled).cloned().collect();
+        for delivery in scheduled {
+            let due_at = delivery.changed_at;
+            self.replace(Delivery { due_at, ..delivery });
+        }
+    }
+
+    fn create(&mut self, delivery: Delivery) {
+        self.id_floor = self.id_floor.max(delivery.id.sequence());
+        self.counters.created(&delivery);
+        self.by_event.entry(delivery.event).or_default().insert(delivery.id);
+        self.index(&delivery);
+        self.deliveries.insert(delivery.id, delivery);
+    }
+    fn index(&mut self, delivery: &Delivery) {
+        if waits(delivery) {
+            let waiting = self.waiting.entry(delivery.destination.clone()).or_default();
+            waiting.by_due.insert((delivery.due_at, delivery.id));
+            waiting.by_expiry.insert((delivery.expires_at, delivery.id));
+        }
+    }
+
+    fn unindex(&mut self, delivery: &Delivery) {
+        if let Some(waiting) = self.waiting.get_mut(&delivery.destination) {
+            waiting.by_due.remove(&(delivery.due_at, delivery.id));
+            waiting.by_expiry.remove(&(delivery.expires_at, delivery.id));
+        }
+    }
+}
+
+fn waits(delivery: &Delivery) -> bool {
+    matches!(delivery.state, State::Ready | State::Scheduled)
+}

@@ -1,0 +1,75 @@
+//! The one decision a store makes: which of the waiting deliveries are leased, and what waits at all.
+
+use std::{ops::Bound, sync::Arc};
+
+use relay_core::{
+    delivery::{self, Delivery, State},
+    id::DeliveryId,
+    storage::{DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    time::Wall,
+};
+
+use super::disk::Disk;
+
+impl Disk {
+    /// Leases what is due, in the order asked for, until a bound is met.
+    pub(super) fn lease(&mut self, ask: &LeaseAsk) -> Leased {
+        let mut leased = Leased::default();
+        let mut body_bytes = 0;
+        for id in self.due_at(ask) {
+            let Some(found) = self.deliveries.get(&id) else { continue };
+            body_bytes += found.body_bytes;
+            if leased.deliveries.len() as u64 >= u64::from(ask.limit) || body_bytes > ask.body_bytes_max {
+                leased.end = LeaseEnd::More;
+                return leased;
+            }
+            let Some(event) = self.events.get(&found.event).map(Arc::clone) else { continue };
+            let next = delivery::leased(found, ask.instance, ask.nonce, ask.now, ask.until);
+            self.replace(next.clone());
+            leased.deliveries.push((next, event));
+        }
+        leased.end = LeaseEnd::Drained { next_due: self.next_due_after(ask) };
+        leased
+    }
+
+    /// Ids of the destination's deliveries that are due and within their TTL, in order.
+    fn due_at(&self, ask: &LeaseAsk) -> Vec<DeliveryId> {
+        let Some(waiting) = self.waiting.get(&ask.destination) else { return Vec::new() };
+        let due = waiting.by_due.iter().take_while(|(due_at, _)| *due_at <= ask.now);
+        let mut due: Vec<&Delivery> =
+            due.filter_map(|(_, id)| self.deliveries.get(id)).filter(|found| found.expires_at > ask.now).collect();
+        match ask.order {
+            LeaseOrder::Oldest => {}
+            LeaseOrder::FewestTries => due.sort_by_key(|found| (found.tries, found.due_at, found.id)),
+        }
+        due.iter().map(|found| found.id).collect()
+    }
+
+    fn next_due_after(&self, ask: &LeaseAsk) -> Option<Wall> {
+        let behind = (Bound::Excluded((ask.now, DeliveryId::from_u128(u128::MAX))), Bound::Unbounded);
+        let waiting = self.waiting.get(&ask.destination)?;
+        waiting.by_due.range(behind).next().map(|(due_at, _)| *due_at)
+    }
+
+    /// What waits, and what has passed its TTL while waiting.
+    pub(super) fn due(&self, now: Wall, limit: u32) -> Due {
+        let mut due = Due::default();
+        let mut expired: Vec<(Wall, DeliveryId)> = Vec::new();
+        for (destination, waiting) in &self.waiting {
+            let Some((next_due, _)) = waiting.by_due.first() else { continue };
+            due.destinations.push(DestinationDue { destination: destination.clone(), next_due: Some(*next_due) });
+            expired.extend(waiting.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now));
+        }
+        expired.sort_unstable();
+        expired.truncate(limit as usize);
+        due.expired = expired.iter().filter_map(|(_, id)| self.deliveries.get(id).cloned()).collect();
+        due
+    }
+
+    /// Leased deliveries behind an id.
+    pub(super) fn held(&self, after: Option<DeliveryId>, limit: u32) -> Vec<Delivery> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.deliveries.range((from, Bound::Unbounded)).map(|(_, found)| found);
+        behind.filter(|found| found.state == State::Leased).take(limit as usize).cloned().collect()
+    }
+}

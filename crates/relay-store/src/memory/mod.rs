@@ -1,0 +1,336 @@
+//! A store in memory, for tests and simulation; never offered to users.
+//!
+//! Every operation is one step under one lock, done before its future is handed out, so a run with the same inputs
+//! gives the same answers. What it holds counts as durable: [`MemoryStore::reopen`] is a crash, and takes it along.
+
+mod browse;
+mod bulk;
+mod counters;
+mod disk;
+mod lease;
+mod retain;
+
+use std::{
+    future::{poll_fn, ready},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+};
+
+use relay_core::{
+    delivery::{Attempt, Delivery},
+    event::Event,
+    id::{DeliveryId, EventId},
+    storage::{
+        Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreAnswer, StoreError, StoreOp,
+    },
+    time::Wall,
+};
+
+use self::disk::Disk;
+use crate::{
+    Later, Store,
+    seam::{
+        AuditEntry, Backup, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
+        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats,
+    },
+};
+
+/// The store. All its methods work through `&self`.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    inner: Arc<Mutex<Inner>>,
+}
+
+/// Where a writing operation can be made to die: see [`MemoryStore::fail_at`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// Nothing of it has happened yet.
+    BeforeCommit,
+    /// It has happened, but nobody was told.
+    AfterCommit,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    disk: Disk,
+    life: Life,
+    /// As the driver last told it; only [`Append::deadline`] is compared with it.
+    now: Wall,
+    full: bool,
+    edge: Option<Edge>,
+    watchers: Vec<Waker>,
+}
+
+#[derive(Debug, Default)]
+enum Life {
+    #[default]
+    Open,
+    Closed,
+    Failed(String),
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The process dies and starts again: what was durable lives on in the store returned, this one answers
+    /// [`StoreError::Unavailable`] from now on.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        let mut inner = self.lock();
+        let mut disk = std::mem::take(&mut inner.disk);
+        inner.life = Life::Closed;
+        if cfg!(feature = "canary_schedule_forgotten") {
+            disk.forget_schedules();
+        }
+        Self { inner: Arc::new(Mutex::new(Inner { disk, now: inner.now, ..Inner::default() })) }
+    }
+
+    /// Tells the time that append deadlines are compared with.
+    pub fn tell_time(&self, now: Wall) {
+        self.lock().now = now;
+    }
+
+    /// Refuses appends for want of room, until told otherwise.
+    pub fn set_full(&self, full: bool) {
+        self.lock().full = full;
+    }
+
+    /// Lets the next writing operation die there: it answers [`StoreError::Unavailable`], and so does everything
+    /// after it.
+    pub fn fail_at(&self, edge: Edge) {
+        self.lock().edge = Some(edge);
+    }
+
+    /// What operators did, oldest first.
+    pub fn audit_log(&self) -> Vec<AuditEntry> {
+        self.lock().disk.audit.clone()
+    }
+
+    /// All deliveries, by id: for oracles.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.lock().disk.deliveries.values().cloned().collect()
+    }
+
+    /// Ids of all events: for oracles.
+    pub fn event_ids(&self) -> Vec<EventId> {
+        self.lock().disk.events.keys().copied().collect()
+    }
+
+    /// Counters, at once: for drivers without a runtime.
+    pub fn stats_now(&self) -> Stats {
+        let inner = self.lock();
+        inner.disk.stats(inner.full)
+    }
+
+    /// [`Store::recount`], at once: for drivers without a runtime.
+    pub fn recount_now(&self) -> Recount {
+        let inner = self.lock();
+        inner.disk.recount(inner.full)
+    }
+
+    /// Performs what the core asks for, at once: for drivers without a runtime.
+    pub fn perform(&self, op: StoreOp) -> StoreAnswer {
+        match op {
+            StoreOp::Append(append) => StoreAnswer::Append(self.append_one(&append)),
+            StoreOp::Lease(ask) => StoreAnswer::Lease(self.write(|disk| disk.lease(&ask))),
+            StoreOp::Extend(batch) => StoreAnswer::Extend(self.write(|disk| disk.extend(&batch))),
+            StoreOp::Settle(batch) => StoreAnswer::Settle(self.write(|disk| disk.settle(batch))),
+            StoreOp::Find(ids) => StoreAnswer::Find(self.read(|disk| disk.find(&ids))),
+            StoreOp::Due { now, limit } => StoreAnswer::Due(self.read(|disk| disk.due(now, limit))),
+            StoreOp::Held { after, limit } => StoreAnswer::Held(self.read(|disk| disk.held(after, limit))),
+        }
+    }
+
+    fn append_one(&self, append: &Append) -> Result<Appended, AppendError> {
+        let (full, now) = {
+            let mut inner = self.lock();
+            if cfg!(feature = "canary_dedupe_before_commit") {
+                inner.disk.remember(append);
+            }
+            (inner.full, inner.now.max(append.event.received_at))
+        };
+        if append.deadline < now {
+            return Err(AppendError::TooLate);
+        }
+        if full {
+            return Err(AppendError::Full);
+        }
+        self.write(|disk| disk.append(append)).map_err(|_| AppendError::Unavailable)
+    }
+
+    /// One commit. The closure cannot fail, so it happens whole.
+    fn write<T>(&self, commit: impl FnOnce(&mut Disk) -> T) -> Result<T, StoreError> {
+        let mut inner = self.lock();
+        inner.check()?;
+        if inner.edge == Some(Edge::BeforeCommit) {
+            return Err(inner.fail("died before the commit"));
+        }
+        let answer = commit(&mut inner.disk);
+        if inner.edge == Some(Edge::AfterCommit) {
+            return Err(inner.fail("died after the commit"));
+        }
+        Ok(answer)
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
+        let inner = self.lock();
+        inner.check()?;
+        Ok(look(&inner.disk))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+}
+
+impl Inner {
+    fn check(&self) -> Result<(), StoreError> {
+        match self.life {
+            Life::Open => Ok(()),
+            Life::Closed | Life::Failed(_) => Err(StoreError::Unavailable),
+        }
+    }
+
+    fn fail(&mut self, why: &str) -> StoreError {
+        self.life = Life::Failed(why.to_owned());
+        self.watchers.drain(..).for_each(Waker::wake);
+        StoreError::Unavailable
+    }
+}
+
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    // A panic inside a commit is a bug of this file; tests that look on afterwards see what it left.
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn done<T: Send + 'static>(answer: T) -> Later<T> {
+    Box::pin(ready(answer))
+}
+
+impl Store for MemoryStore {
+    fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>> {
+        done(batch.iter().map(|append| self.append_one(append)).collect())
+    }
+
+    fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
+        done(self.write(|disk| disk.lease(&ask)))
+    }
+
+    fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {
+        done(self.write(|disk| disk.extend(&batch)))
+    }
+
+    fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>> {
+        done(self.write(|disk| disk.settle(batch)))
+    }
+
+    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
+        done(self.read(|disk| disk.due(now, limit)))
+    }
+
+    fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
+        done(self.read(|disk| disk.find(&ids)))
+    }
+
+    fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>> {
+        done(self.read(|disk| disk.held(after, limit)))
+    }
+
+    fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>> {
+        done(self.read(|disk| disk.events.get(&id).cloned()))
+    }
+
+    fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
+        done(self.read(|disk| disk.browse_events(&filter, &page)))
+    }
+
+    fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
+        done(self.read(|disk| disk.browse_deliveries(&filter, &page)))
+    }
+
+    fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
+        done(self.read(|disk| disk.attempts_of(id)))
+    }
+
+    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
+        done(self.write(|disk| disk.bulk(step)))
+    }
+
+    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
+        done(self.write(|disk| disk.replay(deliveries, audit)))
+    }
+
+    fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
+        done(self.read(|disk| disk.documents.get(&key).cloned()))
+    }
+
+    fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
+        done(self.read(|disk| disk.documents.values().filter(|found| found.key.kind == kind).cloned().collect()))
+    }
+
+    fn put_document(
+        &self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        audit: Vec<AuditEntry>,
+    ) -> Later<Result<Option<u64>, StoreError>> {
+        done(self.write(|disk| disk.put_document(key, expect, body, audit)))
+    }
+
+    fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
+        done(self.write(|disk| disk.audit.extend(entries)))
+    }
+
+    fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
+        done(self.write(|disk| disk.retain(rules)))
+    }
+
+    fn stats(&self) -> Later<Result<Stats, StoreError>> {
+        let full = self.lock().full;
+        done(self.read(|disk| disk.stats(full)))
+    }
+
+    fn recount(&self) -> Later<Result<Recount, StoreError>> {
+        let full = self.lock().full;
+        done(self.read(|disk| disk.recount(full)))
+    }
+
+    /// There are no files to copy: always [`StoreError::Unavailable`].
+    fn backup(&self, _into: PathBuf) -> Later<Result<Backup, StoreError>> {
+        done(Err(StoreError::Unavailable))
+    }
+
+    fn promises(&self) -> Promises {
+        Promises {
+            backend: "memory",
+            durability: "none: gone with the process",
+            survives_kill: false,
+            survives_power_loss: false,
+        }
+    }
+
+    fn failed(&self) -> Later<String> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(poll_fn(move |context| {
+            let mut inner = lock(&inner);
+            if let Life::Failed(why) = &inner.life {
+                return Poll::Ready(why.clone());
+            }
+            inner.watchers.push(context.waker().clone());
+            Poll::Pending
+        }))
+    }
+
+    fn close(&self) -> Later<()> {
+        let mut inner = self.lock();
+        if matches!(inner.life, Life::Open) {
+            inner.life = Life::Closed;
+        }
+        done(())
+    }
+}

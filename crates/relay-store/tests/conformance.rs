@@ -1,0 +1,75 @@
+//! Runs the conformance suite over every backend.
+
+use std::{fs, path::Path, sync::Arc};
+
+use relay_store::{
+    Store,
+    conformance::Backend,
+    conformance_suite,
+    memory::{Edge, MemoryStore},
+};
+
+struct Memory(Arc<MemoryStore>);
+
+impl Backend for Memory {
+    const EDGES: &'static [&'static str] = &["before the commit", "after the commit"];
+
+    async fn fresh() -> Self {
+        Self(Arc::new(MemoryStore::new()))
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.0) as Arc<dyn Store>
+    }
+
+    async fn reopen(self) -> Self {
+        Self(Arc::new(self.0.reopen()))
+    }
+
+    async fn second_writer(&self) -> Option<bool> {
+        None
+    }
+
+    fn fail_at(&self, edge: &'static str) {
+        let edge = if edge == Self::EDGES[0] { Edge::BeforeCommit } else { Edge::AfterCommit };
+        self.0.fail_at(edge);
+    }
+}
+
+mod memory {
+    use super::Memory;
+
+    super::conformance_suite!(Memory);
+}
+
+/// A backend that does not run the suite, or a case that no backend runs, would be a promise nobody checks.
+#[test]
+fn every_backend_runs_every_case() {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let backends = sources(&crate_dir.join("src")).iter().filter(|text| text.contains("impl Store for ")).count();
+    let this = fs::read_to_string(crate_dir.join("tests/conformance.rs")).expect("this file is there");
+    let runs = this.lines().filter(|line| line.trim_start().starts_with("super::conformance_suite!(")).count();
+    assert_eq!(runs, backends, "backends that run the suite, of all that implement Store");
+
+    let suite = sources(&crate_dir.join("src/conformance"));
+    let list = suite.iter().find(|text| text.contains("macro_rules! conformance_suite")).expect("the list is there");
+    for text in &suite {
+        for line in text.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+            let case = line.split('<').next().expect("split gives at least one part");
+            assert!(list.contains(&format!("            {case},\n")), "no backend runs the case {case}");
+        }
+    }
+}
+
+fn sources(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("the sources are there") {
+        let path = entry.expect("the sources are readable").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else {
+            found.push(fs::read_to_string(&path).expect("the sources are text"));
+        }
+    }
+    found
+}
