@@ -1,5 +1,7 @@
 //! What goes wrong in front of a sender, and the one mapping of it to HTTP: RFC 9457 problem documents with a stable `code`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
@@ -133,7 +135,7 @@ pub struct Problem {
     /// The stable code.
     pub code: Code,
     /// What was wrong and what would be right.
-    pub detail: &'static str,
+    pub detail: Cow<'static, str>,
     /// The methods that the path takes, for `Allow`; only with [`Code::MethodNotAllowed`].
     pub allow: Option<&'static [&'static str]>,
     /// The connection ends with this answer.
@@ -143,7 +145,12 @@ pub struct Problem {
 impl Problem {
     /// A problem after which the connection goes on.
     pub const fn new(code: Code, detail: &'static str) -> Self {
-        Self { code, detail, allow: None, close: false }
+        Self { code, detail: Cow::Borrowed(detail), allow: None, close: false }
+    }
+
+    /// A problem with words that are made for it: of what the request holds they may name lengths, no more.
+    pub const fn described(code: Code, detail: String) -> Self {
+        Self { code, detail: Cow::Owned(detail), allow: None, close: false }
     }
 
     /// The answer for a path that nothing is at.

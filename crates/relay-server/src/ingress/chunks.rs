@@ -4,8 +4,8 @@
 
 use super::head::is_value;
 
-/// Bytes of chunk extensions in one body. They mean nothing here; nobody needs many.
-const EXTENSION_BYTES_MAX: u32 = 4 * 1024;
+/// Bytes of chunk extensions in one body. They mean nothing here; the HTTP library behind takes no more than this.
+const EXTENSION_BYTES_MAX: u32 = 16 * 1024;
 /// Bytes of trailer fields.
 const TRAILER_BYTES_MAX: u32 = 8 * 1024;
 /// Hex digits of a chunk size: 60 bits, so that sums of sizes do not overflow.
@@ -78,7 +78,7 @@ impl Chunks {
                 let fits = self.extension_bytes <= EXTENSION_BYTES_MAX;
                 if fits && is_value(byte) { Ok(At::Extension { size }) } else { Err(Broken) }
             }
-            (At::SizeLf { size: 0 }, b'\n') | (At::TrailerLf, b'\n') => Ok(At::TrailerStart),
+            (At::SizeLf { size: 0 } | At::TrailerLf, b'\n') => Ok(At::TrailerStart),
             (At::SizeLf { size }, b'\n') => Ok(At::Data { left: size }),
             (At::DataCr, b'\r') => Ok(At::DataLf),
             (At::DataLf, b'\n') => Ok(At::Size { value: 0, digits: 0 }),

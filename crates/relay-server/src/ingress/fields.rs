@@ -7,19 +7,17 @@ use http::{HeaderMap, Uri, header};
 
 use crate::error::{Code, Problem};
 
-/// Fields that are about one hop only, and never forwarded; `Host` is the target's, `Content-Length` is made anew.
-const HOP_BY_HOP: [&str; 12] = [
+/// Fields that are about one hop only, and never forwarded, beside `Proxy-*`; `Host` is the target's, `Content-Length` is made anew.
+const HOP_BY_HOP: [&str; 10] = [
     "connection",
     "content-length",
     "expect",
     "host",
     "http2-settings",
     "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
     "te",
     "trailer",
+    "transfer-encoding",
     "upgrade",
 ];
 
@@ -55,6 +53,12 @@ impl Raw {
         }
     }
 
+    /// Bytes it holds.
+    pub(super) fn size(&self) -> u64 {
+        let fields: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (self.method.len() + self.path.len() + self.query.as_ref().map_or(0, Bytes::len) + fields) as u64
+    }
+
     /// Drops what is not forwarded: hop-by-hop fields and those that `Connection` names, inbound `Relay-*`, and the
     /// fields at the indexes `strip`, which proved a key.
     pub(super) fn clean(&mut self, connection: &[String], strip: &[usize]) {
@@ -68,8 +72,9 @@ impl Raw {
 }
 
 fn is_forwarded(name: &[u8], connection: &[String]) -> bool {
-    let fixed = HOP_BY_HOP.iter().any(|known| known.as_bytes() == name) || name == b"transfer-encoding";
-    !fixed && !name.starts_with(b"relay-") && !connection.iter().any(|named| named.as_bytes() == name)
+    let fixed = HOP_BY_HOP.iter().any(|known| known.as_bytes() == name);
+    let prefixed = name.starts_with(b"proxy-") || name.starts_with(b"relay-");
+    !fixed && !prefixed && !connection.iter().any(|named| named.as_bytes() == name)
 }
 
 /// The fields that `Connection` names, in lower case.

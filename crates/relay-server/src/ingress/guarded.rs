@@ -34,7 +34,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long a peer may take.
+/// How long each side may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For a request head, from its first byte (from the start of the connection for the first).
@@ -45,12 +45,20 @@ pub struct Patience {
     pub body: Duration,
     /// To take any byte of an answer.
     pub write: Duration,
+    /// For the commit: this one is the sender's patience with us. Platforms give up after 3 s and more; a `503` that they
+    /// see is better than an answer that they do not.
+    pub commit: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { head: HEAD_TIME_MAX, idle: seconds(60), body: seconds(30), write: seconds(30) }
+        Self {
+            head: HEAD_TIME_MAX,
+            idle: Duration::from_mins(1),
+            body: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            commit: Duration::from_millis(2_500),
+        }
     }
 }
 

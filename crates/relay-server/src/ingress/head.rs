@@ -88,14 +88,14 @@ impl Head {
         let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(Flaw::RequestLine);
         };
-        if method.is_empty() || target.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+        if method.is_empty() || target.is_empty() || !method.iter().all(|byte| is_of(*byte, TOKEN)) {
             return Err(Flaw::RequestLine);
         }
         if target.len() > limits::URI_BYTES_MAX {
             return Err(Flaw::UriTooLong);
         }
         let asterisk = target == b"*" && method == b"OPTIONS";
-        if !(target[0] == b'/' || asterisk) || !target.iter().all(|byte| is_target(*byte)) {
+        if !asterisk && !is_origin_form(target) {
             return Err(Flaw::Target);
         }
         self.http_1_0 = match version {
@@ -114,7 +114,7 @@ impl Head {
         if matches!(line[0], b' ' | b'\t') {
             return Err(Flaw::Folded);
         }
-        let colon = line.iter().position(|byte| !is_token(*byte)).ok_or(Flaw::FieldName)?;
+        let colon = line.iter().position(|byte| !is_of(*byte, TOKEN)).ok_or(Flaw::FieldName)?;
         if colon == 0 || line[colon] != b':' {
             return Err(Flaw::FieldName);
         }
@@ -139,7 +139,7 @@ impl Head {
             return Err(Flaw::HostRepeated);
         }
         self.host = true;
-        if value.iter().all(|byte| is_host(*byte)) { Ok(()) } else { Err(Flaw::HostInvalid) }
+        if value.iter().all(|byte| is_of(*byte, HOST)) { Ok(()) } else { Err(Flaw::HostInvalid) }
     }
 
     /// Bounded by `i64::MAX`: nobody means more, and nobody behind this has to think about overflow.
@@ -188,6 +188,16 @@ impl Head {
     }
 }
 
+/// Whether a target is a path with an optional query. Takes what WHATWG's URL standard lets stand unescaped, UTF-8
+/// included, and no fragment: senders are not always as strict as RFC 3986.
+fn is_origin_form(target: &[u8]) -> bool {
+    let query = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    target[0] == b'/'
+        && target[..query].iter().all(|byte| is_of(*byte, PATH))
+        && target[query..].iter().all(|byte| is_of(*byte, QUERY))
+        && (target.is_ascii() || std::str::from_utf8(target).is_ok())
+}
+
 /// A registered coding that may stand before `chunked` and that is not taken here.
 fn is_other_coding(coding: &[u8]) -> bool {
     [b"gzip".as_slice(), b"x-gzip", b"compress", b"x-compress", b"deflate"]
@@ -196,9 +206,10 @@ fn is_other_coding(coding: &[u8]) -> bool {
 }
 
 const TOKEN: u8 = 1;
-const TARGET: u8 = 2;
-const VALUE: u8 = 4;
-const HOST: u8 = 8;
+const PATH: u8 = 2;
+const QUERY: u8 = 4;
+const VALUE: u8 = 8;
+const HOST: u8 = 16;
 
 /// Which bytes may stand where: one look instead of a chain of comparisons.
 static CLASSES: [u8; 256] = classes();
@@ -218,8 +229,11 @@ const fn classes() -> [u8; 256] {
         if matches!(byte, b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'[' | b']' | b'_' | b'~') {
             class |= HOST;
         }
-        if matches!(byte, 0x21..=0x7e | 0x80..) && !matches!(byte, b'#' | b'<' | b'>') {
-            class |= TARGET;
+        if matches!(byte, 0x21..=0x7e | 0x80..) && !matches!(byte, b'#' | b'<' | b'>' | b'`' | b'?') {
+            class |= PATH;
+        }
+        if matches!(byte, 0x21..=0x7e | 0x80..) && !matches!(byte, b'"' | b'#' | b'<' | b'>') {
+            class |= QUERY;
         }
         if matches!(byte, b'\t' | 0x20..=0x7e | 0x80..) {
             class |= VALUE;
@@ -230,25 +244,19 @@ const fn classes() -> [u8; 256] {
     table
 }
 
-fn is_token(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & TOKEN != 0
-}
-
-fn is_target(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & TARGET != 0
-}
-
-fn is_host(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & HOST != 0
+const fn is_of(byte: u8, class: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
 }
 
 /// Whether a byte may stand in a field value.
-pub(super) fn is_value(byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & VALUE != 0
+pub(super) const fn is_value(byte: u8) -> bool {
+    is_of(byte, VALUE)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(head: &str) -> Result<Option<Complete>, Flaw> {
@@ -343,5 +351,43 @@ mod tests {
         let uri = "x".repeat(limits::URI_BYTES_MAX - 1);
         assert!(read(&format!("GET /{uri} HTTP/1.1\r\nHost: a\r\n\r\n")).is_ok());
         assert_eq!(read(&format!("GET /x{uri} HTTP/1.1\r\nHost: a\r\n\r\n")), Err(Flaw::UriTooLong));
+    }
+
+    /// A head of plausible lines, some with a byte put in their middle.
+    fn plausible_head() -> impl Strategy<Value = Vec<u8>> {
+        let target = "/[!-~]{0,12}";
+        let line = ("(GET|POST|OPTIONS|b-c)", target, "HTTP/1\\.[01]").prop_map(|(m, t, v)| format!("{m} {t} {v}\r\n"));
+        let field =
+            "(Host|Content-Length|Transfer-Encoding|X-[!-~]{1,6}): ?(chunked|[0-9]{1,4}|[ -~\u{e9}\t]{0,10})\r\n";
+        let smudge = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
+        (line, prop::collection::vec(field, 0..5), smudge).prop_map(|(line, fields, smudge)| {
+            let mut head = format!("{line}Host: a\r\n{}\r\n", fields.concat()).into_bytes();
+            if let Some((at, byte)) = smudge {
+                let at = at.index(head.len());
+                head[at] = byte;
+            }
+            head
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        /// What this takes, the parser behind it takes too, ending at the same byte: it never answers on its own.
+        #[test]
+        fn a_head_that_is_taken_is_taken_by_the_parser_behind(head in plausible_head()) {
+            let Ok(Some(complete)) = Head::default().read(&head) else { return Ok(()) };
+            let mut fields = [httparse::EMPTY_HEADER; limits::HEADERS_MAX];
+            let mut parsed = httparse::Request::new(&mut fields);
+            prop_assert_eq!(parsed.parse(&head), Ok(httparse::Status::Complete(complete.len)));
+            let target = parsed.path.unwrap_or_default();
+            let uri = target.parse::<http::Uri>().map(|uri| uri.to_string());
+            prop_assert_eq!(uri.ok(), Some(target.to_owned()));
+        }
+
+        #[test]
+        fn no_bytes_make_the_scan_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Head::default().read(&bytes);
+        }
     }
 }

@@ -20,7 +20,7 @@ const FIRST_BYTES: u64 = 64 * 1024;
 
 const NO_MEMORY: Problem =
     Problem::new(Code::StoreUnavailable, "there is no memory for another body at the moment; send it again");
-const TOO_LARGE: Problem = Problem::new(Code::TooLarge, "the body is larger than this relay takes");
+const TOO_LARGE: Problem = Problem::new(Code::TooLarge, "the body is larger than this relay takes").closing();
 const TOO_SLOW: Problem = Problem::new(Code::Timeout, "the body came too slowly").closing();
 const BROKEN: Problem =
     Problem::new(Code::Malformed, "the body ended early, or is not chunked as it should be").closing();
@@ -32,6 +32,8 @@ pub(super) struct Bounds {
     pub(super) bytes_max: u64,
     /// Time without a byte, and time for any body; beyond that, the minimum rate.
     pub(super) patience: Duration,
+    /// Bytes that the event keeps besides: they count against the budget like the body.
+    pub(super) head_bytes: u64,
 }
 
 /// Reads a whole body. Its memory counts against `budget` until the last clone of the result is gone.
@@ -42,15 +44,14 @@ pub(super) async fn read(mut body: Incoming, budget: &Arc<Budget>, bounds: Bound
     if declared.is_some_and(|bytes| bytes > bounds.bytes_max) {
         return Err(TOO_LARGE);
     }
-    if declared == Some(0) {
-        return Ok(Bytes::new());
+    let mut taken = Taken::new(budget.reserve(bounds.head_bytes).ok_or(NO_MEMORY)?, declared);
+    if body.is_end_stream() {
+        return Ok(taken.finish());
     }
     let started = Instant::now();
     let mut last_byte = started;
-    let mut taken = Taken::new(budget.open(), declared);
     loop {
-        let earned = Duration::from_secs(taken.len() / BYTES_PER_SECOND_MIN);
-        let until = (last_byte + bounds.patience).min(started + bounds.patience + earned);
+        let until = deadline(started, last_byte, taken.len(), bounds.patience);
         let frame = match timeout_at(until, body.frame()).await {
             Err(_) => return Err(TOO_SLOW),
             Ok(None) => return Ok(taken.finish()),
@@ -67,6 +68,12 @@ pub(super) async fn read(mut body: Incoming, budget: &Arc<Budget>, bounds: Bound
         }
         last_byte = Instant::now();
     }
+}
+
+/// When the next byte must be there: soon after the last one, and early enough for the minimum rate.
+fn deadline(started: Instant, last_byte: Instant, bytes: u64, patience: Duration) -> Instant {
+    let earned = Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
+    (last_byte + patience).min(started + patience + earned)
 }
 
 /// A body as far as it has arrived, copied out of the connection's buffer: a small body must not pin a large buffer.
@@ -112,5 +119,21 @@ impl Taken {
             self.data.shrink_to_fit();
         }
         self.reservation.hold(self.data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S9: a byte now and then is not enough.
+    #[test]
+    fn a_body_must_keep_up_the_minimum_rate() {
+        let (started, patience) = (Instant::now(), Duration::from_secs(30));
+        let after = |seconds| started + Duration::from_secs(seconds);
+        assert_eq!(deadline(started, started, 0, patience), after(30));
+        assert_eq!(deadline(started, after(29), 29, patience), after(30));
+        assert_eq!(deadline(started, after(29), 100 * 1024, patience), after(59));
+        assert_eq!(deadline(started, after(1), 25 * 1024 * 1024, patience), after(31));
     }
 }

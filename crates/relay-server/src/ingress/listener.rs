@@ -38,6 +38,7 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings:
     // A caller that drops this future ends the connections that are left.
     let abandoned = CancellationToken::new();
     let _guard = abandoned.clone().drop_guard();
+    let mut failed = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -46,11 +47,16 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings:
         };
         let (socket, permit) = match accepted {
             Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
-                pause_after(&error).await;
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::warn!(event = "accept_failed", %error, "cannot accept connections; trying on");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        failed = false;
         let (door, stop, abandoned) = (Arc::clone(&door), stop.clone(), abandoned.clone());
         tasks.spawn(async move {
             let _permit = permit;
@@ -74,14 +80,10 @@ async fn accept(
     Ok((socket, permit))
 }
 
-/// Errors of one connection are its own; anything else (descriptors, memory) needs others to end first.
-async fn pause_after(error: &io::Error) {
+/// Whether an error of `accept` is that of one connection. Any other (descriptors, memory) needs others to end first.
+fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
-        return;
-    }
-    tracing::warn!(event = "accept_failed", %error, "cannot accept connections; trying again");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 /// Runs one connection; a panic in it ends it alone. Strangers reach this code, so a panic must not stop the process.

@@ -58,7 +58,7 @@ impl Settings {
             dedupe_window: config.dedupe_window,
             cors_origins: config.cors_origins.clone(),
             public_url: config.public_url.clone(),
-            connections_max: CONNECTIONS_MAX,
+            connections_max: connections_max(),
             patience: Patience::default(),
         }
     }
@@ -66,3 +66,10 @@ impl Settings {
 
 /// Connections at once: each costs about 20 KiB while idle.
 const CONNECTIONS_MAX: usize = 10_000;
+
+/// As many as may be, and leaving a quarter of the process's file descriptors to the store, the clients and the operator:
+/// strangers must not be able to use them up.
+fn connections_max() -> usize {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    descriptors.map_or(CONNECTIONS_MAX, |soft| CONNECTIONS_MAX.min((soft - soft / 4) as usize))
+}

@@ -44,9 +44,10 @@ pub(super) fn judge(source: &Source, raw: &Raw, body: &[u8], url: Option<&str>, 
             detail: None,
         },
         Verdict::Malformed(refusal) => Judged::Refused {
-            problem: Problem::new(Code::Malformed, "a header field that the source's provider reads is malformed"),
+            // The sender proved itself, so it may know what is wrong.
+            problem: Problem::described(Code::Malformed, refusal.detail),
             reason: refusal.check,
-            detail: Some(refusal),
+            detail: None,
         },
         Verdict::Refused(refusal) => Judged::Refused {
             problem: Problem::new(Code::NotGenuine, "the request did not prove that it may use this source"),

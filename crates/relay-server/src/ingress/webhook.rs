@@ -1,10 +1,9 @@
 //! One webhook from its head to its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
-use http_body::Body as _;
+use http::{Method, header};
 use hyper::{Request, Response, body::Incoming};
 use relay_core::hub::Accepting;
 use relay_providers::Genuine;
@@ -22,9 +21,6 @@ use super::{
 };
 use crate::error::{Code, Problem};
 
-/// How long a sender waits for the commit. Platforms give up after 3 s and more; a `503` that they see is better than an
-/// answer that they do not.
-const COMMIT_TIME_MAX: Duration = Duration::from_millis(2_500);
 /// The name that requests without a source are counted under.
 pub(super) const UNKNOWN: &str = "unknown";
 
@@ -96,9 +92,13 @@ impl<B: Backend> Door<B> {
             return Err(Problem::new(Code::SourcePaused, "the source is paused; send it again later").into());
         }
         let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
-        let body = self.body(&head.headers, body).await?;
-
         let mut raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
+        let bounds = Bounds {
+            bytes_max: self.settings.body_bytes_max,
+            patience: self.settings.patience.body,
+            head_bytes: raw.size(),
+        };
+        let body = intake::read(body, &self.settings.budget, bounds).await?;
         let genuine = match self.judge(source, &raw, &body)? {
             Ok(genuine) => genuine,
             Err(handshake) => return Ok(handshake),
@@ -109,15 +109,6 @@ impl<B: Backend> Door<B> {
         }
         raw.clean(&connection, &genuine.strip);
         self.accept(source, raw, body, &genuine).await
-    }
-
-    async fn body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
-        let bounds = Bounds { bytes_max: self.settings.body_bytes_max, patience: self.settings.patience.body };
-        // Neither a length nor a coding: there is none, and nothing to wait for.
-        if body.is_end_stream() && !headers.contains_key(header::TRANSFER_ENCODING) {
-            return Ok(Bytes::new());
-        }
-        intake::read(body, &self.settings.budget, bounds).await
     }
 
     /// Genuine, or the answer to a handshake.
@@ -172,9 +163,9 @@ impl<B: Backend> Door<B> {
             body,
             received_at: now,
             dedupe: verify::dedupe(genuine, now + self.settings.dedupe_window),
-            deadline: now + COMMIT_TIME_MAX,
+            deadline: now + self.settings.patience.commit,
         };
-        let Ok(answer) = timeout(COMMIT_TIME_MAX, self.backend.accept(accepting)).await else {
+        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
         };
         Ok(respond::outcome(&answer, source.verifier.acknowledgement())?)

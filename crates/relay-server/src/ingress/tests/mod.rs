@@ -1,6 +1,8 @@
 //! The public listener over real sockets. The backend is a recorder: it stands where the hub begins.
 
+mod agreement;
 mod fixtures;
+mod logs;
 mod recorder;
 mod sockets;
 mod webhooks;
@@ -44,7 +46,7 @@ impl Relay {
         let mut settings = Settings {
             body_bytes_max: BODY_BYTES_MAX,
             budget: Budget::new(1_000_000),
-            dedupe_window: Duration::from_secs(60),
+            dedupe_window: Duration::from_mins(1),
             cors_origins: Vec::new(),
             public_url: None,
             connections_max: 100,

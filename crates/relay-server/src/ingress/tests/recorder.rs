@@ -28,6 +28,9 @@ use super::{
 };
 use crate::{clock::Clock, error::Problem};
 
+/// Bytes of the answer at `/large`: more than socket buffers take.
+pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
+
 /// Keeps what was accepted, as the hub and its store would.
 pub(super) struct Recorder {
     clock: Clock,
@@ -151,6 +154,7 @@ impl Backend for Recorder {
     async fn other(&self, mut request: Request<Incoming>) -> Response<Body> {
         match request.uri().path() {
             "/livez" => Response::new(Full::new(Bytes::from_static(b"alive\n"))),
+            "/large" => Response::new(Full::new(Bytes::from(vec![b'x'; LARGE_BYTES]))),
             "/connect" => {
                 tokio::spawn(async move {
                     let mut raw = TokioIo::new(hyper::upgrade::on(&mut request).await.unwrap());

@@ -4,7 +4,11 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
-use super::{KEY, Relay, STUCK, recorder::Mode, request};
+use super::{
+    KEY, Relay, STUCK,
+    recorder::{LARGE_BYTES, Mode},
+    request,
+};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -116,6 +120,22 @@ async fn a_body_that_stalls_is_answered_408() {
     assert_eq!(socket.reply().await.code().as_deref(), Some("timeout"));
     assert!(socket.is_closed().await);
     assert!(relay.backend.events().is_empty());
+}
+
+/// S9: an answer that nobody takes holds a connection no longer than one that nobody asks for.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_given_up() {
+    let relay = Relay::with(|settings| {
+        settings.patience.write = SHORT;
+        settings.connections_max = 1;
+    })
+    .await;
+    let mut greedy = relay.connect().await;
+    greedy.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    // There is room for one connection only: this is served once the other one was given up.
+    assert_eq!(relay.ask(request("POST /webhook", "", "next")).await.status, 202);
+    while greedy.more().await {}
+    assert!(greedy.read.len() < LARGE_BYTES);
 }
 
 #[tokio::test]

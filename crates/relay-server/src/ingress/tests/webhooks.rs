@@ -1,6 +1,9 @@
 //! What is stored of a webhook, and what its sender is told.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use relay_core::{hub::Accepting, id::EventId};
@@ -154,6 +157,7 @@ async fn what_is_not_durable_is_never_acknowledged() {
         assert_eq!((reply.status, reply.code().as_deref()), (503, Some(code)));
         assert!(reply.field("retry-after").is_some());
     }
+    let relay = Relay::with(|settings| settings.patience.commit = Duration::from_millis(20)).await;
     relay.backend.answer_with(Mode::Never);
     assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.code().as_deref(), Some("store_unavailable"));
 }
@@ -174,7 +178,7 @@ async fn a_body_without_memory_for_it_is_refused_at_once() {
     let relay = Relay::with(|settings| settings.budget = Budget::new(1_000)).await;
     let body = "x".repeat(600);
     assert_eq!(relay.ask(request("POST /webhook", "", &body)).await.status, 202);
-    assert_eq!(relay.budget.used(), 600);
+    assert!(relay.budget.used() > 600, "the head counts too");
     let asked = Instant::now();
     let reply = relay.ask(request("POST /webhook", "", &body)).await;
     assert_eq!((reply.code().as_deref(), reply.field("retry-after")), (Some("store_unavailable"), Some("1")));
