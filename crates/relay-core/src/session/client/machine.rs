@@ -93,9 +93,11 @@ impl Client {
                 }
             }
             Input::Corrupt(delivery) => {
-                if let Some(lease) = self.held.corrupt(delivery) {
+                if self.held.corrupt(delivery) {
                     self.outputs.push_back(Output::Notice(Notice::Corrupt(delivery)));
-                    self.release(vec![lease]);
+                }
+                if self.stopping || self.leaving.is_some() {
+                    self.release_damaged();
                 }
             }
             Input::Stop => self.stop(),
@@ -131,6 +133,7 @@ impl Client {
             Line::Up(session) if now.mono >= session.dead_at() => self.hang_up("the server fell silent", now),
             Line::Up(session) if now.mono >= session.next_beat() => {
                 self.line = Line::Up(Session { beat: now.mono, ..session });
+                self.release_damaged();
                 let held = references(self.held.credited());
                 self.send(Message::Extend(Extend { held }));
             }
@@ -365,6 +368,12 @@ impl Client {
         if !leases.is_empty() && matches!(self.line, Line::Up(_)) {
             self.send(Message::Release(Release { leases: references(leases.into_iter()) }));
         }
+    }
+
+    /// At heartbeats only, so that a body that is damaged in the store does not go back and forth without a pause.
+    fn release_damaged(&mut self) {
+        let damaged = self.held.take_damaged();
+        self.release(damaged);
     }
 
     fn say_goodbye(&mut self) {
