@@ -62,14 +62,8 @@ pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
 
 /// How long a socket may stay without its Hello.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// Destinations of one Hello.
-pub const HELLO_DESTINATIONS_MAX: usize = 256;
-/// Leases that one Hello, Extend or Release may name: all of a client's slots at 16 destinations, twice over.
-pub const NAMED_LEASES_MAX: usize = 65_536;
 /// Leases that one Settled or Extend of the server names, so that a message stays small.
 pub const LEASES_PER_MESSAGE: usize = 1_024;
-/// Characters of a client's label that are kept.
-pub const LABEL_CHARS_MAX: usize = 200;
 /// Control messages that may wait for one socket. A peer that lets more pile up does not read.
 pub const SESSION_CONTROL_MAX: usize = 1_024;
 /// Requests that may wait for their commit. More are refused: 503.

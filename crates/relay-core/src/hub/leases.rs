@@ -14,15 +14,17 @@ use super::{
 };
 use crate::{
     circuit::Turn,
-    delivery::{Delivery, State, Token, outcome::Class},
+    delivery::{Delivery, State, outcome::Class},
     event::Event,
-    id::{DeliveryId, InstanceId},
+    id::{DeliveryId, EventId, InstanceId},
     limits,
     name::Name,
-    session::server::lease_ref,
     storage::{Extend, StoreError, StoreOp},
     time::Wall,
-    wire::message::{Message, Release},
+    wire::{
+        codec::{LeaseKey, lease_ref},
+        message::{LeaseRef, Message, Release},
+    },
 };
 
 /// A lease.
@@ -157,10 +159,11 @@ impl Hub {
     }
 
     /// A client reported the outcome of a try. Slot and bytes are free at once; the confirmation waits for the commit.
-    pub(super) fn on_report(&mut self, instance: InstanceId, id: DeliveryId, mut report: Box<Reported>) {
+    pub(super) fn on_report(&mut self, instance: InstanceId, mut report: Box<Reported>) {
+        let (id, token) = report.lease;
         let holds = self.held.get(&id).is_some_and(|held| {
             // Canary: a stale token must not pass.
-            held.instance == instance && (held.delivery.token == report.token || cfg!(feature = "canary_no_fence"))
+            held.instance == instance && (held.delivery.token == token || cfg!(feature = "canary_no_fence"))
         });
         if !holds {
             return self.look_up(id, Why::Report(report));
@@ -174,7 +177,7 @@ impl Hub {
         }
     }
 
-    fn feed_circuit(&mut self, id: InstanceId, name: &Name, event: crate::id::EventId, report: &Reported) {
+    fn feed_circuit(&mut self, id: InstanceId, name: &Name, event: EventId, report: &Reported) {
         let (now, pause_max) = (self.now.mono, self.setup.circuit_pause_max);
         let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
             return;
@@ -193,12 +196,12 @@ impl Hub {
     }
 
     /// A client names what it holds.
-    pub(super) fn on_extend(&mut self, instance: InstanceId, named: Vec<(DeliveryId, Token)>) {
+    pub(super) fn on_extend(&mut self, instance: InstanceId, named: Vec<LeaseKey>) {
         let mut gone = Vec::new();
         for (id, token) in named {
             match self.held.get(&id) {
                 Some(held) if held.instance == instance && held.delivery.token == token => self.extend(id),
-                _ => gone.push(lease_ref(id, token)),
+                _ => gone.push(lease_ref((id, token))),
             }
         }
         if !gone.is_empty() {
@@ -220,11 +223,24 @@ impl Hub {
         self.extends.push(Extend { id, token: held.delivery.token, until });
     }
 
-    pub(super) fn on_extended(&mut self, result: &Result<(), StoreError>) {
+    pub(super) fn on_extended(&mut self, extends: &[Extend], result: &Result<(), StoreError>) {
         match result {
+            Ok(()) => extends.iter().for_each(|extend| self.on_extension_stored(extend)),
             // A lease whose extension was not stored is re-armed earlier after a crash, never later.
-            Ok(()) | Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {}
+            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {}
             Err(StoreError::Unavailable) => self.on_store_failed(),
+        }
+    }
+
+    /// Keeps the record in step. One that the store passed over is found out by its next change.
+    fn on_extension_stored(&mut self, extend: &Extend) {
+        let Some(held) = self.held.get_mut(&extend.id) else { return };
+        if held.delivery.token != extend.token {
+            return;
+        }
+        held.delivery.version += 1;
+        if let Some(lease) = &mut held.delivery.lease {
+            lease.until = extend.until;
         }
     }
 
@@ -247,7 +263,7 @@ impl Hub {
         let instance = held.instance;
         if let Some(held) = self.unregister(id) {
             self.on_held_gone(&held);
-            self.release_at(instance, vec![lease_ref(id, token)]);
+            self.release_at(instance, vec![lease_ref((id, token))]);
             self.decide(id, Why::Lose(token), &held.delivery);
         }
     }
@@ -316,7 +332,7 @@ impl Hub {
         let (instance, token) = (held.instance, held.delivery.token);
         if let Some(held) = self.unregister(record.id) {
             self.on_held_gone(&held);
-            self.release_at(instance, vec![lease_ref(record.id, token)]);
+            self.release_at(instance, vec![lease_ref((record.id, token))]);
         }
     }
 
@@ -327,7 +343,7 @@ impl Hub {
     }
 
     /// Tells a client that leases are no longer its own.
-    pub(super) fn release_at(&mut self, instance: InstanceId, leases: Vec<crate::wire::message::LeaseRef>) {
+    pub(super) fn release_at(&mut self, instance: InstanceId, leases: Vec<LeaseRef>) {
         if let Some(conn) = self.instances.get(&instance).and_then(|instance| instance.conn) {
             self.send(conn, Message::Release(Release { leases }));
         }

@@ -16,8 +16,6 @@ mod instances;
 mod leases;
 mod sessions;
 mod settle;
-#[cfg(test)]
-mod tests;
 mod timers;
 mod view;
 
@@ -394,7 +392,7 @@ struct Outgoing {
 enum Op {
     Append(Box<accept::Pending>),
     Lease(Box<destinations::Ask>),
-    Extend,
+    Extend(Vec<Extend>),
     Settle(Vec<Decided>),
     Find(Vec<Work>),
     Due,
@@ -480,7 +478,7 @@ impl Hub {
         }
         if !self.extends.is_empty() {
             let extends = std::mem::take(&mut self.extends);
-            return Some(self.store(Op::Extend, StoreOp::Extend(extends)));
+            return Some(self.store(Op::Extend(extends.clone()), StoreOp::Extend(extends)));
         }
         None
     }
@@ -516,7 +514,7 @@ impl Hub {
         match (op, answer) {
             (Op::Append(pending), StoreAnswer::Append(result)) => self.on_appended(*pending, result),
             (Op::Lease(ask), StoreAnswer::Lease(result)) => self.on_leased(*ask, result),
-            (Op::Extend, StoreAnswer::Extend(result)) => self.on_extended(&result),
+            (Op::Extend(extends), StoreAnswer::Extend(result)) => self.on_extended(&extends, &result),
             (Op::Settle(decided), StoreAnswer::Settle(result)) => self.on_settled(decided, result),
             (Op::Find(works), StoreAnswer::Find(result)) => self.on_found(works, result),
             (Op::Due, StoreAnswer::Due(result)) => self.on_due(result),

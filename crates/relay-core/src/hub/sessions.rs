@@ -1,29 +1,18 @@
 //! Sessions: handshake, resume, heartbeats, goodbye.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use super::{ConnId, Hub, Notice, Output, Serves, instances::Instance, leases::Sent, settle::Reported, timers::Timer};
 use crate::{
-    delivery::{
-        Token,
-        outcome::{Class, Outcome},
-    },
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    session::server::{Phase, Session, lease_ref, read_id, read_lease},
-    wire::message::{
-        Extend, GoAway, Hello, HelloDestination, LeaseRef, Message, Peers, Report, Welcome, WelcomeDestination,
+    session::server::{Phase, Session},
+    wire::{
+        codec::{self, CodecError, Greeting, LeaseKey, lease_ref},
+        message::{Extend, GoAway, Hello, LeaseRef, Message, Peers, Welcome, WelcomeDestination},
     },
 };
-use std::{sync::Arc, time::Duration};
-
-/// A Hello that makes sense.
-struct Greeting {
-    instance: InstanceId,
-    destinations: Vec<(Name, HelloDestination)>,
-    buffer_bytes: u64,
-    held: Vec<(DeliveryId, Token)>,
-    label: String,
-}
 
 impl Hub {
     pub(super) fn on_opened(&mut self, conn: ConnId, token: Name, serves: Serves, peer: String) {
@@ -47,17 +36,21 @@ impl Hub {
         match message {
             Message::Hello(_) if matches!(session.phase, Phase::Up(_)) => self.misbehaved(conn, "said Hello twice"),
             Message::Hello(hello) => self.on_hello(conn, hello),
-            Message::Extend(extend) => match read_leases(&extend.held) {
-                Some(held) => self.on_extend(instance, held),
-                None => self.misbehaved(conn, "sent a malformed Extend"),
+            Message::Extend(extend) => match keys(&extend.held) {
+                Ok(held) => self.on_extend(instance, held),
+                Err(error) => self.misbehaved(conn, &error.to_string()),
             },
-            Message::Report(report) => match self.read_report(conn, report) {
-                Some((id, report)) => self.on_report(instance, id, Box::new(report)),
-                None => self.misbehaved(conn, "sent a malformed Report"),
+            Message::Report(report) => match codec::reported(&report) {
+                Ok((lease, outcome)) => {
+                    let serves = Arc::clone(&session.serves);
+                    let probe = false;
+                    self.on_report(instance, Box::new(Reported { conn, lease, outcome, probe, serves }));
+                }
+                Err(error) => self.misbehaved(conn, &error.to_string()),
             },
-            Message::Release(release) => match read_leases(&release.leases) {
-                Some(leases) => self.on_release(instance, &leases),
-                None => self.misbehaved(conn, "sent a malformed Release"),
+            Message::Release(release) => match keys(&release.leases) {
+                Ok(leases) => self.on_release(instance, &leases),
+                Err(error) => self.misbehaved(conn, &error.to_string()),
             },
             Message::GoAway(_) => self.on_goodbye(instance),
             Message::Welcome(_) | Message::Grant(_) | Message::Chunk(_) | Message::Settled(_) | Message::Peers(_) => {
@@ -72,9 +65,9 @@ impl Hub {
             session.phase = Phase::Waiting(Box::new(hello));
             return;
         }
-        match read_hello(hello) {
+        match codec::greeting(&hello) {
             Ok(greeting) => self.welcome(conn, greeting),
-            Err(what) => self.misbehaved(conn, what),
+            Err(error) => self.misbehaved(conn, &error.to_string()),
         }
     }
 
@@ -121,16 +114,19 @@ impl Hub {
         for served in instance.served.values_mut() {
             served.slots = 0;
         }
-        for (name, wanted) in greeting.destinations.iter().filter(|(name, _)| serves.allows(name)) {
-            let served = instance.served.entry(name.clone()).or_default();
-            served.slots = wanted.slots.clamp(1, limits::CONCURRENCY_MAX);
-            served.forward_timeout = Duration::from_millis(wanted.forward_timeout_ms.into());
+        for wanted in greeting.destinations.iter().filter(|wanted| serves.allows(&wanted.name)) {
+            let served = instance.served.entry(wanted.name.clone()).or_default();
+            served.slots = wanted.slots;
+            served.forward_timeout = wanted.forward_timeout;
             served.stalled = false;
         }
         self.forgive_losses(id);
         let resumed = self.resume(id, &greeting.held);
-        let destinations =
-            greeting.destinations.iter().map(|(name, _)| self.describe(id, name, serves.allows(name))).collect();
+        let destinations = greeting
+            .destinations
+            .iter()
+            .map(|wanted| self.describe(id, &wanted.name, serves.allows(&wanted.name)))
+            .collect();
         let heartbeat_ms = limits::HEARTBEAT.as_millis() as u32;
         let version = self.setup.version.clone();
         self.send(conn, Message::Welcome(Welcome { version, heartbeat_ms, destinations, resumed }));
@@ -139,9 +135,9 @@ impl Hub {
     }
 
     /// What an instance holds on: what it names of its leases. Everything else of them is released.
-    fn resume(&mut self, id: InstanceId, named: &[(DeliveryId, Token)]) -> Vec<LeaseRef> {
+    fn resume(&mut self, id: InstanceId, named: &[LeaseKey]) -> Vec<LeaseRef> {
         let mut resumed = Vec::new();
-        let mut kept = std::collections::BTreeSet::new();
+        let mut kept = BTreeSet::new();
         for &(delivery, token) in named {
             let held = self
                 .held
@@ -150,10 +146,10 @@ impl Hub {
             if let Some(held) = held {
                 held.rearmed = false;
                 kept.insert(delivery);
-                resumed.push(lease_ref(delivery, token));
+                resumed.push(lease_ref((delivery, token)));
                 self.extend(delivery);
             } else if cfg!(feature = "canary_resumed_keeps_released") {
-                resumed.push(lease_ref(delivery, token)); // Canary: a released lease must not stay with its client.
+                resumed.push(lease_ref((delivery, token))); // Canary: a released lease must not stay with its client.
             }
         }
         let Some(instance) = self.instances.get(&id) else { return resumed };
@@ -232,7 +228,7 @@ impl Hub {
         }
     }
 
-    fn on_release(&mut self, instance: InstanceId, leases: &[(DeliveryId, Token)]) {
+    fn on_release(&mut self, instance: InstanceId, leases: &[LeaseKey]) {
         for (id, token) in leases {
             let holds =
                 self.held.get(id).is_some_and(|held| held.instance == instance && held.delivery.token == *token);
@@ -291,7 +287,7 @@ impl Hub {
         let unsent: Vec<DeliveryId> = instance.held.iter().filter(unsent).copied().collect();
         for delivery in unsent {
             let begun = self.held.get(&delivery).filter(|held| held.sent == Sent::Begun);
-            if let Some(lease) = begun.map(|held| lease_ref(delivery, held.delivery.token)) {
+            if let Some(lease) = begun.map(|held| lease_ref((delivery, held.delivery.token))) {
                 self.release_at(id, vec![lease]);
             }
             self.hand_back(delivery);
@@ -325,7 +321,7 @@ impl Hub {
             let instance = self.instances.get(&id);
             let known = |id: &&DeliveryId| self.held.get(id).is_some_and(|held| held.sent >= Sent::Begun);
             let held = instance.into_iter().flat_map(|instance| instance.held.iter().filter(known));
-            let held = held.filter_map(|id| Some(lease_ref(*id, self.held.get(id)?.delivery.token))).collect();
+            let held = held.filter_map(|id| Some(lease_ref((*id, self.held.get(id)?.delivery.token)))).collect();
             if let Some(session) = self.sessions.get_mut(&conn) {
                 session.queue.push_heartbeat(Extend { held });
             }
@@ -396,61 +392,13 @@ impl Hub {
         }
     }
 
-    fn misbehaved(&mut self, conn: ConnId, what: &'static str) {
+    fn misbehaved(&mut self, conn: ConnId, what: &str) {
         self.notice(Notice::Misbehaved { conn, what: what.to_owned() });
-        self.outputs.push_back(Output::Close(conn, what));
+        self.outputs.push_back(Output::Close(conn, "it broke the protocol"));
         self.drop_session(conn);
     }
-
-    fn read_report(&self, conn: ConnId, report: Report) -> Option<(DeliveryId, Reported)> {
-        let lease = report.lease?;
-        let (id, token) = read_lease(&lease)?;
-        let outcome = Outcome {
-            class: read_class(report.class)?,
-            status: if report.status == 0 { None } else { Some(u16::try_from(report.status).ok()?) },
-            retry_after: report.retry_after_ms.map(Duration::from_millis),
-            duration: Duration::from_micros(report.duration_us),
-            error: (!report.error.is_empty()).then(|| report.error.into_boxed_str()),
-        };
-        let serves = Arc::clone(&self.sessions.get(&conn)?.serves);
-        let plausible = Self::is_plausible(&outcome);
-        plausible.then_some((id, Reported { conn, lease, token, outcome, probe: false, serves }))
-    }
 }
 
-fn read_hello(hello: Hello) -> Result<Greeting, &'static str> {
-    let instance = read_id(&hello.instance).ok_or("sent a malformed instance id")?;
-    if hello.destinations.is_empty() || hello.destinations.len() > limits::HELLO_DESTINATIONS_MAX {
-        return Err("serves no destination, or too many");
-    }
-    let mut destinations = Vec::new();
-    for wanted in hello.destinations {
-        let name: Name = wanted.name.parse().map_err(|_| "serves a destination whose name is malformed")?;
-        if destinations.iter().any(|(known, _)| *known == name) {
-            return Err("serves a destination twice");
-        }
-        destinations.push((name, wanted));
-    }
-    let held = read_leases(&hello.held).ok_or("holds malformed leases, or too many")?;
-    let label = hello.label.chars().take(limits::LABEL_CHARS_MAX).collect();
-    Ok(Greeting {
-        instance: InstanceId::from_u128(instance),
-        destinations,
-        buffer_bytes: hello.buffer_bytes,
-        held,
-        label,
-    })
-}
-
-fn read_leases(leases: &[LeaseRef]) -> Option<Vec<(DeliveryId, Token)>> {
-    if leases.len() > limits::NAMED_LEASES_MAX {
-        return None;
-    }
-    leases.iter().map(read_lease).collect()
-}
-
-fn read_class(number: u32) -> Option<Class> {
-    [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable]
-        .into_iter()
-        .find(|class| *class as u32 == number)
+fn keys(leases: &[LeaseRef]) -> Result<Vec<LeaseKey>, CodecError> {
+    leases.iter().map(codec::lease_key).collect()
 }

@@ -9,15 +9,11 @@ use rand::RngExt as _;
 
 use super::{ConnId, Hub, Notice, Serves, Ticket};
 use crate::{
-    delivery::{
-        self, Delivery, Reason, State, Terms, Token,
-        outcome::{Class, Outcome},
-        retry::RetryPolicy,
-    },
+    delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome, retry::RetryPolicy},
     id::DeliveryId,
     limits,
     storage::{Change, Changed, StoreError},
-    wire::message::LeaseRef,
+    wire::codec::{LeaseKey, lease_ref},
 };
 
 /// A decision to take.
@@ -52,8 +48,7 @@ pub(super) enum Why {
 #[derive(Debug)]
 pub(super) struct Reported {
     pub(super) conn: ConnId,
-    pub(super) lease: LeaseRef,
-    pub(super) token: Token,
+    pub(super) lease: LeaseKey,
     pub(super) outcome: Outcome,
     /// It was the probe of an open circuit.
     pub(super) probe: bool,
@@ -184,7 +179,7 @@ impl Hub {
         let made = self.destinations.get(&record.destination).map_or(0, |destination| destination.made);
         let retry_after_max = self.setup.retry_after_max;
         let terms = Terms { retry, retry_after_max, made, probe: report.probe, jitter };
-        delivery::settle(record, report.token, &report.outcome, &terms, self.now.wall)
+        delivery::settle(record, report.lease.1, &report.outcome, &terms, self.now.wall)
     }
 
     /// A change is durable.
@@ -241,16 +236,8 @@ impl Hub {
         if let Why::Report(report) = why
             && let Some(session) = self.sessions.get_mut(&report.conn)
         {
-            session.queue.push_settled(report.lease.clone());
+            session.queue.push_settled(lease_ref(report.lease));
             self.signal(report.conn);
-        }
-    }
-
-    /// Whether an outcome's class is one that its status allows: a delivery needs a 2xx.
-    pub(super) fn is_plausible(outcome: &Outcome) -> bool {
-        match outcome.class {
-            Class::Delivered => outcome.status.is_some_and(|status| Class::of_status(status) == Class::Delivered),
-            Class::Rejected | Class::Busy | Class::Unreachable => true,
         }
     }
 }

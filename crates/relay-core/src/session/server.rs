@@ -6,14 +6,17 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    delivery::{Delivery, Token},
+    delivery::Delivery,
     event::Event,
     hub::Serves,
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
     time::Mono,
-    wire::message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Settled},
+    wire::{
+        codec::lease_ref,
+        message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Settled},
+    },
 };
 
 /// One socket of a client.
@@ -163,7 +166,7 @@ impl Outgoing {
         let to = body.len().min(from + limits::CHUNK_BYTES);
         self.offset = to;
         let data = body.slice(from..to);
-        let lease = lease_ref(self.delivery.id, self.delivery.token);
+        let lease = lease_ref((self.delivery.id, self.delivery.token));
         if from > 0 {
             return Message::Chunk(Chunk { lease: Some(lease), offset: from as u64, data });
         }
@@ -176,7 +179,7 @@ impl Outgoing {
             |(name, value): &(bytes::Bytes, bytes::Bytes)| HeaderField { name: name.clone(), value: value.clone() };
         Grant {
             lease: Some(lease),
-            event: id_bytes(event.id.as_u128()),
+            event: bytes::Bytes::copy_from_slice(&event.id.as_u128().to_be_bytes()),
             destination: delivery.destination.as_str().to_owned(),
             source: delivery.source.as_str().to_owned(),
             attempt: delivery.next_attempt(),
@@ -203,24 +206,4 @@ impl Outgoing {
         }
         url.into()
     }
-}
-
-/// A lease as it is named on the wire.
-pub(crate) fn lease_ref(id: DeliveryId, token: Token) -> LeaseRef {
-    LeaseRef { delivery: id_bytes(id.as_u128()), counter: token.counter, nonce: token.nonce }
-}
-
-/// The lease that a peer names, if it is one.
-pub(crate) fn read_lease(lease: &LeaseRef) -> Option<(DeliveryId, Token)> {
-    let id = read_id(&lease.delivery)?;
-    Some((DeliveryId::from_u128(id), Token { counter: lease.counter, nonce: lease.nonce }))
-}
-
-/// An id's 16 bytes, if they are so many.
-pub(crate) fn read_id(bytes: &[u8]) -> Option<u128> {
-    Some(u128::from_be_bytes(bytes.try_into().ok()?))
-}
-
-fn id_bytes(bits: u128) -> bytes::Bytes {
-    bytes::Bytes::copy_from_slice(&bits.to_be_bytes())
 }

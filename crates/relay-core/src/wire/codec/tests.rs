@@ -75,9 +75,9 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn each_message_has_the_bytes_of_version_1() {
     let golden = include_str!("../../../../../fixtures/wire/v1/messages.hex");
-    let now: String =
-        samples().into_iter().map(|(name, message)| format!("{name} {}\n", hex(&encode(message)))).collect();
-    assert_eq!(golden, now);
+    let line = |(name, message)| format!("{name} {}", hex(&encode(message)));
+    let lines: Vec<String> = samples().into_iter().map(line).collect();
+    assert_eq!(golden.lines().collect::<Vec<_>>(), lines);
 }
 
 #[test]
