@@ -218,7 +218,7 @@ impl Server {
         self.supervisor.stop();
         self.accepting.cancel();
         let grace = if graceful { self.config.shutdown_grace } else { Duration::ZERO };
-        let in_time = timeout(grace - grace / CLOSE_SHARE, async {
+        let in_time = timeout(grace.saturating_sub(grace / CLOSE_SHARE), async {
             self.admin.hub.stop().await;
             self.supervisor.finished().await;
         });
@@ -268,7 +268,8 @@ impl Server {
         let admin = Arc::clone(&self.admin);
         self.supervisor.spawn(TaskKind::Registry, "registry", async move {
             let mut changes = admin.registry.watch();
-            // The first snapshot went into the machine; every later one goes to the hub.
+            // The machine started with a snapshot; one that came since is among the changes.
+            changes.mark_changed();
             while changes.changed().await.is_ok() {
                 let routing = Arc::clone(&admin.registry.directory().routing);
                 admin.hub.tell(Event::Routing(routing)).await;
