@@ -153,19 +153,4 @@ fn connect_url(base: &Uri, encrypted: bool) -> Option<Uri> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connect_is_appended_to_the_base_url() {
-        let check = |base: &str, want: &str| {
-            let base: Uri = base.parse().unwrap();
-            let encrypted = matches!(base.scheme_str(), Some("wss" | "https"));
-            assert_eq!(connect_url(&base, encrypted).map(|url| url.to_string()).as_deref(), Some(want));
-        };
-        check("https://relay.example.com", "wss://relay.example.com/connect");
-        check("wss://relay.example.com/base/", "wss://relay.example.com/base/connect");
-        check("ws://127.0.0.1:8080/connect", "ws://127.0.0.1:8080/connect");
-        check("http://[::1]:8080/", "ws://[::1]:8080/connect");
-    }
-}
+mod tests;

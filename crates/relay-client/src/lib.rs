@@ -7,7 +7,7 @@ pub mod dial;
 pub mod forward;
 mod listen;
 mod notice;
-pub mod proxy;
+mod proxy;
 mod request;
 mod retry_after;
 pub mod run;

@@ -74,3 +74,6 @@ fn typed(status: StatusCode, content_type: &'static str, body: String) -> Respon
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     response
 }
+
+#[cfg(test)]
+mod tests;

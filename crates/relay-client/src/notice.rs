@@ -48,6 +48,7 @@ impl Notices {
                     "no session with the server: {why}"
                 );
             }
+            Notice::Peers { destination, others } => shared(&destination, others),
             Notice::Corrupt(delivery) => tracing::error!(
                 event = "body_corrupt",
                 %delivery,
@@ -74,12 +75,7 @@ impl Notices {
                     "no route of the server leads to this destination yet"
                 ),
                 (true, true, 0) => {}
-                (true, true, others) => tracing::info!(
-                    event = "destination_shared",
-                    %destination,
-                    others,
-                    "other clients serve this destination too: each webhook goes to one of them"
-                ),
+                (true, true, others) => shared(destination, *others),
             }
         }
         self.said = destinations;
@@ -96,6 +92,15 @@ impl Notices {
             }
         }
     }
+}
+
+fn shared(destination: &Name, others: u32) {
+    let words = if others == 0 {
+        "no other client serves this destination any more"
+    } else {
+        "other clients serve this destination too: each webhook goes to one of them"
+    };
+    tracing::info!(event = "destination_shared", %destination, others, "{words}");
 }
 
 /// One try at a target ended.

@@ -37,7 +37,7 @@ use crate::{
     transport::Transport,
 };
 
-/// Events after which what is to be sent is sent, even while more events wait.
+/// Events after which what is to be sent is sent and timers are looked at, even while more events wait.
 const EVENTS_PER_FLUSH: u32 = 32;
 
 /// One attempt to reach the server.
@@ -319,6 +319,10 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 return Poll::Ready(lost);
             }
             self.events_since_flush = 0;
+            // Under constant load there is always work: heartbeats must not wait for its end.
+            if let Some(event) = self.poll_time(cx) {
+                return Poll::Ready(event);
+            }
         }
         if let Some(event) = self.poll_work(cx).or_else(|| self.poll_time(cx)) {
             self.events_since_flush += 1;

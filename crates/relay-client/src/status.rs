@@ -101,7 +101,7 @@ impl Status {
                 self.connected.store(false, Relaxed);
                 self.up.set(0);
             }
-            Notice::Corrupt(_) => {}
+            Notice::Peers { .. } | Notice::Corrupt(_) => {}
         }
     }
 

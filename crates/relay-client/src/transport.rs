@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Sink as _, SinkExt as _, Stream as _};
+use futures_util::{Sink as _, Stream as _, StreamExt as _};
 use relay_core::{
     limits,
     wire::{codec, message::Message},
@@ -68,6 +68,9 @@ impl Transport {
                 Some(Ok(tungstenite::Message::Text(_) | tungstenite::Message::Frame(_))) => {
                     return Poll::Ready(Err("the server sent a message that is not binary".into()));
                 }
+                Some(Ok(tungstenite::Message::Close(Some(frame)))) if !frame.reason.is_empty() => {
+                    return Poll::Ready(Err(format!("the server closed the session: {}", codec::cut(&frame.reason))));
+                }
                 Some(Ok(tungstenite::Message::Close(_))) | None => return Poll::Ready(Err(closed())),
                 Some(Err(error)) => return Poll::Ready(Err(error.to_string())),
             };
@@ -112,8 +115,9 @@ impl Transport {
         let farewell = async {
             let sent = std::future::poll_fn(|cx| self.poll_send(&mut outbox, cx)).await;
             if let (Ok(()), Kind::Socket(socket)) = (sent, &mut self.0) {
-                // The peer is gone already: there is nobody to take leave of.
-                let _ = socket.close().await;
+                // Reading on until the peer closes too: a socket closed with unread bytes may take what was sent with it.
+                let _ = socket.close(None).await;
+                while socket.next().await.is_some_and(|frame| frame.is_ok()) {}
             }
         };
         let _ = tokio::time::timeout(CLOSE_WAIT, farewell).await;

@@ -148,7 +148,7 @@ async fn a_webhook_is_forwarded_reported_and_settled_before_the_client_stops() {
         assert!(matches!(server.0.next().await, Some(Ok(tungstenite::Message::Close(_)))));
     };
     let config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
-    let client = run(config, async { stopped.await.unwrap_or_default() });
+    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
     let (ended, line, ()) = within(async { tokio::join!(client, target_once(&target), server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
     assert_eq!(line, "POST /hook/x HTTP/1.1");
@@ -173,7 +173,7 @@ async fn an_outcome_is_reported_again_after_the_socket_broke() {
         assert!(matches!(server.hears().await, Message::GoAway(_)));
     };
     let config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
-    let client = run(config, async { stopped.await.unwrap_or_default() });
+    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
     let (ended, _, ()) = within(async { tokio::join!(client, target_once(&target), server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
@@ -189,7 +189,7 @@ async fn refused(answer: &str) -> Result<Ended, RunError> {
         }
         stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
     };
-    let client = run(config(&format!("http://{relay_addr}"), "http://127.0.0.1:9"), std::future::pending());
+    let client = Box::pin(run(config(&format!("http://{relay_addr}"), "http://127.0.0.1:9"), std::future::pending()));
     within(async { tokio::join!(client, server) }).await.0
 }
 
@@ -218,7 +218,7 @@ async fn a_stop_that_outlives_its_grace_says_so() {
         stop.send(()).unwrap();
         (server, taken)
     };
-    let client = run(config, async { stopped.await.unwrap_or_default() });
+    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
     let (ended, _) = within(async { tokio::join!(client, server) }).await;
     assert_eq!(ended.unwrap(), Ended::GraceExceeded);
 }
@@ -245,7 +245,7 @@ async fn a_hub_in_the_same_process_needs_no_socket() {
         assert!(from_client.recv().await.is_none());
     };
     let config = config("ws://in-process", &format!("http://{target_addr}/hook"));
-    let client = run_with(config, dial, async { stopped.await.unwrap_or_default() });
+    let client = Box::pin(run_with(config, dial, async { stopped.await.unwrap_or_default() }));
     let (ended, _, ()) = within(async { tokio::join!(client, target_once(&target), server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
