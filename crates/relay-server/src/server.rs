@@ -57,6 +57,17 @@ pub struct Server {
     admin_addr: Option<SocketAddr>,
 }
 
+/// Lets a client of the same process in; see [`Server::joiner`].
+#[derive(Clone)]
+pub struct Joiner(Gate);
+
+impl Joiner {
+    /// Joins it, without a socket and without a token.
+    pub fn attach(&self) -> Attached {
+        self.0.attach()
+    }
+}
+
 /// How a server ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -176,6 +187,11 @@ impl Server {
     /// Joins a client of the same process, without a socket and without a token.
     pub fn attach(&self) -> Attached {
         self.gate.attach()
+    }
+
+    /// Joins such a client again whenever its session ended, also once the server runs.
+    pub fn joiner(&self) -> Joiner {
+        Joiner(self.gate.clone())
     }
 
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
