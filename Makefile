@@ -6,7 +6,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test fmt lint docs tidy sim canaries torture bench deny check release clean setup
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture bench deny check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -40,8 +40,11 @@ docs: ## build the API documentation: target/doc
 tidy: ## check the house rules alone: imports, file lengths, documents
 	$(CARGO) test --locked --package crm-relay --test tidy
 
+bless: ## write generated pages and snapshots anew; look at the difference before you commit
+	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --package crm-relay --bins
+
 sim: ## simulate: SEEDS=n seeds from the first, or SEED=k to replay one
-	SEEDS='$(SEEDS)' SEED='$(SEED)' $(CARGO) test --locked --package relay-store --test sim -- --nocapture
+	SEEDS='$(SEEDS)' SEED='$(SEED)' $(CARGO) test --locked --package relay-store --test sim
 
 canaries: ## plant each known bug in turn; fails unless the simulation finds them all (SEEDS=n)
 	SEEDS='$(SEEDS)' scripts/canaries

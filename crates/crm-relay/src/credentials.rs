@@ -29,6 +29,8 @@ pub(crate) struct Kept {
     pub(crate) generated: Vec<&'static str>,
     /// The file.
     pub(crate) path: PathBuf,
+    /// `PUBLIC_URL`, for what is said at start.
+    pub(crate) public_url: Option<String>,
 }
 
 /// Completes the given secrets from the credentials file, which gets what it lacks. Makes the data directory.
@@ -59,7 +61,7 @@ pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Fai
     let mut next = complete.into_iter();
     let mut take = || next.next().unwrap_or_default();
     let credentials = Credentials { api_key: take(), relay_token: take(), admin_token: take() };
-    Ok(Kept { credentials, generated, path })
+    Ok(Kept { credentials, generated, path, public_url: None })
 }
 
 /// One secret out of the credentials file of a server.

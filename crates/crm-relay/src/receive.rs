@@ -21,7 +21,6 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::{
     exit::{Failure, reason},
     render::{request, style, time},
-    signals::Stop,
 };
 
 /// Largest body it takes; more is answered 413.
@@ -74,22 +73,32 @@ impl Receiver {
         self.address
     }
 
-    /// Serves until stopped; answers how many requests came.
-    pub(crate) async fn serve(self, stop: Stop) -> u64 {
-        let mut stop = std::pin::pin!(stop.asked());
+    /// How many requests came so far, also after the receiver is gone.
+    pub(crate) fn counter(&self) -> Counter {
+        Counter(Arc::clone(&self.state))
+    }
+
+    /// Serves for ever. Cancel safe: dropping it stops it.
+    pub(crate) async fn serve(self) {
         loop {
-            // Both are cancel safe: neither loses a socket or a stop.
-            tokio::select! {
-                () = &mut stop => return self.state.seen.load(Ordering::Relaxed),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((socket, _)) => {
-                        tokio::spawn(connection(socket, Arc::clone(&self.state)));
-                    }
-                    // Out of file descriptors: those in use will come free.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                },
+            match self.listener.accept().await {
+                Ok((socket, _)) => {
+                    tokio::spawn(connection(socket, Arc::clone(&self.state)));
+                }
+                // Out of file descriptors: those in use will come free.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
+    }
+}
+
+/// Counts the requests of a receiver.
+pub(crate) struct Counter(Arc<State>);
+
+impl Counter {
+    /// So far.
+    pub(crate) fn seen(&self) -> u64 {
+        self.0.seen.load(Ordering::Relaxed)
     }
 }
 

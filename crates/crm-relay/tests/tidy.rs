@@ -267,6 +267,36 @@ fn the_map_is_short_and_names_symbols_that_exist() {
 }
 
 #[test]
+fn the_example_environment_has_every_setting_with_its_default() {
+    let reference = read("docs/reference/settings.md");
+    let mut wrong = Vec::new();
+    let mut known = BTreeMap::new();
+    for row in reference.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        known.insert(cells[1].to_owned(), cells[3].to_owned());
+    }
+    assert!(known.len() > 30, "docs/reference/settings.md no longer lists the settings in a table");
+    let example = read(".env.example");
+    let given: BTreeMap<&str, &str> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix('#').unwrap_or(line).split_once('='))
+        .filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
+        .collect();
+    for (name, default) in &known {
+        match given.get(name.as_str()) {
+            None => wrong.push(format!(".env.example lacks {name}")),
+            Some(value) if !default.is_empty() && value != default => {
+                wrong.push(format!(".env.example: {name}={value}, but the default is {default}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let unknown = given.keys().filter(|name| !known.contains_key(**name));
+    wrong.extend(unknown.map(|name| format!(".env.example: there is no setting {name}")));
+    report(&wrong);
+}
+
+#[test]
 fn decisions_are_numbered_without_gaps() {
     let mut names: Vec<String> = files("docs/adr", "md").into_iter().map(|file| file.name()).collect();
     names.sort();

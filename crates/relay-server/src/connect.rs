@@ -52,7 +52,7 @@ const HANGUP_GRACE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Name of the static token from the credentials.
-const STATIC_TOKEN: &str = "relay_token";
+pub(crate) const STATIC_TOKEN: &str = "relay_token";
 
 /// Lets clients in.
 #[derive(Clone)]
@@ -89,10 +89,10 @@ impl Gate {
         let accept = match self.admit(request.method(), request.headers()) {
             Ok((principal, accept)) => {
                 let upgrade = hyper::upgrade::on(&mut request);
-                let (hub, peer) = (self.hub.clone(), peer.map_or_else(String::new, |peer| peer.to_string()));
+                let (gate, peer) = (self.clone(), peer.map_or_else(String::new, |peer| peer.to_string()));
                 self.supervisor.spawn(TaskKind::Session, "session", async move {
                     match timeout(UPGRADE_TIMEOUT, upgrade).await {
-                        Ok(Ok(upgraded)) => serve(TokioIo::new(upgraded), hub, principal, peer).await,
+                        Ok(Ok(upgraded)) => gate.serve(TokioIo::new(upgraded), principal, peer).await,
                         Ok(Err(error)) => tracing::debug!(%error, "the upgrade of a client failed"),
                         Err(_) => tracing::debug!("the upgrade of a client took too long"),
                     }
@@ -185,6 +185,59 @@ impl Gate {
         Ok((principal, accept))
     }
 
+    /// Whether the token of a socket still lets it in.
+    fn is_live(&self, token: &Name) -> bool {
+        let directory = self.registry.directory();
+        let revoked =
+            |token: &Name| directory.tokens.get(token).is_none_or(|entry| entry.document.revoked_at.is_some());
+        token.as_str() == STATIC_TOKEN || !revoked(token)
+    }
+
+    /// One socket from its upgrade to its end.
+    async fn serve<S>(&self, stream: S, principal: Principal, peer: String)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin,
+    {
+        let hub = &self.hub;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(FRAME_BYTES_MAX))
+            .max_write_buffer_size(WRITE_BUFFER_MAX);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        let (mut sink, mut frames) = socket.split();
+        let (outbox, inbox) = mpsc::channel(SOCKET_QUEUE);
+        let (hangup, hung_up) = oneshot::channel();
+        let conn = hub.next_conn();
+        let Principal { token, serves } = principal;
+        let event = Event::Opened { conn, token: token.clone(), serves, peer, socket: Socket { outbox, hangup } };
+        if !hub.tell(event).await {
+            return;
+        }
+        // Revoked between the check and now: the hub may have heard of that before it heard of this socket (I21).
+        if !self.is_live(&token) {
+            hub.tell(Event::Revoked(token)).await;
+        }
+        let why = Mutex::new("the server closed the session");
+        // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
+        let ended = tokio::select! {
+            ended = read(&mut frames, hub, conn) => ended,
+            ended = write(&mut sink, inbox) => ended,
+            () = overdue(hung_up, &why) => Ended::Overdue,
+        };
+        hub.tell(Event::Closed(conn)).await;
+        if ended == Ended::ByHub {
+            let reason = *why.lock().unwrap_or_else(PoisonError::into_inner);
+            let frame = CloseFrame { code: CloseCode::Away, reason: reason.into() };
+            // The peer may be gone; then there is nobody to say goodbye to.
+            let goodbye = async {
+                let _ = sink.send(Frame::Close(Some(frame))).await;
+                while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
+            };
+            let _ = timeout(LINGER, goodbye).await;
+        }
+        tracing::debug!(conn = conn.0, ?ended, "a session's socket ended");
+    }
+
     /// Whose token the request carries. Every token is compared, so the time taken does not tell which one matched.
     fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
         let value = headers.get(header::AUTHORIZATION)?.as_bytes();
@@ -219,46 +272,6 @@ fn respond(problem: &Problem) -> Response<Full<Bytes>> {
         headers.insert("relay-protocol", HeaderValue::from(wire::VERSION));
     }
     response
-}
-
-/// One socket from its upgrade to its end.
-async fn serve<S>(stream: S, hub: Handle, principal: Principal, peer: String)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin,
-{
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(FRAME_BYTES_MAX))
-        .max_write_buffer_size(WRITE_BUFFER_MAX);
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-    let (mut sink, mut frames) = socket.split();
-    let (outbox, inbox) = mpsc::channel(SOCKET_QUEUE);
-    let (hangup, hung_up) = oneshot::channel();
-    let conn = hub.next_conn();
-    let Principal { token, serves } = principal;
-    let opened = Event::Opened { conn, token, serves, peer, socket: Socket { outbox, hangup } };
-    if !hub.tell(opened).await {
-        return;
-    }
-    let why = Mutex::new("the server closed the session");
-    // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
-    let ended = tokio::select! {
-        ended = read(&mut frames, &hub, conn) => ended,
-        ended = write(&mut sink, inbox) => ended,
-        () = overdue(hung_up, &why) => Ended::Overdue,
-    };
-    hub.tell(Event::Closed(conn)).await;
-    if ended == Ended::ByHub {
-        let reason = *why.lock().unwrap_or_else(PoisonError::into_inner);
-        let frame = CloseFrame { code: CloseCode::Away, reason: reason.into() };
-        // The peer may be gone; then there is nobody to say goodbye to.
-        let goodbye = async {
-            let _ = sink.send(Frame::Close(Some(frame))).await;
-            while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
-        };
-        let _ = timeout(LINGER, goodbye).await;
-    }
-    tracing::debug!(conn = conn.0, ?ended, "a session's socket ended");
 }
 
 /// How a socket came to its end.

@@ -16,7 +16,7 @@ use relay_providers::{StoredKey, Verifier};
 use crate::{
     config::RouteDefaults,
     ingress,
-    registry::document::{Destination, Key, Route, Source, Token},
+    registry::document::{Destination, Key, Retry, Route, Source, Token},
 };
 
 /// A document and its version, for compare-and-set.
@@ -55,7 +55,7 @@ impl Directory {
             routes.entry(route.source.clone()).or_default().push(routing::Route {
                 destination: route.destination.clone(),
                 ttl: route.ttl_ms.map_or(defaults.ttl, std::time::Duration::from_millis),
-                retry: route.retry.as_ref().map_or_else(|| defaults.retry.clone(), |retry| retry.policy()),
+                retry: route.retry.as_ref().map_or_else(|| defaults.retry.clone(), Retry::policy),
             });
         }
         let paused = self.destinations.values().filter(|entry| entry.document.paused);

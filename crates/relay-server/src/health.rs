@@ -26,7 +26,7 @@ use relay_store::{
 use crate::{clock::Clock, directory::Directory, hub::Handle, registry::Registry};
 
 /// Due work may be this old while a client could take it, before it counts as a stall of our own.
-const STALL_AFTER: Duration = Duration::from_secs(60);
+const STALL_AFTER: Duration = Duration::from_mins(1);
 /// How old a shared look at the counters may be: `/health` is public and must not be a lever on the store.
 const LOOK_FRESH: Duration = Duration::from_millis(500);
 

@@ -21,5 +21,5 @@ mod watch;
 
 pub use config::Config;
 pub use connect::Attached;
-pub use server::{Outcome, Server, StartError, run};
+pub use server::{Joiner, Outcome, Server, StartError, run};
 pub use supervise::Failure;

@@ -1,7 +1,7 @@
 //! Metrics: what is counted here, and the exposition of that and of the store's durable counters.
 //!
 //! The text is the Prometheus format 0.0.4, written by hand: the fixed names hold a counter `crm_relay_deliveries_total`
-//! beside a gauge `crm_relay_deliveries`, which OpenMetrics cannot tell apart.
+//! beside a gauge `crm_relay_deliveries`, which `OpenMetrics` cannot tell apart.
 
 use std::{
     collections::BTreeMap,

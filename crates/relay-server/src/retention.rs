@@ -11,7 +11,7 @@ use relay_store::{
 use crate::clock::Clock;
 
 /// Between two rounds.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 /// Rows of one step: short enough that appends do not notice.
 const STEP_ROWS: u32 = 500;
 /// Between two steps of a round, so that retention takes a share of the store and not all of it.

@@ -57,6 +57,17 @@ pub struct Server {
     admin_addr: Option<SocketAddr>,
 }
 
+/// Lets a client of the same process in; see [`Server::joiner`].
+#[derive(Clone)]
+pub struct Joiner(Gate);
+
+impl Joiner {
+    /// Joins it, without a socket and without a token.
+    pub fn attach(&self) -> Attached {
+        self.0.attach()
+    }
+}
+
 /// How a server ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -178,6 +189,11 @@ impl Server {
         self.gate.attach()
     }
 
+    /// Joins such a client again whenever its session ended, also once the server runs.
+    pub fn joiner(&self) -> Joiner {
+        Joiner(self.gate.clone())
+    }
+
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let store_failed = self.store.failed();
@@ -202,7 +218,7 @@ impl Server {
         self.supervisor.stop();
         self.accepting.cancel();
         let grace = if graceful { self.config.shutdown_grace } else { Duration::ZERO };
-        let in_time = timeout(grace - grace / CLOSE_SHARE, async {
+        let in_time = timeout(grace.saturating_sub(grace / CLOSE_SHARE), async {
             self.admin.hub.stop().await;
             self.supervisor.finished().await;
         });
@@ -252,7 +268,8 @@ impl Server {
         let admin = Arc::clone(&self.admin);
         self.supervisor.spawn(TaskKind::Registry, "registry", async move {
             let mut changes = admin.registry.watch();
-            // The first snapshot went into the machine; every later one goes to the hub.
+            // The machine started with a snapshot; one that came since is among the changes.
+            changes.mark_changed();
             while changes.changed().await.is_ok() {
                 let routing = Arc::clone(&admin.registry.directory().routing);
                 admin.hub.tell(Event::Routing(routing)).await;

@@ -60,7 +60,7 @@ const COLUMNS: &[Column] = &[
     ("state", state),
     ("reason", |delivery| text(delivery, "reason")),
     ("tries", |delivery| text(delivery, "tries")),
-    ("ended", |delivery| when(delivery, "ended_at")),
+    ("ended", |delivery| when(delivery, "changed_at")),
     ("last try", last),
 ];
 

@@ -140,7 +140,7 @@ pub(super) async fn show(api: &Api, id: &str, json: bool) -> Result<(), Failure>
     }
     print(&table::fields(&pairs))?;
     let none = Vec::new();
-    let attempts = delivery.get("attempt_list").or_else(|| delivery.get("history")).and_then(Value::as_array);
+    let attempts = delivery.get("history").and_then(Value::as_array);
     let rows: Vec<Vec<String>> = attempts.unwrap_or(&none).iter().map(attempt).collect();
     if rows.is_empty() { Ok(()) } else { print(&format!("\n{}", table::table(&["try", "at", "answer", "ms"], &rows))) }
 }

@@ -47,7 +47,7 @@ enum Verb {
 const COLUMNS: &[Column] = &[
     ("name", |destination| text(destination, "name")),
     ("status", status),
-    ("clients", |destination| text(destination, "clients")),
+    ("clients", |destination| clients(destination).len().to_string()),
     ("waiting", |destination| count(destination, &["ready", "scheduled"])),
     ("leased", |destination| count(destination, &["leased"])),
     ("delivered", |destination| count(destination, &["delivered"])),
@@ -89,19 +89,26 @@ fn path(name: &str) -> String {
 
 /// `up`, `paused`, `no client`, `target down`.
 fn status(destination: &Value) -> String {
-    let is = |field: &str| destination.get(field).and_then(Value::as_bool).unwrap_or(false);
-    match destination.get("clients").and_then(Value::as_u64) {
-        _ if is("paused") => style::warn("paused"),
-        Some(0) => style::bad("no client"),
-        _ if is("circuit_open") => style::bad("target down"),
-        Some(_) => style::good("up"),
-        None => "-".to_owned(),
+    let is_open = |client: &Value| client.get("circuit_open").and_then(Value::as_bool).unwrap_or(false);
+    let clients = clients(destination);
+    if destination.get("paused").and_then(Value::as_bool).unwrap_or(false) {
+        style::warn("paused")
+    } else if clients.is_empty() {
+        style::bad("no client")
+    } else if clients.iter().all(is_open) {
+        style::bad("target down")
+    } else {
+        style::good("up")
     }
 }
 
-/// The sum of some states' counts, at the top level or below `states`.
-pub(super) fn count(destination: &Value, states: &[&str]) -> String {
-    let counts = destination.get("deliveries").or_else(|| destination.get("states")).unwrap_or(destination);
+fn clients(destination: &Value) -> &[Value] {
+    destination.get("clients").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The sum of some states' counts.
+fn count(destination: &Value, states: &[&str]) -> String {
+    let counts = destination.get("deliveries").unwrap_or(destination);
     let sum: u64 = states.iter().filter_map(|state| counts.get(*state)).filter_map(Value::as_u64).sum();
     sum.to_string()
 }

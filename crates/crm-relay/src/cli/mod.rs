@@ -27,7 +27,7 @@ mod token;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
-pub(crate) use common::{Common, data_dirs};
+pub(crate) use common::{Common, block_on, data_dirs, print};
 
 use crate::exit::Outcome;
 

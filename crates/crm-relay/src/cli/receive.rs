@@ -52,8 +52,12 @@ impl ReceiveArgs {
             let stop = signals::listen()?;
             let receiver = Receiver::bind(address, behaviour.clone()).await?;
             anstream::eprintln!("{}", greeting(receiver.address(), &behaviour));
-            let seen = receiver.serve(stop).await;
-            anstream::eprintln!("{seen} requests received");
+            let counter = receiver.counter();
+            tokio::select! {
+                () = receiver.serve() => {}
+                () = stop.asked() => {}
+            }
+            anstream::eprintln!("{} requests received", counter.seen());
             Ok(Exit::Done)
         })
     }

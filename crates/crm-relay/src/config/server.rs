@@ -48,6 +48,16 @@ impl Plan {
         &self.config.data_dir
     }
 
+    /// `DISK_RESERVE`.
+    pub(crate) fn disk_reserve(&self) -> u64 {
+        self.config.disk_reserve_bytes
+    }
+
+    /// `PUBLIC_URL`.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        self.config.public_url.clone()
+    }
+
     /// With all secrets.
     pub(crate) fn complete(self, credentials: Credentials) -> Config {
         Config { credentials, ..self.config }

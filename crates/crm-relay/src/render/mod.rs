@@ -1,5 +1,6 @@
 //! What people see: tables and colours on a terminal, plain lines elsewhere.
 
+pub(crate) mod hints;
 pub(crate) mod request;
 pub(crate) mod style;
 pub(crate) mod table;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use relay_core::{
-    delivery::{Attempt, Delivery, State},
+    delivery::{Attempt, Delivery, Reason, State},
     event::Event,
     hub::{ClientView, DestinationView},
     time::Wall,
@@ -80,7 +80,11 @@ pub(crate) struct DestinationDto {
     deliveries: BTreeMap<&'static str, u64>,
     oldest_due_age_ms: Option<u64>,
     next_expiry_at: Option<String>,
-    clients: Vec<ClientDto>,
+    /// How many client instances serve it.
+    clients: usize,
+    /// No client gets through to the target.
+    circuit_open: bool,
+    instances: Vec<ClientDto>,
 }
 
 #[derive(Debug, Serialize)]
@@ -175,6 +179,13 @@ pub(crate) struct EventDto {
     body_sha256: String,
     received_at: String,
     deliveries: Vec<DeliveryDto>,
+}
+
+/// The deliveries that a replay made.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplayDto {
+    pub(crate) event_id: String,
+    pub(crate) deliveries: Vec<DeliveryDto>,
 }
 
 /// What a command that changes many did.
@@ -339,12 +350,15 @@ impl DestinationDto {
                 .collect(),
             oldest_due_age_ms: stats.and_then(|stats| health::age(stats.oldest_due, now)).map(document::millis),
             next_expiry_at: stats.and_then(|stats| stats.next_expiry).map(rfc3339),
-            clients: view.map_or_else(Vec::new, clients),
+            clients: view.map_or(0, |view| view.clients.len()),
+            circuit_open: view
+                .is_some_and(|view| !view.clients.is_empty() && view.clients.iter().all(|client| client.circuit_open)),
+            instances: view.map_or_else(Vec::new, instances),
         }
     }
 }
 
-fn clients(view: &DestinationView) -> Vec<ClientDto> {
+fn instances(view: &DestinationView) -> Vec<ClientDto> {
     let show = |client: &ClientView| ClientDto {
         instance: client.instance.to_string(),
         label: client.label.clone(),
@@ -402,7 +416,7 @@ impl DeliveryDto {
             source: delivery.source.to_string(),
             destination: delivery.destination.to_string(),
             state: delivery.state.as_str(),
-            reason: delivery.reason.map(|reason| reason.as_str()),
+            reason: delivery.reason.map(Reason::as_str),
             replay: delivery.replay,
             attempts: delivery.attempts,
             tries: delivery.tries,

@@ -28,7 +28,7 @@ const APPENDS_MAX: usize = 512;
 /// Body bytes of one store call; a larger append goes alone.
 const APPEND_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How far the timer is set when the machine waits for nothing.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// The hub's task.
 pub(crate) struct Driver {

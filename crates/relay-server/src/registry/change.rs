@@ -11,7 +11,7 @@ use super::{
     document::{Destination, Key, Retry, Route, Source, Token, millis, render},
     key_of, key_of_pair, listed, secret,
 };
-use crate::directory::Directory;
+use crate::{connect::STATIC_TOKEN, directory::Directory};
 
 /// A source to be made.
 #[derive(Clone, Debug)]
@@ -370,6 +370,10 @@ impl Registry {
             revoked_at: None,
         };
         self.change(|directory| {
+            if new.name.as_str() == STATIC_TOKEN {
+                let text = format!("{STATIC_TOKEN} is the name of RELAY_TOKEN; choose another");
+                return Err(RegistryError::Invalid(text));
+            }
             let present = directory.tokens.get(&new.name);
             if present.is_some_and(|entry| entry.document.revoked_at.is_none()) {
                 return Err(RegistryError::Taken { kind: "token", name: new.name.to_string() });
@@ -395,14 +399,19 @@ impl Registry {
         name: &Name,
         destinations: Option<Vec<Name>>,
         who: &str,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Token, RegistryError> {
         let wanted: Option<Vec<String>> =
             destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect());
         self.change_token(name, "token.update", who, |directory, token| {
             known_destinations(directory, destinations.as_deref().unwrap_or_default())?;
             Ok(Token { destinations: wanted.clone(), ..token.clone() })
         })
-        .await
+        .await?;
+        self.directory()
+            .tokens
+            .get(name)
+            .map(|entry| entry.document.clone())
+            .ok_or_else(|| unknown_token(&self.directory(), name))
     }
 
     /// Revokes a token: its sockets are closed, and it lets nobody in again.
@@ -425,10 +434,7 @@ impl Registry {
         decide: impl Fn(&Directory, &Token) -> Result<Token, RegistryError>,
     ) -> Result<(), RegistryError> {
         self.change(|directory| {
-            let entry = directory.tokens.get(name).ok_or_else(|| {
-                let known = listed(directory.tokens.keys());
-                RegistryError::Unknown { kind: "token", name: name.to_string(), known }
-            })?;
+            let entry = directory.tokens.get(name).ok_or_else(|| unknown_token(directory, name))?;
             let next = decide(directory, &entry.document)?;
             if next == entry.document {
                 return Ok(Vec::new());
@@ -527,6 +533,10 @@ fn unknown_source(directory: &Directory, name: &Name) -> RegistryError {
 fn unknown_route(directory: &Directory, source: &Name, destination: &Name) -> RegistryError {
     let known: Vec<&Name> = directory.routes.keys().filter(|(from, _)| from == source).map(|(_, to)| to).collect();
     RegistryError::Unknown { kind: "route", name: format!("{source}/{destination}"), known: listed(known) }
+}
+
+fn unknown_token(directory: &Directory, name: &Name) -> RegistryError {
+    RegistryError::Unknown { kind: "token", name: name.to_string(), known: listed(directory.tokens.keys()) }
 }
 
 fn known_destinations(directory: &Directory, names: &[Name]) -> Result<(), RegistryError> {

@@ -195,6 +195,7 @@ mod micros {
     use relay_core::time::Wall;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
     pub(super) fn serialize<S: Serializer>(value: &Wall, out: S) -> Result<S::Ok, S::Error> {
         out.serialize_i64(value.as_micros())
     }

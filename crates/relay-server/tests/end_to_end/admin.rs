@@ -32,7 +32,7 @@ async fn a_source_comes_with_its_route_and_its_secrets_are_never_shown() {
     let new = json!({
         "name": "shop",
         "provider": "hmac",
-        "parameters": [{"name": "secret", "value": secret}, {"name": "header", "value": "X-Signature"}],
+        "parameters": [["secret", secret], ["header", "X-Signature"]],
         "destination": "crm",
     });
     let made = bench.command("POST", "/api/v1/sources", new.clone()).await;
@@ -108,7 +108,7 @@ async fn each_route_of_a_source_makes_its_own_delivery() {
         })
         .await;
     let too_long = json!({"max_retries": 2, "schedule_ms": [60_000, 60_000], "ttl_ms": 60_000});
-    let refused = bench.command("PUT", "/api/v1/routes/default/erp", too_long).await;
+    let refused = bench.command("PATCH", "/api/v1/routes/default/erp", too_long).await;
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert_eq!(bench.command("DELETE", "/api/v1/routes/default/erp", json!(null)).await.status, 204);
     bench.finish().await;

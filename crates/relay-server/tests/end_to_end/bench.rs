@@ -24,16 +24,16 @@ pub(crate) const ADMIN_TOKEN: &str = "cra_an-admin-of-the-end-to-end-tests";
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running server over a memory store.
-pub(crate) struct Bench {
-    pub(crate) store: Arc<MemoryStore>,
+/// A running server over a store.
+pub(crate) struct Bench<S = MemoryStore> {
+    pub(crate) store: Arc<S>,
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) data_dir: PathBuf,
     attached: Option<Attached>,
     shutdown: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<Outcome>>,
-    _dir: TempDir,
+    dir: Option<TempDir>,
 }
 
 impl Bench {
@@ -42,10 +42,14 @@ impl Bench {
     }
 
     pub(crate) async fn start_with(adjust: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_over(Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap(), adjust).await
+    }
+}
+
+impl<S: Store> Bench<S> {
+    pub(crate) async fn start_over(store: Arc<S>, dir: TempDir, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(dir.path().to_owned());
         adjust(&mut config);
-        let store = Arc::new(MemoryStore::new());
         let server = Server::start(config, Arc::clone(&store) as Arc<dyn Store>).await.unwrap();
         let (public, admin) = (server.public_addr(), server.admin_addr().unwrap());
         let attached = Some(server.attach());
@@ -53,7 +57,12 @@ impl Bench {
         let running = tokio::spawn(server.run(async move { drop(told.await) }));
         let data_dir = dir.path().to_owned();
         let (shutdown, running) = (Some(shutdown), Some(running));
-        Self { store, public, admin, data_dir, attached, shutdown, running, _dir: dir }
+        Self { store, public, admin, data_dir, attached, shutdown, running, dir: Some(dir) }
+    }
+
+    /// The data directory, once the server has ended.
+    pub(crate) fn into_dir(mut self) -> TempDir {
+        self.dir.take().expect("taken once")
     }
 
     /// The session that joins a client of the same process.
@@ -101,9 +110,8 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         });
-        if waited.await.is_err() {
-            panic!("waited in vain; deliveries: {:#?}", self.store.deliveries());
-        }
+        let in_time = waited.await.is_ok();
+        assert!(in_time, "waited in vain; deliveries: {:#}", self.ask("/api/v1/deliveries").await);
     }
 
     /// Tells the server to stop.
@@ -128,7 +136,7 @@ impl Bench {
 
 fn config(data_dir: PathBuf) -> Config {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     Config {
         listen: any,
         admin_listen: Some(any),

@@ -147,6 +147,17 @@ impl Book {
         self.entries.get(number.checked_sub(1)? as usize).map(|entry| entry.name.clone())
     }
 
+    /// The numbers of all names of a kind.
+    pub(super) fn numbers(&self, kind: Kind) -> Vec<u32> {
+        self.entries(kind).map(|(number, _)| number).collect()
+    }
+
+    /// All names of a kind with their numbers and counters.
+    pub(super) fn entries(&self, kind: Kind) -> impl Iterator<Item = (u32, &Entry)> {
+        let numbered = self.entries.iter().enumerate().map(|(index, entry)| (index as u32 + 1, entry));
+        numbered.filter(move |(_, entry)| entry.kind == kind)
+    }
+
     /// Counts a stored event.
     pub(super) fn stored(&mut self, source: u32) {
         self.accepted += 1;

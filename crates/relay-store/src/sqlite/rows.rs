@@ -113,6 +113,17 @@ pub(super) fn head(seq: i64, bytes: Vec<u8>, names: &impl Names) -> Result<Head,
     if head.event.id.sequence() == seq { Ok(head) } else { Err(damaged_event(seq, &RecordError::Field("the id"))) }
 }
 
+/// Passes over a damaged record, which the log names: one bad record must not hold up the others.
+pub(super) fn passing_over_damage<T>(read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(Fault::Damaged(what)) => {
+            tracing::error!(event = "record_damaged", %what, "run: crm-relay store check");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
 /// A damaged event, named.
 pub(super) fn damaged_event(seq: i64, error: &RecordError) -> Fault {
     Fault::record(&format_args!("event {}", shown(seq)), error)

@@ -2,16 +2,16 @@
 
 mod audit;
 mod dead;
-mod deliveries;
-mod destinations;
-mod events;
+mod delivery;
+mod destination;
+mod event;
 mod filter;
-mod keys;
-mod routes;
-mod sources;
+mod key;
+mod route;
+mod source;
 pub(crate) mod status;
 mod store;
-mod tokens;
+mod token;
 
 use std::sync::Arc;
 
@@ -27,29 +27,29 @@ pub(super) fn all() -> Router<Arc<Admin>> {
     Router::new()
         .route("/status", get(status::status))
         .route("/health", get(status::health))
-        .route("/sources", get(sources::list).post(sources::create))
-        .route("/sources/{name}", get(sources::show).patch(sources::update).delete(sources::delete))
-        .route("/routes", get(routes::list).post(routes::create))
-        .route("/routes/{source}/{destination}", get(routes::show).put(routes::update).delete(routes::delete))
-        .route("/destinations", get(destinations::list))
-        .route("/destinations/{name}", get(destinations::show))
-        .route("/destinations/{name}/pause", post(destinations::pause))
-        .route("/destinations/{name}/resume", post(destinations::resume))
-        .route("/keys", get(keys::list).post(keys::create))
-        .route("/keys/{source}/{name}", get(keys::show).delete(keys::revoke))
-        .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{name}", get(tokens::show).patch(tokens::update).delete(tokens::revoke))
-        .route("/events", get(events::list))
-        .route("/events/{id}", get(events::show))
-        .route("/events/{id}/body", get(events::body))
-        .route("/events/{id}/replay", post(events::replay))
-        .route("/deliveries", get(deliveries::list))
-        .route("/deliveries/cancel", post(deliveries::cancel))
-        .route("/deliveries/{id}", get(deliveries::show))
+        .route("/sources", get(source::list).post(source::create))
+        .route("/sources/{name}", get(source::show).patch(source::update).delete(source::delete))
+        .route("/routes", get(route::list).post(route::create))
+        .route("/routes/{source}/{destination}", get(route::show).patch(route::update).delete(route::delete))
+        .route("/destinations", get(destination::list))
+        .route("/destinations/{name}", get(destination::show))
+        .route("/destinations/{name}/pause", post(destination::pause))
+        .route("/destinations/{name}/resume", post(destination::resume))
+        .route("/keys", get(key::list).post(key::create))
+        .route("/keys/{source}/{name}", get(key::show).delete(key::revoke))
+        .route("/tokens", get(token::list).post(token::create))
+        .route("/tokens/{name}", get(token::show).patch(token::update).delete(token::revoke))
+        .route("/events", get(event::list))
+        .route("/events/{id}", get(event::show))
+        .route("/events/{id}/body", get(event::body))
+        .route("/events/{id}/replay", post(event::replay))
+        .route("/deliveries", get(delivery::list))
+        .route("/deliveries/cancel", post(delivery::cancel))
+        .route("/deliveries/{id}", get(delivery::show))
         .route("/dead", get(dead::list))
         .route("/dead/redrive", post(dead::redrive))
         .route("/dead/purge", post(dead::purge))
-        .route("/dead/{id}", get(deliveries::show))
+        .route("/dead/{id}", get(delivery::show))
         .route("/audit", get(audit::recount))
         .route("/store/backup", post(store::backup))
 }

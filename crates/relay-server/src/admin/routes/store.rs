@@ -23,10 +23,13 @@ pub(super) async fn backup(
     Body(body): Body<Backup>,
 ) -> Result<Json<serde_json::Value>, AdminError> {
     if !body.into.is_absolute() {
-        return Err(AdminError::Invalid(format!("{:?} is not an absolute path", body.into)));
+        return Err(AdminError::Invalid(format!("{} is not an absolute path", body.into.display())));
     }
     if body.into.exists() {
-        return Err(AdminError::Conflict(format!("{:?} exists already; name a directory that does not", body.into)));
+        return Err(AdminError::Conflict(format!(
+            "{} exists already; name a directory that does not",
+            body.into.display()
+        )));
     }
     let subject = body.into.display().to_string();
     let done = admin.store.backup(body.into).await?;

@@ -65,11 +65,11 @@ pub(super) async fn update(
     Extension(who): Extension<Who>,
     Path(token): Path<String>,
     Body(body): Body<Update>,
-) -> Result<StatusCode, AdminError> {
+) -> Result<Json<TokenDto>, AdminError> {
     let token = name(&token)?;
-    admin.registry.update_token(&token, names(body.destinations)?, who.0).await?;
+    let updated = admin.registry.update_token(&token, names(body.destinations)?, who.0).await?;
     admin.hub.tell(Event::Revoked(token)).await;
-    Ok(DONE)
+    Ok(Json(TokenDto::new(&updated)))
 }
 
 /// I21: the answer comes once the hub was told to close the token's sockets.

@@ -24,8 +24,9 @@ use crate::{
 pub(super) struct Create {
     name: String,
     provider: String,
+    /// Name and value; a name given twice: both values are valid.
     #[serde(default)]
-    parameters: Vec<Parameter>,
+    parameters: Vec<(String, String)>,
     #[serde(default)]
     allow_empty: bool,
     destination: Option<String>,
@@ -34,15 +35,8 @@ pub(super) struct Create {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
-    parameters: Option<Vec<Parameter>>,
+    parameters: Option<Vec<(String, String)>>,
     allow_empty: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameter {
-    name: String,
-    value: String,
 }
 
 pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
@@ -68,7 +62,7 @@ pub(super) async fn create(
     let new = NewSource {
         name: name(&body.name)?,
         provider: body.provider,
-        parameters: pairs(body.parameters),
+        parameters: body.parameters,
         allow_empty: body.allow_empty,
         destination: body.destination.as_deref().map_or_else(|| Ok(Name::fallback()), name)?,
     };
@@ -82,7 +76,7 @@ pub(super) async fn update(
     Path(source): Path<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<SourceDto>, AdminError> {
-    let update = SourceUpdate { parameters: body.parameters.map(pairs), allow_empty: body.allow_empty };
+    let update = SourceUpdate { parameters: body.parameters, allow_empty: body.allow_empty };
     let source = admin.registry.update_source(&name(&source)?, update, who.0).await?;
     Ok(Json(SourceDto::new(&source, &admin.registry.directory())))
 }
@@ -94,8 +88,4 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, AdminError> {
     admin.registry.delete_source(&name(&source)?, who.0).await?;
     Ok(DONE)
-}
-
-fn pairs(parameters: Vec<Parameter>) -> Vec<(String, String)> {
-    parameters.into_iter().map(|parameter| (parameter.name, parameter.value)).collect()
 }

@@ -14,7 +14,7 @@ use super::filter::Listing;
 use crate::{
     admin::{
         Admin, Shared, Who,
-        dto::{DeliveryDto, EventDto, List},
+        dto::{DeliveryDto, EventDto, List, ReplayDto},
         name,
         problem::{AdminError, Asked, Body},
     },
@@ -64,7 +64,7 @@ pub(super) async fn replay(
     Extension(who): Extension<Who>,
     Path(id): Path<String>,
     Body(body): Body<Replay>,
-) -> Result<Json<List<DeliveryDto>>, AdminError> {
+) -> Result<Json<ReplayDto>, AdminError> {
     let event = find(&admin, &id).await?;
     let directory = admin.registry.directory();
     let routes = directory.routing.routes.get(&event.source).map_or(&[][..], Vec::as_slice);
@@ -89,7 +89,8 @@ pub(super) async fn replay(
         return Err(gone(&id));
     }
     admin.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;
-    Ok(Json(List { items: deliveries.iter().map(DeliveryDto::new).collect(), next: None }))
+    let event_id = event.id.to_string();
+    Ok(Json(ReplayDto { event_id, deliveries: deliveries.iter().map(DeliveryDto::new).collect() }))
 }
 
 async fn find(admin: &Admin, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {

@@ -8,7 +8,6 @@ use axum::{
     response::IntoResponse,
 };
 use http::StatusCode;
-use relay_core::delivery::retry::RetryPolicy;
 use serde::Deserialize;
 
 use crate::{
@@ -18,7 +17,10 @@ use crate::{
         name,
         problem::{AdminError, Body},
     },
-    registry::{NewRoute, document::Retry},
+    registry::{
+        NewRoute,
+        document::{Retry, Route},
+    },
 };
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +69,7 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, AdminError> {
     let Create { source, destination, ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = body;
     let policy = Policy { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms };
-    let new = new_route(&admin, &source, &destination, policy)?;
+    let new = new_route(&admin, &source, &destination, policy, None)?;
     let route = admin.registry.create_route(new, who.0).await?;
     let dto = RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults());
     Ok((StatusCode::CREATED, Json(dto)))
@@ -79,7 +81,9 @@ pub(super) async fn update(
     Path((source, destination)): Path<(String, String)>,
     Body(policy): Body<Policy>,
 ) -> Result<Json<RouteDto>, AdminError> {
-    let new = new_route(&admin, &source, &destination, policy)?;
+    let directory = admin.registry.directory();
+    let present = directory.routes.get(&(name(&source)?, name(&destination)?)).map(|entry| &entry.document);
+    let new = new_route(&admin, &source, &destination, policy, present)?;
     let route = admin.registry.update_route(new, who.0).await?;
     Ok(Json(RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults())))
 }
@@ -93,28 +97,44 @@ pub(super) async fn delete(
     Ok(DONE)
 }
 
-/// What a route has of its own; the rest is filled from the defaults, once it has any policy of its own.
-fn new_route(admin: &Admin, source: &str, destination: &str, policy: Policy) -> Result<NewRoute, AdminError> {
+/// What a route shall have of its own. What is not given stays as it is; a policy of its own is filled from the defaults.
+fn new_route(
+    admin: &Admin,
+    source: &str,
+    destination: &str,
+    policy: Policy,
+    present: Option<&Route>,
+) -> Result<NewRoute, AdminError> {
     let Policy { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = policy;
-    if schedule_ms.is_some() && (retry_delay_ms.is_some() || retry_multiplier.is_some()) {
+    let steps = retry_delay_ms.is_some() || retry_multiplier.is_some();
+    if schedule_ms.is_some() && steps {
         let text = "schedule_ms stands instead of retry_delay_ms and retry_multiplier; give one or the other";
         return Err(AdminError::Invalid(text.into()));
+    }
+    if schedule_ms.as_ref().is_some_and(Vec::is_empty) {
+        return Err(AdminError::Invalid("schedule_ms must name at least one delay".into()));
     }
     if retry_multiplier.is_some_and(|multiplier| !(1.0..=1000.0).contains(&multiplier)) {
         return Err(AdminError::Invalid("retry_multiplier must be 1 to 1000".into()));
     }
-    let defaults = Retry::of(&admin.registry.defaults().retry);
-    let own = max_retries.is_some() || retry_delay_ms.is_some() || retry_multiplier.is_some() || schedule_ms.is_some();
+    let own = max_retries.is_some() || steps || schedule_ms.is_some();
+    let before = present.and_then(|route| route.retry.clone());
+    let base = before.clone().unwrap_or_else(|| Retry::of(&admin.registry.defaults().retry));
     let listed_retries = schedule_ms.as_ref().map(|delays| delays.len() as u32);
-    let retry = own.then(|| -> RetryPolicy {
-        Retry {
-            max_retries: max_retries.or(listed_retries).unwrap_or(defaults.max_retries),
-            delay_ms: retry_delay_ms.unwrap_or(defaults.delay_ms),
-            multiplier: retry_multiplier.unwrap_or(defaults.multiplier),
-            schedule_ms: schedule_ms.unwrap_or(defaults.schedule_ms),
-        }
-        .policy()
-    });
-    let (source, destination) = (name(source)?, name(destination)?);
-    Ok(NewRoute { source, destination, ttl: ttl_ms.map(Duration::from_millis), retry })
+    let retry = if own {
+        Some(Retry {
+            max_retries: max_retries.or(listed_retries).unwrap_or(base.max_retries),
+            delay_ms: retry_delay_ms.unwrap_or(base.delay_ms),
+            multiplier: retry_multiplier.unwrap_or(base.multiplier),
+            schedule_ms: schedule_ms.unwrap_or_else(|| if steps { Vec::new() } else { base.schedule_ms }),
+        })
+    } else {
+        before
+    };
+    Ok(NewRoute {
+        source: name(source)?,
+        destination: name(destination)?,
+        ttl: ttl_ms.or(present.and_then(|route| route.ttl_ms)).map(Duration::from_millis),
+        retry: retry.map(|retry| retry.policy()),
+    })
 }
