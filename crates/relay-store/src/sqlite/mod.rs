@@ -9,6 +9,8 @@ mod book;
 mod browse;
 mod bulk;
 mod check;
+#[cfg(test)]
+mod cost_tests;
 mod documents;
 mod due;
 mod edge;
@@ -98,7 +100,10 @@ impl SqliteStore {
         let mut db = place.connect_writer()?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
         let meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
-        let book = Book::load(&db).map_err(|error| place.damaged(error))?;
+        let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
+        if cfg!(feature = "canary_schedule_forgotten") {
+            settle::forget_schedules(&db, &mut book).map_err(|error| place.damaged(error))?;
+        }
         place.compare_ledger(&meta, book.accepted)?;
         let paused = documents::paused(&db).map_err(|error| place.damaged(error))?;
         let wal = WalPages::watch(&mut db).map_err(|error| place.damaged(error))?;

@@ -21,7 +21,7 @@ use relay_core::{
 use super::*;
 
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
-const TTL: Duration = Duration::from_secs(3600);
+const TTL: Duration = Duration::from_hours(1);
 
 fn name(text: &str) -> Name {
     text.parse().expect("a name")
@@ -37,7 +37,7 @@ fn open(dir: &Path) -> SqliteStore {
 
 fn wait<T>(later: Later<T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), later).await.expect("an answer") })
+    runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), later).await.expect("an answer") })
 }
 
 struct Maker {
@@ -75,7 +75,7 @@ fn lease_ask(limit: u32) -> LeaseAsk {
         destination: name("crm"),
         instance: InstanceId::from_u128(5),
         nonce: 99,
-        until: NOW + Duration::from_secs(60),
+        until: NOW + Duration::from_mins(1),
         now: NOW,
         limit,
         body_bytes_max: u64::MAX,

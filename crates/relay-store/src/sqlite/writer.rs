@@ -166,7 +166,9 @@ impl Writer {
                 Err(fault) => return Err(fault),
             }
         }
-        jobs.into_iter().for_each(|job| job.task.answer());
+        for job in jobs {
+            job.task.answer();
+        }
         self.edges.meet(Edge::AfterAnswers)
     }
 
@@ -243,6 +245,8 @@ impl Writer {
 /// Refuses the jobs that add to what is stored; gives the others.
 fn refuse_adders(jobs: Vec<Job>) -> Vec<Job> {
     let (adders, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.adds);
-    adders.into_iter().for_each(|job| job.task.refuse(Refusal::Full));
+    for job in adders {
+        job.task.refuse(Refusal::Full);
+    }
     others
 }
