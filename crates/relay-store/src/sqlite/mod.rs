@@ -86,6 +86,7 @@ pub struct SqliteStore {
     status: Arc<Status>,
     shelf: Shelf,
     seen: Arc<Seen>,
+    disk_free: DiskFree,
     readers: Readers,
     writer: Option<JoinHandle<()>>,
 }
@@ -117,7 +118,8 @@ impl SqliteStore {
         book.publish_all(&shelf);
         shelf.publish_meta(&meta);
         let disk_free = options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir));
-        let mut room = Room::new(disk_free, options.disk_reserve, place.dir.join("ballast"), Arc::clone(&seen));
+        let mut room =
+            Room::new(Arc::clone(&disk_free), options.disk_reserve, place.dir.join("ballast"), Arc::clone(&seen));
         room.is_full(|| schema::free_inside(&db).unwrap_or(0));
         let writer = Writer {
             queues: Arc::clone(&queues),
@@ -139,7 +141,7 @@ impl SqliteStore {
         let readers = Readers::start(connections, &status).map_err(cannot_start)?;
         let writer =
             thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
-        Ok(Self { dir: options.dir.clone(), queues, status, shelf, seen, readers, writer: Some(writer) })
+        Ok(Self { dir: options.dir.clone(), queues, status, shelf, seen, disk_free, readers, writer: Some(writer) })
     }
 
     /// Ends the store as a kill of the process would: what was not answered never is. For tests.
@@ -297,8 +299,11 @@ impl Store for SqliteStore {
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
-        let (seen, dir) = (Arc::clone(&self.seen), self.dir.clone());
-        self.read(move |db, shelf| due::stats(db, shelf, &seen, &dir))
+        let (seen, disk_free, dir) = (Arc::clone(&self.seen), Arc::clone(&self.disk_free), self.dir.clone());
+        self.read(move |db, shelf| {
+            let stats = due::stats(db, shelf, &seen, &dir)?;
+            Ok(Stats { disk_free_bytes: disk_free().ok(), ..stats })
+        })
     }
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {

@@ -117,12 +117,14 @@ impl Writer {
 
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
         loop {
-            if self.status.has_failed() {
-                return Ok(());
-            }
             let bulk_allowed = self.bulk_not_before.is_none_or(|at| Instant::now() >= at);
             let patience = (self.wal.pending() > 0).then_some(IDLE_AFTER);
-            match self.queues.next(bulk_allowed, patience) {
+            let turn = self.queues.next(bulk_allowed, patience);
+            if self.status.has_failed() {
+                // A reader met an error: whatever this turn would answer can no longer be trusted.
+                return Ok(());
+            }
+            match turn {
                 Turn::Batch(jobs) => self.commit_and_checkpoint(db, jobs)?,
                 Turn::Bulk(job) => {
                     let began = Instant::now();
