@@ -270,6 +270,15 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
             db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
         }
     }
+    // An event that lost all its deliveries is left to retention, like one that never had any.
+    for seq in sequences(db, "SELECT seq FROM events WHERE deliveries IS NOT NULL")? {
+        let Ok(listed) = rows::deliveries_of(db, seq) else { continue };
+        let mut there = db.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?;
+        let any = listed.iter().map(|delivery| there.exists([delivery])).find(|found| !matches!(found, Ok(false)));
+        if any.transpose()?.is_none() {
+            db.prepare_cached("UPDATE events SET deliveries = NULL WHERE seq = ?1")?.execute([seq])?;
+        }
+    }
     book.take_over(db)?;
     book.write(db, &super::book::Shelf::default())?;
     db.execute_batch("COMMIT")?;

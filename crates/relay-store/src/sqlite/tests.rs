@@ -460,6 +460,44 @@ fn an_accepted_loss_is_audited_and_the_store_opens_again() {
     assert!(audited.contains("lost commits"), "{audited}");
 }
 
+/// I5, I18: a damaged delivery is passed over by leases and named by the check; once accepted, it is counted as lost.
+#[test]
+fn a_damaged_delivery_is_named_and_counted_as_lost_once_accepted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    wait(store.close());
+    drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
+    let oldest = "SELECT seq FROM deliveries WHERE state = 10 ORDER BY due, seq LIMIT 1";
+    let seq: i64 = db.query_row(oldest, [], |row| row.get(0)).expect("one waits");
+    db.execute("UPDATE deliveries SET record = zeroblob(160) WHERE seq = ?1", [seq]).expect("writes");
+    drop(db);
+    let store = open(dir.path());
+    let leased = wait(store.lease(lease_ask(10))).expect("the others are leased");
+    assert_eq!(leased.deliveries.len(), 2);
+    wait(store.close());
+    drop(store);
+    let report = check(dir.path(), false, NOW).expect("reads");
+    assert!(report.faults.iter().any(|fault| fault.contains("checksum")), "{:?}", report.faults);
+    assert!(check(dir.path(), true, NOW).expect("reads").accepted);
+    let store = open(dir.path());
+    let recount = wait(store.recount()).expect("counts");
+    assert_eq!(recount.counted, recount.kept);
+    assert_eq!((recount.kept.destinations[0].created, recount.kept.destinations[0].lost), (4, 1));
+    let later = NOW + Duration::from_hours(1);
+    let rules = Retain { now: NOW, delivered_before: later, dead_before: later, limit: 10 };
+    let retained = wait(store.retain(rules)).expect("retires");
+    assert_eq!(
+        (retained.deliveries, retained.events),
+        (1, 2),
+        "the delivered one, and the event that lost its delivery"
+    );
+    wait(store.close());
+    drop(store);
+    let report = check(dir.path(), false, NOW).expect("reads");
+    assert_eq!(report.faults, Vec::<String>::new());
+}
+
 /// I18: whichever bit of the database flips, the check reports it or nothing that is stored has changed.
 #[test]
 fn a_flipped_bit_is_never_silent() {
