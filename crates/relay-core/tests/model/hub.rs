@@ -200,7 +200,9 @@ impl Client {
             }
             Message::Settled(settled) => {
                 for lease in keys(&settled.leases) {
-                    self.reported.remove(&lease);
+                    let class = self.reported.remove(&lease);
+                    let done = rig.store.deliveries[&lease.0].state == State::Delivered;
+                    assert!(class != Some(Class::Delivered) || done, "I6: confirmed before it was durable");
                 }
             }
             Message::Release(release) => {
