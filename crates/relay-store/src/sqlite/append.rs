@@ -63,6 +63,7 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
     let taken =
         Taken { event: event.id, received_at: event.received_at, until: dedupe.until, body_sha256: event.body_sha256 };
     let record = taken.encode(source, &dedupe.key);
+    tx.crcs.push(crc32fast::hash(&record));
     let until = dedupe.until.as_micros();
     let inserted = tx
         .db

@@ -147,6 +147,17 @@ impl Book {
         self.entries.get(number.checked_sub(1)? as usize).map(|entry| entry.name.clone())
     }
 
+    /// The numbers of all names of a kind.
+    pub(super) fn numbers(&self, kind: Kind) -> Vec<u32> {
+        self.entries(kind).map(|(number, _)| number).collect()
+    }
+
+    /// All names of a kind with their numbers and counters.
+    pub(super) fn entries(&self, kind: Kind) -> impl Iterator<Item = (u32, &Entry)> {
+        let numbered = self.entries.iter().enumerate().map(|(index, entry)| (index as u32 + 1, entry));
+        numbered.filter(move |(_, entry)| entry.kind == kind)
+    }
+
     /// Counts a stored event.
     pub(super) fn stored(&mut self, source: u32) {
         self.accepted += 1;
@@ -194,6 +205,38 @@ impl Book {
         let counters = self.touch(destination);
         counters[slot(state)] = counters[slot(state)].saturating_sub(1);
         counters[RETIRED] += 1;
+    }
+
+    /// Takes the counters over from what is stored, after a loss was accepted: deliveries that are missing are lost.
+    pub(super) fn take_over(&mut self, db: &Connection) -> Result<(), Fault> {
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            let number = index as u32 + 1;
+            let counters = &mut entry.counters;
+            match entry.kind {
+                Kind::Source => {
+                    let count: i64 = db
+                        .prepare_cached("SELECT count(*) FROM events WHERE source = ?1")?
+                        .query_row([number], |row| row.get(0))?;
+                    counters[STORED] = count as u64;
+                    counters[RETIRED_EVENTS] = counters[ACCEPTED].saturating_sub(counters[STORED]);
+                }
+                Kind::Destination => {
+                    for state in State::ALL {
+                        let (from, below) = (state as i64 * 10, state as i64 * 10 + 10);
+                        let count: i64 = db
+                            .prepare_cached(
+                                "SELECT count(*) FROM deliveries WHERE dest = ?1 AND state >= ?2 AND state < ?3",
+                            )?
+                            .query_row(params![number, from, below], |row| row.get(0))?;
+                        counters[slot(state)] = count as u64;
+                    }
+                    let there: u64 = counters[STATES..RETIRED].iter().sum();
+                    counters[LOST] = counters[CREATED].saturating_sub(there + counters[RETIRED]);
+                }
+            }
+            self.dirty[index] = true;
+        }
+        Ok(())
     }
 
     /// Writes what changed, inside the transaction, and shows new names to readers.

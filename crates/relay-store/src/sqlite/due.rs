@@ -16,7 +16,7 @@ use super::{
     fault::Fault,
     lease,
     room::Seen,
-    rows::{self, delivery_columns},
+    rows,
 };
 use crate::seam::Stats;
 
@@ -24,11 +24,8 @@ use crate::seam::Stats;
 const NEXT_EXPIRY: &str = "SELECT expires FROM deliveries INDEXED BY by_expiry
     WHERE dest = ?1 AND state < 30 ORDER BY expires LIMIT 1";
 /// Waiting deliveries of a destination whose TTL has passed, earliest first.
-const EXPIRED: &str = concat!(
-    "SELECT expires, ",
-    delivery_columns!(),
-    " FROM deliveries INDEXED BY by_expiry WHERE dest = ?1 AND expires <= ?2 AND state < 30 ORDER BY expires, seq LIMIT ?3"
-);
+const EXPIRED: &str = "SELECT expires, seq FROM deliveries INDEXED BY by_expiry
+    WHERE dest = ?1 AND expires <= ?2 AND state < 30 ORDER BY expires, seq LIMIT ?3";
 /// Leased deliveries of a destination behind a sequence.
 const HELD: &str = "SELECT seq FROM deliveries INDEXED BY by_state
     WHERE dest = ?1 AND state = 30 AND seq > ?2 ORDER BY seq LIMIT ?3";
@@ -50,7 +47,7 @@ pub(super) fn due(db: &Connection, shelf: &Shelf, now: Wall, limit: u32) -> Resu
     expired.sort_unstable();
     expired.truncate(limit as usize);
     for (_, seq) in expired {
-        due.expired.extend(readable(rows::delivery_at(db, seq, shelf))?);
+        due.expired.extend(rows::passing_over_damage(rows::delivery_at(db, seq, shelf))?);
     }
     Ok(due)
 }
@@ -73,7 +70,7 @@ pub(super) fn held(
     sequences.truncate(limit as usize);
     let mut held = Vec::with_capacity(sequences.len());
     for seq in sequences {
-        held.extend(readable(rows::delivery_at(db, seq, shelf))?);
+        held.extend(rows::passing_over_damage(rows::delivery_at(db, seq, shelf))?);
     }
     Ok(held)
 }
@@ -113,15 +110,4 @@ pub(super) fn kept(shelf: &Shelf) -> Stats {
     sources.sort_by(|a, b| a.source.cmp(&b.source));
     destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
     Stats { sources, destinations, id_floor: shelf.id_high(), ..Stats::default() }
-}
-
-/// Passes over a damaged record, which the log names: one bad record must not hold up the others.
-fn readable(read: Result<Option<Delivery>, Fault>) -> Result<Option<Delivery>, Fault> {
-    match read {
-        Err(Fault::Damaged(what)) => {
-            tracing::error!(event = "record_damaged", %what, "run: crm-relay store check");
-            Ok(None)
-        }
-        other => other,
-    }
 }

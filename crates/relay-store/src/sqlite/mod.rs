@@ -6,6 +6,9 @@
 mod append;
 mod backup;
 mod book;
+mod browse;
+mod bulk;
+mod check;
 mod documents;
 mod due;
 mod edge;
@@ -16,6 +19,8 @@ mod meta;
 mod open;
 mod queue;
 mod reader;
+mod recount;
+mod retain;
 mod room;
 mod rows;
 mod schema;
@@ -41,6 +46,13 @@ use relay_core::{
 };
 use tokio::sync::oneshot;
 
+pub use self::{
+    backup::{RestoreError, restore},
+    check::{CheckReport, check},
+    edge::{Edge, EdgeAction, Edges},
+    open::{OpenError, Options},
+    room::DiskFree,
+};
 use self::{
     book::{Book, Shelf},
     fault::Fault,
@@ -53,11 +65,6 @@ use self::{
     status::Status,
     transaction::Transaction,
     writer::{WalPages, Writer},
-};
-pub use self::{
-    edge::{Edge, EdgeAction, Edges},
-    open::{OpenError, Options},
-    room::DiskFree,
 };
 use crate::{
     Later,
@@ -128,6 +135,13 @@ impl SqliteStore {
         let writer =
             thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
         Ok(Self { dir: options.dir.clone(), queues, status, shelf, seen, readers, writer: Some(writer) })
+    }
+
+    /// Ends the store as a kill of the process would: what was not answered never is. For tests.
+    pub fn crash(&self) -> Later<()> {
+        self.readers.stop();
+        self.queues.abandon();
+        Box::pin(self.status.end())
     }
 
     /// Makes a task of a function, for [`Queues`] to take.
@@ -231,24 +245,24 @@ impl Store for SqliteStore {
         self.read(move |db, shelf| Ok(due::event(db, shelf, id)?.map(Arc::new)))
     }
 
-    fn browse_events(&self, _filter: EventFilter, _page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+    fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
+        self.read(move |db, shelf| browse::events(db, shelf, &filter, &page))
     }
 
-    fn browse_deliveries(&self, _filter: DeliveryFilter, _page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+    fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
+        self.read(move |db, shelf| browse::deliveries(db, shelf, &filter, &page))
     }
 
-    fn attempts(&self, _id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+    fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
+        self.read(move |db, shelf| browse::attempts(db, shelf, id))
     }
 
-    fn bulk(&self, _step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
+        self.bulk_work(move |tx| bulk::bulk(tx, &step))
     }
 
-    fn replay(&self, _deliveries: Vec<Delivery>, _audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
+        self.bulk_work(move |tx| bulk::replay(tx, &deliveries, &audit))
     }
 
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
@@ -273,8 +287,8 @@ impl Store for SqliteStore {
         self.urgent(entries.len(), move |tx| tx.audit(&entries))
     }
 
-    fn retain(&self, _rules: Retain) -> Later<Result<Retained, StoreError>> {
-        self.bulk_work(move |_| Ok(Retained::default()))
+    fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
+        self.bulk_work(move |tx| retain::retain(tx, &rules))
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
@@ -283,7 +297,19 @@ impl Store for SqliteStore {
     }
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {
-        Box::pin(async { Err(StoreError::Unavailable) })
+        let (answer, asked) = oneshot::channel();
+        let (dir, status) = (self.dir.clone(), Arc::clone(&self.status));
+        let counting = move || {
+            let counted = open::connect_reader(&dir).and_then(|db| recount::recount(&db));
+            if let Err(Fault::Broken(reason)) = &counted {
+                status.fail(reason);
+            }
+            drop(answer.send(counted.map_err(Fault::answer)));
+        };
+        if self.status.has_failed() || thread::Builder::new().name("store-recount".into()).spawn(counting).is_err() {
+            return Box::pin(async { Err(StoreError::Unavailable) });
+        }
+        Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 
     fn backup(&self, into: PathBuf) -> Later<Result<Backup, StoreError>> {

@@ -13,15 +13,7 @@ use std::{
 use relay_core::time::Wall;
 use rusqlite::{Connection, OpenFlags, wal::CheckpointMode};
 
-use super::{
-    edge::Edges,
-    fault::Fault,
-    ledger::{self, Slot},
-    meta::Meta,
-    room::DiskFree,
-    schema,
-    writer::Clock,
-};
+use super::{edge::Edges, fault::Fault, ledger, meta::Meta, room::DiskFree, schema, writer::Clock};
 
 /// How to open a store.
 #[derive(Clone)]
@@ -207,10 +199,7 @@ impl Place {
 
     /// Opens a connection that reads.
     pub(super) fn connect_reader(&self) -> Result<Connection, OpenError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(self.database(), flags).map_err(|error| self.damaged(error))?;
-        schema::set_up_reader(&db).map_err(|error| self.damaged(error))?;
-        Ok(db)
+        connect_reader(&self.dir).map_err(|fault| self.damaged(fault))
     }
 
     /// Compares the ledger with what the database says, and refuses a database that lost commits.
@@ -239,11 +228,6 @@ impl Place {
         Ok(())
     }
 
-    /// The ledger's first slot after opening.
-    pub(super) fn slot(meta: &Meta, accepted: u64) -> Slot {
-        Slot::of(meta, accepted)
-    }
-
     pub(super) fn damaged(&self, error: impl Into<Fault>) -> OpenError {
         let what = match error.into() {
             Fault::Damaged(what) => what.into(),
@@ -253,6 +237,14 @@ impl Place {
         };
         OpenError::Damaged { dir: self.dir.clone(), what }
     }
+}
+
+/// Opens a connection that reads the store in `dir`.
+pub(super) fn connect_reader(dir: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(dir.join("store.db"), flags)?;
+    schema::set_up_reader(&db)?;
+    Ok(db)
 }
 
 /// A random epoch.

@@ -34,7 +34,6 @@ macro_rules! delivery_columns {
         "seq, state, due, record"
     };
 }
-pub(super) use delivery_columns;
 
 /// Decodes a row of [`delivery_columns`].
 pub(super) fn delivery(row: &Row<'_>, names: &impl Names) -> Result<Delivery, Fault> {
@@ -111,6 +110,17 @@ pub(super) fn head(seq: i64, bytes: Vec<u8>, names: &impl Names) -> Result<Head,
     let head = record::decode_event(&Bytes::from(bytes), |number| names.name(number))
         .map_err(|error| damaged_event(seq, &error))?;
     if head.event.id.sequence() == seq { Ok(head) } else { Err(damaged_event(seq, &RecordError::Field("the id"))) }
+}
+
+/// Passes over a damaged record, which the log names: one bad record must not hold up the others.
+pub(super) fn passing_over_damage<T>(read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(Fault::Damaged(what)) => {
+            tracing::error!(event = "record_damaged", %what, "run: crm-relay store check");
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 /// A damaged event, named.

@@ -59,7 +59,7 @@ CREATE TABLE audit (
 ) STRICT;
 
 CREATE TABLE steps (
-    job BLOB NOT NULL, cursor TEXT NOT NULL, at INTEGER NOT NULL, answer BLOB NOT NULL, PRIMARY KEY (job, cursor)
+    job BLOB NOT NULL, cursor TEXT NOT NULL, changed INTEGER NOT NULL, answer BLOB NOT NULL, PRIMARY KEY (job, cursor)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), record BLOB NOT NULL) STRICT;
@@ -90,6 +90,11 @@ pub(super) const fn codes(state: State) -> &'static [i64] {
         State::Expired => &[60, 61, 62, 63, 64],
         State::Cancelled => &[70],
     }
+}
+
+/// The state behind a code.
+pub(super) fn state_of(code: i64) -> Option<State> {
+    State::ALL.into_iter().find(|state| *state as i64 == code / 10)
 }
 
 /// Makes the tables of an empty database.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use relay_core::{
-    delivery::{Attempt, Delivery, State},
+    delivery::{Attempt, Delivery},
     event::Event,
     name::Name,
     time::Wall,
@@ -128,13 +128,22 @@ impl<'a> Transaction<'a> {
     /// Removes an ended delivery with its attempts, and its event with the last of them. Whether the event went.
     pub(super) fn retire(&mut self, gone: &Delivery) -> Result<bool, Fault> {
         let seq = gone.id.sequence();
+        let event_seq = gone.event.sequence();
+        let listed = rows::deliveries_of(self.db, event_seq);
         self.db.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?.execute([seq])?;
         self.db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
         let destination = self.book.intern(Kind::Destination, &gone.destination);
         self.book.removed(destination, gone.state);
-        let event_seq = gone.event.sequence();
+        self.removed(seq);
+        let listed = match listed {
+            Err(Fault::Damaged(what)) => {
+                tracing::error!(event = "record_damaged", %what, "the event stays");
+                return Ok(false);
+            }
+            other => other?,
+        };
         let mut siblings = self.db.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?;
-        for sibling in rows::deliveries_of(self.db, event_seq)? {
+        for sibling in listed {
             if siblings.exists([sibling])? {
                 return Ok(false);
             }
@@ -160,6 +169,11 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// Tells the chain hash that a row went.
+    pub(super) fn removed(&mut self, seq: i64) {
+        self.crcs.push(crc32fast::hash(&seq.to_le_bytes()));
+    }
+
     /// Encodes into the scratch buffer; gives the destination's number.
     fn encode(&mut self, delivery: &Delivery) -> u32 {
         let source = self.book.intern(Kind::Source, &delivery.source);
@@ -168,11 +182,6 @@ impl<'a> Transaction<'a> {
         self.crcs.push(record::encode_delivery(delivery, source, destination, &mut self.scratch));
         destination
     }
-}
-
-/// Whether retention or purge may remove it.
-pub(super) const fn has_ended(state: State) -> bool {
-    !state.is_open()
 }
 
 /// The checksum of an audit entry.
