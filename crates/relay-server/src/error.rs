@@ -1,11 +1,12 @@
 //! What goes wrong in front of a sender, and the one mapping of it to HTTP: RFC 9457 problem documents with a stable `code`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use hyper::Response;
+use relay_core::fault::{Fault, Retry};
 
 /// Why a request is not answered with what it asked for. The [`code`](Self::code) is stable; senders may rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,35 @@ impl Code {
             Self::SourcePaused | Self::StoreUnavailable | Self::StoreFull | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+        }
+    }
+
+    /// Who has to change something.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::Malformed
+            | Self::NotGenuine
+            | Self::UnknownSource
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::Timeout
+            | Self::TooLarge
+            | Self::UriTooLong
+            | Self::UpgradeRequired
+            | Self::RateLimited
+            | Self::HeadersTooLarge
+            | Self::NotImplemented => Fault::Peer,
+            Self::SourcePaused | Self::ShuttingDown => Fault::Operator,
+            Self::StoreUnavailable | Self::StoreFull => Fault::Resource,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn retry(self) -> Retry {
+        match self.retry_after() {
+            Some(seconds) => Retry::After(Duration::from_secs(seconds.into())),
+            None if self == Self::Timeout => Retry::Backoff,
+            None => Retry::Never,
         }
     }
 

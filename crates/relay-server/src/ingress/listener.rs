@@ -100,12 +100,9 @@ async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, stop: Can
     let _ = socket.set_nodelay(true);
     let gate = Arc::new(Gate::default());
     let guarded = Guarded::new(socket, Arc::clone(&gate), door.settings.patience);
-    let service = service_fn(|mut request: Request<Incoming>| {
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
-        }
+    let service = service_fn(|request| {
         let (door, gate) = (Arc::clone(&door), Arc::clone(&gate));
-        async move { Ok::<_, Infallible>(answer(&door, &gate, request).await) }
+        async move { Ok::<_, Infallible>(answer(&door, &gate, peer, request).await) }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -130,16 +127,21 @@ async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, stop: Can
 }
 
 /// Answers one request. The gate learns of every request that asks for another protocol.
-async fn answer<B: Backend>(door: &Door<B>, gate: &Gate, request: Request<Incoming>) -> Response<Body> {
+async fn answer<B: Backend>(
+    door: &Door<B>,
+    gate: &Gate,
+    peer: Option<Peer>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let asks_upgrade = request.headers().contains_key(header::UPGRADE);
-    let response = route(door, request).await;
+    let response = route(door, peer, request).await;
     if asks_upgrade {
         gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
     }
     response
 }
 
-async fn route<B: Backend>(door: &Door<B>, request: Request<Incoming>) -> Response<Body> {
+async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Request<Incoming>) -> Response<Body> {
     let uri = request.uri().clone();
     if let Some(flaw) = Flaw::of(&uri) {
         let problem = flaw.problem();
@@ -147,7 +149,13 @@ async fn route<B: Backend>(door: &Door<B>, request: Request<Incoming>) -> Respon
         return problem.respond();
     }
     match path::place(uri.path()) {
-        Place::Elsewhere => door.backend.other(request).await,
+        Place::Elsewhere => {
+            // Not for webhooks: the map of extensions would be an allocation that nobody reads.
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            door.backend.other(request).await
+        }
         place @ (Place::Source(_) | Place::DotSegments) => door.answer(place, request).await,
     }
 }

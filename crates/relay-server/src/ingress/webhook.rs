@@ -98,8 +98,11 @@ impl<B: Backend> Door<B> {
             patience: self.settings.patience.body,
             head_bytes: raw.size(),
         };
+        // A key stands in the head: whoever has none cannot make us hold a body.
+        let by_head = source.verifier.is_key_source().then(|| self.judge(source, &raw, b"")).transpose()?;
         let body = intake::read(body, &self.settings.budget, bounds).await?;
-        let genuine = match self.judge(source, &raw, &body)? {
+        let judged = by_head.map_or_else(|| self.judge(source, &raw, &body), Ok)?;
+        let genuine = match judged {
             Ok(genuine) => genuine,
             Err(handshake) => return Ok(handshake),
         };

@@ -1,6 +1,10 @@
 //! Connections: slow, broken, reused, upgraded, ended.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
@@ -228,4 +232,31 @@ async fn connections_above_the_cap_wait_until_one_ends() {
     second.send(request("POST /webhook", "", "2")).await;
     drop(first);
     assert_eq!(second.reply().await.status, 202);
+}
+
+/// I1: every sender gets the answer to its own request, however many there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_senders_at_once_get_one_answer_for_each_request() {
+    const SENDERS: usize = 50;
+    const REQUESTS: usize = 40;
+    let relay = Arc::new(Relay::start().await);
+    let mut senders = tokio::task::JoinSet::new();
+    for _ in 0..SENDERS {
+        let relay = Arc::clone(&relay);
+        senders.spawn(async move {
+            let mut socket = relay.connect().await;
+            let mut ids = BTreeSet::new();
+            for _ in 0..REQUESTS {
+                socket.send(request("POST /webhook", "", "x")).await;
+                let reply = socket.reply().await;
+                assert_eq!(reply.status, 202);
+                ids.insert(reply.body);
+            }
+            ids
+        });
+    }
+    let ids: BTreeSet<_> = senders.join_all().await.into_iter().flatten().collect();
+    assert_eq!((ids.len(), relay.backend.events().len()), (SENDERS * REQUESTS, SENDERS * REQUESTS));
+    relay.backend.forget();
+    assert_eq!(relay.budget.used(), 0);
 }

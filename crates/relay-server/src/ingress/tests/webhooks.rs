@@ -74,6 +74,20 @@ async fn a_wrong_key_is_refused_without_a_hint() {
     assert!(relay.backend.events().is_empty());
 }
 
+/// S8, S9: without a key nobody makes the relay hold a body, nor wait for one.
+#[tokio::test]
+async fn a_wrong_key_is_refused_before_its_body_is_read() {
+    let relay = Relay::start().await;
+    for more in ["Expect: 100-continue\r\n", ""] {
+        let mut socket = relay.connect().await;
+        let head =
+            format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: wrong\r\nContent-Length: 9000\r\n{more}\r\n");
+        socket.send(head).await;
+        assert_eq!(socket.reply().await.status, 401);
+        assert!(socket.is_closed().await);
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_a_source_is_answered_404_or_goes_on() {
     let relay = Relay::start().await;
