@@ -211,6 +211,7 @@ impl Hub {
             served.circuit.on_probe();
         }
         instance.asked_bytes += reserved;
+        instance.asked_last = Some(name.clone());
         self.outgoing.asked += reserved;
         let nonce = self.nonce;
         let destination = self.destination(name);
@@ -228,7 +229,7 @@ impl Hub {
             order: if probe { LeaseOrder::FewestTries } else { LeaseOrder::Oldest },
         };
         self.ask_store(Op::Lease(Box::new(ask)), StoreOp::Lease(lease));
-        self.rerank(id, name);
+        self.rerank_served(id);
         true
     }
 
@@ -255,6 +256,7 @@ impl Hub {
             }
         }
         self.outgoing.freed |= reserved > 0;
+        self.outgoing.left |= self.outgoing.bytes + self.outgoing.asked == 0;
         self.rerank_all(id);
         self.pump(&name);
     }
@@ -346,19 +348,25 @@ impl Hub {
         self.outgoing.bytes -= body_bytes;
         self.destination(name).outgoing -= body_bytes;
         self.outgoing.freed |= body_bytes > 0;
+        self.outgoing.left |= body_bytes > 0;
     }
 
-    /// Lets those that waited for room ask again.
+    /// Lets those that waited for room ask again. One whose next body did not fit waits until another body has left: an
+    /// answer that brought nothing makes no room that was not there, and asking again for it would never end.
     pub(super) fn quench(&mut self) {
         if !std::mem::take(&mut self.outgoing.freed) {
             return;
         }
+        let left = std::mem::take(&mut self.outgoing.left);
         for name in std::mem::take(&mut self.outgoing.thirsty) {
-            let stalled: Vec<InstanceId> = self.destination(&name).joined.iter().copied().collect();
-            for id in stalled {
+            let joined: Vec<InstanceId> = self.destination(&name).joined.iter().copied().collect();
+            for id in joined {
                 let served = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name));
-                if let Some(served) = served {
+                let Some(served) = served.filter(|served| served.stalled) else { continue };
+                if left {
                     served.stalled = false;
+                } else {
+                    self.outgoing.thirsty.insert(name.clone());
                 }
                 self.rerank(id, &name);
             }

@@ -36,6 +36,8 @@ pub(super) struct Instance {
     pub(super) bytes: u64,
     /// Body bytes that lease operations under way may bring it.
     pub(super) asked_bytes: u64,
+    /// The destination whose lease operation was asked for last.
+    pub(super) asked_last: Option<Name>,
     pub(super) served: BTreeMap<Name, Served>,
     pub(super) held: BTreeSet<DeliveryId>,
     /// Its entries in [`Hub::losses`](super::Hub).
@@ -78,6 +80,7 @@ impl Instance {
             buffer_bytes: 0,
             bytes: 0,
             asked_bytes: 0,
+            asked_last: None,
             served: BTreeMap::new(),
             held: BTreeSet::new(),
             losses: BTreeSet::new(),
@@ -96,7 +99,10 @@ impl Instance {
     }
 
     fn rank(&self, served: &Served, now: Mono) -> Option<u32> {
-        let blocked = served.asking || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
+        // A body that did not fit needs all the room there is: asks that share it out would each find too little, for ever.
+        let in_turn = self.asked_bytes > 0 && self.served.values().any(|served| served.oversize);
+        let blocked =
+            served.asking || in_turn || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
         if !self.takes_new() || blocked || served.used >= served.slots || !self.has_room_for(1) {
             return None;
         }
@@ -129,13 +135,26 @@ impl Hub {
         }
     }
 
+    /// The same for all it serves.
+    pub(super) fn rerank_served(&mut self, id: InstanceId) {
+        let names: Vec<Name> = self.instances.get(&id).into_iter().flat_map(|i| i.served.keys().cloned()).collect();
+        for name in &names {
+            self.rerank(id, name);
+        }
+    }
+
     /// The same for all it serves, and gives it what it may have now.
     pub(super) fn rerank_all(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get(&id) else { return };
-        let names: Vec<Name> = instance.served.keys().cloned().collect();
-        for name in names {
-            self.rerank(id, &name);
-            self.pump(&name);
+        let mut names: Vec<Name> = instance.served.keys().cloned().collect();
+        // The one that asked last comes last, so that all get their turn.
+        let behind = names.iter().position(|name| instance.asked_last.as_ref() < Some(name)).unwrap_or(0);
+        names.rotate_left(behind);
+        for name in &names {
+            self.rerank(id, name);
+        }
+        for name in &names {
+            self.pump(name);
         }
     }
 

@@ -385,6 +385,8 @@ struct Outgoing {
     thirsty: BTreeSet<Name>,
     /// Room was made outside of an input.
     freed: bool,
+    /// A body has left since the thirsty were last looked at, or nothing is on its way any more.
+    left: bool,
 }
 
 /// A store operation under way.

@@ -115,9 +115,24 @@ impl MemoryStore {
         self.lock().disk.deliveries.values().cloned().collect()
     }
 
+    /// One delivery: for oracles.
+    pub fn delivery(&self, id: DeliveryId) -> Option<Delivery> {
+        self.lock().disk.deliveries.get(&id).cloned()
+    }
+
+    /// Whether an event is stored: for oracles.
+    pub fn holds_event(&self, id: EventId) -> bool {
+        self.lock().disk.events.contains_key(&id)
+    }
+
     /// Ids of all events: for oracles.
     pub fn event_ids(&self) -> Vec<EventId> {
         self.lock().disk.events.keys().copied().collect()
+    }
+
+    /// Deliveries that still have a way to go.
+    pub fn open_deliveries(&self) -> u64 {
+        self.lock().disk.counters.destinations.values().map(|tally| tally.states[..3].iter().sum::<u64>()).sum()
     }
 
     /// Counters, at once: for drivers without a runtime.

@@ -1,0 +1,159 @@
+//! Trouble, and the end of it.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use relay_core::session::client::Input;
+
+use crate::{
+    net::{End, Packet},
+    plan::pick,
+    world::{What, World, micros},
+};
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    Reset,
+    HalfOpen,
+    Partition,
+    PartitionOver(usize),
+    ServerKill,
+    ServerStop,
+    ClientKill,
+    ClientStop,
+    TargetMood,
+    StoreFull(bool),
+}
+
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+impl World {
+    /// Spreads this seed's faults over its time of trouble.
+    pub(crate) fn plan_trouble(&mut self) {
+        let faults = &self.plan.faults;
+        let kinds = [
+            (faults.resets, Fault::Reset, 6),
+            (faults.half_open, Fault::HalfOpen, 3),
+            (faults.partitions, Fault::Partition, 3),
+            (faults.server_kills || faults.clock_jumps, Fault::ServerKill, 4),
+            (faults.server_stops, Fault::ServerStop, 2),
+            (faults.client_kills, Fault::ClientKill, 6),
+            (faults.client_stops, Fault::ClientStop, 4),
+            (faults.target_trouble, Fault::TargetMood, 12),
+            (faults.store_full, Fault::StoreFull(true), 3),
+        ];
+        let trouble = micros(self.plan.trouble);
+        for (on, fault, most) in kinds {
+            let times = if on { self.rng.random_range(1..=most) } else { 0 };
+            for _ in 0..times {
+                let at = self.rng.random_range(0..trouble);
+                self.at(at, What::Trouble(fault));
+            }
+        }
+    }
+
+    pub(crate) fn trouble(&mut self, fault: Fault) {
+        if self.healed_at.is_some() {
+            return;
+        }
+        self.tell(format_args!("fault {fault:?}"));
+        match fault {
+            Fault::Reset => self.reset(),
+            Fault::HalfOpen => {
+                if let Some(number) = self.some_socket()
+                    && let Some(socket) = self.sockets.get_mut(&number)
+                {
+                    socket.half_open = true;
+                }
+            }
+            Fault::Partition => {
+                let client = self.some_client();
+                self.clients[client].partitioned = true;
+                let span = self.some_millis(90_000);
+                self.after(span, What::Trouble(Fault::PartitionOver(client)));
+            }
+            Fault::PartitionOver(client) => self.end_partition(client),
+            Fault::ServerKill => {
+                if self.plan.faults.clock_jumps {
+                    self.skew = *pick(&mut self.rng, &[-DAY, 0, DAY]);
+                }
+                self.end_server(false);
+            }
+            Fault::ServerStop => self.stop_server(),
+            Fault::ClientKill => {
+                let client = self.some_client();
+                self.kill_client(client);
+            }
+            Fault::ClientStop => {
+                let client = self.some_client();
+                self.client_handles(client, Input::Stop);
+            }
+            Fault::TargetMood => {
+                let (name, mood) = self.targets.change(&mut self.rng);
+                self.tell(format_args!("target {name} is now {mood:?}"));
+            }
+            Fault::StoreFull(full) => {
+                self.store.set_full(full);
+                if full {
+                    let span = self.some_millis(20_000);
+                    self.after(span, What::Trouble(Fault::StoreFull(false)));
+                }
+            }
+        }
+    }
+
+    /// Everything is well from now on. What was broken is noticed and repaired by the machines themselves; only the clock
+    /// is set right by somebody, which takes a restart.
+    pub(crate) fn heal(&mut self) {
+        self.tell(format_args!("healed"));
+        self.targets.heal();
+        self.store.set_full(false);
+        for client in 0..self.clients.len() {
+            self.end_partition(client);
+        }
+        if std::mem::take(&mut self.skew) != 0 {
+            self.end_server(false);
+        }
+        let wall = self.wall(0);
+        self.oracle.healed(&self.store, wall);
+        self.healed_at = Some(self.clock);
+    }
+
+    fn end_partition(&mut self, client: usize) {
+        self.clients[client].partitioned = false;
+        let numbers: Vec<u64> =
+            self.sockets.iter().filter(|(_, socket)| socket.client == client).map(|(number, _)| *number).collect();
+        for number in numbers {
+            let Some(socket) = self.sockets.get_mut(&number) else { continue };
+            for (end, packet) in std::mem::take(&mut socket.stalled) {
+                self.put(number, end, packet);
+            }
+        }
+    }
+
+    /// Both ends hear that the socket is gone; what was on its way is lost.
+    fn reset(&mut self) {
+        let Some(number) = self.some_socket() else { return };
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        socket.reset = true;
+        self.tell(format_args!("socket {number} is reset"));
+        for end in [End::Client, End::Server] {
+            let span = self.some_millis(100);
+            self.after(span, What::Arrive { socket: number, end, packet: Packet::Close });
+        }
+    }
+
+    fn some_socket(&mut self) -> Option<u64> {
+        let numbers: Vec<u64> = self.sockets.keys().copied().collect();
+        (!numbers.is_empty()).then(|| *pick(&mut self.rng, &numbers))
+    }
+
+    fn some_client(&mut self) -> usize {
+        self.rng.random_range(0..self.clients.len())
+    }
+}
+
+/// How long after healing every destination must have seen a try: half-open sockets are noticed within 45 s, a client is
+/// back within 30 s, and the first try follows within 65 s.
+pub(crate) const FIRST_TRY_WITHIN: Duration = Duration::from_secs(140);

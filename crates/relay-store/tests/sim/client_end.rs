@@ -1,0 +1,290 @@
+//! Drives the client machines, as the client's own driver does, and the sockets between both ends.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rand::RngExt as _;
+use relay_core::{
+    delivery::outcome::Outcome,
+    hub::{ConnId, Input as HubInput, Serves},
+    id::{DeliveryId, InstanceId},
+    session::client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
+    wire::{codec, message::Message},
+};
+
+use crate::{
+    net::{End, Packet, Socket, Words},
+    world::{ClientProcess, What, World},
+};
+
+/// `FORWARD_TIMEOUT` of every client here.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
+
+impl World {
+    /// A client process starts, with an instance of its own.
+    pub(crate) fn start_client(&mut self, client: usize) {
+        let plan = &self.plan.clients[client];
+        let served = plan.serves.iter().map(|name| Served {
+            name: name.clone(),
+            slots: plan.slots,
+            forward_timeout: FORWARD_TIMEOUT,
+        });
+        let setup = Setup {
+            instance: InstanceId::from_u128(self.rng.random()),
+            label: format!("client-{client}"),
+            version: "sim".to_owned(),
+            destinations: served.collect(),
+            buffer_bytes: plan.buffer_bytes,
+            seed: self.rng.random(),
+        };
+        self.tell(format_args!("client {client} starts as {}", setup.instance));
+        let machine = Client::new(setup, self.now(self.clock, 0));
+        self.clients[client].epoch += 1;
+        self.clients[client].process = Some(ClientProcess {
+            machine,
+            started: self.clock,
+            socket: None,
+            wake: None,
+            said_held: BTreeSet::new(),
+            taken_away: BTreeSet::new(),
+        });
+        self.drain_client(client);
+    }
+
+    /// The process dies, with its forwards and outcomes.
+    pub(crate) fn kill_client(&mut self, client: usize) {
+        let Some(process) = self.clients[client].process.take() else { return };
+        self.tell(format_args!("client {client} dies"));
+        if let Some(socket) = process.socket {
+            self.perhaps_half_open(socket);
+            self.drop_end(socket, End::Client);
+        }
+        let (pause, epoch) = (self.some_millis(30_000), self.clients[client].epoch);
+        self.after(pause, What::ClientStarts { client, epoch });
+    }
+
+    /// Gives a client one input and does everything it wants done.
+    pub(crate) fn client_handles(&mut self, client: usize, input: Input) {
+        let Some(started) = self.clients[client].process.as_ref().map(|process| process.started) else { return };
+        let now = self.now(started, 0);
+        if let Some(process) = &mut self.clients[client].process {
+            process.machine.handle(input, now);
+            process.machine.check_invariants();
+        }
+        self.drain_client(client);
+    }
+
+    pub(crate) fn client_wakes(&mut self, client: usize, epoch: u64) {
+        if self.clients[client].epoch != epoch {
+            return;
+        }
+        let Some(started) = self.clients[client].process.as_ref().map(|process| process.started) else { return };
+        let now = self.now(started, 0);
+        if let Some(process) = self.clients[client].process.as_mut().filter(|process| process.wake == Some(now.mono)) {
+            process.wake = None;
+            process.machine.handle_timeout(now);
+            self.drain_client(client);
+        }
+    }
+
+    fn drain_client(&mut self, client: usize) {
+        while let Some(output) = self.clients[client].process.as_mut().and_then(|process| process.machine.poll_output())
+        {
+            match output {
+                Output::Dial => {
+                    let most = self.plan.faults.delay_ms * 3;
+                    let (span, epoch) = (self.some_millis(most), self.clients[client].epoch);
+                    self.after(span, What::Dialled { client, epoch });
+                }
+                Output::Send(message) => self.client_sends(client, message),
+                Output::Hangup => {
+                    let socket = self.clients[client].process.as_mut().and_then(|process| process.socket.take());
+                    if let Some(socket) = socket {
+                        self.tell(format_args!("client {client} hangs up socket {socket}"));
+                        self.drop_end(socket, End::Client);
+                    }
+                }
+                Output::Forward(forward) => self.client_forwards(client, &forward),
+                Output::Notice(notice) => self.tell(format_args!("client {client}: {notice:?}")),
+                Output::Exit(exit) => {
+                    self.tell(format_args!("client {client} ends: {exit:?}"));
+                    self.kill_client(client);
+                    return;
+                }
+            }
+        }
+        let clock = self.clock;
+        let Some(process) = &mut self.clients[client].process else { return };
+        let Some(wake) = process.machine.poll_timeout() else { return };
+        if process.wake != Some(wake) {
+            process.wake = Some(wake);
+            let (at, epoch) = ((process.started + wake.as_micros()).max(clock), self.clients[client].epoch);
+            self.at(at, What::ClientWakes { client, epoch });
+        }
+    }
+
+    fn client_sends(&mut self, client: usize, message: Message) {
+        self.oracle.client_said(&message);
+        let Some(process) = &mut self.clients[client].process else { return };
+        if let Message::Hello(hello) = &message {
+            process.said_held = hello.held.iter().flat_map(codec::lease_key).collect();
+        }
+        let Some(socket) = process.socket else { return };
+        self.tell(format_args!("socket {socket} -> {}", Words(&message)));
+        self.put(socket, End::Server, Packet::Message(codec::encode(message)));
+    }
+
+    fn client_forwards(&mut self, client: usize, forward: &Forward) {
+        let Some(process) = &self.clients[client].process else { return };
+        let taken_away = process.taken_away.contains(&forward.delivery);
+        let calm = self.plan.faults.is_calm();
+        self.tell(format_args!("client {client} forwards {} try {}", forward.delivery, forward.attempt));
+        self.oracle.forwarding(forward, taken_away, calm);
+        let poison = forward.body.starts_with(crate::load::POISON);
+        let meeting = self.targets.meet(&mut self.rng, &forward.destination, poison, FORWARD_TIMEOUT);
+        let (delivery, epoch) = (forward.delivery, self.clients[client].epoch);
+        let outcome = Box::new(meeting.outcome);
+        self.after(meeting.after, What::TargetAnswers { client, epoch, delivery, outcome });
+    }
+
+    pub(crate) fn target_answers(&mut self, client: usize, epoch: u64, delivery: DeliveryId, outcome: Outcome) {
+        self.tell(format_args!("target of client {client}: {delivery} {:?} {:?}", outcome.class, outcome.status));
+        self.oracle.target_answered(delivery, outcome.status);
+        if self.clients[client].epoch == epoch {
+            self.client_handles(client, Input::Forwarded(delivery, outcome));
+        }
+    }
+
+    pub(crate) fn dialled(&mut self, client: usize, epoch: u64) {
+        if self.clients[client].epoch != epoch || self.clients[client].process.is_none() {
+            return;
+        }
+        let Some(server) = self.server.as_ref().filter(|server| !server.stopping && !self.clients[client].partitioned)
+        else {
+            let failure = DialFailure::Failed("connection refused".to_owned());
+            return self.client_handles(client, Input::DialFailed(failure));
+        };
+        let socket = Socket::new(client, epoch, server.epoch);
+        self.last_socket += 1;
+        let number = self.last_socket;
+        self.sockets.insert(number, socket);
+        self.tell(format_args!("socket {number} opens for client {client}"));
+        if let Some(process) = &mut self.clients[client].process {
+            process.socket = Some(number);
+        }
+        let (conn, token) = (ConnId(number), self.plan.destinations[0].clone());
+        self.server_handles(HubInput::Opened { conn, token, serves: Serves::All, peer: format!("client-{client}") });
+        self.client_handles(client, Input::Connected);
+    }
+
+    /// Puts a packet on its way to `end`.
+    pub(crate) fn put(&mut self, number: u64, end: End, packet: Packet) {
+        let most = self.plan.faults.delay_ms;
+        let delay = self.rng.random_range(0..=most * 1_000);
+        let clock = self.clock;
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        if socket.half_open {
+            return;
+        }
+        if self.clients[socket.client].partitioned {
+            socket.stalled.push((end, packet));
+            return;
+        }
+        let at = socket.arrival(end, clock, delay);
+        self.at(at, What::Arrive { socket: number, end, packet });
+    }
+
+    /// One end is gone or has hung up: the other hears of it, unless nobody tells.
+    pub(crate) fn drop_end(&mut self, number: u64, end: End) {
+        if let Some(socket) = self.sockets.get_mut(&number).filter(|socket| socket.is_open(end)) {
+            socket.close(end);
+            self.put(number, end.other(), Packet::Close);
+        }
+    }
+
+    /// A machine that loses its power does not say so.
+    pub(crate) fn perhaps_half_open(&mut self, number: u64) {
+        let silent = self.plan.faults.half_open && self.rng.random_bool(0.3);
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.half_open |= silent;
+        }
+    }
+
+    pub(crate) fn arrive(&mut self, number: u64, end: End, packet: Packet) {
+        let Some(socket) = self.sockets.get(&number) else { return };
+        if socket.half_open || !socket.is_open(end) || (socket.reset && matches!(packet, Packet::Message(_))) {
+            return;
+        }
+        let (client, client_epoch, server_epoch) = (socket.client, socket.client_epoch, socket.server_epoch);
+        match end {
+            End::Client if self.clients[client].epoch == client_epoch => self.arrive_at_client(client, number, packet),
+            End::Server if self.server.as_ref().is_some_and(|server| server.epoch == server_epoch) => {
+                self.arrive_at_server(number, packet);
+            }
+            End::Client | End::Server => {}
+        }
+        if self.sockets.get(&number).is_some_and(|socket| !socket.client_open && !socket.server_open) {
+            self.sockets.remove(&number);
+        }
+    }
+
+    fn arrive_at_client(&mut self, client: usize, number: u64, packet: Packet) {
+        let Some(process) = self.clients[client].process.as_mut().filter(|process| process.socket == Some(number))
+        else {
+            return;
+        };
+        match packet {
+            Packet::Message(bytes) => match codec::decode(bytes) {
+                Ok(Some(message)) => {
+                    note_leases(process, &message);
+                    self.client_handles(client, Input::Received(message));
+                }
+                Ok(None) | Err(_) => self.oracle.broken("I3", "a message does not decode".to_owned()),
+            },
+            Packet::Close => {
+                process.socket = None;
+                self.drop_end(number, End::Client);
+                self.client_handles(client, Input::Disconnected);
+            }
+        }
+    }
+
+    fn arrive_at_server(&mut self, number: u64, packet: Packet) {
+        match packet {
+            Packet::Message(bytes) => match codec::decode(bytes) {
+                Ok(Some(message)) => self.server_handles(HubInput::Received(ConnId(number), message)),
+                Ok(None) | Err(_) => self.oracle.broken("I3", "a message does not decode".to_owned()),
+            },
+            Packet::Close => {
+                self.drop_end(number, End::Server);
+                self.server_handles(HubInput::Closed(ConnId(number)));
+            }
+        }
+    }
+}
+
+/// Writes down which leases the server gives and takes.
+fn note_leases(process: &mut ClientProcess, message: &Message) {
+    match message {
+        Message::Grant(grant) => {
+            if let Ok((delivery, _)) = codec::required_lease(grant.lease.as_ref()) {
+                process.taken_away.remove(&delivery);
+            }
+        }
+        Message::Welcome(welcome) => {
+            let resumed: BTreeSet<_> = welcome.resumed.iter().flat_map(codec::lease_key).collect();
+            let gone = process.said_held.difference(&resumed).map(|(delivery, _)| *delivery);
+            let kept: BTreeSet<DeliveryId> = resumed.iter().map(|(delivery, _)| *delivery).collect();
+            process.taken_away.extend(gone.filter(|delivery| !kept.contains(delivery)));
+        }
+        Message::Release(release) => {
+            process.taken_away.extend(release.leases.iter().flat_map(codec::lease_key).map(|(delivery, _)| delivery));
+        }
+        Message::Hello(_)
+        | Message::Chunk(_)
+        | Message::Extend(_)
+        | Message::Report(_)
+        | Message::Settled(_)
+        | Message::GoAway(_)
+        | Message::Peers(_) => {}
+    }
+}

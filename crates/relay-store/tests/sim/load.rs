@@ -1,0 +1,151 @@
+//! Producers: what they send, and what they do when nobody says yes.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use rand::RngExt as _;
+use relay_core::{
+    hub::{Accepting, Answer, Input, Ticket},
+    limits,
+    name::Name,
+    storage::Dedupe,
+};
+
+use crate::{
+    plan::pick,
+    world::{What, World, micros},
+};
+
+/// How the body of an event begins that its target always hangs on.
+pub(crate) const POISON: &[u8] = b"poison";
+/// Sends of one webhook at most.
+const SENDS_MAX: u32 = 5;
+
+/// One webhook of a producer.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) source: Name,
+    pub(crate) body: Bytes,
+    /// It has a dedupe key, so sending it again is the same event.
+    pub(crate) keyed: bool,
+    sends: u32,
+    /// Sends after the first yes, as some platforms do.
+    encores: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waits,
+    Under,
+    Over,
+}
+
+impl Sending {
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+}
+
+impl World {
+    /// Spreads the load over the time of trouble, and a trickle over the time behind it, so that a target which hangs on
+    /// one event can be seen to serve others.
+    pub(crate) fn plan_load(&mut self) {
+        let trouble = micros(self.plan.trouble);
+        for number in 0..self.plan.events {
+            let at = self.rng.random_range(0..trouble);
+            let poison = self.plan.faults.poison && number == 0;
+            self.plan_sending(number, at, poison);
+        }
+        let trickle = if self.plan.faults.poison { 40 } else { 3 };
+        for number in 0..trickle {
+            let at = trouble + micros(Duration::from_secs(20)) * u64::from(number + 1);
+            self.plan_sending(self.plan.events + number, at, false);
+        }
+    }
+
+    fn plan_sending(&mut self, number: u32, at: u64, poison: bool) {
+        let large = self.plan.faults.large_bodies && self.rng.random_bool(0.1);
+        let length = if large { self.rng.random_range(10_000..=300_000) } else { self.rng.random_range(0..=60) };
+        let mut body = if poison { POISON.to_vec() } else { Vec::new() };
+        body.extend_from_slice(format!("webhook {number} ").as_bytes());
+        body.resize(body.len() + length, b'.');
+        let keyed = self.rng.random_bool(0.6);
+        let encores = if keyed && self.rng.random_bool(0.3) { self.rng.random_range(1..=2) } else { 0 };
+        let source = pick(&mut self.rng, &self.plan.sources).clone();
+        self.sendings.push(Sending { source, body: body.into(), keyed, sends: 0, encores, state: State::Waits });
+        let sending = self.sendings.len() - 1;
+        self.at(at, What::Send { sending });
+    }
+
+    pub(crate) fn send(&mut self, number: usize) {
+        let sending = &mut self.sendings[number];
+        sending.sends += 1;
+        sending.state = State::Under;
+        let sends = sending.sends;
+        let Some(skew) = self.server.as_ref().map(|server| server.skew) else { return self.went_unanswered(number) };
+        let wall = self.wall(skew);
+        let sending = &self.sendings[number];
+        let dedupe = sending
+            .keyed
+            .then(|| Dedupe { key: sha256(&(number as u64).to_be_bytes()), until: wall + limits::DEDUPE_WINDOW });
+        let request = Accepting {
+            source: sending.source.clone(),
+            method: Bytes::from_static(b"POST"),
+            path: Bytes::from(format!("/webhook/{}/a%2Fb", sending.source)),
+            query: (number % 2 == 0).then(|| Bytes::from_static(b"x=1&x=2")),
+            headers: vec![
+                (Bytes::from_static(b"x-number"), Bytes::from(number.to_string())),
+                (Bytes::from_static(b"x-number"), Bytes::from_static(b"\xff\x00\x80")),
+            ],
+            body_sha256: sha256(&sending.body),
+            body: sending.body.clone(),
+            received_at: wall,
+            dedupe,
+            deadline: wall + Duration::from_millis(2_500),
+        };
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.tickets.insert(ticket, number);
+        self.tell(format_args!("webhook {number} is sent, time {sends}"));
+        self.server_handles(Input::Accept { ticket, request: Box::new(request) });
+    }
+
+    pub(crate) fn answered(&mut self, ticket: Ticket, answer: &Answer) {
+        let Some(number) = self.tickets.remove(&ticket) else { return };
+        self.tell(format_args!("webhook {number} is answered {answer:?}"));
+        let key = self.sendings[number].keyed.then_some(number as u32);
+        self.oracle.answered(key, answer, &self.store);
+        match answer {
+            Answer::Accepted { .. } => {
+                let sending = &mut self.sendings[number];
+                sending.state = State::Over;
+                if sending.encores > 0 {
+                    sending.encores -= 1;
+                    self.send_again(number, 60_000);
+                }
+            }
+            Answer::Unavailable | Answer::Full | Answer::Stopping => self.went_unanswered(number),
+        }
+    }
+
+    /// No yes: the producer tries again later, or gives up.
+    pub(crate) fn went_unanswered(&mut self, number: usize) {
+        if self.sendings[number].sends < SENDS_MAX {
+            self.send_again(number, 30_000);
+        } else {
+            self.sendings[number].state = State::Over;
+        }
+    }
+
+    fn send_again(&mut self, number: usize, within_millis: u64) {
+        self.sendings[number].state = State::Waits;
+        let pause = self.some_millis(within_millis);
+        self.after(pause, What::Send { sending: number });
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}

@@ -1,0 +1,355 @@
+//! The oracle: looks at everything that crosses a border and says when a promise is broken.
+//!
+//! It believes nobody. What was promised to producers, what targets answered and what clients said it writes down itself,
+//! and compares with every change that reaches the store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use relay_core::{
+    delivery::{Delivery, Reason, State, Token, outcome::Class},
+    event::Event,
+    hub::Answer,
+    id::{DeliveryId, EventId},
+    name::Name,
+    routing::Routing,
+    session::client::Forward,
+    storage::{Append, Appended, Change, Changed, Leased, StoreAnswer, StoreOp},
+    time::Wall,
+    wire::{
+        codec::{self, LeaseKey},
+        message::{Message, Report},
+    },
+};
+use relay_store::memory::MemoryStore;
+
+use crate::chaos::FIRST_TRY_WITHIN;
+
+/// A broken promise.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) promise: &'static str,
+    pub(crate) what: String,
+}
+
+/// What has been seen so far.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    routing: Routing,
+    events: BTreeMap<EventId, Event>,
+    /// Answered 2xx to a producer.
+    promised: BTreeSet<EventId>,
+    /// Event of each dedupe key that was answered.
+    keyed: BTreeMap<u32, EventId>,
+    /// Deliveries that their target really answered 2xx.
+    received: BTreeSet<DeliveryId>,
+    books: BTreeMap<DeliveryId, Book>,
+    /// Deliveries made durable at each destination.
+    made: BTreeMap<Name, u64>,
+    /// Failures that clients reported.
+    reported: BTreeSet<(LeaseKey, u32)>,
+    /// Forwards of what the target had taken already.
+    pub(crate) duplicates: u64,
+    /// Destinations that had due work when everything was well again, and have not seen a try since.
+    awaiting: BTreeSet<Name>,
+    pub(crate) violation: Option<Violation>,
+}
+
+/// What is known of one delivery.
+#[derive(Debug)]
+struct Book {
+    due_at: Wall,
+    /// Ends of its leases that no loss has been counted for.
+    lease_ends: BTreeMap<Token, Wall>,
+    /// Times that its lease ended without a report, or that it was redriven.
+    excused: u32,
+}
+
+impl Oracle {
+    pub(crate) fn new(routing: Routing) -> Self {
+        Self {
+            routing,
+            events: BTreeMap::new(),
+            promised: BTreeSet::new(),
+            keyed: BTreeMap::new(),
+            received: BTreeSet::new(),
+            awaiting: BTreeSet::new(),
+            books: BTreeMap::new(),
+            made: BTreeMap::new(),
+            reported: BTreeSet::new(),
+            duplicates: 0,
+            violation: None,
+        }
+    }
+
+    /// Writes down the first broken promise; what follows from it would only confuse.
+    pub(crate) fn broken(&mut self, promise: &'static str, what: String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { promise, what });
+        }
+    }
+
+    fn check(&mut self, holds: bool, promise: &'static str, what: impl FnOnce() -> String) {
+        if !holds {
+            self.broken(promise, what());
+        }
+    }
+
+    /// A producer was answered.
+    pub(crate) fn answered(&mut self, key: Option<u32>, answer: &Answer, store: &MemoryStore) {
+        let Answer::Accepted { event, .. } = answer else { return };
+        self.promised.insert(*event);
+        self.check(store.holds_event(*event), "I1", || format!("{event} was acknowledged and is not durable"));
+        if let Some(key) = key {
+            let first = *self.keyed.entry(key).or_insert(*event);
+            self.check(first == *event, "I20", || format!("key {key} was answered with {first} and with {event}"));
+        }
+    }
+
+    /// A store operation took effect.
+    pub(crate) fn applied(&mut self, op: &StoreOp, answer: &StoreAnswer, wall: Wall) {
+        match (op, answer) {
+            (StoreOp::Append(append), StoreAnswer::Append(Ok(Appended::Stored))) => self.appended(append, wall),
+            (StoreOp::Lease(ask), StoreAnswer::Lease(Ok(leased))) => self.leased(leased, ask.now),
+            (StoreOp::Settle(changes), StoreAnswer::Settle(Ok(answers))) => {
+                for (change, answer) in changes.iter().zip(answers) {
+                    if *answer == Changed::Applied {
+                        self.changed(change, wall);
+                    }
+                }
+            }
+            (StoreOp::Extend(batch), StoreAnswer::Extend(Ok(()))) => {
+                for extend in batch {
+                    let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
+                    if let Some(end) = ends.and_then(|ends| ends.get_mut(&extend.token)) {
+                        *end = extend.until;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn appended(&mut self, append: &Append, wall: Wall) {
+        let event = Event::clone(&append.event);
+        let routes = self.routing.routes.get(&event.source).map_or(0, Vec::len);
+        self.check(append.deliveries.len() == routes, "I2", || format!("{} has not one delivery per route", event.id));
+        for delivery in &append.deliveries {
+            let mut book = Book { due_at: delivery.due_at, lease_ends: BTreeMap::new(), excused: 0 };
+            if let Some(lease) = delivery.lease {
+                book.lease_ends.insert(delivery.token, lease.until);
+                self.check(lease.until > wall, "I11", || {
+                    format!("{} was stored with a lease that is over", delivery.id)
+                });
+            }
+            self.books.insert(delivery.id, book);
+        }
+        self.events.insert(event.id, event);
+    }
+
+    fn leased(&mut self, leased: &Leased, now: Wall) {
+        for (delivery, _) in &leased.deliveries {
+            let Some(book) = self.books.get_mut(&delivery.id) else { continue };
+            let due_at = book.due_at;
+            if let Some(lease) = delivery.lease {
+                book.lease_ends.insert(delivery.token, lease.until);
+            }
+            self.check(due_at <= now, "I10", || format!("{} was due at {due_at} and leased at {now}", delivery.id));
+            self.check(delivery.expires_at > now, "I13", || format!("{} was leased after its TTL", delivery.id));
+        }
+    }
+
+    fn changed(&mut self, change: &Change, wall: Wall) {
+        let Change { before, next, .. } = change;
+        let id = next.id;
+        if next.last != before.last && next.last.is_some() {
+            self.tried(before, next);
+        }
+        if next.losses > before.losses {
+            self.lost(before, wall);
+        }
+        match next.state {
+            State::Delivered => {
+                let received = self.received.contains(&id);
+                self.check(received, "I6", || format!("{id} is delivered, but its target never answered 2xx"));
+                *self.made.entry(next.destination.clone()).or_default() += 1;
+            }
+            State::Dead => self.check_death(next),
+            State::Expired => {
+                let over = next.expires_at <= wall;
+                self.check(over, "I13", || format!("{id} expired before its TTL {}", next.expires_at));
+            }
+            State::Ready | State::Scheduled | State::Leased | State::Cancelled => {}
+        }
+        if let Some(book) = self.books.get_mut(&id) {
+            book.due_at = next.due_at;
+            let unreported = before.state == State::Leased && next.tries == before.tries && next.state != State::Leased;
+            let redriven = !before.state.is_open() && next.state == State::Ready;
+            book.excused += u32::from(unreported || redriven);
+        }
+    }
+
+    fn tried(&mut self, before: &Delivery, next: &Delivery) {
+        let Some(last) = &next.last else { return };
+        let (id, class) = (next.id, last.class);
+        let charged = next.attempts > before.attempts;
+        if class != Class::Delivered {
+            let report = ((id, before.token), class as u32);
+            let said = self.reported.contains(&report) && before.state == State::Leased;
+            self.check(said, "I7", || format!("{id} was failed under {:?}, which nobody reported", before.token));
+        }
+        match class {
+            Class::Delivered => {}
+            Class::Unreachable => self.check(!charged, "I11", || format!("{id} was charged for an outage")),
+            Class::Busy => {
+                let made = self.made.get(&next.destination).copied().unwrap_or(0);
+                let served_others = before.mark.is_some_and(|mark| made > mark);
+                self.check(!charged || served_others, "I11", || {
+                    format!("{id} was charged as busy while its target served nobody")
+                });
+            }
+            Class::Rejected => {}
+        }
+        self.check(next.tries == before.tries + 1, "I10", || format!("{id}: one try counted otherwise"));
+    }
+
+    fn lost(&mut self, before: &Delivery, wall: Wall) {
+        let id = before.id;
+        let Some(book) = self.books.get_mut(&id) else { return };
+        let over = book.lease_ends.iter().find(|(_, until)| **until <= wall).map(|(token, _)| *token);
+        match over {
+            Some(token) => {
+                book.lease_ends.remove(&token);
+            }
+            None => self.broken("I11", format!("{id}: a loss was counted though none of its leases is over")),
+        }
+    }
+
+    fn check_death(&mut self, next: &Delivery) {
+        let retries = self.routing.route(&next.source, &next.destination).map_or(0, |route| route.retry.max_retries);
+        let id = next.id;
+        match next.reason {
+            Some(Reason::Rejected | Reason::Busy) => {
+                let attempts = next.attempts;
+                self.check(attempts > retries, "I10", || {
+                    format!("{id} is dead after {attempts} attempts, {retries} retries are allowed")
+                });
+            }
+            Some(Reason::LostLeases) => {
+                let losses = next.losses;
+                self.check(losses >= relay_core::limits::LOSSES_MAX, "I11", || {
+                    format!("{id} is dead after {losses} losses")
+                });
+            }
+            Some(Reason::Expired) | None => self.broken("I12", format!("{id} is dead without a reason of the dead")),
+        }
+    }
+
+    /// A client said something.
+    pub(crate) fn client_said(&mut self, message: &Message) {
+        if let Message::Report(Report { lease, class, .. }) = message
+            && let Ok(key) = codec::required_lease(lease.as_ref())
+        {
+            self.reported.insert((key, *class));
+        }
+    }
+
+    /// The server said something.
+    pub(crate) fn server_said(&mut self, message: &Message, store: &MemoryStore) {
+        if let Message::Welcome(welcome) = message {
+            for (id, token) in welcome.resumed.iter().flat_map(codec::lease_key) {
+                let held = store.delivery(id).is_some_and(|found| found.state == State::Leased && found.token == token);
+                self.check(held, "I7", || format!("{id}: a client may resume a lease that is not its own any more"));
+            }
+        }
+        let Message::Settled(settled) = message else { return };
+        for (id, token) in settled.leases.iter().flat_map(codec::lease_key) {
+            let open = store.delivery(id).is_some_and(|found| found.state == State::Leased && found.token == token);
+            self.check(!open, "I6", || format!("{id}: the client was told that its outcome is durable, and it is not"));
+        }
+    }
+
+    /// A forward begins. `taken_away`: the server had told this client that the lease is no longer its own.
+    pub(crate) fn forwarding(&mut self, forward: &Forward, taken_away: bool, calm: bool) {
+        let id = forward.delivery;
+        self.check(!taken_away, "I7", || format!("{id} is forwarded under a lease that the server took away"));
+        let Some(event) = self.events.get(&forward.event) else {
+            return self.broken("I11", format!("{id} is forwarded though its event is not durable"));
+        };
+        let same = event.body == forward.body
+            && event.headers == forward.headers
+            && event.query == forward.query
+            && event.method == forward.method
+            && event.rest() == &forward.rest[..];
+        self.check(same, "I3", || format!("{id} is forwarded with other bytes than were taken in"));
+        self.awaiting.remove(&forward.destination);
+        if !self.received.contains(&id) {
+            return;
+        }
+        self.duplicates += 1;
+        self.check(!calm, "I9", || format!("{id} is forwarded again in a run without faults"));
+        // Whoever held such a lease may have delivered without being able to say so; nobody knows until a later try succeeds.
+        let explained = self.books.get(&id).is_some_and(|book| book.excused > 0);
+        self.check(explained, "I9", || {
+            format!("{id} is forwarded again, and no lease of it has ended without a report")
+        });
+    }
+
+    /// A target answered.
+    pub(crate) fn target_answered(&mut self, delivery: DeliveryId, status: Option<u16>) {
+        if status.is_some_and(|status| (200..300).contains(&status)) {
+            self.received.insert(delivery);
+        }
+    }
+
+    /// Everything is well from now on.
+    pub(crate) fn healed(&mut self, store: &MemoryStore, wall: Wall) {
+        let waiting = store.deliveries().into_iter();
+        let due =
+            waiting.filter(|found| matches!(found.state, State::Ready | State::Scheduled) && found.due_at <= wall);
+        self.awaiting = due.map(|found| found.destination).collect();
+    }
+
+    /// I19: so long after healing, every destination with due work must have seen a try.
+    pub(crate) fn check_progress(&mut self, healed_for: Duration) {
+        if !self.awaiting.is_empty() && healed_for > FIRST_TRY_WITHIN {
+            let what = format!("no try at {:?} within {FIRST_TRY_WITHIN:?} after healing", self.awaiting);
+            self.broken("I19", what);
+        }
+    }
+
+    /// After every start of a server, and at the end: nothing promised is missing, nothing is half there, sums are even.
+    pub(crate) fn check_store(&mut self, store: &MemoryStore) {
+        let recount = store.recount_now();
+        let even = recount.counted == recount.kept;
+        self.check(even, "I5", || format!("counters {:?}, recount {:?}", recount.kept, recount.counted));
+        let mut deliveries: BTreeMap<EventId, BTreeSet<Name>> = BTreeMap::new();
+        for delivery in store.deliveries() {
+            deliveries.entry(delivery.event).or_default().insert(delivery.destination);
+        }
+        let stored: BTreeSet<EventId> = store.event_ids().into_iter().collect();
+        for id in &self.promised.clone() {
+            self.check(stored.contains(id), "I1", || format!("{id} was acknowledged and is gone"));
+        }
+        for id in &stored {
+            let Some(event) = self.events.get(id) else { continue };
+            let routes = self.routing.routes.get(&event.source).into_iter().flatten();
+            let wanted: BTreeSet<Name> = routes.map(|route| route.destination.clone()).collect();
+            let found = deliveries.remove(id).unwrap_or_default();
+            self.check(found == wanted, "I2", || {
+                format!("{id} has deliveries to {found:?}, routes lead to {wanted:?}")
+            });
+        }
+    }
+
+    /// After the liveness phase: everything has ended, and duplicates are explained.
+    pub(crate) fn check_end(&mut self, store: &MemoryStore) {
+        self.check_store(store);
+        for delivery in store.deliveries() {
+            let (id, state) = (delivery.id, delivery.state);
+            self.check(!state.is_open(), "I19", || format!("{id} is still {}: {delivery:?}", state.as_str()));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What one seed is about: a topology, a load, and a random subset of faults.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
+use relay_core::{
+    delivery::retry::{RetryPolicy, Schedule},
+    name::Name,
+    routing::{Route, Routing},
+};
+
+/// Everything that is decided before the first step.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) routing: Routing,
+    pub(crate) sources: Vec<Name>,
+    pub(crate) destinations: Vec<Name>,
+    pub(crate) clients: Vec<ClientPlan>,
+    pub(crate) events: u32,
+    /// How long faults last; the load is spread over it.
+    pub(crate) trouble: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) faults: Faults,
+}
+
+/// What one client serves, and with how much credit.
+#[derive(Debug)]
+pub(crate) struct ClientPlan {
+    pub(crate) serves: Vec<Name>,
+    pub(crate) slots: u32,
+    pub(crate) buffer_bytes: u64,
+}
+
+/// Which faults this seed has: a random subset, so that rare combinations come up and calm runs are held to more.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    /// Longest way of a message.
+    pub(crate) delay_ms: u64,
+    /// Longest time of a store operation.
+    pub(crate) store_ms: u64,
+    pub(crate) store_full: bool,
+    pub(crate) resets: bool,
+    pub(crate) half_open: bool,
+    pub(crate) partitions: bool,
+    pub(crate) server_kills: bool,
+    pub(crate) server_stops: bool,
+    pub(crate) client_kills: bool,
+    pub(crate) client_stops: bool,
+    pub(crate) clock_jumps: bool,
+    pub(crate) target_trouble: bool,
+    /// One event that its target always hangs on.
+    pub(crate) poison: bool,
+    pub(crate) large_bodies: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let faults = Faults::new(&mut rng);
+        let sources = names("in", rng.random_range(1..=2));
+        let destinations = names("to", rng.random_range(1..=3));
+        let ttl = Duration::from_mins(if faults.clock_jumps { 48 * 60 } else { *pick(&mut rng, &[20, 60, 24 * 60]) });
+        let mut routes = BTreeMap::new();
+        for source in &sources {
+            let mut led: Vec<Route> = Vec::new();
+            for destination in &destinations {
+                if led.is_empty() || rng.random_bool(0.6) {
+                    led.push(Route { destination: destination.clone(), ttl, retry: policy(&mut rng) });
+                }
+            }
+            routes.insert(source.clone(), led);
+        }
+        let count = rng.random_range(1..=4);
+        let mut clients: Vec<ClientPlan> = (0..count).map(|_| client(&mut rng, &destinations)).collect();
+        clients[0].serves.clone_from(&destinations);
+        Self {
+            routing: Routing { routes, ..Routing::default() },
+            sources,
+            destinations,
+            clients,
+            events: rng.random_range(5..=80),
+            trouble: Duration::from_secs(rng.random_range(20..=200)),
+            lease: Duration::from_secs(60),
+            faults,
+        }
+    }
+}
+
+impl Faults {
+    fn new(rng: &mut impl Rng) -> Self {
+        Self {
+            delay_ms: *pick(rng, &[1, 5, 50, 400, 3_000]),
+            store_ms: *pick(rng, &[0, 2, 20, 500, 4_000]),
+            store_full: rng.random_bool(0.25),
+            resets: rng.random_bool(0.4),
+            half_open: rng.random_bool(0.3),
+            partitions: rng.random_bool(0.3),
+            server_kills: rng.random_bool(0.4),
+            server_stops: rng.random_bool(0.2),
+            client_kills: rng.random_bool(0.4),
+            client_stops: rng.random_bool(0.3),
+            clock_jumps: rng.random_bool(0.03),
+            target_trouble: rng.random_bool(0.7),
+            poison: rng.random_bool(0.15),
+            large_bodies: rng.random_bool(0.2),
+        }
+    }
+
+    /// Whether nothing happens that could end a lease before its report: then nothing may arrive twice (I9).
+    pub(crate) fn is_calm(&self) -> bool {
+        !(self.resets
+            || self.half_open
+            || self.partitions
+            || self.server_kills
+            || self.server_stops
+            || self.client_kills
+            || self.client_stops
+            || self.clock_jumps)
+    }
+}
+
+fn client(rng: &mut impl Rng, destinations: &[Name]) -> ClientPlan {
+    let mut serves: Vec<Name> = destinations.iter().filter(|_| rng.random_bool(0.7)).cloned().collect();
+    if serves.is_empty() {
+        serves.push(pick(rng, destinations).clone());
+    }
+    ClientPlan { serves, slots: rng.random_range(1..=8), buffer_bytes: *pick(rng, &[1_000, 200_000, 64 << 20]) }
+}
+
+fn policy(rng: &mut impl Rng) -> RetryPolicy {
+    let delay = Duration::from_millis(*pick(rng, &[10, 1_000, 30_000]));
+    let multiplier = *pick(rng, &[1.0, 2.0]);
+    RetryPolicy { max_retries: rng.random_range(0..=4), schedule: Schedule::Exponential { delay, multiplier } }
+}
+
+fn names(stem: &str, count: usize) -> Vec<Name> {
+    (0..count).map(|number| format!("{stem}-{number}").parse().expect("it is a valid name")).collect()
+}
+
+/// One of several.
+pub(crate) fn pick<'a, T>(rng: &mut impl Rng, choices: &'a [T]) -> &'a T {
+    &choices[rng.random_range(0..choices.len())]
+}

@@ -1,0 +1,193 @@
+//! Drives the hub, as the server's own driver does.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::RngExt as _;
+use relay_core::{
+    hub::{ConnId, Hub, Input, OpId, Output, Setup},
+    limits,
+    storage::{StoreAnswer, StoreOp},
+    wire::codec,
+};
+
+use crate::{
+    net::{End, Packet, Words},
+    world::{Server, What, World, routing},
+};
+
+/// How long a server that was told to stop may take.
+const GRACE: Duration = Duration::from_secs(30);
+
+impl World {
+    /// A server process starts on what the last one left.
+    pub(crate) fn start_server(&mut self) {
+        self.server_epoch += 1;
+        let epoch = self.server_epoch;
+        self.oracle.check_store(&self.store);
+        let stats = self.store.stats_now();
+        let setup = Setup {
+            version: "sim".to_owned(),
+            lease: self.plan.lease,
+            retry_after_max: limits::RETRY_AFTER_MAX,
+            circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
+            outgoing_bytes_max: limits::MAX_INFLIGHT_BYTES / 2,
+            public_url: None,
+            seed: self.rng.random(),
+            id_floor: stats.id_floor,
+        };
+        let skew = self.skew;
+        self.tell(format_args!("server {epoch} starts, its clock off by {skew} us"));
+        self.server = Some(Server {
+            epoch,
+            hub: Hub::new(setup),
+            started: self.clock,
+            skew,
+            pending: BTreeMap::new(),
+            wake: None,
+            stopping: false,
+        });
+        let made = stats.destinations.iter().map(|found| (found.destination.clone(), found.outcomes[0])).collect();
+        self.server_handles(Input::DeliveredSoFar(made));
+        self.server_handles(Input::Routing(routing(&self.plan)));
+    }
+
+    /// The process ends. If it was not clean, of the store operations under way some happened and some did not; nobody is
+    /// told.
+    pub(crate) fn end_server(&mut self, clean: bool) {
+        let Some(server) = self.server.take() else { return };
+        self.tell(format_args!("server {} {}", server.epoch, if clean { "ends" } else { "dies" }));
+        let wall = self.wall(server.skew);
+        for (id, op) in server.pending {
+            if clean || self.rng.random_bool(0.5) {
+                self.tell(format_args!("store op {} happened, unanswered", id.0));
+                self.perform(op, wall);
+            }
+        }
+        self.store = self.store.reopen();
+        for number in self.sockets_of_server(server.epoch) {
+            if !clean {
+                self.perhaps_half_open(number);
+            }
+            self.drop_end(number, End::Server);
+        }
+        let lost: Vec<usize> = std::mem::take(&mut self.tickets).into_values().collect();
+        for sending in lost {
+            self.went_unanswered(sending);
+        }
+        let (pause, epoch) = (self.some_millis(20_000), self.server_epoch);
+        self.after(pause, What::ServerStarts { epoch });
+    }
+
+    /// The process is asked to stop.
+    pub(crate) fn stop_server(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        if std::mem::replace(&mut server.stopping, true) {
+            return;
+        }
+        let epoch = server.epoch;
+        self.tell(format_args!("server {epoch} is told to stop"));
+        self.after(GRACE, What::ServerGraceOver { epoch });
+        self.server_handles(Input::Stop);
+    }
+
+    fn sockets_of_server(&self, epoch: u64) -> Vec<u64> {
+        let of = self.sockets.iter().filter(|(_, socket)| socket.server_epoch == epoch && socket.server_open);
+        of.map(|(number, _)| *number).collect()
+    }
+
+    /// Gives the hub one input and does everything it wants done.
+    pub(crate) fn server_handles(&mut self, input: Input) {
+        let Some(server) = &self.server else { return };
+        let now = self.now(server.started, server.skew);
+        if let Some(server) = &mut self.server {
+            server.hub.handle(input, now);
+        }
+        self.drain_server();
+    }
+
+    pub(crate) fn server_wakes(&mut self, epoch: u64) {
+        let Some(server) = &self.server else { return };
+        let now = self.now(server.started, server.skew);
+        if server.epoch != epoch || server.wake != Some(now.mono) {
+            return;
+        }
+        if let Some(server) = &mut self.server {
+            server.wake = None;
+            server.hub.handle_timeout(now);
+        }
+        self.drain_server();
+    }
+
+    fn drain_server(&mut self) {
+        while let Some(output) = self.server.as_mut().and_then(|server| server.hub.poll_output()) {
+            match output {
+                Output::Store(op, ask) => self.store_is_asked(op, ask),
+                Output::Answer(ticket, answer) => self.answered(ticket, &answer),
+                Output::Transmit(conn) => self.transmit(conn),
+                Output::Close(conn, why) => {
+                    self.tell(format_args!("server closes socket {}: {why}", conn.0));
+                    self.transmit(conn);
+                    self.drop_end(conn.0, End::Server);
+                }
+                Output::Notice(notice) => self.tell(format_args!("server: {notice:?}")),
+                Output::Stopped => {
+                    self.tell(format_args!("server has stopped"));
+                    self.end_server(true);
+                    return;
+                }
+            }
+        }
+        self.arm_server();
+    }
+
+    fn arm_server(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let Some(wake) = server.hub.poll_timeout() else { return };
+        let at = server.started + wake.as_micros();
+        if at <= self.clock {
+            let (epoch, mono) = (server.epoch, relay_core::time::Mono::from_micros(self.clock - server.started));
+            server.wake = Some(mono);
+            return self.at(self.clock, What::ServerWakes { epoch });
+        }
+        if server.wake != Some(wake) {
+            server.wake = Some(wake);
+            let epoch = server.epoch;
+            self.at(at, What::ServerWakes { epoch });
+        }
+    }
+
+    fn transmit(&mut self, conn: ConnId) {
+        while let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn)) {
+            self.oracle.server_said(&message, &self.store);
+            self.tell(format_args!("socket {} <- {}", conn.0, Words(&message)));
+            self.put(conn.0, End::Client, Packet::Message(codec::encode(message)));
+        }
+    }
+
+    fn store_is_asked(&mut self, op: OpId, ask: StoreOp) {
+        let most = self.plan.faults.store_ms;
+        let span = self.some_millis(most);
+        let Some(server) = &mut self.server else { return };
+        server.pending.insert(op, ask);
+        let epoch = server.epoch;
+        self.after(span, What::StoreActs { epoch, op });
+    }
+
+    pub(crate) fn store_acts(&mut self, epoch: u64, op: OpId) {
+        let Some(server) = self.server.as_mut().filter(|server| server.epoch == epoch) else { return };
+        let Some(ask) = server.pending.remove(&op) else { return };
+        let skew = server.skew;
+        let wall = self.wall(skew);
+        self.tell(format_args!("store op {} {ask:?}", op.0));
+        let answer = self.perform(ask, wall);
+        let most = self.plan.faults.store_ms;
+        let span = self.some_millis(most);
+        self.after(span, What::StoreAnswers { epoch, op, answer: Box::new(answer) });
+    }
+
+    pub(crate) fn store_answers(&mut self, epoch: u64, op: OpId, answer: StoreAnswer) {
+        if self.server.as_ref().is_some_and(|server| server.epoch == epoch) {
+            self.server_handles(Input::Stored(op, answer));
+        }
+    }
+}

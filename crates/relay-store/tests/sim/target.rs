@@ -1,0 +1,91 @@
+//! Model targets: what a local endpoint does with a webhook, and when.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::{Rng, RngExt as _};
+use relay_core::{
+    delivery::outcome::{Class, Outcome},
+    name::Name,
+};
+
+use crate::plan::pick;
+
+/// How a target behaves for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Fine,
+    Slow,
+    Refuses,
+    Hangs,
+    Answers(u16),
+    /// 429 with `Retry-After`.
+    TooMany,
+}
+
+/// All targets, by destination.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    moods: BTreeMap<Name, Mood>,
+}
+
+/// What a webhook meets at its target.
+#[derive(Debug)]
+pub(crate) struct Meeting {
+    pub(crate) after: Duration,
+    pub(crate) outcome: Outcome,
+}
+
+impl Targets {
+    pub(crate) fn new(destinations: &[Name]) -> Self {
+        Self { moods: destinations.iter().map(|name| (name.clone(), Mood::Fine)).collect() }
+    }
+
+    /// Another mood for one of them.
+    pub(crate) fn change(&mut self, rng: &mut impl Rng) -> (Name, Mood) {
+        let names: Vec<Name> = self.moods.keys().cloned().collect();
+        let name = pick(rng, &names).clone();
+        let moods = [
+            Mood::Fine,
+            Mood::Slow,
+            Mood::Refuses,
+            Mood::Hangs,
+            Mood::Answers(500),
+            Mood::Answers(503),
+            Mood::Answers(404),
+            Mood::Answers(302),
+            Mood::TooMany,
+        ];
+        let mood = *pick(rng, &moods);
+        self.moods.insert(name.clone(), mood);
+        (name, mood)
+    }
+
+    /// All are fine from now on.
+    pub(crate) fn heal(&mut self) {
+        self.moods.values_mut().for_each(|mood| *mood = Mood::Fine);
+    }
+
+    /// What happens to a webhook that is sent now.
+    pub(crate) fn meet(&self, rng: &mut impl Rng, destination: &Name, poison: bool, timeout: Duration) -> Meeting {
+        let mood = if poison { Mood::Hangs } else { self.moods.get(destination).copied().unwrap_or(Mood::Refuses) };
+        let quick = Duration::from_micros(rng.random_range(100..=20_000));
+        match mood {
+            Mood::Fine => answer(quick, 200, None),
+            Mood::Slow => answer(Duration::from_millis(rng.random_range(1_000..=24_000)), 204, None),
+            Mood::Answers(status) => answer(quick, status, None),
+            Mood::TooMany => answer(quick, 429, Some(Duration::from_secs(rng.random_range(1..=90)))),
+            Mood::Refuses => nothing(quick, Class::Unreachable, "connection refused"),
+            Mood::Hangs => nothing(timeout, Class::Busy, "no answer in time"),
+        }
+    }
+}
+
+fn answer(after: Duration, status: u16, retry_after: Option<Duration>) -> Meeting {
+    let class = Class::of_status(status);
+    Meeting { after, outcome: Outcome { class, status: Some(status), retry_after, duration: after, error: None } }
+}
+
+fn nothing(after: Duration, class: Class, why: &str) -> Meeting {
+    let error = Some(why.into());
+    Meeting { after, outcome: Outcome { class, status: None, retry_after: None, duration: after, error } }
+}

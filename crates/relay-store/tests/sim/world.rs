@@ -1,0 +1,298 @@
+//! The virtual world: one clock, one queue of what is to happen, and everything it happens to.
+//!
+//! Real parts: the hub, the client machines, the wire codec, the memory store. Virtual parts: time, network, targets,
+//! producers. Nothing here reads a clock, a thread or the environment, so a seed is a run.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    sync::Arc,
+    time::Duration,
+};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use relay_core::{
+    delivery::outcome::Outcome,
+    hub::{Hub, OpId, Ticket},
+    id::DeliveryId,
+    session::client::Client,
+    storage::{StoreAnswer, StoreOp},
+    time::{Mono, Now, Wall},
+    wire::codec::LeaseKey,
+};
+use relay_store::memory::MemoryStore;
+
+use crate::{
+    chaos::Fault,
+    load::Sending,
+    net::{End, Packet, Socket},
+    oracle::Oracle,
+    plan::Plan,
+    target::Targets,
+    trace::Trace,
+};
+
+/// Wall time at the start of every run: in 2027.
+const EPOCH: Wall = Wall::from_micros(1_800_000_000_000_000);
+/// How long the healed world may take until everything has ended, beside the longest TTL.
+const PATIENCE: Duration = Duration::from_hours(2);
+/// Healed steps after which a run counts as stuck: a world that spins in place never gets to the end of its patience.
+const STEPS_MAX: u64 = 20_000_000;
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) rng: StdRng,
+    /// Microseconds since the start of the run.
+    pub(crate) clock: u64,
+    queue: BinaryHeap<Reverse<Entry>>,
+    scheduled: u64,
+    pub(crate) store: MemoryStore,
+    pub(crate) server: Option<Server>,
+    pub(crate) server_epoch: u64,
+    /// How far the wall clock of the next server process is off, in microseconds.
+    pub(crate) skew: i64,
+    pub(crate) clients: Vec<ClientSlot>,
+    pub(crate) sockets: BTreeMap<u64, Socket>,
+    pub(crate) last_socket: u64,
+    pub(crate) targets: Targets,
+    pub(crate) sendings: Vec<Sending>,
+    pub(crate) tickets: BTreeMap<Ticket, usize>,
+    pub(crate) last_ticket: u64,
+    pub(crate) healed_at: Option<u64>,
+    pub(crate) oracle: Oracle,
+    pub(crate) trace: Trace,
+}
+
+/// One life of the server process.
+pub(crate) struct Server {
+    pub(crate) epoch: u64,
+    pub(crate) hub: Hub,
+    pub(crate) started: u64,
+    pub(crate) skew: i64,
+    /// Store operations that were asked for and have not taken effect.
+    pub(crate) pending: BTreeMap<OpId, StoreOp>,
+    pub(crate) wake: Option<Mono>,
+    pub(crate) stopping: bool,
+}
+
+/// One machine that runs a client process, most of the time.
+pub(crate) struct ClientSlot {
+    pub(crate) process: Option<ClientProcess>,
+    pub(crate) epoch: u64,
+    pub(crate) partitioned: bool,
+}
+
+/// One life of a client process.
+pub(crate) struct ClientProcess {
+    pub(crate) machine: Client,
+    pub(crate) started: u64,
+    pub(crate) socket: Option<u64>,
+    pub(crate) wake: Option<Mono>,
+    /// What its last Hello said that it holds.
+    pub(crate) said_held: BTreeSet<LeaseKey>,
+    /// Deliveries whose lease the server took away, until it grants them again.
+    pub(crate) taken_away: BTreeSet<DeliveryId>,
+}
+
+/// What is to happen.
+#[derive(Debug)]
+pub(crate) enum What {
+    Arrive { socket: u64, end: End, packet: Packet },
+    Dialled { client: usize, epoch: u64 },
+    StoreActs { epoch: u64, op: OpId },
+    StoreAnswers { epoch: u64, op: OpId, answer: Box<StoreAnswer> },
+    ServerWakes { epoch: u64 },
+    ServerStarts { epoch: u64 },
+    ServerGraceOver { epoch: u64 },
+    ClientWakes { client: usize, epoch: u64 },
+    ClientStarts { client: usize, epoch: u64 },
+    TargetAnswers { client: usize, epoch: u64, delivery: DeliveryId, outcome: Box<Outcome> },
+    Send { sending: usize },
+    Trouble(Fault),
+    Heal,
+}
+
+struct Entry {
+    at: u64,
+    number: u64,
+    what: What,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, keep_trace: bool) -> Self {
+        let plan = Plan::new(seed);
+        let mut world = Self {
+            rng: StdRng::seed_from_u64(seed ^ 0x005e_ed0f_7e57),
+            clock: 0,
+            queue: BinaryHeap::new(),
+            scheduled: 0,
+            store: MemoryStore::new(),
+            server: None,
+            server_epoch: 0,
+            skew: 0,
+            clients: Vec::new(),
+            sockets: BTreeMap::new(),
+            last_socket: 0,
+            targets: Targets::new(&plan.destinations),
+            sendings: Vec::new(),
+            tickets: BTreeMap::new(),
+            last_ticket: 0,
+            healed_at: None,
+            oracle: Oracle::new(plan.routing.clone()),
+            trace: Trace::new(keep_trace),
+            plan,
+        };
+        world.trace.line(0, format_args!("plan {:?}", world.plan));
+        world
+    }
+
+    /// Runs until everything has ended, or a promise is broken.
+    pub(crate) fn run(mut self) -> (Oracle, Trace, u64) {
+        self.begin();
+        let mut steps = 0_u64;
+        while self.oracle.violation.is_none() {
+            let Some(Reverse(entry)) = self.queue.pop() else { break };
+            self.clock = entry.at;
+            self.happen(entry.what);
+            self.oracle_sees_healing();
+            steps += 1;
+            if self.is_over(steps) {
+                self.oracle.check_end(&self.store);
+                break;
+            }
+        }
+        (self.oracle, self.trace, steps)
+    }
+
+    fn begin(&mut self) {
+        self.start_server();
+        for client in 0..self.plan.clients.len() {
+            self.clients.push(ClientSlot { process: None, epoch: 0, partitioned: false });
+            self.start_client(client);
+        }
+        self.plan_load();
+        self.plan_trouble();
+        let trouble = micros(self.plan.trouble);
+        self.at(trouble, What::Heal);
+    }
+
+    /// Everything was sent, answered and has ended; or nobody has patience any more.
+    fn is_over(&self, steps: u64) -> bool {
+        let Some(healed_at) = self.healed_at else { return false };
+        let ttl = self.plan.routing.routes.values().flatten().map(|route| route.ttl).max().unwrap_or_default();
+        if self.clock > healed_at + micros(ttl + PATIENCE) || steps > STEPS_MAX {
+            return true;
+        }
+        self.server.as_ref().is_some_and(|server| server.pending.is_empty())
+            && self.sendings.iter().all(Sending::is_over)
+            && self.store.open_deliveries() == 0
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Arrive { socket, end, packet } => self.arrive(socket, end, packet),
+            What::Dialled { client, epoch } => self.dialled(client, epoch),
+            What::StoreActs { epoch, op } => self.store_acts(epoch, op),
+            What::StoreAnswers { epoch, op, answer } => self.store_answers(epoch, op, *answer),
+            What::ServerWakes { epoch } => self.server_wakes(epoch),
+            What::ServerStarts { epoch } => {
+                if epoch == self.server_epoch && self.server.is_none() {
+                    self.start_server();
+                }
+            }
+            What::ServerGraceOver { epoch } => {
+                if self.server.as_ref().is_some_and(|server| server.epoch == epoch) {
+                    self.end_server(false);
+                }
+            }
+            What::ClientWakes { client, epoch } => self.client_wakes(client, epoch),
+            What::ClientStarts { client, epoch } => {
+                if self.clients[client].epoch == epoch && self.clients[client].process.is_none() {
+                    self.start_client(client);
+                }
+            }
+            What::TargetAnswers { client, epoch, delivery, outcome } => {
+                self.target_answers(client, epoch, delivery, *outcome);
+            }
+            What::Send { sending } => self.send(sending),
+            What::Trouble(fault) => self.trouble(fault),
+            What::Heal => self.heal(),
+        }
+    }
+
+    /// Schedules something at an absolute time.
+    pub(crate) fn at(&mut self, at: u64, what: What) {
+        self.scheduled += 1;
+        self.queue.push(Reverse(Entry { at: at.max(self.clock), number: self.scheduled, what }));
+    }
+
+    /// Schedules something some time from now.
+    pub(crate) fn after(&mut self, span: Duration, what: What) {
+        self.at(self.clock + micros(span), what);
+    }
+
+    /// Up to so many milliseconds, in microseconds.
+    pub(crate) fn some_millis(&mut self, most: u64) -> Duration {
+        Duration::from_micros(self.rng.random_range(0..=most * 1_000))
+    }
+
+    /// Wall time as a process sees it whose clock is off by `skew`.
+    pub(crate) fn wall(&self, skew: i64) -> Wall {
+        Wall::from_micros(EPOCH.as_micros() + self.clock as i64 + skew)
+    }
+
+    /// Both clocks of a process.
+    pub(crate) fn now(&self, started: u64, skew: i64) -> Now {
+        Now { wall: self.wall(skew), mono: Mono::from_micros(self.clock - started) }
+    }
+
+    /// A line of the trace.
+    pub(crate) fn tell(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.line(self.clock, what);
+    }
+
+    /// Store operations and answers go by the oracle.
+    pub(crate) fn perform(&mut self, op: StoreOp, wall: Wall) -> StoreAnswer {
+        self.store.tell_time(wall);
+        let answer = self.store.perform(op.clone());
+        self.oracle.applied(&op, &answer, wall);
+        answer
+    }
+
+    /// I19: once everything is well again, every destination with due work sees a try before long.
+    fn oracle_sees_healing(&mut self) {
+        let Some(healed_at) = self.healed_at else { return };
+        self.oracle.check_progress(Duration::from_micros(self.clock - healed_at));
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Entry {}
+
+/// Microseconds of a span.
+pub(crate) fn micros(span: Duration) -> u64 {
+    span.as_micros() as u64
+}
+
+/// Routing as the hub takes it.
+pub(crate) fn routing(plan: &Plan) -> Arc<relay_core::routing::Routing> {
+    Arc::new(plan.routing.clone())
+}
