@@ -7,6 +7,7 @@ use super::{
     Registry, RegistryError,
     document::{Retry, Route, Source, millis, render},
     key_of, key_of_pair,
+    route::plain_route,
 };
 use crate::{
     Config,
@@ -126,15 +127,7 @@ impl Registry {
         for source in directory.sources.keys().filter(|name| !directory.routing.routes.contains_key(*name)) {
             let destination = Name::fallback();
             let present = directory.routes.get(&(source.clone(), destination.clone()));
-            let route = Route {
-                source: source.clone(),
-                destination: destination.clone(),
-                ttl_ms: None,
-                retry: None,
-                paused: false,
-                declared: None,
-                created_at: self.clock.now().wall,
-            };
+            let route = plain_route(source, &destination, self.clock.now().wall);
             let key = key_of_pair(DocumentKind::Route, source, &destination);
             let audit = self.audited("config", "route.create", format!("{source} -> {destination}"));
             self.put(key, present.map_or(0, |entry| entry.version), Some(render(&route)), audit).await?;

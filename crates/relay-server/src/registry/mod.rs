@@ -5,10 +5,15 @@
 
 mod change;
 mod declared;
+mod destination;
 pub mod document;
+mod key;
+mod route;
 pub mod secret;
+mod source;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::{borrow::Borrow, sync::Arc};
 
@@ -21,7 +26,11 @@ use relay_store::{
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
 
-pub use change::{NewKey, NewRoute, NewSource, NewToken, Shown, SourceUpdate};
+pub use change::Shown;
+pub use key::NewKey;
+pub use route::NewRoute;
+pub use source::{NewSource, SourceUpdate};
+pub use token::NewToken;
 
 use crate::{
     clock::Clock,
@@ -29,9 +38,6 @@ use crate::{
     directory::{Directory, Versioned},
     registry::document::{Destination, Key, Route, Source, Token},
 };
-
-/// How often a change is tried when somebody else keeps changing the same document.
-const CHANGE_TRIES: u32 = 8;
 
 /// The one writer of registry documents in this process.
 pub struct Registry {
