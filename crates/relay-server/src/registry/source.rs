@@ -107,7 +107,7 @@ impl Registry {
             .ok_or_else(|| unknown_source(&self.directory(), name))
     }
 
-    /// Deletes a source with its routes and keys. Its events and deliveries stay until their retention is over.
+    /// Deletes a source with its keys and routes. Its events and deliveries stay until their retention is over.
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Store`.
@@ -116,27 +116,25 @@ impl Registry {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             let still_declared = entry.document.declared.as_deref().filter(|_| !entry.document.paused);
             undeclared("source", name.as_str(), still_declared)?;
-            let mut writes = vec![Write {
-                key: key_of(DocumentKind::Source, name),
-                expect: entry.version,
+            let write = |key, version, action: &str, subject: String| Write {
+                key,
+                expect: version,
                 body: None,
-                audit: self.audited(who, "source.delete", name.as_str()),
-            }];
-            writes.extend(directory.routes.values().filter(|entry| entry.document.source == *name).map(|entry| {
-                Write {
-                    key: key_of_pair(DocumentKind::Route, name, &entry.document.destination),
-                    expect: entry.version,
-                    body: None,
-                    audit: self.audited(who, "route.delete", format!("{name} -> {}", entry.document.destination)),
-                }
-            }));
-            writes.extend(directory.keys.values().filter(|entry| entry.document.source == *name).map(|entry| Write {
-                key: key_of_pair(DocumentKind::Key, name, &entry.document.name),
-                expect: entry.version,
-                body: None,
-                audit: self.audited(who, "key.delete", format!("{name}/{}", entry.document.name)),
-            }));
-            Ok(writes)
+                audit: self.audited(who, action, subject),
+            };
+            // The keys first: killed in the middle, none is left to open a later source of the same name.
+            let keys = directory.keys.values().filter(|key| key.document.source == *name).map(|key| {
+                let key_name = &key.document.name;
+                let document = key_of_pair(DocumentKind::Key, name, key_name);
+                write(document, key.version, "key.delete", format!("{name}/{key_name}"))
+            });
+            let source = write(key_of(DocumentKind::Source, name), entry.version, "source.delete", name.to_string());
+            let routes = directory.routes.values().filter(|route| route.document.source == *name).map(|route| {
+                let destination = &route.document.destination;
+                let document = key_of_pair(DocumentKind::Route, name, destination);
+                write(document, route.version, "route.delete", format!("{name} -> {destination}"))
+            });
+            Ok(keys.chain(std::iter::once(source)).chain(routes).collect())
         })
         .await
     }
