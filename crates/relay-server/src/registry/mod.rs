@@ -18,7 +18,11 @@ mod token;
 use std::{borrow::Borrow, sync::Arc};
 
 use arc_swap::ArcSwap;
-use relay_core::{name::Name, storage::StoreError};
+use relay_core::{
+    fault::{Fault, Retry},
+    name::Name,
+    storage::StoreError,
+};
 use relay_store::{
     Store,
     seam::{AuditEntry, DocumentKey, DocumentKind},
@@ -123,6 +127,33 @@ pub enum RegistryError {
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl RegistryError {
+    /// Who has to change something.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Source { .. } | Self::Declared { .. } => Fault::Operator,
+            Self::Invalid(_) | Self::Unknown { .. } | Self::Taken { .. } | Self::LastRoute { .. } => Fault::Caller,
+            Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } | Self::Store(_) => Fault::Resource,
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Contended | Self::Store(StoreError::Full | StoreError::TooSlow { .. }) => Retry::Backoff,
+            Self::Store(StoreError::Unavailable | StoreError::Damaged { .. })
+            | Self::NoRandomness(_)
+            | Self::Damaged { .. }
+            | Self::Source { .. }
+            | Self::Declared { .. }
+            | Self::Invalid(_)
+            | Self::Unknown { .. }
+            | Self::Taken { .. }
+            | Self::LastRoute { .. } => Retry::Never,
+        }
+    }
 }
 
 impl Registry {
