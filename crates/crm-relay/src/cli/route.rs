@@ -115,7 +115,7 @@ impl RouteArgs {
                 Verb::Update { ends, policy } => {
                     let body = Value::Object(policy.body()?);
                     let api = Api::running(&layers).await?;
-                    show(&api.call(Method::PUT, &ends.path(), Some(&body)).await?, json)?;
+                    show(&api.call(Method::PATCH, &ends.path(), Some(&body)).await?, json)?;
                 }
                 Verb::Delete { ends } => {
                     Api::running(&layers).await?.call(Method::DELETE, &ends.path(), None).await?;
