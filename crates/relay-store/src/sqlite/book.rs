@@ -207,6 +207,38 @@ impl Book {
         counters[RETIRED] += 1;
     }
 
+    /// Takes the counters over from what is stored, after a loss was accepted: deliveries that are missing are lost.
+    pub(super) fn take_over(&mut self, db: &Connection) -> Result<(), Fault> {
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            let number = index as u32 + 1;
+            let counters = &mut entry.counters;
+            match entry.kind {
+                Kind::Source => {
+                    let count: i64 = db
+                        .prepare_cached("SELECT count(*) FROM events WHERE source = ?1")?
+                        .query_row([number], |row| row.get(0))?;
+                    counters[STORED] = count as u64;
+                    counters[RETIRED_EVENTS] = counters[ACCEPTED].saturating_sub(counters[STORED]);
+                }
+                Kind::Destination => {
+                    for state in State::ALL {
+                        let (from, below) = (state as i64 * 10, state as i64 * 10 + 10);
+                        let count: i64 = db
+                            .prepare_cached(
+                                "SELECT count(*) FROM deliveries WHERE dest = ?1 AND state >= ?2 AND state < ?3",
+                            )?
+                            .query_row(params![number, from, below], |row| row.get(0))?;
+                        counters[slot(state)] = count as u64;
+                    }
+                    let there: u64 = counters[STATES..RETIRED].iter().sum();
+                    counters[LOST] = counters[CREATED].saturating_sub(there + counters[RETIRED]);
+                }
+            }
+            self.dirty[index] = true;
+        }
+        Ok(())
+    }
+
     /// Writes what changed, inside the transaction, and shows new names to readers.
     pub(super) fn write(&mut self, db: &Connection, shelf: &Shelf) -> Result<(), Fault> {
         let mut statement = db.prepare_cached(

@@ -8,6 +8,7 @@ mod backup;
 mod book;
 mod browse;
 mod bulk;
+mod check;
 mod documents;
 mod due;
 mod edge;
@@ -45,6 +46,13 @@ use relay_core::{
 };
 use tokio::sync::oneshot;
 
+pub use self::{
+    backup::{RestoreError, restore},
+    check::{CheckReport, check},
+    edge::{Edge, EdgeAction, Edges},
+    open::{OpenError, Options},
+    room::DiskFree,
+};
 use self::{
     book::{Book, Shelf},
     fault::Fault,
@@ -57,11 +65,6 @@ use self::{
     status::Status,
     transaction::Transaction,
     writer::{WalPages, Writer},
-};
-pub use self::{
-    edge::{Edge, EdgeAction, Edges},
-    open::{OpenError, Options},
-    room::DiskFree,
 };
 use crate::{
     Later,

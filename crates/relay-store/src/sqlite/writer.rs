@@ -123,10 +123,10 @@ impl Writer {
             let bulk_allowed = self.bulk_not_before.is_none_or(|at| Instant::now() >= at);
             let patience = (self.wal.pending() > 0).then_some(IDLE_AFTER);
             match self.queues.next(bulk_allowed, patience) {
-                Turn::Batch(jobs) => self.commit(db, jobs)?,
+                Turn::Batch(jobs) => self.commit_and_checkpoint(db, jobs)?,
                 Turn::Bulk(job) => {
                     let began = Instant::now();
-                    self.commit(db, vec![job])?;
+                    self.commit_and_checkpoint(db, vec![job])?;
                     self.bulk_not_before = Some(Instant::now() + began.elapsed() * BULK_PAUSE);
                 }
                 Turn::Backup(order) => super::backup::run(self, db, order)?,
@@ -134,14 +134,20 @@ impl Writer {
                 Turn::Close => return self.close(db),
                 Turn::Abandon => return Ok(()),
             }
-            if self.wal.pending() >= CHECKPOINT_PAGES {
-                self.checkpoint(db, CheckpointMode::PASSIVE)?;
-            }
         }
     }
 
+    /// Like [`commit`](Self::commit); then a checkpoint if enough has gathered for one.
+    pub(super) fn commit_and_checkpoint(&mut self, db: &Connection, jobs: Vec<Job>) -> Result<(), Fault> {
+        self.commit(db, jobs)?;
+        if self.wal.pending() >= CHECKPOINT_PAGES {
+            self.checkpoint(db, CheckpointMode::PASSIVE)?;
+        }
+        Ok(())
+    }
+
     /// Runs the jobs in one transaction and answers them. An error here ends the store; the jobs are dropped unanswered.
-    pub(super) fn commit(&mut self, db: &Connection, mut jobs: Vec<Job>) -> Result<(), Fault> {
+    fn commit(&mut self, db: &Connection, mut jobs: Vec<Job>) -> Result<(), Fault> {
         if jobs.iter().any(|job| job.adds) && self.room.is_full(|| schema::free_inside(db).unwrap_or(0)) {
             jobs = refuse_adders(jobs);
         }
