@@ -167,7 +167,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin) {
     drop(accept_async(stream).await.unwrap());
 }
 
-/// S30: the server's certificate is checked; a company's own authority is trusted once it is named.
+/// The server's certificate is checked; a company's own authority is trusted once it is named.
 #[tokio::test]
 async fn a_server_behind_tls_is_trusted_with_its_authority_and_refused_without() {
     let dir = tempfile::tempdir().unwrap();
