@@ -35,9 +35,15 @@ pub(crate) struct Api {
 #[derive(Clone, Debug)]
 enum Way {
     Socket(PathBuf),
-    Tcp { url: Uri, token: Option<Secret> },
+    Tcp {
+        url: Uri,
+        token: Option<Secret>,
+    },
     /// No server runs: the store itself, opened by this command.
-    Store { dir: PathBuf, offline: Arc<Offline> },
+    Store {
+        dir: PathBuf,
+        offline: Arc<Offline>,
+    },
 }
 
 /// What was answered.

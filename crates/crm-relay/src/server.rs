@@ -155,7 +155,8 @@ fn cannot_listen(addr: &str, error: &io::Error, is_admin: bool) -> String {
     }
 }
 
-fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
+/// In words, why a store was not opened.
+pub(crate) fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
     match error {
         OpenError::Io { error, verb: "write", .. } => credentials::not_writable(data_dir, error),
         OpenError::Io { .. } => Failure::new(Exit::StoreFailed, error.to_string()),
