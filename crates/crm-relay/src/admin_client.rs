@@ -1,6 +1,6 @@
 //! Talks to the admin API of a server: over its socket, or over TCP with a token.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt::Write as _, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -104,16 +104,14 @@ impl Api {
     /// # Errors
     /// There is none.
     pub(crate) async fn running(layers: &Layers) -> Result<Self, Failure> {
-        match Self::find(layers).await? {
-            Some(api) => Ok(api),
-            None => {
-                let looked: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
-                Err(Failure::unreachable(format!(
-                    "no server runs here (looked in {}). Start one: crm-relay server; or say where it is: --data-dir DIR or --admin-url URL",
-                    looked.join(" and ")
-                )))
-            }
+        if let Some(api) = Self::find(layers).await? {
+            return Ok(api);
         }
+        let looked: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
+        Err(Failure::unreachable(format!(
+            "no server runs here (looked in {}). Start one: crm-relay server; or say where it is: --data-dir DIR or --admin-url URL",
+            looked.join(" and ")
+        )))
     }
 
     /// Reads.
@@ -266,7 +264,8 @@ pub(crate) fn encode(value: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -32,15 +32,12 @@ pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
         .map_err(|error| Failure::usage(format!("{}: {}", directory.display(), reason(&error))))?;
     block_on(async {
         let layers = common.layers()?;
-        let done = match Api::find(&layers).await? {
-            Some(api) => {
-                let body = json!({"into": into});
-                api.call(Method::POST, "/api/v1/store/backup", Some(&body)).await?
-            }
-            None => {
-                let done = backup_closed(&data_dir(&layers)?, into.clone()).await?;
-                json!({"bytes": done.bytes, "events": done.events})
-            }
+        let done = if let Some(api) = Api::find(&layers).await? {
+            let body = json!({"into": into});
+            api.call(Method::POST, "/api/v1/store/backup", Some(&body)).await?
+        } else {
+            let done = backup_closed(&data_dir(&layers)?, into.clone()).await?;
+            json!({"bytes": done.bytes, "events": done.events})
         };
         let text = format!("{} holds {} events, {} bytes", into.display(), done["events"], done["bytes"]);
         print(&if common.json { pretty(&done) } else { text })?;

@@ -67,16 +67,16 @@ struct Ends {
 
 #[derive(Debug, Args)]
 struct Policy {
-    /// Its own MESSAGE_TTL
+    /// Its own `MESSAGE_TTL`
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
-    /// Its own MAX_RETRIES
+    /// Its own `MAX_RETRIES`
     #[arg(long, value_name = "N")]
     max_retries: Option<u32>,
-    /// Its own RETRY_DELAY
+    /// Its own `RETRY_DELAY`
     #[arg(long, value_name = "DURATION")]
     retry_delay: Option<String>,
-    /// Its own RETRY_MULTIPLIER
+    /// Its own `RETRY_MULTIPLIER`
     #[arg(long, value_name = "FACTOR")]
     retry_multiplier: Option<f64>,
     /// The delays themselves, like 5s,5m,2h, or standard-webhooks

@@ -9,17 +9,11 @@ pub(crate) fn redact(text: &str, dir: &Path) -> String {
     let mut rest = text.as_str();
     while !rest.is_empty() {
         let at_word = !out.ends_with(|c: char| c.is_ascii_alphanumeric());
-        match RULES.iter().find_map(|rule| if at_word { rule(rest) } else { None }) {
-            Some((length, word)) => {
-                out.push_str(word);
-                rest = &rest[length..];
-            }
-            None => {
-                let length = rest.chars().next().map_or(1, char::len_utf8);
-                out.push_str(&rest[..length]);
-                rest = &rest[length..];
-            }
-        }
+        let found = RULES.iter().find_map(|rule| if at_word { rule(rest) } else { None });
+        let first = rest.chars().next().map_or(1, char::len_utf8);
+        let (length, word) = found.unwrap_or((first, &rest[..first]));
+        out.push_str(word);
+        rest = &rest[length..];
     }
     out.trim_end().to_owned()
 }
