@@ -7,3 +7,4 @@ mod rig;
 
 mod delivery;
 mod hub;
+mod pair;

@@ -1,6 +1,7 @@
 //! A consistent copy of the store, made in steps on the writer's own connection between its batches, and the way back.
 
 use std::{
+    fmt::Write as _,
     fs::{self, DirBuilder, File},
     io::{self, Read as _},
     os::unix::fs::DirBuilderExt as _,
@@ -144,17 +145,15 @@ fn copy(writer: &mut Writer, db: &Connection, into: &Path) -> Result<(Meta, u64)
     let mut target = Connection::open(into.join(DATABASE))?;
     let backup = rusqlite::backup::Backup::new(db, &mut target)?;
     loop {
-        match backup.step(PAGES_PER_STEP)? {
-            StepResult::Done => return Ok((writer.meta, stored(&writer.book))),
-            _ => {
-                // More to copy, or a reader in the way for a moment: other work comes first.
-                if writer.queues.is_abandoned() {
-                    return Err(Stopped::Target(io::Error::other("the store was closed")));
-                }
-                if let Some(jobs) = writer.queues.next_batch() {
-                    writer.commit_and_checkpoint(db, jobs).map_err(Stopped::Store)?;
-                }
-            }
+        if backup.step(PAGES_PER_STEP)? == StepResult::Done {
+            return Ok((writer.meta, stored(&writer.book)));
+        }
+        // More to copy, or a reader in the way for a moment: other work comes first.
+        if writer.queues.is_abandoned() {
+            return Err(Stopped::Target(io::Error::other("the store was closed")));
+        }
+        if let Some(jobs) = writer.queues.next_batch() {
+            writer.commit_and_checkpoint(db, jobs).map_err(Stopped::Store)?;
         }
     }
 }
@@ -213,8 +212,12 @@ fn digest(path: &Path) -> io::Result<(u64, String)> {
     loop {
         let read = file.read(&mut chunk)?;
         if read == 0 {
-            let digest = context.finish();
-            return Ok((bytes, digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()));
+            let mut text = String::new();
+            for byte in context.finish().as_ref() {
+                // Writing to a string does not fail.
+                let _ = write!(text, "{byte:02x}");
+            }
+            return Ok((bytes, text));
         }
         context.update(&chunk[..read]);
         bytes += read as u64;

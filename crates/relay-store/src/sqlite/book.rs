@@ -95,7 +95,8 @@ impl Shelf {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     entries: Vec<Entry>,
-    numbers: HashMap<(Kind, Name), u32>,
+    /// Numbers of sources, then of destinations.
+    numbers: [HashMap<Name, u32>; 2],
     dirty: Vec<bool>,
     /// Events ever accepted, over all sources.
     pub(super) accepted: u64,
@@ -118,7 +119,7 @@ impl Book {
             if kind == Kind::Source {
                 book.accepted += counters[ACCEPTED];
             }
-            book.numbers.insert((kind, name.clone()), number);
+            book.numbers[kind as usize - 1].insert(name.clone(), number);
             book.entries.push(Entry { kind, name, counters });
             book.dirty.push(false);
         }
@@ -127,7 +128,7 @@ impl Book {
 
     /// The number of a name, if it has one.
     pub(super) fn number(&self, kind: Kind, name: &Name) -> Option<u32> {
-        self.numbers.get(&(kind, name.clone())).copied()
+        self.numbers[kind as usize - 1].get(name).copied()
     }
 
     /// The number of a name, given now if it has none.
@@ -138,7 +139,7 @@ impl Book {
         self.entries.push(Entry { kind, name: name.clone(), counters: [0; SLOTS] });
         self.dirty.push(true);
         let number = self.entries.len() as u32;
-        self.numbers.insert((kind, name.clone()), number);
+        self.numbers[kind as usize - 1].insert(name.clone(), number);
         number
     }
 

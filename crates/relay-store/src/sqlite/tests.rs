@@ -21,7 +21,7 @@ use relay_core::{
 use super::*;
 
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
-const TTL: Duration = Duration::from_secs(3600);
+const TTL: Duration = Duration::from_hours(1);
 
 fn name(text: &str) -> Name {
     text.parse().expect("a name")
@@ -37,7 +37,7 @@ fn open(dir: &Path) -> SqliteStore {
 
 fn wait<T>(later: Later<T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), later).await.expect("an answer") })
+    runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), later).await.expect("an answer") })
 }
 
 struct Maker {
@@ -75,7 +75,7 @@ fn lease_ask(limit: u32) -> LeaseAsk {
         destination: name("crm"),
         instance: InstanceId::from_u128(5),
         nonce: 99,
-        until: NOW + Duration::from_secs(60),
+        until: NOW + Duration::from_mins(1),
         now: NOW,
         limit,
         body_bytes_max: u64::MAX,
@@ -158,7 +158,7 @@ fn a_repeat_finds_the_first_event() {
     assert_eq!((stats.sources[0].accepted, stats.sources[0].duplicates), (2, 2));
 }
 
-/// I2, I18: at whichever edge of a commit the process ends, the event is there whole or not at all, what was answered
+/// I2, I18, I20: at whichever edge of a commit the process ends, the event is there whole or not at all, what was answered
 /// is there, and the store opens again.
 #[test]
 fn a_crash_at_any_edge_leaves_a_healthy_store() {
@@ -171,14 +171,15 @@ fn a_crash_at_any_edge_leaves_a_healthy_store() {
         });
         let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
         let mut maker = Maker::new(&store);
-        let (sure, risky) = (maker.append("sure", NOW), maker.append("risky", NOW));
+        let dedupe = Some(Dedupe { key: [1; 32], until: NOW + TTL });
+        let (sure, risky) = (maker.append("sure", NOW), Append { dedupe, ..maker.append("risky", NOW) });
         assert_eq!(append_one(&store, &sure), Ok(Appended::Stored), "{edge:?}");
         armed.store(true, Ordering::SeqCst);
         let answer = append_one(&store, &risky);
         wait(store.failed_or_closed());
         drop(store);
         let store = open(dir.path());
-        let events = [sure, risky].map(|append| {
+        let events = [&sure, &risky].map(|append| {
             let event = wait(store.event(append.event.id)).expect("reads");
             let found = wait(store.find(vec![append.deliveries[0].id])).expect("reads").remove(0);
             assert_eq!(event.is_some(), found.is_some(), "{edge:?}: half an event");
@@ -188,6 +189,9 @@ fn a_crash_at_any_edge_leaves_a_healthy_store() {
         assert!(events[1] || answer.is_err(), "{edge:?}: an acknowledged event is lost");
         let stats = wait(store.stats()).expect("stats");
         assert_eq!(stats.sources[0].stored, events.iter().filter(|there| **there).count() as u64, "{edge:?}");
+        let again = Append { dedupe: risky.dedupe.clone(), ..maker.append("risky", NOW) };
+        let stored_now = append_one(&store, &again) == Ok(Appended::Stored);
+        assert_eq!(stored_now, !events[1], "{edge:?}: the key is remembered exactly when its event is durable");
     }
 }
 
@@ -204,6 +208,19 @@ fn an_io_error_stops_the_store() {
         assert_eq!(append_one(&store, &append), Err(AppendError::Unavailable));
         assert_eq!(wait(store.stats()), Err(StoreError::Unavailable));
     }
+}
+
+/// I17: a panic of the writer stops the store; nobody waits for ever.
+#[test]
+fn a_panic_of_the_writer_stops_the_store() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let edges = Edges::new(|met| if met == Edge::BeforeCommit { panic!("planted") } else { EdgeAction::Continue });
+    let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
+    let append = Maker::new(&store).append("x", NOW);
+    assert_eq!(append_one(&store, &append), Err(AppendError::Unavailable));
+    assert_eq!(wait(store.failed()), "the writer panicked");
+    drop(store);
+    assert_eq!(wait(open(dir.path()).event(append.event.id)), Ok(None));
 }
 
 /// I16: a write that found no room is rolled back clean, refused, and possible again later.

@@ -117,12 +117,14 @@ impl Writer {
 
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
         loop {
-            if self.status.has_failed() {
-                return Ok(());
-            }
             let bulk_allowed = self.bulk_not_before.is_none_or(|at| Instant::now() >= at);
             let patience = (self.wal.pending() > 0).then_some(IDLE_AFTER);
-            match self.queues.next(bulk_allowed, patience) {
+            let turn = self.queues.next(bulk_allowed, patience);
+            if self.status.has_failed() {
+                // A reader met an error: whatever this turn would answer can no longer be trusted.
+                return Ok(());
+            }
+            match turn {
                 Turn::Batch(jobs) => self.commit_and_checkpoint(db, jobs)?,
                 Turn::Bulk(job) => {
                     let began = Instant::now();
@@ -166,7 +168,9 @@ impl Writer {
                 Err(fault) => return Err(fault),
             }
         }
-        jobs.into_iter().for_each(|job| job.task.answer());
+        for job in jobs {
+            job.task.answer();
+        }
         self.edges.meet(Edge::AfterAnswers)
     }
 
@@ -243,6 +247,8 @@ impl Writer {
 /// Refuses the jobs that add to what is stored; gives the others.
 fn refuse_adders(jobs: Vec<Job>) -> Vec<Job> {
     let (adders, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.adds);
-    adders.into_iter().for_each(|job| job.task.refuse(Refusal::Full));
+    for job in adders {
+        job.task.refuse(Refusal::Full);
+    }
     others
 }
