@@ -5,15 +5,24 @@
 
 mod change;
 mod declared;
+mod destination;
 pub mod document;
+mod key;
+mod route;
 pub mod secret;
+mod source;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::{borrow::Borrow, sync::Arc};
 
 use arc_swap::ArcSwap;
-use relay_core::{name::Name, storage::StoreError};
+use relay_core::{
+    fault::{Fault, Retry},
+    name::Name,
+    storage::StoreError,
+};
 use relay_store::{
     Store,
     seam::{AuditEntry, DocumentKey, DocumentKind},
@@ -21,7 +30,11 @@ use relay_store::{
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
 
-pub use change::{NewKey, NewRoute, NewSource, NewToken, Shown, SourceUpdate};
+pub use change::Shown;
+pub use key::NewKey;
+pub use route::NewRoute;
+pub use source::{NewSource, SourceUpdate};
+pub use token::NewToken;
 
 use crate::{
     clock::Clock,
@@ -29,9 +42,6 @@ use crate::{
     directory::{Directory, Versioned},
     registry::document::{Destination, Key, Route, Source, Token},
 };
-
-/// How often a change is tried when somebody else keeps changing the same document.
-const CHANGE_TRIES: u32 = 8;
 
 /// The one writer of registry documents in this process.
 pub struct Registry {
@@ -117,6 +127,33 @@ pub enum RegistryError {
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl RegistryError {
+    /// Who has to change something.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Source { .. } | Self::Declared { .. } => Fault::Operator,
+            Self::Invalid(_) | Self::Unknown { .. } | Self::Taken { .. } | Self::LastRoute { .. } => Fault::Caller,
+            Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } | Self::Store(_) => Fault::Resource,
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Contended | Self::Store(StoreError::Full | StoreError::TooSlow { .. }) => Retry::Backoff,
+            Self::Store(StoreError::Unavailable | StoreError::Damaged { .. })
+            | Self::NoRandomness(_)
+            | Self::Damaged { .. }
+            | Self::Source { .. }
+            | Self::Declared { .. }
+            | Self::Invalid(_)
+            | Self::Unknown { .. }
+            | Self::Taken { .. }
+            | Self::LastRoute { .. } => Retry::Never,
+        }
+    }
 }
 
 impl Registry {
