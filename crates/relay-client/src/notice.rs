@@ -136,6 +136,11 @@ pub(crate) fn summary(view: &View, status: &Status) {
     );
 }
 
+/// It was told to stop.
+pub(crate) fn stopping(view: &View) {
+    tracing::info!(event = "stopping", held = status::held(view), "waiting for what is under way to be settled");
+}
+
 /// It stops with work in hand.
 pub(crate) fn grace_exceeded(view: &View) {
     tracing::warn!(

@@ -253,6 +253,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 return self.client.handle_timeout(self.clock.now());
             }
             Event::Stop => {
+                notice::stopping(&self.client.view());
                 self.grace_over = Some(Box::pin(tokio::time::sleep(self.grace)));
                 Input::Stop
             }
