@@ -256,7 +256,6 @@ impl Hub {
             }
         }
         self.outgoing.freed |= reserved > 0;
-        self.outgoing.left |= self.outgoing.bytes + self.outgoing.asked == 0;
         self.rerank_all(id);
         self.pump(&name);
     }
@@ -351,19 +350,22 @@ impl Hub {
         self.outgoing.left |= body_bytes > 0;
     }
 
-    /// Lets those that waited for room ask again. One whose next body did not fit waits until another body has left: an
-    /// answer that brought nothing makes no room that was not there, and asking again for it would never end.
+    /// Lets those that waited for room ask again. One whose next body did not fit waits until another body has left, or
+    /// nothing at all is on its way: an answer that brought nothing makes no room that was not there, and asking again
+    /// because of it would never end.
     pub(super) fn quench(&mut self) {
         if !std::mem::take(&mut self.outgoing.freed) {
             return;
         }
         let left = std::mem::take(&mut self.outgoing.left);
+        let idle = self.outgoing.bytes + self.outgoing.asked == 0;
         for name in std::mem::take(&mut self.outgoing.thirsty) {
             let joined: Vec<InstanceId> = self.destination(&name).joined.iter().copied().collect();
             for id in joined {
-                let served = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name));
-                let Some(served) = served.filter(|served| served.stalled) else { continue };
-                if left {
+                let Some(instance) = self.instances.get_mut(&id) else { continue };
+                let may_ask = left || (idle && instance.bytes + instance.asked_bytes == 0);
+                let Some(served) = instance.served.get_mut(&name).filter(|served| served.stalled) else { continue };
+                if may_ask {
                     served.stalled = false;
                 } else {
                     self.outgoing.thirsty.insert(name.clone());

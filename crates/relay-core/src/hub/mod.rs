@@ -385,7 +385,7 @@ struct Outgoing {
     thirsty: BTreeSet<Name>,
     /// Room was made outside of an input.
     freed: bool,
-    /// A body has left since the thirsty were last looked at, or nothing is on its way any more.
+    /// A body has left since the thirsty were last looked at.
     left: bool,
 }
 

@@ -37,7 +37,7 @@ const EPOCH: Wall = Wall::from_micros(1_800_000_000_000_000);
 /// How long the healed world may take until everything has ended, beside the longest TTL.
 const PATIENCE: Duration = Duration::from_hours(2);
 /// Healed steps after which a run counts as stuck: a world that spins in place never gets to the end of its patience.
-const STEPS_MAX: u64 = 20_000_000;
+const STEPS_MAX: u64 = 3_000_000;
 
 /// Everything.
 pub(crate) struct World {
