@@ -143,7 +143,7 @@ async fn replay(api: &Api, ids: &[String], destination: Option<String>, json: bo
     if json {
         print(&pretty(&json!({"items": items, "next": null})))?;
     } else {
-        for item in items.iter().flat_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
+        for item in items.iter().filter_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
             print(&format!("{} {}", text(item, "id"), route_of(item)))?;
         }
     }

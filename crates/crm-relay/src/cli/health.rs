@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     admin_client::Api,
-    config::{client, layers::Layers, settings::Process},
+    config::{
+        client,
+        layers::{Flags, Layers},
+        settings::Process,
+    },
     exit::{Exit, Failure, Outcome},
     render::style,
 };
@@ -19,7 +23,7 @@ use crate::{
 pub(crate) struct HealthArgs {
     #[command(flatten)]
     common: Common,
-    /// Of the client on this machine, over its CLIENT_LISTEN
+    /// Of the client on this machine, over its `CLIENT_LISTEN`
     #[arg(long)]
     client: bool,
 }
@@ -48,8 +52,7 @@ impl HealthArgs {
 
     fn client_api(&self) -> Result<Api, Failure> {
         let env = &crate::config::environment;
-        let layers =
-            Layers::collect(Process::Client, self.common.config.as_deref(), std::collections::BTreeMap::new(), env);
+        let layers = Layers::collect(Process::Client, self.common.config.as_deref(), &Flags::new(), env);
         match client::listen(&layers, "CLIENT_LISTEN") {
             Some(address) => Ok(Api::at(address)),
             None => Err(Failure::usage(

@@ -28,6 +28,7 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 
 pub(crate) use common::{Common, block_on, data_dirs, print};
+pub(crate) use listing::pretty;
 
 use crate::exit::Outcome;
 

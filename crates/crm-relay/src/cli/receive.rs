@@ -38,13 +38,9 @@ pub(crate) struct ReceiveArgs {
 
 impl ReceiveArgs {
     pub(super) fn run(self) -> Outcome {
-        let address = match target::listen_address(&self.listen) {
-            Ok(Some(address)) => address,
-            Ok(None) | Err(_) => {
-                let text =
-                    format!("--listen {}: want an address and a port, like 127.0.0.1:3000, or a port", self.listen);
-                return Err(Failure::usage(text));
-            }
+        let Ok(Some(address)) = target::listen_address(&self.listen) else {
+            let text = format!("--listen {}: want an address and a port, like 127.0.0.1:3000, or a port", self.listen);
+            return Err(Failure::usage(text));
         };
         let behaviour =
             Behaviour { status: self.status, delay: self.delay, fail_first: self.fail_first, quiet: self.quiet };

@@ -82,7 +82,7 @@ impl SendArgs {
     fn signer(&self, layers: &Layers) -> Result<Signer, Failure> {
         let mut parameters = common::parameters(&self.set)?;
         if self.provider == "api-key" && parameters.is_empty() {
-            parameters.push(("key".to_owned(), self.api_key(layers)?));
+            parameters.push(("key".to_owned(), Self::api_key(layers)?));
         }
         Signer::new(&self.provider, &parameters).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
@@ -90,7 +90,7 @@ impl SendArgs {
         })
     }
 
-    fn api_key(&self, layers: &Layers) -> Result<String, Failure> {
+    fn api_key(layers: &Layers) -> Result<String, Failure> {
         if let Some(key) = layers.text("API_KEY") {
             return Ok(key);
         }
@@ -137,9 +137,9 @@ impl Tally {
         self.slowest = self.slowest.max(sent.took);
         let is_accepted = sent.is_accepted();
         if is_accepted {
-            self.accepted += 1
+            self.accepted += 1;
         } else {
-            self.refused += 1
+            self.refused += 1;
         }
         let status = sent.answer.as_ref().ok().map(http::StatusCode::as_u16);
         if json {

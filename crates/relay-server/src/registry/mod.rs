@@ -162,18 +162,37 @@ impl Registry {
     /// # Errors
     /// When the store fails or a document is damaged.
     pub async fn open(store: Arc<dyn Store>, clock: Clock, config: &crate::Config) -> Result<Self, RegistryError> {
-        let registry = Self {
-            store,
-            clock,
-            defaults: config.route_defaults.clone(),
-            api_key: secret::sha256(config.credentials.api_key.as_bytes()),
-            directory: ArcSwap::default(),
-            changed: watch::Sender::new(0),
-            turn: Mutex::default(),
-        };
+        let api_key = secret::sha256(config.credentials.api_key.as_bytes());
+        let registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.reload().await?;
         registry.declare(config).await?;
         Ok(registry)
+    }
+
+    /// Reads the registry and writes nothing.
+    ///
+    /// # Errors
+    /// When the store fails or a document is damaged.
+    pub(crate) async fn read_only(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        defaults: RouteDefaults,
+    ) -> Result<Self, RegistryError> {
+        let registry = Self::empty(store, clock, defaults, [0; 32]);
+        registry.reload().await?;
+        Ok(registry)
+    }
+
+    fn empty(store: Arc<dyn Store>, clock: Clock, defaults: RouteDefaults, api_key: [u8; 32]) -> Self {
+        Self {
+            store,
+            clock,
+            defaults,
+            api_key,
+            directory: ArcSwap::default(),
+            changed: watch::Sender::new(0),
+            turn: Mutex::default(),
+        }
     }
 
     /// The present snapshot.
