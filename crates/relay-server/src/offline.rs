@@ -55,7 +55,9 @@ impl Offline {
 
     /// Answers `GET` of a path with its query.
     pub async fn get(&self, path: &str) -> (StatusCode, Bytes) {
-        let Ok(request) = Request::get(path).body(Body::empty()) else { return (StatusCode::BAD_REQUEST, Bytes::new()) };
+        let Ok(request) = Request::get(path).body(Body::empty()) else {
+            return (StatusCode::BAD_REQUEST, Bytes::new());
+        };
         let response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
