@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{common::print, listing::pretty};
+use super::{listing::pretty, shared_options::print};
 use crate::{
     config::{
         self, client,

@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{
-    common::{self, Common, print},
     listing::{pretty, text},
+    shared_options::{self, Common, print},
 };
 use crate::{
     admin_client::Api,
@@ -30,7 +30,7 @@ pub(crate) struct HealthArgs {
 
 impl HealthArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let api = if self.client { self.client_api()? } else { Api::running(&self.common.layers()?).await? };
             let (status, _) = api.peek("/readyz").await?;
             let is_ready = status.is_success();

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::common::print;
+use super::shared_options::print;
 use crate::{
     admin_client::{Api, query},
     exit::Failure,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use http::StatusCode;
 
-use super::common;
+use super::shared_options;
 use crate::{
     config::{
         quantity::{self, Bare},
@@ -44,7 +44,7 @@ impl ReceiveArgs {
         };
         let behaviour =
             Behaviour { status: self.status, delay: self.delay, fail_first: self.fail_first, quiet: self.quiet };
-        common::block_on(async {
+        shared_options::block_on(async {
             let stop = signals::listen()?;
             let receiver = Receiver::bind(address, behaviour.clone()).await?;
             anstream::eprintln!("{}", greeting(receiver.address(), &behaviour));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::common::Common;
+use super::shared_options::Common;
 use crate::exit::Outcome;
 
 /// Backup, restore and check of the embedded store.
