@@ -81,10 +81,10 @@ pub(super) fn begin_epoch(db: &mut Connection, audit: &[AuditEntry]) -> Result<(
     let (mut paused, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     let mut tx = Transaction::new(db, &mut book, &mut paused, &mut damaged, Wall::MIN);
     tx.audit(audit)?;
-    let crcs = std::mem::take(&mut tx.crcs);
+    let (crcs, latest) = (std::mem::take(&mut tx.crcs), tx.latest);
     meta.previous = meta.epoch;
     meta.epoch = super::open::new_epoch();
-    meta.advance(&crcs, 0);
+    meta.advance(&crcs, 0, latest);
     meta.write(db)?;
     db.execute_batch("COMMIT")?;
     Ok((meta, accepted))

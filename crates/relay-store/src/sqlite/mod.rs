@@ -130,7 +130,7 @@ impl SqliteStore {
             ledger,
             room,
             edges: options.edges,
-            clock: options.clock,
+            clock: open::clock_from(options.clock, meta.latest),
             paused,
             damaged: std::collections::BTreeSet::new(),
             lock: place.lock,
