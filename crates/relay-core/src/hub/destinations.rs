@@ -49,6 +49,7 @@ pub(super) struct Ask {
     probe: bool,
     /// What was asked for of the instance's credit, and of the outgoing budget.
     reserved: u64,
+    limit: u32,
     changes: u64,
 }
 
@@ -109,6 +110,19 @@ impl Hub {
             self.destinations.insert(name.clone(), Destination::new());
         }
         self.destinations.get_mut(name).expect("it was inserted above if it was missing")
+    }
+
+    /// Drops the entry of a destination that only clients ever named: they may make up as many as they like.
+    pub(super) fn forget_destination(&mut self, name: &Name) {
+        let unknown = !self.routed.contains(name)
+            && self.destinations.get(name).is_some_and(|destination| {
+                let idle = destination.asks == 0 && destination.outgoing == 0 && destination.timer.is_none();
+                idle && destination.made == 0 && destination.joined.is_empty() && destination.free.is_empty()
+            });
+        if unknown {
+            self.destinations.remove(name);
+            self.outgoing.thirsty.remove(name);
+        }
     }
 
     /// Something is due in the store.
@@ -205,7 +219,9 @@ impl Hub {
         let reserved = credit.min(budget);
         let single = probe || served.oversize;
         let free = (served.slots - served.used) as usize;
-        let limit = if single { 1 } else { free.min(limits::LEASE_BATCH_MAX) as u32 };
+        let most = limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).max(1);
+        let limit = if single { 1 } else { free.min(most) as u32 };
+        instance.granted += limit as usize;
         served.asking = true;
         if probe {
             served.circuit.on_probe();
@@ -217,7 +233,7 @@ impl Hub {
         let destination = self.destination(name);
         destination.asks += 1;
         destination.asked += reserved;
-        let ask = Ask { destination: name.clone(), instance: id, probe, reserved, changes: destination.changes };
+        let ask = Ask { destination: name.clone(), instance: id, probe, reserved, limit, changes: destination.changes };
         let lease = LeaseAsk {
             destination: name.clone(),
             instance: id,
@@ -234,7 +250,7 @@ impl Hub {
     }
 
     pub(super) fn on_leased(&mut self, ask: Ask, result: Result<Leased, StoreError>) {
-        let Ask { destination: name, instance: id, probe, reserved, changes } = ask;
+        let Ask { destination: name, instance: id, probe, reserved, limit, changes } = ask;
         self.outgoing.asked -= reserved;
         let destination = self.destination(&name);
         destination.asks -= 1;
@@ -242,6 +258,7 @@ impl Hub {
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.asked_bytes -= reserved;
+            instance.granted -= limit as usize;
             if let Some(served) = instance.served.get_mut(&name) {
                 served.asking = false;
             }
