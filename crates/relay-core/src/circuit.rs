@@ -126,3 +126,74 @@ fn words(outcome: &Outcome) -> String {
         (None, None) => outcome.class.as_str().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE_MAX: Duration = Duration::from_secs(4);
+
+    fn outcome(class: Class) -> Outcome {
+        Outcome { class, status: None, retry_after: None, duration: Duration::ZERO, error: None }
+    }
+
+    fn feed(circuit: &mut Circuit, event: u128, class: Class, probe: bool, now: Mono) -> Turn {
+        circuit.on_outcome(EventId::from_u128(event), &outcome(class), probe, now, PAUSE_MAX)
+    }
+
+    fn opened(now: Mono) -> Circuit {
+        let mut circuit = Circuit::default();
+        for _ in 0..3 {
+            feed(&mut circuit, 1, Class::Unreachable, false, now);
+        }
+        circuit
+    }
+
+    #[test]
+    fn three_unreachable_in_a_row_open_it() {
+        let mut circuit = Circuit::default();
+        let now = Mono::from_micros(0);
+        let classes = [Class::Unreachable, Class::Unreachable, Class::Busy, Class::Unreachable, Class::Unreachable];
+        for class in classes {
+            assert_eq!(feed(&mut circuit, 1, class, false, now), Turn::Same);
+        }
+        assert_eq!(feed(&mut circuit, 1, Class::Unreachable, false, now), Turn::Opened);
+    }
+
+    #[test]
+    fn five_different_events_without_a_success_open_it() {
+        let mut circuit = Circuit::default();
+        let now = Mono::from_micros(0);
+        for event in [1, 2, 3, 4, 4, 1] {
+            assert_eq!(feed(&mut circuit, event, Class::Rejected, false, now), Turn::Same);
+        }
+        feed(&mut circuit, 9, Class::Delivered, false, now);
+        for event in [1, 2, 3, 4] {
+            assert_eq!(feed(&mut circuit, event, Class::Rejected, false, now), Turn::Same);
+        }
+        assert_eq!(feed(&mut circuit, 5, Class::Rejected, false, now), Turn::Opened);
+    }
+
+    #[test]
+    fn pauses_double_up_to_their_bound_and_one_probe_is_out_at_a_time() {
+        let mut now = Mono::from_micros(0);
+        let mut circuit = opened(now);
+        for pause in [1, 2, 4, 4] {
+            let at = now + Duration::from_secs(pause);
+            assert_eq!(circuit.permit(now), Permit::NotBefore(at));
+            now = at;
+            assert_eq!(circuit.permit(now), Permit::Probe);
+            circuit.on_probe();
+            assert_eq!(circuit.permit(now), Permit::Probing);
+            assert_eq!(feed(&mut circuit, 1, Class::Rejected, true, now), Turn::Same);
+        }
+    }
+
+    #[test]
+    fn one_success_closes_it_probe_or_not() {
+        let now = Mono::from_micros(0);
+        let mut circuit = opened(now);
+        assert_eq!(feed(&mut circuit, 2, Class::Delivered, false, now), Turn::Closed);
+        assert_eq!(circuit.permit(now), Permit::All);
+    }
+}

@@ -134,17 +134,17 @@ pub enum Input {
 pub struct Accepting {
     /// The source.
     pub source: Name,
-    /// See [`Event`].
+    /// See [`Event`](crate::event::Event).
     pub method: bytes::Bytes,
-    /// See [`Event`].
+    /// See [`Event`](crate::event::Event).
     pub path: bytes::Bytes,
-    /// See [`Event`].
+    /// See [`Event`](crate::event::Event).
     pub query: Option<bytes::Bytes>,
-    /// See [`Event`].
+    /// See [`Event`](crate::event::Event).
     pub headers: Vec<(bytes::Bytes, bytes::Bytes)>,
-    /// See [`Event`].
+    /// See [`Event`](crate::event::Event).
     pub body: bytes::Bytes,
-    /// See [`Event`].
+    /// See [`Event`](crate::event::Event).
     pub body_sha256: [u8; 32],
     /// When the request was complete.
     pub received_at: Wall,

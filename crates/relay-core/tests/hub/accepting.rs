@@ -1,0 +1,189 @@
+//! Accepting, pre-leasing, settling, repeats.
+
+use std::time::Duration;
+
+use relay_core::{
+    delivery::{Reason, State, outcome::Class},
+    hub::{Answer, Input, Notice},
+    storage::{AppendError, StoreAnswer},
+    wire::message::Message,
+};
+
+use crate::rig::{Rig, lease_of, outcome, stale};
+
+/// I1: the answer waits for the commit.
+#[test]
+fn a_request_is_answered_only_when_its_event_is_stored() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    let ticket = rig.send();
+    assert!(rig.answers.is_empty(), "nothing is durable yet");
+    rig.answer_store();
+    assert!(matches!(rig.answers[&ticket], Answer::Accepted { repeat: false, .. }));
+    assert_eq!(rig.store.deliveries.len(), 1);
+}
+
+/// I6, I11: the lease rides in the append, the grant goes out after the commit, and the confirmation after the next one.
+#[test]
+fn with_credit_at_hand_a_delivery_is_stored_leased_and_sent_from_memory() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 2);
+    rig.received(client);
+    rig.asked.clear();
+    let ticket = rig.send();
+    assert_eq!(rig.asked, ["append"], "no lease operation is needed");
+    assert!(matches!(rig.answers[&ticket], Answer::Accepted { .. }));
+    let grant = rig.grant(client);
+    assert_eq!((grant.attempt, &grant.body[..], &grant.rest[..]), (1, &b"0123456789"[..], &b"/a%2Fb"[..]));
+    assert_eq!(&grant.original_url[..], b"https://relay.example.com/webhook/src/a%2Fb?x=1");
+    assert_eq!(rig.only().state, State::Leased);
+
+    rig.prompt = false;
+    rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+    assert!(rig.received(client).is_empty(), "nothing is confirmed before it is durable");
+    rig.answer_store();
+    let Some(Message::Settled(settled)) = rig.received(client).pop() else { panic!("a confirmation") };
+    assert_eq!(crate::rig::keys(&settled.leases), [lease_of(&grant)]);
+    assert_eq!(rig.only().state, State::Delivered);
+}
+
+#[test]
+fn reports_handled_before_a_drain_leave_as_one_settlement_and_one_confirmation() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    for _ in 0..3 {
+        rig.send();
+    }
+    let grants = rig.grants(client);
+    for grant in &grants {
+        let report = relay_core::wire::codec::report(lease_of(grant), &outcome(Class::Delivered));
+        rig.hub.handle(Input::Received(client, Message::Report(report)), rig.now);
+    }
+    rig.asked.clear();
+    rig.drain();
+    assert_eq!(rig.asked, ["settle"]);
+    let confirmed = rig.received(client);
+    assert!(matches!(&confirmed[..], [Message::Settled(settled)] if settled.leases.len() == 3));
+}
+
+/// I20: a repeat gets the first's id, and redrives what of the first is dead, before it is answered.
+#[test]
+fn a_repeat_redrives_a_dead_delivery_before_it_is_answered() {
+    let mut rig = Rig::new();
+    let first = rig.send_body("src", b"a", Some([1; 32]));
+    let Answer::Accepted { event, .. } = rig.answers[&first] else { panic!("accepted") };
+    let id = rig.only().id;
+    let dead = rig.store.deliveries.get_mut(&id).expect("the only one");
+    (dead.state, dead.reason, dead.attempts, dead.tries) = (State::Dead, Some(Reason::Rejected), 4, 4);
+    rig.prompt = false;
+    let repeat = rig.send_body("src", b"b", Some([1; 32]));
+    assert!(rig.answer_one(), "the append finds the first");
+    assert!(!rig.answers.contains_key(&repeat), "the redrive is not durable yet");
+    rig.answer_store();
+    assert!(matches!(rig.answers[&repeat], Answer::Accepted { event: same, repeat: true, .. } if same == event));
+    assert_eq!((rig.only().state, rig.only().attempts, rig.only().earlier), (State::Ready, 0, 4));
+    assert!(rig.notices.contains(&Notice::RepeatDiffers { event }));
+    assert!(rig.notices.contains(&Notice::Redriven { delivery: id }));
+}
+
+/// I2, I16: what is not known to be stored is not acknowledged, and the credit set aside for it is free again.
+#[test]
+fn a_failed_append_is_refused_and_gives_its_credit_back() {
+    let cases = [(AppendError::TooLate, Answer::Unavailable), (AppendError::Full, Answer::Full)];
+    for (error, answer) in cases {
+        let mut rig = Rig::new();
+        let client = rig.join(1, 7, 1);
+        rig.prompt = false;
+        let refused = rig.send();
+        let (op, _) = rig.pending.pop_front().expect("the append");
+        rig.input(Input::Stored(op, StoreAnswer::Append(Err(error))));
+        assert_eq!(rig.answers[&refused], answer);
+        rig.prompt = true;
+        rig.send();
+        assert_eq!(rig.grants(client).len(), 1, "the only slot is free");
+    }
+}
+
+#[test]
+fn after_the_store_has_failed_every_request_is_refused() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    let first = rig.send();
+    let (op, _) = rig.pending.pop_front().expect("the append");
+    rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::Unavailable))));
+    let second = rig.send();
+    assert_eq!((&rig.answers[&first], &rig.answers[&second]), (&Answer::Unavailable, &Answer::Unavailable));
+}
+
+#[test]
+fn a_source_without_routes_is_refused() {
+    let mut rig = Rig::new();
+    let ticket = rig.send_body("other", b"", None);
+    assert_eq!(rig.answers[&ticket], Answer::Unavailable);
+}
+
+/// I10: not before its due time, and at once when it comes.
+#[test]
+fn a_rejected_delivery_is_tried_again_when_it_is_due() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!((rig.only().state, rig.only().attempts), (State::Scheduled, 1));
+    let due = rig.only().due_at;
+    rig.received(client);
+    rig.pass(due.since(rig.now.wall + Duration::from_micros(1)));
+    assert!(rig.grants(client).is_empty(), "not due yet");
+    rig.pass(Duration::from_micros(1));
+    assert_eq!(rig.grant(client).attempt, 2);
+}
+
+/// I7: a stale failure is ignored, a stale success counts, and both are confirmed so that the client forgets them.
+#[test]
+fn a_stale_failure_is_ignored_and_a_stale_success_completes() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, stale(lease), &outcome(Class::Rejected));
+    assert_eq!((rig.only().state, rig.only().tries), (State::Leased, 0));
+    assert!(matches!(rig.received(client)[..], [Message::Settled(_)]));
+    rig.report(client, stale(lease), &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Delivered);
+    let told = rig.received(client);
+    assert!(told.iter().any(|message| matches!(message, Message::Release(_))), "its lease is over");
+}
+
+/// I7: settling is idempotent.
+#[test]
+fn a_report_that_is_repeated_settles_once() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.prompt = false;
+    rig.report(client, lease, &outcome(Class::Rejected));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    rig.prompt = true;
+    rig.answer_store();
+    assert_eq!((rig.only().tries, rig.only().attempts), (1, 1));
+    let tried = rig.notices.iter().filter(|notice| matches!(notice, Notice::Tried { .. })).count();
+    assert_eq!(tried, 1);
+}
+
+/// I13: what waits past its TTL ends visibly.
+#[test]
+fn a_delivery_nobody_takes_expires() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.pass(relay_core::limits::MESSAGE_TTL + Duration::from_secs(2));
+    assert_eq!((rig.only().state, rig.only().reason), (State::Expired, Some(Reason::Expired)));
+    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DeliveryExpired { .. })));
+}
+
+#[test]
+fn the_first_input_starts_with_what_an_earlier_run_had_leased() {
+    let rig = Rig::new();
+    assert_eq!(rig.asked[..2], ["held", "due"]);
+}

@@ -1,0 +1,145 @@
+//! Outages, hanging events and probes.
+
+use std::time::Duration;
+
+use relay_core::{
+    delivery::{Reason, State, outcome::Class},
+    hub::Notice,
+    id::DeliveryId,
+};
+
+use crate::rig::{Rig, lease_of, outcome};
+
+/// Takes every grant there is and reports `class` for it.
+fn report_all(rig: &mut Rig, client: relay_core::hub::ConnId, class: Class) -> Vec<DeliveryId> {
+    let mut seen = Vec::new();
+    for grant in rig.grants(client) {
+        seen.push(lease_of(&grant).0);
+        rig.report(client, lease_of(&grant), &outcome(class));
+    }
+    seen
+}
+
+/// I10: an outage burns no attempts, however long it is.
+#[test]
+fn an_outage_of_an_hour_burns_no_attempts() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    for _ in 0..10 {
+        rig.send();
+    }
+    for _ in 0..3_600 {
+        report_all(&mut rig, client, Class::Unreachable);
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DestinationDown { .. })));
+    assert!(rig.store.deliveries.values().all(|delivery| delivery.attempts == 0 && delivery.state.is_open()));
+    let tries: u32 = rig.store.deliveries.values().map(|delivery| delivery.tries).sum();
+    assert!(tries < 100, "an open circuit probes, it does not hammer: {tries} tries");
+    for _ in 0..130 {
+        report_all(&mut rig, client, Class::Delivered);
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!(rig.count(State::Delivered), 10);
+    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DestinationUp { .. })));
+}
+
+/// I10: from the moment the circuit opens nothing dies any more.
+#[test]
+fn a_target_that_answers_500_to_everything_kills_nothing_once_the_circuit_is_open() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    for _ in 0..20 {
+        rig.send();
+    }
+    for _ in 0..1_000 {
+        report_all(&mut rig, client, Class::Rejected);
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!(rig.count(State::Dead), 0);
+    assert!(rig.store.deliveries.values().all(|delivery| delivery.attempts <= 1), "in flight when it opened, at most");
+}
+
+/// I10: one event that a healthy target refuses is dead after its retries.
+#[test]
+fn one_event_refused_by_a_healthy_target_is_dead_after_its_retries() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    let mut tries = 0;
+    for _ in 0..60 {
+        tries += report_all(&mut rig, client, Class::Rejected).len();
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!(tries, 4);
+    assert_eq!((rig.only().state, rig.only().reason), (State::Dead, Some(Reason::Rejected)));
+    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DeliveryDead { .. })));
+}
+
+/// I10, I15: one event that always hangs its target ends dead, and the others flow.
+#[test]
+fn one_event_that_hangs_its_target_ends_dead_while_others_flow() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let hanging = rig.only().id;
+    for _ in 0..200 {
+        rig.send();
+        for grant in rig.grants(client) {
+            let class = if lease_of(&grant).0 == hanging { Class::Busy } else { Class::Delivered };
+            rig.report(client, lease_of(&grant), &outcome(class));
+        }
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!(rig.store.deliveries[&hanging].reason, Some(Reason::Busy));
+    assert!(rig.count(State::Delivered) >= 199);
+}
+
+/// I10: a target that is busy for everybody is an outage: nothing counts.
+#[test]
+fn busy_without_another_delivery_made_meanwhile_does_not_count() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    for _ in 0..600 {
+        report_all(&mut rig, client, Class::Busy);
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!((rig.only().attempts, rig.only().state.is_open()), (0, true));
+    assert!(rig.only().tries > 5);
+}
+
+#[test]
+fn other_clients_of_the_destination_go_on_when_one_circuit_opens() {
+    let mut rig = Rig::new();
+    let broken = rig.join(1, 7, 8);
+    for _ in 0..3 {
+        rig.send();
+    }
+    report_all(&mut rig, broken, Class::Unreachable);
+    let healthy = rig.join(2, 8, 8);
+    rig.pass(Duration::from_secs(3));
+    let probes = rig.grants(broken).len();
+    assert!(probes <= 1, "one probe at a time, these are {probes}");
+    assert!(rig.grants(healthy).len() >= 2);
+}
+
+/// I10: `Retry-After` is honoured up to its bound.
+#[test]
+fn retry_after_is_honoured() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    let mut later = outcome(Class::Busy);
+    later.status = Some(429);
+    later.retry_after = Some(Duration::from_mins(2));
+    rig.report(client, lease, &later);
+    assert_eq!(rig.only().due_at, rig.now.wall + Duration::from_mins(2));
+}

@@ -1,0 +1,122 @@
+//! Slots, bytes, chunks, pauses.
+
+use relay_core::{
+    delivery::{State, outcome::Class, retry::RetryPolicy},
+    hub::{ConnId, Input},
+    limits,
+    wire::message::Message,
+};
+
+use crate::rig::{Rig, lease_of, name, outcome};
+
+#[test]
+fn no_more_is_granted_than_there_are_slots() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 2);
+    for _ in 0..5 {
+        rig.send();
+    }
+    let grants = rig.grants(client);
+    assert_eq!(grants.len(), 2);
+    rig.report(client, lease_of(&grants[0]), &outcome(Class::Delivered));
+    assert_eq!(rig.grants(client).len(), 1);
+}
+
+#[test]
+fn a_large_body_goes_out_in_chunks_between_others() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    let body: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
+    rig.received(client);
+    rig.send_body("src", &body, None);
+    let messages = rig.received(client);
+    let mut whole = Vec::new();
+    for message in &messages {
+        match message {
+            Message::Grant(grant) => whole.extend_from_slice(&grant.body),
+            Message::Chunk(chunk) => {
+                assert_eq!(chunk.offset, whole.len() as u64);
+                assert!(chunk.data.len() <= limits::CHUNK_BYTES);
+                whole.extend_from_slice(&chunk.data);
+            }
+            _ => panic!("only the body"),
+        }
+    }
+    assert_eq!((messages.len(), whole == body), (4, true));
+}
+
+#[test]
+fn a_body_beyond_the_byte_credit_waits_and_goes_out_alone() {
+    let mut rig = Rig::new();
+    let client = rig.join_with(1, 7, &[("crm", 8)], 1_000, &[]);
+    rig.send_body("src", &[1; 600], None);
+    rig.send_body("src", &[2; 5_000], None);
+    let first = rig.grant(client);
+    assert_eq!(first.body_bytes, 600);
+    rig.report(client, lease_of(&first), &outcome(Class::Delivered));
+    let second = rig.grant(client);
+    assert_eq!(second.body_bytes, 5_000, "it fits when nothing is in flight");
+    rig.send_body("src", &[3; 10], None);
+    assert!(rig.grants(client).is_empty(), "there is no credit beside it");
+    rig.report(client, lease_of(&second), &outcome(Class::Delivered));
+    assert_eq!(rig.grant(client).body_bytes, 10);
+    assert_eq!(rig.count(State::Delivered), 2);
+}
+
+#[test]
+fn clients_of_a_destination_share_its_deliveries() {
+    let mut rig = Rig::new();
+    let clients: Vec<ConnId> = (1..=3).map(|n| rig.join(n, n.into(), 4)).collect();
+    for _ in 0..12 {
+        rig.send();
+    }
+    let granted: Vec<usize> = clients.iter().map(|client| rig.grants(*client).len()).collect();
+    assert_eq!(granted, [4, 4, 4]);
+}
+
+/// I15: a destination whose client does not report holds up no other.
+#[test]
+fn a_hanging_destination_holds_up_no_other() {
+    let mut rig = Rig::with_routes(&[("a", "hangs"), ("b", "works")], &RetryPolicy::default());
+    let client = rig.join_with(1, 7, &[("hangs", 2), ("works", 2)], limits::CLIENT_BUFFER, &[]);
+    for _ in 0..50 {
+        rig.send_body("a", b"x", None);
+    }
+    rig.received(client);
+    for _ in 0..50 {
+        rig.send_body("b", b"x", None);
+        for grant in rig.grants(client) {
+            assert_eq!(grant.destination, "works");
+            rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+        }
+    }
+    assert_eq!(rig.count(State::Delivered), 50);
+}
+
+#[test]
+fn nothing_of_a_paused_destination_is_leased() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(name("crm"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    rig.send();
+    assert!(rig.grants(client).is_empty());
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    assert_eq!(rig.grants(client).len(), 1);
+}
+
+#[test]
+fn work_announced_from_outside_is_leased() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Delivered));
+    let record = rig.store.deliveries.get_mut(&lease.0).expect("it is there");
+    record.state = State::Ready;
+    record.version += 1;
+    rig.received(client);
+    rig.input(Input::Woken(name("crm")));
+    assert_eq!(rig.grants(client).len(), 1);
+}

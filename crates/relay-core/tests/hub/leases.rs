@@ -1,0 +1,234 @@
+//! Lease ends: resume, release, loss, suspects, restart.
+
+use std::time::Duration;
+
+use relay_core::{
+    delivery::{Reason, State, outcome::Class},
+    hub::{Input, Notice},
+    limits,
+    wire::{codec::LeaseKey, message::Message},
+};
+
+use crate::rig::{Rig, keys, lease_of, outcome};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn resumed(messages: &[Message]) -> Vec<LeaseKey> {
+    let welcome = messages.iter().find_map(|message| match message {
+        Message::Welcome(welcome) => Some(keys(&welcome.resumed)),
+        _ => None,
+    });
+    welcome.expect("a Welcome")
+}
+
+fn rejoin(rig: &mut Rig, conn: u64, instance: u128, held: &[LeaseKey]) -> relay_core::hub::ConnId {
+    rig.join_with(conn, instance, &[("crm", 4)], limits::CLIENT_BUFFER, held)
+}
+
+/// I8, I11: a socket lost for less than the grace costs nothing.
+#[test]
+fn an_instance_that_comes_back_in_time_keeps_its_leases() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.input(Input::Closed(client));
+    rig.pass(Duration::from_secs(4));
+    let again = rejoin(&mut rig, 2, 7, &[lease]);
+    assert_eq!(resumed(&rig.received(again)), [lease]);
+    rig.pass(Duration::from_secs(20));
+    rig.report(again, lease, &outcome(Class::Delivered));
+    assert_eq!((rig.only().state, rig.only().losses), (State::Delivered, 0));
+    assert!(!rig.notices.iter().any(|notice| matches!(notice, Notice::ClientLeft { .. })));
+}
+
+/// I8: what a resumed client does not list is released at once, uncounted.
+#[test]
+fn what_a_resumed_client_does_not_list_is_released() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lost = lease_of(&rig.grant(client));
+    rig.input(Input::Closed(client));
+    let again = rejoin(&mut rig, 2, 7, &[]);
+    let grant = rig.grant(again);
+    assert_eq!((lease_of(&grant).0, grant.attempt), (lost.0, 1));
+    assert_eq!(rig.only().losses, 0);
+}
+
+/// I8, I11: released after the grace, lost when the lease would have ended.
+#[test]
+fn an_absent_instance_loses_its_leases_after_the_grace_and_the_loss_counts_at_their_end() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    rig.received(client);
+    let other = rig.join(2, 8, 4);
+    rig.input(Input::Closed(client));
+    rig.pass(limits::RESUME_GRACE.saturating_sub(SECOND));
+    assert!(rig.grants(other).is_empty(), "the grace is not over");
+    rig.pass(SECOND);
+    let lease = lease_of(&rig.grant(other));
+    assert_eq!(rig.only().losses, 0);
+    for _ in 0..6 {
+        rig.pass(Duration::from_secs(10));
+        rig.heartbeat(other, &[lease]);
+    }
+    assert_eq!((rig.only().losses, rig.only().state), (1, State::Leased));
+    rig.report(other, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Delivered);
+}
+
+/// I11: an instance that comes back after its leases were released, but before their end, has lost nothing.
+#[test]
+fn an_instance_that_comes_back_before_the_end_of_its_leases_counts_no_loss() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.input(Input::Closed(client));
+    rig.pass(Duration::from_secs(20));
+    let again = rejoin(&mut rig, 2, 7, &[lease]);
+    assert_eq!(resumed(&rig.received(again)), [], "it was released");
+    rig.pass(Duration::from_secs(50));
+    assert_eq!(rig.only().losses, 0);
+}
+
+/// I8: a half-open socket is noticed by its silence.
+#[test]
+fn a_silent_client_is_closed_and_its_leases_go_to_others() {
+    let mut rig = Rig::new();
+    let silent = rig.join(1, 7, 4);
+    rig.send();
+    rig.received(silent);
+    let other = rig.join(2, 8, 4);
+    for _ in 0..5 {
+        rig.pass(Duration::from_secs(10));
+        rig.heartbeat(other, &[]);
+    }
+    assert_eq!(rig.closed.len(), 1);
+    assert_eq!(rig.grants(other).len(), 1);
+}
+
+/// I8: a live client keeps a lease by naming it, but not beyond its cap.
+#[test]
+fn a_lease_is_extended_as_far_as_its_cap() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    for _ in 0..8 {
+        rig.pass(Duration::from_secs(10));
+        rig.heartbeat(client, &[lease]);
+    }
+    assert_eq!(rig.only().state, State::Leased);
+    rig.received(client);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.only().losses, 1, "85 s after the body left: forward timeout and overtime");
+    let told = rig.received(client);
+    assert!(told.iter().any(|message| matches!(message, Message::Release(_))));
+}
+
+/// I11: a hand-back counts nothing.
+#[test]
+fn a_hand_back_counts_nothing() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let first = lease_of(&rig.grant(client));
+    rig.release(client, first);
+    let grant = rig.grant(client);
+    assert_eq!((grant.attempt, rig.only().losses, rig.only().attempts), (1, 0, 0));
+    assert_ne!(lease_of(&grant), first, "another lease");
+}
+
+/// I11: from the third loss on a delivery is leased alone.
+#[test]
+fn a_suspect_goes_out_alone() {
+    let mut rig = Rig::new();
+    for _ in 0..4 {
+        rig.send();
+    }
+    let suspect = *rig.store.deliveries.keys().next().expect("four");
+    rig.store.deliveries.get_mut(&suspect).expect("it is there").losses = limits::LOSSES_SUSPECT;
+    let client = rig.join(1, 7, 8);
+    let others = rig.grants(client);
+    assert_eq!(others.len(), 3, "the suspect waits");
+    assert!(others.iter().all(|grant| lease_of(grant).0 != suspect));
+    for grant in &others {
+        rig.report(client, lease_of(grant), &outcome(Class::Delivered));
+    }
+    let alone = rig.grant(client);
+    assert_eq!(lease_of(&alone).0, suspect);
+    rig.send();
+    assert!(rig.grants(client).is_empty(), "nothing goes beside a suspect");
+    rig.report(client, lease_of(&alone), &outcome(Class::Delivered));
+    assert_eq!(rig.grants(client).len(), 1);
+}
+
+/// I11: a delivery that takes its client down every time ends dead.
+#[test]
+fn twelve_losses_end_a_delivery() {
+    let mut rig = Rig::new();
+    rig.send();
+    for life in 0..u128::from(limits::LOSSES_MAX) {
+        let client = rig.join(life as u64 + 1, life + 1, 4);
+        assert_eq!(rig.grants(client).len(), 1, "life {life}");
+        rig.input(Input::Closed(client));
+        rig.pass(Duration::from_secs(62));
+    }
+    assert_eq!((rig.only().state, rig.only().reason), (State::Dead, Some(Reason::LostLeases)));
+}
+
+/// I8, I11: after a restart of the server every lease is re-armed, and resuming it costs nothing.
+#[test]
+fn after_a_restart_a_client_resumes_its_leases() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.crash();
+    let other = rig.join(2, 8, 4);
+    rig.pass(Duration::from_secs(30));
+    rig.heartbeat(other, &[]);
+    assert!(rig.grants(other).is_empty(), "it is still leased");
+    let again = rejoin(&mut rig, 3, 7, &[lease]);
+    assert_eq!(resumed(&rig.received(again)), [lease]);
+    rig.report(again, lease, &outcome(Class::Delivered));
+    assert_eq!((rig.only().state, rig.only().losses), (State::Delivered, 0));
+}
+
+/// I8, I11: a lease whose instance never comes after a restart is released at its end, and the crash counts nothing.
+#[test]
+fn after_a_restart_the_lease_of_an_absent_instance_ends_uncounted() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    rig.received(client);
+    rig.crash();
+    let other = rig.join(2, 8, 4);
+    for _ in 0..6 {
+        rig.pass(Duration::from_secs(10));
+        rig.heartbeat(other, &[]);
+    }
+    assert_eq!(rig.grants(other).len(), 1);
+    assert_eq!(rig.only().losses, 0);
+}
+
+/// I7: somebody else's cancel takes the lease from its client.
+#[test]
+fn a_cancelled_delivery_is_taken_from_its_client() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    let cancelled = relay_core::delivery::cancel(rig.only(), rig.now.wall).next;
+    rig.store.deliveries.insert(lease.0, cancelled);
+    rig.input(Input::Touched(lease.0));
+    let told = rig.received(client);
+    assert!(matches!(&told[..], [Message::Release(release)] if keys(&release.leases) == [lease]));
+    rig.report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Cancelled, "the report came too late");
+    rig.send();
+    assert_eq!(rig.grants(client).len(), 1, "the slot is free");
+}

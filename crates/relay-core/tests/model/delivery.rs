@@ -1,0 +1,288 @@
+//! The transitions of a delivery against a reference that keeps only what the contract speaks of.
+
+use std::time::Duration;
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use relay_core::{
+    delivery::{
+        self, Delivery, Reason, State, Terms, Token,
+        outcome::{Class, Outcome},
+        retry::{RetryPolicy, Schedule},
+    },
+    id::{DeliveryId, EventId, InstanceId},
+    limits,
+    storage::Change,
+    time::Wall,
+};
+
+use crate::rig::{START, name, outcome};
+
+const TTL: Duration = Duration::from_hours(1);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(20);
+
+/// What the contract says of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reference {
+    state: State,
+    reason: Option<Reason>,
+    counted: u32,
+    tries: u32,
+    losses: u32,
+    /// Deliveries made elsewhere at the destination when its previous try was reported.
+    seen: Option<u64>,
+    leases: u64,
+    expires_at: Wall,
+}
+
+impl Reference {
+    fn end(&mut self, state: State, reason: Option<Reason>) {
+        (self.state, self.reason) = (state, reason);
+    }
+
+    fn back(&mut self, now: Wall) {
+        if now >= self.expires_at {
+            self.end(State::Expired, Some(Reason::Expired));
+        } else {
+            self.end(State::Ready, None);
+        }
+    }
+
+    fn lose(&mut self) {
+        self.losses += 1;
+        if self.losses >= limits::LOSSES_MAX && matches!(self.state, State::Ready | State::Scheduled) {
+            self.end(State::Dead, Some(Reason::LostLeases));
+        }
+    }
+
+    fn report(&mut self, current: bool, class: Class, probe: bool, made: u64, retries: u32, now: Wall) {
+        if class == Class::Delivered {
+            if !matches!(self.state, State::Delivered | State::Cancelled) {
+                self.end(State::Delivered, None);
+                self.counted += 1;
+                self.tries += 1;
+            }
+            return;
+        }
+        if !current || self.state != State::Leased {
+            return;
+        }
+        let counts = match class {
+            Class::Rejected => !probe,
+            Class::Busy => !probe && self.seen.is_some_and(|seen| made > seen),
+            Class::Unreachable | Class::Delivered => false,
+        };
+        self.tries += 1;
+        self.counted += u32::from(counts);
+        self.seen = Some(made);
+        if now >= self.expires_at {
+            self.end(State::Expired, Some(Reason::Expired));
+        } else if counts && self.counted == retries + 1 {
+            self.end(State::Dead, Some(if class == Class::Busy { Reason::Busy } else { Reason::Rejected }));
+        } else {
+            self.end(State::Scheduled, None);
+        }
+    }
+}
+
+/// The delivery and its reference, side by side.
+struct Pair {
+    record: Delivery,
+    reference: Reference,
+    now: Wall,
+    made: u64,
+    tokens: Vec<Token>,
+    archived: Vec<u32>,
+    rng: StdRng,
+}
+
+impl Pair {
+    fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let record = ready(&mut rng);
+        let reference = Reference {
+            state: State::Ready,
+            reason: None,
+            counted: 0,
+            tries: 0,
+            losses: 0,
+            seen: None,
+            leases: 0,
+            expires_at: record.expires_at,
+        };
+        Self { record, reference, now: START, made: 0, tokens: Vec::new(), archived: Vec::new(), rng }
+    }
+
+    fn step(&mut self) {
+        self.now = self.now + Duration::from_secs(self.rng.random_range(0..120));
+        self.made += self.rng.random_range(0..2);
+        match self.rng.random_range(0..10) {
+            0..=2 => self.lease(),
+            3..=5 => self.report(),
+            6 => self.end_lease(),
+            7 => {
+                let due = matches!(self.record.state, State::Ready | State::Scheduled)
+                    && self.now >= self.reference.expires_at;
+                if due {
+                    self.reference.end(State::Expired, Some(Reason::Expired));
+                }
+                let change = delivery::expire(&self.record, self.now);
+                self.apply(change);
+            }
+            8 if self.record.state.is_open() && self.rng.random_ratio(1, 20) => {
+                self.reference.end(State::Cancelled, None);
+                self.apply(Some(delivery::cancel(&self.record, self.now)));
+            }
+            _ => self.redrive(),
+        }
+    }
+
+    fn lease(&mut self) {
+        let waits = matches!(self.record.state, State::Ready | State::Scheduled);
+        if !waits || self.record.due_at > self.now || self.record.expires_at <= self.now {
+            return;
+        }
+        let until = self.now + limits::LEASE;
+        self.record = delivery::leased(&self.record, InstanceId::from_u128(1), self.rng.random(), self.now, until);
+        self.tokens.push(self.record.token);
+        self.reference.leases += 1;
+        self.reference.end(State::Leased, None);
+    }
+
+    fn report(&mut self) {
+        let Some(token) = self.tokens.choose(&mut self.rng).copied() else { return };
+        let classes = [Class::Delivered, Class::Rejected, Class::Rejected, Class::Busy, Class::Unreachable];
+        let class = *classes.choose(&mut self.rng).expect("there are five");
+        let mut reported: Outcome = outcome(class);
+        if self.rng.random() {
+            reported.retry_after = Some(Duration::from_secs(self.rng.random_range(0..4_000)));
+        }
+        let retry = RetryPolicy {
+            max_retries: 2,
+            schedule: Schedule::Exponential { delay: Duration::from_secs(10), multiplier: 3.0 },
+        };
+        let probe = self.rng.random_ratio(1, 8);
+        let jitter = self.rng.random_range(-1.0..=1.0);
+        let terms = Terms { retry: &retry, retry_after_max: RETRY_AFTER_MAX, made: self.made, probe, jitter };
+        let current = token == self.record.token;
+        let before = self.record.attempts;
+        self.reference.report(current, class, probe, self.made, retry.max_retries, self.now);
+        let change = delivery::settle(&self.record, token, &reported, &terms, self.now);
+        self.apply(change);
+        if self.record.state == State::Scheduled && current && self.record.changed_at == self.now {
+            let counted = self.record.attempts > before;
+            self.check_delay(counted, &retry, &reported);
+        }
+        let again = delivery::settle(&self.record, token, &reported, &terms, self.now);
+        assert_eq!(again, None, "I7: settling is idempotent");
+    }
+
+    fn check_delay(&self, counted: bool, retry: &RetryPolicy, reported: &Outcome) {
+        if self.record.last.as_ref().is_none_or(|last| last.at != self.now) {
+            return;
+        }
+        let planned = retry.schedule.delay(self.record.tries).as_secs_f64();
+        let planned = if counted { planned } else { planned.min(60.0) };
+        let asked = match reported.class {
+            Class::Rejected | Class::Busy => reported.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX),
+            Class::Delivered | Class::Unreachable => Duration::ZERO,
+        };
+        let delay = self.record.due_at.since(self.now).as_secs_f64();
+        let (least, most) = ((planned * 0.9).max(asked.as_secs_f64()), (planned * 1.1).max(asked.as_secs_f64()));
+        assert!((least - 0.001..=most + 0.001).contains(&delay), "{delay} s is not within {least} and {most}");
+    }
+
+    fn end_lease(&mut self) {
+        let Some(token) = self.tokens.choose(&mut self.rng).copied() else { return };
+        let current = token == self.record.token && self.record.state == State::Leased;
+        let change = match self.rng.random_range(0..3) {
+            0 => {
+                if current {
+                    self.reference.back(self.now);
+                }
+                delivery::hand_back(&self.record, token, self.now)
+            }
+            1 => {
+                if current {
+                    self.reference.back(self.now);
+                    self.reference.lose();
+                }
+                delivery::lose(&self.record, token, self.now)
+            }
+            _ => {
+                if self.record.state.is_open() {
+                    self.reference.lose();
+                }
+                delivery::count_loss(&self.record, self.now)
+            }
+        };
+        self.apply(change);
+    }
+
+    fn redrive(&mut self) {
+        if !matches!(self.record.state, State::Dead | State::Expired) {
+            return;
+        }
+        let leases = self.reference.leases;
+        self.reference = Reference { leases, ..Pair::new(0).reference };
+        self.reference.expires_at = self.now + TTL;
+        self.apply(Some(delivery::redrive(&self.record, self.now, TTL)));
+    }
+
+    fn apply(&mut self, change: Option<Change>) {
+        let Some(Change { before, next, archive }) = change else { return };
+        assert_eq!(before, self.record);
+        assert_eq!(next.version, before.version + 1);
+        if let Some(attempt) = archive {
+            self.archived.push(before.earlier + attempt.number);
+        }
+        self.record = next;
+    }
+
+    fn check(&self) {
+        let Delivery { state, reason, attempts, tries, losses, mark, token, expires_at, .. } = self.record;
+        let reference = Reference {
+            state,
+            reason,
+            counted: attempts,
+            tries,
+            losses,
+            seen: mark,
+            leases: token.counter,
+            expires_at,
+        };
+        assert_eq!(reference, self.reference);
+        assert_eq!(self.record.lease.is_some(), state == State::Leased);
+        assert_eq!(reason.is_some(), matches!(state, State::Dead | State::Expired));
+        assert!(self.archived.is_sorted_by(|a, b| a < b), "attempt records never meet: {:?}", self.archived);
+    }
+}
+
+fn ready(rng: &mut StdRng) -> Delivery {
+    let event = relay_core::event::Event {
+        id: EventId::from_u128(rng.random()),
+        source: name("src"),
+        method: "POST".into(),
+        path: "/webhook".into(),
+        query: None,
+        headers: Vec::new(),
+        body: "{}".into(),
+        body_sha256: [0; 32],
+        received_at: START,
+    };
+    Delivery::ready(DeliveryId::from_u128(rng.random()), &event, name("crm"), false, START, TTL)
+}
+
+/// I7, I10, I11, I12, I13: every transition is the one that the reference makes.
+#[test]
+fn a_delivery_goes_the_way_of_its_reference() {
+    for seed in 0..400 {
+        let run = std::panic::catch_unwind(|| {
+            let mut pair = Pair::new(seed);
+            for _ in 0..150 {
+                pair.step();
+                pair.check();
+            }
+        });
+        assert!(run.is_ok(), "seed {seed}");
+    }
+}
