@@ -1,5 +1,20 @@
 //! The relay client behind the firewall: dials out, leases, forwards.
 
+mod clock;
 pub mod config;
+mod connect;
+pub mod dial;
+pub mod forward;
+mod listen;
+mod notice;
+mod proxy;
+mod request;
+mod retry_after;
+pub mod run;
+mod status;
+pub mod transport;
 
 pub use config::Config;
+pub use connect::TlsError;
+pub use run::{Ended, RunError, run, run_with};
+pub use transport::Transport;

@@ -35,8 +35,8 @@ pub const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// How long a client waits for the answer to its Hello before it dials again.
 pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
 /// Leases that a client holds at most, outcomes that wait for their confirmation included: a server that never confirms
-/// must not fill its memory, and a Hello that names them all fits in one message.
-pub const HELD_MAX: usize = 65_536;
+/// must not fill its memory, and a Hello that names them all stays well below the largest message.
+pub const HELD_MAX: usize = 16_384;
 /// First upper bound of a client's pause before it dials again; doubles with each failure.
 pub const RECONNECT_PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// Longest pause of a client before it dials again by itself.

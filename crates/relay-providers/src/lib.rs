@@ -1,10 +1,30 @@
 //! Verifies and signs the webhooks of real platforms: pure functions over bytes and a given time.
 //!
-//! A [`Verifier`] is made once per source from a provider's name and the source's parameters, and then judges requests.
-//! It never reads a clock, a file or a socket, and does bounded work on any bytes.
+//! A [`Verifier`] is made once per source from a provider's name and the source's parameters, and then judges requests;
+//! a [`Signer`] made from the same parameters acts as the provider. [`providers`] is the table of all that is known.
+//!
+//! **Invariant:** nothing here reads a clock, a file or a socket; the work on any bytes is linear in their number.
+//! **Invariant:** no secret and no valid signature is in any `Debug`, error or refusal.
+
+mod basic;
+mod fault;
+mod keys;
+mod parameters;
+mod provider;
+mod scheme;
+mod secret;
+mod signer;
+mod verifier;
 
 use bytes::Bytes;
 use relay_core::time::Wall;
+
+pub use fault::ParameterFault;
+pub use keys::StoredKey;
+pub use provider::{Acknowledgement, Parameter, Provider, provider, providers};
+pub use secret::{secret_digest, secret_fault};
+pub use signer::Signer;
+pub use verifier::Verifier;
 
 /// One request, as raw as it was received.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +57,9 @@ pub enum Verdict {
         /// From where.
         url: String,
     },
-    /// It did not prove itself.
+    /// It proved itself, but carries something no sender may send, like an `Idempotency-Key` of 300 bytes: 400.
+    Malformed(Refusal),
+    /// It did not prove itself: 401.
     Refused(Refusal),
 }
 
@@ -53,12 +75,14 @@ pub struct Genuine {
 }
 
 /// An HTTP answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// Status.
     pub status: u16,
     /// `Content-Type`, if there is a body.
     pub content_type: Option<&'static str>,
+    /// Further header fields, for handshakes that are answered in a header.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
     /// Body.
     pub body: Vec<u8>,
 }

@@ -1,5 +1,25 @@
 //! The public relay server: ingress, hub, client endpoint, admin API.
 
+mod admin;
+pub mod budget;
+pub mod clock;
 pub mod config;
+mod connect;
+pub mod directory;
+pub mod error;
+mod front;
+mod health;
+mod hub;
+pub mod ingress;
+mod metrics;
+mod notice;
+pub mod registry;
+mod retention;
+pub mod server;
+mod supervise;
+mod watch;
 
 pub use config::Config;
+pub use connect::Attached;
+pub use server::{Joiner, Outcome, Server, StartError, run};
+pub use supervise::Failure;

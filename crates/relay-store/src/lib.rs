@@ -15,7 +15,9 @@ use std::{future::Future, pin::Pin};
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod memory;
+pub mod record;
 pub mod seam;
+pub mod sqlite;
 
 pub use seam::Store;
 

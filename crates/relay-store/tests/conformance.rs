@@ -1,13 +1,19 @@
 //! Runs the conformance suite over every backend.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use relay_store::{
     Store,
     conformance::Backend,
     conformance_suite,
     memory::{Edge, MemoryStore},
+    sqlite::{self, EdgeAction, Edges, SqliteStore},
 };
+use tempfile::TempDir;
 
 struct Memory(Arc<MemoryStore>);
 
@@ -40,6 +46,65 @@ mod memory {
     use super::Memory;
 
     super::conformance_suite!(Memory);
+}
+
+/// The embedded store in a directory of its own, with a clock that stands still where the cases begin.
+struct Sqlite {
+    store: Arc<SqliteStore>,
+    armed: Arc<Mutex<Option<sqlite::Edge>>>,
+    dir: TempDir,
+}
+
+impl Sqlite {
+    fn open(dir: TempDir) -> Self {
+        let armed = Arc::new(Mutex::new(None));
+        let trigger = Arc::clone(&armed);
+        let edges = Edges::new(move |met| {
+            let armed = *trigger.lock().expect("no test panics while it holds this");
+            if armed == Some(met) { EdgeAction::Crash } else { EdgeAction::Continue }
+        });
+        let options = Self::options(&dir, edges);
+        let store = Arc::new(SqliteStore::open(options).expect("a healthy store opens"));
+        Self { store, armed, dir }
+    }
+
+    fn options(dir: &TempDir, edges: Edges) -> sqlite::Options {
+        let clock = Arc::new(|| relay_store::conformance::at(0));
+        sqlite::Options { disk_reserve: 0, edges, clock, ..sqlite::Options::new(dir.path()) }
+    }
+}
+
+impl Backend for Sqlite {
+    const EDGES: &'static [&'static str] =
+        &["BeforeBegin", "BeforeCommit", "AfterCommit", "AfterLedger", "AfterAnswers"];
+
+    async fn fresh() -> Self {
+        Self::open(tempfile::tempdir().expect("a directory can be made"))
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+
+    async fn reopen(self) -> Self {
+        self.store.crash().await;
+        Self::open(self.dir)
+    }
+
+    async fn second_writer(&self) -> Option<bool> {
+        Some(SqliteStore::open(Self::options(&self.dir, Edges::default())).is_err())
+    }
+
+    fn fail_at(&self, edge: &'static str) {
+        let edge = sqlite::Edge::ALL.into_iter().find(|known| format!("{known:?}") == edge);
+        *self.armed.lock().expect("no test panics while it holds this") = edge;
+    }
+}
+
+mod sqlite_store {
+    use super::Sqlite;
+
+    super::conformance_suite!(Sqlite);
 }
 
 /// A backend that does not run the suite, or a case that no backend runs, would be a promise nobody checks.

@@ -439,6 +439,11 @@ impl Hub {
         }
     }
 
+    /// A delivery id that rises with the hub's own, for deliveries made elsewhere (replays).
+    pub fn mint_delivery(&mut self, now: Wall) -> DeliveryId {
+        self.ids.delivery(now)
+    }
+
     /// Takes in one thing that happened.
     pub fn handle(&mut self, input: Input, now: Now) {
         self.now = now;

@@ -231,7 +231,9 @@ fn check(message: &Message) -> Result<(), CodecError> {
         Message::Settled(settled) => leases(&settled.leases),
         Message::Release(release) => leases(&release.leases),
         Message::GoAway(go_away) => words(&go_away.reason, "go_away.reason"),
-        Message::Peers(_) => Ok(()),
+        Message::Peers(peers) => {
+            peers.destination.parse::<Name>().map(drop).map_err(|_| CodecError::Field("peers.destination"))
+        }
     }
 }
 

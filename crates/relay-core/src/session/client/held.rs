@@ -66,6 +66,8 @@ enum Stage {
     Assembling(Box<Assembly>),
     Waiting(Arc<Forward>),
     Forwarding,
+    /// Its body does not match its digest; handed back at the next heartbeat.
+    Damaged,
     Reported(Outcome),
 }
 
@@ -137,7 +139,7 @@ impl Holdings {
         let assembly = match &mut held.stage {
             Stage::Assembling(assembly) => assembly,
             Stage::Waiting(_) => return Err("a chunk behind the end of its body"),
-            Stage::Forwarding | Stage::Reported(_) => return Ok(()),
+            Stage::Forwarding | Stage::Damaged | Stage::Reported(_) => return Ok(()),
         };
         if chunk.offset != assembly.body.len() as u64 {
             return Err("a chunk out of its order");
@@ -183,11 +185,19 @@ impl Holdings {
         Some(key)
     }
 
-    /// A forward could not begin because its body is damaged: forgets it. Gives the lease, to be handed back.
-    pub(super) fn corrupt(&mut self, delivery: DeliveryId) -> Option<LeaseKey> {
-        let key = *self.running.get(&delivery)?;
-        self.remove(key);
-        Some(key)
+    /// A forward could not begin because its body is damaged. `false` if there is no such forward.
+    pub(super) fn corrupt(&mut self, delivery: DeliveryId) -> bool {
+        let Some(key) = self.running.remove(&delivery) else { return false };
+        let Some(held) = self.leases.get_mut(&key) else { return false };
+        held.stage = Stage::Damaged;
+        let destination = held.destination.clone();
+        self.slots(&destination).running -= 1;
+        true
+    }
+
+    /// Drops what is damaged. Gives the leases, to be handed back.
+    pub(super) fn take_damaged(&mut self) -> Vec<LeaseKey> {
+        self.drop_all(|stage| matches!(stage, Stage::Damaged))
     }
 
     /// The outcome is durable: forgets it.
@@ -201,26 +211,19 @@ impl Holdings {
     pub(super) fn released(&mut self, key: LeaseKey) {
         let Some(held) = self.leases.get(&key) else { return };
         match held.stage {
-            Stage::Assembling(_) | Stage::Waiting(_) => self.remove(key),
+            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Damaged => self.remove(key),
             Stage::Forwarding | Stage::Reported(_) => self.discredit(key),
         }
     }
 
     /// Drops everything that has not begun. Gives their leases, to be handed back.
     pub(super) fn hand_back(&mut self) -> Vec<LeaseKey> {
-        let unbegun = self.keys(|stage| matches!(stage, Stage::Assembling(_) | Stage::Waiting(_)));
-        for key in &unbegun {
-            self.remove(*key);
-        }
-        unbegun
+        self.drop_all(Stage::has_not_begun)
     }
 
     /// The socket is gone: bodies still arriving are lost, and nothing is on the server's account until it resumes.
     pub(super) fn disconnected(&mut self) {
-        let partial = self.keys(|stage| matches!(stage, Stage::Assembling(_)));
-        for key in partial {
-            self.remove(key);
-        }
+        self.drop_all(|stage| matches!(stage, Stage::Assembling(_) | Stage::Damaged));
         for key in self.keys(|_| true) {
             self.discredit(key);
         }
@@ -241,7 +244,7 @@ impl Holdings {
     pub(super) fn outcomes(&self) -> impl Iterator<Item = (LeaseKey, &Outcome)> {
         self.leases.iter().filter_map(|(key, held)| match &held.stage {
             Stage::Reported(outcome) => Some((*key, outcome)),
-            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding => None,
+            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding | Stage::Damaged => None,
         })
     }
 
@@ -265,7 +268,7 @@ impl Holdings {
             let Some(view) = views.get_mut(&held.destination) else { continue };
             match held.stage {
                 Stage::Assembling(_) => view.assembling += 1,
-                Stage::Waiting(_) => view.waiting += 1,
+                Stage::Waiting(_) | Stage::Damaged => view.waiting += 1,
                 Stage::Forwarding => view.forwarding += 1,
                 Stage::Reported(_) => view.reported += 1,
             }
@@ -320,13 +323,13 @@ impl Holdings {
     fn delivered_before(&self, delivery: DeliveryId) -> Option<Outcome> {
         self.of(delivery).find_map(|(_, held)| match &held.stage {
             Stage::Reported(outcome) if outcome.class == Class::Delivered => Some(outcome.clone()),
-            Stage::Reported(_) | Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding => None,
+            Stage::Reported(_) | Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding | Stage::Damaged => None,
         })
     }
 
     /// Forgets earlier leases of a delivery that have not begun: the server has just granted a newer one.
     fn drop_unbegun(&mut self, delivery: DeliveryId) {
-        let unbegun = |held: &Held| matches!(held.stage, Stage::Assembling(_) | Stage::Waiting(_));
+        let unbegun = |held: &Held| held.stage.has_not_begun();
         let stale: Vec<LeaseKey> = self.of(delivery).filter(|(_, held)| unbegun(held)).map(|(key, _)| *key).collect();
         for key in stale {
             self.remove(key);
@@ -336,6 +339,14 @@ impl Holdings {
     fn of(&self, delivery: DeliveryId) -> impl Iterator<Item = (&LeaseKey, &Held)> {
         let token = |n| Token { counter: n, nonce: n };
         self.leases.range((delivery, token(0))..=(delivery, token(u64::MAX)))
+    }
+
+    fn drop_all(&mut self, unwanted: impl Fn(&Stage) -> bool) -> Vec<LeaseKey> {
+        let keys = self.keys(unwanted);
+        for key in &keys {
+            self.remove(*key);
+        }
+        keys
     }
 
     fn keys(&self, wanted: impl Fn(&Stage) -> bool) -> Vec<LeaseKey> {
@@ -352,7 +363,7 @@ impl Holdings {
                 slots.running -= 1;
                 self.running.remove(&key.0);
             }
-            Stage::Assembling(_) | Stage::Reported(_) => {}
+            Stage::Assembling(_) | Stage::Damaged | Stage::Reported(_) => {}
         }
     }
 
@@ -374,6 +385,16 @@ impl Holdings {
 
     fn slots(&mut self, destination: &Name) -> &mut Slots {
         self.destinations.get_mut(destination).expect("only grants for served destinations are admitted")
+    }
+}
+
+impl Stage {
+    /// Nothing of it reached the target.
+    fn has_not_begun(&self) -> bool {
+        match self {
+            Self::Assembling(_) | Self::Waiting(_) | Self::Damaged => true,
+            Self::Forwarding | Self::Reported(_) => false,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     time::{Mono, Now},
     wire::{
         codec::{self, LeaseKey},
-        message::{Extend, GoAway, Grant, Hello, HelloDestination, LeaseRef, Message, Release, Welcome},
+        message::{Extend, GoAway, Grant, Hello, HelloDestination, LeaseRef, Message, Peers, Release, Welcome},
     },
 };
 
@@ -93,9 +93,11 @@ impl Client {
                 }
             }
             Input::Corrupt(delivery) => {
-                if let Some(lease) = self.held.corrupt(delivery) {
+                if self.held.corrupt(delivery) {
                     self.outputs.push_back(Output::Notice(Notice::Corrupt(delivery)));
-                    self.release(vec![lease]);
+                }
+                if self.stopping || self.leaving.is_some() {
+                    self.release_damaged();
                 }
             }
             Input::Stop => self.stop(),
@@ -131,6 +133,7 @@ impl Client {
             Line::Up(session) if now.mono >= session.dead_at() => self.hang_up("the server fell silent", now),
             Line::Up(session) if now.mono >= session.next_beat() => {
                 self.line = Line::Up(Session { beat: now.mono, ..session });
+                self.release_damaged();
                 let held = references(self.held.credited());
                 self.send(Message::Extend(Extend { held }));
             }
@@ -257,10 +260,20 @@ impl Client {
                 self.release(unbegun);
             }
             // It was heard, and that is all a heartbeat is for here.
-            Message::Extend(_) | Message::Peers(_) => {}
+            Message::Extend(_) => {}
+            Message::Peers(peers) => self.counted(&peers),
             Message::Hello(_) | Message::Welcome(_) | Message::Report(_) => return Err("a message of the other side"),
         }
         Ok(())
+    }
+
+    /// The server told how many clients serve a destination.
+    fn counted(&mut self, peers: &Peers) {
+        let served = self.setup.destinations.iter().find(|served| served.name.as_str() == peers.destination);
+        if let Some(served) = served {
+            let (destination, others) = (served.name.clone(), peers.clients.saturating_sub(1));
+            self.outputs.push_back(Output::Notice(Notice::Peers { destination, others }));
+        }
     }
 
     fn granted(&mut self, grant: Grant) -> Result<(), Violation> {
@@ -355,6 +368,12 @@ impl Client {
         if !leases.is_empty() && matches!(self.line, Line::Up(_)) {
             self.send(Message::Release(Release { leases: references(leases.into_iter()) }));
         }
+    }
+
+    /// At heartbeats only, so that a body that is damaged in the store does not go back and forth without a pause.
+    fn release_damaged(&mut self) {
+        let damaged = self.held.take_damaged();
+        self.release(damaged);
     }
 
     fn say_goodbye(&mut self) {

@@ -161,6 +161,13 @@ pub enum Notice {
         /// Failures in a row.
         failures: u32,
     },
+    /// Another client joined or left a destination.
+    Peers {
+        /// Which destination.
+        destination: Name,
+        /// Other clients that serve it now.
+        others: u32,
+    },
     /// A body did not match its digest; it was not forwarded.
     Corrupt(DeliveryId),
 }

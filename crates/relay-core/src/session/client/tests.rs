@@ -9,7 +9,7 @@ use crate::{
     time::Now,
     wire::{
         codec::{self, LeaseKey},
-        message::{Chunk, Extend, GoAway, Grant, Release, Settled, Welcome, WelcomeDestination},
+        message::{Chunk, Extend, GoAway, Grant, Peers, Release, Settled, Welcome, WelcomeDestination},
     },
 };
 
@@ -284,7 +284,9 @@ fn a_corrupt_body_is_handed_back() {
     bench.says(grant(lease(1)));
     let outputs = bench.feed(Input::Corrupt(lease(1).0));
     assert!(matches!(outputs[0], Output::Notice(Notice::Corrupt(id)) if id == lease(1).0));
-    assert!(is_release(&outputs[1], &[lease(1)]));
+    assert_eq!(outputs.len(), 1);
+    let outputs = bench.wait();
+    assert!(is_release(&outputs[0], &[lease(1)]) && matches!(outputs[1], Output::Send(Message::Extend(_))));
     assert!(is_forward(&bench.says(grant(again(lease(1))))[0], lease(1)));
 }
 
@@ -405,6 +407,15 @@ fn it_finishes_its_forwards_when_the_server_says_goodbye() {
     let Output::Notice(Notice::Down { pause, .. }) = &outputs[1] else { panic!() };
     assert!(*pause >= Duration::from_secs(3));
     assert!(matches!(bench.wait()[..], [Output::Dial]));
+}
+
+#[test]
+fn it_says_how_many_others_serve_its_destinations() {
+    let mut bench = Bench::up(1);
+    let peers = |name: &str| Message::Peers(Peers { destination: name.into(), clients: 3 });
+    let outputs = bench.says(peers("crm"));
+    assert!(matches!(outputs[..], [Output::Notice(Notice::Peers { others: 2, .. })]), "{outputs:?}");
+    assert!(bench.says(peers("other")).is_empty());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::message::{Extend, GoAway, HeaderField, Release, Settled, Welcome, WelcomeDestination};
+use crate::wire::message::{Extend, GoAway, HeaderField, Peers, Release, Settled, Welcome, WelcomeDestination};
 
 /// One message of each kind, every field set. I23: their bytes are those of protocol version 1 for ever.
 fn samples() -> Vec<(&'static str, Message)> {
@@ -60,6 +60,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("settled", Message::Settled(Settled { leases: vec![lease.clone()] })),
         ("release", Message::Release(Release { leases: vec![lease] })),
         ("go_away", Message::GoAway(GoAway { reason: "stopping".into(), retry_after_ms: 1_000 })),
+        ("peers", Message::Peers(Peers { destination: "crm".into(), clients: 2 })),
     ]
 }
 
@@ -213,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn no_spoiled_message_makes_it_panic(which in 0_usize..9, at: proptest::sample::Index, byte: u8) {
+    fn no_spoiled_message_makes_it_panic(which in 0_usize..10, at: proptest::sample::Index, byte: u8) {
         let mut bytes = encode(samples().swap_remove(which).1).to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;

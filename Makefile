@@ -1,0 +1,66 @@
+# Everything a maintainer types. Plain `make` lists the targets; CI runs the same ones (.ci/run).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO ?= cargo
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture bench deny check clean
+
+help: ## list the targets
+	@echo 'usage: make TARGET [NAME=value]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: ## build and run server and client in one process (ARGS="--to 3000" forwards to port 3000)
+	$(CARGO) run --locked --quiet --package crm-relay -- dev $(ARGS)
+
+build: ## build the program for development: target/debug/crm-relay
+	$(CARGO) build --locked --package crm-relay
+
+release: ## build the program for use: target/release/crm-relay
+	$(CARGO) build --locked --release --package crm-relay
+
+setup: ## install what the tests need, or say what is missing
+	@scripts/setup
+
+test: setup ## run all tests
+	$(CARGO) test --workspace --locked
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+lint: ## check formatting and lints
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+docs: ## build the API documentation: target/doc
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --document-private-items
+
+tidy: ## check the house rules alone: imports, file lengths, documents
+	$(CARGO) test --locked --package crm-relay --test tidy
+
+bless: ## write generated pages and snapshots anew; look at the difference before you commit
+	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --package crm-relay --bins
+
+sim: ## simulate: SEEDS=n seeds from the first, or SEED=k to replay one
+	SEEDS='$(SEEDS)' SEED='$(SEED)' $(CARGO) test --locked --package relay-store --test sim
+
+canaries: ## plant each known bug in turn; fails unless the simulation finds them all (SEEDS=n)
+	SEEDS='$(SEEDS)' scripts/canaries
+
+torture: setup ## kill -9 server and clients under load, KILLS=n times
+	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
+
+bench: ## measure the main job beside a bare HTTP server: table and target/bench/main-job.json
+	$(CARGO) bench --locked --package crm-relay --bench main_job
+
+deny: ## check licences, sources and duplicate crates (needs cargo-deny)
+	$(CARGO) deny --locked check bans licenses sources
+
+check: ## what CI runs
+	@.ci/run
+
+clean: ## remove what was built and the data of `make dev`
+	$(CARGO) clean
+	rm -rf crm-relay-dev

@@ -1,0 +1,168 @@
+//! A closed-loop load generator: each socket sends its next request when the answer to the last is there.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::process::API_KEY;
+
+/// 1 KiB of JSON, as a platform would send.
+pub(crate) fn body() -> String {
+    let head = r#"{"object":"page","entry":[{"id":"1","time":1700000000,"text":""#;
+    let tail = r#""}]}"#;
+    format!("{head}{}{tail}", "a".repeat(1024 - head.len() - tail.len()))
+}
+
+/// A whole POST with the headers a platform sends.
+pub(crate) fn request(addr: SocketAddr) -> Vec<u8> {
+    let body = body();
+    format!(
+        "POST /webhook HTTP/1.1\r\nhost: {addr}\r\nx-api-key: {API_KEY}\r\ncontent-type: application/json\r\n\
+         user-agent: platform-webhooks/1.0\r\nx-delivery: 72d3162e-cc78-11e3-81ab-4c9367dc0958\r\nx-event: page\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// What one run came to.
+pub(crate) struct Measured {
+    /// Answers 202 a second.
+    pub(crate) rate: f64,
+    /// Microseconds from request to answer.
+    pub(crate) latency: Histogram<u64>,
+}
+
+/// Sends from `sockets` sockets for `span`, or until `pause_while` stays true to the end; counts the answers.
+pub(crate) async fn run(
+    addr: SocketAddr,
+    sockets: usize,
+    span: Duration,
+    pause_while: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+) -> Measured {
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..sockets)
+        .map(|_| tokio::spawn(one_socket(addr, Arc::clone(&stop), Arc::clone(&answered), pause_while.clone())))
+        .collect();
+    let start = Instant::now();
+    tokio::time::sleep(span).await;
+    let rate = answered.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
+    stop.store(true, Ordering::Relaxed);
+    let mut latency = histogram();
+    for task in tasks {
+        latency.add(task.await.expect("a socket's task ends in order")).expect("the same bounds");
+    }
+    Measured { rate, latency }
+}
+
+/// Sends `count` requests in all from `sockets` sockets.
+pub(crate) async fn send(addr: SocketAddr, sockets: usize, count: u64) {
+    let left = Arc::new(AtomicU64::new(count));
+    let tasks: Vec<_> = (0..sockets)
+        .map(|_| {
+            let left = Arc::clone(&left);
+            tokio::spawn(async move {
+                let mut socket = Socket::open(addr).await;
+                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                    socket.exchange().await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("a socket's task ends in order");
+    }
+}
+
+/// Microseconds, up to a minute.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("valid bounds")
+}
+
+async fn one_socket(
+    addr: SocketAddr,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    pause_while: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+) -> Histogram<u64> {
+    let mut latency = histogram();
+    let mut socket = Socket::open(addr).await;
+    while !stop.load(Ordering::Relaxed) {
+        if pause_while.as_ref().is_some_and(|pause| pause()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
+        let start = Instant::now();
+        socket.exchange().await;
+        latency.saturating_record(start.elapsed().as_micros() as u64);
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+    latency
+}
+
+/// A kept-alive socket that repeats one request.
+pub(crate) struct Socket {
+    stream: TcpStream,
+    request: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// Connects.
+    pub(crate) async fn open(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).await.expect("the server listens");
+        stream.set_nodelay(true).expect("a TCP socket");
+        Self { stream, request: request(addr), buffer: vec![0; 4096] }
+    }
+
+    /// The same with a number in the query.
+    pub(crate) async fn exchange_numbered(&mut self, number: u64) {
+        let plain = std::mem::take(&mut self.request);
+        self.request = [format!("POST /webhook?{number} ").as_bytes(), &plain["POST /webhook ".len()..]].concat();
+        self.exchange().await;
+        self.request = plain;
+    }
+
+    /// Sends the request and reads its answer, which must be 202.
+    pub(crate) async fn exchange(&mut self) {
+        self.stream.write_all(&self.request).await.expect("the server takes it");
+        let mut filled = 0;
+        loop {
+            let read = self.stream.read(&mut self.buffer[filled..]).await.expect("an answer");
+            assert!(read > 0, "the server closed the socket: {}", String::from_utf8_lossy(&self.buffer[..filled]));
+            filled += read;
+            if let Some(length) = whole(&self.buffer[..filled]) {
+                assert_eq!(length, filled, "one answer per request");
+                assert!(
+                    self.buffer.starts_with(b"HTTP/1.1 202"),
+                    "{}",
+                    String::from_utf8_lossy(&self.buffer[..filled])
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// Length of the answer, once it is whole.
+fn whole(answer: &[u8]) -> Option<usize> {
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&answer[..head]).ok()?;
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    })?;
+    (answer.len() >= head + length).then_some(head + length)
+}

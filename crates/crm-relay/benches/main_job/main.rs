@@ -1,0 +1,76 @@
+//! `make bench`: the main job against a bare hyper server, side by side in one run on the same cores.
+//!
+//! Every row is the median of several interleaved rounds (ceiling, ours, ceiling, ours, ...); ratios are taken within a
+//! round, so that a noisy machine moves both sides. Load is bounded in count and time. Rows go to the terminal and to
+//! `target/bench/main-job.json`.
+//!
+//! `ROUNDS` (5), `SECONDS` (3) and `BACKLOG` (1000000) shorten or lengthen the run; `ROWS=ingest,latency` picks parts.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
+
+mod backlog;
+mod ceiling;
+mod end_to_end;
+mod ingest;
+mod load;
+mod memory;
+mod process;
+mod report;
+
+use report::Report;
+
+fn main() {
+    // The ceiling runs as a process of its own, from this same program.
+    if std::env::args().nth(1).as_deref() == Some("--ceiling") {
+        return ceiling::serve();
+    }
+    let settings = Settings::from_env();
+    let mut report = Report::default();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        if settings.wants("ingest") {
+            ingest::measure(&settings, &mut report).await;
+        }
+        if settings.wants("end_to_end") {
+            end_to_end::throughput(&settings, &mut report).await;
+        }
+        if settings.wants("latency") {
+            end_to_end::latency(&mut report).await;
+        }
+        if settings.wants("memory") {
+            memory::measure(&mut report);
+        }
+        if settings.wants("backlog") {
+            backlog::measure(&settings, &mut report).await;
+        }
+    });
+    report.binary_size();
+    report.print();
+    report.write();
+}
+
+/// How long the run is and what it covers.
+pub(crate) struct Settings {
+    rounds: usize,
+    seconds: u64,
+    backlog: u64,
+    rows: Option<String>,
+}
+
+impl Settings {
+    fn from_env() -> Self {
+        let number =
+            |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(default);
+        Self {
+            rounds: number("ROUNDS", 5) as usize,
+            seconds: number("SECONDS", 3),
+            backlog: number("BACKLOG", 1_000_000),
+            rows: std::env::var("ROWS").ok(),
+        }
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.rows.as_ref().is_none_or(|rows| rows.split(',').any(|row| row == part))
+    }
+}

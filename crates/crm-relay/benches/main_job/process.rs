@@ -1,0 +1,104 @@
+//! The processes under measurement.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+pub(crate) const API_KEY: &str = "crk_0123456789abcdef0123456789abcdef";
+pub(crate) const RELAY_TOKEN: &str = "crt_0123456789abcdef0123456789abcdef";
+pub(crate) const ADMIN_TOKEN: &str = "cra_0123456789abcdef0123456789abcdef";
+
+/// A child process; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Resident memory in MB (10^6 bytes).
+    pub(crate) fn rss_mb(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says so");
+        let kib: f64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
+        kib * 1024.0 / 1e6
+    }
+
+    /// Stops it in order.
+    pub(crate) fn stop(mut self) {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the ceiling.
+pub(crate) fn ceiling() -> (Process, SocketAddr) {
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut child = Command::new(program).arg("--ceiling").stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("its address");
+    (Process { child }, line.trim().parse().expect("an address"))
+}
+
+/// Starts a relay server in `dir`; gives its public address and how long it took to be ready.
+pub(crate) fn server(dir: &Path) -> (Process, SocketAddr, Duration) {
+    let announced = dir.join("run.json");
+    let _ = std::fs::remove_file(&announced);
+    let start = Instant::now();
+    let child = Command::new(env!("CARGO_BIN_EXE_crm-relay"))
+        .arg("server")
+        .env_clear()
+        .envs([
+            ("DATA_DIR", dir.to_str().expect("a plain path")),
+            ("SERVER_HOST", "127.0.0.1"),
+            ("SERVER_PORT", "0"),
+            ("ADMIN_LISTEN", "off"),
+            ("API_KEY", API_KEY),
+            ("RELAY_TOKEN", RELAY_TOKEN),
+            ("ADMIN_TOKEN", ADMIN_TOKEN),
+            ("LOG_LEVEL", "warn"),
+            ("MESSAGE_TTL", "7d"),
+        ])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut process = Process { child };
+    loop {
+        if let Ok(text) = std::fs::read(&announced)
+            && let Ok(run) = serde_json::from_slice::<serde_json::Value>(&text)
+        {
+            let public = run["public"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+            return (process, public, start.elapsed());
+        }
+        assert!(process.child.try_wait().expect("it can be asked").is_none(), "the server ended");
+        assert!(start.elapsed() < Duration::from_secs(120), "the server did not come up");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Starts a relay client that forwards to `target`.
+pub(crate) fn client(server: SocketAddr, target: SocketAddr, concurrency: u32) -> Process {
+    let child = Command::new(env!("CARGO_BIN_EXE_crm-relay"))
+        .arg("client")
+        .env_clear()
+        .envs([
+            ("RELAY_URL", format!("http://{server}")),
+            ("RELAY_TOKEN", RELAY_TOKEN.to_owned()),
+            ("LOCAL_WEBHOOK_URL", format!("http://{target}/")),
+            ("CONCURRENCY", concurrency.to_string()),
+            ("LOG_LEVEL", "warn".to_owned()),
+        ])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    Process { child }
+}

@@ -1,0 +1,259 @@
+//! Talks to the admin API of a server: over its socket, or over TCP with a token.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::{
+    cli::data_dirs,
+    config::{layers::Layers, secret::Secret, target},
+    credentials,
+    exit::{Exit, Failure, reason},
+};
+
+/// Bytes of an answer: a page of events with their headers fits many times over.
+const ANSWER_BYTES_MAX: usize = 2 << 30;
+
+/// The way to a server's admin API.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Socket(PathBuf),
+    Tcp { url: Uri, token: Option<Secret> },
+}
+
+/// What was answered.
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Api {
+    /// Finds the server: `ADMIN_URL` if given, else the socket of the data directory, else that of `dev`.
+    /// `None`: no server runs on this machine.
+    ///
+    /// # Errors
+    /// `ADMIN_URL` is not one.
+    pub(crate) async fn find(layers: &Layers) -> Result<Option<Self>, Failure> {
+        if let Some(text) = layers.text("ADMIN_URL") {
+            let url = target::target_url(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
+            let token = layers.text("ADMIN_TOKEN").map(Secret::new);
+            let token =
+                token.or_else(|| data_dirs(layers).iter().find_map(|dir| credentials::find(dir, "ADMIN_TOKEN")));
+            return Ok(Some(Self { way: Way::Tcp { url, token } }));
+        }
+        for dir in data_dirs(layers) {
+            let socket = dir.join("admin.sock");
+            if UnixStream::connect(&socket).await.is_ok() {
+                return Ok(Some(Self { way: Way::Socket(socket) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The one at this address, without a token.
+    pub(crate) fn at(address: std::net::SocketAddr) -> Self {
+        let authority = crate::run_file::on_this_machine(&address.to_string());
+        let url = format!("http://{authority}/").parse().unwrap_or_else(|_| Uri::from_static("http://localhost/"));
+        Self { way: Way::Tcp { url, token: None } }
+    }
+
+    /// As [`Api::find`], for commands that only read.
+    ///
+    /// # Errors
+    /// There is no server.
+    pub(crate) async fn reading(layers: &Layers) -> Result<Self, Failure> {
+        Self::running(layers).await
+    }
+
+    /// As [`Api::find`], for commands that need a running server.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) async fn running(layers: &Layers) -> Result<Self, Failure> {
+        match Self::find(layers).await? {
+            Some(api) => Ok(api),
+            None => {
+                let looked: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
+                Err(Failure::unreachable(format!(
+                    "no server runs here (looked in {}). Start one: crm-relay server; or say where it is: --data-dir DIR or --admin-url URL",
+                    looked.join(" and ")
+                )))
+            }
+        }
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// The server is away, or says no.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// The server is away, or says no.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let answer = self.exchange(method, path, body).await?;
+        if !answer.status.is_success() {
+            return Err(self.refusal(&answer));
+        }
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| Failure::unreachable(format!("{self} answered something that is not JSON: {error}")))
+    }
+
+    /// Reads bytes as they are.
+    ///
+    /// # Errors
+    /// The server is away, or says no.
+    pub(crate) async fn bytes(&self, path: &str) -> Result<Bytes, Failure> {
+        let answer = self.exchange(Method::GET, path, None).await?;
+        if answer.status.is_success() { Ok(answer.body) } else { Err(self.refusal(&answer)) }
+    }
+
+    /// Reads an answer whatever its status.
+    ///
+    /// # Errors
+    /// The server is away.
+    pub(crate) async fn peek(&self, path: &str) -> Result<(StatusCode, Value), Failure> {
+        let answer = self.exchange(Method::GET, path, None).await?;
+        Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        let mut request = Request::new(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(|_| Failure::usage(format!("not a path: {path}")))?;
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, HeaderValue::from_static("crm-relay"));
+        if body.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        match &self.way {
+            Way::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|error| self.away(&reason(&error)))?;
+                self.perform(stream, request).await
+            }
+            Way::Tcp { url, token } => {
+                let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+                if let Ok(value) = HeaderValue::from_str(authority) {
+                    headers.insert(header::HOST, value);
+                }
+                if let Some(token) = token {
+                    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+                    headers
+                        .insert(header::AUTHORIZATION, value.map_err(|_| Failure::usage("ADMIN_TOKEN: not a token"))?);
+                }
+                if url.scheme_str() == Some("https") {
+                    return Err(Failure::usage(
+                        "--admin-url: https is not supported; reach the admin API over its socket or an SSH tunnel",
+                    ));
+                }
+                let address = (url.host().unwrap_or_default(), url.port_u16().unwrap_or(80));
+                let stream = TcpStream::connect(address).await.map_err(|error| self.away(&reason(&error)))?;
+                self.perform(stream, request).await
+            }
+        }
+    }
+
+    async fn perform<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let broken = |error: hyper::Error| self.away(&error.to_string());
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let driver = tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| self.away(&error.to_string()))?.to_bytes();
+        driver.abort();
+        Ok(Answer { status, body })
+    }
+
+    fn away(&self, why: &str) -> Failure {
+        Failure::unreachable(format!("cannot reach the server at {self}: {why}. Does it run? crm-relay server"))
+    }
+
+    /// The words of a problem document, with what to do where we know it.
+    fn refusal(&self, answer: &Answer) -> Failure {
+        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        let field = |name: &str| problem.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let words = field("detail").or_else(|| field("title")).unwrap_or_else(|| answer.status.as_str()).to_owned();
+        match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
+                Exit::TokenRefused,
+                format!(
+                    "{self} refused the admin token: {words}. It is ADMIN_TOKEN in the server's DATA_DIR/credentials"
+                ),
+            ),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INTERNAL_SERVER_ERROR => {
+                Failure::new(Exit::StoreFailed, words)
+            }
+            _ => Failure::no(words),
+        }
+    }
+}
+
+impl std::fmt::Display for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.way {
+            Way::Socket(path) => path.display().fmt(f),
+            Way::Tcp { url, .. } => url.fmt(f),
+        }
+    }
+}
+
+/// A path with its query.
+pub(crate) fn query(path: &str, parameters: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let mut out = path.to_owned();
+    for (index, (name, value)) in parameters.into_iter().enumerate() {
+        out.push(if index == 0 { '?' } else { '&' });
+        out.push_str(name);
+        out.push('=');
+        out.push_str(&encode(&value));
+    }
+    out
+}
+
+/// Percent-encodes a value for a path segment or a query.
+pub(crate) fn encode(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_characters_cannot_leave_their_place_in_a_query() {
+        let path = query("/api/v1/events", [("source", "a&b=c d/é".to_owned()), ("limit", "5".to_owned())]);
+        assert_eq!(path, "/api/v1/events?source=a%26b%3Dc%20d%2F%C3%A9&limit=5");
+    }
+}

@@ -1,0 +1,66 @@
+//! `crm-relay audit`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{
+    common::{self, Common, print},
+    listing::{pretty, text},
+};
+use crate::{
+    admin_client::Api,
+    exit::{Exit, Outcome},
+    render::{style, table},
+};
+
+/// Recounts every event and delivery and compares with the counters; exit 1 if anything is missing.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+const EVENTS: [&str; 4] = ["source", "accepted", "stored", "retired"];
+const DELIVERIES: [&str; 11] = [
+    "destination",
+    "created",
+    "ready",
+    "scheduled",
+    "leased",
+    "delivered",
+    "dead",
+    "expired",
+    "cancelled",
+    "retired",
+    "lost",
+];
+
+impl AuditArgs {
+    pub(super) fn run(self) -> Outcome {
+        common::block_on(async {
+            let layers = self.common.layers()?;
+            let report = Api::reading(&layers).await?.get("/api/v1/audit").await?;
+            let is_ok = report.get("ok").and_then(Value::as_bool).unwrap_or(false);
+            if self.common.json {
+                print(&pretty(&report))?;
+            } else {
+                print(&section(&report, "events", &EVENTS))?;
+                print(&format!("\n{}\n", section(&report, "deliveries", &DELIVERIES)))?;
+                let verdict = if is_ok {
+                    style::good("both sums hold: nothing is missing")
+                } else {
+                    style::bad("the sums do not hold: see crm-relay store check")
+                };
+                print(&verdict)?;
+            }
+            Ok(if is_ok { Exit::Done } else { Exit::No })
+        })
+    }
+}
+
+fn section(report: &Value, name: &str, columns: &[&str]) -> String {
+    let rows = report.get(name).and_then(Value::as_array);
+    let rows: Vec<Vec<String>> =
+        rows.into_iter().flatten().map(|row| columns.iter().map(|column| text(row, column)).collect()).collect();
+    table::table(columns, &rows)
+}

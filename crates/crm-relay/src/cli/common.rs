@@ -1,0 +1,103 @@
+//! What many commands share: their options, and the way they print.
+
+use std::{future::Future, io::Write as _, path::PathBuf};
+
+use clap::Args;
+
+use super::setting_flags::secret_value;
+use crate::{
+    config::{
+        self, DEV_DATA_DIR,
+        layers::{Flags, Layers},
+        settings::Process,
+    },
+    exit::{Exit, Failure},
+};
+
+/// Options of every command that talks to a server.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Common {
+    /// Configuration file [default: ./crm-relay.toml, if there is one]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Finding the server")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory of the server on this machine
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Finding the server")]
+    pub(crate) data_dir: Option<String>,
+    /// Admin API of a server elsewhere, with ADMIN_TOKEN
+    #[arg(long, value_name = "URL", global = true, help_heading = "Finding the server")]
+    pub(crate) admin_url: Option<String>,
+    /// Token of that admin API: @FILE, or - for standard input
+    #[arg(
+        long,
+        value_name = "TOKEN|@FILE|-",
+        global = true,
+        help_heading = "Finding the server",
+        allow_hyphen_values = true
+    )]
+    pub(crate) admin_token: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl Common {
+    /// The settings that concern commands.
+    ///
+    /// # Errors
+    /// Faults in them.
+    pub(crate) fn layers(&self) -> Result<Layers, Failure> {
+        let mut flags = Flags::new();
+        flags.extend(self.data_dir.clone().map(|dir| ("DATA_DIR", dir)));
+        flags.extend(self.admin_url.clone().map(|url| ("ADMIN_URL", url)));
+        if let Some(token) = &self.admin_token {
+            let token = secret_value(token).map_err(|error| Failure::usage(error.to_string()))?;
+            flags.insert("ADMIN_TOKEN", token);
+        }
+        let layers = Layers::collect(Process::Command, self.config.as_deref(), flags, &config::environment);
+        if layers.faults.0.is_empty() { Ok(layers) } else { Err(layers.faults.into()) }
+    }
+}
+
+/// Where a server on this machine may keep its things: where it is said to, else the two usual places.
+pub(crate) fn data_dirs(layers: &Layers) -> Vec<PathBuf> {
+    let mut dirs = vec![config::data_dir(layers)];
+    if layers.given("DATA_DIR").is_none() {
+        dirs.push(PathBuf::from(DEV_DATA_DIR));
+    }
+    dirs
+}
+
+/// `K=V` and `K=@FILE` options.
+///
+/// # Errors
+/// No `=`, or a file that cannot be read.
+pub(crate) fn parameters(given: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let pair = |text: &String| {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::usage("--set: want NAME=VALUE, NAME=@FILE, or NAME=- for standard input"))?;
+        let value = secret_value(value).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok((name.trim().to_owned(), value))
+    };
+    given.iter().map(pair).collect()
+}
+
+/// Prints a result.
+///
+/// # Errors
+/// Standard output is gone.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// Runs a command's future to its end.
+///
+/// # Errors
+/// Those of the future, and no threads.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::StoreFailed, format!("cannot start threads: {error}")))?;
+    runtime.block_on(future)
+}

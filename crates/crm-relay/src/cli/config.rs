@@ -1,0 +1,130 @@
+//! `crm-relay config`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::{common::print, listing::pretty};
+use crate::{
+    config::{
+        self, client,
+        fault::{Fault, Faults, Origin},
+        layers::{Flags, Layers},
+        server,
+        settings::{Process, SETTINGS},
+    },
+    exit::{Exit, Failure, Outcome},
+    render::{style, table},
+};
+
+/// Check or print the configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Say what is wrong, all at once; exit 78 if anything is
+    Check(Which),
+    /// Print every setting, its value and where it comes from; secrets stay hidden
+    Print(Which),
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// Whose configuration; without it the server's, and the client's where a RELAY_URL is given
+    #[arg(value_enum)]
+    process: Option<WhichProcess>,
+    /// Configuration file [default: ./crm-relay.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WhichProcess {
+    Server,
+    Client,
+}
+
+impl ConfigArgs {
+    pub(super) fn run(self) -> Outcome {
+        match self.verb {
+            Verb::Check(which) => which.check(),
+            Verb::Print(which) => which.print(),
+        }
+    }
+}
+
+impl Which {
+    fn layers(&self, process: Process) -> Layers {
+        Layers::collect(process, self.config.as_deref(), Flags::new(), &config::environment)
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        match self.process {
+            Some(WhichProcess::Server) => vec![Process::Server],
+            Some(WhichProcess::Client) => vec![Process::Client],
+            None if self.layers(Process::Client).given("RELAY_URL").is_some() => vec![Process::Server, Process::Client],
+            None => vec![Process::Server],
+        }
+    }
+
+    fn check(&self) -> Outcome {
+        let mut all = Faults::default();
+        for process in self.processes() {
+            let layers = self.layers(process);
+            let found = match process {
+                Process::Client => client::config(layers, &config::environment).err(),
+                Process::Server | Process::Dev | Process::Command => server::plan(layers).err(),
+            };
+            for fault in found.unwrap_or_default().0 {
+                if !all.0.contains(&fault) {
+                    all.0.push(fault);
+                }
+            }
+        }
+        if self.json {
+            let faults: Vec<_> = all.0.iter().map(as_json).collect();
+            print(&pretty(&json!({"ok": all.0.is_empty(), "faults": faults})))?;
+        } else if all.0.is_empty() {
+            print(&style::good("the configuration is fine"))?;
+        }
+        match all.0.is_empty() {
+            true => Ok(Exit::Done),
+            false if self.json => Ok(Exit::Configuration),
+            false => Err(Failure::from(all)),
+        }
+    }
+
+    fn print(&self) -> Outcome {
+        let mut rows = Vec::new();
+        let mut items = Vec::new();
+        for setting in SETTINGS {
+            let Some(layers) = self.processes().into_iter().find(|p| setting.concerns(*p)).map(|p| self.layers(p))
+            else {
+                continue;
+            };
+            let value =
+                layers.given(setting.name).map_or_else(|| setting.default.to_owned(), |g| setting.show(&g.text));
+            let origin = layers.origin(setting.name);
+            items.push(json!({"name": setting.name, "value": value, "from": origin.to_string()}));
+            rows.push(vec![setting.name.to_owned(), value, origin.to_string()]);
+        }
+        match self.json {
+            true => print(&pretty(&json!({"items": items, "next": null})))?,
+            false => print(&table::table(&["setting", "value", "from"], &rows))?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn as_json(fault: &Fault) -> serde_json::Value {
+    let origin = (fault.origin != Origin::Default).then(|| fault.origin.to_string());
+    json!({"name": fault.name, "value": fault.value, "from": origin, "text": fault.text})
+}

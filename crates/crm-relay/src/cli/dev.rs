@@ -1,0 +1,35 @@
+//! `crm-relay dev`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::setting_flags::{OfDev, SettingFlags};
+use crate::{
+    config::{self, Logging, client, layers::Layers, server, settings::Process},
+    exit::Outcome,
+};
+
+/// Server and client in one process, with a data directory of its own. Without --to it shows what arrives.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Configuration file [default: ./crm-relay.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingFlags<OfDev>,
+}
+
+impl DevArgs {
+    pub(super) fn run(mut self) -> Outcome {
+        // What is being tried out stays on this machine unless somebody says otherwise.
+        if config::environment("SERVER_HOST").is_none_or(|host| host.is_empty()) {
+            self.settings.given.entry("SERVER_HOST").or_insert_with(|| "127.0.0.1".to_owned());
+        }
+        let mut layers =
+            Layers::collect(Process::Dev, self.config.as_deref(), self.settings.given, &config::environment);
+        let logging = Logging::from_layers(&layers);
+        let joined = client::joined(&mut layers);
+        crate::dev::run(server::plan(layers)?, joined, &logging)
+    }
+}

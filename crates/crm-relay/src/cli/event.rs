@@ -1,0 +1,172 @@
+//! `crm-relay event`.
+
+use std::{io::Write as _, time::SystemTime};
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{
+    common::{self, Common, print},
+    listing::{Column, Paging, Range, View, list, pretty, state, text, when},
+    route_of,
+};
+use crate::{
+    admin_client::{Api, encode},
+    exit::{Exit, Failure, Outcome},
+    render::{style, table},
+};
+
+/// Stored webhooks.
+#[derive(Debug, Args)]
+pub(crate) struct EventArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List events, newest first
+    List {
+        /// Of this source only
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        #[command(flatten)]
+        range: Range,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Show an event with its headers and deliveries
+    Show {
+        /// Its id, evt_...
+        id: String,
+        /// Write the body, byte for byte, and nothing else
+        #[arg(long)]
+        body: bool,
+    },
+    /// Deliver old events again, as new deliveries with Relay-Replay: true
+    Replay {
+        /// Their ids, evt_...
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        /// To this destination only
+        #[arg(long, value_name = "NAME")]
+        destination: Option<String>,
+    },
+}
+
+const COLUMNS: &[Column] = &[
+    ("id", |event| text(event, "id")),
+    ("received", |event| when(event, "received_at")),
+    ("source", |event| text(event, "source")),
+    ("request", |event| format!("{} {}", text(event, "method"), text(event, "path"))),
+    ("bytes", |event| text(event, "body_size")),
+    ("deliveries", deliveries),
+];
+
+const VIEW: View = View { path: "/api/v1/events", columns: COLUMNS, nothing: "no events. Send one: crm-relay send" };
+
+impl EventArgs {
+    pub(super) fn run(self) -> Outcome {
+        common::block_on(async {
+            let layers = self.common.layers()?;
+            let json = self.common.json;
+            match self.verb {
+                Verb::List { source, range, paging } => {
+                    let api = Api::reading(&layers).await?;
+                    let mut parameters = range.parameters(SystemTime::now())?;
+                    parameters.extend(source.map(|source| ("source", source)));
+                    list(&api, &VIEW, parameters, Some(&paging), json).await?;
+                }
+                Verb::Show { id, body } => {
+                    let api = Api::reading(&layers).await?;
+                    show(&api, &id, body, json).await?;
+                }
+                Verb::Replay { ids, destination } => {
+                    let api = Api::running(&layers).await?;
+                    return replay(&api, &ids, destination, json).await;
+                }
+            }
+            Ok(Exit::Done)
+        })
+    }
+}
+
+async fn show(api: &Api, id: &str, body: bool, json: bool) -> Result<(), Failure> {
+    let path = format!("/api/v1/events/{}", encode(id));
+    if body {
+        let bytes = api.bytes(&format!("{path}/body")).await?;
+        let mut out = std::io::stdout().lock();
+        out.write_all(&bytes)?;
+        return Ok(out.flush()?);
+    }
+    let event = api.get(&path).await?;
+    if json {
+        return print(&pretty(&event));
+    }
+    let query = event.get("query").and_then(Value::as_str).map_or_else(String::new, |query| format!("?{query}"));
+    print(&table::fields(&[
+        ("event", style::bold(text(&event, "id"))),
+        ("source", text(&event, "source")),
+        ("received", text(&event, "received_at")),
+        ("request", format!("{} {}{query}", text(&event, "method"), text(&event, "path"))),
+        ("body", format!("{} bytes, sha256 {}", text(&event, "body_size"), text(&event, "body_sha256"))),
+    ]))?;
+    print("\nheaders")?;
+    for header in event.get("headers").and_then(Value::as_array).into_iter().flatten() {
+        let part = |index: usize| header.get(index).and_then(Value::as_str).unwrap_or_default();
+        print(&format!("  {} {}", style::dim(format!("{}:", part(0))), visible(part(1))))?;
+    }
+    let none = Vec::new();
+    let found = event.get("deliveries").and_then(Value::as_array).unwrap_or(&none);
+    let rows: Vec<Vec<String>> = found.iter().map(super::delivery::row).collect();
+    print(&format!("\n{}", table::table(&super::delivery::headings(), &rows)))?;
+    print(&style::dim(format!("\nthe body: crm-relay event show {} --body", text(&event, "id"))))
+}
+
+async fn replay(api: &Api, ids: &[String], destination: Option<String>, json: bool) -> Outcome {
+    let mut exit = Exit::Done;
+    let mut items = Vec::new();
+    for id in ids {
+        let body = json!({"destination": destination});
+        match api.call(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), Some(&body)).await {
+            Ok(done) => items.push(done),
+            Err(failure) if failure.exit == Exit::No => {
+                anstream::eprintln!("{id}: {failure}");
+                exit = Exit::No;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    if json {
+        print(&pretty(&json!({"items": items, "next": null})))?;
+    } else {
+        for item in items.iter().flat_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
+            print(&format!("{} {}", text(item, "id"), route_of(item)))?;
+        }
+    }
+    Ok(exit)
+}
+
+/// `2 delivered, 1 dead`.
+fn deliveries(event: &Value) -> String {
+    let found = event.get("deliveries").and_then(Value::as_array);
+    let states: Vec<String> = found.into_iter().flatten().map(state).collect();
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for state in states {
+        match counted.iter_mut().find(|(known, _)| *known == state) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((state, 1)),
+        }
+    }
+    let parts: Vec<String> =
+        counted.into_iter().map(|(state, count)| if count == 1 { state } else { format!("{count} {state}") }).collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
+}
+
+/// S27: a header cannot steer the terminal.
+fn visible(value: &str) -> String {
+    value.chars().map(|c| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}

@@ -1,0 +1,60 @@
+//! `crm-relay health`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{
+    common::{self, Common, print},
+    listing::{pretty, text},
+};
+use crate::{
+    admin_client::Api,
+    config::{client, layers::Layers, settings::Process},
+    exit::{Exit, Failure, Outcome},
+    render::style,
+};
+
+/// Health of the server; exit 0 while it is ready, 1 while not. For container health checks.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Of the client on this machine, over its CLIENT_LISTEN
+    #[arg(long)]
+    client: bool,
+}
+
+impl HealthArgs {
+    pub(super) fn run(self) -> Outcome {
+        common::block_on(async {
+            let api = if self.client { self.client_api()? } else { Api::running(&self.common.layers()?).await? };
+            let (status, _) = api.peek("/readyz").await?;
+            let is_ready = status.is_success();
+            let path = if self.client { "/health" } else { "/api/v1/status" };
+            let (_, health) = api.peek(path).await?;
+            if self.common.json {
+                print(&pretty(&health))?;
+            } else {
+                let word = if is_ready { style::good("ready") } else { style::bad("not ready") };
+                let known = text(&health, "status");
+                print(&if known == "-" { word } else { format!("{word}, {known}") })?;
+                for reason in health.get("reasons").and_then(Value::as_array).into_iter().flatten() {
+                    print(&style::warn(format!("! {}", reason.as_str().unwrap_or_default())))?;
+                }
+            }
+            Ok(if is_ready { Exit::Done } else { Exit::No })
+        })
+    }
+
+    fn client_api(&self) -> Result<Api, Failure> {
+        let env = &crate::config::environment;
+        let layers =
+            Layers::collect(Process::Client, self.common.config.as_deref(), std::collections::BTreeMap::new(), env);
+        match client::listen(&layers, "CLIENT_LISTEN") {
+            Some(address) => Ok(Api::at(address)),
+            None => Err(Failure::usage(
+                "the client has no health listener: start it with CLIENT_LISTEN=127.0.0.1:8082 and set that here too",
+            )),
+        }
+    }
+}

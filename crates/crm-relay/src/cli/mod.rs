@@ -1,0 +1,128 @@
+//! The command line: one file per noun, and here the tree that holds them.
+
+pub(crate) mod setting_flags;
+
+mod audit;
+mod bulk;
+mod client;
+mod common;
+mod config;
+mod dead;
+mod delivery;
+mod destination;
+mod dev;
+mod event;
+mod health;
+mod key;
+mod listing;
+mod receive;
+mod route;
+mod send;
+mod server;
+mod source;
+mod status;
+mod store;
+mod token;
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+pub(crate) use common::{Common, block_on, data_dirs, print};
+
+use crate::exit::Outcome;
+
+/// Webhooks, delivered behind the firewall, none lost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "crm-relay",
+    version,
+    propagate_version = false,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "Start here: crm-relay dev\n\
+                  Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unreachable or in use, 74 store failed,\n\
+                  75 stopped over its grace, 76 newer version, 77 token refused, 78 configuration."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Server and client in one process, to try things out
+    Dev(dev::DevArgs),
+    /// The relay server, at a public address
+    Server(server::ServerArgs),
+    /// The relay client, behind the firewall
+    Client(client::ClientArgs),
+    /// Test receiver: prints each request and answers it
+    Receive(receive::ReceiveArgs),
+    /// Send sample webhooks
+    Send(send::SendArgs),
+    /// Public intakes
+    #[command(alias = "sources")]
+    Source(source::SourceArgs),
+    /// Ways from a source to a destination
+    #[command(alias = "routes")]
+    Route(route::RouteArgs),
+    /// API keys of senders
+    #[command(alias = "keys")]
+    Key(key::KeyArgs),
+    /// Tokens of clients
+    #[command(alias = "tokens")]
+    Token(token::TokenArgs),
+    /// Targets behind the firewall
+    #[command(alias = "destinations")]
+    Destination(destination::DestinationArgs),
+    /// Stored webhooks
+    #[command(alias = "events")]
+    Event(event::EventArgs),
+    /// Events on their way to destinations
+    #[command(alias = "deliveries")]
+    Delivery(delivery::DeliveryArgs),
+    /// Deliveries that ended without success
+    #[command(visible_alias = "dlq")]
+    Dead(dead::DeadArgs),
+    /// Recount everything: was nothing lost?
+    Audit(audit::AuditArgs),
+    /// What the server does right now
+    Status(status::StatusArgs),
+    /// Health of the server, or of a client
+    Health(health::HealthArgs),
+    /// Backup, restore, check
+    Store(store::StoreArgs),
+    /// Check or print the configuration
+    Config(config::ConfigArgs),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Outcome {
+        match self.command {
+            Command::Dev(args) => args.run(),
+            Command::Server(args) => args.run(),
+            Command::Client(args) => args.run(),
+            Command::Receive(args) => args.run(),
+            Command::Send(args) => args.run(),
+            Command::Source(args) => args.run(),
+            Command::Route(args) => args.run(),
+            Command::Key(args) => args.run(),
+            Command::Token(args) => args.run(),
+            Command::Destination(args) => args.run(),
+            Command::Event(args) => args.run(),
+            Command::Delivery(args) => args.run(),
+            Command::Dead(args) => args.run(),
+            Command::Audit(args) => args.run(),
+            Command::Status(args) => args.run(),
+            Command::Health(args) => args.run(),
+            Command::Store(args) => args.run(),
+            Command::Config(args) => args.run(),
+        }
+    }
+}
+
+/// `source -> destination` of a route or a delivery.
+fn route_of(item: &Value) -> String {
+    format!("{} -> {}", listing::text(item, "source"), listing::text(item, "destination"))
+}

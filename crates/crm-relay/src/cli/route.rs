@@ -1,0 +1,175 @@
+//! `crm-relay route`.
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::{
+    common::{self, Common, print},
+    listing::{Column, View, list, pretty, text, when},
+};
+use crate::{
+    admin_client::{Api, encode},
+    config::{
+        quantity::{self, Bare},
+        server,
+    },
+    exit::{Exit, Failure, Outcome},
+    render::{style, table},
+};
+
+/// Ways from a source to a destination; they own retry policy and TTL.
+#[derive(Debug, Args)]
+pub(crate) struct RouteArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Lead a source to one more destination
+    Create {
+        #[command(flatten)]
+        ends: Ends,
+        #[command(flatten)]
+        policy: Policy,
+    },
+    /// List routes
+    List,
+    /// Show a route
+    Show {
+        #[command(flatten)]
+        ends: Ends,
+    },
+    /// Give a route another policy
+    Update {
+        #[command(flatten)]
+        ends: Ends,
+        #[command(flatten)]
+        policy: Policy,
+    },
+    /// Delete a route; what is under way goes on
+    Delete {
+        #[command(flatten)]
+        ends: Ends,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Ends {
+    /// From
+    source: String,
+    /// To
+    destination: String,
+}
+
+#[derive(Debug, Args)]
+struct Policy {
+    /// Its own MESSAGE_TTL
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<String>,
+    /// Its own MAX_RETRIES
+    #[arg(long, value_name = "N")]
+    max_retries: Option<u32>,
+    /// Its own RETRY_DELAY
+    #[arg(long, value_name = "DURATION")]
+    retry_delay: Option<String>,
+    /// Its own RETRY_MULTIPLIER
+    #[arg(long, value_name = "FACTOR")]
+    retry_multiplier: Option<f64>,
+    /// The delays themselves, like 5s,5m,2h, or standard-webhooks
+    #[arg(long, value_name = "DELAYS", conflicts_with_all = ["retry_delay", "retry_multiplier"])]
+    schedule: Option<String>,
+}
+
+const COLUMNS: &[Column] = &[
+    ("source", |route| text(route, "source")),
+    ("destination", |route| text(route, "destination")),
+    ("ttl ms", |route| text(route, "ttl_ms")),
+    ("retries", |route| text(route, "max_retries")),
+    ("declared", |route| text(route, "declared")),
+    ("created", |route| when(route, "created_at")),
+];
+
+const PATH: &str = "/api/v1/routes";
+
+const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no routes" };
+
+impl RouteArgs {
+    pub(super) fn run(self) -> Outcome {
+        common::block_on(async {
+            let layers = self.common.layers()?;
+            let json = self.common.json;
+            match self.verb {
+                Verb::List => list(&Api::reading(&layers).await?, &VIEW, Vec::new(), None, json).await?,
+                Verb::Show { ends } => show(&Api::reading(&layers).await?.get(&ends.path()).await?, json)?,
+                Verb::Create { ends, policy } => {
+                    let mut body = policy.body()?;
+                    body.insert("source".to_owned(), json!(ends.source));
+                    body.insert("destination".to_owned(), json!(ends.destination));
+                    let api = Api::running(&layers).await?;
+                    show(&api.call(Method::POST, PATH, Some(&Value::Object(body))).await?, json)?;
+                }
+                Verb::Update { ends, policy } => {
+                    let body = Value::Object(policy.body()?);
+                    let api = Api::running(&layers).await?;
+                    show(&api.call(Method::PUT, &ends.path(), Some(&body)).await?, json)?;
+                }
+                Verb::Delete { ends } => {
+                    Api::running(&layers).await?.call(Method::DELETE, &ends.path(), None).await?;
+                    anstream::eprintln!("route {} -> {} is deleted", ends.source, ends.destination);
+                }
+            }
+            Ok(Exit::Done)
+        })
+    }
+}
+
+impl Ends {
+    fn path(&self) -> String {
+        format!("{PATH}/{}/{}", encode(&self.source), encode(&self.destination))
+    }
+}
+
+impl Policy {
+    fn body(&self) -> Result<Map<String, Value>, Failure> {
+        let mut body = Map::new();
+        for (name, text, bare) in
+            [("ttl_ms", &self.ttl, Bare::Seconds), ("retry_delay_ms", &self.retry_delay, Bare::Millis)]
+        {
+            if let Some(text) = text {
+                let span = quantity::duration(text, bare).map_err(|want| Failure::usage(format!("{text}: {want}")))?;
+                body.insert(name.to_owned(), json!(span.as_millis() as u64));
+            }
+        }
+        if let Some(number) = self.max_retries {
+            body.insert("max_retries".to_owned(), json!(number));
+        }
+        if let Some(factor) = self.retry_multiplier {
+            body.insert("retry_multiplier".to_owned(), json!(factor));
+        }
+        if let Some(text) = &self.schedule {
+            let delays = server::schedule(text).map_err(|want| Failure::usage(format!("--schedule {text}: {want}")))?;
+            let delays: Vec<u64> = delays.iter().map(|delay| delay.as_millis() as u64).collect();
+            body.insert("schedule_ms".to_owned(), json!(delays));
+        }
+        Ok(body)
+    }
+}
+
+fn show(route: &Value, json: bool) -> Result<(), Failure> {
+    if json {
+        return print(&pretty(route));
+    }
+    print(&table::fields(&[
+        ("route", style::bold(super::route_of(route))),
+        ("ttl ms", text(route, "ttl_ms")),
+        ("retries", text(route, "max_retries")),
+        ("delays ms", text(route, "schedule_ms")),
+        ("first delay", text(route, "retry_delay_ms")),
+        ("multiplier", text(route, "retry_multiplier")),
+        ("declared", text(route, "declared")),
+    ]))
+}

@@ -1,0 +1,143 @@
+//! Every setting as a flag, made from the table of settings.
+
+use std::{io::Read as _, marker::PhantomData, path::Path};
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
+
+use crate::config::{
+    layers::Flags,
+    raw,
+    settings::{Kind, Process, SETTINGS, Setting},
+    target,
+};
+
+/// The settings of one process, as given on its command line.
+#[derive(Debug)]
+pub(crate) struct SettingFlags<P> {
+    /// Those that were given.
+    pub(crate) given: Flags,
+    process: PhantomData<P>,
+}
+
+/// Names a process in the type of its flags.
+pub(crate) trait Of: std::fmt::Debug + 'static {
+    /// Which.
+    const PROCESS: Process;
+}
+
+/// `crm-relay server`.
+#[derive(Debug)]
+pub(crate) struct OfServer;
+/// `crm-relay client`.
+#[derive(Debug)]
+pub(crate) struct OfClient;
+/// `crm-relay dev`.
+#[derive(Debug)]
+pub(crate) struct OfDev;
+
+impl Of for OfServer {
+    const PROCESS: Process = Process::Server;
+}
+impl Of for OfClient {
+    const PROCESS: Process = Process::Client;
+}
+impl Of for OfDev {
+    const PROCESS: Process = Process::Dev;
+}
+
+impl<P: Of> Args for SettingFlags<P> {
+    fn augment_args(command: Command) -> Command {
+        let concerned = SETTINGS.iter().filter(|setting| setting.concerns(P::PROCESS));
+        let command = concerned.fold(command, |command, setting| command.arg(flag(setting, P::PROCESS)));
+        if P::PROCESS == Process::Client { command } else { command.arg(listen_flag()) }
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<P: Of> FromArgMatches for SettingFlags<P> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = Flags::new();
+        if P::PROCESS != Process::Client
+            && let Some(address) = matches.get_one::<String>("listen")
+        {
+            split_listen(address, &mut given)?;
+        }
+        for setting in SETTINGS.iter().filter(|setting| setting.concerns(P::PROCESS)) {
+            let Some(values) = matches.get_many::<String>(&setting.key()) else { continue };
+            let text = values.cloned().collect::<Vec<_>>().join(",");
+            let text = if setting.is_secret() { secret_value(&text)? } else { text };
+            given.insert(setting.name, text);
+        }
+        Ok(Self { given, process: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The value of a secret option: itself, `@FILE`, or `-` for standard input.
+///
+/// # Errors
+/// The file or standard input cannot be read.
+pub(crate) fn secret_value(text: &str) -> Result<String, clap::Error> {
+    let refuse = |text: String| clap::Error::raw(ErrorKind::Io, format!("{text}\n"));
+    if text == "-" {
+        let mut value = String::new();
+        std::io::stdin().read_to_string(&mut value).map_err(|error| refuse(error.to_string()))?;
+        return Ok(value.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    match text.strip_prefix('@') {
+        Some(path) => raw::read_value(Path::new(path)).map_err(|error| refuse(format!("{path}: {error}"))),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn flag(setting: &'static Setting, process: Process) -> Arg {
+    let mut help = setting.meaning.to_owned();
+    if !setting.default.is_empty() {
+        help = format!("{help} [default: {}]", setting.default);
+    }
+    let arg = Arg::new(setting.key())
+        .long(setting.flag())
+        .value_name(setting.kind.placeholder())
+        .help(help)
+        .allow_hyphen_values(setting.is_secret());
+    let arg = if setting.kind == Kind::Targets { arg.action(ArgAction::Append) } else { arg };
+    match (setting.name, process) {
+        ("RELAY_URL", Process::Client) => arg.visible_alias("url"),
+        ("RELAY_TOKEN", Process::Client) => arg.visible_alias("token"),
+        ("LOCAL_WEBHOOK_URL", _) => arg.visible_alias("to"),
+        ("DATA_DIR", _) => arg,
+        ("CLIENT_LISTEN", Process::Client) => {
+            arg.visible_alias("listen").hide_short_help(true).help_heading("Settings")
+        }
+        _ => arg.hide_short_help(true).help_heading("Settings"),
+    }
+}
+
+fn listen_flag() -> Arg {
+    Arg::new("listen")
+        .long("listen")
+        .value_name("ADDR")
+        .help("Address of the public listener: short for --server-host and --server-port")
+        .conflicts_with_all(["server_host", "server_port"])
+}
+
+fn split_listen(text: &str, given: &mut Flags) -> Result<(), clap::Error> {
+    match target::listen_address(text) {
+        Ok(Some(address)) => {
+            given.insert("SERVER_HOST", address.ip().to_string());
+            given.insert("SERVER_PORT", address.port().to_string());
+            Ok(())
+        }
+        _ => Err(clap::Error::raw(
+            ErrorKind::ValueValidation,
+            format!("--listen {text}: want an address and a port, like 127.0.0.1:8080, or a port\n"),
+        )),
+    }
+}

@@ -1,0 +1,50 @@
+//! `crm-relay store`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::common::Common;
+use crate::exit::Outcome;
+
+/// Backup, restore and check of the embedded store.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write a consistent copy, while the server goes on working
+    Backup {
+        /// A directory that does not exist yet
+        directory: PathBuf,
+    },
+    /// Put a copy in the place of the store; the server must not run
+    Restore {
+        /// The directory of the copy
+        directory: PathBuf,
+        /// Replace a store that is there
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Read everything, recount, compare; the server must not run
+    Check {
+        /// Go on after a loss that was found: it is named in the audit log
+        #[arg(long)]
+        accept_loss: bool,
+    },
+}
+
+impl StoreArgs {
+    pub(super) fn run(self) -> Outcome {
+        match self.verb {
+            Verb::Backup { directory } => crate::store::backup(&self.common, &directory),
+            Verb::Restore { directory, yes } => crate::store::restore(&self.common, &directory, yes),
+            Verb::Check { accept_loss } => crate::store::check(&self.common, accept_loss),
+        }
+    }
+}

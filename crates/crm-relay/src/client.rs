@@ -1,0 +1,70 @@
+//! Runs the client: from its configuration to its end.
+
+use std::error::Error;
+
+use relay_client::{Config, Ended, RunError};
+
+use crate::{
+    cli::block_on,
+    config::Logging,
+    exit::{Exit, Failure, Outcome, reason},
+    signals, telemetry,
+};
+
+/// Runs until stopped.
+///
+/// # Errors
+/// The server refused it for good, or it could not start.
+pub(crate) fn run(config: Config, notes: &[String], logging: &Logging) -> Outcome {
+    telemetry::start(logging);
+    for note in notes {
+        tracing::warn!(event = "configuration", "{note}");
+    }
+    let targets: Vec<String> = config.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
+    tracing::info!(event = "starting", server = %config.relay_url, targets = targets.join(", "));
+    block_on(async {
+        let stop = signals::listen()?;
+        end(relay_client::run(config, stop.asked()).await)
+    })
+}
+
+/// How the end of a client ends the process.
+///
+/// # Errors
+/// It did not end well.
+pub(crate) fn end(ended: Result<Ended, RunError>) -> Outcome {
+    match ended {
+        Ok(Ended::Stopped) => Ok(Exit::Done),
+        Ok(Ended::GraceExceeded) => Err(Failure::new(
+            Exit::OverGrace,
+            "stopped, but forwards took longer than SHUTDOWN_GRACE; the server will deliver them again",
+        )),
+        Ok(Ended::TokenRefused) => {
+            Err(Failure::new(Exit::TokenRefused, "the server refused this token; on the server: crm-relay token list"))
+        }
+        Ok(Ended::VersionRefused) => Err(Failure::new(
+            Exit::NewerVersion,
+            "the server speaks another protocol version than this client; use versions that are next to each other",
+        )),
+        Err(RunError::Listen { addr, source }) => Err(Failure::unreachable(format!(
+            "cannot listen on {addr}: {}. Choose another address: --client-listen ADDR, or off",
+            reason(&source)
+        ))),
+        Err(error @ (RunError::Dialer(_) | RunError::Target { .. })) => {
+            Err(Failure::new(Exit::Configuration, chain(&error)))
+        }
+        Err(error @ RunError::Random) => Err(Failure::new(Exit::StoreFailed, chain(&error))),
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}

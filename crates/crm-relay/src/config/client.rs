@@ -1,0 +1,282 @@
+//! The client's configuration out of the layers.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use http::{Uri, uri};
+use relay_client::config::{Config, Destination};
+use relay_core::name::Name;
+
+use super::{
+    fault::{Faults, Origin, nearest},
+    layers::{Environment, Layers},
+    proxy,
+    quantity::{self, Bare},
+    raw::{Entry, Section},
+    settings::{Process, Value, find},
+    target::{self, Target},
+};
+
+/// Builds the client's configuration, with what is worth saying once at start.
+///
+/// # Errors
+/// Every fault of every layer.
+pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config, Vec<String>), Faults> {
+    let relay_url = relay_url(&mut layers);
+    let token = layers.text("RELAY_TOKEN");
+    if token.is_none() && layers.given("RELAY_TOKEN").is_none() && !has_fault(&layers, "RELAY_TOKEN") {
+        layers.fault("RELAY_TOKEN", "missing: the token the server gave; on the server: crm-relay token list");
+    }
+    let destinations = destinations(&mut layers);
+    let grace = layers.span("SHUTDOWN_GRACE");
+    check_timeouts(&mut layers, &destinations, grace);
+    let given_proxy = layers.text("RELAY_PROXY").and_then(|text| proxy::read(&text).ok());
+    let proxy = given_proxy.or_else(|| relay_url.as_ref().and_then(|url| proxy::from_environment(url, env)));
+    let (Some(relay_url), Some(token), true) = (relay_url, token, layers.faults.0.is_empty()) else {
+        return Err(layers.faults);
+    };
+    let config = Config {
+        relay_url,
+        token,
+        destinations,
+        buffer_bytes: layers.number("CLIENT_BUFFER"),
+        proxy,
+        ca_file: layers.text("RELAY_CA_FILE").map(PathBuf::from),
+        listen: listen(&layers, "CLIENT_LISTEN"),
+        shutdown_grace: grace,
+        summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
+        label: label(),
+    };
+    Ok((config, layers.notes))
+}
+
+/// The configuration of a client that is joined to a server in the same process: it neither dials nor proves itself.
+/// Without a destination it has none; faults stay in `layers`.
+pub(crate) fn joined(layers: &mut Layers) -> Config {
+    let destinations = destinations(layers);
+    let grace = layers.span("SHUTDOWN_GRACE");
+    check_timeouts(layers, &destinations, grace);
+    Config {
+        relay_url: Uri::from_static("ws://localhost/"),
+        token: String::new(),
+        destinations,
+        buffer_bytes: layers.number("CLIENT_BUFFER"),
+        proxy: None,
+        ca_file: None,
+        listen: None,
+        shutdown_grace: grace,
+        summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
+        label: "dev".to_owned(),
+    }
+}
+
+/// The destinations of the command line, the environment and the file; the URL nearest to the command line wins.
+fn destinations(layers: &mut Layers) -> Vec<Destination> {
+    let defaults =
+        Defaults { concurrency: layers.number("CONCURRENCY") as u32, forward_timeout: layers.span("FORWARD_TIMEOUT") };
+    let mut destinations: Vec<Destination> = Vec::new();
+    let sections = std::mem::take(&mut layers.file.destinations);
+    for section in &sections {
+        if let Some(destination) = declared(section, &defaults, &mut layers.faults)
+            && destinations.iter().all(|known| known.name != destination.name)
+        {
+            destinations.push(destination);
+        }
+    }
+    layers.file.destinations = sections;
+    for target in listed_targets(layers) {
+        match destinations.iter_mut().find(|known| known.name == target.name) {
+            Some(known) => known.url = target.url,
+            None => destinations.push(defaults.destination(target)),
+        }
+    }
+    if destinations.is_empty() && layers.process == Process::Client && !has_fault(layers, "LOCAL_WEBHOOK_URL") {
+        layers.fault(
+            "LOCAL_WEBHOOK_URL",
+            "missing: say where webhooks go, like --to 3000 or --to crm=http://crm.local/hooks",
+        );
+    }
+    destinations
+}
+
+/// What a destination has unless it says otherwise.
+struct Defaults {
+    concurrency: u32,
+    forward_timeout: Duration,
+}
+
+impl Defaults {
+    fn destination(&self, target: Target) -> Destination {
+        Destination {
+            name: target.name,
+            url: target.url,
+            concurrency: self.concurrency,
+            forward_timeout: self.forward_timeout,
+            ca_file: None,
+        }
+    }
+}
+
+/// The server's URL with a scheme of the session, `ws` or `wss`.
+fn relay_url(layers: &mut Layers) -> Option<Uri> {
+    let Some(text) = layers.text("RELAY_URL") else {
+        if !has_fault(layers, "RELAY_URL") {
+            layers.fault("RELAY_URL", "missing: the URL of the server, like --url https://relay.example.com");
+        }
+        return None;
+    };
+    let url = target::base_url(&text).ok()?;
+    let is_plain = matches!(url.scheme_str(), Some("http" | "ws"));
+    if is_plain && !target::is_loopback(&url) {
+        layers.notes.push(format!("{url} is not encrypted: whoever is on the way reads token and webhooks; use https"));
+    }
+    let mut parts = url.into_parts();
+    parts.scheme = if is_plain { "ws".parse().ok() } else { "wss".parse().ok() };
+    parts.path_and_query = parts.path_and_query.or_else(|| Some(uri::PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).ok()
+}
+
+/// `LOCAL_WEBHOOK_URL`, one target after the other.
+fn listed_targets(layers: &mut Layers) -> Vec<Target> {
+    let Some(text) = layers.text("LOCAL_WEBHOOK_URL") else { return Vec::new() };
+    let mut targets: Vec<Target> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match target::target(part) {
+            Ok(target) if targets.iter().any(|known| known.name == target.name) => {
+                let text = format!("destination {} is given twice; name them: crm=3000,erp=3001", target.name);
+                layers.fault("LOCAL_WEBHOOK_URL", text);
+            }
+            Ok(target) => targets.push(target),
+            Err(want) => layers.fault("LOCAL_WEBHOOK_URL", format!("{part}: {want}")),
+        }
+    }
+    targets
+}
+
+/// A `[destination.NAME]`.
+fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Option<Destination> {
+    let mut fields = Fields { section, faults };
+    let name = fields.name()?;
+    fields.only(&["url", "concurrency", "forward_timeout", "ca_file"]);
+    let url = fields.required("url", target::target_url);
+    let (count, timeout) = (kind_of("CONCURRENCY"), kind_of("FORWARD_TIMEOUT"));
+    let concurrency = fields.optional("concurrency", |text| match count.read(text)? {
+        Value::Number(number) => Ok(number as u32),
+        Value::Text(_) | Value::Factor(_) | Value::Span(_) => Err("want a whole number".to_owned()),
+    });
+    let forward_timeout = fields.optional("forward_timeout", |text| {
+        timeout.read(text)?;
+        quantity::duration(text, Bare::Seconds)
+    });
+    let ca_file = fields.optional("ca_file", |text| Ok(PathBuf::from(text)));
+    Some(Destination {
+        name,
+        url: url?,
+        concurrency: concurrency.unwrap_or(defaults.concurrency),
+        forward_timeout: forward_timeout.unwrap_or(defaults.forward_timeout),
+        ca_file,
+    })
+}
+
+/// I22: a forward that is under way at a stop can end within the grace.
+fn check_timeouts(layers: &mut Layers, destinations: &[Destination], grace: Duration) {
+    let grace_text = quantity::show_duration(grace);
+    if layers.span("FORWARD_TIMEOUT") >= grace {
+        layers.fault(
+            "FORWARD_TIMEOUT",
+            format!(
+                "{} is not less than SHUTDOWN_GRACE ({grace_text}): a stop would cut forwards off; raise SHUTDOWN_GRACE",
+                quantity::show_duration(layers.span("FORWARD_TIMEOUT")),
+            ),
+        );
+        return;
+    }
+    for destination in destinations.iter().filter(|d| d.forward_timeout >= grace) {
+        let section = layers.file.destinations.iter().find(|s| s.name == destination.name.as_str());
+        let origin = section.and_then(|s| s.entry("forward_timeout")).map_or(Origin::Default, |e| e.origin.clone());
+        layers.faults.add(
+            format!("destination.{}.forward_timeout", destination.name),
+            Some(quantity::show_duration(destination.forward_timeout)),
+            &origin,
+            format!("not less than SHUTDOWN_GRACE ({grace_text}): a stop would cut forwards off; raise SHUTDOWN_GRACE"),
+        );
+    }
+}
+
+/// The entries of one section, checked.
+pub(crate) struct Fields<'a> {
+    /// Of which section.
+    pub(crate) section: &'a Section,
+    /// Where faults go.
+    pub(crate) faults: &'a mut Faults,
+}
+
+impl Fields<'_> {
+    /// The section's name.
+    pub(crate) fn name(&mut self) -> Option<Name> {
+        match self.section.name.parse() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let error: relay_core::name::NameError = error;
+                self.faults.add(self.section.name.clone(), None, &self.section.origin, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Every key but these is a fault.
+    pub(crate) fn only(&mut self, known: &[&str]) {
+        for entry in self.section.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let text = match nearest(&entry.key, known.iter().copied()) {
+                Some(near) => format!("no such key here; did you mean {near}?"),
+                None => format!("no such key here; known: {}", known.join(", ")),
+            };
+            self.faults.add(entry.key.clone(), None, &entry.origin, text);
+        }
+    }
+
+    /// A key that must be there.
+    pub(crate) fn required<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        if self.section.entry(key).is_none() {
+            self.faults.add(key, None, &self.section.origin, "missing");
+            return None;
+        }
+        self.optional(key, read)
+    }
+
+    /// A key that may be there.
+    pub(crate) fn optional<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let entry = self.section.entry(key)?;
+        match read(entry.text().trim()) {
+            Ok(value) => Some(value),
+            Err(want) => {
+                let shown = shown(entry);
+                self.faults.add(key, Some(shown), &entry.origin, want);
+                None
+            }
+        }
+    }
+}
+
+/// The address of a `Listen` setting.
+pub(crate) fn listen(layers: &Layers, name: &str) -> Option<SocketAddr> {
+    layers.text(name).and_then(|text| target::listen_address(&text).ok()).flatten()
+}
+
+/// Whether a setting was given but refused, so that "missing" would mislead.
+fn has_fault(layers: &Layers, name: &str) -> bool {
+    layers.faults.0.iter().any(|fault| fault.name == name || fault.name == format!("{name}_FILE"))
+}
+
+fn shown(entry: &Entry) -> String {
+    if entry.from_file { "redacted".to_owned() } else { entry.text() }
+}
+
+fn kind_of(name: &str) -> super::settings::Kind {
+    find(name).map_or(super::settings::Kind::Text, |setting| setting.kind)
+}
+
+/// The host's name: what people see in `status`.
+fn label() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "client".to_owned() } else { name }
+}

@@ -1,0 +1,134 @@
+//! What is wrong with a configuration: everything at once, each with its place and what would be right.
+
+use std::{fmt, path::PathBuf};
+
+use crate::exit::{Exit, Failure};
+
+/// Where a value was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// On the command line.
+    Flag,
+    /// In the environment.
+    Environment,
+    /// In a file that the variable `X_FILE` names.
+    EnvironmentFile(PathBuf),
+    /// In the configuration file.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// Nowhere.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("command line"),
+            Self::Environment => f.write_str("environment"),
+            Self::EnvironmentFile(path) => write!(f, "environment, read from {}", path.display()),
+            Self::File { path, line } => write!(f, "{} line {line}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The setting or key.
+    pub(crate) name: String,
+    /// Its value, as it may be shown.
+    pub(crate) value: Option<String>,
+    /// Where it was given; [`Origin::Default`]: it was not.
+    pub(crate) origin: Origin,
+    /// What would be right.
+    pub(crate) text: String,
+}
+
+/// Everything that is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults(pub(crate) Vec<Fault>);
+
+impl Faults {
+    /// Notes one more.
+    pub(crate) fn add(
+        &mut self,
+        name: impl Into<String>,
+        value: Option<String>,
+        origin: &Origin,
+        text: impl Into<String>,
+    ) {
+        self.0.push(Fault { name: name.into(), value, origin: origin.clone(), text: text.into() });
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("the configuration has a fault")?,
+            n => write!(f, "the configuration has {n} faults")?,
+        }
+        for fault in &self.0 {
+            write!(f, "\n\n  {}", fault.name)?;
+            if let Some(value) = &fault.value {
+                let short: String = value.chars().take(80).collect();
+                write!(f, " = {short:?}")?;
+            }
+            if fault.origin != Origin::Default {
+                write!(f, "  ({})", fault.origin)?;
+            }
+            write!(f, "\n      {}", fault.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self::new(Exit::Configuration, faults.to_string())
+    }
+}
+
+/// The candidate that `word` was probably meant to be.
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.len() / 3).clamp(1, 3);
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_keyboard_is_recognised() {
+        let known = ["max_retries", "message_ttl", "lease"];
+        assert_eq!(nearest("max_retrys", known), Some("max_retries"));
+        assert_eq!(nearest("messagettl", known), Some("message_ttl"));
+        assert_eq!(nearest("banana", known), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! The layers a setting may come from: file < environment < flags, and the default below them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    fault::{Faults, Origin},
+    raw,
+    settings::{Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
+};
+
+/// Where the configuration file is looked for when nobody names one.
+pub(crate) const FILE_NAME: &str = "crm-relay.toml";
+
+/// Settings given on the command line, by name.
+pub(crate) type Flags = BTreeMap<&'static str, String>;
+
+/// Reads the environment.
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// All settings of one process, checked one by one, and what the configuration file declares.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    /// For whom.
+    pub(crate) process: Process,
+    /// What the file declares.
+    pub(crate) file: raw::File,
+    /// What was found wrong so far.
+    pub(crate) faults: Faults,
+    /// What is worth saying once at start.
+    pub(crate) notes: Vec<String>,
+    given: BTreeMap<&'static str, Given>,
+}
+
+/// A value and where it was given.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    /// As written.
+    pub(crate) text: String,
+    /// As read.
+    pub(crate) value: Value,
+    /// Where.
+    pub(crate) origin: Origin,
+}
+
+impl Layers {
+    /// Collects and checks every setting that concerns `process`.
+    pub(crate) fn collect(process: Process, config: Option<&Path>, flags: Flags, env: Environment<'_>) -> Self {
+        let mut faults = Faults::default();
+        let path = config.map(Path::to_path_buf).or_else(|| default_file(env));
+        let file = path.map_or_else(raw::File::default, |path| raw::read(&path, &mut faults));
+        let mut layers = Self { process, file, faults, notes: Vec::new(), given: BTreeMap::new() };
+        let mut foreign = Vec::new();
+        for setting in SETTINGS {
+            let Some((text, origin)) = layers.lookup(setting, &flags, env) else { continue };
+            if setting.concerns(process) {
+                layers.accept(setting, text, origin);
+            } else if process != Process::Command {
+                foreign.push(setting);
+            }
+        }
+        layers.note_foreign(&foreign);
+        layers.check_redis();
+        layers
+    }
+
+    /// The value of a setting: as given, else its default, else `None`.
+    pub(crate) fn value(&self, name: &str) -> Option<Value> {
+        if let Some(given) = self.given.get(name) {
+            return Some(given.value.clone());
+        }
+        let setting = find(name)?;
+        if setting.default.is_empty() { None } else { setting.kind.read(setting.default).ok() }
+    }
+
+    /// As [`Layers::value`], for text.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        match self.value(name)? {
+            Value::Text(text) => Some(text),
+            Value::Number(_) | Value::Factor(_) | Value::Span(_) => None,
+        }
+    }
+
+    /// As [`Layers::value`], for counts and sizes that have a default.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        match self.value(name) {
+            Some(Value::Number(number)) => number,
+            Some(Value::Text(_) | Value::Factor(_) | Value::Span(_)) | None => 0,
+        }
+    }
+
+    /// As [`Layers::value`], for factors that have a default.
+    pub(crate) fn factor(&self, name: &str) -> f64 {
+        match self.value(name) {
+            Some(Value::Factor(factor)) => factor,
+            Some(Value::Text(_) | Value::Number(_) | Value::Span(_)) | None => 1.0,
+        }
+    }
+
+    /// As [`Layers::value`], for durations that have a default.
+    pub(crate) fn span(&self, name: &str) -> Duration {
+        match self.value(name) {
+            Some(Value::Span(span)) => span,
+            Some(Value::Text(_) | Value::Number(_) | Value::Factor(_)) | None => Duration::ZERO,
+        }
+    }
+
+    /// What was given for a setting, if anything.
+    pub(crate) fn given(&self, name: &str) -> Option<&Given> {
+        self.given.get(name)
+    }
+
+    /// Where a setting was given.
+    pub(crate) fn origin(&self, name: &str) -> Origin {
+        self.given.get(name).map_or(Origin::Default, |given| given.origin.clone())
+    }
+
+    /// Notes a fault of a setting with its value and place.
+    pub(crate) fn fault(&mut self, name: &str, text: impl Into<String>) {
+        let setting = find(name);
+        let value = self.given.get(name).map(|g| setting.map_or_else(|| g.text.clone(), |s| s.show(&g.text)));
+        let origin = self.origin(name);
+        self.faults.add(name, value, &origin, text);
+    }
+
+    fn lookup(&mut self, setting: &'static Setting, flags: &Flags, env: Environment<'_>) -> Option<(String, Origin)> {
+        let in_file = self.file.settings.iter().find(|(known, _)| known.name == setting.name);
+        let in_file = in_file.map(|(_, entry)| (entry.text(), entry.origin.clone()));
+        let in_environment = self.in_environment(setting, env);
+        let on_command_line = flags.get(setting.name).map(|text| (text.clone(), Origin::Flag));
+        [on_command_line, in_environment, in_file].into_iter().flatten().find(|(text, _)| !text.trim().is_empty())
+    }
+
+    fn in_environment(&mut self, setting: &'static Setting, env: Environment<'_>) -> Option<(String, Origin)> {
+        let plain = env(setting.name).filter(|text| !text.is_empty());
+        let file_name = format!("{}_FILE", setting.name);
+        let Some(path) = env(&file_name).filter(|path| !path.is_empty()).map(PathBuf::from) else {
+            return plain.map(|text| (text, Origin::Environment));
+        };
+        if plain.is_some() {
+            let text = format!("{} and {file_name} are both set: want one of them", setting.name);
+            self.faults.add(file_name, Some(path.display().to_string()), &Origin::Environment, text);
+            return None;
+        }
+        match raw::read_value(&path) {
+            Ok(text) => Some((text, Origin::EnvironmentFile(path))),
+            Err(text) => {
+                self.faults.add(file_name, Some(path.display().to_string()), &Origin::Environment, text);
+                None
+            }
+        }
+    }
+
+    fn accept(&mut self, setting: &'static Setting, text: String, origin: Origin) {
+        match setting.kind.read(text.trim()) {
+            Ok(value) => {
+                self.given.insert(setting.name, Given { text: text.trim().to_owned(), value, origin });
+            }
+            Err(want) => self.faults.add(setting.name, Some(setting.show(&text)), &origin, want),
+        }
+    }
+
+    fn note_foreign(&mut self, foreign: &[&Setting]) {
+        for (role, whose) in [(Role::Server, "the server"), (Role::Client, "the client")] {
+            let names: Vec<&str> = foreign.iter().filter(|s| s.role == role).map(|s| s.name).collect();
+            if !names.is_empty() {
+                self.notes.push(format!("settings of {whose}, ignored here: {}", names.join(", ")));
+            }
+        }
+    }
+
+    /// The Redis store is not in this version; to fall back to another one in silence would lose events.
+    fn check_redis(&mut self) {
+        if !matches!(self.process, Process::Server | Process::Dev) {
+            return;
+        }
+        if self.given.contains_key("REDIS_URL") {
+            self.fault(
+                "REDIS_URL",
+                "this version has no Redis store yet; unset it to keep events in the embedded store under DATA_DIR",
+            );
+            return;
+        }
+        let names: Vec<&str> = REDIS_ONLY.iter().copied().filter(|name| self.given.contains_key(name)).collect();
+        if !names.is_empty() {
+            self.notes.push(format!("settings of the Redis store, without effect: {}", names.join(", ")));
+        }
+    }
+}
+
+fn default_file(env: Environment<'_>) -> Option<PathBuf> {
+    let named = env("CRM_RELAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(PathBuf::from(FILE_NAME)).filter(|path| path.exists()))
+}

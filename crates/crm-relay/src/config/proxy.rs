@@ -1,0 +1,71 @@
+//! Which proxy leads to the server.
+
+use http::Uri;
+
+/// Reads the URL of an HTTP proxy; no scheme means http.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn read(text: &str) -> Result<Uri, String> {
+    const WANT: &str = "want the URL of an HTTP proxy, like http://proxy.local:3128";
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: Uri = full.parse().map_err(|_| WANT.to_owned())?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http"), Some(host)) if !host.is_empty() => Ok(uri),
+        _ => Err(WANT.to_owned()),
+    }
+}
+
+/// The proxy that the environment names for `url`: `HTTPS_PROXY` or `HTTP_PROXY` by scheme, unless `NO_PROXY` matches.
+pub(crate) fn from_environment(url: &Uri, env: &dyn Fn(&str) -> Option<String>) -> Option<Uri> {
+    let host = url.host()?;
+    let names = match url.scheme_str() {
+        Some("https" | "wss") => ["HTTPS_PROXY", "https_proxy"],
+        // `HTTP_PROXY` in capitals may come from a request header where a process runs as CGI; the relay never does.
+        _ => ["http_proxy", "HTTP_PROXY"],
+    };
+    let first = |names: [&str; 2]| names.into_iter().filter_map(env).find(|value| !value.is_empty());
+    let proxy = first(names)?;
+    let exempt = first(["NO_PROXY", "no_proxy"]).is_some_and(|list| is_exempt(host, url.port_u16(), &list));
+    if exempt { None } else { read(&proxy).ok() }
+}
+
+/// Whether `NO_PROXY` names this host: `*`, the host, a domain above it, each with an optional port.
+fn is_exempt(host: &str, port: Option<u16>, list: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
+        let entry = entry.to_ascii_lowercase();
+        let (name, wanted) = match entry.rsplit_once(':') {
+            Some((name, digits)) if digits.parse::<u16>().is_ok() => (name.to_owned(), digits.parse::<u16>().ok()),
+            _ => (entry.clone(), None),
+        };
+        let name = name.trim_start_matches("*.").trim_start_matches('.');
+        let is_named = name == "*" || host == name || host.ends_with(&format!(".{name}"));
+        is_named && (wanted.is_none() || wanted == port)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_exempts_hosts_and_the_domains_below_them() {
+        for list in
+            ["*", "relay.example.com", ".example.com", "a, example.com", "*.example.com", "relay.example.com:8443"]
+        {
+            assert!(is_exempt("relay.example.com", Some(8443), list), "{list}");
+        }
+        for list in ["", "ample.com", "example.com:1", "relay.example.org"] {
+            assert!(!is_exempt("relay.example.com", Some(8443), list), "{list}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_chooses_the_variable() {
+        let env = |name: &str| (name == "HTTPS_PROXY").then(|| "proxy:3128".to_owned());
+        let find = |url: &str| from_environment(&url.parse().expect("a URL"), &env).map(|uri| uri.to_string());
+        assert_eq!(find("wss://relay.example.com/"), Some("http://proxy:3128/".to_owned()));
+        assert_eq!(find("ws://relay.example.com/"), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! The configuration file, still as text: which key has which value on which line.
+//!
+//! The file is walked by hand and not deserialised, so that every fault in it is found, each with its line.
+
+use std::{fs, path::Path};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    fault::{Faults, Origin, nearest},
+    settings::{SETTINGS, Setting},
+};
+use crate::exit::reason;
+
+/// A configuration file.
+#[derive(Debug, Default)]
+pub(crate) struct File {
+    /// Settings at the top level.
+    pub(crate) settings: Vec<(&'static Setting, Entry)>,
+    /// `[source.NAME]`.
+    pub(crate) sources: Vec<Section>,
+    /// `[[route]]`.
+    pub(crate) routes: Vec<Section>,
+    /// `[destination.NAME]`.
+    pub(crate) destinations: Vec<Section>,
+}
+
+/// A table of the file.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// Its name; empty for a `[[route]]`.
+    pub(crate) name: String,
+    /// Where it begins.
+    pub(crate) origin: Origin,
+    /// Its keys.
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A key and its value.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Key.
+    pub(crate) key: String,
+    /// One value, or those of an array.
+    pub(crate) values: Vec<String>,
+    /// Whether the value came out of another file, as secrets do.
+    pub(crate) from_file: bool,
+    /// Where it stands.
+    pub(crate) origin: Origin,
+}
+
+impl Section {
+    /// The entry of this key.
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+impl Entry {
+    /// The value, those of an array with commas between them.
+    pub(crate) fn text(&self) -> String {
+        self.values.join(",")
+    }
+}
+
+/// Reads a configuration file.
+pub(crate) fn read(path: &Path, faults: &mut Faults) -> File {
+    match fs::read_to_string(path) {
+        Ok(text) => parse(path, &text, faults),
+        Err(error) => {
+            faults.add("--config", Some(path.display().to_string()), &Origin::Default, reason(&error));
+            File::default()
+        }
+    }
+}
+
+/// Reads the text of a configuration file.
+pub(crate) fn parse(path: &Path, text: &str, faults: &mut Faults) -> File {
+    let mut walk = Walk { path, text, faults };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors {
+            let origin = walk.origin(error.span().map_or(0, |span| span.start));
+            walk.faults.add("not TOML", None, &origin, error.message().replace('\n', ", "));
+        }
+        return File::default();
+    }
+    walk.top(table.get_ref())
+}
+
+struct Walk<'a> {
+    path: &'a Path,
+    text: &'a str,
+    faults: &'a mut Faults,
+}
+
+impl Walk<'_> {
+    fn origin(&self, offset: usize) -> Origin {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        Origin::File { path: self.path.to_path_buf(), line: before.matches('\n').count() + 1 }
+    }
+
+    fn top(&mut self, table: &DeTable<'_>) -> File {
+        let mut file = File::default();
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let origin = self.origin(key.span().start);
+            match name {
+                "source" => file.sources = self.named(name, &origin, value),
+                "destination" => file.destinations = self.named(name, &origin, value),
+                "route" => file.routes = self.listed(&origin, value),
+                _ => match SETTINGS.iter().find(|setting| setting.key() == name) {
+                    Some(setting) => file.settings.extend(self.entry(name, &origin, value).map(|e| (setting, e))),
+                    None => self.unknown_setting(name, &origin),
+                },
+            }
+        }
+        // The table is sorted by key; people want faults and sections in the order of the file.
+        for sections in [&mut file.sources, &mut file.destinations] {
+            sections.sort_by_key(|section| line(&section.origin));
+        }
+        file
+    }
+
+    fn unknown_setting(&mut self, name: &str, origin: &Origin) {
+        let keys: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
+        let known = keys.iter().map(String::as_str).chain(["source", "route", "destination"]);
+        let text = match nearest(&name.to_ascii_lowercase(), known) {
+            Some(near) => format!("no such setting; did you mean {near}?"),
+            None => "no such setting; they are listed by: crm-relay config print".to_owned(),
+        };
+        self.faults.add(name, None, origin, text);
+    }
+
+    /// `[kind.NAME]` tables.
+    fn named(&mut self, kind: &str, origin: &Origin, value: &Spanned<DeValue<'_>>) -> Vec<Section> {
+        let DeValue::Table(table) = value.get_ref() else {
+            self.faults.add(kind, None, origin, format!("want tables: [{kind}.NAME]"));
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (key, value) in table {
+            let name = key.get_ref().to_string();
+            let origin = self.origin(key.span().start);
+            match value.get_ref() {
+                DeValue::Table(table) => {
+                    let entries = self.entries(table);
+                    sections.push(Section { name, origin, entries });
+                }
+                _ => self.faults.add(format!("{kind}.{name}"), None, &origin, format!("want a table: [{kind}.{name}]")),
+            }
+        }
+        sections
+    }
+
+    /// `[[route]]` tables.
+    fn listed(&mut self, origin: &Origin, value: &Spanned<DeValue<'_>>) -> Vec<Section> {
+        let tables = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => Vec::new(),
+        };
+        let mut sections = Vec::new();
+        for item in &tables {
+            if let DeValue::Table(table) = item.get_ref() {
+                let origin = self.origin(item.span().start);
+                let entries = self.entries(table);
+                sections.push(Section { name: String::new(), origin, entries });
+            }
+        }
+        if sections.is_empty() || sections.len() < tables.len() {
+            self.faults.add("route", None, origin, "want tables: [[route]] with source and destination");
+        }
+        sections
+    }
+
+    fn entries(&mut self, table: &DeTable<'_>) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (key, value) in table {
+            let origin = self.origin(key.span().start);
+            entries.extend(self.entry(key.get_ref(), &origin, value));
+        }
+        entries.sort_by_key(|entry| line(&entry.origin));
+        entries
+    }
+
+    fn entry(&mut self, key: &str, origin: &Origin, value: &Spanned<DeValue<'_>>) -> Option<Entry> {
+        let mut from_file = false;
+        let values = match value.get_ref() {
+            DeValue::Array(items) => {
+                let mut values = Vec::new();
+                for item in items {
+                    values.push(self.scalar(key, origin, item.get_ref(), &mut from_file)?);
+                }
+                values
+            }
+            single => vec![self.scalar(key, origin, single, &mut from_file)?],
+        };
+        Some(Entry { key: key.to_owned(), values, from_file, origin: origin.clone() })
+    }
+
+    fn scalar(&mut self, key: &str, origin: &Origin, value: &DeValue<'_>, from_file: &mut bool) -> Option<String> {
+        match value {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) => Some(number.as_str().to_owned()),
+            DeValue::Float(number) => Some(number.as_str().to_owned()),
+            DeValue::Boolean(flag) => Some(flag.to_string()),
+            DeValue::Table(table) => {
+                let path = (table.len() == 1).then(|| table.get("file")).flatten().and_then(|v| v.get_ref().as_str());
+                let Some(path) = path else {
+                    self.faults.add(key, None, origin, "want a value, or { file = \"PATH\" } to read it from a file");
+                    return None;
+                };
+                *from_file = true;
+                self.file_value(key, origin, Path::new(path))
+            }
+            DeValue::Datetime(_) | DeValue::Array(_) => {
+                self.faults.add(key, None, origin, "want text, a number, true or false");
+                None
+            }
+        }
+    }
+
+    /// A path in the file is relative to the file.
+    fn file_value(&mut self, key: &str, origin: &Origin, path: &Path) -> Option<String> {
+        let path = self.path.parent().unwrap_or(Path::new("")).join(path);
+        match read_value(&path) {
+            Ok(value) => Some(value),
+            Err(text) => {
+                self.faults.add(key, Some(path.display().to_string()), origin, text);
+                None
+            }
+        }
+    }
+}
+
+/// A value that stands alone in a file, as container platforms mount secrets: without the final line break.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn read_value(path: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot read the file: {}", reason(&error)))?;
+    let value = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
+}
+
+fn line(origin: &Origin) -> usize {
+    match origin {
+        Origin::File { line, .. } => *line,
+        Origin::Flag | Origin::Environment | Origin::EnvironmentFile(_) | Origin::Default => 0,
+    }
+}

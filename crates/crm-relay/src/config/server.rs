@@ -1,0 +1,350 @@
+//! The server's configuration out of the layers.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use relay_core::{
+    delivery::retry::{RetryPolicy, Schedule},
+    name::Name,
+};
+use relay_providers::Verifier;
+use relay_server::config::{Config, Credentials, DeclaredRoute, DeclaredSource, RouteDefaults};
+
+use super::{
+    client::{Fields, listen},
+    data_dir,
+    fault::{Faults, Origin},
+    layers::Layers,
+    quantity::{self, Bare},
+    raw::Section,
+    secret::Secret,
+    settings::{Kind, Value, find},
+    target,
+};
+
+/// Everything a server needs but the secrets that may have to be generated first.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    config: Config,
+    /// What is worth saying once at start.
+    pub(crate) notes: Vec<String>,
+    /// Secrets that were given.
+    pub(crate) given: GivenSecrets,
+}
+
+/// Secrets that were given; what is `None` comes out of the credentials file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GivenSecrets {
+    /// `API_KEY`.
+    pub(crate) api_key: Option<Secret>,
+    /// `RELAY_TOKEN`.
+    pub(crate) relay_token: Option<Secret>,
+    /// `ADMIN_TOKEN`.
+    pub(crate) admin_token: Option<Secret>,
+}
+
+impl Plan {
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> &PathBuf {
+        &self.config.data_dir
+    }
+
+    /// `DISK_RESERVE`.
+    pub(crate) fn disk_reserve(&self) -> u64 {
+        self.config.disk_reserve_bytes
+    }
+
+    /// `PUBLIC_URL`.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        self.config.public_url.clone()
+    }
+
+    /// With all secrets.
+    pub(crate) fn complete(self, credentials: Credentials) -> Config {
+        Config { credentials, ..self.config }
+    }
+}
+
+/// Builds the server's configuration.
+///
+/// # Errors
+/// Every fault of every layer.
+pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
+    let route_defaults = route_defaults(&mut layers);
+    let (sources, routes) = declared(&mut layers, &route_defaults);
+    check_sizes(&mut layers);
+    if !layers.faults.0.is_empty() {
+        return Err(layers.faults);
+    }
+    let secret = |name: &str| layers.text(name).map(Secret::new);
+    let given = GivenSecrets {
+        api_key: secret("API_KEY"),
+        relay_token: secret("RELAY_TOKEN"),
+        admin_token: secret("ADMIN_TOKEN"),
+    };
+    let nothing = Credentials { api_key: String::new(), relay_token: String::new(), admin_token: String::new() };
+    let config = Config {
+        listen: public_listen(&layers),
+        admin_listen: listen(&layers, "ADMIN_LISTEN"),
+        data_dir: data_dir(&layers),
+        public_url: layers.text("PUBLIC_URL").map(|url| public_url(&url)),
+        credentials: nothing,
+        route_defaults,
+        sources,
+        routes,
+        cors_origins: origins(&layers),
+        // A budget made smaller than the usual limit lowers that limit with it.
+        body_bytes_max: layers.number("MAX_BODY_BYTES").min(layers.number("MAX_INFLIGHT_BYTES")),
+        inflight_bytes_max: layers.number("MAX_INFLIGHT_BYTES"),
+        disk_reserve_bytes: layers.number("DISK_RESERVE"),
+        dedupe_window: layers.span("DEDUPE_WINDOW"),
+        retention_delivered: layers.span("RETENTION_DELIVERED"),
+        retention_dead: layers.span("RETENTION_DEAD"),
+        lease: layers.span("LEASE"),
+        retry_after_max: layers.span("RETRY_AFTER_MAX"),
+        circuit_pause_max: layers.span("CIRCUIT_PAUSE_MAX"),
+        shutdown_grace: layers.span("SHUTDOWN_GRACE"),
+        summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
+    };
+    Ok(Plan { config, notes: layers.notes, given })
+}
+
+/// The delays of `standard-webhooks`: about 75 hours in all.
+const STANDARD_WEBHOOKS: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+
+/// Reads a `schedule`: a name, or delays with commas between them.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn schedule(text: &str) -> Result<Vec<Duration>, String> {
+    if text == "standard-webhooks" {
+        return Ok(STANDARD_WEBHOOKS.into_iter().map(Duration::from_secs).collect());
+    }
+    let delays: Result<Vec<Duration>, String> =
+        text.split(',').map(|part| quantity::duration(part.trim(), Bare::Seconds)).collect();
+    delays.map_err(|_| "want standard-webhooks, or delays like [\"5s\", \"5m\", \"2h\"]".to_owned())
+}
+
+fn public_listen(layers: &Layers) -> SocketAddr {
+    let host = layers.text("SERVER_HOST").unwrap_or_default();
+    let host = target::host_address(&host).unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    SocketAddr::new(host, layers.number("SERVER_PORT") as u16)
+}
+
+/// With a scheme, without a trailing `/`.
+fn public_url(text: &str) -> String {
+    let url = target::base_url(text).map_or_else(|_| text.to_owned(), |url| url.to_string());
+    url.trim_end_matches('/').to_owned()
+}
+
+fn origins(layers: &Layers) -> Vec<String> {
+    let text = layers.text("CORS_ORIGINS").unwrap_or_default();
+    text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
+}
+
+fn check_sizes(layers: &mut Layers) {
+    let (body, inflight) = (layers.number("MAX_BODY_BYTES"), layers.number("MAX_INFLIGHT_BYTES"));
+    if body > inflight && layers.given("MAX_BODY_BYTES").is_some() {
+        let text = format!(
+            "more than MAX_INFLIGHT_BYTES ({}), so that such a body could never come in",
+            quantity::show_size(inflight),
+        );
+        layers.fault("MAX_BODY_BYTES", text);
+    }
+    if let Some(Value::Text(url)) = layers.value("PUBLIC_URL")
+        && target::base_url(&url).is_ok_and(|url| matches!(url.scheme_str(), Some("ws" | "wss")))
+    {
+        layers.fault("PUBLIC_URL", "senders need http or https");
+    }
+}
+
+fn route_defaults(layers: &mut Layers) -> RouteDefaults {
+    let ttl = layers.span("MESSAGE_TTL");
+    let retry = RetryPolicy {
+        max_retries: layers.number("MAX_RETRIES") as u32,
+        schedule: Schedule::Exponential {
+            delay: layers.span("RETRY_DELAY"),
+            multiplier: layers.factor("RETRY_MULTIPLIER"),
+        },
+    };
+    // A TTL shortened on its own is a wish of its own; the two contradict each other only where both were chosen.
+    let chosen =
+        ["MAX_RETRIES", "RETRY_DELAY", "RETRY_MULTIPLIER"].into_iter().find(|name| layers.given(name).is_some());
+    if let Some(name) = chosen
+        && let Some(text) = too_long(&retry, ttl)
+    {
+        layers.fault(name, text);
+    }
+    RouteDefaults { ttl, retry }
+}
+
+/// I10: a schedule longer than its TTL would promise tries that never come.
+fn too_long(retry: &RetryPolicy, ttl: Duration) -> Option<String> {
+    let total = total(retry);
+    (total > ttl).then(|| {
+        let seconds = Duration::from_secs(total.as_secs());
+        format!(
+            "the retries take {} in all, longer than the TTL of {}; raise the TTL or retry less",
+            crate::render::human_duration(seconds),
+            quantity::show_duration(ttl),
+        )
+    })
+}
+
+fn total(retry: &RetryPolicy) -> Duration {
+    const CEILING: f64 = 1.0e12;
+    let seconds = match &retry.schedule {
+        Schedule::Exponential { delay, multiplier } => {
+            let mut sum = 0.0;
+            let mut next = delay.as_secs_f64();
+            for _ in 0..retry.max_retries {
+                sum = (sum + next).min(CEILING);
+                next = (next * multiplier).min(CEILING);
+            }
+            sum
+        }
+        Schedule::Listed(delays) => {
+            let last = delays.last().copied().unwrap_or_default();
+            let at = |n: u32| delays.get(n as usize).copied().unwrap_or(last).as_secs_f64();
+            (0..retry.max_retries).map(at).sum::<f64>().min(CEILING)
+        }
+    };
+    Duration::from_secs_f64(seconds)
+}
+
+/// The sources and routes of the file. A source without a route leads to the destination `default`.
+fn declared(layers: &mut Layers, defaults: &RouteDefaults) -> (Vec<DeclaredSource>, Vec<DeclaredRoute>) {
+    let file = std::mem::take(&mut layers.file);
+    let sources: Vec<DeclaredSource> =
+        file.sources.iter().filter_map(|section| source(section, &mut layers.faults)).collect();
+    let mut routes: Vec<DeclaredRoute> = Vec::new();
+    for section in &file.routes {
+        let Some(route) = route(section, defaults, &mut layers.faults) else { continue };
+        let is_known = route.source == Name::fallback() || sources.iter().any(|source| source.name == route.source);
+        if !is_known && !file.sources.is_empty() {
+            let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).chain(["default"]).collect();
+            layers.notes.push(format!(
+                "{}: source {} is not in the file (there: {}); it must exist in the store",
+                section.origin,
+                route.source,
+                names.join(", ")
+            ));
+        }
+        if routes.iter().any(|known| known.source == route.source && known.destination == route.destination) {
+            let text = format!("the route {} -> {} is declared twice", route.source, route.destination);
+            layers.faults.add("route", None, &section.origin, text);
+            continue;
+        }
+        routes.push(route);
+    }
+    for source in &sources {
+        if routes.iter().all(|route| route.source != source.name) {
+            routes.push(DeclaredRoute {
+                source: source.name.clone(),
+                destination: Name::fallback(),
+                ttl: None,
+                retry: None,
+                at: source.at.clone(),
+            });
+        }
+    }
+    layers.file = file;
+    (sources, routes)
+}
+
+/// A `[source.NAME]`: every key that is not ours is a parameter of the provider.
+fn source(section: &Section, faults: &mut Faults) -> Option<DeclaredSource> {
+    let mut fields = Fields { section, faults };
+    let name = fields.name();
+    let provider = fields.required("provider", |text| Ok(text.to_owned()));
+    let allow_empty =
+        fields.optional("allow_empty", |text| text.parse::<bool>().map_err(|_| "want true or false".to_owned()));
+    let is_parameter = |key: &str| !matches!(key, "provider" | "allow_empty");
+    let parameters: Vec<(String, String)> = section
+        .entries
+        .iter()
+        .filter(|entry| is_parameter(&entry.key))
+        .flat_map(|entry| entry.values.iter().map(|value| (entry.key.clone(), value.clone())))
+        .collect();
+    let (name, provider) = (name?, provider?);
+    if let Err(found) = Verifier::new(&provider, &parameters) {
+        for fault in found {
+            let entry = fault.parameter.as_deref().and_then(|key| section.entry(key));
+            let origin = entry.map_or(&section.origin, |entry| &entry.origin);
+            faults.add(format!("source.{name}"), None, origin, fault.to_string());
+        }
+    }
+    Some(DeclaredSource {
+        name,
+        provider,
+        parameters,
+        allow_empty: allow_empty.unwrap_or(false),
+        at: section.origin.to_string(),
+    })
+}
+
+/// A `[[route]]`.
+fn route(section: &Section, defaults: &RouteDefaults, faults: &mut Faults) -> Option<DeclaredRoute> {
+    let mut fields = Fields { section, faults };
+    fields.only(&["source", "destination", "ttl", "max_retries", "retry_delay", "retry_multiplier", "schedule"]);
+    let name = |text: &str| text.parse::<Name>().map_err(|error| error.to_string());
+    let source = fields.required("source", name);
+    let destination = fields.required("destination", name);
+    let ttl = fields.optional("ttl", |text| span_of("MESSAGE_TTL", text));
+    let retry = retry(&mut fields, &defaults.retry);
+    if let Some(retry) = &retry
+        && let Some(text) = too_long(retry, ttl.unwrap_or(defaults.ttl))
+    {
+        faults.add("route", None, &section.origin, text);
+    }
+    Some(DeclaredRoute { source: source?, destination: destination?, ttl, retry, at: section.origin.to_string() })
+}
+
+/// The retry policy of a route, if it says anything about it.
+fn retry(fields: &mut Fields<'_>, defaults: &RetryPolicy) -> Option<RetryPolicy> {
+    let max_retries = fields.optional("max_retries", |text| match kind_of("MAX_RETRIES").read(text)? {
+        Value::Number(number) => Ok(number as u32),
+        Value::Text(_) | Value::Factor(_) | Value::Span(_) => Err("want a whole number".to_owned()),
+    });
+    let delay = fields.optional("retry_delay", |text| span_of("RETRY_DELAY", text));
+    let multiplier = fields.optional("retry_multiplier", |text| match kind_of("RETRY_MULTIPLIER").read(text)? {
+        Value::Factor(factor) => Ok(factor),
+        Value::Text(_) | Value::Number(_) | Value::Span(_) => Err("want a number".to_owned()),
+    });
+    let listed = fields.optional("schedule", schedule);
+    if let (Some(_), true, Some(entry)) =
+        (&listed, delay.is_some() || multiplier.is_some(), fields.section.entry("schedule"))
+    {
+        let origin: Origin = entry.origin.clone();
+        fields.faults.add("schedule", Some(entry.text()), &origin, "does not go with retry_delay and retry_multiplier");
+    }
+    if max_retries.is_none() && delay.is_none() && multiplier.is_none() && listed.is_none() {
+        return None;
+    }
+    let (usual_delay, usual_multiplier) = match &defaults.schedule {
+        Schedule::Exponential { delay, multiplier } => (*delay, *multiplier),
+        Schedule::Listed(delays) => (delays.first().copied().unwrap_or_default(), 1.0),
+    };
+    Some(match listed {
+        Some(delays) => {
+            RetryPolicy { max_retries: max_retries.unwrap_or(delays.len() as u32), schedule: Schedule::Listed(delays) }
+        }
+        None => RetryPolicy {
+            max_retries: max_retries.unwrap_or(defaults.max_retries),
+            schedule: Schedule::Exponential {
+                delay: delay.unwrap_or(usual_delay),
+                multiplier: multiplier.unwrap_or(usual_multiplier),
+            },
+        },
+    })
+}
+
+fn span_of(setting: &str, text: &str) -> Result<Duration, String> {
+    match kind_of(setting).read(text)? {
+        Value::Span(span) => Ok(span),
+        Value::Text(_) | Value::Number(_) | Value::Factor(_) => Err("want a duration".to_owned()),
+    }
+}
+
+fn kind_of(name: &str) -> Kind {
+    find(name).map_or(Kind::Text, |setting| setting.kind)
+}

@@ -1,0 +1,523 @@
+//! Every setting, in one table: the command line's flags, the environment's names, the file's keys, the checks and the
+//! reference page all come from here.
+
+use std::time::Duration;
+
+use relay_core::limits;
+
+use super::quantity::{self, Bare};
+
+/// One setting. Its flag is `--x-y`, its variable `X_Y`, its key in the file `x_y`.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// `X_Y`.
+    pub(crate) name: &'static str,
+    /// What values it takes.
+    pub(crate) kind: Kind,
+    /// The value when nothing else is given, as one would write it; empty: none.
+    pub(crate) default: &'static str,
+    /// Which process reads it.
+    pub(crate) role: Role,
+    /// One sentence.
+    pub(crate) meaning: &'static str,
+}
+
+/// Which process reads a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// `crm-relay server`.
+    Server,
+    /// `crm-relay client`.
+    Client,
+    /// Both.
+    Both,
+    /// The commands that talk to a running server.
+    Command,
+}
+
+/// What a process is; `dev` is both at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// `crm-relay server`.
+    Server,
+    /// `crm-relay client`.
+    Client,
+    /// `crm-relay dev`.
+    Dev,
+    /// Any other command.
+    Command,
+}
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Any text.
+    Text,
+    /// A secret of ours; never shown.
+    Secret,
+    /// A secret that somebody else chose; never shown, not judged.
+    Foreign,
+    /// A path.
+    Path,
+    /// Address to listen at, without a port.
+    Host,
+    /// Port; 0 takes any.
+    Port,
+    /// `HOST:PORT`, or `off`.
+    Listen,
+    /// An http(s) or ws(s) URL.
+    Url,
+    /// An http URL, user and password allowed; shown without them.
+    Proxy,
+    /// `[NAME=]URL,...`.
+    Targets,
+    /// Origins like `https://app.example.com`, with commas between them, or `*`.
+    Origins,
+    /// A whole number in a range.
+    Count(u64, u64),
+    /// A number of at least 1.
+    Factor,
+    /// A duration in a range.
+    Span(Bare, Duration, Duration),
+    /// A size in a range of bytes.
+    Size(u64, u64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// A checked value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// Text of any kind.
+    Text(String),
+    /// A count, port or size.
+    Number(u64),
+    /// A factor.
+    Factor(f64),
+    /// A duration.
+    Span(Duration),
+}
+
+impl Setting {
+    /// `x_y`.
+    pub(crate) fn key(&self) -> String {
+        self.name.to_ascii_lowercase()
+    }
+
+    /// `x-y`.
+    pub(crate) fn flag(&self) -> String {
+        self.key().replace('_', "-")
+    }
+
+    /// Whether its value is never shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::Foreign)
+    }
+
+    /// A value as it may be shown.
+    pub(crate) fn show(&self, text: &str) -> String {
+        if self.is_secret() || (self.kind == Kind::Proxy && text.contains('@')) {
+            "redacted".to_owned()
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Whether `process` reads it.
+    pub(crate) fn concerns(&self, process: Process) -> bool {
+        match (self.role, process) {
+            (Role::Both, _) | (Role::Server, Process::Server) | (Role::Client, Process::Client) => true,
+            (Role::Server | Role::Client, Process::Dev) => true,
+            (Role::Command, Process::Command) => true,
+            (_, Process::Command) => matches!(self.name, "DATA_DIR" | "ADMIN_TOKEN" | "API_KEY"),
+            (Role::Server, Process::Client) | (Role::Client, Process::Server) => self.name == "RELAY_TOKEN",
+            (Role::Command, Process::Server | Process::Client | Process::Dev) => false,
+        }
+    }
+}
+
+/// The setting of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const TEN_YEARS: Duration = Duration::from_secs(3_650 * 86_400);
+const HOUR: Duration = Duration::from_secs(3_600);
+const KIB: u64 = 1 << 10;
+const TIB: u64 = 1 << 40;
+
+const fn span(min: Duration, max: Duration) -> Kind {
+    Kind::Span(Bare::Seconds, min, max)
+}
+
+const fn setting(name: &'static str, kind: Kind, default: &'static str, role: Role, meaning: &'static str) -> Setting {
+    Setting { name, kind, default, role, meaning }
+}
+
+/// All settings, in the order of the reference page.
+pub(crate) const SETTINGS: &[Setting] = &[
+    // Where the server listens and keeps its things.
+    setting("SERVER_HOST", Kind::Host, "0.0.0.0", Role::Server, "Address of the public listener."),
+    setting("SERVER_PORT", Kind::Port, "8080", Role::Server, "Port of the public listener; 0 takes any free one."),
+    setting(
+        "PUBLIC_URL",
+        Kind::Url,
+        "",
+        Role::Server,
+        "URL under which senders reach the public listener; may carry a path. Needed by providers that sign it.",
+    ),
+    setting(
+        "DATA_DIR",
+        Kind::Path,
+        "",
+        Role::Server,
+        "Directory of store, credentials and admin socket. Default: $STATE_DIRECTORY, else ./crm-relay-data (dev: ./crm-relay-dev).",
+    ),
+    setting(
+        "ADMIN_LISTEN",
+        Kind::Listen,
+        "127.0.0.1:8081",
+        Role::Server,
+        "Address of the admin API and of /metrics; off leaves only the socket DATA_DIR/admin.sock.",
+    ),
+    // Secrets.
+    setting(
+        "API_KEY",
+        Kind::Secret,
+        "",
+        Role::Server,
+        "API key of the source default. Generated into DATA_DIR/credentials when not given.",
+    ),
+    setting(
+        "RELAY_TOKEN",
+        Kind::Secret,
+        "",
+        Role::Client,
+        "Token with which the client joins; on the server a token for every destination, generated when not given.",
+    ),
+    setting(
+        "ADMIN_TOKEN",
+        Kind::Secret,
+        "",
+        Role::Server,
+        "Token of the admin API over TCP. Generated into DATA_DIR/credentials when not given.",
+    ),
+    setting("ADMIN_URL", Kind::Url, "", Role::Command, "Admin API that the commands use, instead of the socket."),
+    // What is accepted.
+    setting(
+        "CORS_ORIGINS",
+        Kind::Origins,
+        "",
+        Role::Server,
+        "Origins that may post from a browser, with commas between them.",
+    ),
+    setting(
+        "MAX_BODY_BYTES",
+        Kind::Size(1, 1 << 30),
+        "25MiB",
+        Role::Server,
+        "Largest body of a webhook; more is answered 413.",
+    ),
+    setting(
+        "MAX_INFLIGHT_BYTES",
+        Kind::Size(64 * KIB, TIB),
+        "256MiB",
+        Role::Server,
+        "Bodies coming in, queued and going out, together; more is answered 503.",
+    ),
+    setting("DISK_RESERVE", Kind::Size(0, TIB), "256MiB", Role::Server, "Free disk that webhooks never fill."),
+    setting(
+        "DEDUPE_WINDOW",
+        span(Duration::ZERO, TEN_YEARS),
+        "3d",
+        Role::Server,
+        "How long a repeat of a webhook is recognised by its key.",
+    ),
+    // What becomes of it.
+    setting(
+        "MESSAGE_TTL",
+        span(SECOND, TEN_YEARS),
+        "24h",
+        Role::Server,
+        "How long a delivery may take before it expires; expired ones are kept and can be redriven.",
+    ),
+    setting(
+        "MAX_RETRIES",
+        Kind::Count(0, 1_000),
+        "3",
+        Role::Server,
+        "Retries of a delivery that its destination rejects.",
+    ),
+    setting(
+        "RETRY_DELAY",
+        Kind::Span(Bare::Millis, Duration::from_millis(1), DAY),
+        "1000ms",
+        Role::Server,
+        "Delay before the first retry; a bare number is milliseconds.",
+    ),
+    setting("RETRY_MULTIPLIER", Kind::Factor, "2.0", Role::Server, "Factor of the delay from retry to retry."),
+    setting(
+        "RETRY_AFTER_MAX",
+        span(Duration::ZERO, DAY),
+        "1h",
+        Role::Server,
+        "Longest Retry-After of a target that is honoured.",
+    ),
+    setting(
+        "CIRCUIT_PAUSE_MAX",
+        span(SECOND, HOUR),
+        "60s",
+        Role::Server,
+        "Longest pause between probes of a target that is down.",
+    ),
+    setting(
+        "LEASE",
+        span(SECOND, HOUR),
+        "60s",
+        Role::Server,
+        "How long a client may hold a delivery without word of it.",
+    ),
+    setting(
+        "RETENTION_DELIVERED",
+        span(Duration::ZERO, TEN_YEARS),
+        "7d",
+        Role::Server,
+        "How long delivered and cancelled deliveries are kept.",
+    ),
+    setting(
+        "RETENTION_DEAD",
+        span(Duration::ZERO, TEN_YEARS),
+        "30d",
+        Role::Server,
+        "How long dead and expired deliveries are kept.",
+    ),
+    // The client.
+    setting(
+        "RELAY_URL",
+        Kind::Url,
+        "",
+        Role::Client,
+        "Base URL of the server: https (or none), http, wss, ws; may carry a path.",
+    ),
+    setting(
+        "LOCAL_WEBHOOK_URL",
+        Kind::Targets,
+        "",
+        Role::Client,
+        "Where webhooks go: [NAME=]URL, several with commas; 3000 and localhost:3000 are URLs too.",
+    ),
+    setting(
+        "FORWARD_TIMEOUT",
+        span(Duration::from_millis(100), HOUR),
+        "25s",
+        Role::Client,
+        "How long the target may take to answer; less than SHUTDOWN_GRACE.",
+    ),
+    setting(
+        "CONCURRENCY",
+        Kind::Count(1, limits::CONCURRENCY_MAX as u64),
+        "8",
+        Role::Client,
+        "Requests to a destination at the same time.",
+    ),
+    setting(
+        "CLIENT_BUFFER",
+        Kind::Size(64 * KIB, TIB),
+        "64MiB",
+        Role::Client,
+        "Bodies the client holds at the same time.",
+    ),
+    setting(
+        "RELAY_PROXY",
+        Kind::Proxy,
+        "",
+        Role::Client,
+        "HTTP proxy on the way to the server; else HTTPS_PROXY and NO_PROXY. Targets are dialled directly.",
+    ),
+    setting(
+        "RELAY_CA_FILE",
+        Kind::Path,
+        "",
+        Role::Client,
+        "PEM file of further certificate authorities for the server's certificate.",
+    ),
+    setting("CLIENT_LISTEN", Kind::Listen, "off", Role::Client, "Address of the client's own health and metrics."),
+    // Both.
+    setting(
+        "SHUTDOWN_GRACE",
+        span(SECOND, DAY),
+        "30s",
+        Role::Both,
+        "How long a stop may take to finish what is under way.",
+    ),
+    setting(
+        "HEALTH_CHECK_INTERVAL",
+        span(SECOND, DAY),
+        "30s",
+        Role::Both,
+        "Pause between the summary lines in the log.",
+    ),
+    setting("LOG_FORMAT", Kind::Word(&["text", "json"]), "text", Role::Both, "Format of the log on stderr."),
+    setting(
+        "LOG_LEVEL",
+        Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        Role::Both,
+        "Least severity that is logged; RUST_LOG, if set, decides instead.",
+    ),
+    // The Redis store.
+    setting(
+        "REDIS_URL",
+        Kind::Foreign,
+        "",
+        Role::Server,
+        "Redis store; this version has only the embedded one and refuses it.",
+    ),
+    setting("REDIS_PASSWORD", Kind::Foreign, "", Role::Server, "Password of the Redis store."),
+    setting("REDIS_DB", Kind::Count(0, 1_000_000), "0", Role::Server, "Database number of the Redis store."),
+    setting("STREAM_NAME", Kind::Text, "webhook-stream", Role::Server, "Stream of the Redis store."),
+    setting("CONSUMER_GROUP", Kind::Text, "relay-group", Role::Server, "Consumer group of the Redis store."),
+    setting("CONSUMER_NAME", Kind::Text, "", Role::Server, "Prefix of the consumer's name in the Redis store."),
+    setting("DEAD_LETTER_QUEUE", Kind::Text, "webhook-dlq", Role::Server, "Dead-letter stream of the Redis store."),
+];
+
+/// Settings that have a meaning only together with `REDIS_URL`.
+pub(crate) const REDIS_ONLY: &[&str] =
+    &["REDIS_PASSWORD", "REDIS_DB", "STREAM_NAME", "CONSUMER_GROUP", "CONSUMER_NAME", "DEAD_LETTER_QUEUE"];
+
+impl Kind {
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// What would be right; never the value.
+    pub(crate) fn read(self, text: &str) -> Result<Value, String> {
+        match self {
+            Self::Text | Self::Path | Self::Foreign | Self::Targets => Ok(Value::Text(text.to_owned())),
+            Self::Secret => super::secret::check(text).map(|()| Value::Text(text.to_owned())),
+            Self::Host => host(text),
+            Self::Port => number(text, 0, u64::from(u16::MAX)).map(Value::Number),
+            Self::Listen => listen(text),
+            Self::Url => super::target::base_url(text).map(|_| Value::Text(text.to_owned())),
+            Self::Proxy => super::proxy::read(text).map(|_| Value::Text(text.to_owned())),
+            Self::Origins => origins(text),
+            Self::Count(min, max) => number(text, min, max).map(Value::Number),
+            Self::Factor => factor(text),
+            Self::Span(bare, min, max) => {
+                let span = quantity::duration(text, bare)?;
+                if (min..=max).contains(&span) {
+                    return Ok(Value::Span(span));
+                }
+                Err(format!("want {} to {}", quantity::show_duration(min), quantity::show_duration(max)))
+            }
+            Self::Size(min, max) => {
+                let bytes = quantity::size(text)?;
+                if (min..=max).contains(&bytes) {
+                    return Ok(Value::Number(bytes));
+                }
+                Err(format!("want {} to {}", quantity::show_size(min), quantity::show_size(max)))
+            }
+            Self::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
+                Some(word) => Ok(Value::Text((*word).to_owned())),
+                None => Err(format!("want one of {}", words.join(", "))),
+            },
+        }
+    }
+
+    /// What to write, for a usage line.
+    pub(crate) const fn placeholder(self) -> &'static str {
+        match self {
+            Self::Text => "TEXT",
+            Self::Secret | Self::Foreign => "SECRET|@FILE|-",
+            Self::Path => "PATH",
+            Self::Host => "HOST",
+            Self::Port => "PORT",
+            Self::Listen => "ADDR",
+            Self::Url | Self::Proxy => "URL",
+            Self::Targets => "[NAME=]URL",
+            Self::Origins => "ORIGINS",
+            Self::Count(..) => "N",
+            Self::Factor => "FACTOR",
+            Self::Span(..) => "DURATION",
+            Self::Size(..) => "SIZE",
+            Self::Word(_) => "WORD",
+        }
+    }
+}
+
+fn number(text: &str, min: u64, max: u64) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(value) if (min..=max).contains(&value) => Ok(value),
+        _ => Err(format!("want a whole number from {min} to {max}")),
+    }
+}
+
+fn factor(text: &str) -> Result<Value, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (1.0..=100.0).contains(&value) => Ok(Value::Factor(value)),
+        _ => Err("want a number from 1 to 100, like 2.0".to_owned()),
+    }
+}
+
+fn host(text: &str) -> Result<Value, String> {
+    super::target::host_address(text).map(|_| Value::Text(text.to_owned()))
+}
+
+fn listen(text: &str) -> Result<Value, String> {
+    super::target::listen_address(text).map(|_| Value::Text(text.to_owned()))
+}
+
+fn origins(text: &str) -> Result<Value, String> {
+    for origin in text.split(',').map(str::trim) {
+        let is_origin = origin.parse::<http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.path() == "/" && !origin.ends_with('/')
+        });
+        if !is_origin && origin != "*" {
+            return Err("want origins like https://app.example.com, with commas between them".to_owned());
+        }
+    }
+    Ok(Value::Text(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_its_setting_takes() {
+        for setting in SETTINGS.iter().filter(|s| !s.default.is_empty()) {
+            assert!(setting.kind.read(setting.default).is_ok(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_in_capitals() {
+        let mut names: Vec<_> = SETTINGS.iter().map(|s| s.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SETTINGS.len());
+        assert!(names.iter().all(|n| n.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')));
+    }
+
+    #[test]
+    fn the_table_agrees_with_the_limits_of_the_core() {
+        let check = |name: &str, value: Value| {
+            let setting = find(name).expect("in the table");
+            assert_eq!(setting.kind.read(setting.default), Ok(value), "{name}");
+        };
+        check("MESSAGE_TTL", Value::Span(limits::MESSAGE_TTL));
+        check("LEASE", Value::Span(limits::LEASE));
+        check("FORWARD_TIMEOUT", Value::Span(limits::FORWARD_TIMEOUT));
+        check("CONCURRENCY", Value::Number(u64::from(limits::CONCURRENCY)));
+        check("CLIENT_BUFFER", Value::Number(limits::CLIENT_BUFFER));
+        check("MAX_INFLIGHT_BYTES", Value::Number(limits::MAX_INFLIGHT_BYTES));
+        check("MAX_BODY_BYTES", Value::Number(limits::MAX_BODY_BYTES));
+        check("RETRY_AFTER_MAX", Value::Span(limits::RETRY_AFTER_MAX));
+        check("CIRCUIT_PAUSE_MAX", Value::Span(limits::CIRCUIT_PAUSE_MAX));
+        check("MAX_RETRIES", Value::Number(u64::from(limits::MAX_RETRIES)));
+        check("RETRY_DELAY", Value::Span(limits::RETRY_DELAY));
+        check("RETRY_MULTIPLIER", Value::Factor(limits::RETRY_MULTIPLIER));
+        check("DEDUPE_WINDOW", Value::Span(limits::DEDUPE_WINDOW));
+    }
+}

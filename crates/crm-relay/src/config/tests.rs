@@ -1,0 +1,174 @@
+use std::{collections::BTreeMap, path::Path};
+
+use super::{
+    client,
+    fault::Faults,
+    layers::{Flags, Layers},
+    raw, server,
+    settings::Process,
+};
+
+/// Layers of an environment and the text of a file.
+fn layers(process: Process, environment: &[(&str, &str)], file: &str) -> Layers {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("crm-relay.toml");
+    std::fs::write(&path, file).unwrap();
+    let variables: BTreeMap<String, String> =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut layers = Layers::collect(process, Some(&path), Flags::new(), &|name| variables.get(name).cloned());
+    for fault in &mut layers.faults.0 {
+        if let super::fault::Origin::File { path, .. } = &mut fault.origin {
+            *path = "crm-relay.toml".into();
+        }
+    }
+    layers
+}
+
+fn faults_of(layers: Layers) -> String {
+    let path = Path::new("crm-relay.toml").display().to_string();
+    let text = server::plan(layers).expect_err("has faults").to_string();
+    text.lines()
+        .map(|line| match line.split_once("(/") {
+            Some((before, after)) => {
+                let rest = after.split_once("crm-relay.toml").map_or(after, |(_, rest)| rest);
+                format!("{before}({path}{rest}")
+            }
+            None => line.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn every_fault_is_reported_all_together() {
+    let environment = [
+        ("SERVER_PORT", "eighty"),
+        ("MESSAGE_TTL", "7 fortnights"),
+        ("MAX_BODY_BYTES", "much"),
+        ("API_KEY", "changeme"),
+        ("LOG_FORMAT", "yaml"),
+        ("CORS_ORIGINS", "example.com"),
+        ("REDIS_URL", "redis://:secret@localhost"),
+    ];
+    let file = r#"
+max_retrys = 5
+retry_multiplier = 0.5
+
+[source.Stripe]
+provider = "standard-webhooks"
+
+[source.github]
+allow_empty = "perhaps"
+
+[[route]]
+source = "github"
+destinaton = "crm"
+
+[[route]]
+source = "github"
+destination = "crm"
+schedule = ["1h", "30h"]
+retry_delay = "5s"
+"#;
+    let text = faults_of(layers(Process::Server, &environment, file));
+    assert!(!text.contains("secret@"), "{text}");
+    assert!(!text.contains("changeme"), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_command_line_beats_the_environment_and_that_beats_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("relay.toml");
+    std::fs::write(&path, "server_port = 1\nmax_retries = 1\nlease = 1\n").unwrap();
+    let env = |name: &str| match name {
+        "SERVER_PORT" | "MAX_RETRIES" => Some("2".to_owned()),
+        "LEASE" => Some(String::new()),
+        _ => None,
+    };
+    let flags = Flags::from([("SERVER_PORT", "3".to_owned())]);
+    let layers = Layers::collect(Process::Server, Some(&path), flags, &env);
+    assert_eq!(layers.faults, Faults::default());
+    assert_eq!((layers.number("SERVER_PORT"), layers.number("MAX_RETRIES")), (3, 2));
+    assert_eq!(layers.span("LEASE").as_secs(), 1, "an empty variable counts as not set");
+}
+
+#[test]
+fn a_value_may_stand_in_a_file_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, "a-key-out-of-a-file\n").unwrap();
+    let shown = path.display().to_string();
+    let layers = layers(Process::Server, &[("API_KEY_FILE", &shown)], "");
+    assert_eq!(layers.text("API_KEY"), Some("a-key-out-of-a-file".to_owned()));
+
+    let both = self::layers(Process::Server, &[("API_KEY_FILE", &shown), ("API_KEY", "another-key-entirely")], "");
+    assert!(both.faults.to_string().contains("both set"));
+}
+
+#[test]
+fn settings_of_the_other_process_are_named_once_and_ignored() {
+    let layers = layers(Process::Server, &[("RELAY_URL", "not even a url ://"), ("CONCURRENCY", "x")], "");
+    assert_eq!(layers.faults, Faults::default());
+    assert_eq!(layers.notes, ["settings of the client, ignored here: RELAY_URL, CONCURRENCY"]);
+}
+
+#[test]
+fn a_client_needs_to_know_from_where_with_what_and_to_where() {
+    let env = |_: &str| None;
+    let faults = client::config(layers(Process::Client, &[], ""), &env).expect_err("nothing is given");
+    let names: Vec<&str> = faults.0.iter().map(|fault| fault.name.as_str()).collect();
+    assert_eq!(names, ["RELAY_URL", "RELAY_TOKEN", "LOCAL_WEBHOOK_URL"]);
+}
+
+#[test]
+fn a_client_takes_its_destinations_from_every_layer() {
+    let environment = [
+        ("RELAY_URL", "relay.example.com/base/"),
+        ("RELAY_TOKEN", "a-token-for-the-test"),
+        ("LOCAL_WEBHOOK_URL", "3000, crm=https://other.local/x"),
+    ];
+    let file = "[destination.crm]\nurl = \"http://crm.local\"\nconcurrency = 2\n[destination.erp]\nurl = \"8090\"\n";
+    let (config, _) = client::config(layers(Process::Client, &environment, file), &|_| None).expect("is fine");
+    assert_eq!(config.relay_url.to_string(), "wss://relay.example.com/base");
+    let shown: Vec<String> =
+        config.destinations.iter().map(|d| format!("{} {} {}", d.name, d.url, d.concurrency)).collect();
+    assert_eq!(
+        shown,
+        ["crm https://other.local/x 2", "erp http://127.0.0.1:8090/ 8", "default http://127.0.0.1:3000/ 8"]
+    );
+}
+
+/// I22: a forward under way at a stop can end within the grace.
+#[test]
+fn a_forward_timeout_not_less_than_the_grace_is_a_fault() {
+    let environment = [
+        ("RELAY_URL", "relay.example.com"),
+        ("RELAY_TOKEN", "a-token-for-the-test"),
+        ("LOCAL_WEBHOOK_URL", "3000"),
+        ("FORWARD_TIMEOUT", "30s"),
+    ];
+    let faults = client::config(layers(Process::Client, &environment, ""), &|_| None).expect_err("has a fault");
+    assert!(faults.to_string().contains("raise SHUTDOWN_GRACE"), "{faults}");
+}
+
+/// I10: a schedule longer than its TTL is a configuration fault.
+#[test]
+fn a_schedule_longer_than_its_ttl_is_a_fault() {
+    let fault = |environment: &[(&str, &str)], file: &str| {
+        server::plan(layers(Process::Server, environment, file)).err().map(|faults| faults.to_string())
+    };
+    let text = fault(&[("RETRY_DELAY", "12h"), ("MAX_RETRIES", "3")], "").expect("3 d 12 h do not fit 24 h");
+    assert!(text.contains("3 d 12 h") && text.contains("24h") || text.contains("1d"), "{text}");
+    assert_eq!(fault(&[("MESSAGE_TTL", "2s")], ""), None, "the usual retries do not forbid a short TTL");
+    let route = "[[route]]\nsource=\"default\"\ndestination=\"crm\"\nschedule=\"standard-webhooks\"\n";
+    assert!(fault(&[], route).is_some());
+    assert_eq!(fault(&[("MESSAGE_TTL", "7d")], route), None);
+}
+
+#[test]
+fn text_that_is_not_toml_is_refused_with_its_line() {
+    let mut faults = Faults::default();
+    raw::parse(Path::new("x.toml"), "lease = 60\nttl = = 5\n", &mut faults);
+    assert!(faults.to_string().contains("x.toml line 2"), "{faults}");
+}

@@ -1,0 +1,177 @@
+//! `DATA_DIR/credentials`: the secrets that nobody gave, generated once.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use relay_server::config::Credentials;
+
+use crate::{
+    config::{secret::Secret, server::GivenSecrets},
+    exit::{Exit, Failure, reason},
+};
+
+/// Name of the file below the data directory.
+const FILE_NAME: &str = "credentials";
+
+/// What the secrets are called and what a generated one begins with.
+const NAMES: [(&str, &str); 3] = [("API_KEY", "crk_"), ("RELAY_TOKEN", "crt_"), ("ADMIN_TOKEN", "cra_")];
+
+/// All secrets of a server, and how they came about.
+pub(crate) struct Kept {
+    /// The secrets.
+    pub(crate) credentials: Credentials,
+    /// Names of those generated just now, to be shown once.
+    pub(crate) generated: Vec<&'static str>,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// `PUBLIC_URL`, for what is said at start.
+    pub(crate) public_url: Option<String>,
+}
+
+/// Completes the given secrets from the credentials file, which gets what it lacks. Makes the data directory.
+///
+/// # Errors
+/// The directory or the file cannot be read or written.
+pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Failure> {
+    make_dir(data_dir)?;
+    let path = data_dir.join(FILE_NAME);
+    let mut lines = read_lines(&path)?;
+    let mut generated = Vec::new();
+    let mut complete = Vec::new();
+    for ((name, prefix), given) in NAMES.into_iter().zip([given.api_key, given.relay_token, given.admin_token]) {
+        let secret = match given.or_else(|| value(&lines, name)) {
+            Some(secret) => secret,
+            None => {
+                let secret = generate(prefix)?;
+                lines.push((name.to_owned(), secret.clone()));
+                generated.push(name);
+                secret
+            }
+        };
+        complete.push(secret.expose().to_owned());
+    }
+    if !generated.is_empty() {
+        write(&path, &lines).map_err(|error| not_writable(data_dir, &error))?;
+    }
+    let mut next = complete.into_iter();
+    let mut take = || next.next().unwrap_or_default();
+    let credentials = Credentials { api_key: take(), relay_token: take(), admin_token: take() };
+    Ok(Kept { credentials, generated, path, public_url: None })
+}
+
+/// One secret out of the credentials file of a server.
+pub(crate) fn find(data_dir: &Path, name: &str) -> Option<Secret> {
+    value(&read_lines(&data_dir.join(FILE_NAME)).ok()?, name)
+}
+
+/// In words, why a data directory cannot be written, and what to do.
+pub(crate) fn not_writable(data_dir: &Path, error: &io::Error) -> Failure {
+    let (shown, uid) = (data_dir.display(), rustix::process::getuid().as_raw());
+    let (exit, text) = match error.kind() {
+        io::ErrorKind::PermissionDenied => (
+            Exit::Configuration,
+            format!("cannot write {shown} (uid {uid}): permission denied. Give it to the relay: chown {uid} {shown}"),
+        ),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            (Exit::Configuration, format!("{shown} is not a directory. Choose another one: --data-dir DIR"))
+        }
+        io::ErrorKind::ReadOnlyFilesystem => (
+            Exit::Configuration,
+            format!(
+                "cannot write {shown}: the file system is read-only. Mount a volume there, or choose another directory: --data-dir DIR"
+            ),
+        ),
+        io::ErrorKind::StorageFull => {
+            (Exit::StoreFailed, format!("cannot write {shown}: no space left on the disk. Make room and start again"))
+        }
+        _ => (Exit::StoreFailed, format!("cannot write {shown}: {}", reason(error))),
+    };
+    Failure::new(exit, text)
+}
+
+/// Readable by its owner alone: bodies of webhooks and secrets lie in it.
+fn make_dir(data_dir: &Path) -> Result<(), Failure> {
+    if data_dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| not_writable(data_dir, &error))
+}
+
+fn generate(prefix: &str) -> Result<Secret, Failure> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Failure::new(Exit::StoreFailed, "the system gives no random numbers"))?;
+    Ok(Secret::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes))))
+}
+
+fn value(lines: &[(String, Secret)], name: &str) -> Option<Secret> {
+    lines.iter().find(|(known, _)| known == name).map(|(_, secret)| secret.clone())
+}
+
+fn read_lines(path: &Path) -> Result<Vec<(String, Secret)>, Failure> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            let text = format!("cannot read {}: {}", path.display(), reason(&error));
+            return Err(Failure::new(Exit::Configuration, text));
+        }
+    };
+    let pairs = text.lines().filter_map(|line| line.trim().split_once('='));
+    Ok(pairs.filter(|(_, v)| !v.is_empty()).map(|(name, v)| (name.to_owned(), Secret::new(v))).collect())
+}
+
+/// Whole or not at all, also when the power goes: a new file, synced, takes the place of the old one.
+fn write(path: &Path, lines: &[(String, Secret)]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let text: String = lines.iter().map(|(name, secret)| format!("{name}={}\n", secret.expose())).collect();
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_generated_once_and_kept_for_the_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let first = complete(&data, GivenSecrets::default()).unwrap();
+        assert_eq!(first.generated, ["API_KEY", "RELAY_TOKEN", "ADMIN_TOKEN"]);
+        assert!(first.credentials.api_key.starts_with("crk_") && first.credentials.api_key.len() == 4 + 43);
+        assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+
+        let second = complete(&data, GivenSecrets::default()).unwrap();
+        assert!(second.generated.is_empty());
+        assert_eq!(second.credentials.relay_token, first.credentials.relay_token);
+        assert_eq!(find(&data, "API_KEY").unwrap().expose(), first.credentials.api_key);
+    }
+
+    #[test]
+    fn a_given_secret_is_used_and_not_written_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let given = GivenSecrets { api_key: Some(Secret::new("given-by-somebody")), ..GivenSecrets::default() };
+        let kept = complete(dir.path(), given).unwrap();
+        assert_eq!(kept.credentials.api_key, "given-by-somebody");
+        assert!(!fs::read_to_string(&kept.path).unwrap().contains("API_KEY="));
+    }
+}

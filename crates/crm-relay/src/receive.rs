@@ -1,0 +1,167 @@
+//! The test receiver: an HTTP endpoint that shows what arrives and answers as it is told.
+
+use std::{
+    convert::Infallible,
+    io::Write as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{
+    exit::{Failure, reason},
+    render::{request, style, time},
+};
+
+/// Largest body it takes; more is answered 413.
+const BODY_BYTES_MAX: usize = 1 << 30;
+
+/// How the receiver answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Behaviour {
+    /// With this status.
+    pub(crate) status: StatusCode,
+    /// After this long.
+    pub(crate) delay: Duration,
+    /// The first so many with 500.
+    pub(crate) fail_first: u64,
+    /// Prints nothing per request.
+    pub(crate) quiet: bool,
+}
+
+/// A bound receiver.
+pub(crate) struct Receiver {
+    listener: TcpListener,
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    behaviour: Behaviour,
+    seen: AtomicU64,
+}
+
+impl Receiver {
+    /// Binds its port.
+    ///
+    /// # Errors
+    /// The port is taken or not allowed.
+    pub(crate) async fn bind(address: SocketAddr, behaviour: Behaviour) -> Result<Self, Failure> {
+        let refuse = |error: std::io::Error| {
+            Failure::unreachable(format!(
+                "cannot listen on {address}: {}. Choose another port: --listen 127.0.0.1:0 takes any",
+                reason(&error)
+            ))
+        };
+        let listener = TcpListener::bind(address).await.map_err(refuse)?;
+        let address = listener.local_addr().map_err(refuse)?;
+        Ok(Self { listener, address, state: Arc::new(State { behaviour, seen: AtomicU64::new(0) }) })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many requests came so far, also after the receiver is gone.
+    pub(crate) fn counter(&self) -> Counter {
+        Counter(Arc::clone(&self.state))
+    }
+
+    /// Serves for ever. Cancel safe: dropping it stops it.
+    pub(crate) async fn serve(self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, _)) => {
+                    tokio::spawn(connection(socket, Arc::clone(&self.state)));
+                }
+                // Out of file descriptors: those in use will come free.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+/// Counts the requests of a receiver.
+pub(crate) struct Counter(Arc<State>);
+
+impl Counter {
+    /// So far.
+    pub(crate) fn seen(&self) -> u64 {
+        self.0.seen.load(Ordering::Relaxed)
+    }
+}
+
+async fn connection(socket: TcpStream, state: Arc<State>) {
+    // Without it small answers would wait for the peer's acknowledgement; only slower if it cannot be set.
+    let _slower = socket.set_nodelay(true);
+    let service = service_fn(|request| answer(request, Arc::clone(&state)));
+    // A peer that breaks off is no fault of the receiver.
+    let _broken_off =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).await;
+}
+
+async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Ok(empty(StatusCode::PAYLOAD_TOO_LARGE)),
+        Err(_) => return Ok(empty(StatusCode::BAD_REQUEST)),
+    };
+    let number = state.seen.fetch_add(1, Ordering::Relaxed) + 1;
+    let behaviour = &state.behaviour;
+    let status = if number <= behaviour.fail_first { StatusCode::INTERNAL_SERVER_ERROR } else { behaviour.status };
+    if !behaviour.quiet {
+        print(&request::describe(&request::Seen {
+            clock: &time::clock(SystemTime::now()),
+            number,
+            method: &head.method,
+            uri: &head.uri,
+            headers: &head.headers,
+            body: &body,
+            status,
+        }));
+    }
+    if !behaviour.delay.is_zero() {
+        tokio::time::sleep(behaviour.delay).await;
+    }
+    Ok(empty(status))
+}
+
+/// One write per request, so that requests at the same time do not mix.
+fn print(text: &str) {
+    let mut out = anstream::stdout().lock();
+    // Nobody reads any more: the receiver goes on answering.
+    let _closed = out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush());
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// What is said when it starts.
+pub(crate) fn greeting(address: SocketAddr, behaviour: &Behaviour) -> String {
+    let mut text = format!("receiving at {}", style::copy(format!("http://{address}/")));
+    if behaviour.fail_first > 0 {
+        text.push_str(&format!(", answering 500 to the first {}, then", behaviour.fail_first));
+    } else {
+        text.push_str(", answering");
+    }
+    text.push_str(&format!(" {}", behaviour.status));
+    if !behaviour.delay.is_zero() {
+        text.push_str(&format!(" after {}", time::human_duration(behaviour.delay)));
+    }
+    text
+}

@@ -1,0 +1,74 @@
+//! What `dev` and `server` say first on a terminal: what they do and what to type next.
+
+use relay_client::config::Destination;
+
+use super::style::{bold, copy, dim};
+use crate::server::Facts;
+
+/// The first words of `dev`.
+pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver: bool) -> String {
+    let url = format!("http://{}/webhook", facts.public);
+    let key = shown_key(facts);
+    let targets: Vec<String> = destinations
+        .iter()
+        .map(|destination| match has_receiver {
+            true => "printed here".to_owned(),
+            false => format!("{} {}", destination.url, dim(format!("(destination {})", destination.name))),
+        })
+        .collect();
+    let other = if has_receiver {
+        format!("Hand them to your application instead:  {}", copy("crm-relay dev --to 3000"))
+    } else {
+        format!("See what arrives without it:  {}", copy("crm-relay dev"))
+    };
+    format!(
+        "{}\n\n  post to   {}\n  goes to   {}\n\nTry it in another terminal:\n\n  {}\n\n  {}\n\n{}\n{}\n",
+        bold("crm-relay dev: server and client in one process"),
+        copy(&url),
+        targets.join("\n            "),
+        copy(curl(&url, &key)),
+        copy("crm-relay send --count 3"),
+        format_args!("{other}\nLook around:  {}", copy("crm-relay status, crm-relay event list, crm-relay dead list")),
+        dim("Ctrl-C stops; what is not delivered by then is after the next start."),
+    )
+}
+
+/// The first words of `server`.
+pub(crate) fn server(facts: &Facts<'_>) -> String {
+    let intake = format!("{}/webhook", facts.url);
+    let mut text = format!("{}\n\n  senders post to   {}\n", bold("crm-relay server"), copy(&intake));
+    let credentials = &facts.kept.credentials;
+    let is_first = !facts.kept.generated.is_empty();
+    for (name, value) in [
+        ("API_KEY", &credentials.api_key),
+        ("RELAY_TOKEN", &credentials.relay_token),
+        ("ADMIN_TOKEN", &credentials.admin_token),
+    ] {
+        if facts.kept.generated.contains(&name) {
+            text.push_str(&format!("  {}   {value}\n", dim(format!("{name:15}"))));
+        }
+    }
+    if !is_first {
+        text.push_str(&format!("  {}   {}\n", dim("secrets        "), facts.kept.path.display()));
+        return text;
+    }
+    text.push_str(&dim(format!("  These are shown this once; they are kept in {}\n", facts.kept.path.display())));
+    text.push_str(&format!(
+        "\nJoin a client, on the machine behind the firewall:\n\n  {}\n\nPost a webhook:\n\n  {}\n",
+        copy(format!("crm-relay client --url {} --token {} --to localhost:3000", facts.url, credentials.relay_token)),
+        copy(curl(&intake, &credentials.api_key)),
+    ));
+    text
+}
+
+/// The key itself on a terminal; elsewhere, as in a log, only where it stands.
+fn shown_key(facts: &Facts<'_>) -> String {
+    if super::style::is_terminal() {
+        return facts.kept.credentials.api_key.clone();
+    }
+    format!("$(sed -n s/^API_KEY=//p {})", facts.kept.path.display())
+}
+
+fn curl(url: &str, key: &str) -> String {
+    format!("curl -i {url} -H \"X-API-Key: {key}\" -H 'Content-Type: application/json' -d '{{\"hello\":\"world\"}}'")
+}

@@ -1,0 +1,9 @@
+//! What people see: tables and colours on a terminal, plain lines elsewhere.
+
+pub(crate) mod hints;
+pub(crate) mod request;
+pub(crate) mod style;
+pub(crate) mod table;
+pub(crate) mod time;
+
+pub(crate) use time::human_duration;

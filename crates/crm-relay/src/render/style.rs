@@ -1,0 +1,45 @@
+//! Colours. Written with codes everywhere; `anstream` takes them out where there is no terminal or `NO_COLOR` is set.
+
+use std::{fmt::Display, io::IsTerminal as _};
+
+use owo_colors::OwoColorize as _;
+
+/// Whether results go to a terminal.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// A heading.
+pub(crate) fn bold(text: impl Display) -> String {
+    text.bold().to_string()
+}
+
+/// Of less weight.
+pub(crate) fn dim(text: impl Display) -> String {
+    text.dimmed().to_string()
+}
+
+/// Good.
+pub(crate) fn good(text: impl Display) -> String {
+    text.green().to_string()
+}
+
+/// Wants attention.
+pub(crate) fn warn(text: impl Display) -> String {
+    text.yellow().to_string()
+}
+
+/// Bad.
+pub(crate) fn bad(text: impl Display) -> String {
+    text.red().to_string()
+}
+
+/// Begins an error.
+pub(crate) fn error(text: impl Display) -> String {
+    text.red().bold().to_string()
+}
+
+/// Something to copy.
+pub(crate) fn copy(text: impl Display) -> String {
+    text.cyan().to_string()
+}

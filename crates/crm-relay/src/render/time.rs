@@ -1,0 +1,89 @@
+//! Points in time and spans, for people.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+use crate::config::quantity::{self, Bare};
+
+/// The two largest units: `3 s`, `14 min`, `2 h 5 min`, `3 d 4 h`.
+pub(crate) fn human_duration(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let two = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{large} {unit}"),
+        _ => format!("{large} {unit} {small} {small_unit}"),
+    };
+    match seconds {
+        0 if span.as_millis() > 0 => format!("{} ms", span.as_millis()),
+        0..60 => format!("{seconds} s"),
+        60..3_600 => two(seconds / 60, "min", if seconds < 600 { seconds % 60 } else { 0 }, "s"),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
+}
+
+/// `12 s ago`, `in 3 min`; text that is no point in time stays as it is.
+pub(crate) fn relative(rfc3339: &str, now: SystemTime) -> String {
+    let (Ok(then), Ok(now)) = (rfc3339.parse::<Timestamp>(), Timestamp::try_from(now)) else {
+        return rfc3339.to_owned();
+    };
+    let span = now.duration_since(then);
+    if span.is_negative() {
+        return format!("in {}", human_duration(span.unsigned_abs()));
+    }
+    match span.unsigned_abs() {
+        span if span.as_secs() == 0 => "just now".to_owned(),
+        span => format!("{} ago", human_duration(span)),
+    }
+}
+
+/// A point in time as people write it: RFC 3339, a day, or a span before `now`. Gives RFC 3339.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn point(text: &str, now: SystemTime) -> Result<String, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time.to_string());
+    }
+    if let Ok(time) = format!("{text}T00:00:00Z").parse::<Timestamp>() {
+        return Ok(time.to_string());
+    }
+    let span = quantity::duration(text, Bare::Seconds).ok().and_then(|span| now.checked_sub(span));
+    let time = span.and_then(|then| Timestamp::try_from(then).ok());
+    time.map(|time| time.to_string())
+        .ok_or_else(|| "want a time like 2026-01-31T12:00:00Z, a day, or 2h for two hours ago".to_owned())
+}
+
+/// The time of day in UTC, for lines that come one after the other.
+pub(crate) fn clock(now: SystemTime) -> String {
+    Timestamp::try_from(now).map_or_else(|_| String::new(), |now| now.strftime("%H:%M:%S").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_show_their_two_largest_units() {
+        for (ms, text) in [
+            (0, "0 s"),
+            (250, "250 ms"),
+            (3_000, "3 s"),
+            (90_000, "1 min 30 s"),
+            (840_000, "14 min"),
+            (7_500_000, "2 h 5 min"),
+            (86_400_000, "1 d"),
+            (273_600_000, "3 d 4 h"),
+        ] {
+            assert_eq!(human_duration(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn points_in_time_are_told_from_now() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        assert_eq!(relative("1970-01-12T13:46:28Z", now), "12 s ago");
+        assert_eq!(relative("1970-01-12T13:49:40Z", now), "in 3 min");
+        assert_eq!(relative("soon", now), "soon");
+    }
+}

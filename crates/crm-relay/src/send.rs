@@ -1,0 +1,181 @@
+//! Sends sample webhooks, signed as a provider signs them.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use relay_core::time::Wall;
+use relay_providers::Signer;
+
+use crate::exit::Failure;
+
+/// Requests at the same time when no rate is given.
+const CONCURRENCY: usize = 16;
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// What is sent, where and how often.
+pub(crate) struct Plan {
+    /// Where.
+    pub(crate) url: Uri,
+    /// Proves each request.
+    pub(crate) signer: Signer,
+    /// The body; `None`: a sample, each with its own id.
+    pub(crate) body: Option<Bytes>,
+    /// How many.
+    pub(crate) count: u64,
+    /// How many a second; `None`: as fast as they are answered.
+    pub(crate) rate: Option<f64>,
+}
+
+/// What was answered to one webhook.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    /// The status, or why there is none.
+    pub(crate) answer: Result<StatusCode, String>,
+    /// The event's id, if the answer names it.
+    pub(crate) event_id: Option<String>,
+    /// The answer's body, for refusals.
+    pub(crate) text: String,
+    /// How long it took.
+    pub(crate) took: Duration,
+}
+
+impl Sent {
+    /// Whether the server took it.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.answer.as_ref().is_ok_and(StatusCode::is_success)
+    }
+}
+
+/// Sends them all and tells `report` about each as it is answered.
+///
+/// # Errors
+/// No TLS roots, or what `report` failed with.
+pub(crate) async fn send(plan: Plan, mut report: impl FnMut(&Sent) -> Result<(), Failure>) -> Result<(), Failure> {
+    let client = client(plan.url.scheme_str() == Some("https"))?;
+    let (plan, client) = (&plan, &client);
+    let start = tokio::time::Instant::now();
+    let sends = stream::iter(0..plan.count).map(|index| async move {
+        if let Some(rate) = plan.rate {
+            tokio::time::sleep_until(start + Duration::from_secs_f64(index as f64 / rate)).await;
+        }
+        one(client, plan, index).await
+    });
+    // With a rate a slow answer must not hold up the next request.
+    let at_once = if plan.rate.is_some() { 1024 } else { CONCURRENCY };
+    let mut answers = sends.buffer_unordered(at_once);
+    while let Some(sent) = answers.next().await {
+        report(&sent)?;
+    }
+    Ok(())
+}
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+fn client(is_https: bool) -> Result<HttpClient, Failure> {
+    use rustls_platform_verifier::BuilderVerifierExt as _;
+
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let no_tls = |error: rustls::Error| Failure::unreachable(format!("cannot use TLS: {error}"));
+    let builder = builder.map_err(no_tls)?;
+    // Plain http must work also where no roots are installed.
+    let config = if is_https {
+        builder.with_platform_verifier().map_err(no_tls)?.with_no_client_auth()
+    } else {
+        builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+    };
+    let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
+    Ok(Client::builder(TokioExecutor::new()).build(connector.build()))
+}
+
+async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Sent {
+    let start = tokio::time::Instant::now();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let id = format!("msg_{:x}_{index}", now.as_micros());
+    let body = plan.body.clone().unwrap_or_else(|| sample(&id, index));
+    let exchange = async {
+        let request = request(plan, &id, body, Wall::from_micros(now.as_micros() as i64))?;
+        let response = client.request(request).await.map_err(|error| innermost(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        Ok((status, body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes)))
+    };
+    let outcome = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
+    };
+    let took = start.elapsed();
+    match outcome {
+        Ok((status, body)) => Sent {
+            answer: Ok(status),
+            event_id: event_id(&body),
+            text: String::from_utf8_lossy(&body).into_owned(),
+            took,
+        },
+        Err(error) => Sent { answer: Err(error), event_id: None, text: String::new(), took },
+    }
+}
+
+fn request(plan: &Plan, id: &str, body: Bytes, now: Wall) -> Result<Request<Full<Bytes>>, String> {
+    let headers = [(Bytes::from_static(b"content-type"), Bytes::from_static(b"application/json"))];
+    let url = plan.url.to_string();
+    let added = plan.signer.sign(
+        &relay_providers::Request {
+            method: Method::POST.as_str(),
+            path: plan.url.path().as_bytes(),
+            query: plan.url.query().map(str::as_bytes),
+            headers: &headers,
+            body: &body,
+            url: Some(&url),
+            now,
+        },
+        id,
+    );
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = plan.url.clone();
+    for (name, value) in headers.iter().chain(&added) {
+        let name = HeaderName::from_bytes(name).map_err(|error| error.to_string())?;
+        let value = HeaderValue::from_bytes(value).map_err(|error| error.to_string())?;
+        request.headers_mut().append(name, value);
+    }
+    Ok(request)
+}
+
+/// A contact as a form on a web page might hand it on.
+fn sample(id: &str, index: u64) -> Bytes {
+    let body = serde_json::json!({
+        "type": "contact.created",
+        "id": id,
+        "data": {"name": "Ada Lovelace", "email": "ada@example.com", "number": index + 1},
+    });
+    Bytes::from(body.to_string())
+}
+
+fn event_id(body: &[u8]) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(answer.get("event_id")?.as_str()?.to_owned())
+}
+
+/// The cause at the end of the chain: "connection refused" says more than "client error".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause: &(dyn std::error::Error + 'static) = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(error) => crate::exit::reason(error),
+        None => cause.to_string(),
+    }
+}

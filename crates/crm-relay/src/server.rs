@@ -1,0 +1,178 @@
+//! Runs the server: from its plan to its end.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
+
+use relay_server::{Config, Server, StartError, registry::RegistryError};
+use relay_store::sqlite::{OpenError, Options, SqliteStore};
+
+use crate::{
+    cli::{block_on, print},
+    config::{Logging, server::Plan},
+    credentials::{self, Kept},
+    exit::{Exit, Failure, Outcome, reason},
+    render::{hints, style},
+    run_file::on_this_machine,
+    signals, telemetry,
+};
+
+/// Runs until stopped.
+///
+/// # Errors
+/// It could not start, or the store failed.
+pub(crate) fn run(plan: Plan, logging: &Logging) -> Outcome {
+    telemetry::start(logging);
+    for note in &plan.notes {
+        tracing::warn!(event = "configuration", "{note}");
+    }
+    block_on(async {
+        let stop = signals::listen()?;
+        let (server, kept) = start(plan).await?;
+        if style::is_terminal() {
+            print(&hints::server(&Facts::of(&server, &kept)))?;
+        }
+        end(server.run(stop.asked()).await)
+    })
+}
+
+/// What a server that has started can say about itself.
+pub(crate) struct Facts<'a> {
+    /// Its public listener, as programs on this machine reach it.
+    pub(crate) public: String,
+    /// Where a client reaches it: `PUBLIC_URL`, else that address.
+    pub(crate) url: String,
+    /// Its secrets.
+    pub(crate) kept: &'a Kept,
+}
+
+impl<'a> Facts<'a> {
+    /// Of a server that has started.
+    pub(crate) fn of(server: &Server, kept: &'a Kept) -> Self {
+        let public = on_this_machine(&server.public_addr().to_string());
+        let url = kept.public_url.clone().unwrap_or_else(|| format!("http://{public}"));
+        Self { public, url, kept }
+    }
+}
+
+/// Opens the store, completes the secrets and starts the server.
+///
+/// # Errors
+/// In words for whoever started it.
+pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
+    let data_dir = plan.data_dir().clone();
+    // The store first: it takes the lock, so that two starts at once do not both make up secrets.
+    let store = open_store(&data_dir, plan.disk_reserve())?;
+    let mut kept = credentials::complete(&data_dir, plan.given.clone())?;
+    kept.public_url = plan.public_url();
+    if !kept.generated.is_empty() {
+        let path = kept.path.display().to_string();
+        tracing::info!(event = "credentials", path, generated = kept.generated.join(","));
+    }
+    let config = plan.complete(kept.credentials.clone());
+    let asked = Asked::of(&config);
+    let server = Server::start(config, Arc::new(store)).await.map_err(|error| start_failed(error, &asked))?;
+    Ok((server, kept))
+}
+
+/// Opens the embedded store of a data directory.
+///
+/// # Errors
+/// In words, with the exit code that says whose turn it is.
+pub(crate) fn open_store(data_dir: &Path, disk_reserve: u64) -> Result<SqliteStore, Failure> {
+    let options = Options { disk_reserve, ..Options::new(data_dir) };
+    SqliteStore::open(options).map_err(|error| open_failed(data_dir, &error))
+}
+
+/// How the end of a server ends the process.
+///
+/// # Errors
+/// It did not end well.
+pub(crate) fn end(outcome: relay_server::Outcome) -> Outcome {
+    match outcome {
+        relay_server::Outcome::Stopped => Ok(Exit::Done),
+        relay_server::Outcome::GraceExceeded => Err(Failure::new(
+            Exit::OverGrace,
+            "stopped, but something took longer than SHUTDOWN_GRACE; nothing is lost, it is delivered after the next start",
+        )),
+        relay_server::Outcome::StoreFailed(why) => Err(Failure::new(
+            Exit::StoreFailed,
+            format!("the store has failed: {why}. Nothing was acknowledged since; mend the disk and start again"),
+        )),
+        relay_server::Outcome::TaskFailed(failure) => {
+            Err(Failure::new(Exit::StoreFailed, format!("stopped: {failure}. This is a bug; start again")))
+        }
+    }
+}
+
+/// What was to be bound, to say which option chooses another address.
+struct Asked {
+    admin: Option<SocketAddr>,
+    data_dir: std::path::PathBuf,
+}
+
+impl Asked {
+    fn of(config: &Config) -> Self {
+        Self { admin: config.admin_listen, data_dir: config.data_dir.clone() }
+    }
+}
+
+fn start_failed(error: StartError, asked: &Asked) -> Failure {
+    match error {
+        StartError::Bind { addr, source } => {
+            let is_admin = asked.admin.is_some_and(|admin| admin.to_string() == addr);
+            Failure::unreachable(cannot_listen(&addr, &source, is_admin))
+        }
+        StartError::Write { source, .. } => credentials::not_writable(&asked.data_dir, &source),
+        StartError::Registry(RegistryError::Store(error)) | StartError::Store(error) => {
+            Failure::new(Exit::StoreFailed, format!("the store in {} failed: {error}", asked.data_dir.display()))
+        }
+        StartError::Registry(error @ RegistryError::Damaged { .. }) => {
+            Failure::new(Exit::StoreFailed, error.to_string())
+        }
+        StartError::Registry(error) => Failure::new(Exit::Configuration, error.to_string()),
+    }
+}
+
+fn cannot_listen(addr: &str, error: &io::Error, is_admin: bool) -> String {
+    let other = if is_admin {
+        "--admin-listen 127.0.0.1:0 takes any, off leaves only the socket"
+    } else {
+        "--server-port 0 takes any"
+    };
+    let port = addr.rsplit_once(':').map_or(addr, |(_, port)| port);
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "port {port} is in use ({addr}). Stop the program that listens there, or choose another port: {other}"
+            )
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "cannot listen on {addr}: permission denied. Ports below 1024 need CAP_NET_BIND_SERVICE; choose another port: {other}"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("cannot listen on {addr}: this machine has no such address. 0.0.0.0 takes all it has")
+        }
+        _ => format!("cannot listen on {addr}: {}. Choose another port: {other}", reason(error)),
+    }
+}
+
+fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
+    match error {
+        OpenError::Io { error, verb: "write", .. } => credentials::not_writable(data_dir, error),
+        OpenError::Io { .. } => Failure::new(Exit::StoreFailed, error.to_string()),
+        OpenError::InUse { .. } => {
+            Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))
+        }
+        OpenError::Newer { .. } => Failure::new(Exit::NewerVersion, error.to_string()),
+        OpenError::NotAStore(_) => {
+            Failure::new(Exit::Configuration, format!("{error}. Choose another directory: --data-dir DIR"))
+        }
+        OpenError::LostCommits { .. } | OpenError::OtherHistory { .. } => {
+            Failure::new(Exit::StoreFailed, error.to_string())
+        }
+        OpenError::Damaged { .. } => Failure::new(
+            Exit::StoreFailed,
+            format!("{error}. See what is left: crm-relay store check; or put back a backup"),
+        ),
+        OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
+    }
+}

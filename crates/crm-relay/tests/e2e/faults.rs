@@ -1,0 +1,124 @@
+//! Faults injected into the real system calls of the server with strace: no 2xx after the fault.
+
+use std::{process::Command, time::Duration};
+
+use crate::{
+    process::{Server, client, wait_for},
+    sender::{Sender, Told},
+    target::{Reply, Target},
+};
+
+/// I17 under F3: after a failed fsync, at whichever of the first calls, the server never acknowledges again and ends
+/// with 74; what it acknowledged before is there after the restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledgement_follows_a_failed_fsync() {
+    for call in [1, 2, 3, 7, 20] {
+        survive("fsync,fdatasync", "EIO", call).await;
+    }
+}
+
+/// I17 under F3: the same for writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledgement_follows_a_failed_write() {
+    for call in [1, 5, 12, 40] {
+        survive("pwrite64", "EIO", call).await;
+    }
+}
+
+/// I16: a disk that fills up is refused with 503 and left again by itself, without a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_left_again_by_itself() {
+    const GIB: u64 = 1 << 30;
+    let dir = tempfile::tempdir().unwrap();
+    let stat = rustix::fs::statvfs(dir.path()).unwrap();
+    let free = stat.f_bavail * stat.f_frsize;
+    assert!(free > 8 * GIB, "this test wants 8 GiB of free disk to reserve and release; it writes none of it");
+    let reserve = (free - 2 * GIB).to_string();
+    let server = Server::start(dir.path(), &[("DISK_RESERVE", &reserve)]);
+    let sender = Sender::new();
+    let url = server.url("/webhook");
+    sender.post(&url, "before").await.unwrap().event();
+
+    let hog = std::fs::File::create(dir.path().join("hog")).unwrap();
+    rustix::fs::fallocate(&hog, rustix::fs::FallocateFlags::empty(), 0, 4 * GIB).unwrap();
+    let told = answered_with(&sender, &url, 503).await;
+    assert_eq!(told.code(), "store_full");
+    assert!(told.headers.contains_key("retry-after"));
+
+    // Room for settling is kept: what was accepted before is delivered while the disk is full.
+    let target = Target::start(|_| Reply::status(200)).await;
+    let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
+    wait_for("delivery on a full disk", || (target.count() >= 1).then_some(()));
+    wait_for("settling on a full disk", || (server.queue_depth() == 0).then_some(()));
+
+    std::fs::remove_file(dir.path().join("hog")).unwrap();
+    drop(hog);
+    answered_with(&sender, &url, 202).await;
+    server.audit();
+}
+
+/// Posts until an answer has this status.
+async fn answered_with(sender: &Sender, url: &str, status: u16) -> Told {
+    for _ in 0..600 {
+        let told = sender.post(url, "{}").await.unwrap();
+        if told.status == status {
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never answered with {status}");
+}
+
+async fn survive(calls: &str, error: &str, when: u32) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    let inject = format!("inject={calls}:error={error}:when={when}+");
+    let trace = dir.path().join("strace.log");
+    // Attached only once the server serves, so that `when` counts the calls of accepting.
+    let mut strace = Command::new("strace")
+        .args(["-f", "-q", "-e", &format!("trace={calls}"), "-e", &inject, "-o", trace.to_str().unwrap(), "-p"])
+        .arg(server.process.pid().to_string())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("strace is installed by `make test`");
+    wait_for("strace to attach", || traced(server.process.pid()).then_some(()));
+
+    let sender = Sender::new();
+    let mut acknowledged = Vec::new();
+    let mut refused = 0;
+    while refused < 20 && server.process.is_running() {
+        match sender.post(&server.url("/webhook"), format!("body {}", acknowledged.len())).await {
+            Some(told) if told.status == 202 => {
+                assert_eq!(refused, 0, "I17: a 2xx after a refusal, {calls} {error} at call {when}");
+                acknowledged.push(told.event());
+            }
+            Some(told) => {
+                assert_eq!(told.status, 503, "{told:?}");
+                refused += 1;
+            }
+            None => refused += 1,
+        }
+        assert!(acknowledged.len() < 1000, "the fault never came: {calls} {error} at call {when}");
+    }
+    let status = server.process.wait();
+    strace.wait().unwrap();
+    assert_eq!(status.code(), Some(74), "{}", server.process.log());
+
+    server.restart();
+    let target = Target::start(|_| Reply::status(200)).await;
+    let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
+    wait_for("what was acknowledged to arrive", || {
+        let delivered = target.delivered();
+        acknowledged.iter().all(|event| delivered.contains_key(event)).then_some(())
+    });
+    server.audit();
+}
+
+/// Whether every thread of a process is being traced.
+fn traced(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.filter_map(Result::ok).all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+    })
+}

@@ -1,0 +1,18 @@
+//! End to end: the real binary as real processes, real sockets, a real disk, and a checker that knows what was promised.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test panics on what must not be, and prints its figures"
+)]
+
+mod delivery;
+mod faults;
+mod history;
+mod predecessor;
+mod process;
+mod sender;
+mod stop;
+mod target;
+mod torture;
+mod trouble;

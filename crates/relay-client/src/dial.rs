@@ -1,0 +1,156 @@
+//! Dialling the server: TCP, perhaps a proxy's tunnel, perhaps TLS, then the WebSocket handshake with the token.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use relay_core::{session::client::DialFailure, wire};
+use rustls::ClientConfig;
+use tokio_tungstenite::{
+    client_async_with_config,
+    tungstenite::{self, client::IntoClientRequest as _},
+};
+use tokio_util::either::Either;
+
+use crate::{
+    config::Config,
+    connect::{self, Stream, TlsError},
+    proxy, retry_after,
+    transport::{self, Transport},
+};
+
+/// From the first packet to the open session.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause when a server says 503 without saying for how long.
+const LATER_UNSAID: Duration = Duration::from_secs(1);
+
+/// Dials one server.
+#[derive(Clone)]
+pub struct Dialer {
+    url: Uri,
+    host: String,
+    port: u16,
+    token: HeaderValue,
+    proxy: Option<Uri>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// Why no dialer can be made of a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum DialerError {
+    /// `RELAY_URL` has no host, or cannot take `/connect`.
+    #[error("relay_url is not the URL of a server: {0}")]
+    Url(Uri),
+    /// The token cannot stand in a header.
+    #[error("token holds bytes that no header can carry")]
+    Token,
+    /// TLS cannot be set up.
+    #[error("failed to set up TLS for the server")]
+    Tls(#[from] TlsError),
+}
+
+impl DialerError {
+    /// Who has to change something: whoever runs the client.
+    pub const fn fault(&self) -> relay_core::fault::Fault {
+        relay_core::fault::Fault::Operator
+    }
+
+    /// Whether trying again helps: never.
+    pub const fn retry(&self) -> relay_core::fault::Retry {
+        relay_core::fault::Retry::Never
+    }
+}
+
+impl Dialer {
+    /// A dialer for the server, token, proxy and roots of `config`.
+    ///
+    /// # Errors
+    /// [`DialerError`]: the configuration cannot work.
+    pub fn new(config: &Config) -> Result<Self, DialerError> {
+        let encrypted = matches!(config.relay_url.scheme_str(), Some("wss" | "https"));
+        let url =
+            connect_url(&config.relay_url, encrypted).ok_or_else(|| DialerError::Url(config.relay_url.clone()))?;
+        let host = url.host().unwrap_or_default().to_owned();
+        let port = url.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+        let mut token = HeaderValue::from_str(&format!("Bearer {}", config.token)).map_err(|_| DialerError::Token)?;
+        token.set_sensitive(true);
+        let tls = if encrypted { Some(connect::tls(config.ca_file.as_deref())?) } else { None };
+        Ok(Self { url, host, port, token, proxy: config.proxy.clone(), tls })
+    }
+
+    /// One attempt.
+    ///
+    /// # Errors
+    /// [`DialFailure`], as the session machine takes it.
+    pub async fn dial(&self) -> Result<Transport, DialFailure> {
+        match tokio::time::timeout(DIAL_TIMEOUT, self.open()).await {
+            Ok(result) => result,
+            Err(_) => {
+                Err(DialFailure::Failed(format!("no answer from {} within {} s", self.peer(), DIAL_TIMEOUT.as_secs())))
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Transport, DialFailure> {
+        let stream = self.stream().await.map_err(DialFailure::Failed)?;
+        let mut request =
+            self.url.clone().into_client_request().map_err(|error| DialFailure::Failed(error.to_string()))?;
+        request.headers_mut().insert(header::AUTHORIZATION, self.token.clone());
+        request.headers_mut().insert("relay-protocol", HeaderValue::from(wire::VERSION));
+        match client_async_with_config(request, stream, Some(transport::socket_config())).await {
+            Ok((socket, _)) => Ok(Transport::socket(socket)),
+            Err(tungstenite::Error::Http(response)) => Err(self.refused(response.status(), response.headers())),
+            Err(error) => Err(DialFailure::Failed(format!("{} did not open a session: {error}", self.peer()))),
+        }
+    }
+
+    async fn stream(&self) -> Result<Stream, String> {
+        let tcp = match &self.proxy {
+            None => {
+                let server = connect::tcp(&self.host, self.port).await;
+                server.map_err(|error| connect::explain(&error, &self.peer()))?
+            }
+            Some(proxy) => {
+                let (host, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80));
+                let tcp = connect::tcp(host, port).await;
+                let mut tcp = tcp.map_err(|error| connect::explain(&error, &format!("the proxy {host}:{port}")))?;
+                proxy::tunnel(&mut tcp, proxy, &self.peer()).await?;
+                tcp
+            }
+        };
+        match &self.tls {
+            None => Ok(Either::Left(tcp)),
+            Some(config) => {
+                let encrypted = connect::encrypt(tcp, &self.host, config.clone()).await;
+                encrypted.map_err(|error| connect::explain(&error, &self.peer()))
+            }
+        }
+    }
+
+    fn refused(&self, status: StatusCode, headers: &HeaderMap) -> DialFailure {
+        match status {
+            StatusCode::UNAUTHORIZED => DialFailure::TokenRefused,
+            StatusCode::UPGRADE_REQUIRED => DialFailure::VersionRefused,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                DialFailure::Later(retry_after::of(headers).unwrap_or(LATER_UNSAID))
+            }
+            StatusCode::NOT_FOUND => DialFailure::Failed(format!("no crm-relay server at {} (404)", self.url)),
+            other => DialFailure::Failed(format!("{} answered {other} instead of opening a session", self.peer())),
+        }
+    }
+
+    fn peer(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+/// The base URL with `/connect` appended, in the schemes of WebSocket.
+fn connect_url(base: &Uri, encrypted: bool) -> Option<Uri> {
+    let authority = base.authority().filter(|authority| !authority.host().is_empty())?;
+    let path = base.path().trim_end_matches('/');
+    let path = path.strip_suffix("/connect").unwrap_or(path);
+    let scheme = if encrypted { "wss" } else { "ws" };
+    Uri::builder().scheme(scheme).authority(authority.clone()).path_and_query(format!("{path}/connect")).build().ok()
+}
+
+#[cfg(test)]
+mod tests;

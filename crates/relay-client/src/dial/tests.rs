@@ -1,0 +1,207 @@
+use std::{io::Write as _, path::PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::accept_async;
+
+use super::*;
+
+fn config(relay: &str) -> Config {
+    Config {
+        relay_url: relay.parse().unwrap(),
+        token: "crt_test".into(),
+        destinations: Vec::new(),
+        buffer_bytes: 1,
+        proxy: None,
+        ca_file: None,
+        listen: None,
+        shutdown_grace: Duration::ZERO,
+        summary_interval: Duration::ZERO,
+        label: String::new(),
+    }
+}
+
+async fn bind() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    (listener, addr)
+}
+
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Dials a server that answers the upgrade with this.
+async fn answered(answer: &str) -> DialFailure {
+    let (listener, addr) = bind().await;
+    let dialer = Dialer::new(&config(&format!("ws://{addr}"))).unwrap();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        head(&mut stream).await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    tokio::join!(dialer.dial(), server).0.unwrap_err()
+}
+
+#[test]
+fn connect_is_appended_to_the_base_url() {
+    let check = |base: &str, want: &str| {
+        let base: Uri = base.parse().unwrap();
+        let encrypted = matches!(base.scheme_str(), Some("wss" | "https"));
+        assert_eq!(connect_url(&base, encrypted).map(|url| url.to_string()).as_deref(), Some(want));
+    };
+    check("https://relay.example.com", "wss://relay.example.com/connect");
+    check("wss://relay.example.com/base/", "wss://relay.example.com/base/connect");
+    check("ws://127.0.0.1:8080/connect", "ws://127.0.0.1:8080/connect");
+    check("http://[::1]:8080/", "ws://[::1]:8080/connect");
+}
+
+#[tokio::test]
+async fn a_server_that_wants_the_client_later_is_understood() {
+    let failure = answered("HTTP/1.1 503 Busy\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(failure, DialFailure::Later(Duration::from_secs(9)));
+    let failure = answered("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(failure, DialFailure::Later(LATER_UNSAID));
+}
+
+#[tokio::test]
+async fn what_is_no_relay_server_is_said_in_words() {
+    let DialFailure::Failed(words) = answered("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await else {
+        panic!()
+    };
+    assert!(words.contains("no crm-relay server at"), "{words}");
+    let DialFailure::Failed(words) = answered("SSH-2.0-OpenSSH_9.2\r\n").await else { panic!() };
+    assert!(words.contains("did not open a session"), "{words}");
+    let (listener, addr) = bind().await;
+    drop(listener);
+    let DialFailure::Failed(words) = Dialer::new(&config(&format!("ws://{addr}"))).unwrap().dial().await.unwrap_err()
+    else {
+        panic!()
+    };
+    assert_eq!(words, format!("connection refused by {addr}; is anything listening there?"));
+}
+
+/// A proxy for one tunnel: answers the CONNECT, then carries bytes.
+async fn proxied(listener: &TcpListener, answer: &str) -> String {
+    let (mut client, _) = listener.accept().await.unwrap();
+    let request = head(&mut client).await;
+    client.write_all(answer.as_bytes()).await.unwrap();
+    if answer.contains(" 200 ") {
+        let target = request.split(' ').nth(1).unwrap();
+        let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_proxy_is_passed_with_its_user_and_password() {
+    let ((relay, relay_addr), (proxy, proxy_addr)) = (bind().await, bind().await);
+    let mut config = config(&format!("ws://{relay_addr}"));
+    config.proxy = Some(format!("http://user:p%40ss@{proxy_addr}").parse().unwrap());
+    let dialer = Dialer::new(&config).unwrap();
+    let server = async {
+        let (stream, _) = relay.accept().await.unwrap();
+        drop(accept_async(stream).await.unwrap());
+    };
+    let dialled = async { drop(dialer.dial().await.unwrap()) };
+    let (request, (), ()) = tokio::join!(proxied(&proxy, "HTTP/1.1 200 Fine\r\nx: y\r\n\r\n"), server, dialled);
+    assert!(request.starts_with(&format!("CONNECT {relay_addr} HTTP/1.1\r\n")), "{request}");
+    assert!(request.contains("\r\nProxy-Authorization: Basic dXNlcjpwQHNz\r\n"), "{request}");
+    assert!(!request.contains("crt_test"), "the token is not for the proxy");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_said_in_words() {
+    for (answer, want) in [
+        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".to_owned(), "user and a password"),
+        ("HTTP/1.1 403 Forbidden\r\n\r\n".to_owned(), "status 403"),
+        (format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(20_000)), "too long"),
+    ] {
+        let (proxy, proxy_addr) = bind().await;
+        let mut config = config("wss://relay.example.com");
+        config.proxy = Some(format!("http://{proxy_addr}").parse().unwrap());
+        let dialer = Dialer::new(&config).unwrap();
+        let refuse = async {
+            let (mut client, _) = proxy.accept().await.unwrap();
+            let request = head(&mut client).await;
+            // A client that has read enough hangs up.
+            let _ = client.write_all(answer.as_bytes()).await;
+            request
+        };
+        let (dialled, request) = tokio::join!(dialer.dial(), refuse);
+        assert!(request.starts_with("CONNECT relay.example.com:443 HTTP/1.1\r\n"), "{request}");
+        let DialFailure::Failed(words) = dialled.unwrap_err() else { panic!() };
+        assert!(words.contains(want), "{words}");
+    }
+}
+
+/// A certificate authority, a file with its certificate, and an acceptor whose certificate it signed.
+fn authority(dir: &tempfile::TempDir) -> (PathBuf, TlsAcceptor) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let file = dir.path().join("ca.pem");
+    std::fs::File::create(&file).unwrap().write_all(authority.pem().as_bytes()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    (file, TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin) {
+    drop(accept_async(stream).await.unwrap());
+}
+
+/// The server's certificate is checked; a company's own authority is trusted once it is named.
+#[tokio::test]
+async fn a_server_behind_tls_is_trusted_with_its_authority_and_refused_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca_file, acceptor) = authority(&dir);
+    for ca_file in [Some(ca_file), None] {
+        let (relay, addr) = bind().await;
+        let trusted = ca_file.is_some();
+        let mut config = config(&format!("wss://{addr}"));
+        config.ca_file = ca_file;
+        let dialer = Dialer::new(&config).unwrap();
+        let server = async {
+            let (stream, _) = relay.accept().await.unwrap();
+            let accepted = acceptor.accept(stream).await;
+            assert_eq!(accepted.is_ok(), trusted);
+            if let Ok(stream) = accepted {
+                serve(stream).await;
+            }
+        };
+        match tokio::join!(dialer.dial(), server).0 {
+            Ok(_) => assert!(trusted),
+            Err(DialFailure::Failed(words)) => assert!(!trusted && words.contains("TLS with"), "{words}"),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_ca_file_that_holds_nothing_usable_is_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config("wss://relay.example.com");
+    config.ca_file = Some(dir.path().join("missing.pem"));
+    assert!(matches!(Dialer::new(&config), Err(DialerError::Tls(TlsError::CaFile { .. }))));
+    let empty = dir.path().join("empty.pem");
+    std::fs::write(&empty, "nothing\n").unwrap();
+    config.ca_file = Some(empty);
+    assert!(matches!(Dialer::new(&config), Err(DialerError::Tls(TlsError::NoCertificate(_)))));
+}

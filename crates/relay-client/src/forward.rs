@@ -1,0 +1,316 @@
+//! Forwarding one webhook to its local target: one HTTP/1.1 request, one outcome, nothing retried in here.
+//!
+//! The class of the outcome follows from the complete response head alone. A connection is driven by the forward that
+//! uses it, so a kept one costs no task; whether it is still open is asked when it is taken out.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::Body as _;
+use http_body_util::Full;
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use relay_core::{
+    delivery::outcome::{Class, Outcome},
+    limits,
+    session::client::Forward,
+};
+use rustls::ClientConfig;
+use tokio_util::either::Either;
+
+use crate::{
+    config::Destination,
+    connect::{self, Stream, TlsError},
+    request::Base,
+    retry_after,
+};
+
+/// A kept connection is not used again after this long: many servers close theirs after 5 s, and a request sent into
+/// that close would be a failure that says nothing about the target.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// Forwards to one destination's target.
+#[derive(Debug)]
+pub(crate) struct Target {
+    base: Base,
+    host: String,
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
+    timeout: Duration,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// How a forward ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The target was tried.
+    Tried(Outcome),
+    /// The body does not match its digest; the target was not asked.
+    Corrupt,
+}
+
+/// Why there is no target for a destination.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The URL names no host, or another scheme than `http` and `https`.
+    #[error("target {0} is not a URL of the form http://host[:port][/path]")]
+    Url(Uri),
+    /// TLS cannot be set up.
+    #[error("failed to set up TLS for the target")]
+    Tls(#[from] TlsError),
+}
+
+impl TargetError {
+    /// Who has to change something: whoever runs the client.
+    pub const fn fault(&self) -> relay_core::fault::Fault {
+        relay_core::fault::Fault::Operator
+    }
+
+    /// Whether trying again helps: never.
+    pub const fn retry(&self) -> relay_core::fault::Retry {
+        relay_core::fault::Retry::Never
+    }
+}
+
+/// One connection to a target, and the handle that sends on it.
+struct Http {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: Option<Connection>,
+}
+
+/// The future that reads and writes.
+type Connection = Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>;
+
+struct Idle {
+    http: Http,
+    since: Instant,
+}
+
+/// What one try came to before it has a duration.
+struct Verdict {
+    class: Class,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+    error: Option<String>,
+}
+
+impl Target {
+    /// The target of a configured destination.
+    pub(crate) fn new(destination: &Destination) -> Result<Self, TargetError> {
+        let url = &destination.url;
+        let unusable = || TargetError::Url(url.clone());
+        let encrypted = match url.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(unusable()),
+        };
+        Ok(Self {
+            base: Base::of(url).ok_or_else(unusable)?,
+            host: url.host().filter(|host| !host.is_empty()).ok_or_else(unusable)?.to_owned(),
+            port: url.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
+            tls: if encrypted { Some(connect::tls(destination.ca_file.as_deref())?) } else { None },
+            timeout: destination.forward_timeout,
+            idle: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Sends the webhook and reads the answer, within the destination's timeout.
+    pub(crate) async fn forward(&self, forward: &Forward) -> Ended {
+        if digest::digest(&digest::SHA256, &forward.body).as_ref() != forward.body_sha256 {
+            return Ended::Corrupt;
+        }
+        let begun = Instant::now();
+        let deadline = tokio::time::Instant::from_std(begun + self.timeout);
+        let verdict = match self.base.request(forward) {
+            Ok(request) => self.attempt(request, deadline).await,
+            Err(error) => Verdict::failed(Class::Rejected, error.to_string()),
+        };
+        Ended::Tried(Outcome {
+            class: verdict.class,
+            status: verdict.status,
+            retry_after: verdict.retry_after,
+            duration: begun.elapsed(),
+            error: verdict.error.map(Into::into),
+        })
+    }
+
+    async fn attempt(&self, request: Request<Full<Bytes>>, deadline: tokio::time::Instant) -> Verdict {
+        let mut request = request;
+        while let Some(mut http) = self.kept().await {
+            match tokio::time::timeout_at(deadline, http.send(request)).await {
+                Err(_) => return Verdict::failed(Class::Busy, self.silence()),
+                Ok(Ok(response)) => return self.answered(http, response, deadline).await,
+                Ok(Err(Unsent::Returned(unsent))) => request = *unsent,
+                Ok(Err(Unsent::Failed(error))) => return Self::unanswered(&error),
+            }
+        }
+        let mut http = match tokio::time::timeout_at(deadline, self.connect()).await {
+            Err(_) => return Verdict::failed(Class::Unreachable, self.silence()),
+            Ok(Err(error)) => return Verdict::failed(Class::Unreachable, error),
+            Ok(Ok(http)) => http,
+        };
+        match tokio::time::timeout_at(deadline, http.send(request)).await {
+            Err(_) => Verdict::failed(Class::Busy, self.silence()),
+            Ok(Ok(response)) => self.answered(http, response, deadline).await,
+            Ok(Err(Unsent::Returned(_))) => {
+                Verdict::failed(Class::Busy, "the target closed the connection at once".into())
+            }
+            Ok(Err(Unsent::Failed(error))) => Self::unanswered(&error),
+        }
+    }
+
+    /// A complete head is there, and decides. The body is read away so that the connection can be kept.
+    async fn answered(&self, mut http: Http, response: Response<Incoming>, deadline: tokio::time::Instant) -> Verdict {
+        let status = response.status();
+        let class = Class::of_status(status.as_u16());
+        let retry_after = match class {
+            Class::Delivered | Class::Unreachable => None,
+            Class::Rejected | Class::Busy => retry_after::of(response.headers()),
+        };
+        let drained = tokio::time::timeout_at(deadline, http.drain(response.into_body())).await;
+        if drained == Ok(true) && http.is_open().await {
+            self.keep(http);
+        }
+        let error = (class != Class::Delivered).then(|| status.to_string());
+        Verdict { class, status: Some(status.as_u16()), retry_after, error }
+    }
+
+    /// The request was sent, at least in part, and no complete head came back.
+    fn unanswered(error: &hyper::Error) -> Verdict {
+        if error.is_parse() || error.is_parse_too_large() {
+            return Verdict::failed(Class::Rejected, format!("the answer is not HTTP: {error}"));
+        }
+        Verdict::failed(Class::Busy, format!("the connection was closed before the answer was complete: {error}"))
+    }
+
+    async fn connect(&self) -> Result<Http, String> {
+        let peer = format!("{}:{}", self.host, self.port);
+        let explain = |error: std::io::Error| connect::explain(&error, &peer);
+        let tcp = connect::tcp(&self.host, self.port).await.map_err(explain)?;
+        let stream = match &self.tls {
+            None => Either::Left(tcp),
+            Some(config) => connect::encrypt(tcp, &self.host, config.clone()).await.map_err(explain)?,
+        };
+        let handshake =
+            http1::Builder::new().max_header_size(limits::ANSWER_HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await;
+        let (sender, driver) = handshake.map_err(|error| format!("cannot use the connection to {peer}: {error}"))?;
+        Ok(Http { sender, driver: Some(Box::pin(driver)) })
+    }
+
+    /// A kept connection that is still open. Old ones are closed here.
+    async fn kept(&self) -> Option<Http> {
+        loop {
+            let mut idle = self.take()?;
+            if idle.since.elapsed() < IDLE_MAX && idle.http.is_open().await {
+                return Some(idle.http);
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn keep(&self, http: Http) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|other| other.since.elapsed() < IDLE_MAX);
+        idle.push(Idle { http, since: Instant::now() });
+    }
+
+    /// Closes kept connections that are too old to be used again.
+    pub(crate) fn retire(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|idle| idle.since.elapsed() < IDLE_MAX);
+    }
+
+    fn silence(&self) -> String {
+        format!("no answer from {}:{} within {:?}", self.host, self.port, self.timeout)
+    }
+}
+
+/// Why a request got no complete response head.
+enum Unsent {
+    /// Not a byte of it was written: here it is back.
+    Returned(Box<Request<Full<Bytes>>>),
+    /// Some of it may have been.
+    Failed(hyper::Error),
+}
+
+impl Http {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unsent> {
+        let mut response = std::pin::pin!(self.sender.try_send_request(request));
+        let driver = &mut self.driver;
+        std::future::poll_fn(|cx| {
+            drive(driver, cx);
+            response.as_mut().poll(cx)
+        })
+        .await
+        .map_err(|mut error| match error.take_message() {
+            Some(request) => Unsent::Returned(Box::new(request)),
+            None => Unsent::Failed(error.into_error()),
+        })
+    }
+
+    /// Reads a body to its end and drops it. `false`: it broke off.
+    async fn drain(&mut self, mut body: Incoming) -> bool {
+        let driver = &mut self.driver;
+        std::future::poll_fn(|cx| {
+            loop {
+                drive(driver, cx);
+                match Pin::new(&mut body).poll_frame(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => return Poll::Ready(true),
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                    Poll::Ready(Some(Ok(_))) => {}
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether the peer has not closed it meanwhile.
+    async fn is_open(&mut self) -> bool {
+        let driver = &mut self.driver;
+        std::future::poll_fn(|cx| {
+            drive(driver, cx);
+            Poll::Ready(())
+        })
+        .await;
+        self.is_usable()
+    }
+
+    /// Whether another request can be sent.
+    fn is_usable(&self) -> bool {
+        self.driver.is_some() && self.sender.is_ready()
+    }
+}
+
+/// Lets a connection work. Its own errors reach the request that it was for.
+fn drive(driver: &mut Option<Connection>, cx: &mut Context<'_>) {
+    if let Some(connection) = driver
+        && connection.as_mut().poll(cx).is_ready()
+    {
+        *driver = None;
+    }
+}
+
+impl Verdict {
+    fn failed(class: Class, error: String) -> Self {
+        Self { class, status: None, retry_after: None, error: Some(error) }
+    }
+}
+
+impl std::fmt::Debug for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Idle").field("since", &self.since).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

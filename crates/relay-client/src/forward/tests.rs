@@ -1,0 +1,274 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use relay_core::{
+    id::{DeliveryId, EventId},
+    time::Wall,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+
+/// Long enough that no test meets it by accident, short enough for those that wait for it.
+const SHORT: Duration = Duration::from_millis(200);
+const LONG: Duration = Duration::from_secs(20);
+
+fn webhook(body: &'static [u8]) -> Forward {
+    Forward {
+        delivery: DeliveryId::from_u128(2),
+        event: EventId::from_u128(1),
+        destination: "crm".parse().unwrap(),
+        source: "stripe".parse().unwrap(),
+        attempt: 1,
+        received_at: Wall::from_micros(1_700_000_000_000_000),
+        method: Bytes::from_static(b"POST"),
+        rest: Bytes::from_static(b"/a%2Fb"),
+        query: Some(Bytes::from_static(b"x=1&x=%zz")),
+        headers: vec![
+            (Bytes::from_static(b"x-a"), Bytes::from_static(b"1")),
+            (Bytes::from_static(b"x-a"), Bytes::from_static(b"\xff2")),
+        ],
+        original_url: Bytes::new(),
+        replay: false,
+        body: Bytes::from_static(body),
+        body_sha256: digest::digest(&digest::SHA256, body).as_ref().try_into().unwrap(),
+    }
+}
+
+fn target(url: &str, timeout: Duration) -> Target {
+    let destination = Destination {
+        name: "crm".parse().unwrap(),
+        url: url.parse().unwrap(),
+        concurrency: 1,
+        forward_timeout: timeout,
+        ca_file: None,
+    };
+    Target::new(&destination).unwrap()
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook?k=v", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+async fn head(stream: &mut TcpStream) -> Vec<u8> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    head
+}
+
+/// One request with a body of two bytes, whole.
+async fn request(stream: &mut TcpStream) -> Vec<u8> {
+    let mut request = head(stream).await;
+    let mut body = [0; 2];
+    stream.read_exact(&mut body).await.unwrap();
+    request.extend_from_slice(&body);
+    request
+}
+
+/// Forwards to a target that reads the request, writes `answer`, and then keeps the socket or closes it.
+async fn answered(answer: &'static [u8], timeout: Duration, keep: bool) -> Outcome {
+    let (listener, url) = listen().await;
+    let target = target(&url, timeout);
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(answer).await.unwrap();
+        if keep { std::future::pending().await } else { drop(stream) }
+    };
+    let forward = target.forward(&webhook);
+    tokio::pin!(serve, forward);
+    let ended = tokio::select! {
+        ended = &mut forward => ended,
+        () = &mut serve => forward.await,
+    };
+    let Ended::Tried(outcome) = ended else { panic!("{ended:?}") };
+    outcome
+}
+
+async fn check(answer: &'static [u8], class: Class, status: Option<u16>) -> Outcome {
+    let outcome = answered(answer, LONG, false).await;
+    assert_eq!((outcome.class, outcome.status), (class, status), "{outcome:?}");
+    outcome
+}
+
+/// I3: request line, headers and body on the wire are what was received.
+#[tokio::test]
+async fn the_target_sees_the_webhook_byte_for_byte() {
+    let (listener, url) = listen().await;
+    let target = target(&url, LONG);
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let got = request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        got
+    };
+    let (ended, got) = tokio::join!(target.forward(&webhook), serve);
+    assert!(matches!(ended, Ended::Tried(outcome) if outcome.class == Class::Delivered));
+    assert!(got.starts_with(b"POST /hook/a%2Fb?k=v&x=1&x=%zz HTTP/1.1\r\n"));
+    let has = |line: &[u8]| got.windows(line.len()).any(|window| window == line);
+    assert!(
+        has(b"\r\nx-a: 1\r\nx-a: \xff2\r\n") && has(b"\r\ncontent-length: 2\r\n") && has(b"\r\nrelay-attempt: 1\r\n")
+    );
+    assert!(has(format!("\r\nhost: {}\r\n", listener.local_addr().unwrap()).as_bytes()));
+    assert!(got.ends_with(b"\r\n\r\n{}"));
+}
+
+#[tokio::test]
+async fn the_class_follows_from_the_status() {
+    check(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Class::Delivered, Some(200)).await;
+    check(b"HTTP/1.1 299 Odd\r\ncontent-length: 0\r\n\r\n", Class::Delivered, Some(299)).await;
+    check(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", Class::Rejected, Some(404)).await;
+    check(b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n", Class::Rejected, Some(500)).await;
+    check(b"HTTP/1.1 503 Later\r\ncontent-length: 0\r\n\r\n", Class::Busy, Some(503)).await;
+    let outcome =
+        check(b"HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n", Class::Busy, Some(429)).await;
+    assert_eq!(outcome.retry_after, Some(Duration::from_secs(7)));
+}
+
+/// S19: a redirect is an answer like any other; its `Location` is never asked.
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (elsewhere, _) = listen().await;
+    let location = elsewhere.local_addr().unwrap();
+    let answer = format!("HTTP/1.1 302 Found\r\nlocation: http://{location}/\r\ncontent-length: 0\r\n\r\n");
+    check(Box::leak(answer.into_boxed_str()).as_bytes(), Class::Rejected, Some(302)).await;
+    let asked = elsewhere.into_std().unwrap();
+    assert_eq!(asked.accept().map(drop).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
+}
+
+/// I6: a broken body after a complete head changes nothing, an incomplete head is no answer.
+#[tokio::test]
+async fn the_class_follows_from_the_head_alone() {
+    check(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc", Class::Delivered, Some(200)).await;
+    check(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz", Class::Delivered, Some(200)).await;
+    check(b"HTTP/1.1 200 OK\r\ncontent-le", Class::Busy, None).await;
+    check(b"", Class::Busy, None).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_is_rejected() {
+    check(b"SSH-2.0-OpenSSH_9.2\r\n", Class::Rejected, None).await;
+    check(b"HTTP/1.1 999999 Odd\r\n\r\n", Class::Rejected, None).await;
+}
+
+/// S20: nobody makes the client keep a head of any size.
+#[tokio::test]
+async fn an_oversized_head_is_rejected() {
+    let mut answer = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
+    answer.resize(limits::ANSWER_HEAD_BYTES_MAX + 1024, b'y');
+    let outcome = answered(answer.leak(), LONG, true).await;
+    assert_eq!((outcome.class, outcome.status), (Class::Rejected, None), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_target_that_hangs_is_busy_at_the_timeout() {
+    let outcome = answered(b"", SHORT, true).await;
+    assert_eq!((outcome.class, outcome.status), (Class::Busy, None));
+    assert!(outcome.duration >= SHORT);
+}
+
+/// S20: a body without end costs no memory and ends with the timeout; the head has decided.
+#[tokio::test]
+async fn an_endless_body_ends_with_the_timeout() {
+    flooded(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 8_192], Class::Delivered).await;
+}
+
+/// S20: interim answers without end are no answer.
+#[tokio::test]
+async fn endless_interim_answers_are_busy_at_the_timeout() {
+    flooded(b"", b"HTTP/1.1 100 Continue\r\n\r\n", Class::Busy).await;
+}
+
+async fn flooded(first: &'static [u8], again: &'static [u8], class: Class) {
+    let (listener, url) = listen().await;
+    let target = target(&url, SHORT);
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(first).await.unwrap();
+        while stream.write_all(again).await.is_ok() {}
+    };
+    let (ended, ()) = tokio::join!(target.forward(&webhook), serve);
+    assert!(matches!(&ended, Ended::Tried(outcome) if outcome.class == class), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_is_unreachable() {
+    let (listener, url) = listen().await;
+    drop(listener);
+    let Ended::Tried(outcome) = target(&url, LONG).forward(&webhook(b"{}")).await else { panic!() };
+    assert_eq!((outcome.class, outcome.status), (Class::Unreachable, None));
+    assert!(outcome.error.unwrap().contains("connection refused by 127.0.0.1:"));
+}
+
+#[tokio::test]
+async fn tls_with_a_target_that_speaks_none_is_unreachable() {
+    let (listener, url) = listen().await;
+    let target = target(&url.replace("http:", "https:"), LONG);
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(target.forward(&webhook), serve);
+    assert!(matches!(&ended, Ended::Tried(outcome) if outcome.class == Class::Unreachable), "{ended:?}");
+}
+
+/// I3: a body that is not the one that was stored is never forwarded.
+#[tokio::test]
+async fn a_body_with_another_digest_is_not_sent() {
+    let (listener, url) = listen().await;
+    let mut webhook = webhook(b"{}");
+    webhook.body_sha256[0] ^= 1;
+    assert_eq!(target(&url, LONG).forward(&webhook).await, Ended::Corrupt);
+    let asked = listener.into_std().unwrap();
+    assert!(asked.accept().is_err());
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_used_again_and_a_closed_one_is_not() {
+    let (listener, url) = listen().await;
+    let target = target(&url, LONG);
+    let webhook = webhook(b"{}");
+    let accepted = AtomicUsize::new(0);
+    let serve = async {
+        // Two requests on the first connection, which is then closed; the third comes on a second one.
+        for requests in [2, 1] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            accepted.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..requests {
+                request(&mut stream).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    };
+    let forward = async {
+        for (connections, then_closed) in [(1, false), (1, true), (2, true)] {
+            let ended = target.forward(&webhook).await;
+            assert!(matches!(&ended, Ended::Tried(outcome) if outcome.class == Class::Delivered), "{ended:?}");
+            assert_eq!(accepted.load(Ordering::Relaxed), connections);
+            if then_closed {
+                closed_by_peer(&target).await;
+            }
+        }
+    };
+    tokio::join!(serve, forward);
+}
+
+/// Waits until the close of the kept connection has arrived; it may have come with the answer, and nothing was kept.
+async fn closed_by_peer(target: &Target) {
+    let Some(mut idle) = target.take() else { return };
+    while idle.http.is_open().await {
+        tokio::task::yield_now().await;
+    }
+    target.idle.lock().unwrap().push(idle);
+}

@@ -1,0 +1,79 @@
+//! The client's own listener: `/livez`, `/readyz`, `/health`, `/metrics`.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::status::Status;
+
+/// Connections served at once; further ones wait.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a request's head may take, and so an idle connection stay open.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until dropped.
+pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) -> Infallible {
+    if let Ok(addr) = listener.local_addr() {
+        tracing::info!(event = "listening", name = "client", %addr, "health and metrics of the client");
+    }
+    let mut connections = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => connections.push(connection(stream, status.clone())),
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(()) = connections.next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, status: Arc<Status>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &status);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    // A scraper that breaks off is its own affair.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+    }
+    match path {
+        "/livez" => text(StatusCode::OK, "alive\n"),
+        "/readyz" if status.is_connected() => text(StatusCode::OK, "connected\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not connected\n"),
+        "/health" => typed(StatusCode::OK, "application/json", format!("{}\n", status.health())),
+        "/metrics" => match status.metrics() {
+            Ok(page) => typed(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", page),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written\n"),
+        },
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests;

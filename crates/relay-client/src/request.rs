@@ -1,0 +1,149 @@
+//! The request that a local target sees: what was received, byte for byte, under the target's own URL.
+//!
+//! **Invariant:** scheme, host and port come from the client's configuration alone. What the server sends is put behind
+//! the target's path, and refused if it could mean another place.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
+use http_body_util::Full;
+use jiff::Timestamp;
+use percent_encoding::percent_decode;
+use relay_core::session::client::Forward;
+
+/// Header fields that concern one hop, or that this hop sets itself.
+const DROPPED: [HeaderName; 10] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Where the requests of one destination go: its URL, taken apart once.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    path: String,
+    query: Option<String>,
+    host: HeaderValue,
+}
+
+/// Why a webhook cannot be sent as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// The path or the query is not one that a request line can carry.
+    #[error("path or query cannot stand in a request line")]
+    Target,
+    /// The path would lead out of the target's own path.
+    #[error("path has dot segments")]
+    DotSegments,
+    /// The method is none.
+    #[error("method is not a token")]
+    Method,
+    /// A header field cannot be sent.
+    #[error("a header field cannot be sent")]
+    Header,
+}
+
+impl Base {
+    /// Of a configured target; `None` if it has no host.
+    pub(crate) fn of(url: &Uri) -> Option<Self> {
+        let authority = url.authority()?.as_str();
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let path = url.path().to_owned();
+        Some(Self { path, query: url.query().map(str::to_owned), host: HeaderValue::from_str(host).ok()? })
+    }
+
+    /// The request that carries `forward`.
+    pub(crate) fn request(&self, forward: &Forward) -> Result<Request<Full<Bytes>>, RequestError> {
+        let mut request = Request::new(Full::new(forward.body.clone()));
+        *request.method_mut() = Method::from_bytes(&forward.method).map_err(|_| RequestError::Method)?;
+        *request.uri_mut() = self.target(&forward.rest, forward.query.as_deref())?.into();
+        *request.headers_mut() = self.headers(forward)?;
+        Ok(request)
+    }
+
+    /// The target's path and query with those of the webhook behind them, raw.
+    fn target(&self, rest: &[u8], query: Option<&[u8]>) -> Result<PathAndQuery, RequestError> {
+        if !rest.is_empty() && !rest.starts_with(b"/") {
+            return Err(RequestError::Target);
+        }
+        if rest.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dot_segment) {
+            return Err(RequestError::DotSegments);
+        }
+        let base = if rest.is_empty() { self.path.as_str() } else { self.path.trim_end_matches('/') };
+        let mut raw = Vec::with_capacity(base.len() + rest.len() + query.map_or(0, <[u8]>::len) + 64);
+        raw.extend_from_slice(base.as_bytes());
+        raw.extend_from_slice(rest);
+        let mut mark = b'?';
+        for part in [self.query.as_deref().map(str::as_bytes), query].into_iter().flatten() {
+            if mark == b'?' || !part.is_empty() {
+                raw.push(mark);
+                raw.extend_from_slice(part);
+                mark = b'&';
+            }
+        }
+        let raw = Bytes::from(raw);
+        let target = PathAndQuery::from_maybe_shared(raw.clone()).map_err(|_| RequestError::Target)?;
+        // The parser cuts a fragment off, silently.
+        if target.as_str().as_bytes() == raw { Ok(target) } else { Err(RequestError::Target) }
+    }
+
+    fn headers(&self, forward: &Forward) -> Result<HeaderMap, RequestError> {
+        let mut headers = HeaderMap::with_capacity(forward.headers.len() + 8);
+        headers.insert(header::HOST, self.host.clone());
+        for (name, value) in &forward.headers {
+            let name = HeaderName::from_bytes(name).map_err(|_| RequestError::Header)?;
+            if is_dropped(&name) {
+                continue;
+            }
+            let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| RequestError::Header)?;
+            headers.append(name, value);
+        }
+        let mut add = |name, value: Result<HeaderValue, _>| -> Result<(), RequestError> {
+            headers.insert(HeaderName::from_static(name), value.map_err(|_| RequestError::Header)?);
+            Ok(())
+        };
+        add("relay-event-id", HeaderValue::try_from(forward.event.to_string()))?;
+        add("relay-delivery-id", HeaderValue::try_from(forward.delivery.to_string()))?;
+        add("relay-attempt", Ok(HeaderValue::from(forward.attempt)))?;
+        add("relay-source", HeaderValue::from_str(forward.source.as_str()))?;
+        add("relay-received-at", HeaderValue::try_from(received_at(forward)))?;
+        if !forward.original_url.is_empty() {
+            add("relay-original-url", HeaderValue::from_maybe_shared(forward.original_url.clone()))?;
+        }
+        if forward.replay {
+            add("relay-replay", Ok(HeaderValue::from_static("true")))?;
+        }
+        Ok(headers)
+    }
+}
+
+/// RFC 3339, UTC, microseconds.
+fn received_at(forward: &Forward) -> String {
+    let at = Timestamp::from_microsecond(forward.received_at.as_micros()).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{at:.6}")
+}
+
+fn is_dropped(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.starts_with("relay-") || DROPPED.contains(name) || matches!(text, "proxy-connection" | "http2-settings")
+}
+
+/// `.` or `..`, also percent-encoded.
+fn is_dot_segment(segment: &[u8]) -> bool {
+    if segment.len() > "%2e%2e".len() {
+        return false;
+    }
+    let mut decoded = percent_decode(segment);
+    let dots = decoded.by_ref().take_while(|byte| *byte == b'.').count();
+    let all: usize = percent_decode(segment).count();
+    dots == all && (1..=2).contains(&all)
+}
+
+#[cfg(test)]
+mod tests;

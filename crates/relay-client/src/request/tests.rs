@@ -1,0 +1,92 @@
+use relay_core::{
+    id::{DeliveryId, EventId},
+    time::Wall,
+};
+
+use super::*;
+
+fn forward(rest: &'static str, query: Option<&'static str>) -> Forward {
+    Forward {
+        delivery: DeliveryId::from_u128(2),
+        event: EventId::from_u128(1),
+        destination: "crm".parse().unwrap(),
+        source: "stripe".parse().unwrap(),
+        attempt: 3,
+        received_at: Wall::from_micros(1_700_000_000_000_250),
+        method: Bytes::from_static(b"POST"),
+        rest: Bytes::from_static(rest.as_bytes()),
+        query: query.map(|query| Bytes::from_static(query.as_bytes())),
+        headers: Vec::new(),
+        original_url: Bytes::new(),
+        replay: false,
+        body: Bytes::from_static(b"{}"),
+        body_sha256: [0; 32],
+    }
+}
+
+fn base(url: &str) -> Base {
+    Base::of(&url.parse().unwrap()).unwrap()
+}
+
+fn target(url: &str, rest: &'static str, query: Option<&'static str>) -> Result<String, RequestError> {
+    base(url).request(&forward(rest, query)).map(|request| request.uri().to_string())
+}
+
+/// I3: path and raw query reach the target as they were received, behind its own.
+#[test]
+fn path_and_query_are_put_behind_those_of_the_target() {
+    let check = |base: &str, rest, query, want: &str| assert_eq!(target(base, rest, query).as_deref(), Ok(want));
+    check("http://h/hook?k=v", "/a%2Fb", Some("x=1"), "/hook/a%2Fb?k=v&x=1");
+    check("http://h", "", None, "/");
+    check("http://h/hook/", "", None, "/hook/");
+    check("http://h/hook/", "/a", None, "/hook/a");
+    check("http://h", "/a//b/", Some(""), "/a//b/?");
+    check("http://h/?k=v", "", Some(""), "/?k=v");
+    check("http://h", "/", Some("a=%20&a=+&&=?/"), "/?a=%20&a=+&&=?/");
+    check("http://user:secret@h:8080/x", "/@evil:80/", None, "/x/@evil:80/");
+}
+
+/// S18: a server cannot steer a client to another place.
+#[test]
+fn what_could_leave_the_targets_path_is_refused() {
+    for rest in ["/..", "/a/../b", "/%2e%2E/", "/.%2e", "/.", "/a/%2e", "/a\\..\\b"] {
+        assert_eq!(target("http://h/hook", rest, None), Err(RequestError::DotSegments), "{rest}");
+    }
+    for rest in ["evil", "@evil/", "/a b", "/a\r\nHost: evil", "/a#b"] {
+        assert_eq!(target("http://h/hook", rest, None), Err(RequestError::Target), "{rest}");
+    }
+    assert_eq!(target("http://h/hook", "//evil.example/x", None).as_deref(), Ok("/hook//evil.example/x"));
+    assert!(target("http://h", "/...", None).is_ok());
+}
+
+/// I3, S14: values byte for byte, repetitions in their order; hop-by-hop fields and spoofed `Relay-*` do not pass.
+#[test]
+fn headers_are_those_received_and_the_relays_own() {
+    let mut forward = forward("", None);
+    let field =
+        |name: &'static str, value: &'static [u8]| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value));
+    forward.headers = vec![
+        field("x-a", b"1"),
+        field("host", b"evil"),
+        field("x-b", b"\xff\t z"),
+        field("x-a", b"2"),
+        field("connection", b"close"),
+        field("keep-alive", b"1"),
+        field("transfer-encoding", b"chunked"),
+        field("content-length", b"99"),
+        field("relay-attempt", b"77"),
+    ];
+    forward.original_url = Bytes::from_static(b"https://r.example.com/webhook/stripe");
+    forward.replay = true;
+    let request = base("http://u:p@h:81/").request(&forward).unwrap();
+    let got =
+        |name: &str| -> Vec<&[u8]> { request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect() };
+    assert_eq!(got("x-a"), [b"1".as_slice(), b"2"]);
+    assert_eq!(got("x-b"), [b"\xff\t z".as_slice()]);
+    assert_eq!(got("host"), [b"h:81".as_slice()]);
+    assert_eq!(got("relay-attempt"), [b"3".as_slice()]);
+    assert_eq!(got("relay-received-at"), [b"2023-11-14T22:13:20.000250Z".as_slice()]);
+    assert_eq!(got("relay-original-url"), [b"https://r.example.com/webhook/stripe".as_slice()]);
+    assert_eq!(got("relay-replay"), [b"true".as_slice()]);
+    assert_eq!(request.headers().len(), 11);
+}

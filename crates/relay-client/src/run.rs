@@ -1,0 +1,417 @@
+//! The driver: one loop over one closed set of events, which feeds the session machine and does what it asks.
+//!
+//! **Invariant:** no decision about a delivery is made here, and nothing is spawned: when [`run`] returns, nothing of the
+//! client is left.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{Stream as _, StreamExt as _, stream::FuturesUnordered};
+use relay_core::{
+    id::InstanceId,
+    name::Name,
+    session::client::{Client, DialFailure, Exit, Forward, Input, Output, Served, Setup},
+    time::Mono,
+    wire::message::Message,
+};
+use tokio::{
+    net::TcpListener,
+    time::{Interval, Sleep},
+};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    dial::{Dialer, DialerError},
+    forward::{self, Target, TargetError},
+    listen,
+    notice::{self, Notices},
+    status::Status,
+    transport::Transport,
+};
+
+/// Events after which what is to be sent is sent and timers are looked at, even while more events wait.
+const EVENTS_PER_FLUSH: u32 = 32;
+
+/// One attempt to reach the server.
+pub type Dialing = Pin<Box<dyn Future<Output = Result<Transport, DialFailure>> + Send>>;
+
+/// How a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop; everything is settled or handed back.
+    Stopped,
+    /// It was told to stop, and forwards or confirmations took longer than the grace.
+    GraceExceeded,
+    /// The server refused its token.
+    TokenRefused,
+    /// The server speaks another protocol version.
+    VersionRefused,
+}
+
+/// Why a client cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The server cannot be dialled with this configuration.
+    #[error("failed to prepare the connection to the server")]
+    Dialer(#[from] DialerError),
+    /// A target cannot be used.
+    #[error("failed to prepare the target of destination {destination}")]
+    Target {
+        /// Of which destination.
+        destination: Name,
+        /// Why.
+        #[source]
+        source: TargetError,
+    },
+    /// The listener for health and metrics cannot be opened.
+    #[error("failed to listen on {addr}")]
+    Listen {
+        /// Where.
+        addr: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The operating system gave no random bytes.
+    #[error("failed to read random bytes")]
+    Random,
+}
+
+impl RunError {
+    /// Who has to change something: whoever runs the client.
+    pub const fn fault(&self) -> relay_core::fault::Fault {
+        relay_core::fault::Fault::Operator
+    }
+
+    /// Whether trying again helps: never, without a change.
+    pub const fn retry(&self) -> relay_core::fault::Retry {
+        relay_core::fault::Retry::Never
+    }
+}
+
+/// Runs a client until it is told to stop by `shutdown`, or the server refuses it for good.
+///
+/// # Errors
+/// [`RunError`]: it cannot start; nothing was dialled.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<Ended, RunError> {
+    let dialer = Dialer::new(&config)?;
+    let dial = move || -> Dialing {
+        let dialer = dialer.clone();
+        Box::pin(async move { dialer.dial().await })
+    };
+    run_with(config, dial, shutdown).await
+}
+
+/// [`run`] with another way to reach the server, such as a hub in the same process.
+///
+/// # Errors
+/// [`RunError`]: it cannot start; nothing was dialled.
+pub async fn run_with(
+    config: Config,
+    dial: impl FnMut() -> Dialing + Send,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<Ended, RunError> {
+    let names = config.destinations.iter().map(|destination| destination.name.clone());
+    let status = Arc::new(Status::new(names));
+    // Boxed: the driver's state would make every future that awaits this one large.
+    let driven = Box::pin(Driver::new(&config, status.clone(), dial)?.run(shutdown));
+    let Some(addr) = config.listen else { return Ok(driven.await) };
+    let listener = TcpListener::bind(addr).await.map_err(|source| RunError::Listen { addr, source })?;
+    tokio::select! {
+        ended = driven => Ok(ended),
+        never = listen::serve(listener, status) => match never {},
+    }
+}
+
+/// All that wakes a client.
+enum Event {
+    Received(Message),
+    Lost(String),
+    Dialed(Result<Transport, DialFailure>),
+    Forwarded(Arc<Forward>, forward::Ended),
+    Timeout,
+    Stop,
+    GraceOver,
+    Summary,
+}
+
+type Forwarding = Pin<Box<dyn Future<Output = (Arc<Forward>, forward::Ended)> + Send>>;
+
+struct Driver<D> {
+    clock: Clock,
+    client: Client,
+    targets: BTreeMap<Name, Arc<Target>>,
+    dial: D,
+    dialing: Option<Dialing>,
+    transport: Option<Transport>,
+    outbox: VecDeque<Message>,
+    unflushed: bool,
+    events_since_flush: u32,
+    /// Sockets that say goodbye.
+    closing: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    forwarding: FuturesUnordered<Forwarding>,
+    timeout: Pin<Box<Sleep>>,
+    timeout_at: Option<Mono>,
+    grace: Duration,
+    grace_over: Option<Pin<Box<Sleep>>>,
+    summary: Interval,
+    notices: Notices,
+    status: Arc<Status>,
+}
+
+impl<D: FnMut() -> Dialing> Driver<D> {
+    fn new(config: &Config, status: Arc<Status>, dial: D) -> Result<Self, RunError> {
+        let clock = Clock::start();
+        let mut targets = BTreeMap::new();
+        for destination in &config.destinations {
+            let target = Target::new(destination)
+                .map_err(|source| RunError::Target { destination: destination.name.clone(), source })?;
+            targets.insert(destination.name.clone(), Arc::new(target));
+        }
+        let mut summary = tokio::time::interval(config.summary_interval.max(Duration::from_secs(1)));
+        summary.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        summary.reset();
+        Ok(Self {
+            client: Client::new(setup(config)?, clock.now()),
+            clock,
+            targets,
+            dial,
+            dialing: None,
+            transport: None,
+            outbox: VecDeque::new(),
+            unflushed: false,
+            events_since_flush: 0,
+            closing: FuturesUnordered::new(),
+            forwarding: FuturesUnordered::new(),
+            timeout: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timeout_at: None,
+            grace: config.shutdown_grace,
+            grace_over: None,
+            summary,
+            notices: Notices::new(config),
+            status,
+        })
+    }
+
+    async fn run(mut self, shutdown: impl Future<Output = ()>) -> Ended {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut stopping = false;
+        loop {
+            if let Some(exit) = self.perform() {
+                return self.leave(exit).await;
+            }
+            let event = std::future::poll_fn(|cx| {
+                if !stopping && shutdown.as_mut().poll(cx).is_ready() {
+                    stopping = true;
+                    return Poll::Ready(Event::Stop);
+                }
+                self.poll_event(cx)
+            })
+            .await;
+            if matches!(event, Event::GraceOver) {
+                notice::grace_exceeded(&self.client.view());
+                return Ended::GraceExceeded;
+            }
+            self.take(event);
+        }
+    }
+
+    /// Feeds one event to the machine.
+    fn take(&mut self, event: Event) {
+        let input = match event {
+            Event::Received(message) => Input::Received(message),
+            Event::Lost(why) => {
+                self.transport = None;
+                self.outbox.clear();
+                self.notices.lost(why);
+                Input::Disconnected
+            }
+            Event::Dialed(Ok(transport)) => {
+                self.transport = Some(transport);
+                Input::Connected
+            }
+            Event::Dialed(Err(failure)) => Input::DialFailed(failure),
+            Event::Forwarded(forward, forward::Ended::Tried(outcome)) => {
+                self.status.forwarded(&forward.destination, outcome.class);
+                notice::forwarded(&forward, &outcome);
+                Input::Forwarded(forward.delivery, outcome)
+            }
+            Event::Forwarded(forward, forward::Ended::Corrupt) => {
+                self.status.ended(&forward.destination);
+                Input::Corrupt(forward.delivery)
+            }
+            Event::Timeout => {
+                self.timeout_at = None;
+                return self.client.handle_timeout(self.clock.now());
+            }
+            Event::Stop => {
+                notice::stopping(&self.client.view());
+                self.grace_over = Some(Box::pin(tokio::time::sleep(self.grace)));
+                Input::Stop
+            }
+            Event::Summary => {
+                self.targets.values().for_each(|target| target.retire());
+                return notice::summary(&self.client.view(), &self.status);
+            }
+            Event::GraceOver => return,
+        };
+        self.client.handle(input, self.clock.now());
+    }
+
+    /// Does everything the machine asks for, then sets the timer.
+    fn perform(&mut self) -> Option<Exit> {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                Output::Dial => self.dialing = Some((self.dial)()),
+                Output::Send(message) => {
+                    self.outbox.push_back(message);
+                    self.unflushed = true;
+                }
+                Output::Hangup => self.hang_up(),
+                Output::Forward(forward) => self.forward(forward),
+                Output::Notice(notice) => {
+                    self.status.noticed(&notice);
+                    self.notices.tell(notice);
+                }
+                Output::Exit(exit) => return Some(exit),
+            }
+        }
+        let due = self.client.poll_timeout();
+        if due != self.timeout_at {
+            self.timeout_at = due;
+            if let Some(due) = due {
+                self.timeout.as_mut().reset(self.clock.instant(due).into());
+            }
+        }
+        None
+    }
+
+    fn forward(&mut self, forward: Arc<Forward>) {
+        // The machine admits only grants for destinations of its own setup, which are those of the targets.
+        let Some(target) = self.targets.get(&forward.destination).cloned() else { return };
+        self.status.began(&forward.destination);
+        self.forwarding.push(Box::pin(async move {
+            let ended = target.forward(&forward).await;
+            (forward, ended)
+        }));
+    }
+
+    fn hang_up(&mut self) {
+        self.dialing = None;
+        self.unflushed = false;
+        let outbox = std::mem::take(&mut self.outbox);
+        if let Some(transport) = self.transport.take() {
+            self.closing.push(Box::pin(transport.close(outbox)));
+        }
+    }
+
+    /// The next event. What is to be sent goes out when nothing else is ready, so that one write carries many messages.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.events_since_flush >= EVENTS_PER_FLUSH {
+            if let Some(lost) = self.flush(cx) {
+                return Poll::Ready(lost);
+            }
+            self.events_since_flush = 0;
+            // Under constant load there is always work: heartbeats must not wait for its end.
+            if let Some(event) = self.poll_time(cx) {
+                return Poll::Ready(event);
+            }
+        }
+        if let Some(event) = self.poll_work(cx).or_else(|| self.poll_time(cx)) {
+            self.events_since_flush += 1;
+            return Poll::Ready(event);
+        }
+        self.events_since_flush = 0;
+        match self.flush(cx) {
+            Some(lost) => Poll::Ready(lost),
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> Option<Event> {
+        if let Poll::Ready(Some((forward, ended))) = Pin::new(&mut self.forwarding).poll_next(cx) {
+            return Some(Event::Forwarded(forward, ended));
+        }
+        if let Some(transport) = &mut self.transport
+            && let Poll::Ready(got) = transport.poll_recv(cx)
+        {
+            return Some(got.map_or_else(Event::Lost, Event::Received));
+        }
+        if let Some(dialing) = &mut self.dialing
+            && let Poll::Ready(dialed) = dialing.as_mut().poll(cx)
+        {
+            self.dialing = None;
+            return Some(Event::Dialed(dialed));
+        }
+        while let Poll::Ready(Some(())) = Pin::new(&mut self.closing).poll_next(cx) {}
+        None
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Option<Event> {
+        if self.timeout_at.is_some() && self.timeout.as_mut().poll(cx).is_ready() {
+            return Some(Event::Timeout);
+        }
+        if let Some(grace_over) = &mut self.grace_over
+            && grace_over.as_mut().poll(cx).is_ready()
+        {
+            return Some(Event::GraceOver);
+        }
+        self.summary.poll_tick(cx).is_ready().then_some(Event::Summary)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Option<Event> {
+        let transport = self.transport.as_mut().filter(|_| self.unflushed)?;
+        match transport.poll_send(&mut self.outbox, cx) {
+            Poll::Ready(Ok(())) => {
+                self.unflushed = false;
+                None
+            }
+            Poll::Ready(Err(why)) => Some(Event::Lost(why)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Lets the goodbye out before everything is dropped.
+    async fn leave(mut self, exit: Exit) -> Ended {
+        self.notices.exit(exit);
+        while self.closing.next().await.is_some() {}
+        match exit {
+            Exit::Stopped => Ended::Stopped,
+            Exit::TokenRefused => Ended::TokenRefused,
+            Exit::VersionRefused => Ended::VersionRefused,
+        }
+    }
+}
+
+fn setup(config: &Config) -> Result<Setup, RunError> {
+    let served = |destination: &crate::config::Destination| Served {
+        name: destination.name.clone(),
+        slots: destination.concurrency,
+        forward_timeout: destination.forward_timeout,
+    };
+    Ok(Setup {
+        instance: InstanceId::from_u128(u128::from_be_bytes(random()?)),
+        label: config.label.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        destinations: config.destinations.iter().map(served).collect(),
+        buffer_bytes: config.buffer_bytes,
+        seed: u64::from_be_bytes(random()?),
+    })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| RunError::Random)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! One open line to the server: a WebSocket, or a pair of channels to a hub in the same process.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{Sink as _, Stream as _, StreamExt as _};
+use relay_core::{
+    limits,
+    wire::{codec, message::Message},
+};
+use tokio::sync::mpsc;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, protocol::WebSocketConfig},
+};
+use tokio_util::sync::PollSender;
+
+use crate::connect::Stream;
+
+/// Bytes that are gathered before a write, when there is more to say.
+const WRITE_BUFFER_BYTES: usize = 128 * 1024;
+/// How long a closing handshake may take before the socket is dropped.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// An open line to a server. [`Transport::memory`] makes one without a socket.
+#[derive(Debug)]
+pub struct Transport(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Socket(Box<WebSocketStream<Stream>>),
+    Memory(PollSender<Message>, mpsc::Receiver<Message>),
+}
+
+/// Limits of the WebSocket: a server cannot make a client buffer more than one message.
+pub(crate) fn socket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(limits::MESSAGE_BYTES_MAX))
+}
+
+impl Transport {
+    /// A line to a hub in the same process: what goes to the server, and what comes from it.
+    pub fn memory(to_server: mpsc::Sender<Message>, from_server: mpsc::Receiver<Message>) -> Self {
+        Self(Kind::Memory(PollSender::new(to_server), from_server))
+    }
+
+    pub(crate) fn socket(socket: WebSocketStream<Stream>) -> Self {
+        Self(Kind::Socket(Box::new(socket)))
+    }
+
+    /// The next message; an error, in words, means that the line is dead.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, String>> {
+        let socket = match &mut self.0 {
+            Kind::Socket(socket) => socket,
+            Kind::Memory(_, receiver) => return receiver.poll_recv(cx).map(|got| got.ok_or_else(closed)),
+        };
+        loop {
+            let bytes = match ready!(Pin::new(&mut *socket).poll_next(cx)) {
+                Some(Ok(tungstenite::Message::Binary(bytes))) => bytes,
+                // The library answers pings; they are no sign that the server still works.
+                Some(Ok(tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_))) => continue,
+                Some(Ok(tungstenite::Message::Text(_) | tungstenite::Message::Frame(_))) => {
+                    return Poll::Ready(Err("the server sent a message that is not binary".into()));
+                }
+                Some(Ok(tungstenite::Message::Close(Some(frame)))) if !frame.reason.is_empty() => {
+                    return Poll::Ready(Err(format!("the server closed the session: {}", codec::cut(&frame.reason))));
+                }
+                Some(Ok(tungstenite::Message::Close(_))) | None => return Poll::Ready(Err(closed())),
+                Some(Err(error)) => return Poll::Ready(Err(error.to_string())),
+            };
+            match codec::decode(bytes) {
+                Ok(Some(message)) => return Poll::Ready(Ok(message)),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(format!("the server broke the protocol: {error}"))),
+            }
+        }
+    }
+
+    /// Sends all of `outbox`, in few writes. `Pending` means that the peer takes no more for now.
+    pub(crate) fn poll_send(
+        &mut self,
+        outbox: &mut VecDeque<Message>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), String>> {
+        match &mut self.0 {
+            Kind::Socket(socket) => {
+                let mut socket = Pin::new(&mut **socket);
+                while !outbox.is_empty() {
+                    ready!(socket.as_mut().poll_ready(cx)).map_err(|error| error.to_string())?;
+                    let Some(message) = outbox.pop_front() else { break };
+                    let bytes = tungstenite::Message::Binary(codec::encode(message));
+                    socket.as_mut().start_send(bytes).map_err(|error| error.to_string())?;
+                }
+                socket.poll_flush(cx).map_err(|error| error.to_string())
+            }
+            Kind::Memory(sender, _) => {
+                while !outbox.is_empty() {
+                    ready!(sender.poll_reserve(cx)).map_err(|_| closed())?;
+                    let Some(message) = outbox.pop_front() else { break };
+                    sender.send_item(message).map_err(|_| closed())?;
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Sends what is left and closes, within a few seconds; a peer that does not take it loses it.
+    pub(crate) async fn close(mut self, mut outbox: VecDeque<Message>) {
+        let farewell = async {
+            let sent = std::future::poll_fn(|cx| self.poll_send(&mut outbox, cx)).await;
+            if let (Ok(()), Kind::Socket(socket)) = (sent, &mut self.0) {
+                // Reading on until the peer closes too: a socket closed with unread bytes may take what was sent with it.
+                let _ = socket.close(None).await;
+                while socket.next().await.is_some_and(|frame| frame.is_ok()) {}
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_WAIT, farewell).await;
+    }
+}
+
+fn closed() -> String {
+    "the server closed the connection".into()
+}

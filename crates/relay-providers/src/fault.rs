@@ -1,0 +1,103 @@
+//! What is wrong with the parameters of a source.
+
+use relay_core::fault::{Fault, Retry};
+use thiserror::Error;
+
+/// One fault in a provider's name or parameters, worded with what would be right. Never holds a secret's value.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}{detail}", prefix(.parameter.as_deref()))]
+pub struct ParameterFault {
+    /// The parameter at fault; `None`: the provider's name itself.
+    pub parameter: Option<String>,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}
+
+impl ParameterFault {
+    /// Who has to change something: whoever configures the source.
+    pub fn fault(&self) -> Fault {
+        Fault::Operator
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn retry(&self) -> Retry {
+        Retry::Never
+    }
+
+    pub(crate) fn of(parameter: &str, detail: impl Into<String>) -> Self {
+        Self { parameter: Some(parameter.to_owned()), detail: detail.into() }
+    }
+
+    pub(crate) fn unknown_provider(name: &str, known: &[&str]) -> Self {
+        let hint = match nearest(name, known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("known: {}", known.join(", ")),
+        };
+        Self { parameter: None, detail: format!("no provider is called {name:?}; {hint}") }
+    }
+
+    pub(crate) fn unknown_parameter(name: &str, provider: &str, known: &[&str]) -> Self {
+        let hint = match nearest(name, known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("known: {}", known.join(", ")),
+        };
+        Self::of(name, format!("the provider {provider} has no such parameter; {hint}"))
+    }
+}
+
+fn prefix(parameter: Option<&str>) -> String {
+    parameter.map(|name| format!("{name}: ")).unwrap_or_default()
+}
+
+/// The known name that a typing slip away from `name` would give: an edit distance of a third of its length at most.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    // The cost is the product of both lengths; nothing longer than this is a slip.
+    const NAME_BYTES_MAX: usize = 64;
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    known
+        .iter()
+        .map(|known| (distance(&name, &known.replace('_', "-")), *known))
+        .filter(|(distance, known)| *distance <= 1.max(known.len() / 3))
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein's distance over bytes.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, r) in right.bytes().enumerate() {
+            let replaced = diagonal + usize::from(l != r);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised_and_a_strange_word_is_not() {
+        let known = ["api-key", "basic", "standard-webhooks"];
+        assert_eq!(nearest("apikey", &known), Some("api-key"));
+        assert_eq!(nearest("API_KEY", &known), Some("api-key"));
+        assert_eq!(nearest("standard-webhook", &known), Some("standard-webhooks"));
+        assert_eq!(nearest("zoom", &known), None);
+        assert_eq!(nearest(&"a".repeat(10_000), &known), None);
+    }
+
+    #[test]
+    fn distance_counts_single_edits() {
+        for (left, right, expected) in [("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(left, right), expected, "{left} {right}");
+        }
+    }
+}

@@ -1,0 +1,591 @@
+//! The admin API's JSON: the one place that serializes for it. Times are RFC 3339 in UTC, spans end in `_ms`.
+
+use std::collections::BTreeMap;
+
+use relay_core::{
+    delivery::{Attempt, Delivery, Reason, State},
+    event::Event,
+    hub::{ClientView, DestinationView},
+    time::Wall,
+};
+use relay_providers::provider;
+use relay_store::seam::{DestinationStats, EventRow, Promises, Recount, Stats};
+use serde::Serialize;
+
+use crate::{
+    clock::rfc3339,
+    directory::Directory,
+    health::{self, Report, Totals},
+    registry::{
+        document::{self, Retry},
+        secret::hex,
+    },
+};
+
+/// A page of a listing.
+#[derive(Debug, Serialize)]
+pub(crate) struct List<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next: Option<String>,
+}
+
+/// A source. Secrets are never among its parameters: `set` says that there is one.
+#[derive(Debug, Serialize)]
+pub(crate) struct SourceDto {
+    name: String,
+    provider: String,
+    parameters: Vec<ParameterDto>,
+    allow_empty: bool,
+    paused: bool,
+    declared: Option<String>,
+    created_at: String,
+    destinations: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ParameterDto {
+    name: String,
+    secret: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set: Option<bool>,
+}
+
+/// A route with the policy that holds: its own or the default one.
+#[derive(Debug, Serialize)]
+pub(crate) struct RouteDto {
+    source: String,
+    destination: String,
+    ttl_ms: u64,
+    max_retries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_multiplier: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    schedule_ms: Vec<u64>,
+    paused: bool,
+    declared: Option<String>,
+    created_at: String,
+}
+
+/// A destination with what waits there and who serves it.
+#[derive(Debug, Serialize)]
+pub(crate) struct DestinationDto {
+    name: String,
+    paused: bool,
+    sources: Vec<String>,
+    created: u64,
+    deliveries: BTreeMap<&'static str, u64>,
+    oldest_due_age_ms: Option<u64>,
+    next_expiry_at: Option<String>,
+    /// How many client instances serve it.
+    clients: usize,
+    /// No client gets through to the target.
+    circuit_open: bool,
+    instances: Vec<ClientDto>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClientDto {
+    instance: String,
+    label: String,
+    token: String,
+    peer: String,
+    held: u32,
+    slots: u32,
+    circuit_open: bool,
+    error: Option<String>,
+}
+
+/// An API key; `key` only in the answer that makes it.
+#[derive(Debug, Serialize)]
+pub(crate) struct KeyDto {
+    source: String,
+    name: String,
+    prefix: String,
+    created_at: String,
+    revoked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+/// A token; `token` only in the answer that makes it. `destinations` is `null` for every destination.
+#[derive(Debug, Serialize)]
+pub(crate) struct TokenDto {
+    name: String,
+    prefix: String,
+    destinations: Option<Vec<String>>,
+    created_at: String,
+    revoked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// A delivery.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeliveryDto {
+    id: String,
+    event_id: String,
+    source: String,
+    destination: String,
+    state: &'static str,
+    reason: Option<&'static str>,
+    replay: bool,
+    attempts: u32,
+    tries: u32,
+    losses: u32,
+    body_size: u64,
+    ready_at: String,
+    due_at: String,
+    expires_at: String,
+    changed_at: String,
+    lease: Option<LeaseDto>,
+    last: Option<AttemptDto>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<AttemptDto>>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeaseDto {
+    instance: String,
+    since: String,
+    until: String,
+}
+
+/// One try.
+#[derive(Debug, Serialize)]
+struct AttemptDto {
+    number: u32,
+    outcome: &'static str,
+    counted: bool,
+    status: Option<u16>,
+    error: Option<String>,
+    duration_ms: u64,
+    at: String,
+}
+
+/// An event without its body.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventDto {
+    id: String,
+    source: String,
+    method: String,
+    path: String,
+    query: Option<String>,
+    headers: Vec<(String, String)>,
+    body_size: u64,
+    body_sha256: String,
+    received_at: String,
+    deliveries: Vec<DeliveryDto>,
+}
+
+/// The deliveries that a replay made.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplayDto {
+    pub(crate) event_id: String,
+    pub(crate) deliveries: Vec<DeliveryDto>,
+}
+
+/// What a command that changes many did.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct BulkDto {
+    pub(crate) job: String,
+    pub(crate) matched: u64,
+    pub(crate) changed: u64,
+    pub(crate) dry_run: bool,
+}
+
+/// The recount.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditDto {
+    pub(crate) ok: bool,
+    events: Vec<AuditEventsDto>,
+    deliveries: Vec<AuditDeliveriesDto>,
+}
+
+#[derive(Debug, Serialize)]
+struct AuditEventsDto {
+    source: String,
+    accepted: u64,
+    stored: u64,
+    retired: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct AuditDeliveriesDto {
+    destination: String,
+    created: u64,
+    ready: u64,
+    scheduled: u64,
+    leased: u64,
+    delivered: u64,
+    dead: u64,
+    expired: u64,
+    cancelled: u64,
+    retired: u64,
+    lost: u64,
+}
+
+/// `/health`; `reasons` only for those who may know them.
+#[derive(Debug, Serialize)]
+pub(crate) struct HealthDto {
+    status: &'static str,
+    version: &'static str,
+    store: StoreDto,
+    #[serde(flatten)]
+    totals: TotalsDto,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons: Option<Vec<String>>,
+}
+
+#[derive(Debug, Serialize)]
+struct StoreDto {
+    backend: &'static str,
+    durability: &'static str,
+    survives_kill: bool,
+    survives_power_loss: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct TotalsDto {
+    webhooks_received: u64,
+    webhooks_processed: u64,
+    webhooks_failed: u64,
+    webhooks_retried: u64,
+    queue_depth: u64,
+}
+
+/// Everything that `crm-relay status` shows.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusDto {
+    #[serde(flatten)]
+    health: HealthDto,
+    pub(crate) pid: u32,
+    pub(crate) public: String,
+    pub(crate) admin: Option<String>,
+    pub(crate) uptime_ms: u64,
+    store_bytes: u64,
+    disk_free_bytes: Option<u64>,
+    full: bool,
+    sources: Vec<SourceCountsDto>,
+    destinations: Vec<DestinationDto>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceCountsDto {
+    name: String,
+    accepted: u64,
+    stored: u64,
+    retired: u64,
+    duplicates: u64,
+}
+
+impl SourceDto {
+    pub(crate) fn new(source: &document::Source, directory: &Directory) -> Self {
+        let routes = directory.routing.routes.get(&source.name).into_iter().flatten();
+        Self {
+            name: source.name.to_string(),
+            provider: source.provider.clone(),
+            parameters: parameters(source),
+            allow_empty: source.allow_empty,
+            paused: source.paused,
+            declared: source.declared.clone(),
+            created_at: rfc3339(source.created_at),
+            destinations: routes.map(|route| route.destination.to_string()).collect(),
+        }
+    }
+}
+
+/// A parameter is shown only if the provider's table says that it is no secret.
+fn parameters(source: &document::Source) -> Vec<ParameterDto> {
+    let known = provider(&source.provider).map_or(&[][..], |provider| provider.parameters);
+    let show = |(name, value): &(String, String)| {
+        let open = known.iter().any(|parameter| parameter.name == name && !parameter.secret);
+        ParameterDto {
+            name: name.clone(),
+            secret: !open,
+            value: open.then(|| value.clone()),
+            set: (!open).then_some(true),
+        }
+    };
+    source.parameters.iter().map(show).collect()
+}
+
+impl RouteDto {
+    pub(crate) fn new(route: &document::Route, directory: &Directory, defaults: &crate::config::RouteDefaults) -> Self {
+        let present = directory.routing.route(&route.source, &route.destination);
+        let retry = Retry::of(present.map_or(&defaults.retry, |present| &present.retry));
+        let listed = !retry.schedule_ms.is_empty();
+        Self {
+            source: route.source.to_string(),
+            destination: route.destination.to_string(),
+            ttl_ms: document::millis(present.map_or(defaults.ttl, |present| present.ttl)),
+            max_retries: retry.max_retries,
+            retry_delay_ms: (!listed).then_some(retry.delay_ms),
+            retry_multiplier: (!listed).then_some(retry.multiplier),
+            schedule_ms: retry.schedule_ms,
+            paused: route.paused,
+            declared: route.declared.clone(),
+            created_at: rfc3339(route.created_at),
+        }
+    }
+}
+
+impl DestinationDto {
+    pub(crate) fn new(name: &str, directory: &Directory, report: &Report, now: Wall) -> Self {
+        let stats = report.stats.destinations.iter().find(|stats| stats.destination.as_str() == name);
+        let view = report.view.iter().find(|view| view.destination.as_str() == name);
+        let routes = directory.routes.values().map(|entry| &entry.document);
+        let routes = routes.filter(|route| !route.paused && route.destination.as_str() == name);
+        Self {
+            name: name.to_owned(),
+            paused: directory.routing.paused.contains(name),
+            sources: routes.map(|route| route.source.to_string()).collect(),
+            created: stats.map_or(0, |stats| stats.created),
+            deliveries: State::ALL
+                .iter()
+                .map(|s| (s.as_str(), stats.map_or(0, |stats| health::count(stats, *s))))
+                .collect(),
+            oldest_due_age_ms: stats.and_then(|stats| health::age(stats.oldest_due, now)).map(document::millis),
+            next_expiry_at: stats.and_then(|stats| stats.next_expiry).map(rfc3339),
+            clients: view.map_or(0, |view| view.clients.len()),
+            circuit_open: view
+                .is_some_and(|view| !view.clients.is_empty() && view.clients.iter().all(|client| client.circuit_open)),
+            instances: view.map_or_else(Vec::new, instances),
+        }
+    }
+}
+
+fn instances(view: &DestinationView) -> Vec<ClientDto> {
+    let show = |client: &ClientView| ClientDto {
+        instance: client.instance.to_string(),
+        label: client.label.clone(),
+        token: client.token.to_string(),
+        peer: client.peer.clone(),
+        held: client.held,
+        slots: client.slots,
+        circuit_open: client.circuit_open,
+        error: client.error.clone(),
+    };
+    view.clients.iter().map(show).collect()
+}
+
+impl KeyDto {
+    pub(crate) fn new(key: &document::Key) -> Self {
+        Self {
+            source: key.source.to_string(),
+            name: key.name.to_string(),
+            prefix: key.prefix.clone(),
+            created_at: rfc3339(key.created_at),
+            revoked_at: key.revoked_at.map(Wall::from_micros).map(rfc3339),
+            key: None,
+        }
+    }
+
+    /// The one answer that shows the key itself.
+    pub(crate) fn showing(self, key: String) -> Self {
+        Self { key: Some(key), ..self }
+    }
+}
+
+impl TokenDto {
+    pub(crate) fn new(token: &document::Token) -> Self {
+        Self {
+            name: token.name.to_string(),
+            prefix: token.prefix.clone(),
+            destinations: token.destinations.clone(),
+            created_at: rfc3339(token.created_at),
+            revoked_at: token.revoked_at.map(Wall::from_micros).map(rfc3339),
+            token: None,
+        }
+    }
+
+    /// The one answer that shows the token itself.
+    pub(crate) fn showing(self, token: String) -> Self {
+        Self { token: Some(token), ..self }
+    }
+}
+
+impl DeliveryDto {
+    pub(crate) fn new(delivery: &Delivery) -> Self {
+        Self {
+            id: delivery.id.to_string(),
+            event_id: delivery.event.to_string(),
+            source: delivery.source.to_string(),
+            destination: delivery.destination.to_string(),
+            state: delivery.state.as_str(),
+            reason: delivery.reason.map(Reason::as_str),
+            replay: delivery.replay,
+            attempts: delivery.attempts,
+            tries: delivery.tries,
+            losses: delivery.losses,
+            body_size: delivery.body_bytes,
+            ready_at: rfc3339(delivery.ready_at),
+            due_at: rfc3339(delivery.due_at),
+            expires_at: rfc3339(delivery.expires_at),
+            changed_at: rfc3339(delivery.changed_at),
+            lease: delivery.lease.map(|lease| LeaseDto {
+                instance: lease.instance.to_string(),
+                since: rfc3339(lease.since),
+                until: rfc3339(lease.until),
+            }),
+            last: delivery.last.as_ref().map(AttemptDto::new),
+            history: None,
+        }
+    }
+
+    /// With all tries, oldest first.
+    pub(crate) fn with_history(self, history: &[Attempt]) -> Self {
+        Self { history: Some(history.iter().map(AttemptDto::new).collect()), ..self }
+    }
+}
+
+impl AttemptDto {
+    fn new(attempt: &Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            outcome: attempt.class.as_str(),
+            counted: attempt.counted,
+            status: attempt.status,
+            error: attempt.error.as_deref().map(str::to_owned),
+            duration_ms: attempt.duration_ms,
+            at: rfc3339(attempt.at),
+        }
+    }
+}
+
+impl EventDto {
+    pub(crate) fn of_row(row: &EventRow) -> Self {
+        Self::new(&row.event, row.body_bytes, &row.deliveries)
+    }
+
+    pub(crate) fn new(event: &Event, body_size: u64, deliveries: &[Delivery]) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            id: event.id.to_string(),
+            source: event.source.to_string(),
+            method: text(&event.method),
+            path: text(&event.path),
+            query: event.query.as_deref().map(text),
+            headers: event.headers.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            body_size,
+            body_sha256: hex(&event.body_sha256),
+            received_at: rfc3339(event.received_at),
+            deliveries: deliveries.iter().map(DeliveryDto::new).collect(),
+        }
+    }
+}
+
+impl AuditDto {
+    /// What was counted beside the counters that only ever rise; equal when both sums hold and the count is what the
+    /// counters say (I5).
+    pub(crate) fn new(recount: &Recount) -> Self {
+        let (events, events_ok) = audit_events(&recount.counted, &recount.kept);
+        let (deliveries, deliveries_ok) = audit_deliveries(&recount.counted, &recount.kept);
+        Self { ok: events_ok && deliveries_ok, events, deliveries }
+    }
+}
+
+fn audit_events(counted: &Stats, kept: &Stats) -> (Vec<AuditEventsDto>, bool) {
+    let mut rows: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
+    for source in &kept.sources {
+        rows.insert(source.source.as_str(), [source.accepted, 0, source.retired, source.stored]);
+    }
+    for source in &counted.sources {
+        rows.entry(source.source.as_str()).or_default()[1] = source.stored;
+    }
+    let ok = rows.values().all(|[accepted, stored, retired, kept]| *accepted == stored + retired && stored == kept);
+    let row = |(source, [accepted, stored, retired, _]): (&str, [u64; 4])| AuditEventsDto {
+        source: source.to_owned(),
+        accepted,
+        stored,
+        retired,
+    };
+    (rows.into_iter().map(row).collect(), ok)
+}
+
+fn audit_deliveries(counted: &Stats, kept: &Stats) -> (Vec<AuditDeliveriesDto>, bool) {
+    let none = |name: &str| -> [u64; 7] {
+        counted
+            .destinations
+            .iter()
+            .find(|stats| stats.destination.as_str() == name)
+            .map_or([0; 7], |stats| stats.states)
+    };
+    let unknown = |stats: &&DestinationStats| {
+        stats.states != [0; 7] && !kept.destinations.iter().any(|known| known.destination == stats.destination)
+    };
+    let mut ok = !counted.destinations.iter().any(|stats| unknown(&stats));
+    let mut rows = Vec::new();
+    for stats in &kept.destinations {
+        let states = none(stats.destination.as_str());
+        ok &= states == stats.states && stats.created == states.iter().sum::<u64>() + stats.retired + stats.lost;
+        let [ready, scheduled, leased, delivered, dead, expired, cancelled] = states;
+        rows.push(AuditDeliveriesDto {
+            destination: stats.destination.to_string(),
+            created: stats.created,
+            ready,
+            scheduled,
+            leased,
+            delivered,
+            dead,
+            expired,
+            cancelled,
+            retired: stats.retired,
+            lost: stats.lost,
+        });
+    }
+    (rows, ok)
+}
+
+impl HealthDto {
+    pub(crate) fn new(report: &Report, promises: &Promises, with_reasons: bool) -> Self {
+        let Totals { received, processed, failed, retried, queue_depth } = report.totals();
+        Self {
+            status: if report.reasons.is_empty() { "ok" } else { "degraded" },
+            version: env!("CARGO_PKG_VERSION"),
+            store: StoreDto {
+                backend: promises.backend,
+                durability: promises.durability,
+                survives_kill: promises.survives_kill,
+                survives_power_loss: promises.survives_power_loss,
+            },
+            totals: TotalsDto {
+                webhooks_received: received,
+                webhooks_processed: processed,
+                webhooks_failed: failed,
+                webhooks_retried: retried,
+                queue_depth,
+            },
+            reasons: with_reasons.then(|| report.reasons.iter().map(ToString::to_string).collect()),
+        }
+    }
+}
+
+impl StatusDto {
+    pub(crate) fn new(report: &Report, promises: &Promises, directory: &Directory, now: Wall) -> Self {
+        let mut names = directory.destination_names();
+        names.extend(report.stats.destinations.iter().map(|stats| stats.destination.clone()));
+        let source = |stats: &relay_store::seam::SourceStats| SourceCountsDto {
+            name: stats.source.to_string(),
+            accepted: stats.accepted,
+            stored: stats.stored,
+            retired: stats.retired,
+            duplicates: stats.duplicates,
+        };
+        Self {
+            health: HealthDto::new(report, promises, true),
+            pid: std::process::id(),
+            public: String::new(),
+            admin: None,
+            uptime_ms: 0,
+            store_bytes: report.stats.store_bytes,
+            disk_free_bytes: report.stats.disk_free_bytes,
+            full: report.stats.full,
+            sources: report.stats.sources.iter().map(source).collect(),
+            destinations: names.iter().map(|name| DestinationDto::new(name.as_str(), directory, report, now)).collect(),
+        }
+    }
+}

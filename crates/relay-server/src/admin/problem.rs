@@ -1,0 +1,125 @@
+//! Errors of the admin API as problem JSON: a stable `code`, and words that say what to do next.
+
+use axum::{
+    Json,
+    extract::{
+        FromRequest, FromRequestParts, Query, Request,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use relay_core::storage::StoreError;
+use serde::de::DeserializeOwned;
+
+use crate::registry::RegistryError;
+
+/// Why a command was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AdminError {
+    /// No or the wrong admin token.
+    #[error("the admin token is missing or wrong; it stands in DATA_DIR/credentials as ADMIN_TOKEN")]
+    Unauthorized,
+    /// A value is not acceptable.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    Unknown(String),
+    /// What was asked for cannot be done to it in its state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The registry refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server stops.
+    #[error("the server is about to stop")]
+    Stopping,
+}
+
+impl AdminError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
+            Self::Unknown(_) => (StatusCode::NOT_FOUND, "unknown"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+            Self::Registry(error) => of_registry(error),
+            Self::Store(error) => of_store(error),
+        }
+    }
+}
+
+fn of_registry(error: &RegistryError) -> (StatusCode, &'static str) {
+    match error {
+        RegistryError::Invalid(_) | RegistryError::Source { .. } => (StatusCode::BAD_REQUEST, "invalid"),
+        RegistryError::Unknown { .. } => (StatusCode::NOT_FOUND, "unknown"),
+        RegistryError::Taken { .. } => (StatusCode::CONFLICT, "taken"),
+        RegistryError::Declared { .. } => (StatusCode::CONFLICT, "declared"),
+        RegistryError::LastRoute { .. } => (StatusCode::CONFLICT, "last_route"),
+        RegistryError::Contended => (StatusCode::CONFLICT, "contended"),
+        RegistryError::NoRandomness(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no_randomness"),
+        RegistryError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+        RegistryError::Store(error) => of_store(error),
+    }
+}
+
+fn of_store(error: &StoreError) -> (StatusCode, &'static str) {
+    match error {
+        StoreError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+        StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
+        StoreError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+        StoreError::TooSlow { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_slow"),
+    }
+}
+
+impl IntoResponse for AdminError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status_and_code();
+        let body = serde_json::json!({
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "code": code,
+            "detail": self.to_string(),
+        });
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crm-relay admin\""));
+        }
+        response
+    }
+}
+
+/// A JSON body whose faults are problems like any other.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, AdminError> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(AdminError::Invalid(JsonRejection::body_text(&rejection))),
+        }
+    }
+}
+
+/// A query whose faults are problems like any other.
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AdminError> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(rejection) => Err(AdminError::Invalid(QueryRejection::body_text(&rejection))),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The audit: counts everything anew and compares (I5).
+
+use axum::{Json, extract::State};
+
+use crate::admin::{Shared, dto::AuditDto, problem::AdminError};
+
+pub(super) async fn recount(State(admin): Shared) -> Result<Json<AuditDto>, AdminError> {
+    let recount = admin.store.recount().await?;
+    Ok(Json(AuditDto::new(&recount)))
+}

@@ -1,0 +1,162 @@
+//! Dead letters: list, redrive, purge; and the loop behind every command that changes many deliveries.
+
+use axum::{Extension, Json, extract::State};
+use relay_core::{
+    delivery::State as DeliveryState,
+    id::{DeliveryId, IdError, IdMint, JobId},
+};
+use relay_store::seam::{BulkAction, BulkStep, BulkTarget, DeliveryFilter};
+use serde::Deserialize;
+
+use super::filter::Listing;
+use crate::{
+    admin::{
+        Admin, Shared, Who,
+        dto::{BulkDto, DeliveryDto, List},
+        problem::{AdminError, Asked, Body},
+    },
+    hub::Event,
+};
+
+/// Ids that one command may name.
+const IDS_MAX: usize = 10_000;
+
+/// Which deliveries, and how.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bulk {
+    /// These; or else all that match the filters, which then must be asked for with `all`.
+    #[serde(default)]
+    ids: Vec<String>,
+    #[serde(default)]
+    all: bool,
+    source: Option<String>,
+    destination: Option<String>,
+    reason: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+    /// The command's id, to repeat it without doing anything twice.
+    job: Option<String>,
+}
+
+pub(super) async fn list(
+    State(admin): Shared,
+    Asked(asked): Asked<Listing>,
+) -> Result<Json<List<DeliveryDto>>, AdminError> {
+    if asked.state.is_some() {
+        return Err(AdminError::Invalid("dead letters are dead or expired; filter by reason instead of state".into()));
+    }
+    let filter = DeliveryFilter { states: ended(), ..asked.deliveries()? };
+    let listing = admin.store.browse_deliveries(filter, asked.page()?).await?;
+    Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
+}
+
+pub(super) async fn redrive(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    Body(bulk): Body<Bulk>,
+) -> Result<Json<BulkDto>, AdminError> {
+    let routing = admin.registry.directory().routing.clone();
+    let of_source = |(source, routes): (&relay_core::name::Name, &Vec<relay_core::routing::Route>)| {
+        routes.iter().map(|route| (source.clone(), route.destination.clone(), route.ttl)).collect::<Vec<_>>()
+    };
+    let ttl = routing.routes.iter().flat_map(of_source).collect();
+    let action = BulkAction::Redrive { ttl, ttl_default: admin.registry.defaults().ttl };
+    run(&admin, who, "dead.redrive", action, bulk).await.map(Json)
+}
+
+pub(super) async fn purge(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    Body(bulk): Body<Bulk>,
+) -> Result<Json<BulkDto>, AdminError> {
+    run(&admin, who, "dead.purge", BulkAction::Purge, bulk).await.map(Json)
+}
+
+/// Runs a command step by step until it is through, and tells the hub what became of which delivery. If the asker goes
+/// away in the middle, the same command under the same job id does the rest.
+pub(super) async fn run(
+    admin: &Admin,
+    who: Who,
+    action_name: &str,
+    action: BulkAction,
+    bulk: Bulk,
+) -> Result<BulkDto, AdminError> {
+    let job = job_id(admin, bulk.job.as_deref())?;
+    let states = match &action {
+        BulkAction::Redrive { .. } | BulkAction::Purge => ended(),
+        BulkAction::Cancel => DeliveryState::ALL.into_iter().filter(|state| state.is_open()).collect(),
+    };
+    let dry_run = bulk.dry_run;
+    let (target, subject) = target(bulk, states)?;
+    let mut audit = (!dry_run).then(|| admin.audited(who, action_name, format!("{job}: {subject}")));
+    let mut done = BulkDto { job: job.to_string(), dry_run, ..BulkDto::default() };
+    let mut cursor = None;
+    loop {
+        let (action, target, now) = (action.clone(), target.clone(), admin.clock.wall());
+        let step = BulkStep { job, action, target, cursor, dry_run, now, audit: audit.clone() };
+        let result = admin.store.bulk(step).await?;
+        done.matched += result.matched;
+        done.changed += result.changed;
+        if result.changed > 0 {
+            audit = None;
+        }
+        if !dry_run {
+            admin.hub.tell(Event::Touched(result.ids)).await;
+            admin.hub.tell(Event::Woken(result.destinations)).await;
+        }
+        cursor = result.next;
+        if cursor.is_none() {
+            return Ok(done);
+        }
+    }
+}
+
+fn job_id(admin: &Admin, given: Option<&str>) -> Result<JobId, AdminError> {
+    if let Some(text) = given {
+        return text.parse().map_err(|error: IdError| AdminError::Invalid(error.to_string()));
+    }
+    Ok(IdMint::new(0, rand::random()).job(admin.clock.wall()))
+}
+
+/// What the command is about, and that in words for the audit log.
+fn target(bulk: Bulk, states: Vec<DeliveryState>) -> Result<(BulkTarget, String), AdminError> {
+    let filters = Listing {
+        source: bulk.source,
+        destination: bulk.destination,
+        reason: bulk.reason,
+        since: bulk.since,
+        until: bulk.until,
+        ..Listing::default()
+    };
+    let filtered = filters.source.is_some()
+        || filters.destination.is_some()
+        || filters.reason.is_some()
+        || filters.since.is_some()
+        || filters.until.is_some();
+    match (bulk.ids.is_empty(), bulk.all || filtered) {
+        (true, false) => Err(AdminError::Invalid("name deliveries in ids, give a filter, or ask for all".into())),
+        (false, true) => Err(AdminError::Invalid("give either ids or filters".into())),
+        (false, false) if bulk.ids.len() > IDS_MAX => {
+            Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())))
+        }
+        (false, false) => {
+            let ids: Result<Vec<DeliveryId>, IdError> = bulk.ids.iter().map(|id| id.parse()).collect();
+            let ids = ids.map_err(|error| AdminError::Invalid(error.to_string()))?;
+            let subject = format!("{} named deliveries", ids.len());
+            Ok((BulkTarget::Ids(ids), subject))
+        }
+        (true, true) => {
+            let subject = format!("matching {filters:?}");
+            let filter = DeliveryFilter { states, ..filters.deliveries()? };
+            Ok((BulkTarget::Matching(filter), subject))
+        }
+    }
+}
+
+/// The states that dead letters are in.
+fn ended() -> Vec<DeliveryState> {
+    vec![DeliveryState::Dead, DeliveryState::Expired]
+}

@@ -1,0 +1,44 @@
+//! Deliveries: list, show, cancel.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+};
+use relay_core::id::DeliveryId;
+use relay_store::seam::BulkAction;
+
+use super::{
+    dead::{Bulk, run},
+    filter::Listing,
+};
+use crate::admin::{
+    Shared, Who,
+    dto::{BulkDto, DeliveryDto, List},
+    problem::{AdminError, Asked, Body},
+};
+
+pub(super) async fn list(
+    State(admin): Shared,
+    Asked(asked): Asked<Listing>,
+) -> Result<Json<List<DeliveryDto>>, AdminError> {
+    let listing = admin.store.browse_deliveries(asked.deliveries()?, asked.page()?).await?;
+    Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
+}
+
+pub(super) async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<DeliveryDto>, AdminError> {
+    let parsed: DeliveryId =
+        id.parse().map_err(|error: relay_core::id::IdError| AdminError::Invalid(error.to_string()))?;
+    let found = admin.store.find(vec![parsed]).await?.pop().flatten();
+    let delivery = found
+        .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;
+    let history = admin.store.attempts(parsed).await?;
+    Ok(Json(DeliveryDto::new(&delivery).with_history(&history)))
+}
+
+pub(super) async fn cancel(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    Body(bulk): Body<Bulk>,
+) -> Result<Json<BulkDto>, AdminError> {
+    run(&admin, who, "delivery.cancel", BulkAction::Cancel, bulk).await.map(Json)
+}

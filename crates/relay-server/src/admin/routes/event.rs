@@ -1,0 +1,104 @@
+//! Events: list, show, body, replay.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use http::header;
+use relay_core::{delivery::Delivery, event::Event, id::EventId};
+use relay_store::seam::{DeliveryFilter, Page};
+use serde::Deserialize;
+
+use super::filter::Listing;
+use crate::{
+    admin::{
+        Admin, Shared, Who,
+        dto::{DeliveryDto, EventDto, List, ReplayDto},
+        name,
+        problem::{AdminError, Asked, Body},
+    },
+    hub,
+    registry::listed,
+};
+
+/// Deliveries of one event that are shown with it.
+const DELIVERIES_SHOWN: u32 = 1000;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replay {
+    /// Left out: every destination that a route of the event's source leads to now.
+    destination: Option<String>,
+}
+
+pub(super) async fn list(
+    State(admin): Shared,
+    Asked(asked): Asked<Listing>,
+) -> Result<Json<List<EventDto>>, AdminError> {
+    let listing = admin.store.browse_events(asked.events()?, asked.page()?).await?;
+    Ok(Json(List { items: listing.items.iter().map(EventDto::of_row).collect(), next: listing.next }))
+}
+
+pub(super) async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<EventDto>, AdminError> {
+    let event = find(&admin, &id).await?;
+    let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
+    let page = Page { cursor: None, limit: DELIVERIES_SHOWN };
+    let deliveries = admin.store.browse_deliveries(filter, page).await?.items;
+    Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries)))
+}
+
+/// The body as it was received, never to be interpreted by whoever shows it (S26).
+pub(super) async fn body(State(admin): Shared, Path(id): Path<String>) -> Result<Response, AdminError> {
+    let event = find(&admin, &id).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (header::CONTENT_DISPOSITION, "attachment"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, event.body.clone()).into_response())
+}
+
+pub(super) async fn replay(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    Path(id): Path<String>,
+    Body(body): Body<Replay>,
+) -> Result<Json<ReplayDto>, AdminError> {
+    let event = find(&admin, &id).await?;
+    let directory = admin.registry.directory();
+    let routes = directory.routing.routes.get(&event.source).map_or(&[][..], Vec::as_slice);
+    let wanted = body.destination.as_deref().map(name).transpose()?;
+    let chosen: Vec<_> =
+        routes.iter().filter(|route| wanted.as_ref().is_none_or(|wanted| route.destination == *wanted)).collect();
+    if chosen.is_empty() {
+        let known = listed(routes.iter().map(|route| &route.destination));
+        let to = wanted.map_or_else(String::new, |wanted| format!(" to {:?}", wanted.as_str()));
+        let text = format!("no route leads from {:?}{to}; known: {known}", event.source.as_str());
+        return Err(AdminError::Unknown(text));
+    }
+    let ids = admin.hub.mint(chosen.len()).await.ok_or(AdminError::Stopping)?;
+    let now = admin.clock.wall();
+    let make = |(id, route): (_, &&relay_core::routing::Route)| {
+        Delivery::ready(id, &event, route.destination.clone(), true, now, route.ttl)
+    };
+    let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
+    let audit = vec![admin.audited(who, "event.replay", event.id.to_string())];
+    let stored = admin.store.replay(deliveries.clone(), audit).await?;
+    if stored.iter().any(|stored| !stored) {
+        return Err(gone(&id));
+    }
+    admin.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;
+    let event_id = event.id.to_string();
+    Ok(Json(ReplayDto { event_id, deliveries: deliveries.iter().map(DeliveryDto::new).collect() }))
+}
+
+async fn find(admin: &Admin, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {
+    let parsed: EventId =
+        id.parse().map_err(|error: relay_core::id::IdError| AdminError::Invalid(error.to_string()))?;
+    admin.store.event(parsed).await?.ok_or_else(|| gone(id))
+}
+
+fn gone(id: &str) -> AdminError {
+    AdminError::Unknown(format!("no event {id}: it never was, or its retention is over"))
+}

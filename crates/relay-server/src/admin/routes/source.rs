@@ -1,0 +1,91 @@
+//! Sources.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    response::IntoResponse,
+};
+use http::StatusCode;
+use relay_core::name::Name;
+use serde::Deserialize;
+
+use crate::{
+    admin::{
+        DONE, Shared, Who,
+        dto::{List, SourceDto},
+        name,
+        problem::{AdminError, Body},
+    },
+    registry::{NewSource, RegistryError, SourceUpdate, listed},
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Create {
+    name: String,
+    provider: String,
+    /// Name and value; a name given twice: both values are valid.
+    #[serde(default)]
+    parameters: Vec<(String, String)>,
+    #[serde(default)]
+    allow_empty: bool,
+    destination: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Update {
+    parameters: Option<Vec<(String, String)>>,
+    allow_empty: Option<bool>,
+}
+
+pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
+    let directory = admin.registry.directory();
+    let items = directory.sources.values().map(|entry| SourceDto::new(&entry.document, &directory)).collect();
+    Json(List { items, next: None })
+}
+
+pub(super) async fn show(State(admin): Shared, Path(source): Path<String>) -> Result<Json<SourceDto>, AdminError> {
+    let directory = admin.registry.directory();
+    let entry = directory.sources.get(source.as_str()).ok_or_else(|| {
+        let known = listed(directory.sources.keys());
+        RegistryError::Unknown { kind: "source", name: source.clone(), known }
+    })?;
+    Ok(Json(SourceDto::new(&entry.document, &directory)))
+}
+
+pub(super) async fn create(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    Body(body): Body<Create>,
+) -> Result<impl IntoResponse, AdminError> {
+    let new = NewSource {
+        name: name(&body.name)?,
+        provider: body.provider,
+        parameters: body.parameters,
+        allow_empty: body.allow_empty,
+        destination: body.destination.as_deref().map_or_else(|| Ok(Name::fallback()), name)?,
+    };
+    let source = admin.registry.create_source(new, who.0).await?;
+    Ok((StatusCode::CREATED, Json(SourceDto::new(&source, &admin.registry.directory()))))
+}
+
+pub(super) async fn update(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    Path(source): Path<String>,
+    Body(body): Body<Update>,
+) -> Result<Json<SourceDto>, AdminError> {
+    let update = SourceUpdate { parameters: body.parameters, allow_empty: body.allow_empty };
+    let source = admin.registry.update_source(&name(&source)?, update, who.0).await?;
+    Ok(Json(SourceDto::new(&source, &admin.registry.directory())))
+}
+
+pub(super) async fn delete(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    Path(source): Path<String>,
+) -> Result<StatusCode, AdminError> {
+    admin.registry.delete_source(&name(&source)?, who.0).await?;
+    Ok(DONE)
+}

@@ -1,0 +1,42 @@
+//! How the server is: status, health, probes, metrics.
+
+use axum::{Json, extract::State, response::IntoResponse};
+use http::{StatusCode, header};
+use relay_core::time::Mono;
+
+use crate::admin::{
+    Shared,
+    dto::{HealthDto, StatusDto},
+    problem::AdminError,
+};
+
+pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, AdminError> {
+    let report = admin.health.report().await?;
+    let now = admin.clock.now();
+    let mut status = StatusDto::new(&report, &admin.promises, &admin.registry.directory(), now.wall);
+    status.uptime_ms = now.mono.since(Mono::default()).as_millis() as u64;
+    if let Some(listening) = admin.listening.get() {
+        status.public.clone_from(&listening.public);
+        status.admin.clone_from(&listening.admin);
+    }
+    Ok(Json(status))
+}
+
+pub(crate) async fn health(State(admin): Shared) -> Result<Json<HealthDto>, AdminError> {
+    let report = admin.health.report().await?;
+    Ok(Json(HealthDto::new(&report, &admin.promises, true)))
+}
+
+pub(crate) async fn metrics(State(admin): Shared) -> Result<impl IntoResponse, AdminError> {
+    let report = admin.health.report().await?;
+    let page = admin.metrics.render(&report.stats, &report.view, admin.clock.wall());
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
+}
+
+pub(crate) async fn live() -> &'static str {
+    "ok\n"
+}
+
+pub(crate) async fn ready(State(admin): Shared) -> impl IntoResponse {
+    if admin.health.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+}

@@ -1,0 +1,345 @@
+//! The client endpoint: `GET /connect`, the upgrade to a WebSocket, and the loops that move its messages.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use relay_core::{
+    hub::{ConnId, Serves},
+    limits,
+    name::Name,
+    wire::{self, codec, message::Message},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error as WsError, Message as Frame,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use crate::{
+    error::{Code, Problem},
+    hub::{Event, Handle, SOCKET_QUEUE, Socket},
+    registry::{Registry, secret},
+    supervise::{Supervisor, TaskKind},
+};
+
+/// Bytes of one WebSocket frame (S11).
+const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that wait in the WebSocket's own write buffer at most (S11).
+const WRITE_BUFFER_MAX: usize = 8 * 1024 * 1024;
+/// How long the HTTP upgrade itself may take.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take nothing of what is written to it; by then its heartbeats have failed as well.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
+/// How long a socket that shall close may still take what waits for it.
+const HANGUP_GRACE: Duration = Duration::from_secs(2);
+/// How long the peer's own goodbye is waited for, so that closing does not cut off what it has not read yet.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Name of the static token from the credentials.
+pub(crate) const STATIC_TOKEN: &str = "relay_token";
+
+/// Lets clients in.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    hub: Handle,
+    registry: Arc<Registry>,
+    static_token: [u8; 32],
+    supervisor: Supervisor,
+}
+
+/// Who a client is, once its token was found.
+#[derive(Clone, Debug)]
+struct Principal {
+    token: Name,
+    serves: Serves,
+}
+
+/// Both ends of a session inside one process: `crm-relay dev` joins its client this way.
+#[derive(Debug)]
+pub struct Attached {
+    /// What the client says.
+    pub to_server: mpsc::Sender<Message>,
+    /// What the server says; ends when the server hangs up.
+    pub from_server: mpsc::Receiver<Message>,
+}
+
+impl Gate {
+    pub(crate) fn new(hub: Handle, registry: Arc<Registry>, relay_token: &str, supervisor: Supervisor) -> Self {
+        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor }
+    }
+
+    /// Answers `GET /connect`: with an upgrade, or with the reason why not.
+    pub(crate) fn connect(&self, mut request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Full<Bytes>> {
+        let accept = match self.admit(request.method(), request.headers()) {
+            Ok((principal, accept)) => {
+                let upgrade = hyper::upgrade::on(&mut request);
+                let (gate, peer) = (self.clone(), peer.map_or_else(String::new, |peer| peer.to_string()));
+                self.supervisor.spawn(TaskKind::Session, "session", async move {
+                    match timeout(UPGRADE_TIMEOUT, upgrade).await {
+                        Ok(Ok(upgraded)) => gate.serve(TokioIo::new(upgraded), principal, peer).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "the upgrade of a client failed"),
+                        Err(_) => tracing::debug!("the upgrade of a client took too long"),
+                    }
+                    Ok(())
+                });
+                accept
+            }
+            Err(problem) => return respond(&problem),
+        };
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        response
+    }
+
+    /// Joins a client of the same process, without a socket and without a token.
+    pub(crate) fn attach(&self) -> Attached {
+        let (to_server, mut from_client) = mpsc::channel(SOCKET_QUEUE);
+        let (outbox, from_server) = mpsc::channel(SOCKET_QUEUE);
+        let hub = self.hub.clone();
+        self.supervisor.spawn(TaskKind::Session, "session-attached", async move {
+            let conn = hub.next_conn();
+            let (hangup, mut hung_up) = oneshot::channel();
+            let event = Event::Opened {
+                conn,
+                token: static_token_name(),
+                serves: Serves::All,
+                peer: "this process".into(),
+                socket: Socket { outbox, hangup },
+            };
+            if !hub.tell(event).await {
+                return Ok(());
+            }
+            loop {
+                tokio::select! {
+                    message = from_client.recv() => match message {
+                        Some(message) => hub.tell(Event::Received(conn, message)).await,
+                        None => break,
+                    },
+                    _ = &mut hung_up => break,
+                };
+            }
+            hub.tell(Event::Closed(conn)).await;
+            Ok(())
+        });
+        Attached { to_server, from_server }
+    }
+
+    /// Whether the server stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.supervisor.is_stopping()
+    }
+
+    fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<(Principal, HeaderValue), Problem> {
+        if method != Method::GET {
+            let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
+            return Err(problem.allowing(&["GET"]));
+        }
+        if self.supervisor.is_stopping() {
+            return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
+        }
+        let principal = self.principal(headers).ok_or_else(|| {
+            Problem::new(
+                Code::NotGenuine,
+                "the token is missing, unknown or revoked; on the server: crm-relay token list",
+            )
+        })?;
+        let version = headers.get("relay-protocol").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+        if version != Some(wire::VERSION) {
+            let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
+            return Err(Problem::new(Code::UpgradeRequired, detail));
+        }
+        let names = |field, wanted: &str| {
+            let values = headers.get_all(field).into_iter().filter_map(|value| value.to_str().ok());
+            values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
+        };
+        let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| {
+            names(header::UPGRADE, "websocket")
+                && names(header::CONNECTION, "upgrade")
+                && names(header::SEC_WEBSOCKET_VERSION, "13")
+        });
+        let key = key.ok_or_else(|| {
+            Problem::new(Code::Malformed, "want an upgrade to websocket, version 13, with a Sec-WebSocket-Key")
+        })?;
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
+        let accept = accept.map_err(|_| Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one"))?;
+        Ok((principal, accept))
+    }
+
+    /// Whether the token of a socket still lets it in.
+    fn is_live(&self, token: &Name) -> bool {
+        let directory = self.registry.directory();
+        let revoked =
+            |token: &Name| directory.tokens.get(token).is_none_or(|entry| entry.document.revoked_at.is_some());
+        token.as_str() == STATIC_TOKEN || !revoked(token)
+    }
+
+    /// One socket from its upgrade to its end.
+    async fn serve<S>(&self, stream: S, principal: Principal, peer: String)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin,
+    {
+        let hub = &self.hub;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(FRAME_BYTES_MAX))
+            .max_write_buffer_size(WRITE_BUFFER_MAX);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        let (mut sink, mut frames) = socket.split();
+        let (outbox, inbox) = mpsc::channel(SOCKET_QUEUE);
+        let (hangup, hung_up) = oneshot::channel();
+        let conn = hub.next_conn();
+        let Principal { token, serves } = principal;
+        let event = Event::Opened { conn, token: token.clone(), serves, peer, socket: Socket { outbox, hangup } };
+        if !hub.tell(event).await {
+            return;
+        }
+        // Revoked between the check and now: the hub may have heard of that before it heard of this socket (I21).
+        if !self.is_live(&token) {
+            hub.tell(Event::Revoked(token)).await;
+        }
+        let why = Mutex::new("the server closed the session");
+        // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
+        let ended = tokio::select! {
+            ended = read(&mut frames, hub, conn) => ended,
+            ended = write(&mut sink, inbox) => ended,
+            () = overdue(hung_up, &why) => Ended::Overdue,
+        };
+        hub.tell(Event::Closed(conn)).await;
+        if ended == Ended::ByHub {
+            let reason = *why.lock().unwrap_or_else(PoisonError::into_inner);
+            let frame = CloseFrame { code: CloseCode::Away, reason: reason.into() };
+            // The peer may be gone; then there is nobody to say goodbye to.
+            let goodbye = async {
+                let _ = sink.send(Frame::Close(Some(frame))).await;
+                while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
+            };
+            let _ = timeout(LINGER, goodbye).await;
+        }
+        tracing::debug!(conn = conn.0, ?ended, "a session's socket ended");
+    }
+
+    /// Whose token the request carries. Every token is compared, so the time taken does not tell which one matched.
+    fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
+        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let (scheme, token) = value.split_at_checked(7)?;
+        if !scheme.eq_ignore_ascii_case(b"bearer ") {
+            return None;
+        }
+        let digest = secret::sha256(token);
+        let mut found = None;
+        for entry in self.registry.directory().tokens.values() {
+            let known = &entry.document;
+            if secret::same(&known.sha256, &digest) && known.revoked_at.is_none() {
+                found = Some(Principal { token: known.name.clone(), serves: known.serves() });
+            }
+        }
+        if secret::same(&self.static_token, &digest) {
+            found = Some(Principal { token: static_token_name(), serves: Serves::All });
+        }
+        found
+    }
+}
+
+fn static_token_name() -> Name {
+    STATIC_TOKEN.parse().expect("a constant in the form of a name")
+}
+
+fn respond(problem: &Problem) -> Response<Full<Bytes>> {
+    let mut response = problem.respond();
+    if problem.code == Code::UpgradeRequired {
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert("relay-protocol", HeaderValue::from(wire::VERSION));
+    }
+    response
+}
+
+/// How a socket came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The hub has nothing more to say.
+    ByHub,
+    /// The peer closed it, or the network did.
+    ByPeer,
+    /// What came was not of our protocol.
+    Garbled,
+    /// The peer takes nothing.
+    Stuck,
+    /// It should have ended, and its peer took too long.
+    Overdue,
+}
+
+async fn read(frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), hub: &Handle, conn: ConnId) -> Ended {
+    while let Some(Ok(frame)) = frames.next().await {
+        match frame {
+            Frame::Binary(bytes) => match codec::decode(bytes) {
+                Ok(Some(message)) => {
+                    if !hub.tell(Event::Received(conn, message)).await {
+                        return Ended::ByHub;
+                    }
+                }
+                // A message of a later version.
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(event = "client_misbehaved", conn = conn.0, %error, "a client sent what is no message");
+                    return Ended::Garbled;
+                }
+            },
+            Frame::Ping(_) | Frame::Pong(_) => {}
+            Frame::Close(_) => return Ended::ByPeer,
+            Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+        }
+    }
+    Ended::ByPeer
+}
+
+/// Writes what the hub gives, and flushes when there is no more for the moment.
+async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox: mpsc::Receiver<Message>) -> Ended {
+    let mut batch = Vec::with_capacity(SOCKET_QUEUE);
+    while inbox.recv_many(&mut batch, SOCKET_QUEUE).await > 0 {
+        let written = timeout(WRITE_TIMEOUT, async {
+            for message in batch.drain(..) {
+                sink.feed(Frame::Binary(codec::encode(message))).await?;
+            }
+            sink.flush().await
+        });
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ended::ByPeer,
+            Err(_) => return Ended::Stuck,
+        }
+    }
+    Ended::ByHub
+}
+
+/// Completes when the hub wanted the socket closed and its peer did not take what was left in time (I21).
+async fn overdue(hung_up: oneshot::Receiver<&'static str>, why: &Mutex<&'static str>) {
+    match hung_up.await {
+        Ok(reason) => {
+            *why.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+            tokio::time::sleep(HANGUP_GRACE).await;
+        }
+        // The hub let go of the socket without a word: the writer ends by itself.
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,258 @@
+//! What goes wrong in front of a sender, and the one mapping of it to HTTP: RFC 9457 problem documents with a stable `code`.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use hyper::Response;
+use relay_core::fault::{Fault, Retry};
+
+/// Why a request is not answered with what it asked for. The [`code`](Self::code) is stable; senders may rely on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request breaks HTTP, or a rule of the relay that a sender can keep.
+    Malformed,
+    /// It did not prove itself.
+    NotGenuine,
+    /// No source has that name.
+    UnknownSource,
+    /// Nothing is at that path.
+    NotFound,
+    /// The source does not take that method.
+    MethodNotAllowed,
+    /// The request came too slowly.
+    Timeout,
+    /// The body is larger than `MAX_BODY_BYTES`.
+    TooLarge,
+    /// Path and query are too long.
+    UriTooLong,
+    /// The client speaks another version of the session protocol.
+    UpgradeRequired,
+    /// Too many requests.
+    RateLimited,
+    /// The head is too large, or has too many fields.
+    HeadersTooLarge,
+    /// A transfer coding beside `chunked`.
+    NotImplemented,
+    /// The source is paused by the operator.
+    SourcePaused,
+    /// It is not certain that the event is stored, or there is no memory to take it in.
+    StoreUnavailable,
+    /// There is no room on disk.
+    StoreFull,
+    /// The server is about to stop.
+    ShuttingDown,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 16] = [
+        Self::Malformed,
+        Self::NotGenuine,
+        Self::UnknownSource,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::UriTooLong,
+        Self::UpgradeRequired,
+        Self::RateLimited,
+        Self::HeadersTooLarge,
+        Self::NotImplemented,
+        Self::SourcePaused,
+        Self::StoreUnavailable,
+        Self::StoreFull,
+        Self::ShuttingDown,
+    ];
+
+    /// Its text, as in the `code` member and in counters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NotGenuine => "not_genuine",
+            Self::UnknownSource => "unknown_source",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::RateLimited => "rate_limited",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::NotImplemented => "not_implemented",
+            Self::SourcePaused => "source_paused",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::StoreFull => "store_full",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    /// Its HTTP status.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::NotGenuine => StatusCode::UNAUTHORIZED,
+            Self::UnknownSource | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::SourcePaused | Self::StoreUnavailable | Self::StoreFull | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// Who has to change something.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::Malformed
+            | Self::NotGenuine
+            | Self::UnknownSource
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::Timeout
+            | Self::TooLarge
+            | Self::UriTooLong
+            | Self::UpgradeRequired
+            | Self::RateLimited
+            | Self::HeadersTooLarge
+            | Self::NotImplemented => Fault::Peer,
+            Self::SourcePaused | Self::ShuttingDown => Fault::Operator,
+            Self::StoreUnavailable | Self::StoreFull => Fault::Resource,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn retry(self) -> Retry {
+        match self.retry_after() {
+            Some(seconds) => Retry::After(Duration::from_secs(seconds.into())),
+            None if self == Self::Timeout => Retry::Backoff,
+            None => Retry::Never,
+        }
+    }
+
+    /// Seconds after which the same request may succeed, for `Retry-After`.
+    pub const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::StoreUnavailable | Self::RateLimited => Some(1),
+            Self::ShuttingDown => Some(5),
+            Self::StoreFull => Some(30),
+            Self::SourcePaused => Some(60),
+            Self::Malformed
+            | Self::NotGenuine
+            | Self::UnknownSource
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::Timeout
+            | Self::TooLarge
+            | Self::UriTooLong
+            | Self::UpgradeRequired
+            | Self::HeadersTooLarge
+            | Self::NotImplemented => None,
+        }
+    }
+}
+
+/// A code with words for whoever reads the answer. The words are ours: nothing of the request, no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The stable code.
+    pub code: Code,
+    /// What was wrong and what would be right.
+    pub detail: Cow<'static, str>,
+    /// The methods that the path takes, for `Allow`; only with [`Code::MethodNotAllowed`].
+    pub allow: Option<&'static [&'static str]>,
+    /// The connection ends with this answer.
+    pub close: bool,
+}
+
+impl Problem {
+    /// A problem after which the connection goes on.
+    pub const fn new(code: Code, detail: &'static str) -> Self {
+        Self { code, detail: Cow::Borrowed(detail), allow: None, close: false }
+    }
+
+    /// A problem with words that are made for it: of what the request holds they may name lengths, no more.
+    pub const fn described(code: Code, detail: String) -> Self {
+        Self { code, detail: Cow::Owned(detail), allow: None, close: false }
+    }
+
+    /// The answer for a path that nothing is at.
+    pub const fn not_found() -> Self {
+        Self::new(Code::NotFound, "nothing is here; webhooks go to /webhook or /webhook/{source}")
+    }
+
+    /// The same, ending the connection.
+    #[must_use]
+    pub const fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// The same, naming the methods that would do.
+    #[must_use]
+    pub const fn allowing(mut self, methods: &'static [&'static str]) -> Self {
+        self.allow = Some(methods);
+        self
+    }
+
+    /// As an HTTP answer.
+    pub fn respond(&self) -> Response<Full<Bytes>> {
+        let status = self.code.status();
+        let mut response = Response::new(Full::new(Bytes::from(self.document(status))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.code.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(Ok(methods)) = self.allow.map(|methods| HeaderValue::try_from(methods.join(", "))) {
+            headers.insert(header::ALLOW, methods);
+        }
+        if self.code == Code::NotGenuine {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crm-relay\""));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn document(&self, status: StatusCode) -> String {
+        serde_json::json!({
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "code": self.code.as_str(),
+            "detail": self.detail,
+        })
+        .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_text_and_an_error_status() {
+        let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| code.status().is_client_error() || code.status().is_server_error()));
+    }
+
+    #[test]
+    fn every_503_says_when_to_come_again() {
+        for code in Code::ALL.into_iter().filter(|code| code.status() == StatusCode::SERVICE_UNAVAILABLE) {
+            let response = Problem::new(code, "later").respond();
+            assert!(response.headers().contains_key(header::RETRY_AFTER), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Health: whether the server does what it is for, and if not, why (I24).
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use relay_core::{
+    delivery::State,
+    hub::DestinationView,
+    limits,
+    name::Name,
+    storage::StoreError,
+    time::{Now, Wall},
+};
+use relay_store::{
+    Store,
+    seam::{DestinationStats, Stats},
+};
+
+use crate::{clock::Clock, directory::Directory, hub::Handle, registry::Registry};
+
+/// Due work may be this old while a client could take it, before it counts as a stall of our own.
+const STALL_AFTER: Duration = Duration::from_mins(1);
+/// How old a shared look at the counters may be: `/health` is public and must not be a lever on the store.
+const LOOK_FRESH: Duration = Duration::from_millis(500);
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Deliveries wait and no client serves their destination.
+    NoClient { destination: Name, since: Duration, waiting: u64, first_expiry: Option<Duration> },
+    /// A circuit is open.
+    CircuitOpen { destination: Name, client: String, waiting: u64, error: Option<String> },
+    /// Due work is old although a client could take it.
+    Stalled { destination: Name, oldest: Duration, waiting: u64 },
+    /// Half the TTL of a waiting delivery has passed.
+    HalfTtl { destination: Name, waiting: u64, first_expiry: Duration },
+    /// There is no room.
+    Full { free: Option<u64> },
+    /// Room runs out.
+    NearlyFull { free: u64 },
+}
+
+/// The state of the whole server, for `/health` and `crm-relay status`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    /// The store's counters.
+    pub(crate) stats: Stats,
+    /// What the hub knows.
+    pub(crate) view: Vec<DestinationView>,
+    /// Why it is degraded; empty: it is not.
+    pub(crate) reasons: Vec<Reason>,
+}
+
+/// Sums over everything, as `/health` shows them. From the store, so a restart does not reset them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Events accepted.
+    pub(crate) received: u64,
+    /// Deliveries made.
+    pub(crate) processed: u64,
+    /// Deliveries now dead or expired.
+    pub(crate) failed: u64,
+    /// Tries after the first.
+    pub(crate) retried: u64,
+    /// Deliveries on their way.
+    pub(crate) queue_depth: u64,
+}
+
+/// Answers questions about health.
+pub(crate) struct Health {
+    store: Arc<dyn Store>,
+    hub: Handle,
+    registry: Arc<Registry>,
+    clock: Clock,
+    disk_reserve: u64,
+    store_failed: AtomicBool,
+    stopping: AtomicBool,
+    unserved: Mutex<BTreeMap<Name, Now>>,
+    look: tokio::sync::Mutex<Option<(Now, Report)>>,
+}
+
+impl Health {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        hub: Handle,
+        registry: Arc<Registry>,
+        clock: Clock,
+        disk_reserve: u64,
+    ) -> Self {
+        Self {
+            store,
+            hub,
+            registry,
+            clock,
+            disk_reserve,
+            store_failed: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            unserved: Mutex::default(),
+            look: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Whether the store commits and no shutdown has begun. A full store is ready: it settles, and clients that come in
+    /// here are what makes room.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// From now on the server is not ready: it stops.
+    pub(crate) fn stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the server is not ready: its store has failed.
+    pub(crate) fn store_failed(&self) {
+        self.store_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// A report at most [`LOOK_FRESH`] old.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    pub(crate) async fn report(&self) -> Result<Report, StoreError> {
+        let mut look = self.look.lock().await;
+        let now = self.clock.now();
+        if let Some((at, report)) = &*look
+            && now.mono.since(at.mono) < LOOK_FRESH
+        {
+            return Ok(report.clone());
+        }
+        let report = self.examine().await?;
+        *look = Some((now, report.clone()));
+        Ok(report)
+    }
+
+    async fn examine(&self) -> Result<Report, StoreError> {
+        let stats = self.store.stats().await?;
+        let view = self.hub.view().await;
+        let now = self.clock.now();
+        let unserved = {
+            let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+            note_unserved(&mut unserved, &stats, &view, now);
+            unserved.clone()
+        };
+        let directory = self.registry.directory();
+        let reasons = assess(&stats, &view, &directory, &unserved, self.disk_reserve, now);
+        Ok(Report { stats, view, reasons })
+    }
+}
+
+impl Report {
+    /// See [`Totals`].
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals { received: self.stats.sources.iter().map(|s| s.accepted).sum(), ..Totals::default() };
+        for stats in &self.stats.destinations {
+            totals.processed += stats.outcomes[0];
+            totals.failed += count(stats, State::Dead) + count(stats, State::Expired);
+            totals.retried += stats.retried;
+            totals.queue_depth += open(stats);
+        }
+        totals
+    }
+}
+
+/// Deliveries of a destination in one state.
+pub(crate) fn count(stats: &DestinationStats, state: State) -> u64 {
+    stats.states[state as usize - 1]
+}
+
+/// Deliveries of a destination that are on their way.
+pub(crate) fn open(stats: &DestinationStats) -> u64 {
+    State::ALL.into_iter().filter(|state| state.is_open()).map(|state| count(stats, state)).sum()
+}
+
+fn waiting(stats: &DestinationStats) -> u64 {
+    count(stats, State::Ready) + count(stats, State::Scheduled)
+}
+
+/// Keeps since when destinations have waiting deliveries and no client.
+fn note_unserved(unserved: &mut BTreeMap<Name, Now>, stats: &Stats, view: &[DestinationView], now: Now) {
+    let is_unserved = |stats: &&DestinationStats| {
+        let clients =
+            view.iter().find(|seen| seen.destination == stats.destination).map_or(0, |seen| seen.clients.len());
+        clients == 0 && waiting(stats) > 0
+    };
+    let names: Vec<&Name> = stats.destinations.iter().filter(is_unserved).map(|stats| &stats.destination).collect();
+    unserved.retain(|name, _| names.contains(&name));
+    for name in names {
+        unserved.entry(name.clone()).or_insert(now);
+    }
+}
+
+/// The rules of I24, as a function of what is known.
+fn assess(
+    stats: &Stats,
+    view: &[DestinationView],
+    directory: &Directory,
+    unserved: &BTreeMap<Name, Now>,
+    disk_reserve: u64,
+    now: Now,
+) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if stats.full {
+        reasons.push(Reason::Full { free: stats.disk_free_bytes });
+    } else if let Some(free) = stats.disk_free_bytes.filter(|free| *free < disk_reserve.saturating_mul(2)) {
+        reasons.push(Reason::NearlyFull { free });
+    }
+    for stats in &stats.destinations {
+        if !directory.routing.paused.contains(&stats.destination) {
+            let seen = view.iter().find(|seen| seen.destination == stats.destination);
+            assess_destination(stats, seen, directory, unserved, now, &mut reasons);
+        }
+    }
+    reasons
+}
+
+fn assess_destination(
+    stats: &DestinationStats,
+    seen: Option<&DestinationView>,
+    directory: &Directory,
+    unserved: &BTreeMap<Name, Now>,
+    now: Now,
+    reasons: &mut Vec<Reason>,
+) {
+    let (destination, waiting) = (stats.destination.clone(), waiting(stats));
+    let first_expiry = stats.next_expiry.map(|at| at.since(now.wall));
+    let alone = unserved.get(&destination).map(|since| now.mono.since(since.mono));
+    if let Some(since) = alone.filter(|since| *since >= limits::NO_CLIENT_WARN_AFTER) {
+        reasons.push(Reason::NoClient { destination: destination.clone(), since, waiting, first_expiry });
+    }
+    for client in seen.iter().flat_map(|seen| &seen.clients).filter(|client| client.circuit_open) {
+        let (client, error) = (client.label.clone(), client.error.clone());
+        reasons.push(Reason::CircuitOpen { destination: destination.clone(), client, waiting, error });
+    }
+    let oldest = stats.oldest_due.map_or(Duration::ZERO, |due| now.wall.since(due));
+    if seen.is_some_and(|seen| seen.served) && waiting > 0 && oldest > STALL_AFTER {
+        reasons.push(Reason::Stalled { destination: destination.clone(), oldest, waiting });
+    }
+    // With several routes the shortest TTL is taken: a reason too late is better than one that is always there.
+    let routes = directory.routing.routes.values().flatten().filter(|route| route.destination == destination);
+    if let (Some(ttl), Some(first_expiry)) = (routes.map(|route| route.ttl).min(), first_expiry)
+        && waiting > 0
+        && first_expiry < ttl / 2
+    {
+        reasons.push(Reason::HalfTtl { destination, waiting, first_expiry });
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoClient { destination, since, waiting, first_expiry } => {
+                write!(f, "destination {destination}: no client for {}, {waiting} waiting", rough(*since))?;
+                first_expiry.map_or(Ok(()), |span| write!(f, ", first expires in {}", rough(span)))
+            }
+            Self::CircuitOpen { destination, client, waiting, error } => {
+                write!(f, "destination {destination}: down through client {client}, {waiting} waiting")?;
+                error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
+            }
+            Self::Stalled { destination, oldest, waiting } => write!(
+                f,
+                "destination {destination}: {waiting} waiting, the oldest due for {} although a client has room",
+                rough(*oldest)
+            ),
+            Self::HalfTtl { destination, waiting, first_expiry } => write!(
+                f,
+                "destination {destination}: half the TTL has passed, {waiting} waiting, first expires in {}",
+                rough(*first_expiry)
+            ),
+            Self::Full { free: Some(free) } => write!(f, "the store is full: {free} bytes free on its disk"),
+            Self::Full { free: None } => f.write_str("the store is full"),
+            Self::NearlyFull { free } => write!(f, "room runs out: {free} bytes free on the disk of the store"),
+        }
+    }
+}
+
+/// A span for people, in its largest unit: `14 min`.
+pub(crate) fn rough(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// How long ago, or none.
+pub(crate) fn age(at: Option<Wall>, now: Wall) -> Option<Duration> {
+    at.map(|at| now.since(at))
+}

@@ -1,0 +1,313 @@
+//! The loop: take, feed, perform, re-arm the timer.
+
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use relay_core::{
+    hub::{Answer, ConnId, Hub, Input, OpId, Output, Ticket},
+    name::Name,
+    storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
+    wire::message::Message,
+};
+use relay_store::Store;
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{Event, Inlet, Request, Socket};
+use crate::{clock::Clock, metrics::Metrics, notice::Notices};
+
+/// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
+const TURN: usize = 256;
+/// Appends of one store call, so that one call is about one commit of the store.
+const APPENDS_MAX: usize = 512;
+/// Body bytes of one store call; a larger append goes alone.
+const APPEND_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// How far the timer is set when the machine waits for nothing.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// The hub's task.
+pub(crate) struct Driver {
+    hub: Hub,
+    clock: Clock,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    notices: Notices,
+    inlet: Inlet,
+    tickets: u64,
+    answers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    sockets: BTreeMap<ConnId, Line>,
+    appends: BTreeMap<Name, Vec<(OpId, Append)>>,
+    pending: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    stopping: Option<oneshot::Sender<()>>,
+    stopped: bool,
+}
+
+/// A socket as the driver keeps it.
+struct Line {
+    outbox: mpsc::Sender<Message>,
+    hangup: Option<oneshot::Sender<&'static str>>,
+    /// Its queue is full; a [`Done::Space`] is under way.
+    full: bool,
+    /// It ends as soon as the machine has nothing more for it.
+    closing: bool,
+}
+
+/// What was asked for elsewhere and is done.
+enum Done {
+    Stored(OpId, StoreAnswer),
+    Appended(Vec<OpId>, Vec<Result<Appended, AppendError>>),
+    /// The queue of this socket takes at least one message again.
+    Space(ConnId),
+}
+
+impl Driver {
+    /// A driver of this machine, which has had its first inputs.
+    pub(crate) fn new(hub: Hub, clock: Clock, store: Arc<dyn Store>, metrics: Arc<Metrics>, inlet: Inlet) -> Self {
+        Self {
+            hub,
+            clock,
+            store,
+            metrics,
+            notices: Notices::default(),
+            inlet,
+            tickets: 0,
+            answers: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            appends: BTreeMap::new(),
+            pending: FuturesUnordered::new(),
+            stopping: None,
+            stopped: false,
+        }
+    }
+
+    /// Drives until the hub was stopped and has settled everything, or until nobody can reach it any more.
+    pub(crate) async fn run(mut self) {
+        let mut requests = Vec::with_capacity(TURN);
+        let mut events = Vec::with_capacity(TURN);
+        let mut timer = std::pin::pin!(sleep_until(Instant::now()));
+        self.perform();
+        self.flush();
+        while !self.stopped {
+            self.arm(timer.as_mut());
+            // Cancel safety: `recv_many` and `next` take nothing unless they complete; the timer is re-armed each turn.
+            tokio::select! {
+                count = self.inlet.requests.recv_many(&mut requests, TURN) => {
+                    if count == 0 {
+                        break;
+                    }
+                    requests.drain(..).for_each(|request| self.on_request(request));
+                }
+                count = self.inlet.events.recv_many(&mut events, TURN) => {
+                    if count == 0 {
+                        break;
+                    }
+                    events.drain(..).for_each(|event| self.on_event(event));
+                }
+                Some(done) = self.pending.next(), if !self.pending.is_empty() => {
+                    self.on_done(done);
+                    for _ in 1..TURN {
+                        let Some(Some(done)) = self.pending.next().now_or_never() else { break };
+                        self.on_done(done);
+                    }
+                }
+                () = timer.as_mut() => self.hub.handle_timeout(self.clock.now()),
+            }
+            self.perform();
+            self.flush();
+        }
+        if let Some(stopped) = self.stopping.take() {
+            // Whoever asked may have given up waiting.
+            let _ = stopped.send(());
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.answers.insert(ticket, request.answer);
+        self.feed(Input::Accept { ticket, request: request.accepting });
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Opened { conn, token, serves, peer, socket } => {
+                let Socket { outbox, hangup } = socket;
+                let line = Line { outbox, hangup: Some(hangup), full: false, closing: false };
+                self.sockets.insert(conn, line);
+                self.feed(Input::Opened { conn, token, serves, peer });
+            }
+            Event::Received(conn, message) => {
+                if self.sockets.get(&conn).is_some_and(|line| !line.closing) {
+                    self.feed(Input::Received(conn, message));
+                }
+            }
+            Event::Closed(conn) => {
+                if self.sockets.remove(&conn).is_some_and(|line| !line.closing) {
+                    self.feed(Input::Closed(conn));
+                }
+            }
+            Event::Routing(routing) => self.feed(Input::Routing(routing)),
+            Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),
+            Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
+            Event::Revoked(token) => self.feed(Input::Revoked(token)),
+            // Whoever asked may have given up waiting.
+            Event::View(answer) => drop(answer.send(self.hub.view())),
+            Event::Mint(count, answer) => {
+                let now = self.clock.wall();
+                drop(answer.send((0..count).map(|_| self.hub.mint_delivery(now)).collect()));
+            }
+            Event::Stop(stopped) => {
+                self.stopping = Some(stopped);
+                self.feed(Input::Stop);
+            }
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Stored(op, answer) => self.feed(Input::Stored(op, answer)),
+            Done::Appended(ops, mut results) => {
+                // A store that answers fewer than it was asked has failed for the rest.
+                results.resize(ops.len(), Err(AppendError::Unavailable));
+                for (op, result) in ops.into_iter().zip(results) {
+                    self.feed(Input::Stored(op, StoreAnswer::Append(result)));
+                }
+            }
+            Done::Space(conn) => {
+                if let Some(line) = self.sockets.get_mut(&conn) {
+                    line.full = false;
+                    self.pump(conn);
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.hub.handle(input, self.clock.now());
+    }
+
+    /// Performs all that the machine wants, in its order. Appends are gathered by source: nothing of the same turn can
+    /// depend on them, since the machine believes a write only when its completion comes back.
+    fn perform(&mut self) {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Store(op, ask) => self.ask(op, ask),
+                Output::Answer(ticket, answer) => {
+                    if let Some(waiting) = self.answers.remove(&ticket) {
+                        // The sender may have gone away; the event stays.
+                        let _ = waiting.send(answer);
+                    }
+                }
+                Output::Transmit(conn) => self.pump(conn),
+                Output::Close(conn, why) => self.close(conn, why),
+                Output::Notice(notice) => self.notices.on(&notice, self.clock.now()),
+                Output::Stopped => self.stopped = true,
+            }
+        }
+    }
+
+    fn ask(&mut self, op: OpId, ask: StoreOp) {
+        let store = &self.store;
+        let later: Pin<Box<dyn Future<Output = Done> + Send>> = match ask {
+            StoreOp::Append(append) => {
+                self.appends.entry(append.event.source.clone()).or_default().push((op, *append));
+                return;
+            }
+            StoreOp::Lease(ask) => Box::pin(store.lease(ask).map(move |r| Done::Stored(op, StoreAnswer::Lease(r)))),
+            StoreOp::Extend(batch) => {
+                Box::pin(store.extend(batch).map(move |r| Done::Stored(op, StoreAnswer::Extend(r))))
+            }
+            StoreOp::Settle(batch) => {
+                Box::pin(store.settle(batch).map(move |r| Done::Stored(op, StoreAnswer::Settle(r))))
+            }
+            StoreOp::Find(ids) => Box::pin(store.find(ids).map(move |r| Done::Stored(op, StoreAnswer::Find(r)))),
+            StoreOp::Due { now, limit } => {
+                Box::pin(store.due(now, limit).map(move |r| Done::Stored(op, StoreAnswer::Due(r))))
+            }
+            StoreOp::Held { after, limit } => {
+                Box::pin(store.held(after, limit).map(move |r| Done::Stored(op, StoreAnswer::Held(r))))
+            }
+        };
+        self.pending.push(later);
+    }
+
+    /// Hands the turn's appends to the store, those of a source together.
+    fn flush(&mut self) {
+        while let Some((_, group)) = self.appends.pop_first() {
+            let (mut ops, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0);
+            for (op, append) in group {
+                let size = append.event.size();
+                if !batch.is_empty() && (batch.len() == APPENDS_MAX || bytes + size > APPEND_BYTES_MAX) {
+                    self.append(std::mem::take(&mut ops), std::mem::take(&mut batch));
+                    bytes = 0;
+                }
+                bytes += size;
+                ops.push(op);
+                batch.push(append);
+            }
+            self.append(ops, batch);
+        }
+    }
+
+    fn append(&mut self, ops: Vec<OpId>, batch: Vec<Append>) {
+        let (began, metrics) = (Instant::now(), self.metrics.clone());
+        let later = self.store.append(batch).map(move |results| {
+            metrics.committed(began.elapsed());
+            Done::Appended(ops, results)
+        });
+        self.pending.push(Box::pin(later));
+    }
+
+    /// Moves messages from the machine to a socket while its queue takes them; goes on when its writer made space.
+    fn pump(&mut self, conn: ConnId) {
+        let Some(line) = self.sockets.get_mut(&conn) else { return };
+        if line.full {
+            return;
+        }
+        loop {
+            match line.outbox.try_reserve() {
+                Ok(permit) => match self.hub.poll_transmit(conn) {
+                    Some(message) => permit.send(message),
+                    None => break,
+                },
+                Err(TrySendError::Full(())) => {
+                    line.full = true;
+                    let space = line.outbox.clone().reserve_owned();
+                    // A permit or an error, either way: look again. The permit goes back unused.
+                    self.pending.push(Box::pin(space.map(move |_| Done::Space(conn))));
+                    return;
+                }
+                // The socket's task has ended; its `Closed` is on the way.
+                Err(TrySendError::Closed(())) => break,
+            }
+        }
+        if line.closing {
+            self.sockets.remove(&conn);
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, why: &'static str) {
+        let Some(line) = self.sockets.get_mut(&conn) else { return };
+        line.closing = true;
+        if let Some(hangup) = line.hangup.take() {
+            // Its task may have ended already.
+            let _ = hangup.send(why);
+        }
+        self.pump(conn);
+    }
+
+    fn arm(&self, timer: Pin<&mut Sleep>) {
+        let at = match self.hub.poll_timeout() {
+            Some(at) => self.clock.instant(at).into(),
+            None => Instant::now() + IDLE,
+        };
+        if timer.deadline() != at {
+            timer.reset(at);
+        }
+    }
+}

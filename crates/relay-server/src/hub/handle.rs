@@ -1,0 +1,80 @@
+//! The hub, as the rest of the server reaches it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use relay_core::{
+    hub::{Accepting, Answer, ConnId, DestinationView},
+    id::DeliveryId,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Event, QUEUE, Request};
+
+/// Reaches the hub. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    requests: mpsc::Sender<Request>,
+    events: mpsc::Sender<Event>,
+    conns: Arc<AtomicU64>,
+}
+
+/// Where the driver takes from what the handles put in.
+pub(crate) struct Inlet {
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) events: mpsc::Receiver<Event>,
+}
+
+impl Handle {
+    /// A handle and where it leads.
+    pub(crate) fn new() -> (Self, Inlet) {
+        let (requests, requests_in) = mpsc::channel(QUEUE);
+        let (events, events_in) = mpsc::channel(QUEUE);
+        let handle = Self { requests, events, conns: Arc::default() };
+        (handle, Inlet { requests: requests_in, events: events_in })
+    }
+
+    /// Makes a request durable. Dropping the future gives up the answer, not the request.
+    pub(crate) async fn accept(&self, accepting: Accepting) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let request = Request { accepting: Box::new(accepting), answer };
+        if self.requests.send(request).await.is_err() {
+            return Answer::Unavailable;
+        }
+        answered.await.unwrap_or(Answer::Unavailable)
+    }
+
+    /// A number for a new socket.
+    pub(crate) fn next_conn(&self) -> ConnId {
+        ConnId(self.conns.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tells the hub; waits while it is busy. `false` if it has ended.
+    pub(crate) async fn tell(&self, event: Event) -> bool {
+        self.events.send(event).await.is_ok()
+    }
+
+    /// What the hub knows of each destination; empty if it has ended.
+    pub(crate) async fn view(&self) -> Vec<DestinationView> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Event::View(answer)).await;
+        answered.await.unwrap_or_default()
+    }
+
+    /// New delivery ids; `None` if the hub has ended.
+    pub(crate) async fn mint(&self, count: usize) -> Option<Vec<DeliveryId>> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Event::Mint(count, answer)).await;
+        answered.await.ok()
+    }
+
+    /// Stops the hub; completes when every lease is settled or handed back.
+    pub(crate) async fn stop(&self) {
+        let (stopped, done) = oneshot::channel();
+        self.tell(Event::Stop(stopped)).await;
+        // An error means that the hub has ended, which is what was asked for.
+        let _ = done.await;
+    }
+}

@@ -1,0 +1,67 @@
+//! Drives the core's hub: one task, one loop over all that can happen to it.
+//!
+//! The loop takes what is there, feeds it to the machine one by one, performs what the machine wants, and hands the
+//! appends of a turn to the store together, so that many requests share one commit.
+//!
+//! **Invariant:** nothing here decides about a delivery.
+
+mod driver;
+mod handle;
+
+use std::sync::Arc;
+
+use relay_core::{
+    hub::{Accepting, Answer, ConnId, DestinationView, Serves},
+    id::DeliveryId,
+    name::Name,
+    routing::Routing,
+    wire::message::Message,
+};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use driver::Driver;
+pub(crate) use handle::{Handle, Inlet};
+
+/// Messages to one socket that wait for its writer. Small: what does not fit waits in the machine, where control goes
+/// before chunks.
+pub(crate) const SOCKET_QUEUE: usize = 64;
+/// Events that wait for the hub; more than a turn takes, so that a turn is full under load.
+const QUEUE: usize = 1024;
+
+/// A request that waits for its acknowledgement.
+pub(crate) struct Request {
+    accepting: Box<Accepting>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// All that can happen to the hub but requests, answers of the store and time.
+pub(crate) enum Event {
+    /// A client passed the token check.
+    Opened { conn: ConnId, token: Name, serves: Serves, peer: String, socket: Socket },
+    /// A client said something.
+    Received(ConnId, Message),
+    /// A client's socket is gone.
+    Closed(ConnId),
+    /// Routes or pauses changed.
+    Routing(Arc<Routing>),
+    /// Deliveries of these destinations became due by an operator's hand.
+    Woken(Vec<Name>),
+    /// Deliveries were changed by an operator.
+    Touched(Vec<DeliveryId>),
+    /// A token was revoked or may serve less.
+    Revoked(Name),
+    /// Somebody wants to know.
+    View(oneshot::Sender<Vec<DestinationView>>),
+    /// Somebody makes deliveries (replays) and needs ids that rise with the hub's own.
+    Mint(usize, oneshot::Sender<Vec<DeliveryId>>),
+    /// Stop; told when every lease is settled or handed back.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The hub's end of a client's socket.
+pub(crate) struct Socket {
+    /// To its writer.
+    pub(crate) outbox: mpsc::Sender<Message>,
+    /// Asks it to end soon, whether or not its peer reads.
+    pub(crate) hangup: oneshot::Sender<&'static str>,
+}

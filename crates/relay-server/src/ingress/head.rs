@@ -1,0 +1,393 @@
+//! Reads request heads more strictly than the HTTP library behind it does, one pass over the bytes, resumable.
+//!
+//! **Source** RFC 9112; where it leaves a choice between tolerating and refusing, this refuses: what two parsers may read
+//! differently is how requests are smuggled.
+
+use relay_core::limits;
+
+use super::flaw::Flaw;
+
+/// The head of one request, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Where the line begins that is not complete yet.
+    line: usize,
+    /// Up to where its end was searched for.
+    searched: usize,
+    started: bool,
+    http_1_0: bool,
+    fields: usize,
+    host: bool,
+    upgrade: bool,
+    length: Option<u64>,
+    coding: Option<Coding>,
+}
+
+/// A head that is complete and has no flaw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Complete {
+    /// Its bytes, the empty line included.
+    pub(super) len: usize,
+    /// How its body is framed.
+    pub(super) body: Framed,
+    /// It asks for another protocol: what follows is not HTTP if the answer is 101.
+    pub(super) upgrade: bool,
+}
+
+/// How a body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framed {
+    /// So many bytes.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Chunked,
+    Other,
+}
+
+impl Head {
+    /// Reads on. `input` starts with the head's first byte on every call, and has grown since the one before.
+    ///
+    /// # Errors
+    /// A [`Flaw`] as soon as the bytes at hand show it.
+    pub(super) fn read(&mut self, input: &[u8]) -> Result<Option<Complete>, Flaw> {
+        while let Some(at) = input[self.searched..].iter().position(|byte| *byte == b'\n') {
+            let end = self.searched + at;
+            if end >= limits::HEAD_BYTES_MAX {
+                return Err(self.oversized());
+            }
+            let Some(line) = input[self.line..end].strip_suffix(b"\r") else { return Err(Flaw::LineEnd) };
+            self.line = end + 1;
+            self.searched = end + 1;
+            if !self.started {
+                // Empty lines before a request are tolerated: RFC 9112 section 2.2.
+                if !line.is_empty() {
+                    self.request_line(line)?;
+                }
+            } else if line.is_empty() {
+                return self.complete(end + 1).map(Some);
+            } else {
+                self.field(line)?;
+            }
+        }
+        self.searched = input.len();
+        if input.len() > limits::HEAD_BYTES_MAX { Err(self.oversized()) } else { Ok(None) }
+    }
+
+    fn oversized(&self) -> Flaw {
+        if self.started { Flaw::HeadTooLarge } else { Flaw::UriTooLong }
+    }
+
+    fn request_line(&mut self, line: &[u8]) -> Result<(), Flaw> {
+        self.started = true;
+        let mut parts = line.splitn(3, |byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(Flaw::RequestLine);
+        };
+        if method.is_empty() || target.is_empty() || !method.iter().all(|byte| is_of(*byte, TOKEN)) {
+            return Err(Flaw::RequestLine);
+        }
+        if target.len() > limits::URI_BYTES_MAX {
+            return Err(Flaw::UriTooLong);
+        }
+        let asterisk = target == b"*" && method == b"OPTIONS";
+        if !asterisk && !is_origin_form(target) {
+            return Err(Flaw::Target);
+        }
+        self.http_1_0 = match version {
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            _ => return Err(Flaw::Version),
+        };
+        Ok(())
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Flaw> {
+        self.fields += 1;
+        if self.fields > limits::HEADERS_MAX {
+            return Err(Flaw::TooManyFields);
+        }
+        if matches!(line[0], b' ' | b'\t') {
+            return Err(Flaw::Folded);
+        }
+        let colon = line.iter().position(|byte| !is_of(*byte, TOKEN)).ok_or(Flaw::FieldName)?;
+        if colon == 0 || line[colon] != b':' {
+            return Err(Flaw::FieldName);
+        }
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if !value.iter().all(|byte| is_value(*byte)) {
+            return Err(Flaw::FieldValue);
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value.trim_ascii()),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrade = true;
+                Ok(())
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.length(value.trim_ascii()),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.coding(value.trim_ascii()),
+            _ => Ok(()),
+        }
+    }
+
+    fn host(&mut self, value: &[u8]) -> Result<(), Flaw> {
+        if self.host {
+            return Err(Flaw::HostRepeated);
+        }
+        self.host = true;
+        if value.iter().all(|byte| is_of(*byte, HOST)) { Ok(()) } else { Err(Flaw::HostInvalid) }
+    }
+
+    /// Bounded by `i64::MAX`: nobody means more, and nobody behind this has to think about overflow.
+    fn length(&mut self, value: &[u8]) -> Result<(), Flaw> {
+        if self.length.is_some() {
+            return Err(Flaw::LengthRepeated);
+        }
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Flaw::LengthInvalid);
+        }
+        let add = |sum: i64, digit: &u8| sum.checked_mul(10)?.checked_add(i64::from(digit - b'0'));
+        let length = value.iter().try_fold(0, add).ok_or(Flaw::LengthInvalid)?;
+        self.length = Some(length as u64);
+        Ok(())
+    }
+
+    fn coding(&mut self, value: &[u8]) -> Result<(), Flaw> {
+        if self.coding.is_some() {
+            return Err(Flaw::CodingInvalid);
+        }
+        let mut codings = value.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        if !codings.next().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked")) {
+            return Err(Flaw::CodingInvalid);
+        }
+        let mut others = codings.peekable();
+        let coding = if others.peek().is_some() { Coding::Other } else { Coding::Chunked };
+        if !others.all(is_other_coding) {
+            return Err(Flaw::CodingInvalid);
+        }
+        self.coding = Some(coding);
+        Ok(())
+    }
+
+    fn complete(&self, len: usize) -> Result<Complete, Flaw> {
+        if !self.host && !self.http_1_0 {
+            return Err(Flaw::HostMissing);
+        }
+        let body = match (self.coding, self.length) {
+            (Some(_), Some(_)) => return Err(Flaw::LengthAndCoding),
+            (Some(_), None) if self.http_1_0 => return Err(Flaw::CodingInvalid),
+            (Some(Coding::Other), None) => return Err(Flaw::CodingUnsupported),
+            (Some(Coding::Chunked), None) => Framed::Chunked,
+            (None, length) => Framed::Length(length.unwrap_or(0)),
+        };
+        Ok(Complete { len, body, upgrade: self.upgrade })
+    }
+}
+
+/// Whether a target is a path with an optional query. Takes what WHATWG's URL standard lets stand unescaped, UTF-8
+/// included, and no fragment: senders are not always as strict as RFC 3986.
+fn is_origin_form(target: &[u8]) -> bool {
+    let query = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    target[0] == b'/'
+        && target[..query].iter().all(|byte| is_of(*byte, PATH))
+        && target[query..].iter().all(|byte| is_of(*byte, QUERY))
+        && (target.is_ascii() || std::str::from_utf8(target).is_ok())
+}
+
+/// A registered coding that may stand before `chunked` and that is not taken here.
+fn is_other_coding(coding: &[u8]) -> bool {
+    [b"gzip".as_slice(), b"x-gzip", b"compress", b"x-compress", b"deflate"]
+        .iter()
+        .any(|known| coding.eq_ignore_ascii_case(known))
+}
+
+const TOKEN: u8 = 1;
+const PATH: u8 = 2;
+const QUERY: u8 = 4;
+const VALUE: u8 = 8;
+const HOST: u8 = 16;
+
+/// Which bytes may stand where: one look instead of a chain of comparisons.
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        let byte = index as u8;
+        let mut class = 0;
+        if byte.is_ascii_alphanumeric() {
+            class |= TOKEN | HOST;
+        }
+        if matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~') {
+            class |= TOKEN;
+        }
+        if matches!(byte, b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'[' | b']' | b'_' | b'~') {
+            class |= HOST;
+        }
+        if matches!(byte, 0x21..=0x7e | 0x80..) && !matches!(byte, b'#' | b'<' | b'>' | b'`' | b'?') {
+            class |= PATH;
+        }
+        if matches!(byte, 0x21..=0x7e | 0x80..) && !matches!(byte, b'"' | b'#' | b'<' | b'>') {
+            class |= QUERY;
+        }
+        if matches!(byte, b'\t' | 0x20..=0x7e | 0x80..) {
+            class |= VALUE;
+        }
+        table[index] = class;
+        index += 1;
+    }
+    table
+}
+
+const fn is_of(byte: u8, class: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
+}
+
+/// Whether a byte may stand in a field value.
+pub(super) const fn is_value(byte: u8) -> bool {
+    is_of(byte, VALUE)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(head: &str) -> Result<Option<Complete>, Flaw> {
+        Head::default().read(head.as_bytes())
+    }
+
+    fn with(fields: &str) -> Result<Option<Complete>, Flaw> {
+        read(&format!("POST /webhook HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+    }
+
+    #[test]
+    fn a_plain_head_is_complete_at_its_empty_line() {
+        let head = "POST /webhook?a=b HTTP/1.1\r\nHost: a:8080\r\nContent-Length: 12\r\n\r\nhello";
+        let complete = Complete { len: head.len() - 5, body: Framed::Length(12), upgrade: false };
+        assert_eq!(read(head), Ok(Some(complete)));
+        assert_eq!(with("transfer-encoding:Chunked \r\n").unwrap().unwrap().body, Framed::Chunked);
+        assert!(with("Upgrade: websocket\r\n").unwrap().unwrap().upgrade);
+    }
+
+    #[test]
+    fn a_head_may_come_byte_by_byte() {
+        let bytes = b"\r\nGET / HTTP/1.0\r\nX-A:  b\t\r\n\r\n";
+        let mut head = Head::default();
+        for end in 0..bytes.len() {
+            assert_eq!(head.read(&bytes[..end]), Ok(None));
+        }
+        assert_eq!(head.read(bytes).unwrap().unwrap().len, bytes.len());
+    }
+
+    /// S1, S2, S3, S4: a body's length can be read in one way only.
+    #[test]
+    fn framing_that_can_be_read_in_two_ways_is_refused() {
+        for (fields, flaw) in [
+            ("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", Flaw::LengthAndCoding),
+            ("Transfer-Encoding: xchunked\r\n", Flaw::CodingInvalid),
+            ("Transfer-Encoding: chunked, identity\r\n", Flaw::CodingInvalid),
+            ("Transfer-Encoding: chunked, chunked\r\n", Flaw::CodingInvalid),
+            ("Transfer-Encoding: identity\r\n", Flaw::CodingInvalid),
+            ("Transfer-Encoding:\r\n", Flaw::CodingInvalid),
+            ("Transfer-Encoding : chunked\r\n", Flaw::FieldName),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Flaw::CodingInvalid),
+            ("Transfer-Encoding: gzip, chunked\r\n", Flaw::CodingUnsupported),
+            ("Content-Length: 4\r\nContent-Length: 5\r\n", Flaw::LengthRepeated),
+            ("Content-Length: 4\r\nContent-Length: 4\r\n", Flaw::LengthRepeated),
+            ("Content-Length: +5\r\n", Flaw::LengthInvalid),
+            ("Content-Length: 5, 5\r\n", Flaw::LengthInvalid),
+            ("Content-Length: 0x5\r\n", Flaw::LengthInvalid),
+            ("Content-Length: \r\n", Flaw::LengthInvalid),
+            ("Content-Length: 18446744073709551616\r\n", Flaw::LengthInvalid),
+        ] {
+            assert_eq!(with(fields), Err(flaw), "{fields:?}");
+        }
+        let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(read(old), Err(Flaw::CodingInvalid));
+    }
+
+    /// S6, S7: lines, values, targets and hosts are what RFC 9112 says.
+    #[test]
+    fn lines_that_a_lenient_parser_would_mend_are_refused() {
+        for (head, flaw) in [
+            ("GET / HTTP/1.1\nHost: a\n\n", Flaw::LineEnd),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", Flaw::LineEnd),
+            ("GET / HTTP/1.1\r\n\r\n", Flaw::HostMissing),
+            ("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", Flaw::HostRepeated),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Flaw::HostInvalid),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", Flaw::FieldValue),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", Flaw::FieldValue),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", Flaw::Folded),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", Flaw::FieldName),
+            ("GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", Flaw::FieldName),
+            ("POST http://evil/a HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("CONNECT evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::RequestLine),
+            ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Flaw::Version),
+            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Flaw::Version),
+            ("GET /\r\nHost: a\r\n\r\n", Flaw::RequestLine),
+        ] {
+            assert_eq!(read(head), Err(flaw), "{head:?}");
+        }
+    }
+
+    /// S8: sizes.
+    #[test]
+    fn heads_above_the_limits_are_refused() {
+        assert!(with(&"X: y\r\n".repeat(limits::HEADERS_MAX - 1)).is_ok());
+        assert_eq!(with(&"X: y\r\n".repeat(limits::HEADERS_MAX)), Err(Flaw::TooManyFields));
+        let long = "x".repeat(limits::HEAD_BYTES_MAX);
+        assert_eq!(with(&format!("X: {long}\r\n")), Err(Flaw::HeadTooLarge));
+        assert_eq!(read(&format!("GET / HTTP/1.1\r\nX: {long}")), Err(Flaw::HeadTooLarge));
+        assert_eq!(read(&format!("GET /{long}")), Err(Flaw::UriTooLong));
+        let uri = "x".repeat(limits::URI_BYTES_MAX - 1);
+        assert!(read(&format!("GET /{uri} HTTP/1.1\r\nHost: a\r\n\r\n")).is_ok());
+        assert_eq!(read(&format!("GET /x{uri} HTTP/1.1\r\nHost: a\r\n\r\n")), Err(Flaw::UriTooLong));
+    }
+
+    /// A head of plausible lines, some with a byte put in their middle.
+    fn plausible_head() -> impl Strategy<Value = Vec<u8>> {
+        let target = "/[!-~]{0,12}";
+        let line = ("(GET|POST|OPTIONS|b-c)", target, "HTTP/1\\.[01]").prop_map(|(m, t, v)| format!("{m} {t} {v}\r\n"));
+        let field =
+            "(Host|Content-Length|Transfer-Encoding|X-[!-~]{1,6}): ?(chunked|[0-9]{1,4}|[ -~\u{e9}\t]{0,10})\r\n";
+        let smudge = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
+        (line, prop::collection::vec(field, 0..5), smudge).prop_map(|(line, fields, smudge)| {
+            let mut head = format!("{line}Host: a\r\n{}\r\n", fields.concat()).into_bytes();
+            if let Some((at, byte)) = smudge {
+                let at = at.index(head.len());
+                head[at] = byte;
+            }
+            head
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        /// What this takes, the parser behind it takes too, ending at the same byte: it never answers on its own.
+        #[test]
+        fn a_head_that_is_taken_is_taken_by_the_parser_behind(head in plausible_head()) {
+            let Ok(Some(complete)) = Head::default().read(&head) else { return Ok(()) };
+            let mut fields = [httparse::EMPTY_HEADER; limits::HEADERS_MAX];
+            let mut parsed = httparse::Request::new(&mut fields);
+            prop_assert_eq!(parsed.parse(&head), Ok(httparse::Status::Complete(complete.len)));
+            let target = parsed.path.unwrap_or_default();
+            let uri = target.parse::<http::Uri>().map(|uri| uri.to_string());
+            prop_assert_eq!(uri.ok(), Some(target.to_owned()));
+        }
+
+        #[test]
+        fn no_bytes_make_the_scan_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Head::default().read(&bytes);
+        }
+    }
+}

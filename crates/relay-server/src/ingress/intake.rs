@@ -1,0 +1,139 @@
+//! Takes a body in: counted, reserved as it arrives, in time, or not at all.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    budget::{Budget, Reservation},
+    error::{Code, Problem},
+};
+
+/// A body that comes slower than this is not waited for.
+const BYTES_PER_SECOND_MIN: u64 = 1024;
+/// Memory that is set aside before the first byte is there.
+const FIRST_BYTES: u64 = 64 * 1024;
+
+const NO_MEMORY: Problem =
+    Problem::new(Code::StoreUnavailable, "there is no memory for another body at the moment; send it again");
+const TOO_LARGE: Problem = Problem::new(Code::TooLarge, "the body is larger than this relay takes").closing();
+const TOO_SLOW: Problem = Problem::new(Code::Timeout, "the body came too slowly").closing();
+const BROKEN: Problem =
+    Problem::new(Code::Malformed, "the body ended early, or is not chunked as it should be").closing();
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes.
+    pub(super) bytes_max: u64,
+    /// Time without a byte, and time for any body; beyond that, the minimum rate.
+    pub(super) patience: Duration,
+    /// Bytes that the event keeps besides: they count against the budget like the body.
+    pub(super) head_bytes: u64,
+}
+
+/// Reads a whole body. Its memory counts against `budget` until the last clone of the result is gone.
+///
+/// Refuses before reading what declares itself too large, so that a sender that waits for `100 Continue` sends nothing.
+pub(super) async fn read(mut body: Incoming, budget: &Arc<Budget>, bounds: Bounds) -> Result<Bytes, Problem> {
+    let declared = body.size_hint().exact();
+    if declared.is_some_and(|bytes| bytes > bounds.bytes_max) {
+        return Err(TOO_LARGE);
+    }
+    let mut taken = Taken::new(budget.reserve(bounds.head_bytes).ok_or(NO_MEMORY)?, declared);
+    if body.is_end_stream() {
+        return Ok(taken.finish());
+    }
+    let started = Instant::now();
+    let mut last_byte = started;
+    loop {
+        let until = deadline(started, last_byte, taken.len(), bounds.patience);
+        let frame = match timeout_at(until, body.frame()).await {
+            Err(_) => return Err(TOO_SLOW),
+            Ok(None) => return Ok(taken.finish()),
+            Ok(Some(Err(_))) => return Err(BROKEN),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if taken.len() + data.len() as u64 > bounds.bytes_max {
+            return Err(TOO_LARGE);
+        }
+        taken.push(&data)?;
+        if declared == Some(taken.len()) {
+            return Ok(taken.finish());
+        }
+        last_byte = Instant::now();
+    }
+}
+
+/// When the next byte must be there: soon after the last one, and early enough for the minimum rate.
+fn deadline(started: Instant, last_byte: Instant, bytes: u64, patience: Duration) -> Instant {
+    let earned = Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
+    (last_byte + patience).min(started + patience + earned)
+}
+
+/// A body as far as it has arrived, copied out of the connection's buffer: a small body must not pin a large buffer.
+struct Taken {
+    data: Vec<u8>,
+    declared: Option<u64>,
+    reservation: Reservation,
+}
+
+impl Taken {
+    fn new(reservation: Reservation, declared: Option<u64>) -> Self {
+        Self { data: Vec::new(), declared, reservation }
+    }
+
+    fn len(&self) -> u64 {
+        self.data.len() as u64
+    }
+
+    fn push(&mut self, data: &[u8]) -> Result<(), Problem> {
+        if !self.reservation.grow(data.len() as u64) {
+            return Err(NO_MEMORY);
+        }
+        if self.data.capacity() - self.data.len() < data.len() {
+            self.data.reserve_exact(self.step(data.len()));
+        }
+        self.data.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// How much more to allocate: all of a small declared body at once, else doubling, never beyond what was declared.
+    fn step(&self, needed: usize) -> usize {
+        let doubled = self.len().max(FIRST_BYTES);
+        let step = match self.declared {
+            Some(declared) => doubled.min(declared.saturating_sub(self.len())),
+            None if self.data.is_empty() => 0,
+            None => doubled,
+        };
+        needed.max(step as usize)
+    }
+
+    fn finish(mut self) -> Bytes {
+        if self.data.capacity() > self.data.len() + self.data.len() / 8 {
+            self.data.shrink_to_fit();
+        }
+        self.reservation.hold(self.data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S9: a byte now and then is not enough.
+    #[test]
+    fn a_body_must_keep_up_the_minimum_rate() {
+        let (started, patience) = (Instant::now(), Duration::from_secs(30));
+        let after = |seconds| started + Duration::from_secs(seconds);
+        assert_eq!(deadline(started, started, 0, patience), after(30));
+        assert_eq!(deadline(started, after(29), 29, patience), after(30));
+        assert_eq!(deadline(started, after(29), 100 * 1024, patience), after(59));
+        assert_eq!(deadline(started, after(1), 25 * 1024 * 1024, patience), after(31));
+    }
+}

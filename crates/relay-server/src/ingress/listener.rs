@@ -1,0 +1,161 @@
+//! Accepts connections and serves each until it ends, come what may.
+
+use std::{convert::Infallible, future::Future, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use http::{StatusCode, header};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Settings,
+    cors::Cors,
+    flaw::Flaw,
+    guarded::{Gate, Guarded},
+    path::{self, Place},
+    seam::{Backend, Body, Peer},
+    verify::RefusalLog,
+    webhook::{Door, UNKNOWN},
+};
+
+/// Bytes the HTTP library may buffer per connection: a whole head with room for a good part of a body behind it.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Pause after an accept that failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves the public listener until `stop`; then accepts no more, finishes the requests at hand, and returns when the last
+/// connection has ended. Whoever called bounds that wait by dropping the future.
+pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
+    let connections = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
+    let cors = Cors::new(&settings.cors_origins);
+    let door = Arc::new(Door { backend, settings, cors, log: RefusalLog::default() });
+    let tasks = TaskTracker::new();
+    // A caller that drops this future ends the connections that are left.
+    let abandoned = CancellationToken::new();
+    let _guard = abandoned.clone().drop_guard();
+    let mut failed = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &connections) => accepted,
+        };
+        let (socket, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) => {
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::warn!(event = "accept_failed", %error, "cannot accept connections; trying on");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        failed = false;
+        let (door, stop, abandoned) = (Arc::clone(&door), stop.clone(), abandoned.clone());
+        tasks.spawn(async move {
+            let _permit = permit;
+            let backend = Arc::clone(&door.backend);
+            let connection = contained(connection(door, socket, stop), &*backend);
+            abandoned.run_until_cancelled_owned(connection).await;
+        });
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// The next connection, once there is room for one. Cancel-safe: both waits are, and a permit that was not used goes back.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, _) = listener.accept().await?;
+    Ok((socket, permit))
+}
+
+/// Whether an error of `accept` is that of one connection. Any other (descriptors, memory) needs others to end first.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Runs one connection; a panic in it ends it alone. Strangers reach this code, so a panic must not stop the process.
+async fn contained<B: Backend>(connection: impl Future<Output = ()>, backend: &B) {
+    if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+        tracing::error!(event = "connection_panicked", "a connection's task panicked; only this connection is lost");
+        backend.panicked();
+    }
+}
+
+async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, stop: CancellationToken) {
+    let peer = socket.peer_addr().ok().map(Peer);
+    // Best effort: without it answers only come later.
+    let _ = socket.set_nodelay(true);
+    let gate = Arc::new(Gate::default());
+    let guarded = Guarded::new(socket, Arc::clone(&gate), door.settings.patience);
+    let service = service_fn(|request| {
+        let (door, gate) = (Arc::clone(&door), Arc::clone(&gate));
+        async move { Ok::<_, Infallible>(answer(&door, &gate, peer, request).await) }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            // A sender may close its side once it has sent everything, and still wants its answer.
+            .half_close(true)
+            .pipeline_flush(true)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .serve_connection(TokioIo::new(guarded), service)
+            .with_upgrades()
+    );
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Answers one request. The gate learns of every request that asks for another protocol.
+async fn answer<B: Backend>(
+    door: &Door<B>,
+    gate: &Gate,
+    peer: Option<Peer>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let asks_upgrade = request.headers().contains_key(header::UPGRADE);
+    let response = route(door, peer, request).await;
+    if asks_upgrade {
+        gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    }
+    response
+}
+
+async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Request<Incoming>) -> Response<Body> {
+    let uri = request.uri().clone();
+    if let Some(flaw) = Flaw::of(&uri) {
+        let problem = flaw.problem();
+        door.backend.refused(UNKNOWN, problem.code.as_str());
+        return problem.respond();
+    }
+    match path::place(uri.path()) {
+        Place::Elsewhere => {
+            // Not for webhooks: the map of extensions would be an allocation that nobody reads.
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            door.backend.other(request).await
+        }
+        place @ (Place::Source(_) | Place::DotSegments) => door.answer(place, request).await,
+    }
+}

@@ -1,0 +1,58 @@
+//! The answer to a webhook that was taken in, or that the hub could not take.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use hyper::Response;
+use relay_core::{hub, id::EventId, time::Wall};
+use relay_providers::Acknowledgement;
+
+use super::seam::Body;
+use crate::{
+    clock::rfc3339,
+    error::{Code, Problem},
+};
+
+/// The server stops: nothing is accepted any more.
+pub(super) const STOPPING: Problem =
+    Problem::new(Code::ShuttingDown, "the relay is about to stop; send it again").closing();
+/// The commit is not certain.
+pub(super) const UNCERTAIN: Problem =
+    Problem::new(Code::StoreUnavailable, "it is not certain that the webhook is stored; send it again");
+const FULL: Problem = Problem::new(Code::StoreFull, "there is no room for the webhook; send it again later");
+
+/// What the hub's answer means to the sender.
+pub(super) fn outcome(answer: &hub::Answer, acknowledgement: Acknowledgement) -> Result<Response<Body>, Problem> {
+    match answer {
+        hub::Answer::Accepted { event, received_at, .. } => Ok(match acknowledgement {
+            Acknowledgement::Receipt => receipt(*event, *received_at),
+            Acknowledgement::Fixed { status, content_type, body } => {
+                whole(status, content_type, body.as_bytes().into())
+            }
+        }),
+        hub::Answer::Unavailable => Err(UNCERTAIN),
+        hub::Answer::Full => Err(FULL),
+        hub::Answer::Stopping => Err(STOPPING),
+    }
+}
+
+/// The answer to a handshake.
+pub(super) fn handshake(answer: relay_providers::Answer) -> Response<Body> {
+    whole(answer.status, answer.content_type, answer.body.into())
+}
+
+/// `202` with the event's id, written by hand: neither member holds anything to escape.
+fn receipt(event: EventId, received_at: Wall) -> Response<Body> {
+    let document = format!("{{\"event_id\":\"{event}\",\"received_at\":\"{}\"}}\n", rfc3339(received_at));
+    whole(StatusCode::ACCEPTED.as_u16(), Some("application/json"), document.into())
+}
+
+fn whole(status: u16, content_type: Option<&'static str>, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body));
+    // A table of ours gives the status; 200 is what a sender wants if that table were wrong.
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    if let Some(content_type) = content_type {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    response
+}

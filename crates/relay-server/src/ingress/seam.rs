@@ -1,0 +1,67 @@
+//! What the ingress needs from the rest of the server, and what a source is to it.
+
+use std::{future::Future, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming};
+use relay_core::{
+    hub::{Accepting, Answer},
+    name::Name,
+    time::Wall,
+};
+use relay_providers::Verifier;
+
+/// The body of every answer on the public listener: whole, and in memory.
+pub type Body = Full<Bytes>;
+
+/// What the ingress needs from the rest of the server.
+///
+/// Futures may be dropped at any await: a sender that goes away takes its request's future with it. What was handed to the
+/// hub by then goes on without it.
+pub trait Backend: Send + Sync + 'static {
+    /// The source of that name in the present snapshot.
+    fn source(&self, name: &[u8]) -> Option<Arc<Source>>;
+
+    /// Makes a verified request durable; completes when that is certain, or certainly not going to be known.
+    fn accept(&self, request: Accepting) -> impl Future<Output = Answer> + Send;
+
+    /// Counts a request that was refused. `source` is `unknown` where none was found; `reason` is a problem code or the
+    /// check that failed.
+    fn refused(&self, source: &str, reason: &'static str);
+
+    /// Counts a handshake that was answered.
+    fn handshake(&self, source: &str);
+
+    /// Counts a panic that was contained in one connection's task.
+    fn panicked(&self) {}
+
+    /// The present time, for what is stored.
+    fn now(&self) -> Wall;
+
+    /// Whether the server stops: nothing is accepted any more.
+    fn is_stopping(&self) -> bool;
+
+    /// Answers what is not a webhook: `/connect` (by an upgrade), `/livez`, `/readyz`, `/health`. Unknown paths get
+    /// [`error::Problem::not_found`](crate::error::Problem).
+    fn other(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// The address that a connection came from: among the extensions of every request of [`Backend::other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub std::net::SocketAddr);
+
+/// A named public intake, as the ingress sees it. Part of a snapshot; replaced whole when it changes.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name.
+    pub name: Name,
+    /// How its requests prove themselves.
+    pub verifier: Verifier,
+    /// Its provider's name.
+    pub provider: String,
+    /// Key sources: an empty body is taken with POST, PUT and PATCH.
+    pub allow_empty: bool,
+    /// Nothing is taken in at present.
+    pub paused: bool,
+}

@@ -1,0 +1,176 @@
+//! What stands behind the seam in tests.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use relay_core::{
+    hub::{Accepting, Answer},
+    id::{EventId, IdMint},
+    name::Name,
+    time::Wall,
+};
+use relay_providers::Verifier;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{
+    super::seam::{Backend, Body, Source},
+    KEY,
+};
+use crate::{clock::Clock, error::Problem};
+
+/// Bytes of the answer at `/large`: more than socket buffers take.
+pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Keeps what was accepted, as the hub and its store would.
+pub(super) struct Recorder {
+    clock: Clock,
+    sources: BTreeMap<&'static str, Arc<Source>>,
+    pub(super) mode: Mutex<Mode>,
+    pub(super) stopping: AtomicBool,
+    pub(super) panics: AtomicUsize,
+    accepted: Mutex<Accepted>,
+    refused: Mutex<Vec<(String, &'static str)>>,
+}
+
+/// How the recorder answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Store,
+    Unavailable,
+    Full,
+    Stopping,
+    Never,
+    Panic,
+}
+
+struct Accepted {
+    mint: IdMint,
+    events: Vec<Accepting>,
+    first: BTreeMap<(Name, [u8; 32]), EventId>,
+}
+
+impl Recorder {
+    pub(super) fn new() -> Self {
+        let source = |name: &'static str, provider: &str, parameters: &[(&str, &str)], allow_empty, paused| {
+            let parameters: Vec<_> = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let verifier = Verifier::new(provider, &parameters).unwrap();
+            let source =
+                Source { name: name.parse().unwrap(), verifier, provider: provider.to_owned(), allow_empty, paused };
+            (name, Arc::new(source))
+        };
+        let key = [("key", KEY)];
+        Self {
+            clock: Clock::start(),
+            sources: BTreeMap::from([
+                source("default", "api-key", &key, false, false),
+                source("empty", "api-key", &key, true, false),
+                source("paused", "api-key", &key, false, true),
+                source("signed", "standard-webhooks", &[("secret", super::webhooks::SECRET)], false, false),
+            ]),
+            mode: Mutex::new(Mode::Store),
+            stopping: AtomicBool::new(false),
+            panics: AtomicUsize::new(0),
+            accepted: Mutex::new(Accepted { mint: IdMint::new(0, 1), events: Vec::new(), first: BTreeMap::new() }),
+            refused: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn answer_with(&self, mode: Mode) {
+        *self.mode.lock().unwrap() = mode;
+    }
+
+    pub(super) fn events(&self) -> Vec<Accepting> {
+        self.accepted.lock().unwrap().events.clone()
+    }
+
+    pub(super) fn forget(&self) {
+        self.accepted.lock().unwrap().events.clear();
+    }
+
+    pub(super) fn refusals(&self) -> Vec<(String, &'static str)> {
+        std::mem::take(&mut self.refused.lock().unwrap())
+    }
+
+    fn store(&self, request: Accepting) -> Answer {
+        let mut accepted = self.accepted.lock().unwrap();
+        let received_at = request.received_at;
+        let id = accepted.mint.event(received_at);
+        if let Some(dedupe) = &request.dedupe {
+            let first = *accepted.first.entry((request.source.clone(), dedupe.key)).or_insert(id);
+            if first != id {
+                return Answer::Accepted { event: first, received_at, repeat: true };
+            }
+        }
+        accepted.events.push(request);
+        Answer::Accepted { event: id, received_at, repeat: false }
+    }
+}
+
+impl Backend for Recorder {
+    fn source(&self, name: &[u8]) -> Option<Arc<Source>> {
+        self.sources.get(std::str::from_utf8(name).ok()?).cloned()
+    }
+
+    async fn accept(&self, request: Accepting) -> Answer {
+        let mode = *self.mode.lock().unwrap();
+        match mode {
+            Mode::Store => self.store(request),
+            Mode::Unavailable => Answer::Unavailable,
+            Mode::Full => Answer::Full,
+            Mode::Stopping => Answer::Stopping,
+            Mode::Never => std::future::pending().await,
+            Mode::Panic => panic!("the backend panics, as the test wants"),
+        }
+    }
+
+    fn refused(&self, source: &str, reason: &'static str) {
+        self.refused.lock().unwrap().push((source.to_owned(), reason));
+    }
+
+    fn handshake(&self, _source: &str) {}
+
+    fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn now(&self) -> Wall {
+        self.clock.wall()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    async fn other(&self, mut request: Request<Incoming>) -> Response<Body> {
+        match request.uri().path() {
+            "/livez" => Response::new(Full::new(Bytes::from_static(b"alive\n"))),
+            "/large" => Response::new(Full::new(Bytes::from(vec![b'x'; LARGE_BYTES]))),
+            "/connect" => {
+                tokio::spawn(async move {
+                    let mut raw = TokioIo::new(hyper::upgrade::on(&mut request).await.unwrap());
+                    let mut piece = [0; 1024];
+                    while let Ok(read @ 1..) = raw.read(&mut piece).await {
+                        raw.write_all(&piece[..read]).await.unwrap();
+                    }
+                });
+                let mut response = Response::new(Full::new(Bytes::new()));
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                let headers = response.headers_mut();
+                headers.insert(header::UPGRADE, HeaderValue::from_static("echo"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                response
+            }
+            _ => Problem::not_found().respond(),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Connections: slow, broken, reused, upgraded, ended.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{io::AsyncWriteExt as _, time::timeout};
+
+use super::{
+    KEY, Relay, STUCK,
+    recorder::{LARGE_BYTES, Mode},
+    request,
+};
+
+const SHORT: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn a_connection_serves_one_request_after_another_and_several_at_once() {
+    let relay = Relay::start().await;
+    let mut socket = relay.connect().await;
+    for body in ["1", "2"] {
+        socket.send(request("POST /webhook", "", body)).await;
+        assert_eq!(socket.reply().await.status, 202);
+    }
+    let several: String = ["3", "4", "5"].map(|body| request("POST /webhook", "", body)).concat();
+    socket.send(several).await;
+    for _ in 0..3 {
+        assert_eq!(socket.reply().await.status, 202);
+    }
+    let bodies: Vec<_> = relay.backend.events().iter().map(|event| event.body[0]).collect();
+    assert_eq!(bodies, b"12345");
+}
+
+/// S1: the answers of the requests before a flawed one come first, and nothing behind it is read.
+#[tokio::test]
+async fn a_flawed_request_in_a_pipeline_is_answered_in_its_place() {
+    let relay = Relay::start().await;
+    let mut socket = relay.connect().await;
+    let good = request("POST /webhook", "", "good");
+    socket.send(format!("{good}POST /webhook HTTP/1.1\nHost: a\n\n{good}")).await;
+    assert_eq!(socket.reply().await.status, 202);
+    assert_eq!(socket.reply().await.code().as_deref(), Some("malformed"));
+    assert!(socket.is_closed().await);
+    assert_eq!(relay.backend.events().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_may_come_byte_by_byte() {
+    let relay = Relay::start().await;
+    let mut socket = relay.connect().await;
+    socket.stream.set_nodelay(true).unwrap();
+    let chunked = format!(
+        "POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    );
+    for byte in format!("{}{chunked}", request("POST /webhook", "", "abc")).bytes() {
+        socket.send([byte]).await;
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..2 {
+        assert_eq!(socket.reply().await.status, 202);
+    }
+    assert!(relay.backend.events().iter().all(|event| event.body == "abc"));
+}
+
+/// I4: what ends before its declared length is not an event; the sender that still listens is told so.
+#[tokio::test]
+async fn a_body_that_ends_early_stores_nothing() {
+    let relay = Relay::start().await;
+    for framing in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
+        let mut socket = relay.connect().await;
+        socket.send(format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n{framing}")).await;
+        socket.stream.shutdown().await.unwrap();
+        assert_eq!(socket.reply().await.code().as_deref(), Some("malformed"));
+        assert!(socket.is_closed().await);
+    }
+    assert!(relay.backend.events().is_empty());
+    assert_eq!(relay.budget.used(), 0);
+}
+
+#[tokio::test]
+async fn a_sender_that_closes_its_side_gets_its_answer() {
+    let relay = Relay::start().await;
+    let mut socket = relay.connect().await;
+    socket.send(request("POST /webhook", "", "all")).await;
+    socket.stream.shutdown().await.unwrap();
+    assert_eq!(socket.reply().await.status, 202);
+    assert!(socket.is_closed().await);
+}
+
+/// S9: neither half a head nor silence holds a connection.
+#[tokio::test]
+async fn slow_heads_and_idle_connections_are_closed() {
+    let relay = Relay::with(|settings| {
+        settings.patience.head = SHORT;
+        settings.patience.idle = SHORT;
+    })
+    .await;
+    let mut half = relay.connect().await;
+    half.send("POST /webhook HTTP/1.1\r\nHost:").await;
+    assert_eq!(half.reply().await.code().as_deref(), Some("timeout"));
+    assert!(half.is_closed().await);
+
+    assert!(relay.connect().await.is_closed().await);
+
+    let mut idle = relay.connect().await;
+    idle.send(request("POST /webhook", "", "one")).await;
+    assert_eq!(idle.reply().await.status, 202);
+    assert!(idle.is_closed().await);
+
+    let mut second = relay.connect().await;
+    second.send(format!("{}POST /we", request("POST /webhook", "", "one"))).await;
+    assert_eq!(second.reply().await.status, 202);
+    assert_eq!(second.reply().await.status, 408);
+}
+
+/// S9: a body that stalls is given up.
+#[tokio::test]
+async fn a_body_that_stalls_is_answered_408() {
+    let relay = Relay::with(|settings| settings.patience.body = SHORT).await;
+    let mut socket = relay.connect().await;
+    socket.send(format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nContent-Length: 9\r\n\r\nabc")).await;
+    assert_eq!(socket.reply().await.code().as_deref(), Some("timeout"));
+    assert!(socket.is_closed().await);
+    assert!(relay.backend.events().is_empty());
+}
+
+/// S9: an answer that nobody takes holds a connection no longer than one that nobody asks for.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_given_up() {
+    let relay = Relay::with(|settings| {
+        settings.patience.write = SHORT;
+        settings.connections_max = 1;
+    })
+    .await;
+    let mut greedy = relay.connect().await;
+    greedy.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    // There is room for one connection only: this is served once the other one was given up.
+    assert_eq!(relay.ask(request("POST /webhook", "", "next")).await.status, 202);
+    while greedy.more().await {}
+    assert!(greedy.read.len() < LARGE_BYTES);
+}
+
+#[tokio::test]
+async fn a_sender_that_waits_for_100_continue_gets_it_or_its_refusal() {
+    let relay = Relay::start().await;
+    let head = |length: u32| {
+        format!(
+            "POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut socket = relay.connect().await;
+    socket.send(head(3)).await;
+    assert!(socket.head().await.starts_with("HTTP/1.1 100 "));
+    socket.send("abc").await;
+    assert_eq!(socket.reply().await.status, 202);
+
+    let mut socket = relay.connect().await;
+    socket.send(head(1_000_000)).await;
+    assert_eq!(socket.reply().await.code().as_deref(), Some("too_large"));
+    let event = &relay.backend.events()[0];
+    assert!(event.headers.iter().all(|(name, _)| name != "expect"));
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_is_passed_through_untouched() {
+    let relay = Relay::start().await;
+    let mut socket = relay.connect().await;
+    socket.send("GET /connect HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    assert!(socket.head().await.starts_with("HTTP/1.1 101 "));
+    let raw = "\0\n\nPOST http://x HTTP/9\n\n";
+    socket.send(raw).await;
+    assert_eq!(socket.exactly(raw.len()).await, raw);
+}
+
+#[tokio::test]
+async fn http_goes_on_after_an_upgrade_that_was_not_granted() {
+    let relay = Relay::start().await;
+    let mut socket = relay.connect().await;
+    let asking = request("POST /webhook", "Connection: upgrade\r\nUpgrade: h2c\r\n", "1");
+    socket.send(format!("{asking}{asking}{}", request("POST /webhook", "", "2"))).await;
+    for _ in 0..3 {
+        assert_eq!(socket.reply().await.status, 202);
+    }
+    socket.send("GET / HTTP/1.1\n\n").await;
+    assert_eq!(socket.reply().await.status, 400);
+}
+
+/// I22: requests at hand are finished, idle connections closed, new ones not accepted.
+#[tokio::test]
+async fn a_stop_finishes_what_was_begun() {
+    let relay = Relay::start().await;
+    let mut idle = relay.connect().await;
+    idle.send(request("POST /webhook", "", "1")).await;
+    assert_eq!(idle.reply().await.status, 202);
+    let mut begun = relay.connect().await;
+    begun
+        .send(format!(
+            "POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        ))
+        .await;
+    assert!(begun.head().await.starts_with("HTTP/1.1 100 "));
+    relay.stop.cancel();
+    assert!(idle.is_closed().await);
+    begun.send("2").await;
+    assert_eq!(begun.reply().await.status, 202);
+    assert!(begun.is_closed().await);
+    timeout(STUCK, relay.served).await.expect("the listener ends").unwrap();
+    assert!(tokio::net::TcpStream::connect(relay.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_connection_alone() {
+    let relay = Relay::start().await;
+    relay.backend.answer_with(Mode::Panic);
+    let mut socket = relay.connect().await;
+    socket.send(request("POST /webhook", "", "1")).await;
+    assert!(socket.is_closed().await);
+    relay.backend.answer_with(Mode::Store);
+    assert_eq!(relay.ask(request("POST /webhook", "", "2")).await.status, 202);
+    assert_eq!(relay.backend.panics.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn connections_above_the_cap_wait_until_one_ends() {
+    let relay = Relay::with(|settings| settings.connections_max = 1).await;
+    let mut first = relay.connect().await;
+    first.send(request("POST /webhook", "", "1")).await;
+    assert_eq!(first.reply().await.status, 202);
+    let mut second = relay.connect().await;
+    second.send(request("POST /webhook", "", "2")).await;
+    drop(first);
+    assert_eq!(second.reply().await.status, 202);
+}
+
+/// I1: every sender gets the answer to its own request, however many there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_senders_at_once_get_one_answer_for_each_request() {
+    const SENDERS: usize = 50;
+    const REQUESTS: usize = 40;
+    let relay = Arc::new(Relay::start().await);
+    let mut senders = tokio::task::JoinSet::new();
+    for _ in 0..SENDERS {
+        let relay = Arc::clone(&relay);
+        senders.spawn(async move {
+            let mut socket = relay.connect().await;
+            let mut ids = BTreeSet::new();
+            for _ in 0..REQUESTS {
+                socket.send(request("POST /webhook", "", "x")).await;
+                let reply = socket.reply().await;
+                assert_eq!(reply.status, 202);
+                ids.insert(reply.body);
+            }
+            ids
+        });
+    }
+    let ids: BTreeSet<_> = senders.join_all().await.into_iter().flatten().collect();
+    assert_eq!((ids.len(), relay.backend.events().len()), (SENDERS * REQUESTS, SENDERS * REQUESTS));
+    relay.backend.forget();
+    assert_eq!(relay.budget.used(), 0);
+}

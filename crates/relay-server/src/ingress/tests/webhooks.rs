@@ -1,0 +1,259 @@
+//! What is stored of a webhook, and what its sender is told.
+
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use relay_core::{hub::Accepting, id::EventId};
+
+use super::{KEY, Relay, recorder::Mode, request};
+use crate::{budget::Budget, ingress::verify::sha256};
+
+/// The secret of the source `signed`.
+pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+fn values(event: &Accepting, name: &str) -> Vec<Bytes> {
+    event.headers.iter().filter(|(named, _)| named == name).map(|(_, value)| value.clone()).collect()
+}
+
+/// I3, S14: everything that identifies the webhook is kept byte for byte; the key and what is ours is not.
+#[tokio::test]
+async fn an_event_is_what_was_sent_without_the_key() {
+    let relay = Relay::start().await;
+    let fields =
+        "X-A: 1\r\nX-B: \u{e9}\r\nx-a:  2 \r\nRelay-Event-Id: evt_forged\r\nTE: trailers\r\nContent-Encoding: gzip\r\n";
+    let body = "\u{1f}\u{8b}not inflated";
+    let reply = relay.ask(request("PUT /webhook/default/a%2Fb//c?x=1&&y=%zz", fields, body)).await;
+    assert_eq!((reply.status, reply.field("content-type")), (202, Some("application/json")));
+
+    let [event] = &relay.backend.events()[..] else { panic!("one event") };
+    assert_eq!((&event.method[..], &event.path[..]), (b"PUT".as_slice(), b"/webhook/default/a%2Fb//c".as_slice()));
+    assert_eq!(event.query.as_deref(), Some(b"x=1&&y=%zz".as_slice()));
+    assert_eq!((&event.body[..], event.body_sha256), (body.as_bytes(), sha256(body.as_bytes())));
+    assert_eq!(values(event, "x-a"), ["1", "2"]);
+    assert_eq!(values(event, "x-b"), ["\u{e9}"]);
+    assert_eq!(values(event, "content-encoding"), ["gzip"]);
+    let names: Vec<_> = event.headers.iter().map(|(name, _)| name.clone()).collect();
+    for gone in ["x-api-key", "authorization", "relay-event-id", "te", "host", "content-length"] {
+        assert!(names.iter().all(|name| name != gone), "{gone} is kept");
+    }
+    let everything = format!("{event:?}");
+    assert!(!everything.contains(KEY));
+}
+
+/// I1: the receipt names the event and when it was received.
+#[tokio::test]
+async fn the_receipt_is_json_with_id_and_time() {
+    let relay = Relay::start().await;
+    let reply = relay.ask(request("POST /webhook", "", "{}")).await;
+    let receipt: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert!(receipt["event_id"].as_str().unwrap().parse::<EventId>().is_ok());
+    let received_at = receipt["received_at"].as_str().unwrap();
+    assert!(received_at.ends_with('Z') && received_at.parse::<jiff::Timestamp>().is_ok(), "{received_at}");
+}
+
+#[tokio::test]
+async fn a_bearer_key_is_as_good_and_not_kept_either() {
+    let relay = Relay::start().await;
+    let head =
+        format!("POST /webhook HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 1\r\n\r\nx");
+    assert_eq!(relay.ask(head).await.status, 202);
+    assert!(relay.backend.events()[0].headers.is_empty());
+}
+
+/// S28: a wrong key is told from no other fault, and counted by what failed.
+#[tokio::test]
+async fn a_wrong_key_is_refused_without_a_hint() {
+    let relay = Relay::start().await;
+    let reply = relay.ask(request("POST /webhook", "", "x").replace(KEY, "wrong")).await;
+    assert_eq!((reply.status, reply.code().as_deref()), (401, Some("not_genuine")));
+    assert!(reply.field("www-authenticate").is_some());
+    assert_eq!(relay.backend.refusals(), [("default".to_owned(), "wrong_key")]);
+    assert!(relay.backend.events().is_empty());
+}
+
+/// S8, S9: without a key nobody makes the relay hold a body, nor wait for one.
+#[tokio::test]
+async fn a_wrong_key_is_refused_before_its_body_is_read() {
+    let relay = Relay::start().await;
+    for more in ["Expect: 100-continue\r\n", ""] {
+        let mut socket = relay.connect().await;
+        let head =
+            format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: wrong\r\nContent-Length: 9000\r\n{more}\r\n");
+        socket.send(head).await;
+        assert_eq!(socket.reply().await.status, 401);
+        assert!(socket.is_closed().await);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_a_source_is_answered_404_or_goes_on() {
+    let relay = Relay::start().await;
+    assert_eq!(relay.ask(request("POST /webhook/nope", "", "x")).await.code().as_deref(), Some("unknown_source"));
+    assert_eq!(relay.ask(request("POST /webhook/", "", "x")).await.code().as_deref(), Some("unknown_source"));
+    assert_eq!(relay.ask(request("POST /nothing", "", "x")).await.code().as_deref(), Some("not_found"));
+    assert_eq!(relay.ask("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await.body, "alive\n");
+}
+
+#[tokio::test]
+async fn a_source_names_the_methods_it_takes() {
+    let relay = Relay::start().await;
+    for (line, allow) in [
+        ("OPTIONS /webhook", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+        ("BREW /webhook", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+        ("GET /webhook/signed", "POST"),
+        ("OPTIONS /webhook/signed", "POST"),
+    ] {
+        let reply = relay.ask(request(line, "", "")).await;
+        assert_eq!(
+            (reply.code().as_deref(), reply.field("allow")),
+            (Some("method_not_allowed"), Some(allow)),
+            "{line}"
+        );
+    }
+    for method in ["GET", "PUT", "PATCH", "DELETE"] {
+        assert_eq!(relay.ask(request(&format!("{method} /webhook"), "", "x")).await.status, 202, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_request_is_an_event_and_answered_without_a_body() {
+    let relay = Relay::start().await;
+    let mut socket = relay.connect().await;
+    socket.send(format!("HEAD /webhook?x HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\r\n")).await;
+    assert!(socket.head().await.starts_with("HTTP/1.1 202 "));
+    socket.send(request("POST /webhook", "", "next")).await;
+    assert_eq!(socket.reply().await.status, 202);
+    assert_eq!(relay.backend.events()[0].method, "HEAD");
+}
+
+#[tokio::test]
+async fn an_empty_body_needs_leave_where_bodies_are_usual() {
+    let relay = Relay::start().await;
+    for method in ["POST", "PUT", "PATCH"] {
+        assert_eq!(
+            relay.ask(request(&format!("{method} /webhook"), "", "")).await.code().as_deref(),
+            Some("malformed")
+        );
+        assert_eq!(relay.ask(request(&format!("{method} /webhook/empty"), "", "")).await.status, 202);
+    }
+    assert_eq!(relay.ask(request("DELETE /webhook", "", "")).await.status, 202);
+    let chunked =
+        format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!(relay.ask(chunked).await.status, 400);
+}
+
+/// I20: a repeat is answered with the first one's id.
+#[tokio::test]
+async fn a_repeated_idempotency_key_gets_the_first_answer() {
+    let relay = Relay::start().await;
+    let id = |reply: super::Reply| serde_json::from_str::<serde_json::Value>(&reply.body).unwrap()["event_id"].clone();
+    let send = |key: &str| relay.ask(request("POST /webhook", &format!("Idempotency-Key: {key}\r\n"), "x"));
+    let first = id(send("a").await);
+    assert_eq!(id(send("a").await), first);
+    assert_ne!(id(send("b").await), first);
+    assert_eq!(relay.backend.events().len(), 2);
+    let long = "k".repeat(256);
+    assert_eq!(send(&long).await.code().as_deref(), Some("malformed"));
+}
+
+/// I1, I2: whatever is not certain is a 503 that says when to come again.
+#[tokio::test]
+async fn what_is_not_durable_is_never_acknowledged() {
+    let relay = Relay::start().await;
+    for (mode, code) in
+        [(Mode::Unavailable, "store_unavailable"), (Mode::Full, "store_full"), (Mode::Stopping, "shutting_down")]
+    {
+        relay.backend.answer_with(mode);
+        let reply = relay.ask(request("POST /webhook", "", "x")).await;
+        assert_eq!((reply.status, reply.code().as_deref()), (503, Some(code)));
+        assert!(reply.field("retry-after").is_some());
+    }
+    let relay = Relay::with(|settings| settings.patience.commit = Duration::from_millis(20)).await;
+    relay.backend.answer_with(Mode::Never);
+    assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.code().as_deref(), Some("store_unavailable"));
+}
+
+#[tokio::test]
+async fn a_stopping_server_and_a_paused_source_take_nothing() {
+    let relay = Relay::start().await;
+    assert_eq!(relay.ask(request("POST /webhook/paused", "", "x")).await.code().as_deref(), Some("source_paused"));
+    relay.backend.stopping.store(true, Ordering::SeqCst);
+    let reply = relay.ask(request("POST /webhook", "", "x")).await;
+    assert_eq!((reply.code().as_deref(), reply.field("connection")), (Some("shutting_down"), Some("close")));
+    assert!(relay.backend.events().is_empty());
+}
+
+/// I16: no memory is a 503 at once, and it passes by itself.
+#[tokio::test]
+async fn a_body_without_memory_for_it_is_refused_at_once() {
+    let relay = Relay::with(|settings| settings.budget = Budget::new(1_000)).await;
+    let body = "x".repeat(600);
+    assert_eq!(relay.ask(request("POST /webhook", "", &body)).await.status, 202);
+    assert!(relay.budget.used() > 600, "the head counts too");
+    let asked = Instant::now();
+    let reply = relay.ask(request("POST /webhook", "", &body)).await;
+    assert_eq!((reply.code().as_deref(), reply.field("retry-after")), (Some("store_unavailable"), Some("1")));
+    assert!(asked.elapsed().as_millis() < 1_000);
+    relay.backend.forget();
+    assert_eq!(relay.budget.used(), 0);
+    assert_eq!(relay.ask(request("POST /webhook", "", &body)).await.status, 202);
+}
+
+#[tokio::test]
+async fn browsers_are_told_what_they_may_only_where_origins_are_named() {
+    let relay = Relay::with(|settings| settings.cors_origins = vec!["https://app.test".to_owned()]).await;
+    let preflight = |origin: &str| {
+        format!(
+            "OPTIONS /webhook HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-api-key\r\n\r\n"
+        )
+    };
+    let reply = relay.ask(preflight("https://app.test")).await;
+    assert_eq!((reply.status, reply.field("access-control-allow-origin")), (204, Some("https://app.test")));
+    assert_eq!(reply.field("access-control-allow-headers"), Some("x-api-key"));
+    assert!(reply.field("access-control-allow-methods").unwrap().contains("POST"));
+    let reply = relay.ask(preflight("https://other.test")).await;
+    assert_eq!((reply.status, reply.field("access-control-allow-origin")), (204, None));
+
+    let reply = relay.ask(request("POST /webhook", "Origin: https://app.test\r\n", "x")).await;
+    assert_eq!(reply.field("access-control-allow-origin"), Some("https://app.test"));
+    let reply = relay.ask(request("POST /webhook", "Origin: https://app.test\r\n", "")).await;
+    assert_eq!((reply.status, reply.field("access-control-allow-origin")), (400, Some("https://app.test")));
+
+    let without = Relay::start().await;
+    let reply = without.ask(request("POST /webhook", "Origin: https://app.test\r\n", "x")).await;
+    assert_eq!((reply.field("access-control-allow-origin"), reply.field("vary")), (None, None));
+}
+
+/// S13: a signed webhook proves itself by its raw bytes and gets its provider's acknowledgement.
+#[tokio::test]
+async fn a_signed_webhook_is_verified_and_acknowledged_as_its_provider_wants() {
+    let relay = Relay::start().await;
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let body = "{\"a\": 1}";
+    let fields = signature("msg_1", seconds, body);
+    let reply = relay.ask(request("POST /webhook/signed", &fields, body)).await;
+    assert!(matches!(reply.status, 200 | 204), "{reply:?}");
+    let again = relay.ask(request("POST /webhook/signed", &fields, body)).await;
+    assert_eq!(again.status, reply.status);
+    assert_eq!(relay.backend.events().len(), 1);
+    assert_eq!(values(&relay.backend.events()[0], "webhook-id"), ["msg_1"]);
+
+    let changed = relay.ask(request("POST /webhook/signed", &fields, "{\"a\": 2}")).await;
+    assert_eq!(changed.code().as_deref(), Some("not_genuine"));
+    let stale = signature("msg_2", seconds - 3_600, body);
+    assert_eq!(relay.ask(request("POST /webhook/signed", &stale, body)).await.status, 401);
+    assert_eq!(relay.backend.events().len(), 1);
+}
+
+fn signature(id: &str, seconds: u64, body: &str) -> String {
+    use aws_lc_rs::hmac;
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    let secret = STANDARD.decode(SECRET.trim_start_matches("whsec_")).unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+    let signature = STANDARD.encode(hmac::sign(&key, format!("{id}.{seconds}.{body}").as_bytes()));
+    format!("Webhook-Id: {id}\r\nWebhook-Timestamp: {seconds}\r\nWebhook-Signature: v1,{signature}\r\n")
+}

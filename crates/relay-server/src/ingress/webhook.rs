@@ -1,0 +1,189 @@
+//! One webhook from its head to its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, header};
+use hyper::{Request, Response, body::Incoming};
+use relay_core::hub::Accepting;
+use relay_providers::Genuine;
+use tokio::time::timeout;
+
+use super::{
+    Settings,
+    cors::Cors,
+    fields::{Raw, named_in_connection},
+    intake::{self, Bounds},
+    path::Place,
+    respond,
+    seam::{Backend, Body, Source},
+    verify::{self, Judged, RefusalLog},
+};
+use crate::error::{Code, Problem};
+
+/// The name that requests without a source are counted under.
+pub(super) const UNKNOWN: &str = "unknown";
+
+/// Takes webhooks in.
+#[derive(Debug)]
+pub(super) struct Door<B> {
+    pub(super) backend: Arc<B>,
+    pub(super) settings: Settings,
+    pub(super) cors: Cors,
+    pub(super) log: RefusalLog,
+}
+
+/// A refusal on its way out: what the sender is told, and what is counted.
+struct Refused {
+    problem: Problem,
+    reason: &'static str,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { reason: problem.code.as_str(), problem }
+    }
+}
+
+impl<B: Backend> Door<B> {
+    /// Answers a request whose path belongs to a source.
+    pub(super) async fn answer(&self, place: Place<'_>, request: Request<Incoming>) -> Response<Body> {
+        let source = match self.find(place) {
+            Ok(source) => source,
+            Err(refused) => return self.refuse(UNKNOWN, &refused),
+        };
+        let origin = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
+        let mut response = match self.take(&source, request).await {
+            Ok(response) => response,
+            Err(refused) => self.refuse(source.name.as_str(), &refused),
+        };
+        if !response.headers().contains_key(header::VARY) {
+            self.cors.allow(origin.as_ref(), response.headers_mut());
+        }
+        response
+    }
+
+    fn find(&self, place: Place<'_>) -> Result<Arc<Source>, Refused> {
+        match place {
+            Place::Source(name) => self
+                .backend
+                .source(name.as_bytes())
+                .ok_or_else(|| Problem::new(Code::UnknownSource, "no source has that name").into()),
+            Place::DotSegments => Err(Problem::new(Code::Malformed, "the path holds dot segments").into()),
+            Place::Elsewhere => Err(Problem::not_found().into()),
+        }
+    }
+
+    /// From head to acknowledgement. Whatever is wrong with the head is said before any of the body is read.
+    async fn take(&self, source: &Source, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+        if self.backend.is_stopping() {
+            return Err(respond::STOPPING.into());
+        }
+        let (head, body) = request.into_parts();
+        let methods = source.verifier.methods();
+        if head.method == Method::OPTIONS && self.cors.is_on() {
+            return Ok(self.cors.preflight(&head.headers, &methods.join(", ")));
+        }
+        if !methods.contains(&head.method.as_str()) {
+            let problem = Problem::new(Code::MethodNotAllowed, "the source does not take this method");
+            return Err(problem.allowing(methods).into());
+        }
+        if source.paused {
+            return Err(Problem::new(Code::SourcePaused, "the source is paused; send it again later").into());
+        }
+        let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
+        let mut raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
+        let bounds = Bounds {
+            bytes_max: self.settings.body_bytes_max,
+            patience: self.settings.patience.body,
+            head_bytes: raw.size(),
+        };
+        // A key stands in the head: whoever has none cannot make us hold a body.
+        let by_head = source.verifier.is_key_source().then(|| self.judge(source, &raw, b"")).transpose()?;
+        let body = intake::read(body, &self.settings.budget, bounds).await?;
+        let judged = by_head.map_or_else(|| self.judge(source, &raw, &body), Ok)?;
+        let genuine = match judged {
+            Ok(genuine) => genuine,
+            Err(handshake) => return Ok(handshake),
+        };
+        if body.is_empty() && !may_be_empty(source, &head.method) {
+            let hint = "the body is empty; to take this, set allow_empty on the source";
+            return Err(Problem::new(Code::Malformed, hint).into());
+        }
+        raw.clean(&connection, &genuine.strip);
+        self.accept(source, raw, body, &genuine).await
+    }
+
+    /// Genuine, or the answer to a handshake.
+    fn judge(&self, source: &Source, raw: &Raw, body: &[u8]) -> Result<Result<Genuine, Response<Body>>, Refused> {
+        let now = self.backend.now();
+        let url = self.url(source, raw);
+        match verify::judge(source, raw, body, url.as_deref(), now) {
+            Judged::Genuine(genuine) => Ok(Ok(genuine)),
+            Judged::Handshake(answer) => {
+                self.backend.handshake(source.name.as_str());
+                Ok(Err(respond::handshake(answer)))
+            }
+            Judged::Refused { problem, reason, detail } => {
+                if let Some(refusal) = detail {
+                    self.log.note(source.name.as_str(), &refusal, now);
+                }
+                Err(Refused { problem, reason })
+            }
+        }
+    }
+
+    /// The URL as the sender sees it, for providers that sign it.
+    fn url(&self, source: &Source, raw: &Raw) -> Option<String> {
+        if source.verifier.is_key_source() {
+            return None;
+        }
+        let mut url = self.settings.public_url.clone()?;
+        url.push_str(std::str::from_utf8(&raw.path).ok()?);
+        if let Some(query) = &raw.query {
+            url.push('?');
+            url.push_str(std::str::from_utf8(query).ok()?);
+        }
+        Some(url)
+    }
+
+    /// Hands the webhook to the hub and waits until it is durable.
+    async fn accept(
+        &self,
+        source: &Source,
+        raw: Raw,
+        body: Bytes,
+        genuine: &Genuine,
+    ) -> Result<Response<Body>, Refused> {
+        let now = self.backend.now();
+        let accepting = Accepting {
+            source: source.name.clone(),
+            method: raw.method,
+            path: raw.path,
+            query: raw.query,
+            headers: raw.headers,
+            body_sha256: verify::sha256(&body),
+            body,
+            received_at: now,
+            dedupe: verify::dedupe(genuine, now + self.settings.dedupe_window),
+            deadline: now + self.settings.patience.commit,
+        };
+        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
+            return Err(respond::UNCERTAIN.into());
+        };
+        Ok(respond::outcome(&answer, source.verifier.acknowledgement())?)
+    }
+
+    /// Counts a refusal and answers it.
+    fn refuse(&self, source: &str, refused: &Refused) -> Response<Body> {
+        self.backend.refused(source, refused.reason);
+        refused.problem.respond()
+    }
+}
+
+/// A webhook without a body is nearly always a mistake of the sender's, unless its method has none.
+fn may_be_empty(source: &Source, method: &Method) -> bool {
+    source.allow_empty
+        || !source.verifier.is_key_source()
+        || !matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}

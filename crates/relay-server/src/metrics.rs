@@ -1,0 +1,260 @@
+//! Metrics: what is counted here, and the exposition of that and of the store's durable counters.
+//!
+//! The text is the Prometheus format 0.0.4, written by hand: the fixed names hold a counter `crm_relay_deliveries_total`
+//! beside a gauge `crm_relay_deliveries`, which `OpenMetrics` cannot tell apart.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{Display, Write as _},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use relay_core::{
+    delivery::{State, outcome::Class},
+    hub::DestinationView,
+    time::Wall,
+};
+use relay_store::seam::Stats;
+
+/// Upper bounds of the commit histogram, in seconds: an fsync takes 0.1 ms on good disks and seconds on bad ones.
+const COMMIT_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+/// The outcome classes in the order in which a store counts them.
+const OUTCOMES: [Class; 4] = [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable];
+
+/// What this process counts itself. Everything durable is counted by the store.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    refused: Mutex<BTreeMap<(String, &'static str), u64>>,
+    handshakes: Mutex<BTreeMap<String, u64>>,
+    panics: AtomicU64,
+    commits: [AtomicU64; COMMIT_BUCKETS.len()],
+    commit_count: AtomicU64,
+    commit_micros: AtomicU64,
+}
+
+impl Metrics {
+    /// Counts a refused request. `source` is a known source's name or `unknown`, so that strangers add no series.
+    pub(crate) fn refused(&self, source: &str, reason: &'static str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused.entry((source.to_owned(), reason)).or_default() += 1;
+    }
+
+    /// Counts an answered handshake.
+    pub(crate) fn handshake(&self, source: &str) {
+        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        *handshakes.entry(source.to_owned()).or_default() += 1;
+    }
+
+    /// Counts a contained panic.
+    pub(crate) fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one append call of the store and how long it took until durable.
+    pub(crate) fn committed(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        if let Some(at) = COMMIT_BUCKETS.iter().position(|bound| seconds <= *bound) {
+            self.commits[at].fetch_add(1, Ordering::Relaxed);
+        }
+        self.commit_count.fetch_add(1, Ordering::Relaxed);
+        self.commit_micros.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// The whole exposition.
+    pub(crate) fn render(&self, stats: &Stats, view: &[DestinationView], now: Wall) -> String {
+        let mut page = Page(String::with_capacity(4096));
+        self.render_ingress(&mut page, stats);
+        render_deliveries(&mut page, stats, now);
+        render_clients(&mut page, view);
+        self.render_store(&mut page, stats);
+        page.0
+    }
+
+    fn render_ingress(&self, page: &mut Page, stats: &Stats) {
+        page.head("events_accepted_total", "counter", "Events stored, by source.");
+        for source in &stats.sources {
+            page.sample("events_accepted_total", &[("source", source.source.as_str())], source.accepted);
+        }
+        page.head("requests_refused_total", "counter", "Requests refused, by source and reason.");
+        for ((source, reason), count) in &*self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
+            page.sample("requests_refused_total", &[("source", source), ("reason", reason)], count);
+        }
+        page.head("handshakes_total", "counter", "Handshakes answered, by source.");
+        for (source, count) in &*self.handshakes.lock().unwrap_or_else(PoisonError::into_inner) {
+            page.sample("handshakes_total", &[("source", source)], count);
+        }
+        page.head("duplicates_total", "counter", "Repeats answered with the first event's id.");
+        for source in &stats.sources {
+            page.sample("duplicates_total", &[("source", source.source.as_str())], source.duplicates);
+        }
+        page.head("events", "gauge", "Events stored now and events retired so far.");
+        for source in &stats.sources {
+            let name = source.source.as_str();
+            page.sample("events", &[("source", name), ("state", "stored")], source.stored);
+            page.sample("events", &[("source", name), ("state", "retired")], source.retired);
+        }
+    }
+
+    fn render_store(&self, page: &mut Page, stats: &Stats) {
+        page.head("commit_seconds", "histogram", "From handing appends to the store until they are durable.");
+        let mut below = 0;
+        for (bound, count) in COMMIT_BUCKETS.iter().zip(&self.commits) {
+            below += count.load(Ordering::Relaxed);
+            page.sample("commit_seconds_bucket", &[("le", &bound.to_string())], below);
+        }
+        let count = self.commit_count.load(Ordering::Relaxed);
+        page.sample("commit_seconds_bucket", &[("le", "+Inf")], count);
+        page.sample("commit_seconds_sum", &[], self.commit_micros.load(Ordering::Relaxed) as f64 / 1e6);
+        page.sample("commit_seconds_count", &[], count);
+        page.head("panics_total", "counter", "Panics contained in one connection.");
+        page.sample("panics_total", &[], self.panics.load(Ordering::Relaxed));
+        if let Some(free) = stats.disk_free_bytes {
+            page.head("disk_free_bytes", "gauge", "Free bytes on the disk of the store.");
+            page.sample("disk_free_bytes", &[], free);
+        }
+        page.head("store_bytes", "gauge", "Bytes that the store's files take.");
+        page.sample("store_bytes", &[], stats.store_bytes);
+    }
+}
+
+fn render_deliveries(page: &mut Page, stats: &Stats, now: Wall) {
+    let destinations = || stats.destinations.iter().map(|stats| (stats.destination.as_str(), stats));
+    page.head("deliveries_created_total", "counter", "Deliveries ever made: routed and replayed.");
+    for (name, stats) in destinations() {
+        page.sample("deliveries_created_total", &[("destination", name)], stats.created);
+    }
+    page.head("deliveries_retired_total", "counter", "Deliveries removed by retention or purge.");
+    for (name, stats) in destinations() {
+        page.sample("deliveries_retired_total", &[("destination", name)], stats.retired);
+    }
+    page.head("deliveries_lost_total", "counter", "Deliveries in ranges that an operator accepted as lost.");
+    for (name, stats) in destinations() {
+        page.sample("deliveries_lost_total", &[("destination", name)], stats.lost);
+    }
+    page.head("deliveries_total", "counter", "Tries recorded, by outcome.");
+    for (name, stats) in destinations() {
+        for (class, count) in OUTCOMES.iter().zip(stats.outcomes) {
+            page.sample("deliveries_total", &[("destination", name), ("outcome", class.as_str())], count);
+        }
+    }
+    page.head("deliveries", "gauge", "Deliveries now in each state.");
+    for (name, stats) in destinations() {
+        for (state, count) in State::ALL.iter().zip(stats.states) {
+            page.sample("deliveries", &[("destination", name), ("state", state.as_str())], count);
+        }
+    }
+    page.head("oldest_due_age_seconds", "gauge", "How long the earliest waiting delivery has been due.");
+    for (name, stats) in destinations() {
+        let age = stats.oldest_due.map_or(0.0, |due| now.since(due).as_secs_f64());
+        page.sample("oldest_due_age_seconds", &[("destination", name)], age);
+    }
+}
+
+fn render_clients(page: &mut Page, view: &[DestinationView]) {
+    page.head("clients", "gauge", "Client instances that serve a destination.");
+    for seen in view {
+        page.sample("clients", &[("destination", seen.destination.as_str())], seen.clients.len());
+    }
+    page.head("circuit_open", "gauge", "Client instances whose circuit to a destination is open.");
+    for seen in view {
+        let open = seen.clients.iter().filter(|client| client.circuit_open).count();
+        page.sample("circuit_open", &[("destination", seen.destination.as_str())], open);
+    }
+}
+
+/// The text as it grows.
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP crm_relay_{name} {help}\n# TYPE crm_relay_{name} {kind}\n");
+    }
+
+    /// Label values are names and our own words: nothing in them needs escaping.
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.0, "crm_relay_{name}");
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_store::seam::{DestinationStats, SourceStats};
+
+    use super::*;
+
+    /// The names that scripts and alerts rely on.
+    #[test]
+    fn every_fixed_name_is_exposed() {
+        let metrics = Metrics::default();
+        metrics.refused("stripe", "not_genuine");
+        metrics.committed(Duration::from_millis(3));
+        let page = metrics.render(&stats(), &view(), Wall::from_micros(9_000_000));
+        for line in [
+            "crm_relay_events_accepted_total{source=\"stripe\"} 5",
+            "crm_relay_requests_refused_total{source=\"stripe\",reason=\"not_genuine\"} 1",
+            "crm_relay_duplicates_total{source=\"stripe\"} 2",
+            "crm_relay_events{source=\"stripe\",state=\"stored\"} 4",
+            "crm_relay_events{source=\"stripe\",state=\"retired\"} 1",
+            "crm_relay_deliveries_created_total{destination=\"crm\"} 28",
+            "crm_relay_deliveries_retired_total{destination=\"crm\"} 0",
+            "crm_relay_deliveries_lost_total{destination=\"crm\"} 0",
+            "crm_relay_deliveries_total{destination=\"crm\",outcome=\"busy\"} 3",
+            "crm_relay_deliveries{destination=\"crm\",state=\"scheduled\"} 2",
+            "crm_relay_oldest_due_age_seconds{destination=\"crm\"} 8",
+            "crm_relay_clients{destination=\"crm\"} 0",
+            "crm_relay_circuit_open{destination=\"crm\"} 0",
+            "crm_relay_commit_seconds_bucket{le=\"0.005\"} 1",
+            "crm_relay_commit_seconds_bucket{le=\"+Inf\"} 1",
+            "crm_relay_disk_free_bytes 77",
+        ] {
+            assert!(page.lines().any(|have| have == line), "{line} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn each_name_is_declared_once() {
+        let page = Metrics::default().render(&stats(), &view(), Wall::MIN);
+        let mut names: Vec<&str> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    fn stats() -> Stats {
+        Stats {
+            sources: vec![SourceStats {
+                source: "stripe".parse().unwrap(),
+                accepted: 5,
+                stored: 4,
+                retired: 1,
+                duplicates: 2,
+            }],
+            destinations: vec![DestinationStats {
+                destination: "crm".parse().unwrap(),
+                created: 28,
+                states: [1, 2, 3, 4, 5, 6, 7],
+                retired: 0,
+                lost: 0,
+                outcomes: [1, 2, 3, 4],
+                retried: 2,
+                oldest_due: Some(Wall::from_micros(1_000_000)),
+                next_expiry: None,
+            }],
+            disk_free_bytes: Some(77),
+            ..Stats::default()
+        }
+    }
+
+    fn view() -> Vec<DestinationView> {
+        vec![DestinationView { destination: "crm".parse().unwrap(), clients: Vec::new(), served: false }]
+    }
+}

@@ -1,0 +1,109 @@
+//! What the hub says to people, as log lines with a fixed `event=`.
+//!
+//! Lines that a million deliveries could cause are limited per kind; what was left out is said once the second is over.
+
+use std::collections::BTreeMap;
+
+use relay_core::{
+    hub::Notice,
+    time::{Mono, Now},
+};
+
+/// Lines of one kind in one second.
+const LINES_PER_SECOND: u32 = 20;
+
+/// Writes notices to the log.
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    limits: BTreeMap<&'static str, Limit>,
+}
+
+#[derive(Debug, Default)]
+struct Limit {
+    second: u64,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Notices {
+    /// Writes one notice, unless its kind had its share of this second.
+    pub(crate) fn on(&mut self, notice: &Notice, now: Now) {
+        match notice {
+            Notice::ClientJoined { destination, instance, label, peer, token, clients } => {
+                tracing::info!(event = "client_joined", %destination, %instance, label, peer, %token, clients);
+            }
+            Notice::ClientLeft { destination, instance, label, clients, held } => {
+                tracing::info!(event = "client_left", %destination, %instance, label, clients, held);
+            }
+            Notice::DestinationDown { destination, instance, error } => {
+                tracing::warn!(event = "destination_down", %destination, %instance, error);
+            }
+            Notice::DestinationUp { destination, instance } => {
+                tracing::info!(event = "destination_up", %destination, %instance);
+            }
+            Notice::DeliveryDead { delivery, event, destination, reason, error } => {
+                if self.allows("delivery_dead", now.mono) {
+                    let (reason, error) = (reason.as_str(), error.as_deref());
+                    tracing::warn!(event = "delivery_dead", %delivery, event_id = %event, %destination, reason, error);
+                }
+            }
+            Notice::DeliveryExpired { delivery, event, destination } => {
+                if self.allows("delivery_expired", now.mono) {
+                    tracing::warn!(event = "delivery_expired", %delivery, event_id = %event, %destination);
+                }
+            }
+            Notice::Tried { destination, class, retry } => {
+                tracing::trace!(event = "tried", %destination, class = class.as_str(), retry);
+            }
+            Notice::LeaseLost { delivery, destination, losses } => {
+                if self.allows("lease_lost", now.mono) {
+                    tracing::warn!(event = "lease_lost", %delivery, %destination, losses);
+                }
+            }
+            Notice::RepeatDiffers { event } => {
+                if self.allows("repeat_differs", now.mono) {
+                    tracing::warn!(event = "repeat_differs", event_id = %event);
+                }
+            }
+            Notice::Redriven { delivery } => {
+                if self.allows("redriven", now.mono) {
+                    tracing::info!(event = "redriven", %delivery);
+                }
+            }
+            Notice::Misbehaved { conn, what } => {
+                if self.allows("client_misbehaved", now.mono) {
+                    tracing::warn!(event = "client_misbehaved", conn = conn.0, what);
+                }
+            }
+        }
+    }
+
+    fn allows(&mut self, kind: &'static str, now: Mono) -> bool {
+        let limit = self.limits.entry(kind).or_default();
+        let second = now.as_micros() / 1_000_000;
+        if limit.second != second {
+            if limit.left_out > 0 {
+                tracing::warn!(event = kind, left_out = limit.left_out, "more lines like these were left out");
+            }
+            *limit = Limit { second, ..Limit::default() };
+        }
+        limit.lines += 1;
+        let allowed = limit.lines <= LINES_PER_SECOND;
+        limit.left_out += u64::from(!allowed);
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_its_share_of_each_second() {
+        let mut notices = Notices::default();
+        let first = (0..1000).filter(|_| notices.allows("delivery_dead", Mono::from_micros(10))).count();
+        assert_eq!(first, LINES_PER_SECOND as usize);
+        assert!(notices.allows("delivery_expired", Mono::from_micros(10)));
+        assert!(notices.allows("delivery_dead", Mono::from_micros(1_000_010)));
+    }
+}

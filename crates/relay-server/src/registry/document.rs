@@ -1,0 +1,242 @@
+//! Registry documents as they are stored: JSON. The one place that knows their bytes.
+//!
+//! **Invariant:** a field is never renamed and never changes its meaning; a new one has a default, so that a document of
+//! an earlier version still reads.
+
+use std::time::Duration;
+
+use relay_core::{
+    delivery::retry::{RetryPolicy, Schedule},
+    name::Name,
+    time::Wall,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// A public intake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name.
+    #[serde(with = "text")]
+    pub name: Name,
+    /// How requests prove themselves: an entry of the provider table.
+    pub provider: String,
+    /// The provider's parameters, secrets among them; a name given twice: both values are valid.
+    #[serde(default)]
+    pub parameters: Vec<(String, String)>,
+    /// Key sources take an empty body with POST, PUT and PATCH.
+    #[serde(default)]
+    pub allow_empty: bool,
+    /// The configuration file no longer declares it: nothing is taken in.
+    #[serde(default)]
+    pub paused: bool,
+    /// Where the configuration file declares it, or declared it.
+    #[serde(default)]
+    pub declared: Option<String>,
+    /// When it was made.
+    #[serde(with = "micros")]
+    pub created_at: Wall,
+}
+
+/// Source to destination, with its own policy where it has one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// From.
+    #[serde(with = "text")]
+    pub source: Name,
+    /// To.
+    #[serde(with = "text")]
+    pub destination: Name,
+    /// Its own TTL.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+    /// Its own retry policy.
+    #[serde(default)]
+    pub retry: Option<Retry>,
+    /// The configuration file no longer declares it: it makes no new deliveries.
+    #[serde(default)]
+    pub paused: bool,
+    /// Where the configuration file declares it, or declared it.
+    #[serde(default)]
+    pub declared: Option<String>,
+    /// When it was made.
+    #[serde(with = "micros")]
+    pub created_at: Wall,
+}
+
+/// A retry policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Counted tries after the first.
+    pub max_retries: u32,
+    /// The delays; empty: reckoned from the next two.
+    #[serde(default)]
+    pub schedule_ms: Vec<u64>,
+    /// First delay.
+    #[serde(default)]
+    pub delay_ms: u64,
+    /// Factor for each further one.
+    #[serde(default = "one")]
+    pub multiplier: f64,
+}
+
+/// What an operator said of a destination. One without a document is not paused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Its name.
+    #[serde(with = "text")]
+    pub name: Name,
+    /// Nothing of it is leased.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// An API key of a key source. The key itself was shown once and is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Whose.
+    #[serde(with = "text")]
+    pub source: Name,
+    /// Its name within the source.
+    #[serde(with = "text")]
+    pub name: Name,
+    /// SHA-256 of the key.
+    #[serde(with = "hex")]
+    pub sha256: [u8; 32],
+    /// Its first characters, for people.
+    pub prefix: String,
+    /// When it was made.
+    #[serde(with = "micros")]
+    pub created_at: Wall,
+    /// When it was revoked, in microseconds since the epoch.
+    #[serde(default)]
+    pub revoked_at: Option<i64>,
+}
+
+/// A client's token. The token itself was shown once and is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its name.
+    #[serde(with = "text")]
+    pub name: Name,
+    /// SHA-256 of the token.
+    #[serde(with = "hex")]
+    pub sha256: [u8; 32],
+    /// Its first characters, for people.
+    pub prefix: String,
+    /// What it may serve; `None`: every destination.
+    #[serde(default)]
+    pub destinations: Option<Vec<String>>,
+    /// When it was made.
+    #[serde(with = "micros")]
+    pub created_at: Wall,
+    /// When it was revoked, in microseconds since the epoch.
+    #[serde(default)]
+    pub revoked_at: Option<i64>,
+}
+
+/// From the stored text.
+///
+/// # Errors
+/// When the text is not a document of this kind.
+pub(crate) fn parse<T: DeserializeOwned>(body: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(body)
+}
+
+/// To the text that is stored.
+pub(crate) fn render<T: Serialize>(document: &T) -> String {
+    serde_json::to_string(document).expect("registry documents have string keys and finite numbers only")
+}
+
+impl Retry {
+    /// As the core knows it.
+    pub fn policy(&self) -> RetryPolicy {
+        let schedule = if self.schedule_ms.is_empty() {
+            Schedule::Exponential { delay: Duration::from_millis(self.delay_ms), multiplier: self.multiplier }
+        } else {
+            Schedule::Listed(self.schedule_ms.iter().copied().map(Duration::from_millis).collect())
+        };
+        RetryPolicy { max_retries: self.max_retries, schedule }
+    }
+
+    /// From what the core knows.
+    pub fn of(policy: &RetryPolicy) -> Self {
+        let (schedule_ms, delay_ms, multiplier) = match &policy.schedule {
+            Schedule::Exponential { delay, multiplier } => (Vec::new(), millis(*delay), *multiplier),
+            Schedule::Listed(delays) => (delays.iter().copied().map(millis).collect(), 0, 1.0),
+        };
+        Self { max_retries: policy.max_retries, schedule_ms, delay_ms, multiplier }
+    }
+}
+
+/// Whole milliseconds of a span.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+mod text {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(input: D) -> Result<T, D::Error> {
+        String::deserialize(input)?.parse().map_err(D::Error::custom)
+    }
+}
+
+mod micros {
+    use relay_core::time::Wall;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+    pub(super) fn serialize<S: Serializer>(value: &Wall, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_i64(value.as_micros())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Wall, D::Error> {
+        i64::deserialize(input).map(Wall::from_micros)
+    }
+}
+
+mod hex {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(value: &[u8; 32], out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&crate::registry::secret::hex(value))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(input)?;
+        crate::registry::secret::unhex(&text).ok_or_else(|| D::Error::custom("not a SHA-256 in hex"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_of_an_earlier_version_still_reads() {
+        let source: Source = parse(r#"{"name":"crm","provider":"api-key","created_at":5}"#).unwrap();
+        assert!(!source.paused && source.parameters.is_empty() && source.declared.is_none());
+        assert_eq!(parse::<Source>(&render(&source)).unwrap(), source);
+    }
+
+    #[test]
+    fn a_retry_policy_survives_its_document() {
+        for schedule in [
+            Schedule::Exponential { delay: Duration::from_millis(250), multiplier: 1.5 },
+            Schedule::Listed(vec![Duration::from_secs(5), Duration::from_secs(300)]),
+        ] {
+            let policy = RetryPolicy { max_retries: 2, schedule };
+            assert_eq!(Retry::of(&policy).policy(), policy);
+        }
+    }
+}

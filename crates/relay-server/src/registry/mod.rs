@@ -1,0 +1,221 @@
+//! The registry: sources, routes, destinations, keys and tokens, kept as documents in the store.
+//!
+//! Every change is a compare-and-set with its audit entry in the same commit; afterwards the [`Directory`] is read anew
+//! and handed to whoever listens. What the configuration file declares is merged at start and read-only here.
+
+mod change;
+mod declared;
+pub mod document;
+pub mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Borrow, sync::Arc};
+
+use arc_swap::ArcSwap;
+use relay_core::{name::Name, storage::StoreError};
+use relay_store::{
+    Store,
+    seam::{AuditEntry, DocumentKey, DocumentKind},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Mutex, watch};
+
+pub use change::{NewKey, NewRoute, NewSource, NewToken, Shown, SourceUpdate};
+
+use crate::{
+    clock::Clock,
+    config::RouteDefaults,
+    directory::{Directory, Versioned},
+    registry::document::{Destination, Key, Route, Source, Token},
+};
+
+/// How often a change is tried when somebody else keeps changing the same document.
+const CHANGE_TRIES: u32 = 8;
+
+/// The one writer of registry documents in this process.
+pub struct Registry {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    defaults: RouteDefaults,
+    api_key: [u8; 32],
+    directory: ArcSwap<Directory>,
+    changed: watch::Sender<u64>,
+    /// Changes one at a time: each reads the directory that the one before it left.
+    turn: Mutex<()>,
+}
+
+/// Why a change of the registry was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// A value is not acceptable.
+    #[error("{0}")]
+    Invalid(String),
+    /// A source's parameters are not those of its provider.
+    #[error("source {name:?}: {what}")]
+    Source {
+        /// Which.
+        name: String,
+        /// What is wrong, all of it.
+        what: String,
+    },
+    /// There is no such thing.
+    #[error("no {kind} {name:?}; known: {known}")]
+    Unknown {
+        /// What was looked for.
+        kind: &'static str,
+        /// Under which name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The name is taken.
+    #[error("{kind} {name:?} exists already")]
+    Taken {
+        /// What was to be made.
+        kind: &'static str,
+        /// Under which name.
+        name: String,
+    },
+    /// The configuration file declares it.
+    #[error("{kind} {name:?} is declared in {at}; change it there and restart the server")]
+    Declared {
+        /// What was to be changed.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Where it stands.
+        at: String,
+    },
+    /// A source never is without a route.
+    #[error(
+        "{destination:?} is the last destination of source {source_name:?}; create another route first \
+         (crm-relay route create {source_name} NAME) or delete the source"
+    )]
+    LastRoute {
+        /// From.
+        source_name: String,
+        /// To.
+        destination: String,
+    },
+    /// Somebody else keeps changing it.
+    #[error("somebody else keeps changing this; try again")]
+    Contended,
+    /// No secret could be made.
+    #[error(transparent)]
+    NoRandomness(#[from] secret::NoRandomness),
+    /// A stored document does not read.
+    #[error("{kind:?} document {name:?} is damaged: {what}")]
+    Damaged {
+        /// Its kind.
+        kind: DocumentKind,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Registry {
+    /// Reads the registry, makes what exists out of the box and merges what the configuration file declares.
+    ///
+    /// # Errors
+    /// When the store fails or a document is damaged.
+    pub async fn open(store: Arc<dyn Store>, clock: Clock, config: &crate::Config) -> Result<Self, RegistryError> {
+        let registry = Self {
+            store,
+            clock,
+            defaults: config.route_defaults.clone(),
+            api_key: secret::sha256(config.credentials.api_key.as_bytes()),
+            directory: ArcSwap::default(),
+            changed: watch::Sender::new(0),
+            turn: Mutex::default(),
+        };
+        registry.reload().await?;
+        registry.declare(config).await?;
+        Ok(registry)
+    }
+
+    /// The present snapshot.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
+    /// Wakes with every new snapshot.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// TTL and retry policy of routes that have none of their own.
+    pub fn defaults(&self) -> &RouteDefaults {
+        &self.defaults
+    }
+
+    /// Reads all documents anew.
+    async fn reload(&self) -> Result<(), RegistryError> {
+        let mut directory = Directory::default();
+        for entry in self.read::<Source>(DocumentKind::Source).await? {
+            directory.sources.insert(entry.document.name.clone(), entry);
+        }
+        for entry in self.read::<Route>(DocumentKind::Route).await? {
+            let key = (entry.document.source.clone(), entry.document.destination.clone());
+            directory.routes.insert(key, entry);
+        }
+        for entry in self.read::<Destination>(DocumentKind::Destination).await? {
+            directory.destinations.insert(entry.document.name.clone(), entry);
+        }
+        for entry in self.read::<Key>(DocumentKind::Key).await? {
+            directory.keys.insert((entry.document.source.clone(), entry.document.name.clone()), entry);
+        }
+        for entry in self.read::<Token>(DocumentKind::Token).await? {
+            directory.tokens.insert(entry.document.name.clone(), entry);
+        }
+        let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
+        let directory = directory.map_err(|(name, what)| RegistryError::Source { name: name.to_string(), what })?;
+        self.directory.store(Arc::new(directory));
+        self.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    async fn read<T: DeserializeOwned>(&self, kind: DocumentKind) -> Result<Vec<Versioned<T>>, RegistryError> {
+        let parsed = self.store.documents(kind).await?.into_iter().map(|stored| match document::parse(&stored.body) {
+            Ok(document) => Ok(Versioned { version: stored.version, document }),
+            Err(error) => Err(RegistryError::Damaged { kind, name: stored.key.name, what: error.to_string() }),
+        });
+        parsed.collect()
+    }
+
+    /// Writes one document if it is still at `expect`; `Ok(false)` if it is not.
+    async fn put(
+        &self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        audit: AuditEntry,
+    ) -> Result<bool, RegistryError> {
+        Ok(self.store.put_document(key, expect, body, vec![audit]).await?.is_some())
+    }
+
+    fn audited(&self, who: &str, action: &str, subject: impl Into<String>) -> AuditEntry {
+        AuditEntry { at: self.clock.now().wall, who: who.into(), action: action.into(), subject: subject.into() }
+    }
+}
+
+/// Names the document of a source, destination or token.
+fn key_of(kind: DocumentKind, name: &Name) -> DocumentKey {
+    DocumentKey { kind, name: name.to_string() }
+}
+
+/// Names the document of a route (source and destination) or an API key (source and name). Names hold no `/`.
+fn key_of_pair(kind: DocumentKind, first: &Name, second: &Name) -> DocumentKey {
+    DocumentKey { kind, name: format!("{first}/{second}") }
+}
+
+/// Names for people: `crm, erp`.
+pub(crate) fn listed(names: impl IntoIterator<Item: Borrow<Name>>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.borrow().to_string()).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

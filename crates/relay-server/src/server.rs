@@ -1,0 +1,377 @@
+//! The server as a whole: started, running, stopped.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use relay_core::{
+    hub::{Hub, Input, Setup},
+    storage::StoreError,
+};
+use relay_store::{Store, seam::Stats};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config,
+    admin::{self, Admin, Listening},
+    budget::Budget,
+    clock::Clock,
+    connect::{Attached, Gate},
+    front::Front,
+    health::Health,
+    hub::{self, Driver, Event},
+    ingress,
+    metrics::Metrics,
+    registry::{Registry, RegistryError, secret},
+    retention,
+    supervise::{Failure, Supervisor, TaskKind},
+    watch,
+};
+
+/// How long the store may take to close once everything else has ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Kept of the grace for closing the store and ending sessions.
+const CLOSE_SHARE: u32 = 10;
+
+/// A server that is bound, serving, and waiting for its end.
+pub struct Server {
+    config: Config,
+    store: Arc<dyn Store>,
+    admin: Arc<Admin>,
+    gate: Gate,
+    supervisor: Supervisor,
+    failures: mpsc::Receiver<Failure>,
+    /// Stops the public listener.
+    accepting: CancellationToken,
+    public: SocketAddr,
+    admin_addr: Option<SocketAddr>,
+}
+
+/// Lets a client of the same process in; see [`Server::joiner`].
+#[derive(Clone)]
+pub struct Joiner(Gate);
+
+impl Joiner {
+    /// Joins it, without a socket and without a token.
+    pub fn attach(&self) -> Attached {
+        self.0.attach()
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was told to stop, and everything is settled or handed back.
+    Stopped,
+    /// It was told to stop, and something did not end within the grace. Nothing is lost: what was leased is leased again.
+    GraceExceeded,
+    /// The store has failed: the process must end with 74 and verify on its next start.
+    StoreFailed(String),
+    /// A task without which the server would lie about what it does has ended.
+    TaskFailed(Failure),
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener could not be bound.
+    #[error("cannot listen on {addr}: {source}. {}", bind_advice(.source))]
+    Bind {
+        /// Where.
+        addr: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file below the data directory could not be written.
+    #[error("cannot write {}: {source}. Give the directory to the user that runs the relay", .path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The registry did not read, or the configuration file declares what cannot be.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Starts a server and runs it until `shutdown` completes or it fails.
+///
+/// # Errors
+/// See [`StartError`]; nothing runs then.
+pub async fn run(
+    config: Config,
+    store: Arc<dyn Store>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Outcome, StartError> {
+    Ok(Server::start(config, store).await?.run(shutdown).await)
+}
+
+impl Server {
+    /// Binds, recovers, serves, and announces itself: log lines `event=listening` and `DATA_DIR/run.json`.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let public = bind(config.listen).await?;
+        let admin_listener = match config.admin_listen {
+            Some(addr) => Some(bind(addr).await?),
+            None => None,
+        };
+        let socket = bind_socket(&config.data_dir)?;
+        let registry = Arc::new(Registry::open(Arc::clone(&store), clock, &config).await?);
+        let stats = store.stats().await?;
+
+        let (supervisor, failures) = Supervisor::new();
+        let (handle, inlet) = hub::Handle::new();
+        let metrics = Arc::new(Metrics::default());
+        let machine = machine(&config, &registry, &stats, clock);
+        let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet);
+        let reserve = config.disk_reserve_bytes;
+        let health = Health::new(Arc::clone(&store), handle.clone(), Arc::clone(&registry), clock, reserve);
+        let admin = Arc::new(Admin {
+            store: Arc::clone(&store),
+            hub: handle.clone(),
+            registry: Arc::clone(&registry),
+            health: Arc::new(health),
+            metrics,
+            clock,
+            promises: store.promises(),
+            token: secret::sha256(config.credentials.admin_token.as_bytes()),
+            listening: OnceLock::new(),
+        });
+        let gate = Gate::new(handle, registry, &config.credentials.relay_token, supervisor.clone());
+        let accepting = CancellationToken::new();
+        let server = Self {
+            public: addr_of(&public, config.listen)?,
+            admin_addr: admin_listener.as_ref().zip(config.admin_listen).map(|(l, a)| addr_of(l, a)).transpose()?,
+            config,
+            store,
+            admin,
+            gate,
+            supervisor,
+            failures,
+            accepting,
+        };
+        server.spawn(driver, public, admin_listener, socket);
+        server.announce()?;
+        Ok(server)
+    }
+
+    /// Where senders and clients reach it.
+    pub fn public_addr(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Where operators reach it over TCP.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// Joins a client of the same process, without a socket and without a token.
+    pub fn attach(&self) -> Attached {
+        self.gate.attach()
+    }
+
+    /// Joins such a client again whenever its session ended, also once the server runs.
+    pub fn joiner(&self) -> Joiner {
+        Joiner(self.gate.clone())
+    }
+
+    /// Runs until `shutdown` completes or the server fails, then stops (I22).
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
+        let store_failed = self.store.failed();
+        let ended = tokio::select! {
+            () = shutdown => None,
+            reason = store_failed => {
+                self.admin.health.store_failed();
+                tracing::error!(event = "store_failed", reason, "the store has failed; nothing is accepted any more");
+                Some(Outcome::StoreFailed(reason))
+            }
+            Some(failure) = self.failures.recv() => Some(Outcome::TaskFailed(failure)),
+        };
+        let stopped = self.stop(ended.is_none()).await;
+        ended.unwrap_or(stopped)
+    }
+
+    /// Readiness off, no new connections, requests at hand finished, sessions told, leases settled or handed back, store
+    /// closed. A server that has failed only lets go.
+    async fn stop(&self, graceful: bool) -> Outcome {
+        tracing::info!(event = "stopping", grace_ms = self.config.shutdown_grace.as_millis() as u64);
+        self.admin.health.stopping();
+        self.supervisor.stop();
+        self.accepting.cancel();
+        let grace = if graceful { self.config.shutdown_grace } else { Duration::ZERO };
+        let in_time = timeout(grace.saturating_sub(grace / CLOSE_SHARE), async {
+            self.admin.hub.stop().await;
+            self.supervisor.finished().await;
+        });
+        let in_time = in_time.await.is_ok();
+        self.supervisor.cancel();
+        self.supervisor.finished().await;
+        let closed = timeout(CLOSE_TIMEOUT, self.store.close()).await.is_ok();
+        for name in ["run.json", "admin.sock"] {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(self.config.data_dir.join(name));
+        }
+        let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
+        tracing::info!(event = "stopped", in_time, closed);
+        outcome
+    }
+
+    fn spawn(&self, driver: Driver, public: TcpListener, admin: Option<TcpListener>, socket: UnixListener) {
+        let supervisor = &self.supervisor;
+        supervisor.spawn(TaskKind::Hub, "hub", async move {
+            driver.run().await;
+            Ok(())
+        });
+        let budget = Budget::new(self.config.inflight_bytes_max - self.config.inflight_bytes_max / 2);
+        let settings = ingress::Settings::new(&self.config, budget);
+        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone() });
+        let stop = self.accepting.clone();
+        supervisor.spawn(TaskKind::Public, "public", async move {
+            ingress::serve(public, front, settings, stop).await;
+            Ok(())
+        });
+        let (stopping, guarded) = (supervisor.clone(), admin::guarded(Arc::clone(&self.admin)));
+        if let Some(listener) = admin {
+            supervisor.spawn(TaskKind::Admin, "admin", async move {
+                let serving = axum::serve(listener, guarded).with_graceful_shutdown(stopping.stopped());
+                serving.await.map_err(|error| error.to_string())
+            });
+        }
+        let (stopping, unguarded) = (supervisor.clone(), admin::unguarded(Arc::clone(&self.admin)));
+        supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
+            let serving = axum::serve(socket, unguarded).with_graceful_shutdown(stopping.stopped());
+            serving.await.map_err(|error| error.to_string())
+        });
+        self.spawn_watchers();
+    }
+
+    fn spawn_watchers(&self) {
+        let admin = Arc::clone(&self.admin);
+        self.supervisor.spawn(TaskKind::Registry, "registry", async move {
+            let mut changes = admin.registry.watch();
+            // The machine started with a snapshot; one that came since is among the changes.
+            changes.mark_changed();
+            while changes.changed().await.is_ok() {
+                let routing = Arc::clone(&admin.registry.directory().routing);
+                admin.hub.tell(Event::Routing(routing)).await;
+            }
+            Ok(())
+        });
+        let (store, clock) = (Arc::clone(&self.store), self.admin.clock);
+        let (delivered, dead) = (self.config.retention_delivered, self.config.retention_dead);
+        self.supervisor.spawn(TaskKind::Retention, "retention", async move {
+            retention::run(store, clock, delivered, dead).await;
+            Ok(())
+        });
+        let health = Arc::clone(&self.admin.health);
+        self.supervisor.spawn(TaskKind::Watch, "watch", async move {
+            watch::run(health).await;
+            Ok(())
+        });
+        let (health, interval) = (Arc::clone(&self.admin.health), self.config.summary_interval);
+        if !interval.is_zero() {
+            self.supervisor.spawn(TaskKind::Summary, "summary", async move {
+                watch::summarize(health, interval).await;
+                Ok(())
+            });
+        }
+    }
+
+    fn announce(&self) -> Result<(), StartError> {
+        let (public, admin) = (self.public.to_string(), self.admin_addr.map(|addr| addr.to_string()));
+        let promises = &self.admin.promises;
+        tracing::info!(event = "store", backend = promises.backend, durability = promises.durability);
+        tracing::info!(event = "listening", name = "public", addr = public);
+        if let Some(addr) = &admin {
+            tracing::info!(event = "listening", name = "admin", addr);
+        }
+        let run = serde_json::json!({ "pid": std::process::id(), "public": public, "admin": admin });
+        write_whole(&self.config.data_dir.join("run.json"), run.to_string().as_bytes())?;
+        // Set once: a server starts once.
+        let _ = self.admin.listening.set(Listening { public, admin });
+        Ok(())
+    }
+}
+
+/// The core's machine with its first inputs: what the store knows, then the routes.
+fn machine(config: &Config, registry: &Registry, stats: &Stats, clock: Clock) -> Hub {
+    let mut hub = Hub::new(Setup {
+        version: env!("CARGO_PKG_VERSION").into(),
+        lease: config.lease,
+        retry_after_max: config.retry_after_max,
+        circuit_pause_max: config.circuit_pause_max,
+        outgoing_bytes_max: config.inflight_bytes_max / 2,
+        public_url: config.public_url.clone(),
+        seed: rand::random(),
+        id_floor: stats.id_floor,
+    });
+    let delivered = stats.destinations.iter().map(|stats| (stats.destination.clone(), stats.outcomes[0])).collect();
+    hub.handle(Input::DeliveredSoFar(delivered), clock.now());
+    hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.now());
+    hub
+}
+
+async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr).await.map_err(|source| StartError::Bind { addr: addr.to_string(), source })
+}
+
+fn addr_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Bind { addr: asked.to_string(), source })
+}
+
+/// Binds `DATA_DIR/admin.sock` for the owner alone. The data directory is locked by now, so a socket that is there is a
+/// dead one's.
+fn bind_socket(data_dir: &Path) -> Result<UnixListener, StartError> {
+    let path = data_dir.join("admin.sock");
+    let failed = |source| StartError::Bind { addr: path.display().to_string(), source };
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    // Bound under another name and moved once nobody else may open it.
+    let fresh = data_dir.join("admin.sock.new");
+    let _ = fs::remove_file(&fresh);
+    let listener = UnixListener::bind(&fresh).map_err(failed)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    fs::rename(&fresh, &path).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Writes a file so that a reader sees all of it or the one before.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StartError> {
+    let fresh = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&fresh)?;
+        io::Write::write_all(&mut file, bytes)?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(|source| StartError::Write { path: path.to_owned(), source })
+}
+
+fn bind_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "Another program listens there: stop it, or choose another port",
+        io::ErrorKind::PermissionDenied => "Ports below 1024 need the capability CAP_NET_BIND_SERVICE: choose another",
+        io::ErrorKind::AddrNotAvailable => "This machine has no such address",
+        _ => "Choose another address",
+    }
+}

@@ -1,0 +1,209 @@
+//! The fate of every task of the server, in one place.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What a task is for; answers what happens when the server stops, when it fails, and when it panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum TaskKind {
+    /// The hub's loop.
+    Hub,
+    /// Accepts on the public listener.
+    Public,
+    /// Accepts on the admin listener or the admin socket.
+    Admin,
+    /// One client's socket.
+    Session,
+    /// Hands registry changes to the hub.
+    Registry,
+    /// Removes what is past its retention.
+    Retention,
+    /// Watches destinations, for warnings and health.
+    Watch,
+    /// Writes the summary line.
+    Summary,
+}
+
+/// What becomes of a task when the server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnStop {
+    /// It ends by itself; the server waits for it within its grace.
+    Finish,
+    /// It is dropped.
+    Cancel,
+}
+
+/// What becomes of the process when a task fails or panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    /// The process stops: without this task it would lie about what it does.
+    StopProcess,
+    /// It is logged and counted; everything else goes on.
+    Contain,
+}
+
+impl TaskKind {
+    /// When the server stops.
+    pub(crate) const fn on_stop(self) -> OnStop {
+        match self {
+            // Sessions end when the hub has said goodbye to them; listeners when their connections have ended.
+            Self::Hub | Self::Public | Self::Admin | Self::Session => OnStop::Finish,
+            Self::Registry | Self::Retention | Self::Watch | Self::Summary => OnStop::Cancel,
+        }
+    }
+
+    /// When it returns an error.
+    pub(crate) const fn on_error(self) -> OnFailure {
+        match self {
+            Self::Hub | Self::Public | Self::Admin | Self::Registry => OnFailure::StopProcess,
+            Self::Session | Self::Retention | Self::Watch | Self::Summary => OnFailure::Contain,
+        }
+    }
+
+    /// When it panics.
+    pub(crate) const fn on_panic(self) -> OnFailure {
+        match self {
+            Self::Hub | Self::Public | Self::Admin | Self::Registry | Self::Retention | Self::Watch => {
+                OnFailure::StopProcess
+            }
+            // Public input reaches these: stopping would hand strangers a switch.
+            Self::Session | Self::Summary => OnFailure::Contain,
+        }
+    }
+}
+
+/// A task ended in a way that the process must not outlive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the task {name} {what}")]
+pub struct Failure {
+    /// Which task.
+    pub name: &'static str,
+    /// What it did.
+    pub what: String,
+}
+
+/// Spawns the tasks and knows when they end.
+#[derive(Clone)]
+pub(crate) struct Supervisor {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    cancel: CancellationToken,
+    failures: mpsc::Sender<Failure>,
+    panics: Arc<AtomicU64>,
+}
+
+impl Supervisor {
+    /// A supervisor, and where it reports what the process must not outlive.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Failure>) {
+        let (failures, failed) = mpsc::channel(16);
+        let supervisor = Self {
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            cancel: CancellationToken::new(),
+            failures,
+            panics: Arc::default(),
+        };
+        (supervisor, failed)
+    }
+
+    /// Spawns a task. Its error is text for the log.
+    pub(crate) fn spawn(
+        &self,
+        kind: TaskKind,
+        name: &'static str,
+        task: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            let guarded = AssertUnwindSafe(task).catch_unwind();
+            let ended = match kind.on_stop() {
+                OnStop::Finish => this.cancel.run_until_cancelled(guarded).await,
+                OnStop::Cancel => this.stop.run_until_cancelled(guarded).await,
+            };
+            match ended {
+                None | Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(what))) => this.failed(kind.on_error(), name, what),
+                Some(Err(panic)) => {
+                    this.panics.fetch_add(1, Ordering::Relaxed);
+                    let words = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+                    let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                    this.failed(kind.on_panic(), name, format!("panicked: {words}"));
+                }
+            }
+        });
+    }
+
+    /// Tells every task that the server stops: those with [`OnStop::Cancel`] are dropped.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Whether the server stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Completes when the server stops.
+    pub(crate) async fn stopped(self) {
+        self.stop.cancelled_owned().await;
+    }
+
+    /// Drops every task that is still there.
+    pub(crate) fn cancel(&self) {
+        self.stop.cancel();
+        self.cancel.cancel();
+    }
+
+    /// Completes when every task has ended. None may be spawned by then.
+    pub(crate) async fn finished(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn failed(&self, fate: OnFailure, name: &'static str, what: String) {
+        tracing::error!(event = "task_failed", task = name, %what);
+        match fate {
+            OnFailure::Contain => {}
+            // A full queue means that the process is already told to stop.
+            OnFailure::StopProcess => drop(self.failures.try_send(Failure { name, what })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_session_is_contained_and_one_in_the_hub_stops_the_process() {
+        let (supervisor, mut failed) = Supervisor::new();
+        supervisor.spawn(TaskKind::Session, "session", async { panic!("hostile bytes") });
+        supervisor.spawn(TaskKind::Hub, "hub", async { panic!("a bug") });
+        assert_eq!(failed.recv().await.unwrap().name, "hub");
+        supervisor.finished().await;
+        assert!(failed.try_recv().is_err());
+        assert_eq!(supervisor.panics.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn stopping_drops_what_may_be_dropped_and_waits_for_the_rest() {
+        let (supervisor, _failed) = Supervisor::new();
+        let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+        supervisor.spawn(TaskKind::Retention, "retention", std::future::pending());
+        supervisor.spawn(TaskKind::Hub, "hub", async move { finished.await.map_err(|e| e.to_string()) });
+        supervisor.stop();
+        assert!(supervisor.finished().now_or_never().is_none());
+        finish.send(()).unwrap();
+        supervisor.finished().await;
+    }
+}

@@ -1,0 +1,101 @@
+//! Watches the server for its operator: warnings when a destination waits for a client or half a TTL has passed, and
+//! the summary line.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use relay_core::name::Name;
+
+use crate::health::{Health, Reason};
+
+/// Between two looks: well below the minute after which a destination without a client is announced.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What was announced and is still so, so that it is announced once.
+#[derive(Debug, Default)]
+pub(crate) struct Announced(BTreeSet<(&'static str, Option<Name>)>);
+
+/// Looks until it is dropped.
+pub(crate) async fn run(health: Arc<Health>) {
+    let mut announced = Announced::default();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        match health.report().await {
+            Ok(report) => {
+                announced.announce(&report.reasons);
+            }
+            Err(error) => tracing::warn!(event = "health_unknown", %error),
+        }
+    }
+}
+
+/// One INFO line every `interval`, until it is dropped.
+pub(crate) async fn summarize(health: Arc<Health>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let Ok(report) = health.report().await else { continue };
+        let totals = report.totals();
+        let clients: BTreeSet<_> =
+            report.view.iter().flat_map(|seen| seen.clients.iter().map(|client| client.instance)).collect();
+        tracing::info!(
+            event = "summary",
+            received = totals.received,
+            processed = totals.processed,
+            failed = totals.failed,
+            retried = totals.retried,
+            queue_depth = totals.queue_depth,
+            clients = clients.len(),
+            degraded = !report.reasons.is_empty(),
+        );
+    }
+}
+
+impl Announced {
+    /// Warns of what is new; forgets what is over, so that it is announced again when it comes back.
+    pub(crate) fn announce(&mut self, reasons: &[Reason]) -> usize {
+        let now: BTreeSet<_> = reasons.iter().filter_map(subject).collect();
+        let mut lines = 0;
+        for reason in reasons {
+            let Some(subject) = subject(reason) else { continue };
+            if !self.0.contains(&subject) {
+                lines += 1;
+                let (event, destination) = subject;
+                let destination = destination.as_ref().map(Name::as_str);
+                tracing::warn!(event, destination, "{reason}");
+            }
+        }
+        self.0 = now;
+        lines
+    }
+}
+
+/// What a reason is about: the `event=` of its line, and the destination. `None`: the hub's own notices say it.
+fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
+    match reason {
+        Reason::NoClient { destination, .. } => Some(("no_client", Some(destination.clone()))),
+        Reason::CircuitOpen { .. } => None,
+        Reason::Stalled { destination, .. } => Some(("stalled", Some(destination.clone()))),
+        Reason::HalfTtl { destination, .. } => Some(("half_ttl", Some(destination.clone()))),
+        Reason::Full { .. } => Some(("store_full", None)),
+        Reason::NearlyFull { .. } => Some(("store_nearly_full", None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_announced_once_until_it_is_over() {
+        let reason = |waiting| Reason::NoClient {
+            destination: "crm".parse().unwrap(),
+            since: Duration::from_secs(61),
+            waiting,
+            first_expiry: None,
+        };
+        let mut announced = Announced::default();
+        assert_eq!(announced.announce(&[reason(1)]), 1);
+        assert_eq!(announced.announce(&[reason(2)]), 0);
+        assert_eq!(announced.announce(&[]), 0);
+        assert_eq!(announced.announce(&[reason(3)]), 1);
+    }
+}

@@ -1,0 +1,165 @@
+//! What operators see and change.
+
+use serde_json::json;
+
+use crate::{
+    bench::{ADMIN_TOKEN, API_KEY, Bench},
+    http,
+};
+
+#[tokio::test]
+async fn the_admin_listener_wants_its_token_and_the_socket_does_not() {
+    let bench = Bench::start().await;
+    let authorized = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
+    assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", "", b"").await.status, 401);
+    assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", "Authorization: Bearer x\r\n", b"").await.status, 401);
+    assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", &authorized, b"").await.status, 200);
+    for open in ["/metrics", "/livez", "/readyz"] {
+        assert_eq!(http::tcp(bench.admin, "GET", open, "", b"").await.status, 200, "{open}");
+    }
+    assert_eq!(bench.ask("/api/v1/status").await["status"], "ok");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(bench.data_dir.join("admin.sock")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_source_comes_with_its_route_and_its_secrets_are_never_shown() {
+    let bench = Bench::start().await;
+    let secret = "a-signing-secret-of-the-tests";
+    let new = json!({
+        "name": "shop",
+        "provider": "hmac",
+        "parameters": [["secret", secret], ["header", "X-Signature"]],
+        "destination": "crm",
+    });
+    let made = bench.command("POST", "/api/v1/sources", new.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(made.json()["destinations"], json!(["crm"]));
+    let taken = bench.command("POST", "/api/v1/sources", new).await;
+    assert_eq!((taken.status, taken.json()["code"].clone()), (409, json!("taken")));
+    for path in ["/api/v1/sources", "/api/v1/sources/shop", "/api/v1/status"] {
+        assert!(!bench.ask(path).await.to_string().contains(secret), "{path}");
+    }
+    assert_eq!(bench.post_to("/webhook/shop", "X-Signature: 00\r\n", b"{}").await.status, 401);
+    assert_eq!(bench.command("DELETE", "/api/v1/sources/shop", json!(null)).await.status, 204);
+    assert_eq!(bench.post_to("/webhook/shop", "X-Signature: 00\r\n", b"{}").await.status, 404);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn faults_say_what_would_be_right() {
+    let bench = Bench::start().await;
+    for (method, path, body, status, words) in [
+        ("GET", "/api/v1/sources/crn", json!(null), 404, "known: default"),
+        ("POST", "/api/v1/sources", json!({"name": "A b", "provider": "hmac"}), 400, "1 to 63 of a-z"),
+        ("POST", "/api/v1/sources", json!({"name": "a", "provider": "hmak"}), 400, "did you mean hmac?"),
+        (
+            "POST",
+            "/api/v1/tokens",
+            json!({"name": "t", "destinations": ["crn"]}),
+            400,
+            "no route leads to \"crn\"; known: default",
+        ),
+        ("DELETE", "/api/v1/routes/default/default", json!(null), 409, "create another route first"),
+        ("GET", "/api/v1/deliveries?state=gone", json!(null), 400, "known: ready, scheduled"),
+        ("GET", "/api/v1/events/evt_1", json!(null), 400, "want evt_ and a UUID"),
+        ("POST", "/api/v1/dead/purge", json!({}), 400, "ask for all"),
+        ("POST", "/api/v1/dead/purge", json!({"al": true}), 400, "unknown field"),
+        ("POST", "/api/v1/store/backup", json!({"into": "here"}), 400, "absolute path"),
+        ("GET", "/api/v1/nothing", json!(null), 404, "below /api/v1"),
+    ] {
+        let reply = bench.command(method, path, body).await;
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+        assert!(reply.head.contains("application/problem+json"), "{path}");
+        assert!(reply.json()["detail"].as_str().unwrap().contains(words), "{path}: {}", reply.text());
+    }
+    bench.finish().await;
+}
+
+/// I21: a key opens its source from its creation to its revocation.
+#[tokio::test]
+async fn a_key_is_shown_once_and_refused_once_revoked() {
+    let bench = Bench::start().await;
+    let made = bench.command("POST", "/api/v1/keys", json!({"source": "default", "name": "shop"})).await;
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    let headers = format!("Authorization: Bearer {key}\r\n");
+    assert_eq!(bench.post_to("/webhook", &headers, b"{}").await.status, 202);
+    assert!(!bench.ask("/api/v1/keys").await.to_string().contains(&key));
+    assert_eq!(bench.command("DELETE", "/api/v1/keys/default/shop", json!(null)).await.status, 204);
+    assert_eq!(bench.post_to("/webhook", &headers, b"{}").await.status, 401);
+    assert_eq!(bench.post(b"{}").await.status, 202, "the other key goes on");
+    bench.finish().await;
+}
+
+/// I13: a second route makes a second delivery; a deleted one makes no more.
+#[tokio::test]
+async fn each_route_of_a_source_makes_its_own_delivery() {
+    let bench = Bench::start().await;
+    let route = json!({"source": "default", "destination": "erp", "ttl_ms": 60_000, "max_retries": 2});
+    let made = bench.command("POST", "/api/v1/routes", route).await;
+    assert_eq!((made.status, &made.json()["ttl_ms"]), (201, &json!(60_000)), "{}", made.text());
+    bench
+        .until_holds(|| async {
+            bench.post(b"{}").await;
+            bench.ask("/api/v1/deliveries?destination=erp").await["items"].as_array().unwrap().len() == 1
+        })
+        .await;
+    let too_long = json!({"max_retries": 2, "schedule_ms": [60_000, 60_000], "ttl_ms": 60_000});
+    let refused = bench.command("PATCH", "/api/v1/routes/default/erp", too_long).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert_eq!(bench.command("DELETE", "/api/v1/routes/default/erp", json!(null)).await.status, 204);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn open_deliveries_are_cancelled_and_dead_letters_purged() {
+    let bench = Bench::start().await;
+    bench.post(b"{}").await;
+    bench.post(b"{}").await;
+    let done = bench.command("POST", "/api/v1/deliveries/cancel", json!({"destination": "default"})).await.json();
+    assert_eq!(done["changed"], 2, "{done:#}");
+    bench.until("cancelled", 2).await;
+    let done = bench.command("POST", "/api/v1/dead/purge", json!({"all": true})).await.json();
+    assert_eq!(done["matched"], 0, "cancelled ones are no dead letters");
+    assert!(bench.store.audit_log().iter().any(|entry| entry.action == "delivery.cancel" && entry.who == "cli"));
+    bench.finish().await;
+}
+
+/// I24: `/readyz` and `/health` tell strangers how it is, and only operators why.
+#[tokio::test]
+async fn health_shows_totals_to_all_and_reasons_to_operators() {
+    let bench = Bench::start().await;
+    bench.post(b"{}").await;
+    assert_eq!(bench.get("/readyz", "").await.status, 200);
+    assert_eq!(bench.get("/livez", "").await.status, 200);
+    bench.until_holds(|| async { bench.get("/health", "").await.json()["webhooks_received"] == 1 }).await;
+    let health = bench.get("/health", "").await.json();
+    assert_eq!(health["queue_depth"], 1);
+    assert_eq!(health["store"]["backend"], "memory");
+    assert_eq!(health.get("reasons"), None);
+    let health = bench.get("/health", &format!("Authorization: Bearer {ADMIN_TOKEN}\r\n")).await.json();
+    assert_eq!(health["reasons"], json!([]));
+    assert_eq!(bench.get("/nothing", "").await.status, 404);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn metrics_count_what_was_accepted_and_refused() {
+    let bench = Bench::start().await;
+    bench.post(b"{}").await;
+    bench.post_to("/webhook", "X-API-Key: crk_wrong\r\n", b"{}").await;
+    bench
+        .until_holds(|| async {
+            let page = http::tcp(bench.admin, "GET", "/metrics", "", b"").await.text();
+            page.contains("crm_relay_events_accepted_total{source=\"default\"} 1")
+                && page.contains("crm_relay_requests_refused_total{source=\"default\"")
+                && page.contains("crm_relay_deliveries{destination=\"default\",state=\"ready\"} 1")
+                && page.contains("crm_relay_commit_seconds_count 1")
+                && !page.contains(API_KEY)
+        })
+        .await;
+    bench.finish().await;
+}

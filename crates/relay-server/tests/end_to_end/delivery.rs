@@ -1,0 +1,149 @@
+//! A webhook on its way.
+
+use serde_json::json;
+
+use crate::{
+    bench::{API_KEY, Bench, RELAY_TOKEN},
+    client::{answers, drive, join},
+};
+
+/// I1, I6: what was answered 202 reaches the target and is delivered, durably.
+#[tokio::test]
+async fn a_webhook_reaches_the_client_and_is_settled() {
+    let bench = Bench::start().await;
+    let mut client = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    let reply = bench.post_to("/webhook/default/a%2Fb?x=1", &format!("X-API-Key: {API_KEY}\r\n"), b"{\"n\":1}").await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    let event_id = reply.json()["event_id"].as_str().unwrap().to_owned();
+
+    let forward = client.next().await;
+    assert_eq!(forward.event.to_string(), event_id);
+    assert_eq!(
+        (&forward.body[..], &forward.rest[..], forward.query.as_deref()),
+        (&b"{\"n\":1}"[..], &b"/a%2Fb"[..], Some(&b"x=1"[..]))
+    );
+    assert_eq!(forward.attempt, 1);
+    assert!(!forward.headers.iter().any(|(name, _)| &name[..] == b"x-api-key"), "the API key stays here");
+
+    bench.until("delivered", 1).await;
+    let event = bench.ask(&format!("/api/v1/events/{event_id}")).await;
+    assert_eq!(event["deliveries"][0]["state"], "delivered");
+    assert_eq!(event["deliveries"][0]["last"]["status"], 200);
+    let body = bench.command("GET", &format!("/api/v1/events/{event_id}/body"), json!(null)).await;
+    assert_eq!(body.body, b"{\"n\":1}");
+    client.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_of_the_same_process_needs_no_socket() {
+    let mut bench = Bench::start().await;
+    let mut client = drive(bench.attached(), "default", answers(&[204]));
+    assert_eq!(bench.post(b"{}").await.status, 202);
+    assert_eq!(&client.next().await.body[..], b"{}");
+    bench.until("delivered", 1).await;
+    client.stop().await;
+    bench.finish().await;
+}
+
+/// What waits while nobody is there is delivered once somebody is.
+#[tokio::test]
+async fn a_backlog_is_delivered_when_a_client_comes() {
+    let bench = Bench::start().await;
+    for n in 0..100 {
+        assert_eq!(bench.post(format!("{{\"n\":{n}}}").as_bytes()).await.status, 202);
+    }
+    let client = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    bench.until("delivered", 100).await;
+    client.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_body_of_many_chunks_arrives_whole() {
+    let bench = Bench::start().await;
+    let mut client = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    let body: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
+    assert_eq!(bench.post(&body).await.status, 202);
+    assert!(client.next().await.body == body);
+    bench.until("delivered", 1).await;
+    client.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_rejected_webhook_is_tried_again() {
+    let bench = Bench::start().await;
+    let mut client = join(bench.public, RELAY_TOKEN, "default", answers(&[500, 200])).await;
+    bench.post(b"{}").await;
+    assert_eq!(client.next().await.attempt, 1);
+    assert_eq!(client.next().await.attempt, 2);
+    bench.until("delivered", 1).await;
+    client.stop().await;
+    bench.finish().await;
+}
+
+/// I12: a dead letter is listed with its reason, and redriven it is the same delivery, with attempts anew.
+#[tokio::test]
+async fn a_dead_letter_is_listed_and_redriven() {
+    let bench = Bench::start().await;
+    let client = join(bench.public, RELAY_TOKEN, "default", answers(&[500, 500, 200])).await;
+    bench.post(b"{}").await;
+    bench.until("dead", 1).await;
+    let dead = bench.ask("/api/v1/dead").await;
+    assert_eq!(dead["items"][0]["reason"], "rejected");
+    let id = dead["items"][0]["id"].clone();
+
+    let dry = bench.command("POST", "/api/v1/dead/redrive", json!({"all": true, "dry_run": true})).await.json();
+    assert_eq!((&dry["matched"], &dry["changed"]), (&json!(1), &json!(0)));
+    let done = bench.command("POST", "/api/v1/dead/redrive", json!({"ids": [id]})).await.json();
+    assert_eq!(done["changed"], 1, "{done:#}");
+    bench.until("delivered", 1).await;
+    let shown = bench.ask(&format!("/api/v1/deliveries/{}", id.as_str().unwrap())).await;
+    assert_eq!(shown["tries"], 1);
+    assert_eq!(shown["history"].as_array().unwrap().len(), 3);
+    client.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_replay_is_a_new_delivery_of_the_old_event() {
+    let bench = Bench::start().await;
+    let mut client = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    let event = bench.post(b"{}").await.json()["event_id"].as_str().unwrap().to_owned();
+    assert!(!client.next().await.replay);
+    let reply = bench.command("POST", &format!("/api/v1/events/{event}/replay"), json!({})).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let again = client.next().await;
+    assert!(again.replay && again.event.to_string() == event);
+    bench.until("delivered", 2).await;
+    client.stop().await;
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_paused_destination_waits_and_goes_on_when_resumed() {
+    let bench = Bench::start().await;
+    let client = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    let paused = bench.command("POST", "/api/v1/destinations/default/pause", json!({})).await;
+    assert_eq!(paused.json()["paused"], true);
+    bench.until_holds(|| async { bench.ask("/api/v1/destinations/default").await["paused"] == true }).await;
+    bench.post(b"{}").await;
+    bench.until("ready", 1).await;
+    bench.command("POST", "/api/v1/destinations/default/resume", json!({})).await;
+    bench.until("delivered", 1).await;
+    client.stop().await;
+    bench.finish().await;
+}
+
+/// I20: a repeat of an `Idempotency-Key` makes no second event and gets the first one's id.
+#[tokio::test]
+async fn a_repeat_is_answered_with_the_first_event() {
+    let bench = Bench::start().await;
+    let headers = format!("X-API-Key: {API_KEY}\r\nIdempotency-Key: order-7\r\n");
+    let first = bench.post_to("/webhook", &headers, b"{}").await.json();
+    let second = bench.post_to("/webhook", &headers, b"{}").await.json();
+    assert_eq!(first, second);
+    assert_eq!(bench.ask("/api/v1/events").await["items"].as_array().unwrap().len(), 1);
+    bench.finish().await;
+}

@@ -1,0 +1,12 @@
+//! The whole server over real sockets: senders and operators speak HTTP, clients are the core's own client machine.
+
+#![expect(clippy::unwrap_used, reason = "the whole crate is a test")]
+
+mod admin;
+mod bench;
+mod client;
+mod delivery;
+mod embedded;
+mod http;
+mod session;
+mod stop;

@@ -1,0 +1,517 @@
+//! Record format, version 1: the bytes of one event, one delivery, one attempt. The layout is `docs/internals/record.md`.
+//!
+//! **Invariant:** every record ends in a CRC-32 of all bytes before it, and nothing is decoded before that holds.
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use relay_core::{
+    delivery::{Attempt, Delivery, Lease, Reason, State, Token, outcome::Class},
+    event::Event,
+    id::{DeliveryId, EventId, InstanceId},
+    name::Name,
+    time::Wall,
+};
+
+/// The format version written now.
+const VERSION: u8 = 1;
+
+const EVENT_HAS_QUERY: u8 = 1;
+
+const DELIVERY_REPLAY: u8 = 1;
+const DELIVERY_LEASED: u8 = 2;
+const DELIVERY_MARK: u8 = 4;
+const DELIVERY_LAST: u8 = 8;
+
+const ATTEMPT_COUNTED: u8 = 1;
+const ATTEMPT_ERROR: u8 = 2;
+
+/// Bytes that are not a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// They are not what was written.
+    #[error("the checksum does not match")]
+    Checksum,
+    /// They end too early.
+    #[error("the record is cut short")]
+    Short,
+    /// A later version wrote them.
+    #[error("format version {0} is not known")]
+    Version(u8),
+    /// A field has a value that is never written.
+    #[error("{0} has an impossible value")]
+    Field(&'static str),
+    /// It speaks of a name that the store does not have.
+    #[error("name number {0} is not known")]
+    Name(u32),
+    /// The body is not the one that was received.
+    #[error("the body does not match its checksum")]
+    Body,
+}
+
+/// What an event's head says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The event; its body is empty.
+    pub event: Event,
+    /// Length of its body.
+    pub body_bytes: u64,
+    body_crc: u32,
+}
+
+impl Head {
+    /// Joins head and body.
+    ///
+    /// # Errors
+    /// [`RecordError::Body`] if the body is not the one the head speaks of.
+    pub fn with_body(self, body: Bytes) -> Result<Event, RecordError> {
+        if body.len() as u64 != self.body_bytes || crc32fast::hash(&body) != self.body_crc {
+            return Err(RecordError::Body);
+        }
+        Ok(Event { body, ..self.event })
+    }
+
+    /// Checks the body's SHA-256 too: for a scrub, which may take its time.
+    pub fn holds_digest(event: &Event) -> bool {
+        digest::digest(&digest::SHA256, &event.body).as_ref() == event.body_sha256
+    }
+}
+
+/// Writes an event's head behind what `out` holds; gives its CRC.
+pub fn encode_event(event: &Event, source: u32, out: &mut Vec<u8>) -> u32 {
+    let start = out.len();
+    let query = event.query.as_deref().unwrap_or_default();
+    out.push(VERSION);
+    out.push(if event.query.is_some() { EVENT_HAS_QUERY } else { 0 });
+    out.extend_from_slice(&0u16.to_le_bytes());
+    out.extend_from_slice(&event.id.as_u128().to_le_bytes());
+    out.extend_from_slice(&source.to_le_bytes());
+    out.extend_from_slice(&0u32.to_le_bytes());
+    out.extend_from_slice(&event.received_at.as_micros().to_le_bytes());
+    out.extend_from_slice(&(event.body.len() as u64).to_le_bytes());
+    out.extend_from_slice(&crc32fast::hash(&event.body).to_le_bytes());
+    out.extend_from_slice(&event.body_sha256);
+    out.extend_from_slice(&(event.method.len() as u16).to_le_bytes());
+    out.extend_from_slice(&(event.headers.len() as u16).to_le_bytes());
+    out.extend_from_slice(&(event.path.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(query.len() as u32).to_le_bytes());
+    out.extend_from_slice(&event.method);
+    out.extend_from_slice(&event.path);
+    out.extend_from_slice(query);
+    for (name, value) in &event.headers {
+        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        out.extend_from_slice(name);
+        out.extend_from_slice(value);
+    }
+    seal(start, out)
+}
+
+/// Reads an event's head. `name` gives the name behind a number.
+///
+/// # Errors
+/// Any [`RecordError`] but [`RecordError::Body`].
+pub fn decode_event(bytes: &Bytes, name: impl Fn(u32) -> Option<Name>) -> Result<Head, RecordError> {
+    let mut fields = Fields::open(bytes)?;
+    let flags = fields.u8()?;
+    let order_key_len = usize::from(fields.u16()?);
+    let id = EventId::from_u128(fields.u128()?);
+    let source = fields.u32()?;
+    let _lane = fields.u32()?;
+    let received_at = Wall::from_micros(fields.i64()?);
+    let body_bytes = fields.u64()?;
+    let body_crc = fields.u32()?;
+    let body_sha256 = fields.array::<32>()?;
+    let method_len = usize::from(fields.u16()?);
+    let header_count = usize::from(fields.u16()?);
+    let path_len = fields.u32()? as usize;
+    let query_len = fields.u32()? as usize;
+    let method = fields.slice(bytes, method_len)?;
+    let path = fields.slice(bytes, path_len)?;
+    let query = fields.slice(bytes, query_len)?;
+    fields.take(order_key_len)?;
+    let mut headers = Vec::with_capacity(header_count.min(1024));
+    for _ in 0..header_count {
+        let name_len = usize::from(fields.u16()?);
+        let value_len = fields.u32()? as usize;
+        headers.push((fields.slice(bytes, name_len)?, fields.slice(bytes, value_len)?));
+    }
+    fields.end()?;
+    let event = Event {
+        id,
+        source: name(source).ok_or(RecordError::Name(source))?,
+        method,
+        path,
+        query: (flags & EVENT_HAS_QUERY != 0).then_some(query),
+        headers,
+        body: Bytes::new(),
+        body_sha256,
+        received_at,
+    };
+    Ok(Head { event, body_bytes, body_crc })
+}
+
+/// Writes a delivery behind what `out` holds; gives its CRC.
+pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: &mut Vec<u8>) -> u32 {
+    let start = out.len();
+    let mut flags = 0;
+    for (set, flag) in [
+        (delivery.replay, DELIVERY_REPLAY),
+        (delivery.lease.is_some(), DELIVERY_LEASED),
+        (delivery.mark.is_some(), DELIVERY_MARK),
+        (delivery.last.is_some(), DELIVERY_LAST),
+    ] {
+        flags |= if set { flag } else { 0 };
+    }
+    out.extend_from_slice(&[VERSION, delivery.state as u8, delivery.reason.map_or(0, |r| r as u8), flags]);
+    out.extend_from_slice(&delivery.id.as_u128().to_le_bytes());
+    out.extend_from_slice(&delivery.event.as_u128().to_le_bytes());
+    for number in [source, destination, 0] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    for number in [delivery.body_bytes, delivery.version, delivery.token.counter, delivery.token.nonce] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    for number in [delivery.attempts, delivery.tries, delivery.losses, delivery.earlier] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(&delivery.mark.unwrap_or_default().to_le_bytes());
+    for at in [delivery.ready_at, delivery.due_at, delivery.expires_at, delivery.changed_at] {
+        out.extend_from_slice(&at.as_micros().to_le_bytes());
+    }
+    if let Some(lease) = &delivery.lease {
+        out.extend_from_slice(&lease.instance.as_u128().to_le_bytes());
+        out.extend_from_slice(&lease.since.as_micros().to_le_bytes());
+        out.extend_from_slice(&lease.until.as_micros().to_le_bytes());
+    }
+    if let Some(last) = &delivery.last {
+        write_attempt(last, out);
+    }
+    seal(start, out)
+}
+
+/// Reads a delivery. `name` gives the name behind a number.
+///
+/// # Errors
+/// Any [`RecordError`] but [`RecordError::Body`].
+pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Result<Delivery, RecordError> {
+    let mut fields = Fields::open(bytes)?;
+    let state = state(fields.u8()?)?;
+    let reason = reason(fields.u8()?)?;
+    let flags = fields.u8()?;
+    let id = DeliveryId::from_u128(fields.u128()?);
+    let event = EventId::from_u128(fields.u128()?);
+    let source = fields.u32()?;
+    let destination = fields.u32()?;
+    let _lane = fields.u32()?;
+    let delivery = Delivery {
+        id,
+        event,
+        source: name(source).ok_or(RecordError::Name(source))?,
+        destination: name(destination).ok_or(RecordError::Name(destination))?,
+        replay: flags & DELIVERY_REPLAY != 0,
+        body_bytes: fields.u64()?,
+        version: fields.u64()?,
+        state,
+        reason,
+        token: Token { counter: fields.u64()?, nonce: fields.u64()? },
+        lease: None,
+        attempts: fields.u32()?,
+        tries: fields.u32()?,
+        losses: fields.u32()?,
+        earlier: fields.u32()?,
+        mark: Some(fields.u64()?).filter(|_| flags & DELIVERY_MARK != 0),
+        ready_at: Wall::from_micros(fields.i64()?),
+        due_at: Wall::from_micros(fields.i64()?),
+        expires_at: Wall::from_micros(fields.i64()?),
+        changed_at: Wall::from_micros(fields.i64()?),
+        last: None,
+    };
+    let lease = if flags & DELIVERY_LEASED == 0 { None } else { Some(fields.lease()?) };
+    let last = if flags & DELIVERY_LAST == 0 { None } else { Some(fields.attempt()?) };
+    fields.end()?;
+    Ok(Delivery { lease, last, ..delivery })
+}
+
+/// Writes an attempt behind what `out` holds; gives its CRC.
+pub fn encode_attempt(attempt: &Attempt, out: &mut Vec<u8>) -> u32 {
+    let start = out.len();
+    out.push(VERSION);
+    write_attempt(attempt, out);
+    seal(start, out)
+}
+
+/// Reads an attempt.
+///
+/// # Errors
+/// [`RecordError`] for anything that [`encode_attempt`] did not write.
+pub fn decode_attempt(bytes: &[u8]) -> Result<Attempt, RecordError> {
+    let mut fields = Fields::open(bytes)?;
+    let attempt = fields.attempt()?;
+    fields.end()?;
+    Ok(attempt)
+}
+
+fn write_attempt(attempt: &Attempt, out: &mut Vec<u8>) {
+    let error = attempt.error.as_deref().unwrap_or_default();
+    let error = &error[..error.floor_char_boundary(usize::from(u16::MAX))];
+    let counted = if attempt.counted { ATTEMPT_COUNTED } else { 0 };
+    let has_error = if attempt.error.is_some() { ATTEMPT_ERROR } else { 0 };
+    out.extend_from_slice(&attempt.number.to_le_bytes());
+    out.extend_from_slice(&attempt.at.as_micros().to_le_bytes());
+    out.extend_from_slice(&attempt.duration_ms.to_le_bytes());
+    out.extend_from_slice(&attempt.status.unwrap_or_default().to_le_bytes());
+    out.extend_from_slice(&[attempt.class as u8, counted | has_error]);
+    out.extend_from_slice(&(error.len() as u16).to_le_bytes());
+    out.extend_from_slice(error.as_bytes());
+}
+
+/// Appends the CRC of what was written since `start`.
+fn seal(start: usize, out: &mut Vec<u8>) -> u32 {
+    let crc = crc32fast::hash(&out[start..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+    crc
+}
+
+fn state(number: u8) -> Result<State, RecordError> {
+    State::ALL.into_iter().find(|state| *state as u8 == number).ok_or(RecordError::Field("state"))
+}
+
+fn reason(number: u8) -> Result<Option<Reason>, RecordError> {
+    if number == 0 {
+        return Ok(None);
+    }
+    [Reason::Rejected, Reason::Busy, Reason::LostLeases, Reason::Expired]
+        .into_iter()
+        .find(|reason| *reason as u8 == number)
+        .map(Some)
+        .ok_or(RecordError::Field("reason"))
+}
+
+fn class(number: u8) -> Result<Class, RecordError> {
+    [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable]
+        .into_iter()
+        .find(|class| *class as u8 == number)
+        .ok_or(RecordError::Field("class"))
+}
+
+/// Fields still to be read, in their order.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Checks CRC and version.
+    fn open(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        let (content, crc) = bytes.split_last_chunk::<4>().ok_or(RecordError::Short)?;
+        if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+            return Err(RecordError::Checksum);
+        }
+        let mut fields = Fields { rest: content };
+        match fields.u8()? {
+            VERSION => Ok(fields),
+            other => Err(RecordError::Version(other)),
+        }
+    }
+
+    fn end(self) -> Result<(), RecordError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(RecordError::Field("length")) }
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(RecordError::Short)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(RecordError::Short)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    /// The next `len` bytes, sharing `whole`'s memory.
+    fn slice(&mut self, whole: &Bytes, len: usize) -> Result<Bytes, RecordError> {
+        Ok(whole.slice_ref(self.take(len)?))
+    }
+
+    fn u8(&mut self) -> Result<u8, RecordError> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, RecordError> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    fn u32(&mut self) -> Result<u32, RecordError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, RecordError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn i64(&mut self) -> Result<i64, RecordError> {
+        Ok(i64::from_le_bytes(self.array()?))
+    }
+
+    fn u128(&mut self) -> Result<u128, RecordError> {
+        Ok(u128::from_le_bytes(self.array()?))
+    }
+
+    fn lease(&mut self) -> Result<Lease, RecordError> {
+        Ok(Lease {
+            instance: InstanceId::from_u128(self.u128()?),
+            since: Wall::from_micros(self.i64()?),
+            until: Wall::from_micros(self.i64()?),
+        })
+    }
+
+    fn attempt(&mut self) -> Result<Attempt, RecordError> {
+        let number = self.u32()?;
+        let at = Wall::from_micros(self.i64()?);
+        let duration_ms = self.u64()?;
+        let status = Some(self.u16()?).filter(|status| *status != 0);
+        let class = class(self.u8()?)?;
+        let flags = self.u8()?;
+        let error_len = usize::from(self.u16()?);
+        let error = std::str::from_utf8(self.take(error_len)?).map_err(|_| RecordError::Field("error"))?;
+        let error = (flags & ATTEMPT_ERROR != 0).then(|| Box::from(error));
+        Ok(Attempt { number, at, duration_ms, status, class, counted: flags & ATTEMPT_COUNTED != 0, error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(number: u32) -> Option<Name> {
+        match number {
+            1 => Some("stripe".parse().expect("a name")),
+            2 => Some("crm".parse().expect("a name")),
+            _ => None,
+        }
+    }
+
+    fn event() -> Event {
+        let body = Bytes::from_static(b"{\"a\":1}\x00\xff");
+        let mut body_sha256 = [0; 32];
+        body_sha256.copy_from_slice(digest::digest(&digest::SHA256, &body).as_ref());
+        Event {
+            id: EventId::from_u128(0x0192_f3c2_7d4e_7a31_8f5e_2b1c_9d0e_4f6a),
+            source: name(1).expect("known"),
+            method: Bytes::from_static(b"POST"),
+            path: Bytes::from_static(b"/webhook/stripe/a%2Fb"),
+            query: Some(Bytes::new()),
+            headers: vec![
+                (Bytes::from_static(b"x-a"), Bytes::from_static(b"1\xff")),
+                (Bytes::from_static(b"x-a"), Bytes::from_static(b"")),
+            ],
+            body,
+            body_sha256,
+            received_at: Wall::from_micros(1_700_000_000_000_001),
+        }
+    }
+
+    fn delivery() -> Delivery {
+        let made = Delivery::ready(
+            DeliveryId::from_u128(0x0192_f3c2_7d4e_7a32_8f5e_2b1c_9d0e_4f6a),
+            &event(),
+            name(2).expect("known"),
+            true,
+            Wall::from_micros(1_700_000_000_000_002),
+            std::time::Duration::from_secs(60),
+        );
+        Delivery {
+            state: State::Leased,
+            token: Token { counter: 3, nonce: u64::MAX },
+            lease: Some(Lease {
+                instance: InstanceId::from_u128(77),
+                since: Wall::from_micros(5),
+                until: Wall::from_micros(6),
+            }),
+            mark: Some(0),
+            attempts: 1,
+            tries: 2,
+            losses: 3,
+            earlier: 4,
+            last: Some(Attempt {
+                number: 2,
+                at: Wall::from_micros(4),
+                duration_ms: 17,
+                status: Some(503),
+                class: Class::Busy,
+                counted: true,
+                error: Some("busy".into()),
+            }),
+            ..made
+        }
+    }
+
+    /// I3: what is read is what was received, byte for byte.
+    #[test]
+    fn an_event_is_read_as_it_was_written() {
+        let mut bytes = Vec::new();
+        encode_event(&event(), 1, &mut bytes);
+        let head = decode_event(&Bytes::from(bytes), name).expect("holds");
+        assert_eq!(head.body_bytes, 9);
+        let read = head.with_body(event().body).expect("holds");
+        assert_eq!(read, event());
+        assert!(Head::holds_digest(&read));
+    }
+
+    #[test]
+    fn a_delivery_is_read_as_it_was_written() {
+        for delivery in [delivery(), Delivery { lease: None, last: None, mark: None, ..delivery() }] {
+            let mut bytes = vec![9; 3];
+            encode_delivery(&delivery, 1, 2, &mut bytes);
+            assert_eq!(decode_delivery(&bytes[3..], name), Ok(delivery));
+        }
+    }
+
+    /// I18: every single flipped bit and every truncation is noticed.
+    #[test]
+    fn a_flipped_bit_or_a_missing_byte_is_noticed() {
+        let mut bytes = Vec::new();
+        encode_delivery(&delivery(), 1, 2, &mut bytes);
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_delivery(&bad, name).is_err(), "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert!(decode_delivery(&bytes[..len], name).is_err(), "length {len}");
+        }
+        let mut head = Vec::new();
+        encode_event(&event(), 1, &mut head);
+        for bit in 0..head.len() * 8 {
+            let mut bad = head.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_event(&Bytes::from(bad), name).is_err(), "bit {bit}");
+        }
+    }
+
+    /// I18: a body that is not the one received is never handed out.
+    #[test]
+    fn a_changed_body_is_noticed() {
+        let mut bytes = Vec::new();
+        encode_event(&event(), 1, &mut bytes);
+        let head = decode_event(&Bytes::from(bytes), name).expect("holds");
+        assert_eq!(head.with_body(Bytes::from_static(b"{\"a\":2}\x00\xff")), Err(RecordError::Body));
+    }
+
+    /// I23: the bytes of version 1 stay what they are.
+    #[test]
+    fn the_bytes_of_version_1_do_not_change() {
+        let mut bytes = Vec::new();
+        let crc = encode_delivery(&delivery(), 1, 2, &mut bytes);
+        assert_eq!((bytes.len(), crc), (202, golden::DELIVERY_CRC));
+        let mut head = Vec::new();
+        let crc = encode_event(&event(), 1, &mut head);
+        assert_eq!((head.len(), crc), (141, golden::EVENT_CRC));
+    }
+
+    mod golden {
+        pub(super) const DELIVERY_CRC: u32 = 815_983_068;
+        pub(super) const EVENT_CRC: u32 = 2_780_003_562;
+    }
+}

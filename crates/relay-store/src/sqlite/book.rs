@@ -1,0 +1,311 @@
+//! The book: names of sources and destinations by number, and the counters of each, kept in memory and written once a
+//! commit.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use relay_core::{
+    delivery::{Delivery, State},
+    name::Name,
+};
+use rusqlite::{Connection, params};
+
+use super::{fault::Fault, meta::Meta};
+use crate::seam::{DestinationStats, SourceStats};
+
+/// What a name is the name of. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i64)]
+pub(super) enum Kind {
+    Source = 1,
+    Destination = 2,
+}
+
+/// Slots of [`Counters`] of a source.
+const ACCEPTED: usize = 0;
+const STORED: usize = 1;
+const RETIRED_EVENTS: usize = 2;
+const DUPLICATES: usize = 3;
+/// Slots of [`Counters`] of a destination: created, one per state, retired, lost, one per class, retried.
+const CREATED: usize = 0;
+const STATES: usize = 1;
+const RETIRED: usize = 8;
+const LOST: usize = 9;
+const OUTCOMES: usize = 10;
+const RETRIED: usize = 14;
+const SLOTS: usize = 16;
+
+/// The counters of one name.
+pub(super) type Counters = [u64; SLOTS];
+
+/// One name with its counters.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    pub(super) name: Name,
+    pub(super) counters: Counters,
+}
+
+/// What readers see of the book: names at once, counters when committed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shelf {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    id_high: Arc<AtomicI64>,
+}
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Highest id sequence ever stored.
+    pub(super) fn id_high(&self) -> i64 {
+        self.id_high.load(Ordering::Relaxed)
+    }
+
+    /// Shows what a commit made of it.
+    pub(super) fn publish_meta(&self, meta: &Meta) {
+        self.id_high.store(meta.id_high, Ordering::Relaxed);
+    }
+
+    /// The name behind a number.
+    pub(super) fn name(&self, number: u32) -> Option<Name> {
+        self.lock().get(number.checked_sub(1)? as usize).map(|entry| entry.name.clone())
+    }
+
+    /// The number of a name.
+    pub(super) fn number(&self, kind: Kind, name: &Name) -> Option<u32> {
+        self.lock().iter().position(|entry| entry.kind == kind && entry.name == *name).map(|index| index as u32 + 1)
+    }
+
+    /// All names of a kind with their numbers and counters.
+    pub(super) fn entries(&self, kind: Kind) -> Vec<(u32, Entry)> {
+        let entries = self.lock();
+        let numbered = entries.iter().enumerate().map(|(index, entry)| (index as u32 + 1, entry.clone()));
+        numbered.filter(|(_, entry)| entry.kind == kind).collect()
+    }
+}
+
+/// The writer's book. After a rollback it is [read](Self::load) anew.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    entries: Vec<Entry>,
+    numbers: HashMap<(Kind, Name), u32>,
+    dirty: Vec<bool>,
+    /// Events ever accepted, over all sources.
+    pub(super) accepted: u64,
+}
+
+impl Book {
+    /// Reads it from the database.
+    pub(super) fn load(db: &Connection) -> Result<Self, Fault> {
+        let mut book = Self::default();
+        let mut statement = db.prepare_cached("SELECT id, kind, name, counters FROM names ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (number, kind, text): (u32, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let kind = if kind == Kind::Source as i64 { Kind::Source } else { Kind::Destination };
+            let name: Name = text.parse().map_err(|error| Fault::Damaged(format!("name {number}: {error}").into()))?;
+            let counters = decode(number, kind, &text, row.get_ref(3)?.as_blob().unwrap_or_default())?;
+            if number as usize != book.entries.len() + 1 {
+                return Err(Fault::Damaged(format!("name {}: the row is missing", book.entries.len() + 1).into()));
+            }
+            if kind == Kind::Source {
+                book.accepted += counters[ACCEPTED];
+            }
+            book.numbers.insert((kind, name.clone()), number);
+            book.entries.push(Entry { kind, name, counters });
+            book.dirty.push(false);
+        }
+        Ok(book)
+    }
+
+    /// The number of a name, if it has one.
+    pub(super) fn number(&self, kind: Kind, name: &Name) -> Option<u32> {
+        self.numbers.get(&(kind, name.clone())).copied()
+    }
+
+    /// The number of a name, given now if it has none.
+    pub(super) fn intern(&mut self, kind: Kind, name: &Name) -> u32 {
+        if let Some(number) = self.number(kind, name) {
+            return number;
+        }
+        self.entries.push(Entry { kind, name: name.clone(), counters: [0; SLOTS] });
+        self.dirty.push(true);
+        let number = self.entries.len() as u32;
+        self.numbers.insert((kind, name.clone()), number);
+        number
+    }
+
+    /// The name behind a number.
+    pub(super) fn name(&self, number: u32) -> Option<Name> {
+        self.entries.get(number.checked_sub(1)? as usize).map(|entry| entry.name.clone())
+    }
+
+    /// The numbers of all names of a kind.
+    pub(super) fn numbers(&self, kind: Kind) -> Vec<u32> {
+        self.entries(kind).map(|(number, _)| number).collect()
+    }
+
+    /// All names of a kind with their numbers and counters.
+    pub(super) fn entries(&self, kind: Kind) -> impl Iterator<Item = (u32, &Entry)> {
+        let numbered = self.entries.iter().enumerate().map(|(index, entry)| (index as u32 + 1, entry));
+        numbered.filter(move |(_, entry)| entry.kind == kind)
+    }
+
+    /// Counts a stored event.
+    pub(super) fn stored(&mut self, source: u32) {
+        self.accepted += 1;
+        let counters = self.touch(source);
+        counters[ACCEPTED] += 1;
+        counters[STORED] += 1;
+    }
+
+    /// Counts a removed event.
+    pub(super) fn retired(&mut self, source: u32) {
+        let counters = self.touch(source);
+        counters[STORED] = counters[STORED].saturating_sub(1);
+        counters[RETIRED_EVENTS] += 1;
+    }
+
+    /// Counts a repeat of a dedupe key.
+    pub(super) fn repeated(&mut self, source: u32) {
+        self.touch(source)[DUPLICATES] += 1;
+    }
+
+    /// Counts a new delivery.
+    pub(super) fn created(&mut self, destination: u32, state: State) {
+        let counters = self.touch(destination);
+        counters[CREATED] += 1;
+        counters[slot(state)] += 1;
+    }
+
+    /// Counts a delivery that moved, and the try that moved it.
+    pub(super) fn moved(&mut self, destination: u32, before: &Delivery, next: &Delivery) {
+        let counters = self.touch(destination);
+        if before.state != next.state {
+            counters[slot(before.state)] = counters[slot(before.state)].saturating_sub(1);
+            counters[slot(next.state)] += 1;
+        }
+        if let Some(last) = &next.last
+            && before.last.as_ref() != Some(last)
+        {
+            counters[OUTCOMES + last.class as usize - 1] += 1;
+            counters[RETRIED] += u64::from(last.number > 1);
+        }
+    }
+
+    /// Counts a removed delivery.
+    pub(super) fn removed(&mut self, destination: u32, state: State) {
+        let counters = self.touch(destination);
+        counters[slot(state)] = counters[slot(state)].saturating_sub(1);
+        counters[RETIRED] += 1;
+    }
+
+    /// Writes what changed, inside the transaction, and shows new names to readers.
+    pub(super) fn write(&mut self, db: &Connection, shelf: &Shelf) -> Result<(), Fault> {
+        let mut statement = db.prepare_cached(
+            "INSERT INTO names (id, kind, name, counters) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET counters = excluded.counters",
+        )?;
+        for (index, entry) in self.entries.iter().enumerate().filter(|(index, _)| self.dirty[*index]) {
+            let number = index as u32 + 1;
+            let kind = entry.kind as i64;
+            statement.execute(params![number, kind, entry.name.as_str(), encode(number, entry)])?;
+        }
+        let mut shown = shelf.lock();
+        let known = shown.len().min(self.entries.len());
+        shown.extend_from_slice(&self.entries[known..]);
+        Ok(())
+    }
+
+    /// Whether anything changed since the last commit.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty.contains(&true)
+    }
+
+    /// Shows the counters to readers, after the commit.
+    pub(super) fn publish(&mut self, shelf: &Shelf) {
+        let mut shown = shelf.lock();
+        for (index, dirty) in self.dirty.iter_mut().enumerate().filter(|(_, dirty)| **dirty) {
+            shown[index].counters = self.entries[index].counters;
+            *dirty = false;
+        }
+    }
+
+    /// Shows everything anew, after a load.
+    pub(super) fn publish_all(&self, shelf: &Shelf) {
+        shelf.lock().clone_from(&self.entries);
+    }
+
+    fn touch(&mut self, number: u32) -> &mut Counters {
+        let index = number as usize - 1;
+        self.dirty[index] = true;
+        &mut self.entries[index].counters
+    }
+}
+
+impl Entry {
+    /// As a source's counters.
+    pub(super) fn source_stats(&self) -> SourceStats {
+        SourceStats {
+            source: self.name.clone(),
+            accepted: self.counters[ACCEPTED],
+            stored: self.counters[STORED],
+            retired: self.counters[RETIRED_EVENTS],
+            duplicates: self.counters[DUPLICATES],
+        }
+    }
+
+    /// As a destination's counters; the times are for the caller to fill in.
+    pub(super) fn destination_stats(&self) -> DestinationStats {
+        let counters = &self.counters;
+        DestinationStats {
+            destination: self.name.clone(),
+            created: counters[CREATED],
+            states: std::array::from_fn(|index| counters[STATES + index]),
+            retired: counters[RETIRED],
+            lost: counters[LOST],
+            outcomes: std::array::from_fn(|index| counters[OUTCOMES + index]),
+            retried: counters[RETRIED],
+            oldest_due: None,
+            next_expiry: None,
+        }
+    }
+}
+
+const fn slot(state: State) -> usize {
+    STATES + state as usize - 1
+}
+
+fn checksum(number: u32, kind: Kind, name: &str, counters: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&number.to_le_bytes());
+    hasher.update(&[kind as u8]);
+    hasher.update(name.as_bytes());
+    hasher.update(counters);
+    hasher.finalize()
+}
+
+fn encode(number: u32, entry: &Entry) -> Vec<u8> {
+    let mut bytes: Vec<u8> = entry.counters.iter().flat_map(|counter| counter.to_le_bytes()).collect();
+    let crc = checksum(number, entry.kind, entry.name.as_str(), &bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn decode(number: u32, kind: Kind, name: &str, bytes: &[u8]) -> Result<Counters, Fault> {
+    let damaged =
+        || Fault::Damaged(format!("name {number} ({name}): the checksum of its counters does not match").into());
+    let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
+    if content.len() != SLOTS * 8 || checksum(number, kind, name, content) != u32::from_le_bytes(*crc) {
+        return Err(damaged());
+    }
+    let (words, _) = content.as_chunks::<8>();
+    Ok(std::array::from_fn(|index| u64::from_le_bytes(words[index])))
+}

@@ -1,0 +1,113 @@
+//! What has work to do, what is held, and the depths: reads that the hub and the health page make all the time.
+
+use std::path::Path;
+
+use relay_core::event::Event;
+use relay_core::{
+    delivery::Delivery,
+    id::{DeliveryId, EventId},
+    storage::{DestinationDue, Due},
+    time::Wall,
+};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    book::{Kind, Shelf},
+    fault::Fault,
+    lease,
+    room::Seen,
+    rows,
+};
+use crate::seam::Stats;
+
+/// The earliest end of a TTL among the waiting deliveries of a destination.
+const NEXT_EXPIRY: &str = "SELECT expires FROM deliveries INDEXED BY by_expiry
+    WHERE dest = ?1 AND state < 30 ORDER BY expires LIMIT 1";
+/// Waiting deliveries of a destination whose TTL has passed, earliest first.
+const EXPIRED: &str = "SELECT expires, seq FROM deliveries INDEXED BY by_expiry
+    WHERE dest = ?1 AND expires <= ?2 AND state < 30 ORDER BY expires, seq LIMIT ?3";
+/// Leased deliveries of a destination behind a sequence.
+const HELD: &str = "SELECT seq FROM deliveries INDEXED BY by_state
+    WHERE dest = ?1 AND state = 30 AND seq > ?2 ORDER BY seq LIMIT ?3";
+
+/// What waits, and what has passed its TTL while waiting.
+pub(super) fn due(db: &Connection, shelf: &Shelf, now: Wall, limit: u32) -> Result<Due, Fault> {
+    let mut due = Due::default();
+    let mut expired: Vec<(i64, i64)> = Vec::new();
+    for (number, entry) in shelf.entries(Kind::Destination) {
+        let Some(next_due) = lease::next_due(db, number, Wall::from_micros(i64::MIN))? else { continue };
+        due.destinations.push(DestinationDue { destination: entry.name, next_due: Some(next_due) });
+        let mut statement = db.prepare_cached(EXPIRED)?;
+        let found = statement
+            .query_map(params![number, now.as_micros(), limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        expired.extend(found);
+    }
+    due.destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
+    expired.sort_unstable();
+    expired.truncate(limit as usize);
+    for (_, seq) in expired {
+        due.expired.extend(rows::passing_over_damage(rows::delivery_at(db, seq, shelf))?);
+    }
+    Ok(due)
+}
+
+/// Leased deliveries behind an id, by id.
+pub(super) fn held(
+    db: &Connection,
+    shelf: &Shelf,
+    after: Option<DeliveryId>,
+    limit: u32,
+) -> Result<Vec<Delivery>, Fault> {
+    let after = after.map_or(0, DeliveryId::sequence);
+    let mut sequences: Vec<i64> = Vec::new();
+    for (number, _) in shelf.entries(Kind::Destination) {
+        let mut statement = db.prepare_cached(HELD)?;
+        let found = statement.query_map(params![number, after, limit], |row| row.get(0))?;
+        sequences.extend(found.collect::<rusqlite::Result<Vec<i64>>>()?);
+    }
+    sequences.sort_unstable();
+    sequences.truncate(limit as usize);
+    let mut held = Vec::with_capacity(sequences.len());
+    for seq in sequences {
+        held.extend(rows::passing_over_damage(rows::delivery_at(db, seq, shelf))?);
+    }
+    Ok(held)
+}
+
+/// Deliveries by id, in order.
+pub(super) fn find(db: &Connection, shelf: &Shelf, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, Fault> {
+    let found = ids.iter().map(|id| Ok(rows::delivery_at(db, id.sequence(), shelf)?.filter(|found| found.id == *id)));
+    found.collect()
+}
+
+/// One event with its body.
+pub(super) fn event(db: &Connection, shelf: &Shelf, id: EventId) -> Result<Option<Event>, Fault> {
+    Ok(rows::event_at(db, id.sequence(), shelf)?.filter(|event| event.id == id))
+}
+
+/// Depths, totals and the oldest waiting times: counters and two index seeks per destination.
+pub(super) fn stats(db: &Connection, shelf: &Shelf, seen: &Seen, dir: &Path) -> Result<Stats, Fault> {
+    let mut stats = kept(shelf);
+    for destination in &mut stats.destinations {
+        let Some(number) = shelf.number(Kind::Destination, &destination.destination) else { continue };
+        destination.oldest_due = lease::next_due(db, number, Wall::from_micros(i64::MIN))?;
+        let next_expiry = db.prepare_cached(NEXT_EXPIRY)?.query_row([number], |row| row.get(0)).optional()?;
+        destination.next_expiry = next_expiry.map(Wall::from_micros);
+    }
+    let sizes = ["store.db", "store.db-wal", "ledger", "ballast"].map(|name| dir.join(name).metadata());
+    stats.disk_free_bytes = Some(seen.free());
+    stats.store_bytes = sizes.iter().flatten().map(std::fs::Metadata::len).sum();
+    stats.full = seen.is_full();
+    Ok(stats)
+}
+
+/// The counters as they are kept.
+pub(super) fn kept(shelf: &Shelf) -> Stats {
+    let mut sources: Vec<_> = shelf.entries(Kind::Source).iter().map(|(_, entry)| entry.source_stats()).collect();
+    let mut destinations: Vec<_> =
+        shelf.entries(Kind::Destination).iter().map(|(_, entry)| entry.destination_stats()).collect();
+    sources.sort_by(|a, b| a.source.cmp(&b.source));
+    destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
+    Stats { sources, destinations, id_floor: shelf.id_high(), ..Stats::default() }
+}

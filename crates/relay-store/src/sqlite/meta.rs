@@ -1,0 +1,86 @@
+//! The store's own record: which epoch, which commit, and the hash that chains all commits.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::fault::Fault;
+
+const VERSION: u8 = 1;
+const CONTENT_BYTES: usize = 1 + 16 + 16 + 8 + 32 + 8;
+
+/// The `meta` row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// Random; a new one begins when history was cut: restore, or an accepted loss.
+    pub(super) epoch: u128,
+    /// The epoch before it; 0 in the first one.
+    pub(super) previous: u128,
+    /// Number of the last commit.
+    pub(super) commit: u64,
+    /// SHA-256 over the previous chain hash, the commit's number and the CRC of every record it wrote.
+    pub(super) chain: [u8; 32],
+    /// Highest id sequence ever stored.
+    pub(super) id_high: i64,
+}
+
+impl Meta {
+    /// That of an empty store.
+    pub(super) const fn new(epoch: u128) -> Self {
+        Self { epoch, previous: 0, commit: 0, chain: [0; 32], id_high: 0 }
+    }
+
+    /// Reads the row; `None` if it was never written.
+    pub(super) fn load(db: &Connection) -> Result<Option<Self>, Fault> {
+        let bytes: Option<Vec<u8>> =
+            db.query_row("SELECT record FROM meta WHERE id = 1", [], |row| row.get(0)).optional()?;
+        bytes.map(|bytes| Self::decode(&bytes)).transpose()
+    }
+
+    /// The next commit, which wrote records with these CRCs.
+    pub(super) fn advance(&mut self, crcs: &[u32], id_high: i64) {
+        self.commit += 1;
+        self.id_high = self.id_high.max(id_high);
+        let mut chain = Context::new(&SHA256);
+        chain.update(&self.chain);
+        chain.update(&self.commit.to_le_bytes());
+        for crc in crcs {
+            chain.update(&crc.to_le_bytes());
+        }
+        self.chain.copy_from_slice(chain.finish().as_ref());
+    }
+
+    /// Writes the row, inside a transaction.
+    pub(super) fn write(&self, db: &Connection) -> Result<(), Fault> {
+        let mut bytes = Vec::with_capacity(CONTENT_BYTES + 4);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&self.epoch.to_le_bytes());
+        bytes.extend_from_slice(&self.previous.to_le_bytes());
+        bytes.extend_from_slice(&self.commit.to_le_bytes());
+        bytes.extend_from_slice(&self.chain);
+        bytes.extend_from_slice(&self.id_high.to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        db.prepare_cached("INSERT OR REPLACE INTO meta (id, record) VALUES (1, ?1)")?.execute([bytes])?;
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let damaged = || Fault::Damaged("the meta row: the checksum does not match".into());
+        let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
+        if crc32fast::hash(content) != u32::from_le_bytes(*crc) || content.len() != CONTENT_BYTES {
+            return Err(damaged());
+        }
+        let (_version, rest) = content.split_first_chunk::<1>().ok_or_else(damaged)?;
+        let (epoch, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+        let (previous, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+        let (commit, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let (chain, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
+        let (id_high, _) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        Ok(Self {
+            epoch: u128::from_le_bytes(*epoch),
+            previous: u128::from_le_bytes(*previous),
+            commit: u64::from_le_bytes(*commit),
+            chain: *chain,
+            id_high: i64::from_le_bytes(*id_high),
+        })
+    }
+}

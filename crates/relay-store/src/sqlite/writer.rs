@@ -1,0 +1,242 @@
+//! The one thread that writes: takes what has queued up, commits it with one fsync, then answers.
+//!
+//! **Invariant:** nobody is answered before the commit and the ledger slot that speak of their operation are written.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use relay_core::{name::Name, time::Wall};
+use rusqlite::{Connection, ErrorCode, wal::CheckpointMode};
+
+use super::{
+    book::{Book, Shelf},
+    documents,
+    edge::{Edge, Edges},
+    fault::Fault,
+    ledger::{Ledger, Slot},
+    meta::Meta,
+    queue::{Job, Queues, Refusal, Turn},
+    room::Room,
+    schema,
+    status::Status,
+    transaction::Transaction,
+};
+
+/// WAL pages that make a checkpoint worth it: small ones keep the slowest commit short.
+const CHECKPOINT_PAGES: i32 = 1000;
+/// A WAL with more pages than this is cut when there is nothing else to do.
+const TRUNCATE_PAGES: i32 = 2000;
+/// After this long without work the WAL is checkpointed.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// Bulk work pauses for so many times its own duration while other work comes in: a fifth of the time at most.
+const BULK_PAUSE: u32 = 4;
+
+/// A clock for deadlines and the audit log.
+pub(super) type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
+
+/// Everything the writer owns but the connection.
+pub(super) struct Writer {
+    pub(super) queues: Arc<Queues>,
+    pub(super) status: Arc<Status>,
+    pub(super) shelf: Shelf,
+    pub(super) book: Book,
+    pub(super) meta: Meta,
+    pub(super) ledger: Ledger,
+    pub(super) room: Room,
+    pub(super) edges: Edges,
+    pub(super) clock: Clock,
+    pub(super) paused: BTreeSet<Name>,
+    pub(super) damaged: BTreeSet<i64>,
+    /// Held while the store is open.
+    pub(super) lock: File,
+    pub(super) wal: WalPages,
+    pub(super) bulk_not_before: Option<Instant>,
+}
+
+/// Pages in the WAL, as SQLite last told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WalPages {
+    written: Arc<AtomicI32>,
+    checkpointed: i32,
+}
+
+impl WalPages {
+    /// Makes the connection report its commits here.
+    pub(super) fn watch(db: &mut Connection) -> rusqlite::Result<Self> {
+        let pages = Self::default();
+        let written = Arc::clone(&pages.written);
+        db.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, in_wal| {
+            written.store(in_wal, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(pages)
+    }
+
+    fn written(&self) -> i32 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    fn pending(&mut self) -> i32 {
+        let written = self.written();
+        if written < self.checkpointed {
+            // The WAL started over.
+            self.checkpointed = 0;
+        }
+        written - self.checkpointed
+    }
+}
+
+impl Writer {
+    /// Runs until the store is closed, dropped or has failed.
+    pub(super) fn run(mut self, db: Connection) {
+        let queues = Arc::clone(&self.queues);
+        let status = Arc::clone(&self.status);
+        let ended = catch_unwind(AssertUnwindSafe(|| self.serve(&db)));
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(Fault::Crash)) => status.fail("ended by a failure point"),
+            Ok(Err(Fault::Broken(reason))) => status.fail(&reason),
+            Ok(Err(Fault::Damaged(what))) => status.fail(&format!("damaged record: {what}")),
+            Ok(Err(Fault::Full | Fault::TooSlow)) => status.fail("the disk is full where it must not be"),
+            Err(_) => status.fail("the writer panicked"),
+        }
+        // The connection and the lock go first: whoever sees the writer gone may open the store again.
+        drop(db);
+        drop(self);
+        queues.shut();
+        status.writer_is_gone();
+    }
+
+    fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
+        loop {
+            if self.status.has_failed() {
+                return Ok(());
+            }
+            let bulk_allowed = self.bulk_not_before.is_none_or(|at| Instant::now() >= at);
+            let patience = (self.wal.pending() > 0).then_some(IDLE_AFTER);
+            match self.queues.next(bulk_allowed, patience) {
+                Turn::Batch(jobs) => self.commit(db, jobs)?,
+                Turn::Bulk(job) => {
+                    let began = Instant::now();
+                    self.commit(db, vec![job])?;
+                    self.bulk_not_before = Some(Instant::now() + began.elapsed() * BULK_PAUSE);
+                }
+                Turn::Backup(order) => super::backup::run(self, db, order)?,
+                Turn::Idle => self.checkpoint_idle(db)?,
+                Turn::Close => return self.close(db),
+                Turn::Abandon => return Ok(()),
+            }
+            if self.wal.pending() >= CHECKPOINT_PAGES {
+                self.checkpoint(db, CheckpointMode::PASSIVE)?;
+            }
+        }
+    }
+
+    /// Runs the jobs in one transaction and answers them. An error here ends the store; the jobs are dropped unanswered.
+    pub(super) fn commit(&mut self, db: &Connection, mut jobs: Vec<Job>) -> Result<(), Fault> {
+        if jobs.iter().any(|job| job.adds) && self.room.is_full(|| schema::free_inside(db).unwrap_or(0)) {
+            jobs = refuse_adders(jobs);
+        }
+        while !jobs.is_empty() {
+            match self.attempt(db, &mut jobs) {
+                Ok(()) => break,
+                Err(Fault::Full) => {
+                    self.roll_back(db)?;
+                    self.room.ran_out();
+                    if jobs.iter().any(|job| job.adds) {
+                        jobs = refuse_adders(jobs);
+                    } else if !self.room.drop_ballast() {
+                        jobs.drain(..).for_each(|job| job.task.refuse(Refusal::Full));
+                    }
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        jobs.into_iter().for_each(|job| job.task.answer());
+        self.edges.meet(Edge::AfterAnswers)
+    }
+
+    fn attempt(&mut self, db: &Connection, jobs: &mut [Job]) -> Result<(), Fault> {
+        self.edges.meet(Edge::BeforeBegin)?;
+        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let now = (self.clock)();
+        let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, &mut self.damaged, now);
+        for job in jobs {
+            job.task.run(&mut tx)?;
+        }
+        let Transaction { crcs, id_high, .. } = tx;
+        if crcs.is_empty() && !self.book.is_dirty() {
+            db.prepare_cached("COMMIT")?.execute([])?;
+            return Ok(());
+        }
+        self.book.write(db, &self.shelf)?;
+        let mut meta = self.meta;
+        meta.advance(&crcs, id_high);
+        meta.write(db)?;
+        self.edges.meet(Edge::BeforeCommit)?;
+        db.prepare_cached("COMMIT")?.execute([])?;
+        self.meta = meta;
+        self.book.publish(&self.shelf);
+        self.shelf.publish_meta(&self.meta);
+        self.edges.meet(Edge::AfterCommit)?;
+        let written = self.ledger.write(&Slot::of(&self.meta, self.book.accepted));
+        written.map_err(|error| Fault::Broken(format!("ledger: {error}")))?;
+        self.edges.meet(Edge::AfterLedger)
+    }
+
+    /// After a full disk: nothing of the transaction may be left, neither in the database nor in memory.
+    fn roll_back(&mut self, db: &Connection) -> Result<(), Fault> {
+        if !db.is_autocommit() {
+            db.execute_batch("ROLLBACK").map_err(|error| Fault::Broken(format!("rollback failed: {error}")))?;
+        }
+        self.book = Book::load(db)?;
+        self.book.publish_all(&self.shelf);
+        self.paused = documents::paused(db)?;
+        Ok(())
+    }
+
+    fn checkpoint_idle(&mut self, db: &Connection) -> Result<(), Fault> {
+        let mode =
+            if self.wal.written() >= TRUNCATE_PAGES { CheckpointMode::TRUNCATE } else { CheckpointMode::PASSIVE };
+        self.checkpoint(db, mode)
+    }
+
+    fn checkpoint(&mut self, db: &Connection, mode: CheckpointMode) -> Result<(), Fault> {
+        match self.edges.meet(Edge::BeforeCheckpoint) {
+            // No room for a checkpoint: the WAL keeps what it has.
+            Err(Fault::Full) => return Ok(()),
+            met => met?,
+        }
+        self.wal.checkpointed = self.wal.written();
+        let done = db.wal_checkpoint_v2(None::<&str>, mode);
+        match done.map_err(|error| (error.sqlite_error_code(), error)) {
+            Ok(_) | Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _)) => Ok(()),
+            Err((Some(ErrorCode::DiskFull), _)) => {
+                self.room.ran_out();
+                Ok(())
+            }
+            Err((_, error)) => Err(Fault::Broken(format!("checkpoint: {error}"))),
+        }
+    }
+
+    fn close(&mut self, db: &Connection) -> Result<(), Fault> {
+        self.checkpoint(db, CheckpointMode::TRUNCATE)?;
+        tracing::debug!(lock = ?self.lock, "the store is closed");
+        Ok(())
+    }
+}
+
+/// Refuses the jobs that add to what is stored; gives the others.
+fn refuse_adders(jobs: Vec<Job>) -> Vec<Job> {
+    let (adders, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.adds);
+    adders.into_iter().for_each(|job| job.task.refuse(Refusal::Full));
+    others
+}
