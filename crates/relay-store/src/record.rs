@@ -419,7 +419,7 @@ mod tests {
             name(2).expect("known"),
             true,
             Wall::from_micros(1_700_000_000_000_002),
-            std::time::Duration::from_secs(60),
+            std::time::Duration::from_mins(1),
         );
         Delivery {
             state: State::Leased,

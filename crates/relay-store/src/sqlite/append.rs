@@ -41,6 +41,9 @@ fn append(tx: &mut Transaction<'_>, item: &Append) -> Result<Appended, Fault> {
     {
         return repeat(tx, &item.event, &first);
     }
+    if cfg!(feature = "canary_dedupe_before_commit") && item.dedupe.is_some() {
+        tx.db.execute_batch("COMMIT; BEGIN IMMEDIATE")?; // Canary: a key must not be durable before its event.
+    }
     tx.insert_event(&item.event, &item.deliveries)?;
     for delivery in &item.deliveries {
         tx.insert_delivery(delivery)?;

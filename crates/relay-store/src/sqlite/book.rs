@@ -95,7 +95,8 @@ impl Shelf {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     entries: Vec<Entry>,
-    numbers: HashMap<(Kind, Name), u32>,
+    /// Numbers of sources, then of destinations.
+    numbers: [HashMap<Name, u32>; 2],
     dirty: Vec<bool>,
     /// Events ever accepted, over all sources.
     pub(super) accepted: u64,
@@ -118,7 +119,7 @@ impl Book {
             if kind == Kind::Source {
                 book.accepted += counters[ACCEPTED];
             }
-            book.numbers.insert((kind, name.clone()), number);
+            book.numbers[kind as usize - 1].insert(name.clone(), number);
             book.entries.push(Entry { kind, name, counters });
             book.dirty.push(false);
         }
@@ -127,7 +128,7 @@ impl Book {
 
     /// The number of a name, if it has one.
     pub(super) fn number(&self, kind: Kind, name: &Name) -> Option<u32> {
-        self.numbers.get(&(kind, name.clone())).copied()
+        self.numbers[kind as usize - 1].get(name).copied()
     }
 
     /// The number of a name, given now if it has none.
@@ -138,7 +139,7 @@ impl Book {
         self.entries.push(Entry { kind, name: name.clone(), counters: [0; SLOTS] });
         self.dirty.push(true);
         let number = self.entries.len() as u32;
-        self.numbers.insert((kind, name.clone()), number);
+        self.numbers[kind as usize - 1].insert(name.clone(), number);
         number
     }
 
@@ -205,6 +206,38 @@ impl Book {
         let counters = self.touch(destination);
         counters[slot(state)] = counters[slot(state)].saturating_sub(1);
         counters[RETIRED] += 1;
+    }
+
+    /// Takes the counters over from what is stored, after a loss was accepted: deliveries that are missing are lost.
+    pub(super) fn take_over(&mut self, db: &Connection) -> Result<(), Fault> {
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            let number = index as u32 + 1;
+            let counters = &mut entry.counters;
+            match entry.kind {
+                Kind::Source => {
+                    let count: i64 = db
+                        .prepare_cached("SELECT count(*) FROM events WHERE source = ?1")?
+                        .query_row([number], |row| row.get(0))?;
+                    counters[STORED] = count as u64;
+                    counters[RETIRED_EVENTS] = counters[ACCEPTED].saturating_sub(counters[STORED]);
+                }
+                Kind::Destination => {
+                    for state in State::ALL {
+                        let (from, below) = (state as i64 * 10, state as i64 * 10 + 10);
+                        let count: i64 = db
+                            .prepare_cached(
+                                "SELECT count(*) FROM deliveries WHERE dest = ?1 AND state >= ?2 AND state < ?3",
+                            )?
+                            .query_row(params![number, from, below], |row| row.get(0))?;
+                        counters[slot(state)] = count as u64;
+                    }
+                    let there: u64 = counters[STATES..RETIRED].iter().sum();
+                    counters[LOST] = counters[CREATED].saturating_sub(there + counters[RETIRED]);
+                }
+            }
+            self.dirty[index] = true;
+        }
+        Ok(())
     }
 
     /// Writes what changed, inside the transaction, and shows new names to readers.

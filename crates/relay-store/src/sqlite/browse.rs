@@ -180,7 +180,9 @@ impl<'a> Search<'a> {
         if let Some(event) = self.filter.event {
             let mut listed = rows::deliveries_of(db, event.sequence())?;
             listed.sort_unstable_by_key(|seq| std::cmp::Reverse(*seq));
-            let behind = listed.into_iter().filter(|seq| from.is_none_or(|(at, _)| *seq < at));
+            let (since, until) = sequences(self.filter.range);
+            let before = from.map_or(until, |(at, _)| at.min(until));
+            let behind = listed.into_iter().filter(|seq| (since..before).contains(seq));
             return Ok(behind.take(wanted as usize).map(|seq| (seq, seq)).collect());
         }
         if self.by_end {

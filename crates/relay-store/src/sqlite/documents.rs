@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 
 use relay_core::name::Name;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{fault::Fault, transaction::Transaction};
 use crate::{
     record::RecordError,
     seam::{AuditEntry, Document, DocumentKey, DocumentKind},
 };
+
+/// Every kind there is.
+pub(super) const KINDS: [DocumentKind; 5] =
+    [DocumentKind::Source, DocumentKind::Route, DocumentKind::Destination, DocumentKind::Key, DocumentKind::Token];
 
 /// Writes or deletes a document if its version is still `expect`; gives the new version.
 pub(super) fn put(
@@ -76,12 +80,6 @@ pub(super) fn paused(db: &Connection) -> Result<BTreeSet<Name>, Fault> {
     let documents = all(db, DocumentKind::Destination)?;
     let paused = documents.iter().filter(|document| says_paused(&document.body));
     Ok(paused.filter_map(|document| document.key.name.parse().ok()).collect())
-}
-
-/// How many documents there are, for a check that reads them all.
-pub(super) fn count(db: &Connection) -> Result<u64, Fault> {
-    let count: Option<i64> = db.query_row("SELECT count(*) FROM documents", [], |row| row.get(0)).optional()?;
-    Ok(count.unwrap_or(0) as u64)
 }
 
 fn document(row: &Row<'_>, kind: DocumentKind) -> Result<Document, Fault> {

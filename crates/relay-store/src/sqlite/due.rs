@@ -86,7 +86,8 @@ pub(super) fn event(db: &Connection, shelf: &Shelf, id: EventId) -> Result<Optio
     Ok(rows::event_at(db, id.sequence(), shelf)?.filter(|event| event.id == id))
 }
 
-/// Depths, totals and the oldest waiting times: counters and two index seeks per destination.
+/// Depths, totals and the oldest waiting times: counters and two index seeks per destination. Free disk is for the
+/// caller to fill in.
 pub(super) fn stats(db: &Connection, shelf: &Shelf, seen: &Seen, dir: &Path) -> Result<Stats, Fault> {
     let mut stats = kept(shelf);
     for destination in &mut stats.destinations {
@@ -96,7 +97,6 @@ pub(super) fn stats(db: &Connection, shelf: &Shelf, seen: &Seen, dir: &Path) -> 
         destination.next_expiry = next_expiry.map(Wall::from_micros);
     }
     let sizes = ["store.db", "store.db-wal", "ledger", "ballast"].map(|name| dir.join(name).metadata());
-    stats.disk_free_bytes = Some(seen.free());
     stats.store_bytes = sizes.iter().flatten().map(std::fs::Metadata::len).sum();
     stats.full = seen.is_full();
     Ok(stats)

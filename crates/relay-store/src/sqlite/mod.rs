@@ -8,6 +8,9 @@ mod backup;
 mod book;
 mod browse;
 mod bulk;
+mod check;
+#[cfg(test)]
+mod cost_tests;
 mod documents;
 mod due;
 mod edge;
@@ -45,6 +48,13 @@ use relay_core::{
 };
 use tokio::sync::oneshot;
 
+pub use self::{
+    backup::{RestoreError, restore},
+    check::{CheckReport, check},
+    edge::{Edge, EdgeAction, Edges},
+    open::{OpenError, Options},
+    room::DiskFree,
+};
 use self::{
     book::{Book, Shelf},
     fault::Fault,
@@ -57,11 +67,6 @@ use self::{
     status::Status,
     transaction::Transaction,
     writer::{WalPages, Writer},
-};
-pub use self::{
-    edge::{Edge, EdgeAction, Edges},
-    open::{OpenError, Options},
-    room::DiskFree,
 };
 use crate::{
     Later,
@@ -81,6 +86,7 @@ pub struct SqliteStore {
     status: Arc<Status>,
     shelf: Shelf,
     seen: Arc<Seen>,
+    disk_free: DiskFree,
     readers: Readers,
     writer: Option<JoinHandle<()>>,
 }
@@ -95,7 +101,10 @@ impl SqliteStore {
         let mut db = place.connect_writer()?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
         let meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
-        let book = Book::load(&db).map_err(|error| place.damaged(error))?;
+        let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
+        if cfg!(feature = "canary_schedule_forgotten") {
+            settle::forget_schedules(&db, &mut book).map_err(|error| place.damaged(error))?;
+        }
         place.compare_ledger(&meta, book.accepted)?;
         let paused = documents::paused(&db).map_err(|error| place.damaged(error))?;
         let wal = WalPages::watch(&mut db).map_err(|error| place.damaged(error))?;
@@ -109,7 +118,8 @@ impl SqliteStore {
         book.publish_all(&shelf);
         shelf.publish_meta(&meta);
         let disk_free = options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir));
-        let mut room = Room::new(disk_free, options.disk_reserve, place.dir.join("ballast"), Arc::clone(&seen));
+        let mut room =
+            Room::new(Arc::clone(&disk_free), options.disk_reserve, place.dir.join("ballast"), Arc::clone(&seen));
         room.is_full(|| schema::free_inside(&db).unwrap_or(0));
         let writer = Writer {
             queues: Arc::clone(&queues),
@@ -131,7 +141,7 @@ impl SqliteStore {
         let readers = Readers::start(connections, &status).map_err(cannot_start)?;
         let writer =
             thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
-        Ok(Self { dir: options.dir.clone(), queues, status, shelf, seen, readers, writer: Some(writer) })
+        Ok(Self { dir: options.dir.clone(), queues, status, shelf, seen, disk_free, readers, writer: Some(writer) })
     }
 
     /// Ends the store as a kill of the process would: what was not answered never is. For tests.
@@ -289,8 +299,11 @@ impl Store for SqliteStore {
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
-        let (seen, dir) = (Arc::clone(&self.seen), self.dir.clone());
-        self.read(move |db, shelf| due::stats(db, shelf, &seen, &dir))
+        let (seen, disk_free, dir) = (Arc::clone(&self.seen), Arc::clone(&self.disk_free), self.dir.clone());
+        self.read(move |db, shelf| {
+            let stats = due::stats(db, shelf, &seen, &dir)?;
+            Ok(Stats { disk_free_bytes: disk_free().ok(), ..stats })
+        })
     }
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {

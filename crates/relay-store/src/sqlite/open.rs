@@ -321,3 +321,30 @@ fn advice(error: &io::Error, path: &Path, uid: u32) -> String {
         String::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unwritable_directory_is_told_with_the_way_out() {
+        let error = OpenError::Io {
+            verb: "write",
+            path: PathBuf::from("/data"),
+            uid: 65_532,
+            error: io::ErrorKind::PermissionDenied.into(),
+        };
+        let told = "cannot write /data (uid 65532): permission denied. Give it to the relay: chown 65532 /data";
+        assert_eq!(error.to_string(), told);
+    }
+
+    #[test]
+    fn a_file_that_is_no_store_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("store.db");
+        fs::write(&path, [7; 200]).expect("writes");
+        let refused = Place::claim(dir.path()).expect_err("not a store");
+        assert!(matches!(refused, OpenError::NotAStore(_)), "{refused}");
+        assert_eq!(fs::read(&path).expect("reads"), [7; 200]);
+    }
+}

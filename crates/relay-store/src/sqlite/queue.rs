@@ -334,3 +334,73 @@ impl Batch {
         self.jobs.push(Job { task, adds });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A task that only has a weight, known by it.
+    struct Weighed(Weight);
+
+    impl Task for Weighed {
+        fn run(&mut self, _: &mut Transaction<'_>) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        fn answer(self: Box<Self>) {}
+
+        fn refuse(self: Box<Self>, _: Refusal) {}
+
+        fn weight(&self) -> Weight {
+            self.0
+        }
+    }
+
+    fn task(ops: usize, bytes: u64) -> Box<dyn Task> {
+        Box::new(Weighed(Weight { ops, bytes }))
+    }
+
+    fn source(text: &str) -> Name {
+        text.parse().expect("a name")
+    }
+
+    fn taken(queues: &Queues) -> Vec<u64> {
+        let batch = queues.next_batch().unwrap_or_default();
+        batch.iter().map(|job| job.task.weight().bytes).collect()
+    }
+
+    /// I15: a source with much to say does not hold up another, and settling goes before both.
+    #[test]
+    fn sources_take_turns_behind_urgent_work() {
+        let queues = Queues::default();
+        for bytes in [11, 12, 13] {
+            queues.push_append(&source("loud"), task(1, bytes));
+        }
+        queues.push_append(&source("quiet"), task(1, 21));
+        queues.push_urgent(task(1, 1));
+        assert_eq!(taken(&queues), [1, 11, 21, 12, 13]);
+        assert!(taken(&queues).is_empty());
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_a_larger_task_goes_alone() {
+        let queues = Queues::default();
+        queues.push_append(&source("a"), task(BATCH_OPS_MAX, 1));
+        queues.push_append(&source("a"), task(1, 2));
+        queues.push_append(&source("a"), task(1, BATCH_BYTES_MAX + 1));
+        queues.push_append(&source("a"), task(1, 3));
+        for alone in [1, 2, BATCH_BYTES_MAX + 1, 3] {
+            assert_eq!(taken(&queues), [alone]);
+        }
+    }
+
+    #[test]
+    fn a_closed_queue_finishes_what_waits_and_takes_no_more() {
+        let queues = Queues::default();
+        queues.push_urgent(task(1, 1));
+        queues.finish();
+        queues.push_urgent(task(1, 2));
+        assert!(matches!(queues.next(true, None), Turn::Batch(jobs) if jobs.len() == 1));
+        assert!(matches!(queues.next(true, None), Turn::Close));
+    }
+}

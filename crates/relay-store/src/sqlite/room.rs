@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -25,15 +25,10 @@ pub type DiskFree = Arc<dyn Fn() -> io::Result<u64> + Send + Sync>;
 /// What the writer last saw, for `stats`.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    free: AtomicU64,
     full: AtomicBool,
 }
 
 impl Seen {
-    pub(super) fn free(&self) -> u64 {
-        self.free.load(Ordering::Relaxed)
-    }
-
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
@@ -89,7 +84,6 @@ impl Room {
         }
         let held_back = self.reserve - if self.has_ballast { self.ballast_bytes } else { 0 };
         let full = free.saturating_add(free_inside) <= held_back;
-        self.seen.free.store(free, Ordering::Relaxed);
         if self.seen.full.swap(full, Ordering::Relaxed) != full {
             if full {
                 tracing::warn!(event = "store_full", free, "no room: new webhooks are refused");

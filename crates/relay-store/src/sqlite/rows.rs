@@ -34,7 +34,6 @@ macro_rules! delivery_columns {
         "seq, state, due, record"
     };
 }
-pub(super) use delivery_columns;
 
 /// Decodes a row of [`delivery_columns`].
 pub(super) fn delivery(row: &Row<'_>, names: &impl Names) -> Result<Delivery, Fault> {

@@ -30,7 +30,7 @@ CREATE TABLE deliveries (
     due INTEGER NOT NULL, expires INTEGER NOT NULL, changed INTEGER NOT NULL, record BLOB NOT NULL
 ) STRICT;
 CREATE INDEX by_state ON deliveries (dest, state);
-CREATE INDEX by_due ON deliveries (dest, (tries > 0), due, expires) WHERE state < 30;
+CREATE INDEX by_due ON deliveries (dest, (tries > 0), due, seq, expires) WHERE state < 30;
 CREATE INDEX by_tries ON deliveries (dest, tries, due) WHERE state < 30 AND tries > 0;
 CREATE INDEX by_expiry ON deliveries (dest, expires) WHERE state < 30;
 CREATE INDEX by_end ON deliveries (dest, state, changed) WHERE state >= 40;

@@ -1,14 +1,16 @@
 //! Changes that the core decided on, applied if the record is still the one decided on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_core::{
     delivery::Delivery,
     id::DeliveryId,
     storage::{Change, Changed, Extend},
+    time::Wall,
 };
+use rusqlite::Connection;
 
-use super::{fault::Fault, rows, transaction::Transaction};
+use super::{book::Book, fault::Fault, rows, transaction::Transaction};
 
 /// Applies what still fits. Reads everything before it writes anything, so that a damaged record stops the batch whole.
 pub(super) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
@@ -45,6 +47,20 @@ pub(super) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<(), F
             held.version += 1;
             tx.update_record(&held)?;
         }
+    }
+    Ok(())
+}
+
+/// The planted bug "schedule forgotten on restart": what waited for its due time is due at once.
+pub(super) fn forget_schedules(db: &Connection, book: &mut Book) -> Result<(), Fault> {
+    let mut statement = db.prepare("SELECT seq FROM deliveries WHERE state = 20")?;
+    let scheduled = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+    let (mut paused, mut damaged) = (BTreeSet::new(), BTreeSet::new());
+    let mut tx = Transaction::new(db, book, &mut paused, &mut damaged, Wall::MIN);
+    for seq in scheduled {
+        let Some(before) = rows::delivery_at(db, seq, tx.book)? else { continue };
+        let next = Delivery { due_at: before.changed_at, ..before.clone() };
+        tx.update_delivery(&before, &next)?;
     }
     Ok(())
 }

@@ -117,16 +117,18 @@ impl Writer {
 
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
         loop {
-            if self.status.has_failed() {
-                return Ok(());
-            }
             let bulk_allowed = self.bulk_not_before.is_none_or(|at| Instant::now() >= at);
             let patience = (self.wal.pending() > 0).then_some(IDLE_AFTER);
-            match self.queues.next(bulk_allowed, patience) {
-                Turn::Batch(jobs) => self.commit(db, jobs)?,
+            let turn = self.queues.next(bulk_allowed, patience);
+            if self.status.has_failed() {
+                // A reader met an error: whatever this turn would answer can no longer be trusted.
+                return Ok(());
+            }
+            match turn {
+                Turn::Batch(jobs) => self.commit_and_checkpoint(db, jobs)?,
                 Turn::Bulk(job) => {
                     let began = Instant::now();
-                    self.commit(db, vec![job])?;
+                    self.commit_and_checkpoint(db, vec![job])?;
                     self.bulk_not_before = Some(Instant::now() + began.elapsed() * BULK_PAUSE);
                 }
                 Turn::Backup(order) => super::backup::run(self, db, order)?,
@@ -134,14 +136,20 @@ impl Writer {
                 Turn::Close => return self.close(db),
                 Turn::Abandon => return Ok(()),
             }
-            if self.wal.pending() >= CHECKPOINT_PAGES {
-                self.checkpoint(db, CheckpointMode::PASSIVE)?;
-            }
         }
     }
 
+    /// Like [`commit`](Self::commit); then a checkpoint if enough has gathered for one.
+    pub(super) fn commit_and_checkpoint(&mut self, db: &Connection, jobs: Vec<Job>) -> Result<(), Fault> {
+        self.commit(db, jobs)?;
+        if self.wal.pending() >= CHECKPOINT_PAGES {
+            self.checkpoint(db, CheckpointMode::PASSIVE)?;
+        }
+        Ok(())
+    }
+
     /// Runs the jobs in one transaction and answers them. An error here ends the store; the jobs are dropped unanswered.
-    pub(super) fn commit(&mut self, db: &Connection, mut jobs: Vec<Job>) -> Result<(), Fault> {
+    fn commit(&mut self, db: &Connection, mut jobs: Vec<Job>) -> Result<(), Fault> {
         if jobs.iter().any(|job| job.adds) && self.room.is_full(|| schema::free_inside(db).unwrap_or(0)) {
             jobs = refuse_adders(jobs);
         }
@@ -160,7 +168,9 @@ impl Writer {
                 Err(fault) => return Err(fault),
             }
         }
-        jobs.into_iter().for_each(|job| job.task.answer());
+        for job in jobs {
+            job.task.answer();
+        }
         self.edges.meet(Edge::AfterAnswers)
     }
 
@@ -237,6 +247,8 @@ impl Writer {
 /// Refuses the jobs that add to what is stored; gives the others.
 fn refuse_adders(jobs: Vec<Job>) -> Vec<Job> {
     let (adders, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.adds);
-    adders.into_iter().for_each(|job| job.task.refuse(Refusal::Full));
+    for job in adders {
+        job.task.refuse(Refusal::Full);
+    }
     others
 }

@@ -1,0 +1,134 @@
+//! What an operation costs must not grow with what is stored: counted in steps of SQLite's machine, not in time.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use relay_core::{
+    delivery::{Delivery, State},
+    event::Event,
+    id::{IdMint, InstanceId},
+    name::Name,
+    storage::{Change, LeaseAsk, LeaseOrder},
+    time::Wall,
+};
+use rusqlite::Connection;
+
+use super::{
+    book::{Book, Shelf},
+    browse, due, lease,
+    room::Seen,
+    schema, settle,
+    transaction::Transaction,
+};
+use crate::seam::{DeliveryFilter, EventFilter, Page};
+
+const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
+
+/// A database with so many waiting deliveries of which every second was tried before, and as many delivered ones.
+fn filled(count: u64) -> (Connection, Book) {
+    let db = Connection::open_in_memory().expect("opens");
+    schema::create(&db).expect("makes tables");
+    let mut book = Book::default();
+    let mut mint = IdMint::new(0, 1);
+    let (mut paused, mut damaged) = (BTreeSet::new(), BTreeSet::new());
+    let mut tx = Transaction::new(&db, &mut book, &mut paused, &mut damaged, NOW);
+    for number in 0..count {
+        let event = Event {
+            id: mint.event(NOW),
+            source: name("stripe"),
+            method: Bytes::from_static(b"POST"),
+            path: Bytes::from_static(b"/webhook/stripe"),
+            query: None,
+            headers: Vec::new(),
+            body: Bytes::from_static(b"{}"),
+            body_sha256: [0; 32],
+            received_at: NOW,
+        };
+        let waiting = Delivery::ready(mint.delivery(NOW), &event, name("crm"), false, NOW, Duration::from_hours(1));
+        let waiting = Delivery { tries: (number % 2) as u32, ..waiting };
+        let ended = Delivery { id: mint.delivery(NOW), state: State::Delivered, ..waiting.clone() };
+        tx.insert_event(&event, &[waiting.clone(), ended.clone()]).expect("writes");
+        tx.insert_delivery(&waiting).expect("writes");
+        tx.insert_delivery(&ended).expect("writes");
+    }
+    db.execute_batch("COMMIT").expect("commits");
+    (db, book)
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+/// Steps that each operation takes: leases of both orders, settle, stats, due and pages.
+fn steps(count: u64) -> Vec<(&'static str, u64)> {
+    let (mut db, mut book) = filled(count);
+    let taken = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&taken);
+    let count_step = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    db.progress_handler(1, Some(count_step)).expect("is set");
+    let shelf = Shelf::default();
+    book.publish_all(&shelf);
+    let mut costs = Vec::new();
+    let mut note = |what| costs.push((what, taken.swap(0, Ordering::Relaxed)));
+    let (mut paused, mut damaged) = (BTreeSet::new(), BTreeSet::new());
+    let mut tx = Transaction::new(&db, &mut book, &mut paused, &mut damaged, NOW);
+    let ask = |order| LeaseAsk {
+        destination: name("crm"),
+        instance: InstanceId::from_u128(1),
+        nonce: 1,
+        until: NOW + Duration::from_mins(1),
+        now: NOW,
+        limit: 20,
+        body_bytes_max: u64::MAX,
+        order,
+    };
+    let leased = lease::lease(&mut tx, &ask(LeaseOrder::Oldest)).expect("leases");
+    assert_eq!(leased.deliveries.len(), 20);
+    note("lease, oldest");
+    assert_eq!(lease::lease(&mut tx, &ask(LeaseOrder::FewestTries)).expect("leases").deliveries.len(), 20);
+    note("lease, fewest tries");
+    let changes: Vec<Change> = leased.deliveries.into_iter().map(|(before, _)| delivered(before)).collect();
+    settle::settle(&mut tx, &changes).expect("settles");
+    note("settle");
+    due::stats(&db, &shelf, &Seen::default(), std::path::Path::new("/nowhere")).expect("reads");
+    note("stats");
+    due::due(&db, &shelf, NOW, 10).expect("reads");
+    note("due");
+    let page = Page { cursor: None, limit: 20 };
+    browse::events(&db, &shelf, &EventFilter::default(), &page).expect("reads");
+    note("events");
+    let of_source = EventFilter { source: Some(name("stripe")), ..EventFilter::default() };
+    browse::events(&db, &shelf, &of_source, &page).expect("reads");
+    note("events of a source");
+    let of_state = DeliveryFilter { states: vec![State::Ready], ..DeliveryFilter::default() };
+    browse::deliveries(&db, &shelf, &of_state, &page).expect("reads");
+    note("deliveries in a state");
+    let of_destination = DeliveryFilter { destination: Some(name("crm")), ..DeliveryFilter::default() };
+    browse::deliveries(&db, &shelf, &of_destination, &page).expect("reads");
+    note("deliveries of a destination");
+    costs
+}
+
+fn delivered(before: Delivery) -> Change {
+    let next = Delivery { version: before.version + 1, state: State::Delivered, lease: None, ..before.clone() };
+    Change { before, next, archive: None }
+}
+
+/// The cost at 100 times as much is at most 1.2 times the cost.
+#[test]
+fn no_operation_costs_more_when_more_is_stored() {
+    let (few, many) = (steps(1_000), steps(100_000));
+    for ((what, few), (_, many)) in few.into_iter().zip(many) {
+        assert!(many * 10 <= few * 12, "{what}: {few} steps at 1,000 events, {many} at 100,000");
+    }
+}
