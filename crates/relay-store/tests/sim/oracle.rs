@@ -274,7 +274,9 @@ impl Oracle {
     pub(crate) fn server_said(&mut self, message: &Message, store: &MemoryStore) {
         if let Message::Welcome(welcome) = message {
             for (id, token) in welcome.resumed.iter().flat_map(codec::lease_key) {
-                let held = store.delivery(id).is_some_and(|found| found.state == State::Leased && found.token == token);
+                // A late success of somebody else may just have ended it; the server hears of that in a moment.
+                let waits = |state| matches!(state, State::Ready | State::Scheduled);
+                let held = store.delivery(id).is_some_and(|found| found.token == token && !waits(found.state));
                 self.check(held, "I7", || format!("{id}: a client may resume a lease that is not its own any more"));
             }
         }
