@@ -1,12 +1,14 @@
 //! Talks to the admin API of a server: over its socket, or over TCP with a token.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use relay_core::{delivery::retry::RetryPolicy, limits};
+use relay_server::{Offline, config::RouteDefaults};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,6 +20,7 @@ use crate::{
     config::{layers::Layers, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
+    server,
 };
 
 /// Bytes of an answer: a page of events with their headers fits many times over.
@@ -32,7 +35,15 @@ pub(crate) struct Api {
 #[derive(Clone, Debug)]
 enum Way {
     Socket(PathBuf),
-    Tcp { url: Uri, token: Option<Secret> },
+    Tcp {
+        url: Uri,
+        token: Option<Secret>,
+    },
+    /// No server runs: the store itself, opened by this command.
+    Store {
+        dir: PathBuf,
+        offline: Arc<Offline>,
+    },
 }
 
 /// What was answered.
@@ -71,12 +82,21 @@ impl Api {
         Self { way: Way::Tcp { url, token: None } }
     }
 
-    /// As [`Api::find`], for commands that only read.
+    /// As [`Api::find`], for commands that only read: with no server running they open the data directory themselves.
     ///
     /// # Errors
-    /// There is no server.
+    /// There is neither a server nor a store.
     pub(crate) async fn reading(layers: &Layers) -> Result<Self, Failure> {
-        Self::running(layers).await
+        if let Some(api) = Self::find(layers).await? {
+            return Ok(api);
+        }
+        let Some(dir) = data_dirs(layers).into_iter().find(|dir| dir.join("store.db").exists()) else {
+            return Self::running(layers).await;
+        };
+        let store = Arc::new(server::open_store(&dir, 0)?);
+        let offline = Offline::open(store, RouteDefaults { ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() });
+        let offline = offline.await.map_err(|error| Failure::new(Exit::StoreFailed, error.to_string()))?;
+        Ok(Self { way: Way::Store { dir, offline: Arc::new(offline) } })
     }
 
     /// As [`Api::find`], for commands that need a running server.
@@ -84,16 +104,14 @@ impl Api {
     /// # Errors
     /// There is none.
     pub(crate) async fn running(layers: &Layers) -> Result<Self, Failure> {
-        match Self::find(layers).await? {
-            Some(api) => Ok(api),
-            None => {
-                let looked: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
-                Err(Failure::unreachable(format!(
-                    "no server runs here (looked in {}). Start one: crm-relay server; or say where it is: --data-dir DIR or --admin-url URL",
-                    looked.join(" and ")
-                )))
-            }
+        if let Some(api) = Self::find(layers).await? {
+            return Ok(api);
         }
+        let looked: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
+        Err(Failure::unreachable(format!(
+            "no server runs here (looked in {}). Start one: crm-relay server; or say where it is: --data-dir DIR or --admin-url URL",
+            looked.join(" and ")
+        )))
     }
 
     /// Reads.
@@ -148,6 +166,10 @@ impl Api {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         match &self.way {
+            Way::Store { offline, .. } => {
+                let (status, body) = offline.get(path).await;
+                Ok(Answer { status, body })
+            }
             Way::Socket(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(|error| self.away(&reason(&error)))?;
                 self.perform(stream, request).await
@@ -218,6 +240,7 @@ impl std::fmt::Display for Api {
         match &self.way {
             Way::Socket(path) => path.display().fmt(f),
             Way::Tcp { url, .. } => url.fmt(f),
+            Way::Store { dir, .. } => dir.display().fmt(f),
         }
     }
 }
@@ -241,7 +264,8 @@ pub(crate) fn encode(value: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -44,14 +44,13 @@ pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Fai
     let mut generated = Vec::new();
     let mut complete = Vec::new();
     for ((name, prefix), given) in NAMES.into_iter().zip([given.api_key, given.relay_token, given.admin_token]) {
-        let secret = match given.or_else(|| value(&lines, name)) {
-            Some(secret) => secret,
-            None => {
-                let secret = generate(prefix)?;
-                lines.push((name.to_owned(), secret.clone()));
-                generated.push(name);
-                secret
-            }
+        let secret = if let Some(secret) = given.or_else(|| value(&lines, name)) {
+            secret
+        } else {
+            let secret = generate(prefix)?;
+            lines.push((name.to_owned(), secret.clone()));
+            generated.push(name);
+            secret
         };
         complete.push(secret.expose().to_owned());
     }
@@ -129,13 +128,13 @@ fn read_lines(path: &Path) -> Result<Vec<(String, Secret)>, Failure> {
 /// Whole or not at all, also when the power goes: a new file, synced, takes the place of the old one.
 fn write(path: &Path, lines: &[(String, Secret)]) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let text: String = lines.iter().map(|(name, secret)| format!("{name}={}\n", secret.expose())).collect();
+    let text: Vec<String> = lines.iter().map(|(name, secret)| format!("{name}={}\n", secret.expose())).collect();
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text.concat().as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     match path.parent() {

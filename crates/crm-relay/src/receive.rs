@@ -153,15 +153,15 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 
 /// What is said when it starts.
 pub(crate) fn greeting(address: SocketAddr, behaviour: &Behaviour) -> String {
-    let mut text = format!("receiving at {}", style::copy(format!("http://{address}/")));
-    if behaviour.fail_first > 0 {
-        text.push_str(&format!(", answering 500 to the first {}, then", behaviour.fail_first));
+    let first = match behaviour.fail_first {
+        0 => String::new(),
+        n => format!(" 500 to the first {n}, then"),
+    };
+    let delay = if behaviour.delay.is_zero() {
+        String::new()
     } else {
-        text.push_str(", answering");
-    }
-    text.push_str(&format!(" {}", behaviour.status));
-    if !behaviour.delay.is_zero() {
-        text.push_str(&format!(" after {}", time::human_duration(behaviour.delay)));
-    }
-    text
+        format!(" after {}", time::human_duration(behaviour.delay))
+    };
+    let url = style::copy(format!("http://{address}/"));
+    format!("receiving at {url}, answering{first} {}{delay}", behaviour.status)
 }

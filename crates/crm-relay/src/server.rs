@@ -155,10 +155,14 @@ fn cannot_listen(addr: &str, error: &io::Error, is_admin: bool) -> String {
     }
 }
 
-fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
+/// In words, why a store was not opened.
+pub(crate) fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
     match error {
         OpenError::Io { error, verb: "write", .. } => credentials::not_writable(data_dir, error),
-        OpenError::Io { .. } => Failure::new(Exit::StoreFailed, error.to_string()),
+        OpenError::Io { .. }
+        | OpenError::LostCommits { .. }
+        | OpenError::OtherHistory { .. }
+        | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
         OpenError::InUse { .. } => {
             Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))
         }
@@ -166,13 +170,9 @@ fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
         OpenError::NotAStore(_) => {
             Failure::new(Exit::Configuration, format!("{error}. Choose another directory: --data-dir DIR"))
         }
-        OpenError::LostCommits { .. } | OpenError::OtherHistory { .. } => {
-            Failure::new(Exit::StoreFailed, error.to_string())
-        }
         OpenError::Damaged { .. } => Failure::new(
             Exit::StoreFailed,
             format!("{error}. See what is left: crm-relay store check; or put back a backup"),
         ),
-        OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
     }
 }

@@ -1,32 +1,127 @@
 //! Backup, restore and check of the embedded store.
 
-use std::path::Path;
-
-use crate::{
-    cli::Common,
-    exit::{Exit, Failure, Outcome},
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
 };
 
-/// Writes a consistent copy.
+use http::Method;
+use relay_core::{storage::StoreError, time::Wall};
+use relay_store::{
+    Store as _,
+    seam::Backup,
+    sqlite::{self, CheckReport, RestoreError},
+};
+use serde_json::json;
+
+use crate::{
+    admin_client::Api,
+    cli::{Common, block_on, data_dirs, pretty, print},
+    exit::{Exit, Failure, Outcome, reason},
+    render::style,
+    server,
+};
+
+/// Writes a consistent copy, through the server if one runs.
 ///
 /// # Errors
 /// Those of the store.
-pub(crate) fn backup(_common: &Common, _directory: &Path) -> Outcome {
-    Err(Failure::new(Exit::StoreFailed, "not wired in this build"))
+pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
+    let into = std::path::absolute(directory)
+        .map_err(|error| Failure::usage(format!("{}: {}", directory.display(), reason(&error))))?;
+    block_on(async {
+        let layers = common.layers()?;
+        let done = if let Some(api) = Api::find(&layers).await? {
+            let body = json!({"into": into});
+            api.call(Method::POST, "/api/v1/store/backup", Some(&body)).await?
+        } else {
+            let done = backup_closed(&data_dir(&layers)?, into.clone()).await?;
+            json!({"bytes": done.bytes, "events": done.events})
+        };
+        let text = format!("{} holds {} events, {} bytes", into.display(), done["events"], done["bytes"]);
+        print(&if common.json { pretty(&done) } else { text })?;
+        Ok(Exit::Done)
+    })
 }
 
-/// Puts a copy in the place of the store.
+/// Puts a copy into a data directory that holds no store.
 ///
 /// # Errors
-/// Those of the store.
-pub(crate) fn restore(_common: &Common, _directory: &Path, _yes: bool) -> Outcome {
-    Err(Failure::new(Exit::StoreFailed, "not wired in this build"))
+/// There is a store already, or the copy is damaged.
+pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
+    let layers = common.layers()?;
+    let dir = crate::config::data_dir(&layers);
+    let done = sqlite::restore(directory, &dir, now()).map_err(|error| restore_failed(&error, &dir))?;
+    let value = json!({"bytes": done.bytes, "events": done.events});
+    let text = format!("{} holds {} events again; start the server", dir.display(), done.events);
+    print(&if common.json { pretty(&value) } else { text })?;
+    Ok(Exit::Done)
 }
 
 /// Reads and recounts everything.
 ///
 /// # Errors
-/// Those of the store.
-pub(crate) fn check(_common: &Common, _accept_loss: bool) -> Outcome {
-    Err(Failure::new(Exit::StoreFailed, "not wired in this build"))
+/// The store is in use, or cannot be read at all.
+pub(crate) fn check(common: &Common, accept_loss: bool) -> Outcome {
+    let dir = data_dir(&common.layers()?)?;
+    let report = sqlite::check(&dir, accept_loss, now()).map_err(|error| server::open_failed(&dir, &error))?;
+    if common.json {
+        print(&pretty(&json!({
+            "ok": report.is_healthy(),
+            "events": report.events,
+            "deliveries": report.deliveries,
+            "faults": report.faults,
+            "accepted": report.accepted,
+        })))?;
+    } else {
+        print(&in_words(&report))?;
+    }
+    Ok(if report.is_healthy() || report.accepted { Exit::Done } else { Exit::No })
+}
+
+fn in_words(report: &CheckReport) -> String {
+    let read = format!("{} events and {} deliveries read", report.events, report.deliveries);
+    let faults: Vec<String> = report.faults.iter().map(|fault| style::bad(format!("- {fault}"))).collect();
+    match (report.is_healthy(), report.accepted) {
+        (true, _) => format!("{read}: {}", style::good("the store is healthy")),
+        (false, true) => format!("{read}\n{}\nthe loss is accepted and stands in the audit log", faults.join("\n")),
+        (false, false) => format!(
+            "{read}\n{}\nPut back a backup, or go on without what is lost: crm-relay store check --accept-loss",
+            faults.join("\n")
+        ),
+    }
+}
+
+/// Without a server this command opens the store itself.
+async fn backup_closed(dir: &Path, into: PathBuf) -> Result<Backup, Failure> {
+    let store = Arc::new(server::open_store(dir, 0)?);
+    let failed = |error: StoreError| Failure::new(Exit::StoreFailed, format!("cannot write the copy: {error}"));
+    let done = store.backup(into).await.map_err(failed)?;
+    store.close().await;
+    Ok(done)
+}
+
+/// The data directory that holds a store.
+fn data_dir(layers: &crate::config::layers::Layers) -> Result<PathBuf, Failure> {
+    let dirs = data_dirs(layers);
+    dirs.iter().find(|dir| dir.join("store.db").exists()).cloned().ok_or_else(|| {
+        let looked: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        Failure::unreachable(format!("no store in {}. Say where it is: --data-dir DIR", looked.join(" or ")))
+    })
+}
+
+fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {
+    match error {
+        RestoreError::Open(error) => server::open_failed(dir, error),
+        RestoreError::NotEmpty(_) => {
+            Failure::no(format!("{error}. Move it away, or choose another directory: --data-dir DIR"))
+        }
+        RestoreError::Unusable { .. } => Failure::new(Exit::StoreFailed, error.to_string()),
+    }
+}
+
+fn now() -> Wall {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Wall::from_micros(since.as_micros() as i64)
 }

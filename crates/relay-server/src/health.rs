@@ -296,3 +296,120 @@ pub(crate) fn rough(span: Duration) -> String {
 pub(crate) fn age(at: Option<Wall>, now: Wall) -> Option<Duration> {
     at.map(|at| now.since(at))
 }
+
+#[cfg(test)]
+mod tests {
+    use relay_core::{
+        hub::ClientView,
+        id::InstanceId,
+        routing::{Route, Routing},
+        time::Mono,
+    };
+
+    use super::*;
+
+    /// I24: waiting deliveries without a client are a reason after 60 s, and not before.
+    #[test]
+    fn a_destination_without_a_client_degrades_after_a_minute() {
+        let (stats, directory) = (stats(at(0)), directory());
+        let mut unserved = BTreeMap::new();
+        note_unserved(&mut unserved, &stats, &[], at(0));
+        assert_eq!(assess(&stats, &[], &directory, &unserved, 0, at(59)), []);
+        note_unserved(&mut unserved, &stats, &[], at(60));
+        let reasons = assess(&stats, &[], &directory, &unserved, 0, at(840));
+        assert_eq!(reasons.len(), 1);
+        assert_eq!(reasons[0].to_string(), "destination crm: no client for 14 min, 212 waiting, first expires in 23 h");
+        note_unserved(&mut unserved, &stats, &view(false, true), at(900));
+        assert_eq!(assess(&stats, &view(false, true), &directory, &unserved, 0, at(30)), []);
+    }
+
+    /// I24: an open circuit.
+    #[test]
+    fn an_open_circuit_degrades_at_once() {
+        let reasons = assess(&stats(at(0)), &view(true, false), &directory(), &BTreeMap::new(), 0, at(1));
+        assert_eq!(reasons[0].to_string(), "destination crm: down through client laptop, 212 waiting: refused");
+    }
+
+    /// I24: a stall of our own.
+    #[test]
+    fn old_due_work_beside_a_free_client_is_a_stall() {
+        let served = view(false, true);
+        assert_eq!(assess(&stats(at(0)), &served, &directory(), &BTreeMap::new(), 0, at(60)), []);
+        let reasons = assess(&stats(at(0)), &served, &directory(), &BTreeMap::new(), 0, at(61));
+        assert!(matches!(reasons[..], [Reason::Stalled { waiting: 212, .. }]));
+        let busy = view(false, false);
+        assert_eq!(assess(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), 0, at(61)), []);
+    }
+
+    /// I13, I24: half the TTL.
+    #[test]
+    fn half_a_ttl_degrades() {
+        let half = 12 * 3600;
+        let busy = view(false, false);
+        assert_eq!(assess(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), 0, at(half)), []);
+        let reasons = assess(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), 0, at(half + 1));
+        assert!(matches!(reasons[..], [Reason::HalfTtl { waiting: 212, .. }]));
+    }
+
+    /// I16, I24: room.
+    #[test]
+    fn running_out_of_room_degrades() {
+        let stats = Stats { disk_free_bytes: Some(150), ..Stats::default() };
+        let reasons = |stats: &Stats| assess(stats, &[], &directory(), &BTreeMap::new(), 100, at(0));
+        assert_eq!(reasons(&stats), [Reason::NearlyFull { free: 150 }]);
+        assert_eq!(reasons(&Stats { full: true, ..stats.clone() }), [Reason::Full { free: Some(150) }]);
+        assert_eq!(reasons(&Stats { disk_free_bytes: Some(200), ..stats }), []);
+    }
+
+    #[test]
+    fn a_paused_destination_is_no_reason() {
+        let mut directory = directory();
+        let paused = std::iter::once("crm".parse().unwrap()).collect();
+        directory.routing = Arc::new(Routing { paused, ..(*directory.routing).clone() });
+        let unserved = BTreeMap::from([("crm".parse().unwrap(), at(0))]);
+        assert_eq!(assess(&stats(at(0)), &[], &directory, &unserved, 0, at(500)), []);
+    }
+
+    fn at(seconds: u64) -> Now {
+        Now { wall: Wall::from_micros(1_000_000), mono: Mono::default() } + Duration::from_secs(seconds)
+    }
+
+    fn stats(ready_at: Now) -> Stats {
+        let destination = DestinationStats {
+            destination: "crm".parse().unwrap(),
+            created: 212,
+            states: [200, 12, 0, 0, 0, 0, 0],
+            retired: 0,
+            lost: 0,
+            outcomes: [0; 4],
+            retried: 0,
+            oldest_due: Some(ready_at.wall),
+            next_expiry: Some(ready_at.wall + limits::MESSAGE_TTL),
+        };
+        Stats { destinations: vec![destination], ..Stats::default() }
+    }
+
+    fn view(circuit_open: bool, served: bool) -> Vec<DestinationView> {
+        let client = ClientView {
+            instance: InstanceId::from_u128(1),
+            label: "laptop".into(),
+            token: "crm".parse().unwrap(),
+            peer: String::new(),
+            held: 0,
+            slots: 8,
+            circuit_open,
+            error: circuit_open.then(|| "refused".to_owned()),
+        };
+        vec![DestinationView { destination: "crm".parse().unwrap(), clients: vec![client], served }]
+    }
+
+    fn directory() -> Directory {
+        let route = Route {
+            destination: "crm".parse().unwrap(),
+            ttl: limits::MESSAGE_TTL,
+            retry: relay_core::delivery::retry::RetryPolicy::default(),
+        };
+        let routes = BTreeMap::from([("default".parse().unwrap(), vec![route])]);
+        Directory { routing: Arc::new(Routing { routes, ..Routing::default() }), ..Directory::default() }
+    }
+}

@@ -13,6 +13,7 @@ mod hub;
 pub mod ingress;
 mod metrics;
 mod notice;
+mod offline;
 pub mod registry;
 mod retention;
 pub mod server;
@@ -21,5 +22,6 @@ mod watch;
 
 pub use config::Config;
 pub use connect::Attached;
+pub use offline::Offline;
 pub use server::{Joiner, Outcome, Server, StartError, run};
 pub use supervise::Failure;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use relay_core::{
+    fault::{Fault, Retry},
     hub::{Hub, Input, Setup},
     storage::StoreError,
 };
@@ -108,6 +109,26 @@ pub enum StartError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl StartError {
+    /// Who has to change something.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Bind { .. } | Self::Write { .. } => Fault::Operator,
+            Self::Registry(error) => error.fault(),
+            Self::Store(_) => Fault::Resource,
+        }
+    }
+
+    /// Whether starting again may succeed.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Bind { .. } => Retry::Backoff,
+            Self::Write { .. } | Self::Store(_) => Retry::Never,
+            Self::Registry(error) => error.retry(),
+        }
+    }
 }
 
 /// Starts a server and runs it until `shutdown` completes or it fails.

@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{
-    common::{self, Common, print},
     listing::{pretty, text},
+    shared_options::{self, Common, print},
 };
 use crate::{
     admin_client::Api,
@@ -37,7 +37,7 @@ const DELIVERIES: [&str; 11] = [
 
 impl AuditArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let layers = self.common.layers()?;
             let report = Api::reading(&layers).await?.get("/api/v1/audit").await?;
             let is_ok = report.get("ok").and_then(Value::as_bool).unwrap_or(false);

@@ -10,8 +10,8 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    common::print,
     listing::{Range, pretty},
+    shared_options::print,
 };
 use crate::{
     admin_client::Api,

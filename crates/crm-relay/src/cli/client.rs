@@ -23,7 +23,7 @@ pub(crate) struct ClientArgs {
 impl ClientArgs {
     pub(super) fn run(self) -> Outcome {
         let layers =
-            Layers::collect(Process::Client, self.config.as_deref(), self.settings.given, &config::environment);
+            Layers::collect(Process::Client, self.config.as_deref(), &self.settings.given, &config::environment);
         let logging = Logging::from_layers(&layers);
         let (config, notes) = client::config(layers, &config::environment)?;
         crate::client::run(config, &notes, &logging)

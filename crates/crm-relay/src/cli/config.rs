@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{common::print, listing::pretty};
+use super::{listing::pretty, shared_options::print};
 use crate::{
     config::{
         self, client,
@@ -35,7 +35,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Which {
-    /// Whose configuration; without it the server's, and the client's where a RELAY_URL is given
+    /// Whose configuration; without it the server's, and the client's where a `RELAY_URL` is given
     #[arg(value_enum)]
     process: Option<WhichProcess>,
     /// Configuration file [default: ./crm-relay.toml, if there is one]
@@ -63,15 +63,14 @@ impl ConfigArgs {
 
 impl Which {
     fn layers(&self, process: Process) -> Layers {
-        Layers::collect(process, self.config.as_deref(), Flags::new(), &config::environment)
+        Layers::collect(process, self.config.as_deref(), &Flags::new(), &config::environment)
     }
 
     fn processes(&self) -> Vec<Process> {
         match self.process {
-            Some(WhichProcess::Server) => vec![Process::Server],
             Some(WhichProcess::Client) => vec![Process::Client],
             None if self.layers(Process::Client).given("RELAY_URL").is_some() => vec![Process::Server, Process::Client],
-            None => vec![Process::Server],
+            Some(WhichProcess::Server) | None => vec![Process::Server],
         }
     }
 
@@ -95,10 +94,12 @@ impl Which {
         } else if all.0.is_empty() {
             print(&style::good("the configuration is fine"))?;
         }
-        match all.0.is_empty() {
-            true => Ok(Exit::Done),
-            false if self.json => Ok(Exit::Configuration),
-            false => Err(Failure::from(all)),
+        if all.0.is_empty() {
+            Ok(Exit::Done)
+        } else if self.json {
+            Ok(Exit::Configuration)
+        } else {
+            Err(Failure::from(all))
         }
     }
 
@@ -116,9 +117,10 @@ impl Which {
             items.push(json!({"name": setting.name, "value": value, "from": origin.to_string()}));
             rows.push(vec![setting.name.to_owned(), value, origin.to_string()]);
         }
-        match self.json {
-            true => print(&pretty(&json!({"items": items, "next": null})))?,
-            false => print(&table::table(&["setting", "value", "from"], &rows))?,
+        if self.json {
+            print(&pretty(&json!({"items": items, "next": null})))?;
+        } else {
+            print(&table::table(&["setting", "value", "from"], &rows))?;
         }
         Ok(Exit::Done)
     }

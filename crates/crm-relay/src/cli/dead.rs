@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::{
     bulk::{self, Bulk, Selection},
-    common::{self, Common},
     delivery,
     listing::{Column, Paging, Range, View, last, list, state, text, when},
+    shared_options::{self, Common},
 };
 use crate::{
     admin_client::Api,
@@ -68,7 +68,7 @@ const VIEW: View = View { path: "/api/v1/dead", columns: COLUMNS, nothing: "no d
 
 impl DeadArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let layers = self.common.layers()?;
             let json = self.common.json;
             match self.verb {

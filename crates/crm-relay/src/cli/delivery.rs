@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{
     bulk::{self, Bulk, Selection},
-    common::{self, Common, print},
     listing::{Column, Paging, Range, View, last, list, pretty, state, text, when},
+    shared_options::{self, Common, print},
 };
 use crate::{
     admin_client::{Api, encode},
@@ -68,7 +68,7 @@ const VIEW: View = View { path: "/api/v1/deliveries", columns: COLUMNS, nothing:
 
 impl DeliveryArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let layers = self.common.layers()?;
             let json = self.common.json;
             match self.verb {

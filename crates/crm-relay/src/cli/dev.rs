@@ -1,6 +1,6 @@
 //! `crm-relay dev`.
 
-use std::path::PathBuf;
+use std::{io::IsTerminal as _, path::PathBuf};
 
 use clap::Args;
 
@@ -27,8 +27,12 @@ impl DevArgs {
             self.settings.given.entry("SERVER_HOST").or_insert_with(|| "127.0.0.1".to_owned());
         }
         let mut layers =
-            Layers::collect(Process::Dev, self.config.as_deref(), self.settings.given, &config::environment);
-        let logging = Logging::from_layers(&layers);
+            Layers::collect(Process::Dev, self.config.as_deref(), &self.settings.given, &config::environment);
+        let mut logging = Logging::from_layers(&layers);
+        // On a terminal the requests are what people want to see; the log speaks up when something is wrong.
+        if std::io::stderr().is_terminal() && layers.given("LOG_LEVEL").is_none() {
+            "warn".clone_into(&mut logging.level);
+        }
         let joined = client::joined(&mut layers);
         crate::dev::run(server::plan(layers)?, joined, &logging)
     }

@@ -7,9 +7,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    common::{self, Common, print},
     listing::{Column, Paging, Range, View, list, pretty, state, text, when},
     route_of,
+    shared_options::{self, Common, print},
 };
 use crate::{
     admin_client::{Api, encode},
@@ -70,7 +70,7 @@ const VIEW: View = View { path: "/api/v1/events", columns: COLUMNS, nothing: "no
 
 impl EventArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let layers = self.common.layers()?;
             let json = self.common.json;
             match self.verb {
@@ -143,7 +143,7 @@ async fn replay(api: &Api, ids: &[String], destination: Option<String>, json: bo
     if json {
         print(&pretty(&json!({"items": items, "next": null})))?;
     } else {
-        for item in items.iter().flat_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
+        for item in items.iter().filter_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
             print(&format!("{} {}", text(item, "id"), route_of(item)))?;
         }
     }

@@ -4,12 +4,16 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{
-    common::{self, Common, print},
     listing::{pretty, text},
+    shared_options::{self, Common, print},
 };
 use crate::{
     admin_client::Api,
-    config::{client, layers::Layers, settings::Process},
+    config::{
+        client,
+        layers::{Flags, Layers},
+        settings::Process,
+    },
     exit::{Exit, Failure, Outcome},
     render::style,
 };
@@ -19,14 +23,14 @@ use crate::{
 pub(crate) struct HealthArgs {
     #[command(flatten)]
     common: Common,
-    /// Of the client on this machine, over its CLIENT_LISTEN
+    /// Of the client on this machine, over its `CLIENT_LISTEN`
     #[arg(long)]
     client: bool,
 }
 
 impl HealthArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let api = if self.client { self.client_api()? } else { Api::running(&self.common.layers()?).await? };
             let (status, _) = api.peek("/readyz").await?;
             let is_ready = status.is_success();
@@ -48,8 +52,7 @@ impl HealthArgs {
 
     fn client_api(&self) -> Result<Api, Failure> {
         let env = &crate::config::environment;
-        let layers =
-            Layers::collect(Process::Client, self.common.config.as_deref(), std::collections::BTreeMap::new(), env);
+        let layers = Layers::collect(Process::Client, self.common.config.as_deref(), &Flags::new(), env);
         match client::listen(&layers, "CLIENT_LISTEN") {
             Some(address) => Ok(Api::at(address)),
             None => Err(Failure::usage(

@@ -5,8 +5,8 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    common::{self, Common, print},
     listing::{Column, View, list, pretty, text, when},
+    shared_options::{self, Common, print},
     token::{show_secret, status},
 };
 use crate::{
@@ -69,7 +69,7 @@ const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no keys" };
 
 impl KeyArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let layers = self.common.layers()?;
             let json = self.common.json;
             match self.verb {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::common::print;
+use super::shared_options::print;
 use crate::{
     admin_client::{Api, query},
     exit::Failure,
@@ -82,10 +82,8 @@ pub(crate) async fn list(
     if as_json {
         return print(&pretty(&json!({"items": items, "next": next})));
     }
-    if items.is_empty() {
-        if style::is_terminal() {
-            return print(&style::dim(view.nothing));
-        }
+    if items.is_empty() && style::is_terminal() {
+        return print(&style::dim(view.nothing));
     }
     let headings: Vec<&str> = view.columns.iter().map(|(heading, _)| *heading).collect();
     let rows: Vec<Vec<String>> =

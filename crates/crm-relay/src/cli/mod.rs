@@ -5,7 +5,6 @@ pub(crate) mod setting_flags;
 mod audit;
 mod bulk;
 mod client;
-mod common;
 mod config;
 mod dead;
 mod delivery;
@@ -19,6 +18,7 @@ mod receive;
 mod route;
 mod send;
 mod server;
+mod shared_options;
 mod source;
 mod status;
 mod store;
@@ -27,7 +27,8 @@ mod token;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
-pub(crate) use common::{Common, block_on, data_dirs, print};
+pub(crate) use listing::pretty;
+pub(crate) use shared_options::{Common, block_on, data_dirs, print};
 
 use crate::exit::Outcome;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use http::StatusCode;
 
-use super::common;
+use super::shared_options;
 use crate::{
     config::{
         quantity::{self, Bare},
@@ -38,17 +38,13 @@ pub(crate) struct ReceiveArgs {
 
 impl ReceiveArgs {
     pub(super) fn run(self) -> Outcome {
-        let address = match target::listen_address(&self.listen) {
-            Ok(Some(address)) => address,
-            Ok(None) | Err(_) => {
-                let text =
-                    format!("--listen {}: want an address and a port, like 127.0.0.1:3000, or a port", self.listen);
-                return Err(Failure::usage(text));
-            }
+        let Ok(Some(address)) = target::listen_address(&self.listen) else {
+            let text = format!("--listen {}: want an address and a port, like 127.0.0.1:3000, or a port", self.listen);
+            return Err(Failure::usage(text));
         };
         let behaviour =
             Behaviour { status: self.status, delay: self.delay, fail_first: self.fail_first, quiet: self.quiet };
-        common::block_on(async {
+        shared_options::block_on(async {
             let stop = signals::listen()?;
             let receiver = Receiver::bind(address, behaviour.clone()).await?;
             anstream::eprintln!("{}", greeting(receiver.address(), &behaviour));

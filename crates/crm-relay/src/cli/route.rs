@@ -5,8 +5,8 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    common::{self, Common, print},
     listing::{Column, View, list, pretty, text, when},
+    shared_options::{self, Common, print},
 };
 use crate::{
     admin_client::{Api, encode},
@@ -67,16 +67,16 @@ struct Ends {
 
 #[derive(Debug, Args)]
 struct Policy {
-    /// Its own MESSAGE_TTL
+    /// Its own `MESSAGE_TTL`
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
-    /// Its own MAX_RETRIES
+    /// Its own `MAX_RETRIES`
     #[arg(long, value_name = "N")]
     max_retries: Option<u32>,
-    /// Its own RETRY_DELAY
+    /// Its own `RETRY_DELAY`
     #[arg(long, value_name = "DURATION")]
     retry_delay: Option<String>,
-    /// Its own RETRY_MULTIPLIER
+    /// Its own `RETRY_MULTIPLIER`
     #[arg(long, value_name = "FACTOR")]
     retry_multiplier: Option<f64>,
     /// The delays themselves, like 5s,5m,2h, or standard-webhooks
@@ -99,7 +99,7 @@ const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no routes" };
 
 impl RouteArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let layers = self.common.layers()?;
             let json = self.common.json;
             match self.verb {
@@ -115,7 +115,7 @@ impl RouteArgs {
                 Verb::Update { ends, policy } => {
                     let body = Value::Object(policy.body()?);
                     let api = Api::running(&layers).await?;
-                    show(&api.call(Method::PUT, &ends.path(), Some(&body)).await?, json)?;
+                    show(&api.call(Method::PATCH, &ends.path(), Some(&body)).await?, json)?;
                 }
                 Verb::Delete { ends } => {
                     Api::running(&layers).await?.call(Method::DELETE, &ends.path(), None).await?;

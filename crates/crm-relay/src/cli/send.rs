@@ -8,7 +8,7 @@ use http::Uri;
 use relay_providers::Signer;
 use serde_json::json;
 
-use super::common::{self, Common};
+use super::shared_options::{self, Common};
 use crate::{
     config::{layers::Layers, target},
     credentials,
@@ -57,7 +57,7 @@ impl SendArgs {
             rate: self.rate,
         };
         let (json, url) = (self.common.json, plan.url.clone());
-        common::block_on(async {
+        shared_options::block_on(async {
             let mut tally = Tally::default();
             send(plan, |sent| tally.report(sent, &url, json)).await?;
             tally.finish(self.count, json)?;
@@ -80,9 +80,9 @@ impl SendArgs {
     }
 
     fn signer(&self, layers: &Layers) -> Result<Signer, Failure> {
-        let mut parameters = common::parameters(&self.set)?;
+        let mut parameters = shared_options::parameters(&self.set)?;
         if self.provider == "api-key" && parameters.is_empty() {
-            parameters.push(("key".to_owned(), self.api_key(layers)?));
+            parameters.push(("key".to_owned(), Self::api_key(layers)?));
         }
         Signer::new(&self.provider, &parameters).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
@@ -90,11 +90,11 @@ impl SendArgs {
         })
     }
 
-    fn api_key(&self, layers: &Layers) -> Result<String, Failure> {
+    fn api_key(layers: &Layers) -> Result<String, Failure> {
         if let Some(key) = layers.text("API_KEY") {
             return Ok(key);
         }
-        let kept = common::data_dirs(layers).into_iter().find_map(|dir| credentials::find(&dir, "API_KEY"));
+        let kept = shared_options::data_dirs(layers).into_iter().find_map(|dir| credentials::find(&dir, "API_KEY"));
         kept.map(|key| key.expose().to_owned()).ok_or_else(|| {
             Failure::usage(
                 "no API key: give one with --set key=..., or API_KEY, or --data-dir of the server on this machine",
@@ -117,7 +117,7 @@ impl SendArgs {
 
 /// The server that serves on this machine: its data directory's run file, and its URL.
 fn local_server(layers: &Layers) -> Result<(RunFile, String), Failure> {
-    let found = common::data_dirs(layers).into_iter().find_map(|dir| RunFile::read(&dir));
+    let found = shared_options::data_dirs(layers).into_iter().find_map(|dir| RunFile::read(&dir));
     let found = found.map(|run| (run.clone(), run.public_url()));
     found.ok_or_else(|| {
         Failure::unreachable("no server has served here yet: start one with crm-relay dev, or say where: --to URL")
@@ -137,9 +137,9 @@ impl Tally {
         self.slowest = self.slowest.max(sent.took);
         let is_accepted = sent.is_accepted();
         if is_accepted {
-            self.accepted += 1
+            self.accepted += 1;
         } else {
-            self.refused += 1
+            self.refused += 1;
         }
         let status = sent.answer.as_ref().ok().map(http::StatusCode::as_u16);
         if json {
@@ -149,11 +149,11 @@ impl Tally {
                 "error": sent.answer.as_ref().err(),
                 "duration_ms": sent.took.as_secs_f64() * 1_000.0,
             });
-            return common::print(&line.to_string());
+            return shared_options::print(&line.to_string());
         }
         match (&sent.answer, &sent.event_id) {
-            (Ok(_), Some(id)) if is_accepted => common::print(id),
-            (Ok(status), _) if is_accepted => common::print(&format!("accepted ({status})")),
+            (Ok(_), Some(id)) if is_accepted => shared_options::print(id),
+            (Ok(status), _) if is_accepted => shared_options::print(&format!("accepted ({status})")),
             (Ok(status), _) => {
                 anstream::eprintln!("{} {status}: {}", style::bad("refused"), sent.text.trim());
                 Ok(())

@@ -23,7 +23,7 @@ pub(crate) struct ServerArgs {
 impl ServerArgs {
     pub(super) fn run(self) -> Outcome {
         let layers =
-            Layers::collect(Process::Server, self.config.as_deref(), self.settings.given, &config::environment);
+            Layers::collect(Process::Server, self.config.as_deref(), &self.settings.given, &config::environment);
         let logging = Logging::from_layers(&layers);
         crate::server::run(server::plan(layers)?, &logging)
     }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     bulk::confirm,
-    common::{self, Common, parameters, print},
     listing::{Column, View, list, pretty, text, when},
+    shared_options::{self, Common, parameters, print},
 };
 use crate::{
     admin_client::{Api, encode},
@@ -85,7 +85,7 @@ const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no sources" };
 
 impl SourceArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let layers = self.common.layers()?;
             let json = self.common.json;
             match self.verb {

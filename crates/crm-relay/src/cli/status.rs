@@ -4,9 +4,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{
-    common::{self, Common, print},
     destination,
     listing::{list, pretty, text},
+    shared_options::{self, Common, print},
 };
 use crate::{
     admin_client::Api,
@@ -23,7 +23,7 @@ pub(crate) struct StatusArgs {
 
 impl StatusArgs {
     pub(super) fn run(self) -> Outcome {
-        common::block_on(async {
+        shared_options::block_on(async {
             let layers = self.common.layers()?;
             let api = Api::reading(&layers).await?;
             let status = api.get("/api/v1/status").await?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::common::Common;
+use super::shared_options::Common;
 use crate::exit::Outcome;
 
 /// Backup, restore and check of the embedded store.
@@ -23,13 +23,10 @@ enum Verb {
         /// A directory that does not exist yet
         directory: PathBuf,
     },
-    /// Put a copy in the place of the store; the server must not run
+    /// Put a copy into a data directory that holds no store; the server must not run
     Restore {
         /// The directory of the copy
         directory: PathBuf,
-        /// Replace a store that is there
-        #[arg(long, short)]
-        yes: bool,
     },
     /// Read everything, recount, compare; the server must not run
     Check {
@@ -43,7 +40,7 @@ impl StoreArgs {
     pub(super) fn run(self) -> Outcome {
         match self.verb {
             Verb::Backup { directory } => crate::store::backup(&self.common, &directory),
-            Verb::Restore { directory, yes } => crate::store::restore(&self.common, &directory, yes),
+            Verb::Restore { directory } => crate::store::restore(&self.common, &directory),
             Verb::Check { accept_loss } => crate::store::check(&self.common, accept_loss),
         }
     }

@@ -48,16 +48,16 @@ pub(crate) struct Given {
 
 impl Layers {
     /// Collects and checks every setting that concerns `process`.
-    pub(crate) fn collect(process: Process, config: Option<&Path>, flags: Flags, env: Environment<'_>) -> Self {
+    pub(crate) fn collect(process: Process, config: Option<&Path>, flags: &Flags, env: Environment<'_>) -> Self {
         let mut faults = Faults::default();
         let path = config.map(Path::to_path_buf).or_else(|| default_file(env));
         let file = path.map_or_else(raw::File::default, |path| raw::read(&path, &mut faults));
         let mut layers = Self { process, file, faults, notes: Vec::new(), given: BTreeMap::new() };
         let mut foreign = Vec::new();
         for setting in SETTINGS {
-            let Some((text, origin)) = layers.lookup(setting, &flags, env) else { continue };
+            let Some((text, origin)) = layers.lookup(setting, flags, env) else { continue };
             if setting.concerns(process) {
-                layers.accept(setting, text, origin);
+                layers.accept(setting, &text, origin);
             } else if process != Process::Command {
                 foreign.push(setting);
             }
@@ -154,12 +154,12 @@ impl Layers {
         }
     }
 
-    fn accept(&mut self, setting: &'static Setting, text: String, origin: Origin) {
+    fn accept(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
         match setting.kind.read(text.trim()) {
             Ok(value) => {
                 self.given.insert(setting.name, Given { text: text.trim().to_owned(), value, origin });
             }
-            Err(want) => self.faults.add(setting.name, Some(setting.show(&text)), &origin, want),
+            Err(want) => self.faults.add(setting.name, Some(setting.show(text)), &origin, want),
         }
     }
 

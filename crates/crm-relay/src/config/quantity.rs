@@ -62,7 +62,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 pub(crate) fn show_duration(span: Duration) -> String {
     let ms = span.as_millis();
     for (unit_ms, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
-        if ms >= unit_ms && ms % unit_ms == 0 {
+        if ms >= unit_ms && ms.is_multiple_of(unit_ms) {
             return format!("{}{unit}", ms / unit_ms);
         }
     }

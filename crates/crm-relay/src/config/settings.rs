@@ -126,9 +126,10 @@ impl Setting {
     /// Whether `process` reads it.
     pub(crate) fn concerns(&self, process: Process) -> bool {
         match (self.role, process) {
-            (Role::Both, _) | (Role::Server, Process::Server) | (Role::Client, Process::Client) => true,
-            (Role::Server | Role::Client, Process::Dev) => true,
-            (Role::Command, Process::Command) => true,
+            (Role::Both, _)
+            | (Role::Server, Process::Server | Process::Dev)
+            | (Role::Client, Process::Client | Process::Dev)
+            | (Role::Command, Process::Command) => true,
             (_, Process::Command) => matches!(self.name, "DATA_DIR" | "ADMIN_TOKEN" | "API_KEY"),
             (Role::Server, Process::Client) | (Role::Client, Process::Server) => self.name == "RELAY_TOKEN",
             (Role::Command, Process::Server | Process::Client | Process::Dev) => false,

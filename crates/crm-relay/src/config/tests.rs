@@ -15,7 +15,7 @@ fn layers(process: Process, environment: &[(&str, &str)], file: &str) -> Layers 
     std::fs::write(&path, file).unwrap();
     let variables: BTreeMap<String, String> =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let mut layers = Layers::collect(process, Some(&path), Flags::new(), &|name| variables.get(name).cloned());
+    let mut layers = Layers::collect(process, Some(&path), &Flags::new(), &|name| variables.get(name).cloned());
     for fault in &mut layers.faults.0 {
         if let super::fault::Origin::File { path, .. } = &mut fault.origin {
             *path = "crm-relay.toml".into();
@@ -87,7 +87,7 @@ fn the_command_line_beats_the_environment_and_that_beats_the_file() {
         _ => None,
     };
     let flags = Flags::from([("SERVER_PORT", "3".to_owned())]);
-    let layers = Layers::collect(Process::Server, Some(&path), flags, &env);
+    let layers = Layers::collect(Process::Server, Some(&path), &flags, &env);
     assert_eq!(layers.faults, Faults::default());
     assert_eq!((layers.number("SERVER_PORT"), layers.number("MAX_RETRIES")), (3, 2));
     assert_eq!(layers.span("LEASE").as_secs(), 1, "an empty variable counts as not set");

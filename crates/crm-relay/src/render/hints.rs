@@ -11,9 +11,12 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
     let key = shown_key(facts);
     let targets: Vec<String> = destinations
         .iter()
-        .map(|destination| match has_receiver {
-            true => "printed here".to_owned(),
-            false => format!("{} {}", destination.url, dim(format!("(destination {})", destination.name))),
+        .map(|destination| {
+            if has_receiver {
+                "printed here".to_owned()
+            } else {
+                format!("{} {}", destination.url, dim(format!("(destination {})", destination.name)))
+            }
         })
         .collect();
     let other = if has_receiver {
@@ -36,29 +39,28 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
 /// The first words of `server`.
 pub(crate) fn server(facts: &Facts<'_>) -> String {
     let intake = format!("{}/webhook", facts.url);
-    let mut text = format!("{}\n\n  senders post to   {}\n", bold("crm-relay server"), copy(&intake));
-    let credentials = &facts.kept.credentials;
-    let is_first = !facts.kept.generated.is_empty();
-    for (name, value) in [
+    let (credentials, path) = (&facts.kept.credentials, facts.kept.path.display());
+    let head = format!("{}\n\n  senders post to   {}\n", bold("crm-relay server"), copy(&intake));
+    if facts.kept.generated.is_empty() {
+        return format!("{head}  secrets           {path}\n");
+    }
+    let secrets = [
         ("API_KEY", &credentials.api_key),
         ("RELAY_TOKEN", &credentials.relay_token),
         ("ADMIN_TOKEN", &credentials.admin_token),
-    ] {
-        if facts.kept.generated.contains(&name) {
-            text.push_str(&format!("  {}   {value}\n", dim(format!("{name:15}"))));
-        }
-    }
-    if !is_first {
-        text.push_str(&format!("  {}   {}\n", dim("secrets        "), facts.kept.path.display()));
-        return text;
-    }
-    text.push_str(&dim(format!("  These are shown this once; they are kept in {}\n", facts.kept.path.display())));
-    text.push_str(&format!(
-        "\nJoin a client, on the machine behind the firewall:\n\n  {}\n\nPost a webhook:\n\n  {}\n",
+    ];
+    let shown: Vec<String> = secrets
+        .into_iter()
+        .filter(|(name, _)| facts.kept.generated.contains(name))
+        .map(|(name, value)| format!("  {name:15}   {value}\n"))
+        .collect();
+    format!(
+        "{head}{}{}\n\nJoin a client, on the machine behind the firewall:\n\n  {}\n\nPost a webhook:\n\n  {}\n",
+        shown.concat(),
+        dim(format!("  These are shown this once; they are kept in {path}")),
         copy(format!("crm-relay client --url {} --token {} --to localhost:3000", facts.url, credentials.relay_token)),
         copy(curl(&intake, &credentials.api_key)),
-    ));
-    text
+    )
 }
 
 /// The key itself on a terminal; elsewhere, as in a log, only where it stands.

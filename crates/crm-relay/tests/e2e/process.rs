@@ -17,7 +17,7 @@ pub(crate) const RELAY_TOKEN: &str = "crt_0123456789abcdef0123456789abcdef";
 pub(crate) const ADMIN_TOKEN: &str = "cra_0123456789abcdef0123456789abcdef";
 
 /// How long a test waits for something that must happen before it calls it a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process of the binary; killed when dropped.
 pub(crate) struct Process {

@@ -33,7 +33,7 @@ async fn nothing_acknowledged_is_lost_under_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let target = Target::start(occasional_failure).await;
     let mut server =
-        Server::start(dir.path(), &[("MESSAGE_TTL", "1h"), ("MAX_RETRIES", "1000"), ("RETRY_DELAY", "200ms")]);
+        Server::start(dir.path(), &[("MESSAGE_TTL", "1h"), ("MAX_RETRIES", "8"), ("RETRY_DELAY", "200ms")]);
     let public = server.public;
     let start = |round: u64, which: usize| {
         client(dir.path(), &format!("client-{which}-{round}"), public, &[("default", target.url("/hook"))], &[])

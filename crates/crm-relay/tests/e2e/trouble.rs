@@ -171,8 +171,8 @@ async fn each_destination_has_its_own_url_in_the_client() {
     let dir = tempfile::tempdir().unwrap();
     let (crm, erp) = (Target::start(|_| Reply::status(200)).await, Target::start(|_| Reply::status(200)).await);
     let server = Server::start(dir.path(), &[]);
-    let created = server.json(&["source", "create", "orders", "--provider", "api-key", "--destination", "erp"]);
-    let key = created["api_key"].as_str().or(created["key"].as_str()).expect("the key is shown once").to_owned();
+    server.json(&["source", "create", "orders", "--destination", "erp"]);
+    let key = server.json(&["key", "create", "orders", "shop"])["key"].as_str().unwrap().to_owned();
     let targets = [("default", crm.url("/crm")), ("erp", erp.url("/erp"))];
     let _client: Process = client(dir.path(), "client", server.public, &targets, &[]);
     let sender = Sender::new();

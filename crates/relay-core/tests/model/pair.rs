@@ -175,7 +175,9 @@ impl World {
                     Output::Notice(client::Notice::Down { why, .. }) => {
                         assert!(!why.contains("broke"), "the hub broke the protocol: {why}");
                     }
-                    Output::Notice(client::Notice::Up { .. } | client::Notice::Corrupt(_)) => {}
+                    Output::Notice(
+                        client::Notice::Up { .. } | client::Notice::Peers { .. } | client::Notice::Corrupt(_),
+                    ) => {}
                     Output::Exit(exit) => panic!("nobody told it to stop: {exit:?}"),
                 }
             }

@@ -147,9 +147,9 @@ impl Driver {
                 }
             }
             Event::Closed(conn) => {
-                if self.sockets.remove(&conn).is_some_and(|line| !line.closing) {
-                    self.feed(Input::Closed(conn));
-                }
+                self.sockets.remove(&conn);
+                // Also after the hub closed it itself: only now is it gone.
+                self.feed(Input::Closed(conn));
             }
             Event::Routing(routing) => self.feed(Input::Routing(routing)),
             Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),

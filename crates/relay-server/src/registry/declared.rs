@@ -1,12 +1,13 @@
 //! What the configuration file declares, and what exists out of the box.
 
 use relay_core::name::Name;
-use relay_store::seam::DocumentKind;
+use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
 
 use super::{
     Registry, RegistryError,
     document::{Retry, Route, Source, millis, render},
     key_of, key_of_pair,
+    route::plain_route,
 };
 use crate::{
     Config,
@@ -49,8 +50,7 @@ impl Registry {
         }
         let key = key_of(DocumentKind::Source, &declared.name);
         let audit = self.audited("config", "source.declare", declared.name.as_str());
-        self.put(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await?;
-        Ok(())
+        self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
     }
 
     async fn declare_route(&self, declared: &DeclaredRoute) -> Result<(), RegistryError> {
@@ -70,8 +70,18 @@ impl Registry {
         }
         let key = key_of_pair(DocumentKind::Route, &declared.source, &declared.destination);
         let audit = self.audited("config", "route.declare", format!("{} -> {}", declared.source, declared.destination));
-        self.put(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await?;
-        Ok(())
+        self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
+    }
+
+    /// Writes while nobody else may: the data directory is locked, and the listeners are not served yet.
+    async fn declared(
+        &self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        audit: AuditEntry,
+    ) -> Result<(), RegistryError> {
+        if self.put(key, expect, body, audit).await? { Ok(()) } else { Err(RegistryError::Contended) }
     }
 
     async fn pause_undeclared(&self, config: &Config) -> Result<(), RegistryError> {
@@ -83,7 +93,8 @@ impl Registry {
             }
             let paused = Source { paused: true, ..source.clone() };
             let audit = self.audited("config", "source.pause", source.name.as_str());
-            self.put(key_of(DocumentKind::Source, &source.name), entry.version, Some(render(&paused)), audit).await?;
+            self.declared(key_of(DocumentKind::Source, &source.name), entry.version, Some(render(&paused)), audit)
+                .await?;
         }
         for entry in directory.routes.values().filter(|entry| entry.document.declared.is_some()) {
             let route = &entry.document;
@@ -95,7 +106,7 @@ impl Registry {
             let paused = Route { paused: true, ..route.clone() };
             let key = key_of_pair(DocumentKind::Route, &route.source, &route.destination);
             let audit = self.audited("config", "route.pause", format!("{} -> {}", route.source, route.destination));
-            self.put(key, entry.version, Some(render(&paused)), audit).await?;
+            self.declared(key, entry.version, Some(render(&paused)), audit).await?;
         }
         self.reload().await
     }
@@ -116,7 +127,7 @@ impl Registry {
             created_at: self.clock.now().wall,
         };
         let audit = self.audited("config", "source.create", name.as_str());
-        self.put(key_of(DocumentKind::Source, &name), 0, Some(render(&source)), audit).await?;
+        self.declared(key_of(DocumentKind::Source, &name), 0, Some(render(&source)), audit).await?;
         self.reload().await
     }
 
@@ -126,18 +137,10 @@ impl Registry {
         for source in directory.sources.keys().filter(|name| !directory.routing.routes.contains_key(*name)) {
             let destination = Name::fallback();
             let present = directory.routes.get(&(source.clone(), destination.clone()));
-            let route = Route {
-                source: source.clone(),
-                destination: destination.clone(),
-                ttl_ms: None,
-                retry: None,
-                paused: false,
-                declared: None,
-                created_at: self.clock.now().wall,
-            };
+            let route = plain_route(source, &destination, self.clock.now().wall);
             let key = key_of_pair(DocumentKind::Route, source, &destination);
             let audit = self.audited("config", "route.create", format!("{source} -> {destination}"));
-            self.put(key, present.map_or(0, |entry| entry.version), Some(render(&route)), audit).await?;
+            self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&route)), audit).await?;
         }
         Ok(())
     }

@@ -233,7 +233,7 @@ mod tests {
     fn a_retry_policy_survives_its_document() {
         for schedule in [
             Schedule::Exponential { delay: Duration::from_millis(250), multiplier: 1.5 },
-            Schedule::Listed(vec![Duration::from_secs(5), Duration::from_secs(300)]),
+            Schedule::Listed(vec![Duration::from_secs(5), Duration::from_mins(5)]),
         ] {
             let policy = RetryPolicy { max_retries: 2, schedule };
             assert_eq!(Retry::of(&policy).policy(), policy);

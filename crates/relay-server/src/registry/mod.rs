@@ -5,15 +5,24 @@
 
 mod change;
 mod declared;
+mod destination;
 pub mod document;
+mod key;
+mod route;
 pub mod secret;
+mod source;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::{borrow::Borrow, sync::Arc};
 
 use arc_swap::ArcSwap;
-use relay_core::{name::Name, storage::StoreError};
+use relay_core::{
+    fault::{Fault, Retry},
+    name::Name,
+    storage::StoreError,
+};
 use relay_store::{
     Store,
     seam::{AuditEntry, DocumentKey, DocumentKind},
@@ -21,7 +30,11 @@ use relay_store::{
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
 
-pub use change::{NewKey, NewRoute, NewSource, NewToken, Shown, SourceUpdate};
+pub use change::Shown;
+pub use key::NewKey;
+pub use route::NewRoute;
+pub use source::{NewSource, SourceUpdate};
+pub use token::NewToken;
 
 use crate::{
     clock::Clock,
@@ -29,9 +42,6 @@ use crate::{
     directory::{Directory, Versioned},
     registry::document::{Destination, Key, Route, Source, Token},
 };
-
-/// How often a change is tried when somebody else keeps changing the same document.
-const CHANGE_TRIES: u32 = 8;
 
 /// The one writer of registry documents in this process.
 pub struct Registry {
@@ -119,24 +129,70 @@ pub enum RegistryError {
     Store(#[from] StoreError),
 }
 
+impl RegistryError {
+    /// Who has to change something.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Source { .. } | Self::Declared { .. } => Fault::Operator,
+            Self::Invalid(_) | Self::Unknown { .. } | Self::Taken { .. } | Self::LastRoute { .. } => Fault::Caller,
+            Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } | Self::Store(_) => Fault::Resource,
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Contended | Self::Store(StoreError::Full | StoreError::TooSlow { .. }) => Retry::Backoff,
+            Self::Store(StoreError::Unavailable | StoreError::Damaged { .. })
+            | Self::NoRandomness(_)
+            | Self::Damaged { .. }
+            | Self::Source { .. }
+            | Self::Declared { .. }
+            | Self::Invalid(_)
+            | Self::Unknown { .. }
+            | Self::Taken { .. }
+            | Self::LastRoute { .. } => Retry::Never,
+        }
+    }
+}
+
 impl Registry {
     /// Reads the registry, makes what exists out of the box and merges what the configuration file declares.
     ///
     /// # Errors
     /// When the store fails or a document is damaged.
     pub async fn open(store: Arc<dyn Store>, clock: Clock, config: &crate::Config) -> Result<Self, RegistryError> {
-        let registry = Self {
-            store,
-            clock,
-            defaults: config.route_defaults.clone(),
-            api_key: secret::sha256(config.credentials.api_key.as_bytes()),
-            directory: ArcSwap::default(),
-            changed: watch::Sender::new(0),
-            turn: Mutex::default(),
-        };
+        let api_key = secret::sha256(config.credentials.api_key.as_bytes());
+        let registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.reload().await?;
         registry.declare(config).await?;
         Ok(registry)
+    }
+
+    /// Reads the registry and writes nothing.
+    ///
+    /// # Errors
+    /// When the store fails or a document is damaged.
+    pub(crate) async fn read_only(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        defaults: RouteDefaults,
+    ) -> Result<Self, RegistryError> {
+        let registry = Self::empty(store, clock, defaults, [0; 32]);
+        registry.reload().await?;
+        Ok(registry)
+    }
+
+    fn empty(store: Arc<dyn Store>, clock: Clock, defaults: RouteDefaults, api_key: [u8; 32]) -> Self {
+        Self {
+            store,
+            clock,
+            defaults,
+            api_key,
+            directory: ArcSwap::default(),
+            changed: watch::Sender::new(0),
+            turn: Mutex::default(),
+        }
     }
 
     /// The present snapshot.

@@ -150,7 +150,7 @@ pub(crate) fn drive(session: Attached, destination: &str, target: Target) -> Joi
             }
             let wake = machine
                 .poll_timeout()
-                .map_or_else(|| Instant::now() + Duration::from_secs(60), |at| clock.instant(at).into());
+                .map_or_else(|| Instant::now() + Duration::from_mins(1), |at| clock.instant(at).into());
             tokio::select! {
                 message = from_server.recv() => match message {
                     Some(message) => machine.handle(Input::Received(message), clock.now()),

@@ -1,12 +1,23 @@
 //! How a server ends.
 
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use relay_core::{
+    time::Wall,
+    wire::{
+        codec,
+        message::{Hello, HelloDestination, Message},
+    },
+};
 use relay_server::Outcome;
 use relay_store::{Store as _, seam::Retain};
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
     bench::{Bench, RELAY_TOKEN},
-    client::{answers, join},
+    client::{answers, join, upgrade},
 };
 
 /// I22: a stop under way hands leases back, loses nothing and ends in time.
@@ -23,6 +34,30 @@ async fn a_stop_tells_clients_and_leaves_nothing_leased() {
     let leased = bench.store.deliveries().into_iter().filter(|delivery| delivery.lease.is_some()).count();
     assert_eq!(leased, 0);
     assert_eq!(bench.store.event_ids().len(), 50);
+}
+
+/// I22: a client that never reports does not hold the server beyond its grace; what it held is leased again later.
+#[tokio::test]
+async fn a_stop_over_its_grace_says_so() {
+    let mut bench = Bench::start_with(|config| config.shutdown_grace = Duration::from_millis(200)).await;
+    let silent = upgrade(bench.public, RELAY_TOKEN, Some("1")).await.unwrap();
+    let (mut sink, mut frames) = silent.split();
+    let destination = HelloDestination { name: "default".into(), slots: 1, forward_timeout_ms: 5_000 };
+    let hello = Hello {
+        instance: vec![7; 16].into(),
+        version: "0".into(),
+        destinations: vec![destination],
+        buffer_bytes: 1 << 20,
+        held: Vec::new(),
+        label: "silent".into(),
+    };
+    sink.send(Frame::Binary(codec::encode(Message::Hello(hello)))).await.unwrap();
+    assert_eq!(bench.post(b"{}").await.status, 202);
+    bench.until("leased", 1).await;
+    bench.shut_down();
+    assert_eq!(bench.ended().await, Outcome::GraceExceeded);
+    while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
+    assert_eq!(bench.store.event_ids().len(), 1);
 }
 
 #[tokio::test]
@@ -47,11 +82,6 @@ async fn a_failed_store_ends_the_server() {
     let reply = bench.post(b"{}").await;
     assert_eq!(reply.status, 503, "{}", reply.text());
     assert!(matches!(bench.ended().await, Outcome::StoreFailed(_)));
-    let rules = Retain {
-        now: Default::default(),
-        delivered_before: Default::default(),
-        dead_before: Default::default(),
-        limit: 1,
-    };
+    let rules = Retain { now: Wall::MIN, delivered_before: Wall::MIN, dead_before: Wall::MIN, limit: 1 };
     assert!(bench.store.retain(rules).await.is_err());
 }

@@ -23,7 +23,7 @@ pub(crate) struct Common {
     /// Data directory of the server on this machine
     #[arg(long, value_name = "DIR", global = true, help_heading = "Finding the server")]
     pub(crate) data_dir: Option<String>,
-    /// Admin API of a server elsewhere, with ADMIN_TOKEN
+    /// Admin API of a server elsewhere, with `ADMIN_TOKEN`
     #[arg(long, value_name = "URL", global = true, help_heading = "Finding the server")]
     pub(crate) admin_url: Option<String>,
     /// Token of that admin API: @FILE, or - for standard input
@@ -53,7 +53,7 @@ impl Common {
             let token = secret_value(token).map_err(|error| Failure::usage(error.to_string()))?;
             flags.insert("ADMIN_TOKEN", token);
         }
-        let layers = Layers::collect(Process::Command, self.config.as_deref(), flags, &config::environment);
+        let layers = Layers::collect(Process::Command, self.config.as_deref(), &flags, &config::environment);
         if layers.faults.0.is_empty() { Ok(layers) } else { Err(layers.faults.into()) }
     }
 }

@@ -1,0 +1,75 @@
+//! The reading part of the admin API over a store that no server serves: what the command line shows while the server is
+//! stopped.
+//!
+//! **Invariant:** nothing is written, leased or expired here.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use relay_store::Store;
+use tower::ServiceExt as _;
+
+use crate::{
+    admin::{self, Admin},
+    clock::Clock,
+    config::RouteDefaults,
+    health::Health,
+    hub,
+    metrics::Metrics,
+    registry::{Registry, RegistryError},
+};
+
+/// Answers reading requests of the admin API from a store alone.
+pub struct Offline {
+    router: Router,
+}
+
+impl Offline {
+    /// Reads the registry. `defaults` are shown for routes without a policy of their own.
+    ///
+    /// # Errors
+    /// When the store fails or a document is damaged.
+    pub async fn open(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Self, RegistryError> {
+        let clock = Clock::start();
+        let registry = Arc::new(Registry::read_only(Arc::clone(&store), clock, defaults).await?);
+        // A hub that has ended: it knows of no clients.
+        let (hub, _ended) = hub::Handle::new();
+        let health = Health::new(Arc::clone(&store), hub.clone(), Arc::clone(&registry), clock, 0);
+        let promises = store.promises();
+        let admin = Arc::new(Admin {
+            store,
+            hub,
+            registry,
+            health: Arc::new(health),
+            metrics: Arc::new(Metrics::default()),
+            clock,
+            promises,
+            token: [0; 32],
+            listening: OnceLock::new(),
+        });
+        Ok(Self { router: admin::unguarded(admin) })
+    }
+
+    /// Answers `GET` of a path with its query.
+    pub async fn get(&self, path: &str) -> (StatusCode, Bytes) {
+        let Ok(request) = Request::get(path).body(Body::empty()) else {
+            return (StatusCode::BAD_REQUEST, Bytes::new());
+        };
+        let response = match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let status = response.status();
+        let body = response.into_body().collect().await;
+        (status, body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes))
+    }
+}
+
+impl std::fmt::Debug for Offline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Offline")
+    }
+}

@@ -1,0 +1,149 @@
+//! Routes: made, changed and deleted by operators.
+
+use std::time::Duration;
+
+use relay_core::{delivery::retry::RetryPolicy, name::Name, time::Wall};
+use relay_store::seam::DocumentKind;
+
+use super::{
+    Registry, RegistryError,
+    change::{Write, undeclared},
+    document::{Retry, Route, millis, render},
+    key_of_pair, listed,
+    source::unknown_source,
+};
+use crate::directory::Directory;
+
+/// A route to be made, or what shall stand in it.
+#[derive(Clone, Debug)]
+pub struct NewRoute {
+    /// From.
+    pub source: Name,
+    /// To.
+    pub destination: Name,
+    /// Its own TTL.
+    pub ttl: Option<Duration>,
+    /// Its own retry policy.
+    pub retry: Option<RetryPolicy>,
+}
+
+impl Registry {
+    /// Makes a route.
+    ///
+    /// # Errors
+    /// `Unknown` source, `Taken`, `Invalid`, `Store`.
+    pub async fn create_route(&self, new: NewRoute, who: &str) -> Result<Route, RegistryError> {
+        let route = self.route_of(&new)?;
+        self.change(|directory| {
+            if !directory.sources.contains_key(&new.source) {
+                return Err(unknown_source(directory, &new.source));
+            }
+            let present = directory.routes.get(&(new.source.clone(), new.destination.clone()));
+            if present.is_some_and(|entry| !entry.document.paused) {
+                let name = format!("{}/{}", new.source, new.destination);
+                return Err(RegistryError::Taken { kind: "route", name });
+            }
+            Ok(vec![Write {
+                key: key_of_pair(DocumentKind::Route, &new.source, &new.destination),
+                expect: present.map_or(0, |entry| entry.version),
+                body: Some(render(&route)),
+                audit: self.audited(who, "route.create", format!("{} -> {}", new.source, new.destination)),
+            }])
+        })
+        .await?;
+        Ok(route)
+    }
+
+    /// Gives a route another policy.
+    ///
+    /// # Errors
+    /// `Unknown`, `Declared`, `Invalid`, `Store`.
+    pub async fn update_route(&self, new: NewRoute, who: &str) -> Result<Route, RegistryError> {
+        let wanted = self.route_of(&new)?;
+        self.change(|directory| {
+            let pair = (new.source.clone(), new.destination.clone());
+            let entry = directory.routes.get(&pair).ok_or_else(|| unknown_route(directory, &new.source, &pair.1))?;
+            let name = format!("{}/{}", new.source, new.destination);
+            undeclared("route", &name, entry.document.declared.as_deref())?;
+            let route = Route { created_at: entry.document.created_at, ..wanted.clone() };
+            Ok(vec![Write {
+                key: key_of_pair(DocumentKind::Route, &new.source, &new.destination),
+                expect: entry.version,
+                body: Some(render(&route)),
+                audit: self.audited(who, "route.update", format!("{} -> {}", new.source, new.destination)),
+            }])
+        })
+        .await?;
+        Ok(wanted)
+    }
+
+    /// Deletes a route. Deliveries under way go on; no new ones are made.
+    ///
+    /// # Errors
+    /// `Unknown`, `Declared`, `LastRoute`, `Store`.
+    pub async fn delete_route(&self, source: &Name, destination: &Name, who: &str) -> Result<(), RegistryError> {
+        self.change(|directory| {
+            let pair = (source.clone(), destination.clone());
+            let entry = directory.routes.get(&pair).ok_or_else(|| unknown_route(directory, source, destination))?;
+            let name = format!("{source}/{destination}");
+            undeclared("route", &name, entry.document.declared.as_deref().filter(|_| !entry.document.paused))?;
+            let others = directory
+                .routing
+                .routes
+                .get(source)
+                .map_or(0, |routes| routes.iter().filter(|route| route.destination != *destination).count());
+            if others == 0 && directory.sources.contains_key(source) {
+                let (source_name, destination) = (source.to_string(), destination.to_string());
+                return Err(RegistryError::LastRoute { source_name, destination });
+            }
+            Ok(vec![Write {
+                key: key_of_pair(DocumentKind::Route, source, destination),
+                expect: entry.version,
+                body: None,
+                audit: self.audited(who, "route.delete", format!("{source} -> {destination}")),
+            }])
+        })
+        .await
+    }
+
+    fn route_of(&self, new: &NewRoute) -> Result<Route, RegistryError> {
+        let ttl = new.ttl.unwrap_or(self.defaults.ttl);
+        let policy = new.retry.as_ref().unwrap_or(&self.defaults.retry);
+        if ttl.is_zero() {
+            return Err(RegistryError::Invalid("a TTL of 0 would expire every delivery at once".into()));
+        }
+        let longest = policy.span();
+        if new.retry.is_some() && longest > ttl {
+            let text =
+                format!("the retries take {longest:?}, longer than the TTL of {ttl:?}: the last ones never happen");
+            return Err(RegistryError::Invalid(text));
+        }
+        Ok(Route {
+            source: new.source.clone(),
+            destination: new.destination.clone(),
+            ttl_ms: new.ttl.map(millis),
+            retry: new.retry.as_ref().map(Retry::of),
+            paused: false,
+            declared: None,
+            created_at: self.clock.now().wall,
+        })
+    }
+}
+
+/// A route without a policy of its own.
+pub(super) fn plain_route(source: &Name, destination: &Name, created_at: Wall) -> Route {
+    Route {
+        source: source.clone(),
+        destination: destination.clone(),
+        ttl_ms: None,
+        retry: None,
+        paused: false,
+        declared: None,
+        created_at,
+    }
+}
+
+fn unknown_route(directory: &Directory, source: &Name, destination: &Name) -> RegistryError {
+    let known: Vec<&Name> = directory.routes.keys().filter(|(from, _)| from == source).map(|(_, to)| to).collect();
+    RegistryError::Unknown { kind: "route", name: format!("{source}/{destination}"), known: listed(known) }
+}

@@ -1,0 +1,132 @@
+//! Tokens of clients: made, changed and revoked by operators.
+
+use relay_core::name::Name;
+use relay_store::seam::DocumentKind;
+
+use super::{
+    Registry, RegistryError,
+    change::{Shown, Write},
+    document::{Token, render},
+    key_of, listed, secret,
+};
+use crate::{connect::STATIC_TOKEN, directory::Directory};
+
+/// A token to be made.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Its name.
+    pub name: Name,
+    /// What it may serve; `None`: every destination.
+    pub destinations: Option<Vec<Name>>,
+}
+
+impl Registry {
+    /// Makes a token; the token itself is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// `Unknown` destination, `Taken`, `NoRandomness`, `Store`.
+    pub async fn create_token(&self, new: NewToken, who: &str) -> Result<Shown<Token>, RegistryError> {
+        let secret = secret::generate(secret::TOKEN_PREFIX)?;
+        let token = Token {
+            name: new.name.clone(),
+            sha256: secret::sha256(secret.as_bytes()),
+            prefix: secret::shown(&secret),
+            destinations: new.destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect()),
+            created_at: self.clock.now().wall,
+            revoked_at: None,
+        };
+        self.change(|directory| {
+            if new.name.as_str() == STATIC_TOKEN {
+                let text = format!("{STATIC_TOKEN} is the name of RELAY_TOKEN; choose another");
+                return Err(RegistryError::Invalid(text));
+            }
+            let present = directory.tokens.get(&new.name);
+            if present.is_some_and(|entry| entry.document.revoked_at.is_none()) {
+                return Err(RegistryError::Taken { kind: "token", name: new.name.to_string() });
+            }
+            known_destinations(directory, new.destinations.as_deref().unwrap_or_default())?;
+            Ok(vec![Write {
+                key: key_of(DocumentKind::Token, &new.name),
+                expect: present.map_or(0, |entry| entry.version),
+                body: Some(render(&token)),
+                audit: self.audited(who, "token.create", new.name.as_str()),
+            }])
+        })
+        .await?;
+        Ok(Shown { secret, document: token })
+    }
+
+    /// Says anew what a token may serve. Its sockets are closed, so that its clients come back with what they may.
+    ///
+    /// # Errors
+    /// `Unknown`, `Store`.
+    pub async fn update_token(
+        &self,
+        name: &Name,
+        destinations: Option<Vec<Name>>,
+        who: &str,
+    ) -> Result<Token, RegistryError> {
+        let wanted: Option<Vec<String>> =
+            destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect());
+        self.change_token(name, "token.update", who, |directory, token| {
+            known_destinations(directory, destinations.as_deref().unwrap_or_default())?;
+            Ok(Token { destinations: wanted.clone(), ..token.clone() })
+        })
+        .await?;
+        self.directory()
+            .tokens
+            .get(name)
+            .map(|entry| entry.document.clone())
+            .ok_or_else(|| unknown_token(&self.directory(), name))
+    }
+
+    /// Revokes a token: its sockets are closed, and it lets nobody in again.
+    ///
+    /// # Errors
+    /// `Unknown`, `Store`.
+    pub async fn revoke_token(&self, name: &Name, who: &str) -> Result<(), RegistryError> {
+        let now = self.clock.now().wall.as_micros();
+        self.change_token(name, "token.revoke", who, |_, token| {
+            Ok(Token { revoked_at: token.revoked_at.or(Some(now)), ..token.clone() })
+        })
+        .await
+    }
+
+    async fn change_token(
+        &self,
+        name: &Name,
+        action: &str,
+        who: &str,
+        decide: impl Fn(&Directory, &Token) -> Result<Token, RegistryError>,
+    ) -> Result<(), RegistryError> {
+        self.change(|directory| {
+            let entry = directory.tokens.get(name).ok_or_else(|| unknown_token(directory, name))?;
+            let next = decide(directory, &entry.document)?;
+            if next == entry.document {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Write {
+                key: key_of(DocumentKind::Token, name),
+                expect: entry.version,
+                body: Some(render(&next)),
+                audit: self.audited(who, action, name.as_str()),
+            }])
+        })
+        .await
+    }
+}
+
+fn unknown_token(directory: &Directory, name: &Name) -> RegistryError {
+    RegistryError::Unknown { kind: "token", name: name.to_string(), known: listed(directory.tokens.keys()) }
+}
+
+fn known_destinations(directory: &Directory, names: &[Name]) -> Result<(), RegistryError> {
+    let known = directory.destination_names();
+    match names.iter().find(|name| !known.contains(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let text = format!("no route leads to {:?}; known: {}", name.as_str(), listed(&known));
+            Err(RegistryError::Invalid(text))
+        }
+    }
+}
