@@ -181,7 +181,8 @@ impl Hub {
             if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
                 return;
             }
-            let Some(&(_, instance)) = destination.free.last() else { return };
+            let mut free = destination.free.iter().rev().map(|(_, instance)| *instance);
+            let Some(instance) = free.find(|instance| self.has_turn(*instance, name)) else { return };
             if !self.ask_for(name, instance) {
                 return;
             }
@@ -282,6 +283,10 @@ impl Hub {
         let did_not_fit = none && leased.end == LeaseEnd::More;
         if let Some(instance) = self.instances.get_mut(&id) {
             let waits = instance.bytes + instance.asked_bytes > 0 || in_flight;
+            instance.line.retain(|other| other != name || did_not_fit);
+            if did_not_fit && !instance.line.contains(name) {
+                instance.line.push(name.clone());
+            }
             if let Some(served) = instance.served.get_mut(name) {
                 served.oversize = did_not_fit;
                 served.stalled = did_not_fit && waits;
