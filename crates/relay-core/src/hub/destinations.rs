@@ -195,7 +195,8 @@ impl Hub {
             if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
                 return;
             }
-            let Some(&(_, instance)) = destination.free.last() else { return };
+            let mut free = destination.free.iter().rev().map(|(_, instance)| *instance);
+            let Some(instance) = free.find(|instance| self.has_turn(*instance, name)) else { return };
             if !self.ask_for(name, instance) {
                 return;
             }
@@ -279,7 +280,10 @@ impl Hub {
 
     fn on_lease_batch(&mut self, name: &Name, id: InstanceId, probe: bool, current: bool, leased: Leased) {
         let none = leased.deliveries.is_empty();
-        if none {
+        let did_not_fit = none && leased.end == LeaseEnd::More;
+        if did_not_fit && probe {
+            self.on_probe_waits(id, name);
+        } else if none {
             self.on_probe_gone(id, name, probe);
         }
         for (delivery, event) in leased.deliveries {
@@ -296,9 +300,12 @@ impl Hub {
             LeaseEnd::More => {}
         }
         let in_flight = self.outgoing.bytes + self.outgoing.asked > 0;
-        let did_not_fit = none && leased.end == LeaseEnd::More;
         if let Some(instance) = self.instances.get_mut(&id) {
             let waits = instance.bytes + instance.asked_bytes > 0 || in_flight;
+            instance.line.retain(|other| other != name || did_not_fit);
+            if did_not_fit && !instance.line.contains(name) {
+                instance.line.push(name.clone());
+            }
             if let Some(served) = instance.served.get_mut(name) {
                 served.oversize = did_not_fit;
                 served.stalled = did_not_fit && waits;
@@ -319,6 +326,13 @@ impl Hub {
         };
         served.circuit.on_probe_gone(now);
         self.arm_probe(id, name);
+    }
+
+    /// A probe whose body did not fit keeps its place: another pause would let others take the room each time.
+    fn on_probe_waits(&mut self, id: InstanceId, name: &Name) {
+        if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) {
+            served.circuit.on_probe_waits();
+        }
     }
 
     /// Wakes an open circuit when its pause is over.

@@ -41,6 +41,8 @@ pub(super) struct Instance {
     pub(super) asked_bytes: u64,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
+    /// Destinations whose next body did not fit, in the order in which they came to wait.
+    pub(super) line: Vec<Name>,
     pub(super) served: BTreeMap<Name, Served>,
     pub(super) held: BTreeSet<DeliveryId>,
     /// Its entries in [`Hub::losses`](super::Hub).
@@ -85,6 +87,7 @@ impl Instance {
             bytes: 0,
             asked_bytes: 0,
             asked_last: None,
+            line: Vec::new(),
             served: BTreeMap::new(),
             held: BTreeSet::new(),
             losses: BTreeSet::new(),
@@ -167,6 +170,19 @@ impl Hub {
         }
     }
 
+    /// Whether it is this destination's turn at the instance: no other one holds nothing and waits for room. Without turns
+    /// small bodies of one destination would for ever leave too little room for a large one of another.
+    pub(super) fn has_turn(&self, id: InstanceId, name: &Name) -> bool {
+        let Some(instance) = self.instances.get(&id) else { return false };
+        let waits = |first: &&Name| {
+            let work = self.destinations.get(*first).is_some_and(|destination| destination.work);
+            let open = |served: &Served| matches!(served.circuit.permit(self.now.mono), Permit::All | Permit::Probe);
+            let idle = instance.served.get(*first).is_some_and(|served| served.used == 0 && open(served));
+            work && idle && !self.routing.paused.contains(*first)
+        };
+        instance.line.iter().find(waits).is_none_or(|first| first == name)
+    }
+
     /// Finds an instance that can take a delivery the moment it is stored, and sets its credit aside.
     pub(super) fn reserve_for(&mut self, ready: &Delivery) -> Option<InstanceId> {
         if self.routing.paused.contains(&ready.destination) {
@@ -178,7 +194,11 @@ impl Hub {
         }
         let &(rank, id) = destination.free.last()?;
         let fits = self.instances.get(&id)?.has_room_for(ready.body_bytes);
-        if rank == 0 || !fits || !self.has_outgoing_room(&ready.destination, ready.body_bytes) {
+        if rank == 0
+            || !fits
+            || !self.has_turn(id, &ready.destination)
+            || !self.has_outgoing_room(&ready.destination, ready.body_bytes)
+        {
             return None;
         }
         self.take_credit(id, ready);

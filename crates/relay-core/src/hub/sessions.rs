@@ -121,6 +121,7 @@ impl Hub {
         instance.peer = peer;
         instance.label = greeting.label;
         instance.going = false;
+        instance.line.clear();
         instance.buffer_bytes = greeting.buffer_bytes;
         for served in instance.served.values_mut() {
             served.slots = 0;

@@ -87,6 +87,7 @@ impl Disk {
             full,
             id_floor: self.id_floor,
             latest: self.latest,
+            damaged: 0,
         }
     }
 }
