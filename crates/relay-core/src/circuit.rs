@@ -75,6 +75,13 @@ impl Circuit {
         }
     }
 
+    /// The probe found no room to go out: it may as soon as there is some.
+    pub fn on_probe_waits(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.probing = false;
+        }
+    }
+
     /// The probe ended without an outcome: lost, handed back, or nothing was due.
     pub fn on_probe_gone(&mut self, now: Mono) {
         if let Some(open) = &mut self.open {

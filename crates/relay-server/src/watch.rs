@@ -72,7 +72,7 @@ impl Announced {
 fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
     match reason {
         Reason::NoClient { destination, .. } => Some(("no_client", Some(destination.clone()))),
-        Reason::CircuitOpen { .. } => None,
+        Reason::CircuitOpen { .. } | Reason::Damaged { .. } => None,
         Reason::Stalled { destination, .. } => Some(("stalled", Some(destination.clone()))),
         Reason::HalfTtl { destination, .. } => Some(("half_ttl", Some(destination.clone()))),
         Reason::Full { .. } => Some(("store_full", None)),

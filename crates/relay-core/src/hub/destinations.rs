@@ -263,7 +263,10 @@ impl Hub {
 
     fn on_lease_batch(&mut self, name: &Name, id: InstanceId, probe: bool, current: bool, leased: Leased) {
         let none = leased.deliveries.is_empty();
-        if none {
+        let did_not_fit = none && leased.end == LeaseEnd::More;
+        if did_not_fit && probe {
+            self.on_probe_waits(id, name);
+        } else if none {
             self.on_probe_gone(id, name, probe);
         }
         for (delivery, event) in leased.deliveries {
@@ -280,7 +283,6 @@ impl Hub {
             LeaseEnd::More => {}
         }
         let in_flight = self.outgoing.bytes + self.outgoing.asked > 0;
-        let did_not_fit = none && leased.end == LeaseEnd::More;
         if let Some(instance) = self.instances.get_mut(&id) {
             let waits = instance.bytes + instance.asked_bytes > 0 || in_flight;
             instance.line.retain(|other| other != name || did_not_fit);
@@ -307,6 +309,13 @@ impl Hub {
         };
         served.circuit.on_probe_gone(now);
         self.arm_probe(id, name);
+    }
+
+    /// A probe whose body did not fit keeps its place: another pause would let others take the room each time.
+    fn on_probe_waits(&mut self, id: InstanceId, name: &Name) {
+        if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) {
+            served.circuit.on_probe_waits();
+        }
     }
 
     /// Wakes an open circuit when its pause is over.

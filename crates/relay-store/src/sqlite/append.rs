@@ -26,7 +26,7 @@ pub(super) fn append_all(
             match append(tx, item) {
                 Ok(appended) => Ok(Ok(appended)),
                 Err(Fault::Damaged(what)) => {
-                    tracing::error!(event = "record_damaged", %what, "a repeat cannot be answered");
+                    tx.damage.note(&what);
                     Ok(Err(AppendError::Unavailable))
                 }
                 Err(fault) => Err(fault),

@@ -15,7 +15,7 @@ use relay_core::{
 };
 use rusqlite::{Connection, params};
 
-use super::{fault::Fault, meta::Meta};
+use super::{damage::Damage, fault::Fault, meta::Meta};
 use crate::seam::{DestinationStats, SourceStats};
 
 /// What a name is the name of. The numbers are stored.
@@ -56,11 +56,17 @@ pub(super) struct Entry {
 pub(super) struct Shelf {
     entries: Arc<Mutex<Vec<Entry>>>,
     id_high: Arc<AtomicI64>,
+    damage: Arc<Damage>,
 }
 
 impl Shelf {
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was found damaged.
+    pub(super) fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     /// Highest id sequence ever stored.

@@ -9,6 +9,7 @@ use super::{
     append::Taken,
     backup,
     book::{Book, Kind},
+    damage::Damage,
     documents,
     fault::Fault,
     meta::Meta,
@@ -78,8 +79,8 @@ pub(super) fn begin_epoch(db: &mut Connection, audit: &[AuditEntry]) -> Result<(
     let mut book = Book::load(db)?;
     let accepted = book.accepted;
     db.execute_batch("BEGIN IMMEDIATE")?;
-    let (mut paused, mut damaged) = (BTreeSet::new(), BTreeSet::new());
-    let mut tx = Transaction::new(db, &mut book, &mut paused, &mut damaged, Wall::MIN);
+    let (mut paused, damage) = (BTreeSet::new(), Damage::default());
+    let mut tx = Transaction::new(db, &mut book, &mut paused, &damage, Wall::MIN);
     tx.audit(audit)?;
     let crcs = std::mem::take(&mut tx.crcs);
     meta.previous = meta.epoch;

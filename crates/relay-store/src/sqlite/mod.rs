@@ -11,6 +11,7 @@ mod bulk;
 mod check;
 #[cfg(test)]
 mod cost_tests;
+mod damage;
 mod documents;
 mod due;
 mod edge;
@@ -132,7 +133,6 @@ impl SqliteStore {
             edges: options.edges,
             clock: options.clock,
             paused,
-            damaged: std::collections::BTreeSet::new(),
             lock: place.lock,
             wal,
             bulk_not_before: None,
@@ -182,10 +182,11 @@ impl SqliteStore {
 
     fn bulk_work<A: Send + 'static>(
         &self,
+        adds: bool,
         run: impl FnMut(&mut Transaction<'_>) -> Result<A, Fault> + Send + 'static,
     ) -> Later<Result<A, StoreError>> {
         let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, run);
-        self.queues.push_bulk(task);
+        self.queues.push_bulk(task, adds);
         later
     }
 
@@ -265,11 +266,11 @@ impl Store for SqliteStore {
     }
 
     fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        self.bulk_work(move |tx| bulk::bulk(tx, &step))
+        self.bulk_work(false, move |tx| bulk::bulk(tx, &step))
     }
 
     fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        self.bulk_work(move |tx| bulk::replay(tx, &deliveries, &audit))
+        self.bulk_work(true, move |tx| bulk::replay(tx, &deliveries, &audit))
     }
 
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
@@ -295,7 +296,7 @@ impl Store for SqliteStore {
     }
 
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
-        self.bulk_work(move |tx| retain::retain(tx, &rules))
+        self.bulk_work(false, move |tx| retain::retain(tx, &rules))
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {

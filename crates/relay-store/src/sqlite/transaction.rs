@@ -12,6 +12,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     book::{Book, Kind},
+    damage::Damage,
     fault::Fault,
     rows,
     schema::code_of,
@@ -24,8 +25,8 @@ pub(super) struct Transaction<'a> {
     pub(super) book: &'a mut Book,
     /// Destinations whose document says `"paused": true`.
     pub(super) paused: &'a mut BTreeSet<Name>,
-    /// Sequences of deliveries that lease found damaged: named once in the log, then passed over.
-    pub(super) damaged: &'a mut BTreeSet<i64>,
+    /// What was found damaged.
+    pub(super) damage: &'a Damage,
     /// When it began.
     pub(super) now: Wall,
     /// CRC of every record written, for the chain hash.
@@ -40,10 +41,10 @@ impl<'a> Transaction<'a> {
         db: &'a Connection,
         book: &'a mut Book,
         paused: &'a mut BTreeSet<Name>,
-        damaged: &'a mut BTreeSet<i64>,
+        damage: &'a Damage,
         now: Wall,
     ) -> Self {
-        Self { db, book, paused, damaged, now, crcs: Vec::new(), id_high: 0, scratch: Vec::with_capacity(1024) }
+        Self { db, book, paused, damage, now, crcs: Vec::new(), id_high: 0, scratch: Vec::with_capacity(1024) }
     }
 
     /// Stores an event with the list of its deliveries.
@@ -137,7 +138,7 @@ impl<'a> Transaction<'a> {
         self.removed(seq);
         let listed = match listed {
             Err(Fault::Damaged(what)) => {
-                tracing::error!(event = "record_damaged", %what, "the event stays");
+                self.damage.note(&what);
                 return Ok(false);
             }
             other => other?,

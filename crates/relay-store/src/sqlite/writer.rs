@@ -34,8 +34,10 @@ use super::{
 const CHECKPOINT_PAGES: i32 = 1000;
 /// A WAL with more pages than this is cut when there is nothing else to do.
 const TRUNCATE_PAGES: i32 = 2000;
-/// After this long without work the WAL is checkpointed.
+/// After this long without work the WAL is checkpointed and the disk is asked for its room.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// The same while there is no room, so that its return is seen soon.
+const IDLE_AFTER_FULL: Duration = Duration::from_millis(250);
 /// Bulk work pauses for so many times its own duration while other work comes in: a fifth of the time at most.
 const BULK_PAUSE: u32 = 4;
 
@@ -54,7 +56,6 @@ pub(super) struct Writer {
     pub(super) edges: Edges,
     pub(super) clock: Clock,
     pub(super) paused: BTreeSet<Name>,
-    pub(super) damaged: BTreeSet<i64>,
     /// Held while the store is open.
     pub(super) lock: File,
     pub(super) wal: WalPages,
@@ -118,7 +119,7 @@ impl Writer {
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
         loop {
             let bulk_allowed = self.bulk_not_before.is_none_or(|at| Instant::now() >= at);
-            let patience = (self.wal.pending() > 0).then_some(IDLE_AFTER);
+            let patience = if self.room.was_full() { IDLE_AFTER_FULL } else { IDLE_AFTER };
             let turn = self.queues.next(bulk_allowed, patience);
             if self.status.has_failed() {
                 // A reader met an error: whatever this turn would answer can no longer be trusted.
@@ -132,7 +133,7 @@ impl Writer {
                     self.bulk_not_before = Some(Instant::now() + began.elapsed() * BULK_PAUSE);
                 }
                 Turn::Backup(order) => super::backup::run(self, db, order)?,
-                Turn::Idle => self.checkpoint_idle(db)?,
+                Turn::Idle => self.rest(db)?,
                 Turn::Close => return self.close(db),
                 Turn::Abandon => return Ok(()),
             }
@@ -178,7 +179,7 @@ impl Writer {
         self.edges.meet(Edge::BeforeBegin)?;
         db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let now = (self.clock)();
-        let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, &mut self.damaged, now);
+        let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, self.shelf.damage(), now);
         for job in jobs {
             job.task.run(&mut tx)?;
         }
@@ -213,7 +214,12 @@ impl Writer {
         Ok(())
     }
 
-    fn checkpoint_idle(&mut self, db: &Connection) -> Result<(), Fault> {
+    /// What there is to do when nobody asks for anything.
+    fn rest(&mut self, db: &Connection) -> Result<(), Fault> {
+        self.room.is_full(|| schema::free_inside(db).unwrap_or(0));
+        if self.wal.pending() == 0 {
+            return Ok(());
+        }
         let mode =
             if self.wal.written() >= TRUNCATE_PAGES { CheckpointMode::TRUNCATE } else { CheckpointMode::PASSIVE };
         self.checkpoint(db, mode)
