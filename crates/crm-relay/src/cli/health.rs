@@ -23,8 +23,7 @@ use crate::{
 pub(crate) struct HealthArgs {
     #[command(flatten)]
     common: Common,
-    /// Of the client on this machine, over its `CLIENT_LISTEN`
-    #[arg(long)]
+    #[arg(help = "Of the client on this machine, over its CLIENT_LISTEN", long)]
     client: bool,
 }
 
