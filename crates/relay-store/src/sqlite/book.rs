@@ -233,6 +233,7 @@ impl Book {
                         .prepare_cached("SELECT count(*) FROM events WHERE source = ?1")?
                         .query_row([number], |row| row.get(0))?;
                     counters[STORED] = count as u64;
+                    counters[ACCEPTED] = counters[ACCEPTED].max(counters[STORED]);
                     counters[RETIRED_EVENTS] = counters[ACCEPTED].saturating_sub(counters[STORED]);
                 }
                 Kind::Destination => {
@@ -246,7 +247,8 @@ impl Book {
                         counters[slot(state)] = count as u64;
                     }
                     let there: u64 = counters[STATES..RETIRED].iter().sum();
-                    counters[LOST] = counters[CREATED].saturating_sub(there + counters[RETIRED]);
+                    counters[CREATED] = counters[CREATED].max(there + counters[RETIRED]);
+                    counters[LOST] = counters[CREATED] - (there + counters[RETIRED]);
                 }
             }
             self.dirty[index] = true;

@@ -93,13 +93,16 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store in a directory, or makes it. Takes milliseconds, however much is stored.
+    /// Opens the store in a directory, or makes it. Takes milliseconds, however much is stored; only after the store failed
+    /// in an earlier run everything is read first.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed then.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::claim(&options.dir)?;
+        place.refuse_lone_ledger()?;
         let mut db = place.connect_writer()?;
+        check::verify_if_suspect(&place, &db)?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
         let meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
@@ -133,6 +136,7 @@ impl SqliteStore {
             edges: options.edges,
             clock: open::clock_from(options.clock, meta.latest),
             paused,
+            suspect: place.suspect(),
             lock: place.lock,
             wal,
             bulk_not_before: None,

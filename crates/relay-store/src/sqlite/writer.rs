@@ -4,8 +4,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
+    fs::{self, File},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -56,6 +57,8 @@ pub(super) struct Writer {
     pub(super) edges: Edges,
     pub(super) clock: Clock,
     pub(super) paused: BTreeSet<Name>,
+    /// Where the next start finds out that this run failed.
+    pub(super) suspect: PathBuf,
     /// Held while the store is open.
     pub(super) lock: File,
     pub(super) wal: WalPages,
@@ -101,13 +104,21 @@ impl Writer {
         let queues = Arc::clone(&self.queues);
         let status = Arc::clone(&self.status);
         let ended = catch_unwind(AssertUnwindSafe(|| self.serve(&db)));
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(Fault::Crash)) => status.fail("ended by a failure point"),
-            Ok(Err(Fault::Broken(reason))) => status.fail(&reason),
-            Ok(Err(Fault::Damaged(what))) => status.fail(&format!("damaged record: {what}")),
-            Ok(Err(Fault::Full | Fault::TooSlow)) => status.fail("the disk is full where it must not be"),
-            Err(_) => status.fail("the writer panicked"),
+        let failed = match ended {
+            Ok(Ok(())) => status.reason(),
+            Ok(Err(Fault::Crash)) => {
+                status.fail("ended by a failure point");
+                None
+            }
+            Ok(Err(Fault::Broken(reason))) => Some(reason),
+            Ok(Err(Fault::Damaged(what))) => Some(format!("damaged record: {what}")),
+            Ok(Err(Fault::Full | Fault::TooSlow)) => Some("the disk is full where it must not be".to_owned()),
+            Err(_) => Some("the writer panicked".to_owned()),
+        };
+        if let Some(reason) = failed {
+            // If not even this can be written, the next start meets what this one met.
+            drop(fs::write(&self.suspect, &reason));
+            status.fail(&reason);
         }
         // The connection and the lock go first: whoever sees the writer gone may open the store again.
         drop(db);
