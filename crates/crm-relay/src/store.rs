@@ -55,6 +55,10 @@ pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
 pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
     let layers = common.layers()?;
     let dir = crate::config::data_dir(&layers);
+    if !directory.is_dir() {
+        let text = format!("{} is not a directory; want one that store backup wrote", directory.display());
+        return Err(Failure::usage(text));
+    }
     let done = sqlite::restore(directory, &dir, now()).map_err(|error| restore_failed(&error, &dir))?;
     let value = json!({"bytes": done.bytes, "events": done.events});
     let text = format!("{} holds {} events again; start the server", dir.display(), done.events);

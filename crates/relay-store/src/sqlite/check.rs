@@ -114,10 +114,10 @@ pub(super) fn begin_epoch(db: &mut Connection, audit: &[AuditEntry]) -> Result<(
     let (mut paused, damage) = (BTreeSet::new(), Damage::default());
     let mut tx = Transaction::new(db, &mut book, &mut paused, &damage, Wall::MIN);
     tx.audit(audit)?;
-    let crcs = std::mem::take(&mut tx.crcs);
+    let (crcs, latest) = (std::mem::take(&mut tx.crcs), tx.latest);
     meta.previous = meta.epoch;
     meta.epoch = super::open::new_epoch();
-    meta.advance(&crcs, 0);
+    meta.advance(&crcs, 0, latest);
     meta.write(db)?;
     db.execute_batch("COMMIT")?;
     Ok((meta, accepted))

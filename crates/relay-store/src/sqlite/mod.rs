@@ -134,7 +134,7 @@ impl SqliteStore {
             ledger,
             room,
             edges: options.edges,
-            clock: options.clock,
+            clock: open::clock_from(options.clock, meta.latest),
             paused,
             suspect: place.suspect(),
             lock: place.lock,

@@ -311,6 +311,13 @@ pub(super) fn system_clock() -> Clock {
     Arc::new(move || wall + started.elapsed())
 }
 
+/// This clock, but never before what is stored: a system clock that was set back while the store was closed must not
+/// make what is due lie in the future.
+pub(super) fn clock_from(clock: Clock, latest: Wall) -> Clock {
+    let behind = latest.since(clock());
+    Arc::new(move || clock() + behind)
+}
+
 /// Free bytes of the disk below `dir`.
 pub(super) fn disk_free_below(dir: &Path) -> DiskFree {
     let dir = dir.to_owned();

@@ -42,7 +42,7 @@ const IDLE_AFTER_FULL: Duration = Duration::from_millis(250);
 /// Bulk work pauses for so many times its own duration while other work comes in: a fifth of the time at most.
 const BULK_PAUSE: u32 = 4;
 
-/// A clock for deadlines and the audit log.
+/// A clock for append deadlines.
 pub(super) type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
 
 /// Everything the writer owns but the connection.
@@ -194,14 +194,14 @@ impl Writer {
         for job in jobs {
             job.task.run(&mut tx)?;
         }
-        let Transaction { crcs, id_high, .. } = tx;
+        let Transaction { crcs, id_high, latest, .. } = tx;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(());
         }
         self.book.write(db, &self.shelf)?;
         let mut meta = self.meta;
-        meta.advance(&crcs, id_high);
+        meta.advance(&crcs, id_high, latest);
         meta.write(db)?;
         self.edges.meet(Edge::BeforeCommit)?;
         db.prepare_cached("COMMIT")?.execute([])?;
