@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    response::IntoResponse,
-};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -15,7 +11,7 @@ use crate::{
         Admin, DONE, Shared, Who,
         dto::{List, RouteDto},
         name,
-        problem::{AdminError, Body},
+        problem::{AdminError, At, Body},
     },
     registry::{
         NewRoute,
@@ -54,7 +50,7 @@ pub(super) async fn list(State(admin): Shared) -> Json<List<RouteDto>> {
 
 pub(super) async fn show(
     State(admin): Shared,
-    Path((source, destination)): Path<(String, String)>,
+    At((source, destination)): At<(String, String)>,
 ) -> Result<Json<RouteDto>, AdminError> {
     let directory = admin.registry.directory();
     let entry = directory.routes.get(&(name(&source)?, name(&destination)?));
@@ -78,7 +74,7 @@ pub(super) async fn create(
 pub(super) async fn update(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path((source, destination)): Path<(String, String)>,
+    At((source, destination)): At<(String, String)>,
     Body(policy): Body<Policy>,
 ) -> Result<Json<RouteDto>, AdminError> {
     let directory = admin.registry.directory();
@@ -91,7 +87,7 @@ pub(super) async fn update(
 pub(super) async fn delete(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path((source, destination)): Path<(String, String)>,
+    At((source, destination)): At<(String, String)>,
 ) -> Result<StatusCode, AdminError> {
     admin.registry.delete_route(&name(&source)?, &name(&destination)?, who.0).await?;
     Ok(DONE)
