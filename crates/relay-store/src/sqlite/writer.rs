@@ -182,7 +182,7 @@ impl Writer {
         for job in jobs {
             job.task.run(&mut tx)?;
         }
-        let Transaction { crcs, id_high, .. } = tx;
+        let (crcs, id_high) = tx.finish();
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(());
