@@ -270,5 +270,5 @@ async fn closed_by_peer(target: &Target) {
     while idle.http.is_open().await {
         tokio::task::yield_now().await;
     }
-    target.idle.lock().unwrap().push(idle);
+    target.idle.lock().unwrap().push_back(idle);
 }
