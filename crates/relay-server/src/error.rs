@@ -224,8 +224,10 @@ impl Problem {
         response
     }
 
+    /// RFC 9457. The type is the blank one: status and `code` say which problem it is.
     fn document(&self, status: StatusCode) -> String {
         serde_json::json!({
+            "type": "about:blank",
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
             "code": self.code.as_str(),

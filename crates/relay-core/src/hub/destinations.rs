@@ -51,6 +51,7 @@ pub(super) struct Ask {
     probe: bool,
     /// What was asked for of the instance's credit, and of the outgoing budget.
     reserved: u64,
+    limit: u32,
     changes: u64,
 }
 
@@ -112,6 +113,19 @@ impl Hub {
             self.destinations.insert(name.clone(), Destination::new());
         }
         self.destinations.get_mut(name).expect("it was inserted above if it was missing")
+    }
+
+    /// Drops the entry of a destination that only clients ever named: they may make up as many as they like.
+    pub(super) fn forget_destination(&mut self, name: &Name) {
+        let unknown = !self.routed.contains(name)
+            && self.destinations.get(name).is_some_and(|destination| {
+                let idle = destination.asks == 0 && destination.outgoing == 0 && destination.timer.is_none();
+                idle && destination.made == 0 && destination.joined.is_empty() && destination.free.is_empty()
+            });
+        if unknown {
+            self.destinations.remove(name);
+            self.outgoing.thirsty.remove(name);
+        }
     }
 
     /// Something is due in the store.
@@ -196,7 +210,8 @@ impl Hub {
             if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
                 return;
             }
-            let Some(&(_, instance)) = destination.free.last() else { return };
+            let mut free = destination.free.iter().rev().map(|(_, instance)| *instance);
+            let Some(instance) = free.find(|instance| self.has_turn(*instance, name)) else { return };
             if !self.ask_for(name, instance) {
                 return;
             }
@@ -220,7 +235,9 @@ impl Hub {
         let reserved = credit.min(budget);
         let single = probe || served.oversize;
         let free = (served.slots - served.used) as usize;
-        let limit = if single { 1 } else { free.min(limits::LEASE_BATCH_MAX) as u32 };
+        let most = limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).max(1);
+        let limit = if single { 1 } else { free.min(most) as u32 };
+        instance.granted += limit as usize;
         served.asking = true;
         if probe {
             served.circuit.on_probe();
@@ -232,7 +249,7 @@ impl Hub {
         let destination = self.destination(name);
         destination.asks += 1;
         destination.asked += reserved;
-        let ask = Ask { destination: name.clone(), instance: id, probe, reserved, changes: destination.changes };
+        let ask = Ask { destination: name.clone(), instance: id, probe, reserved, limit, changes: destination.changes };
         let lease = LeaseAsk {
             destination: name.clone(),
             instance: id,
@@ -249,7 +266,7 @@ impl Hub {
     }
 
     pub(super) fn on_leased(&mut self, ask: Ask, result: Result<Leased, StoreError>) {
-        let Ask { destination: name, instance: id, probe, reserved, changes } = ask;
+        let Ask { destination: name, instance: id, probe, reserved, limit, changes } = ask;
         self.outgoing.asked -= reserved;
         let destination = self.destination(&name);
         destination.asks -= 1;
@@ -257,6 +274,7 @@ impl Hub {
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.asked_bytes -= reserved;
+            instance.granted -= limit as usize;
             if let Some(served) = instance.served.get_mut(&name) {
                 served.asking = false;
             }
@@ -277,7 +295,10 @@ impl Hub {
 
     fn on_lease_batch(&mut self, name: &Name, id: InstanceId, probe: bool, current: bool, leased: Leased) {
         let none = leased.deliveries.is_empty();
-        if none {
+        let did_not_fit = none && leased.end == LeaseEnd::More;
+        if did_not_fit && probe {
+            self.on_probe_waits(id, name);
+        } else if none {
             self.on_probe_gone(id, name, probe);
         }
         for (delivery, event) in leased.deliveries {
@@ -294,9 +315,12 @@ impl Hub {
             LeaseEnd::More => {}
         }
         let in_flight = self.outgoing.bytes + self.outgoing.asked > 0;
-        let did_not_fit = none && leased.end == LeaseEnd::More;
         if let Some(instance) = self.instances.get_mut(&id) {
             let waits = instance.bytes + instance.asked_bytes > 0 || in_flight;
+            instance.line.retain(|other| other != name || did_not_fit);
+            if did_not_fit && !instance.line.contains(name) {
+                instance.line.push(name.clone());
+            }
             if let Some(served) = instance.served.get_mut(name) {
                 served.oversize = did_not_fit;
                 served.stalled = did_not_fit && waits;
@@ -317,6 +341,13 @@ impl Hub {
         };
         served.circuit.on_probe_gone(now);
         self.arm_probe(id, name);
+    }
+
+    /// A probe whose body did not fit keeps its place: another pause would let others take the room each time.
+    fn on_probe_waits(&mut self, id: InstanceId, name: &Name) {
+        if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) {
+            served.circuit.on_probe_waits();
+        }
     }
 
     /// Wakes an open circuit when its pause is over.

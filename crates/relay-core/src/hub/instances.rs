@@ -13,6 +13,7 @@ use crate::{
     circuit::{Circuit, Permit},
     delivery::Delivery,
     id::{DeliveryId, InstanceId},
+    limits,
     name::Name,
     time::{Mono, Wall},
 };
@@ -32,12 +33,16 @@ pub(super) struct Instance {
     /// It said goodbye: nothing new for it.
     pub(super) going: bool,
     pub(super) buffer_bytes: u64,
+    /// Deliveries it holds or is about to get, and those that lease operations under way may bring it.
+    pub(super) granted: usize,
     /// Body bytes of what it holds or is about to get.
     pub(super) bytes: u64,
     /// Body bytes that lease operations under way may bring it.
     pub(super) asked_bytes: u64,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
+    /// Destinations whose next body did not fit, in the order in which they came to wait.
+    pub(super) line: Vec<Name>,
     pub(super) served: BTreeMap<Name, Served>,
     pub(super) held: BTreeSet<DeliveryId>,
     /// Its entries in [`Hub::losses`](super::Hub).
@@ -78,9 +83,11 @@ impl Instance {
             joined: false,
             going: false,
             buffer_bytes: 0,
+            granted: 0,
             bytes: 0,
             asked_bytes: 0,
             asked_last: None,
+            line: Vec::new(),
             served: BTreeMap::new(),
             held: BTreeSet::new(),
             losses: BTreeSet::new(),
@@ -90,7 +97,12 @@ impl Instance {
     /// Body bytes it may still be given; one body always fits when nothing is in flight.
     pub(super) fn has_room_for(&self, body_bytes: u64) -> bool {
         let taken = self.bytes + self.asked_bytes;
-        taken == 0 || taken + body_bytes <= self.buffer_bytes
+        taken == 0 || taken.saturating_add(body_bytes) <= self.buffer_bytes
+    }
+
+    /// Whether it may be given anything more at all.
+    fn has_room(&self) -> bool {
+        self.granted < limits::GRANTED_MAX && self.has_room_for(1)
     }
 
     /// Whether new deliveries may go to it at all.
@@ -103,7 +115,7 @@ impl Instance {
         let in_turn = self.asked_bytes > 0 && self.served.values().any(|served| served.oversize);
         let blocked =
             served.asking || in_turn || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
-        if !self.takes_new() || blocked || served.used >= served.slots || !self.has_room_for(1) {
+        if !self.takes_new() || blocked || served.used >= served.slots || !self.has_room() {
             return None;
         }
         match served.circuit.permit(now) {
@@ -158,6 +170,19 @@ impl Hub {
         }
     }
 
+    /// Whether it is this destination's turn at the instance: no other one holds nothing and waits for room. Without turns
+    /// small bodies of one destination would for ever leave too little room for a large one of another.
+    pub(super) fn has_turn(&self, id: InstanceId, name: &Name) -> bool {
+        let Some(instance) = self.instances.get(&id) else { return false };
+        let waits = |first: &&Name| {
+            let work = self.destinations.get(*first).is_some_and(|destination| destination.work);
+            let open = |served: &Served| matches!(served.circuit.permit(self.now.mono), Permit::All | Permit::Probe);
+            let idle = instance.served.get(*first).is_some_and(|served| served.used == 0 && open(served));
+            work && idle && !self.routing.paused.contains(*first)
+        };
+        instance.line.iter().find(waits).is_none_or(|first| first == name)
+    }
+
     /// Finds an instance that can take a delivery the moment it is stored, and sets its credit aside.
     pub(super) fn reserve_for(&mut self, ready: &Delivery) -> Option<InstanceId> {
         if self.routing.paused.contains(&ready.destination) {
@@ -169,7 +194,11 @@ impl Hub {
         }
         let &(rank, id) = destination.free.last()?;
         let fits = self.instances.get(&id)?.has_room_for(ready.body_bytes);
-        if rank == 0 || !fits || !self.has_outgoing_room(&ready.destination, ready.body_bytes) {
+        if rank == 0
+            || !fits
+            || !self.has_turn(id, &ready.destination)
+            || !self.has_outgoing_room(&ready.destination, ready.body_bytes)
+        {
             return None;
         }
         self.take_credit(id, ready);
@@ -194,14 +223,16 @@ impl Hub {
     pub(super) fn take_slot(&mut self, id: InstanceId, delivery: &Delivery) {
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
         instance.bytes += delivery.body_bytes;
+        instance.granted += 1;
         instance.served.entry(delivery.destination.clone()).or_default().used += 1;
     }
 
     /// Gives a slot and its bytes back, and what waits for them a chance.
     pub(super) fn free_credit(&mut self, id: InstanceId, delivery: &Delivery) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
-        let had_room = instance.has_room_for(1);
+        let had_room = instance.has_room();
         instance.bytes -= delivery.body_bytes;
+        instance.granted -= 1;
         let mut others = !had_room;
         for served in instance.served.values_mut() {
             others |= std::mem::replace(&mut served.stalled, false);
@@ -225,8 +256,12 @@ impl Hub {
     pub(super) fn forget_instance(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get(&id) else { return };
         let idle = instance.served.values().all(|served| served.used == 0 && !served.asking);
-        if instance.conn.is_none() && !instance.joined && idle && instance.losses.is_empty() {
-            self.instances.remove(&id);
+        if instance.conn.is_some() || instance.joined || !idle || !instance.losses.is_empty() {
+            return;
+        }
+        let gone = self.instances.remove(&id);
+        for name in gone.iter().flat_map(|gone| gone.served.keys()) {
+            self.forget_destination(name);
         }
     }
 

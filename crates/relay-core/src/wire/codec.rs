@@ -156,7 +156,7 @@ pub fn reported(report: &Report) -> Result<(LeaseKey, Outcome), CodecError> {
         code @ 100..=999 => Some(code as u16),
         _ => return Err(CodecError::Field("report.status")),
     };
-    if class == Class::Delivered && !status.is_some_and(|code| (200..300).contains(&code)) {
+    if class == Class::Delivered && status.map(Class::of_status) != Some(Class::Delivered) {
         return Err(CodecError::Field("report.status"));
     }
     let outcome = Outcome {

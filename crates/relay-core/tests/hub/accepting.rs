@@ -6,7 +6,7 @@ use relay_core::{
     delivery::{Reason, State, outcome::Class},
     hub::{Answer, Input, Notice},
     storage::{AppendError, StoreAnswer},
-    wire::message::Message,
+    wire::{codec::report, message::Message},
 };
 
 use crate::rig::{Rig, lease_of, outcome, stale};
@@ -56,7 +56,7 @@ fn reports_handled_before_a_drain_leave_as_one_settlement_and_one_confirmation()
     }
     let grants = rig.grants(client);
     for grant in &grants {
-        let report = relay_core::wire::codec::report(lease_of(grant), &outcome(Class::Delivered));
+        let report = report(lease_of(grant), &outcome(Class::Delivered));
         rig.hub.handle(Input::Received(client, Message::Report(report)), rig.now);
     }
     rig.asked.clear();
@@ -153,6 +153,47 @@ fn a_stale_failure_is_ignored_and_a_stale_success_completes() {
     assert_eq!(rig.only().state, State::Delivered);
     let told = rig.received(client);
     assert!(told.iter().any(|message| matches!(message, Message::Release(_))), "its lease is over");
+}
+
+/// I18: one damaged record is named once and left as it is; the others of its batch are settled.
+#[test]
+fn a_damaged_record_holds_up_no_other() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    for _ in 0..5 {
+        rig.send();
+    }
+    let leases: Vec<_> = rig.grants(client).iter().map(lease_of).collect();
+    let damaged = leases[2].0;
+    rig.store.damaged.insert(damaged);
+    rig.prompt = false;
+    for lease in &leases {
+        rig.hub.handle(Input::Received(client, Message::Report(report(*lease, &outcome(Class::Delivered)))), rig.now);
+    }
+    rig.prompt = true;
+    rig.drain();
+    assert_eq!(rig.count(State::Delivered), 4);
+    let named = |notice: &&Notice| matches!(notice, Notice::Damaged { delivery, .. } if *delivery == damaged);
+    assert_eq!(rig.notices.iter().filter(named).count(), 1);
+    rig.asked.clear();
+    rig.pass(Duration::from_secs(10));
+    assert!(!rig.asked.contains(&"settle") && !rig.asked.contains(&"find"), "it is not asked for again");
+    rig.input(Input::Stop);
+    assert!(rig.stopped, "nor waited for");
+}
+
+/// A repeat of an event whose record is damaged is refused, and everything else goes on.
+#[test]
+fn a_damaged_first_fails_its_repeat_alone() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    let repeat = rig.send();
+    let (op, _) = rig.pending.pop_back().expect("an append");
+    rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::Damaged))));
+    assert_eq!(rig.answers[&repeat], Answer::Unavailable);
+    rig.prompt = true;
+    let next = rig.send();
+    assert!(matches!(rig.answers[&next], Answer::Accepted { .. }));
 }
 
 /// I7: settling is idempotent.

@@ -63,6 +63,49 @@ fn a_body_beyond_the_byte_credit_waits_and_goes_out_alone() {
     assert_eq!(rig.count(State::Delivered), 2);
 }
 
+/// I19: asks that share out a client's room must not go on finding too little for ever.
+#[test]
+fn large_bodies_of_several_destinations_go_out_one_after_the_other() {
+    let routes = [("a", "first"), ("b", "second"), ("c", "third")];
+    let mut rig = Rig::with_routes(&routes, &RetryPolicy::default());
+    for (source, _) in routes {
+        rig.send_body(source, &[1; 5_000], None);
+    }
+    rig.prompt = false;
+    let client = rig.join_with(1, 7, &[("first", 2), ("second", 2), ("third", 2)], 1_000, &[]);
+    for delivered in 0..3 {
+        let answered = (0..200).take_while(|_| rig.answer_one()).count();
+        assert!(answered < 200, "the hub asks the store without end");
+        let grant = rig.grant(client);
+        rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+        assert_eq!(rig.count(State::Delivered), delivered);
+        rig.answer_one();
+    }
+    rig.answer_store();
+    assert_eq!(rig.count(State::Delivered), 3);
+}
+
+/// I19: small bodies of one destination leave room for a large one of another.
+#[test]
+fn a_large_body_gets_its_turn_beside_a_backlog_of_small_ones() {
+    let mut rig = Rig::with_routes(&[("a", "short"), ("b", "tall")], &RetryPolicy::default());
+    for _ in 0..30 {
+        rig.send_body("a", &[1; 400], None);
+    }
+    rig.send_body("b", &[2; 900], None);
+    let client = rig.join_with(1, 7, &[("short", 4), ("tall", 4)], 1_000, &[]);
+    let mut held = std::collections::VecDeque::new();
+    for _ in 0..6 {
+        held.extend(rig.grants(client));
+        if held.iter().any(|grant| grant.destination == "tall") {
+            return;
+        }
+        let oldest = held.pop_front().expect("something is always out");
+        rig.report(client, lease_of(&oldest), &outcome(Class::Delivered));
+    }
+    panic!("the large body never got its turn");
+}
+
 #[test]
 fn clients_of_a_destination_share_its_deliveries() {
     let mut rig = Rig::new();

@@ -35,6 +35,9 @@ impl Disk {
     /// Ids of the destination's deliveries that are due and within their TTL, in order.
     fn due_at(&self, ask: &LeaseAsk) -> Vec<DeliveryId> {
         let Some(waiting) = self.waiting.get(&ask.destination) else { return Vec::new() };
+        if self.is_paused(&ask.destination) {
+            return Vec::new();
+        }
         let due = waiting.by_due.iter().take_while(|(due_at, _)| *due_at <= ask.now);
         let mut due: Vec<&Delivery> =
             due.filter_map(|(_, id)| self.deliveries.get(id)).filter(|found| found.expires_at > ask.now).collect();

@@ -11,6 +11,7 @@ mod bulk;
 mod check;
 #[cfg(test)]
 mod cost_tests;
+mod damage;
 mod documents;
 mod due;
 mod edge;
@@ -92,13 +93,16 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store in a directory, or makes it. Takes milliseconds, however much is stored.
+    /// Opens the store in a directory, or makes it. Takes milliseconds, however much is stored; only after the store failed
+    /// in an earlier run everything is read first.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed then.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::claim(&options.dir)?;
+        place.refuse_lone_ledger()?;
         let mut db = place.connect_writer()?;
+        check::verify_if_suspect(&place, &db)?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
         let meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
@@ -130,9 +134,9 @@ impl SqliteStore {
             ledger,
             room,
             edges: options.edges,
-            clock: options.clock,
+            clock: open::clock_from(options.clock, meta.latest),
             paused,
-            damaged: std::collections::BTreeSet::new(),
+            suspect: place.suspect(),
             lock: place.lock,
             wal,
             bulk_not_before: None,
@@ -182,10 +186,11 @@ impl SqliteStore {
 
     fn bulk_work<A: Send + 'static>(
         &self,
+        adds: bool,
         run: impl FnMut(&mut Transaction<'_>) -> Result<A, Fault> + Send + 'static,
     ) -> Later<Result<A, StoreError>> {
         let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, run);
-        self.queues.push_bulk(task);
+        self.queues.push_bulk(task, adds);
         later
     }
 
@@ -265,11 +270,11 @@ impl Store for SqliteStore {
     }
 
     fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        self.bulk_work(move |tx| bulk::bulk(tx, &step))
+        self.bulk_work(false, move |tx| bulk::bulk(tx, &step))
     }
 
     fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        self.bulk_work(move |tx| bulk::replay(tx, &deliveries, &audit))
+        self.bulk_work(true, move |tx| bulk::replay(tx, &deliveries, &audit))
     }
 
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
@@ -295,7 +300,7 @@ impl Store for SqliteStore {
     }
 
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
-        self.bulk_work(move |tx| retain::retain(tx, &rules))
+        self.bulk_work(false, move |tx| retain::retain(tx, &rules))
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {

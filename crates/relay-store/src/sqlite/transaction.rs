@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
     book::{Book, Kind},
+    damage::Damage,
     fault::Fault,
     rows,
     schema::code_of,
@@ -24,16 +25,25 @@ pub(super) struct Transaction<'a> {
     pub(super) book: &'a mut Book,
     /// Destinations whose document says `"paused": true`.
     pub(super) paused: &'a mut BTreeSet<Name>,
-    /// Sequences of deliveries that lease found damaged: named once in the log, then passed over.
-    pub(super) damaged: &'a mut BTreeSet<i64>,
+    /// What was found damaged.
+    pub(super) damage: &'a Damage,
     /// When it began.
     pub(super) now: Wall,
     /// CRC of every record written, for the chain hash.
     pub(super) crcs: Vec<u32>,
     /// Highest id sequence written.
     pub(super) id_high: i64,
+    /// Latest moment that the records written speak of.
+    pub(super) latest: Wall,
     scratch: Vec<u8>,
     statements: Statements<'a>,
+}
+
+/// What the commit has to know of a transaction: see its fields in [`Transaction`].
+pub(super) struct Written {
+    pub(super) crcs: Vec<u32>,
+    pub(super) id_high: i64,
+    pub(super) latest: Wall,
 }
 
 /// The statements that run once per delivery, kept at hand: looking one up costs a tenth of running it.
@@ -49,16 +59,26 @@ impl<'a> Transaction<'a> {
         db: &'a Connection,
         book: &'a mut Book,
         paused: &'a mut BTreeSet<Name>,
-        damaged: &'a mut BTreeSet<i64>,
+        damage: &'a Damage,
         now: Wall,
     ) -> Self {
-        let (crcs, scratch) = (Vec::new(), Vec::with_capacity(1024));
-        Self { db, book, paused, damaged, now, crcs, id_high: 0, scratch, statements: Statements::default() }
+        Self {
+            db,
+            book,
+            paused,
+            damage,
+            now,
+            crcs: Vec::new(),
+            id_high: 0,
+            latest: Wall::MIN,
+            scratch: Vec::with_capacity(1024),
+            statements: Statements::default(),
+        }
     }
 
-    /// Lets go of the connection; gives the CRCs of what it wrote and the highest id sequence.
-    pub(super) fn finish(self) -> (Vec<u32>, i64) {
-        (self.crcs, self.id_high)
+    /// Lets go of the connection; gives what was written.
+    pub(super) fn finish(self) -> Written {
+        Written { crcs: self.crcs, id_high: self.id_high, latest: self.latest }
     }
 
     /// Stores an event with the list of its deliveries.
@@ -78,6 +98,7 @@ impl<'a> Transaction<'a> {
         ])?;
         self.book.stored(source);
         self.id_high = self.id_high.max(seq);
+        self.latest = self.latest.max(event.received_at);
         Ok(())
     }
 
@@ -151,7 +172,7 @@ impl<'a> Transaction<'a> {
         self.removed(seq);
         let listed = match listed {
             Err(Fault::Damaged(what)) => {
-                tracing::error!(event = "record_damaged", %what, "the event stays");
+                self.damage.note(&what);
                 return Ok(false);
             }
             other => other?,
@@ -177,6 +198,7 @@ impl<'a> Transaction<'a> {
             self.db.prepare_cached("INSERT INTO audit (at, who, action, subject, crc) VALUES (?1, ?2, ?3, ?4, ?5)")?;
         for entry in entries {
             let crc = audit_crc(entry);
+            self.latest = self.latest.max(entry.at);
             self.crcs.push(crc);
             statement.execute(params![entry.at.as_micros(), entry.who, entry.action, entry.subject, crc])?;
         }
@@ -190,6 +212,7 @@ impl<'a> Transaction<'a> {
 
     /// Encodes into the scratch buffer; gives the destination's number.
     fn encode(&mut self, delivery: &Delivery) -> u32 {
+        self.latest = self.latest.max(delivery.changed_at);
         let source = self.book.intern(Kind::Source, &delivery.source);
         let destination = self.book.intern(Kind::Destination, &delivery.destination);
         self.scratch.clear();

@@ -46,6 +46,8 @@ pub(crate) struct Oracle {
     /// Deliveries that their target really answered 2xx.
     received: BTreeSet<DeliveryId>,
     books: BTreeMap<DeliveryId, Book>,
+    /// Versions of the records that the present settlement meets.
+    met: BTreeMap<DeliveryId, u64>,
     /// Deliveries made durable at each destination.
     made: BTreeMap<Name, u64>,
     /// Failures that clients reported.
@@ -77,6 +79,7 @@ impl Oracle {
             received: BTreeSet::new(),
             awaiting: BTreeSet::new(),
             books: BTreeMap::new(),
+            met: BTreeMap::new(),
             made: BTreeMap::new(),
             reported: BTreeSet::new(),
             duplicates: 0,
@@ -106,6 +109,13 @@ impl Oracle {
             let first = *self.keyed.entry(key).or_insert(*event);
             self.check(first == *event, "I20", || format!("key {key} was answered with {first} and with {event}"));
         }
+    }
+
+    /// A store operation is about to take effect: writes down the versions that changes will meet.
+    pub(crate) fn applying(&mut self, op: &StoreOp, store: &MemoryStore) {
+        let StoreOp::Settle(changes) = op else { return };
+        let met = changes.iter().filter_map(|change| Some((change.next.id, store.delivery(change.next.id)?.version)));
+        self.met = met.collect();
     }
 
     /// A store operation took effect.
@@ -164,6 +174,10 @@ impl Oracle {
     fn changed(&mut self, change: &Change, wall: Wall) {
         let Change { before, next, .. } = change;
         let id = next.id;
+        let met = self.met.insert(id, next.version).unwrap_or(before.version);
+        self.check(met == before.version, "I7", || {
+            format!("{id}: a decision on version {} was applied over version {met}", before.version)
+        });
         if next.last != before.last && next.last.is_some() {
             self.tried(before, next);
         }
@@ -201,7 +215,7 @@ impl Oracle {
             self.check(said, "I7", || format!("{id} was failed under {:?}, which nobody reported", before.token));
         }
         match class {
-            Class::Delivered => {}
+            Class::Delivered | Class::Rejected => {}
             Class::Unreachable => self.check(!charged, "I11", || format!("{id} was charged for an outage")),
             Class::Busy => {
                 let made = self.made.get(&next.destination).copied().unwrap_or(0);
@@ -210,7 +224,6 @@ impl Oracle {
                     format!("{id} was charged as busy while its target served nobody")
                 });
             }
-            Class::Rejected => {}
         }
         self.check(next.tries == before.tries + 1, "I10", || format!("{id}: one try counted otherwise"));
     }
@@ -260,7 +273,9 @@ impl Oracle {
     pub(crate) fn server_said(&mut self, message: &Message, store: &MemoryStore) {
         if let Message::Welcome(welcome) = message {
             for (id, token) in welcome.resumed.iter().flat_map(codec::lease_key) {
-                let held = store.delivery(id).is_some_and(|found| found.state == State::Leased && found.token == token);
+                // A late success of somebody else may just have ended it; the server hears of that in a moment.
+                let waits = |state| matches!(state, State::Ready | State::Scheduled);
+                let held = store.delivery(id).is_some_and(|found| found.token == token && !waits(found.state));
                 self.check(held, "I7", || format!("{id}: a client may resume a lease that is not its own any more"));
             }
         }
