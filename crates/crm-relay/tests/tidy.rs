@@ -209,6 +209,21 @@ fn every_promise_has_a_test_and_every_citation_a_promise() {
 }
 
 #[test]
+fn every_named_log_line_is_explained() {
+    let known = read("docs/operating/monitor.md") + &read("docs/operating/troubleshoot.md");
+    let mut wrong = BTreeSet::new();
+    for file in sources().into_iter().filter(|file| !file.shown().ends_with("tidy.rs")) {
+        for (at, start) in file.text.match_indices("event = \"") {
+            let name = file.text[at + start.len()..].split('"').next().unwrap_or_default();
+            if !name.is_empty() && !known.contains(&format!("`{name}`")) {
+                wrong.insert(format!("{}: event={name} is in neither monitor.md nor troubleshoot.md", file.shown()));
+            }
+        }
+    }
+    report(&wrong.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn a_document_has_one_title_and_links_that_lead_somewhere() {
     let mut wrong = Vec::new();
     for file in documents() {
