@@ -164,6 +164,8 @@ pub(crate) fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
         OpenError::Io { .. }
         | OpenError::LostCommits { .. }
         | OpenError::OtherHistory { .. }
+        | OpenError::NoLedger { .. }
+        | OpenError::NoDatabase { .. }
         | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
         OpenError::InUse { .. } => {
             Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))

@@ -45,6 +45,8 @@ pub(crate) enum Reason {
     Full { free: Option<u64> },
     /// Room runs out.
     NearlyFull { free: u64 },
+    /// Records of the store are damaged.
+    Damaged { records: u64 },
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -212,6 +214,9 @@ fn assess(
     } else if let Some(free) = stats.disk_free_bytes.filter(|free| *free < disk_reserve.saturating_mul(2)) {
         reasons.push(Reason::NearlyFull { free });
     }
+    if stats.damaged > 0 {
+        reasons.push(Reason::Damaged { records: stats.damaged });
+    }
     for stats in &stats.destinations {
         if !directory.routing.paused.contains(&stats.destination) {
             let seen = view.iter().find(|seen| seen.destination == stats.destination);
@@ -277,6 +282,10 @@ impl fmt::Display for Reason {
             Self::Full { free: Some(free) } => write!(f, "the store is full: {free} bytes free on its disk"),
             Self::Full { free: None } => f.write_str("the store is full"),
             Self::NearlyFull { free } => write!(f, "room runs out: {free} bytes free on the disk of the store"),
+            Self::Damaged { records } => write!(
+                f,
+                "{records} damaged records in the store, named in the log: stop the server and run crm-relay store check"
+            ),
         }
     }
 }
@@ -359,6 +368,14 @@ mod tests {
         assert_eq!(reasons(&stats), [Reason::NearlyFull { free: 150 }]);
         assert_eq!(reasons(&Stats { full: true, ..stats.clone() }), [Reason::Full { free: Some(150) }]);
         assert_eq!(reasons(&Stats { disk_free_bytes: Some(200), ..stats }), []);
+    }
+
+    /// I18, I24: damage.
+    #[test]
+    fn a_damaged_record_degrades() {
+        let stats = Stats { damaged: 2, ..Stats::default() };
+        let reasons = assess(&stats, &[], &directory(), &BTreeMap::new(), 0, at(0));
+        assert_eq!(reasons, [Reason::Damaged { records: 2 }]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Offline {
     /// # Errors
     /// When the store fails or a document is damaged.
     pub async fn open(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Self, RegistryError> {
-        let clock = Clock::start();
+        let clock = Clock::start(relay_core::time::Wall::MIN);
         let registry = Arc::new(Registry::read_only(Arc::clone(&store), clock, defaults).await?);
         // A hub that has ended: it knows of no clients.
         let (hub, _ended) = hub::Handle::new();

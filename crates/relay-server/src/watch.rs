@@ -68,11 +68,11 @@ impl Announced {
     }
 }
 
-/// What a reason is about: the `event=` of its line, and the destination. `None`: the hub's own notices say it.
+/// What a reason is about: the `event=` of its line, and the destination. `None`: the hub and the store say it themselves.
 fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
     match reason {
         Reason::NoClient { destination, .. } => Some(("no_client", Some(destination.clone()))),
-        Reason::CircuitOpen { .. } => None,
+        Reason::CircuitOpen { .. } | Reason::Damaged { .. } => None,
         Reason::Stalled { destination, .. } => Some(("stalled", Some(destination.clone()))),
         Reason::HalfTtl { destination, .. } => Some(("half_ttl", Some(destination.clone()))),
         Reason::Full { .. } => Some(("store_full", None)),

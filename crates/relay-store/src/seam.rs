@@ -29,13 +29,14 @@ pub trait Store: Send + Sync + 'static {
     /// Moves the end of leases that are still held under their token; passes over the others.
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>>;
 
-    /// Applies changes whose record is still the one decided on; one answer per item in order, one commit for all.
+    /// Applies changes whose record is still the one decided on; one answer per item in order, one commit for all. A
+    /// damaged record is answered like one that is gone, and the log names it.
     fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>>;
 
     /// What waits, and what has passed its TTL while waiting (not while leased).
     fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>>;
 
-    /// Reads deliveries by id, in order; `None` for those that are gone.
+    /// Reads deliveries by id, in order; `None` for those that are gone, or damaged: then the log names them.
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>>;
 
     /// Reads leased deliveries behind `after`, by id.
@@ -316,6 +317,10 @@ pub struct Stats {
     pub full: bool,
     /// Highest id sequence stored.
     pub id_floor: i64,
+    /// Latest moment that any commit spoke of: where the clock of the next run begins if the system's stands before it.
+    pub latest: Wall,
+    /// Records found damaged since the store was opened. Each is named in the log.
+    pub damaged: u64,
 }
 
 /// Counters of one source.

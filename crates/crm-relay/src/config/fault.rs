@@ -64,6 +64,16 @@ impl Faults {
     ) {
         self.0.push(Fault { name: name.into(), value, origin: origin.clone(), text: text.into() });
     }
+
+    /// These and others, each once.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        for fault in others.0 {
+            if !self.0.contains(&fault) {
+                self.0.push(fault);
+            }
+        }
+        self
+    }
 }
 
 impl fmt::Display for Faults {

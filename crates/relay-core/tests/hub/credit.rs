@@ -1,5 +1,7 @@
 //! Slots, bytes, chunks, pauses.
 
+use std::time::Duration;
+
 use relay_core::{
     delivery::{State, outcome::Class, retry::RetryPolicy},
     hub::{ConnId, Input},
@@ -7,7 +9,7 @@ use relay_core::{
     wire::message::Message,
 };
 
-use crate::rig::{Rig, lease_of, name, outcome};
+use crate::rig::{OUTGOING_BYTES_MAX, Rig, lease_of, name, outcome};
 
 #[test]
 fn no_more_is_granted_than_there_are_slots() {
@@ -63,6 +65,49 @@ fn a_body_beyond_the_byte_credit_waits_and_goes_out_alone() {
     assert_eq!(rig.count(State::Delivered), 2);
 }
 
+/// I19: asks that share out a client's room must not go on finding too little for ever.
+#[test]
+fn large_bodies_of_several_destinations_go_out_one_after_the_other() {
+    let routes = [("a", "first"), ("b", "second"), ("c", "third")];
+    let mut rig = Rig::with_routes(&routes, &RetryPolicy::default());
+    for (source, _) in routes {
+        rig.send_body(source, &[1; 5_000], None);
+    }
+    rig.prompt = false;
+    let client = rig.join_with(1, 7, &[("first", 2), ("second", 2), ("third", 2)], 1_000, &[]);
+    for delivered in 0..3 {
+        let answered = (0..200).take_while(|_| rig.answer_one()).count();
+        assert!(answered < 200, "the hub asks the store without end");
+        let grant = rig.grant(client);
+        rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+        assert_eq!(rig.count(State::Delivered), delivered);
+        rig.answer_one();
+    }
+    rig.answer_store();
+    assert_eq!(rig.count(State::Delivered), 3);
+}
+
+/// I19: small bodies of one destination leave room for a large one of another.
+#[test]
+fn a_large_body_gets_its_turn_beside_a_backlog_of_small_ones() {
+    let mut rig = Rig::with_routes(&[("a", "short"), ("b", "tall")], &RetryPolicy::default());
+    for _ in 0..30 {
+        rig.send_body("a", &[1; 400], None);
+    }
+    rig.send_body("b", &[2; 900], None);
+    let client = rig.join_with(1, 7, &[("short", 4), ("tall", 4)], 1_000, &[]);
+    let mut held = std::collections::VecDeque::new();
+    for _ in 0..6 {
+        held.extend(rig.grants(client));
+        if held.iter().any(|grant| grant.destination == "tall") {
+            return;
+        }
+        let oldest = held.pop_front().expect("something is always out");
+        rig.report(client, lease_of(&oldest), &outcome(Class::Delivered));
+    }
+    panic!("the large body never got its turn");
+}
+
 #[test]
 fn clients_of_a_destination_share_its_deliveries() {
     let mut rig = Rig::new();
@@ -91,6 +136,72 @@ fn a_hanging_destination_holds_up_no_other() {
         }
     }
     assert_eq!(rig.count(State::Delivered), 50);
+}
+
+/// I15, I16: a destination whose clients do not read what they are sent holds at most half of the bodies in flight, and
+/// the rest goes on.
+#[test]
+fn clients_that_do_not_read_leave_room_for_other_destinations() {
+    let mut rig = Rig::with_routes(&[("a", "stuck"), ("b", "works")], &RetryPolicy::default());
+    let works = rig.join_with(1, 1, &[("works", 8)], limits::CLIENT_BUFFER, &[]);
+    for stuck in 2..6 {
+        rig.deaf.insert(ConnId(stuck));
+        rig.join_with(stuck, stuck.into(), &[("stuck", 8)], limits::CLIENT_BUFFER, &[]);
+    }
+    let large = vec![0; OUTGOING_BYTES_MAX as usize / 16];
+    for _ in 0..20 {
+        rig.send_body("a", &large, None);
+    }
+    let taken = rig.store.deliveries.values().filter(|delivery| delivery.state == State::Leased);
+    let taken: u64 = taken.map(|delivery| delivery.body_bytes).sum();
+    assert!(taken <= OUTGOING_BYTES_MAX / 2, "{taken} of {OUTGOING_BYTES_MAX}");
+    for _ in 0..20 {
+        rig.send_body("b", &large, None);
+        for grant in rig.grants(works) {
+            rig.report(works, lease_of(&grant), &outcome(Class::Delivered));
+        }
+    }
+    assert_eq!(rig.count(State::Delivered), 20);
+}
+
+/// A pause holds back what is not leased; what a client holds is finished.
+#[test]
+fn a_paused_destination_finishes_what_is_leased() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(name("crm"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!(rig.count(State::Scheduled), 1);
+    rig.pass(Duration::from_mins(10));
+    rig.received(client);
+    assert_eq!(rig.count(State::Scheduled), 1, "and no further try");
+    let client = rig.join(2, 7, 4);
+    assert!(rig.grants(client).is_empty());
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    let again = lease_of(&rig.grant(client));
+    rig.report(client, again, &outcome(Class::Delivered));
+    assert_eq!(rig.count(State::Delivered), 1);
+}
+
+/// I1: a route that is deleted takes nothing along: what it made is delivered, under the default policy.
+#[test]
+fn deliveries_of_a_deleted_route_are_still_delivered() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.routing.routes.clear();
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    let client = rig.join(1, 7, 4);
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!(rig.count(State::Scheduled), 1, "the default policy retries");
+    rig.pass(Duration::from_secs(2));
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.count(State::Delivered), 1);
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl<B: Backend> Door<B> {
 
     /// Genuine, or the answer to a handshake.
     fn judge(&self, source: &Source, raw: &Raw, body: &[u8]) -> Result<Result<Genuine, Response<Body>>, Refused> {
-        let now = self.backend.now();
+        let now = self.backend.system_now();
         let url = self.url(source, raw);
         match verify::judge(source, raw, body, url.as_deref(), now) {
             Judged::Genuine(genuine) => Ok(Ok(genuine)),

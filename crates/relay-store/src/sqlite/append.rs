@@ -26,8 +26,8 @@ pub(super) fn append_all(
             match append(tx, item) {
                 Ok(appended) => Ok(Ok(appended)),
                 Err(Fault::Damaged(what)) => {
-                    tracing::error!(event = "record_damaged", %what, "a repeat cannot be answered");
-                    Ok(Err(AppendError::Unavailable))
+                    tx.damage.note(&what);
+                    Ok(Err(AppendError::Damaged))
                 }
                 Err(fault) => Err(fault),
             }

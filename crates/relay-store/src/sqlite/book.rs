@@ -12,10 +12,11 @@ use std::{
 use relay_core::{
     delivery::{Delivery, State},
     name::Name,
+    time::Wall,
 };
 use rusqlite::{Connection, params};
 
-use super::{fault::Fault, meta::Meta};
+use super::{damage::Damage, fault::Fault, meta::Meta};
 use crate::seam::{DestinationStats, SourceStats};
 
 /// What a name is the name of. The numbers are stored.
@@ -56,6 +57,8 @@ pub(super) struct Entry {
 pub(super) struct Shelf {
     entries: Arc<Mutex<Vec<Entry>>>,
     id_high: Arc<AtomicI64>,
+    latest: Arc<AtomicI64>,
+    damage: Arc<Damage>,
 }
 
 impl Shelf {
@@ -63,14 +66,25 @@ impl Shelf {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was found damaged.
+    pub(super) fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
     /// Highest id sequence ever stored.
     pub(super) fn id_high(&self) -> i64 {
         self.id_high.load(Ordering::Relaxed)
     }
 
+    /// Latest moment that any commit spoke of.
+    pub(super) fn latest(&self) -> Wall {
+        Wall::from_micros(self.latest.load(Ordering::Relaxed))
+    }
+
     /// Shows what a commit made of it.
     pub(super) fn publish_meta(&self, meta: &Meta) {
         self.id_high.store(meta.id_high, Ordering::Relaxed);
+        self.latest.store(meta.latest.as_micros(), Ordering::Relaxed);
     }
 
     /// The name behind a number.
@@ -219,6 +233,7 @@ impl Book {
                         .prepare_cached("SELECT count(*) FROM events WHERE source = ?1")?
                         .query_row([number], |row| row.get(0))?;
                     counters[STORED] = count as u64;
+                    counters[ACCEPTED] = counters[ACCEPTED].max(counters[STORED]);
                     counters[RETIRED_EVENTS] = counters[ACCEPTED].saturating_sub(counters[STORED]);
                 }
                 Kind::Destination => {
@@ -232,7 +247,8 @@ impl Book {
                         counters[slot(state)] = count as u64;
                     }
                     let there: u64 = counters[STATES..RETIRED].iter().sum();
-                    counters[LOST] = counters[CREATED].saturating_sub(there + counters[RETIRED]);
+                    counters[CREATED] = counters[CREATED].max(there + counters[RETIRED]);
+                    counters[LOST] = counters[CREATED] - (there + counters[RETIRED]);
                 }
             }
             self.dirty[index] = true;

@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, Params, params};
 
 use super::{
     book::{Kind, Shelf},
+    damage::Damage,
     fault::Fault,
     rows::{self, Names},
     schema,
@@ -60,7 +61,7 @@ pub(super) fn events(
     let next = (places.len() > limit).then(|| cursor(places[limit - 1]));
     let mut items = Vec::new();
     for (_, seq) in places.into_iter().take(limit) {
-        items.extend(rows::passing_over_damage(event_row(db, shelf, seq))?);
+        items.extend(rows::passing_over_damage(shelf.damage(), event_row(db, shelf, seq))?);
     }
     Ok(Listing { items, next })
 }
@@ -78,7 +79,7 @@ pub(super) fn deliveries(
         None => all,
         Some(name) => numbered(Kind::Destination, name).into_iter().collect(),
     };
-    let search = Search::new(filter, destinations, None);
+    let search = Search::new(filter, destinations, None, shelf.damage());
     search.page(db, shelf, position(page), page.limit.clamp(1, 1000) as usize)
 }
 
@@ -102,6 +103,7 @@ pub(super) fn attempts(db: &Connection, shelf: &Shelf, id: DeliveryId) -> Result
 /// A filter on deliveries, made ready for the indexes.
 pub(super) struct Search<'a> {
     filter: &'a DeliveryFilter,
+    damage: &'a Damage,
     destinations: Vec<u32>,
     /// Ranges of the index; empty: the whole table.
     codes: Vec<i64>,
@@ -112,7 +114,12 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// `only`: states that whoever asks can do something with.
-    pub(super) fn new(filter: &'a DeliveryFilter, destinations: Vec<u32>, only: Option<&[State]>) -> Self {
+    pub(super) fn new(
+        filter: &'a DeliveryFilter,
+        destinations: Vec<u32>,
+        only: Option<&[State]>,
+        damage: &'a Damage,
+    ) -> Self {
         let wanted = |state: &State| {
             (filter.states.is_empty() || filter.states.contains(state)) && only.is_none_or(|only| only.contains(state))
         };
@@ -121,6 +128,7 @@ impl<'a> Search<'a> {
         let ranged = filter.range != Range::default();
         Self {
             filter,
+            damage,
             destinations,
             codes: codes.filter(reason).collect(),
             by_end: ranged && asks_for_dead_letters(filter),
@@ -150,7 +158,7 @@ impl<'a> Search<'a> {
             for place in places {
                 position = Some(place);
                 scanned += 1;
-                let found = rows::passing_over_damage(rows::delivery_at(db, place.1, names))?;
+                let found = rows::passing_over_damage(self.damage, rows::delivery_at(db, place.1, names))?;
                 let Some(found) = found.filter(|found| self.matches(found)) else { continue };
                 if items.len() == limit {
                     return Ok(Listing { items, next: last_kept.map(cursor) });
@@ -248,7 +256,7 @@ fn event_row(db: &Connection, shelf: &Shelf, seq: i64) -> Result<Option<EventRow
     let Some((head, listed)) = rows::head_at(db, seq, shelf)? else { return Ok(None) };
     let mut deliveries = Vec::with_capacity(listed.len());
     for delivery in listed {
-        deliveries.extend(rows::passing_over_damage(rows::delivery_at(db, delivery, shelf))?);
+        deliveries.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, delivery, shelf))?);
     }
     Ok(Some(EventRow { body_bytes: head.body_bytes, event: Arc::new(head.event), deliveries }))
 }

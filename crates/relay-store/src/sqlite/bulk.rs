@@ -58,10 +58,11 @@ pub(super) fn replay(
     let mut stored_any = false;
     for replayed in deliveries {
         let (seq, event_seq) = (replayed.id.sequence(), replayed.event.sequence());
-        let event = rows::head_at(tx.db, event_seq, tx.book)?.filter(|(head, _)| head.event.id == replayed.event);
+        let event = rows::passing_over_damage(tx.damage, rows::head_at(tx.db, event_seq, tx.book))?;
+        let event = event.filter(|(head, _)| head.event.id == replayed.event);
         answers.push(event.is_some());
         let Some((_, mut listed)) = event else { continue };
-        if rows::delivery_at(tx.db, seq, tx.book)?.is_some() {
+        if listed.contains(&seq) {
             continue;
         }
         listed.push(seq);
@@ -94,7 +95,7 @@ fn choose(tx: &Transaction<'_>, step: &BulkStep) -> Result<(Vec<Delivery>, Optio
             let ids: BTreeSet<DeliveryId> = ids.iter().copied().collect();
             let mut chosen = Vec::new();
             for id in ids.iter().skip(from).take(STEP_MAX) {
-                let found = rows::passing_over_damage(rows::delivery_at(tx.db, id.sequence(), tx.book))?;
+                let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, id.sequence(), tx.book))?;
                 chosen.extend(found.filter(|found| found.id == *id && states.contains(&found.state)));
             }
             let next = from.saturating_add(STEP_MAX);
@@ -105,7 +106,7 @@ fn choose(tx: &Transaction<'_>, step: &BulkStep) -> Result<(Vec<Delivery>, Optio
                 Some(name) => tx.book.number(Kind::Destination, name).into_iter().collect(),
                 None => tx.book.numbers(Kind::Destination),
             };
-            let search = Search::new(filter, destinations, Some(states));
+            let search = Search::new(filter, destinations, Some(states), tx.damage);
             let from = step.cursor.as_deref().and_then(browse::place);
             let listing = search.page(tx.db, tx.book, from, STEP_MAX)?;
             Ok((listing.items, listing.next))
@@ -181,11 +182,13 @@ fn encode(tx: &mut Transaction<'_>, done: &BulkDone) -> (Vec<u8>, u32) {
     (bytes, crc)
 }
 
+/// Whether a stored answer is what was written.
+pub(super) fn holds(bytes: &[u8]) -> bool {
+    bytes.split_last_chunk::<4>().is_some_and(|(content, crc)| crc32fast::hash(content) == u32::from_le_bytes(*crc))
+}
+
 fn decode(tx: &Transaction<'_>, bytes: &[u8]) -> Option<BulkDone> {
-    let (content, crc) = bytes.split_last_chunk::<4>()?;
-    if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
-        return None;
-    }
+    let (content, _) = bytes.split_last_chunk::<4>().filter(|_| holds(bytes))?;
     let (matched, rest) = content.split_first_chunk::<8>()?;
     let (changed, rest) = rest.split_first_chunk::<8>()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;

@@ -47,7 +47,7 @@ pub(super) fn due(db: &Connection, shelf: &Shelf, now: Wall, limit: u32) -> Resu
     expired.sort_unstable();
     expired.truncate(limit as usize);
     for (_, seq) in expired {
-        due.expired.extend(rows::passing_over_damage(rows::delivery_at(db, seq, shelf))?);
+        due.expired.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, seq, shelf))?);
     }
     Ok(due)
 }
@@ -70,14 +70,17 @@ pub(super) fn held(
     sequences.truncate(limit as usize);
     let mut held = Vec::with_capacity(sequences.len());
     for seq in sequences {
-        held.extend(rows::passing_over_damage(rows::delivery_at(db, seq, shelf))?);
+        held.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, seq, shelf))?);
     }
     Ok(held)
 }
 
 /// Deliveries by id, in order.
 pub(super) fn find(db: &Connection, shelf: &Shelf, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, Fault> {
-    let found = ids.iter().map(|id| Ok(rows::delivery_at(db, id.sequence(), shelf)?.filter(|found| found.id == *id)));
+    let found = ids.iter().map(|id| {
+        let found = rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, id.sequence(), shelf))?;
+        Ok(found.filter(|found| found.id == *id))
+    });
     found.collect()
 }
 
@@ -99,6 +102,7 @@ pub(super) fn stats(db: &Connection, shelf: &Shelf, seen: &Seen, dir: &Path) -> 
     let sizes = ["store.db", "store.db-wal", "ledger", "ballast"].map(|name| dir.join(name).metadata());
     stats.store_bytes = sizes.iter().flatten().map(std::fs::Metadata::len).sum();
     stats.full = seen.is_full();
+    stats.damaged = shelf.damage().count();
     Ok(stats)
 }
 
@@ -109,5 +113,5 @@ pub(super) fn kept(shelf: &Shelf) -> Stats {
         shelf.entries(Kind::Destination).iter().map(|(_, entry)| entry.destination_stats()).collect();
     sources.sort_by(|a, b| a.source.cmp(&b.source));
     destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
-    Stats { sources, destinations, id_floor: shelf.id_high(), ..Stats::default() }
+    Stats { sources, destinations, id_floor: shelf.id_high(), latest: shelf.latest(), ..Stats::default() }
 }

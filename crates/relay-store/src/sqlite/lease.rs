@@ -1,6 +1,6 @@
 //! The one decision a store makes: which waiting deliveries are leased.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{self, Delivery},
@@ -11,19 +11,27 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, para
 
 use super::{book::Kind, fault::Fault, rows, transaction::Transaction};
 
+/// Rows that one range passes over because their TTL has passed, most. A backlog that expires as a whole would
+/// otherwise be walked by every lease until the core has ended it.
+const EXPIRED_MAX: usize = 500;
+/// How soon to ask again when the rows looked at held nothing to lease.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Due deliveries that were never tried since they became ready, oldest first.
-const FRESH: &str = "SELECT due, seq FROM deliveries INDEXED BY by_due
-    WHERE dest = ?1 AND (tries > 0) = 0 AND due <= ?2 AND expires > ?2 AND state < 30 ORDER BY due, seq LIMIT ?3";
+const FRESH: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_due
+    WHERE dest = ?1 AND (tries > 0) = 0 AND due <= ?2 AND state < 30 ORDER BY due, seq";
 /// The same of those tried before.
-const TRIED: &str = "SELECT due, seq FROM deliveries INDEXED BY by_due
-    WHERE dest = ?1 AND (tries > 0) = 1 AND due <= ?2 AND expires > ?2 AND state < 30 ORDER BY due, seq LIMIT ?3";
+const TRIED: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_due
+    WHERE dest = ?1 AND (tries > 0) = 1 AND due <= ?2 AND state < 30 ORDER BY due, seq";
 /// The next higher number of tries that any waiting delivery has.
 const NEXT_TRIES: &str = "SELECT tries FROM deliveries INDEXED BY by_tries
     WHERE dest = ?1 AND tries > ?2 AND tries > 0 AND state < 30 ORDER BY tries LIMIT 1";
 /// Due deliveries with this number of tries, oldest first.
-const WITH_TRIES: &str = "SELECT due, seq FROM deliveries INDEXED BY by_tries
-    WHERE dest = ?1 AND tries = ?2 AND tries > 0 AND due <= ?3 AND expires > ?3 AND state < 30
-    ORDER BY due, seq LIMIT ?4";
+const WITH_TRIES: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_tries
+    WHERE dest = ?1 AND tries = ?3 AND tries > 0 AND due <= ?2 AND state < 30 ORDER BY due, seq";
+/// Waiting deliveries whose TTL has not passed, the first to expire first.
+const UNEXPIRED: &str = "SELECT due, seq, tries FROM deliveries INDEXED BY by_expiry
+    WHERE dest = ?1 AND expires > ?2 AND state < 30 ORDER BY expires LIMIT ?3";
 /// When the next waiting delivery is due.
 const NEXT_DUE: &str = "SELECT due FROM deliveries INDEXED BY by_due
     WHERE dest = ?1 AND (tries > 0) = ?2 AND due > ?3 AND state < 30 ORDER BY due LIMIT 1";
@@ -36,12 +44,11 @@ pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
         return Ok(nothing);
     }
     // One more than may be leased shows whether more is due.
-    let wanted = ask.limit as usize + 1 + tx.damaged.len();
-    let candidates = candidates(tx.db, destination, ask, wanted)?;
-    let all_seen = candidates.len() < wanted;
+    let wanted = ask.limit as usize + 1 + tx.damage.passed_over();
+    let Candidates { found, all_seen } = candidates(tx.db, destination, ask, wanted)?;
     let mut leased = Leased::default();
     let mut body_bytes = 0u64;
-    for (_, seq) in candidates {
+    for (_, seq) in found {
         if leased.deliveries.len() >= ask.limit as usize {
             return Ok(leased);
         }
@@ -56,6 +63,8 @@ pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
     }
     if all_seen {
         leased.end = LeaseEnd::Drained { next_due: next_due(tx.db, destination, ask.now)? };
+    } else if leased.deliveries.is_empty() {
+        leased.end = LeaseEnd::Drained { next_due: Some(ask.now + LOOK_AGAIN) };
     }
     Ok(leased)
 }
@@ -71,43 +80,100 @@ pub(super) fn next_due(db: &Connection, destination: u32, now: Wall) -> Result<O
     Ok(earliest.map(Wall::from_micros))
 }
 
+/// Due time and row.
 type Candidate = (i64, i64);
 
-fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Vec<Candidate>, Fault> {
+/// What may be leased, in order.
+struct Candidates {
+    found: Vec<Candidate>,
+    /// Nothing else is due.
+    all_seen: bool,
+}
+
+fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
     let now = ask.now.as_micros();
-    let mut fresh = listed(&mut db.prepare_cached(FRESH)?, params![dest, now, wanted as i64])?;
+    let Some(mut found) = due_in(&mut db.prepare_cached(FRESH)?, params![dest, now], now, wanted)? else {
+        return unexpired(db, dest, ask, wanted);
+    };
     match ask.order {
         LeaseOrder::Oldest => {
-            let tried = listed(&mut db.prepare_cached(TRIED)?, params![dest, now, wanted as i64])?;
+            let Some(tried) = due_in(&mut db.prepare_cached(TRIED)?, params![dest, now], now, wanted)? else {
+                return unexpired(db, dest, ask, wanted);
+            };
             if !tried.is_empty() {
-                fresh.extend(tried);
-                fresh.sort_unstable();
-                fresh.truncate(wanted);
+                found.extend(tried);
+                found.sort_unstable();
+                found.truncate(wanted);
             }
         }
         LeaseOrder::FewestTries => {
             let mut tries = 0i64;
-            while fresh.len() < wanted {
+            while found.len() < wanted {
                 let next =
                     db.prepare_cached(NEXT_TRIES)?.query_row(params![dest, tries], |row| row.get(0)).optional()?;
                 let Some(next) = next else { break };
                 tries = next;
-                let room = (wanted - fresh.len()) as i64;
-                fresh.extend(listed(&mut db.prepare_cached(WITH_TRIES)?, params![dest, tries, now, room])?);
+                let mut with_tries = db.prepare_cached(WITH_TRIES)?;
+                let room = wanted - found.len();
+                let Some(tried) = due_in(&mut with_tries, params![dest, now, tries], now, room)? else {
+                    return unexpired(db, dest, ask, wanted);
+                };
+                found.extend(tried);
             }
         }
     }
-    Ok(fresh)
+    let all_seen = found.len() < wanted;
+    Ok(Candidates { found, all_seen })
 }
 
-fn listed(statement: &mut CachedStatement<'_>, params: impl Params) -> Result<Vec<Candidate>, Fault> {
-    let found = statement.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(found.collect::<rusqlite::Result<_>>()?)
+/// The first `wanted` rows of a range whose TTL has not passed; `None` when too many had to be passed over.
+fn due_in(
+    statement: &mut CachedStatement<'_>,
+    params: impl Params,
+    now: i64,
+    wanted: usize,
+) -> Result<Option<Vec<Candidate>>, Fault> {
+    let mut rows = statement.query(params)?;
+    let mut found = Vec::new();
+    let mut expired = 0;
+    while found.len() < wanted
+        && let Some(row) = rows.next()?
+    {
+        if row.get::<_, i64>(2)? > now {
+            found.push((row.get(0)?, row.get(1)?));
+        } else {
+            expired += 1;
+            if expired > EXPIRED_MAX {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(found))
+}
+
+/// What is left of a backlog of which much has expired: the first to expire first, then in the order asked for.
+fn unexpired(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
+    let now = ask.now.as_micros();
+    let rows_max = wanted + EXPIRED_MAX;
+    let mut statement = db.prepare_cached(UNEXPIRED)?;
+    let rows = statement.query_map(params![dest, now, rows_max as i64], |row| {
+        Ok((row.get::<_, i64>(2)?, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+    })?;
+    let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let all_seen = found.len() < rows_max;
+    found.retain(|(_, due, _)| *due <= now);
+    match ask.order {
+        LeaseOrder::Oldest => found.sort_unstable_by_key(|(_, due, seq)| (*due, *seq)),
+        LeaseOrder::FewestTries => found.sort_unstable(),
+    }
+    let all_seen = all_seen && found.len() < wanted;
+    found.truncate(wanted);
+    Ok(Candidates { found: found.into_iter().map(|(_, due, seq)| (due, seq)).collect(), all_seen })
 }
 
 /// A waiting delivery with its event; `None` if either is damaged, which the log names once.
 fn readable(tx: &mut Transaction<'_>, seq: i64) -> Result<Option<(Delivery, Arc<relay_core::event::Event>)>, Fault> {
-    if tx.damaged.contains(&seq) {
+    if tx.damage.is_passed_over(seq) {
         return Ok(None);
     }
     let read = || {
@@ -119,8 +185,8 @@ fn readable(tx: &mut Transaction<'_>, seq: i64) -> Result<Option<(Delivery, Arc<
     };
     match read() {
         Err(Fault::Damaged(what)) => {
-            tracing::error!(event = "record_damaged", %what, "the delivery stays where it is; run: crm-relay store check");
-            tx.damaged.insert(seq);
+            tx.damage.note(&what);
+            tx.damage.pass_over(seq);
             Ok(None)
         }
         other => other,

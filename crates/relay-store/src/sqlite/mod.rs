@@ -11,6 +11,7 @@ mod bulk;
 mod check;
 #[cfg(test)]
 mod cost_tests;
+mod damage;
 mod documents;
 mod due;
 mod edge;
@@ -26,6 +27,7 @@ mod retain;
 mod room;
 mod rows;
 mod schema;
+mod scrub;
 mod settle;
 mod status;
 #[cfg(test)]
@@ -37,6 +39,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use relay_core::{
@@ -64,6 +67,7 @@ use self::{
     queue::{Ask, Queues, Refusal, Task, Weight},
     reader::Readers,
     room::{Room, Seen},
+    scrub::Scrub,
     status::Status,
     transaction::Transaction,
     writer::{WalPages, Writer},
@@ -78,6 +82,8 @@ use crate::{
 
 /// Connections that only read.
 const READERS: usize = 2;
+/// The first pass of the scrub begins so long after the start, when what has piled up is on its way.
+const SCRUB_AFTER: Duration = Duration::from_mins(1);
 
 /// The embedded store. Dropping it ends it as a crash would: what was not answered may or may not have happened.
 pub struct SqliteStore {
@@ -88,17 +94,21 @@ pub struct SqliteStore {
     seen: Arc<Seen>,
     disk_free: DiskFree,
     readers: Readers,
+    scrub: Scrub,
     writer: Option<JoinHandle<()>>,
 }
 
 impl SqliteStore {
-    /// Opens the store in a directory, or makes it. Takes milliseconds, however much is stored.
+    /// Opens the store in a directory, or makes it. Takes milliseconds, however much is stored; only after the store failed
+    /// in an earlier run everything is read first.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed then.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::claim(&options.dir)?;
+        place.refuse_lone_ledger()?;
         let mut db = place.connect_writer()?;
+        check::verify_if_suspect(&place, &db)?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
         let meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
@@ -130,23 +140,36 @@ impl SqliteStore {
             ledger,
             room,
             edges: options.edges,
-            clock: options.clock,
+            clock: open::clock_from(options.clock, meta.latest),
             paused,
-            damaged: std::collections::BTreeSet::new(),
+            suspect: place.suspect(),
             lock: place.lock,
             wal,
             bulk_not_before: None,
         };
         let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
         let readers = Readers::start(connections, &status).map_err(cannot_start)?;
+        let scrub =
+            Scrub::start(place.dir.clone(), shelf.clone(), Arc::clone(&status), SCRUB_AFTER).map_err(cannot_start)?;
         let writer =
             thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
-        Ok(Self { dir: options.dir.clone(), queues, status, shelf, seen, disk_free, readers, writer: Some(writer) })
+        Ok(Self {
+            dir: options.dir.clone(),
+            queues,
+            status,
+            shelf,
+            seen,
+            disk_free,
+            readers,
+            scrub,
+            writer: Some(writer),
+        })
     }
 
     /// Ends the store as a kill of the process would: what was not answered never is. For tests.
     pub fn crash(&self) -> Later<()> {
         self.readers.stop();
+        self.scrub.stop();
         self.queues.abandon();
         Box::pin(self.status.end())
     }
@@ -182,10 +205,11 @@ impl SqliteStore {
 
     fn bulk_work<A: Send + 'static>(
         &self,
+        adds: bool,
         run: impl FnMut(&mut Transaction<'_>) -> Result<A, Fault> + Send + 'static,
     ) -> Later<Result<A, StoreError>> {
         let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, run);
-        self.queues.push_bulk(task);
+        self.queues.push_bulk(task, adds);
         later
     }
 
@@ -265,11 +289,11 @@ impl Store for SqliteStore {
     }
 
     fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        self.bulk_work(move |tx| bulk::bulk(tx, &step))
+        self.bulk_work(false, move |tx| bulk::bulk(tx, &step))
     }
 
     fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        self.bulk_work(move |tx| bulk::replay(tx, &deliveries, &audit))
+        self.bulk_work(true, move |tx| bulk::replay(tx, &deliveries, &audit))
     }
 
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
@@ -295,7 +319,7 @@ impl Store for SqliteStore {
     }
 
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
-        self.bulk_work(move |tx| retain::retain(tx, &rules))
+        self.bulk_work(false, move |tx| retain::retain(tx, &rules))
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
@@ -343,6 +367,7 @@ impl Store for SqliteStore {
 
     fn close(&self) -> Later<()> {
         self.readers.stop();
+        self.scrub.stop();
         self.queues.finish();
         Box::pin(self.status.end())
     }

@@ -120,7 +120,7 @@ struct Waiting {
     turns: VecDeque<Name>,
     append_ops: usize,
     append_bytes: u64,
-    bulk: VecDeque<Box<dyn Task>>,
+    bulk: VecDeque<Job>,
     backups: VecDeque<super::backup::Order>,
     stop: Option<Stop>,
     writer_sleeps: bool,
@@ -167,12 +167,12 @@ impl Queues {
     }
 
     /// Queues one step of bulk work.
-    pub(super) fn push_bulk(&self, task: Box<dyn Task>) {
+    pub(super) fn push_bulk(&self, task: Box<dyn Task>, adds: bool) {
         self.push(task, |waiting, task| {
             if waiting.bulk.len() >= WAITING_OTHERS_MAX {
                 return Some(task);
             }
-            waiting.bulk.push_back(task);
+            waiting.bulk.push_back(Job { task, adds });
             None
         });
     }
@@ -209,26 +209,20 @@ impl Queues {
         drop(dropped);
     }
 
-    /// Takes the next turn; waits up to `patience` for one (`None`: for ever).
-    pub(super) fn next(&self, bulk_allowed: bool, patience: Option<Duration>) -> Turn {
+    /// Takes the next turn; waits up to `patience` for one.
+    pub(super) fn next(&self, bulk_allowed: bool, patience: Duration) -> Turn {
         let mut waiting = self.lock();
         loop {
             if let Some(turn) = waiting.take(bulk_allowed) {
                 return turn;
             }
             waiting.writer_sleeps = true;
-            if let Some(patience) = patience {
-                let (woken, timeout) =
-                    self.wake.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
-                waiting = woken;
-                if timeout.timed_out() {
-                    waiting.writer_sleeps = false;
-                    return waiting.take(true).unwrap_or(Turn::Idle);
-                }
-            } else {
-                waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-            }
+            let (woken, timeout) = self.wake.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
+            waiting = woken;
             waiting.writer_sleeps = false;
+            if timeout.timed_out() {
+                return waiting.take(true).unwrap_or(Turn::Idle);
+            }
         }
     }
 
@@ -276,9 +270,9 @@ impl Waiting {
         }
         let quiet = self.urgent.is_empty() && self.turns.is_empty();
         if (bulk_allowed || quiet || self.stop.is_some())
-            && let Some(task) = self.bulk.pop_front()
+            && let Some(job) = self.bulk.pop_front()
         {
-            return Some(Turn::Bulk(Job { task, adds: false }));
+            return Some(Turn::Bulk(job));
         }
         let batch = self.take_batch();
         if !batch.is_empty() {
@@ -400,7 +394,7 @@ mod tests {
         queues.push_urgent(task(1, 1));
         queues.finish();
         queues.push_urgent(task(1, 2));
-        assert!(matches!(queues.next(true, None), Turn::Batch(jobs) if jobs.len() == 1));
-        assert!(matches!(queues.next(true, None), Turn::Close));
+        assert!(matches!(queues.next(true, Duration::ZERO), Turn::Batch(jobs) if jobs.len() == 1));
+        assert!(matches!(queues.next(true, Duration::ZERO), Turn::Close));
     }
 }

@@ -29,7 +29,9 @@ pub(super) fn retain(tx: &mut Transaction<'_>, rules: &Retain) -> Result<Retaine
     retained.more |= over.len() > limit;
     over.truncate(limit);
     for seq in over {
-        let Some(gone) = rows::passing_over_damage(rows::delivery_at(tx.db, seq, tx.book))? else { continue };
+        let Some(gone) = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, seq, tx.book))? else {
+            continue;
+        };
         retained.deliveries += 1;
         retained.events += u64::from(tx.retire(&gone)?);
     }

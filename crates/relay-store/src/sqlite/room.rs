@@ -60,6 +60,11 @@ impl Room {
         self.seen.is_full()
     }
 
+    /// Whether there was no room when the disk was last asked.
+    pub(super) fn was_full(&self) -> bool {
+        self.seen.is_full()
+    }
+
     /// A write found no room: appends are refused until the disk is asked again.
     pub(super) fn ran_out(&mut self) {
         self.seen.full.store(true, Ordering::Relaxed);

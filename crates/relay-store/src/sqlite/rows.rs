@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{
     book::{Book, Shelf},
+    damage::Damage,
     fault::Fault,
     schema,
 };
@@ -112,11 +113,11 @@ pub(super) fn head(seq: i64, bytes: Vec<u8>, names: &impl Names) -> Result<Head,
     if head.event.id.sequence() == seq { Ok(head) } else { Err(damaged_event(seq, &RecordError::Field("the id"))) }
 }
 
-/// Passes over a damaged record, which the log names: one bad record must not hold up the others.
-pub(super) fn passing_over_damage<T>(read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+/// Passes over a damaged record, which is noted: one bad record must not hold up the others.
+pub(super) fn passing_over_damage<T>(damage: &Damage, read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
     match read {
         Err(Fault::Damaged(what)) => {
-            tracing::error!(event = "record_damaged", %what, "run: crm-relay store check");
+            damage.note(&what);
             Ok(None)
         }
         other => other,

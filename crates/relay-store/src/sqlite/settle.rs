@@ -10,13 +10,13 @@ use relay_core::{
 };
 use rusqlite::Connection;
 
-use super::{book::Book, fault::Fault, rows, transaction::Transaction};
+use super::{book::Book, damage::Damage, fault::Fault, rows, transaction::Transaction};
 
-/// Applies what still fits. Reads everything before it writes anything, so that a damaged record stops the batch whole.
+/// Applies what still fits. What is damaged is noted and answered like what is gone, so that it holds up nothing else.
 pub(super) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
     let mut stored: BTreeMap<DeliveryId, Option<Delivery>> = BTreeMap::new();
     for Change { next, .. } in batch {
-        let found = rows::delivery_at(tx.db, next.id.sequence(), tx.book)?;
+        let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, next.id.sequence(), tx.book))?;
         stored.insert(next.id, found.filter(|found| found.id == next.id));
     }
     let mut answers = Vec::with_capacity(batch.len());
@@ -38,7 +38,7 @@ pub(super) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<C
 /// Moves the end of the leases that are still held under their token.
 pub(super) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<(), Fault> {
     for extend in batch {
-        let found = rows::delivery_at(tx.db, extend.id.sequence(), tx.book)?;
+        let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, extend.id.sequence(), tx.book))?;
         let Some(mut held) = found.filter(|found| found.id == extend.id && found.token == extend.token) else {
             continue;
         };
@@ -55,8 +55,8 @@ pub(super) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<(), F
 pub(super) fn forget_schedules(db: &Connection, book: &mut Book) -> Result<(), Fault> {
     let mut statement = db.prepare("SELECT seq FROM deliveries WHERE state = 20")?;
     let scheduled = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
-    let (mut paused, mut damaged) = (BTreeSet::new(), BTreeSet::new());
-    let mut tx = Transaction::new(db, book, &mut paused, &mut damaged, Wall::MIN);
+    let (mut paused, damage) = (BTreeSet::new(), Damage::default());
+    let mut tx = Transaction::new(db, book, &mut paused, &damage, Wall::MIN);
     for seq in scheduled {
         let Some(before) = rows::delivery_at(db, seq, tx.book)? else { continue };
         let next = Delivery { due_at: before.changed_at, ..before.clone() };

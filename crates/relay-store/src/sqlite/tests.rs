@@ -1,5 +1,7 @@
 //! What only this backend can show: files, crashes between the steps of a commit, a full disk, damage.
 
+mod loss;
+
 use std::{
     path::Path,
     sync::{
@@ -498,6 +500,52 @@ fn a_damaged_delivery_is_named_and_counted_as_lost_once_accepted() {
     assert_eq!(report.faults, Vec::<String>::new());
 }
 
+/// I18, I19: a damaged record holds up nothing that is asked for beside it, and is counted once.
+#[test]
+fn a_damaged_record_holds_up_nothing_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let (bad, good) = (maker.append("bad", NOW), maker.append("good", NOW));
+    append_one(&store, &bad).expect("stored");
+    append_one(&store, &good).expect("stored");
+    let held: Vec<Delivery> =
+        wait(store.lease(lease_ask(2))).expect("leases").deliveries.into_iter().map(|(held, _)| held).collect();
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
+    let seq = bad.deliveries[0].id.sequence();
+    db.execute("UPDATE deliveries SET record = zeroblob(160) WHERE seq = ?1", [seq]).expect("writes");
+    drop(db);
+    let until = NOW + TTL;
+    let extends = held.iter().map(|held| Extend { id: held.id, token: held.token, until });
+    assert_eq!(wait(store.extend(extends.collect())), Ok(()));
+    let found = wait(store.find(held.iter().map(|held| held.id).collect())).expect("reads");
+    assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+    let extended = found[1].clone().expect("was asserted");
+    assert_eq!(extended.lease.map(|lease| lease.until), Some(until));
+    let answers = wait(store.settle(vec![delivered(&held[0]), delivered(&extended)]));
+    assert_eq!(answers, Ok(vec![Changed::Conflict(None), Changed::Applied]));
+    assert_eq!(wait(store.stats()).expect("stats").damaged, 1);
+}
+
+/// I16: room that goes or comes back is seen although nobody asks for anything.
+#[test]
+fn an_idle_store_sees_the_disk_fill_up_and_empty() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let free = Arc::new(AtomicU64::new(1 << 40));
+    let disk = Arc::clone(&free);
+    let disk_free: DiskFree = Arc::new(move || Ok(disk.load(Ordering::SeqCst)));
+    let options = Options { disk_reserve: 1 << 20, disk_free: Some(disk_free), ..options(dir.path()) };
+    let store = SqliteStore::open(options).expect("opens");
+    let becomes = |full: bool| while wait(store.stats()).expect("stats").full != full {};
+    becomes(false);
+    free.store(0, Ordering::SeqCst);
+    becomes(true);
+    let replayed = wait(store.replay(Vec::new(), Vec::new()));
+    assert_eq!(replayed, Err(StoreError::Full), "a replay adds to what is stored");
+    free.store(1 << 40, Ordering::SeqCst);
+    becomes(false);
+}
+
 /// I18: whichever bit of the database flips, the check reports it or nothing that is stored has changed.
 #[test]
 fn a_flipped_bit_is_never_silent() {
@@ -523,7 +571,10 @@ fn a_flipped_bit_is_never_silent() {
 
 /// All deliveries, events and attempts of a store; `None` if it does not open.
 fn content(dir: &Path) -> Option<Vec<String>> {
-    let store = SqliteStore::open(options(dir)).ok()?;
+    content_of(&SqliteStore::open(options(dir)).ok()?)
+}
+
+fn content_of(store: &SqliteStore) -> Option<Vec<String>> {
     let page = || Page { cursor: None, limit: 100 };
     let mut lines = Vec::new();
     for found in wait(store.browse_deliveries(DeliveryFilter::default(), page())).ok()?.items {

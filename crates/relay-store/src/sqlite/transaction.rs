@@ -12,6 +12,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     book::{Book, Kind},
+    damage::Damage,
     fault::Fault,
     rows,
     schema::code_of,
@@ -24,14 +25,16 @@ pub(super) struct Transaction<'a> {
     pub(super) book: &'a mut Book,
     /// Destinations whose document says `"paused": true`.
     pub(super) paused: &'a mut BTreeSet<Name>,
-    /// Sequences of deliveries that lease found damaged: named once in the log, then passed over.
-    pub(super) damaged: &'a mut BTreeSet<i64>,
+    /// What was found damaged.
+    pub(super) damage: &'a Damage,
     /// When it began.
     pub(super) now: Wall,
     /// CRC of every record written, for the chain hash.
     pub(super) crcs: Vec<u32>,
     /// Highest id sequence written.
     pub(super) id_high: i64,
+    /// Latest moment that the records written speak of.
+    pub(super) latest: Wall,
     scratch: Vec<u8>,
 }
 
@@ -40,10 +43,11 @@ impl<'a> Transaction<'a> {
         db: &'a Connection,
         book: &'a mut Book,
         paused: &'a mut BTreeSet<Name>,
-        damaged: &'a mut BTreeSet<i64>,
+        damage: &'a Damage,
         now: Wall,
     ) -> Self {
-        Self { db, book, paused, damaged, now, crcs: Vec::new(), id_high: 0, scratch: Vec::with_capacity(1024) }
+        let scratch = Vec::with_capacity(1024);
+        Self { db, book, paused, damage, now, crcs: Vec::new(), id_high: 0, latest: Wall::MIN, scratch }
     }
 
     /// Stores an event with the list of its deliveries.
@@ -58,6 +62,7 @@ impl<'a> Transaction<'a> {
             .execute(params![seq, source, listed, self.scratch, &event.body[..]])?;
         self.book.stored(source);
         self.id_high = self.id_high.max(seq);
+        self.latest = self.latest.max(event.received_at);
         Ok(())
     }
 
@@ -137,7 +142,7 @@ impl<'a> Transaction<'a> {
         self.removed(seq);
         let listed = match listed {
             Err(Fault::Damaged(what)) => {
-                tracing::error!(event = "record_damaged", %what, "the event stays");
+                self.damage.note(&what);
                 return Ok(false);
             }
             other => other?,
@@ -163,6 +168,7 @@ impl<'a> Transaction<'a> {
             self.db.prepare_cached("INSERT INTO audit (at, who, action, subject, crc) VALUES (?1, ?2, ?3, ?4, ?5)")?;
         for entry in entries {
             let crc = audit_crc(entry);
+            self.latest = self.latest.max(entry.at);
             self.crcs.push(crc);
             statement.execute(params![entry.at.as_micros(), entry.who, entry.action, entry.subject, crc])?;
         }
@@ -176,6 +182,7 @@ impl<'a> Transaction<'a> {
 
     /// Encodes into the scratch buffer; gives the destination's number.
     fn encode(&mut self, delivery: &Delivery) -> u32 {
+        self.latest = self.latest.max(delivery.changed_at);
         let source = self.book.intern(Kind::Source, &delivery.source);
         let destination = self.book.intern(Kind::Destination, &delivery.destination);
         self.scratch.clear();

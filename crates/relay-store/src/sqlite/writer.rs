@@ -4,8 +4,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
+    fs::{self, File},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -34,12 +35,14 @@ use super::{
 const CHECKPOINT_PAGES: i32 = 1000;
 /// A WAL with more pages than this is cut when there is nothing else to do.
 const TRUNCATE_PAGES: i32 = 2000;
-/// After this long without work the WAL is checkpointed.
+/// After this long without work the WAL is checkpointed and the disk is asked for its room.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// The same while there is no room, so that its return is seen soon.
+const IDLE_AFTER_FULL: Duration = Duration::from_millis(250);
 /// Bulk work pauses for so many times its own duration while other work comes in: a fifth of the time at most.
 const BULK_PAUSE: u32 = 4;
 
-/// A clock for deadlines and the audit log.
+/// A clock for append deadlines.
 pub(super) type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
 
 /// Everything the writer owns but the connection.
@@ -54,7 +57,8 @@ pub(super) struct Writer {
     pub(super) edges: Edges,
     pub(super) clock: Clock,
     pub(super) paused: BTreeSet<Name>,
-    pub(super) damaged: BTreeSet<i64>,
+    /// Where the next start finds out that this run failed.
+    pub(super) suspect: PathBuf,
     /// Held while the store is open.
     pub(super) lock: File,
     pub(super) wal: WalPages,
@@ -100,13 +104,21 @@ impl Writer {
         let queues = Arc::clone(&self.queues);
         let status = Arc::clone(&self.status);
         let ended = catch_unwind(AssertUnwindSafe(|| self.serve(&db)));
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(Fault::Crash)) => status.fail("ended by a failure point"),
-            Ok(Err(Fault::Broken(reason))) => status.fail(&reason),
-            Ok(Err(Fault::Damaged(what))) => status.fail(&format!("damaged record: {what}")),
-            Ok(Err(Fault::Full | Fault::TooSlow)) => status.fail("the disk is full where it must not be"),
-            Err(_) => status.fail("the writer panicked"),
+        let failed = match ended {
+            Ok(Ok(())) => status.reason(),
+            Ok(Err(Fault::Crash)) => {
+                status.fail("ended by a failure point");
+                None
+            }
+            Ok(Err(Fault::Broken(reason))) => Some(reason),
+            Ok(Err(Fault::Damaged(what))) => Some(format!("damaged record: {what}")),
+            Ok(Err(Fault::Full | Fault::TooSlow)) => Some("the disk is full where it must not be".to_owned()),
+            Err(_) => Some("the writer panicked".to_owned()),
+        };
+        if let Some(reason) = failed {
+            // If not even this can be written, the next start meets what this one met.
+            drop(fs::write(&self.suspect, &reason));
+            status.fail(&reason);
         }
         // The connection and the lock go first: whoever sees the writer gone may open the store again.
         drop(db);
@@ -118,7 +130,7 @@ impl Writer {
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
         loop {
             let bulk_allowed = self.bulk_not_before.is_none_or(|at| Instant::now() >= at);
-            let patience = (self.wal.pending() > 0).then_some(IDLE_AFTER);
+            let patience = if self.room.was_full() { IDLE_AFTER_FULL } else { IDLE_AFTER };
             let turn = self.queues.next(bulk_allowed, patience);
             if self.status.has_failed() {
                 // A reader met an error: whatever this turn would answer can no longer be trusted.
@@ -132,7 +144,7 @@ impl Writer {
                     self.bulk_not_before = Some(Instant::now() + began.elapsed() * BULK_PAUSE);
                 }
                 Turn::Backup(order) => super::backup::run(self, db, order)?,
-                Turn::Idle => self.checkpoint_idle(db)?,
+                Turn::Idle => self.rest(db)?,
                 Turn::Close => return self.close(db),
                 Turn::Abandon => return Ok(()),
             }
@@ -178,18 +190,18 @@ impl Writer {
         self.edges.meet(Edge::BeforeBegin)?;
         db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let now = (self.clock)();
-        let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, &mut self.damaged, now);
+        let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, self.shelf.damage(), now);
         for job in jobs {
             job.task.run(&mut tx)?;
         }
-        let Transaction { crcs, id_high, .. } = tx;
+        let Transaction { crcs, id_high, latest, .. } = tx;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(());
         }
         self.book.write(db, &self.shelf)?;
         let mut meta = self.meta;
-        meta.advance(&crcs, id_high);
+        meta.advance(&crcs, id_high, latest);
         meta.write(db)?;
         self.edges.meet(Edge::BeforeCommit)?;
         db.prepare_cached("COMMIT")?.execute([])?;
@@ -213,7 +225,12 @@ impl Writer {
         Ok(())
     }
 
-    fn checkpoint_idle(&mut self, db: &Connection) -> Result<(), Fault> {
+    /// What there is to do when nobody asks for anything.
+    fn rest(&mut self, db: &Connection) -> Result<(), Fault> {
+        self.room.is_full(|| schema::free_inside(db).unwrap_or(0));
+        if self.wal.pending() == 0 {
+            return Ok(());
+        }
         let mode =
             if self.wal.written() >= TRUNCATE_PAGES { CheckpointMode::TRUNCATE } else { CheckpointMode::PASSIVE };
         self.checkpoint(db, mode)

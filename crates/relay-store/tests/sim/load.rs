@@ -94,7 +94,7 @@ impl World {
             source: sending.source.clone(),
             method: Bytes::from_static(b"POST"),
             path: Bytes::from(format!("/webhook/{}/a%2Fb", sending.source)),
-            query: (number % 2 == 0).then(|| Bytes::from_static(b"x=1&x=2")),
+            query: number.is_multiple_of(2).then(|| Bytes::from_static(b"x=1&x=2")),
             headers: vec![
                 (Bytes::from_static(b"x-number"), Bytes::from(number.to_string())),
                 (Bytes::from_static(b"x-number"), Bytes::from_static(b"\xff\x00\x80")),

@@ -114,5 +114,5 @@ fn lease(lease: Option<&LeaseRef>) -> String {
 }
 
 fn leases(all: &[LeaseRef]) -> String {
-    all.iter().map(|found| format!(" {}", lease(Some(found)))).collect()
+    all.iter().flat_map(|found| [" ".to_owned(), lease(Some(found))]).collect()
 }

@@ -215,7 +215,7 @@ impl Oracle {
             self.check(said, "I7", || format!("{id} was failed under {:?}, which nobody reported", before.token));
         }
         match class {
-            Class::Delivered => {}
+            Class::Delivered | Class::Rejected => {}
             Class::Unreachable => self.check(!charged, "I11", || format!("{id} was charged for an outage")),
             Class::Busy => {
                 let made = self.made.get(&next.destination).copied().unwrap_or(0);
@@ -224,7 +224,6 @@ impl Oracle {
                     format!("{id} was charged as busy while its target served nobody")
                 });
             }
-            Class::Rejected => {}
         }
         self.check(next.tries == before.tries + 1, "I10", || format!("{id}: one try counted otherwise"));
     }

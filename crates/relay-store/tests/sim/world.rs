@@ -254,11 +254,11 @@ impl World {
     }
 
     /// Store operations and answers go by the oracle.
-    pub(crate) fn perform(&mut self, op: StoreOp, wall: Wall) -> StoreAnswer {
+    pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> StoreAnswer {
         self.store.tell_time(wall);
-        self.oracle.applying(&op, &self.store);
+        self.oracle.applying(op, &self.store);
         let answer = self.store.perform(op.clone());
-        self.oracle.applied(&op, &answer, wall);
+        self.oracle.applied(op, &answer, wall);
         answer
     }
 
