@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::*;
-use crate::seam::{BulkAction, BulkTarget};
 
 /// A store with a few events, ended as by a kill, so that much of it is still in the WAL.
 fn killed(dir: &Path) {
