@@ -13,7 +13,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: ## build and run server and client in one process (ARGS="--to 3000" forwards to port 3000)
-	$(CARGO) run --locked --quiet --package crm-relay -- dev $(ARGS)
+	$(CARGO) run --locked --package crm-relay -- dev $(ARGS)
 
 build: ## build the program for development: target/debug/crm-relay
 	$(CARGO) build --locked --package crm-relay

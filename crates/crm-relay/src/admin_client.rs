@@ -114,6 +114,14 @@ impl Api {
         )))
     }
 
+    /// The data directory that this command reads itself, because no server runs.
+    pub(crate) fn offline(&self) -> Option<&std::path::Path> {
+        match &self.way {
+            Way::Store { dir, .. } => Some(dir),
+            Way::Socket(_) | Way::Tcp { .. } => None,
+        }
+    }
+
     /// Reads.
     ///
     /// # Errors
@@ -224,9 +232,11 @@ impl Api {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
                 Exit::TokenRefused,
                 format!(
-                    "{self} refused the admin token: {words}. It is ADMIN_TOKEN in the server's DATA_DIR/credentials"
+                    "{self} refused the admin token. It is ADMIN_TOKEN in DATA_DIR/credentials of that server: \
+                     --admin-token @FILE"
                 ),
             ),
+            StatusCode::BAD_REQUEST => Failure::usage(words),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::INTERNAL_SERVER_ERROR => {
                 Failure::new(Exit::StoreFailed, words)
             }

@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod config;
 mod credentials;
+mod descriptors;
 mod dev;
 mod exit;
 mod receive;

@@ -9,6 +9,7 @@ use crate::{
     cli::{block_on, print},
     config::{Logging, server::Plan},
     credentials::{self, Kept},
+    descriptors,
     exit::{Exit, Failure, Outcome, reason},
     render::{hints, style},
     run_file::on_this_machine,
@@ -58,6 +59,7 @@ impl<'a> Facts<'a> {
 /// # Errors
 /// In words for whoever started it.
 pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
+    descriptors::raise_limit();
     let data_dir = plan.data_dir().clone();
     // The store first: it takes the lock, so that two starts at once do not both make up secrets.
     let store = open_store(&data_dir, plan.disk_reserve())?;
@@ -162,6 +164,8 @@ pub(crate) fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
         OpenError::Io { .. }
         | OpenError::LostCommits { .. }
         | OpenError::OtherHistory { .. }
+        | OpenError::NoLedger { .. }
+        | OpenError::NoDatabase { .. }
         | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
         OpenError::InUse { .. } => {
             Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))

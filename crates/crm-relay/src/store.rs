@@ -11,7 +11,7 @@ use relay_core::{storage::StoreError, time::Wall};
 use relay_store::{
     Store as _,
     seam::Backup,
-    sqlite::{self, CheckReport, RestoreError},
+    sqlite::{self, CheckReport, OpenError, RestoreError},
 };
 use serde_json::json;
 
@@ -22,6 +22,9 @@ use crate::{
     render::style,
     server,
 };
+
+/// Faults that are listed for people; a broken page may make thousands.
+const FAULTS_SHOWN: usize = 50;
 
 /// Writes a consistent copy, through the server if one runs.
 ///
@@ -52,6 +55,10 @@ pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
 pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
     let layers = common.layers()?;
     let dir = crate::config::data_dir(&layers);
+    if !directory.is_dir() {
+        let text = format!("{} is not a directory; want one that store backup wrote", directory.display());
+        return Err(Failure::usage(text));
+    }
     let done = sqlite::restore(directory, &dir, now()).map_err(|error| restore_failed(&error, &dir))?;
     let value = json!({"bytes": done.bytes, "events": done.events});
     let text = format!("{} holds {} events again; start the server", dir.display(), done.events);
@@ -65,7 +72,7 @@ pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
 /// The store is in use, or cannot be read at all.
 pub(crate) fn check(common: &Common, accept_loss: bool) -> Outcome {
     let dir = data_dir(&common.layers()?)?;
-    let report = sqlite::check(&dir, accept_loss, now()).map_err(|error| server::open_failed(&dir, &error))?;
+    let report = sqlite::check(&dir, accept_loss, now()).map_err(|error| check_failed(&dir, &error))?;
     if common.json {
         print(&pretty(&json!({
             "ok": report.is_healthy(),
@@ -75,22 +82,31 @@ pub(crate) fn check(common: &Common, accept_loss: bool) -> Outcome {
             "accepted": report.accepted,
         })))?;
     } else {
-        print(&in_words(&report))?;
+        print(&in_words(&dir, &report))?;
     }
     Ok(if report.is_healthy() || report.accepted { Exit::Done } else { Exit::No })
 }
 
-fn in_words(report: &CheckReport) -> String {
-    let read = format!("{} events and {} deliveries read", report.events, report.deliveries);
-    let faults: Vec<String> = report.faults.iter().map(|fault| style::bad(format!("- {fault}"))).collect();
-    match (report.is_healthy(), report.accepted) {
-        (true, _) => format!("{read}: {}", style::good("the store is healthy")),
-        (false, true) => format!("{read}\n{}\nthe loss is accepted and stands in the audit log", faults.join("\n")),
-        (false, false) => format!(
-            "{read}\n{}\nPut back a backup, or go on without what is lost: crm-relay store check --accept-loss",
-            faults.join("\n")
-        ),
+/// What was read, what is wrong, what to do.
+fn in_words(dir: &Path, report: &CheckReport) -> String {
+    let read = format!("{}: {} events and {} deliveries read", dir.display(), report.events, report.deliveries);
+    if report.is_healthy() {
+        return format!("{read}: {}", style::good("the store is healthy"));
     }
+    let mut lines = vec![format!("{read}, {} faults:", report.faults.len())];
+    lines.extend(report.faults.iter().take(FAULTS_SHOWN).map(|fault| style::bad(format!("- {fault}"))));
+    if let Some(more) = report.faults.len().checked_sub(FAULTS_SHOWN).filter(|more| *more > 0) {
+        lines.push(format!("... and {more} more: --json shows all"));
+    }
+    lines.push(if report.accepted {
+        "the loss is accepted: what is damaged was taken out and counted as lost, and the audit log says so; start the server"
+            .to_owned()
+    } else {
+        "Put back a backup: crm-relay store restore DIR, into an empty data directory. Or go on without what is lost: \
+         crm-relay store check --accept-loss"
+            .to_owned()
+    });
+    lines.join("\n")
 }
 
 /// Without a server this command opens the store itself.
@@ -109,6 +125,19 @@ fn data_dir(layers: &crate::config::layers::Layers) -> Result<PathBuf, Failure> 
         let looked: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
         Failure::unreachable(format!("no store in {}. Say where it is: --data-dir DIR", looked.join(" or ")))
     })
+}
+
+/// What a check cannot even read, accepting the loss cannot mend.
+fn check_failed(dir: &Path, error: &OpenError) -> Failure {
+    if matches!(error, OpenError::Damaged { .. }) {
+        let text = format!(
+            "{error}. That is more than a check can mend: put back a backup (crm-relay store restore DIR), or move {} away \
+             and begin anew",
+            dir.display()
+        );
+        return Failure::new(Exit::StoreFailed, text);
+    }
+    server::open_failed(dir, error)
 }
 
 fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {

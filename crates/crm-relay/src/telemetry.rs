@@ -2,14 +2,18 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
 use crate::config::Logging;
 
+/// Our crates.
+const OURS: [&str; 6] = ["crm_relay", "relay_client", "relay_core", "relay_providers", "relay_server", "relay_store"];
+
 /// Starts logging for the rest of the process. `RUST_LOG`, if set, decides what is logged.
 pub(crate) fn start(logging: &Logging) {
-    let filter = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let filter = filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| own_filter(&logging.level));
+    let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let filter = asked.and_then(|text| EnvFilter::try_new(capped(&text)).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(own_directives(&logging.level)));
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call, as in tests, changes nothing: the first one's log stays.
     let _already_started = if logging.json {
@@ -19,13 +23,42 @@ pub(crate) fn start(logging: &Logging) {
     };
 }
 
-/// Our own lines at `level`; those of libraries only from warnings on, unless everything is asked for.
-fn own_filter(level: &str) -> EnvFilter {
-    if level == "trace" {
-        return EnvFilter::new("trace");
+/// Our own lines at `level`; those of libraries only from warnings on.
+fn own_directives(level: &str) -> String {
+    directives(if level == "error" { "error" } else { "warn" }, level)
+}
+
+/// The directives of `RUST_LOG`, where a level without a name reaches our own lines only: below `info` libraries write
+/// bytes that pass through them, tokens and bodies among them. Whoever names a library gets all of its lines.
+fn capped(asked: &str) -> String {
+    let each = asked.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+    let capped = each.map(|directive| match directive.parse::<LevelFilter>() {
+        Ok(level) => directives(&level.min(LevelFilter::INFO).to_string(), &level.to_string()),
+        Err(_) => directive.to_owned(),
+    });
+    capped.collect::<Vec<_>>().join(",")
+}
+
+fn directives(others: &str, ours: &str) -> String {
+    let ours: Vec<String> = OURS.iter().map(|name| format!("{name}={ours}")).collect();
+    format!("{others},{}", ours.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S27: no level alone makes libraries write what passes through them.
+    #[test]
+    fn a_level_without_a_name_never_reaches_libraries_below_info() {
+        for asked in ["trace", "debug", "TRACE", "5"] {
+            let capped = capped(asked);
+            assert!(capped.starts_with("info,crm_relay="), "{capped}");
+            assert!(EnvFilter::try_new(&capped).is_ok(), "{capped}");
+        }
+        assert!(capped("error").starts_with("error,crm_relay=error,"));
+        assert_eq!(capped("relay_server=debug, tungstenite=trace"), "relay_server=debug,tungstenite=trace");
+        assert!(capped("trace,hyper=debug").ends_with(",relay_store=trace,hyper=debug"));
+        assert!(own_directives("trace").starts_with("warn,crm_relay=trace,"));
     }
-    let ours = ["crm_relay", "relay_client", "relay_core", "relay_providers", "relay_server", "relay_store"];
-    let others = if level == "error" { "error" } else { "warn" };
-    let directives: Vec<String> = ours.iter().map(|name| format!("{name}={level}")).collect();
-    EnvFilter::new(format!("{others},{}", directives.join(",")))
 }

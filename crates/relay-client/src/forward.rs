@@ -35,6 +35,8 @@ use crate::{
 /// A kept connection is not used again after this long: many servers close theirs after 5 s, and a request sent into
 /// that close would be a failure that says nothing about the target.
 const IDLE_MAX: Duration = Duration::from_secs(2);
+/// Fields of an answer's head: as many as fit into it, since its status decides however many there are.
+const ANSWER_FIELDS_MAX: usize = limits::ANSWER_HEAD_BYTES_MAX / "a:\r\n".len();
 
 /// Forwards to one destination's target.
 #[derive(Debug)]
@@ -198,8 +200,11 @@ impl Target {
             None => Either::Left(tcp),
             Some(config) => connect::encrypt(tcp, &self.host, config.clone()).await.map_err(explain)?,
         };
-        let handshake =
-            http1::Builder::new().max_header_size(limits::ANSWER_HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await;
+        let handshake = http1::Builder::new()
+            .max_header_size(limits::ANSWER_HEAD_BYTES_MAX)
+            .max_headers(ANSWER_FIELDS_MAX)
+            .handshake(TokioIo::new(stream))
+            .await;
         let (sender, driver) = handshake.map_err(|error| format!("cannot use the connection to {peer}: {error}"))?;
         Ok(Http { sender, driver: Some(Box::pin(driver)) })
     }
@@ -238,7 +243,9 @@ impl Target {
 enum Unsent {
     /// Not a byte of it was written: here it is back.
     Returned(Box<Request<Full<Bytes>>>),
-    /// Some of it may have been.
+    /// Some of it may have been. It is not sent again here, also not when a kept connection ended at that instant: the
+    /// target may have begun to work on it, and a second copy of a payment is worse than a delay. The outcome is *busy*: the
+    /// next try comes by the schedule, under the next `Relay-Attempt`.
     Failed(hyper::Error),
 }
 

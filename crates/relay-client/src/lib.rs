@@ -1,5 +1,7 @@
 //! The relay client behind the firewall: dials out, leases, forwards.
 
+#[cfg(test)]
+mod certificate;
 mod clock;
 pub mod config;
 mod connect;

@@ -11,9 +11,10 @@ use percent_encoding::percent_decode;
 use relay_core::session::client::Forward;
 
 /// Header fields that concern one hop, or that this hop sets itself.
-const DROPPED: [HeaderName; 10] = [
+const DROPPED: [HeaderName; 11] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
+    header::EXPECT,
     header::HOST,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,

@@ -36,6 +36,14 @@ mod tests {
             ("99999999999999999999999", Some(u64::from(u32::MAX))),
             ("Wed, 21 Oct 2015 07:28:00 GMT", Some(59)),
             ("Wed, 21 Oct 2015 07:00:00 GMT", Some(0)),
+            ("  5\t", Some(5)),
+            ("007", Some(7)),
+            ("Wed, 21 Oct 2015 07:28:00 +0000", Some(59)),
+            ("+5", None),
+            ("1.5", None),
+            ("5, 6", None),
+            ("5s", None),
+            ("Wed, 32 Oct 2015 07:28:00 GMT", None),
             ("-1", None),
             ("soon", None),
             ("", None),
@@ -44,5 +52,9 @@ mod tests {
             assert_eq!(of_at(&headers, now), want.map(Duration::from_secs), "{text}");
         }
         assert_eq!(of_at(&HeaderMap::new(), now), None);
+        let mut two = HeaderMap::new();
+        two.append(RETRY_AFTER, "5".parse().unwrap());
+        two.append(RETRY_AFTER, "\u{e9}".parse().unwrap());
+        assert_eq!(of_at(&two, now), Some(Duration::from_secs(5)));
     }
 }

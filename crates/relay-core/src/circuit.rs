@@ -68,6 +68,11 @@ impl Circuit {
         self.open.as_ref().map(|open| open.error.as_str())
     }
 
+    /// Whether there is nothing to remember of it.
+    pub fn is_blank(&self) -> bool {
+        self.open.is_none() && self.unreachable == 0 && self.failed.is_empty()
+    }
+
     /// The one probe is on its way.
     pub fn on_probe(&mut self) {
         if let Some(open) = &mut self.open {

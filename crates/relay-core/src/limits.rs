@@ -66,6 +66,12 @@ pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
 pub const LEASES_PER_MESSAGE: usize = 1_024;
 /// Control messages that may wait for one socket. A peer that lets more pile up does not read.
 pub const SESSION_CONTROL_MAX: usize = 1_024;
+/// Leases that confirmations or releases waiting for one socket may name, and reports of one socket that may wait for
+/// their decision: more than a client can hold. A peer that lets more pile up does not read, or makes them up.
+pub const SESSION_LEASES_MAX: usize = 4 * HELD_MAX;
+/// Leases that one client is granted at a time, over all its destinations: half of what it holds at most, the other half
+/// is for outcomes that wait for their confirmation.
+pub const GRANTED_MAX: usize = HELD_MAX / 2;
 /// Requests that may wait for their commit. More are refused: 503.
 pub const APPENDS_MAX: usize = 65_536;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new

@@ -62,6 +62,9 @@ pub enum AppendError {
     /// There is no room; settling and retention go on, so try again later.
     #[error("the store is full")]
     Full,
+    /// The record of the event that took its dedupe key is damaged: nothing is stored, and the repeat cannot be answered.
+    #[error("the event that it repeats is damaged")]
+    Damaged,
     /// The store has failed or is closed. Whether the event is stored is not known.
     #[error("the store is not available")]
     Unavailable,

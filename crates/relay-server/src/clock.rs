@@ -5,17 +5,34 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use relay_core::time::{Mono, Now, Wall};
 
 /// Start wall clock + monotonic time passed: setting the system's clock neither stalls nor bursts anything.
+///
+/// It starts at the latest moment stored if the system's clock stands before that, for what is stored is due by the
+/// clock of an earlier run.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started_wall: Wall,
+    /// What the system's clock said at the start.
+    started_system: Wall,
     started: Instant,
 }
 
 impl Clock {
-    /// Reads the wall clock, for the only time.
-    pub fn start() -> Self {
+    /// Reads the system's clock, for the only time.
+    pub fn start(at_least: Wall) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started_wall: Wall::MIN + since_epoch, started: Instant::now() }
+        Self::start_at(Wall::MIN + since_epoch, at_least)
+    }
+
+    fn start_at(system: Wall, at_least: Wall) -> Self {
+        let behind = at_least.since(system);
+        if !behind.is_zero() {
+            tracing::warn!(
+                event = "clock_set_back",
+                behind_ms = behind.as_millis() as u64,
+                "the system's clock stands before what is stored; times go on from there until it has caught up"
+            );
+        }
+        Self { started_wall: system.max(at_least), started_system: system, started: Instant::now() }
     }
 
     /// Both clocks now.
@@ -27,6 +44,11 @@ impl Clock {
     /// The wall clock now.
     pub fn wall(&self) -> Wall {
         self.started_wall + self.started.elapsed()
+    }
+
+    /// The time by the system's clock of the start, also where that was set back: what others signed is compared with it.
+    pub fn system(&self) -> Wall {
+        self.started_system + self.started.elapsed()
     }
 
     /// The moment at which [`Self::now`] gives that monotonic time, for timers.
@@ -56,9 +78,21 @@ mod tests {
 
     #[test]
     fn wall_and_monotonic_time_run_together() {
-        let clock = Clock::start();
+        let clock = Clock::start(Wall::MIN);
         let now = clock.now();
         assert_eq!(now.wall.since(clock.started_wall), now.mono.since(Mono::default()));
         assert!(clock.instant(now.mono) <= Instant::now());
+    }
+
+    /// I10: a system clock that was set back while the server was down stalls nothing, and signatures are still compared
+    /// with what it says now.
+    #[test]
+    fn it_never_starts_before_what_is_stored() {
+        let (system, day) = (Wall::from_micros(1_700_000_000_000_000), std::time::Duration::from_hours(24));
+        let clock = Clock::start_at(system, system + day);
+        assert!(clock.wall() >= system + day);
+        assert!(clock.system() < system + day);
+        let clock = Clock::start_at(system, system - day);
+        assert!(clock.wall() < system + day);
     }
 }

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::Response;
 use relay_core::fault::{Fault, Retry};
 
-/// Why a request is not answered with what it asked for. The [`code`](Self::code) is stable; senders may rely on it.
+/// Why a request is not answered with what it asked for. Its `code` is stable; senders may rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// The request breaks HTTP, or a rule of the relay that a sender can keep.
@@ -224,8 +224,10 @@ impl Problem {
         response
     }
 
+    /// RFC 9457. The type is the blank one: status and `code` say which problem it is.
     fn document(&self, status: StatusCode) -> String {
         serde_json::json!({
+            "type": "about:blank",
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
             "code": self.code.as_str(),

@@ -50,6 +50,10 @@ impl Backend for Front {
         self.admin.clock.wall()
     }
 
+    fn system_now(&self) -> Wall {
+        self.admin.clock.system()
+    }
+
     fn is_stopping(&self) -> bool {
         self.gate.is_stopping()
     }

@@ -71,6 +71,11 @@ impl Notices {
                     tracing::info!(event = "redriven", %delivery);
                 }
             }
+            Notice::Damaged { delivery, what } => {
+                if self.allows("record_damaged", now.mono) {
+                    tracing::error!(event = "record_damaged", %delivery, %what, "left as it is; run: crm-relay store check");
+                }
+            }
             Notice::Misbehaved { conn, what } => {
                 if self.allows("client_misbehaved", now.mono) {
                     tracing::warn!(event = "client_misbehaved", conn = conn.0, what);

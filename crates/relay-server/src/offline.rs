@@ -59,7 +59,7 @@ impl std::fmt::Debug for Offline {
 }
 
 async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<Admin>, RegistryError> {
-    let clock = Clock::start();
+    let clock = Clock::start(relay_core::time::Wall::MIN);
     let registry = Arc::new(Registry::read_only(Arc::clone(&store), clock, defaults).await?);
     // A hub that has ended: it knows of no clients.
     let (hub, _ended) = hub::Handle::new();

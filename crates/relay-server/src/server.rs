@@ -149,14 +149,14 @@ impl Server {
     /// # Errors
     /// See [`StartError`]; nothing runs then.
     pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
-        let clock = Clock::start();
         let public = bind(config.listen).await?;
         let admin_listener = match config.admin_listen {
             Some(addr) => Some(bind(addr).await?),
             None => None,
         };
-        let registry = Arc::new(Registry::open(Arc::clone(&store), clock, &config).await?);
         let stats = store.stats().await?;
+        let clock = Clock::start(stats.latest);
+        let registry = Arc::new(Registry::open(Arc::clone(&store), clock, &config).await?);
 
         let metrics = Arc::new(Metrics::default());
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));

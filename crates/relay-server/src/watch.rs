@@ -68,7 +68,7 @@ impl Announced {
     }
 }
 
-/// What a reason is about: the `event=` of its line, and the destination. `None`: the hub's own notices say it.
+/// What a reason is about: the `event=` of its line, and the destination. `None`: the hub and the store say it themselves.
 fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
     match reason {
         Reason::NoClient { destination, .. } => Some(("no_client", Some(destination.clone()))),

@@ -317,6 +317,8 @@ pub struct Stats {
     pub full: bool,
     /// Highest id sequence stored.
     pub id_floor: i64,
+    /// Latest moment that any commit spoke of: where the clock of the next run begins if the system's stands before it.
+    pub latest: Wall,
     /// Records found damaged since the store was opened. Each is named in the log.
     pub damaged: u64,
 }

@@ -54,6 +54,8 @@ pub(crate) struct Bulk {
     pub(crate) verb: &'static str,
     /// `redriven`.
     pub(crate) done: &'static str,
+    /// What it takes: `dead and expired`.
+    pub(crate) takes: &'static str,
 }
 
 impl Selection {
@@ -101,7 +103,7 @@ pub(crate) async fn run(api: &Api, bulk: &Bulk, selection: &Selection, as_json: 
         return report(&preview, &format!("would {} {}", bulk.verb, count(matched)), as_json);
     }
     if matched == 0 {
-        report(&preview, "nothing matches", as_json)?;
+        report(&preview, &format!("nothing matches; only {} deliveries can be {}", bulk.takes, bulk.done), as_json)?;
         return Ok(if selection.ids.is_empty() { Exit::Done } else { Exit::No });
     }
     if selection.ids.is_empty() && !selection.yes {
@@ -128,7 +130,9 @@ pub(crate) fn confirm(what: &str) -> Result<(), Failure> {
 }
 
 fn report(value: &Value, text: &str, as_json: bool) -> Outcome {
-    print(&if as_json { pretty(value) } else { text.to_owned() })?;
+    let field = |name: &str| value.get(name).cloned().unwrap_or_default();
+    let told = json!({"job": field("job"), "matched": field("matched"), "changed": field("changed")});
+    print(&if as_json { pretty(&told) } else { text.to_owned() })?;
     Ok(Exit::Done)
 }
 

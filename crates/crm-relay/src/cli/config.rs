@@ -74,7 +74,8 @@ impl Which {
         }
     }
 
-    fn check(&self) -> Outcome {
+    /// What is wrong, for every process that this configures.
+    fn faults(&self) -> Faults {
         let mut all = Faults::default();
         for process in self.processes() {
             let layers = self.layers(process);
@@ -82,12 +83,13 @@ impl Which {
                 Process::Client => client::config(layers, &config::environment).err(),
                 Process::Server | Process::Dev | Process::Command => server::plan(layers).err(),
             };
-            for fault in found.unwrap_or_default().0 {
-                if !all.0.contains(&fault) {
-                    all.0.push(fault);
-                }
-            }
+            all = all.and(found.unwrap_or_default());
         }
+        all
+    }
+
+    fn check(&self) -> Outcome {
+        let all = self.faults();
         if self.json {
             let faults: Vec<_> = all.0.iter().map(as_json).collect();
             print(&pretty(&json!({"ok": all.0.is_empty(), "faults": faults})))?;
@@ -122,7 +124,10 @@ impl Which {
         } else {
             print(&table::table(&["setting", "value", "from"], &rows))?;
         }
-        Ok(Exit::Done)
+        // What is missing is for `check` to say; what could not be read would be missing from this list in silence.
+        let unread = self.processes().into_iter().map(|process| self.layers(process).faults);
+        let faults = unread.fold(Faults::default(), Faults::and);
+        if faults.0.is_empty() { Ok(Exit::Done) } else { Err(Failure::from(faults)) }
     }
 }
 

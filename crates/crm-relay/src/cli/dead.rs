@@ -85,11 +85,17 @@ impl DeadArgs {
                     Ok(Exit::Done)
                 }
                 Verb::Redrive(selection) => {
-                    let bulk = Bulk { path: "/api/v1/dead/redrive", verb: "redrive", done: "redriven" };
+                    let bulk = Bulk {
+                        path: "/api/v1/dead/redrive",
+                        verb: "redrive",
+                        done: "redriven",
+                        takes: "dead and expired",
+                    };
                     bulk::run(&Api::running(&layers).await?, &bulk, &selection, json).await
                 }
                 Verb::Purge(selection) => {
-                    let bulk = Bulk { path: "/api/v1/dead/purge", verb: "purge", done: "purged" };
+                    let bulk =
+                        Bulk { path: "/api/v1/dead/purge", verb: "purge", done: "purged", takes: "dead and expired" };
                     bulk::run(&Api::running(&layers).await?, &bulk, &selection, json).await
                 }
             }

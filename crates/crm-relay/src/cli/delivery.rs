@@ -60,7 +60,7 @@ const COLUMNS: &[Column] = &[
     ("destination", |delivery| text(delivery, "destination")),
     ("state", state),
     ("tries", |delivery| text(delivery, "tries")),
-    ("due", |delivery| when(delivery, "due_at")),
+    ("due", due),
     ("last try", last),
 ];
 
@@ -89,7 +89,7 @@ impl DeliveryArgs {
                     let api = Api::running(&layers).await?;
                     bulk::run(
                         &api,
-                        &Bulk { path: "/api/v1/deliveries/cancel", verb: "cancel", done: "cancelled" },
+                        &Bulk { path: "/api/v1/deliveries/cancel", verb: "cancel", done: "cancelled", takes: "open" },
                         &selection,
                         json,
                     )
@@ -131,10 +131,14 @@ pub(super) async fn show(api: &Api, id: &str, json: bool) -> Result<(), Failure>
             ),
         ),
         ("ready", text(&delivery, "ready_at")),
-        ("due", text(&delivery, "due_at")),
-        ("expires", text(&delivery, "expires_at")),
         ("last try", last(&delivery)),
     ];
+    if is_open(&delivery) {
+        pairs.push(("due", text(&delivery, "due_at")));
+        pairs.push(("expires", text(&delivery, "expires_at")));
+    } else {
+        pairs.push(("ended", text(&delivery, "changed_at")));
+    }
     if delivery.get("reason").is_some_and(|reason| !reason.is_null()) {
         pairs.insert(4, ("reason", text(&delivery, "reason")));
     }
@@ -143,6 +147,15 @@ pub(super) async fn show(api: &Api, id: &str, json: bool) -> Result<(), Failure>
     let attempts = delivery.get("history").and_then(Value::as_array);
     let rows: Vec<Vec<String>> = attempts.unwrap_or(&none).iter().map(attempt).collect();
     if rows.is_empty() { Ok(()) } else { print(&format!("\n{}", table::table(&["try", "at", "answer", "ms"], &rows))) }
+}
+
+/// When it may be tried next; what has ended is never due again.
+fn due(delivery: &Value) -> String {
+    if is_open(delivery) { when(delivery, "due_at") } else { "-".to_owned() }
+}
+
+fn is_open(delivery: &Value) -> bool {
+    matches!(delivery.get("state").and_then(Value::as_str), Some("ready" | "scheduled" | "leased"))
 }
 
 fn attempt(item: &Value) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! `crm-relay destination`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::Value;
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Outcome},
-    render::style,
+    render::{human_duration, style, table},
 };
 
 /// Targets behind the firewall; their URLs are known only to clients.
@@ -67,7 +69,8 @@ impl DestinationArgs {
             match self.verb {
                 Verb::List => list(&Api::reading(&layers).await?, &VIEW, Vec::new(), None, json).await?,
                 Verb::Show { name } => {
-                    print(&pretty(&Api::reading(&layers).await?.get(&path(&name)).await?))?;
+                    let found = Api::reading(&layers).await?.get(&path(&name)).await?;
+                    print(&if json { pretty(&found) } else { in_words(&found) })?;
                 }
                 Verb::Pause { name } => {
                     Api::running(&layers).await?.call(Method::POST, &format!("{}/pause", path(&name)), None).await?;
@@ -106,4 +109,39 @@ fn count(destination: &Value, states: &[&str]) -> String {
     let counts = destination.get("deliveries").unwrap_or(destination);
     let sum: u64 = states.iter().filter_map(|state| counts.get(*state)).filter_map(Value::as_u64).sum();
     sum.to_string()
+}
+
+fn in_words(destination: &Value) -> String {
+    let age = destination.get("oldest_due_age_ms").and_then(Value::as_u64);
+    let age = age.map_or_else(|| "-".to_owned(), |ms| human_duration(Duration::from_millis(ms)));
+    let about = table::fields(&[
+        ("destination", style::bold(text(destination, "name"))),
+        ("status", status(destination)),
+        ("sources", text(destination, "sources")),
+        ("waiting", count(destination, &["ready", "scheduled"])),
+        ("leased", count(destination, &["leased"])),
+        ("delivered", count(destination, &["delivered"])),
+        ("dead", count(destination, &["dead", "expired"])),
+        ("oldest due since", age),
+        ("next expires", text(destination, "next_expiry_at")),
+    ]);
+    let clients = destination.get("instances").and_then(Value::as_array);
+    let rows: Vec<Vec<String>> = clients.into_iter().flatten().map(client).collect();
+    if rows.is_empty() {
+        return about;
+    }
+    let headings = ["client", "instance", "peer", "token", "held", "slots", "target"];
+    format!("{about}\n\n{}", table::table(&headings, &rows))
+}
+
+fn client(client: &Value) -> Vec<String> {
+    let target = match (client.get("circuit_open").and_then(Value::as_bool), text(client, "error").as_str()) {
+        (Some(true), "-") => style::bad("down"),
+        (Some(true), error) => style::bad(format!("down: {error}")),
+        _ => style::good("up"),
+    };
+    let mut cells: Vec<String> =
+        ["label", "instance", "peer", "token", "held", "slots"].map(|field| text(client, field)).into();
+    cells.push(target);
+    cells
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     listing::{Column, View, list, pretty, text, when},
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Outcome},
+    render::table,
 };
 
 /// API keys of senders.
@@ -65,7 +66,7 @@ const COLUMNS: &[Column] = &[
 
 const PATH: &str = "/api/v1/keys";
 
-const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no keys" };
+const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no keys beside API_KEY" };
 
 impl KeyArgs {
     pub(super) fn run(self) -> Outcome {
@@ -78,7 +79,8 @@ impl KeyArgs {
                     list(&Api::reading(&layers).await?, &VIEW, parameters, None, json).await?;
                 }
                 Verb::Show { source, name } => {
-                    print(&pretty(&Api::reading(&layers).await?.get(&path(&source, &name)).await?))?;
+                    let key = Api::reading(&layers).await?.get(&path(&source, &name)).await?;
+                    print(&if json { pretty(&key) } else { in_words(&key) })?;
                 }
                 Verb::Create { source, name } => {
                     let body = json!({"source": source, "name": name});
@@ -97,4 +99,14 @@ impl KeyArgs {
 
 fn path(source: &str, name: &str) -> String {
     format!("{PATH}/{}/{}", encode(source), encode(name))
+}
+
+fn in_words(key: &Value) -> String {
+    table::fields(&[
+        ("key", format!("{}/{}", text(key, "source"), text(key, "name"))),
+        ("begins", text(key, "prefix")),
+        ("status", status(key)),
+        ("created", text(key, "created_at")),
+        ("revoked", text(key, "revoked_at")),
+    ])
 }

@@ -30,7 +30,7 @@ use serde_json::Value;
 pub(crate) use listing::pretty;
 pub(crate) use shared_options::{Common, block_on, data_dirs, print};
 
-use crate::exit::Outcome;
+use crate::{exit::Outcome, render::style};
 
 /// Webhooks, delivered behind the firewall, none lost.
 #[derive(Debug, Parser)]
@@ -126,4 +126,12 @@ impl Cli {
 /// `source -> destination` of a route or a delivery.
 fn route_of(item: &Value) -> String {
     format!("{} -> {}", listing::text(item, "source"), listing::text(item, "destination"))
+}
+
+/// Whether a source or route works; what the file no longer declares is paused.
+fn activity(item: &Value) -> String {
+    match item.get("paused").and_then(Value::as_bool) {
+        Some(true) => style::warn("paused"),
+        Some(false) | None => style::good("active"),
+    }
 }

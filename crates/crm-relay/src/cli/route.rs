@@ -1,5 +1,7 @@
 //! `crm-relay route`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -87,8 +89,9 @@ struct Policy {
 const COLUMNS: &[Column] = &[
     ("source", |route| text(route, "source")),
     ("destination", |route| text(route, "destination")),
-    ("ttl ms", |route| text(route, "ttl_ms")),
+    ("ttl", |route| span(route, "ttl_ms")),
     ("retries", |route| text(route, "max_retries")),
+    ("status", super::activity),
     ("declared", |route| text(route, "declared")),
     ("created", |route| when(route, "created_at")),
 ];
@@ -136,11 +139,13 @@ impl Ends {
 impl Policy {
     fn body(&self) -> Result<Map<String, Value>, Failure> {
         let mut body = Map::new();
-        for (name, text, bare) in
-            [("ttl_ms", &self.ttl, Bare::Seconds), ("retry_delay_ms", &self.retry_delay, Bare::Millis)]
-        {
+        for (name, flag, text, bare) in [
+            ("ttl_ms", "ttl", &self.ttl, Bare::Seconds),
+            ("retry_delay_ms", "retry-delay", &self.retry_delay, Bare::Millis),
+        ] {
             if let Some(text) = text {
-                let span = quantity::duration(text, bare).map_err(|want| Failure::usage(format!("{text}: {want}")))?;
+                let span = quantity::duration(text, bare)
+                    .map_err(|want| Failure::usage(format!("--{flag} {text}: {want}")))?;
                 body.insert(name.to_owned(), json!(span.as_millis() as u64));
             }
         }
@@ -165,11 +170,30 @@ fn show(route: &Value, json: bool) -> Result<(), Failure> {
     }
     print(&table::fields(&[
         ("route", style::bold(super::route_of(route))),
-        ("ttl ms", text(route, "ttl_ms")),
+        ("ttl", span(route, "ttl_ms")),
         ("retries", text(route, "max_retries")),
-        ("delays ms", text(route, "schedule_ms")),
-        ("first delay", text(route, "retry_delay_ms")),
-        ("multiplier", text(route, "retry_multiplier")),
+        ("delays", delays(route)),
+        ("status", super::activity(route)),
         ("declared", text(route, "declared")),
     ]))
+}
+
+/// A duration the way a setting takes it.
+fn span(route: &Value, field: &str) -> String {
+    route.get(field).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), duration)
+}
+
+fn duration(ms: u64) -> String {
+    quantity::show_duration(Duration::from_millis(ms))
+}
+
+/// `1s, then x 2.0`, or the delays one by one.
+fn delays(route: &Value) -> String {
+    let listed = route.get("schedule_ms").and_then(Value::as_array);
+    let listed: Vec<String> = listed.into_iter().flatten().filter_map(Value::as_u64).map(duration).collect();
+    if listed.is_empty() {
+        format!("{}, then x {}", span(route, "retry_delay_ms"), text(route, "retry_multiplier"))
+    } else {
+        listed.join(", ")
+    }
 }

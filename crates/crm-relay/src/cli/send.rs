@@ -61,7 +61,7 @@ impl SendArgs {
             let mut tally = Tally::default();
             send(plan, |sent| tally.report(sent, &url, json)).await?;
             tally.finish(self.count, json)?;
-            Ok(if tally.refused == 0 { Exit::Done } else { Exit::No })
+            Ok(tally.exit())
         })
     }
 
@@ -129,6 +129,7 @@ fn local_server(layers: &Layers) -> Result<(RunFile, String), Failure> {
 struct Tally {
     accepted: u64,
     refused: u64,
+    unanswered: u64,
     slowest: std::time::Duration,
 }
 
@@ -136,10 +137,10 @@ impl Tally {
     fn report(&mut self, sent: &Sent, url: &Uri, json: bool) -> Result<(), Failure> {
         self.slowest = self.slowest.max(sent.took);
         let is_accepted = sent.is_accepted();
-        if is_accepted {
-            self.accepted += 1;
-        } else {
-            self.refused += 1;
+        match &sent.answer {
+            Ok(_) if is_accepted => self.accepted += 1,
+            Ok(_) => self.refused += 1,
+            Err(_) => self.unanswered += 1,
         }
         let status = sent.answer.as_ref().ok().map(http::StatusCode::as_u16);
         if json {
@@ -155,21 +156,41 @@ impl Tally {
             (Ok(_), Some(id)) if is_accepted => shared_options::print(id),
             (Ok(status), _) if is_accepted => shared_options::print(&format!("accepted ({status})")),
             (Ok(status), _) => {
-                anstream::eprintln!("{} {status}: {}", style::bad("refused"), sent.text.trim());
+                anstream::eprintln!("{} {status}: {}", style::bad("refused"), refusal(&sent.text));
                 Ok(())
             }
             (Err(error), _) => {
-                anstream::eprintln!("{} {url}: {error}", style::bad("not sent to"));
+                anstream::eprintln!("{} {url}: {error}. Does a server listen there?", style::bad("not sent to"));
                 Ok(())
             }
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match (self.accepted, self.refused, self.unanswered) {
+            (_, 0, 0) => Exit::Done,
+            (0, 0, _) => Exit::Unreachable,
+            _ => Exit::No,
         }
     }
 
     fn finish(&self, count: u64, json: bool) -> Result<(), Failure> {
         if count > 1 && !json {
             let slowest = human_duration(self.slowest);
-            anstream::eprintln!("{} accepted, {} refused, slowest answer {slowest}", self.accepted, self.refused);
+            anstream::eprintln!(
+                "{} accepted, {} refused, {} not answered, slowest {slowest}",
+                self.accepted,
+                self.refused,
+                self.unanswered
+            );
         }
         std::io::stdout().flush().map_err(Failure::from)
     }
+}
+
+/// Why a server refused: the detail of its problem document, or what it answered.
+fn refusal(answer: &str) -> String {
+    let problem: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
+    let detail = problem.get("detail").and_then(serde_json::Value::as_str);
+    detail.unwrap_or_else(|| answer.trim()).to_owned()
 }

@@ -4,11 +4,14 @@ use std::{io::Read as _, marker::PhantomData, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
 
-use crate::config::{
-    layers::Flags,
-    raw,
-    settings::{Kind, Process, SETTINGS, Setting},
-    target,
+use crate::{
+    config::{
+        layers::Flags,
+        raw,
+        settings::{Kind, Process, SETTINGS, Setting},
+        target,
+    },
+    exit::reason,
 };
 
 /// The settings of one process, as given on its command line.
@@ -68,7 +71,11 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
         for setting in SETTINGS.iter().filter(|setting| setting.concerns(P::PROCESS)) {
             let Some(values) = matches.get_many::<String>(&setting.key()) else { continue };
             let text = values.cloned().collect::<Vec<_>>().join(",");
-            let text = if setting.is_secret() { secret_value(&text)? } else { text };
+            let text = if setting.is_secret() {
+                secret_value(&text).map_err(|why| refused(&format!("--{}: {why}", setting.flag())))?
+            } else {
+                text
+            };
             given.insert(setting.name, text);
         }
         Ok(Self { given, process: PhantomData })
@@ -84,15 +91,16 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
 ///
 /// # Errors
 /// The file or standard input cannot be read.
-pub(crate) fn secret_value(text: &str) -> Result<String, clap::Error> {
-    let refuse = |text: String| clap::Error::raw(ErrorKind::Io, format!("{text}\n"));
+pub(crate) fn secret_value(text: &str) -> Result<String, String> {
     if text == "-" {
         let mut value = String::new();
-        std::io::stdin().read_to_string(&mut value).map_err(|error| refuse(error.to_string()))?;
+        std::io::stdin()
+            .read_to_string(&mut value)
+            .map_err(|error| format!("cannot read standard input: {}", reason(&error)))?;
         return Ok(value.trim_end_matches(['\r', '\n']).to_owned());
     }
     match text.strip_prefix('@') {
-        Some(path) => raw::read_value(Path::new(path)).map_err(|error| refuse(format!("{path}: {error}"))),
+        Some(path) => raw::read_value(Path::new(path)).map_err(|error| format!("@{path}: {error}")),
         None => Ok(text.to_owned()),
     }
 }
@@ -128,6 +136,10 @@ fn listen_flag() -> Arg {
         .conflicts_with_all(["server_host", "server_port"])
 }
 
+fn refused(text: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, format!("{text}\n"))
+}
+
 fn split_listen(text: &str, given: &mut Flags) -> Result<(), clap::Error> {
     match target::listen_address(text) {
         Ok(Some(address)) => {
@@ -135,9 +147,6 @@ fn split_listen(text: &str, given: &mut Flags) -> Result<(), clap::Error> {
             given.insert("SERVER_PORT", address.port().to_string());
             Ok(())
         }
-        _ => Err(clap::Error::raw(
-            ErrorKind::ValueValidation,
-            format!("--listen {text}: want an address and a port, like 127.0.0.1:8080, or a port\n"),
-        )),
+        _ => Err(refused(&format!("--listen {text}: want an address and a port, like 127.0.0.1:8080, or a port"))),
     }
 }

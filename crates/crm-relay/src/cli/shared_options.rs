@@ -50,7 +50,7 @@ impl Common {
         flags.extend(self.data_dir.clone().map(|dir| ("DATA_DIR", dir)));
         flags.extend(self.admin_url.clone().map(|url| ("ADMIN_URL", url)));
         if let Some(token) = &self.admin_token {
-            let token = secret_value(token).map_err(|error| Failure::usage(error.to_string()))?;
+            let token = secret_value(token).map_err(|why| Failure::usage(format!("--admin-token: {why}")))?;
             flags.insert("ADMIN_TOKEN", token);
         }
         let layers = Layers::collect(Process::Command, self.config.as_deref(), &flags, &config::environment);
@@ -76,7 +76,7 @@ pub(crate) fn parameters(given: &[String]) -> Result<Vec<(String, String)>, Fail
         let (name, value) = text
             .split_once('=')
             .ok_or_else(|| Failure::usage("--set: want NAME=VALUE, NAME=@FILE, or NAME=- for standard input"))?;
-        let value = secret_value(value).map_err(|error| Failure::usage(error.to_string()))?;
+        let value = secret_value(value).map_err(|why| Failure::usage(format!("--set {}: {why}", name.trim())))?;
         Ok((name.trim().to_owned(), value))
     };
     given.iter().map(pair).collect()

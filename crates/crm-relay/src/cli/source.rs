@@ -75,6 +75,7 @@ const COLUMNS: &[Column] = &[
     ("name", |source| text(source, "name")),
     ("provider", |source| text(source, "provider")),
     ("destinations", |source| text(source, "destinations")),
+    ("status", super::activity),
     ("declared", |source| text(source, "declared")),
     ("created", |source| when(source, "created_at")),
 ];
@@ -145,10 +146,22 @@ fn show(source: &Value, json: bool) -> Result<(), Failure> {
     print(&table::fields(&[
         ("source", style::bold(text(source, "name"))),
         ("provider", text(source, "provider")),
-        ("parameters", text(source, "parameters")),
+        ("parameters", parameters_of(source)),
         ("path", format!("/webhook/{}", text(source, "name"))),
         ("destinations", text(source, "destinations")),
+        ("status", super::activity(source)),
         ("declared", text(source, "declared")),
         ("created", text(source, "created_at")),
     ]))
+}
+
+/// `secret (hidden), header=X-Signature`.
+fn parameters_of(source: &Value) -> String {
+    let one = |parameter: &Value| match parameter.get("value").and_then(Value::as_str) {
+        Some(value) => format!("{}={value}", text(parameter, "name")),
+        None => format!("{} (hidden)", text(parameter, "name")),
+    };
+    let found: Vec<String> =
+        source.get("parameters").and_then(Value::as_array).into_iter().flatten().map(one).collect();
+    if found.is_empty() { "-".to_owned() } else { found.join(", ") }
 }

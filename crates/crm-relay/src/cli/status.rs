@@ -1,5 +1,7 @@
 //! `crm-relay status`.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::Value;
 
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     admin_client::Api,
     exit::{Exit, Outcome},
-    render::{style, table},
+    render::{human_duration, style, table},
 };
 
 /// What the server does right now: totals, destinations, clients, and what is wrong.
@@ -31,12 +33,8 @@ impl StatusArgs {
                 print(&pretty(&status))?;
                 return Ok(Exit::Done);
             }
-            let state = match text(&status, "status").as_str() {
-                "ok" => style::good("ok"),
-                other => style::bad(other),
-            };
             print(&table::fields(&[
-                ("server", format!("{state} {}", style::dim(format!("version {}", text(&status, "version"))))),
+                ("server", server(&api, &status)),
                 ("received", text(&status, "webhooks_received")),
                 ("delivered", text(&status, "webhooks_processed")),
                 ("dead or expired", text(&status, "webhooks_failed")),
@@ -50,4 +48,18 @@ impl StatusArgs {
             Ok(Exit::Done)
         })
     }
+}
+
+/// How it is; or that it does not run, and whose figures these are.
+fn server(api: &Api, status: &Value) -> String {
+    if let Some(dir) = api.offline() {
+        return style::warn(format!("does not run; this is its store in {}", dir.display()));
+    }
+    let state = match text(status, "status").as_str() {
+        "ok" => style::good("ok"),
+        other => style::bad(other),
+    };
+    let up = Duration::from_millis(status.get("uptime_ms").and_then(Value::as_u64).unwrap_or(0));
+    let more = format!("version {}, up {}, at {}", text(status, "version"), human_duration(up), text(status, "public"));
+    format!("{state}, {}", style::dim(more))
 }

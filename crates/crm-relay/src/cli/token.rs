@@ -11,7 +11,7 @@ use super::{
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome},
-    render::style,
+    render::{style, table},
 };
 
 /// Tokens of clients.
@@ -59,10 +59,7 @@ enum Verb {
 const COLUMNS: &[Column] = &[
     ("name", |token| text(token, "name")),
     ("begins", |token| text(token, "prefix")),
-    ("destinations", |token| match text(token, "destinations").as_str() {
-        "-" => "all".to_owned(),
-        some => some.to_owned(),
-    }),
+    ("destinations", destinations),
     ("status", status),
     ("created", |token| when(token, "created_at")),
 ];
@@ -79,7 +76,7 @@ impl TokenArgs {
             match self.verb {
                 Verb::List => list(&Api::reading(&layers).await?, &VIEW, Vec::new(), None, json).await?,
                 Verb::Show { name } => {
-                    print(&pretty(&Api::reading(&layers).await?.get(&path(&name)).await?))?;
+                    show(&Api::reading(&layers).await?.get(&path(&name)).await?, json)?;
                 }
                 Verb::Create { name, destinations } => {
                     let body = json!({"name": name, "destinations": some(destinations)});
@@ -89,7 +86,7 @@ impl TokenArgs {
                 Verb::Update { name, destinations } => {
                     let body = json!({"destinations": some(destinations)});
                     let api = Api::running(&layers).await?;
-                    print(&pretty(&api.call(Method::PATCH, &path(&name), Some(&body)).await?))?;
+                    show(&api.call(Method::PATCH, &path(&name), Some(&body)).await?, json)?;
                 }
                 Verb::Revoke { name } => {
                     Api::running(&layers).await?.call(Method::DELETE, &path(&name), None).await?;
@@ -123,4 +120,25 @@ fn some(destinations: Vec<String>) -> Option<Vec<String>> {
 
 fn path(name: &str) -> String {
     format!("{PATH}/{}", encode(name))
+}
+
+fn show(token: &Value, json: bool) -> Result<(), Failure> {
+    if json {
+        return print(&pretty(token));
+    }
+    print(&table::fields(&[
+        ("token", style::bold(text(token, "name"))),
+        ("begins", text(token, "prefix")),
+        ("destinations", destinations(token)),
+        ("status", status(token)),
+        ("created", text(token, "created_at")),
+        ("revoked", text(token, "revoked_at")),
+    ]))
+}
+
+fn destinations(token: &Value) -> String {
+    match text(token, "destinations").as_str() {
+        "-" => "all".to_owned(),
+        some => some.to_owned(),
+    }
 }

@@ -64,6 +64,16 @@ impl Faults {
     ) {
         self.0.push(Fault { name: name.into(), value, origin: origin.clone(), text: text.into() });
     }
+
+    /// These and others, each once.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        for fault in others.0 {
+            if !self.0.contains(&fault) {
+                self.0.push(fault);
+            }
+        }
+        self
+    }
 }
 
 impl fmt::Display for Faults {
@@ -75,16 +85,28 @@ impl fmt::Display for Faults {
         for fault in &self.0 {
             write!(f, "\n\n  {}", fault.name)?;
             if let Some(value) = &fault.value {
-                let short: String = value.chars().take(80).collect();
+                let short: String = without_logins(value).chars().take(80).collect();
                 write!(f, " = {short:?}")?;
             }
             if fault.origin != Origin::Default {
                 write!(f, "  ({})", fault.origin)?;
             }
-            write!(f, "\n      {}", fault.text)?;
+            write!(f, "\n      {}", without_logins(&fault.text))?;
         }
         Ok(())
     }
+}
+
+/// Text that may hold URLs, with user and password of each left out. What follows `://` up to the last `@` before the
+/// next `://` counts as such, so that a password may hold anything.
+fn without_logins(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        shown.push_str(&part.rsplit_once('@').map_or_else(|| part.to_owned(), |(_, rest)| format!("redacted@{rest}")));
+    }
+    shown
 }
 
 impl From<Faults> for Failure {
@@ -123,6 +145,17 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// S27: the user and the password of a URL that has a fault are not shown with it.
+    #[test]
+    fn a_fault_shows_no_login_of_a_url() {
+        let mut faults = Faults::default();
+        let value = "a=http://u:canary@h/,b=http://u:c@na//r y@h/ x";
+        faults.add("LOCAL_WEBHOOK_URL", Some(value.to_owned()), &Origin::Environment, format!("{value}: not a URL"));
+        let shown = faults.to_string();
+        assert!(shown.contains("\"a=http://redacted@h/,b=http://redacted@h/ x\""), "{shown}");
+        assert!(!shown.contains("canary") && !shown.contains("r y"), "{shown}");
+    }
 
     #[test]
     fn a_slip_of_the_keyboard_is_recognised() {

@@ -9,7 +9,7 @@ use std::{
 use super::{
     fault::{Faults, Origin},
     raw,
-    settings::{Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
+    settings::{Kind, Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
 };
 
 /// Where the configuration file is looked for when nobody names one.
@@ -159,7 +159,11 @@ impl Layers {
             Ok(value) => {
                 self.given.insert(setting.name, Given { text: text.trim().to_owned(), value, origin });
             }
-            Err(want) => self.faults.add(setting.name, Some(setting.show(text)), &origin, want),
+            Err(want) => {
+                let is_made = setting.kind == Kind::Secret && matches!(self.process, Process::Server | Process::Dev);
+                let want = if is_made { format!("{want}; or leave it out, and one is generated") } else { want };
+                self.faults.add(setting.name, Some(setting.show(text)), &origin, want);
+            }
         }
     }
 

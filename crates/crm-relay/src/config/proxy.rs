@@ -2,6 +2,8 @@
 
 use http::Uri;
 
+use super::target;
+
 /// Reads the URL of an HTTP proxy; no scheme means http.
 ///
 /// # Errors
@@ -17,7 +19,11 @@ pub(crate) fn read(text: &str) -> Result<Uri, String> {
 }
 
 /// The proxy that the environment names for `url`: `HTTPS_PROXY` or `HTTP_PROXY` by scheme, unless `NO_PROXY` matches.
+/// Never for a server on this machine: to the proxy, a loopback address would be its own.
 pub(crate) fn from_environment(url: &Uri, env: &dyn Fn(&str) -> Option<String>) -> Option<Uri> {
+    if target::is_loopback(url) {
+        return None;
+    }
     let host = url.host()?;
     let names = match url.scheme_str() {
         Some("https" | "wss") => ["HTTPS_PROXY", "https_proxy"],
@@ -67,5 +73,25 @@ mod tests {
         let find = |url: &str| from_environment(&url.parse().expect("a URL"), &env).map(|uri| uri.to_string());
         assert_eq!(find("wss://relay.example.com/"), Some("http://proxy:3128/".to_owned()));
         assert_eq!(find("ws://relay.example.com/"), None);
+    }
+
+    #[test]
+    fn a_server_on_this_machine_is_never_behind_the_proxy_of_the_environment() {
+        let env = |name: &str| name.to_ascii_lowercase().ends_with("_proxy").then(|| "proxy:3128".to_owned());
+        let env = |name: &str| env(name).filter(|_| !name.eq_ignore_ascii_case("no_proxy"));
+        let find = |url: &str| from_environment(&url.parse().expect("a URL"), &env);
+        for url in [
+            "ws://127.0.0.1:8080/",
+            "wss://127.9.9.9/",
+            "ws://localhost:8080/",
+            "ws://LOCALHOST/",
+            "ws://relay.localhost/",
+            "ws://[::1]:8080/",
+        ] {
+            assert_eq!(find(url), None, "{url}");
+        }
+        for url in ["ws://10.0.0.1/", "ws://128.0.0.1/", "wss://localhost.example.com/", "ws://[::2]/"] {
+            assert!(find(url).is_some(), "{url}");
+        }
     }
 }

@@ -48,10 +48,7 @@ impl fmt::Display for Secret {
 pub(crate) fn check(text: &str) -> Result<(), String> {
     let is_sample = SAMPLES.contains(&text.to_ascii_lowercase().as_str());
     let fault = if is_sample { Some("stands in an example") } else { relay_providers::secret_fault(text) };
-    match fault {
-        Some(fault) => Err(format!("{fault}; or leave it out, and one is generated")),
-        None => Ok(()),
-    }
+    fault.map_or(Ok(()), |fault| Err(fault.to_owned()))
 }
 
 #[cfg(test)]

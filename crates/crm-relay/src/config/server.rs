@@ -121,7 +121,7 @@ pub(crate) fn schedule(text: &str) -> Result<Vec<Duration>, String> {
     }
     let delays: Result<Vec<Duration>, String> =
         text.split(',').map(|part| quantity::duration(part.trim(), Bare::Seconds)).collect();
-    delays.map_err(|_| "want standard-webhooks, or delays like [\"5s\", \"5m\", \"2h\"]".to_owned())
+    delays.map_err(|_| "want standard-webhooks, or delays like 5s, 5m, 2h".to_owned())
 }
 
 fn public_listen(layers: &Layers) -> SocketAddr {

@@ -125,8 +125,10 @@ pub(crate) fn listen_address(text: &str) -> Result<Option<SocketAddr>, String> {
 
 /// Whether a URL leads to this machine, so that plain http shows nothing to a network.
 pub(crate) fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default();
-    host == "localhost" || host.ends_with(".localhost") || host_address(host).is_ok_and(|address| address.is_loopback())
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host_address(&host).is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

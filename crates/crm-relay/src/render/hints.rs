@@ -20,9 +20,9 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
         })
         .collect();
     let other = if has_receiver {
-        format!("Hand them to your application instead:  {}", copy("crm-relay dev --to 3000"))
+        format!("Hand them to your application instead:  {}", copy(format!("{} dev --to 3000", program())))
     } else {
-        format!("See what arrives without it:  {}", copy("crm-relay dev"))
+        format!("See what arrives without it:  {}", copy(format!("{} dev", program())))
     };
     format!(
         "{}\n\n  post to   {}\n  goes to   {}\n\nTry it in another terminal:\n\n  {}\n\n  {}\n\n{}\n{}\n",
@@ -30,8 +30,8 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
         copy(&url),
         targets.join("\n            "),
         copy(curl(&url, &key)),
-        copy("crm-relay send --count 3"),
-        format_args!("{other}\nLook around:  {}", copy("crm-relay status, crm-relay event list, crm-relay dead list")),
+        copy(format!("{} send --count 3", program())),
+        format_args!("{other}\nSee what is stored:  {}", copy(format!("{} status", program()))),
         dim("Ctrl-C stops; what is not delivered by then is after the next start."),
     )
 }
@@ -72,5 +72,12 @@ fn shown_key(facts: &Facts<'_>) -> String {
 }
 
 fn curl(url: &str, key: &str) -> String {
-    format!("curl -i {url} -H \"X-API-Key: {key}\" -H 'Content-Type: application/json' -d '{{\"hello\":\"world\"}}'")
+    // One line per part: each fits a terminal of 80 columns.
+    format!("curl -i {url} \\\n    -H \"X-API-Key: {key}\" \\\n    -d '{{\"hello\": \"relay\"}}'")
+}
+
+/// This program as it was called, where a shell may not find it by its short name.
+fn program() -> String {
+    let called = std::env::args().next().filter(|called| called.contains('/'));
+    called.unwrap_or_else(|| "crm-relay".to_owned())
 }

@@ -1,23 +1,35 @@
 //! Tables: aligned with headings on a terminal, tab-separated elsewhere, so that `cut` and `awk` can take them apart.
 
-use comfy_table::{ContentArrangement, Table, TableStyle};
+use anstream::adapter::strip_str;
 
 use super::style;
 
+/// Blanks between two columns.
+const GAP: &str = "  ";
+
 /// Lays out rows under headings.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    if style::is_terminal() { pretty(headings, rows) } else { plain(headings, rows) }
+    if style::is_terminal() { aligned(headings, rows) } else { plain(headings, rows) }
 }
 
-fn pretty(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
-    for row in rows {
-        table.add_row(row);
-    }
-    let text: Vec<String> = table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned()).collect();
+fn aligned(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
+    let lines: Vec<&[String]> = std::iter::once(head.as_slice()).chain(rows.iter().map(Vec::as_slice)).collect();
+    let widest = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| width(cell)).max();
+    let widths: Vec<usize> = (0..head.len()).map(|column| widest(column).unwrap_or(0)).collect();
+    let text: Vec<String> = lines.iter().map(|line| padded(line, &widths)).collect();
     text.join("\n")
+}
+
+fn padded(cells: &[String], widths: &[usize]) -> String {
+    let pad = |(cell, wanted): (&String, &usize)| format!("{cell}{}", " ".repeat(wanted.saturating_sub(width(cell))));
+    let cells: Vec<String> = cells.iter().zip(widths).map(pad).collect();
+    cells.join(GAP).trim_end().to_owned()
+}
+
+/// Places on the screen; the codes of a colour take none.
+fn width(cell: &str) -> usize {
+    strip_str(cell).to_string().chars().count()
 }
 
 fn plain(headings: &[&str], rows: &[Vec<String>]) -> String {
@@ -31,4 +43,24 @@ pub(crate) fn fields(pairs: &[(&str, String)]) -> String {
     let lines: Vec<String> =
         pairs.iter().map(|(name, value)| format!("{}  {value}", style::dim(format!("{name:width$}")))).collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coloured_cell_takes_no_more_room_than_its_text() {
+        let rows = [
+            vec!["crm".to_owned(), style::good("up"), "7".to_owned()],
+            vec!["erp".into(), "no client".into(), "0".into()],
+        ];
+        let text = strip_str(&aligned(&["name", "status", "waiting"], &rows)).to_string();
+        assert_eq!(text, "NAME  STATUS     WAITING\ncrm   up         7\nerp   no client  0");
+    }
+
+    #[test]
+    fn plain_tables_are_separated_by_tabs() {
+        assert_eq!(plain(&["a", "b"], &[vec!["1".to_owned(), "2".to_owned()]]), "a\tb\n1\t2");
+    }
 }

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::certificate::authority;
 
 /// Long enough that no test meets it by accident, short enough for those that wait for it.
 const SHORT: Duration = Duration::from_millis(200);
@@ -271,4 +272,73 @@ async fn closed_by_peer(target: &Target) {
         tokio::task::yield_now().await;
     }
     target.idle.lock().unwrap().push(idle);
+}
+
+/// I6: the status of a complete head decides, however many fields it has.
+#[tokio::test]
+async fn many_fields_in_an_answer_do_not_hide_its_status() {
+    for fields in [101, 1_000, (limits::ANSWER_HEAD_BYTES_MAX - 100) / 4] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "a:\r\n".repeat(fields));
+        check(answer.into_bytes().leak(), Class::Delivered, Some(200)).await;
+    }
+}
+
+/// S30: a target behind TLS is checked as well: its own authority is trusted once it is named, and only then.
+#[tokio::test]
+async fn a_target_behind_tls_is_trusted_with_its_authority_and_refused_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca_file, acceptor) = authority(&dir);
+    for ca_file in [Some(ca_file), None] {
+        let (listener, url) = listen().await;
+        let trusted = ca_file.is_some();
+        let destination = Destination {
+            name: "crm".parse().unwrap(),
+            url: url.replace("http:", "https:").parse().unwrap(),
+            concurrency: 1,
+            forward_timeout: LONG,
+            ca_file,
+        };
+        let target = Target::new(&destination).unwrap();
+        let webhook = webhook(b"{}");
+        let serve = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n{}") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        };
+        let (Ended::Tried(outcome), ()) = tokio::join!(target.forward(&webhook), serve) else { panic!() };
+        let class = if trusted { Class::Delivered } else { Class::Unreachable };
+        assert_eq!(outcome.class, class, "{outcome:?}");
+        assert!(trusted || outcome.error.unwrap().contains("TLS with"));
+    }
+}
+
+/// I9: a request that may have reached the target is sent once in a try, also when its connection was a kept one that
+/// ended just then.
+#[tokio::test]
+async fn a_request_into_a_kept_connection_that_ends_is_not_sent_twice() {
+    let (listener, url) = listen().await;
+    let target = target(&url, LONG);
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        request(&mut stream).await;
+    };
+    let forward = async {
+        let first = target.forward(&webhook).await;
+        assert!(matches!(&first, Ended::Tried(outcome) if outcome.class == Class::Delivered), "{first:?}");
+        target.forward(&webhook).await
+    };
+    let (ended, ()) = tokio::join!(forward, serve);
+    assert!(
+        matches!(&ended, Ended::Tried(outcome) if outcome.class == Class::Busy && outcome.status.is_none()),
+        "{ended:?}"
+    );
+    let asked = listener.into_std().unwrap();
+    assert_eq!(asked.accept().map(drop).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
 }

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use relay_core::{
     id::{DeliveryId, EventId},
     time::Wall,
@@ -59,6 +60,38 @@ fn what_could_leave_the_targets_path_is_refused() {
     assert!(target("http://h", "/...", None).is_ok());
 }
 
+proptest! {
+    /// I3, S18: whatever path and query a server can have taken in is sent on unchanged, behind the target's own, or
+    /// refused for its dot segments; nothing else is.
+    #[test]
+    fn every_path_and_query_that_can_be_taken_in_goes_on_unchanged(
+        rest in prop_oneof!["(/[^\\x00-\\x20#?\\x7f]{0,8}){0,4}", "(/(\\.|%2e|%2E|\\\\|a|%|%25|//|@|:|é){0,4}){0,4}"],
+        query in prop::option::of("[^\\x00-\\x20#\\x7f]{0,30}"),
+    ) {
+        let whole = format!("/webhook/s{rest}{}", query.as_ref().map_or_else(String::new, |query| format!("?{query}")));
+        let taken: Result<PathAndQuery, _> = whole.parse();
+        prop_assume!(taken.is_ok_and(|taken| taken.as_str() == whole));
+        let dots = |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+        let is_refused = rest.split(['/', '\\']).any(dots);
+        for (url, path, own) in [("http://h", "", None), ("http://h/hook/", "/hook", Some("")), ("http://h/a?k", "/a", Some("k"))] {
+            let mut forward = forward("", None);
+            forward.rest = rest.clone().into();
+            forward.query = query.clone().map(Bytes::from);
+            let got = base(url).request(&forward).map(|request| request.uri().to_string());
+            if is_refused {
+                prop_assert_eq!(got, Err(RequestError::DotSegments));
+                continue;
+            }
+            let path = if rest.is_empty() && own == Some("") { "/hook/".to_owned() } else { format!("{path}{rest}") };
+            let path = if path.is_empty() { "/".to_owned() } else { path };
+            let own = own.filter(|own| !own.is_empty());
+            let queries: Vec<&str> = own.into_iter().chain(query.as_deref().filter(|query| own.is_none() || !query.is_empty())).collect();
+            let want = if queries.is_empty() { path } else { format!("{path}?{}", queries.join("&")) };
+            prop_assert_eq!(got, Ok(want));
+        }
+    }
+}
+
 /// I3, S14: values byte for byte, repetitions in their order; hop-by-hop fields and spoofed `Relay-*` do not pass.
 #[test]
 fn headers_are_those_received_and_the_relays_own() {
@@ -72,6 +105,8 @@ fn headers_are_those_received_and_the_relays_own() {
         field("x-a", b"2"),
         field("connection", b"close"),
         field("keep-alive", b"1"),
+        field("expect", b"100-continue"),
+        field("trailer", b"x-t"),
         field("transfer-encoding", b"chunked"),
         field("content-length", b"99"),
         field("relay-attempt", b"77"),

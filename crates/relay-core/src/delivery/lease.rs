@@ -38,9 +38,11 @@ pub fn lose(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
 }
 
 /// Counts the loss of an earlier lease, by now released: its end has come and its instance did not resume. A delivery
-/// that somebody else holds by then stays held. `None` if it has ended.
-pub fn count_loss(before: &Delivery, now: Wall) -> Option<Change> {
-    if !before.state.is_open() {
+/// that somebody else holds by then stays held. `None` if it has ended, or was redriven since: losses start anew then.
+///
+/// `ready_at`: that of the delivery when the lease was released.
+pub fn count_loss(before: &Delivery, ready_at: Wall, now: Wall) -> Option<Change> {
+    if !before.state.is_open() || before.ready_at != ready_at {
         return None;
     }
     let mut next = before.next(before.state, now);

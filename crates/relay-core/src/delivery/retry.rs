@@ -49,6 +49,9 @@ impl Schedule {
     pub fn delay(&self, n: u32) -> Duration {
         match self {
             Self::Exponential { delay, multiplier } => {
+                if delay.is_zero() {
+                    return Duration::ZERO; // Times an infinite factor it would be no number.
+                }
                 let factor = multiplier.max(1.0).powi(n.saturating_sub(1).min(1_000) as i32);
                 Duration::try_from_secs_f64(delay.as_secs_f64() * factor).unwrap_or(Duration::MAX)
             }

@@ -123,7 +123,7 @@ impl Hub {
             Err(error) => {
                 self.undo_reservations(&pending.leased);
                 let answer = match error {
-                    AppendError::TooLate => Answer::Unavailable,
+                    AppendError::TooLate | AppendError::Damaged => Answer::Unavailable,
                     AppendError::Full => Answer::Full,
                     AppendError::Unavailable => {
                         self.on_store_failed();

@@ -49,6 +49,7 @@ pub(super) struct Ask {
     probe: bool,
     /// What was asked for of the instance's credit, and of the outgoing budget.
     reserved: u64,
+    limit: u32,
     changes: u64,
 }
 
@@ -109,6 +110,19 @@ impl Hub {
             self.destinations.insert(name.clone(), Destination::new());
         }
         self.destinations.get_mut(name).expect("it was inserted above if it was missing")
+    }
+
+    /// Drops the entry of a destination that only clients ever named: they may make up as many as they like.
+    pub(super) fn forget_destination(&mut self, name: &Name) {
+        let unknown = !self.routed.contains(name)
+            && self.destinations.get(name).is_some_and(|destination| {
+                let idle = destination.asks == 0 && destination.outgoing == 0 && destination.timer.is_none();
+                idle && destination.made == 0 && destination.joined.is_empty() && destination.free.is_empty()
+            });
+        if unknown {
+            self.destinations.remove(name);
+            self.outgoing.thirsty.remove(name);
+        }
     }
 
     /// Something is due in the store.
@@ -206,7 +220,9 @@ impl Hub {
         let reserved = credit.min(budget);
         let single = probe || served.oversize;
         let free = (served.slots - served.used) as usize;
-        let limit = if single { 1 } else { free.min(limits::LEASE_BATCH_MAX) as u32 };
+        let most = limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).max(1);
+        let limit = if single { 1 } else { free.min(most) as u32 };
+        instance.granted += limit as usize;
         served.asking = true;
         if probe {
             served.circuit.on_probe();
@@ -218,7 +234,7 @@ impl Hub {
         let destination = self.destination(name);
         destination.asks += 1;
         destination.asked += reserved;
-        let ask = Ask { destination: name.clone(), instance: id, probe, reserved, changes: destination.changes };
+        let ask = Ask { destination: name.clone(), instance: id, probe, reserved, limit, changes: destination.changes };
         let lease = LeaseAsk {
             destination: name.clone(),
             instance: id,
@@ -235,7 +251,7 @@ impl Hub {
     }
 
     pub(super) fn on_leased(&mut self, ask: Ask, result: Result<Leased, StoreError>) {
-        let Ask { destination: name, instance: id, probe, reserved, changes } = ask;
+        let Ask { destination: name, instance: id, probe, reserved, limit, changes } = ask;
         self.outgoing.asked -= reserved;
         let destination = self.destination(&name);
         destination.asks -= 1;
@@ -243,6 +259,7 @@ impl Hub {
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.asked_bytes -= reserved;
+            instance.granted -= limit as usize;
             if let Some(served) = instance.served.get_mut(&name) {
                 served.asking = false;
             }
@@ -329,31 +346,30 @@ impl Hub {
     /// Body bytes that a lease operation of this destination may bring; `None` if there is no room. `whole`: all of it.
     fn outgoing_room(&self, name: &Name, whole: bool) -> Option<u64> {
         let max = self.setup.outgoing_bytes_max;
-        let taken = self.outgoing.bytes + self.outgoing.asked;
+        let (taken, mine) = self.outgoing_taken(name);
+        let half = (max / 2).saturating_sub(mine);
         if taken == 0 {
-            return Some(max);
+            return Some(if whole { max } else { half });
         }
-        let mut room = max.saturating_sub(taken);
-        if self.others_thirst(name)
-            && let Some(destination) = self.destinations.get(name)
-        {
-            room = room.min((max / 2).saturating_sub(destination.outgoing + destination.asked));
-        }
+        let left = max.saturating_sub(taken);
+        let room = if whole && mine == 0 { left } else { left.min(half) };
         // A part of what is left, so that others can ask before this one's answer is in.
         let part = if whole { room } else { room.min((room / 4).max(ASK_BYTES_MIN)) };
         (room > 0).then_some(part)
     }
 
-    /// Whether a body may go out beside those that do.
+    /// Whether a body may go out beside those that do. No destination takes more than half of the room, so that one whose
+    /// clients do not read leaves some to the others; one body of its own may be larger.
     pub(super) fn has_outgoing_room(&self, name: &Name, body_bytes: u64) -> bool {
         let max = self.setup.outgoing_bytes_max;
-        let taken = self.outgoing.bytes + self.outgoing.asked;
-        let mine = self.destinations.get(name).map_or(0, |destination| destination.outgoing + destination.asked);
-        taken == 0 || (taken + body_bytes <= max && (!self.others_thirst(name) || mine + body_bytes <= max / 2))
+        let (taken, mine) = self.outgoing_taken(name);
+        taken == 0 || (taken + body_bytes <= max && (mine == 0 || mine + body_bytes <= max / 2))
     }
 
-    fn others_thirst(&self, name: &Name) -> bool {
-        self.outgoing.thirsty.iter().any(|thirsty| thirsty != name)
+    /// Body bytes going out or asked for: of all destinations, and of this one.
+    fn outgoing_taken(&self, name: &Name) -> (u64, u64) {
+        let mine = self.destinations.get(name).map_or(0, |destination| destination.outgoing + destination.asked);
+        (self.outgoing.bytes + self.outgoing.asked, mine)
     }
 
     /// A body has left, or will not.

@@ -13,6 +13,7 @@ use crate::{
     circuit::{Circuit, Permit},
     delivery::Delivery,
     id::{DeliveryId, InstanceId},
+    limits,
     name::Name,
     time::{Mono, Wall},
 };
@@ -32,6 +33,8 @@ pub(super) struct Instance {
     /// It said goodbye: nothing new for it.
     pub(super) going: bool,
     pub(super) buffer_bytes: u64,
+    /// Deliveries it holds or is about to get, and those that lease operations under way may bring it.
+    pub(super) granted: usize,
     /// Body bytes of what it holds or is about to get.
     pub(super) bytes: u64,
     /// Body bytes that lease operations under way may bring it.
@@ -80,6 +83,7 @@ impl Instance {
             joined: false,
             going: false,
             buffer_bytes: 0,
+            granted: 0,
             bytes: 0,
             asked_bytes: 0,
             asked_last: None,
@@ -93,7 +97,12 @@ impl Instance {
     /// Body bytes it may still be given; one body always fits when nothing is in flight.
     pub(super) fn has_room_for(&self, body_bytes: u64) -> bool {
         let taken = self.bytes + self.asked_bytes;
-        taken == 0 || taken + body_bytes <= self.buffer_bytes
+        taken == 0 || taken.saturating_add(body_bytes) <= self.buffer_bytes
+    }
+
+    /// Whether it may be given anything more at all.
+    fn has_room(&self) -> bool {
+        self.granted < limits::GRANTED_MAX && self.has_room_for(1)
     }
 
     /// Whether new deliveries may go to it at all.
@@ -106,7 +115,7 @@ impl Instance {
         let in_turn = self.asked_bytes > 0 && self.served.values().any(|served| served.oversize);
         let blocked =
             served.asking || in_turn || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
-        if !self.takes_new() || blocked || served.used >= served.slots || !self.has_room_for(1) {
+        if !self.takes_new() || blocked || served.used >= served.slots || !self.has_room() {
             return None;
         }
         match served.circuit.permit(now) {
@@ -214,14 +223,16 @@ impl Hub {
     pub(super) fn take_slot(&mut self, id: InstanceId, delivery: &Delivery) {
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
         instance.bytes += delivery.body_bytes;
+        instance.granted += 1;
         instance.served.entry(delivery.destination.clone()).or_default().used += 1;
     }
 
     /// Gives a slot and its bytes back, and what waits for them a chance.
     pub(super) fn free_credit(&mut self, id: InstanceId, delivery: &Delivery) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
-        let had_room = instance.has_room_for(1);
+        let had_room = instance.has_room();
         instance.bytes -= delivery.body_bytes;
+        instance.granted -= 1;
         let mut others = !had_room;
         for served in instance.served.values_mut() {
             others |= std::mem::replace(&mut served.stalled, false);
@@ -245,8 +256,12 @@ impl Hub {
     pub(super) fn forget_instance(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get(&id) else { return };
         let idle = instance.served.values().all(|served| served.used == 0 && !served.asking);
-        if instance.conn.is_none() && !instance.joined && idle && instance.losses.is_empty() {
-            self.instances.remove(&id);
+        if instance.conn.is_some() || instance.joined || !idle || !instance.losses.is_empty() {
+            return;
+        }
+        let gone = self.instances.remove(&id);
+        for name in gone.iter().flat_map(|gone| gone.served.keys()) {
+            self.forget_destination(name);
         }
     }
 

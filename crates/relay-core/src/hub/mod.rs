@@ -288,6 +288,13 @@ pub enum Notice {
         /// Which.
         delivery: DeliveryId,
     },
+    /// A record is damaged: what was to become of it is given up, and it stays as it is for `store check`.
+    Damaged {
+        /// Whose.
+        delivery: DeliveryId,
+        /// What is wrong with it.
+        what: Box<str>,
+    },
     /// A client broke the protocol; its socket is closed.
     Misbehaved {
         /// Which socket.
@@ -446,7 +453,7 @@ impl Hub {
 
     /// Takes in one thing that happened.
     pub fn handle(&mut self, input: Input, now: Now) {
-        self.now = now;
+        self.set_now(now);
         match input {
             Input::Routing(routing) => self.on_routing(routing),
             Input::DeliveredSoFar(counts) => self.on_delivered_so_far(counts),
@@ -461,6 +468,11 @@ impl Hub {
             Input::Stop => self.on_stop(),
         }
         self.finish_input();
+    }
+
+    /// Time never runs backwards here, whatever a driver says.
+    fn set_now(&mut self, now: Now) {
+        self.now = Now { wall: self.now.wall.max(now.wall), mono: self.now.mono.max(now.mono) };
     }
 
     /// The next thing to do, until `None`.

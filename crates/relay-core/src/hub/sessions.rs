@@ -1,16 +1,23 @@
 //! Sessions: handshake, resume, heartbeats, goodbye.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{ConnId, Hub, Notice, Output, Serves, instances::Instance, leases::Sent, settle::Reported, timers::Timer};
+use super::{
+    ConnId, Hub, Notice, Output, Serves,
+    instances::Instance,
+    leases::{Held, Sent},
+    settle::Reported,
+    timers::Timer,
+};
 use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
     session::server::{Phase, Session},
+    time::Mono,
     wire::{
         codec::{self, CodecError, Greeting, LeaseKey, lease_ref},
-        message::{Extend, GoAway, Hello, LeaseRef, Message, Peers, Welcome, WelcomeDestination},
+        message::{Extend, GoAway, Hello, LeaseRef, Message, Welcome, WelcomeDestination},
     },
 };
 
@@ -22,7 +29,7 @@ impl Hub {
             self.outputs.push_back(Output::Close(conn, "the server stops"));
             return;
         }
-        self.arm(limits::HELLO_WITHIN, Timer::Tick(conn));
+        self.set_tick(conn, self.now.mono + limits::HELLO_WITHIN);
     }
 
     pub(super) fn on_message(&mut self, conn: ConnId, message: Message) {
@@ -41,7 +48,11 @@ impl Hub {
                 Err(error) => self.misbehaved(conn, &error.to_string()),
             },
             Message::Report(report) => match codec::reported(&report) {
+                Ok(_) if session.undecided >= limits::SESSION_LEASES_MAX => {
+                    self.misbehaved(conn, "reports more than it can hold");
+                }
                 Ok((lease, outcome)) => {
+                    session.undecided += 1;
                     let serves = Arc::clone(&session.serves);
                     let probe = false;
                     self.on_report(instance, Box::new(Reported { conn, lease, outcome, probe, serves }));
@@ -92,11 +103,11 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let (token, serves, peer) = (session.token.clone(), Arc::clone(&session.serves), session.peer.clone());
         let id = greeting.instance;
+        if self.instances.get(&id).is_some_and(|known| known.joined && known.token != token) {
+            return self.misbehaved(conn, "claims an instance that another token speaks for");
+        }
         let before = self.instances.get(&id).and_then(|instance| instance.conn);
         if let Some(old) = before {
-            if self.sessions.get(&old).is_some_and(|session| session.token != token) {
-                return self.misbehaved(conn, "claims an instance that another token speaks for");
-            }
             self.drop_session(old);
             self.outputs.push_back(Output::Close(old, "replaced by a newer socket of the same instance"));
         }
@@ -122,28 +133,41 @@ impl Hub {
             served.stalled = false;
         }
         self.forgive_losses(id);
-        let resumed = self.resume(id, &greeting.held);
+        let resumed = self.resume(id, &greeting.held, &serves);
         let destinations = greeting
             .destinations
             .iter()
             .map(|wanted| self.describe(id, &wanted.name, serves.allows(&wanted.name)))
             .collect();
-        let heartbeat_ms = limits::HEARTBEAT.as_millis() as u32;
+        let heartbeat_ms = self.heartbeat().as_millis() as u32;
         let version = self.setup.version.clone();
         self.send(conn, Message::Welcome(Welcome { version, heartbeat_ms, destinations, resumed }));
+        self.set_tick(conn, self.now.mono + self.heartbeat());
         self.join(id);
         self.rerank_all(id);
     }
 
-    /// What an instance holds on: what it names of its leases. Everything else of them is released.
-    fn resume(&mut self, id: InstanceId, named: &[LeaseKey]) -> Vec<LeaseRef> {
+    /// How often each side names what it holds: often enough that the shortest lease outlives a missed heartbeat.
+    fn heartbeat(&self) -> Duration {
+        limits::HEARTBEAT.min(self.setup.lease / limits::HEARTBEATS_MISSED_MAX).max(Duration::from_millis(1))
+    }
+
+    /// Sets the one timer of a session.
+    fn set_tick(&mut self, conn: ConnId, at: Mono) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let before = std::mem::replace(&mut session.tick, at);
+        self.timers.remove(&(before, Timer::Tick(conn)));
+        self.timers.insert((at, Timer::Tick(conn)));
+    }
+
+    /// What an instance holds on: what it names of its leases, and its token may serve. Everything else is released.
+    fn resume(&mut self, id: InstanceId, named: &[LeaseKey], serves: &Serves) -> Vec<LeaseRef> {
         let mut resumed = Vec::new();
         let mut kept = BTreeSet::new();
         for &(delivery, token) in named {
-            let held = self
-                .held
-                .get_mut(&delivery)
-                .filter(|held| held.instance == id && held.delivery.token == token && held.sent == Sent::Done);
+            let mine = |held: &&mut Held| held.instance == id && held.delivery.token == token;
+            let held = self.held.get_mut(&delivery).filter(mine);
+            let held = held.filter(|held| held.sent == Sent::Done && serves.allows(&held.delivery.destination));
             if let Some(held) = held {
                 held.rearmed = false;
                 kept.insert(delivery);
@@ -222,9 +246,10 @@ impl Hub {
         let clients = joined.len() as u32;
         let others: Vec<InstanceId> = joined.iter().copied().filter(|id| *id != except).collect();
         for id in others {
-            if let Some(conn) = self.instances.get(&id).and_then(|instance| instance.conn) {
-                let destination = name.as_str().to_owned();
-                self.send(conn, Message::Peers(Peers { destination, clients }));
+            let conn = self.instances.get(&id).and_then(|instance| instance.conn);
+            if let Some((conn, session)) = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?))) {
+                session.queue.push_peers(name.clone(), clients);
+                self.signal(conn);
             }
         }
     }
@@ -239,7 +264,7 @@ impl Hub {
         }
     }
 
-    /// A client stops: nothing new for it; what it still holds when its socket closes is handed back.
+    /// A client stops: nothing new for it. What it has not begun it hands back; what is at its target it reports.
     fn on_goodbye(&mut self, id: InstanceId) {
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.going = true;
@@ -252,7 +277,8 @@ impl Hub {
         self.drop_session(conn);
     }
 
-    /// A socket is gone. Its instance may come back within the grace, unless it said goodbye.
+    /// A socket is gone. Its instance may come back within the grace, unless it said goodbye and holds nothing. One that
+    /// stops and still holds something has a forward at its target: handed on at once, that would be made twice.
     fn drop_session(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.remove(&conn) else { return };
         let Phase::Up(id) = session.phase else { return };
@@ -261,24 +287,27 @@ impl Hub {
             return;
         }
         instance.conn = None;
-        let going = instance.going;
         self.rerank_all(id);
         // Nobody forwards a body that did not leave whole.
         self.return_unsent(id, Sent::Begun);
-        if !going {
-            let until = self.now.mono + limits::RESUME_GRACE;
-            self.timers.insert((until, Timer::Grace(id)));
-            if let Some(instance) = self.instances.get_mut(&id) {
-                instance.away_until = Some(until);
-            }
-            return;
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if instance.going && instance.held.is_empty() {
+            return self.go_absent(id);
         }
+        let until = self.now.mono + limits::RESUME_GRACE;
+        instance.away_until = Some(until);
+        self.timers.insert((until, Timer::Grace(id)));
+    }
+
+    /// An instance is gone for good, as far as anybody can tell. Its circuits are remembered for a while.
+    fn go_absent(&mut self, id: InstanceId) {
         self.leave(id);
-        let held: Vec<DeliveryId> = self.instances.get(&id).into_iter().flat_map(|i| i.held.clone()).collect();
-        for delivery in held {
-            self.hand_back(delivery);
+        let blank = self.instances.get(&id).is_none_or(|i| i.served.values().all(|served| served.circuit.is_blank()));
+        if blank {
+            self.forget_instance(id);
+        } else {
+            self.arm(limits::INSTANCE_KEPT, Timer::Forget(id));
         }
-        self.arm(limits::INSTANCE_KEPT, Timer::Forget(id));
     }
 
     /// Hands back what has left at most as far as `most`.
@@ -301,12 +330,12 @@ impl Hub {
         if instance.away_until.is_none_or(|until| until > self.now.mono) {
             return;
         }
-        self.leave(id);
         let held: Vec<DeliveryId> = self.instances.get(&id).into_iter().flat_map(|i| i.held.clone()).collect();
+        self.leave(id);
         for delivery in held {
             self.release_absent(delivery);
         }
-        self.arm(limits::INSTANCE_KEPT, Timer::Forget(id));
+        self.go_absent(id);
     }
 
     /// Heartbeat, and a look at whether the peer is still there.
@@ -328,8 +357,7 @@ impl Hub {
             }
             self.signal(conn);
         }
-        let next = silent_at.min(self.now.mono + limits::HEARTBEAT);
-        self.timers.insert((next, Timer::Tick(conn)));
+        self.set_tick(conn, silent_at.min(self.now.mono + self.heartbeat()));
     }
 
     pub(super) fn on_revoked(&mut self, token: &Name) {
@@ -393,7 +421,7 @@ impl Hub {
         }
     }
 
-    fn misbehaved(&mut self, conn: ConnId, what: &str) {
+    pub(super) fn misbehaved(&mut self, conn: ConnId, what: &str) {
         self.notice(Notice::Misbehaved { conn, what: what.to_owned() });
         self.outputs.push_back(Output::Close(conn, "it broke the protocol"));
         self.drop_session(conn);

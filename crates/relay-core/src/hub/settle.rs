@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use rand::RngExt as _;
 
-use super::{ConnId, Hub, Notice, Serves, Ticket};
+use super::{ConnId, Hub, Notice, Op, Serves, Ticket};
 use crate::{
     delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome, retry::RetryPolicy},
     id::DeliveryId,
     limits,
-    storage::{Change, Changed, StoreError},
+    storage::{Change, Changed, StoreError, StoreOp},
+    time::Wall,
     wire::codec::{LeaseKey, lease_ref},
 };
 
@@ -34,8 +35,8 @@ pub(super) enum Why {
     Lose(Token),
     /// Its lease ended without a try.
     HandBack(Token),
-    /// A lease released earlier counts as lost now.
-    CountLoss,
+    /// A lease released earlier counts as lost now, unless the delivery became ready again since.
+    CountLoss(Wall),
     /// Its TTL passed while it waited.
     Expire,
     /// Its event was sent again.
@@ -125,9 +126,27 @@ impl Hub {
                 self.deciding -= works.len();
                 self.on_store_failed();
             }
-            StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. } => {
+            StoreError::Damaged { what } => self.on_damaged(works, what),
+            StoreError::Full | StoreError::TooSlow { .. } => {
                 self.again.extend(works);
                 self.retry_later();
+            }
+        }
+    }
+
+    /// Some record of a batch is damaged: found by halves, so that the others go on. The damaged one is left as it is.
+    fn on_damaged(&mut self, mut works: Vec<Work>, what: &str) {
+        let rest = works.split_off(works.len() / 2);
+        match (works.is_empty(), rest.first()) {
+            (true, Some(only)) => {
+                self.notice(Notice::Damaged { delivery: only.id, what: what.into() });
+                self.finish(only);
+            }
+            _ => {
+                for half in [works, rest] {
+                    let ids = half.iter().map(|work| work.id).collect();
+                    self.ask_store(Op::Find(half), StoreOp::Find(ids));
+                }
             }
         }
     }
@@ -156,7 +175,7 @@ impl Hub {
             Why::Report(report) => self.change_for_report(report, record),
             Why::Lose(token) => delivery::lose(record, *token, now),
             Why::HandBack(token) => delivery::hand_back(record, *token, now),
-            Why::CountLoss => delivery::count_loss(record, now),
+            Why::CountLoss(ready_at) => delivery::count_loss(record, *ready_at, now),
             Why::Expire => delivery::expire(record, now),
             Why::Redrive(_) => {
                 let ended = matches!(record.state, State::Dead | State::Expired);
@@ -202,7 +221,7 @@ impl Hub {
                 let retry = before.next_attempt() > 1;
                 self.notice(Notice::Tried { destination, class: report.outcome.class, retry });
             }
-            Why::Lose(_) | Why::CountLoss => {
+            Why::Lose(_) | Why::CountLoss(_) => {
                 self.notice(Notice::LeaseLost { delivery, destination, losses: next.losses });
             }
             Why::Redrive(_) => self.notice(Notice::Redriven { delivery }),
@@ -236,8 +255,12 @@ impl Hub {
         if let Why::Report(report) = why
             && let Some(session) = self.sessions.get_mut(&report.conn)
         {
-            session.queue.push_settled(lease_ref(report.lease));
-            self.signal(report.conn);
+            session.undecided = session.undecided.saturating_sub(1);
+            if session.queue.push_settled(lease_ref(report.lease)) {
+                self.signal(report.conn);
+            } else {
+                self.misbehaved(report.conn, "does not read what it is sent");
+            }
         }
     }
 }

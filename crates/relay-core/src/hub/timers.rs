@@ -46,7 +46,7 @@ impl Hub {
 
     /// Does what is due by `now`.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.now = now;
+        self.set_now(now);
         while let Some((at, _)) = self.timers.first()
             && *at <= now.mono
             && let Some((_, timer)) = self.timers.pop_first()

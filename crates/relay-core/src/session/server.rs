@@ -3,7 +3,10 @@
 //! **Invariant:** control goes before bodies, and bodies take turns by the chunk, so a large body holds up neither
 //! heartbeats nor small deliveries.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     delivery::Delivery,
@@ -15,7 +18,7 @@ use crate::{
     time::Mono,
     wire::{
         codec::lease_ref,
-        message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Settled},
+        message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Peers, Release, Settled},
     },
 };
 
@@ -32,6 +35,10 @@ pub(crate) struct Session {
     pub(crate) phase: Phase,
     /// When the last message arrived.
     pub(crate) heard: Mono,
+    /// When its timer goes off.
+    pub(crate) tick: Mono,
+    /// Its reports that are not decided on yet.
+    pub(crate) undecided: usize,
     /// What waits to be sent.
     pub(crate) queue: Queue,
 }
@@ -51,6 +58,9 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     control: VecDeque<Message>,
+    /// Clients of destinations it serves.
+    peers: BTreeMap<Name, u32>,
+    released: Vec<LeaseRef>,
     heartbeat: Option<Extend>,
     settled: Vec<LeaseRef>,
     bodies: VecDeque<Outgoing>,
@@ -80,7 +90,7 @@ impl Session {
     /// A fresh socket.
     pub(crate) fn new(token: Name, serves: Serves, peer: String, now: Mono) -> Self {
         let serves = Arc::new(serves);
-        Self { token, serves, peer, phase: Phase::Opened, heard: now, queue: Queue::default() }
+        Self { token, serves, peer, phase: Phase::Opened, heard: now, tick: now, undecided: 0, queue: Queue::default() }
     }
 
     /// Whether the peer has been silent for longer than a live one can be.
@@ -112,9 +122,22 @@ impl Queue {
         self.heartbeat = Some(extend);
     }
 
-    /// Confirms an outcome; confirmations that wait together go out as one message.
-    pub(crate) fn push_settled(&mut self, lease: LeaseRef) {
+    /// Tells how many clients serve a destination; the latest number is the one that counts.
+    pub(crate) fn push_peers(&mut self, destination: Name, clients: u32) {
+        self.peers.insert(destination, clients);
+    }
+
+    /// Confirms an outcome; confirmations that wait together go out as one message. `false`: the peer does not read, too
+    /// many wait.
+    pub(crate) fn push_settled(&mut self, lease: LeaseRef) -> bool {
         self.settled.push(lease);
+        self.settled.len() <= limits::SESSION_LEASES_MAX
+    }
+
+    /// Takes leases away; those that wait together go out as one message. `false`: the peer does not read, too many wait.
+    pub(crate) fn push_released(&mut self, leases: Vec<LeaseRef>) -> bool {
+        self.released.extend(leases);
+        self.released.len() <= limits::SESSION_LEASES_MAX
     }
 
     /// Puts a grant and its body in line.
@@ -137,12 +160,19 @@ impl Queue {
         if let Some(message) = self.control.pop_front() {
             return Some(Popped { message, piece: None });
         }
+        if let Some((name, clients)) = self.peers.pop_first() {
+            let peers = Peers { destination: name.as_str().to_owned(), clients };
+            return Some(Popped { message: Message::Peers(peers), piece: None });
+        }
+        if !self.released.is_empty() {
+            let leases = first_of(&mut self.released);
+            return Some(Popped { message: Message::Release(Release { leases }), piece: None });
+        }
         if let Some(extend) = self.heartbeat.take() {
             return Some(Popped { message: Message::Extend(extend), piece: None });
         }
         if !self.settled.is_empty() {
-            let rest = self.settled.split_off(self.settled.len().min(limits::LEASES_PER_MESSAGE));
-            let leases = std::mem::replace(&mut self.settled, rest);
+            let leases = first_of(&mut self.settled);
             return Some(Popped { message: Message::Settled(Settled { leases }), piece: None });
         }
         let Some(mut outgoing) = self.bodies.pop_front() else {
@@ -157,6 +187,12 @@ impl Queue {
         }
         Some(Popped { message, piece: Some((id, done)) })
     }
+}
+
+/// As many leases as one message names.
+fn first_of(waiting: &mut Vec<LeaseRef>) -> Vec<LeaseRef> {
+    let rest = waiting.split_off(waiting.len().min(limits::LEASES_PER_MESSAGE));
+    std::mem::replace(waiting, rest)
 }
 
 impl Outgoing {

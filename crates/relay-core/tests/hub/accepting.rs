@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use relay_core::{
-    delivery::{Reason, State, outcome::Class},
+    delivery::{
+        Reason, State,
+        outcome::Class,
+        retry::{RetryPolicy, Schedule},
+    },
     hub::{Answer, Input, Notice},
+    limits,
     storage::{AppendError, StoreAnswer},
-    wire::message::Message,
+    time::{Now, Wall},
+    wire::{codec::report, message::Message},
 };
 
 use crate::rig::{Rig, lease_of, outcome, stale};
@@ -56,7 +62,7 @@ fn reports_handled_before_a_drain_leave_as_one_settlement_and_one_confirmation()
     }
     let grants = rig.grants(client);
     for grant in &grants {
-        let report = relay_core::wire::codec::report(lease_of(grant), &outcome(Class::Delivered));
+        let report = report(lease_of(grant), &outcome(Class::Delivered));
         rig.hub.handle(Input::Received(client, Message::Report(report)), rig.now);
     }
     rig.asked.clear();
@@ -102,6 +108,95 @@ fn a_failed_append_is_refused_and_gives_its_credit_back() {
         rig.send();
         assert_eq!(rig.grants(client).len(), 1, "the only slot is free");
     }
+}
+
+/// I20: repeats under way with their first share its fate and its answer: nobody is acknowledged before it is durable.
+#[test]
+fn a_repeat_is_answered_only_once_its_first_is_durable() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    let first = rig.send_body("src", b"x", Some([1; 32]));
+    let repeat = rig.send_body("src", b"x", Some([1; 32]));
+    assert!(rig.answers.is_empty());
+    rig.answer_store();
+    let Answer::Accepted { event, received_at, repeat: false } = rig.answers[&first] else { panic!("the first") };
+    assert_eq!(rig.answers[&repeat], Answer::Accepted { event, received_at, repeat: true });
+    assert_eq!(rig.store.events.len(), 1);
+}
+
+/// I2, I20: if the first's commit fails, its repeat is stored in its own right.
+#[test]
+fn a_repeat_of_a_first_that_was_not_stored_is_a_first() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    let first = rig.send_body("src", b"x", Some([1; 32]));
+    let (op, _) = rig.pending.pop_back().expect("the append");
+    rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::TooLate))));
+    let repeat = rig.send_body("src", b"x", Some([1; 32]));
+    rig.answer_store();
+    assert_eq!(rig.answers[&first], Answer::Unavailable);
+    assert!(matches!(rig.answers[&repeat], Answer::Accepted { repeat: false, .. }));
+}
+
+/// I10: without retries the first failure that counts is the last.
+#[test]
+fn without_retries_one_rejection_is_the_end() {
+    let retry = RetryPolicy { max_retries: 0, ..RetryPolicy::default() };
+    let mut rig = Rig::with_routes(&[("src", "crm")], &retry);
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!((rig.only().state, rig.only().attempts), (State::Dead, 1));
+}
+
+/// I10, I13: delays beyond all time end with the TTL, and nothing overflows on the way.
+#[test]
+fn delays_beyond_all_time_end_with_the_ttl() {
+    let schedule = Schedule::Exponential { delay: Duration::MAX, multiplier: f64::MAX };
+    let mut rig = Rig::with_routes(&[("src", "crm")], &RetryPolicy { max_retries: u32::MAX, schedule });
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!((rig.only().state, rig.only().due_at), (State::Scheduled, Wall::MAX));
+    rig.input(Input::Closed(client));
+    rig.pass(limits::MESSAGE_TTL + Duration::from_secs(2));
+    assert_eq!(rig.only().state, State::Expired);
+}
+
+/// I13: a TTL that ends during a lease waits for the lease: a success counts, a failure expires.
+#[test]
+fn a_ttl_shorter_than_a_lease_is_decided_by_the_report() {
+    for (class, state) in [(Class::Delivered, State::Delivered), (Class::Rejected, State::Expired)] {
+        let mut rig = Rig::new();
+        rig.routing.routes.values_mut().flatten().for_each(|route| route.ttl = Duration::from_secs(1));
+        rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+        let client = rig.join(1, 7, 4);
+        rig.send();
+        let lease = lease_of(&rig.grant(client));
+        rig.pass(Duration::from_secs(5));
+        assert_eq!(rig.only().state, State::Leased);
+        rig.report(client, lease, &outcome(class));
+        assert_eq!(rig.only().state, state);
+    }
+}
+
+/// A driver whose clock runs backwards between inputs stalls and breaks nothing.
+#[test]
+fn a_clock_that_runs_backwards_stalls_nothing() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.pass(Duration::from_secs(8));
+    let later = rig.now;
+    rig.now = Now { wall: rig.now.wall - Duration::from_hours(24), ..rig.now };
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert!(rig.only().due_at > later.wall, "due by the later clock");
+    rig.now = later;
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.grants(client).len(), 1);
 }
 
 #[test]
@@ -155,6 +250,47 @@ fn a_stale_failure_is_ignored_and_a_stale_success_completes() {
     assert!(told.iter().any(|message| matches!(message, Message::Release(_))), "its lease is over");
 }
 
+/// I18: one damaged record is named once and left as it is; the others of its batch are settled.
+#[test]
+fn a_damaged_record_holds_up_no_other() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    for _ in 0..5 {
+        rig.send();
+    }
+    let leases: Vec<_> = rig.grants(client).iter().map(lease_of).collect();
+    let damaged = leases[2].0;
+    rig.store.damaged.insert(damaged);
+    rig.prompt = false;
+    for lease in &leases {
+        rig.hub.handle(Input::Received(client, Message::Report(report(*lease, &outcome(Class::Delivered)))), rig.now);
+    }
+    rig.prompt = true;
+    rig.drain();
+    assert_eq!(rig.count(State::Delivered), 4);
+    let named = |notice: &&Notice| matches!(notice, Notice::Damaged { delivery, .. } if *delivery == damaged);
+    assert_eq!(rig.notices.iter().filter(named).count(), 1);
+    rig.asked.clear();
+    rig.pass(Duration::from_secs(10));
+    assert!(!rig.asked.contains(&"settle") && !rig.asked.contains(&"find"), "it is not asked for again");
+    rig.input(Input::Stop);
+    assert!(rig.stopped, "nor waited for");
+}
+
+/// A repeat of an event whose record is damaged is refused, and everything else goes on.
+#[test]
+fn a_damaged_first_fails_its_repeat_alone() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    let repeat = rig.send();
+    let (op, _) = rig.pending.pop_back().expect("an append");
+    rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::Damaged))));
+    assert_eq!(rig.answers[&repeat], Answer::Unavailable);
+    rig.prompt = true;
+    let next = rig.send();
+    assert!(matches!(rig.answers[&next], Answer::Accepted { .. }));
+}
+
 /// I7: settling is idempotent.
 #[test]
 fn a_report_that_is_repeated_settles_once() {
@@ -177,7 +313,7 @@ fn a_report_that_is_repeated_settles_once() {
 fn a_delivery_nobody_takes_expires() {
     let mut rig = Rig::new();
     rig.send();
-    rig.pass(relay_core::limits::MESSAGE_TTL + Duration::from_secs(2));
+    rig.pass(limits::MESSAGE_TTL + Duration::from_secs(2));
     assert_eq!((rig.only().state, rig.only().reason), (State::Expired, Some(Reason::Expired)));
     assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DeliveryExpired { .. })));
 }

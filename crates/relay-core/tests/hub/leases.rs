@@ -215,6 +215,41 @@ fn after_a_restart_the_lease_of_an_absent_instance_ends_uncounted() {
     assert_eq!(rig.only().losses, 0);
 }
 
+/// I11: a redrive starts losses anew, also those of leases that were released before it and end behind it.
+#[test]
+fn a_loss_from_before_a_redrive_does_not_count_against_it() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    rig.received(client);
+    rig.input(Input::Closed(client));
+    rig.pass(limits::RESUME_GRACE);
+    let released = rig.only().clone();
+    assert_eq!((released.state, released.losses), (State::Ready, 0), "its loss is due when its lease would have ended");
+    let dead = relay_core::delivery::Delivery { state: State::Dead, reason: Some(Reason::Rejected), ..released };
+    let redriven = relay_core::delivery::redrive(&dead, rig.now.wall, limits::MESSAGE_TTL).next;
+    rig.store.deliveries.insert(redriven.id, redriven);
+    rig.pass(Duration::from_secs(120));
+    assert_eq!((rig.only().state, rig.only().losses), (State::Ready, 0));
+}
+
+/// I8: a page of held leases that is short because a record is damaged is not the last one.
+#[test]
+fn every_lease_is_rearmed_behind_a_short_page() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 400);
+    for _ in 0..300 {
+        rig.send();
+    }
+    assert_eq!(rig.grants(client).len(), 300);
+    let damaged = *rig.store.deliveries.keys().next().expect("300");
+    rig.store.damaged.insert(damaged);
+    rig.crash();
+    rig.pass(limits::LEASE);
+    let other = rig.join(2, 8, 400);
+    assert_eq!(rig.grants(other).len(), 299);
+}
+
 /// I7: somebody else's cancel takes the lease from its client.
 #[test]
 fn a_cancelled_delivery_is_taken_from_its_client() {

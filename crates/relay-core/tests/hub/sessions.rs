@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use relay_core::{
-    delivery::{State, outcome::Class},
+    delivery::{Delivery, State, outcome::Class, retry::RetryPolicy},
     hub::{ConnId, Input, Notice, Serves},
+    id::DeliveryId,
     limits,
     wire::message::{GoAway, Hello, Message, Peers, Welcome},
 };
@@ -32,8 +33,46 @@ fn a_second_client_of_a_destination_is_announced_on_both_sides() {
     assert_eq!((view[0].clients.len(), view[0].served), (2, true));
 }
 
+/// I8: what a client hands back goes to others at once, and its goodbye needs no grace.
 #[test]
 fn a_client_that_says_goodbye_leaves_at_once() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    let other = rig.join(2, 8, 4);
+    rig.input(Input::Received(client, Message::GoAway(GoAway::default())));
+    rig.release(client, lease);
+    assert_eq!(rig.grants(other).len(), 1);
+    rig.input(Input::Closed(client));
+    assert_eq!(rig.only().losses, 0);
+    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::ClientLeft { clients: 1, held: 0, .. })));
+}
+
+/// I22: a client that stops and loses its socket may still be forwarding: what it did not hand back waits for it.
+#[test]
+fn a_socket_lost_behind_a_goodbye_leaves_what_is_being_forwarded_to_its_client() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    let other = rig.join(2, 8, 4);
+    rig.input(Input::Received(client, Message::GoAway(GoAway::default())));
+    rig.input(Input::Closed(client));
+    rig.pass(limits::RESUME_GRACE.saturating_sub(Duration::from_secs(1)));
+    assert!(rig.grants(other).is_empty(), "its forward may still run");
+    let again = rig.join_with(3, 7, &[("crm", 4)], limits::CLIENT_BUFFER, &[lease]);
+    rig.input(Input::Received(again, Message::GoAway(GoAway::default())));
+    rig.report(again, lease, &outcome(Class::Delivered));
+    rig.input(Input::Closed(again));
+    rig.pass(Duration::from_secs(60));
+    assert_eq!((rig.only().state, rig.only().losses), (State::Delivered, 0));
+    assert!(rig.grants(other).is_empty());
+}
+
+/// I8: one that never comes back is replaced after the grace, as after any lost socket.
+#[test]
+fn a_client_that_dies_while_it_stops_is_replaced_after_the_grace() {
     let mut rig = Rig::new();
     let client = rig.join(1, 7, 4);
     rig.send();
@@ -41,9 +80,120 @@ fn a_client_that_says_goodbye_leaves_at_once() {
     let other = rig.join(2, 8, 4);
     rig.input(Input::Received(client, Message::GoAway(GoAway::default())));
     rig.input(Input::Closed(client));
-    assert_eq!(rig.grants(other).len(), 1, "no grace after a goodbye");
-    assert_eq!(rig.only().losses, 0);
-    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::ClientLeft { clients: 1, held: 1, .. })));
+    rig.pass(limits::RESUME_GRACE);
+    assert_eq!(rig.grants(other).len(), 1);
+}
+
+/// I19, I21: a token that may serve less than before does not resume what it may no longer serve; others get it.
+#[test]
+fn leases_beyond_a_narrowed_token_are_not_resumed() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    let other = rig.join(2, 8, 4);
+    rig.input(Input::Revoked(name("nobody")));
+    rig.input(Input::Closed(client));
+    let again = ConnId(3);
+    let serves = Serves::Only(BTreeSet::from([name("erp")]));
+    rig.input(Input::Opened { conn: again, token: name("office"), serves, peer: String::new() });
+    let held = vec![relay_core::wire::codec::lease_ref(lease)];
+    rig.input(Input::Received(again, Message::Hello(Hello { held, ..hello(7, &["crm", "erp"]) })));
+    assert!(welcome(rig.received(again)).resumed.is_empty());
+    assert_eq!(rig.grants(other).len(), 1);
+}
+
+/// I21: nor may another token take over the leases of an instance that is away.
+#[test]
+fn an_instance_that_is_away_still_belongs_to_its_token() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.input(Input::Closed(client));
+    let thief = ConnId(2);
+    rig.input(Input::Opened { conn: thief, token: name("other"), serves: Serves::All, peer: String::new() });
+    let held = vec![relay_core::wire::codec::lease_ref(lease)];
+    rig.input(Input::Received(thief, Message::Hello(Hello { held, ..hello(7, &["crm"]) })));
+    assert_eq!(rig.closed.last().map(|(conn, _)| *conn), Some(thief));
+}
+
+/// I8: leases shorter than the usual heartbeat are kept by a quicker one.
+#[test]
+fn heartbeats_are_quick_enough_for_the_shortest_lease() {
+    let lease = Duration::from_secs(3);
+    let mut rig = Rig::with_lease(lease);
+    let client = rig.join(1, 7, 4);
+    let beat = Duration::from_millis(welcome(rig.received(client)).heartbeat_ms.into());
+    assert!(beat * 3 <= lease);
+    rig.send();
+    let key = lease_of(&rig.grant(client));
+    for _ in 0..20 {
+        rig.pass(beat);
+        assert_eq!(rig.received(client).len(), 1, "the server's heartbeat comes as often");
+        rig.heartbeat(client, &[key]);
+    }
+    assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0));
+}
+
+/// A client that serves what no route leads to, under ever new names and instances, leaves nothing behind.
+#[test]
+fn made_up_instances_and_destinations_are_forgotten() {
+    let mut rig = Rig::new();
+    for number in 0..50 {
+        let made_up = format!("made-up-{number}");
+        let conn = rig.join_with(number, u128::from(number), &[(&made_up, 4)], limits::CLIENT_BUFFER, &[]);
+        rig.input(Input::Closed(conn));
+        rig.pass(limits::RESUME_GRACE);
+    }
+    let known: Vec<String> = rig.hub.view().into_iter().map(|seen| seen.destination.to_string()).collect();
+    assert!(known.iter().all(|known| known == "crm"), "{known:?}");
+}
+
+/// Many leases may end at once: their client is told, and stays.
+#[test]
+fn a_thousand_leases_that_end_at_once_do_not_overrun_their_client() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, limits::CONCURRENCY_MAX);
+    for _ in 0..1_100 {
+        rig.send();
+    }
+    assert_eq!(rig.grants(client).len(), 1_100);
+    let ids: Vec<_> = rig.store.deliveries.keys().copied().collect();
+    rig.prompt = false;
+    for id in ids {
+        let cancelled = relay_core::delivery::cancel(&rig.store.deliveries[&id], rig.now.wall).next;
+        rig.store.deliveries.insert(id, cancelled);
+        rig.hub.handle(Input::Touched(id), rig.now);
+    }
+    rig.prompt = true;
+    rig.drain();
+    assert!(rig.closed.is_empty(), "{:?}", rig.closed);
+    let released = |message: &Message| if let Message::Release(release) = message { release.leases.len() } else { 0 };
+    assert_eq!(rig.received(client).iter().map(released).sum::<usize>(), 1_100);
+}
+
+/// A client with more slots than it can hold is granted what it can hold.
+#[test]
+fn a_client_is_granted_no_more_than_it_can_hold() {
+    let mut rig = Rig::with_routes(&[("a", "one"), ("b", "two"), ("c", "three")], &RetryPolicy::default());
+    for source in ["a", "b", "c"] {
+        rig.send_body(source, b"x", None);
+    }
+    let first: Vec<_> = rig.store.deliveries.values().cloned().collect();
+    for number in 1..u128::from(limits::CONCURRENCY_MAX) {
+        for delivery in &first {
+            let id = DeliveryId::from_u128(delivery.id.as_u128() + (number << 8));
+            rig.store.deliveries.insert(id, Delivery { id, ..delivery.clone() });
+        }
+    }
+    let slots =
+        [("one", limits::CONCURRENCY_MAX), ("two", limits::CONCURRENCY_MAX), ("three", limits::CONCURRENCY_MAX)];
+    let client = rig.join_with(1, 7, &slots, limits::CLIENT_BUFFER, &[]);
+    let grants = rig.grants(client);
+    assert_eq!(grants.len(), limits::GRANTED_MAX);
+    rig.report(client, lease_of(&grants[0]), &outcome(Class::Delivered));
+    assert_eq!(rig.grants(client).len(), 1, "and one more for each that it reports");
 }
 
 /// I21: a token sees only what it may serve.

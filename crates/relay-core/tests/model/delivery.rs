@@ -212,7 +212,7 @@ impl Pair {
                 if self.record.state.is_open() {
                     self.reference.lose();
                 }
-                delivery::count_loss(&self.record, self.now)
+                delivery::count_loss(&self.record, self.record.ready_at, self.now)
             }
         };
         self.apply(change);

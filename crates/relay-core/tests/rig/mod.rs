@@ -20,7 +20,8 @@ use relay_core::{
     name::Name,
     routing::{Route, Routing},
     storage::{
-        Appended, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer, StoreOp,
+        Appended, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer,
+        StoreError, StoreOp,
     },
     time::{Now, Wall},
     wire::{
@@ -31,6 +32,9 @@ use relay_core::{
 
 /// When every test begins.
 pub(crate) const START: Wall = Wall::from_micros(1_700_000_000_000_000);
+
+/// Bytes of bodies on their way out.
+pub(crate) const OUTGOING_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// The name in `text`.
 pub(crate) fn name(text: &str) -> Name {
@@ -53,9 +57,12 @@ pub(crate) struct Rig {
     /// Every store operation asked for, by its kind.
     pub(crate) asked: Vec<&'static str>,
     pub(crate) inbox: BTreeMap<ConnId, Vec<Message>>,
+    /// Sockets whose clients do not read.
+    pub(crate) deaf: BTreeSet<ConnId>,
     pub(crate) routing: Routing,
     tickets: u64,
     runs: u64,
+    lease: Duration,
 }
 
 impl Rig {
@@ -64,15 +71,24 @@ impl Rig {
         Self::with_routes(&[("src", "crm")], &RetryPolicy::default())
     }
 
+    /// The same with this `LEASE`.
+    pub(crate) fn with_lease(lease: Duration) -> Self {
+        Self::with(&[("src", "crm")], &RetryPolicy::default(), lease)
+    }
+
     /// A hub with these routes.
     pub(crate) fn with_routes(routes: &[(&str, &str)], retry: &RetryPolicy) -> Self {
+        Self::with(routes, retry, limits::LEASE)
+    }
+
+    fn with(routes: &[(&str, &str)], retry: &RetryPolicy, lease: Duration) -> Self {
         let mut routing = Routing::default();
         for (source, destination) in routes {
             let route = Route { destination: name(destination), ttl: limits::MESSAGE_TTL, retry: retry.clone() };
             routing.routes.entry(name(source)).or_default().push(route);
         }
         let mut rig = Self {
-            hub: Hub::new(setup(1, 0)),
+            hub: Hub::new(setup(1, 0, lease)),
             store: Store::default(),
             now: Now { wall: START, mono: relay_core::time::Mono::from_micros(1) },
             answers: BTreeMap::new(),
@@ -83,9 +99,11 @@ impl Rig {
             prompt: true,
             asked: Vec::new(),
             inbox: BTreeMap::new(),
+            deaf: BTreeSet::new(),
             routing,
             tickets: 0,
             runs: 1,
+            lease,
         };
         rig.start();
         rig
@@ -101,7 +119,7 @@ impl Rig {
     pub(crate) fn crash(&mut self) {
         self.runs += 1;
         let floor = self.store.deliveries.keys().map(|id| id.sequence()).max().unwrap_or(0);
-        self.hub = Hub::new(setup(self.runs, floor));
+        self.hub = Hub::new(setup(self.runs, floor, self.lease));
         self.pending.clear();
         self.inbox.clear();
         self.start();
@@ -153,6 +171,9 @@ impl Rig {
     }
 
     fn transmit(&mut self, conn: ConnId) {
+        if self.deaf.contains(&conn) {
+            return;
+        }
         while let Some(message) = self.hub.poll_transmit(conn) {
             self.inbox.entry(conn).or_default().push(message);
         }
@@ -274,13 +295,13 @@ impl Rig {
     }
 }
 
-fn setup(seed: u64, id_floor: i64) -> Setup {
+fn setup(seed: u64, id_floor: i64, lease: Duration) -> Setup {
     Setup {
         version: "test".to_owned(),
-        lease: limits::LEASE,
+        lease,
         retry_after_max: limits::RETRY_AFTER_MAX,
         circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
-        outgoing_bytes_max: 128 * 1024 * 1024,
+        outgoing_bytes_max: OUTGOING_BYTES_MAX,
         public_url: Some("https://relay.example.com".to_owned()),
         seed,
         id_floor,
@@ -326,6 +347,8 @@ pub(crate) struct Store {
     pub(crate) events: BTreeMap<EventId, Arc<Event>>,
     pub(crate) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(crate) made: BTreeMap<Name, u64>,
+    /// Records that do not read.
+    pub(crate) damaged: BTreeSet<DeliveryId>,
     dedupe: BTreeMap<[u8; 32], EventId>,
 }
 
@@ -345,6 +368,12 @@ impl Store {
                 }
                 StoreAnswer::Extend(Ok(()))
             }
+            StoreOp::Settle(changes) if changes.iter().any(|change| self.damaged.contains(&change.next.id)) => {
+                StoreAnswer::Settle(Err(StoreError::Damaged { what: "bits".into() }))
+            }
+            StoreOp::Find(ids) if ids.iter().any(|id| self.damaged.contains(id)) => {
+                StoreAnswer::Find(Err(StoreError::Damaged { what: "bits".into() }))
+            }
             StoreOp::Settle(changes) => {
                 StoreAnswer::Settle(Ok(changes.into_iter().map(|change| self.settle(change)).collect()))
             }
@@ -354,8 +383,9 @@ impl Store {
             StoreOp::Due { now, limit } => StoreAnswer::Due(Ok(self.due(now, limit))),
             StoreOp::Held { after, limit } => {
                 let behind = self.deliveries.values().filter(|delivery| after.is_none_or(|after| delivery.id > after));
-                let held = behind.filter(|delivery| delivery.state == State::Leased).take(limit as usize).cloned();
-                StoreAnswer::Held(Ok(held.collect()))
+                let held = behind.filter(|delivery| delivery.state == State::Leased).take(limit as usize);
+                let readable = held.filter(|delivery| !self.damaged.contains(&delivery.id)).cloned();
+                StoreAnswer::Held(Ok(readable.collect()))
             }
         }
     }

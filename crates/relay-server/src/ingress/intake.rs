@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -15,6 +16,13 @@ use crate::{
 
 /// A body that comes slower than this is not waited for.
 const BYTES_PER_SECOND_MIN: u64 = 1024;
+/// A body as large as it may become must come at least this fast, all in all: what has arrived holds memory, and nobody may
+/// hold a large part of it for hours by sending the rest in drops.
+const WHOLE_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
+/// The same while bodies take more than half of the memory that there is for them.
+const CROWDED_BYTES_PER_SECOND_MIN: u64 = 1024 * 1024;
+/// A body of this size may well have come with its head.
+const SKIPPED_BYTES_MAX: u64 = 8 * 1024;
 /// Memory that is set aside before the first byte is there.
 const FIRST_BYTES: u64 = 64 * 1024;
 
@@ -48,10 +56,17 @@ pub(super) async fn read(mut body: Incoming, budget: &Arc<Budget>, bounds: Bound
     if body.is_end_stream() {
         return Ok(taken.finish());
     }
+    let whole = declared.unwrap_or(bounds.bytes_max);
     let started = Instant::now();
     let mut last_byte = started;
     loop {
-        let until = deadline(started, last_byte, taken.len(), bounds.patience);
+        let crowded = budget.used() > budget.max() / 2;
+        let until = deadline(started, last_byte, taken.len(), bounds.patience).min(end(
+            started,
+            whole,
+            crowded,
+            bounds.patience,
+        ));
         let frame = match timeout_at(until, body.frame()).await {
             Err(_) => return Err(TOO_SLOW),
             Ok(None) => return Ok(taken.finish()),
@@ -70,10 +85,23 @@ pub(super) async fn read(mut body: Incoming, budget: &Arc<Budget>, bounds: Bound
     }
 }
 
+/// Whether a body that is not read ends its connection: the HTTP library skips only what is there already, and a sender that
+/// waits for `100 Continue` sends nothing. The answer says so, for the sender not to use the connection again.
+pub(super) fn is_given_up(headers: &HeaderMap, body: &Incoming) -> bool {
+    let is_small = body.size_hint().exact().is_some_and(|bytes| bytes <= SKIPPED_BYTES_MAX);
+    !body.is_end_stream() && (!is_small || headers.contains_key(header::EXPECT))
+}
+
 /// When the next byte must be there: soon after the last one, and early enough for the minimum rate.
 fn deadline(started: Instant, last_byte: Instant, bytes: u64, patience: Duration) -> Instant {
     let earned = Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
     (last_byte + patience).min(started + patience + earned)
+}
+
+/// When all of a body of `whole` bytes must be there, however steadily it comes.
+fn end(started: Instant, whole: u64, crowded: bool, patience: Duration) -> Instant {
+    let rate = if crowded { CROWDED_BYTES_PER_SECOND_MIN } else { WHOLE_BYTES_PER_SECOND_MIN };
+    started + patience + Duration::from_millis(whole.saturating_mul(1_000) / rate)
 }
 
 /// A body as far as it has arrived, copied out of the connection's buffer: a small body must not pin a large buffer.
@@ -135,5 +163,16 @@ mod tests {
         assert_eq!(deadline(started, after(29), 29, patience), after(30));
         assert_eq!(deadline(started, after(29), 100 * 1024, patience), after(59));
         assert_eq!(deadline(started, after(1), 25 * 1024 * 1024, patience), after(31));
+    }
+
+    /// S9: whoever sends most of a large body and then trickles holds its memory for minutes, not for hours; for less
+    /// while memory is short.
+    #[test]
+    fn a_whole_body_has_an_end_however_steadily_it_comes() {
+        let (started, patience) = (Instant::now(), Duration::from_secs(30));
+        let after = |seconds| started + Duration::from_secs(seconds);
+        assert_eq!(end(started, 25 * 1024 * 1024, false, patience), after(430));
+        assert_eq!(end(started, 25 * 1024 * 1024, true, patience), after(55));
+        assert_eq!(end(started, 0, false, patience), after(30));
     }
 }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::Future, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -17,6 +17,7 @@ use super::{
     cors::Cors,
     flaw::Flaw,
     guarded::{Gate, Guarded},
+    intake,
     path::{self, Place},
     seam::{Backend, Body, Peer},
     verify::RefusalLog,
@@ -154,7 +155,12 @@ async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Requ
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
             }
-            door.backend.other(request).await
+            let ends = intake::is_given_up(request.headers(), request.body());
+            let mut response = door.backend.other(request).await;
+            if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
         place @ (Place::Source(_) | Place::DotSegments) => door.answer(place, request).await,
     }

@@ -67,9 +67,17 @@ impl Settings {
 /// Connections at once: each costs about 20 KiB while idle.
 const CONNECTIONS_MAX: usize = 10_000;
 
-/// As many as may be, and leaving a quarter of the process's file descriptors to the store, the clients and the operator:
-/// strangers must not be able to use them up.
+/// File descriptors that the store and the listeners take, with some for clients and the operator.
+const DESCRIPTORS_OWN: u64 = 64;
+
+/// As many as may be, leaving a quarter of the process's file descriptors, and no fewer than our own, to the store, the
+/// clients and the operator: strangers must not be able to use them up.
 fn connections_max() -> usize {
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    descriptors.map_or(CONNECTIONS_MAX, |soft| CONNECTIONS_MAX.min((soft - soft / 4) as usize))
+    descriptors.map_or(CONNECTIONS_MAX, |soft| CONNECTIONS_MAX.min(connections_of(soft)))
+}
+
+fn connections_of(descriptors: u64) -> usize {
+    let left = descriptors.saturating_sub(DESCRIPTORS_OWN.max(descriptors / 4));
+    left.max(descriptors / 4).max(1) as usize
 }

@@ -39,6 +39,11 @@ pub trait Backend: Send + Sync + 'static {
     /// The present time, for what is stored.
     fn now(&self) -> Wall;
 
+    /// The present time as the system's clock has it, for comparing with what others signed.
+    fn system_now(&self) -> Wall {
+        self.now()
+    }
+
     /// Whether the server stops: nothing is accepted any more.
     fn is_stopping(&self) -> bool;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, header};
+use http::{Method, header, request::Parts};
 use hyper::{Request, Response, body::Incoming};
 use relay_core::hub::Accepting;
 use relay_providers::Genuine;
@@ -39,6 +39,22 @@ struct Refused {
     reason: &'static str,
 }
 
+/// A head that may have a body.
+struct Admitted {
+    raw: Raw,
+    /// What `Connection` names.
+    connection: Vec<String>,
+    /// What the head alone proved, if it can.
+    by_head: Option<Result<Genuine, Response<Body>>>,
+}
+
+impl Refused {
+    fn closing_if(mut self, closing: bool) -> Self {
+        self.problem.close |= closing;
+        self
+    }
+}
+
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self { reason: problem.code.as_str(), problem }
@@ -50,7 +66,10 @@ impl<B: Backend> Door<B> {
     pub(super) async fn answer(&self, place: Place<'_>, request: Request<Incoming>) -> Response<Body> {
         let source = match self.find(place) {
             Ok(source) => source,
-            Err(refused) => return self.refuse(UNKNOWN, &refused),
+            Err(refused) => {
+                let ends = intake::is_given_up(request.headers(), request.body());
+                return self.refuse(UNKNOWN, &refused.closing_if(ends));
+            }
         };
         let origin = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
         let mut response = match self.take(&source, request).await {
@@ -65,10 +84,10 @@ impl<B: Backend> Door<B> {
 
     fn find(&self, place: Place<'_>) -> Result<Arc<Source>, Refused> {
         match place {
-            Place::Source(name) => self
-                .backend
-                .source(name.as_bytes())
-                .ok_or_else(|| Problem::new(Code::UnknownSource, "no source has that name").into()),
+            Place::Source(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
+                Problem::new(Code::UnknownSource, "no source has that name; on the server: crm-relay source list")
+                    .into()
+            }),
             Place::DotSegments => Err(Problem::new(Code::Malformed, "the path holds dot segments").into()),
             Place::Elsewhere => Err(Problem::not_found().into()),
         }
@@ -84,22 +103,14 @@ impl<B: Backend> Door<B> {
         if head.method == Method::OPTIONS && self.cors.is_on() {
             return Ok(self.cors.preflight(&head.headers, &methods.join(", ")));
         }
-        if !methods.contains(&head.method.as_str()) {
-            let problem = Problem::new(Code::MethodNotAllowed, "the source does not take this method");
-            return Err(problem.allowing(methods).into());
-        }
-        if source.paused {
-            return Err(Problem::new(Code::SourcePaused, "the source is paused; send it again later").into());
-        }
-        let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
-        let mut raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
+        let ends = intake::is_given_up(&head.headers, &body);
+        let admitted = self.admit(source, &head);
+        let Admitted { mut raw, connection, by_head } = admitted.map_err(|refused| refused.closing_if(ends))?;
         let bounds = Bounds {
             bytes_max: self.settings.body_bytes_max,
             patience: self.settings.patience.body,
             head_bytes: raw.size(),
         };
-        // A key stands in the head: whoever has none cannot make us hold a body.
-        let by_head = source.verifier.is_key_source().then(|| self.judge(source, &raw, b"")).transpose()?;
         let body = intake::read(body, &self.settings.budget, bounds).await?;
         let judged = by_head.map_or_else(|| self.judge(source, &raw, &body), Ok)?;
         let genuine = match judged {
@@ -114,9 +125,29 @@ impl<B: Backend> Door<B> {
         self.accept(source, raw, body, &genuine).await
     }
 
+    /// All that can be said before the body is there.
+    fn admit(&self, source: &Source, head: &Parts) -> Result<Admitted, Refused> {
+        let methods = source.verifier.methods();
+        if !methods.contains(&head.method.as_str()) {
+            let problem = Problem::new(
+                Code::MethodNotAllowed,
+                "the source does not take this method; Allow names those it takes",
+            );
+            return Err(problem.allowing(methods).into());
+        }
+        if source.paused {
+            return Err(Problem::new(Code::SourcePaused, "the source is paused; send it again later").into());
+        }
+        let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
+        let raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
+        // A key stands in the head: whoever has none cannot make us hold a body.
+        let by_head = source.verifier.is_key_source().then(|| self.judge(source, &raw, b"")).transpose()?;
+        Ok(Admitted { raw, connection, by_head })
+    }
+
     /// Genuine, or the answer to a handshake.
     fn judge(&self, source: &Source, raw: &Raw, body: &[u8]) -> Result<Result<Genuine, Response<Body>>, Refused> {
-        let now = self.backend.now();
+        let now = self.backend.system_now();
         let url = self.url(source, raw);
         match verify::judge(source, raw, body, url.as_deref(), now) {
             Judged::Genuine(genuine) => Ok(Ok(genuine)),

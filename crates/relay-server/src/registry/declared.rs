@@ -97,6 +97,7 @@ impl Registry {
             if source.paused || config.sources.iter().any(|declared| declared.name == source.name) {
                 continue;
             }
+            tracing::warn!(event = "undeclared", source = %source.name, "no longer in the configuration file: paused");
             let paused = Source { paused: true, ..source.clone() };
             let audit = self.audited("config", "source.pause", source.name.as_str());
             self.declared(key_of(DocumentKind::Source, &source.name), entry.version, Some(render(&paused)), audit)
@@ -107,6 +108,8 @@ impl Registry {
             if route.paused || declares(config, route) {
                 continue;
             }
+            let (source, destination) = (&route.source, &route.destination);
+            tracing::warn!(event = "undeclared", %source, %destination, "no longer in the configuration file: paused");
             let paused = Route { paused: true, ..route.clone() };
             let key = key_of_pair(DocumentKind::Route, &route.source, &route.destination);
             let audit = self.audited("config", "route.pause", format!("{} -> {}", route.source, route.destination));

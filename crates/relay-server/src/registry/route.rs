@@ -9,7 +9,7 @@ use super::{
     Registry, RegistryError,
     change::{Write, undeclared},
     document::{Retry, Route, millis, render},
-    key_of_pair, listed,
+    key_of_pair,
     source::unknown_source,
 };
 use crate::directory::Directory;
@@ -162,6 +162,8 @@ pub(super) fn plain_route(source: &Name, destination: &Name, created_at: Wall) -
 }
 
 fn unknown_route(directory: &Directory, source: &Name, destination: &Name) -> RegistryError {
-    let known: Vec<&Name> = directory.routes.keys().filter(|(from, _)| from == source).map(|(_, to)| to).collect();
-    RegistryError::Unknown { kind: "route", name: format!("{source}/{destination}"), known: listed(known) }
+    let of_source = directory.routes.keys().filter(|(from, _)| from == source);
+    let known: Vec<String> = of_source.map(|(from, to)| format!("{from} -> {to}")).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    RegistryError::Unknown { kind: "route", name: format!("{source} -> {destination}"), known }
 }

@@ -54,7 +54,8 @@ async fn what_the_file_declares_is_read_only_and_paused_once_it_is_gone() {
 async fn a_declared_source_with_wrong_parameters_is_named_at_start() {
     let mut config = declaring();
     config.sources[0].parameters = vec![("sekret".into(), "x".into())];
-    let error = Registry::open(store(), Clock::start(), &config).await.err().unwrap().to_string();
+    let error =
+        Registry::open(store(), Clock::start(relay_core::time::Wall::MIN), &config).await.err().unwrap().to_string();
     assert!(error.starts_with("source \"shop\": ") && error.contains("secret"), "{error}");
 }
 
@@ -220,7 +221,7 @@ async fn every_change_leaves_an_audit_entry() {
 
 async fn open(store: &Arc<MemoryStore>, config: &Config) -> Registry {
     let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(store);
-    Registry::open(store, Clock::start(), config).await.unwrap()
+    Registry::open(store, Clock::start(relay_core::time::Wall::MIN), config).await.unwrap()
 }
 
 fn store() -> Arc<MemoryStore> {

@@ -130,7 +130,7 @@ pub(crate) fn drive(session: Attached, destination: &str, target: Target) -> Joi
     let (saw, seen) = mpsc::unbounded_channel();
     let (stop, mut stopped) = mpsc::channel(1);
     let ended = tokio::spawn(async move {
-        let clock = Clock::start();
+        let clock = Clock::start(relay_core::time::Wall::MIN);
         let mut machine = Client::new(setup, clock.now());
         machine.handle_timeout(clock.now());
         loop {

@@ -121,6 +121,11 @@ impl<B: Backend> Fixture<B> {
         self.store().lease(asking(destination, now)).await.expect("leasing works")
     }
 
+    /// The latest moment that the store knows of.
+    pub async fn latest(&self) -> Wall {
+        self.store().stats().await.expect("stats work").latest
+    }
+
     /// Applies one change.
     pub async fn settle(&self, change: Change) -> Changed {
         let mut answers = self.store().settle(vec![change]).await.expect("settling works");

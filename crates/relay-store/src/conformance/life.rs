@@ -3,6 +3,7 @@
 use relay_core::{
     delivery::State,
     storage::{AppendError, StoreError},
+    time::Wall,
 };
 
 use super::{
@@ -65,6 +66,20 @@ pub async fn the_id_floor_is_the_highest_id_stored<B: Backend>() {
     let fixture = fixture.reopen().await;
     let floor = fixture.store().stats().await.expect("stats work").id_floor;
     assert!(floor > high.id.sequence(), "the second delivery has the highest id");
+    fixture.check_sums().await;
+}
+
+/// I10: the latest moment stored is known at the next start, so that a system clock that was set back stalls nothing.
+pub async fn the_latest_moment_stored_is_known_after_a_restart<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    assert_eq!(fixture.latest().await, Wall::MIN);
+    fixture.accept("crm", at(500)).await;
+    fixture.accept("crm", at(400)).await;
+    assert_eq!(fixture.latest().await, at(500));
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.latest().await, at(500));
+    fixture.lease("crm", at(700)).await;
+    assert_eq!(fixture.latest().await, at(700));
     fixture.check_sums().await;
 }
 

@@ -141,6 +141,7 @@ macro_rules! conformance_suite {
             a_second_writer_is_refused,
             a_failed_store_says_so_and_answers_unavailable,
             the_id_floor_is_the_highest_id_stored,
+            the_latest_moment_stored_is_known_after_a_restart,
             an_empty_store_answers_empty,
         ]);
     };

@@ -34,6 +34,8 @@ pub(super) struct Disk {
     pub(super) steps: BTreeMap<(JobId, Option<String>), BulkDone>,
     pub(super) counters: Counters,
     pub(super) id_floor: i64,
+    /// Latest moment that any commit spoke of.
+    pub(super) latest: Wall,
 }
 
 /// Deliveries that wait at one destination, in both orders they are asked for.
@@ -62,6 +64,7 @@ impl Disk {
         self.remember(append);
         let event = &append.event;
         self.id_floor = self.id_floor.max(event.id.sequence());
+        self.latest = self.latest.max(event.received_at);
         self.events.insert(event.id, Arc::clone(event));
         let tally = self.counters.source(&event.source);
         tally.accepted += 1;
@@ -210,6 +213,7 @@ impl Disk {
     pub(super) fn replace(&mut self, next: Delivery) {
         let Some(before) = self.deliveries.remove(&next.id) else { return };
         self.unindex(&before);
+        self.latest = self.latest.max(next.changed_at);
         self.counters.changed(&before, &next);
         self.index(&next);
         self.deliveries.insert(next.id, next);
@@ -246,6 +250,7 @@ impl Disk {
 
     fn create(&mut self, delivery: Delivery) {
         self.id_floor = self.id_floor.max(delivery.id.sequence());
+        self.latest = self.latest.max(delivery.changed_at);
         self.counters.created(&delivery);
         self.by_event.entry(delivery.event).or_default().insert(delivery.id);
         self.index(&delivery);

@@ -86,6 +86,7 @@ impl Disk {
             store_bytes: 0,
             full,
             id_floor: self.id_floor,
+            latest: self.latest,
             damaged: 0,
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn append_all(
                 Ok(appended) => Ok(Ok(appended)),
                 Err(Fault::Damaged(what)) => {
                     tx.damage.note(&what);
-                    Ok(Err(AppendError::Unavailable))
+                    Ok(Err(AppendError::Damaged))
                 }
                 Err(fault) => Err(fault),
             }

@@ -4,14 +4,14 @@ use std::{
     fmt::Write as _,
     fs::{self, DirBuilder, File},
     io::{self, Read as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     thread,
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
 use relay_core::storage::StoreError;
-use rusqlite::{Connection, backup::StepResult};
+use rusqlite::{Connection, backup::StepResult, wal::CheckpointMode};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -87,7 +87,10 @@ pub(super) fn run(writer: &mut Writer, db: &Connection, order: Order) -> Result<
 /// See [`RestoreError`].
 pub fn restore(from: &Path, dir: &Path, at: relay_core::time::Wall) -> Result<Backup, RestoreError> {
     let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
-    let manifest = fs::read(from.join(MANIFEST)).map_err(|error| unusable(format!("{MANIFEST}: {error}")))?;
+    let manifest = fs::read(from.join(MANIFEST)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => unusable(format!("it has no {MANIFEST}: it was not finished, or it is no backup")),
+        _ => unusable(format!("{MANIFEST}: {error}")),
+    })?;
     let manifest: serde_json::Value =
         serde_json::from_slice(&manifest).map_err(|error| unusable(format!("{MANIFEST}: {error}")))?;
     let number = |name: &str| manifest.get(name).and_then(serde_json::Value::as_u64);
@@ -102,8 +105,10 @@ pub fn restore(from: &Path, dir: &Path, at: relay_core::time::Wall) -> Result<Ba
         return Err(RestoreError::NotEmpty(dir.to_owned()));
     }
     let place = Place::claim(dir)?;
-    place_copy(from, dir).map_err(|error| open::io_error("write", dir, error))?;
-    let mut db = place.connect_writer()?;
+    let cannot_write = |error| open::io_error("write", dir, error);
+    let part = dir.join("store.db.part");
+    take_copy(from, &part).map_err(cannot_write)?;
+    let mut db = place.connect(&part)?;
     let entry = AuditEntry {
         at,
         who: "cli".to_owned(),
@@ -111,6 +116,9 @@ pub fn restore(from: &Path, dir: &Path, at: relay_core::time::Wall) -> Result<Ba
         subject: format!("backup {}", from.display()),
     };
     begin_epoch(&place, &mut db, &[entry])?;
+    db.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE).map_err(|error| place.damaged(error))?;
+    drop(db);
+    put_in_place(&part, dir).map_err(cannot_write)?;
     Ok(Backup { bytes, events: number("events").unwrap_or(0) })
 }
 
@@ -173,10 +181,14 @@ fn finish(into: &Path, meta: &Meta, events: u64) -> io::Result<Backup> {
         "commit": meta.commit,
         "epoch": format!("{:032x}", meta.epoch),
     });
+    File::open(into.join(DATABASE))?.sync_all()?;
     let path = into.join(MANIFEST);
     fs::write(&path, format!("{manifest:#}\n"))?;
     File::open(&path)?.sync_all()?;
     File::open(into)?.sync_all()?;
+    if let Some(parent) = into.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        File::open(parent)?.sync_all()?;
+    }
     Ok(Backup { bytes, events })
 }
 
@@ -189,18 +201,33 @@ fn failed(into: &Path, error: &io::Error) -> StoreError {
 }
 
 /// Copies under another name first, so that a restore that was cut short leaves no store.
-fn place_copy(from: &Path, dir: &Path) -> io::Result<()> {
-    let part = dir.join("store.db.part");
-    fs::copy(from.join(DATABASE), &part)?;
-    File::open(&part)?.sync_all()?;
-    for old in ["store.db-wal", "store.db-shm", "ledger"] {
-        match fs::remove_file(dir.join(old)) {
+fn take_copy(from: &Path, part: &Path) -> io::Result<()> {
+    remove_companions(part)?;
+    fs::copy(from.join(DATABASE), part)?;
+    // The backup may be read-only.
+    fs::set_permissions(part, fs::Permissions::from_mode(0o600))
+}
+
+/// Gives the copy, whose ledger is there, the name of the store.
+fn put_in_place(part: &Path, dir: &Path) -> io::Result<()> {
+    File::open(part)?.sync_all()?;
+    remove_companions(part)?;
+    remove_companions(&dir.join(DATABASE))?;
+    fs::rename(part, dir.join(DATABASE))?;
+    File::open(dir)?.sync_all()
+}
+
+/// Removes what SQLite leaves beside a database.
+fn remove_companions(database: &Path) -> io::Result<()> {
+    for ending in ["-wal", "-shm"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(ending);
+        match fs::remove_file(Path::new(&name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    fs::rename(&part, dir.join(DATABASE))?;
-    File::open(dir)?.sync_all()
+    Ok(())
 }
 
 /// Length and SHA-256 of a file.

@@ -12,6 +12,7 @@ use std::{
 use relay_core::{
     delivery::{Delivery, State},
     name::Name,
+    time::Wall,
 };
 use rusqlite::{Connection, params};
 
@@ -56,6 +57,7 @@ pub(super) struct Entry {
 pub(super) struct Shelf {
     entries: Arc<Mutex<Vec<Entry>>>,
     id_high: Arc<AtomicI64>,
+    latest: Arc<AtomicI64>,
     damage: Arc<Damage>,
 }
 
@@ -74,9 +76,15 @@ impl Shelf {
         self.id_high.load(Ordering::Relaxed)
     }
 
+    /// Latest moment that any commit spoke of.
+    pub(super) fn latest(&self) -> Wall {
+        Wall::from_micros(self.latest.load(Ordering::Relaxed))
+    }
+
     /// Shows what a commit made of it.
     pub(super) fn publish_meta(&self, meta: &Meta) {
         self.id_high.store(meta.id_high, Ordering::Relaxed);
+        self.latest.store(meta.latest.as_micros(), Ordering::Relaxed);
     }
 
     /// The name behind a number.
@@ -225,6 +233,7 @@ impl Book {
                         .prepare_cached("SELECT count(*) FROM events WHERE source = ?1")?
                         .query_row([number], |row| row.get(0))?;
                     counters[STORED] = count as u64;
+                    counters[ACCEPTED] = counters[ACCEPTED].max(counters[STORED]);
                     counters[RETIRED_EVENTS] = counters[ACCEPTED].saturating_sub(counters[STORED]);
                 }
                 Kind::Destination => {
@@ -238,7 +247,8 @@ impl Book {
                         counters[slot(state)] = count as u64;
                     }
                     let there: u64 = counters[STATES..RETIRED].iter().sum();
-                    counters[LOST] = counters[CREATED].saturating_sub(there + counters[RETIRED]);
+                    counters[CREATED] = counters[CREATED].max(there + counters[RETIRED]);
+                    counters[LOST] = counters[CREATED] - (there + counters[RETIRED]);
                 }
             }
             self.dirty[index] = true;

@@ -182,11 +182,13 @@ fn encode(tx: &mut Transaction<'_>, done: &BulkDone) -> (Vec<u8>, u32) {
     (bytes, crc)
 }
 
+/// Whether a stored answer is what was written.
+pub(super) fn holds(bytes: &[u8]) -> bool {
+    bytes.split_last_chunk::<4>().is_some_and(|(content, crc)| crc32fast::hash(content) == u32::from_le_bytes(*crc))
+}
+
 fn decode(tx: &Transaction<'_>, bytes: &[u8]) -> Option<BulkDone> {
-    let (content, crc) = bytes.split_last_chunk::<4>()?;
-    if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
-        return None;
-    }
+    let (content, _) = bytes.split_last_chunk::<4>().filter(|_| holds(bytes))?;
     let (matched, rest) = content.split_first_chunk::<8>()?;
     let (changed, rest) = rest.split_first_chunk::<8>()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;

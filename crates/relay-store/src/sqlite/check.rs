@@ -1,25 +1,26 @@
 //! `store check`: reads everything that is stored, while no server runs, and says what does not hold.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use relay_core::{delivery::Delivery, time::Wall};
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::{
     append::Taken,
     backup,
     book::{Book, Kind},
+    bulk,
     damage::Damage,
     documents,
     fault::Fault,
     meta::Meta,
-    open::{OpenError, Place},
+    open::{OpenError, Place, io_error},
     recount, rows,
     transaction::{Transaction, audit_crc},
 };
 use crate::{
     record,
-    seam::{AuditEntry, Recount},
+    seam::{AuditEntry, DocumentKey, DocumentKind, Recount},
 };
 
 /// What a check found.
@@ -51,6 +52,7 @@ impl CheckReport {
 /// The store is in use, of a newer version, or cannot be read at all.
 pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, OpenError> {
     let place = Place::claim(dir)?;
+    place.refuse_lone_ledger()?;
     let mut db = place.connect_writer()?;
     let mut report = CheckReport::default();
     let mut damaged = Damaged::default();
@@ -59,11 +61,36 @@ pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, Ope
     if let Err(fault) = read {
         report.faults.push(place.damaged(fault).to_string());
     }
+    let mut told = BTreeSet::new();
+    report.faults.retain(|fault| told.insert(fault.clone()));
     if accept_loss && !report.is_healthy() {
         accept(&place, &mut db, &damaged, &report.faults, at)?;
         report.accepted = true;
     }
+    if report.is_healthy() || report.accepted {
+        trust_again(&place)?;
+    }
     Ok(report)
+}
+
+/// I17: reads everything if the store failed in an earlier run, and refuses it unless all of it holds.
+pub(super) fn verify_if_suspect(place: &Place, db: &Connection) -> Result<(), OpenError> {
+    let Ok(reason) = fs::read_to_string(place.suspect()) else { return Ok(()) };
+    tracing::warn!(event = "store_verifying", reason, "the store failed before: everything in it is read first");
+    let mut report = CheckReport::default();
+    read_everything(db, &mut report, &mut Damaged::default()).map_err(|fault| place.damaged(fault))?;
+    if let Some(first) = report.faults.first() {
+        let count = report.faults.len();
+        return Err(place.damaged(Fault::Damaged(format!("{count} faults after it failed ({reason}): {first}").into())));
+    }
+    trust_again(place)
+}
+
+fn trust_again(place: &Place) -> Result<(), OpenError> {
+    match fs::remove_file(place.suspect()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("write", &place.suspect(), error)),
+        _ => Ok(()),
+    }
 }
 
 /// Rows that cannot be used.
@@ -71,6 +98,11 @@ pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, Ope
 struct Damaged {
     events: BTreeSet<i64>,
     deliveries: BTreeSet<i64>,
+    attempts: Vec<(i64, i64)>,
+    keys: Vec<(u32, Vec<u8>)>,
+    documents: Vec<(DocumentKind, String)>,
+    steps: Vec<(Vec<u8>, String)>,
+    audit: Vec<i64>,
 }
 
 /// Begins a new epoch; gives the meta row and the number of accepted events.
@@ -82,10 +114,10 @@ pub(super) fn begin_epoch(db: &mut Connection, audit: &[AuditEntry]) -> Result<(
     let (mut paused, damage) = (BTreeSet::new(), Damage::default());
     let mut tx = Transaction::new(db, &mut book, &mut paused, &damage, Wall::MIN);
     tx.audit(audit)?;
-    let crcs = std::mem::take(&mut tx.crcs);
+    let (crcs, latest) = (std::mem::take(&mut tx.crcs), tx.latest);
     meta.previous = meta.epoch;
     meta.epoch = super::open::new_epoch();
-    meta.advance(&crcs, 0);
+    meta.advance(&crcs, 0, latest);
     meta.write(db)?;
     db.execute_batch("COMMIT")?;
     Ok((meta, accepted))
@@ -96,7 +128,9 @@ fn ledger(place: &Place, db: &Connection, report: &mut CheckReport) -> Result<()
     match read {
         Ok((Some(meta), accepted)) => match place.compare_ledger(&meta, accepted) {
             Ok(()) => {}
-            Err(fault @ (OpenError::LostCommits { .. } | OpenError::OtherHistory { .. })) => {
+            Err(
+                fault @ (OpenError::LostCommits { .. } | OpenError::OtherHistory { .. } | OpenError::NoLedger { .. }),
+            ) => {
                 report.faults.push(fault.to_string());
             }
             Err(other) => return Err(other),
@@ -112,7 +146,9 @@ fn read_everything(db: &Connection, report: &mut CheckReport, damaged: &mut Dama
     let book = Book::load(db)?;
     read_events(db, &book, report, damaged)?;
     read_deliveries(db, &book, report, damaged)?;
-    read_others(db, report)?;
+    read_documents(db, report, damaged)?;
+    read_keys_and_steps(db, report, damaged)?;
+    read_audit(db, report, damaged)?;
     let sums = recount::recount(db)?;
     if sums.counted != sums.kept {
         report.faults.push("the counters differ from what is stored".to_owned());
@@ -173,9 +209,7 @@ fn read_deliveries(db: &Connection, book: &Book, report: &mut CheckReport, damag
             }
             Err(fault) => return Err(fault),
         }
-        if let Err(Fault::Damaged(what)) = attempts(db, seq) {
-            report.faults.push(what.into());
-        }
+        attempts(db, seq, report, damaged)?;
     }
     Ok(())
 }
@@ -199,41 +233,67 @@ fn misplaced(db: &Connection, book: &Book, found: &Delivery) -> Result<Option<St
     }
 }
 
-fn attempts(db: &Connection, seq: i64) -> Result<(), Fault> {
-    let mut statement = db.prepare_cached("SELECT record FROM attempts WHERE delivery = ?1")?;
+fn attempts(db: &Connection, seq: i64, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    let mut statement = db.prepare_cached("SELECT version, record FROM attempts WHERE delivery = ?1")?;
     let mut rows = statement.query([seq])?;
     while let Some(row) = rows.next()? {
-        let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
-        record::decode_attempt(bytes)
-            .map_err(|error| Fault::record(&format_args!("an attempt of the delivery in row {seq}"), &error))?;
+        if let Err(error) = record::decode_attempt(row.get_ref(1)?.as_blob().unwrap_or_default()) {
+            report.faults.push(format!("an attempt of the delivery in row {seq}: {error}"));
+            damaged.attempts.push((seq, row.get(0)?));
+        }
     }
     Ok(())
 }
 
-/// Documents, dedupe keys and the audit log.
-fn read_others(db: &Connection, report: &mut CheckReport) -> Result<(), Fault> {
+fn read_documents(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     for kind in documents::KINDS {
-        match documents::all(db, kind) {
-            Err(Fault::Damaged(what)) => report.faults.push(what.into()),
-            read => read.map(drop)?,
+        let mut statement = db.prepare("SELECT name FROM documents WHERE kind = ?1")?;
+        let names = statement.query_map([kind as i64], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        for name in names {
+            let key = DocumentKey { kind, name };
+            match documents::one(db, &key) {
+                Err(Fault::Damaged(what)) => {
+                    report.faults.push(what.into());
+                    damaged.documents.push((kind, key.name));
+                }
+                read => drop(read?),
+            }
         }
     }
-    let mut statement = db.prepare("SELECT source, key, until, record FROM dedupe")?;
+    Ok(())
+}
+
+/// Dedupe keys, and the answers of bulk commands.
+fn read_keys_and_steps(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    let mut statement = db.prepare("SELECT source, key, record FROM dedupe")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let key = row.get_ref(1)?.as_blob().unwrap_or_default();
-        let stored = row.get_ref(3)?.as_blob().unwrap_or_default();
-        if let Err(error) = Taken::decode(row.get(0)?, key, stored) {
-            report.faults.push(format!("a dedupe key: {error}"));
+        let (source, key): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if let Err(error) = Taken::decode(source, &key, row.get_ref(2)?.as_blob().unwrap_or_default()) {
+            report.faults.push(format!("a dedupe key of source {source}: {error}"));
+            damaged.keys.push((source, key));
         }
     }
+    let mut statement = db.prepare("SELECT job, cursor, answer FROM steps")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if !bulk::holds(row.get_ref(2)?.as_blob().unwrap_or_default()) {
+            report.faults.push("the answer of a bulk command: the checksum does not match".to_owned());
+            damaged.steps.push((row.get(0)?, row.get(1)?));
+        }
+    }
+    Ok(())
+}
+
+fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     let mut statement = db.prepare("SELECT seq, at, who, action, subject, crc FROM audit")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let at = Wall::from_micros(row.get(1)?);
+        let (seq, at) = (row.get(0)?, Wall::from_micros(row.get(1)?));
         let entry = AuditEntry { at, who: row.get(2)?, action: row.get(3)?, subject: row.get(4)? };
         if audit_crc(&entry) != row.get::<_, u32>(5)? {
-            report.faults.push(format!("audit entry {}: the checksum does not match", row.get::<_, i64>(0)?));
+            report.faults.push(format!("audit entry {seq}: the checksum does not match"));
+            damaged.audit.push(seq);
         }
     }
     Ok(())
@@ -262,6 +322,22 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
     }
     for seq in &damaged.events {
         db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
+    }
+    for place in &damaged.attempts {
+        db.prepare_cached("DELETE FROM attempts WHERE delivery = ?1 AND version = ?2")?.execute(*place)?;
+    }
+    for (source, key) in &damaged.keys {
+        db.prepare_cached("DELETE FROM dedupe WHERE source = ?1 AND key = ?2")?.execute(params![source, key])?;
+    }
+    for (kind, name) in &damaged.documents {
+        db.prepare_cached("DELETE FROM documents WHERE kind = ?1 AND name = ?2")?
+            .execute(params![*kind as i64, name])?;
+    }
+    for (job, cursor) in &damaged.steps {
+        db.prepare_cached("DELETE FROM steps WHERE job = ?1 AND cursor = ?2")?.execute(params![job, cursor])?;
+    }
+    for seq in &damaged.audit {
+        db.prepare_cached("DELETE FROM audit WHERE seq = ?1")?.execute([seq])?;
     }
     // A delivery whose event went has nothing left to deliver.
     let mut book = Book::load(db)?;

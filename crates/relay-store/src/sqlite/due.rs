@@ -113,5 +113,5 @@ pub(super) fn kept(shelf: &Shelf) -> Stats {
         shelf.entries(Kind::Destination).iter().map(|(_, entry)| entry.destination_stats()).collect();
     sources.sort_by(|a, b| a.source.cmp(&b.source));
     destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
-    Stats { sources, destinations, id_floor: shelf.id_high(), ..Stats::default() }
+    Stats { sources, destinations, id_floor: shelf.id_high(), latest: shelf.latest(), ..Stats::default() }
 }

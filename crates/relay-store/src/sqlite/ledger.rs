@@ -117,6 +117,10 @@ impl Ledger {
             file.write_all_at(&slot.encode(), place * SLOT_BYTES)?;
         }
         file.sync_all()?;
+        if let Some(dir) = path.parent() {
+            // A ledger whose name is lost with the power would make the next start refuse a healthy store.
+            File::open(dir)?.sync_all()?;
+        }
         let file = Arc::new(file);
         let shared = Arc::new((Mutex::new(Wanted::default()), Condvar::new()));
         let syncer = {

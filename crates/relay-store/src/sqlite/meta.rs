@@ -1,12 +1,15 @@
 //! The store's own record: which epoch, which commit, and the hash that chains all commits.
 
 use aws_lc_rs::digest::{Context, SHA256};
+use relay_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::fault::Fault;
 
-const VERSION: u8 = 1;
-const CONTENT_BYTES: usize = 1 + 16 + 16 + 8 + 32 + 8;
+const VERSION: u8 = 2;
+/// Version 1 ends before `latest`.
+const CONTENT_BYTES_V1: usize = 1 + 16 + 16 + 8 + 32 + 8;
+const CONTENT_BYTES: usize = CONTENT_BYTES_V1 + 8;
 
 /// The `meta` row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +24,14 @@ pub(super) struct Meta {
     pub(super) chain: [u8; 32],
     /// Highest id sequence ever stored.
     pub(super) id_high: i64,
+    /// Latest moment that any commit spoke of.
+    pub(super) latest: Wall,
 }
 
 impl Meta {
     /// That of an empty store.
     pub(super) const fn new(epoch: u128) -> Self {
-        Self { epoch, previous: 0, commit: 0, chain: [0; 32], id_high: 0 }
+        Self { epoch, previous: 0, commit: 0, chain: [0; 32], id_high: 0, latest: Wall::MIN }
     }
 
     /// Reads the row; `None` if it was never written.
@@ -37,9 +42,10 @@ impl Meta {
     }
 
     /// The next commit, which wrote records with these CRCs.
-    pub(super) fn advance(&mut self, crcs: &[u32], id_high: i64) {
+    pub(super) fn advance(&mut self, crcs: &[u32], id_high: i64, latest: Wall) {
         self.commit += 1;
         self.id_high = self.id_high.max(id_high);
+        self.latest = self.latest.max(latest);
         let mut chain = Context::new(&SHA256);
         chain.update(&self.chain);
         chain.update(&self.commit.to_le_bytes());
@@ -58,6 +64,7 @@ impl Meta {
         bytes.extend_from_slice(&self.commit.to_le_bytes());
         bytes.extend_from_slice(&self.chain);
         bytes.extend_from_slice(&self.id_high.to_le_bytes());
+        bytes.extend_from_slice(&self.latest.as_micros().to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         db.prepare_cached("INSERT OR REPLACE INTO meta (id, record) VALUES (1, ?1)")?.execute([bytes])?;
         Ok(())
@@ -66,21 +73,24 @@ impl Meta {
     fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let damaged = || Fault::Damaged("the meta row: the checksum does not match".into());
         let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-        if crc32fast::hash(content) != u32::from_le_bytes(*crc) || content.len() != CONTENT_BYTES {
+        let (version, rest) = content.split_first_chunk::<1>().ok_or_else(damaged)?;
+        let length = if *version == [1] { CONTENT_BYTES_V1 } else { CONTENT_BYTES };
+        if crc32fast::hash(content) != u32::from_le_bytes(*crc) || content.len() != length {
             return Err(damaged());
         }
-        let (_version, rest) = content.split_first_chunk::<1>().ok_or_else(damaged)?;
         let (epoch, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
         let (previous, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
         let (commit, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
         let (chain, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
-        let (id_high, _) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let (id_high, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let latest = rest.first_chunk::<8>().map_or(Wall::MIN, |micros| Wall::from_micros(i64::from_le_bytes(*micros)));
         Ok(Self {
             epoch: u128::from_le_bytes(*epoch),
             previous: u128::from_le_bytes(*previous),
             commit: u64::from_le_bytes(*commit),
             chain: *chain,
             id_high: i64::from_le_bytes(*id_high),
+            latest,
         })
     }
 }

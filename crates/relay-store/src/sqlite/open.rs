@@ -112,6 +112,27 @@ pub enum OpenError {
         /// The store.
         dir: PathBuf,
     },
+    /// The ledger is gone or cannot be read, so nobody can tell whether the database has everything.
+    #[error(
+        "the ledger of the store in {} is gone or unreadable, so it cannot be told whether commits are lost. \
+         Put it back, or go on without it: crm-relay store check --accept-loss", dir.display()
+    )]
+    NoLedger {
+        /// The store.
+        dir: PathBuf,
+    },
+    /// There is a ledger, but its database is gone.
+    #[error(
+        "the database {} is gone or empty, but its ledger says that {events} events were accepted into it. \
+         Put it back, or restore a backup: crm-relay store restore DIR. To begin anew, remove {}",
+        dir.join("store.db").display(), dir.join("ledger").display()
+    )]
+    NoDatabase {
+        /// The store.
+        dir: PathBuf,
+        /// Events that were accepted into it.
+        events: u64,
+    },
     /// What must be read to open it is damaged.
     #[error("the store in {} is damaged: {what}", dir.display())]
     Damaged {
@@ -167,12 +188,35 @@ impl Place {
         self.dir.join("ledger")
     }
 
+    /// Where the reason is kept why the store stopped working, until everything was read again.
+    pub(super) fn suspect(&self) -> PathBuf {
+        self.dir.join("suspect")
+    }
+
+    /// Refuses to make a new database beside the ledger of one that is gone.
+    pub(super) fn refuse_lone_ledger(&self) -> Result<(), OpenError> {
+        if self.database().metadata().is_ok_and(|found| found.len() > 0) {
+            return Ok(());
+        }
+        let slot = ledger::read(&self.ledger()).map_err(|error| io_error("read", &self.ledger(), error))?;
+        match slot {
+            Some(slot) if slot.commit > 0 => {
+                Err(OpenError::NoDatabase { dir: self.dir.clone(), events: slot.accepted })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the connection that writes; makes the tables if the database is new.
     pub(super) fn connect_writer(&self) -> Result<Connection, OpenError> {
-        let path = self.database();
-        private_file(&path).map_err(|error| io_error("write", &path, error))?;
+        self.connect(&self.database())
+    }
+
+    /// Like [`connect_writer`](Self::connect_writer), to a database of another name.
+    pub(super) fn connect(&self, path: &Path) -> Result<Connection, OpenError> {
+        private_file(path).map_err(|error| io_error("write", path, error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&path, flags).map_err(|error| self.damaged(error))?;
+        let db = Connection::open_with_flags(path, flags).map_err(|error| self.damaged(error))?;
         self.prepare(&db).map_err(|error| self.damaged(error))?;
         let found: i32 =
             db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| self.damaged(error))?;
@@ -206,11 +250,13 @@ impl Place {
     pub(super) fn compare_ledger(&self, meta: &Meta, accepted: u64) -> Result<(), OpenError> {
         let slot = ledger::read(&self.ledger()).map_err(|error| io_error("read", &self.ledger(), error))?;
         let Some(slot) = slot else {
-            if meta.commit > 0 {
-                tracing::warn!(event = "ledger_missing", "no ledger to compare the store with; a new one is begun");
-            }
-            return Ok(());
+            // A crash between the making of the database and that of the ledger leaves a store without a commit.
+            return if meta.commit == 0 { Ok(()) } else { Err(OpenError::NoLedger { dir: self.dir.clone() }) };
         };
+        // Two empty stores: nothing was acknowledged in either.
+        if slot.commit == 0 && meta.commit == 0 {
+            return Ok(());
+        }
         if slot.epoch == meta.previous && meta.previous != 0 {
             return Ok(());
         }
@@ -263,6 +309,13 @@ pub(super) fn system_clock() -> Clock {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let wall = Wall::from_micros(wall.as_micros() as i64);
     Arc::new(move || wall + started.elapsed())
+}
+
+/// This clock, but never before what is stored: a system clock that was set back while the store was closed must not
+/// make what is due lie in the future.
+pub(super) fn clock_from(clock: Clock, latest: Wall) -> Clock {
+    let behind = latest.since(clock());
+    Arc::new(move || clock() + behind)
 }
 
 /// Free bytes of the disk below `dir`.

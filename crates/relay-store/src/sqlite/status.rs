@@ -36,6 +36,11 @@ impl Status {
         self.0.borrow().failed.is_some()
     }
 
+    /// Why the store has failed, if it has.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.0.borrow().failed.clone()
+    }
+
     /// The writer has ended, for whatever reason; database and lock are free.
     pub(super) fn writer_is_gone(&self) {
         self.0.send_modify(|doing| doing.writer_gone = true);

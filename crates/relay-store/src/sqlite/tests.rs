@@ -1,5 +1,7 @@
 //! What only this backend can show: files, crashes between the steps of a commit, a full disk, damage.
 
+mod loss;
+
 use std::{
     path::Path,
     sync::{
@@ -569,7 +571,10 @@ fn a_flipped_bit_is_never_silent() {
 
 /// All deliveries, events and attempts of a store; `None` if it does not open.
 fn content(dir: &Path) -> Option<Vec<String>> {
-    let store = SqliteStore::open(options(dir)).ok()?;
+    content_of(&SqliteStore::open(options(dir)).ok()?)
+}
+
+fn content_of(store: &SqliteStore) -> Option<Vec<String>> {
     let page = || Page { cursor: None, limit: 100 };
     let mut lines = Vec::new();
     for found in wait(store.browse_deliveries(DeliveryFilter::default(), page())).ok()?.items {

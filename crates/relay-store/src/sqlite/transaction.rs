@@ -33,6 +33,8 @@ pub(super) struct Transaction<'a> {
     pub(super) crcs: Vec<u32>,
     /// Highest id sequence written.
     pub(super) id_high: i64,
+    /// Latest moment that the records written speak of.
+    pub(super) latest: Wall,
     scratch: Vec<u8>,
 }
 
@@ -44,7 +46,8 @@ impl<'a> Transaction<'a> {
         damage: &'a Damage,
         now: Wall,
     ) -> Self {
-        Self { db, book, paused, damage, now, crcs: Vec::new(), id_high: 0, scratch: Vec::with_capacity(1024) }
+        let scratch = Vec::with_capacity(1024);
+        Self { db, book, paused, damage, now, crcs: Vec::new(), id_high: 0, latest: Wall::MIN, scratch }
     }
 
     /// Stores an event with the list of its deliveries.
@@ -59,6 +62,7 @@ impl<'a> Transaction<'a> {
             .execute(params![seq, source, listed, self.scratch, &event.body[..]])?;
         self.book.stored(source);
         self.id_high = self.id_high.max(seq);
+        self.latest = self.latest.max(event.received_at);
         Ok(())
     }
 
@@ -164,6 +168,7 @@ impl<'a> Transaction<'a> {
             self.db.prepare_cached("INSERT INTO audit (at, who, action, subject, crc) VALUES (?1, ?2, ?3, ?4, ?5)")?;
         for entry in entries {
             let crc = audit_crc(entry);
+            self.latest = self.latest.max(entry.at);
             self.crcs.push(crc);
             statement.execute(params![entry.at.as_micros(), entry.who, entry.action, entry.subject, crc])?;
         }
@@ -177,6 +182,7 @@ impl<'a> Transaction<'a> {
 
     /// Encodes into the scratch buffer; gives the destination's number.
     fn encode(&mut self, delivery: &Delivery) -> u32 {
+        self.latest = self.latest.max(delivery.changed_at);
         let source = self.book.intern(Kind::Source, &delivery.source);
         let destination = self.book.intern(Kind::Destination, &delivery.destination);
         self.scratch.clear();

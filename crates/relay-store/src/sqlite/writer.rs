@@ -4,8 +4,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
+    fs::{self, File},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -41,7 +42,7 @@ const IDLE_AFTER_FULL: Duration = Duration::from_millis(250);
 /// Bulk work pauses for so many times its own duration while other work comes in: a fifth of the time at most.
 const BULK_PAUSE: u32 = 4;
 
-/// A clock for deadlines and the audit log.
+/// A clock for append deadlines.
 pub(super) type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
 
 /// Everything the writer owns but the connection.
@@ -56,6 +57,8 @@ pub(super) struct Writer {
     pub(super) edges: Edges,
     pub(super) clock: Clock,
     pub(super) paused: BTreeSet<Name>,
+    /// Where the next start finds out that this run failed.
+    pub(super) suspect: PathBuf,
     /// Held while the store is open.
     pub(super) lock: File,
     pub(super) wal: WalPages,
@@ -101,13 +104,21 @@ impl Writer {
         let queues = Arc::clone(&self.queues);
         let status = Arc::clone(&self.status);
         let ended = catch_unwind(AssertUnwindSafe(|| self.serve(&db)));
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(Fault::Crash)) => status.fail("ended by a failure point"),
-            Ok(Err(Fault::Broken(reason))) => status.fail(&reason),
-            Ok(Err(Fault::Damaged(what))) => status.fail(&format!("damaged record: {what}")),
-            Ok(Err(Fault::Full | Fault::TooSlow)) => status.fail("the disk is full where it must not be"),
-            Err(_) => status.fail("the writer panicked"),
+        let failed = match ended {
+            Ok(Ok(())) => status.reason(),
+            Ok(Err(Fault::Crash)) => {
+                status.fail("ended by a failure point");
+                None
+            }
+            Ok(Err(Fault::Broken(reason))) => Some(reason),
+            Ok(Err(Fault::Damaged(what))) => Some(format!("damaged record: {what}")),
+            Ok(Err(Fault::Full | Fault::TooSlow)) => Some("the disk is full where it must not be".to_owned()),
+            Err(_) => Some("the writer panicked".to_owned()),
+        };
+        if let Some(reason) = failed {
+            // If not even this can be written, the next start meets what this one met.
+            drop(fs::write(&self.suspect, &reason));
+            status.fail(&reason);
         }
         // The connection and the lock go first: whoever sees the writer gone may open the store again.
         drop(db);
@@ -183,14 +194,14 @@ impl Writer {
         for job in jobs {
             job.task.run(&mut tx)?;
         }
-        let Transaction { crcs, id_high, .. } = tx;
+        let Transaction { crcs, id_high, latest, .. } = tx;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(());
         }
         self.book.write(db, &self.shelf)?;
         let mut meta = self.meta;
-        meta.advance(&crcs, id_high);
+        meta.advance(&crcs, id_high, latest);
         meta.write(db)?;
         self.edges.meet(Edge::BeforeCommit)?;
         db.prepare_cached("COMMIT")?.execute([])?;

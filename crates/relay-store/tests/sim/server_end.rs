@@ -35,7 +35,9 @@ impl World {
             seed: self.rng.random(),
             id_floor: stats.id_floor,
         };
-        let skew = self.skew;
+        // As the server's own clock does it: never before what is stored (I10).
+        let behind = stats.latest.since(self.wall(self.skew));
+        let skew = self.skew + behind.as_micros() as i64;
         self.tell(format_args!("server {epoch} starts, its clock off by {skew} us"));
         self.server = Some(Server {
             epoch,

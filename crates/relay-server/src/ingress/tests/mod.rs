@@ -1,6 +1,7 @@
 //! The public listener over real sockets. The backend is a recorder: it stands where the hub begins.
 
 mod agreement;
+mod answers;
 mod fixtures;
 mod logs;
 mod recorder;

@@ -70,7 +70,7 @@ impl Recorder {
         };
         let key = [("key", KEY)];
         Self {
-            clock: Clock::start(),
+            clock: Clock::start(Wall::MIN),
             sources: BTreeMap::from([
                 source("default", "api-key", &key, false, false),
                 source("empty", "api-key", &key, true, false),

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 
 use super::{
     KEY, Relay, STUCK,
@@ -123,6 +126,35 @@ async fn a_body_that_stalls_is_answered_408() {
     socket.send(format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nContent-Length: 9\r\n\r\nabc")).await;
     assert_eq!(socket.reply().await.code().as_deref(), Some("timeout"));
     assert!(socket.is_closed().await);
+    assert!(relay.backend.events().is_empty());
+}
+
+/// S9: a body whose sender has earned hours by the minimum rate and then trickles is given up.
+#[tokio::test]
+async fn a_body_that_trickles_behind_a_fast_start_is_answered_408() {
+    const FAST: usize = 90_000;
+    let patience = Duration::from_millis(500);
+    let relay = Relay::with(|settings| settings.patience.body = patience).await;
+    let mut socket = relay.connect().await;
+    let head =
+        format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nContent-Length: {}\r\n\r\n", FAST + 9_000);
+    socket.send(format!("{head}{}", "x".repeat(FAST))).await;
+    let trickle = async {
+        let (mut reader, mut writer) = socket.stream.into_split();
+        let mut answer = [0; 12];
+        let answered = reader.read_exact(&mut answer);
+        tokio::pin!(answered);
+        loop {
+            tokio::select! {
+                answered = &mut answered => break answered.map(|_| answer).unwrap(),
+                () = tokio::time::sleep(Duration::from_millis(20)) => {
+                    let _ = writer.write_all(b"x").await;
+                }
+            }
+        }
+    };
+    let answer = timeout(STUCK, trickle).await.expect("the server gives up");
+    assert_eq!(&answer, b"HTTP/1.1 408");
     assert!(relay.backend.events().is_empty());
 }
 

@@ -1,0 +1,100 @@
+//! The same commands on a terminal: a pseudo-terminal stands in for the person.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::fd::OwnedFd,
+    process::Stdio,
+    thread::JoinHandle,
+};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::place::{Place, Running, wait_until};
+
+/// A command on a terminal of its own.
+struct Session {
+    running: Running,
+    keyboard: File,
+    screen: JoinHandle<String>,
+}
+
+impl Session {
+    fn start(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let path = ptsname(&master, Vec::new()).unwrap();
+        let terminal = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
+        let mut command = place.command(args, env);
+        let side = || Stdio::from(OwnedFd::from(terminal.try_clone().unwrap()));
+        command.stdin(side()).stdout(side()).stderr(side());
+        let running = Running(command.spawn().unwrap());
+        drop((command, terminal));
+        let keyboard = File::from(master);
+        let mut screen = keyboard.try_clone().unwrap();
+        let screen = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let mut part = [0; 4096];
+            // Reading a terminal that nobody holds any more is an error, not an end of file.
+            while let Ok(count @ 1..) = screen.read(&mut part) {
+                text.extend_from_slice(&part[..count]);
+            }
+            String::from_utf8(text).unwrap().replace("\r\n", "\n")
+        });
+        Self { running, keyboard, screen }
+    }
+
+    fn end(mut self) -> (Option<i32>, String) {
+        let status = self.running.0.wait().unwrap();
+        (status.code(), self.screen.join().unwrap())
+    }
+}
+
+/// The first start shows the secrets and what to type next, once.
+#[test]
+fn the_first_start_of_a_server_on_a_terminal_says_what_to_do_next() {
+    let place = Place::new();
+    let env = [
+        ("DATA_DIR", "data"),
+        ("SERVER_HOST", "127.0.0.1"),
+        ("SERVER_PORT", "0"),
+        ("ADMIN_LISTEN", "off"),
+        ("DISK_RESERVE", "1MiB"),
+        ("LOG_LEVEL", "error"),
+        ("NO_COLOR", "1"),
+    ];
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let session = Session::start(&place, &["server"], &env);
+        wait_until("the server", || place.cli(&["health"]).status.success());
+        let Session { running, keyboard, screen } = session;
+        assert_eq!(running.terminate(), Some(0));
+        shown.push(place.redact(&screen.join().unwrap()));
+        drop(keyboard);
+    }
+    insta::assert_snapshot!(shown.join("\n\n--- second start\n"));
+}
+
+/// Columns stand below each other although states have colours, and a question is asked before anything is deleted.
+#[test]
+fn a_terminal_gets_aligned_tables_and_questions() {
+    let place = Place::new();
+    let _server = place.server();
+    let env = [("DATA_DIR", "data"), ("TERM", "xterm-256color")];
+    let (code, list) = Session::start(&place, &["source", "list"], &env).end();
+    assert_eq!(code, Some(0));
+    assert!(list.contains("\u{1b}["), "in colour");
+    let plain = anstream::adapter::strip_str(&list).to_string();
+    let lines: Vec<&str> = plain.lines().collect();
+    assert_eq!(lines[0].find("DECLARED"), lines[1].find("-  "), "{plain}");
+
+    for (answer, code) in [("n\n", 1), ("y\n", 0)] {
+        let _ = place.cli(&["source", "create", "shop"]);
+        let mut session = Session::start(&place, &["source", "delete", "shop"], &env);
+        session.keyboard.write_all(answer.as_bytes()).unwrap();
+        let (ended, screen) = session.end();
+        assert_eq!(ended, Some(code), "{screen}");
+        assert!(screen.contains("delete source shop with its routes and keys? [y/N]"), "{screen}");
+    }
+}

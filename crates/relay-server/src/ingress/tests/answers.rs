@@ -1,0 +1,126 @@
+//! Answers as a stranger with curl or a script meets them.
+
+use super::{KEY, Relay, Socket, request};
+
+/// Sends a request whose answer has no body, and gives the answer's head.
+async fn head_of(relay: &Relay, line: &str) -> String {
+    let mut socket = relay.connect().await;
+    socket.send(request(line, "", "")).await;
+    let head = socket.head().await;
+    // What came behind the head would be taken for the next answer.
+    socket.send(request("POST /webhook", "", "next")).await;
+    assert_eq!(socket.reply().await.status, 202, "{line}: the connection is of no use");
+    head
+}
+
+#[tokio::test]
+async fn every_problem_says_what_it_is_in_the_same_members() {
+    let relay = Relay::start().await;
+    for (line, fields, status) in [
+        ("POST /webhook/nope", "", 404),
+        ("POST /nothing", "", 404),
+        ("BREW /webhook", "", 405),
+        ("POST /webhook", "", 400),
+        ("POST /webhook/signed", "", 401),
+        ("POST /webhook/a/../b", "", 400),
+        ("POST /webhook/paused", "", 503),
+        ("POST /webhook#a", "", 400),
+        ("POST /webhook", "X: \0\r\n", 400),
+    ] {
+        let reply = relay.ask(request(line, fields, "")).await;
+        assert_eq!((reply.status, reply.field("content-type")), (status, Some("application/problem+json")), "{line}");
+        assert!(reply.field("date").is_some() && reply.field("content-length").is_some(), "{line}: {}", reply.head);
+        let document: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(document["status"], status);
+        for member in ["type", "title", "detail", "code"] {
+            assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{line}: {member} in {document}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_a_length_and_no_body() {
+    let relay = Relay::start().await;
+    for (path, status) in [("/webhook?x", 202), ("/webhook/nope", 404), ("/nothing", 404), ("/webhook/signed", 405)] {
+        let head = head_of(&relay, &format!("HEAD {path}")).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head}");
+        assert!(head.contains("\r\ncontent-length: ") && !head.contains("content-length: 0"), "{path}: {head}");
+    }
+}
+
+/// I3: a path is what was sent: nothing is decoded, joined or completed on the way to a source.
+#[tokio::test]
+async fn paths_that_look_alike_are_not() {
+    let relay = Relay::start().await;
+    for path in ["/webhook/", "//webhook", "/webhook//default", "/webhook%2Fdefault", "/webhook/def%61ult", "/WEBHOOK"]
+    {
+        assert_eq!(relay.ask(request(&format!("POST {path}"), "", "x")).await.status, 404, "{path}");
+    }
+    for (target, path, query) in [
+        ("/webhook?", "/webhook", Some("")),
+        ("/webhook??", "/webhook", Some("?")),
+        ("/webhook/default/", "/webhook/default/", None),
+        ("/webhook/default//a", "/webhook/default//a", None),
+        ("/webhook/default/%2e%2E%2F", "/webhook/default/%2e%2E%2F", None),
+        ("/webhook/default/%zz%?%", "/webhook/default/%zz%", Some("%")),
+        ("/webhook/default?http://u@h/#", "", None),
+    ] {
+        relay.backend.forget();
+        let status = relay.ask(request(&format!("POST {target}"), "", "x")).await.status;
+        let events = relay.backend.events();
+        let stored = events.first().map(|event| (event.path.clone(), event.query.clone()));
+        let expected = (!path.is_empty()).then(|| (path.into(), query.map(Into::into)));
+        assert_eq!((status, stored), (if path.is_empty() { 400 } else { 202 }, expected), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_is_compared_as_it_is_written() {
+    let relay = Relay::start().await;
+    for method in ["post", "Post", "TRACE", "PROPFIND", "CONNECT"] {
+        let reply = relay.ask(request(&format!("{method} /webhook"), "", "x")).await;
+        assert_eq!(
+            (reply.status, reply.field("allow")),
+            (405, Some("GET, HEAD, POST, PUT, PATCH, DELETE")),
+            "{method}"
+        );
+    }
+    assert!(relay.backend.events().is_empty());
+}
+
+/// A sender that sees `Connection: close` does not send into a socket that is about to end.
+#[tokio::test]
+async fn an_answer_before_which_nothing_was_read_says_that_the_connection_ends() {
+    let relay = Relay::start().await;
+    for (line, framing) in [
+        ("POST /webhook/nope", "Content-Length: 100000\r\n"),
+        ("POST /nothing", "Content-Length: 100000\r\n"),
+        ("POST /nothing", "Transfer-Encoding: chunked\r\n"),
+        ("BREW /webhook", "Expect: 100-continue\r\nContent-Length: 5\r\n"),
+        ("POST /webhook", "Content-Length: 100001\r\n"),
+    ] {
+        let mut socket = relay.connect().await;
+        socket.send(format!("{line} HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n{framing}\r\n")).await;
+        let reply = socket.reply().await;
+        assert_eq!(reply.field("connection"), Some("close"), "{line} {framing}: {reply:?}");
+        assert!(socket.is_closed().await);
+    }
+}
+
+#[tokio::test]
+async fn http_1_0_is_answered_in_kind() {
+    let relay = Relay::start().await;
+    let old =
+        |fields: &str| format!("POST /webhook HTTP/1.0\r\nX-API-Key: {KEY}\r\nContent-Length: 1\r\n{fields}\r\nx");
+    let mut once = relay.connect().await;
+    once.send(old("")).await;
+    assert!(once.reply().await.head.starts_with("HTTP/1.0 202 "));
+    assert!(once.is_closed().await);
+
+    let mut kept: Socket = relay.connect().await;
+    for _ in 0..2 {
+        kept.send(old("Connection: keep-alive\r\n")).await;
+        let reply = kept.reply().await;
+        assert_eq!((reply.status, reply.field("connection")), (202, Some("keep-alive")));
+    }
+}

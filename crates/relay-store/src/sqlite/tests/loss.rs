@@ -1,0 +1,305 @@
+//! Files that are gone, cut short or changed: every loss of what was acknowledged is refused or reported.
+
+use std::fs;
+
+use super::*;
+use crate::seam::{BulkAction, BulkTarget};
+
+/// A store with a few events, ended as by a kill, so that much of it is still in the WAL.
+fn killed(dir: &Path) {
+    let store = filled(dir);
+    append_one(&store, &Maker::new(&store).append("last", NOW)).expect("stored");
+    wait(store.crash());
+}
+
+fn copy_of(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a directory");
+    for name in ["store.db", "store.db-wal", "ledger"] {
+        if dir.join(name).exists() {
+            fs::copy(dir.join(name), copy.path().join(name)).expect("copies");
+        }
+    }
+    copy
+}
+
+fn refused(dir: &Path) -> OpenError {
+    SqliteStore::open(options(dir)).expect_err("must be refused")
+}
+
+fn sql(dir: &Path, statements: &str) {
+    let db = rusqlite::Connection::open(dir.join("store.db")).expect("opens");
+    db.execute_batch(statements).expect("runs");
+}
+
+/// I18: without its ledger a store is not opened, for nobody could tell what it lost, until that is accepted.
+#[test]
+fn a_store_without_its_ledger_is_refused() {
+    type Spoil = fn(&Path);
+    let spoils: [(&str, Spoil); 3] = [
+        ("gone", |path| fs::remove_file(path).expect("removes")),
+        ("empty", |path| fs::write(path, []).expect("writes")),
+        ("unreadable", |path| fs::write(path, [7; 1024]).expect("writes")),
+    ];
+    for (what, spoil) in spoils {
+        let dir = tempfile::tempdir().expect("a directory");
+        killed(dir.path());
+        spoil(&dir.path().join("ledger"));
+        let error = refused(dir.path());
+        assert!(matches!(error, OpenError::NoLedger { .. }), "{what}: {error}");
+        let report = check(dir.path(), false, NOW).expect("reads");
+        assert_eq!(report.faults, [error.to_string()], "{what}");
+        assert!(check(dir.path(), true, NOW).expect("reads").accepted, "{what}");
+        assert_eq!(check(dir.path(), false, NOW).expect("reads").faults, Vec::<String>::new(), "{what}");
+        open(dir.path());
+    }
+}
+
+/// I18: a kill during the first start leaves nothing that refuses.
+#[test]
+fn a_first_start_that_was_cut_short_is_taken_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    wait(open(dir.path()).crash());
+    fs::remove_file(dir.path().join("ledger")).expect("removes");
+    wait(open(dir.path()).crash());
+    fs::remove_file(dir.path().join("store.db")).expect("removes");
+    open(dir.path());
+}
+
+/// I18: a slot that was torn while it was written leaves the other.
+#[test]
+fn one_damaged_slot_of_the_ledger_is_normal() {
+    for slot in [0, 512] {
+        let dir = tempfile::tempdir().expect("a directory");
+        killed(dir.path());
+        let mut ledger = fs::read(dir.path().join("ledger")).expect("reads");
+        ledger[slot + 20] ^= 1;
+        fs::write(dir.path().join("ledger"), ledger).expect("writes");
+        assert_eq!(check(dir.path(), false, NOW).expect("reads").faults, Vec::<String>::new());
+        open(dir.path());
+    }
+}
+
+/// I18: beside the ledger of a database that is gone no new one is made.
+#[test]
+fn a_ledger_without_its_database_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    killed(dir.path());
+    fs::remove_file(dir.path().join("store.db-wal")).expect("removes");
+    fs::remove_file(dir.path().join("store.db")).expect("removes");
+    let error = refused(dir.path());
+    assert!(matches!(error, OpenError::NoDatabase { events: 5, .. }), "{error}");
+    assert!(!dir.path().join("store.db").exists());
+    check(dir.path(), true, NOW).expect_err("there is nothing to accept");
+    fs::write(dir.path().join("store.db"), []).expect("writes");
+    assert!(matches!(refused(dir.path()), OpenError::NoDatabase { .. }));
+}
+
+/// I17: after a failure everything is read before the store works again.
+#[test]
+fn a_store_that_failed_is_verified_by_the_next_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    wait(filled(dir.path()).close());
+    let fail = || {
+        let edges = Edges::new(|met| if met == Edge::BeforeCommit { EdgeAction::Io } else { EdgeAction::Continue });
+        let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
+        append_one(&store, &Maker::new(&store).append("x", NOW)).expect_err("fails");
+        wait(store.failed());
+        drop(store);
+        assert!(dir.path().join("suspect").exists());
+    };
+    fail();
+    wait(open(dir.path()).close());
+    assert!(!dir.path().join("suspect").exists(), "it holds, so it is trusted again");
+    fail();
+    sql(dir.path(), "UPDATE events SET body = x'00' WHERE seq = (SELECT min(seq) FROM events)");
+    let error = refused(dir.path()).to_string();
+    assert!(error.contains("the body does not match its checksum") && error.contains("injected fault"), "{error}");
+    assert!(check(dir.path(), true, NOW).expect("reads").accepted);
+    wait(open(dir.path()).close());
+}
+
+/// I18: an accepted loss takes out whatever is damaged, so that the next check finds nothing.
+#[test]
+fn accepting_a_loss_leaves_nothing_damaged() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let entry = AuditEntry { at: NOW, who: "cli".into(), action: "a".into(), subject: "b".into() };
+    let key = DocumentKey { kind: DocumentKind::Route, name: "r".into() };
+    wait(store.put_document(key, 0, Some("{}".into()), vec![entry])).expect("writes");
+    let dedupe = Some(Dedupe { key: [7; 32], until: NOW + TTL });
+    append_one(&store, &Append { dedupe, ..Maker::new(&store).append("key", NOW) }).expect("stored");
+    let step = BulkStep {
+        job: Maker::new(&store).mint.job(NOW),
+        action: BulkAction::Cancel,
+        target: BulkTarget::Matching(DeliveryFilter::default()),
+        cursor: None,
+        dry_run: false,
+        now: NOW,
+        audit: None,
+    };
+    wait(store.bulk(step)).expect("is done");
+    wait(store.close());
+    drop(store);
+    sql(
+        dir.path(),
+        "INSERT INTO attempts (delivery, version, record) SELECT min(seq), 99, x'01' FROM deliveries;
+         UPDATE dedupe SET record = x'01'; UPDATE documents SET crc = 0 WHERE name = 'r'; UPDATE audit SET crc = 0;
+         UPDATE steps SET answer = x'01'; UPDATE events SET deliveries = x'01' WHERE seq = (SELECT max(seq) FROM events)",
+    );
+    let report = check(dir.path(), false, NOW).expect("reads");
+    assert_eq!(report.faults.len(), 7, "{:#?}", report.faults);
+    assert!(check(dir.path(), true, NOW).expect("reads").accepted);
+    assert_eq!(check(dir.path(), false, NOW).expect("reads").faults, Vec::<String>::new());
+    let recount = wait(open(dir.path()).recount()).expect("counts");
+    assert_eq!(recount.counted, recount.kept);
+}
+
+/// A backup that was not finished is told from one that was; a restore that was not finished can be done again.
+#[test]
+fn an_unfinished_backup_is_refused_and_an_unfinished_restore_repeated() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let backup = dir.path().join("backup");
+    wait(store.backup(backup.clone())).expect("is made");
+    drop(store);
+    let unfinished = dir.path().join("unfinished");
+    fs::create_dir(&unfinished).expect("makes");
+    fs::copy(backup.join("store.db"), unfinished.join("store.db")).expect("copies");
+    let target = tempfile::tempdir().expect("a directory");
+    let error = restore(&unfinished, target.path(), NOW).expect_err("has no manifest").to_string();
+    assert!(error.contains("not finished"), "{error}");
+    fs::write(unfinished.join("manifest.json"), "{\"format\": 1,").expect("writes");
+    restore(&unfinished, target.path(), NOW).expect_err("half a manifest");
+    // Killed between the copy's ledger and its last name.
+    killed(target.path());
+    fs::rename(target.path().join("store.db"), target.path().join("store.db.part")).expect("renames");
+    fs::write(target.path().join("store.db-wal"), [7; 5000]).expect("writes");
+    assert!(matches!(refused(target.path()), OpenError::NoDatabase { .. }));
+    restore(&backup, target.path(), NOW).expect("restores");
+    assert_eq!(check(target.path(), false, NOW).expect("reads").faults, Vec::<String>::new());
+    assert_eq!(wait(open(target.path()).stats()).expect("stats").sources[0].stored, 4);
+}
+
+/// What opening a spoiled copy came to. Panics when something is lost in silence.
+fn judge(copy: &Path, healthy: &[String], what: &str) -> bool {
+    let store = match SqliteStore::open(options(copy)) {
+        Ok(store) => store,
+        Err(error) => {
+            assert!(!matches!(error, OpenError::InUse { .. } | OpenError::Io { .. }), "{what}: {error}");
+            return true;
+        }
+    };
+    let found = content_of(&store);
+    let damaged = wait(store.stats()).map_or(1, |stats| stats.damaged);
+    let reason = store.status.reason();
+    assert!(!reason.as_ref().is_some_and(|reason| reason.contains("panicked")), "{what}: {reason:?}");
+    let reported = damaged > 0 || reason.is_some();
+    let same = found.as_deref() == Some(healthy);
+    let told = found.is_none_or(|lines| lines.iter().any(|line| line.contains("Err(")));
+    assert!(same || reported || told, "{what}: something is gone and nobody says so");
+    reported || !same
+}
+
+fn check_agrees(copy: &Path, noticed: bool, what: &str) {
+    let found = check(copy, false, NOW).map_or(true, |report| !report.is_healthy());
+    assert!(found || !noticed, "{what}: opening noticed it, the check did not");
+}
+
+/// I18: a file of the store that ends early, at the edge of a record or within it, is noticed if anything is lost.
+#[test]
+fn a_truncated_file_is_never_silent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    killed(dir.path());
+    let healthy = content(copy_of(dir.path()).path()).expect("a healthy store is read");
+    let mut noticed = 0;
+    for (name, head, record) in [("store.db", 0, 8192), ("store.db-wal", 32, 24 + 8192), ("ledger", 0, 512)] {
+        let len = fs::metadata(dir.path().join(name)).expect("is there").len();
+        let edges = (0..).map(|number| head + number * record).take_while(|at| *at < len);
+        for at in edges.flat_map(|at| [at, at + record / 2]).chain([0]).filter(|at| *at < len) {
+            let what = format!("{name} cut at {at} of {len}");
+            let spoiled = || {
+                let copy = copy_of(dir.path());
+                let file = fs::OpenOptions::new().write(true).open(copy.path().join(name)).expect("opens");
+                file.set_len(at).expect("cuts");
+                copy
+            };
+            let refused = judge(spoiled().path(), &healthy, &what);
+            check_agrees(spoiled().path(), refused, &what);
+            noticed += usize::from(refused);
+        }
+    }
+    assert!(noticed > 10, "most of the cuts must have taken something");
+}
+
+/// I18, F7: one flipped bit anywhere in any file. `CORRUPTIONS` sets how many are tried.
+#[test]
+fn a_random_flipped_bit_is_never_silent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    killed(dir.path());
+    let healthy = content(copy_of(dir.path()).path()).expect("a healthy store is read");
+    let count = std::env::var("CORRUPTIONS").map_or(60, |text| text.parse().expect("a number"));
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut noticed = 0;
+    for number in 0..count {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let name = ["store.db-wal", "store.db", "ledger"][number % 3];
+        let good = fs::read(dir.path().join(name)).expect("reads");
+        let at = (random >> 8) as usize % good.len();
+        let what = format!("{name} byte {at} bit {}", random % 8);
+        let spoiled = || {
+            let copy = copy_of(dir.path());
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (random % 8);
+            fs::write(copy.path().join(name), bad).expect("writes");
+            copy
+        };
+        let refused = judge(spoiled().path(), &healthy, &what);
+        check_agrees(spoiled().path(), refused, &what);
+        noticed += usize::from(refused);
+    }
+    assert!(noticed > 0, "some of the flips must have met something");
+}
+
+/// I18: the scrub finds damage that nobody asked for, names each record once, and goes on behind it.
+#[test]
+fn the_scrub_finds_every_kind_of_damage_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let key = DocumentKey { kind: DocumentKind::Route, name: "r".into() };
+    wait(store.put_document(key, 0, Some("{}".into()), Vec::new())).expect("writes");
+    let db = open::connect_reader(dir.path()).expect("opens");
+    let pass = || {
+        let mut place = Some(scrub::Place::default());
+        while let Some(from) = place {
+            place = scrub::step(&db, &store.shelf, &from).expect("reads");
+        }
+        store.shelf.damage().count()
+    };
+    assert_eq!(pass(), 0);
+    sql(
+        dir.path(),
+        "UPDATE events SET body = x'00' WHERE seq = (SELECT min(seq) FROM events);
+         UPDATE events SET deliveries = x'01' WHERE seq = (SELECT max(seq) FROM events);
+         UPDATE deliveries SET record = x'01' WHERE seq = (SELECT max(seq) FROM deliveries);
+         INSERT INTO attempts (delivery, version, record) SELECT min(seq), 99, x'01' FROM deliveries;
+         UPDATE dedupe SET record = x'01'; UPDATE documents SET crc = 0 WHERE name = 'r'",
+    );
+    assert_eq!(pass(), 6);
+    assert_eq!(pass(), 6, "each once");
+    assert_eq!(wait(store.stats()).expect("stats").damaged, 6);
+}
+
+/// I18: the scrub runs by itself, and ends with the store.
+#[test]
+fn the_scrub_runs_while_the_store_is_open() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    sql(dir.path(), "UPDATE deliveries SET record = x'01' WHERE seq = (SELECT max(seq) FROM deliveries)");
+    let (shelf, status) = (store.shelf.clone(), Arc::clone(&store.status));
+    let scrub = Scrub::start(dir.path().to_owned(), shelf, status, Duration::ZERO).expect("starts");
+    while wait(store.stats()).expect("stats").damaged == 0 {}
+    drop(scrub);
+    wait(store.close());
+}
