@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Hub, Op, Serves, settle::Why, timers::Timer};
+use super::{Hub, Op, settle::Why, timers::Timer};
 use crate::{
     circuit::Permit,
     id::InstanceId,
@@ -66,16 +66,6 @@ impl Destination {
             asks: 0,
             outgoing: 0,
             asked: 0,
-        }
-    }
-}
-
-impl Serves {
-    /// Whether a token that serves this may serve `destination`.
-    pub fn allows(&self, destination: &Name) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.contains(destination),
         }
     }
 }
