@@ -148,7 +148,7 @@ impl Hub {
     }
 
     /// How often each side names what it holds: often enough that the shortest lease outlives a missed heartbeat.
-    fn heartbeat(&self) -> Duration {
+    pub(super) fn heartbeat(&self) -> Duration {
         limits::HEARTBEAT.min(self.setup.lease / limits::HEARTBEATS_MISSED_MAX).max(Duration::from_millis(1))
     }
 
