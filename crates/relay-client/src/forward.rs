@@ -4,6 +4,7 @@
 //! uses it, so a kept one costs no task; whether it is still open is asked when it is taken out.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -46,7 +47,8 @@ pub(crate) struct Target {
     port: u16,
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
-    idle: Mutex<Vec<Idle>>,
+    /// Kept connections, the one used last at the end.
+    idle: Mutex<VecDeque<Idle>>,
 }
 
 /// How a forward ended.
@@ -119,7 +121,7 @@ impl Target {
             port: url.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
             tls: if encrypted { Some(connect::tls(destination.ca_file.as_deref())?) } else { None },
             timeout: destination.forward_timeout,
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::new(VecDeque::new()),
         })
     }
 
@@ -220,23 +222,29 @@ impl Target {
     }
 
     fn take(&self) -> Option<Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back()
     }
 
     fn keep(&self, http: Http) {
+        let since = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|other| other.since.elapsed() < IDLE_MAX);
-        idle.push(Idle { http, since: Instant::now() });
+        retire(&mut idle, since);
+        idle.push_back(Idle { http, since });
     }
 
     /// Closes kept connections that are too old to be used again.
     pub(crate) fn retire(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|idle| idle.since.elapsed() < IDLE_MAX);
+        retire(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
     }
 
     fn silence(&self) -> String {
         format!("no answer from {}:{} within {:?}", self.host, self.port, self.timeout)
     }
+}
+
+/// Closes those that were used too long ago; they stand in front.
+fn retire(idle: &mut VecDeque<Idle>, now: Instant) {
+    while idle.pop_front_if(|oldest| now.duration_since(oldest.since) >= IDLE_MAX).is_some() {}
 }
 
 /// Why a request got no complete response head.

@@ -10,7 +10,7 @@ use crate::{
     report::Report,
 };
 
-/// Rows `rss_server_backlog`, `ready_with_backlog` and `drain`.
+/// Rows `ready_with_backlog`, `rss_server_backlog` (with nobody to send to), `drain` and `rss_server_drain` (the peak).
 pub(crate) async fn measure(settings: &Settings, report: &mut Report) {
     let dir = tempfile::tempdir().expect("a directory");
     let (server, addr, _) = process::server(dir.path());
@@ -35,6 +35,7 @@ pub(crate) async fn measure(settings: &Settings, report: &mut Report) {
     let rate = settings.backlog as f64 / start.elapsed().as_secs_f64();
     let ratio = report.value("end_to_end").map(|end_to_end| vec![rate / end_to_end]);
     report.add("drain", &[rate], "events/s", ratio.as_deref());
+    report.add("rss_server_drain", &[server.peak_rss_mb()], "MB", None);
     client.stop();
     server.stop();
 }

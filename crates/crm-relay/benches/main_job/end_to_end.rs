@@ -66,6 +66,14 @@ impl Target {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Arrivals a second, over `span` behind the warm-up.
+    async fn rate(&self, span: Duration) -> f64 {
+        tokio::time::sleep(load::WARM_UP).await;
+        let (before, start) = (self.count(), Instant::now());
+        tokio::time::sleep(span).await;
+        (self.count() - before) as f64 / start.elapsed().as_secs_f64()
+    }
+
     /// Waits until `count` have arrived.
     pub(crate) async fn wait_for(&self, count: u64, patience: Duration) {
         let start = Instant::now();
@@ -113,9 +121,8 @@ pub(crate) async fn throughput(settings: &Settings, report: &mut Report) {
             }
             full
         };
-        let (before, start) = (target.count(), Instant::now());
-        load::run(addr, 256, span, Some(Arc::new(pause))).await;
-        let rate = (target.count() - before) as f64 / start.elapsed().as_secs_f64();
+        let forwarding = target.rate(span);
+        let (_, rate) = tokio::join!(load::run(addr, 256, span, Some(Arc::new(pause))), forwarding);
         rates.push(rate);
         ratios.push(rate / bare.rate);
         client.stop();

@@ -44,22 +44,26 @@ pub(crate) struct Measured {
     pub(crate) latency: Histogram<u64>,
 }
 
-/// Sends from `sockets` sockets for `span`, or until `pause_while` stays true to the end; counts the answers.
+/// Not measured: sockets connect, caches fill, and a server's first commits are those of an empty store.
+pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
+
+/// Sends from `sockets` sockets for [`WARM_UP`] and then for `span`, and measures the latter. While `pause_while` is true
+/// nothing is sent.
 pub(crate) async fn run(
     addr: SocketAddr,
     sockets: usize,
     span: Duration,
     pause_while: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 ) -> Measured {
-    let stop = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicU64::new(0));
-    let tasks: Vec<_> = (0..sockets)
-        .map(|_| tokio::spawn(one_socket(addr, Arc::clone(&stop), Arc::clone(&answered), pause_while.clone())))
-        .collect();
-    let start = Instant::now();
+    let run =
+        Arc::new(Run { from: Instant::now() + WARM_UP, stop: AtomicBool::new(false), answered: AtomicU64::new(0) });
+    let tasks: Vec<_> =
+        (0..sockets).map(|_| tokio::spawn(one_socket(addr, Arc::clone(&run), pause_while.clone()))).collect();
+    tokio::time::sleep_until(run.from.into()).await;
+    let (start, before) = (Instant::now(), run.answered.load(Ordering::Relaxed));
     tokio::time::sleep(span).await;
-    let rate = answered.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
-    stop.store(true, Ordering::Relaxed);
+    let rate = (run.answered.load(Ordering::Relaxed) - before) as f64 / start.elapsed().as_secs_f64();
+    run.stop.store(true, Ordering::Relaxed);
     let mut latency = histogram();
     for task in tasks {
         latency.add(task.await.expect("a socket's task ends in order")).expect("the same bounds");
@@ -91,23 +95,32 @@ pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("valid bounds")
 }
 
+/// What the sockets of a run share.
+struct Run {
+    /// From when on latencies count.
+    from: Instant,
+    stop: AtomicBool,
+    answered: AtomicU64,
+}
+
 async fn one_socket(
     addr: SocketAddr,
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
+    run: Arc<Run>,
     pause_while: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 ) -> Histogram<u64> {
     let mut latency = histogram();
     let mut socket = Socket::open(addr).await;
-    while !stop.load(Ordering::Relaxed) {
+    while !run.stop.load(Ordering::Relaxed) {
         if pause_while.as_ref().is_some_and(|pause| pause()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
         }
         let start = Instant::now();
         socket.exchange().await;
-        latency.saturating_record(start.elapsed().as_micros() as u64);
-        answered.fetch_add(1, Ordering::Relaxed);
+        if start >= run.from {
+            latency.saturating_record(start.elapsed().as_micros() as u64);
+        }
+        run.answered.fetch_add(1, Ordering::Relaxed);
     }
     latency
 }

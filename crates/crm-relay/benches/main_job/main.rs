@@ -4,7 +4,8 @@
 //! round, so that a noisy machine moves both sides. Load is bounded in count and time. Rows go to the terminal and to
 //! `target/bench/main-job.json`.
 //!
-//! `ROUNDS` (5), `SECONDS` (3) and `BACKLOG` (1000000) shorten or lengthen the run; `ROWS=ingest,latency` picks parts.
+//! `ROUNDS` (5), `SECONDS` (3) and `BACKLOG` (1000000) shorten or lengthen the run; `ROWS` picks parts of `ingest`,
+//! `end_to_end`, `latency`, `memory` and `backlog`. What limits each row: `docs/internals/performance.md`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
 
@@ -26,6 +27,9 @@ fn main() {
     }
     let settings = Settings::from_env();
     let mut report = Report::default();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("{cores} cores; load average before the start: {}", load.trim());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -63,9 +67,9 @@ impl Settings {
         let number =
             |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(default);
         Self {
-            rounds: number("ROUNDS", 5) as usize,
-            seconds: number("SECONDS", 3),
-            backlog: number("BACKLOG", 1_000_000),
+            rounds: number("ROUNDS", 5).max(1) as usize,
+            seconds: number("SECONDS", 3).max(1),
+            backlog: number("BACKLOG", 1_000_000).max(1),
             rows: std::env::var("ROWS").ok(),
         }
     }

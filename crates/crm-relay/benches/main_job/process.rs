@@ -20,8 +20,17 @@ pub(crate) struct Process {
 impl Process {
     /// Resident memory in MB (10^6 bytes).
     pub(crate) fn rss_mb(&self) -> f64 {
+        self.memory_mb("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in MB.
+    pub(crate) fn peak_rss_mb(&self) -> f64 {
+        self.memory_mb("VmHWM:")
+    }
+
+    fn memory_mb(&self, field: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says so");
+        let line = status.lines().find(|line| line.starts_with(field)).expect("Linux says so");
         let kib: f64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
         kib * 1024.0 / 1e6
     }

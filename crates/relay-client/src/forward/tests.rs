@@ -271,7 +271,7 @@ async fn closed_by_peer(target: &Target) {
     while idle.http.is_open().await {
         tokio::task::yield_now().await;
     }
-    target.idle.lock().unwrap().push(idle);
+    target.idle.lock().unwrap().push_back(idle);
 }
 
 /// I6: the status of a complete head decides, however many fields it has.

@@ -39,6 +39,8 @@ pub(super) struct Destination {
     pub(super) outgoing: u64,
     /// Body bytes that lease operations under way may bring.
     asked: u64,
+    /// It is in [`Hub::pumps`](super::Hub).
+    pumping: bool,
 }
 
 /// A lease operation under way.
@@ -66,6 +68,7 @@ impl Destination {
             asks: 0,
             outgoing: 0,
             asked: 0,
+            pumping: false,
         }
     }
 }
@@ -175,8 +178,20 @@ impl Hub {
         }
     }
 
-    /// Asks the store for deliveries as long as something may be due and somebody has credit for it.
+    /// Has the store asked for deliveries once the inputs at hand are taken in: one operation for all the credit that
+    /// they free.
     pub(super) fn pump(&mut self, name: &Name) {
+        let Some(destination) = self.destinations.get_mut(name) else { return };
+        if destination.work && !std::mem::replace(&mut destination.pumping, true) {
+            self.pumps.push_back(name.clone());
+        }
+    }
+
+    /// Asks the store for deliveries as long as something may be due and somebody has credit for it.
+    pub(super) fn ask_for_due(&mut self, name: &Name) {
+        if let Some(destination) = self.destinations.get_mut(name) {
+            destination.pumping = false;
+        }
         if self.stopping || self.failed || !self.started || self.routing.paused.contains(name) {
             return;
         }

@@ -5,7 +5,8 @@
 //! # How to drive it
 //! [`Hub::handle`] with one input or several, then [`Hub::poll_output`] until it gives `None`, performing each output in
 //! order; then [`Hub::poll_timeout`] names the next moment for [`Hub::handle_timeout`]. Settlements, extensions and
-//! look-ups of all inputs handled since the last drain leave as one store operation each.
+//! look-ups of all inputs handled since the last drain leave as one store operation each, and so do the leases of a
+//! destination for one instance.
 //! [`Hub::poll_transmit`] may be called at any time, as a socket takes messages; ask for the timeout again after it.
 //!
 //! The first inputs are [`Input::DeliveredSoFar`] and [`Input::Routing`], in this order: routing starts the hub.
@@ -89,6 +90,8 @@ pub struct Hub {
     settles: Vec<Decided>,
     finds: Vec<Work>,
     extends: Vec<Extend>,
+    /// Destinations to ask for what is due, each once.
+    pumps: VecDeque<Name>,
     /// Decisions whose store operation failed for now.
     again: Vec<Work>,
     /// Decisions whose store operation is under way.
@@ -155,6 +158,7 @@ impl Hub {
             settles: Vec::new(),
             finds: Vec::new(),
             extends: Vec::new(),
+            pumps: VecDeque::new(),
             again: Vec::new(),
             deciding: 0,
             loaded: false,
@@ -213,6 +217,12 @@ impl Hub {
         if !self.extends.is_empty() {
             let extends = std::mem::take(&mut self.extends);
             return Some(self.store(Op::Extend(extends.clone()), StoreOp::Extend(extends)));
+        }
+        while let Some(name) = self.pumps.pop_front() {
+            self.ask_for_due(&name);
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
         }
         None
     }

@@ -7,6 +7,7 @@ use relay_core::{
     hub::{Answer, ConnId, Hub, Input, OpId, Output, Ticket},
     name::Name,
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
+    time::Now,
     wire::message::Message,
 };
 use relay_store::Store;
@@ -34,6 +35,8 @@ const IDLE: Duration = Duration::from_hours(1);
 pub(crate) struct Driver {
     hub: Hub,
     clock: Clock,
+    /// When this turn's inputs were taken.
+    now: Now,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     notices: Notices,
@@ -70,6 +73,7 @@ impl Driver {
     pub(crate) fn new(hub: Hub, clock: Clock, store: Arc<dyn Store>, metrics: Arc<Metrics>, inlet: Inlet) -> Self {
         Self {
             hub,
+            now: clock.now(),
             clock,
             store,
             metrics,
@@ -100,15 +104,18 @@ impl Driver {
                     if count == 0 {
                         break;
                     }
+                    self.now = self.clock.now();
                     requests.drain(..).for_each(|request| self.on_request(request));
                 }
                 count = self.inlet.events.recv_many(&mut events, TURN) => {
                     if count == 0 {
                         break;
                     }
+                    self.now = self.clock.now();
                     events.drain(..).for_each(|event| self.on_event(event));
                 }
                 Some(done) = self.pending.next(), if !self.pending.is_empty() => {
+                    self.now = self.clock.now();
                     self.on_done(done);
                     for _ in 1..TURN {
                         let Some(Some(done)) = self.pending.next().now_or_never() else { break };
@@ -188,7 +195,7 @@ impl Driver {
     }
 
     fn feed(&mut self, input: Input) {
-        self.hub.handle(input, self.clock.now());
+        self.hub.handle(input, self.now);
     }
 
     /// Performs all that the machine wants, in its order. Appends are gathered by source: nothing of the same turn can

@@ -1,6 +1,16 @@
 //! Accepts connections and serves each until it ends, come what may.
 
-use std::{convert::Infallible, future::Future, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use http::{HeaderValue, StatusCode, header};
@@ -9,8 +19,9 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::JoinSet,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
@@ -35,15 +46,15 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings:
     let connections = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let cors = Cors::new(&settings.cors_origins);
     let door = Arc::new(Door { backend, settings, cors, log: RefusalLog::default() });
-    let tasks = TaskTracker::new();
-    // A caller that drops this future ends the connections that are left.
-    let abandoned = CancellationToken::new();
-    let _guard = abandoned.clone().drop_guard();
+    let closing = Arc::new(Closing::default());
+    // Dropped with this future, and then it ends the connections that are left.
+    let mut tasks = JoinSet::new();
     let mut failed = false;
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            Some(_) = tasks.join_next() => continue,
             accepted = accept(&listener, &connections) => accepted,
         };
         let (socket, permit) = match accepted {
@@ -58,17 +69,38 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings:
             }
         };
         failed = false;
-        let (door, stop, abandoned) = (Arc::clone(&door), stop.clone(), abandoned.clone());
+        let (door, closing) = (Arc::clone(&door), Arc::clone(&closing));
         tasks.spawn(async move {
             let _permit = permit;
             let backend = Arc::clone(&door.backend);
-            let connection = contained(connection(door, socket, stop), &*backend);
-            abandoned.run_until_cancelled_owned(connection).await;
+            contained(connection(door, socket, &closing), &*backend).await;
         });
     }
     drop(listener);
-    tasks.close();
-    tasks.wait().await;
+    closing.begin();
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Tells the connections that no request may follow the one at hand.
+///
+/// A connection's task looks at the flag whenever it runs, and at the token, whose lock all connections share, only once
+/// to be woken by it and once more when the flag is set.
+#[derive(Debug, Default)]
+struct Closing {
+    begun: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Closing {
+    fn begin(&self) {
+        // The flag first: whoever the token wakes finds it set.
+        self.begun.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
 }
 
 /// The next connection, once there is room for one. Cancel-safe: both waits are, and a permit that was not used goes back.
@@ -95,7 +127,7 @@ async fn contained<B: Backend>(connection: impl Future<Output = ()>, backend: &B
     }
 }
 
-async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, stop: CancellationToken) {
+async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, closing: &Closing) {
     let peer = socket.peer_addr().ok().map(Peer);
     // Best effort: without it answers only come later.
     let _ = socket.set_nodelay(true);
@@ -114,15 +146,19 @@ async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, stop: Can
             .serve_connection(TokioIo::new(guarded), service)
             .with_upgrades()
     );
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut told = std::pin::pin!(closing.token.cancelled());
+    let (mut registered, mut graceful) = (false, false);
+    let ended = poll_fn(|cx| {
+        if !graceful && (!registered || closing.has_begun()) {
+            registered = true;
+            if told.as_mut().poll(cx).is_ready() {
+                graceful = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
-    };
-    if let Err(error) = ended {
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await {
         tracing::debug!(%error, "a connection ended early");
     }
 }

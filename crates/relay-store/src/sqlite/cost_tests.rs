@@ -51,6 +51,7 @@ fn filled(count: u64) -> (Connection, Book) {
         tx.insert_delivery(&waiting).expect("writes");
         tx.insert_delivery(&ended).expect("writes");
     }
+    tx.finish();
     db.execute_batch("COMMIT").expect("commits");
     (db, book)
 }

@@ -28,7 +28,7 @@ use super::{
     room::Room,
     schema,
     status::Status,
-    transaction::Transaction,
+    transaction::{Transaction, Written},
 };
 
 /// WAL pages that make a checkpoint worth it: small ones keep the slowest commit short.
@@ -194,7 +194,7 @@ impl Writer {
         for job in jobs {
             job.task.run(&mut tx)?;
         }
-        let Transaction { crcs, id_high, latest, .. } = tx;
+        let Written { crcs, id_high, latest } = tx.finish();
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(());
