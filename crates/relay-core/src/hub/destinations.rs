@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Hub, Op, Serves, settle::Why, timers::Timer};
+use super::{Hub, Op, settle::Why, timers::Timer};
 use crate::{
     circuit::Permit,
     id::InstanceId,
@@ -69,16 +69,6 @@ impl Destination {
             outgoing: 0,
             asked: 0,
             pumping: false,
-        }
-    }
-}
-
-impl Serves {
-    /// Whether a token that serves this may serve `destination`.
-    pub fn allows(&self, destination: &Name) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.contains(destination),
         }
     }
 }

@@ -84,6 +84,22 @@ async fn faults_say_what_would_be_right() {
     bench.finish().await;
 }
 
+/// I3: a header value that is no text is shown whole.
+#[tokio::test]
+async fn header_values_are_shown_byte_for_byte() {
+    let bench = Bench::start().await;
+    let head =
+        format!("POST /webhook HTTP/1.1\r\nHost: relay\r\nX-API-Key: {API_KEY}\r\nContent-Length: 2\r\nX-Name: J");
+    let raw = [head.as_bytes(), b"\xf6rg\r\nX-Plain: \xc3\xb6\r\nConnection: close\r\n\r\n{}"].concat();
+    let reply = http::raw(bench.public, &raw).await;
+    let event = reply.json()["event_id"].as_str().unwrap().to_owned();
+    let shown = bench.ask(&format!("/api/v1/events/{event}")).await;
+    let headers = shown["headers"].as_array().unwrap();
+    assert!(headers.contains(&json!(["x-name", "J\u{fffd}rg", "4af67267"])), "{shown:#}");
+    assert!(headers.contains(&json!(["x-plain", "\u{f6}"])), "{shown:#}");
+    bench.finish().await;
+}
+
 /// No page gave out these cursors.
 #[tokio::test]
 async fn a_cursor_of_ones_own_starts_at_the_newest() {

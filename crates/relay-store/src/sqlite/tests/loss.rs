@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::*;
-use crate::seam::{BulkAction, BulkTarget};
 
 /// A store with a few events, ended as by a kill, so that much of it is still in the WAL.
 fn killed(dir: &Path) {
@@ -302,4 +301,39 @@ fn the_scrub_runs_while_the_store_is_open() {
     while wait(store.stats()).expect("stats").damaged == 0 {}
     drop(scrub);
     wait(store.close());
+}
+
+/// I5, I18: a backup made while events come in holds one moment of the store, whole.
+#[test]
+fn a_backup_made_under_load_holds_one_moment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let mut maker = Maker::new(&store);
+    let mut batch = move |count: usize| (0..count).map(|_| maker.append(&"x".repeat(20_000), NOW)).collect::<Vec<_>>();
+    assert!(wait(store.append(batch(300))).iter().all(Result::is_ok));
+    let into = dir.path().join("backup");
+    let mut backup = store.backup(into.clone());
+    let mut during = 0u64;
+    let made = wait(Box::pin(async move {
+        loop {
+            tokio::select! {
+                biased;
+                made = &mut backup => return (made, store, during),
+                answers = store.append(batch(5)) => {
+                    assert!(answers.iter().all(Result::is_ok));
+                    during += 5;
+                }
+            }
+        }
+    }));
+    let (made, store, during) = made;
+    let made = made.expect("is made");
+    assert!((304..=304 + during).contains(&made.events), "{} events, {during} came in meanwhile", made.events);
+    wait(store.close());
+    let target = tempfile::tempdir().expect("a directory");
+    restore(&into, target.path(), NOW).expect("restores");
+    let report = check(target.path(), false, NOW).expect("reads");
+    assert_eq!((report.events, report.faults), (made.events, Vec::new()));
+    let recount = wait(open(target.path()).recount()).expect("counts");
+    assert_eq!(recount.counted, recount.kept);
 }
