@@ -7,8 +7,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use relay_core::{delivery::retry::RetryPolicy, limits};
-use relay_server::{Offline, config::RouteDefaults};
+use relay_server::Offline;
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -17,7 +16,7 @@ use tokio::{
 
 use crate::{
     cli::data_dirs,
-    config::{layers::Layers, secret::Secret, target},
+    config::{self, layers::Layers, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
     server,
@@ -94,7 +93,7 @@ impl Api {
             return Self::running(layers).await;
         };
         let store = Arc::new(server::open_store(&dir, 0)?);
-        let offline = Offline::open(store, RouteDefaults { ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() });
+        let offline = Offline::open(store, config::server::policy(layers.path.as_deref()));
         let offline = offline.await.map_err(|error| Failure::new(Exit::StoreFailed, error.to_string()))?;
         Ok(Self { way: Way::Store { dir, offline: Arc::new(offline) } })
     }

@@ -93,7 +93,8 @@ fn in_words(dir: &Path, report: &CheckReport) -> String {
     if report.is_healthy() {
         return format!("{read}: {}", style::good("the store is healthy"));
     }
-    let mut lines = vec![format!("{read}, {} faults:", report.faults.len())];
+    let count = report.faults.len();
+    let mut lines = vec![format!("{read}, {count} fault{}:", if count == 1 { "" } else { "s" })];
     lines.extend(report.faults.iter().take(FAULTS_SHOWN).map(|fault| style::bad(format!("- {fault}"))));
     if let Some(more) = report.faults.len().checked_sub(FAULTS_SHOWN).filter(|more| *more > 0) {
         lines.push(format!("... and {more} more: --json shows all"));
@@ -121,7 +122,8 @@ async fn backup_closed(dir: &Path, into: PathBuf) -> Result<Backup, Failure> {
 /// The data directory that holds a store.
 fn data_dir(layers: &crate::config::layers::Layers) -> Result<PathBuf, Failure> {
     let dirs = data_dirs(layers);
-    dirs.iter().find(|dir| dir.join("store.db").exists()).cloned().ok_or_else(|| {
+    let holds_store = |dir: &&PathBuf| ["store.db", "ledger"].iter().any(|name| dir.join(name).exists());
+    dirs.iter().find(holds_store).cloned().ok_or_else(|| {
         let looked: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
         Failure::unreachable(format!("no store in {}. Say where it is: --data-dir DIR", looked.join(" or ")))
     })

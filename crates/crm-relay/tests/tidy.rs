@@ -50,6 +50,25 @@ fn imports_point_down_only() {
 }
 
 #[test]
+fn one_crypto_library_is_built() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--workspace", "--locked", "--offline", "--edges", "normal,build,dev", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+    assert!(tree.contains("aws-lc-rs v"), "the tree has crates");
+    let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    let wrong: Vec<String> = ["ring", "openssl", "openssl-sys", "native-tls"]
+        .into_iter()
+        .filter(|name| names.contains(name))
+        .map(|name| format!("{name} is built; see: cargo tree --invert {name}"))
+        .collect();
+    report(&wrong);
+}
+
+#[test]
 fn the_core_is_free_of_io_clocks_and_chance() {
     // Whole words of code; comments may speak of them.
     const BANNED: &[&str] = &[

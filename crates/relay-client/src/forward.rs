@@ -29,6 +29,7 @@ use tokio_util::either::Either;
 use crate::{
     config::Destination,
     connect::{self, Stream, TlsError},
+    read_on::ReadOn,
     request::Base,
     retry_after,
 };
@@ -90,7 +91,7 @@ struct Http {
 }
 
 /// The future that reads and writes.
-type Connection = Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>;
+type Connection = Pin<Box<http1::Connection<TokioIo<ReadOn<Stream>>, Full<Bytes>>>>;
 
 struct Idle {
     http: Http,
@@ -205,7 +206,7 @@ impl Target {
         let handshake = http1::Builder::new()
             .max_header_size(limits::ANSWER_HEAD_BYTES_MAX)
             .max_headers(ANSWER_FIELDS_MAX)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(ReadOn::new(stream)))
             .await;
         let (sender, driver) = handshake.map_err(|error| format!("cannot use the connection to {peer}: {error}"))?;
         Ok(Http { sender, driver: Some(Box::pin(driver)) })

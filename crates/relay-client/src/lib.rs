@@ -10,6 +10,7 @@ pub mod forward;
 mod listen;
 mod notice;
 mod proxy;
+mod read_on;
 mod request;
 mod retry_after;
 pub mod run;

@@ -1,8 +1,11 @@
 //! The server's clock: wall time that never jumps while the process runs.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use relay_core::time::{Mono, Now, Wall};
+
+/// A clock set back by less is one that was put right.
+const WORTH_A_WORD: Duration = Duration::from_secs(1);
 
 /// Start wall clock + monotonic time passed: setting the system's clock neither stalls nor bursts anything.
 ///
@@ -25,7 +28,7 @@ impl Clock {
 
     fn start_at(system: Wall, at_least: Wall) -> Self {
         let behind = at_least.since(system);
-        if !behind.is_zero() {
+        if behind >= WORTH_A_WORD {
             tracing::warn!(
                 event = "clock_set_back",
                 behind_ms = behind.as_millis() as u64,
@@ -88,7 +91,7 @@ mod tests {
     /// with what it says now.
     #[test]
     fn it_never_starts_before_what_is_stored() {
-        let (system, day) = (Wall::from_micros(1_700_000_000_000_000), std::time::Duration::from_hours(24));
+        let (system, day) = (Wall::from_micros(1_700_000_000_000_000), Duration::from_hours(24));
         let clock = Clock::start_at(system, system + day);
         assert!(clock.wall() >= system + day);
         assert!(clock.system() < system + day);

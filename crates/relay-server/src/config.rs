@@ -104,3 +104,37 @@ impl std::fmt::Debug for Credentials {
         f.write_str("Credentials(redacted)")
     }
 }
+
+#[cfg(test)]
+impl Config {
+    /// A configuration for tests: ports of the system's choice, defaults, nothing declared.
+    pub(crate) fn sample(data_dir: PathBuf) -> Self {
+        use relay_core::limits;
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin_listen: None,
+            data_dir,
+            public_url: None,
+            credentials: Credentials {
+                api_key: "crk_test".into(),
+                relay_token: "crt_test".into(),
+                admin_token: "cra_test".into(),
+            },
+            route_defaults: RouteDefaults { ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() },
+            sources: Vec::new(),
+            routes: Vec::new(),
+            cors_origins: Vec::new(),
+            body_bytes_max: limits::MAX_BODY_BYTES,
+            inflight_bytes_max: limits::MAX_INFLIGHT_BYTES,
+            disk_reserve_bytes: 0,
+            dedupe_window: limits::DEDUPE_WINDOW,
+            retention_delivered: Duration::from_hours(1),
+            retention_dead: Duration::from_hours(1),
+            lease: limits::LEASE,
+            retry_after_max: limits::RETRY_AFTER_MAX,
+            circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
+            shutdown_grace: Duration::from_secs(1),
+            summary_interval: Duration::ZERO,
+        }
+    }
+}

@@ -40,6 +40,8 @@ use crate::{
 
 /// Bytes of one WebSocket frame (S11).
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that are read at once: what clients say is short, and many may be connected.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Bytes that wait in the WebSocket's own write buffer at most (S11).
 const WRITE_BUFFER_MAX: usize = 8 * 1024 * 1024;
 /// How long the HTTP upgrade itself may take.
@@ -202,6 +204,7 @@ impl Gate {
         let config = WebSocketConfig::default()
             .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX))
+            .read_buffer_size(READ_BUFFER_BYTES)
             .max_write_buffer_size(WRITE_BUFFER_MAX);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let (mut sink, mut frames) = socket.split();

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::Response;
 use relay_core::fault::{Fault, Retry};
 
-/// Why a request is not answered with what it asked for. The [`code`](Self::code) is stable; senders may rely on it.
+/// Why a request is not answered with what it asked for. Its `code` is stable; senders may rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// The request breaks HTTP, or a rule of the relay that a sender can keep.

@@ -152,7 +152,9 @@ impl Health {
             unserved.clone()
         };
         let directory = self.registry.directory();
-        let reasons = assess(&stats, &view, &directory, &unserved, self.disk_reserve, now);
+        let known =
+            Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
+        let reasons = assess(&stats, &view, &known, self.disk_reserve);
         Ok(Report { stats, view, reasons })
     }
 }
@@ -199,15 +201,18 @@ fn note_unserved(unserved: &mut BTreeMap<Name, Now>, stats: &Stats, view: &[Dest
     }
 }
 
-/// The rules of I24, as a function of what is known.
-fn assess(
-    stats: &Stats,
-    view: &[DestinationView],
-    directory: &Directory,
-    unserved: &BTreeMap<Name, Now>,
-    disk_reserve: u64,
+/// What the rules look at beside the counters.
+struct Known<'a> {
+    directory: &'a Directory,
+    /// Since when destinations have waiting deliveries and no client.
+    unserved: &'a BTreeMap<Name, Now>,
+    /// TTL of deliveries whose route is gone.
+    ttl_default: Duration,
     now: Now,
-) -> Vec<Reason> {
+}
+
+/// The rules of I24, as a function of what is known.
+fn assess(stats: &Stats, view: &[DestinationView], known: &Known<'_>, disk_reserve: u64) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if stats.full {
         reasons.push(Reason::Full { free: stats.disk_free_bytes });
@@ -218,10 +223,12 @@ fn assess(
         reasons.push(Reason::Damaged { records: stats.damaged });
     }
     for stats in &stats.destinations {
-        if !directory.routing.paused.contains(&stats.destination) {
+        if !known.directory.routing.paused.contains(&stats.destination) {
             let seen = view.iter().find(|seen| seen.destination == stats.destination);
-            assess_destination(stats, seen, directory, unserved, now, &mut reasons);
+            assess_destination(stats, seen, known, &mut reasons);
         }
+        // Also of a paused destination: what waits there expires all the same.
+        reasons.extend(half_ttl(stats, known));
     }
     reasons
 }
@@ -229,15 +236,14 @@ fn assess(
 fn assess_destination(
     stats: &DestinationStats,
     seen: Option<&DestinationView>,
-    directory: &Directory,
-    unserved: &BTreeMap<Name, Now>,
-    now: Now,
+    known: &Known<'_>,
     reasons: &mut Vec<Reason>,
 ) {
     let (destination, waiting) = (stats.destination.clone(), waiting(stats));
-    let first_expiry = stats.next_expiry.map(|at| at.since(now.wall));
-    let alone = unserved.get(&destination).map(|since| now.mono.since(since.mono));
+    let now = known.now;
+    let alone = known.unserved.get(&destination).map(|since| now.mono.since(since.mono));
     if let Some(since) = alone.filter(|since| *since >= limits::NO_CLIENT_WARN_AFTER) {
+        let first_expiry = stats.next_expiry.map(|at| at.since(now.wall));
         reasons.push(Reason::NoClient { destination: destination.clone(), since, waiting, first_expiry });
     }
     for client in seen.iter().flat_map(|seen| &seen.clients).filter(|client| client.circuit_open) {
@@ -246,16 +252,17 @@ fn assess_destination(
     }
     let oldest = stats.oldest_due.map_or(Duration::ZERO, |due| now.wall.since(due));
     if seen.is_some_and(|seen| seen.served) && waiting > 0 && oldest > STALL_AFTER {
-        reasons.push(Reason::Stalled { destination: destination.clone(), oldest, waiting });
+        reasons.push(Reason::Stalled { destination, oldest, waiting });
     }
+}
+
+fn half_ttl(stats: &DestinationStats, known: &Known<'_>) -> Option<Reason> {
+    let (destination, waiting) = (stats.destination.clone(), waiting(stats));
+    let first_expiry = stats.next_expiry?.since(known.now.wall);
     // With several routes the shortest TTL is taken: a reason too late is better than one that is always there.
-    let routes = directory.routing.routes.values().flatten().filter(|route| route.destination == destination);
-    if let (Some(ttl), Some(first_expiry)) = (routes.map(|route| route.ttl).min(), first_expiry)
-        && waiting > 0
-        && first_expiry < ttl / 2
-    {
-        reasons.push(Reason::HalfTtl { destination, waiting, first_expiry });
-    }
+    let routes = known.directory.routing.routes.values().flatten().filter(|route| route.destination == destination);
+    let ttl = routes.map(|route| route.ttl).min().unwrap_or(known.ttl_default);
+    (waiting > 0 && first_expiry < ttl / 2).then_some(Reason::HalfTtl { destination, waiting, first_expiry })
 }
 
 impl fmt::Display for Reason {
@@ -323,19 +330,19 @@ mod tests {
         let (stats, directory) = (stats(at(0)), directory());
         let mut unserved = BTreeMap::new();
         note_unserved(&mut unserved, &stats, &[], at(0));
-        assert_eq!(assess(&stats, &[], &directory, &unserved, 0, at(59)), []);
+        assert_eq!(assessed(&stats, &[], &directory, &unserved, at(59)), []);
         note_unserved(&mut unserved, &stats, &[], at(60));
-        let reasons = assess(&stats, &[], &directory, &unserved, 0, at(840));
+        let reasons = assessed(&stats, &[], &directory, &unserved, at(840));
         assert_eq!(reasons.len(), 1);
         assert_eq!(reasons[0].to_string(), "destination crm: no client for 14 min, 212 waiting, first expires in 23 h");
         note_unserved(&mut unserved, &stats, &view(false, true), at(900));
-        assert_eq!(assess(&stats, &view(false, true), &directory, &unserved, 0, at(30)), []);
+        assert_eq!(assessed(&stats, &view(false, true), &directory, &unserved, at(30)), []);
     }
 
     /// I24: an open circuit.
     #[test]
     fn an_open_circuit_degrades_at_once() {
-        let reasons = assess(&stats(at(0)), &view(true, false), &directory(), &BTreeMap::new(), 0, at(1));
+        let reasons = assessed(&stats(at(0)), &view(true, false), &directory(), &BTreeMap::new(), at(1));
         assert_eq!(reasons[0].to_string(), "destination crm: down through client laptop, 212 waiting: refused");
     }
 
@@ -343,11 +350,11 @@ mod tests {
     #[test]
     fn old_due_work_beside_a_free_client_is_a_stall() {
         let served = view(false, true);
-        assert_eq!(assess(&stats(at(0)), &served, &directory(), &BTreeMap::new(), 0, at(60)), []);
-        let reasons = assess(&stats(at(0)), &served, &directory(), &BTreeMap::new(), 0, at(61));
+        assert_eq!(assessed(&stats(at(0)), &served, &directory(), &BTreeMap::new(), at(60)), []);
+        let reasons = assessed(&stats(at(0)), &served, &directory(), &BTreeMap::new(), at(61));
         assert!(matches!(reasons[..], [Reason::Stalled { waiting: 212, .. }]));
         let busy = view(false, false);
-        assert_eq!(assess(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), 0, at(61)), []);
+        assert_eq!(assessed(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), at(61)), []);
     }
 
     /// I13, I24: half the TTL.
@@ -355,8 +362,8 @@ mod tests {
     fn half_a_ttl_degrades() {
         let half = 12 * 3600;
         let busy = view(false, false);
-        assert_eq!(assess(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), 0, at(half)), []);
-        let reasons = assess(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), 0, at(half + 1));
+        assert_eq!(assessed(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), at(half)), []);
+        let reasons = assessed(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), at(half + 1));
         assert!(matches!(reasons[..], [Reason::HalfTtl { waiting: 212, .. }]));
     }
 
@@ -364,7 +371,9 @@ mod tests {
     #[test]
     fn running_out_of_room_degrades() {
         let stats = Stats { disk_free_bytes: Some(150), ..Stats::default() };
-        let reasons = |stats: &Stats| assess(stats, &[], &directory(), &BTreeMap::new(), 100, at(0));
+        let (directory, unserved) = (directory(), BTreeMap::new());
+        let known = known(&directory, &unserved, at(0));
+        let reasons = |stats: &Stats| assess(stats, &[], &known, 100);
         assert_eq!(reasons(&stats), [Reason::NearlyFull { free: 150 }]);
         assert_eq!(reasons(&Stats { full: true, ..stats.clone() }), [Reason::Full { free: Some(150) }]);
         assert_eq!(reasons(&Stats { disk_free_bytes: Some(200), ..stats }), []);
@@ -374,7 +383,7 @@ mod tests {
     #[test]
     fn a_damaged_record_degrades() {
         let stats = Stats { damaged: 2, ..Stats::default() };
-        let reasons = assess(&stats, &[], &directory(), &BTreeMap::new(), 0, at(0));
+        let reasons = assessed(&stats, &[], &directory(), &BTreeMap::new(), at(0));
         assert_eq!(reasons, [Reason::Damaged { records: 2 }]);
     }
 
@@ -384,7 +393,33 @@ mod tests {
         let paused = std::iter::once("crm".parse().unwrap()).collect();
         directory.routing = Arc::new(Routing { paused, ..(*directory.routing).clone() });
         let unserved = BTreeMap::from([("crm".parse().unwrap(), at(0))]);
-        assert_eq!(assess(&stats(at(0)), &[], &directory, &unserved, 0, at(500)), []);
+        assert_eq!(assessed(&stats(at(0)), &[], &directory, &unserved, at(500)), []);
+    }
+
+    /// I13, I24: what waits expires, whether or not its destination is paused and its route still there.
+    #[test]
+    fn half_a_ttl_degrades_a_paused_destination_and_one_without_a_route() {
+        let paused = std::iter::once("crm".parse().unwrap()).collect();
+        let routing = Arc::new(Routing { paused, routes: BTreeMap::new() });
+        let directory = Directory { routing, ..Directory::default() };
+        let unserved = BTreeMap::new();
+        assert_eq!(assessed(&stats(at(0)), &[], &directory, &unserved, at(12 * 3600)), []);
+        let reasons = assessed(&stats(at(0)), &[], &directory, &unserved, at(12 * 3600 + 1));
+        assert!(matches!(reasons[..], [Reason::HalfTtl { waiting: 212, .. }]));
+    }
+
+    fn assessed(
+        stats: &Stats,
+        view: &[DestinationView],
+        directory: &Directory,
+        unserved: &BTreeMap<Name, Now>,
+        now: Now,
+    ) -> Vec<Reason> {
+        assess(stats, view, &known(directory, unserved, now), 0)
+    }
+
+    fn known<'a>(directory: &'a Directory, unserved: &'a BTreeMap<Name, Now>, now: Now) -> Known<'a> {
+        Known { directory, unserved, ttl_default: limits::MESSAGE_TTL, now }
     }
 
     fn at(seconds: u64) -> Now {

@@ -16,6 +16,7 @@ use std::{
 use relay_core::{
     delivery::{State, outcome::Class},
     hub::DestinationView,
+    name::Name,
     time::Wall,
 };
 use relay_store::seam::Stats;
@@ -69,7 +70,7 @@ impl Metrics {
         let mut page = Page(String::with_capacity(4096));
         self.render_ingress(&mut page, stats);
         render_deliveries(&mut page, stats, now);
-        render_clients(&mut page, view);
+        render_clients(&mut page, stats, view);
         self.render_store(&mut page, stats);
         page.0
     }
@@ -110,7 +111,11 @@ impl Metrics {
         page.sample("commit_seconds_bucket", &[("le", "+Inf")], count);
         page.sample("commit_seconds_sum", &[], self.commit_micros.load(Ordering::Relaxed) as f64 / 1e6);
         page.sample("commit_seconds_count", &[], count);
-        page.head("panics_total", "counter", "Panics contained in one connection.");
+        page.head(
+            "panics_total",
+            "counter",
+            "Panics of tasks; those of a connection, session or command are contained.",
+        );
         page.sample("panics_total", &[], self.panics.load(Ordering::Relaxed));
         if let Some(free) = stats.disk_free_bytes {
             page.head("disk_free_bytes", "gauge", "Free bytes on the disk of the store.");
@@ -154,15 +159,23 @@ fn render_deliveries(page: &mut Page, stats: &Stats, now: Wall) {
     }
 }
 
-fn render_clients(page: &mut Page, view: &[DestinationView]) {
-    page.head("clients", "gauge", "Client instances that serve a destination.");
-    for seen in view {
-        page.sample("clients", &[("destination", seen.destination.as_str())], seen.clients.len());
+/// Also of destinations that no client ever served: an alert on 0 needs a sample.
+fn render_clients(page: &mut Page, stats: &Stats, view: &[DestinationView]) {
+    let mut served: BTreeMap<&Name, (usize, usize)> = BTreeMap::new();
+    for stats in &stats.destinations {
+        served.insert(&stats.destination, (0, 0));
     }
-    page.head("circuit_open", "gauge", "Client instances whose circuit to a destination is open.");
     for seen in view {
         let open = seen.clients.iter().filter(|client| client.circuit_open).count();
-        page.sample("circuit_open", &[("destination", seen.destination.as_str())], open);
+        served.insert(&seen.destination, (seen.clients.len(), open));
+    }
+    page.head("clients", "gauge", "Client instances that serve a destination.");
+    for (name, (clients, _)) in &served {
+        page.sample("clients", &[("destination", name.as_str())], clients);
+    }
+    page.head("circuit_open", "gauge", "Client instances whose circuit to a destination is open.");
+    for (name, (_, open)) in &served {
+        page.sample("circuit_open", &[("destination", name.as_str())], open);
     }
 }
 
@@ -217,6 +230,14 @@ mod tests {
         ] {
             assert!(page.lines().any(|have| have == line), "{line} is missing in\n{page}");
         }
+    }
+
+    /// An alert on `crm_relay_clients == 0` fires only if there is a sample.
+    #[test]
+    fn a_destination_that_nobody_ever_served_has_no_clients() {
+        let page = Metrics::default().render(&stats(), &[], Wall::MIN);
+        assert!(page.contains("crm_relay_clients{destination=\"crm\"} 0\n"), "{page}");
+        assert!(page.contains("crm_relay_circuit_open{destination=\"crm\"} 0\n"), "{page}");
     }
 
     #[test]

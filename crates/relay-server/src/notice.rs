@@ -1,6 +1,7 @@
 //! What the hub says to people, as log lines with a fixed `event=`.
 //!
-//! Lines that a million deliveries could cause are limited per kind; what was left out is said once the second is over.
+//! Lines that a million deliveries could cause are limited per kind; how many were left out is said with the next line of
+//! that kind.
 
 use std::collections::BTreeMap;
 

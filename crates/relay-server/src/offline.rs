@@ -20,6 +20,7 @@ use crate::{
     hub,
     metrics::Metrics,
     registry::{Registry, RegistryError},
+    supervise::Supervisor,
 };
 
 /// Answers reading requests of the admin API from a store alone.
@@ -33,24 +34,7 @@ impl Offline {
     /// # Errors
     /// When the store fails or a document is damaged.
     pub async fn open(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Self, RegistryError> {
-        let clock = Clock::start(relay_core::time::Wall::MIN);
-        let registry = Arc::new(Registry::read_only(Arc::clone(&store), clock, defaults).await?);
-        // A hub that has ended: it knows of no clients.
-        let (hub, _ended) = hub::Handle::new();
-        let health = Health::new(Arc::clone(&store), hub.clone(), Arc::clone(&registry), clock, 0);
-        let promises = store.promises();
-        let admin = Arc::new(Admin {
-            store,
-            hub,
-            registry,
-            health: Arc::new(health),
-            metrics: Arc::new(Metrics::default()),
-            clock,
-            promises,
-            token: [0; 32],
-            listening: OnceLock::new(),
-        });
-        Ok(Self { router: admin::unguarded(admin) })
+        Ok(Self { router: admin::unguarded(reading(store, defaults).await?) })
     }
 
     /// Answers `GET` of a path with its query.
@@ -71,5 +55,37 @@ impl Offline {
 impl std::fmt::Debug for Offline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Offline")
+    }
+}
+
+async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<Admin>, RegistryError> {
+    let clock = Clock::start(relay_core::time::Wall::MIN);
+    let registry = Arc::new(Registry::read_only(Arc::clone(&store), clock, defaults).await?);
+    // A hub that has ended: it knows of no clients.
+    let (hub, _ended) = hub::Handle::new();
+    let health = Health::new(Arc::clone(&store), hub.clone(), Arc::clone(&registry), clock, 0);
+    let promises = store.promises();
+    Ok(Arc::new(Admin {
+        store,
+        hub,
+        registry,
+        health: Arc::new(health),
+        metrics: Arc::new(Metrics::default()),
+        clock,
+        supervisor: Supervisor::new(Arc::default()).0,
+        promises,
+        token: [0; 32],
+        listening: OnceLock::new(),
+    }))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The admin API's state over a store that no server serves.
+    pub(crate) async fn admin(store: Arc<dyn Store>) -> Arc<Admin> {
+        let defaults = crate::Config::sample("/nonexistent".into()).route_defaults;
+        reading(store, defaults).await.unwrap()
     }
 }

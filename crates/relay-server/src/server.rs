@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use relay_core::{
@@ -39,7 +39,7 @@ use crate::{
     watch,
 };
 
-/// How long the store may take to close once everything else has ended.
+/// How long the store of a server that has failed may take to close; otherwise it has what is left of the grace.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Kept of the grace for closing the store and ending sessions.
 const CLOSE_SHARE: u32 = 10;
@@ -154,14 +154,13 @@ impl Server {
             Some(addr) => Some(bind(addr).await?),
             None => None,
         };
-        let socket = bind_socket(&config.data_dir)?;
         let stats = store.stats().await?;
         let clock = Clock::start(stats.latest);
         let registry = Arc::new(Registry::open(Arc::clone(&store), clock, &config).await?);
 
-        let (supervisor, failures) = Supervisor::new();
-        let (handle, inlet) = hub::Handle::new();
         let metrics = Arc::new(Metrics::default());
+        let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
+        let (handle, inlet) = hub::Handle::new();
         let machine = machine(&config, &registry, &stats, clock);
         let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet);
         let reserve = config.disk_reserve_bytes;
@@ -173,6 +172,7 @@ impl Server {
             health: Arc::new(health),
             metrics,
             clock,
+            supervisor: supervisor.clone(),
             promises: store.promises(),
             token: secret::sha256(config.credentials.admin_token.as_bytes()),
             listening: OnceLock::new(),
@@ -190,8 +190,14 @@ impl Server {
             failures,
             accepting,
         };
+        let socket = bind_socket(&server.config.data_dir)?;
         server.spawn(driver, public, admin_listener, socket);
-        server.announce()?;
+        if let Err(error) = server.announce() {
+            server.supervisor.cancel();
+            server.supervisor.finished().await;
+            server.withdraw();
+            return Err(error);
+        }
         Ok(server)
     }
 
@@ -239,6 +245,7 @@ impl Server {
         self.supervisor.stop();
         self.accepting.cancel();
         let grace = if graceful { self.config.shutdown_grace } else { Duration::ZERO };
+        let deadline = Instant::now() + grace;
         let in_time = timeout(grace.saturating_sub(grace / CLOSE_SHARE), async {
             self.admin.hub.stop().await;
             self.supervisor.finished().await;
@@ -246,11 +253,9 @@ impl Server {
         let in_time = in_time.await.is_ok();
         self.supervisor.cancel();
         self.supervisor.finished().await;
-        let closed = timeout(CLOSE_TIMEOUT, self.store.close()).await.is_ok();
-        for name in ["run.json", "admin.sock"] {
-            // Somebody may have removed it already.
-            let _ = fs::remove_file(self.config.data_dir.join(name));
-        }
+        let left = if graceful { deadline.saturating_duration_since(Instant::now()) } else { CLOSE_TIMEOUT };
+        let closed = timeout(left, self.store.close()).await.is_ok();
+        self.withdraw();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
         tracing::info!(event = "stopped", in_time, closed);
         outcome
@@ -270,17 +275,17 @@ impl Server {
             ingress::serve(public, front, settings, stop).await;
             Ok(())
         });
-        let (stopping, guarded) = (supervisor.clone(), admin::guarded(Arc::clone(&self.admin)));
         if let Some(listener) = admin {
+            let (stop, guarded) = (supervisor.stopping(), admin::guarded(Arc::clone(&self.admin)));
             supervisor.spawn(TaskKind::Admin, "admin", async move {
-                let serving = axum::serve(listener, guarded).with_graceful_shutdown(stopping.stopped());
-                serving.await.map_err(|error| error.to_string())
+                admin::serve(listener, guarded, stop).await;
+                Ok(())
             });
         }
-        let (stopping, unguarded) = (supervisor.clone(), admin::unguarded(Arc::clone(&self.admin)));
+        let (stop, unguarded) = (supervisor.stopping(), admin::unguarded(Arc::clone(&self.admin)));
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
-            let serving = axum::serve(socket, unguarded).with_graceful_shutdown(stopping.stopped());
-            serving.await.map_err(|error| error.to_string())
+            admin::serve(socket, unguarded, stop).await;
+            Ok(())
         });
         self.spawn_watchers();
     }
@@ -314,6 +319,14 @@ impl Server {
                 watch::summarize(health, interval).await;
                 Ok(())
             });
+        }
+    }
+
+    /// Takes away what says that the server runs.
+    fn withdraw(&self) {
+        for name in ["run.json", "admin.sock"] {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(self.config.data_dir.join(name));
         }
     }
 
@@ -394,5 +407,38 @@ fn bind_advice(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "Ports below 1024 need the capability CAP_NET_BIND_SERVICE: choose another",
         io::ErrorKind::AddrNotAvailable => "This machine has no such address",
         _ => "Choose another address",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_store::memory::MemoryStore;
+
+    use super::*;
+
+    /// A hub that is gone takes the whole process with it; a session that is gone only itself.
+    #[tokio::test]
+    async fn a_panic_of_the_hub_ends_the_server_and_one_of_a_session_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::sample(dir.path().to_owned());
+        let server = Server::start(config, Arc::new(MemoryStore::new())).await.unwrap();
+        let supervisor = server.supervisor.clone();
+        supervisor.spawn(TaskKind::Session, "session", async { panic!("hostile bytes") });
+        let mut running = std::pin::pin!(server.run(std::future::pending()));
+        assert!(timeout(Duration::from_millis(50), running.as_mut()).await.is_err(), "the server goes on");
+        supervisor.spawn(TaskKind::Hub, "hub", async { panic!("a bug") });
+        let Outcome::TaskFailed(failure) = running.await else { panic!("the server ends as failed") };
+        assert_eq!(failure.to_string(), "the task hub panicked: a bug");
+        assert!(!dir.path().join("run.json").exists(), "it does not say that it runs");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_start_leaves_nothing_running() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("run.json")).unwrap();
+        let config = Config::sample(dir.path().to_owned());
+        let started = Server::start(config, Arc::new(MemoryStore::new())).await;
+        assert!(matches!(started.err(), Some(StartError::Write { .. })));
+        assert!(!dir.path().join("admin.sock").exists());
     }
 }

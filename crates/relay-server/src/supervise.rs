@@ -1,17 +1,12 @@
 //! The fate of every task of the server, in one place.
 
-use std::{
-    future::Future,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::metrics::Metrics;
 
 /// What a task is for; answers what happens when the server stops, when it fails, and when it panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +19,8 @@ pub(crate) enum TaskKind {
     Admin,
     /// One client's socket.
     Session,
+    /// One command of an operator.
+    Command,
     /// Hands registry changes to the hub.
     Registry,
     /// Removes what is past its retention.
@@ -56,8 +53,9 @@ impl TaskKind {
     /// When the server stops.
     pub(crate) const fn on_stop(self) -> OnStop {
         match self {
-            // Sessions end when the hub has said goodbye to them; listeners when their connections have ended.
-            Self::Hub | Self::Public | Self::Admin | Self::Session => OnStop::Finish,
+            // Sessions end when the hub has said goodbye to them, listeners when their connections have ended, commands
+            // when they are through.
+            Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command => OnStop::Finish,
             Self::Registry | Self::Retention | Self::Watch | Self::Summary => OnStop::Cancel,
         }
     }
@@ -66,7 +64,18 @@ impl TaskKind {
     pub(crate) const fn on_error(self) -> OnFailure {
         match self {
             Self::Hub | Self::Public | Self::Admin | Self::Registry => OnFailure::StopProcess,
-            Self::Session | Self::Retention | Self::Watch | Self::Summary => OnFailure::Contain,
+            Self::Session | Self::Command | Self::Retention | Self::Watch | Self::Summary => OnFailure::Contain,
+        }
+    }
+
+    /// Whether it ends by itself while the server runs. Of any other that is a failure: the server would go on as half of
+    /// what it is.
+    pub(crate) const fn ends(self) -> bool {
+        match self {
+            Self::Session | Self::Command => true,
+            Self::Hub | Self::Public | Self::Admin | Self::Registry | Self::Retention | Self::Watch | Self::Summary => {
+                false
+            }
         }
     }
 
@@ -77,7 +86,7 @@ impl TaskKind {
                 OnFailure::StopProcess
             }
             // Public input reaches these: stopping would hand strangers a switch.
-            Self::Session | Self::Summary => OnFailure::Contain,
+            Self::Session | Self::Command | Self::Summary => OnFailure::Contain,
         }
     }
 }
@@ -99,19 +108,19 @@ pub(crate) struct Supervisor {
     stop: CancellationToken,
     cancel: CancellationToken,
     failures: mpsc::Sender<Failure>,
-    panics: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 }
 
 impl Supervisor {
     /// A supervisor, and where it reports what the process must not outlive.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Failure>) {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Failure>) {
         let (failures, failed) = mpsc::channel(16);
         let supervisor = Self {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             cancel: CancellationToken::new(),
             failures,
-            panics: Arc::default(),
+            metrics,
         };
         (supervisor, failed)
     }
@@ -131,10 +140,13 @@ impl Supervisor {
                 OnStop::Cancel => this.stop.run_until_cancelled(guarded).await,
             };
             match ended {
+                Some(Ok(Ok(()))) if !kind.ends() && !this.is_stopping() => {
+                    this.failed(kind.on_error(), name, "ended before the server stopped".into());
+                }
                 None | Some(Ok(Ok(()))) => {}
                 Some(Ok(Err(what))) => this.failed(kind.on_error(), name, what),
                 Some(Err(panic)) => {
-                    this.panics.fetch_add(1, Ordering::Relaxed);
+                    this.metrics.panicked();
                     let words = panic.downcast_ref::<&str>().copied().map(str::to_owned);
                     let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                     this.failed(kind.on_panic(), name, format!("panicked: {words}"));
@@ -153,9 +165,9 @@ impl Supervisor {
         self.stop.is_cancelled()
     }
 
-    /// Completes when the server stops.
-    pub(crate) async fn stopped(self) {
-        self.stop.cancelled_owned().await;
+    /// Is cancelled when the server stops.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// Drops every task that is still there.
@@ -182,22 +194,27 @@ impl Supervisor {
 
 #[cfg(test)]
 mod tests {
+    use relay_core::time::Wall;
+    use relay_store::seam::Stats;
+
     use super::*;
 
     #[tokio::test]
     async fn a_panic_in_a_session_is_contained_and_one_in_the_hub_stops_the_process() {
-        let (supervisor, mut failed) = Supervisor::new();
+        let metrics = Arc::<Metrics>::default();
+        let (supervisor, mut failed) = Supervisor::new(Arc::clone(&metrics));
         supervisor.spawn(TaskKind::Session, "session", async { panic!("hostile bytes") });
         supervisor.spawn(TaskKind::Hub, "hub", async { panic!("a bug") });
         assert_eq!(failed.recv().await.unwrap().name, "hub");
         supervisor.finished().await;
         assert!(failed.try_recv().is_err());
-        assert_eq!(supervisor.panics.load(Ordering::Relaxed), 2);
+        let page = metrics.render(&Stats::default(), &[], Wall::MIN);
+        assert!(page.contains("crm_relay_panics_total 2\n"), "{page}");
     }
 
     #[tokio::test]
     async fn stopping_drops_what_may_be_dropped_and_waits_for_the_rest() {
-        let (supervisor, _failed) = Supervisor::new();
+        let (supervisor, _failed) = Supervisor::new(Arc::default());
         let (finish, finished) = tokio::sync::oneshot::channel::<()>();
         supervisor.spawn(TaskKind::Retention, "retention", std::future::pending());
         supervisor.spawn(TaskKind::Hub, "hub", async move { finished.await.map_err(|e| e.to_string()) });
@@ -205,5 +222,19 @@ mod tests {
         assert!(supervisor.finished().now_or_never().is_none());
         finish.send(()).unwrap();
         supervisor.finished().await;
+    }
+
+    /// A listener that is gone while the server runs is a failure, not an end.
+    #[tokio::test]
+    async fn a_task_that_ends_unasked_stops_the_process() {
+        let (supervisor, mut failed) = Supervisor::new(Arc::default());
+        supervisor.spawn(TaskKind::Session, "session", async { Ok(()) });
+        supervisor.spawn(TaskKind::Public, "public", async { Ok(()) });
+        let failure = failed.recv().await.unwrap();
+        assert_eq!(failure.to_string(), "the task public ended before the server stopped");
+        supervisor.stop();
+        supervisor.spawn(TaskKind::Hub, "hub", async { Ok(()) });
+        supervisor.finished().await;
+        assert!(failed.try_recv().is_err());
     }
 }

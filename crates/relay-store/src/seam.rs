@@ -82,7 +82,8 @@ pub trait Store: Send + Sync + 'static {
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>>;
 
     /// Retires ended deliveries whose retention is over, and events without deliveries left; forgets dedupe keys past
-    /// their window. At most `limit` rows a call; `more` asks for another call.
+    /// their window and audit lines older than a year (and than `dead_before`). At most `limit` rows a call; `more` asks
+    /// for another call.
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>>;
 
     /// Depths, totals and oldest waiting age. Cost does not depend on how much is stored.

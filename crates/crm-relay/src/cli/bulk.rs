@@ -33,8 +33,12 @@ pub(crate) struct Selection {
     /// From this source only
     #[arg(long, value_name = "NAME", conflicts_with = "ids")]
     source: Option<String>,
-    /// That ended for this reason only: rejected, busy, `lost_leases`, expired
-    #[arg(long, value_name = "REASON", conflicts_with = "ids")]
+    #[arg(
+        help = "That ended for this reason only: rejected, busy, lost_leases, expired",
+        long,
+        value_name = "REASON",
+        conflicts_with = "ids"
+    )]
     reason: Option<String>,
     #[command(flatten)]
     range: Range,

@@ -35,8 +35,10 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Which {
-    /// Whose configuration; without it the server's, and the client's where a `RELAY_URL` is given
-    #[arg(value_enum)]
+    #[arg(
+        help = "Whose configuration; without it the server's, and the client's where a RELAY_URL is given",
+        value_enum
+    )]
     process: Option<WhichProcess>,
     /// Configuration file [default: ./crm-relay.toml, if there is one]
     #[arg(long, value_name = "FILE")]
@@ -113,8 +115,11 @@ impl Which {
             else {
                 continue;
             };
-            let value =
-                layers.given(setting.name).map_or_else(|| setting.default.to_owned(), |g| setting.show(&g.text));
+            let value = match layers.given(setting.name) {
+                Some(given) => setting.show(&given.text),
+                None if setting.name == "DATA_DIR" => config::data_dir(&layers).display().to_string(),
+                None => setting.default.to_owned(),
+            };
             let origin = layers.origin(setting.name);
             items.push(json!({"name": setting.name, "value": value, "from": origin.to_string()}));
             rows.push(vec![setting.name.to_owned(), value, origin.to_string()]);

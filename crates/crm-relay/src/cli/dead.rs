@@ -34,8 +34,11 @@ enum Verb {
         /// From this source only
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
-        /// That ended for this reason only: rejected, busy, `lost_leases`, expired
-        #[arg(long, value_name = "REASON")]
+        #[arg(
+            help = "That ended for this reason only: rejected, busy, lost_leases, expired",
+            long,
+            value_name = "REASON"
+        )]
         reason: Option<String>,
         #[command(flatten)]
         range: Range,

@@ -23,8 +23,7 @@ use crate::{
 pub(crate) struct HealthArgs {
     #[command(flatten)]
     common: Common,
-    /// Of the client on this machine, over its `CLIENT_LISTEN`
-    #[arg(long)]
+    #[arg(help = "Of the client on this machine, over its CLIENT_LISTEN", long)]
     client: bool,
 }
 
@@ -32,7 +31,7 @@ impl HealthArgs {
     pub(super) fn run(self) -> Outcome {
         shared_options::block_on(async {
             let api = if self.client { self.client_api()? } else { Api::running(&self.common.layers()?).await? };
-            let (status, _) = api.peek("/readyz").await?;
+            let (status, _) = api.peek("/readyz").await.map_err(|failure| self.away(failure, &api))?;
             let is_ready = status.is_success();
             let path = if self.client { "/health" } else { "/api/v1/status" };
             let (_, health) = api.peek(path).await?;
@@ -48,6 +47,15 @@ impl HealthArgs {
             }
             Ok(if is_ready { Exit::Done } else { Exit::No })
         })
+    }
+
+    /// A client is started by another command than a server.
+    fn away(&self, failure: Failure, api: &Api) -> Failure {
+        if self.client {
+            Failure::unreachable(format!("no client answers at {api}: start it with CLIENT_LISTEN at this address"))
+        } else {
+            failure
+        }
     }
 
     fn client_api(&self) -> Result<Api, Failure> {

@@ -18,8 +18,7 @@ pub(crate) struct Paging {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Where the previous page ended: its `next`
-    #[arg(long, value_name = "CURSOR", conflicts_with = "all")]
+    #[arg(help = "Where the previous page ended: its next", long, value_name = "CURSOR", conflicts_with = "all")]
     cursor: Option<String>,
     /// All, page after page
     #[arg(long)]

@@ -69,17 +69,13 @@ struct Ends {
 
 #[derive(Debug, Args)]
 struct Policy {
-    /// Its own `MESSAGE_TTL`
-    #[arg(long, value_name = "DURATION")]
+    #[arg(help = "Its own MESSAGE_TTL", long, value_name = "DURATION")]
     ttl: Option<String>,
-    /// Its own `MAX_RETRIES`
-    #[arg(long, value_name = "N")]
+    #[arg(help = "Its own MAX_RETRIES", long, value_name = "N")]
     max_retries: Option<u32>,
-    /// Its own `RETRY_DELAY`
-    #[arg(long, value_name = "DURATION")]
+    #[arg(help = "Its own RETRY_DELAY", long, value_name = "DURATION")]
     retry_delay: Option<String>,
-    /// Its own `RETRY_MULTIPLIER`
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(help = "Its own RETRY_MULTIPLIER", long, value_name = "FACTOR")]
     retry_multiplier: Option<f64>,
     /// The delays themselves, like 5s,5m,2h, or standard-webhooks
     #[arg(long, value_name = "DELAYS", conflicts_with_all = ["retry_delay", "retry_multiplier"])]

@@ -23,8 +23,13 @@ pub(crate) struct Common {
     /// Data directory of the server on this machine
     #[arg(long, value_name = "DIR", global = true, help_heading = "Finding the server")]
     pub(crate) data_dir: Option<String>,
-    /// Admin API of a server elsewhere, with `ADMIN_TOKEN`
-    #[arg(long, value_name = "URL", global = true, help_heading = "Finding the server")]
+    #[arg(
+        help = "Admin API of a server elsewhere, with ADMIN_TOKEN",
+        long,
+        value_name = "URL",
+        global = true,
+        help_heading = "Finding the server"
+    )]
     pub(crate) admin_url: Option<String>,
     /// Token of that admin API: @FILE, or - for standard input
     #[arg(

@@ -26,6 +26,8 @@ pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub(crate) struct Layers {
     /// For whom.
     pub(crate) process: Process,
+    /// Which file was read, if any.
+    pub(crate) path: Option<PathBuf>,
     /// What the file declares.
     pub(crate) file: raw::File,
     /// What was found wrong so far.
@@ -51,8 +53,8 @@ impl Layers {
     pub(crate) fn collect(process: Process, config: Option<&Path>, flags: &Flags, env: Environment<'_>) -> Self {
         let mut faults = Faults::default();
         let path = config.map(Path::to_path_buf).or_else(|| default_file(env));
-        let file = path.map_or_else(raw::File::default, |path| raw::read(&path, &mut faults));
-        let mut layers = Self { process, file, faults, notes: Vec::new(), given: BTreeMap::new() };
+        let file = path.as_deref().map_or_else(raw::File::default, |path| raw::read(path, &mut faults));
+        let mut layers = Self { process, path, file, faults, notes: Vec::new(), given: BTreeMap::new() };
         let mut foreign = Vec::new();
         for setting in SETTINGS {
             let Some((text, origin)) = layers.lookup(setting, flags, env) else { continue };

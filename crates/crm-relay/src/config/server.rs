@@ -1,6 +1,10 @@
 //! The server's configuration out of the layers.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
@@ -13,11 +17,11 @@ use super::{
     client::{Fields, listen},
     data_dir,
     fault::{Faults, Origin},
-    layers::Layers,
+    layers::{Flags, Layers},
     quantity::{self, Bare},
     raw::Section,
     secret::Secret,
-    settings::{Kind, Value, find},
+    settings::{Kind, Process, Value, find},
     target,
 };
 
@@ -155,6 +159,11 @@ fn check_sizes(layers: &mut Layers) {
     {
         layers.fault("PUBLIC_URL", "senders need http or https");
     }
+}
+
+/// The policy of routes without one of their own, for a command that reads the store of a server that does not run.
+pub(crate) fn policy(path: Option<&Path>) -> RouteDefaults {
+    route_defaults(&mut Layers::collect(Process::Server, path, &Flags::new(), &super::environment))
 }
 
 fn route_defaults(layers: &mut Layers) -> RouteDefaults {

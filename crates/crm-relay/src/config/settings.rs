@@ -366,7 +366,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Word(&["error", "warn", "info", "debug", "trace"]),
         "info",
         Role::Both,
-        "Least severity that is logged; RUST_LOG, if set, decides instead.",
+        "Least severity that is logged; RUST_LOG, if set, decides instead (a level alone reaches crm-relay's own lines).",
     ),
     // The Redis store.
     setting(

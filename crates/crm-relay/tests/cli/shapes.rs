@@ -96,6 +96,11 @@ fn lists_say_the_same_without_a_server() {
         }
         assert_eq!(now, said, "{args:?}");
     }
+    let routes = place.run(&["route", "list"], &[("DATA_DIR", "data"), ("MAX_RETRIES", "0")]);
+    assert!(
+        String::from_utf8_lossy(&routes.stdout).contains("default\tdefault\t1d\t0\t"),
+        "the policy of the settings"
+    );
     let status = String::from_utf8(place.cli(&["status"]).stdout).unwrap();
     assert!(status.contains("does not run"), "{status}");
     assert_eq!(place.cli(&["dead", "redrive", "--all"]).status.code(), Some(69), "changes need a server");

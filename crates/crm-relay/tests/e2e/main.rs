@@ -9,6 +9,7 @@
 mod delivery;
 mod faults;
 mod history;
+mod hostile;
 mod predecessor;
 mod process;
 mod sender;

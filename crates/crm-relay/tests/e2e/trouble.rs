@@ -224,6 +224,37 @@ async fn a_newer_store_is_refused_untouched() {
     assert_eq!(std::fs::read(&database).unwrap(), bytes, "untouched");
 }
 
+/// I13, I24: a destination that nobody serves is announced after a minute, again when half the TTL has passed, and what
+/// expires is named. A minute takes a second here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_waits_is_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[("MESSAGE_TTL", "4m")]);
+    server.process.kill();
+    let preload = format!("LD_PRELOAD={}", faketime_library());
+    server.restart_under(&["env", &preload, "FAKETIME=+0 x60"]);
+    Sender::new().post(&server.url("/webhook"), "waits").await.unwrap().event();
+    let logged = |event: &str| {
+        let event = format!("event=\"{event}\"");
+        wait_for(&event, || server.process.log().contains(&event).then_some(()));
+    };
+    logged("no_client");
+    let health: serde_json::Value = serde_json::from_slice(&server.cli(&["health", "--json"]).stdout).unwrap();
+    assert_eq!(health["status"], "degraded", "{health:#}");
+    assert!(health["reasons"][0].as_str().unwrap().starts_with("destination default: no client for"), "{health:#}");
+    logged("half_ttl");
+    logged("delivery_expired");
+    let lines = |event: &str| server.process.log().matches(&format!("event=\"{event}\"")).count();
+    assert_eq!((lines("no_client"), lines("half_ttl")), (1, 1), "one line per destination");
+    server.audit();
+}
+
+/// The library behind `faketime`. Not the command: a kill would meet that one and not the server.
+fn faketime_library() -> String {
+    let library = Command::new("faketime").args(["-m", "-f", "+0d", "printenv", "LD_PRELOAD"]).output().unwrap();
+    String::from_utf8(library.stdout).unwrap().trim().to_owned()
+}
+
 /// I10 under F6: a clock set back or ahead a day, while the server is down and while it runs, stalls nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_set_back_or_ahead_a_day_stalls_nothing() {
@@ -234,17 +265,13 @@ async fn a_clock_set_back_or_ahead_a_day_stalls_nothing() {
     let mut server = Server::start(dir.path(), &settings);
     let targets = [("default", target.url("/"))];
     let _client = client(dir.path(), "client", server.public, &targets, &[]);
-    // The library alone: behind its command a kill would meet that command and not the server.
-    let preload = Command::new("faketime").args(["-m", "-f", "+0d", "printenv", "LD_PRELOAD"]).output().unwrap().stdout;
-    let preload = String::from_utf8(preload).unwrap();
-    let preload = preload.trim();
+    let preload = format!("LD_PRELOAD={}", faketime_library());
     for shift in ["-1d", "+1d"] {
         let sender = Sender::new();
         let before = sender.post(&server.url("/webhook"), "before").await.unwrap().event();
         wait_for("the first try", || target.arrivals().iter().any(|arrival| arrival.event() == before).then_some(()));
         server.process.kill();
-        let (preload, shift) = (format!("LD_PRELOAD={preload}"), format!("FAKETIME={shift}"));
-        server.restart_under(&["env", &preload, &shift, "DONT_FAKE_MONOTONIC=1"]);
+        server.restart_under(&["env", &preload, &format!("FAKETIME={shift}"), "DONT_FAKE_MONOTONIC=1"]);
         let after = Sender::new().post(&server.url("/webhook"), "after").await.unwrap().event();
         wait_for("both to arrive", || {
             let delivered = target.delivered();

@@ -342,3 +342,81 @@ async fn a_request_into_a_kept_connection_that_ends_is_not_sent_twice() {
     let asked = listener.into_std().unwrap();
     assert_eq!(asked.accept().map(drop).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
 }
+
+/// I6: odd answers that are HTTP all the same, and some that are not.
+#[tokio::test]
+async fn odd_answers_are_judged_by_their_complete_head() {
+    check(b"HTTP/1.1 200\r\n\r\n", Class::Delivered, Some(200)).await;
+    check(b"HTTP/1.0 200 OK\r\n\r\nuntil the end", Class::Delivered, Some(200)).await;
+    check(b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello", Class::Delivered, Some(204)).await;
+    check(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 500 Oops\r\n\r\n", Class::Delivered, Some(200)).await;
+    check(
+        b"HTTP/1.1 103 Early\r\nlink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Fine\r\n\r\n",
+        Class::Delivered,
+        Some(202),
+    )
+    .await;
+    check(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", Class::Rejected, Some(304)).await;
+    check(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", Class::Rejected, Some(101))
+        .await;
+    check(b"HTTP/1.1 600 Odd\r\n\r\n", Class::Rejected, Some(600)).await;
+    check(b"HTTP/1.1 099 Odd\r\n\r\n", Class::Rejected, None).await;
+    check(b"HTTP/2.0 200 OK\r\n\r\n", Class::Rejected, None).await;
+    check(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", Class::Rejected, None).await;
+    check(b"HTTP/1.1 200 OK\r\na b\r\n\r\n", Class::Rejected, None).await;
+    check(b"\0\0\0\0", Class::Rejected, None).await;
+}
+
+/// I6: an answer that comes while a large body is still being sent counts, also when the target then hangs up.
+#[tokio::test]
+async fn an_answer_in_the_middle_of_the_body_counts() {
+    let (listener, url) = listen().await;
+    let target = target(&url, LONG);
+    let webhook = webhook(vec![b'x'; 16 * 1024 * 1024].leak());
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        stream
+    };
+    let (ended, _stream) = tokio::join!(target.forward(&webhook), serve);
+    assert!(matches!(&ended, Ended::Tried(outcome) if outcome.status == Some(413)), "{ended:?}");
+}
+
+/// I6: the same from a target that closes without reading on: what it said before it reset the connection counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_before_a_reset_counts() {
+    let body = vec![b'x'; 4 * 1024 * 1024].leak();
+    for _ in 0..20 {
+        let (listener, url) = listen().await;
+        let target = target(&url, LONG);
+        let webhook = webhook(body);
+        let serve = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        });
+        let ended = target.forward(&webhook).await;
+        serve.await.unwrap();
+        assert!(matches!(&ended, Ended::Tried(outcome) if outcome.status == Some(413)), "{ended:?}");
+    }
+}
+
+/// I6: without an answer it is the closed connection that it is, at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_in_the_middle_of_the_body_is_busy() {
+    let (listener, url) = listen().await;
+    let target = target(&url, LONG);
+    let webhook = webhook(vec![b'x'; 16 * 1024 * 1024].leak());
+    let serve = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        head(&mut stream).await;
+    });
+    let ended = target.forward(&webhook).await;
+    serve.await.unwrap();
+    assert!(
+        matches!(&ended, Ended::Tried(outcome) if outcome.class == Class::Busy && outcome.duration < LONG),
+        "{ended:?}"
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Hub, Op, Serves, settle::Why, timers::Timer};
+use super::{Hub, Op, settle::Why, timers::Timer};
 use crate::{
     circuit::Permit,
     id::InstanceId,
@@ -69,16 +69,6 @@ impl Destination {
             outgoing: 0,
             asked: 0,
             pumping: false,
-        }
-    }
-}
-
-impl Serves {
-    /// Whether a token that serves this may serve `destination`.
-    pub fn allows(&self, destination: &Name) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.contains(destination),
         }
     }
 }
@@ -361,31 +351,30 @@ impl Hub {
     /// Body bytes that a lease operation of this destination may bring; `None` if there is no room. `whole`: all of it.
     fn outgoing_room(&self, name: &Name, whole: bool) -> Option<u64> {
         let max = self.setup.outgoing_bytes_max;
-        let taken = self.outgoing.bytes + self.outgoing.asked;
+        let (taken, mine) = self.outgoing_taken(name);
+        let half = (max / 2).saturating_sub(mine);
         if taken == 0 {
-            return Some(max);
+            return Some(if whole { max } else { half });
         }
-        let mut room = max.saturating_sub(taken);
-        if self.others_thirst(name)
-            && let Some(destination) = self.destinations.get(name)
-        {
-            room = room.min((max / 2).saturating_sub(destination.outgoing + destination.asked));
-        }
+        let left = max.saturating_sub(taken);
+        let room = if whole && mine == 0 { left } else { left.min(half) };
         // A part of what is left, so that others can ask before this one's answer is in.
         let part = if whole { room } else { room.min((room / 4).max(ASK_BYTES_MIN)) };
         (room > 0).then_some(part)
     }
 
-    /// Whether a body may go out beside those that do.
+    /// Whether a body may go out beside those that do. No destination takes more than half of the room, so that one whose
+    /// clients do not read leaves some to the others; one body of its own may be larger.
     pub(super) fn has_outgoing_room(&self, name: &Name, body_bytes: u64) -> bool {
         let max = self.setup.outgoing_bytes_max;
-        let taken = self.outgoing.bytes + self.outgoing.asked;
-        let mine = self.destinations.get(name).map_or(0, |destination| destination.outgoing + destination.asked);
-        taken == 0 || (taken + body_bytes <= max && (!self.others_thirst(name) || mine + body_bytes <= max / 2))
+        let (taken, mine) = self.outgoing_taken(name);
+        taken == 0 || (taken + body_bytes <= max && (mine == 0 || mine + body_bytes <= max / 2))
     }
 
-    fn others_thirst(&self, name: &Name) -> bool {
-        self.outgoing.thirsty.iter().any(|thirsty| thirsty != name)
+    /// Body bytes going out or asked for: of all destinations, and of this one.
+    fn outgoing_taken(&self, name: &Name) -> (u64, u64) {
+        let mine = self.destinations.get(name).map_or(0, |destination| destination.outgoing + destination.asked);
+        (self.outgoing.bytes + self.outgoing.asked, mine)
     }
 
     /// A body has left, or will not.

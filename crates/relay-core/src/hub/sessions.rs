@@ -17,7 +17,7 @@ use crate::{
     time::Mono,
     wire::{
         codec::{self, CodecError, Greeting, LeaseKey, lease_ref},
-        message::{Extend, GoAway, Hello, LeaseRef, Message, Welcome, WelcomeDestination},
+        message::{Extend, Hello, LeaseRef, Message, Welcome, WelcomeDestination},
     },
 };
 
@@ -148,7 +148,7 @@ impl Hub {
     }
 
     /// How often each side names what it holds: often enough that the shortest lease outlives a missed heartbeat.
-    fn heartbeat(&self) -> Duration {
+    pub(super) fn heartbeat(&self) -> Duration {
         limits::HEARTBEAT.min(self.setup.lease / limits::HEARTBEATS_MISSED_MAX).max(Duration::from_millis(1))
     }
 
@@ -366,41 +366,6 @@ impl Hub {
         for conn in revoked {
             self.drop_session(conn);
             self.outputs.push_back(Output::Close(conn, "its token was revoked or changed"));
-        }
-    }
-
-    pub(super) fn on_stop(&mut self) {
-        if std::mem::replace(&mut self.stopping, true) {
-            return;
-        }
-        let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
-        for conn in conns {
-            self.say_goodbye(conn);
-        }
-        let instances: Vec<InstanceId> = self.instances.keys().copied().collect();
-        for id in instances {
-            self.return_unsent(id, Sent::Begun);
-        }
-    }
-
-    fn say_goodbye(&mut self, conn: ConnId) {
-        let reason = "the server stops".to_owned();
-        self.send(
-            conn,
-            Message::GoAway(GoAway { reason, retry_after_ms: limits::GOAWAY_RETRY_AFTER.as_millis() as u32 }),
-        );
-    }
-
-    /// After a stop: done when nothing that a client could still report is left, and nothing waits for the store.
-    pub(super) fn finish_stop(&mut self) {
-        if !self.stopping || self.stopped {
-            return;
-        }
-        let undecided = self.deciding > 0 || !self.accepts.is_idle() || self.has_lease_under_way();
-        let live = |instance: &Instance| instance.conn.is_some() && !instance.held.is_empty();
-        if self.failed || (!undecided && !self.instances.values().any(live)) {
-            self.stopped = true;
-            self.outputs.push_back(Output::Stopped);
         }
     }
 

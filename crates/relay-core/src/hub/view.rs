@@ -1,7 +1,39 @@
 //! What the hub shows of itself, and what must always hold of it.
 
-use super::{ClientView, DestinationView, Hub, Op, instances::Instance};
-use crate::name::Name;
+use super::{Hub, Op, instances::Instance};
+use crate::{id::InstanceId, name::Name};
+
+/// What the hub knows of one destination, for metrics and health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationView {
+    /// Which.
+    pub destination: Name,
+    /// Client instances that serve it: id, label, leases held, whether the circuit is open.
+    pub clients: Vec<ClientView>,
+    /// Some client has credit and a closed circuit.
+    pub served: bool,
+}
+
+/// What the hub knows of one client instance at one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientView {
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Its name for people.
+    pub label: String,
+    /// Its token's name.
+    pub token: Name,
+    /// Its address.
+    pub peer: String,
+    /// Leases held there.
+    pub held: u32,
+    /// Slots there.
+    pub slots: u32,
+    /// Whether its circuit is open.
+    pub circuit_open: bool,
+    /// The latest failure while the circuit is open.
+    pub error: Option<String>,
+}
 
 impl Hub {
     /// What is known of each destination that is routed to or served, by name.

@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 use relay_core::{
-    delivery::{Reason, State, outcome::Class},
+    delivery::{
+        Reason, State,
+        outcome::Class,
+        retry::{RetryPolicy, Schedule},
+    },
     hub::{Answer, Input, Notice},
+    limits,
     storage::{AppendError, StoreAnswer},
+    time::{Now, Wall},
     wire::{codec::report, message::Message},
 };
 
@@ -102,6 +108,95 @@ fn a_failed_append_is_refused_and_gives_its_credit_back() {
         rig.send();
         assert_eq!(rig.grants(client).len(), 1, "the only slot is free");
     }
+}
+
+/// I20: repeats under way with their first share its fate and its answer: nobody is acknowledged before it is durable.
+#[test]
+fn a_repeat_is_answered_only_once_its_first_is_durable() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    let first = rig.send_body("src", b"x", Some([1; 32]));
+    let repeat = rig.send_body("src", b"x", Some([1; 32]));
+    assert!(rig.answers.is_empty());
+    rig.answer_store();
+    let Answer::Accepted { event, received_at, repeat: false } = rig.answers[&first] else { panic!("the first") };
+    assert_eq!(rig.answers[&repeat], Answer::Accepted { event, received_at, repeat: true });
+    assert_eq!(rig.store.events.len(), 1);
+}
+
+/// I2, I20: if the first's commit fails, its repeat is stored in its own right.
+#[test]
+fn a_repeat_of_a_first_that_was_not_stored_is_a_first() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    let first = rig.send_body("src", b"x", Some([1; 32]));
+    let (op, _) = rig.pending.pop_back().expect("the append");
+    rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::TooLate))));
+    let repeat = rig.send_body("src", b"x", Some([1; 32]));
+    rig.answer_store();
+    assert_eq!(rig.answers[&first], Answer::Unavailable);
+    assert!(matches!(rig.answers[&repeat], Answer::Accepted { repeat: false, .. }));
+}
+
+/// I10: without retries the first failure that counts is the last.
+#[test]
+fn without_retries_one_rejection_is_the_end() {
+    let retry = RetryPolicy { max_retries: 0, ..RetryPolicy::default() };
+    let mut rig = Rig::with_routes(&[("src", "crm")], &retry);
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!((rig.only().state, rig.only().attempts), (State::Dead, 1));
+}
+
+/// I10, I13: delays beyond all time end with the TTL, and nothing overflows on the way.
+#[test]
+fn delays_beyond_all_time_end_with_the_ttl() {
+    let schedule = Schedule::Exponential { delay: Duration::MAX, multiplier: f64::MAX };
+    let mut rig = Rig::with_routes(&[("src", "crm")], &RetryPolicy { max_retries: u32::MAX, schedule });
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!((rig.only().state, rig.only().due_at), (State::Scheduled, Wall::MAX));
+    rig.input(Input::Closed(client));
+    rig.pass(limits::MESSAGE_TTL + Duration::from_secs(2));
+    assert_eq!(rig.only().state, State::Expired);
+}
+
+/// I13: a TTL that ends during a lease waits for the lease: a success counts, a failure expires.
+#[test]
+fn a_ttl_shorter_than_a_lease_is_decided_by_the_report() {
+    for (class, state) in [(Class::Delivered, State::Delivered), (Class::Rejected, State::Expired)] {
+        let mut rig = Rig::new();
+        rig.routing.routes.values_mut().flatten().for_each(|route| route.ttl = Duration::from_secs(1));
+        rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+        let client = rig.join(1, 7, 4);
+        rig.send();
+        let lease = lease_of(&rig.grant(client));
+        rig.pass(Duration::from_secs(5));
+        assert_eq!(rig.only().state, State::Leased);
+        rig.report(client, lease, &outcome(class));
+        assert_eq!(rig.only().state, state);
+    }
+}
+
+/// A driver whose clock runs backwards between inputs stalls and breaks nothing.
+#[test]
+fn a_clock_that_runs_backwards_stalls_nothing() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.pass(Duration::from_secs(8));
+    let later = rig.now;
+    rig.now = Now { wall: rig.now.wall - Duration::from_hours(24), ..rig.now };
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert!(rig.only().due_at > later.wall, "due by the later clock");
+    rig.now = later;
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.grants(client).len(), 1);
 }
 
 #[test]
@@ -218,7 +313,7 @@ fn a_report_that_is_repeated_settles_once() {
 fn a_delivery_nobody_takes_expires() {
     let mut rig = Rig::new();
     rig.send();
-    rig.pass(relay_core::limits::MESSAGE_TTL + Duration::from_secs(2));
+    rig.pass(limits::MESSAGE_TTL + Duration::from_secs(2));
     assert_eq!((rig.only().state, rig.only().reason), (State::Expired, Some(Reason::Expired)));
     assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DeliveryExpired { .. })));
 }

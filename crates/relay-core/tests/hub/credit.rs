@@ -1,5 +1,7 @@
 //! Slots, bytes, chunks, pauses.
 
+use std::time::Duration;
+
 use relay_core::{
     delivery::{State, outcome::Class, retry::RetryPolicy},
     hub::{ConnId, Input},
@@ -7,7 +9,7 @@ use relay_core::{
     wire::message::Message,
 };
 
-use crate::rig::{Rig, lease_of, name, outcome};
+use crate::rig::{OUTGOING_BYTES_MAX, Rig, lease_of, name, outcome};
 
 #[test]
 fn no_more_is_granted_than_there_are_slots() {
@@ -134,6 +136,72 @@ fn a_hanging_destination_holds_up_no_other() {
         }
     }
     assert_eq!(rig.count(State::Delivered), 50);
+}
+
+/// I15, I16: a destination whose clients do not read what they are sent holds at most half of the bodies in flight, and
+/// the rest goes on.
+#[test]
+fn clients_that_do_not_read_leave_room_for_other_destinations() {
+    let mut rig = Rig::with_routes(&[("a", "stuck"), ("b", "works")], &RetryPolicy::default());
+    let works = rig.join_with(1, 1, &[("works", 8)], limits::CLIENT_BUFFER, &[]);
+    for stuck in 2..6 {
+        rig.deaf.insert(ConnId(stuck));
+        rig.join_with(stuck, stuck.into(), &[("stuck", 8)], limits::CLIENT_BUFFER, &[]);
+    }
+    let large = vec![0; OUTGOING_BYTES_MAX as usize / 16];
+    for _ in 0..20 {
+        rig.send_body("a", &large, None);
+    }
+    let taken = rig.store.deliveries.values().filter(|delivery| delivery.state == State::Leased);
+    let taken: u64 = taken.map(|delivery| delivery.body_bytes).sum();
+    assert!(taken <= OUTGOING_BYTES_MAX / 2, "{taken} of {OUTGOING_BYTES_MAX}");
+    for _ in 0..20 {
+        rig.send_body("b", &large, None);
+        for grant in rig.grants(works) {
+            rig.report(works, lease_of(&grant), &outcome(Class::Delivered));
+        }
+    }
+    assert_eq!(rig.count(State::Delivered), 20);
+}
+
+/// A pause holds back what is not leased; what a client holds is finished.
+#[test]
+fn a_paused_destination_finishes_what_is_leased() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(name("crm"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!(rig.count(State::Scheduled), 1);
+    rig.pass(Duration::from_mins(10));
+    rig.received(client);
+    assert_eq!(rig.count(State::Scheduled), 1, "and no further try");
+    let client = rig.join(2, 7, 4);
+    assert!(rig.grants(client).is_empty());
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    let again = lease_of(&rig.grant(client));
+    rig.report(client, again, &outcome(Class::Delivered));
+    assert_eq!(rig.count(State::Delivered), 1);
+}
+
+/// I1: a route that is deleted takes nothing along: what it made is delivered, under the default policy.
+#[test]
+fn deliveries_of_a_deleted_route_are_still_delivered() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.routing.routes.clear();
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    let client = rig.join(1, 7, 4);
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!(rig.count(State::Scheduled), 1, "the default policy retries");
+    rig.pass(Duration::from_secs(2));
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.count(State::Delivered), 1);
 }
 
 #[test]

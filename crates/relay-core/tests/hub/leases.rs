@@ -129,6 +129,22 @@ fn a_lease_is_extended_as_far_as_its_cap() {
     assert!(told.iter().any(|message| matches!(message, Message::Release(_))));
 }
 
+/// A client that says what it holds a thousand times costs no thousand commits.
+#[test]
+fn heartbeats_without_a_pause_do_not_reach_the_store() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.asked.clear();
+    for _ in 0..1_000 {
+        rig.pass(Duration::from_millis(10));
+        rig.heartbeat(client, &[lease]);
+    }
+    let extended = rig.asked.iter().filter(|asked| **asked == "extend").count();
+    assert!((1..=2).contains(&extended), "{extended} in ten seconds");
+}
+
 /// I11: a hand-back counts nothing.
 #[test]
 fn a_hand_back_counts_nothing() {

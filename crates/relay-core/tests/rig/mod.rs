@@ -33,6 +33,9 @@ use relay_core::{
 /// When every test begins.
 pub(crate) const START: Wall = Wall::from_micros(1_700_000_000_000_000);
 
+/// Bytes of bodies on their way out.
+pub(crate) const OUTGOING_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
 /// The name in `text`.
 pub(crate) fn name(text: &str) -> Name {
     text.parse().expect("names in tests are names")
@@ -54,6 +57,8 @@ pub(crate) struct Rig {
     /// Every store operation asked for, by its kind.
     pub(crate) asked: Vec<&'static str>,
     pub(crate) inbox: BTreeMap<ConnId, Vec<Message>>,
+    /// Sockets whose clients do not read.
+    pub(crate) deaf: BTreeSet<ConnId>,
     pub(crate) routing: Routing,
     tickets: u64,
     runs: u64,
@@ -94,6 +99,7 @@ impl Rig {
             prompt: true,
             asked: Vec::new(),
             inbox: BTreeMap::new(),
+            deaf: BTreeSet::new(),
             routing,
             tickets: 0,
             runs: 1,
@@ -165,6 +171,9 @@ impl Rig {
     }
 
     fn transmit(&mut self, conn: ConnId) {
+        if self.deaf.contains(&conn) {
+            return;
+        }
         while let Some(message) = self.hub.poll_transmit(conn) {
             self.inbox.entry(conn).or_default().push(message);
         }
@@ -292,7 +301,7 @@ fn setup(seed: u64, id_floor: i64, lease: Duration) -> Setup {
         lease,
         retry_after_max: limits::RETRY_AFTER_MAX,
         circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
-        outgoing_bytes_max: 128 * 1024 * 1024,
+        outgoing_bytes_max: OUTGOING_BYTES_MAX,
         public_url: Some("https://relay.example.com".to_owned()),
         seed,
         id_floor,

@@ -174,11 +174,19 @@ pub(crate) struct EventDto {
     method: String,
     path: String,
     query: Option<String>,
-    headers: Vec<(String, String)>,
+    headers: Vec<HeaderDto>,
     body_size: u64,
     body_sha256: String,
     received_at: String,
     deliveries: Vec<DeliveryDto>,
+}
+
+/// `[name, value]`; of a value that is no UTF-8, `[name, readable, hex]` with all its bytes.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum HeaderDto {
+    Text(String, String),
+    Bytes(String, String, String),
 }
 
 /// The deliveries that a replay made.
@@ -456,6 +464,16 @@ impl AttemptDto {
     }
 }
 
+impl HeaderDto {
+    fn new(name: &[u8], value: &[u8]) -> Self {
+        let name = String::from_utf8_lossy(name).into_owned();
+        match std::str::from_utf8(value) {
+            Ok(text) => Self::Text(name, text.to_owned()),
+            Err(_) => Self::Bytes(name, String::from_utf8_lossy(value).into_owned(), hex(value)),
+        }
+    }
+}
+
 impl EventDto {
     pub(crate) fn of_row(row: &EventRow) -> Self {
         Self::new(&row.event, row.body_bytes, &row.deliveries)
@@ -469,7 +487,7 @@ impl EventDto {
             method: text(&event.method),
             path: text(&event.path),
             query: event.query.as_deref().map(text),
-            headers: event.headers.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            headers: event.headers.iter().map(|(name, value)| HeaderDto::new(name, value)).collect(),
             body_size,
             body_sha256: hex(&event.body_sha256),
             received_at: rfc3339(event.received_at),

@@ -6,6 +6,7 @@
 pub(crate) mod dto;
 pub(crate) mod problem;
 mod routes;
+mod serve;
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,20 +17,23 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use relay_core::name::Name;
 use relay_store::{
     Store,
     seam::{AuditEntry, Promises},
 };
+use tokio::sync::oneshot;
 
 use self::problem::AdminError;
+pub(crate) use self::serve::serve;
 use crate::{
     clock::Clock,
     health::Health,
     hub::Handle,
     metrics::Metrics,
     registry::{Registry, secret},
+    supervise::{Supervisor, TaskKind},
 };
 
 /// What the handlers work with.
@@ -40,6 +44,7 @@ pub(crate) struct Admin {
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
+    pub(crate) supervisor: Supervisor,
     pub(crate) promises: Promises,
     pub(crate) token: [u8; 32],
     /// Addresses, known once the listeners are bound.
@@ -62,17 +67,23 @@ pub(crate) type Shared = State<Arc<Admin>>;
 
 /// For the admin listener: everything but metrics and probes wants the admin token.
 pub(crate) fn guarded(admin: Arc<Admin>) -> Router {
-    let api = api().route_layer(middleware::from_fn_with_state(admin.clone(), require_token));
-    api.merge(open()).layer(Extension(Who("admin"))).fallback(nothing_here).with_state(admin)
+    let api = api(&admin).route_layer(middleware::from_fn_with_state(Arc::clone(&admin), require_token));
+    whole(api, Who("admin"), admin)
 }
 
 /// For the admin socket: whoever may open the file may do everything.
 pub(crate) fn unguarded(admin: Arc<Admin>) -> Router {
-    api().merge(open()).layer(Extension(Who("cli"))).fallback(nothing_here).with_state(admin)
+    whole(api(&admin), Who("cli"), admin)
 }
 
-fn api() -> Router<Arc<Admin>> {
-    Router::new().nest("/api/v1", routes::all()).route("/health", get(routes::status::health))
+fn whole(api: Router<Arc<Admin>>, who: Who, admin: Arc<Admin>) -> Router {
+    let all = api.merge(open()).layer(Extension(who)).fallback(nothing_here);
+    all.method_not_allowed_fallback(wrong_method).with_state(admin)
+}
+
+fn api(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+    let api = Router::new().nest("/api/v1", routes::all()).route("/health", get(routes::status::health));
+    api.route_layer(middleware::from_fn_with_state(Arc::clone(admin), to_its_end))
 }
 
 fn open() -> Router<Arc<Admin>> {
@@ -84,6 +95,24 @@ fn open() -> Router<Arc<Admin>> {
 
 async fn nothing_here() -> AdminError {
     AdminError::Unknown("nothing is here; the API lives below /api/v1".into())
+}
+
+async fn wrong_method(method: Method) -> AdminError {
+    AdminError::WrongMethod(format!("{method} is not understood here; docs/reference/admin-api.md has what is"))
+}
+
+/// A command goes on when its asker goes away: one that is half done, or that the hub was not told of, helps nobody.
+async fn to_its_end(State(admin): Shared, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let (answer, answered) = oneshot::channel();
+    admin.supervisor.spawn(TaskKind::Command, "command", async move {
+        // The asker may have gone away.
+        let _ = answer.send(next.run(request).await);
+        Ok(())
+    });
+    answered.await.unwrap_or_else(|_| AdminError::BrokenOff.into_response())
 }
 
 async fn require_token(State(admin): Shared, request: Request, next: Next) -> Response {
@@ -114,3 +143,47 @@ pub(crate) fn name(text: &str) -> Result<Name, AdminError> {
 
 /// An answer without a body.
 pub(crate) const DONE: StatusCode = StatusCode::NO_CONTENT;
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::post};
+    use futures_util::FutureExt as _;
+    use relay_store::memory::MemoryStore;
+    use tokio::sync::Notify;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_goes_on_when_its_asker_goes_away() {
+        let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let (begun, done) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (tell, end) = (Arc::clone(&begun), Arc::clone(&done));
+        let slow = post(move || async move {
+            tell.notify_one();
+            tokio::task::yield_now().await;
+            end.notify_one();
+        });
+        let router: Router<Arc<Admin>> = Router::new().route("/", slow);
+        let layer = middleware::from_fn_with_state(Arc::clone(&admin), to_its_end);
+        let router = router.route_layer(layer).with_state(admin);
+        let mut asked = Box::pin(router.oneshot(Request::post("/").body(Body::empty()).unwrap()));
+        assert!(asked.as_mut().now_or_never().is_none());
+        begun.notified().await;
+        drop(asked);
+        done.notified().await;
+    }
+
+    #[tokio::test]
+    async fn a_command_that_panics_is_answered() {
+        async fn broken() -> StatusCode {
+            panic!("a bug")
+        }
+        let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let router: Router<Arc<Admin>> = Router::new().route("/", post(broken));
+        let layer = middleware::from_fn_with_state(Arc::clone(&admin), to_its_end);
+        let router = router.route_layer(layer).with_state(admin);
+        let answer = router.oneshot(Request::post("/").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

@@ -3,8 +3,8 @@
 use axum::{
     Json,
     extract::{
-        FromRequest, FromRequestParts, Query, Request,
-        rejection::{JsonRejection, QueryRejection},
+        FromRequest, FromRequestParts, Path, Query, Request,
+        rejection::{JsonRejection, PathRejection, QueryRejection},
     },
     response::{IntoResponse, Response},
 };
@@ -35,9 +35,24 @@ pub(crate) enum AdminError {
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The body is larger than any command's.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The path is right and the method is not.
+    #[error("{0}")]
+    WrongMethod(String),
     /// The server stops.
     #[error("the server is about to stop")]
     Stopping,
+    /// The server stops in the middle of a bulk command.
+    #[error("the server is about to stop; the same command with \"job\": \"{job}\" does the rest")]
+    Interrupted {
+        /// The command's id.
+        job: String,
+    },
+    /// The command ended without an answer.
+    #[error("the command was broken off; the server's log says why")]
+    BrokenOff,
 }
 
 impl AdminError {
@@ -47,7 +62,10 @@ impl AdminError {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, "unknown"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
-            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::WrongMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Stopping | Self::Interrupted { .. } => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+            Self::BrokenOff => (StatusCode::INTERNAL_SERVER_ERROR, "broken_off"),
             Self::Registry(error) => of_registry(error),
             Self::Store(error) => of_store(error),
         }
@@ -105,6 +123,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, AdminError> {
         match Json::from_request(request, state).await {
             Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(AdminError::TooLarge("the body is larger than 2 MB; name fewer things at once".into()))
+            }
             Err(rejection) => Err(AdminError::Invalid(JsonRejection::body_text(&rejection))),
         }
     }
@@ -120,6 +141,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(asked)) => Ok(Self(asked)),
             Err(rejection) => Err(AdminError::Invalid(QueryRejection::body_text(&rejection))),
+        }
+    }
+}
+
+/// The names and ids in a path; their faults are problems like any other.
+pub(crate) struct At<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AdminError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(at)) => Ok(Self(at)),
+            Err(rejection) => Err(AdminError::Invalid(PathRejection::body_text(&rejection))),
         }
     }
 }

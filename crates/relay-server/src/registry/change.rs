@@ -33,20 +33,25 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let _turn = self.turn.lock().await;
         for _ in 0..TRIES {
-            let writes = decide(&self.directory())?;
-            let mut applied = true;
-            for write in writes {
-                applied = self.put(write.key, write.expect, write.body, write.audit).await?;
-                if !applied {
-                    break;
-                }
+            let applied = self.write_all(decide(&self.directory())?).await;
+            // Also after a failure: what was written before it holds.
+            let reloaded = self.reload().await;
+            if applied? {
+                return reloaded;
             }
-            self.reload().await?;
-            if applied {
-                return Ok(());
-            }
+            reloaded?;
         }
         Err(RegistryError::Contended)
+    }
+
+    /// Writes one after the other; `Ok(false)`, and the rest unwritten, once a document is not what was decided on.
+    async fn write_all(&self, writes: Vec<Write>) -> Result<bool, RegistryError> {
+        for write in writes {
+            if !self.put(write.key, write.expect, write.body, write.audit).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the configuration file declares, and what exists out of the box.
 
+use std::collections::BTreeSet;
+
 use relay_core::name::Name;
 use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
 
@@ -8,6 +10,7 @@ use super::{
     document::{Retry, Route, Source, millis, render},
     key_of, key_of_pair,
     route::plain_route,
+    source::{delete_key, delete_route},
 };
 use crate::{
     Config,
@@ -19,17 +22,19 @@ const FALLBACK_PROVIDER: &str = "api-key";
 
 impl Registry {
     /// Merges the configuration file: what it declares is written over, what it no longer declares is paused. Killed in
-    /// the middle, the next start does the rest.
+    /// the middle, the next start does the rest. A route is written before its source, so that at no time a source is
+    /// without one.
     pub(super) async fn declare(&self, config: &Config) -> Result<(), RegistryError> {
-        for declared in &config.sources {
-            self.declare_source(declared).await?;
-        }
+        self.make_fallback(config).await?;
         for declared in &config.routes {
             self.declare_route(declared).await?;
         }
+        self.route_the_routeless(config).await?;
+        for declared in &config.sources {
+            self.declare_source(declared).await?;
+        }
         self.pause_undeclared(config).await?;
-        self.make_fallback().await?;
-        self.route_the_routeless().await?;
+        self.sweep(config).await?;
         self.reload().await
     }
 
@@ -85,6 +90,7 @@ impl Registry {
     }
 
     async fn pause_undeclared(&self, config: &Config) -> Result<(), RegistryError> {
+        self.reload().await?;
         let directory = self.directory();
         for entry in directory.sources.values().filter(|entry| entry.document.declared.is_some()) {
             let source = &entry.document;
@@ -99,9 +105,7 @@ impl Registry {
         }
         for entry in directory.routes.values().filter(|entry| entry.document.declared.is_some()) {
             let route = &entry.document;
-            let still =
-                |declared: &DeclaredRoute| declared.source == route.source && declared.destination == route.destination;
-            if route.paused || config.routes.iter().any(still) {
+            if route.paused || declares(config, route) {
                 continue;
             }
             let (source, destination) = (&route.source, &route.destination);
@@ -114,12 +118,13 @@ impl Registry {
         self.reload().await
     }
 
-    /// Source `default`, unless somebody made one of that name already.
-    async fn make_fallback(&self) -> Result<(), RegistryError> {
+    /// Source `default`, in a relay that has none yet: once deleted it stays so, unless it was the last.
+    async fn make_fallback(&self, config: &Config) -> Result<(), RegistryError> {
         let name = Name::fallback();
-        if self.directory().sources.contains_key(&name) {
+        if !self.directory().sources.is_empty() || config.sources.iter().any(|declared| declared.name == name) {
             return Ok(());
         }
+        self.declare_plain_route(&name).await?;
         let source = Source {
             name: name.clone(),
             provider: FALLBACK_PROVIDER.into(),
@@ -134,17 +139,51 @@ impl Registry {
         self.reload().await
     }
 
-    /// A source never is without a route: one that has none leads to the destination `default`.
-    async fn route_the_routeless(&self) -> Result<(), RegistryError> {
+    /// A source never is without a route: one that has none, or is about to lose its last, leads to the destination
+    /// `default`.
+    async fn route_the_routeless(&self, config: &Config) -> Result<(), RegistryError> {
+        self.reload().await?;
         let directory = self.directory();
-        for source in directory.sources.keys().filter(|name| !directory.routing.routes.contains_key(*name)) {
-            let destination = Name::fallback();
-            let present = directory.routes.get(&(source.clone(), destination.clone()));
-            let route = plain_route(source, &destination, self.clock.now().wall);
-            let key = key_of_pair(DocumentKind::Route, source, &destination);
-            let audit = self.audited("config", "route.create", format!("{source} -> {destination}"));
-            self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&route)), audit).await?;
+        let stays = |route: &Route| !route.paused && (route.declared.is_none() || declares(config, route));
+        let routed = |name: &Name| {
+            directory.routes.values().any(|entry| entry.document.source == *name && stays(&entry.document))
+        };
+        let declared = config.sources.iter().map(|declared| &declared.name);
+        let names: BTreeSet<&Name> = directory.sources.keys().chain(declared).collect();
+        for name in names.into_iter().filter(|name| !routed(name)) {
+            self.declare_plain_route(name).await?;
+        }
+        self.reload().await
+    }
+
+    async fn declare_plain_route(&self, source: &Name) -> Result<(), RegistryError> {
+        let destination = Name::fallback();
+        let directory = self.directory();
+        let present = directory.routes.get(&(source.clone(), destination.clone()));
+        let route = plain_route(source, &destination, self.clock.now().wall);
+        let key = key_of_pair(DocumentKind::Route, source, &destination);
+        let audit = self.audited("config", "route.create", format!("{source} -> {destination}"));
+        self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&route)), audit).await
+    }
+
+    /// Removes what a change left that was killed in the middle: routes and keys of a source that is not there. A later
+    /// source of that name must not find them.
+    async fn sweep(&self, config: &Config) -> Result<(), RegistryError> {
+        let directory = self.directory();
+        let gone = |source: &Name| !directory.sources.contains_key(source);
+        for entry in directory.keys.values().filter(|entry| gone(&entry.document.source)) {
+            let write = delete_key(self, "config", entry);
+            self.declared(write.key, write.expect, None, write.audit).await?;
+        }
+        let orphaned = |route: &Route| gone(&route.source) && !declares(config, route);
+        for entry in directory.routes.values().filter(|entry| orphaned(&entry.document)) {
+            let write = delete_route(self, "config", entry);
+            self.declared(write.key, write.expect, None, write.audit).await?;
         }
         Ok(())
     }
+}
+
+fn declares(config: &Config, route: &Route) -> bool {
+    config.routes.iter().any(|declared| declared.source == route.source && declared.destination == route.destination)
 }

@@ -32,7 +32,7 @@ use tokio::sync::{Mutex, watch};
 
 pub use change::Shown;
 pub use key::NewKey;
-pub use route::NewRoute;
+pub use route::{NewRoute, Policy};
 pub use source::{NewSource, SourceUpdate};
 pub use token::NewToken;
 

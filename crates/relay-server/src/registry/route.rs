@@ -27,6 +27,15 @@ pub struct NewRoute {
     pub retry: Option<RetryPolicy>,
 }
 
+/// What a route has of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Its own TTL.
+    pub ttl: Option<Duration>,
+    /// Its own retry policy.
+    pub retry: Option<RetryPolicy>,
+}
+
 impl Registry {
     /// Makes a route.
     ///
@@ -54,27 +63,36 @@ impl Registry {
         Ok(route)
     }
 
-    /// Gives a route another policy.
+    /// Gives a route another policy: `revise` says which, from the one that it has then.
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Invalid`, `Store`.
-    pub async fn update_route(&self, new: NewRoute, who: &str) -> Result<Route, RegistryError> {
-        let wanted = self.route_of(&new)?;
+    pub async fn update_route(
+        &self,
+        source: &Name,
+        destination: &Name,
+        who: &str,
+        revise: impl Fn(&Route) -> Result<Policy, RegistryError>,
+    ) -> Result<Route, RegistryError> {
+        let pair = (source.clone(), destination.clone());
         self.change(|directory| {
-            let pair = (new.source.clone(), new.destination.clone());
-            let entry = directory.routes.get(&pair).ok_or_else(|| unknown_route(directory, &new.source, &pair.1))?;
-            let name = format!("{}/{}", new.source, new.destination);
+            let entry = directory.routes.get(&pair).ok_or_else(|| unknown_route(directory, source, destination))?;
+            let name = format!("{source}/{destination}");
             undeclared("route", &name, entry.document.declared.as_deref())?;
-            let route = Route { created_at: entry.document.created_at, ..wanted.clone() };
+            let Policy { ttl, retry } = revise(&entry.document)?;
+            let new = NewRoute { source: source.clone(), destination: destination.clone(), ttl, retry };
+            let route = Route { created_at: entry.document.created_at, ..self.route_of(&new)? };
             Ok(vec![Write {
-                key: key_of_pair(DocumentKind::Route, &new.source, &new.destination),
+                key: key_of_pair(DocumentKind::Route, source, destination),
                 expect: entry.version,
                 body: Some(render(&route)),
-                audit: self.audited(who, "route.update", format!("{} -> {}", new.source, new.destination)),
+                audit: self.audited(who, "route.update", format!("{source} -> {destination}")),
             }])
         })
         .await?;
-        Ok(wanted)
+        let directory = self.directory();
+        let entry = directory.routes.get(&pair).ok_or_else(|| unknown_route(&directory, source, destination))?;
+        Ok(entry.document.clone())
     }
 
     /// Deletes a route. Deliveries under way go on; no new ones are made.

@@ -7,11 +7,11 @@ use relay_store::seam::DocumentKind;
 use super::{
     Registry, RegistryError,
     change::{Write, undeclared},
-    document::{Source, render},
+    document::{Key, Route, Source, render},
     key_of, key_of_pair, listed,
     route::plain_route,
 };
-use crate::directory::Directory;
+use crate::directory::{Directory, Versioned};
 
 /// A source to be made.
 #[derive(Clone, Debug)]
@@ -60,21 +60,27 @@ impl Registry {
             if directory.sources.contains_key(&new.name) {
                 return Err(RegistryError::Taken { kind: "source", name: new.name.to_string() });
             }
-            let present = directory.routes.get(&(new.name.clone(), new.destination.clone()));
-            Ok(vec![
-                Write {
-                    key: key_of_pair(DocumentKind::Route, &new.name, &new.destination),
-                    expect: present.map_or(0, |entry| entry.version),
-                    body: Some(render(&route)),
-                    audit: self.audited(who, "route.create", format!("{} -> {}", new.name, new.destination)),
-                },
-                Write {
-                    key: key_of(DocumentKind::Source, &new.name),
-                    expect: 0,
-                    body: Some(render(&source)),
-                    audit: self.audited(who, "source.create", new.name.as_str()),
-                },
-            ])
+            let pair = (new.name.clone(), new.destination.clone());
+            let expect = directory.routes.get(&pair).map_or(0, |entry| entry.version);
+            let create_route = Write {
+                key: key_of_pair(DocumentKind::Route, &new.name, &new.destination),
+                expect,
+                body: Some(render(&route)),
+                audit: self.audited(who, "route.create", format!("{} -> {}", new.name, new.destination)),
+            };
+            let create_source = Write {
+                key: key_of(DocumentKind::Source, &new.name),
+                expect: 0,
+                body: Some(render(&source)),
+                audit: self.audited(who, "source.create", new.name.as_str()),
+            };
+            // Left of one whose deletion was broken off: neither its keys nor its other routes are the new one's.
+            let leftovers = keys_of(directory, &new.name).map(|entry| delete_key(self, who, entry)).chain(
+                routes_of(directory, &new.name)
+                    .filter(|entry| entry.document.destination != new.destination)
+                    .map(|entry| delete_route(self, who, entry)),
+            );
+            Ok(leftovers.chain([create_route, create_source]).collect())
         })
         .await?;
         Ok(source)
@@ -116,27 +122,47 @@ impl Registry {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             let still_declared = entry.document.declared.as_deref().filter(|_| !entry.document.paused);
             undeclared("source", name.as_str(), still_declared)?;
-            let write = |key, version, action: &str, subject: String| Write {
-                key,
-                expect: version,
+            let source = Write {
+                key: key_of(DocumentKind::Source, name),
+                expect: entry.version,
                 body: None,
-                audit: self.audited(who, action, subject),
+                audit: self.audited(who, "source.delete", name.as_str()),
             };
-            // The keys first: killed in the middle, none is left to open a later source of the same name.
-            let keys = directory.keys.values().filter(|key| key.document.source == *name).map(|key| {
-                let key_name = &key.document.name;
-                let document = key_of_pair(DocumentKind::Key, name, key_name);
-                write(document, key.version, "key.delete", format!("{name}/{key_name}"))
-            });
-            let source = write(key_of(DocumentKind::Source, name), entry.version, "source.delete", name.to_string());
-            let routes = directory.routes.values().filter(|route| route.document.source == *name).map(|route| {
-                let destination = &route.document.destination;
-                let document = key_of_pair(DocumentKind::Route, name, destination);
-                write(document, route.version, "route.delete", format!("{name} -> {destination}"))
-            });
-            Ok(keys.chain(std::iter::once(source)).chain(routes).collect())
+            // The keys first, the routes last: killed in the middle, no key outlives its source, and the source has its
+            // routes as long as it is there. What is left of them goes with the next start.
+            let keys = keys_of(directory, name).map(|entry| delete_key(self, who, entry));
+            let routes = routes_of(directory, name).map(|entry| delete_route(self, who, entry));
+            Ok(keys.chain([source]).chain(routes).collect())
         })
         .await
+    }
+}
+
+fn keys_of<'a>(directory: &'a Directory, source: &'a Name) -> impl Iterator<Item = &'a Versioned<Key>> {
+    directory.keys.values().filter(move |entry| entry.document.source == *source)
+}
+
+fn routes_of<'a>(directory: &'a Directory, source: &'a Name) -> impl Iterator<Item = &'a Versioned<Route>> {
+    directory.routes.values().filter(move |entry| entry.document.source == *source)
+}
+
+pub(super) fn delete_key(registry: &Registry, who: &str, entry: &Versioned<Key>) -> Write {
+    let Key { source, name, .. } = &entry.document;
+    Write {
+        key: key_of_pair(DocumentKind::Key, source, name),
+        expect: entry.version,
+        body: None,
+        audit: registry.audited(who, "key.delete", format!("{source}/{name}")),
+    }
+}
+
+pub(super) fn delete_route(registry: &Registry, who: &str, entry: &Versioned<Route>) -> Write {
+    let Route { source, destination, .. } = &entry.document;
+    Write {
+        key: key_of_pair(DocumentKind::Route, source, destination),
+        expect: entry.version,
+        body: None,
+        audit: registry.audited(who, "route.delete", format!("{source} -> {destination}")),
     }
 }
 

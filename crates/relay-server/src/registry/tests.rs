@@ -4,12 +4,12 @@ use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
     limits,
 };
-use relay_store::memory::MemoryStore;
+use relay_store::memory::{Edge, MemoryStore};
 
-use super::*;
+use super::{document::Retry, *};
 use crate::{
     Config,
-    config::{Credentials, DeclaredRoute, DeclaredSource},
+    config::{DeclaredRoute, DeclaredSource},
 };
 
 #[tokio::test]
@@ -116,6 +116,89 @@ async fn a_change_is_decided_anew_when_somebody_was_faster() {
     assert!(first.directory().tokens["crm"].document.revoked_at.is_some(), "it stays revoked");
 }
 
+/// Two admins change different things of one route at the same time; both hold.
+#[tokio::test]
+async fn a_change_of_a_route_starts_from_what_it_is_by_then() {
+    let store = store();
+    let first = open(&store, &config()).await;
+    let second = open(&store, &config()).await;
+    let (source, destination) = (name("default"), name("default"));
+    let own = |route: &Route| (route.ttl_ms.map(Duration::from_millis), route.retry.as_ref().map(Retry::policy));
+    let longer = |route: &Route| Ok(Policy { ttl: Some(Duration::from_hours(100)), retry: own(route).1 });
+    first.update_route(&source, &destination, "cli", longer).await.unwrap();
+    let retry = RetryPolicy { max_retries: 9, ..RetryPolicy::default() };
+    let more = |route: &Route| Ok(Policy { ttl: own(route).0, retry: Some(retry.clone()) });
+    let route = second.update_route(&source, &destination, "admin", more).await.unwrap();
+    assert_eq!((route.ttl_ms, route.retry.unwrap().max_retries), (Some(360_000_000), 9));
+}
+
+/// Killed after its first write, a creation has made nothing, and a deletion is done by the next start.
+#[tokio::test]
+async fn a_kill_between_two_writes_leaves_no_source_without_a_route_and_no_route_without_a_source() {
+    let store = store();
+    let registry = open(&store, &config()).await;
+    store.fail_at(Edge::AfterCommit);
+    registry.create_source(shop("crm"), "cli").await.unwrap_err();
+    let store = Arc::new(store.reopen());
+    let registry = open(&store, &config()).await;
+    assert_eq!(registry.directory().sources.keys().map(Name::as_str).collect::<Vec<_>>(), ["default"]);
+    assert_eq!(registry.directory().routes.len(), 1, "the route went with it");
+
+    registry.create_source(shop("crm"), "cli").await.unwrap();
+    registry.create_route(to_erp(), "cli").await.unwrap();
+    store.fail_at(Edge::AfterCommit);
+    registry.delete_source(&name("shop"), "cli").await.unwrap_err();
+    let store = Arc::new(store.reopen());
+    let registry = open(&store, &config()).await;
+    assert_eq!(registry.directory().routes.len(), 1, "no later source of that name finds them");
+}
+
+#[tokio::test]
+async fn a_new_source_has_nothing_of_an_earlier_one() {
+    let store = store();
+    let registry = open(&store, &config()).await;
+    registry.create_source(shop("crm"), "cli").await.unwrap();
+    registry.create_route(to_erp(), "cli").await.unwrap();
+    let new = NewKey { source: name("shop"), name: name("first") };
+    registry.create_key(new, "cli").await.unwrap();
+    // As if its deletion had lost all but the first of its writes.
+    let key = key_of(DocumentKind::Source, &name("shop"));
+    store.put_document(key, 1, None, Vec::new()).await.unwrap().unwrap();
+    registry.reload().await.unwrap();
+    registry.create_source(shop("lab"), "cli").await.unwrap();
+    let directory = registry.directory();
+    assert_eq!(directory.live_keys(&name("shop")).count(), 0);
+    let led: Vec<&str> = directory.routing.routes["shop"].iter().map(|route| route.destination.as_str()).collect();
+    assert_eq!(led, ["lab"]);
+}
+
+#[tokio::test]
+async fn the_source_default_stays_deleted_unless_it_was_the_last() {
+    let store = store();
+    let registry = open(&store, &config()).await;
+    registry.create_source(shop("crm"), "cli").await.unwrap();
+    registry.delete_source(&name("default"), "cli").await.unwrap();
+    let registry = open(&store, &config()).await;
+    assert!(!registry.directory().sources.contains_key("default"));
+    registry.delete_source(&name("shop"), "cli").await.unwrap();
+    let registry = open(&store, &config()).await;
+    assert!(registry.directory().sources.contains_key("default"));
+}
+
+fn shop(destination: &str) -> NewSource {
+    NewSource {
+        name: name("shop"),
+        provider: "api-key".into(),
+        parameters: Vec::new(),
+        allow_empty: false,
+        destination: name(destination),
+    }
+}
+
+fn to_erp() -> NewRoute {
+    NewRoute { source: name("shop"), destination: name("erp"), ttl: None, retry: None }
+}
+
 #[tokio::test]
 async fn every_change_leaves_an_audit_entry() {
     let store = store();
@@ -128,8 +211,8 @@ async fn every_change_leaves_an_audit_entry() {
     assert_eq!(
         lines,
         [
-            ("config", "source.create"),
             ("config", "route.create"),
+            ("config", "source.create"),
             ("cli", "destination.pause"),
             ("admin", "destination.resume")
         ]
@@ -172,31 +255,5 @@ fn declaring() -> Config {
 }
 
 fn config() -> Config {
-    let any = "127.0.0.1:0".parse().unwrap();
-    Config {
-        listen: any,
-        admin_listen: None,
-        data_dir: "/nonexistent".into(),
-        public_url: None,
-        credentials: Credentials {
-            api_key: "crk_test".into(),
-            relay_token: "crt_test".into(),
-            admin_token: "cra_test".into(),
-        },
-        route_defaults: RouteDefaults { ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() },
-        sources: Vec::new(),
-        routes: Vec::new(),
-        cors_origins: Vec::new(),
-        body_bytes_max: limits::MAX_BODY_BYTES,
-        inflight_bytes_max: limits::MAX_INFLIGHT_BYTES,
-        disk_reserve_bytes: 0,
-        dedupe_window: limits::DEDUPE_WINDOW,
-        retention_delivered: Duration::from_hours(1),
-        retention_dead: Duration::from_hours(1),
-        lease: limits::LEASE,
-        retry_after_max: limits::RETRY_AFTER_MAX,
-        circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
-        shutdown_grace: Duration::from_secs(1),
-        summary_interval: Duration::ZERO,
-    }
+    Config::sample("/nonexistent".into())
 }

@@ -70,11 +70,46 @@ async fn faults_say_what_would_be_right() {
         ("POST", "/api/v1/dead/purge", json!({"al": true}), 400, "unknown field"),
         ("POST", "/api/v1/store/backup", json!({"into": "here"}), 400, "absolute path"),
         ("GET", "/api/v1/nothing", json!(null), 404, "below /api/v1"),
+        ("PUT", "/api/v1/sources", json!({}), 405, "PUT is not understood here"),
+        ("POST", "/metrics", json!({}), 405, "POST is not understood here"),
+        ("GET", "/api/v1/sources/%ff", json!(null), 400, "UTF-8"),
+        ("GET", "/api/v1/events?limit=4294967296", json!(null), 400, "limit"),
+        ("POST", "/api/v1/tokens", json!(["t"]), 400, "invalid length"),
     ] {
         let reply = bench.command(method, path, body).await;
         assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
         assert!(reply.head.contains("application/problem+json"), "{path}");
         assert!(reply.json()["detail"].as_str().unwrap().contains(words), "{path}: {}", reply.text());
+    }
+    bench.finish().await;
+}
+
+/// I3: a header value that is no text is shown whole.
+#[tokio::test]
+async fn header_values_are_shown_byte_for_byte() {
+    let bench = Bench::start().await;
+    let head =
+        format!("POST /webhook HTTP/1.1\r\nHost: relay\r\nX-API-Key: {API_KEY}\r\nContent-Length: 2\r\nX-Name: J");
+    let raw = [head.as_bytes(), b"\xf6rg\r\nX-Plain: \xc3\xb6\r\nConnection: close\r\n\r\n{}"].concat();
+    let reply = http::raw(bench.public, &raw).await;
+    let event = reply.json()["event_id"].as_str().unwrap().to_owned();
+    let shown = bench.ask(&format!("/api/v1/events/{event}")).await;
+    let headers = shown["headers"].as_array().unwrap();
+    assert!(headers.contains(&json!(["x-name", "J\u{fffd}rg", "4af67267"])), "{shown:#}");
+    assert!(headers.contains(&json!(["x-plain", "\u{f6}"])), "{shown:#}");
+    bench.finish().await;
+}
+
+/// No page gave out these cursors.
+#[tokio::test]
+async fn a_cursor_of_ones_own_starts_at_the_newest() {
+    let bench = Bench::start().await;
+    bench.post(b"{}").await;
+    for cursor in ["x", "%00", "-1", "99999999999999999999", "%F0%9F%92%A5", "evt_"] {
+        for list in ["events", "deliveries", "dead"] {
+            let reply = bench.command("GET", &format!("/api/v1/{list}?cursor={cursor}"), json!(null)).await;
+            assert_eq!(reply.status, 200, "{list} {cursor}: {}", reply.text());
+        }
     }
     bench.finish().await;
 }

@@ -38,7 +38,7 @@ pub(crate) async fn unix(socket: &Path, method: &str, path: &str, body: &[u8]) -
 }
 
 async fn request<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: S,
+    socket: S,
     method: &str,
     path: &str,
     headers: &str,
@@ -48,8 +48,16 @@ async fn request<S: AsyncRead + AsyncWrite + Unpin>(
         "{method} {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
-    socket.write_all(head.as_bytes()).await.unwrap();
-    socket.write_all(body).await.unwrap();
+    answer(socket, &[head.as_bytes(), body].concat()).await
+}
+
+/// One request, byte for byte; it must ask for the connection to be closed.
+pub(crate) async fn raw(addr: std::net::SocketAddr, request: &[u8]) -> Reply {
+    answer(TcpStream::connect(addr).await.unwrap(), request).await
+}
+
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, request: &[u8]) -> Reply {
+    socket.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await.unwrap();
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer has a head");

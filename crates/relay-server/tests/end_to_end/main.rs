@@ -7,6 +7,7 @@ mod bench;
 mod client;
 mod delivery;
 mod embedded;
+mod hostile;
 mod http;
 mod session;
 mod stop;

@@ -13,6 +13,10 @@ use relay_core::{
 use relay_server::Outcome;
 use relay_store::{Store as _, seam::Retain};
 use serde_json::Value;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpStream, UnixStream},
+};
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
@@ -58,6 +62,19 @@ async fn a_stop_over_its_grace_says_so() {
     assert_eq!(bench.ended().await, Outcome::GraceExceeded);
     while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
     assert_eq!(bench.store.event_ids().len(), 1);
+}
+
+/// I22: connections to the admin API on which nothing was asked do not hold the server up.
+#[tokio::test]
+async fn an_idle_operator_does_not_hold_the_stop_up() {
+    let mut bench = Bench::start().await;
+    let idle = TcpStream::connect(bench.admin).await.unwrap();
+    let mut half = UnixStream::connect(bench.data_dir.join("admin.sock")).await.unwrap();
+    half.write_all(b"GET /api/v1/status HTTP/1.1\r\nHost: rel").await.unwrap();
+    assert_eq!(bench.ask("/api/v1/health").await["status"], "ok");
+    bench.shut_down();
+    assert_eq!(bench.ended().await, Outcome::Stopped);
+    drop((idle, half));
 }
 
 #[tokio::test]

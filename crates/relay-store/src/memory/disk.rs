@@ -132,7 +132,7 @@ impl Disk {
     /// Applies one change, if its record is still the one decided on.
     pub(super) fn change(&mut self, change: Change) -> Changed {
         let Some(stored) = self.deliveries.get(&change.next.id) else { return Changed::Conflict(None) };
-        let decided_on = stored.version + 1 == change.next.version && stored.version == change.before.version;
+        let decided_on = change.is_of(stored);
         if !decided_on && !cfg!(feature = "canary_skip_fence") {
             return Changed::Conflict(Some(Box::new(stored.clone())));
         }

@@ -27,6 +27,7 @@ mod retain;
 mod room;
 mod rows;
 mod schema;
+mod scrub;
 mod settle;
 mod status;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use relay_core::{
@@ -65,6 +67,7 @@ use self::{
     queue::{Ask, Queues, Refusal, Task, Weight},
     reader::Readers,
     room::{Room, Seen},
+    scrub::Scrub,
     status::Status,
     transaction::Transaction,
     writer::{WalPages, Writer},
@@ -79,6 +82,8 @@ use crate::{
 
 /// Connections that only read.
 const READERS: usize = 2;
+/// The first pass of the scrub begins so long after the start, when what has piled up is on its way.
+const SCRUB_AFTER: Duration = Duration::from_mins(1);
 
 /// The embedded store. Dropping it ends it as a crash would: what was not answered may or may not have happened.
 pub struct SqliteStore {
@@ -89,6 +94,7 @@ pub struct SqliteStore {
     seen: Arc<Seen>,
     disk_free: DiskFree,
     readers: Readers,
+    scrub: Scrub,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -143,14 +149,27 @@ impl SqliteStore {
         };
         let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
         let readers = Readers::start(connections, &status).map_err(cannot_start)?;
+        let scrub =
+            Scrub::start(place.dir.clone(), shelf.clone(), Arc::clone(&status), SCRUB_AFTER).map_err(cannot_start)?;
         let writer =
             thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
-        Ok(Self { dir: options.dir.clone(), queues, status, shelf, seen, disk_free, readers, writer: Some(writer) })
+        Ok(Self {
+            dir: options.dir.clone(),
+            queues,
+            status,
+            shelf,
+            seen,
+            disk_free,
+            readers,
+            scrub,
+            writer: Some(writer),
+        })
     }
 
     /// Ends the store as a kill of the process would: what was not answered never is. For tests.
     pub fn crash(&self) -> Later<()> {
         self.readers.stop();
+        self.scrub.stop();
         self.queues.abandon();
         Box::pin(self.status.end())
     }
@@ -348,6 +367,7 @@ impl Store for SqliteStore {
 
     fn close(&self) -> Later<()> {
         self.readers.stop();
+        self.scrub.stop();
         self.queues.finish();
         Box::pin(self.status.end())
     }

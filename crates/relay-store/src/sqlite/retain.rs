@@ -13,6 +13,9 @@ const ROWS_MAX: u32 = 500;
 /// How long a repeated bulk command is still recognised.
 const STEPS_KEPT: Duration = Duration::from_hours(7 * 24);
 
+/// How long a line of the audit log is kept, at least: longer than any dead letter it may speak of.
+const AUDIT_KEPT: Duration = Duration::from_hours(365 * 24);
+
 const ENDED: &str = "SELECT seq FROM deliveries INDEXED BY by_end
     WHERE dest = ?1 AND state = ?2 AND state >= 40 AND changed < ?3 ORDER BY changed LIMIT ?4";
 const UNROUTED: &str = "SELECT seq, source FROM events INDEXED BY events_unrouted
@@ -26,7 +29,7 @@ pub(super) fn retain(tx: &mut Transaction<'_>, rules: &Retain) -> Result<Retaine
     let limit = rules.limit.min(ROWS_MAX) as usize;
     let mut retained = Retained::default();
     let mut over = ended(tx, rules, limit + 1)?;
-    retained.more |= over.len() > limit;
+    let more = over.len() > limit;
     over.truncate(limit);
     for seq in over {
         let Some(gone) = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, seq, tx.book))? else {
@@ -35,10 +38,13 @@ pub(super) fn retain(tx: &mut Transaction<'_>, rules: &Retain) -> Result<Retaine
         retained.deliveries += 1;
         retained.events += u64::from(tx.retire(&gone)?);
     }
+    // Damaged ones stay where they are: with nothing but those at hand another call would do no more.
+    retained.more |= more && retained.deliveries > 0;
     let unrouted = unrouted(tx, rules.delivered_before, limit)?;
     retained.events += unrouted;
     let forgotten = forget(tx, rules.now, limit)?;
-    retained.more |= unrouted == limit as u64 || forgotten == limit;
+    let told = forget_audit(tx, (rules.now - AUDIT_KEPT).min(rules.dead_before), limit)?;
+    retained.more |= unrouted == limit as u64 || forgotten == limit || told == limit;
     Ok(retained)
 }
 
@@ -79,6 +85,25 @@ fn unrouted(tx: &mut Transaction<'_>, before: Wall, limit: usize) -> Result<u64,
         tx.book.retired(*source);
     }
     Ok(found.len() as u64)
+}
+
+/// Removes audit lines from before then, the oldest first; gives how many. Lines are written in the order of time, so
+/// that the first one that stays ends the search.
+fn forget_audit(tx: &mut Transaction<'_>, before: Wall, limit: usize) -> Result<usize, Fault> {
+    let mut statement = tx.db.prepare_cached("SELECT seq, at FROM audit ORDER BY seq LIMIT ?1")?;
+    let mut rows = statement.query([limit as i64])?;
+    let mut old = Vec::new();
+    while let Some(row) = rows.next()?
+        && row.get::<_, i64>(1)? < before.as_micros()
+    {
+        old.push(row.get::<_, i64>(0)?);
+    }
+    drop(rows);
+    for seq in &old {
+        tx.db.prepare_cached("DELETE FROM audit WHERE seq = ?1")?.execute([seq])?;
+        tx.removed(*seq);
+    }
+    Ok(old.len())
 }
 
 /// Forgets dedupe keys past their window and old steps of bulk commands; gives the number of keys.

@@ -113,6 +113,7 @@ impl World {
             self.end_partition(client);
         }
         let wall = self.wall(self.server.as_ref().map_or(self.skew, |server| server.skew));
+        self.resume_all(wall);
         self.oracle.healed(&self.store, wall);
         self.healed_at = Some(self.clock);
     }

@@ -13,6 +13,7 @@ use relay_core::{
 
 use crate::{
     net::{End, Packet, Socket, Words},
+    operator::token_of,
     world::{ClientProcess, What, World},
 };
 
@@ -136,7 +137,7 @@ impl World {
     fn client_forwards(&mut self, client: usize, forward: &Forward) {
         let Some(process) = &self.clients[client].process else { return };
         let taken_away = process.taken_away.contains(&forward.delivery);
-        let calm = self.plan.faults.is_calm();
+        let calm = self.plan.faults.is_calm() && !self.plan.operators;
         self.tell(format_args!("client {client} forwards {} try {}", forward.delivery, forward.attempt));
         self.oracle.forwarding(forward, taken_away, calm);
         let poison = forward.body.starts_with(crate::load::POISON);
@@ -171,7 +172,7 @@ impl World {
         if let Some(process) = &mut self.clients[client].process {
             process.socket = Some(number);
         }
-        let (conn, token) = (ConnId(number), self.plan.destinations[0].clone());
+        let (conn, token) = (ConnId(number), token_of(client));
         self.server_handles(HubInput::Opened { conn, token, serves: Serves::All, peer: format!("client-{client}") });
         self.client_handles(client, Input::Connected);
     }

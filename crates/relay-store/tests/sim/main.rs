@@ -13,6 +13,7 @@ mod chaos;
 mod client_end;
 mod load;
 mod net;
+mod operator;
 mod oracle;
 mod plan;
 mod server_end;
@@ -23,7 +24,7 @@ mod world;
 use std::{
     env,
     io::{self, Write as _},
-    process::ExitCode,
+    process::{Command, ExitCode},
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Instant,
@@ -38,6 +39,9 @@ const TWICE: u64 = 3;
 
 /// Seeds that once broke a promise; they are run beside the others.
 const ONCE_RED: [u64; 4] = [36, 215, 12_766, 60_455];
+
+/// The same with operators.
+const ONCE_RED_OPERATED: [u64; 1] = [436];
 
 /// What came out of many seeds.
 #[derive(Default)]
@@ -69,10 +73,14 @@ fn main() -> ExitCode {
         say(format_args!("seed {seed} ran differently the second time"));
         return ExitCode::FAILURE;
     }
+    if told_elsewhere("UTC", "/") != told_elsewhere("Asia/Tokyo", "/nonexistent") {
+        say(format_args!("a seed ran differently in another process, time zone and home"));
+        return ExitCode::FAILURE;
+    }
     let (from, seeds) = (number("FROM").unwrap_or(0), number("SEEDS").unwrap_or(SEEDS));
     let began = Instant::now();
     let mut tally = run(from, seeds);
-    for seed in ONCE_RED {
+    for seed in ONCE_RED.into_iter().chain(ONCE_RED_OPERATED) {
         if tally.broken.is_none() {
             tally.add(run(seed, 1));
         }
@@ -137,6 +145,13 @@ fn replay(seed: u64) -> ExitCode {
 
 fn trace_of(seed: u64) -> String {
     World::new(seed, true).run().1.into_text()
+}
+
+/// What another process says that replays one seed in these surroundings.
+fn told_elsewhere(zone: &str, home: &str) -> Vec<u8> {
+    let program = env::current_exe().expect("a running program has a path");
+    let replay = Command::new(program).env("SEED", "1").env("TZ", zone).env("HOME", home).output();
+    replay.expect("this program can be run again").stdout
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -23,7 +23,10 @@ use relay_core::{
         message::{Message, Report},
     },
 };
-use relay_store::memory::MemoryStore;
+use relay_store::{
+    memory::MemoryStore,
+    seam::{BulkAction, Retain},
+};
 
 use crate::chaos::FIRST_TRY_WITHIN;
 
@@ -56,6 +59,14 @@ pub(crate) struct Oracle {
     pub(crate) duplicates: u64,
     /// Destinations that had due work when everything was well again, and have not seen a try since.
     awaiting: BTreeSet<Name>,
+    /// Destinations that are paused, and since when.
+    paused: BTreeMap<Name, Wall>,
+    /// Deliveries that an operator cancelled.
+    cancelled: BTreeSet<DeliveryId>,
+    /// Deliveries that were retired: of which event, and where to.
+    retired: BTreeSet<(EventId, Name)>,
+    /// Sockets whose token was revoked.
+    shut: BTreeSet<u64>,
     pub(crate) violation: Option<Violation>,
 }
 
@@ -83,6 +94,10 @@ impl Oracle {
             made: BTreeMap::new(),
             reported: BTreeSet::new(),
             duplicates: 0,
+            paused: BTreeMap::new(),
+            cancelled: BTreeSet::new(),
+            retired: BTreeSet::new(),
+            shut: BTreeSet::new(),
             violation: None,
         }
     }
@@ -104,7 +119,8 @@ impl Oracle {
     pub(crate) fn answered(&mut self, key: Option<u32>, answer: &Answer, store: &MemoryStore) {
         let Answer::Accepted { event, .. } = answer else { return };
         self.promised.insert(*event);
-        self.check(store.holds_event(*event), "I1", || format!("{event} was acknowledged and is not durable"));
+        let kept = store.holds_event(*event) || self.is_retired(*event);
+        self.check(kept, "I1", || format!("{event} was acknowledged and is not durable"));
         if let Some(key) = key {
             let first = *self.keyed.entry(key).or_insert(*event);
             self.check(first == *event, "I20", || format!("key {key} was answered with {first} and with {event}"));
@@ -165,6 +181,7 @@ impl Oracle {
             let due_at = book.due_at;
             if let Some(lease) = delivery.lease {
                 book.lease_ends.insert(delivery.token, lease.until);
+                self.check_pause(delivery, lease.since);
             }
             self.check(due_at <= now, "I10", || format!("{} was due at {due_at} and leased at {now}", delivery.id));
             self.check(delivery.expires_at > now, "I13", || format!("{} was leased after its TTL", delivery.id));
@@ -174,6 +191,8 @@ impl Oracle {
     fn changed(&mut self, change: &Change, wall: Wall) {
         let Change { before, next, .. } = change;
         let id = next.id;
+        let cancelled = self.cancelled.contains(&id);
+        self.check(!cancelled, "I12", || format!("{id} was cancelled, and is {} now", next.state.as_str()));
         let met = self.met.insert(id, next.version).unwrap_or(before.version);
         self.check(met == before.version, "I7", || {
             format!("{id}: a decision on version {} was applied over version {met}", before.version)
@@ -270,7 +289,10 @@ impl Oracle {
     }
 
     /// The server said something.
-    pub(crate) fn server_said(&mut self, message: &Message, store: &MemoryStore) {
+    pub(crate) fn server_said(&mut self, socket: u64, message: &Message, store: &MemoryStore) {
+        let gives = matches!(message, Message::Grant(_) | Message::Chunk(_));
+        let shut = self.shut.contains(&socket);
+        self.check(!(gives && shut), "I21", || format!("socket {socket} gets more after its token was revoked"));
         if let Message::Welcome(welcome) = message {
             for (id, token) in welcome.resumed.iter().flat_map(codec::lease_key) {
                 // A late success of somebody else may just have ended it; the server hears of that in a moment.
@@ -335,6 +357,80 @@ impl Oracle {
         }
     }
 
+    /// These destinations are paused from now on, and no others.
+    pub(crate) fn paused(&mut self, names: &BTreeSet<Name>, wall: Wall) {
+        self.paused = names.iter().map(|name| (name.clone(), wall)).collect();
+    }
+
+    /// The tokens of these sockets were revoked.
+    pub(crate) fn revoked(&mut self, sockets: &[u64]) {
+        self.shut.extend(sockets);
+    }
+
+    /// Deliveries of an old event were made.
+    pub(crate) fn replayed(&mut self, made: &[Delivery]) {
+        for delivery in made {
+            let book = Book { due_at: delivery.due_at, lease_ends: BTreeMap::new(), excused: 0 };
+            self.books.insert(delivery.id, book);
+        }
+    }
+
+    /// A bulk command was done on these, as they were before.
+    pub(crate) fn commanded(&mut self, action: &BulkAction, chosen: &[Delivery], store: &MemoryStore) {
+        for before in chosen {
+            let id = before.id;
+            let now = store.delivery(id);
+            let state = now.as_ref().map(|now| now.state);
+            let wanted = match action {
+                BulkAction::Redrive { .. } => Some(State::Ready),
+                BulkAction::Cancel => Some(State::Cancelled),
+                BulkAction::Purge => None,
+            };
+            self.check(state == wanted, "I12", || format!("{id} is {state:?} after {action:?}"));
+            match (action, now) {
+                (BulkAction::Cancel, _) => drop(self.cancelled.insert(id)),
+                (BulkAction::Purge, _) => drop(self.retired.insert((before.event, before.destination.clone()))),
+                (BulkAction::Redrive { .. }, Some(now)) => {
+                    let fresh = now.attempts == 0 && now.losses == 0 && now.tries == 0;
+                    self.check(fresh, "I12", || format!("{id} is redriven and has tries already: {now:?}"));
+                    if let Some(book) = self.books.get_mut(&id) {
+                        book.due_at = now.due_at;
+                        book.excused += 1;
+                    }
+                }
+                (BulkAction::Redrive { .. }, None) => {}
+            }
+        }
+    }
+
+    /// Retention removed some of these: only what had ended long enough ago.
+    pub(crate) fn retained(&mut self, before: &[Delivery], store: &MemoryStore, rules: Retain) {
+        for gone in before.iter().filter(|found| store.delivery(found.id).is_none()) {
+            let id = gone.id;
+            let over = match gone.state {
+                State::Ready | State::Scheduled | State::Leased => false,
+                State::Delivered | State::Cancelled => gone.changed_at < rules.delivered_before,
+                State::Dead | State::Expired => gone.changed_at < rules.dead_before,
+            };
+            self.check(over, "I13", || format!("{id} was retired before its time: {gone:?}"));
+            self.retired.insert((gone.event, gone.destination.clone()));
+        }
+        for left in store.deliveries() {
+            let kept = store.holds_event(left.event);
+            self.check(kept, "I1", || format!("{} was retired before its delivery {}", left.event, left.id));
+        }
+    }
+
+    fn is_retired(&self, event: EventId) -> bool {
+        self.retired.iter().any(|(retired, _)| *retired == event)
+    }
+
+    fn check_pause(&mut self, delivery: &Delivery, since: Wall) {
+        let paused = self.paused.get(&delivery.destination).is_some_and(|at| *at < since);
+        let name = &delivery.destination;
+        self.check(!paused, "I12", || format!("{} was leased though {name} is paused", delivery.id));
+    }
+
     /// After every start of a server, and at the end: nothing promised is missing, nothing is half there, sums are even.
     pub(crate) fn check_store(&mut self, store: &MemoryStore) {
         let recount = store.recount_now();
@@ -346,13 +442,15 @@ impl Oracle {
         }
         let stored: BTreeSet<EventId> = store.event_ids().into_iter().collect();
         for id in &self.promised.clone() {
-            self.check(stored.contains(id), "I1", || format!("{id} was acknowledged and is gone"));
+            let kept = stored.contains(id) || self.is_retired(*id);
+            self.check(kept, "I1", || format!("{id} was acknowledged and is gone"));
         }
         for id in &stored {
             let Some(event) = self.events.get(id) else { continue };
             let routes = self.routing.routes.get(&event.source).into_iter().flatten();
             let wanted: BTreeSet<Name> = routes.map(|route| route.destination.clone()).collect();
-            let found = deliveries.remove(id).unwrap_or_default();
+            let mut found = deliveries.remove(id).unwrap_or_default();
+            found.extend(self.retired.iter().filter(|(event, _)| event == id).map(|(_, name)| name.clone()));
             self.check(found == wanted, "I2", || {
                 format!("{id} has deliveries to {found:?}, routes lead to {wanted:?}")
             });

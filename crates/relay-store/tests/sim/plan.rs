@@ -9,6 +9,8 @@ use relay_core::{
     routing::{Route, Routing},
 };
 
+use crate::ONCE_RED;
+
 /// Everything that is decided before the first step.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -21,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) trouble: Duration,
     pub(crate) lease: Duration,
     pub(crate) faults: Faults,
+    /// Operators give commands.
+    pub(crate) operators: bool,
 }
 
 /// What one client serves, and with how much credit.
@@ -84,6 +88,7 @@ impl Plan {
             trouble: Duration::from_secs(rng.random_range(20..=200)),
             lease: Duration::from_secs(60),
             faults,
+            operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
         }
     }
 }

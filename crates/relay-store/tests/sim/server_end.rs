@@ -49,6 +49,8 @@ impl World {
             stopping: false,
         });
         let made = stats.destinations.iter().map(|found| (found.destination.clone(), found.outcomes[0])).collect();
+        let wall = self.wall(skew);
+        self.oracle.paused(&self.plan.routing.paused, wall);
         self.server_handles(Input::DeliveredSoFar(made));
         self.server_handles(Input::Routing(routing(&self.plan)));
     }
@@ -160,7 +162,7 @@ impl World {
 
     fn transmit(&mut self, conn: ConnId) {
         while let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn)) {
-            self.oracle.server_said(&message, &self.store);
+            self.oracle.server_said(conn.0, &message, &self.store);
             self.tell(format_args!("socket {} <- {}", conn.0, Words(&message)));
             self.put(conn.0, End::Client, Packet::Message(codec::encode(message)));
         }

@@ -26,6 +26,7 @@ use crate::{
     chaos::Fault,
     load::Sending,
     net::{End, Packet, Socket},
+    operator::Act,
     oracle::Oracle,
     plan::Plan,
     target::Targets,
@@ -44,6 +45,8 @@ const STEPS_MAX: u64 = 3_000_000;
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) rng: StdRng,
+    /// Beside the other, so that a seed without operators is the run that it was before there were any.
+    pub(crate) operator: StdRng,
     /// Microseconds since the start of the run.
     pub(crate) clock: u64,
     queue: BinaryHeap<Reverse<Entry>>,
@@ -111,6 +114,7 @@ pub(crate) enum What {
     TargetAnswers { client: usize, epoch: u64, delivery: DeliveryId, outcome: Box<Outcome> },
     Send { sending: usize },
     Trouble(Fault),
+    Operate(Act),
     Heal,
 }
 
@@ -125,6 +129,7 @@ impl World {
         let plan = Plan::new(seed);
         let mut world = Self {
             rng: StdRng::seed_from_u64(seed ^ 0x005e_ed0f_7e57),
+            operator: StdRng::seed_from_u64(!seed),
             clock: 0,
             queue: BinaryHeap::new(),
             scheduled: 0,
@@ -174,6 +179,7 @@ impl World {
         }
         self.plan_load();
         self.plan_trouble();
+        self.plan_operators();
         let trouble = micros(self.plan.trouble);
         self.at(trouble, What::Heal);
     }
@@ -218,6 +224,7 @@ impl World {
             }
             What::Send { sending } => self.send(sending),
             What::Trouble(fault) => self.trouble(fault),
+            What::Operate(act) => self.operate(act),
             What::Heal => self.heal(),
         }
     }

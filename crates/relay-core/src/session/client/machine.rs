@@ -399,8 +399,9 @@ impl Session {
         self.beat + self.heartbeat
     }
 
+    /// A quick heartbeat is for short leases; a server that is busy for a moment is not gone.
     fn dead_at(self) -> Mono {
-        self.heard + self.heartbeat * limits::HEARTBEATS_MISSED_MAX
+        self.heard + self.heartbeat.max(limits::HEARTBEAT) * limits::HEARTBEATS_MISSED_MAX
     }
 }
 

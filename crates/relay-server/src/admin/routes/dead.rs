@@ -111,6 +111,9 @@ pub(super) async fn run(
         if cursor.is_none() {
             return Ok(done);
         }
+        if admin.supervisor.is_stopping() {
+            return Err(AdminError::Interrupted { job: done.job });
+        }
     }
 }
 

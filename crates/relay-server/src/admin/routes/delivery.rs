@@ -1,9 +1,6 @@
 //! Deliveries: list, show, cancel.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-};
+use axum::{Extension, Json, extract::State};
 use relay_core::id::DeliveryId;
 use relay_store::seam::BulkAction;
 
@@ -14,7 +11,7 @@ use super::{
 use crate::admin::{
     Shared, Who,
     dto::{BulkDto, DeliveryDto, List},
-    problem::{AdminError, Asked, Body},
+    problem::{AdminError, Asked, At, Body},
 };
 
 pub(super) async fn list(
@@ -25,7 +22,7 @@ pub(super) async fn list(
     Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
 }
 
-pub(super) async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<DeliveryDto>, AdminError> {
+pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
     let parsed: DeliveryId =
         id.parse().map_err(|error: relay_core::id::IdError| AdminError::Invalid(error.to_string()))?;
     let found = admin.store.find(vec![parsed]).await?.pop().flatten();

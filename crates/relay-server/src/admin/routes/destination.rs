@@ -1,9 +1,6 @@
 //! Destinations: made by the routes that lead to them, paused and resumed by operators.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-};
+use axum::{Extension, Json, extract::State};
 use relay_core::name::Name;
 
 use crate::{
@@ -11,7 +8,7 @@ use crate::{
         Admin, Shared, Who,
         dto::{DestinationDto, List},
         name,
-        problem::AdminError,
+        problem::{AdminError, At},
     },
     hub::Event,
     registry::{RegistryError, listed},
@@ -29,7 +26,7 @@ pub(super) async fn list(State(admin): Shared) -> Result<Json<List<DestinationDt
 
 pub(super) async fn show(
     State(admin): Shared,
-    Path(destination): Path<String>,
+    At(destination): At<String>,
 ) -> Result<Json<DestinationDto>, AdminError> {
     shown(&admin, &name(&destination)?).await
 }
@@ -37,7 +34,7 @@ pub(super) async fn show(
 pub(super) async fn pause(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path(destination): Path<String>,
+    At(destination): At<String>,
 ) -> Result<Json<DestinationDto>, AdminError> {
     let destination = name(&destination)?;
     admin.registry.set_paused(&destination, true, who.0).await?;
@@ -47,7 +44,7 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path(destination): Path<String>,
+    At(destination): At<String>,
 ) -> Result<Json<DestinationDto>, AdminError> {
     let destination = name(&destination)?;
     admin.registry.set_paused(&destination, false, who.0).await?;

@@ -2,7 +2,7 @@
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::header;
@@ -16,7 +16,7 @@ use crate::{
         Admin, Shared, Who,
         dto::{DeliveryDto, EventDto, List, ReplayDto},
         name,
-        problem::{AdminError, Asked, Body},
+        problem::{AdminError, Asked, At, Body},
     },
     hub,
     registry::listed,
@@ -40,7 +40,7 @@ pub(super) async fn list(
     Ok(Json(List { items: listing.items.iter().map(EventDto::of_row).collect(), next: listing.next }))
 }
 
-pub(super) async fn show(State(admin): Shared, Path(id): Path<String>) -> Result<Json<EventDto>, AdminError> {
+pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<EventDto>, AdminError> {
     let event = find(&admin, &id).await?;
     let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
     let page = Page { cursor: None, limit: DELIVERIES_SHOWN };
@@ -49,7 +49,7 @@ pub(super) async fn show(State(admin): Shared, Path(id): Path<String>) -> Result
 }
 
 /// The body as it was received, never to be interpreted by whoever shows it (S26).
-pub(super) async fn body(State(admin): Shared, Path(id): Path<String>) -> Result<Response, AdminError> {
+pub(super) async fn body(State(admin): Shared, At(id): At<String>) -> Result<Response, AdminError> {
     let event = find(&admin, &id).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
@@ -62,7 +62,7 @@ pub(super) async fn body(State(admin): Shared, Path(id): Path<String>) -> Result
 pub(super) async fn replay(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     Body(body): Body<Replay>,
 ) -> Result<Json<ReplayDto>, AdminError> {
     let event = find(&admin, &id).await?;

@@ -1,10 +1,6 @@
 //! API keys.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    response::IntoResponse,
-};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -13,7 +9,7 @@ use crate::{
         DONE, Shared, Who,
         dto::{KeyDto, List},
         name,
-        problem::{AdminError, Asked, Body},
+        problem::{AdminError, Asked, At, Body},
     },
     registry::NewKey,
 };
@@ -40,7 +36,7 @@ pub(super) async fn list(State(admin): Shared, Asked(of): Asked<Of>) -> Json<Lis
 
 pub(super) async fn show(
     State(admin): Shared,
-    Path((source, key)): Path<(String, String)>,
+    At((source, key)): At<(String, String)>,
 ) -> Result<Json<KeyDto>, AdminError> {
     let directory = admin.registry.directory();
     let entry = directory.keys.get(&(name(&source)?, name(&key)?));
@@ -61,7 +57,7 @@ pub(super) async fn create(
 pub(super) async fn revoke(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path((source, key)): Path<(String, String)>,
+    At((source, key)): At<(String, String)>,
 ) -> Result<StatusCode, AdminError> {
     admin.registry.revoke_key(&name(&source)?, &name(&key)?, who.0).await?;
     Ok(DONE)

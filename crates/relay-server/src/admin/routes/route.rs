@@ -2,23 +2,20 @@
 
 use std::time::Duration;
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    response::IntoResponse,
-};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use serde::Deserialize;
 
 use crate::{
     admin::{
-        Admin, DONE, Shared, Who,
+        DONE, Shared, Who,
         dto::{List, RouteDto},
         name,
-        problem::{AdminError, Body},
+        problem::{AdminError, At, Body},
     },
+    config::RouteDefaults,
     registry::{
-        NewRoute,
+        NewRoute, Policy, RegistryError,
         document::{Retry, Route},
     },
 };
@@ -37,7 +34,7 @@ pub(super) struct Create {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Policy {
+pub(super) struct Asked {
     ttl_ms: Option<u64>,
     max_retries: Option<u32>,
     retry_delay_ms: Option<u64>,
@@ -54,7 +51,7 @@ pub(super) async fn list(State(admin): Shared) -> Json<List<RouteDto>> {
 
 pub(super) async fn show(
     State(admin): Shared,
-    Path((source, destination)): Path<(String, String)>,
+    At((source, destination)): At<(String, String)>,
 ) -> Result<Json<RouteDto>, AdminError> {
     let directory = admin.registry.directory();
     let entry = directory.routes.get(&(name(&source)?, name(&destination)?));
@@ -68,8 +65,9 @@ pub(super) async fn create(
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
     let Create { source, destination, ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = body;
-    let policy = Policy { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms };
-    let new = new_route(&admin, &source, &destination, policy, None)?;
+    let asked = Asked { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms };
+    let Policy { ttl, retry } = asked.over(None, admin.registry.defaults())?;
+    let new = NewRoute { source: name(&source)?, destination: name(&destination)?, ttl, retry };
     let route = admin.registry.create_route(new, who.0).await?;
     let dto = RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults());
     Ok((StatusCode::CREATED, Json(dto)))
@@ -78,63 +76,64 @@ pub(super) async fn create(
 pub(super) async fn update(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path((source, destination)): Path<(String, String)>,
-    Body(policy): Body<Policy>,
+    At((source, destination)): At<(String, String)>,
+    Body(asked): Body<Asked>,
 ) -> Result<Json<RouteDto>, AdminError> {
-    let directory = admin.registry.directory();
-    let present = directory.routes.get(&(name(&source)?, name(&destination)?)).map(|entry| &entry.document);
-    let new = new_route(&admin, &source, &destination, policy, present)?;
-    let route = admin.registry.update_route(new, who.0).await?;
+    let revise = |present: &Route| asked.over(Some(present), admin.registry.defaults());
+    let route = admin.registry.update_route(&name(&source)?, &name(&destination)?, who.0, revise).await?;
     Ok(Json(RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults())))
 }
 
 pub(super) async fn delete(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path((source, destination)): Path<(String, String)>,
+    At((source, destination)): At<(String, String)>,
 ) -> Result<StatusCode, AdminError> {
     admin.registry.delete_route(&name(&source)?, &name(&destination)?, who.0).await?;
     Ok(DONE)
 }
 
-/// What a route shall have of its own. What is not given stays as it is; a policy of its own is filled from the defaults.
-fn new_route(
-    admin: &Admin,
-    source: &str,
-    destination: &str,
-    policy: Policy,
-    present: Option<&Route>,
-) -> Result<NewRoute, AdminError> {
-    let Policy { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = policy;
-    let steps = retry_delay_ms.is_some() || retry_multiplier.is_some();
-    if schedule_ms.is_some() && steps {
-        let text = "schedule_ms stands instead of retry_delay_ms and retry_multiplier; give one or the other";
-        return Err(AdminError::Invalid(text.into()));
+impl Asked {
+    /// What a route shall have of its own. What is not given stays as it is; a policy of its own is filled from the
+    /// defaults.
+    fn over(&self, present: Option<&Route>, defaults: &RouteDefaults) -> Result<Policy, RegistryError> {
+        self.check()?;
+        let before = present.and_then(|route| route.retry.clone());
+        let retry = if self.has_retry() {
+            let base = before.unwrap_or_else(|| Retry::of(&defaults.retry));
+            let listed = self.schedule_ms.as_ref().map(|delays| delays.len() as u32);
+            let kept = if self.has_steps() { Vec::new() } else { base.schedule_ms };
+            Some(Retry {
+                max_retries: self.max_retries.or(listed).unwrap_or(base.max_retries),
+                delay_ms: self.retry_delay_ms.unwrap_or(base.delay_ms),
+                multiplier: self.retry_multiplier.unwrap_or(base.multiplier),
+                schedule_ms: self.schedule_ms.clone().unwrap_or(kept),
+            })
+        } else {
+            before
+        };
+        let ttl_ms = self.ttl_ms.or(present.and_then(|route| route.ttl_ms));
+        Ok(Policy { ttl: ttl_ms.map(Duration::from_millis), retry: retry.map(|retry| retry.policy()) })
     }
-    if schedule_ms.as_ref().is_some_and(Vec::is_empty) {
-        return Err(AdminError::Invalid("schedule_ms must name at least one delay".into()));
+
+    fn check(&self) -> Result<(), RegistryError> {
+        let text = if self.schedule_ms.is_some() && self.has_steps() {
+            "schedule_ms stands instead of retry_delay_ms and retry_multiplier; give one or the other"
+        } else if self.schedule_ms.as_ref().is_some_and(Vec::is_empty) {
+            "schedule_ms must name at least one delay"
+        } else if self.retry_multiplier.is_some_and(|multiplier| !(1.0..=1000.0).contains(&multiplier)) {
+            "retry_multiplier must be 1 to 1000"
+        } else {
+            return Ok(());
+        };
+        Err(RegistryError::Invalid(text.into()))
     }
-    if retry_multiplier.is_some_and(|multiplier| !(1.0..=1000.0).contains(&multiplier)) {
-        return Err(AdminError::Invalid("retry_multiplier must be 1 to 1000".into()));
+
+    fn has_steps(&self) -> bool {
+        self.retry_delay_ms.is_some() || self.retry_multiplier.is_some()
     }
-    let own = max_retries.is_some() || steps || schedule_ms.is_some();
-    let before = present.and_then(|route| route.retry.clone());
-    let base = before.clone().unwrap_or_else(|| Retry::of(&admin.registry.defaults().retry));
-    let listed_retries = schedule_ms.as_ref().map(|delays| delays.len() as u32);
-    let retry = if own {
-        Some(Retry {
-            max_retries: max_retries.or(listed_retries).unwrap_or(base.max_retries),
-            delay_ms: retry_delay_ms.unwrap_or(base.delay_ms),
-            multiplier: retry_multiplier.unwrap_or(base.multiplier),
-            schedule_ms: schedule_ms.unwrap_or_else(|| if steps { Vec::new() } else { base.schedule_ms }),
-        })
-    } else {
-        before
-    };
-    Ok(NewRoute {
-        source: name(source)?,
-        destination: name(destination)?,
-        ttl: ttl_ms.or(present.and_then(|route| route.ttl_ms)).map(Duration::from_millis),
-        retry: retry.map(|retry| retry.policy()),
-    })
+
+    fn has_retry(&self) -> bool {
+        self.max_retries.is_some() || self.schedule_ms.is_some() || self.has_steps()
+    }
 }

@@ -1,10 +1,6 @@
 //! Sources.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    response::IntoResponse,
-};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use relay_core::name::Name;
 use serde::Deserialize;
@@ -14,7 +10,7 @@ use crate::{
         DONE, Shared, Who,
         dto::{List, SourceDto},
         name,
-        problem::{AdminError, Body},
+        problem::{AdminError, At, Body},
     },
     registry::{NewSource, RegistryError, SourceUpdate, listed},
 };
@@ -45,7 +41,7 @@ pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
     Json(List { items, next: None })
 }
 
-pub(super) async fn show(State(admin): Shared, Path(source): Path<String>) -> Result<Json<SourceDto>, AdminError> {
+pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result<Json<SourceDto>, AdminError> {
     let directory = admin.registry.directory();
     let entry = directory.sources.get(source.as_str()).ok_or_else(|| {
         let known = listed(directory.sources.keys());
@@ -73,7 +69,7 @@ pub(super) async fn create(
 pub(super) async fn update(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path(source): Path<String>,
+    At(source): At<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<SourceDto>, AdminError> {
     let update = SourceUpdate { parameters: body.parameters, allow_empty: body.allow_empty };
@@ -84,7 +80,7 @@ pub(super) async fn update(
 pub(super) async fn delete(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path(source): Path<String>,
+    At(source): At<String>,
 ) -> Result<StatusCode, AdminError> {
     admin.registry.delete_source(&name(&source)?, who.0).await?;
     Ok(DONE)

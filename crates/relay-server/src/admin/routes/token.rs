@@ -1,10 +1,6 @@
 //! Tokens of clients.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    response::IntoResponse,
-};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use relay_core::name::Name;
 use serde::Deserialize;
@@ -14,7 +10,7 @@ use crate::{
         DONE, Shared, Who,
         dto::{List, TokenDto},
         name,
-        problem::{AdminError, Body},
+        problem::{AdminError, At, Body},
     },
     hub::Event,
     registry::{NewToken, RegistryError, listed},
@@ -41,7 +37,7 @@ pub(super) async fn list(State(admin): Shared) -> Json<List<TokenDto>> {
     Json(List { items, next: None })
 }
 
-pub(super) async fn show(State(admin): Shared, Path(token): Path<String>) -> Result<Json<TokenDto>, AdminError> {
+pub(super) async fn show(State(admin): Shared, At(token): At<String>) -> Result<Json<TokenDto>, AdminError> {
     let directory = admin.registry.directory();
     let entry = directory.tokens.get(token.as_str()).ok_or_else(|| {
         let known = listed(directory.tokens.keys());
@@ -63,7 +59,7 @@ pub(super) async fn create(
 pub(super) async fn update(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path(token): Path<String>,
+    At(token): At<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<TokenDto>, AdminError> {
     let token = name(&token)?;
@@ -76,7 +72,7 @@ pub(super) async fn update(
 pub(super) async fn revoke(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Path(token): Path<String>,
+    At(token): At<String>,
 ) -> Result<StatusCode, AdminError> {
     let token = name(&token)?;
     admin.registry.revoke_token(&token, who.0).await?;

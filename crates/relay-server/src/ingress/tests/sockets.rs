@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    KEY, Relay, STUCK,
+    BODY_BYTES_MAX, KEY, Relay, STUCK,
     recorder::{LARGE_BYTES, Mode},
     request,
 };
@@ -156,6 +156,39 @@ async fn a_body_that_trickles_behind_a_fast_start_is_answered_408() {
     let answer = timeout(STUCK, trickle).await.expect("the server gives up");
     assert_eq!(&answer, b"HTTP/1.1 408");
     assert!(relay.backend.events().is_empty());
+}
+
+/// S9, I16: slow senders hold the memory of what they sent, not of what they announced, and hold up nobody.
+#[tokio::test]
+async fn many_slow_senders_hold_little_and_hold_up_nobody() {
+    const SENDERS: usize = 300;
+    let relay = Relay::with(|settings| settings.connections_max = 2 * SENDERS + 1).await;
+    let length = BODY_BYTES_MAX.to_string();
+    let head = format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nContent-Length: {length}\r\n\r\n");
+    let kept = ["POST", "/webhook", "host", "a", "x-api-key", KEY, "content-length", &length];
+    let each = kept.iter().map(|part| part.len()).sum::<usize>() + "ten bytes.".len();
+    let mut sockets = Vec::new();
+    for _ in 0..SENDERS {
+        let mut slow = relay.connect().await;
+        slow.send(format!("{head}ten bytes.")).await;
+        sockets.extend([slow, relay.connect().await]);
+    }
+    let all = async {
+        while relay.budget.used() < (SENDERS * each) as u64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(STUCK, all).await.expect("every sender is heard");
+    assert_eq!(relay.budget.used(), (SENDERS * each) as u64);
+    assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+    drop(sockets);
+    relay.backend.forget();
+    let none = async {
+        while relay.budget.used() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(STUCK, none).await.expect("what is gone holds nothing");
 }
 
 /// S9: an answer that nobody takes holds a connection no longer than one that nobody asks for.

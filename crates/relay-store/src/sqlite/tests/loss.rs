@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::*;
-use crate::seam::{BulkAction, BulkTarget};
 
 /// A store with a few events, ended as by a kill, so that much of it is still in the WAL.
 fn killed(dir: &Path) {
@@ -260,4 +259,81 @@ fn a_random_flipped_bit_is_never_silent() {
         noticed += usize::from(refused);
     }
     assert!(noticed > 0, "some of the flips must have met something");
+}
+
+/// I18: the scrub finds damage that nobody asked for, names each record once, and goes on behind it.
+#[test]
+fn the_scrub_finds_every_kind_of_damage_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let key = DocumentKey { kind: DocumentKind::Route, name: "r".into() };
+    wait(store.put_document(key, 0, Some("{}".into()), Vec::new())).expect("writes");
+    let db = open::connect_reader(dir.path()).expect("opens");
+    let pass = || {
+        let mut place = Some(scrub::Place::default());
+        while let Some(from) = place {
+            place = scrub::step(&db, &store.shelf, &from).expect("reads");
+        }
+        store.shelf.damage().count()
+    };
+    assert_eq!(pass(), 0);
+    sql(
+        dir.path(),
+        "UPDATE events SET body = x'00' WHERE seq = (SELECT min(seq) FROM events);
+         UPDATE events SET deliveries = x'01' WHERE seq = (SELECT max(seq) FROM events);
+         UPDATE deliveries SET record = x'01' WHERE seq = (SELECT max(seq) FROM deliveries);
+         INSERT INTO attempts (delivery, version, record) SELECT min(seq), 99, x'01' FROM deliveries;
+         UPDATE dedupe SET record = x'01'; UPDATE documents SET crc = 0 WHERE name = 'r'",
+    );
+    assert_eq!(pass(), 6);
+    assert_eq!(pass(), 6, "each once");
+    assert_eq!(wait(store.stats()).expect("stats").damaged, 6);
+}
+
+/// I18: the scrub runs by itself, and ends with the store.
+#[test]
+fn the_scrub_runs_while_the_store_is_open() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    sql(dir.path(), "UPDATE deliveries SET record = x'01' WHERE seq = (SELECT max(seq) FROM deliveries)");
+    let (shelf, status) = (store.shelf.clone(), Arc::clone(&store.status));
+    let scrub = Scrub::start(dir.path().to_owned(), shelf, status, Duration::ZERO).expect("starts");
+    while wait(store.stats()).expect("stats").damaged == 0 {}
+    drop(scrub);
+    wait(store.close());
+}
+
+/// I5, I18: a backup made while events come in holds one moment of the store, whole.
+#[test]
+fn a_backup_made_under_load_holds_one_moment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let mut maker = Maker::new(&store);
+    let mut batch = move |count: usize| (0..count).map(|_| maker.append(&"x".repeat(20_000), NOW)).collect::<Vec<_>>();
+    assert!(wait(store.append(batch(300))).iter().all(Result::is_ok));
+    let into = dir.path().join("backup");
+    let mut backup = store.backup(into.clone());
+    let mut during = 0u64;
+    let made = wait(Box::pin(async move {
+        loop {
+            tokio::select! {
+                biased;
+                made = &mut backup => return (made, store, during),
+                answers = store.append(batch(5)) => {
+                    assert!(answers.iter().all(Result::is_ok));
+                    during += 5;
+                }
+            }
+        }
+    }));
+    let (made, store, during) = made;
+    let made = made.expect("is made");
+    assert!((304..=304 + during).contains(&made.events), "{} events, {during} came in meanwhile", made.events);
+    wait(store.close());
+    let target = tempfile::tempdir().expect("a directory");
+    restore(&into, target.path(), NOW).expect("restores");
+    let report = check(target.path(), false, NOW).expect("reads");
+    assert_eq!((report.events, report.faults), (made.events, Vec::new()));
+    let recount = wait(open(target.path()).recount()).expect("counts");
+    assert_eq!(recount.counted, recount.kept);
 }

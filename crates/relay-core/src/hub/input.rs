@@ -1,0 +1,87 @@
+//! What happens to the hub.
+
+use std::sync::Arc;
+
+use super::{OpId, Serves};
+use crate::{
+    id::DeliveryId,
+    name::Name,
+    routing::Routing,
+    storage::{Dedupe, StoreAnswer},
+    time::Wall,
+    wire::message::Message,
+};
+
+/// A socket of a client, numbered by the driver; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// One request that waits for its acknowledgement, numbered by the driver; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// One thing that happens to the hub.
+#[derive(Debug)]
+pub enum Input {
+    /// A new snapshot of routes and pauses. The first one starts the hub.
+    Routing(Arc<Routing>),
+    /// How many deliveries were ever made at each destination (the store's durable counter): once, before any session.
+    DeliveredSoFar(Vec<(Name, u64)>),
+    /// A verified request: make it durable, then answer. Always answered by [`Output::Answer`](super::Output::Answer) with the same ticket.
+    Accept {
+        /// Names the answer.
+        ticket: Ticket,
+        /// The request. The hub mints its id.
+        request: Box<Accepting>,
+    },
+    /// A socket passed the token check and is upgraded.
+    Opened {
+        /// Its number.
+        conn: ConnId,
+        /// The token's name.
+        token: Name,
+        /// What it may serve.
+        serves: Serves,
+        /// The peer's address, for people.
+        peer: String,
+    },
+    /// A message arrived on a socket.
+    Received(ConnId, Message),
+    /// A socket is closed or unusable.
+    Closed(ConnId),
+    /// A store operation is done.
+    Stored(OpId, StoreAnswer),
+    /// Somebody else (redrive, replay, resume, another server) made deliveries of this destination due.
+    Woken(Name),
+    /// Somebody else (cancel, purge) changed this delivery.
+    Touched(DeliveryId),
+    /// The token was revoked, or may serve less: its sockets are closed.
+    Revoked(Name),
+    /// Stop: refuse new requests, say `GoAway`, wait for reports.
+    Stop,
+}
+
+/// A verified request that is about to become an event.
+#[derive(Clone, Debug)]
+pub struct Accepting {
+    /// The source.
+    pub source: Name,
+    /// See [`Event`](crate::event::Event).
+    pub method: bytes::Bytes,
+    /// See [`Event`](crate::event::Event).
+    pub path: bytes::Bytes,
+    /// See [`Event`](crate::event::Event).
+    pub query: Option<bytes::Bytes>,
+    /// See [`Event`](crate::event::Event).
+    pub headers: Vec<(bytes::Bytes, bytes::Bytes)>,
+    /// See [`Event`](crate::event::Event).
+    pub body: bytes::Bytes,
+    /// See [`Event`](crate::event::Event).
+    pub body_sha256: [u8; 32],
+    /// When the request was complete.
+    pub received_at: Wall,
+    /// See [`Dedupe`].
+    pub dedupe: Option<Dedupe>,
+    /// When the sender's patience ends: no commit begins after this.
+    pub deadline: Wall,
+}

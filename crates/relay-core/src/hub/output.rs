@@ -1,0 +1,45 @@
+//! What the hub wants done.
+
+use super::{ConnId, Notice, Ticket};
+use crate::{id::EventId, storage::StoreOp, time::Wall};
+
+/// One store operation, numbered by the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub u64);
+
+/// What the hub wants done, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Ask the store; bring the answer back as [`Input::Stored`](super::Input::Stored) with the same id.
+    Store(OpId, StoreOp),
+    /// Answer a request.
+    Answer(Ticket, Answer),
+    /// This socket has something to send: call [`Hub::poll_transmit`](super::Hub) until it gives `None`, as fast as it takes it.
+    Transmit(ConnId),
+    /// Close this socket, after what [`Hub::poll_transmit`](super::Hub) still gives for it.
+    Close(ConnId, &'static str),
+    /// Tell people, count.
+    Notice(Notice),
+    /// After [`Input::Stop`](super::Input::Stop): every lease is settled or handed back and durable.
+    Stopped,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The event is durable.
+    Accepted {
+        /// Its id: the first one's, for a repeat.
+        event: EventId,
+        /// When it was received: the first one, for a repeat.
+        received_at: Wall,
+        /// It repeats an event that was already stored.
+        repeat: bool,
+    },
+    /// It is not known to be stored: 503.
+    Unavailable,
+    /// No room: 503.
+    Full,
+    /// The server stops: 503.
+    Stopping,
+}

@@ -1,0 +1,46 @@
+//! Stopping: no new leases, a goodbye to every client, and the end once nothing more can be reported.
+
+use super::{ConnId, Hub, Output, instances::Instance, leases::Sent};
+use crate::{
+    id::InstanceId,
+    limits,
+    wire::message::{GoAway, Message},
+};
+
+impl Hub {
+    /// Refuses new requests, hands back what nobody forwards, and waits for the reports of the rest.
+    pub(super) fn on_stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
+        for conn in conns {
+            self.say_goodbye(conn);
+        }
+        let instances: Vec<InstanceId> = self.instances.keys().copied().collect();
+        for id in instances {
+            self.return_unsent(id, Sent::Begun);
+        }
+    }
+
+    pub(super) fn say_goodbye(&mut self, conn: ConnId) {
+        let reason = "the server stops".to_owned();
+        self.send(
+            conn,
+            Message::GoAway(GoAway { reason, retry_after_ms: limits::GOAWAY_RETRY_AFTER.as_millis() as u32 }),
+        );
+    }
+
+    /// After a stop: done when nothing that a client could still report is left, and nothing waits for the store.
+    pub(super) fn finish_stop(&mut self) {
+        if !self.stopping || self.stopped {
+            return;
+        }
+        let undecided = self.deciding > 0 || !self.accepts.is_idle() || self.has_lease_under_way();
+        let live = |instance: &Instance| instance.conn.is_some() && !instance.held.is_empty();
+        if self.failed || (!undecided && !self.instances.values().any(live)) {
+            self.stopped = true;
+            self.outputs.push_back(Output::Stopped);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The client endpoint before peers that have a token and no manners.
+
+use std::time::Duration;
+
+use relay_core::{
+    limits,
+    wire::{
+        codec,
+        message::{GoAway, Hello, HelloDestination, Message},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    bench::{Bench, RELAY_TOKEN},
+    client::{answers, join},
+};
+
+/// Nothing here takes this long.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// Asks for the upgrade with more fields; gives the socket and the answer's head.
+async fn upgraded(bench: &Bench, fields: &str) -> (TcpStream, String) {
+    let mut socket = TcpStream::connect(bench.public).await.unwrap();
+    let request = format!(
+        "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nRelay-Protocol: 1\r\n{fields}\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    (socket, String::from_utf8(head).unwrap())
+}
+
+async fn let_in(bench: &Bench) -> TcpStream {
+    let (socket, head) = upgraded(bench, &format!("Authorization: Bearer {RELAY_TOKEN}\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    socket
+}
+
+/// A frame with a mask of zeros; `first` is its first byte.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ 0..=125 => frame.push(0x80 | short as u8),
+        medium @ 126..=65_535 => {
+            frame.push(0xfe);
+            frame.extend_from_slice(&(medium as u16).to_be_bytes());
+        }
+        long => {
+            frame.push(0xff);
+            frame.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A Hello that serves this many destinations.
+fn hello(destinations: usize) -> Vec<u8> {
+    let destination = |number| HelloDestination { name: format!("d{number}"), slots: 1, forward_timeout_ms: 1_000 };
+    let hello = Hello {
+        instance: vec![7; 16].into(),
+        version: "0".into(),
+        destinations: (0..destinations).map(destination).collect(),
+        buffer_bytes: 1,
+        ..Hello::default()
+    };
+    codec::encode(Message::Hello(hello)).to_vec()
+}
+
+/// Sends bytes and reads until the server closes.
+async fn is_closed_after(mut socket: TcpStream, bytes: &[u8]) -> bool {
+    let (mut reader, mut writer) = socket.split();
+    let sent = async {
+        // The server may close before it has read everything.
+        let _ = writer.write_all(bytes).await;
+        std::future::pending::<()>().await;
+    };
+    let closed = async {
+        let mut piece = [0; 4096];
+        while reader.read(&mut piece).await.is_ok_and(|read| read > 0) {}
+    };
+    timeout(STUCK, async {
+        tokio::select! { () = sent => {}, () = closed => {} }
+    })
+    .await
+    .is_ok()
+}
+
+/// S11: what is not a small, masked, binary message of the session ends that session, and no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_message_ends_its_session_alone() {
+    let bench = Bench::start().await;
+    let mut client = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    let zeros = vec![0; 60_000];
+    let mut endless = frame(0x02, &zeros);
+    for _ in 0..=limits::MESSAGE_BYTES_MAX / 60_000 {
+        endless.extend_from_slice(&frame(0x00, &zeros));
+    }
+    let mut claimed = vec![0x82, 0xff];
+    claimed.extend_from_slice(&(1_u64 << 62).to_be_bytes());
+    claimed.extend_from_slice(&[0; 4]);
+    for (what, bytes) in [
+        ("text", frame(0x81, b"hello")),
+        ("a frame without a mask", vec![0x82, 1, 0]),
+        ("a compressed frame", frame(0xc2, b"hello")),
+        ("an unknown kind of frame", frame(0x83, b"hello")),
+        ("a continuation of nothing", frame(0x80, b"hello")),
+        ("bytes that are no message", frame(0x82, &[0xff; 100])),
+        ("a frame over 1 MiB", frame(0x82, &vec![0; 1024 * 1024 + 1])),
+        ("a frame that claims 4 EiB", claimed),
+        ("a message over 4 MiB in many frames", endless),
+        ("a ping over 125 bytes", frame(0x89, &[0; 126])),
+        ("something before its Hello", frame(0x82, &codec::encode(Message::GoAway(GoAway::default())))),
+        ("a Hello for too many destinations", frame(0x82, &hello(limits::SESSION_DESTINATIONS_MAX + 1))),
+        ("a second Hello", [frame(0x82, &hello(1)), frame(0x82, &hello(1))].concat()),
+        ("HTTP", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
+    ] {
+        assert!(is_closed_after(let_in(&bench).await, &bytes).await, "{what}: the session goes on");
+    }
+    bench.post(b"{}").await;
+    client.next().await;
+    bench.until("delivered", 1).await;
+    client.stop().await;
+    bench.finish().await;
+}
+
+/// S11: no extension is agreed upon, `Origin` changes nothing, and cookies let nobody in.
+#[tokio::test]
+async fn a_browser_gets_no_further_than_its_token() {
+    let bench = Bench::start().await;
+    let browser =
+        "Origin: https://evil.example\r\nSec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: x\r\n";
+    let (_, head) = upgraded(&bench, &format!("{browser}Cookie: token={RELAY_TOKEN}\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    let (_, head) = upgraded(&bench, &format!("{browser}Authorization: Bearer {RELAY_TOKEN}\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(!head.contains("sec-websocket-extensions") && !head.contains("sec-websocket-protocol"), "{head}");
+    bench.finish().await;
+}
+
+/// S11: pings without end, from a peer that never reads, end with that peer's socket; others go on meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_pings_holds_up_nobody() {
+    let bench = Bench::start().await;
+    let mut client = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    let mut flooding = let_in(&bench).await;
+    let pings = frame(0x89, &[0; 125]).repeat(500);
+    let flood = tokio::spawn(async move { while flooding.write_all(&pings).await.is_ok() {} });
+    for _ in 0..20 {
+        assert_eq!(bench.post(b"{}").await.status, 202);
+        client.next().await;
+    }
+    flood.abort();
+    client.stop().await;
+    bench.until("delivered", 20).await;
+    bench.finish().await;
+}

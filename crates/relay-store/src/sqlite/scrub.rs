@@ -1,0 +1,217 @@
+//! The scrub: reads every record again and again, slowly, so that damage is found before somebody needs the record.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, params};
+
+use super::{append::Taken, book::Shelf, documents, fault::Fault, open, reader::at_one_snapshot, rows, status::Status};
+use crate::record::{self, Head};
+
+/// Records of one step: a short read, so that checkpoints are never held up for long.
+const STEP_ROWS: usize = 200;
+/// A step that meets large bodies ends after this long.
+const STEP_TIME: Duration = Duration::from_millis(20);
+/// Rest between two steps, in times the length of the step: one percent of the time at most.
+const REST_FACTOR: u32 = 99;
+const REST_MIN: Duration = Duration::from_secs(1);
+/// Between two passes.
+const PASS_EVERY: Duration = Duration::from_hours(1);
+
+/// The thread of the scrub.
+pub(super) struct Scrub {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stop {
+    asked: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Stop {
+    /// Rests; `true` when the store closes.
+    fn rest(&self, span: Duration) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.wake.wait_timeout_while(asked, span, |asked| !*asked).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// What is read, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    /// Events with their bodies.
+    #[default]
+    Events,
+    /// Deliveries with their attempts.
+    Deliveries,
+    /// Dedupe keys.
+    Keys,
+    /// Registry documents.
+    Documents,
+}
+
+/// Where a pass stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    part: Part,
+    /// The last row read of events or deliveries.
+    seq: i64,
+    /// The last dedupe key read.
+    key: (u32, Vec<u8>),
+}
+
+impl Scrub {
+    /// Starts a pass `after` a rest.
+    pub(super) fn start(dir: PathBuf, shelf: Shelf, status: Arc<Status>, after: Duration) -> std::io::Result<Self> {
+        let stop = Arc::new(Stop::default());
+        let seen = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("store-scrub".into()).spawn(move || {
+            let ended = open::connect_reader(&dir).and_then(|db| run(&db, &shelf, &seen, after));
+            if let Err(fault) = ended {
+                status.fail(&format!("scrub: {fault:?}"));
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Asks it to end.
+    pub(super) fn stop(&self) {
+        *self.stop.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.wake.notify_one();
+    }
+}
+
+impl Drop for Scrub {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed; there is nothing left to save.
+            drop(thread.join());
+        }
+    }
+}
+
+fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Result<(), Fault> {
+    let mut place = Place::default();
+    while !stop.rest(rest) {
+        let began = Instant::now();
+        let next = at_one_snapshot(db, |db| step(db, shelf, &place))?;
+        rest = (began.elapsed() * REST_FACTOR).max(REST_MIN);
+        place = next.unwrap_or_else(|| {
+            rest = rest.max(PASS_EVERY);
+            Place::default()
+        });
+    }
+    Ok(())
+}
+
+/// Reads the next records; gives where to go on, `None` at the end.
+pub(super) fn step(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
+    match from.part {
+        Part::Events => {
+            let read = |seq| event(db, shelf, seq);
+            let last = walk(db, "SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
+            Ok(Some(behind(last, Part::Events, Part::Deliveries)))
+        }
+        Part::Deliveries => {
+            let read = |seq| delivery(db, shelf, seq);
+            let last = walk(db, "SELECT seq FROM deliveries WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
+            Ok(Some(behind(last, Part::Deliveries, Part::Keys)))
+        }
+        Part::Keys => keys(db, shelf, from),
+        Part::Documents => {
+            for kind in documents::KINDS {
+                note(shelf, documents::all(db, kind))?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Behind the last row read; at the end of a part, before the first of the next.
+fn behind(last: Option<i64>, part: Part, next: Part) -> Place {
+    match last {
+        Some(seq) => Place { part, seq, ..Place::default() },
+        None => Place { part: next, seq: i64::MIN, ..Place::default() },
+    }
+}
+
+/// Reads rows until the step is over; gives the last one, `None` if there are no more.
+fn walk(
+    db: &Connection,
+    query: &str,
+    from: i64,
+    read: impl Fn(i64) -> Result<(), Fault>,
+) -> Result<Option<i64>, Fault> {
+    let began = Instant::now();
+    let mut statement = db.prepare_cached(query)?;
+    let mut rows = statement.query(params![from, STEP_ROWS as i64])?;
+    let mut last = None;
+    while began.elapsed() < STEP_TIME
+        && let Some(row) = rows.next()?
+    {
+        let seq = row.get(0)?;
+        read(seq)?;
+        last = Some(seq);
+    }
+    Ok(last)
+}
+
+fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
+    let read = note(shelf, rows::event_at(db, seq, shelf))?.flatten();
+    if let Some(event) = read
+        && !Head::holds_digest(&event)
+    {
+        shelf.damage().note(&format!("{}: the body does not have its SHA-256", event.id));
+    }
+    note(shelf, rows::deliveries_of(db, seq))?;
+    Ok(())
+}
+
+fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
+    note(shelf, rows::delivery_at(db, seq, shelf))?;
+    let mut statement = db.prepare_cached("SELECT record FROM attempts WHERE delivery = ?1")?;
+    let mut attempts = statement.query([seq])?;
+    while let Some(row) = attempts.next()? {
+        if let Err(error) = record::decode_attempt(row.get_ref(0)?.as_blob().unwrap_or_default()) {
+            shelf.damage().note(&format!("an attempt of the delivery in row {seq}: {error}"));
+        }
+    }
+    Ok(())
+}
+
+fn keys(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT source, key, record FROM dedupe WHERE (source, key) > (?1, ?2) ORDER BY source, key LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![from.key.0, from.key.1, STEP_ROWS as i64])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        let key: (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if let Err(error) = Taken::decode(key.0, &key.1, row.get_ref(2)?.as_blob().unwrap_or_default()) {
+            shelf.damage().note(&format!("a dedupe key of source {}: {error}", key.0));
+        }
+        last = Some(key);
+    }
+    Ok(Some(match last {
+        Some(key) => Place { part: Part::Keys, key, ..Place::default() },
+        None => Place { part: Part::Documents, ..Place::default() },
+    }))
+}
+
+/// Notes damage and goes on; any other fault ends the store.
+fn note<T>(shelf: &Shelf, read: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(Fault::Damaged(what)) => {
+            shelf.damage().note(&what);
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}

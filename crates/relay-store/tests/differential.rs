@@ -1,0 +1,413 @@
+//! The embedded store and the store in memory, given the same random operations, crashes among them: same answers, same
+//! records, and counters that equal a recount. `DIFFERENTIAL_SEEDS` sets how many histories are played.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use relay_core::{
+    delivery::{
+        self, Delivery, Reason, State, Terms,
+        outcome::{Class, Outcome},
+        retry::RetryPolicy,
+    },
+    event::Event,
+    id::{DeliveryId, IdMint, InstanceId},
+    name::Name,
+    storage::{Append, Change, Changed, Dedupe, Extend, LeaseAsk, LeaseOrder},
+    time::Wall,
+};
+use relay_store::{
+    Store,
+    memory::MemoryStore,
+    seam::{
+        AuditEntry, BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, EventFilter, Page, Range, Retain, Stats,
+    },
+    sqlite::{Options, SqliteStore},
+};
+use tempfile::TempDir;
+
+const START: Wall = Wall::from_micros(1_800_000_000_000_000);
+const TTL: Duration = Duration::from_secs(90);
+const STEPS: usize = 150;
+
+/// I5, I7, I12, I13, I20: whatever is asked of them, in whatever order.
+#[test]
+fn both_stores_answer_alike_and_their_sums_hold() {
+    let seeds = std::env::var("DIFFERENTIAL_SEEDS").map_or(12, |text| text.parse().expect("a number of histories"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for seed in 0..seeds {
+        runtime.block_on(async {
+            let mut pair = Pair::new(seed);
+            for step in 0..STEPS {
+                pair.at = format!("seed {seed}, step {step}");
+                pair.step().await;
+                if step % 10 == 0 {
+                    pair.compare().await;
+                }
+            }
+            pair.compare().await;
+        });
+    }
+}
+
+/// Asks both stores the same and gives the answer, which must be the same.
+macro_rules! both {
+    ($pair:ident, |$store:ident| $ask:expr) => {{
+        let sqlite = {
+            let $store: &dyn Store = &$pair.sqlite;
+            $ask.await
+        };
+        let memory = {
+            let $store: &dyn Store = &$pair.memory;
+            $ask.await
+        };
+        assert_eq!(sqlite, memory, "{}: {}", $pair.at, stringify!($ask));
+        sqlite
+    }};
+}
+
+struct Pair {
+    sqlite: SqliteStore,
+    memory: MemoryStore,
+    dir: TempDir,
+    rng: StdRng,
+    mint: IdMint,
+    now: Wall,
+    /// Everything ever made, also what is gone by now.
+    deliveries: Vec<DeliveryId>,
+    events: Vec<Arc<Event>>,
+    /// Decisions that may be old by now.
+    changes: Vec<Change>,
+    steps: Vec<BulkStep>,
+    at: String,
+}
+
+fn open(dir: &TempDir) -> SqliteStore {
+    SqliteStore::open(Options { disk_reserve: 0, clock: Arc::new(|| START), ..Options::new(dir.path()) })
+        .expect("a healthy store opens")
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+impl Pair {
+    fn new(seed: u64) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        Self {
+            sqlite: open(&dir),
+            memory: MemoryStore::new(),
+            dir,
+            rng: StdRng::seed_from_u64(seed),
+            mint: IdMint::new(0, seed),
+            now: START,
+            deliveries: Vec::new(),
+            events: Vec::new(),
+            changes: Vec::new(),
+            steps: Vec::new(),
+            at: String::new(),
+        }
+    }
+
+    async fn step(&mut self) {
+        self.now = self.now + Duration::from_millis(self.rng.random_range(0..8_000));
+        match self.rng.random_range(0..20) {
+            0..5 => self.append().await,
+            5..9 => self.lease().await,
+            9..14 => self.settle().await,
+            14 => self.extend().await,
+            15 | 16 => self.bulk().await,
+            17 => self.retain().await,
+            18 => self.replay().await,
+            _ => self.crash().await,
+        }
+    }
+
+    fn source(&mut self) -> Name {
+        name(["stripe", "github"][self.rng.random_range(0..2)])
+    }
+
+    fn destination(&mut self) -> Name {
+        name(["crm", "erp", "n8n"][self.rng.random_range(0..3)])
+    }
+
+    async fn append(&mut self) {
+        let source = self.source();
+        let batch: Vec<Append> = (0..self.rng.random_range(1..4)).map(|_| self.event(&source)).collect();
+        let answers = both!(self, |store| store.append(batch.clone()));
+        assert!(answers.iter().all(Result::is_ok), "{}: {answers:?}", self.at);
+    }
+
+    fn event(&mut self, source: &Name) -> Append {
+        let body = Bytes::from(vec![b'x'; self.rng.random_range(0..2_000)]);
+        let event = Arc::new(Event {
+            id: self.mint.event(self.now),
+            source: source.clone(),
+            method: Bytes::from_static(b"POST"),
+            path: Bytes::from_static(b"/webhook"),
+            query: None,
+            headers: Vec::new(),
+            body_sha256: [body.len() as u8; 32],
+            body,
+            received_at: self.now,
+        });
+        let first = self.rng.random_range(0..3);
+        let names = ["crm", "erp", "n8n", "crm"][first..first + self.rng.random_range(1..3).min(4 - first)].iter();
+        let deliveries: Vec<Delivery> = names
+            .map(|to| Delivery::ready(self.mint.delivery(self.now), &event, name(to), false, self.now, TTL))
+            .collect();
+        self.deliveries.extend(deliveries.iter().map(|made| made.id));
+        self.events.push(Arc::clone(&event));
+        let key = [self.rng.random_range(0..6); 32];
+        let dedupe = self.rng.random_bool(0.5).then(|| Dedupe { key, until: self.now + Duration::from_secs(40) });
+        Append { event, deliveries, dedupe, deadline: Wall::MAX }
+    }
+
+    async fn lease(&mut self) {
+        let order = if self.rng.random_bool(0.3) { LeaseOrder::FewestTries } else { LeaseOrder::Oldest };
+        let ask = LeaseAsk {
+            destination: self.destination(),
+            instance: InstanceId::from_u128(self.rng.random_range(1..3)),
+            nonce: self.rng.random_range(1..3),
+            until: self.now + Duration::from_secs(20),
+            now: self.now,
+            limit: self.rng.random_range(1..5),
+            body_bytes_max: if self.rng.random_bool(0.3) { 1_500 } else { u64::MAX },
+            order,
+        };
+        both!(self, |store| {
+            let leased = store.lease(ask.clone());
+            async { leased.await.map(|leased| (leased.deliveries, leased.end)) }
+        })
+        .expect("leases");
+    }
+
+    async fn settle(&mut self) {
+        for _ in 0..self.rng.random_range(1..4) {
+            let Some(found) = self.any().await else { continue };
+            if let Some(change) = self.decide(&found) {
+                self.changes.push(change);
+            }
+        }
+        // The newest decisions, and now and then one that is old.
+        let from = self.changes.len().saturating_sub(3);
+        let mut batch = self.changes[from..].to_vec();
+        if !self.changes.is_empty() && self.rng.random_bool(0.3) {
+            batch.push(self.changes[self.rng.random_range(0..self.changes.len())].clone());
+        }
+        let answers = both!(self, |store| store.settle(batch.clone())).expect("settles");
+        assert!(answers.iter().all(|answer| matches!(answer, Changed::Applied | Changed::Conflict(_))));
+    }
+
+    /// One delivery as it is stored.
+    async fn any(&mut self) -> Option<Delivery> {
+        if self.deliveries.is_empty() {
+            return None;
+        }
+        let id = self.deliveries[self.rng.random_range(0..self.deliveries.len())];
+        both!(self, |store| store.find(vec![id])).expect("finds").pop().flatten()
+    }
+
+    fn decide(&mut self, found: &Delivery) -> Option<Change> {
+        match self.rng.random_range(0..10) {
+            0 => delivery::expire(found, self.now),
+            1 => delivery::hand_back(found, found.token, self.now),
+            2 => delivery::lose(found, found.token, self.now),
+            3 => delivery::count_loss(found, found.ready_at, self.now),
+            _ => {
+                let class = [Class::Delivered, Class::Rejected, Class::Rejected, Class::Busy, Class::Unreachable]
+                    [self.rng.random_range(0..5)];
+                let outcome = Outcome {
+                    class,
+                    status: None,
+                    retry_after: None,
+                    duration: Duration::from_millis(3),
+                    error: (class != Class::Delivered).then(|| "no".into()),
+                };
+                let retry = RetryPolicy::default();
+                let (retry_after_max, made) = (Duration::from_hours(1), self.rng.random_range(0..4));
+                let terms = Terms { retry: &retry, retry_after_max, made, probe: false, jitter: 0.0 };
+                delivery::settle(found, found.token, &outcome, &terms, self.now)
+            }
+        }
+    }
+
+    async fn extend(&mut self) {
+        let Some(found) = self.any().await else { return };
+        let mut token = found.token;
+        token.nonce += u64::from(self.rng.random_bool(0.3));
+        let extend = Extend { id: found.id, token, until: self.now + Duration::from_secs(60) };
+        both!(self, |store| store.extend(vec![extend])).expect("extends");
+    }
+
+    async fn bulk(&mut self) {
+        let step = if !self.steps.is_empty() && self.rng.random_bool(0.2) {
+            self.steps[self.rng.random_range(0..self.steps.len())].clone()
+        } else {
+            self.new_step()
+        };
+        self.steps.push(step.clone());
+        both!(self, |store| {
+            let done = store.bulk(step.clone());
+            async { done.await.map(in_order) }
+        })
+        .expect("is done");
+    }
+
+    fn new_step(&mut self) -> BulkStep {
+        let action = match self.rng.random_range(0..4) {
+            0 => BulkAction::Purge,
+            1 => BulkAction::Cancel,
+            _ => BulkAction::Redrive { ttl: vec![(self.source(), self.destination(), TTL * 2)], ttl_default: TTL },
+        };
+        let target = if self.rng.random_bool(0.5) {
+            let ids = self.deliveries.iter().copied().filter(|_| self.rng.random_bool(0.1)).collect();
+            BulkTarget::Ids(ids)
+        } else {
+            BulkTarget::Matching(self.filter())
+        };
+        let now = self.now;
+        BulkStep {
+            job: self.mint.job(now),
+            action,
+            target,
+            cursor: None,
+            dry_run: self.rng.random_bool(0.2),
+            now,
+            audit: Some(audit(now)),
+        }
+    }
+
+    fn filter(&mut self) -> DeliveryFilter {
+        let mut filter = DeliveryFilter::default();
+        if self.rng.random_bool(0.5) {
+            filter.destination = Some(self.destination());
+        }
+        if self.rng.random_bool(0.3) {
+            filter.source = Some(self.source());
+        }
+        if self.rng.random_bool(0.4) {
+            filter.states = State::ALL.into_iter().filter(|_| self.rng.random_bool(0.4)).collect();
+        }
+        if self.rng.random_bool(0.2) {
+            filter.states = vec![State::Dead, State::Expired];
+            filter.reason = Some([Reason::Rejected, Reason::Busy, Reason::Expired][self.rng.random_range(0..3)]);
+        }
+        if !self.events.is_empty() && self.rng.random_bool(0.1) {
+            filter.event = Some(self.events[self.rng.random_range(0..self.events.len())].id);
+        }
+        if self.rng.random_bool(0.3) {
+            let span = self.now.since(START).as_millis() as u64 + 1;
+            let since = START + Duration::from_millis(self.rng.random_range(0..span));
+            filter.range =
+                Range { since: Some(since), until: self.rng.random_bool(0.5).then(|| since + Duration::from_secs(60)) };
+        }
+        filter
+    }
+
+    async fn retain(&mut self) {
+        let delivered_before = self.now - Duration::from_secs(self.rng.random_range(0..200));
+        let dead_before = self.now - Duration::from_secs(self.rng.random_range(100..400));
+        let rules = Retain { now: self.now, delivered_before, dead_before, limit: 500 };
+        both!(self, |store| store.retain(rules)).expect("retires");
+    }
+
+    async fn replay(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        let made: Vec<Delivery> = (0..2)
+            .map(|_| {
+                let event = Arc::clone(&self.events[self.rng.random_range(0..self.events.len())]);
+                let to = self.destination();
+                Delivery::ready(self.mint.delivery(self.now), &event, to, true, self.now, TTL)
+            })
+            .collect();
+        self.deliveries.extend(made.iter().map(|made| made.id));
+        let entries = vec![audit(self.now)];
+        let first = both!(self, |store| store.replay(made.clone(), entries.clone())).expect("is stored");
+        let again = both!(self, |store| store.replay(made.clone(), entries.clone())).expect("is stored");
+        assert_eq!(first, again, "{}: a repeated replay", self.at);
+    }
+
+    async fn crash(&mut self) {
+        self.sqlite.crash().await;
+        self.sqlite = open(&self.dir);
+        self.memory = self.memory.reopen();
+    }
+
+    /// Everything visible, and the sums.
+    async fn compare(&mut self) {
+        both!(self, |store| store.due(self.now, 1_000)).expect("reads");
+        both!(self, |store| store.held(None, 1_000)).expect("reads");
+        self.compare_records().await;
+        for _ in 0..4 {
+            let filter = self.filter();
+            let limit = self.rng.random_range(1..20);
+            let sqlite = pages(&self.sqlite, &filter, limit).await;
+            let memory = pages(&self.memory, &filter, limit).await;
+            assert_eq!(sqlite, memory, "{}: {filter:?} by {limit}", self.at);
+        }
+        let events = EventFilter { source: Some(self.source()), ..EventFilter::default() };
+        let page = Page { cursor: None, limit: 1_000 };
+        both!(self, |store| store.browse_events(events.clone(), page.clone())).expect("reads");
+        both!(self, |store| {
+            let stats = store.stats();
+            async { stats.await.map(sums) }
+        })
+        .expect("reads");
+        let recount = self.sqlite.recount().await.expect("counts");
+        assert_eq!(recount.counted, recount.kept, "{}: I5", self.at);
+    }
+
+    /// Every delivery with its attempts, and the event it carries.
+    async fn compare_records(&mut self) {
+        let page = Page { cursor: None, limit: 1_000 };
+        let all = both!(self, |store| store.browse_deliveries(DeliveryFilter::default(), page.clone()));
+        for found in all.expect("reads").items {
+            let event = both!(self, |store| store.event(found.event)).expect("reads");
+            assert!(event.is_some(), "{}: {} has lost its event", self.at, found.id);
+            both!(self, |store| store.attempts(found.id)).expect("reads");
+        }
+    }
+}
+
+fn audit(at: Wall) -> AuditEntry {
+    AuditEntry { at, who: "cli".into(), action: "test".into(), subject: "all".into() }
+}
+
+/// Backends go through a job in orders of their own.
+fn in_order(mut done: BulkDone) -> BulkDone {
+    done.ids.sort_unstable();
+    done
+}
+
+/// Both sums hold, and what is left is what both backends have: counters and times.
+fn sums(stats: Stats) -> Stats {
+    for found in &stats.sources {
+        assert_eq!(found.accepted, found.stored + found.retired, "I5: events of {}", found.source);
+    }
+    for found in &stats.destinations {
+        let present: u64 = found.states.iter().sum();
+        assert_eq!(found.created, present + found.retired + found.lost, "I5: deliveries of {}", found.destination);
+    }
+    // The embedded store also knows the times of audit entries.
+    Stats { disk_free_bytes: None, store_bytes: 0, latest: Wall::MIN, ..stats }
+}
+
+/// All pages of a listing. Dead letters in a time range come by when they ended from one backend, so order is not compared.
+async fn pages(store: &dyn Store, filter: &DeliveryFilter, limit: u32) -> Vec<Delivery> {
+    let mut found = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = Page { cursor, limit };
+        let listing = store.browse_deliveries(filter.clone(), page).await.expect("reads");
+        found.extend(listing.items);
+        cursor = listing.next;
+        if cursor.is_none() {
+            found.sort_unstable_by_key(|found| found.id);
+            return found;
+        }
+    }
+}

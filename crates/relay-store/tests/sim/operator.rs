@@ -1,0 +1,192 @@
+//! Operators: what they do to deliveries, destinations and tokens while everything else goes on.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use rand::RngExt as _;
+use relay_core::{
+    delivery::{Delivery, State},
+    hub::Input,
+    id::{DeliveryId, IdMint},
+    name::Name,
+    time::Wall,
+};
+use relay_store::{
+    Later, Store as _,
+    seam::{BulkAction, BulkDone, BulkStep, BulkTarget, Retain},
+};
+
+use crate::{
+    plan::pick,
+    world::{What, World, micros},
+};
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act {
+    Cancel,
+    Redrive,
+    Purge,
+    Replay,
+    Retain,
+    Pause,
+    Resume,
+    Revoke,
+}
+
+impl World {
+    /// Spreads this seed's commands over its time of trouble.
+    pub(crate) fn plan_operators(&mut self) {
+        if !self.plan.operators {
+            return;
+        }
+        let trouble = micros(self.plan.trouble);
+        let kinds = [
+            (Act::Cancel, 2),
+            (Act::Redrive, 4),
+            (Act::Purge, 2),
+            (Act::Replay, 3),
+            (Act::Retain, 3),
+            (Act::Pause, 3),
+            (Act::Resume, 3),
+            (Act::Revoke, 3),
+        ];
+        for (act, most) in kinds {
+            for _ in 0..self.operator.random_range(0..=most) {
+                let at = self.operator.random_range(0..trouble);
+                self.at(at, What::Operate(act));
+            }
+        }
+    }
+
+    pub(crate) fn operate(&mut self, act: Act) {
+        // Without a server nobody answers commands.
+        let Some(skew) = self.server.as_ref().map(|server| server.skew).filter(|_| self.healed_at.is_none()) else {
+            return;
+        };
+        let wall = self.wall(skew);
+        self.tell(format_args!("operator {act:?}"));
+        match act {
+            Act::Cancel => self.bulk(&BulkAction::Cancel, wall, State::is_open),
+            Act::Redrive => {
+                let routes = self.plan.routing.routes.values().flatten();
+                let ttl_default = routes.map(|route| route.ttl).max().unwrap_or_default();
+                self.bulk(&BulkAction::Redrive { ttl: Vec::new(), ttl_default }, wall, is_dead_letter);
+            }
+            Act::Purge => self.bulk(&BulkAction::Purge, wall, is_dead_letter),
+            Act::Replay => self.replay(wall),
+            Act::Retain => self.retain(wall),
+            Act::Pause => {
+                let name = pick(&mut self.operator, &self.plan.destinations).clone();
+                self.plan.routing.paused.insert(name);
+                self.routing_changed(wall);
+            }
+            Act::Resume => self.resume_all(wall),
+            Act::Revoke => self.revoke(),
+        }
+    }
+
+    /// Every destination goes on.
+    pub(crate) fn resume_all(&mut self, wall: Wall) {
+        if !std::mem::take(&mut self.plan.routing.paused).is_empty() {
+            self.routing_changed(wall);
+        }
+    }
+
+    fn routing_changed(&mut self, wall: Wall) {
+        self.oracle.paused(&self.plan.routing.paused, wall);
+        self.server_handles(Input::Routing(crate::world::routing(&self.plan)));
+    }
+
+    /// A bulk command on some of those it applies to, and the same again: that changes nothing.
+    fn bulk(&mut self, action: &BulkAction, wall: Wall, applies: impl Fn(State) -> bool) {
+        let mut chosen: Vec<Delivery> = self.store.deliveries();
+        chosen.retain(|found| applies(found.state) && self.operator.random_bool(0.3));
+        let ids: Vec<DeliveryId> = chosen.iter().map(|found| found.id).collect();
+        let step = BulkStep {
+            job: IdMint::new(0, self.operator.random()).job(wall),
+            action: action.clone(),
+            target: BulkTarget::Ids(ids),
+            cursor: None,
+            dry_run: false,
+            now: wall,
+            audit: None,
+        };
+        let done = ready(self.store.bulk(step.clone()));
+        let recount = self.store.recount_now();
+        let again = ready(self.store.bulk(step));
+        if again != done || self.store.recount_now() != recount {
+            self.oracle.broken("I12", format!("{action:?} repeated under its job id did something twice"));
+        }
+        let Ok(BulkDone { ids, destinations, .. }) = done else { return };
+        self.oracle.commanded(action, &chosen, &self.store);
+        for id in ids {
+            self.server_handles(Input::Touched(id));
+        }
+        for name in destinations {
+            self.server_handles(Input::Woken(name));
+        }
+    }
+
+    fn replay(&mut self, wall: Wall) {
+        let events = self.store.event_ids();
+        if events.is_empty() {
+            return;
+        }
+        let id = *pick(&mut self.operator, &events);
+        let Ok(Some(event)) = ready(self.store.event(id)) else { return };
+        let routes = self.plan.routing.routes.get(&event.source).cloned().unwrap_or_default();
+        let mut made = Vec::new();
+        for route in routes {
+            let Some(server) = &mut self.server else { return };
+            let id = server.hub.mint_delivery(wall);
+            made.push(Delivery::ready(id, &event, route.destination, true, wall, route.ttl));
+        }
+        let stored = ready(self.store.replay(made.clone(), Vec::new()));
+        if stored.is_ok_and(|stored| stored.iter().all(|stored| *stored)) {
+            self.oracle.replayed(&made);
+            for delivery in made {
+                self.server_handles(Input::Woken(delivery.destination));
+            }
+        }
+    }
+
+    fn retain(&mut self, wall: Wall) {
+        let before = self.store.deliveries();
+        let (short, long) = (Duration::from_mins(1), Duration::from_mins(2));
+        let rules = Retain { now: wall, delivered_before: wall - short, dead_before: wall - long, limit: 20 };
+        if ready(self.store.retain(rules)).is_ok() {
+            self.oracle.retained(&before, &self.store, rules);
+        }
+    }
+
+    /// The token of one client is revoked and made anew: its sockets are closed, and it may come back.
+    fn revoke(&mut self) {
+        let client = self.operator.random_range(0..self.clients.len());
+        let open = |socket: &crate::net::Socket| socket.client == client && socket.server_open;
+        let numbers: Vec<u64> =
+            self.sockets.iter().filter(|(_, socket)| open(socket)).map(|(number, _)| *number).collect();
+        self.oracle.revoked(&numbers);
+        self.server_handles(Input::Revoked(token_of(client)));
+    }
+}
+
+/// The token of a client.
+pub(crate) fn token_of(client: usize) -> Name {
+    format!("token-{client}").parse().expect("it is a valid name")
+}
+
+fn is_dead_letter(state: State) -> bool {
+    matches!(state, State::Dead | State::Expired)
+}
+
+/// The answer of the memory store, which has done its work before it hands out a future.
+fn ready<T>(mut later: Later<T>) -> T {
+    match Pin::new(&mut later).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => unreachable!("the memory store answers at once"),
+    }
+}
