@@ -6,7 +6,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture bench deny check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture bench cost deny check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -53,8 +53,12 @@ canaries: ## plant each known bug in turn; fails unless the simulation finds the
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
-bench: ## measure the main job beside a bare HTTP server: table and target/bench/main-job.json
+bench: ## measure the main job beside a bare HTTP server: target/bench/main-job.json; then cost
 	$(CARGO) bench --locked --package crm-relay --bench main_job
+	@[[ -n "$${ROWS:-}" ]] || $(MAKE) --no-print-directory cost
+
+cost: ## count the store's steps at a million stored events against a thousand (COST_EVENTS=n)
+	COST_EVENTS=$${COST_EVENTS:-1000000} $(CARGO) test --locked --package relay-store --lib no_operation_costs
 
 deny: ## check licences, sources and duplicate crates (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources
