@@ -139,6 +139,7 @@ fn request(plan: &Plan, id: &str, body: Bytes, now: Wall) -> Result<Request<Full
             body: &body,
             url: Some(&url),
             now,
+            fetched: &[],
         },
         id,
     );

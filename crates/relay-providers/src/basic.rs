@@ -61,5 +61,5 @@ fn credentials(value: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn refused(check: &'static str, detail: &str) -> Verdict {
-    Verdict::Refused(Refusal { check, detail: detail.to_owned() })
+    Verdict::Refused(Refusal::new(check, detail))
 }

@@ -69,7 +69,7 @@ impl Keys {
             };
         };
         match idempotency_key(request, key) {
-            Ok(dedupe) => Verdict::Genuine(Genuine { dedupe, strip, key: Some(key.name.clone()) }),
+            Ok(dedupe) => Verdict::Genuine(Genuine { dedupe, strip, key: Some(key.name.clone()), event: None }),
             Err(malformed) => Verdict::Malformed(malformed),
         }
     }
@@ -116,9 +116,9 @@ fn idempotency_key(request: &Request<'_>, key: &StoredKey) -> Result<Option<Vec<
 }
 
 fn malformed(detail: String) -> Refusal {
-    Refusal { check: "malformed_idempotency_key", detail }
+    Refusal::new("malformed_idempotency_key", detail)
 }
 
 fn refused(check: &'static str, detail: impl Into<String>) -> Verdict {
-    Verdict::Refused(Refusal { check, detail: detail.into() })
+    Verdict::Refused(Refusal::new(check, detail))
 }

@@ -43,6 +43,17 @@ pub struct Request<'a> {
     pub url: Option<&'a str>,
     /// The moment of the check.
     pub now: Wall,
+    /// Keys and certificates that an earlier [`Verdict::NeedsKey`] asked for; empty at first.
+    pub fetched: &'a [Fetched],
+}
+
+/// A key or certificate that lives at a URL, as it was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// From where: the URL of the [`Verdict::NeedsKey`].
+    pub url: String,
+    /// What was there, byte for byte.
+    pub body: Bytes,
 }
 
 /// What a verifier says of a request.
@@ -52,6 +63,24 @@ pub enum Verdict {
     Genuine(Genuine),
     /// It is a handshake: answer this, store nothing.
     Handshake(Answer),
+    /// It is a genuine handshake that is confirmed out of band: GET this URL (https, host pinned), then answer; store
+    /// nothing. If the URL cannot be fetched, the platform is to try again: 503.
+    Confirm {
+        /// What to fetch; its body does not matter.
+        url: String,
+        /// The answer once it was fetched.
+        answer: Answer,
+    },
+    /// The platform hands over the secret its requests will be signed with, and the source awaits one: keep it durably as
+    /// this parameter of the source, then answer; store no event.
+    Adopt {
+        /// Name of the parameter.
+        parameter: &'static str,
+        /// Its value: a secret.
+        value: String,
+        /// The answer once it is kept.
+        answer: Answer,
+    },
     /// A key or certificate has to be fetched first (https, host pinned); then judge again with it.
     NeedsKey {
         /// From where.
@@ -59,7 +88,7 @@ pub enum Verdict {
     },
     /// It proved itself, but carries something no sender may send, like an `Idempotency-Key` of 300 bytes: 400.
     Malformed(Refusal),
-    /// It did not prove itself: 401.
+    /// It did not prove itself: the refusal's status, nearly always 401.
     Refused(Refusal),
 }
 
@@ -72,6 +101,8 @@ pub struct Genuine {
     pub strip: Vec<usize>,
     /// Name of the key that matched, for sources with several.
     pub key: Option<String>,
+    /// What happened, in the platform's words, like `invoice.paid`; for people, it proves nothing.
+    pub event: Option<String>,
 }
 
 /// An HTTP answer.
@@ -94,4 +125,13 @@ pub struct Refusal {
     pub check: &'static str,
     /// In words, for the operator: "timestamp 412 s old, limit 300 s".
     pub detail: String,
+    /// The answer's status: 401, or what the platform wants to see instead.
+    pub status: u16,
+}
+
+impl Refusal {
+    /// A refusal with status 401.
+    pub fn new(check: &'static str, detail: impl Into<String>) -> Self {
+        Self { check, detail: detail.into(), status: 401 }
+    }
 }

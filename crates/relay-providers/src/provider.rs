@@ -13,6 +13,11 @@ pub struct Provider {
     pub acknowledgement: Acknowledgement,
     /// Methods its sources take, handshakes included; anything else is answered 405.
     pub methods: &'static [&'static str],
+    /// The sender tries again by itself when it gets no 2xx. Where it never does, a repeat of something delivered is
+    /// somebody who pressed Resend.
+    pub retries: bool,
+    /// The signature covers the URL the sender called: the relay has to know its own (`PUBLIC_URL`).
+    pub signs_url: bool,
     /// The sender presents a key that opens the source: `X-API-Key` or `Authorization: Bearer`.
     pub key_source: bool,
     /// Where its scheme is written down.
@@ -107,6 +112,8 @@ static PROVIDERS: [Provider; 5] = [
         ],
         acknowledgement: Acknowledgement::Receipt,
         methods: KEY_METHODS,
+        retries: true,
+        signs_url: false,
         key_source: true,
         docs: RFC_6750,
         kind: Kind::ApiKey,
@@ -120,6 +127,8 @@ static PROVIDERS: [Provider; 5] = [
         ],
         acknowledgement: Acknowledgement::EMPTY,
         methods: POST,
+        retries: true,
+        signs_url: false,
         key_source: false,
         docs: RFC_7617,
         kind: Kind::Basic,
@@ -140,6 +149,8 @@ static PROVIDERS: [Provider; 5] = [
         ],
         acknowledgement: Acknowledgement::Receipt,
         methods: KEY_METHODS,
+        retries: true,
+        signs_url: false,
         key_source: true,
         docs: RFC_6750,
         kind: Kind::Bearer,
@@ -156,6 +167,8 @@ static PROVIDERS: [Provider; 5] = [
         ],
         acknowledgement: Acknowledgement::EMPTY,
         methods: POST,
+        retries: true,
+        signs_url: false,
         key_source: false,
         docs: RFC_2104,
         kind: Kind::Hmac,
@@ -169,6 +182,8 @@ static PROVIDERS: [Provider; 5] = [
         )],
         acknowledgement: Acknowledgement::EMPTY,
         methods: POST,
+        retries: true,
+        signs_url: false,
         key_source: false,
         docs: STANDARD_WEBHOOKS,
         kind: Kind::StandardWebhooks,

@@ -354,5 +354,5 @@ fn is_field_name(name: &str) -> bool {
 }
 
 fn refusal(check: &'static str, detail: String) -> Refusal {
-    Refusal { check, detail }
+    Refusal::new(check, detail)
 }

@@ -293,7 +293,7 @@ fn headers(fields: &[(&str, &str)]) -> Headers {
 }
 
 fn request(headers: &[(Bytes, Bytes)]) -> Request<'_> {
-    Request { method: "POST", path: b"/webhook/x", query: None, headers, body: BODY, url: None, now: NOW }
+    Request { method: "POST", path: b"/webhook/x", query: None, headers, body: BODY, url: None, now: NOW, fetched: &[] }
 }
 
 fn judge(verifier: &Verifier, headers: &[(Bytes, Bytes)]) -> Verdict {

@@ -119,7 +119,7 @@ fn judge(name: &str, parameters: &[(String, String)], headers: &[(Bytes, Bytes)]
 }
 
 fn request<'a>(headers: &'a [(Bytes, Bytes)], body: &'a [u8], now: Wall) -> Request<'a> {
-    Request { method: "POST", path: b"/webhook/x", query: None, headers, body, url: None, now }
+    Request { method: "POST", path: b"/webhook/x", query: None, headers, body, url: None, now, fetched: &[] }
 }
 
 fn is_genuine(verdict: &Verdict) -> bool {

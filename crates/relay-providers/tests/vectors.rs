@@ -38,6 +38,7 @@ fn verdict(vector: &Value) -> Verdict {
         body: &body,
         url: None,
         now: Wall::from_micros(seconds * 1_000_000),
+        fetched: &[],
     })
 }
 

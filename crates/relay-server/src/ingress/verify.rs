@@ -33,12 +33,12 @@ pub(super) fn judge(source: &Source, raw: &Raw, body: &[u8], url: Option<&str>, 
         let problem = Problem::new(Code::Malformed, "the method is not ASCII");
         return Judged::Refused { problem, reason: Code::Malformed.as_str(), detail: None };
     };
-    let request =
-        Request { method, path: &raw.path, query: raw.query.as_deref(), headers: &raw.headers, body, url, now };
+    let (path, query) = (raw.path.as_ref(), raw.query.as_deref());
+    let request = Request { method, path, query, headers: &raw.headers, body, url, now, fetched: &[] };
     match source.verifier.judge(&request) {
         Verdict::Genuine(genuine) => Judged::Genuine(genuine),
         Verdict::Handshake(answer) => Judged::Handshake(answer),
-        Verdict::NeedsKey { .. } => Judged::Refused {
+        Verdict::NeedsKey { .. } | Verdict::Confirm { .. } | Verdict::Adopt { .. } => Judged::Refused {
             problem: Problem::new(Code::StoreUnavailable, "the key to check this with is not here yet; send it again"),
             reason: "needs_key",
             detail: None,
