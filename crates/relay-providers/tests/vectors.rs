@@ -151,7 +151,10 @@ fn answer_of_kind(case: &Value, made: &Made) -> Result<Answer, String> {
         "query-echo" => Exchange::EchoQuery(name("param")),
         "json-echo" => Exchange::EchoJson(name("field")),
         "json-echo-text" => Exchange::EchoJsonText(name("field")),
-        "header-echo" => Exchange::EchoHeader(Box::leak(text(config, "header").to_ascii_lowercase().into_boxed_str())),
+        "header-echo" => Exchange::EchoHeader {
+            header: Box::leak(text(config, "header").to_ascii_lowercase().into_boxed_str()),
+            status: status(config),
+        },
         "header-to-json" => Exchange::HeaderToJson {
             header: Box::leak(text(config, "header").to_ascii_lowercase().into_boxed_str()),
             field: name("field"),
@@ -164,7 +167,7 @@ fn answer_of_kind(case: &Value, made: &Made) -> Result<Answer, String> {
         "eventgrid" => Exchange::ValidationCode("subscriptions"),
         "cloudevents" => Exchange::WebhookOrigin { origins: "allowed_origins", rate: "rate" },
         "fixed" => Exchange::Fixed {
-            status: config["status"].as_u64().and_then(|status| status.try_into().ok()).unwrap_or(200),
+            status: status(config),
             content_type: config.get("body").map(|_| "text/plain"),
             body: name("body"),
         },
@@ -180,6 +183,10 @@ fn answer_of_kind(case: &Value, made: &Made) -> Result<Answer, String> {
         Ok(other) => Err(format!("{other:?}")),
         Err(refusal) => Ok(Answer { status: refusal.status, ..Answer::default() }),
     }
+}
+
+fn status(config: &Value) -> u16 {
+    config["status"].as_u64().and_then(|status| status.try_into().ok()).unwrap_or(200)
 }
 
 fn has_header(answer: &Answer, name: &str, value: &str) -> bool {
