@@ -1,13 +1,12 @@
 //! What holds for every entry of the table.
 
-mod acting;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
-use acting::Acting;
 use relay_core::time::Wall;
 use relay_providers::{Acknowledgement, Request, Verdict, provider, providers};
 use serde_json::Value;
+
+use crate::acting::{Acting, URL};
 
 const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
 /// Manners rather than platforms: their vectors name parameters, and their proofs are tested on their own.
@@ -84,7 +83,7 @@ fn every_sample_is_signed_and_verified_and_says_which_webhook_it_is() {
 fn a_sample_that_is_sent_again_has_the_same_id() {
     for entry in providers() {
         let acting = Acting::new(entry);
-        let draft = entry.draft(acting::URL, "wh_1", NOW);
+        let draft = entry.draft(URL, "wh_1", NOW);
         let id = |at: i64| {
             let now = Wall::from_micros(NOW.as_micros() + at * 1_000_000);
             let signed = acting.signer.sign(draft.clone(), "wh_1", now).expect("a sample can be signed");
@@ -136,7 +135,7 @@ fn nothing_printed_holds_a_secret_or_a_valid_signature() {
     for entry in providers() {
         let acting = Acting::new(entry);
         let signed = acting.sample("wh_1", NOW);
-        let draft = entry.draft(acting::URL, "wh_1", NOW);
+        let draft = entry.draft(URL, "wh_1", NOW);
         // Not signed at all, yet with a delivery id.
         let stripped = draft.clone();
         let later = Wall::from_micros(NOW.as_micros() + 30 * 86_400_000_000);

@@ -1,14 +1,13 @@
 //! What holds for any bytes: what is signed is verified, one flipped bit is refused, nothing panics.
 
-mod acting;
-
 use std::sync::LazyLock;
 
-use acting::Acting;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::RngSeed};
 use relay_core::time::Wall;
 use relay_providers::{Draft, Request, Signer, Verdict, Verifier, providers};
+
+use crate::acting::{Acting, URL};
 
 const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
 /// A secret is sent along, or the signature covers something else than the body: see each one's `unproven`.
@@ -68,14 +67,14 @@ proptest! {
     #[test]
     fn what_is_signed_is_genuine_at_any_time(acting in all(), id in "[!-~]{1,200}", seconds in 1_000_000_000_i64..1 << 33) {
         let now = Wall::from_micros(seconds * 1_000_000);
-        let draft = acting.provider.draft(acting::URL, "wh_1", now);
+        let draft = acting.provider.draft(URL, "wh_1", now);
         let signed = acting.signer.sign(draft, &id, now).expect("a sample can be signed");
         prop_assert!(acting.is_genuine(&signed, now), "{}: {:?}", acting.provider.name, acting.judge(&signed, now));
     }
 
     #[test]
     fn any_body_that_can_be_signed_is_taken(acting in all(), body in any_body(), id in "[a-z0-9]{1,40}") {
-        if let Ok(signed) = acting.signer.sign(Draft::post(acting::URL, body), &id, NOW) {
+        if let Ok(signed) = acting.signer.sign(Draft::post(URL, body), &id, NOW) {
             let verdict = acting.judge(&signed, NOW);
             let name = acting.provider.name;
             prop_assert!(matches!(verdict, Verdict::Genuine(_) | Verdict::Handshake(_)), "{name}: {verdict:?}");
@@ -95,7 +94,7 @@ proptest! {
 
     #[test]
     fn one_flipped_bit_of_a_proof_is_refused(acting in all(), which in any::<Index>(), at in any::<Index>(), bit in 0_u8..8) {
-        let before = acting.provider.draft(acting::URL, "wh_1", NOW);
+        let before = acting.provider.draft(URL, "wh_1", NOW);
         let mut signed = acting.sample("wh_1", NOW);
         let is_proof = |name: &[u8]| before.header(&String::from_utf8_lossy(name)).is_none()
             // These name a webhook at senders that sign no header field.
@@ -126,7 +125,7 @@ proptest! {
             query: query.as_deref().map(str::as_bytes),
             headers: &headers,
             body: &body,
-            url: Some(acting::URL),
+            url: Some(URL),
             now: Wall::from_micros(micros),
             fetched: &acting.fetched,
         });
