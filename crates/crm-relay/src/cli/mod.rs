@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 
 pub(crate) use listing::pretty;
-pub(crate) use shared_options::{Common, block_on, data_dirs, print};
+pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, print};
 
 use self::noun::Noun;
 use crate::{exit::Outcome, render::style};
