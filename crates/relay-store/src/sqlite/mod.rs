@@ -18,6 +18,7 @@ mod edge;
 mod fault;
 mod lease;
 mod ledger;
+mod line;
 mod meta;
 mod open;
 mod queue;
