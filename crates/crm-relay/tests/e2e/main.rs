@@ -7,6 +7,7 @@
 )]
 
 mod delivery;
+mod descriptors;
 mod faults;
 mod history;
 mod hostile;
