@@ -299,7 +299,7 @@ fn trickle(server: &Server, beginning: &str) -> String {
 }
 
 /// The library behind `faketime`. Not the command: a kill would meet that one and not the server.
-fn faketime_library() -> String {
+pub(crate) fn faketime_library() -> String {
     let library = Command::new("faketime").args(["-m", "-f", "+0d", "printenv", "LD_PRELOAD"]).output().unwrap();
     String::from_utf8(library.stdout).unwrap().trim().to_owned()
 }
