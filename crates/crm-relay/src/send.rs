@@ -12,7 +12,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use relay_core::time::Wall;
-use relay_providers::Signer;
+use relay_providers::{Draft, Signer};
 
 use crate::exit::Failure;
 
@@ -128,25 +128,13 @@ async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Sent {
 }
 
 fn request(plan: &Plan, id: &str, body: Bytes, now: Wall) -> Result<Request<Full<Bytes>>, String> {
-    let headers = [(Bytes::from_static(b"content-type"), Bytes::from_static(b"application/json"))];
-    let url = plan.url.to_string();
-    let added = plan.signer.sign(
-        &relay_providers::Request {
-            method: Method::POST.as_str(),
-            path: plan.url.path().as_bytes(),
-            query: plan.url.query().map(str::as_bytes),
-            headers: &headers,
-            body: &body,
-            url: Some(&url),
-            now,
-            fetched: &[],
-        },
-        id,
-    );
-    let mut request = Request::new(Full::new(body));
+    let mut draft = Draft::post(plan.url.to_string(), body);
+    draft.set_header("content-type", "application/json");
+    let signed = plan.signer.sign(draft, id, now).map_err(|error| error.to_string())?;
+    let mut request = Request::new(Full::new(signed.body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = plan.url.clone();
-    for (name, value) in headers.iter().chain(&added) {
+    *request.uri_mut() = signed.url.parse().map_err(|_| "the signed URL is none".to_owned())?;
+    for (name, value) in &signed.headers {
         let name = HeaderName::from_bytes(name).map_err(|error| error.to_string())?;
         let value = HeaderValue::from_bytes(value).map_err(|error| error.to_string())?;
         request.headers_mut().append(name, value);

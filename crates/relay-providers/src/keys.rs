@@ -69,7 +69,9 @@ impl Keys {
             };
         };
         match idempotency_key(request, key) {
-            Ok(dedupe) => Verdict::Genuine(Genuine { dedupe, strip, key: Some(key.name.clone()), event: None }),
+            Ok(dedupe) => {
+                Verdict::Genuine(Genuine { dedupe, strip, key: Some(key.name.clone()), ..Genuine::default() })
+            }
             Err(malformed) => Verdict::Malformed(malformed),
         }
     }

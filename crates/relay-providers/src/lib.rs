@@ -7,21 +7,33 @@
 //! **Invariant:** no secret and no valid signature is in any `Debug`, error or refusal.
 
 mod basic;
+mod code;
+mod draft;
 mod fault;
+mod form;
+mod handshake;
+mod header;
 mod keys;
+mod naming;
 mod parameters;
 mod provider;
+mod sample;
 mod scheme;
 mod secret;
 mod signer;
+mod table;
 mod verifier;
 
 use bytes::Bytes;
 use relay_core::time::Wall;
 
+pub use draft::{Draft, SignError};
 pub use fault::ParameterFault;
+pub use handshake::{Exchange, Handshake, On, Settings};
 pub use keys::StoredKey;
+pub use naming::{DeliveryId, Name};
 pub use provider::{Acknowledgement, Parameter, Provider, provider, providers};
+pub use sample::Sample;
 pub use secret::{secret_digest, secret_fault};
 pub use signer::Signer;
 pub use verifier::Verifier;
@@ -103,6 +115,8 @@ pub struct Genuine {
     pub key: Option<String>,
     /// What happened, in the platform's words, like `invoice.paid`; for people, it proves nothing.
     pub event: Option<String>,
+    /// What it happened to, where the platform says so: events of one thing are to stay in order.
+    pub order: Option<String>,
 }
 
 /// An HTTP answer.

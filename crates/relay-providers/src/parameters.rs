@@ -1,25 +1,50 @@
 //! A source's parameters, checked against what its provider takes.
 
-use crate::{ParameterFault, Provider, provider, providers, secret::secret_fault};
+use std::time::Duration;
+
+use crate::{
+    ParameterFault, Provider, header, provider, providers,
+    scheme::{PrivateKey, stamp},
+    secret::secret_fault,
+};
 
 /// Longest secret that a platform makes.
-const AGREED_BYTES_MAX: usize = 1024;
+const AGREED_BYTES_MAX: usize = 8 * 1024;
 
-/// The parameters of one source: names known, none missing, only secrets repeated.
+/// The parameters of one source: names known, none missing, only secrets and keys repeated.
 pub(crate) struct Parameters<'a> {
     provider: &'static Provider,
-    given: &'a [(String, String)],
+    given: Vec<(&'a str, &'a str)>,
+    purpose: Purpose,
     faults: Vec<ParameterFault>,
+}
+
+/// What the parameters are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To judge requests.
+    Verify,
+    /// To act as the provider.
+    Sign,
 }
 
 impl<'a> Parameters<'a> {
     /// Checks names and counts; value faults are added while a scheme reads its values.
-    pub(crate) fn check(name: &str, given: &'a [(String, String)]) -> Result<Self, Vec<ParameterFault>> {
+    pub(crate) fn check(
+        name: &str,
+        given: &'a [(String, String)],
+        purpose: Purpose,
+    ) -> Result<Self, Vec<ParameterFault>> {
         let Some(provider) = provider(name) else {
             let known: Vec<_> = providers().iter().map(|provider| provider.name).collect();
             return Err(vec![ParameterFault::unknown_provider(name, &known)]);
         };
-        let mut parameters = Self { provider, given, faults: Vec::new() };
+        let alias = provider.secret_alias();
+        let given = given.iter().map(|(name, value)| match alias {
+            Some(key) if name == "secret" => (key, value.as_str()),
+            _ => (name.as_str(), value.as_str()),
+        });
+        let mut parameters = Self { provider, given: given.collect(), purpose, faults: Vec::new() };
         parameters.check_names();
         Ok(parameters)
     }
@@ -31,7 +56,7 @@ impl<'a> Parameters<'a> {
     /// Every value of a parameter, in order; its default if it is not given. Empty values count as not given.
     pub(crate) fn all(&self, name: &str) -> Vec<&'a str> {
         let given: Vec<&str> =
-            self.given.iter().filter(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str()).collect();
+            self.given.iter().filter(|(n, v)| *n == name && !v.is_empty()).map(|(_, v)| *v).collect();
         let default = self.provider.parameters.iter().find(|parameter| parameter.name == name).and_then(|p| p.default);
         if given.is_empty() { default.into_iter().collect() } else { given }
     }
@@ -52,17 +77,74 @@ impl<'a> Parameters<'a> {
 
     /// Every value of a secret that the sending platform makes or limits: it may be shorter than we would have it.
     pub(crate) fn agreed_secrets(&mut self, name: &str) -> Vec<&'a str> {
+        let is_armoured = |value: &str| value.starts_with("-----BEGIN ");
         let values = self.all(name);
         for value in &values {
-            if value.len() > AGREED_BYTES_MAX || value.chars().any(char::is_control) {
+            let is_text = is_armoured(value) || !value.chars().any(char::is_control);
+            if value.len() > AGREED_BYTES_MAX || !is_text {
                 self.fault(name, format!("must be 1 to {AGREED_BYTES_MAX} bytes of text without control characters"));
             }
         }
         values
     }
 
+    /// How far a signed timestamp may be off; `None`: any age.
+    pub(crate) fn tolerance(&mut self) -> Option<Duration> {
+        let text = self.one("tolerance");
+        if text.is_empty() {
+            return None;
+        }
+        stamp::read_tolerance(text).unwrap_or_else(|| {
+            self.fault("tolerance", format!("{text:?} must be a time like 300s, 10m or 1h, or off"));
+            None
+        })
+    }
+
+    /// The private key to act as the provider with, if one is given.
+    pub(crate) fn private_key(&mut self) -> Option<PrivateKey> {
+        let text = self.one("signing_key");
+        if text.is_empty() {
+            return None;
+        }
+        let key = PrivateKey::read(text);
+        if key.is_none() {
+            self.fault(
+                "signing_key",
+                "must be a private key: PKCS#8 in PEM or base64, or an Ed25519 seed in hex or base64",
+            );
+        }
+        key
+    }
+
+    /// The header field that the parameter `header` names, in lower case.
+    pub(crate) fn header_name(&mut self) -> String {
+        let name = self.one("header").to_ascii_lowercase();
+        if !name.is_empty() && !header::is_field_name(&name) {
+            self.fault("header", format!("{name:?} is not a header field's name; like X-Signature"));
+        }
+        name
+    }
+
+    /// Notes that a source is without any of these.
+    pub(crate) fn needs_one_of(&mut self, names: &[&'static str]) {
+        let mut names = names.to_vec();
+        names.dedup();
+        let first = names.first().copied().unwrap_or_default();
+        self.fault(first, format!("missing; {} needs {}", self.provider.name, names.join(" or ")));
+    }
+
     pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {
         self.faults.push(ParameterFault::of(name, detail));
+    }
+
+    pub(crate) fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    /// Every value as given and every default, for handshakes.
+    pub(crate) fn values(&self) -> Vec<(&'static str, String)> {
+        let named = |name: &'static str| self.all(name).into_iter().map(move |value| (name, value.to_owned()));
+        self.provider.parameters.iter().flat_map(|parameter| named(parameter.name)).collect()
     }
 
     /// `value` if nothing was at fault, else every fault.
@@ -71,20 +153,33 @@ impl<'a> Parameters<'a> {
     }
 
     fn check_names(&mut self) {
-        let known: Vec<_> = self.provider.parameters.iter().map(|parameter| parameter.name).collect();
-        for (name, _) in self.given {
-            if !known.contains(&name.as_str()) {
+        let sending = if self.purpose == Purpose::Sign { self.provider.sending } else { &[] };
+        let taken: Vec<_> = self.provider.parameters.iter().chain(sending).copied().collect();
+        let known: Vec<_> = taken.iter().map(|parameter| parameter.name).collect();
+        for (name, _) in self.given.clone() {
+            if self.provider.sending.iter().any(|parameter| parameter.name == name) && self.purpose == Purpose::Verify {
+                self.fault(name, "is for sending only; a source never needs it");
+            } else if !known.contains(&name) {
                 self.faults.push(ParameterFault::unknown_parameter(name, self.provider.name, &known));
             }
         }
-        for parameter in self.provider.parameters {
-            let count = self.given.iter().filter(|(name, value)| name == parameter.name && !value.is_empty()).count();
-            if count == 0 && parameter.required {
+        // Who can sign needs no public key.
+        let signs = self.given.iter().any(|(name, value)| *name == "signing_key" && !value.is_empty());
+        for parameter in taken {
+            let count = self.given.iter().filter(|(name, value)| *name == parameter.name && !value.is_empty()).count();
+            if count == 0 && parameter.required && !(parameter.key && signs) {
                 self.fault(parameter.name, format!("missing; {} needs {}", self.provider.name, parameter.help));
             }
-            if count > 1 && !parameter.secret && !parameter.name.ends_with("_sha256") {
+            if count > 1 && !parameter.repeated {
                 self.fault(parameter.name, format!("given {count} times; only a secret may be, while it is replaced"));
             }
         }
+    }
+}
+
+impl Provider {
+    /// Whether the platform hands over the key itself.
+    pub(crate) fn adopts(&self) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.adopts().is_some())
     }
 }

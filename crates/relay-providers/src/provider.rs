@@ -1,7 +1,22 @@
-//! The table of providers: what each needs from the operator and wants as an answer.
+//! What an entry of the table says about a provider: what it needs from the operator, how its requests prove
+//! themselves, and what it wants as an answer.
 
-/// One provider, for listings and for the checks that happen before its scheme runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::{sync::LazyLock, time::Duration};
+
+use relay_core::time::Wall;
+
+use crate::{
+    Draft, Handshake,
+    code::Code,
+    naming::{DeliveryId, Name},
+    parameters::Parameters,
+    sample::Sample,
+    scheme::Scheme,
+    table,
+};
+
+/// One provider. Everything about it that is data stands here; [`providers`] lists all of them.
+#[derive(Clone, Copy, Debug)]
 pub struct Provider {
     /// Its name in configuration and commands.
     pub name: &'static str,
@@ -9,8 +24,12 @@ pub struct Provider {
     pub title: &'static str,
     /// What a source of it takes.
     pub parameters: &'static [Parameter],
+    /// What acting as the provider takes beyond that: private keys, which no source ever needs.
+    pub sending: &'static [Parameter],
     /// What the sender wants once its webhook is durable.
     pub acknowledgement: Acknowledgement,
+    /// How long the sender waits for that.
+    pub answer_within: Duration,
     /// Methods its sources take, handshakes included; anything else is answered 405.
     pub methods: &'static [&'static str],
     /// The sender tries again by itself when it gets no 2xx. Where it never does, a repeat of something delivered is
@@ -20,40 +39,146 @@ pub struct Provider {
     pub signs_url: bool,
     /// The sender presents a key that opens the source: `X-API-Key` or `Authorization: Bearer`.
     pub key_source: bool,
+    /// Status of the answer to a request that did not prove itself.
+    pub refusal: u16,
+    /// Requests that are answered on the spot and never stored.
+    pub handshakes: &'static [Handshake],
+    /// Where the id stands that is the same over the retries of one webhook.
+    pub delivery: DeliveryId,
+    /// Where the name of what happened stands.
+    pub event: Name,
+    /// Where the id of the thing stands to which it happened: events of one thing are to stay in order.
+    pub order: Name,
     /// Where its scheme is written down.
     pub docs: &'static str,
-    /// Which code reads its parameters.
-    pub(crate) kind: Kind,
+    /// What a good signature leaves open, in whole sentences, for the operator.
+    pub unproven: &'static str,
+    /// A realistic event.
+    pub sample: Sample,
+    /// How its requests prove themselves.
+    pub(crate) proof: Proof,
 }
 
-/// How the requests of a provider prove themselves; providers that differ in their table entry alone share one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A key, by custom in `X-API-Key`.
-    ApiKey,
-    /// A key, by custom in `Authorization: Bearer`.
-    Bearer,
-    /// User name and password.
+/// How the requests of a provider prove themselves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Proof {
+    /// By a key in `X-API-Key` or `Authorization: Bearer`, which this parameter names.
+    Key(&'static str),
+    /// By user name and password.
     Basic,
-    /// A signature over the body.
-    Hmac,
-    /// Id, timestamp and signatures in three header fields.
-    StandardWebhooks,
+    /// By user name and password, or by a secret in a header field that the operator names.
+    BasicOrHeader,
+    /// By a signature over the body that the parameters describe.
+    Described,
+    /// By what these schemes describe: those whose condition holds apply, any one of them is enough.
+    Signed(&'static [Scheme]),
+    /// By code of its own.
+    Code(fn(&mut Parameters<'_>) -> Box<dyn Code>),
 }
 
-/// One parameter of a provider. Every secret one may be given twice: while one is replaced, both are valid.
+impl Provider {
+    /// What most have in common; an entry names what differs.
+    pub(crate) const BASE: Self = Self {
+        name: "",
+        title: "",
+        parameters: &[],
+        sending: &[],
+        acknowledgement: Acknowledgement::EMPTY,
+        answer_within: Duration::from_secs(10),
+        methods: &["POST"],
+        retries: true,
+        signs_url: false,
+        key_source: false,
+        refusal: 401,
+        handshakes: &[],
+        delivery: DeliveryId::Nothing,
+        event: Name::Nowhere,
+        order: Name::Nowhere,
+        docs: "",
+        unproven: "",
+        sample: Sample::EMPTY,
+        proof: Proof::Signed(&[]),
+    };
+
+    /// The sample event as a request to `url`, not signed yet. `id` tells one sample from the next.
+    pub fn draft(&self, url: &str, id: &str, now: Wall) -> Draft {
+        self.sample.draft(url, id, now)
+    }
+
+    /// The parameter that `secret` stands for: the key, where there is one and nothing else is called that.
+    pub(crate) fn secret_alias(&self) -> Option<&'static str> {
+        if self.parameters.iter().any(|parameter| parameter.name == "secret") {
+            return None;
+        }
+        self.parameters.iter().find(|parameter| parameter.key).map(|parameter| parameter.name)
+    }
+}
+
+/// One parameter of a provider. Every secret or key may be given twice: while one is replaced, both are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
     /// Its value is never shown.
     pub secret: bool,
+    /// Requests are checked with it: a signing secret or a public key.
+    pub key: bool,
+    /// It may be given several times.
+    pub repeated: bool,
     /// A source cannot be without it.
     pub required: bool,
     /// The value if it is not given.
     pub default: Option<&'static str>,
-    /// What it is, and where to find it.
+    /// What it is, and where in the platform's console to find it.
     pub help: &'static str,
+}
+
+impl Parameter {
+    /// The secret that requests are checked with.
+    pub(crate) const fn key(name: &'static str, help: &'static str) -> Self {
+        Self { name, secret: true, key: true, repeated: true, required: true, default: None, help }
+    }
+
+    /// The public key that requests are checked with.
+    pub(crate) const fn public_key(name: &'static str, help: &'static str) -> Self {
+        Self { name, secret: false, key: true, repeated: true, required: true, default: None, help }
+    }
+
+    /// A secret beside the key.
+    pub(crate) const fn secret(name: &'static str, help: &'static str) -> Self {
+        Self { name, secret: true, key: false, repeated: true, required: true, default: None, help }
+    }
+
+    /// Something that has to be given and may be known.
+    pub(crate) const fn required(name: &'static str, help: &'static str) -> Self {
+        Self { name, secret: false, key: false, repeated: false, required: true, default: None, help }
+    }
+
+    /// Something that may be given.
+    pub(crate) const fn optional(name: &'static str, default: Option<&'static str>, help: &'static str) -> Self {
+        Self { name, secret: false, key: false, repeated: false, required: false, default, help }
+    }
+
+    /// The private key to act as the provider with.
+    pub(crate) const fn signing_key(help: &'static str) -> Self {
+        Self { name: "signing_key", secret: true, key: false, repeated: false, required: true, default: None, help }
+    }
+
+    /// How far a signed timestamp may be from the relay's clock.
+    pub(crate) const fn tolerance(default: &'static str) -> Self {
+        let help = "how old or how far ahead the signed timestamp may be, like 300s, 10m or 1h; off: any age";
+        Self::optional("tolerance", Some(default), help)
+    }
+
+    /// The same, which a source can be without.
+    pub(crate) const fn or_none(self) -> Self {
+        Self { required: false, ..self }
+    }
+
+    /// The same, of which several values hold at once.
+    pub(crate) const fn several(self) -> Self {
+        Self { repeated: true, ..self }
+    }
 }
 
 /// The answer to a webhook that was stored.
@@ -79,155 +204,15 @@ impl Acknowledgement {
 
 /// Every provider, by name.
 pub fn providers() -> &'static [Provider] {
-    &PROVIDERS
+    static ALL: LazyLock<Vec<Provider>> = LazyLock::new(|| {
+        let mut all: Vec<Provider> = table::FAMILIES.iter().flat_map(|family| family.iter().copied()).collect();
+        all.sort_by_key(|provider| provider.name);
+        all
+    });
+    &ALL
 }
 
 /// The provider of that name.
 pub fn provider(name: &str) -> Option<&'static Provider> {
-    PROVIDERS.iter().find(|provider| provider.name == name)
-}
-
-const KEY_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-const POST: &[&str] = &["POST"];
-const RFC_6750: &str = "https://www.rfc-editor.org/rfc/rfc6750";
-const RFC_7617: &str = "https://www.rfc-editor.org/rfc/rfc7617";
-const RFC_2104: &str = "https://www.rfc-editor.org/rfc/rfc2104";
-const STANDARD_WEBHOOKS: &str =
-    "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md";
-
-static PROVIDERS: [Provider; 5] = [
-    Provider {
-        name: "api-key",
-        title: "API key",
-        parameters: &[
-            secret(
-                "key",
-                "the API key, 16 to 256 printable ASCII characters; left out: keys made with `crm-relay key create`",
-            ),
-            optional(
-                "key_sha256",
-                None,
-                "the SHA-256 of an API key in hex, where the key itself is not to be in a file",
-            ),
-        ],
-        acknowledgement: Acknowledgement::Receipt,
-        methods: KEY_METHODS,
-        retries: true,
-        signs_url: false,
-        key_source: true,
-        docs: RFC_6750,
-        kind: Kind::ApiKey,
-    },
-    Provider {
-        name: "basic",
-        title: "HTTP Basic",
-        parameters: &[
-            required("username", "the user name the sender is given"),
-            required_secret("password", "the password the sender is given; make one with: openssl rand -hex 32"),
-        ],
-        acknowledgement: Acknowledgement::EMPTY,
-        methods: POST,
-        retries: true,
-        signs_url: false,
-        key_source: false,
-        docs: RFC_7617,
-        kind: Kind::Basic,
-    },
-    Provider {
-        name: "bearer",
-        title: "Bearer token",
-        parameters: &[
-            secret(
-                "token",
-                "the bearer token, 16 to 256 printable ASCII characters; left out: keys made with `crm-relay key create`",
-            ),
-            optional(
-                "token_sha256",
-                None,
-                "the SHA-256 of a bearer token in hex, where the token itself is not to be in a file",
-            ),
-        ],
-        acknowledgement: Acknowledgement::Receipt,
-        methods: KEY_METHODS,
-        retries: true,
-        signs_url: false,
-        key_source: true,
-        docs: RFC_6750,
-        kind: Kind::Bearer,
-    },
-    Provider {
-        name: "hmac",
-        title: "HMAC over the body",
-        parameters: &[
-            required_secret("secret", "the signing secret, used as the text it is"),
-            required("header", "the header field that carries the signature, like X-Signature"),
-            optional("algorithm", Some("sha256"), "sha1, sha256 or sha512"),
-            optional("encoding", Some("hex"), "hex or base64"),
-            optional("prefix", Some(""), "what stands before the signature in the header field, like sha256="),
-        ],
-        acknowledgement: Acknowledgement::EMPTY,
-        methods: POST,
-        retries: true,
-        signs_url: false,
-        key_source: false,
-        docs: RFC_2104,
-        kind: Kind::Hmac,
-    },
-    Provider {
-        name: "standard-webhooks",
-        title: "Standard Webhooks",
-        parameters: &[required_secret(
-            "secret",
-            "the endpoint's signing secret: whsec_ and base64, as the sender shows it",
-        )],
-        acknowledgement: Acknowledgement::EMPTY,
-        methods: POST,
-        retries: true,
-        signs_url: false,
-        key_source: false,
-        docs: STANDARD_WEBHOOKS,
-        kind: Kind::StandardWebhooks,
-    },
-];
-
-const fn required(name: &'static str, help: &'static str) -> Parameter {
-    Parameter { name, secret: false, required: true, default: None, help }
-}
-
-const fn required_secret(name: &'static str, help: &'static str) -> Parameter {
-    Parameter { name, secret: true, required: true, default: None, help }
-}
-
-const fn secret(name: &'static str, help: &'static str) -> Parameter {
-    Parameter { name, secret: true, required: false, default: None, help }
-}
-
-const fn optional(name: &'static str, default: Option<&'static str>, help: &'static str) -> Parameter {
-    Parameter { name, secret: false, required: false, default, help }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_sorted_and_each_name_is_once() {
-        assert!(PROVIDERS.windows(2).all(|pair| pair[0].name < pair[1].name));
-    }
-
-    #[test]
-    fn only_key_sources_take_other_methods_than_post_and_answer_with_a_receipt() {
-        for provider in providers() {
-            assert_eq!(provider.key_source, provider.acknowledgement == Acknowledgement::Receipt, "{}", provider.name);
-            assert_eq!(provider.key_source, provider.methods.contains(&"DELETE"), "{}", provider.name);
-        }
-    }
-
-    #[test]
-    fn no_parameter_is_both_required_and_defaulted() {
-        for parameter in providers().iter().flat_map(|provider| provider.parameters) {
-            assert!(!(parameter.required && parameter.default.is_some()), "{}", parameter.name);
-            assert!(!parameter.help.is_empty());
-        }
-    }
+    providers().binary_search_by_key(&name, |provider| provider.name).ok().map(|index| &providers()[index])
 }

@@ -1,55 +1,101 @@
-//! Acts as a provider: makes the header fields that prove a request.
+//! Acts as a provider: makes requests that prove themselves.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
+use relay_core::time::Wall;
 
 use crate::{
-    ParameterFault, Request, basic::Basic, parameters::Parameters, provider::Kind, scheme::Scheme, secret::Secret,
+    Draft, ParameterFault, Provider, SignError,
+    basic::Basic,
+    code::Code,
+    parameters::{Parameters, Purpose},
+    provider,
+    scheme::Signatures,
+    secret::Secret,
+    verifier,
 };
 
 /// Signs requests as the provider of a source would. Of a secret given twice, the first signs.
 #[derive(Clone, Debug)]
-pub struct Signer(Proof);
+pub struct Signer {
+    provider: &'static Provider,
+    proof: Proof,
+}
 
 #[derive(Clone, Debug)]
 enum Proof {
     ApiKey(Secret),
     Bearer(Secret),
     Basic(Basic),
-    Signed(Scheme),
+    Signed(Signatures),
+    Code(Arc<dyn Code>),
 }
 
 impl Signer {
-    /// For a provider and a source's parameters.
+    /// For a provider and a source's parameters; where the source knows a public key alone, with the provider's
+    /// `sending` parameters.
     ///
     /// # Errors
     /// Every fault, all together, as [`crate::Verifier::new`]; beside these, a key of which only the digest is given.
     pub fn new(provider: &str, parameters: &[(String, String)]) -> Result<Self, Vec<ParameterFault>> {
-        let mut parameters = Parameters::check(provider, parameters)?;
-        let proof = match parameters.provider().kind {
-            Kind::ApiKey => Proof::ApiKey(key(&mut parameters, "key")),
-            Kind::Bearer => Proof::Bearer(key(&mut parameters, "token")),
-            Kind::Basic => Proof::Basic(Basic::read(&mut parameters)),
-            Kind::Hmac => Proof::Signed(Scheme::hmac(&mut parameters)),
-            Kind::StandardWebhooks => Proof::Signed(Scheme::standard_webhooks(&mut parameters)),
+        let mut parameters = Parameters::check(provider, parameters, Purpose::Sign)?;
+        let provider = parameters.provider();
+        let proof = match provider.proof {
+            provider::Proof::Key(name) if name == "key" => Proof::ApiKey(key(&mut parameters, name)),
+            provider::Proof::Key(name) => Proof::Bearer(key(&mut parameters, name)),
+            provider::Proof::Basic => Proof::Basic(Basic::read(&mut parameters)),
+            provider::Proof::BasicOrHeader => verifier::basic_or_header(&mut parameters).into(),
+            provider::Proof::Described => Proof::Signed(Signatures::described(&mut parameters)),
+            provider::Proof::Signed(schemes) => Proof::Signed(Signatures::read(schemes, &mut parameters)),
+            provider::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
         };
-        parameters.finish(Self(proof))
+        parameters.finish(Self { provider, proof })
     }
 
-    /// The header fields to add to `request`, names in lower case. `id` identifies the webhook, the same over its
-    /// retries; a field for it that the request has already is left as it is, and an empty one adds none to a key.
-    pub fn sign(&self, request: &Request<'_>, id: &str) -> Vec<(Bytes, Bytes)> {
-        match &self.0 {
+    /// The draft with what makes it genuine as of `now`: header fields, and where the provider signs there, a changed
+    /// body or URL. `id` identifies the webhook, the same over its retries; a header field for it that the draft has
+    /// already is left as it is, and an empty one adds none to a key.
+    ///
+    /// # Errors
+    /// The body cannot hold what the provider puts there, or the private key is none.
+    pub fn sign(&self, mut draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError> {
+        let delivery = self.provider.delivery.headers();
+        if let Some(first) = delivery.first()
+            && !delivery.iter().any(|name| draft.header(name).is_some())
+            && !id.is_empty()
+        {
+            draft.set_header(first, id.to_owned());
+        }
+        match &self.proof {
             Proof::ApiKey(key) => {
-                with_idempotency_key(request, id, ("x-api-key", Bytes::copy_from_slice(key.expose())))
+                with_idempotency_key(&mut draft, id);
+                draft.set_header("x-api-key", key.expose().to_vec());
             }
             Proof::Bearer(token) => {
-                let value = [b"Bearer ", token.expose()].concat();
-                with_idempotency_key(request, id, ("authorization", value.into()))
+                with_idempotency_key(&mut draft, id);
+                draft.set_header("authorization", [b"Bearer ", token.expose()].concat());
             }
-            Proof::Basic(basic) => {
-                basic.present().into_iter().map(|value| (Bytes::from_static(b"authorization"), value.into())).collect()
-            }
-            Proof::Signed(scheme) => scheme.sign(request, id),
+            Proof::Basic(basic) => draft.set_header("authorization", basic.present().ok_or(SignError::Key)?),
+            Proof::Signed(signatures) => return signatures.sign(draft, id, now),
+            Proof::Code(code) => return code.sign(draft, id, now),
+        }
+        Ok(draft)
+    }
+
+    /// The provider's entry in the table.
+    pub fn provider(&self) -> &'static Provider {
+        self.provider
+    }
+}
+
+impl From<verifier::Proof> for Proof {
+    fn from(proof: verifier::Proof) -> Self {
+        match proof {
+            verifier::Proof::Basic(basic) => Self::Basic(basic),
+            verifier::Proof::Signed(signatures) => Self::Signed(signatures),
+            verifier::Proof::Code(code) => Self::Code(code),
+            // Keys are known by their digests alone, which is nothing to present.
+            verifier::Proof::Keys(_) => Self::ApiKey(Secret::new("")),
         }
     }
 }
@@ -62,10 +108,8 @@ fn key(parameters: &mut Parameters<'_>, name: &str) -> Secret {
     Secret::new(values.first().copied().unwrap_or_default())
 }
 
-fn with_idempotency_key(request: &Request<'_>, id: &str, proof: (&'static str, Bytes)) -> Vec<(Bytes, Bytes)> {
-    let mut added = vec![(Bytes::from_static(proof.0.as_bytes()), proof.1)];
-    if !id.is_empty() && !request.headers.iter().any(|(name, _)| &name[..] == b"idempotency-key") {
-        added.push((Bytes::from_static(b"idempotency-key"), Bytes::from(id.to_owned())));
+fn with_idempotency_key(draft: &mut Draft, id: &str) {
+    if !id.is_empty() {
+        draft.default_header("idempotency-key", id.to_owned());
     }
-    added
 }

@@ -1,8 +1,17 @@
 //! Judges the requests of one source.
 
+use std::{fmt, sync::Arc};
+
 use crate::{
-    Acknowledgement, ParameterFault, Provider, Request, StoredKey, Verdict, basic::Basic, keys::Keys,
-    parameters::Parameters, provider::Kind, scheme::Scheme,
+    Acknowledgement, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict,
+    basic::Basic,
+    code::Code,
+    handshake::small_json,
+    keys::Keys,
+    naming::{Name, Names},
+    parameters::{Parameters, Purpose},
+    provider,
+    scheme::{Scheme, Signatures},
 };
 
 /// Judges the requests of one source. Made once, shared by every request; `Debug` shows no secret.
@@ -11,18 +20,30 @@ pub struct Verifier {
     provider: &'static Provider,
     proof: Proof,
     protected: Vec<String>,
+    values: Arc<Values>,
 }
 
 /// How a request proves itself.
 #[derive(Clone, Debug)]
-enum Proof {
+pub(crate) enum Proof {
     Keys(Keys),
     Basic(Basic),
-    Signed(Scheme),
+    Signed(Signatures),
+    Code(Arc<dyn Code>),
+}
+
+/// The source's parameters, for handshakes.
+struct Values(Vec<(&'static str, String)>);
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 impl Verifier {
-    /// For a provider and a source's parameters, in order. A secret given twice: both are valid.
+    /// For a provider and a source's parameters, in order. A secret given twice: both are valid. The one key of a
+    /// provider is also taken under the name `secret`.
     ///
     /// # Errors
     /// Every fault, all together: an unknown provider, unknown, missing or repeated parameters, values that cannot be.
@@ -40,26 +61,34 @@ impl Verifier {
         parameters: &[(String, String)],
         stored: Vec<StoredKey>,
     ) -> Result<Self, Vec<ParameterFault>> {
-        let mut parameters = Parameters::check(provider, parameters)?;
+        let mut parameters = Parameters::check(provider, parameters, Purpose::Verify)?;
         let provider = parameters.provider();
-        let proof = match provider.kind {
-            Kind::ApiKey => Proof::Keys(Keys::read("key", &mut parameters, stored)),
-            Kind::Bearer => Proof::Keys(Keys::read("token", &mut parameters, stored)),
-            Kind::Basic => Proof::Basic(Basic::read(&mut parameters)),
-            Kind::Hmac => Proof::Signed(Scheme::hmac(&mut parameters)),
-            Kind::StandardWebhooks => Proof::Signed(Scheme::standard_webhooks(&mut parameters)),
+        let proof = match provider.proof {
+            provider::Proof::Key(name) => Proof::Keys(Keys::read(name, &mut parameters, stored)),
+            provider::Proof::Basic => Proof::Basic(Basic::read(&mut parameters)),
+            provider::Proof::BasicOrHeader => basic_or_header(&mut parameters),
+            provider::Proof::Described => Proof::Signed(Signatures::described(&mut parameters)),
+            provider::Proof::Signed(schemes) => Proof::Signed(Signatures::read(schemes, &mut parameters)),
+            provider::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
         };
-        let protected = proof.reads();
-        parameters.finish(Self { provider, proof, protected })
+        let protected = protected(provider, &proof);
+        let values = Arc::new(Values(parameters.values()));
+        parameters.finish(Self { provider, proof, protected, values })
     }
 
     /// Judges one request. Does work linear in its size, whatever its bytes are.
     pub fn judge(&self, request: &Request<'_>) -> Verdict {
-        match &self.proof {
-            Proof::Keys(keys) => keys.judge(request),
-            Proof::Basic(basic) => basic.judge(request),
-            Proof::Signed(scheme) => scheme.judge(request),
-        }
+        self.handshake(request, false).unwrap_or_else(|| match self.proof.judge(request) {
+            Verdict::Genuine(genuine) => {
+                self.handshake(request, true).unwrap_or_else(|| self.complete(request, genuine))
+            }
+            Verdict::Refused(refusal) => Verdict::Refused(self.with_status(refusal)),
+            other @ (Verdict::Handshake(_)
+            | Verdict::Confirm { .. }
+            | Verdict::Adopt { .. }
+            | Verdict::NeedsKey { .. }
+            | Verdict::Malformed(_)) => other,
+        })
     }
 
     /// The provider's entry in the table.
@@ -82,19 +111,107 @@ impl Verifier {
         self.provider.key_source
     }
 
+    /// Whether the platform has yet to hand over the secret that its requests will be signed with.
+    pub fn awaits_secret(&self) -> bool {
+        self.provider.adopts() && matches!(&self.proof, Proof::Signed(signatures) if signatures.awaits_key())
+    }
+
     /// Names, in lower case, of the header fields it reads. To name one of them in `Connection`, which would have it
     /// removed, is a fault of the request.
     pub fn protected_headers(&self) -> &[String] {
         &self.protected
     }
+
+    /// The answer, if the request is one of the provider's handshakes that are, or are not, signed.
+    fn handshake(&self, request: &Request<'_>, signed: bool) -> Option<Verdict> {
+        let mut candidates = self
+            .provider
+            .handshakes
+            .iter()
+            .filter(|handshake| handshake.signed == signed && handshake.method == request.method);
+        let awaits = self.awaits_secret();
+        let needs_json = candidates.clone().any(|handshake| handshake.needs_json());
+        let body = if needs_json { small_json(request) } else { None };
+        let handshake = candidates
+            .find(|handshake| (handshake.adopts().is_none() || awaits) && handshake.is(request, body.as_ref()))?;
+        let values = &self.values.0;
+        let settings = |name: &str| values.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
+        Some(handshake.exchange.answer(request, &settings).unwrap_or_else(Verdict::Refused))
+    }
+
+    /// Adds what the provider's entry says about a genuine request.
+    fn complete(&self, request: &Request<'_>, mut genuine: Genuine) -> Verdict {
+        let Provider { delivery, event, order, .. } = *self.provider;
+        let is_json = |name: Name| matches!(name, Name::Json(_));
+        let names = Names::new(request, delivery.needs_json() || is_json(event) || is_json(order));
+        if genuine.dedupe.is_none() {
+            genuine.dedupe = match names.delivery(delivery) {
+                Ok(dedupe) => dedupe,
+                Err(refusal) => return Verdict::Malformed(refusal),
+            };
+        }
+        genuine.event = genuine.event.or_else(|| names.name(event));
+        genuine.order = genuine.order.or_else(|| names.name(order));
+        Verdict::Genuine(genuine)
+    }
+
+    fn with_status(&self, refusal: Refusal) -> Refusal {
+        if refusal.status == 401 { Refusal { status: self.provider.refusal, ..refusal } } else { refusal }
+    }
 }
 
 impl Proof {
+    fn judge(&self, request: &Request<'_>) -> Verdict {
+        match self {
+            Self::Keys(keys) => keys.judge(request),
+            Self::Basic(basic) => basic.judge(request),
+            Self::Signed(signatures) => match signatures.verify(request) {
+                Ok(strip) => Verdict::Genuine(Genuine { strip, ..Genuine::default() }),
+                Err(refusal) => Verdict::Refused(refusal),
+            },
+            Self::Code(code) => code.judge(request),
+        }
+    }
+
     fn reads(&self) -> Vec<String> {
         match self {
             Self::Keys(_) => crate::keys::READ.iter().map(|name| (*name).to_owned()).collect(),
             Self::Basic(_) => crate::basic::READ.iter().map(|name| (*name).to_owned()).collect(),
-            Self::Signed(scheme) => scheme.reads(),
+            Self::Signed(signatures) => signatures.reads(),
+            Self::Code(code) => code.reads(),
         }
     }
+}
+
+/// User name and password, or a secret in a header field of the operator's choice.
+pub(crate) fn basic_or_header(parameters: &mut Parameters<'_>) -> Proof {
+    const HEADER: &[Scheme] = &[Scheme { at: crate::scheme::At::Named, strip: true, ..Scheme::token(&[]) }];
+    let is_given = |name: &str| !parameters.all(name).is_empty();
+    if is_given("username") || is_given("password") {
+        for name in ["username", "password"] {
+            if parameters.all(name).is_empty() {
+                parameters.fault(name, "missing; username and password go together");
+            }
+        }
+        return Proof::Basic(Basic::read(parameters));
+    }
+    if parameters.all("header").is_empty() {
+        parameters.fault("header", "missing; give username and password, or header and secret");
+    }
+    Proof::Signed(Signatures::read(HEADER, parameters))
+}
+
+fn protected(provider: &Provider, proof: &Proof) -> Vec<String> {
+    let mut names = proof.reads();
+    let delivery = provider.delivery.headers();
+    let handshakes = provider.handshakes.iter().flat_map(|handshake| handshake.on).filter_map(|on| match on {
+        crate::On::Header(name) | crate::On::HeaderIs(name, _) => Some(*name),
+        _ => None,
+    });
+    for name in delivery.into_iter().chain(handshakes) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::RngSeed};
 use relay_core::time::Wall;
-use relay_providers::{Request, Signer, Verdict, Verifier};
+use relay_providers::{Draft, Request, Signer, Verdict, Verifier};
 
 /// Providers that sign the body, each with one set of parameters.
 fn signing() -> impl Strategy<Value = (&'static str, Vec<(String, String)>)> {
@@ -111,7 +111,9 @@ proptest! {
 }
 
 fn sign(name: &str, parameters: &[(String, String)], body: &[u8], id: &str, now: Wall) -> Vec<(Bytes, Bytes)> {
-    Signer::new(name, parameters).expect("good parameters").sign(&request(&[], body, now), id)
+    let draft = Draft::post("https://relay.example.com/webhook/x", body.to_vec());
+    let signer = Signer::new(name, parameters).expect("good parameters");
+    signer.sign(draft, id, now).expect("signed").headers
 }
 
 fn judge(name: &str, parameters: &[(String, String)], headers: &[(Bytes, Bytes)], body: &[u8], now: Wall) -> Verdict {

@@ -1,0 +1,394 @@
+//! Handshakes: requests by which a platform asks whether an endpoint is there, willing, and in the know.
+//!
+//! **Invariant:** one is answered only at a source of its provider, is never stored, and what is echoed is plain text or
+//! JSON of bounded length.
+
+use aws_lc_rs::hmac;
+use serde_json::{Value, json};
+
+use crate::{
+    Answer, Refusal, Request, Verdict, form, header, naming,
+    scheme::{Algorithm, Encoding},
+    secret::{self, Secret},
+};
+
+/// Longest value that is echoed.
+const ECHO_BYTES_MAX: usize = 4 * 1024;
+/// Largest body that is read before its sender is known.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Values of one parameter a handshake looks at.
+const VALUES_MAX: usize = 16;
+
+/// A handshake of a provider: when it is one, and how it is answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Handshake {
+    /// Its HTTP method.
+    pub method: &'static str,
+    /// What makes it one: all of these.
+    pub on: &'static [On],
+    /// It has to be genuine like any event; it is answered only then.
+    pub signed: bool,
+    /// The answer.
+    pub exchange: Exchange,
+}
+
+/// What a handshake shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// A parameter in the query.
+    Query(&'static str),
+    /// A header field.
+    Header(&'static str),
+    /// A header field with this value.
+    HeaderIs(&'static str, &'static str),
+    /// A field in a JSON body.
+    Json(&'static str),
+    /// None such.
+    NoJson(&'static str),
+    /// A field in a JSON body with this value.
+    JsonIs(&'static str, &'static str),
+    /// An empty list in a JSON body.
+    JsonEmpty(&'static str),
+    /// A JSON body with this one field and no other.
+    JsonOnly(&'static str),
+    /// A form with this one field and no other.
+    FormOnly(&'static str),
+}
+
+/// How a handshake is answered. A name of a parameter is one of the source's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// Always the same.
+    Fixed {
+        /// Status.
+        status: u16,
+        /// `Content-Type`, if there is a body.
+        content_type: Option<&'static str>,
+        /// Body.
+        body: &'static str,
+    },
+    /// `hub.challenge` of the query, if `hub.verify_token` is the source's.
+    HubChallenge {
+        /// Parameter with the token.
+        token: &'static str,
+        /// The answer is JSON, not text.
+        json: bool,
+    },
+    /// A parameter of the query, decoded, as text.
+    EchoQuery(&'static str),
+    /// A field of the JSON body, in the same field.
+    EchoJson(&'static str),
+    /// A field of the JSON body, as text.
+    EchoJsonText(&'static str),
+    /// A header field, in the same header field.
+    EchoHeader(&'static str),
+    /// A header field, in a field of a JSON body.
+    HeaderToJson {
+        /// The header field.
+        header: &'static str,
+        /// The JSON field.
+        field: &'static str,
+    },
+    /// X: an HMAC of `crc_token` with this parameter.
+    Crc(&'static str),
+    /// LinkedIn: an HMAC of `challengeCode` with this parameter.
+    ChallengeCode(&'static str),
+    /// Zoom: an HMAC of `payload.plainToken` with this parameter.
+    PlainToken(&'static str),
+    /// eBay: a hash over `challenge_code`, a token and the endpoint's URL.
+    ChallengeHash {
+        /// Parameter with the token.
+        token: &'static str,
+        /// Parameter with the URL, if it is not the one the request came to.
+        endpoint: &'static str,
+    },
+    /// Braintree: an HMAC of `bt_challenge` with the private key's hash.
+    BtChallenge {
+        /// Parameter with the public key.
+        public: &'static str,
+        /// Parameter with the private key.
+        private: &'static str,
+    },
+    /// Azure Event Grid: the validation code, for the subscriptions this parameter names.
+    ValidationCode(&'static str),
+    /// CloudEvents: permission to an origin.
+    WebhookOrigin {
+        /// Parameter with the origins.
+        origins: &'static str,
+        /// Parameter with the requests a minute.
+        rate: &'static str,
+    },
+    /// The platform hands over the secret in a header field and wants it back in the same; only while the source has none.
+    AdoptHeader {
+        /// The header field.
+        header: &'static str,
+        /// The parameter that it becomes.
+        parameter: &'static str,
+    },
+    /// The platform hands over the secret in a JSON field; only while the source has none.
+    AdoptJson {
+        /// The JSON field.
+        field: &'static str,
+        /// The parameter that it becomes.
+        parameter: &'static str,
+    },
+}
+
+/// A source's parameters, for handshakes. `Debug` shows names alone.
+pub type Settings<'a> = dyn Fn(&str) -> Vec<String> + 'a;
+
+impl Handshake {
+    /// On any request of a method.
+    pub(crate) const fn any(method: &'static str) -> Self {
+        Self { method, on: &[], signed: false, exchange: Exchange::OK }
+    }
+
+    /// Whether the request is this handshake.
+    pub(crate) fn is(&self, request: &Request<'_>, body: Option<&Value>) -> bool {
+        request.method == self.method && self.on.iter().all(|on| on.holds(request, body))
+    }
+
+    /// Whether a JSON body has to be read to know it.
+    pub(crate) fn needs_json(&self) -> bool {
+        self.on.iter().any(|on| match on {
+            On::Json(_) | On::NoJson(_) | On::JsonIs(..) | On::JsonEmpty(_) | On::JsonOnly(_) => true,
+            On::Query(_) | On::Header(_) | On::HeaderIs(..) | On::FormOnly(_) => false,
+        })
+    }
+
+    /// The parameter that the platform hands over.
+    pub(crate) fn adopts(&self) -> Option<&'static str> {
+        match self.exchange {
+            Exchange::AdoptHeader { parameter, .. } | Exchange::AdoptJson { parameter, .. } => Some(parameter),
+            _ => None,
+        }
+    }
+}
+
+/// The body as JSON, if a stranger's is small enough to be read.
+pub(crate) fn small_json(request: &Request<'_>) -> Option<Value> {
+    if request.body.len() > BODY_BYTES_MAX {
+        return None;
+    }
+    serde_json::from_slice(request.body).ok()
+}
+
+impl On {
+    fn holds(self, request: &Request<'_>, body: Option<&Value>) -> bool {
+        let texts = |path| body.into_iter().flat_map(move |body| naming::find(body, path));
+        match self {
+            Self::Query(name) => form::value(request.query.unwrap_or_default(), name).is_some(),
+            Self::Header(name) => header::first(request.headers, name).is_some(),
+            Self::HeaderIs(name, value) => {
+                header::first(request.headers, name).is_some_and(|found| found.eq_ignore_ascii_case(value.as_bytes()))
+            }
+            Self::Json(path) => texts(path).next().is_some(),
+            Self::NoJson(path) => texts(path).next().is_none(),
+            Self::JsonIs(path, value) => texts(path).any(|found| naming::text(found).as_deref() == Some(value)),
+            Self::JsonEmpty(path) => texts(path).any(|found| found.as_array().is_some_and(Vec::is_empty)),
+            Self::JsonOnly(field) => body
+                .and_then(Value::as_object)
+                .is_some_and(|object| object.len() == 1 && object.get(field).is_some_and(Value::is_string)),
+            Self::FormOnly(name) => {
+                request.body.len() <= BODY_BYTES_MAX && {
+                    let mut pairs = form::pairs(request.body);
+                    pairs.next().is_some_and(|(found, _)| found == name.as_bytes()) && pairs.next().is_none()
+                }
+            }
+        }
+    }
+}
+
+impl Exchange {
+    /// An empty 200.
+    pub const OK: Self = Self::Fixed { status: 200, content_type: None, body: "" };
+
+    /// The answer to a request that is this handshake, or why it gets none.
+    ///
+    /// # Errors
+    /// What the request should have shown; with the status the platform wants to see.
+    pub fn answer(&self, request: &Request<'_>, settings: &Settings<'_>) -> Result<Verdict, Refusal> {
+        let answer = match *self {
+            Self::Fixed { status, content_type, body } => {
+                Answer { status, content_type, headers: Vec::new(), body: body.into() }
+            }
+            Self::HubChallenge { token, json } => hub_challenge(request, &settings(token), json)?,
+            Self::EchoQuery(name) => text(query(request, name)?),
+            Self::EchoJson(field) => json_answer(&json!({field: body_text(request, field)?})),
+            Self::EchoJsonText(field) => text(body_text(request, field)?.into_bytes()),
+            Self::EchoHeader(name) => header_answer(name, echoed(request, name)?),
+            Self::HeaderToJson { header, field } => {
+                json_answer(&json!({field: String::from_utf8_lossy(&echoed(request, header)?)}))
+            }
+            Self::Crc(key) => {
+                let token = query(request, "crc_token")?;
+                let mac = mac(&settings(key), &token, Encoding::Base64)?;
+                json_answer(&json!({"response_token": format!("sha256={mac}")}))
+            }
+            Self::ChallengeCode(key) => {
+                let code = query(request, "challengeCode")?;
+                let mac = mac(&settings(key), &code, Encoding::Hex)?;
+                json_answer(&json!({"challengeCode": String::from_utf8_lossy(&code), "challengeResponse": mac}))
+            }
+            Self::PlainToken(key) => {
+                let token = body_text(request, "payload.plainToken")?;
+                let mac = mac(&settings(key), token.as_bytes(), Encoding::Hex)?;
+                json_answer(&json!({"plainToken": token, "encryptedToken": mac}))
+            }
+            Self::ChallengeHash { token, endpoint } => challenge_hash(request, &settings(token), &settings(endpoint))?,
+            Self::BtChallenge { public, private } => bt_challenge(request, &settings(public), &settings(private))?,
+            Self::ValidationCode(names) => validation_code(request, &settings(names))?,
+            Self::WebhookOrigin { origins, rate } => webhook_origin(request, &settings(origins), &settings(rate))?,
+            Self::AdoptHeader { header, parameter } => {
+                let value = echoed(request, header)?;
+                return adopt(parameter, header_answer(header, value.clone()), value);
+            }
+            Self::AdoptJson { field, parameter } => {
+                return adopt(
+                    parameter,
+                    Answer { status: 200, ..Answer::default() },
+                    body_text(request, field)?.into_bytes(),
+                );
+            }
+        };
+        Ok(Verdict::Handshake(answer))
+    }
+}
+
+fn hub_challenge(request: &Request<'_>, tokens: &[String], json: bool) -> Result<Answer, Refusal> {
+    let presented = query(request, "hub.verify_token")?;
+    if !is_one_of(&presented, tokens) {
+        return Err(Refusal {
+            status: 403,
+            ..Refusal::new("wrong_verify_token", "hub.verify_token is not this source's")
+        });
+    }
+    let challenge = query(request, "hub.challenge")?;
+    if json {
+        return Ok(json_answer(&json!({"hub.challenge": String::from_utf8_lossy(&challenge)})));
+    }
+    Ok(text(challenge))
+}
+
+fn challenge_hash(request: &Request<'_>, tokens: &[String], endpoints: &[String]) -> Result<Answer, Refusal> {
+    let code = query(request, "challenge_code")?;
+    let token = tokens.first().ok_or_else(no_key)?;
+    let own = request.url.and_then(|url| url.split('?').next());
+    let endpoint = endpoints.first().map(String::as_str).or(own).ok_or_else(|| {
+        Refusal::new("missing_url", "the answer covers the URL, and the relay does not know its own: set PUBLIC_URL")
+    })?;
+    let hash = secret::secret_digest(&[&code, token.as_bytes(), endpoint.as_bytes()].concat());
+    Ok(json_answer(&json!({"challengeResponse": secret::to_hex(&hash)})))
+}
+
+fn bt_challenge(request: &Request<'_>, public: &[String], private: &[String]) -> Result<Answer, Refusal> {
+    let challenge = query(request, "bt_challenge")?;
+    let is_hex = challenge.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+    if !(20..=32).contains(&challenge.len()) || !is_hex {
+        return Err(malformed("bt_challenge must be 20 to 32 lower-case hex digits"));
+    }
+    let (public, private) = public.first().zip(private.first()).ok_or_else(no_key)?;
+    let key = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, private.as_bytes());
+    let mac = Algorithm::HmacSha1.mac(&Secret::new(key.as_ref()), &[&challenge]);
+    Ok(text(format!("{public}|{}", secret::to_hex(&mac)).into_bytes()))
+}
+
+fn validation_code(request: &Request<'_>, names: &[String]) -> Result<Answer, Refusal> {
+    let name = header::first(request.headers, "aeg-subscription-name").unwrap_or_default();
+    if !names.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name)) {
+        let detail = "aeg-subscription-name is none of this source's subscriptions";
+        return Err(Refusal { status: 403, ..Refusal::new("unknown_subscription", detail) });
+    }
+    let code = body_text(request, "[].data.validationCode")?;
+    Ok(json_answer(&json!({"validationResponse": code})))
+}
+
+fn webhook_origin(request: &Request<'_>, origins: &[String], rate: &[String]) -> Result<Answer, Refusal> {
+    let origin = echoed(request, "webhook-request-origin")?;
+    let allowed = origins.iter().any(|known| known == "*" || known.as_bytes().eq_ignore_ascii_case(&origin));
+    if !allowed {
+        let detail = "WebHook-Request-Origin is none of this source's origins";
+        return Err(Refusal { status: 403, ..Refusal::new("unknown_origin", detail) });
+    }
+    let rate = rate.first().map_or("*", String::as_str);
+    let headers =
+        vec![("webhook-allowed-origin", origin), ("webhook-allowed-rate", rate.into()), ("allow", b"POST".to_vec())];
+    Ok(Answer { status: 200, headers, ..Answer::default() })
+}
+
+fn adopt(parameter: &'static str, answer: Answer, value: Vec<u8>) -> Result<Verdict, Refusal> {
+    let value = String::from_utf8(value).ok().filter(|value| value.bytes().all(|byte| byte.is_ascii_graphic()));
+    let value = value.ok_or_else(|| malformed("the secret handed over must be printable ASCII"))?;
+    Ok(Verdict::Adopt { parameter, value, answer })
+}
+
+/// A parameter of the query, decoded, that is short enough to be echoed.
+fn query(request: &Request<'_>, name: &str) -> Result<Vec<u8>, Refusal> {
+    let value = form::value(request.query.unwrap_or_default(), name);
+    echo(value.ok_or_else(|| malformed(&format!("no {name} in the query")))?, name)
+}
+
+/// A header field's value that is short enough to be echoed.
+fn echoed(request: &Request<'_>, name: &str) -> Result<Vec<u8>, Refusal> {
+    let value = header::single(request, name)?;
+    echo(value.ok_or_else(|| malformed(&format!("no {name} header field")))?.to_vec(), name)
+}
+
+/// A text of the JSON body that is short enough to be echoed.
+fn body_text(request: &Request<'_>, path: &str) -> Result<String, Refusal> {
+    let body = small_json(request);
+    let value = body.as_ref().and_then(|body| naming::find(body, path).first().and_then(|value| value.as_str()));
+    let value = value.ok_or_else(|| malformed(&format!("no text {path} in a JSON body")))?;
+    echo(value.as_bytes().to_vec(), path)?;
+    Ok(value.to_owned())
+}
+
+fn echo(value: Vec<u8>, name: &str) -> Result<Vec<u8>, Refusal> {
+    if value.is_empty() || value.len() > ECHO_BYTES_MAX {
+        return Err(malformed(&format!("{name} of {} bytes, allowed are 1 to {ECHO_BYTES_MAX}", value.len())));
+    }
+    Ok(value)
+}
+
+fn is_one_of(presented: &[u8], values: &[String]) -> bool {
+    let presented = secret::secret_digest(presented);
+    let equal = |value: &String| secret::equal(&secret::secret_digest(value.as_bytes()), &presented);
+    values.iter().take(VALUES_MAX).fold(false, |found, value| equal(value) | found)
+}
+
+/// With the first of several keys: an answer has room for one.
+fn mac(keys: &[String], message: &[u8], encoding: Encoding) -> Result<String, Refusal> {
+    let key = keys.first().ok_or_else(no_key)?;
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), message);
+    Ok(encoding.encode(mac.as_ref()))
+}
+
+/// Never HTML: what is echoed is a stranger's.
+fn text(body: Vec<u8>) -> Answer {
+    Answer { status: 200, content_type: Some("text/plain"), headers: nosniff(), body }
+}
+
+fn json_answer(value: &Value) -> Answer {
+    Answer {
+        status: 200,
+        content_type: Some("application/json"),
+        headers: nosniff(),
+        body: value.to_string().into_bytes(),
+    }
+}
+
+fn header_answer(name: &'static str, value: Vec<u8>) -> Answer {
+    Answer { status: 200, headers: vec![(name, value)], ..Answer::default() }
+}
+
+fn nosniff() -> Vec<(&'static str, Vec<u8>)> {
+    vec![("x-content-type-options", b"nosniff".to_vec())]
+}
+
+fn malformed(detail: &str) -> Refusal {
+    Refusal { status: 400, ..Refusal::new("malformed_handshake", detail) }
+}
+
+fn no_key() -> Refusal {
+    Refusal::new("no_key", "this source has no secret to answer with")
+}

@@ -1,0 +1,200 @@
+//! Where a provider's requests say which webhook they are and what happened.
+
+use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use serde_json::Value;
+
+use crate::{Refusal, Request, header, secret};
+
+/// Largest body that is read for its names; of a larger one only header fields count.
+const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Items of a batch that are looked at.
+const ITEMS_MAX: usize = 10_000;
+/// Longest name that is kept.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Where the id stands that is the same over the retries of one webhook.
+///
+/// A path names fields of a JSON body, with dots between and `[]` behind a list: `entry[].id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryId {
+    /// Nowhere, and equal bodies can be different webhooks.
+    Nothing,
+    /// In a header field.
+    Header(&'static str),
+    /// In the body: these fields together.
+    Json(&'static [&'static str]),
+    /// In the body, per item of a batch: lists, each with the fields that name an item. A retry repeats the batch.
+    Items(&'static [(&'static str, &'static [&'static str])]),
+    /// Nowhere: the digest of the body stands in.
+    Body,
+    /// The first of these that there is.
+    First(&'static [DeliveryId]),
+}
+
+/// Where a text stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// Nowhere.
+    Nowhere,
+    /// In a header field.
+    Header(&'static str),
+    /// In the body.
+    Json(&'static str),
+}
+
+/// A request's body, parsed when somebody first asks.
+pub(crate) struct Names<'a> {
+    request: &'a Request<'a>,
+    json: Option<Value>,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn new(request: &'a Request<'a>, needs_json: bool) -> Self {
+        let fits = needs_json && request.body.len() <= JSON_BYTES_MAX;
+        Self { request, json: if fits { serde_json::from_slice(request.body).ok() } else { None } }
+    }
+
+    /// The delivery id, bounded in length.
+    ///
+    /// # Errors
+    /// A header field for it that no sender may send.
+    pub(crate) fn delivery(&self, id: DeliveryId) -> Result<Option<Vec<u8>>, Refusal> {
+        Ok(match id {
+            DeliveryId::Nothing => None,
+            DeliveryId::Header(name) => self.header_id(name)?,
+            DeliveryId::Json(fields) => self.json.as_ref().and_then(|json| joined(json, fields)).map(bounded),
+            DeliveryId::Items(lists) => self.json.as_ref().and_then(|json| items(json, lists)),
+            DeliveryId::Body => Some(secret::secret_digest(self.request.body).to_vec()),
+            DeliveryId::First(ids) => {
+                for id in ids {
+                    if let Some(found) = self.delivery(*id)? {
+                        return Ok(Some(found));
+                    }
+                }
+                None
+            }
+        })
+    }
+
+    pub(crate) fn name(&self, name: Name) -> Option<String> {
+        let text = match name {
+            Name::Nowhere => None,
+            Name::Header(name) => {
+                let value = header::first(self.request.headers, name)?;
+                str::from_utf8(value).ok().map(str::to_owned)
+            }
+            Name::Json(path) => find(self.json.as_ref()?, path).first().and_then(|value| text(value)),
+        };
+        text.filter(|text| !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control))
+    }
+
+    fn header_id(&self, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(id) = header::single(self.request, name)? else { return Ok(None) };
+        if id.is_empty() || id.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+            let detail = format!("{name} of {} bytes, allowed are 1 to {IDEMPOTENCY_KEY_BYTES_MAX}", id.len());
+            return Err(Refusal::new("malformed_id", detail));
+        }
+        Ok(Some(id.to_vec()))
+    }
+}
+
+impl DeliveryId {
+    pub(crate) fn needs_json(self) -> bool {
+        match self {
+            Self::Nothing | Self::Header(_) | Self::Body => false,
+            Self::Json(_) | Self::Items(_) => true,
+            Self::First(ids) => ids.iter().any(|id| id.needs_json()),
+        }
+    }
+
+    /// The header fields that may hold it.
+    pub(crate) fn headers(self) -> Vec<&'static str> {
+        match self {
+            Self::Header(name) => vec![name],
+            Self::First(ids) => ids.iter().flat_map(|id| id.headers()).collect(),
+            Self::Nothing | Self::Json(_) | Self::Items(_) | Self::Body => Vec::new(),
+        }
+    }
+}
+
+/// Every value at a path.
+pub(crate) fn find<'a>(root: &'a Value, path: &str) -> Vec<&'a Value> {
+    let mut found = vec![root];
+    for step in path.split('.').filter(|step| !step.is_empty()) {
+        let (field, is_list) = step.strip_suffix("[]").map_or((step, false), |field| (field, true));
+        let mut next = Vec::new();
+        for value in found {
+            let value = if field.is_empty() { Some(value) } else { value.get(field) };
+            match value {
+                Some(Value::Array(list)) if is_list => next.extend(list.iter().take(ITEMS_MAX)),
+                Some(value) if !is_list => next.push(value),
+                Some(_) | None => {}
+            }
+        }
+        next.truncate(ITEMS_MAX);
+        found = next;
+    }
+    found
+}
+
+/// The text of a string, number or truth value.
+pub(crate) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The first of `fields`, which has to be there, and what there is of the others.
+fn joined(root: &Value, fields: &[&str]) -> Option<String> {
+    let mut texts = fields.iter().map(|field| find(root, field).first().and_then(|value| text(value)));
+    let first = texts.next()?.filter(|text| !text.is_empty())?;
+    Some(texts.fold(first, |all, text| format!("{all}\n{}", text.unwrap_or_default())))
+}
+
+/// A digest over the sorted ids of all items.
+fn items(root: &Value, lists: &[(&str, &[&str])]) -> Option<Vec<u8>> {
+    let mut ids: Vec<String> = Vec::new();
+    for (list, fields) in lists {
+        ids.extend(find(root, list).into_iter().filter_map(|item| joined(item, fields)));
+    }
+    if ids.is_empty() {
+        return None;
+    }
+    ids.sort_unstable();
+    let all: Vec<u8> =
+        ids.iter().flat_map(|id| [&(id.len() as u64).to_be_bytes()[..], id.as_bytes()].concat()).collect();
+    Some(secret::secret_digest(&all).to_vec())
+}
+
+fn bounded(id: String) -> Vec<u8> {
+    if id.len() > IDEMPOTENCY_KEY_BYTES_MAX { secret::secret_digest(id.as_bytes()).to_vec() } else { id.into_bytes() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_finds_every_value_it_names() {
+        let body = serde_json::json!({"a": {"b": 1}, "l": [{"x": ["p", "q"]}, {"x": "r"}, {}]});
+        let found = |path| find(&body, path).into_iter().filter_map(text).collect::<Vec<_>>();
+        assert_eq!(found("a.b"), ["1"]);
+        assert_eq!(found("l[].x[]"), ["p", "q"]);
+        assert_eq!(found("l[].x"), ["r"]);
+        assert_eq!(found("a.c"), [""; 0]);
+        let list = serde_json::json!([{"id": 1}, {"id": 2}]);
+        assert_eq!(find(&list, "[].id").len(), 2);
+    }
+
+    #[test]
+    fn the_order_of_a_batch_does_not_change_its_id_and_its_items_do() {
+        let id = |body| items(&body, &[("[]", &["id", "at"])]);
+        let first = id(serde_json::json!([{"id": 1, "at": 2}, {"id": 3}]));
+        assert!(first.is_some());
+        assert_eq!(first, id(serde_json::json!([{"id": 3}, {"id": 1, "at": 2}])));
+        assert_ne!(first, id(serde_json::json!([{"id": 1, "at": 2}])));
+        assert_eq!(id(serde_json::json!([{"at": 2}])), None);
+    }
+}

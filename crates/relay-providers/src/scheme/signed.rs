@@ -1,0 +1,439 @@
+//! The schemes of one source, with its keys: verifies and signs.
+
+use std::{borrow::Cow, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use relay_core::time::Wall;
+use serde_json::Value;
+
+use super::{
+    Algorithm, At, Encoding, KeyForm, Part, PrivateKey, SIGNATURES_MAX, Scheme, Stamp, StampAt, Style, When,
+    algorithm::p256_point,
+    presented::{Presented, decode_reserved, present, shape},
+    stamp::check_window,
+};
+use crate::{
+    Draft, Refusal, Request, SignError, form, header,
+    parameters::Parameters,
+    secret::{self, Secret},
+};
+
+/// The schemes that apply to one source. A request that satisfies any one of them is genuine.
+#[derive(Clone, Debug)]
+pub(crate) struct Signatures(Vec<Signed>);
+
+/// One scheme with the keys of a source.
+#[derive(Clone, Debug)]
+struct Signed {
+    scheme: Scheme,
+    /// Names of its header fields, in lower case; a numbered family has the part before the number.
+    headers: Vec<Cow<'static, str>>,
+    /// For [`Style::Named`].
+    prefix: String,
+    /// Keys as the algorithm takes them; any of them may match.
+    keys: Vec<Secret>,
+    tolerance: Option<Duration>,
+    private: Option<PrivateKey>,
+}
+
+impl Signatures {
+    /// The schemes whose condition holds, with the keys that the parameters give.
+    pub(crate) fn read(schemes: &'static [Scheme], parameters: &mut Parameters<'_>) -> Self {
+        let (tolerance, private) = (parameters.tolerance(), parameters.private_key());
+        let mut active = Vec::new();
+        for scheme in schemes {
+            if !scheme.when.holds(parameters) || (private.is_some() && !scheme.algorithm.is_asymmetric()) {
+                continue;
+            }
+            let keys = scheme.keys(parameters);
+            if keys.is_empty() && private.is_none() && !parameters.provider().adopts() {
+                continue;
+            }
+            let headers = match scheme.at {
+                At::Headers(names) => names.iter().map(|name| Cow::Borrowed(*name)).collect(),
+                At::Numbered(name) => vec![Cow::Borrowed(name)],
+                At::Query(_) => Vec::new(),
+                At::Named => vec![Cow::Owned(parameters.header_name())],
+            };
+            let prefix = if matches!(scheme.style, Style::Named) { parameters.one("prefix") } else { "" };
+            let (private, prefix) = (private.clone(), prefix.to_owned());
+            active.push(Signed { scheme: *scheme, headers, prefix, keys, tolerance, private });
+        }
+        if active.is_empty() && !parameters.has_faults() {
+            let keys: Vec<&str> = schemes.iter().map(|scheme| scheme.key).collect();
+            parameters.needs_one_of(&keys);
+        }
+        Self(active)
+    }
+
+    /// A signature over the raw body, as the parameters describe it.
+    pub(crate) fn described(parameters: &mut Parameters<'_>) -> Self {
+        let algorithm = match parameters.one("algorithm") {
+            "sha1" => Algorithm::HmacSha1,
+            "sha256" => Algorithm::HmacSha256,
+            "sha512" => Algorithm::HmacSha512,
+            other => {
+                parameters.fault("algorithm", format!("{other:?} must be sha1, sha256 or sha512"));
+                Algorithm::HmacSha256
+            }
+        };
+        let encoding = match parameters.one("encoding") {
+            "hex" => Encoding::Hex,
+            "base64" => Encoding::Base64,
+            other => {
+                parameters.fault("encoding", format!("{other:?} must be hex or base64"));
+                Encoding::Hex
+            }
+        };
+        let prefix = parameters.one("prefix").to_owned();
+        if !prefix.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            parameters.fault("prefix", "must be printable ASCII, like sha256=");
+        }
+        let scheme = Scheme { at: At::Named, style: Style::Named, algorithm, encoding, ..Scheme::BASE };
+        let headers = vec![Cow::Owned(parameters.header_name())];
+        let keys = scheme.keys(parameters);
+        Self(vec![Signed { scheme, headers, prefix, keys, tolerance: None, private: None }])
+    }
+
+    /// Whether the platform has yet to hand over the secret.
+    pub(crate) fn awaits_key(&self) -> bool {
+        self.0.iter().all(|signed| signed.keys.is_empty())
+    }
+
+    /// The indexes of the fields to remove from a request that is genuine.
+    pub(crate) fn verify(&self, request: &Request<'_>) -> Result<Vec<usize>, Refusal> {
+        let mut refused: Option<Refusal> = None;
+        for signed in &self.0 {
+            match signed.verify(request) {
+                Ok(()) => return Ok(signed.strip(request)),
+                // Of several schemes the one that the sender used knows best what is wrong.
+                Err(refusal) if refused.is_none() || !refusal.check.starts_with("missing_s") => {
+                    refused = Some(refusal);
+                }
+                Err(_) => {}
+            }
+        }
+        Err(refused.unwrap_or_else(|| Refusal::new("no_key", "this source has no key to check requests with")))
+    }
+
+    /// Makes the draft genuine under the first scheme.
+    pub(crate) fn sign(&self, draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError> {
+        self.0.first().ok_or(SignError::Key)?.sign(draft, id, now)
+    }
+
+    /// Names of the header fields that are read.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.0.iter().flat_map(Signed::reads) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+impl Signed {
+    fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let scheme = &self.scheme;
+        let presented = self.presented(request)?;
+        for (name, expected) in scheme.require {
+            let value = header::required(request, name, "missing_header")?;
+            if !value.eq_ignore_ascii_case(expected.as_bytes()) {
+                return Err(Refusal::new("unsupported_algorithm", format!("{name} must be {expected}")));
+            }
+        }
+        let stamp = self.stamp_text(request, presented.stamp)?;
+        self.compare(request, stamp.as_deref().unwrap_or_default(), &presented.signatures)?;
+        match (scheme.stamp, stamp) {
+            (Some(Stamp { at, unit }), Some(text)) => {
+                check_window(&text, unit, &self.stamp_place(at), self.tolerance, request.now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the request presents as signatures.
+    fn presented<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, Refusal> {
+        let scheme = &self.scheme;
+        let check = if scheme.algorithm == Algorithm::Equal { "missing_secret" } else { "missing_signature" };
+        let mut presented = Presented::default();
+        let mut found = false;
+        if let At::Query(name) = scheme.at {
+            let value = form::value(request.query.unwrap_or_default(), name);
+            let value = value.ok_or_else(|| Refusal::new(check, format!("no {name} in the query of the URL")))?;
+            presented.signatures.push(value);
+            return Ok(presented);
+        }
+        for name in self.field_names(request) {
+            if let Some(value) = header::single(request, &name)? {
+                found = true;
+                presented.add(value, scheme.style, &self.prefix, scheme.encoding, &name)?;
+            }
+        }
+        if !found {
+            return Err(Refusal::new(check, format!("no {} header field", self.headers.join(" or "))));
+        }
+        if presented.signatures.is_empty() {
+            let shape = shape(scheme.style, &self.prefix, scheme.encoding);
+            return Err(Refusal::new("malformed_signature", format!("{} must be {shape}", self.headers.join(" or "))));
+        }
+        Ok(presented)
+    }
+
+    /// The fields that may hold signatures; of a numbered family those that are there.
+    fn field_names(&self, request: &Request<'_>) -> Vec<String> {
+        let At::Numbered(family) = self.scheme.at else {
+            return self.headers.iter().map(|name| name.clone().into_owned()).collect();
+        };
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in request.headers {
+            let number = name.strip_prefix(family.as_bytes()).filter(|number| (1..=3).contains(&number.len()));
+            let is_member = number.is_some_and(|number| number.iter().all(u8::is_ascii_digit));
+            let name = String::from_utf8_lossy(name);
+            if is_member && names.len() < SIGNATURES_MAX && !names.contains(&name.clone().into_owned()) {
+                names.push(name.into_owned());
+            }
+        }
+        names
+    }
+
+    fn stamp_text<'a>(&self, request: &Request<'a>, item: Option<&'a [u8]>) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
+        let Some(stamp) = self.scheme.stamp else { return Ok(None) };
+        let missing = || Refusal::new("missing_timestamp", format!("no timestamp: no {}", self.stamp_place(stamp.at)));
+        let text = match stamp.at {
+            StampAt::Header(name) => Cow::Borrowed(header::required(request, name, "missing_timestamp")?),
+            StampAt::Item => Cow::Borrowed(item.ok_or_else(missing)?),
+            StampAt::Json(field) => {
+                let value: Option<Value> = serde_json::from_slice(request.body).ok();
+                let value = value.as_ref().and_then(|value| value.get(field)).ok_or_else(missing)?;
+                Cow::Owned(value.as_str().map_or_else(|| value.to_string(), str::to_owned).into_bytes())
+            }
+        };
+        Ok(Some(text))
+    }
+
+    fn stamp_place(&self, at: StampAt) -> String {
+        match at {
+            StampAt::Header(name) => name.to_owned(),
+            StampAt::Item => format!("timestamp in {}", self.headers.join(" or ")),
+            StampAt::Json(field) => format!("{field} in the body"),
+        }
+    }
+
+    /// Whether a presented signature is one that a key makes. All are computed and compared, match or no match.
+    fn compare(&self, request: &Request<'_>, stamp: &[u8], presented: &[Vec<u8>]) -> Result<(), Refusal> {
+        let algorithm = self.scheme.algorithm;
+        let decoded = request.url.map(decode_reserved);
+        let mut found = false;
+        for key in &self.keys {
+            if algorithm == Algorithm::Equal {
+                found |= algorithm.verify(key, &[], presented);
+            }
+            for message in self.scheme.messages {
+                let parts = parts(message, request, decoded.as_deref(), stamp, key)?;
+                found |= algorithm.verify(key, &parts, presented);
+            }
+        }
+        if found {
+            return Ok(());
+        }
+        let place = match self.scheme.at {
+            At::Query(name) => format!("{name} in the query"),
+            At::Headers(_) | At::Numbered(_) | At::Named => self.headers.join(" or "),
+        };
+        Err(if algorithm == Algorithm::Equal {
+            Refusal::new("wrong_secret", format!("{place} is not this source's secret"))
+        } else {
+            Refusal::new("bad_signature", format!("{place} is not the signature of these bytes with this source's key"))
+        })
+    }
+
+    fn strip(&self, request: &Request<'_>) -> Vec<usize> {
+        if !self.scheme.strip {
+            return Vec::new();
+        }
+        let is_ours = |name: &[u8]| self.headers.iter().any(|own| own.as_bytes() == name);
+        request.headers.iter().enumerate().filter(|(_, (name, _))| is_ours(name)).map(|(index, _)| index).collect()
+    }
+
+    fn reads(&self) -> Vec<String> {
+        let scheme = &self.scheme;
+        let mut names: Vec<String> = self.headers.iter().map(|name| name.clone().into_owned()).collect();
+        if let At::Numbered(family) = scheme.at {
+            names = (1..=SIGNATURES_MAX).map(|number| format!("{family}{number}")).collect();
+        }
+        names.extend(scheme.require.iter().map(|(name, _)| (*name).to_owned()));
+        if let Some(Stamp { at: StampAt::Header(name), .. }) = scheme.stamp {
+            names.push(name.to_owned());
+        }
+        for part in scheme.messages.iter().copied().flatten() {
+            if let Part::Header(name) = part {
+                names.push((*name).to_owned());
+            }
+        }
+        names
+    }
+
+    fn sign(&self, mut draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError> {
+        let scheme = &self.scheme;
+        let message = scheme.messages.first().copied().unwrap_or_default();
+        for part in message {
+            if let Part::Header(name) = part {
+                draft.default_header(name, id.to_owned());
+            }
+        }
+        for (name, value) in scheme.require {
+            draft.default_header(name, *value);
+        }
+        let stamp = self.set_stamp(&mut draft, now)?;
+        let signature = self.signature(&draft, message, &stamp, now)?;
+        let encoded = scheme.encoding.encode(&signature);
+        let value = present(scheme.style, &self.prefix, &encoded, &stamp);
+        match scheme.at {
+            At::Headers(_) | At::Named => {
+                let name = self.headers.first().ok_or(SignError::Key)?.clone();
+                draft.set_header(&name, value);
+            }
+            At::Numbered(family) => draft.set_header(&format!("{family}1"), value),
+            At::Query(name) => {
+                let separator = if draft.url.contains('?') { '&' } else { '?' };
+                draft.url = format!("{}{separator}{name}={}", draft.url, form::encode(value.as_bytes()));
+            }
+        }
+        Ok(draft)
+    }
+
+    fn signature(&self, draft: &Draft, message: &[Part], stamp: &str, now: Wall) -> Result<Vec<u8>, SignError> {
+        let request = draft.request(now, &[]);
+        let decoded = request.url.map(decode_reserved);
+        let none = Secret::new("");
+        let key = self.keys.first().unwrap_or(&none);
+        let parts = parts(message, &request, decoded.as_deref(), stamp.as_bytes(), key).map_err(|_| SignError::Key)?;
+        match &self.private {
+            Some(private) => private.sign(self.scheme.algorithm, &parts),
+            None if self.keys.is_empty() || self.scheme.algorithm.is_asymmetric() => Err(SignError::Key),
+            None => Ok(self.scheme.algorithm.mac(key, &parts)),
+        }
+    }
+
+    /// Puts the time where it belongs and returns its text.
+    fn set_stamp(&self, draft: &mut Draft, now: Wall) -> Result<String, SignError> {
+        let Some(Stamp { at, unit }) = self.scheme.stamp else { return Ok(String::new()) };
+        let text = unit.write(now);
+        match at {
+            StampAt::Header(name) => draft.set_header(name, text.clone()),
+            StampAt::Item => {}
+            StampAt::Json(field) => {
+                let mut value: Value = serde_json::from_slice(&draft.body).unwrap_or_default();
+                let object = value.as_object_mut().ok_or(SignError::Body("a JSON object"))?;
+                // A body that has the time already keeps its bytes.
+                if object.get(field).map(Value::to_string).as_deref() != Some(&text) {
+                    let number = text.parse::<i64>().map_or_else(|_| Value::from(text.as_str()), Value::from);
+                    object.insert(field.to_owned(), number);
+                    draft.body = value.to_string().into();
+                }
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// The bytes that are signed, piece by piece.
+fn parts<'a>(
+    message: &[Part],
+    request: &Request<'a>,
+    decoded: Option<&'a str>,
+    stamp: &'a [u8],
+    key: &'a Secret,
+) -> Result<Vec<&'a [u8]>, Refusal> {
+    let url = |url: Option<&'a str>| {
+        url.map(str::as_bytes).ok_or_else(|| {
+            Refusal::new(
+                "missing_url",
+                "the signature covers the URL, and the relay does not know its own: set PUBLIC_URL",
+            )
+        })
+    };
+    let part = |part: &Part| {
+        Ok(match part {
+            Part::Body => request.body,
+            Part::Stamp => stamp,
+            Part::Method => request.method.as_bytes(),
+            Part::Url => url(request.url)?,
+            Part::UrlDecoded => url(decoded)?,
+            Part::Secret => key.expose(),
+            Part::Literal(text) => text.as_bytes(),
+            Part::Header(name) => header::required(request, name, "missing_header")?,
+        })
+    };
+    message.iter().map(part).collect()
+}
+
+impl When {
+    fn holds(self, parameters: &Parameters<'_>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Is(name, value) => parameters.one(name) == value,
+            Self::Given(name) => !parameters.all(name).is_empty(),
+            Self::Absent(name) => parameters.all(name).is_empty(),
+        }
+    }
+}
+
+impl Scheme {
+    fn keys(&self, parameters: &mut Parameters<'_>) -> Vec<Secret> {
+        let values = parameters.agreed_secrets(self.key);
+        let mut keys = Vec::new();
+        for value in values.into_iter().filter(|value| self.key_form.takes(value)) {
+            match self.key_form.read(value) {
+                Ok(key) => keys.push(Secret::new(key)),
+                Err(fault) => parameters.fault(self.key, fault),
+            }
+        }
+        keys
+    }
+}
+
+impl KeyForm {
+    /// Whether a value is of this form's kind, where a parameter takes several.
+    fn takes(self, value: &str) -> bool {
+        match self {
+            Self::Whsec => !value.starts_with("whpk_"),
+            Self::Whpk => value.starts_with("whpk_"),
+            Self::Text | Self::Hex | Self::Base64 | Self::Ed25519 | Self::Spki => true,
+        }
+    }
+
+    fn read(self, text: &str) -> Result<Vec<u8>, &'static str> {
+        match self {
+            Self::Text => Ok(text.as_bytes().to_vec()),
+            Self::Hex => secret::from_hex(text).filter(|key| !key.is_empty()).ok_or("must be hex digits"),
+            Self::Base64 => STANDARD.decode(text).ok().filter(|key| !key.is_empty()).ok_or("must be base64"),
+            Self::Whsec => standard_key(text),
+            Self::Whpk => {
+                let key = text.strip_prefix("whpk_").and_then(|encoded| STANDARD.decode(encoded).ok());
+                key.filter(|key| key.len() == 32).ok_or("must be whpk_ followed by 32 bytes in base64")
+            }
+            Self::Ed25519 => {
+                let key = secret::from_hex(text).or_else(|| STANDARD.decode(text).ok());
+                key.filter(|key| key.len() == 32).ok_or("must be an Ed25519 public key: 32 bytes in hex or base64")
+            }
+            Self::Spki => {
+                let base64: String = text.split_whitespace().filter(|word| !word.contains('-')).collect();
+                let base64 = base64.strip_prefix("PUBLICKEY").unwrap_or(&base64);
+                let der = STANDARD.decode(base64).ok();
+                let point = der.as_deref().and_then(p256_point);
+                point.map(<[u8]>::to_vec).ok_or("must be a P-256 public key in base64, as the platform shows it")
+            }
+        }
+    }
+}
+
+/// The key bytes of a `whsec_` secret.
+fn standard_key(secret: &str) -> Result<Vec<u8>, &'static str> {
+    const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+    let encoded = secret.strip_prefix("whsec_").unwrap_or(secret);
+    let key = STANDARD.decode(encoded).map_err(|_| "must be whsec_ followed by base64, as the sender shows it")?;
+    if KEY_BYTES.contains(&key.len()) { Ok(key) } else { Err("must hold 24 to 64 bytes in base64 after whsec_") }
+}

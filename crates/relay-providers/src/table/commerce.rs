@@ -1,0 +1,5 @@
+//! commerce
+
+use crate::Provider;
+
+pub(super) const PROVIDERS: &[Provider] = &[];

@@ -1,0 +1,5 @@
+//! crm
+
+use crate::Provider;
+
+pub(super) const PROVIDERS: &[Provider] = &[];

@@ -1,0 +1,5 @@
+//! developer
+
+use crate::Provider;
+
+pub(super) const PROVIDERS: &[Provider] = &[];

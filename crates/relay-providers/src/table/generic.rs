@@ -1,0 +1,165 @@
+//! Not platforms but manners: what anything that sends webhooks can be told to do.
+
+use std::time::Duration;
+
+use crate::{
+    Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample,
+    provider::Proof,
+    scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
+    table::{HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE},
+};
+
+const KEY_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+const RFC_6750: &str = "https://www.rfc-editor.org/rfc/rfc6750";
+const STANDARD_WEBHOOKS: &str =
+    "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md";
+const SAMPLE: Sample = Sample::json(
+    r#"{"type":"contact.created","id":"{{id}}","data":{"name":"Ada Lovelace","email":"ada@example.com","number":{{number}}}}"#,
+);
+
+/// What Standard Webhooks sign, by the names of their fields.
+macro_rules! standard {
+    ($family:literal, $algorithm:expr, $key_form:expr, $prefix:literal) => {
+        Scheme {
+            at: At::Headers(&[concat!($family, "-signature")]),
+            style: Style::List { separator: b' ', prefix: $prefix },
+            encoding: Encoding::Base64,
+            algorithm: $algorithm,
+            key_form: $key_form,
+            messages: &[&[
+                Part::Header(concat!($family, "-id")),
+                Part::Literal("."),
+                Part::Stamp,
+                Part::Literal("."),
+                Part::Body,
+            ]],
+            stamp: Stamp::header(concat!($family, "-timestamp"), Unit::Seconds),
+            ..Scheme::BASE
+        }
+    };
+}
+
+/// `webhook-id`, `webhook-timestamp` and `webhook-signature`, with a shared secret.
+pub(super) const STANDARD: Scheme = standard!("webhook", Algorithm::HmacSha256, KeyForm::Whsec, "v1,");
+/// The same with a key pair. A public key never checks a `v1` signature: anybody could make one with it.
+pub(super) const STANDARD_PAIR: Scheme = standard!("webhook", Algorithm::Ed25519, KeyForm::Whpk, "v1a,");
+
+pub(super) const PROVIDERS: &[Provider] = &[
+    Provider {
+        name: "api-key",
+        title: "API key",
+        parameters: &[
+            Parameter::key(
+                "key",
+                "the API key, 16 to 256 printable ASCII characters; left out: keys made with `crm-relay key create`",
+            )
+            .or_none(),
+            Parameter::optional(
+                "key_sha256",
+                None,
+                "the SHA-256 of an API key in hex, where the key itself is not to be in a file",
+            )
+            .several(),
+        ],
+        acknowledgement: Acknowledgement::Receipt,
+        methods: KEY_METHODS,
+        key_source: true,
+        docs: RFC_6750,
+        unproven: SENT_ALONG,
+        sample: SAMPLE,
+        proof: Proof::Key("key"),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "basic",
+        title: "HTTP Basic",
+        parameters: &[
+            Parameter::required("username", "the user name the sender is given"),
+            Parameter::key("password", "the password the sender is given; make one with: openssl rand -hex 32"),
+        ],
+        docs: "https://www.rfc-editor.org/rfc/rfc7617",
+        unproven: SENT_ALONG,
+        sample: SAMPLE,
+        proof: Proof::Basic,
+        ..Provider::BASE
+    },
+    Provider {
+        name: "bearer",
+        title: "Bearer token",
+        parameters: &[
+            Parameter::key(
+                "token",
+                "the bearer token, 16 to 256 printable ASCII characters; left out: keys made with `crm-relay key create`",
+            )
+            .or_none(),
+            Parameter::optional(
+                "token_sha256",
+                None,
+                "the SHA-256 of a bearer token in hex, where the token itself is not to be in a file",
+            )
+            .several(),
+        ],
+        acknowledgement: Acknowledgement::Receipt,
+        methods: KEY_METHODS,
+        key_source: true,
+        docs: RFC_6750,
+        unproven: SENT_ALONG,
+        sample: SAMPLE,
+        proof: Proof::Key("token"),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "hmac",
+        title: "HMAC over the body",
+        parameters: &[
+            Parameter::key("secret", "the signing secret, used as the text it is"),
+            Parameter::required("header", "the header field that carries the signature, like X-Signature"),
+            Parameter::optional("algorithm", Some("sha256"), "sha1, sha256 or sha512"),
+            Parameter::optional("encoding", Some("hex"), "hex or base64"),
+            Parameter::optional("prefix", Some(""), "what stands before the signature in the header field, like sha256="),
+        ],
+        delivery: DeliveryId::Header("webhook-id"),
+        docs: "https://www.rfc-editor.org/rfc/rfc2104",
+        unproven: NO_TIME,
+        sample: SAMPLE,
+        proof: Proof::Described,
+        ..Provider::BASE
+    },
+    Provider {
+        name: "standard-webhooks",
+        title: "Standard Webhooks",
+        parameters: &[
+            Parameter::key(
+                "secret",
+                "the endpoint's signing secret: whsec_ (or whpk_ for a public key) and base64, as the sender shows it",
+            ),
+            TOLERANCE,
+        ],
+        sending: &[Parameter::signing_key("the private key: whsk_ and base64, for sources with a whpk_ key").or_none()],
+        answer_within: Duration::from_secs(15),
+        delivery: DeliveryId::Header("webhook-id"),
+        event: Name::Json("type"),
+        docs: STANDARD_WEBHOOKS,
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/standard-webhooks.json")),
+        proof: Proof::Signed(&[STANDARD, STANDARD_PAIR]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "svix",
+        title: "Svix",
+        parameters: &[
+            Parameter::key("secret", "the endpoint's signing secret, whsec_...: in the Svix application portal, Endpoints"),
+            TOLERANCE,
+        ],
+        answer_within: Duration::from_secs(15),
+        delivery: DeliveryId::First(&[DeliveryId::Header("svix-id"), DeliveryId::Header("webhook-id")]),
+        event: Name::Json("type"),
+        docs: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/standard-webhooks.json")),
+        // Either family of header fields, never a mix of both.
+        proof: Proof::Signed(&[standard!("svix", Algorithm::HmacSha256, KeyForm::Whsec, "v1,"), STANDARD]),
+        ..Provider::BASE
+    },
+];
