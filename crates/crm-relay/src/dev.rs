@@ -5,7 +5,7 @@ use relay_core::{limits, name::Name};
 use relay_server::Joiner;
 
 use crate::{
-    cli::{block_on, print},
+    cli::{block_on_beside_writer, print},
     client,
     config::{Logging, server::Plan},
     exit::{Exit, Failure, Outcome},
@@ -24,7 +24,7 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, logging: &Loggin
     for note in &plan.notes {
         tracing::warn!(event = "configuration", "{note}");
     }
-    block_on(async {
+    block_on_beside_writer(async {
         let stop = signals::listen()?;
         let (server, kept) = server::start(plan).await?;
         let receiver = if joined.destinations.is_empty() { Some(receiver().await?) } else { None };

@@ -6,7 +6,7 @@ use relay_server::{Config, Server, StartError, registry::RegistryError};
 use relay_store::sqlite::{OpenError, Options, SqliteStore};
 
 use crate::{
-    cli::{block_on, print},
+    cli::{block_on_beside_writer, print},
     config::{Logging, server::Plan},
     credentials::{self, Kept},
     descriptors,
@@ -25,7 +25,7 @@ pub(crate) fn run(plan: Plan, logging: &Logging) -> Outcome {
     for note in &plan.notes {
         tracing::warn!(event = "configuration", "{note}");
     }
-    block_on(async {
+    block_on_beside_writer(async {
         let stop = signals::listen()?;
         let (server, kept) = start(plan).await?;
         if style::is_terminal() {

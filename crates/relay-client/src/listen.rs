@@ -8,7 +8,10 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep},
+};
 
 use crate::status::Status;
 
@@ -18,20 +21,55 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// At most one line in the log this long, however often accepting fails.
+const SAY_EVERY: Duration = Duration::from_mins(1);
 
 /// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) -> Infallible {
     if let Ok(addr) = listener.local_addr() {
         tracing::info!(event = "listening", name = "client", %addr, "health and metrics of the client");
     }
+    let mut acceptor = Acceptor { listener, said: None };
     let mut connections = FuturesUnordered::new();
     loop {
+        // Cancel safety: an accept that is dropped has taken nothing, and at most its pause was cut short.
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => connections.push(connection(stream, status.clone())),
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
+            stream = acceptor.accept(), if connections.len() < CONNECTIONS_MAX => {
+                connections.push(connection(stream, status.clone()));
+            }
             Some(()) = connections.next() => {}
+        }
+    }
+}
+
+/// Goes on whatever accepting meets: to be out of descriptors passes.
+struct Acceptor {
+    listener: TcpListener,
+    said: Option<Instant>,
+}
+
+impl Acceptor {
+    async fn accept(&mut self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => {
+                    self.complain(&error);
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn complain(&mut self, error: &std::io::Error) {
+        if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            self.said = Some(Instant::now());
+            tracing::warn!(
+                event = "accept_failed",
+                listener = "client",
+                %error,
+                "cannot accept connections, those that are open go on; too many open files: raise the limit (LimitNOFILE=)"
+            );
         }
     }
 }

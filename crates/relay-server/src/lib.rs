@@ -1,5 +1,6 @@
 //! The public relay server: ingress, hub, client endpoint, admin API.
 
+mod accept;
 mod admin;
 pub mod budget;
 pub mod clock;

@@ -278,13 +278,13 @@ impl Server {
         if let Some(listener) = admin {
             let (stop, guarded) = (supervisor.stopping(), admin::guarded(Arc::clone(&self.admin)));
             supervisor.spawn(TaskKind::Admin, "admin", async move {
-                admin::serve(listener, guarded, stop).await;
+                admin::serve(listener, "admin", guarded, stop).await;
                 Ok(())
             });
         }
         let (stop, unguarded) = (supervisor.stopping(), admin::unguarded(Arc::clone(&self.admin)));
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
-            admin::serve(socket, unguarded, stop).await;
+            admin::serve(socket, "admin-socket", unguarded, stop).await;
             Ok(())
         });
         self.spawn_watchers();

@@ -1,47 +1,30 @@
 //! Commands that change many deliveries: they show the count, ask on a terminal, and else need `--yes`.
 
-use std::{
-    io::{BufRead as _, IsTerminal as _, Write as _},
-    time::SystemTime,
-};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    listing::{Range, pretty},
+    filter::{Ended, Parameters},
+    listing::pretty,
+    noun::Asked,
     shared_options::print,
 };
-use crate::{
-    admin_client::Api,
-    exit::{Exit, Failure, Outcome},
-};
+use crate::exit::{Exit, Failure, Outcome};
 
 /// Which deliveries, and how carefully.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Selection {
     /// Their ids, dlv_...
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", conflicts_with_all = ["all", "destination", "source", "reason"])]
     ids: Vec<String>,
     /// Every one that matches the other options
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long)]
     all: bool,
-    /// To this destination only
-    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
-    destination: Option<String>,
-    /// From this source only
-    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
-    source: Option<String>,
-    #[arg(
-        help = "That ended for this reason only: rejected, busy, lost_leases, expired",
-        long,
-        value_name = "REASON",
-        conflicts_with = "ids"
-    )]
-    reason: Option<String>,
     #[command(flatten)]
-    range: Range,
+    filter: Ended,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -62,46 +45,20 @@ pub(crate) struct Bulk {
     pub(crate) takes: &'static str,
 }
 
-impl Selection {
-    fn is_filtered(&self) -> bool {
-        self.destination.is_some()
-            || self.source.is_some()
-            || self.reason.is_some()
-            || !self.range.parameters(SystemTime::now()).unwrap_or_default().is_empty()
-    }
-
-    fn body(&self, dry_run: bool) -> Result<Value, Failure> {
-        let mut body = Map::new();
-        if self.ids.is_empty() {
-            body.insert("all".to_owned(), json!(true));
-        } else {
-            body.insert("ids".to_owned(), json!(self.ids));
-        }
-        for (name, value) in [("destination", &self.destination), ("source", &self.source), ("reason", &self.reason)] {
-            if let Some(value) = value {
-                body.insert(name.to_owned(), json!(value));
-            }
-        }
-        for (name, value) in self.range.parameters(SystemTime::now())? {
-            body.insert(name.to_owned(), json!(value));
-        }
-        body.insert("dry_run".to_owned(), json!(dry_run));
-        Ok(Value::Object(body))
-    }
-}
-
 /// Runs a bulk command.
 ///
 /// # Errors
 /// Nothing was selected, nobody agreed, or those of the admin API.
-pub(crate) async fn run(api: &Api, bulk: &Bulk, selection: &Selection, as_json: bool) -> Outcome {
-    if selection.ids.is_empty() && !selection.all && !selection.is_filtered() {
+pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Outcome {
+    let (api, as_json) = (asked.running().await?, asked.json);
+    let filters = selection.filter.parameters()?;
+    if selection.ids.is_empty() && !selection.all && filters.is_empty() {
         return Err(Failure::usage(format!(
             "say which: {} ID..., or --all, or a filter like --destination NAME",
             bulk.verb
         )));
     }
-    let preview = api.call(Method::POST, bulk.path, Some(&selection.body(true)?)).await?;
+    let preview = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, true))).await?;
     let matched = preview.get("matched").and_then(Value::as_u64).unwrap_or(0);
     if selection.dry_run {
         return report(&preview, &format!("would {} {}", bulk.verb, count(matched)), as_json);
@@ -113,9 +70,17 @@ pub(crate) async fn run(api: &Api, bulk: &Bulk, selection: &Selection, as_json: 
     if selection.ids.is_empty() && !selection.yes {
         confirm(&format!("{} {}", bulk.verb, count(matched)))?;
     }
-    let done = api.call(Method::POST, bulk.path, Some(&selection.body(false)?)).await?;
+    let done = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, false))).await?;
     let changed = done.get("changed").and_then(Value::as_u64).unwrap_or(0);
     report(&done, &format!("{} {}", count(changed), bulk.done), as_json)
+}
+
+fn body(ids: &[String], filters: &Parameters, dry_run: bool) -> Value {
+    let mut body: Map<String, Value> = filters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let (which, these) = if ids.is_empty() { ("all", json!(true)) } else { ("ids", json!(ids)) };
+    body.insert(which.to_owned(), these);
+    body.insert("dry_run".to_owned(), json!(dry_run));
+    Value::Object(body)
 }
 
 /// Asks on a terminal; elsewhere nobody can agree.

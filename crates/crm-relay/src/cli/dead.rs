@@ -1,47 +1,22 @@
 //! `crm-relay dead`: dead letters, the expired ones among them.
 
-use std::time::SystemTime;
-
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::{
     bulk::{self, Bulk, Selection},
     delivery,
-    listing::{Column, Paging, Range, View, last, list, state, text, when},
-    shared_options::{self, Common},
+    filter::Ended,
+    listing::{Column, Paging, View, last, list, state, text, when},
+    noun::{self, Asked},
 };
-use crate::{
-    admin_client::Api,
-    exit::{Exit, Outcome},
-};
-
-/// Deliveries that ended without success: dead and expired ones.
-#[derive(Debug, Args)]
-pub(crate) struct DeadArgs {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    verb: Verb,
-}
+use crate::exit::{Exit, Outcome};
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// List dead letters, the latest first
     List {
-        /// To this destination only
-        #[arg(long, value_name = "NAME")]
-        destination: Option<String>,
-        /// From this source only
-        #[arg(long, value_name = "NAME")]
-        source: Option<String>,
-        #[arg(
-            help = "That ended for this reason only: rejected, busy, lost_leases, expired",
-            long,
-            value_name = "REASON"
-        )]
-        reason: Option<String>,
         #[command(flatten)]
-        range: Range,
+        filter: Ended,
         #[command(flatten)]
         paging: Paging,
     },
@@ -69,39 +44,21 @@ const COLUMNS: &[Column] = &[
 
 const VIEW: View = View { path: "/api/v1/dead", columns: COLUMNS, nothing: "no dead letters" };
 
-impl DeadArgs {
-    pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
-            let layers = self.common.layers()?;
-            let json = self.common.json;
-            match self.verb {
-                Verb::List { destination, source, reason, range, paging } => {
-                    let api = Api::reading(&layers).await?;
-                    let mut parameters = range.parameters(SystemTime::now())?;
-                    let filters = [("destination", destination), ("source", source), ("reason", reason)];
-                    parameters.extend(filters.into_iter().filter_map(|(name, value)| Some((name, value?))));
-                    list(&api, &VIEW, parameters, Some(&paging), json).await?;
-                    Ok(Exit::Done)
-                }
-                Verb::Show { id } => {
-                    delivery::show(&Api::reading(&layers).await?, &id, json).await?;
-                    Ok(Exit::Done)
-                }
-                Verb::Redrive(selection) => {
-                    let bulk = Bulk {
-                        path: "/api/v1/dead/redrive",
-                        verb: "redrive",
-                        done: "redriven",
-                        takes: "dead and expired",
-                    };
-                    bulk::run(&Api::running(&layers).await?, &bulk, &selection, json).await
-                }
-                Verb::Purge(selection) => {
-                    let bulk =
-                        Bulk { path: "/api/v1/dead/purge", verb: "purge", done: "purged", takes: "dead and expired" };
-                    bulk::run(&Api::running(&layers).await?, &bulk, &selection, json).await
-                }
+const REDRIVE: Bulk =
+    Bulk { path: "/api/v1/dead/redrive", verb: "redrive", done: "redriven", takes: "dead and expired" };
+
+const PURGE: Bulk = Bulk { path: "/api/v1/dead/purge", verb: "purge", done: "purged", takes: "dead and expired" };
+
+impl noun::Verb for Verb {
+    async fn run(self, asked: &Asked) -> Outcome {
+        match self {
+            Self::List { filter, paging } => {
+                list(&asked.reading().await?, &VIEW, filter.parameters()?, Some(&paging), asked.json).await?;
+                Ok(Exit::Done)
             }
-        })
+            Self::Show { id } => delivery::show(asked, &id).await,
+            Self::Redrive(selection) => bulk::run(asked, &REDRIVE, selection).await,
+            Self::Purge(selection) => bulk::run(asked, &PURGE, selection).await,
+        }
     }
 }

@@ -2,39 +2,27 @@
 
 use std::time::SystemTime;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::Value;
 
 use super::{
     bulk::{self, Bulk, Selection},
-    listing::{Column, Paging, Range, View, last, list, pretty, state, text, when},
-    shared_options::{self, Common, print},
+    filter::{Along, given},
+    listing::{Column, Paging, Range, View, last, list, state, text, when},
+    noun::{self, Asked},
 };
 use crate::{
-    admin_client::{Api, encode},
-    exit::{Exit, Failure, Outcome},
+    admin_client::encode,
+    exit::{Exit, Outcome},
     render::{style, table},
 };
 
-/// Events on their way to destinations.
-#[derive(Debug, Args)]
-pub(crate) struct DeliveryArgs {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// List deliveries, newest first
     List {
-        /// To this destination only
-        #[arg(long, value_name = "NAME")]
-        destination: Option<String>,
-        /// From this source only
-        #[arg(long, value_name = "NAME")]
-        source: Option<String>,
+        #[command(flatten)]
+        along: Along,
         /// In this state only: ready, scheduled, leased, delivered, dead, expired, cancelled
         #[arg(long, value_name = "STATE")]
         state: Option<String>,
@@ -66,37 +54,21 @@ const COLUMNS: &[Column] = &[
 
 const VIEW: View = View { path: "/api/v1/deliveries", columns: COLUMNS, nothing: "no deliveries" };
 
-impl DeliveryArgs {
-    pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
-            let layers = self.common.layers()?;
-            let json = self.common.json;
-            match self.verb {
-                Verb::List { destination, source, state, event, range, paging } => {
-                    let api = Api::reading(&layers).await?;
-                    let mut parameters = range.parameters(SystemTime::now())?;
-                    let filters =
-                        [("destination", destination), ("source", source), ("state", state), ("event", event)];
-                    parameters.extend(filters.into_iter().filter_map(|(name, value)| Some((name, value?))));
-                    list(&api, &VIEW, parameters, Some(&paging), json).await?;
-                    Ok(Exit::Done)
-                }
-                Verb::Show { id } => {
-                    show(&Api::reading(&layers).await?, &id, json).await?;
-                    Ok(Exit::Done)
-                }
-                Verb::Cancel(selection) => {
-                    let api = Api::running(&layers).await?;
-                    bulk::run(
-                        &api,
-                        &Bulk { path: "/api/v1/deliveries/cancel", verb: "cancel", done: "cancelled", takes: "open" },
-                        &selection,
-                        json,
-                    )
-                    .await
-                }
+const CANCEL: Bulk = Bulk { path: "/api/v1/deliveries/cancel", verb: "cancel", done: "cancelled", takes: "open" };
+
+impl noun::Verb for Verb {
+    async fn run(self, asked: &Asked) -> Outcome {
+        match self {
+            Self::List { along, state, event, range, paging } => {
+                let mut parameters = along.parameters();
+                parameters.extend(given([("state", state), ("event", event)]));
+                parameters.extend(range.parameters(SystemTime::now())?);
+                list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.json).await?;
+                Ok(Exit::Done)
             }
-        })
+            Self::Show { id } => show(asked, &id).await,
+            Self::Cancel(selection) => bulk::run(asked, &CANCEL, selection).await,
+        }
     }
 }
 
@@ -111,42 +83,45 @@ pub(super) fn row(delivery: &Value) -> Vec<String> {
 }
 
 /// Shows one delivery; `dead show` does the same.
-pub(super) async fn show(api: &Api, id: &str, json: bool) -> Result<(), Failure> {
-    let delivery = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
-    if json {
-        return print(&pretty(&delivery));
-    }
+pub(super) async fn show(asked: &Asked, id: &str) -> Outcome {
+    let delivery = asked.reading().await?.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+    asked.tell(&delivery, in_words)
+}
+
+fn in_words(delivery: &Value) -> String {
     let mut pairs = vec![
-        ("delivery", style::bold(text(&delivery, "id"))),
-        ("event", text(&delivery, "event_id")),
-        ("route", super::route_of(&delivery)),
-        ("state", state(&delivery)),
+        ("delivery", style::bold(text(delivery, "id"))),
+        ("event", text(delivery, "event_id")),
+        ("route", super::route_of(delivery)),
+        ("state", state(delivery)),
         (
             "tries",
             format!(
                 "{} ({} counted, {} leases lost)",
-                text(&delivery, "tries"),
-                text(&delivery, "attempts"),
-                text(&delivery, "losses")
+                text(delivery, "tries"),
+                text(delivery, "attempts"),
+                text(delivery, "losses")
             ),
         ),
-        ("ready", text(&delivery, "ready_at")),
-        ("last try", last(&delivery)),
+        ("ready", text(delivery, "ready_at")),
+        ("last try", last(delivery)),
     ];
-    if is_open(&delivery) {
-        pairs.push(("due", text(&delivery, "due_at")));
-        pairs.push(("expires", text(&delivery, "expires_at")));
+    if is_open(delivery) {
+        pairs.push(("due", text(delivery, "due_at")));
+        pairs.push(("expires", text(delivery, "expires_at")));
     } else {
-        pairs.push(("ended", text(&delivery, "changed_at")));
+        pairs.push(("ended", text(delivery, "changed_at")));
     }
     if delivery.get("reason").is_some_and(|reason| !reason.is_null()) {
-        pairs.insert(4, ("reason", text(&delivery, "reason")));
+        pairs.insert(4, ("reason", text(delivery, "reason")));
     }
-    print(&table::fields(&pairs))?;
-    let none = Vec::new();
+    let about = table::fields(&pairs);
     let attempts = delivery.get("history").and_then(Value::as_array);
-    let rows: Vec<Vec<String>> = attempts.unwrap_or(&none).iter().map(attempt).collect();
-    if rows.is_empty() { Ok(()) } else { print(&format!("\n{}", table::table(&["try", "at", "answer", "ms"], &rows))) }
+    let rows: Vec<Vec<String>> = attempts.into_iter().flatten().map(attempt).collect();
+    if rows.is_empty() {
+        return about;
+    }
+    format!("{about}\n\n{}", table::table(&["try", "at", "answer", "ms"], &rows))
 }
 
 /// When it may be tried next; what has ended is never due again.

@@ -2,48 +2,30 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use http::Method;
 use serde_json::Value;
 
 use super::{
-    listing::{Column, View, list, pretty, text},
-    shared_options::{self, Common, print},
+    collection::{Collection, Named},
+    listing::{Column, View, text},
+    noun::{self, Asked},
 };
 use crate::{
-    admin_client::{Api, encode},
     exit::{Exit, Outcome},
     render::{human_duration, style, table},
 };
 
-/// Targets behind the firewall; their URLs are known only to clients.
-#[derive(Debug, Args)]
-pub(crate) struct DestinationArgs {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// List destinations
     List,
     /// Show a destination
-    Show {
-        /// Its name
-        name: String,
-    },
+    Show(Named),
     /// Hand out nothing more of it; what comes in waits
-    Pause {
-        /// Its name
-        name: String,
-    },
+    Pause(Named),
     /// Go on
-    Resume {
-        /// Its name
-        name: String,
-    },
+    Resume(Named),
 }
 
 const COLUMNS: &[Column] = &[
@@ -56,38 +38,26 @@ const COLUMNS: &[Column] = &[
     ("dead", |destination| count(destination, &["dead", "expired"])),
 ];
 
-const PATH: &str = "/api/v1/destinations";
+/// The destinations; `status` lists them too.
+pub(super) const DESTINATIONS: Collection =
+    Collection { view: View { path: "/api/v1/destinations", columns: COLUMNS, nothing: "no destinations" }, in_words };
 
-/// The list of destinations; `status` shows it too.
-pub(super) const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no destinations" };
-
-impl DestinationArgs {
-    pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
-            let layers = self.common.layers()?;
-            let json = self.common.json;
-            match self.verb {
-                Verb::List => list(&Api::reading(&layers).await?, &VIEW, Vec::new(), None, json).await?,
-                Verb::Show { name } => {
-                    let found = Api::reading(&layers).await?.get(&path(&name)).await?;
-                    print(&if json { pretty(&found) } else { in_words(&found) })?;
-                }
-                Verb::Pause { name } => {
-                    Api::running(&layers).await?.call(Method::POST, &format!("{}/pause", path(&name)), None).await?;
-                    anstream::eprintln!("destination {name} is paused");
-                }
-                Verb::Resume { name } => {
-                    Api::running(&layers).await?.call(Method::POST, &format!("{}/resume", path(&name)), None).await?;
-                    anstream::eprintln!("destination {name} goes on");
-                }
-            }
-            Ok(Exit::Done)
-        })
+impl noun::Verb for Verb {
+    async fn run(self, asked: &Asked) -> Outcome {
+        match self {
+            Self::List => DESTINATIONS.list(asked, Vec::new()).await,
+            Self::Show(named) => DESTINATIONS.show(asked, &[&named.name]).await,
+            Self::Pause(named) => switch(asked, &named.name, "pause", "is paused").await,
+            Self::Resume(named) => switch(asked, &named.name, "resume", "goes on").await,
+        }
     }
 }
 
-fn path(name: &str) -> String {
-    format!("{PATH}/{}", encode(name))
+async fn switch(asked: &Asked, name: &str, to: &str, done: &str) -> Outcome {
+    let path = format!("{}/{to}", DESTINATIONS.path(&[name]));
+    asked.running().await?.call(Method::POST, &path, None).await?;
+    anstream::eprintln!("destination {name} {done}");
+    Ok(Exit::Done)
 }
 
 /// `up`, `paused`, `no client`, `target down`.

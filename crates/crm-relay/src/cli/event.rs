@@ -2,32 +2,25 @@
 
 use std::{io::Write as _, time::SystemTime};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{
+    filter::given,
     listing::{Column, Paging, Range, View, list, pretty, state, text, when},
+    noun::{self, Asked},
     route_of,
-    shared_options::{self, Common, print},
+    shared_options::print,
 };
 use crate::{
-    admin_client::{Api, encode},
-    exit::{Exit, Failure, Outcome},
+    admin_client::encode,
+    exit::{Exit, Outcome},
     render::{style, table},
 };
 
-/// Stored webhooks.
-#[derive(Debug, Args)]
-pub(crate) struct EventArgs {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// List events, newest first
     List {
         /// Of this source only
@@ -68,65 +61,57 @@ const COLUMNS: &[Column] = &[
 
 const VIEW: View = View { path: "/api/v1/events", columns: COLUMNS, nothing: "no events. Send one: crm-relay send" };
 
-impl EventArgs {
-    pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
-            let layers = self.common.layers()?;
-            let json = self.common.json;
-            match self.verb {
-                Verb::List { source, range, paging } => {
-                    let api = Api::reading(&layers).await?;
-                    let mut parameters = range.parameters(SystemTime::now())?;
-                    parameters.extend(source.map(|source| ("source", source)));
-                    list(&api, &VIEW, parameters, Some(&paging), json).await?;
-                }
-                Verb::Show { id, body } => {
-                    let api = Api::reading(&layers).await?;
-                    show(&api, &id, body, json).await?;
-                }
-                Verb::Replay { ids, destination } => {
-                    let api = Api::running(&layers).await?;
-                    return replay(&api, &ids, destination, json).await;
-                }
+impl noun::Verb for Verb {
+    async fn run(self, asked: &Asked) -> Outcome {
+        match self {
+            Self::List { source, range, paging } => {
+                let mut parameters = given([("source", source)]);
+                parameters.extend(range.parameters(SystemTime::now())?);
+                list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.json).await?;
+                Ok(Exit::Done)
             }
-            Ok(Exit::Done)
-        })
+            Self::Show { id, body } => show(asked, &id, body).await,
+            Self::Replay { ids, destination } => replay(asked, &ids, destination).await,
+        }
     }
 }
 
-async fn show(api: &Api, id: &str, body: bool, json: bool) -> Result<(), Failure> {
+async fn show(asked: &Asked, id: &str, body: bool) -> Outcome {
+    let api = asked.reading().await?;
     let path = format!("/api/v1/events/{}", encode(id));
     if body {
         let bytes = api.bytes(&format!("{path}/body")).await?;
         let mut out = std::io::stdout().lock();
         out.write_all(&bytes)?;
-        return Ok(out.flush()?);
+        out.flush()?;
+        return Ok(Exit::Done);
     }
-    let event = api.get(&path).await?;
-    if json {
-        return print(&pretty(&event));
-    }
-    let query = event.get("query").and_then(Value::as_str).map_or_else(String::new, |query| format!("?{query}"));
-    print(&table::fields(&[
-        ("event", style::bold(text(&event, "id"))),
-        ("source", text(&event, "source")),
-        ("received", text(&event, "received_at")),
-        ("request", format!("{} {}{query}", text(&event, "method"), text(&event, "path"))),
-        ("body", format!("{} bytes, sha256 {}", text(&event, "body_size"), text(&event, "body_sha256"))),
-    ]))?;
-    print("\nheaders")?;
-    for header in event.get("headers").and_then(Value::as_array).into_iter().flatten() {
-        let part = |index: usize| header.get(index).and_then(Value::as_str).unwrap_or_default();
-        print(&format!("  {} {}", style::dim(format!("{}:", part(0))), visible(part(1))))?;
-    }
-    let none = Vec::new();
-    let found = event.get("deliveries").and_then(Value::as_array).unwrap_or(&none);
-    let rows: Vec<Vec<String>> = found.iter().map(super::delivery::row).collect();
-    print(&format!("\n{}", table::table(&super::delivery::headings(), &rows)))?;
-    print(&style::dim(format!("\nthe body: crm-relay event show {} --body", text(&event, "id"))))
+    asked.tell(&api.get(&path).await?, in_words)
 }
 
-async fn replay(api: &Api, ids: &[String], destination: Option<String>, json: bool) -> Outcome {
+fn in_words(event: &Value) -> String {
+    let query = event.get("query").and_then(Value::as_str).map_or_else(String::new, |query| format!("?{query}"));
+    let about = table::fields(&[
+        ("event", style::bold(text(event, "id"))),
+        ("source", text(event, "source")),
+        ("received", text(event, "received_at")),
+        ("request", format!("{} {}{query}", text(event, "method"), text(event, "path"))),
+        ("body", format!("{} bytes, sha256 {}", text(event, "body_size"), text(event, "body_sha256"))),
+    ]);
+    let header = |header: &Value| {
+        let part = |index: usize| header.get(index).and_then(Value::as_str).unwrap_or_default();
+        format!("  {} {}\n", style::dim(format!("{}:", part(0))), visible(part(1)))
+    };
+    let headers: String = event.get("headers").and_then(Value::as_array).into_iter().flatten().map(header).collect();
+    let found = event.get("deliveries").and_then(Value::as_array);
+    let rows: Vec<Vec<String>> = found.into_iter().flatten().map(super::delivery::row).collect();
+    let deliveries = table::table(&super::delivery::headings(), &rows);
+    let next = style::dim(format!("\nthe body: crm-relay event show {} --body", text(event, "id")));
+    format!("{about}\n\nheaders\n{headers}\n{deliveries}\n{next}")
+}
+
+async fn replay(asked: &Asked, ids: &[String], destination: Option<String>) -> Outcome {
+    let api = asked.running().await?;
     let mut exit = Exit::Done;
     let mut items = Vec::new();
     for id in ids {
@@ -140,7 +125,7 @@ async fn replay(api: &Api, ids: &[String], destination: Option<String>, json: bo
             Err(failure) => return Err(failure),
         }
     }
-    if json {
+    if asked.json {
         print(&pretty(&json!({"items": items, "next": null})))?;
     } else {
         for item in items.iter().filter_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {

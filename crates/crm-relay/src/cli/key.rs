@@ -1,31 +1,22 @@
 //! `crm-relay key`.
 
 use clap::{Args, Subcommand};
-use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    listing::{Column, View, list, pretty, text, when},
-    shared_options::{self, Common, print},
+    collection::Collection,
+    filter::given,
+    listing::{Column, View, text, when},
+    noun::{self, Asked},
     token::{show_secret, status},
 };
 use crate::{
-    admin_client::{Api, encode},
     exit::{Exit, Outcome},
     render::table,
 };
 
-/// API keys of senders.
-#[derive(Debug, Args)]
-pub(crate) struct KeyArgs {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// Make a key; it is shown this once
     Create {
         /// Of which source
@@ -40,20 +31,18 @@ enum Verb {
         source: Option<String>,
     },
     /// Show a key, not its secret
-    Show {
-        /// Of which source
-        source: String,
-        /// Its name
-        name: String,
-    },
+    Show(Which),
     /// Make a key worthless, at once
     #[command(alias = "delete")]
-    Revoke {
-        /// Of which source
-        source: String,
-        /// Its name
-        name: String,
-    },
+    Revoke(Which),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Of which source
+    source: String,
+    /// Its name
+    name: String,
 }
 
 const COLUMNS: &[Column] = &[
@@ -64,41 +53,25 @@ const COLUMNS: &[Column] = &[
     ("created", |key| when(key, "created_at")),
 ];
 
-const PATH: &str = "/api/v1/keys";
+const KEYS: Collection =
+    Collection { view: View { path: "/api/v1/keys", columns: COLUMNS, nothing: "no keys beside API_KEY" }, in_words };
 
-const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no keys beside API_KEY" };
-
-impl KeyArgs {
-    pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
-            let layers = self.common.layers()?;
-            let json = self.common.json;
-            match self.verb {
-                Verb::List { source } => {
-                    let parameters = source.map(|source| ("source", source)).into_iter().collect();
-                    list(&Api::reading(&layers).await?, &VIEW, parameters, None, json).await?;
-                }
-                Verb::Show { source, name } => {
-                    let key = Api::reading(&layers).await?.get(&path(&source, &name)).await?;
-                    print(&if json { pretty(&key) } else { in_words(&key) })?;
-                }
-                Verb::Create { source, name } => {
-                    let body = json!({"source": source, "name": name});
-                    let made = Api::running(&layers).await?.call(Method::POST, PATH, Some(&body)).await?;
-                    show_secret(&made, "key", json)?;
-                }
-                Verb::Revoke { source, name } => {
-                    Api::running(&layers).await?.call(Method::DELETE, &path(&source, &name), None).await?;
-                    anstream::eprintln!("key {source}/{name} is revoked");
-                }
+impl noun::Verb for Verb {
+    async fn run(self, asked: &Asked) -> Outcome {
+        match self {
+            Self::List { source } => KEYS.list(asked, given([("source", source)])).await,
+            Self::Show(Which { source, name }) => KEYS.show(asked, &[&source, &name]).await,
+            Self::Create { source, name } => {
+                let made = KEYS.create(asked, &json!({"source": source, "name": name})).await?;
+                show_secret(asked, &made, "key")
             }
-            Ok(Exit::Done)
-        })
+            Self::Revoke(Which { source, name }) => {
+                KEYS.delete(&asked.running().await?, &[&source, &name]).await?;
+                anstream::eprintln!("key {source}/{name} is revoked");
+                Ok(Exit::Done)
+            }
+        }
     }
-}
-
-fn path(source: &str, name: &str) -> String {
-    format!("{PATH}/{}/{}", encode(source), encode(name))
 }
 
 fn in_words(key: &Value) -> String {

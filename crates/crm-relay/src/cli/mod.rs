@@ -5,15 +5,19 @@ pub(crate) mod setting_flags;
 mod audit;
 mod bulk;
 mod client;
+mod collection;
 mod config;
 mod dead;
 mod delivery;
 mod destination;
 mod dev;
 mod event;
+mod filter;
 mod health;
 mod key;
 mod listing;
+mod noun;
+mod provider;
 mod receive;
 mod route;
 mod send;
@@ -28,8 +32,9 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 
 pub(crate) use listing::pretty;
-pub(crate) use shared_options::{Common, block_on, data_dirs, print};
+pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, print};
 
+use self::noun::Noun;
 use crate::{exit::Outcome, render::style};
 
 /// Webhooks, delivered behind the firewall, none lost.
@@ -63,28 +68,31 @@ enum Command {
     Send(send::SendArgs),
     /// Public intakes
     #[command(alias = "sources")]
-    Source(source::SourceArgs),
+    Source(Noun<source::Verb>),
+    /// Platforms whose webhooks are known
+    #[command(alias = "providers")]
+    Provider(provider::ProviderArgs),
     /// Ways from a source to a destination
     #[command(alias = "routes")]
-    Route(route::RouteArgs),
+    Route(Noun<route::Verb>),
     /// API keys of senders
     #[command(alias = "keys")]
-    Key(key::KeyArgs),
+    Key(Noun<key::Verb>),
     /// Tokens of clients
     #[command(alias = "tokens")]
-    Token(token::TokenArgs),
+    Token(Noun<token::Verb>),
     /// Targets behind the firewall
     #[command(alias = "destinations")]
-    Destination(destination::DestinationArgs),
+    Destination(Noun<destination::Verb>),
     /// Stored webhooks
     #[command(alias = "events")]
-    Event(event::EventArgs),
+    Event(Noun<event::Verb>),
     /// Events on their way to destinations
     #[command(alias = "deliveries")]
-    Delivery(delivery::DeliveryArgs),
+    Delivery(Noun<delivery::Verb>),
     /// Deliveries that ended without success
     #[command(visible_alias = "dlq")]
-    Dead(dead::DeadArgs),
+    Dead(Noun<dead::Verb>),
     /// Recount everything: was nothing lost?
     Audit(audit::AuditArgs),
     /// What the server does right now
@@ -107,6 +115,7 @@ impl Cli {
             Command::Receive(args) => args.run(),
             Command::Send(args) => args.run(),
             Command::Source(args) => args.run(),
+            Command::Provider(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Key(args) => args.run(),
             Command::Token(args) => args.run(),

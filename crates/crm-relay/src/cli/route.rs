@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    listing::{Column, View, list, pretty, text, when},
-    shared_options::{self, Common, print},
+    collection::Collection,
+    listing::{Column, View, text, when},
+    noun::{self, Asked},
 };
 use crate::{
-    admin_client::{Api, encode},
     config::{
         quantity::{self, Bare},
         server,
@@ -20,47 +19,30 @@ use crate::{
     render::{style, table},
 };
 
-/// Ways from a source to a destination; they own retry policy and TTL.
-#[derive(Debug, Args)]
-pub(crate) struct RouteArgs {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// Lead a source to one more destination
-    Create {
-        #[command(flatten)]
-        ends: Ends,
-        #[command(flatten)]
-        policy: Policy,
-    },
+    Create(Revision),
     /// List routes
     List,
     /// Show a route
-    Show {
-        #[command(flatten)]
-        ends: Ends,
-    },
+    Show(Ends),
     /// Give a route another policy
-    Update {
-        #[command(flatten)]
-        ends: Ends,
-        #[command(flatten)]
-        policy: Policy,
-    },
+    Update(Revision),
     /// Delete a route; what is under way goes on
-    Delete {
-        #[command(flatten)]
-        ends: Ends,
-    },
+    Delete(Ends),
 }
 
 #[derive(Debug, Args)]
-struct Ends {
+pub(crate) struct Revision {
+    #[command(flatten)]
+    ends: Ends,
+    #[command(flatten)]
+    policy: Policy,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ends {
     /// From
     source: String,
     /// To
@@ -92,43 +74,36 @@ const COLUMNS: &[Column] = &[
     ("created", |route| when(route, "created_at")),
 ];
 
-const PATH: &str = "/api/v1/routes";
+const ROUTES: Collection =
+    Collection { view: View { path: "/api/v1/routes", columns: COLUMNS, nothing: "no routes" }, in_words };
 
-const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no routes" };
-
-impl RouteArgs {
-    pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
-            let layers = self.common.layers()?;
-            let json = self.common.json;
-            match self.verb {
-                Verb::List => list(&Api::reading(&layers).await?, &VIEW, Vec::new(), None, json).await?,
-                Verb::Show { ends } => show(&Api::reading(&layers).await?.get(&ends.path()).await?, json)?,
-                Verb::Create { ends, policy } => {
-                    let mut body = policy.body()?;
-                    body.insert("source".to_owned(), json!(ends.source));
-                    body.insert("destination".to_owned(), json!(ends.destination));
-                    let api = Api::running(&layers).await?;
-                    show(&api.call(Method::POST, PATH, Some(&Value::Object(body))).await?, json)?;
-                }
-                Verb::Update { ends, policy } => {
-                    let body = Value::Object(policy.body()?);
-                    let api = Api::running(&layers).await?;
-                    show(&api.call(Method::PATCH, &ends.path(), Some(&body)).await?, json)?;
-                }
-                Verb::Delete { ends } => {
-                    Api::running(&layers).await?.call(Method::DELETE, &ends.path(), None).await?;
-                    anstream::eprintln!("route {} -> {} is deleted", ends.source, ends.destination);
-                }
+impl noun::Verb for Verb {
+    async fn run(self, asked: &Asked) -> Outcome {
+        match self {
+            Self::List => ROUTES.list(asked, Vec::new()).await,
+            Self::Show(ends) => ROUTES.show(asked, &ends.names()).await,
+            Self::Create(Revision { ends, policy }) => {
+                let mut body = policy.body()?;
+                body.insert("source".to_owned(), json!(ends.source));
+                body.insert("destination".to_owned(), json!(ends.destination));
+                let made = ROUTES.create(asked, &Value::Object(body)).await?;
+                asked.tell(&made, in_words)
             }
-            Ok(Exit::Done)
-        })
+            Self::Update(Revision { ends, policy }) => {
+                ROUTES.update(asked, &ends.names(), &Value::Object(policy.body()?)).await
+            }
+            Self::Delete(ends) => {
+                ROUTES.delete(&asked.running().await?, &ends.names()).await?;
+                anstream::eprintln!("route {} -> {} is deleted", ends.source, ends.destination);
+                Ok(Exit::Done)
+            }
+        }
     }
 }
 
 impl Ends {
-    fn path(&self) -> String {
-        format!("{PATH}/{}/{}", encode(&self.source), encode(&self.destination))
+    fn names(&self) -> [&str; 2] {
+        [&self.source, &self.destination]
     }
 }
 
@@ -160,18 +135,15 @@ impl Policy {
     }
 }
 
-fn show(route: &Value, json: bool) -> Result<(), Failure> {
-    if json {
-        return print(&pretty(route));
-    }
-    print(&table::fields(&[
+fn in_words(route: &Value) -> String {
+    table::fields(&[
         ("route", style::bold(super::route_of(route))),
         ("ttl", span(route, "ttl_ms")),
         ("retries", text(route, "max_retries")),
         ("delays", delays(route)),
         ("status", super::activity(route)),
         ("declared", text(route, "declared")),
-    ]))
+    ])
 }
 
 /// A duration the way a setting takes it.

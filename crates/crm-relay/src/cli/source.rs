@@ -1,31 +1,22 @@
 //! `crm-relay source`.
 
-use clap::{Args, Subcommand};
-use http::Method;
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
     bulk::confirm,
-    listing::{Column, View, list, pretty, text, when},
-    shared_options::{self, Common, parameters, print},
+    collection::{Collection, Named},
+    listing::{Column, View, text, when},
+    noun::{self, Asked},
+    shared_options::parameters,
 };
 use crate::{
-    admin_client::{Api, encode},
-    exit::{Exit, Failure, Outcome},
+    exit::{Exit, Outcome},
     render::{style, table},
 };
 
-/// Public intakes.
-#[derive(Debug, Args)]
-pub(crate) struct SourceArgs {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// Make a source and its route
     Create {
         /// Its name: webhooks go to /webhook/NAME
@@ -46,14 +37,11 @@ enum Verb {
     /// List sources
     List,
     /// Show a source
-    Show {
-        /// Its name
-        name: String,
-    },
+    Show(Named),
     /// Change a source
     Update {
-        /// Its name
-        name: String,
+        #[command(flatten)]
+        named: Named,
         /// All parameters of the provider anew
         #[arg(long = "set", value_name = "K=V|K=@FILE")]
         set: Vec<String>,
@@ -63,8 +51,8 @@ enum Verb {
     },
     /// Delete a source with its routes and keys; its events stay
     Delete {
-        /// Its name
-        name: String,
+        #[command(flatten)]
+        named: Named,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -80,70 +68,49 @@ const COLUMNS: &[Column] = &[
     ("created", |source| when(source, "created_at")),
 ];
 
-const PATH: &str = "/api/v1/sources";
+const SOURCES: Collection =
+    Collection { view: View { path: "/api/v1/sources", columns: COLUMNS, nothing: "no sources" }, in_words };
 
-const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no sources" };
-
-impl SourceArgs {
-    pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
-            let layers = self.common.layers()?;
-            let json = self.common.json;
-            match self.verb {
-                Verb::List => list(&Api::reading(&layers).await?, &VIEW, Vec::new(), None, json).await?,
-                Verb::Show { name } => {
-                    let source = Api::reading(&layers).await?.get(&path(&name)).await?;
-                    show(&source, json)?;
+impl noun::Verb for Verb {
+    async fn run(self, asked: &Asked) -> Outcome {
+        match self {
+            Self::List => SOURCES.list(asked, Vec::new()).await,
+            Self::Show(named) => SOURCES.show(asked, &[&named.name]).await,
+            Self::Create { name, provider, set, destination, allow_empty } => {
+                let body = json!({
+                    "name": name,
+                    "provider": provider,
+                    "parameters": parameters(&set)?,
+                    "destination": destination,
+                    "allow_empty": allow_empty,
+                });
+                let made = SOURCES.create(asked, &body).await?;
+                asked.tell(&made, in_words)?;
+                if !asked.json && provider == "api-key" && set.is_empty() {
+                    anstream::eprintln!("{}", style::dim(format!("its first key: crm-relay key create {name} NAME")));
                 }
-                Verb::Create { name, provider, set, destination, allow_empty } => {
-                    let body = json!({
-                        "name": name,
-                        "provider": provider,
-                        "parameters": parameters(&set)?,
-                        "destination": destination,
-                        "allow_empty": allow_empty,
-                    });
-                    let made = Api::running(&layers).await?.call(Method::POST, PATH, Some(&body)).await?;
-                    show(&made, json)?;
-                    if !json && provider == "api-key" && set.is_empty() {
-                        anstream::eprintln!(
-                            "{}",
-                            style::dim(format!("its first key: crm-relay key create {name} NAME"))
-                        );
-                    }
-                }
-                Verb::Update { name, set, allow_empty } => {
-                    let set = parameters(&set)?;
-                    let body = json!({
-                        "parameters": (!set.is_empty()).then_some(set),
-                        "allow_empty": allow_empty,
-                    });
-                    let api = Api::running(&layers).await?;
-                    show(&api.call(Method::PATCH, &path(&name), Some(&body)).await?, json)?;
-                }
-                Verb::Delete { name, yes } => {
-                    let api = Api::running(&layers).await?;
-                    if !yes {
-                        confirm(&format!("delete source {name} with its routes and keys"))?;
-                    }
-                    api.call(Method::DELETE, &path(&name), None).await?;
-                    anstream::eprintln!("source {name} is deleted");
-                }
+                Ok(Exit::Done)
             }
-            Ok(Exit::Done)
-        })
+            Self::Update { named, set, allow_empty } => {
+                let set = parameters(&set)?;
+                let body = json!({"parameters": (!set.is_empty()).then_some(set), "allow_empty": allow_empty});
+                SOURCES.update(asked, &[&named.name], &body).await
+            }
+            Self::Delete { named: Named { name }, yes } => {
+                let api = asked.running().await?;
+                if !yes {
+                    confirm(&format!("delete source {name} with its routes and keys"))?;
+                }
+                SOURCES.delete(&api, &[&name]).await?;
+                anstream::eprintln!("source {name} is deleted");
+                Ok(Exit::Done)
+            }
+        }
     }
 }
 
-fn path(name: &str) -> String {
-    format!("{PATH}/{}", encode(name))
-}
-
-fn show(source: &Value, json: bool) -> Result<(), Failure> {
-    if json {
-        return print(&pretty(source));
-    }
-    print(&table::fields(&[
+fn in_words(source: &Value) -> String {
+    table::fields(&[
         ("source", style::bold(text(source, "name"))),
         ("provider", text(source, "provider")),
         ("parameters", parameters_of(source)),
@@ -152,7 +119,7 @@ fn show(source: &Value, json: bool) -> Result<(), Failure> {
         ("status", super::activity(source)),
         ("declared", text(source, "declared")),
         ("created", text(source, "created_at")),
-    ]))
+    ])
 }
 
 /// `secret (hidden), header=X-Signature`.

@@ -44,7 +44,7 @@ impl StatusArgs {
                 print(&style::warn(format!("! {}", reason.as_str().unwrap_or_default())))?;
             }
             print("")?;
-            list(&api, &destination::VIEW, Vec::new(), None, false).await?;
+            list(&api, &destination::DESTINATIONS.view, Vec::new(), None, false).await?;
             Ok(Exit::Done)
         })
     }

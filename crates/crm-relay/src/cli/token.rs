@@ -1,59 +1,48 @@
 //! `crm-relay token`.
 
 use clap::{Args, Subcommand};
-use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    listing::{Column, View, list, pretty, text, when},
-    shared_options::{self, Common, print},
+    collection::{Collection, Named},
+    listing::{Column, View, text, when},
+    noun::{self, Asked},
 };
 use crate::{
-    admin_client::{Api, encode},
-    exit::{Exit, Failure, Outcome},
+    exit::{Exit, Outcome},
     render::{style, table},
 };
 
-/// Tokens of clients.
-#[derive(Debug, Args)]
-pub(crate) struct TokenArgs {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// Make a token; it is shown this once
     Create {
         /// Its name: which client uses it
         name: String,
-        /// Destinations it may serve; without one: all
-        #[arg(long = "destination", value_name = "NAME")]
-        destinations: Vec<String>,
+        #[command(flatten)]
+        serves: Serves,
     },
     /// List tokens
     List,
     /// Show a token, not its secret
-    Show {
-        /// Its name
-        name: String,
-    },
+    Show(Named),
     /// Let a token serve other destinations
     Update {
-        /// Its name
-        name: String,
-        /// Destinations it may serve; without one: all
-        #[arg(long = "destination", value_name = "NAME")]
-        destinations: Vec<String>,
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        serves: Serves,
     },
     /// Make a token worthless; its clients are cut off within seconds
     #[command(alias = "delete")]
-    Revoke {
-        /// Its name
-        name: String,
-    },
+    Revoke(Named),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serves {
+    /// Destinations it may serve; without one: all
+    #[arg(long = "destination", value_name = "NAME")]
+    destinations: Vec<String>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -64,48 +53,45 @@ const COLUMNS: &[Column] = &[
     ("created", |token| when(token, "created_at")),
 ];
 
-const PATH: &str = "/api/v1/tokens";
+const TOKENS: Collection = Collection {
+    view: View { path: "/api/v1/tokens", columns: COLUMNS, nothing: "no tokens beside RELAY_TOKEN" },
+    in_words,
+};
 
-const VIEW: View = View { path: PATH, columns: COLUMNS, nothing: "no tokens beside RELAY_TOKEN" };
-
-impl TokenArgs {
-    pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
-            let layers = self.common.layers()?;
-            let json = self.common.json;
-            match self.verb {
-                Verb::List => list(&Api::reading(&layers).await?, &VIEW, Vec::new(), None, json).await?,
-                Verb::Show { name } => {
-                    show(&Api::reading(&layers).await?.get(&path(&name)).await?, json)?;
-                }
-                Verb::Create { name, destinations } => {
-                    let body = json!({"name": name, "destinations": some(destinations)});
-                    let made = Api::running(&layers).await?.call(Method::POST, PATH, Some(&body)).await?;
-                    show_secret(&made, "token", json)?;
-                }
-                Verb::Update { name, destinations } => {
-                    let body = json!({"destinations": some(destinations)});
-                    let api = Api::running(&layers).await?;
-                    show(&api.call(Method::PATCH, &path(&name), Some(&body)).await?, json)?;
-                }
-                Verb::Revoke { name } => {
-                    Api::running(&layers).await?.call(Method::DELETE, &path(&name), None).await?;
-                    anstream::eprintln!("token {name} is revoked");
-                }
+impl noun::Verb for Verb {
+    async fn run(self, asked: &Asked) -> Outcome {
+        match self {
+            Self::List => TOKENS.list(asked, Vec::new()).await,
+            Self::Show(named) => TOKENS.show(asked, &[&named.name]).await,
+            Self::Create { name, serves } => {
+                let made = TOKENS.create(asked, &json!({"name": name, "destinations": serves.some()})).await?;
+                show_secret(asked, &made, "token")
             }
-            Ok(Exit::Done)
-        })
+            Self::Update { named, serves } => {
+                TOKENS.update(asked, &[&named.name], &json!({"destinations": serves.some()})).await
+            }
+            Self::Revoke(Named { name }) => {
+                TOKENS.delete(&asked.running().await?, &[&name]).await?;
+                anstream::eprintln!("token {name} is revoked");
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+impl Serves {
+    /// `None`: every destination.
+    fn some(self) -> Option<Vec<String>> {
+        if self.destinations.is_empty() { None } else { Some(self.destinations) }
     }
 }
 
 /// A secret that is shown this once: alone on stdout, so that a script can take it.
-pub(super) fn show_secret(made: &Value, field: &str, json: bool) -> Result<(), Failure> {
-    if json {
-        return print(&pretty(made));
+pub(super) fn show_secret(asked: &Asked, made: &Value, field: &str) -> Outcome {
+    if !asked.json {
+        anstream::eprintln!("{}", style::dim(format!("the {field} is shown this once:")));
     }
-    let secret = made.get(field).or_else(|| made.get("secret")).and_then(Value::as_str).unwrap_or_default();
-    anstream::eprintln!("{}", style::dim(format!("the {field} is shown this once:")));
-    print(secret)
+    asked.tell(made, |made| text(made, field))
 }
 
 /// `valid` or `revoked`.
@@ -114,26 +100,15 @@ pub(super) fn status(item: &Value) -> String {
     if is_revoked { style::bad("revoked") } else { style::good("valid") }
 }
 
-fn some(destinations: Vec<String>) -> Option<Vec<String>> {
-    if destinations.is_empty() { None } else { Some(destinations) }
-}
-
-fn path(name: &str) -> String {
-    format!("{PATH}/{}", encode(name))
-}
-
-fn show(token: &Value, json: bool) -> Result<(), Failure> {
-    if json {
-        return print(&pretty(token));
-    }
-    print(&table::fields(&[
+fn in_words(token: &Value) -> String {
+    table::fields(&[
         ("token", style::bold(text(token, "name"))),
         ("begins", text(token, "prefix")),
         ("destinations", destinations(token)),
         ("status", status(token)),
         ("created", text(token, "created_at")),
         ("revoked", text(token, "revoked_at")),
-    ]))
+    ])
 }
 
 fn destinations(token: &Value) -> String {

@@ -7,11 +7,13 @@
 )]
 
 mod delivery;
+mod descriptors;
 mod faults;
 mod history;
 mod hostile;
 mod predecessor;
 mod process;
+mod retention;
 mod sender;
 mod stop;
 mod target;

@@ -7,7 +7,10 @@ use relay_core::{
     hub::{ConnId, Input, Notice, Serves},
     id::DeliveryId,
     limits,
-    wire::message::{GoAway, Hello, Message, Peers, Welcome},
+    wire::{
+        codec::{LeaseKey, lease_ref},
+        message::{GoAway, Hello, Message, Peers, Welcome},
+    },
 };
 
 use crate::rig::{Rig, keys, lease_of, name, outcome};
@@ -15,6 +18,37 @@ use crate::rig::{Rig, keys, lease_of, name, outcome};
 fn welcome(messages: Vec<Message>) -> Welcome {
     let welcome = |message| if let Message::Welcome(welcome) = message { Some(welcome) } else { None };
     messages.into_iter().find_map(welcome).expect("a Welcome")
+}
+
+/// A hub whose one delivery is being forwarded: by the instance 7, which came with the token `office`.
+fn forwarding() -> (Rig, ConnId, LeaseKey) {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    (rig, client, lease)
+}
+
+fn open(rig: &mut Rig, conn: u64, token: &str, serves: Serves) -> ConnId {
+    let conn = ConnId(conn);
+    rig.input(Input::Opened { conn, token: name(token), serves, peer: String::new() });
+    conn
+}
+
+/// A client comes with a token and says Hello.
+fn connect(rig: &mut Rig, conn: u64, token: &str, serves: Serves, hello: Hello) -> ConnId {
+    let conn = open(rig, conn, token, serves);
+    rig.input(Input::Received(conn, Message::Hello(hello)));
+    conn
+}
+
+fn erp_only() -> Serves {
+    Serves::Only(BTreeSet::from([name("erp")]))
+}
+
+/// Says that it still holds a lease.
+fn resuming(instance: u128, destinations: &[&str], lease: LeaseKey) -> Hello {
+    Hello { held: vec![lease_ref(lease)], ..hello(instance, destinations) }
 }
 
 #[test]
@@ -36,10 +70,7 @@ fn a_second_client_of_a_destination_is_announced_on_both_sides() {
 /// I8: what a client hands back goes to others at once, and its goodbye needs no grace.
 #[test]
 fn a_client_that_says_goodbye_leaves_at_once() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 4);
-    rig.send();
-    let lease = lease_of(&rig.grant(client));
+    let (mut rig, client, lease) = forwarding();
     let other = rig.join(2, 8, 4);
     rig.input(Input::Received(client, Message::GoAway(GoAway::default())));
     rig.release(client, lease);
@@ -52,10 +83,7 @@ fn a_client_that_says_goodbye_leaves_at_once() {
 /// I22: a client that stops and loses its socket may still be forwarding: what it did not hand back waits for it.
 #[test]
 fn a_socket_lost_behind_a_goodbye_leaves_what_is_being_forwarded_to_its_client() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 4);
-    rig.send();
-    let lease = lease_of(&rig.grant(client));
+    let (mut rig, client, lease) = forwarding();
     let other = rig.join(2, 8, 4);
     rig.input(Input::Received(client, Message::GoAway(GoAway::default())));
     rig.input(Input::Closed(client));
@@ -73,10 +101,7 @@ fn a_socket_lost_behind_a_goodbye_leaves_what_is_being_forwarded_to_its_client()
 /// I8: one that never comes back is replaced after the grace, as after any lost socket.
 #[test]
 fn a_client_that_dies_while_it_stops_is_replaced_after_the_grace() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 4);
-    rig.send();
-    rig.received(client);
+    let (mut rig, client, _) = forwarding();
     let other = rig.join(2, 8, 4);
     rig.input(Input::Received(client, Message::GoAway(GoAway::default())));
     rig.input(Input::Closed(client));
@@ -87,18 +112,11 @@ fn a_client_that_dies_while_it_stops_is_replaced_after_the_grace() {
 /// I19, I21: a token that may serve less than before does not resume what it may no longer serve; others get it.
 #[test]
 fn leases_beyond_a_narrowed_token_are_not_resumed() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 4);
-    rig.send();
-    let lease = lease_of(&rig.grant(client));
+    let (mut rig, client, lease) = forwarding();
     let other = rig.join(2, 8, 4);
     rig.input(Input::Revoked(name("nobody")));
     rig.input(Input::Closed(client));
-    let again = ConnId(3);
-    let serves = Serves::Only(BTreeSet::from([name("erp")]));
-    rig.input(Input::Opened { conn: again, token: name("office"), serves, peer: String::new() });
-    let held = vec![relay_core::wire::codec::lease_ref(lease)];
-    rig.input(Input::Received(again, Message::Hello(Hello { held, ..hello(7, &["crm", "erp"]) })));
+    let again = connect(&mut rig, 3, "office", erp_only(), resuming(7, &["crm", "erp"], lease));
     assert!(welcome(rig.received(again)).resumed.is_empty());
     assert_eq!(rig.grants(other).len(), 1);
 }
@@ -106,15 +124,9 @@ fn leases_beyond_a_narrowed_token_are_not_resumed() {
 /// I21: nor may another token take over the leases of an instance that is away.
 #[test]
 fn an_instance_that_is_away_still_belongs_to_its_token() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 4);
-    rig.send();
-    let lease = lease_of(&rig.grant(client));
+    let (mut rig, client, lease) = forwarding();
     rig.input(Input::Closed(client));
-    let thief = ConnId(2);
-    rig.input(Input::Opened { conn: thief, token: name("other"), serves: Serves::All, peer: String::new() });
-    let held = vec![relay_core::wire::codec::lease_ref(lease)];
-    rig.input(Input::Received(thief, Message::Hello(Hello { held, ..hello(7, &["crm"]) })));
+    let thief = connect(&mut rig, 2, "other", Serves::All, resuming(7, &["crm"], lease));
     assert_eq!(rig.closed.last().map(|(conn, _)| *conn), Some(thief));
 }
 
@@ -200,11 +212,7 @@ fn a_client_is_granted_no_more_than_it_can_hold() {
 #[test]
 fn a_token_serves_only_its_destinations() {
     let mut rig = Rig::new();
-    let conn = ConnId(1);
-    let serves = Serves::Only(BTreeSet::from([name("erp")]));
-    rig.input(Input::Opened { conn, token: name("t"), serves, peer: String::new() });
-    let hello = hello(7, &["crm", "erp"]);
-    rig.input(Input::Received(conn, Message::Hello(hello)));
+    let conn = connect(&mut rig, 1, "t", erp_only(), hello(7, &["crm", "erp"]));
     let said = welcome(rig.received(conn));
     let allowed: Vec<(bool, bool)> = said.destinations.iter().map(|d| (d.allowed, d.known)).collect();
     assert_eq!(allowed, [(false, false), (true, false)]);
@@ -215,14 +223,8 @@ fn a_token_serves_only_its_destinations() {
 /// I21: nor can it settle what it may not serve.
 #[test]
 fn a_report_about_a_destination_beyond_the_token_changes_nothing() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 1);
-    rig.send();
-    let lease = lease_of(&rig.grant(client));
-    let stranger = ConnId(2);
-    let serves = Serves::Only(BTreeSet::from([name("erp")]));
-    rig.input(Input::Opened { conn: stranger, token: name("t"), serves, peer: String::new() });
-    rig.input(Input::Received(stranger, Message::Hello(hello(8, &["erp"]))));
+    let (mut rig, _, lease) = forwarding();
+    let stranger = connect(&mut rig, 2, "t", erp_only(), hello(8, &["erp"]));
     rig.report(stranger, lease, &outcome(Class::Delivered));
     assert_eq!(rig.only().state, State::Leased);
 }
@@ -242,9 +244,7 @@ fn a_revoked_token_loses_its_sockets() {
 fn an_instance_belongs_to_the_token_that_brought_it() {
     let mut rig = Rig::new();
     let client = rig.join(1, 7, 4);
-    let thief = ConnId(2);
-    rig.input(Input::Opened { conn: thief, token: name("other"), serves: Serves::All, peer: String::new() });
-    rig.input(Input::Received(thief, Message::Hello(hello(7, &["crm"]))));
+    let thief = connect(&mut rig, 2, "other", Serves::All, hello(7, &["crm"]));
     assert_eq!(rig.closed.last().map(|(conn, _)| *conn), Some(thief));
     rig.send();
     assert_eq!(rig.grants(client).len(), 1);
@@ -252,10 +252,7 @@ fn an_instance_belongs_to_the_token_that_brought_it() {
 
 #[test]
 fn a_newer_socket_of_an_instance_replaces_the_older() {
-    let mut rig = Rig::new();
-    let old = rig.join(1, 7, 4);
-    rig.send();
-    let lease = lease_of(&rig.grant(old));
+    let (mut rig, old, lease) = forwarding();
     let new = rig.join_with(2, 7, &[("crm", 4)], limits::CLIENT_BUFFER, &[lease]);
     assert_eq!(rig.closed.last().map(|(conn, _)| *conn), Some(old));
     rig.input(Input::Closed(old));
@@ -267,10 +264,7 @@ fn a_newer_socket_of_an_instance_replaces_the_older() {
 /// I8: heartbeats of the server name what it believes is held.
 #[test]
 fn the_server_names_what_it_believes_is_held() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 4);
-    rig.send();
-    let lease = lease_of(&rig.grant(client));
+    let (mut rig, client, lease) = forwarding();
     rig.pass(limits::HEARTBEAT);
     let beats: Vec<Vec<_>> = rig
         .received(client)
@@ -294,8 +288,7 @@ fn peers_that_break_the_protocol_are_closed() {
     ];
     for (what, misuse) in cases {
         let mut rig = Rig::new();
-        let conn = ConnId(1);
-        rig.input(Input::Opened { conn, token: name("t"), serves: Serves::All, peer: String::new() });
+        let conn = open(&mut rig, 1, "t", Serves::All);
         misuse(&mut rig, conn);
         assert_eq!(rig.closed.len(), 1, "{what}");
         assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::Misbehaved { .. })), "{what}");
@@ -305,7 +298,7 @@ fn peers_that_break_the_protocol_are_closed() {
 #[test]
 fn a_socket_without_a_hello_is_closed() {
     let mut rig = Rig::new();
-    rig.input(Input::Opened { conn: ConnId(1), token: name("t"), serves: Serves::All, peer: String::new() });
+    open(&mut rig, 1, "t", Serves::All);
     rig.pass(limits::HELLO_WITHIN);
     assert_eq!(rig.closed.len(), 1);
 }

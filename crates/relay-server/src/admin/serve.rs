@@ -2,53 +2,69 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, serve::Listener};
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections at once: far more than operators and scrapers need, far fewer than the process may open.
-const CONNECTIONS_MAX: usize = 256;
+use crate::accept::{Acceptor, Listening};
+
+/// Connections at once: far more than operators and scrapers need.
+const CONNECTIONS_MAX: u64 = 256;
+/// Of the descriptors that the process may open, each admin listener takes one in this many: what the public listener
+/// leaves is for the store and the clients as well.
+const DESCRIPTORS_SHARE: u64 = 16;
 /// How long a request's head may take, from the connection or the answer before it on.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer under way may still take once the server stops. Commands go on without their connection.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves until `stop`, then returns when the last connection has ended. Dropped, it ends them all.
-pub(crate) async fn serve<L: Listener>(mut listener: L, router: Router, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub(crate) async fn serve<L>(listener: L, name: &'static str, router: Router, stop: CancellationToken)
+where
+    L: Listening,
+    L::Socket: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut acceptor = Acceptor::new(listener, name);
+    let room = Arc::new(Semaphore::new(connections_max()));
     let mut connections = JoinSet::new();
     loop {
-        // Cancel safety: an accept that is dropped has taken nothing, and a permit that was not used goes back.
+        // Cancel safety: see `Acceptor::accept`; a permit that was not used goes back.
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            (socket, permit) = accept(&mut listener, &room) => {
+            (socket, permit) = accept(&mut acceptor, &room) => {
                 connections.spawn(connection(socket, router.clone(), stop.clone(), permit));
             }
         }
     }
-    drop(listener);
+    drop(acceptor);
     while connections.join_next().await.is_some() {}
 }
 
-async fn accept<L: Listener>(listener: &mut L, room: &Arc<Semaphore>) -> (L::Io, OwnedSemaphorePermit) {
+fn connections_max() -> usize {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    (descriptors / DESCRIPTORS_SHARE).clamp(1, CONNECTIONS_MAX) as usize
+}
+
+async fn accept<L: Listening>(acceptor: &mut Acceptor<L>, room: &Arc<Semaphore>) -> (L::Socket, OwnedSemaphorePermit) {
     let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-    (listener.accept().await.0, permit)
+    (acceptor.accept().await, permit)
 }
 
 async fn connection<S>(socket: S, router: Router, stop: CancellationToken, _permit: OwnedSemaphorePermit)
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let mut connection = std::pin::pin!(
         http1::Builder::new()

@@ -3,13 +3,11 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    io,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use futures_util::FutureExt as _;
@@ -18,7 +16,7 @@ use hyper::{Request, Response, body::Incoming, server::conn::http1, service::ser
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -34,11 +32,10 @@ use super::{
     verify::RefusalLog,
     webhook::{Door, UNKNOWN},
 };
+use crate::accept::Acceptor;
 
 /// Bytes the HTTP library may buffer per connection: a whole head with room for a good part of a body behind it.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// Pause after an accept that failed for want of file descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves the public listener until `stop`; then accepts no more, finishes the requests at hand, and returns when the last
 /// connection has ended. Whoever called bounds that wait by dropping the future.
@@ -49,26 +46,15 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings:
     let closing = Arc::new(Closing::default());
     // Dropped with this future, and then it ends the connections that are left.
     let mut tasks = JoinSet::new();
-    let mut failed = false;
+    let mut acceptor = Acceptor::new(listener, "public");
     loop {
-        let accepted = tokio::select! {
+        // Cancel safety: see `Acceptor::accept`; a permit that was not used goes back.
+        let (socket, permit) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = tasks.join_next() => continue,
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = accept(&mut acceptor, &connections) => accepted,
         };
-        let (socket, permit) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) if is_of_one_connection(&error) => continue,
-            Err(error) => {
-                if !std::mem::replace(&mut failed, true) {
-                    tracing::warn!(event = "accept_failed", %error, "cannot accept connections; trying on");
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        failed = false;
         let (door, closing) = (Arc::clone(&door), Arc::clone(&closing));
         tasks.spawn(async move {
             let _permit = permit;
@@ -76,7 +62,7 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings:
             contained(connection(door, socket, &closing), &*backend).await;
         });
     }
-    drop(listener);
+    drop(acceptor);
     closing.begin();
     while tasks.join_next().await.is_some() {}
 }
@@ -103,20 +89,13 @@ impl Closing {
     }
 }
 
-/// The next connection, once there is room for one. Cancel-safe: both waits are, and a permit that was not used goes back.
+/// The next connection, once there is room for one.
 async fn accept(
-    listener: &TcpListener,
+    acceptor: &mut Acceptor<TcpListener>,
     connections: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
-    let (socket, _) = listener.accept().await?;
-    Ok((socket, permit))
-}
-
-/// Whether an error of `accept` is that of one connection. Any other (descriptors, memory) needs others to end first.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = Arc::clone(connections).acquire_owned().await.expect("the semaphore is never closed");
+    (acceptor.accept().await, permit)
 }
 
 /// Runs one connection; a panic in it ends it alone. Strangers reach this code, so a panic must not stop the process.

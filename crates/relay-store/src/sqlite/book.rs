@@ -16,7 +16,7 @@ use relay_core::{
 };
 use rusqlite::{Connection, params};
 
-use super::{damage::Damage, fault::Fault, meta::Meta};
+use super::{damage::Damage, fault::Fault, line::Lines, meta::Meta};
 use crate::seam::{DestinationStats, SourceStats};
 
 /// What a name is the name of. The numbers are stored.
@@ -112,6 +112,8 @@ pub(super) struct Book {
     /// Numbers of sources, then of destinations.
     numbers: [HashMap<Name, u32>; 2],
     dirty: Vec<bool>,
+    /// Where what waits for its first lease stands.
+    pub(super) lines: Lines,
     /// Events ever accepted, over all sources.
     pub(super) accepted: u64,
 }

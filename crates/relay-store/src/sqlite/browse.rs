@@ -14,6 +14,7 @@ use super::{
     book::{Kind, Shelf},
     damage::Damage,
     fault::Fault,
+    line::Line,
     rows::{self, Names},
     schema,
 };
@@ -32,7 +33,7 @@ const EVENTS_OF_SOURCE: &str = "SELECT seq, seq FROM events INDEXED BY events_by
     WHERE source = ?4 AND seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
 const DELIVERIES: &str = "SELECT seq, seq FROM deliveries WHERE seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
 const BY_STATE: &str = "SELECT seq, seq FROM deliveries INDEXED BY by_state
-    WHERE dest = ?4 AND state = ?5 AND seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
+    WHERE dest = ?4 AND state = ?5 AND line IS ?6 AND seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
 const BY_END: &str = "SELECT changed, seq FROM deliveries INDEXED BY by_end
     WHERE dest = ?4 AND state = ?5 AND state >= 40 AND (changed, seq) < (?1, ?6) AND changed >= ?2
     ORDER BY changed DESC, seq DESC LIMIT ?3";
@@ -202,7 +203,13 @@ impl<'a> Search<'a> {
             return listed(&mut db.prepare_cached(DELIVERIES)?, params![before, since, wanted]);
         }
         self.merged(db, wanted, |statement, destination, code| {
-            listed(statement, params![before, since, wanted, destination, code])
+            let mut places = listed(statement, params![before, since, wanted, destination, code, None::<i64>])?;
+            if code == schema::code(State::Ready, None) {
+                for line in Line::all(db, destination)? {
+                    places.extend(listed(statement, params![before, since, wanted, destination, code, line.ttl])?);
+                }
+            }
+            Ok(places)
         })
     }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
-use relay_core::{delivery::Delivery, time::Wall};
+use relay_core::{
+    delivery::{Delivery, State},
+    time::Wall,
+};
 use rusqlite::{Connection, params};
 
 use super::{
@@ -13,6 +16,7 @@ use super::{
     damage::Damage,
     documents,
     fault::Fault,
+    line::{Line, line_of},
     meta::Meta,
     open::{OpenError, Place, io_error},
     recount, rows,
@@ -146,6 +150,7 @@ fn read_everything(db: &Connection, report: &mut CheckReport, damaged: &mut Dama
     let book = Book::load(db)?;
     read_events(db, &book, report, damaged)?;
     read_deliveries(db, &book, report, damaged)?;
+    read_lines(db, &book, report)?;
     read_documents(db, report, damaged)?;
     read_keys_and_steps(db, report, damaged)?;
     read_audit(db, report, damaged)?;
@@ -214,14 +219,27 @@ fn read_deliveries(db: &Connection, book: &Book, report: &mut CheckReport, damag
     Ok(())
 }
 
+/// Whether what waits in line stands there in the order of its ids.
+fn read_lines(db: &Connection, book: &Book, report: &mut CheckReport) -> Result<(), Fault> {
+    for destination in book.numbers(Kind::Destination) {
+        for line in Line::all(db, destination)? {
+            if let Some(seq) = line.out_of_order(db)? {
+                report.faults.push(format!("the delivery in row {seq} stands in line before one that is due earlier"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether the columns for the indexes, the event and its list agree with the record.
 fn misplaced(db: &Connection, book: &Book, found: &Delivery) -> Result<Option<String>, Fault> {
     let seq = found.id.sequence();
-    let columns: (u32, u32, i64, i64) = db
-        .prepare_cached("SELECT dest, tries, expires, changed FROM deliveries WHERE seq = ?1")?
-        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let (columns, line): ((u32, u32, i64, i64), Option<i64>) = db
+        .prepare_cached("SELECT dest, tries, expires, changed, line FROM deliveries WHERE seq = ?1")?
+        .query_row([seq], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?), row.get(4)?)))?;
     let destination = book.number(Kind::Destination, &found.destination).unwrap_or(0);
-    if columns != (destination, found.tries, found.expires_at.as_micros(), found.changed_at.as_micros()) {
+    let expected = (destination, found.tries, found.expires_at.as_micros(), found.changed_at.as_micros());
+    if columns != expected || line.is_some_and(|line| line != line_of(found) || found.state != State::Ready) {
         return Ok(Some(format!("{}: an index column differs from the record", found.id)));
     }
     match rows::deliveries_of(db, found.event.sequence()) {
@@ -339,6 +357,8 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
     for seq in &damaged.audit {
         db.prepare_cached("DELETE FROM audit WHERE seq = ?1")?.execute([seq])?;
     }
+    // Lines hold what is in order; the indexes of the backlog hold anything.
+    db.execute_batch("UPDATE deliveries SET line = NULL WHERE line IS NOT NULL")?;
     // A delivery whose event went has nothing left to deliver.
     let mut book = Book::load(db)?;
     for seq in sequences(db, "SELECT seq FROM deliveries")? {

@@ -9,26 +9,24 @@ use relay_core::{
     storage::{DestinationDue, Due},
     time::Wall,
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::{
     book::{Kind, Shelf},
     fault::Fault,
     lease,
+    line::Line,
     room::Seen,
     rows,
 };
 use crate::seam::Stats;
 
-/// The earliest end of a TTL among the waiting deliveries of a destination.
-const NEXT_EXPIRY: &str = "SELECT expires FROM deliveries INDEXED BY by_expiry
-    WHERE dest = ?1 AND state < 30 ORDER BY expires LIMIT 1";
-/// Waiting deliveries of a destination whose TTL has passed, earliest first.
-const EXPIRED: &str = "SELECT expires, seq FROM deliveries INDEXED BY by_expiry
-    WHERE dest = ?1 AND expires <= ?2 AND state < 30 ORDER BY expires, seq LIMIT ?3";
+/// Deliveries of a destination that wait, but not in line, the first to expire first.
+const BY_EXPIRY: &str = "SELECT expires, seq FROM deliveries INDEXED BY by_expiry
+    WHERE dest = ?1 AND expires <= ?2 AND state < 30 AND line IS NULL ORDER BY expires, seq LIMIT ?3";
 /// Leased deliveries of a destination behind a sequence.
 const HELD: &str = "SELECT seq FROM deliveries INDEXED BY by_state
-    WHERE dest = ?1 AND state = 30 AND seq > ?2 ORDER BY seq LIMIT ?3";
+    WHERE dest = ?1 AND state = 30 AND line IS NULL AND seq > ?2 ORDER BY seq LIMIT ?3";
 
 /// What waits, and what has passed its TTL while waiting.
 pub(super) fn due(db: &Connection, shelf: &Shelf, now: Wall, limit: u32) -> Result<Due, Fault> {
@@ -37,11 +35,7 @@ pub(super) fn due(db: &Connection, shelf: &Shelf, now: Wall, limit: u32) -> Resu
     for (number, entry) in shelf.entries(Kind::Destination) {
         let Some(next_due) = lease::next_due(db, number, Wall::from_micros(i64::MIN))? else { continue };
         due.destinations.push(DestinationDue { destination: entry.name, next_due: Some(next_due) });
-        let mut statement = db.prepare_cached(EXPIRED)?;
-        let found = statement
-            .query_map(params![number, now.as_micros(), limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        expired.extend(found);
+        expired.extend(expiring(db, number, now.as_micros(), limit)?);
     }
     due.destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
     expired.sort_unstable();
@@ -50,6 +44,18 @@ pub(super) fn due(db: &Connection, shelf: &Shelf, now: Wall, limit: u32) -> Resu
         due.expired.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, seq, shelf))?);
     }
     Ok(due)
+}
+
+/// Waiting deliveries of a destination whose TTL ends by then, each with that moment; the first so many among them.
+fn expiring(db: &Connection, destination: u32, by: i64, limit: u32) -> Result<Vec<(i64, i64)>, Fault> {
+    let mut statement = db.prepare_cached(BY_EXPIRY)?;
+    let found = statement.query_map(params![destination, by, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    for line in Line::all(db, destination)? {
+        let first = line.first(db, limit as usize)?;
+        found.extend(first.iter().map(|waits| (waits.due + line.ttl, waits.seq)).take_while(|(end, _)| *end <= by));
+    }
+    Ok(found)
 }
 
 /// Leased deliveries behind an id, by id.
@@ -96,8 +102,8 @@ pub(super) fn stats(db: &Connection, shelf: &Shelf, seen: &Seen, dir: &Path) -> 
     for destination in &mut stats.destinations {
         let Some(number) = shelf.number(Kind::Destination, &destination.destination) else { continue };
         destination.oldest_due = lease::next_due(db, number, Wall::from_micros(i64::MIN))?;
-        let next_expiry = db.prepare_cached(NEXT_EXPIRY)?.query_row([number], |row| row.get(0)).optional()?;
-        destination.next_expiry = next_expiry.map(Wall::from_micros);
+        let next_expiry = expiring(db, number, i64::MAX, 1)?.into_iter().min();
+        destination.next_expiry = next_expiry.map(|(at, _)| Wall::from_micros(at));
     }
     let sizes = ["store.db", "store.db-wal", "ledger", "ballast"].map(|name| dir.join(name).metadata());
     stats.store_bytes = sizes.iter().flatten().map(std::fs::Metadata::len).sum();

@@ -9,7 +9,7 @@ use relay_core::{
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, params};
 
-use super::{book::Kind, fault::Fault, rows, transaction::Transaction};
+use super::{book::Kind, fault::Fault, line::Line, rows, transaction::Transaction};
 
 /// Rows that one range passes over because their TTL has passed, most. A backlog that expires as a whole would
 /// otherwise be walked by every lease until the core has ended it.
@@ -17,24 +17,24 @@ const EXPIRED_MAX: usize = 500;
 /// How soon to ask again when the rows looked at held nothing to lease.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Due deliveries that were never tried since they became ready, oldest first.
-const FRESH: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_due
-    WHERE dest = ?1 AND (tries > 0) = 0 AND due <= ?2 AND state < 30 ORDER BY due, seq";
+/// Due deliveries that wait, but not in line, and were not tried since they became ready, oldest first.
+const UNTRIED: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_due
+    WHERE dest = ?1 AND (tries > 0) = 0 AND due <= ?2 AND state < 30 AND line IS NULL ORDER BY due, seq";
 /// The same of those tried before.
 const TRIED: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_due
-    WHERE dest = ?1 AND (tries > 0) = 1 AND due <= ?2 AND state < 30 ORDER BY due, seq";
+    WHERE dest = ?1 AND (tries > 0) = 1 AND due <= ?2 AND state < 30 AND line IS NULL ORDER BY due, seq";
 /// The next higher number of tries that any waiting delivery has.
 const NEXT_TRIES: &str = "SELECT tries FROM deliveries INDEXED BY by_tries
-    WHERE dest = ?1 AND tries > ?2 AND tries > 0 AND state < 30 ORDER BY tries LIMIT 1";
+    WHERE dest = ?1 AND tries > ?2 AND tries > 0 AND state < 30 AND line IS NULL ORDER BY tries LIMIT 1";
 /// Due deliveries with this number of tries, oldest first.
 const WITH_TRIES: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_tries
-    WHERE dest = ?1 AND tries = ?3 AND tries > 0 AND due <= ?2 AND state < 30 ORDER BY due, seq";
-/// Waiting deliveries whose TTL has not passed, the first to expire first.
+    WHERE dest = ?1 AND tries = ?3 AND tries > 0 AND due <= ?2 AND state < 30 AND line IS NULL ORDER BY due, seq";
+/// Deliveries that wait, but not in line, whose TTL has not passed, the first to expire first.
 const UNEXPIRED: &str = "SELECT due, seq, tries FROM deliveries INDEXED BY by_expiry
-    WHERE dest = ?1 AND expires > ?2 AND state < 30 ORDER BY expires LIMIT ?3";
-/// When the next waiting delivery is due.
+    WHERE dest = ?1 AND expires > ?2 AND state < 30 AND line IS NULL ORDER BY expires LIMIT ?3";
+/// When the next of them is due.
 const NEXT_DUE: &str = "SELECT due FROM deliveries INDEXED BY by_due
-    WHERE dest = ?1 AND (tries > 0) = ?2 AND due > ?3 AND state < 30 ORDER BY due LIMIT 1";
+    WHERE dest = ?1 AND (tries > 0) = ?2 AND due > ?3 AND state < 30 AND line IS NULL ORDER BY due LIMIT 1";
 
 /// Leases what is due, in the order asked for, until a bound is met.
 pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, Fault> {
@@ -48,7 +48,7 @@ pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
     let Candidates { found, all_seen } = candidates(tx.db, destination, ask, wanted)?;
     let mut leased = Leased::default();
     let mut body_bytes = 0u64;
-    for (_, seq) in found {
+    for Candidate { seq, .. } in found {
         if leased.deliveries.len() >= ask.limit as usize {
             return Ok(leased);
         }
@@ -77,11 +77,20 @@ pub(super) fn next_due(db: &Connection, destination: u32, now: Wall) -> Result<O
         let due = statement.query_row(params![destination, tried, now.as_micros()], |row| row.get(0)).optional()?;
         earliest = earliest.into_iter().chain(due).min();
     }
+    for line in Line::all(db, destination)? {
+        let next = line.first_behind(db, now.as_micros())?;
+        earliest = earliest.into_iter().chain(next.map(|next| next.due)).min();
+    }
     Ok(earliest.map(Wall::from_micros))
 }
 
-/// Due time and row.
-type Candidate = (i64, i64);
+/// A row that may be leased. They are leased as they sort: `tries` is 0 for all where it plays no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    tries: i64,
+    due: i64,
+    seq: i64,
+}
 
 /// What may be leased, in order.
 struct Candidates {
@@ -92,19 +101,30 @@ struct Candidates {
 
 fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
     let now = ask.now.as_micros();
-    let Some(mut found) = due_in(&mut db.prepare_cached(FRESH)?, params![dest, now], now, wanted)? else {
+    let Candidates { mut found, all_seen } = out_of_line(db, dest, ask, wanted)?;
+    for line in Line::all(db, dest)? {
+        let due =
+            line.due_behind(db, now.saturating_sub(line.ttl), wanted)?.into_iter().take_while(|next| next.due <= now);
+        found.extend(due.map(|next| Candidate { tries: 0, due: next.due, seq: next.seq }));
+    }
+    found.sort_unstable();
+    let all_seen = all_seen && found.len() < wanted;
+    found.truncate(wanted);
+    Ok(Candidates { found, all_seen })
+}
+
+/// What may be leased of that which does not wait in line: at least the first `wanted`, in any order.
+fn out_of_line(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
+    let now = ask.now.as_micros();
+    let Some(mut found) = due_in(&mut db.prepare_cached(UNTRIED)?, params![dest, now], 0, now, wanted)? else {
         return unexpired(db, dest, ask, wanted);
     };
     match ask.order {
         LeaseOrder::Oldest => {
-            let Some(tried) = due_in(&mut db.prepare_cached(TRIED)?, params![dest, now], now, wanted)? else {
+            let Some(tried) = due_in(&mut db.prepare_cached(TRIED)?, params![dest, now], 0, now, wanted)? else {
                 return unexpired(db, dest, ask, wanted);
             };
-            if !tried.is_empty() {
-                found.extend(tried);
-                found.sort_unstable();
-                found.truncate(wanted);
-            }
+            found.extend(tried);
         }
         LeaseOrder::FewestTries => {
             let mut tries = 0i64;
@@ -115,7 +135,7 @@ fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resu
                 tries = next;
                 let mut with_tries = db.prepare_cached(WITH_TRIES)?;
                 let room = wanted - found.len();
-                let Some(tried) = due_in(&mut with_tries, params![dest, now, tries], now, room)? else {
+                let Some(tried) = due_in(&mut with_tries, params![dest, now, tries], tries, now, room)? else {
                     return unexpired(db, dest, ask, wanted);
                 };
                 found.extend(tried);
@@ -130,6 +150,7 @@ fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resu
 fn due_in(
     statement: &mut CachedStatement<'_>,
     params: impl Params,
+    tries: i64,
     now: i64,
     wanted: usize,
 ) -> Result<Option<Vec<Candidate>>, Fault> {
@@ -140,7 +161,7 @@ fn due_in(
         && let Some(row) = rows.next()?
     {
         if row.get::<_, i64>(2)? > now {
-            found.push((row.get(0)?, row.get(1)?));
+            found.push(Candidate { tries, due: row.get(0)?, seq: row.get(1)? });
         } else {
             expired += 1;
             if expired > EXPIRED_MAX {
@@ -156,19 +177,15 @@ fn unexpired(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resul
     let now = ask.now.as_micros();
     let rows_max = wanted + EXPIRED_MAX;
     let mut statement = db.prepare_cached(UNEXPIRED)?;
+    let by_tries = i64::from(ask.order == LeaseOrder::FewestTries);
     let rows = statement.query_map(params![dest, now, rows_max as i64], |row| {
-        Ok((row.get::<_, i64>(2)?, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        Ok(Candidate { tries: row.get::<_, i64>(2)? * by_tries, due: row.get(0)?, seq: row.get(1)? })
     })?;
     let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let all_seen = found.len() < rows_max;
-    found.retain(|(_, due, _)| *due <= now);
-    match ask.order {
-        LeaseOrder::Oldest => found.sort_unstable_by_key(|(_, due, seq)| (*due, *seq)),
-        LeaseOrder::FewestTries => found.sort_unstable(),
-    }
-    let all_seen = all_seen && found.len() < wanted;
-    found.truncate(wanted);
-    Ok(Candidates { found: found.into_iter().map(|(_, due, seq)| (due, seq)).collect(), all_seen })
+    found.retain(|waits| waits.due <= now);
+    found.sort_unstable();
+    Ok(Candidates { found, all_seen })
 }
 
 /// A waiting delivery with its event; `None` if either is damaged, which the log names once.

@@ -26,13 +26,13 @@ CREATE INDEX events_by_source ON events (source);
 CREATE INDEX events_unrouted ON events (seq) WHERE deliveries IS NULL;
 
 CREATE TABLE deliveries (
-    seq INTEGER PRIMARY KEY, dest INTEGER NOT NULL, state INTEGER NOT NULL, tries INTEGER NOT NULL,
+    seq INTEGER PRIMARY KEY, dest INTEGER NOT NULL, state INTEGER NOT NULL, line INTEGER, tries INTEGER NOT NULL,
     due INTEGER NOT NULL, expires INTEGER NOT NULL, changed INTEGER NOT NULL, record BLOB NOT NULL
 ) STRICT;
-CREATE INDEX by_state ON deliveries (dest, state);
-CREATE INDEX by_due ON deliveries (dest, (tries > 0), due, seq, expires) WHERE state < 30;
-CREATE INDEX by_tries ON deliveries (dest, tries, due) WHERE state < 30 AND tries > 0;
-CREATE INDEX by_expiry ON deliveries (dest, expires) WHERE state < 30;
+CREATE INDEX by_state ON deliveries (dest, state, line);
+CREATE INDEX by_due ON deliveries (dest, (tries > 0), due, seq, expires) WHERE state < 30 AND line IS NULL;
+CREATE INDEX by_tries ON deliveries (dest, tries, due) WHERE state < 30 AND line IS NULL AND tries > 0;
+CREATE INDEX by_expiry ON deliveries (dest, expires) WHERE state < 30 AND line IS NULL;
 CREATE INDEX by_end ON deliveries (dest, state, changed) WHERE state >= 40;
 
 CREATE TABLE attempts (

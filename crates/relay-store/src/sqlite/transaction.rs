@@ -106,8 +106,9 @@ impl<'a> Transaction<'a> {
     pub(super) fn insert_delivery(&mut self, delivery: &Delivery) -> Result<(), Fault> {
         let destination = self.encode(delivery);
         let seq = delivery.id.sequence();
-        let sql = "INSERT INTO deliveries (seq, dest, state, tries, due, expires, changed, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let line = self.book.lines.join(self.db, destination, delivery)?;
+        let sql = "INSERT INTO deliveries (seq, dest, state, line, tries, due, expires, changed, record)
+             VALUES (?1, ?2, ?3, ?9, ?4, ?5, ?6, ?7, ?8)";
         at_hand(&mut self.statements.insert_delivery, self.db, sql)?.execute(params![
             seq,
             destination,
@@ -116,17 +117,18 @@ impl<'a> Transaction<'a> {
             delivery.due_at.as_micros(),
             delivery.expires_at.as_micros(),
             delivery.changed_at.as_micros(),
-            self.scratch
+            self.scratch,
+            line
         ])?;
         self.book.created(destination, delivery.state);
         self.id_high = self.id_high.max(seq);
         Ok(())
     }
 
-    /// Puts `next` in the place of `before`.
+    /// Puts `next` in the place of `before`. Whatever it is now, it is not in line any more.
     pub(super) fn update_delivery(&mut self, before: &Delivery, next: &Delivery) -> Result<(), Fault> {
         let destination = self.encode(next);
-        let sql = "UPDATE deliveries SET state = ?2, tries = ?3, due = ?4, expires = ?5, changed = ?6, record = ?7
+        let sql = "UPDATE deliveries SET state = ?2, line = NULL, tries = ?3, due = ?4, expires = ?5, changed = ?6, record = ?7
              WHERE seq = ?1";
         at_hand(&mut self.statements.update_delivery, self.db, sql)?.execute(params![
             next.id.sequence(),

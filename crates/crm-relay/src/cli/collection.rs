@@ -1,0 +1,66 @@
+//! A collection of the admin API, like sources or tokens: the same five commands for each.
+
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+
+use super::{
+    listing::{View, list},
+    noun::Asked,
+};
+use crate::{
+    admin_client::{Api, encode},
+    exit::{Exit, Failure, Outcome},
+};
+
+/// The argument that names one thing.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Its name
+    pub(super) name: String,
+}
+
+/// Where the admin API keeps things of a kind, and how they are shown.
+pub(super) struct Collection {
+    /// All of them.
+    pub(super) view: View,
+    /// One of them.
+    pub(super) in_words: fn(&Value) -> String,
+}
+
+impl Collection {
+    /// Lists them.
+    pub(super) async fn list(&self, asked: &Asked, filters: Vec<(&'static str, String)>) -> Outcome {
+        list(&asked.reading().await?, &self.view, filters, None, asked.json).await?;
+        Ok(Exit::Done)
+    }
+
+    /// Shows the one of this name; some have a name of two parts.
+    pub(super) async fn show(&self, asked: &Asked, name: &[&str]) -> Outcome {
+        let found = asked.reading().await?.get(&self.path(name)).await?;
+        asked.tell(&found, self.in_words)
+    }
+
+    /// Makes one; gives what was answered.
+    pub(super) async fn create(&self, asked: &Asked, body: &Value) -> Result<Value, Failure> {
+        asked.running().await?.call(Method::POST, self.view.path, Some(body)).await
+    }
+
+    /// Changes one and shows it.
+    pub(super) async fn update(&self, asked: &Asked, name: &[&str], body: &Value) -> Outcome {
+        let found = asked.running().await?.call(Method::PATCH, &self.path(name), Some(body)).await?;
+        asked.tell(&found, self.in_words)
+    }
+
+    /// Deletes one.
+    pub(super) async fn delete(&self, api: &Api, name: &[&str]) -> Result<(), Failure> {
+        api.call(Method::DELETE, &self.path(name), None).await?;
+        Ok(())
+    }
+
+    /// Where the one of this name is.
+    pub(super) fn path(&self, name: &[&str]) -> String {
+        let parts: Vec<String> = name.iter().map(|part| encode(part)).collect();
+        format!("{}/{}", self.view.path, parts.join("/"))
+    }
+}

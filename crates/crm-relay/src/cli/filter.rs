@@ -1,0 +1,58 @@
+//! Which deliveries: what lists and bulk commands have in common.
+
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::listing::Range;
+use crate::exit::Failure;
+
+/// Deliveries along some routes.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Along {
+    /// To this destination only
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// From this source only
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+}
+
+/// Dead letters.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Ended {
+    #[command(flatten)]
+    along: Along,
+    #[arg(help = "That ended for this reason only: rejected, busy, lost_leases, expired", long, value_name = "REASON")]
+    reason: Option<String>,
+    #[command(flatten)]
+    range: Range,
+}
+
+/// Names and values, as the admin API takes them.
+pub(super) type Parameters = Vec<(&'static str, String)>;
+
+impl Along {
+    /// As parameters of the admin API.
+    pub(super) fn parameters(self) -> Parameters {
+        given([("destination", self.destination), ("source", self.source)])
+    }
+}
+
+impl Ended {
+    /// As parameters of the admin API.
+    ///
+    /// # Errors
+    /// Text that is no time.
+    pub(super) fn parameters(self) -> Result<Parameters, Failure> {
+        let mut parameters = self.along.parameters();
+        parameters.extend(given([("reason", self.reason)]));
+        parameters.extend(self.range.parameters(SystemTime::now())?);
+        Ok(parameters)
+    }
+}
+
+/// Those that were given.
+pub(super) fn given(options: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Parameters {
+    options.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}

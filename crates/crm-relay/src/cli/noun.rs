@@ -1,0 +1,81 @@
+//! A noun of the command line: options that find the server, then a verb.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{
+    listing::pretty,
+    shared_options::{self, Common, print},
+};
+use crate::{
+    admin_client::Api,
+    config::layers::Layers,
+    exit::{Exit, Failure, Outcome},
+};
+
+/// The arguments of `crm-relay NOUN`.
+#[derive(Debug, Args)]
+pub(crate) struct Noun<V: Subcommand> {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: V,
+}
+
+/// What can be done with a noun.
+pub(crate) trait Verb: Subcommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Those of the admin API, and words that make no sense.
+    async fn run(self, asked: &Asked) -> Outcome;
+}
+
+/// Whom to ask, and how to tell the answer.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The settings that concern commands.
+    pub(crate) layers: Layers,
+    /// JSON, not words.
+    pub(crate) json: bool,
+}
+
+impl<V: Verb> Noun<V> {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// Those of the verb, and faults of the settings.
+    pub(crate) fn run(self) -> Outcome {
+        shared_options::block_on(async {
+            let asked = Asked { layers: self.common.layers()?, json: self.common.json };
+            self.verb.run(&asked).await
+        })
+    }
+}
+
+impl Asked {
+    /// The server, or the data directory where none runs.
+    ///
+    /// # Errors
+    /// There is neither.
+    pub(crate) async fn reading(&self) -> Result<Api, Failure> {
+        Api::reading(&self.layers).await
+    }
+
+    /// The server.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) async fn running(&self) -> Result<Api, Failure> {
+        Api::running(&self.layers).await
+    }
+
+    /// Prints what was found.
+    ///
+    /// # Errors
+    /// Standard output is gone.
+    pub(crate) fn tell(&self, found: &Value, in_words: impl FnOnce(&Value) -> String) -> Outcome {
+        print(&if self.json { pretty(found) } else { in_words(found) })?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,122 @@
+//! Accepting connections while the system has none to give: to be out of descriptors or memory passes, and ends nothing.
+
+use std::{future::Future, io, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    time::{Instant, sleep},
+};
+
+/// Pause after an accept that failed for want of file descriptors or memory: others have to end first.
+const PAUSE: Duration = Duration::from_millis(50);
+/// At most one line in the log per listener and this long, however often accepting fails.
+const SAY_EVERY: Duration = Duration::from_mins(1);
+
+/// A listening socket.
+pub(crate) trait Listening: Send + 'static {
+    /// What it gives.
+    type Socket: Send + 'static;
+
+    /// The next connection. Cancel-safe.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+}
+
+impl Listening for TcpListener {
+    type Socket = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        Self::accept(self).await.map(|(socket, _)| socket)
+    }
+}
+
+impl Listening for UnixListener {
+    type Socket = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Self::accept(self).await.map(|(socket, _)| socket)
+    }
+}
+
+/// A listening socket that goes on whatever accepting meets.
+pub(crate) struct Acceptor<L> {
+    listener: L,
+    name: &'static str,
+    failures: u64,
+    said: Option<Instant>,
+}
+
+impl<L: Listening> Acceptor<L> {
+    pub(crate) const fn new(listener: L, name: &'static str) -> Self {
+        Self { listener, name, failures: 0, said: None }
+    }
+
+    /// The next connection, however long that takes. Cancel-safe: what is dropped has taken nothing, and at most cuts a
+    /// pause short.
+    pub(crate) async fn accept(&mut self) -> L::Socket {
+        loop {
+            match self.listener.accept().await {
+                Ok(socket) => return socket,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    self.complain(&error);
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn complain(&mut self, error: &io::Error) {
+        self.failures += 1;
+        if self.said.is_some_and(|said| said.elapsed() < SAY_EVERY) {
+            return;
+        }
+        self.said = Some(Instant::now());
+        tracing::warn!(
+            event = "accept_failed",
+            listener = self.name,
+            failures = self.failures,
+            %error,
+            "cannot accept connections, those that are open go on; too many open files: raise the limit (LimitNOFILE=)"
+        );
+    }
+}
+
+/// Whether an error of `accept` is that of one connection. Any other (descriptors, memory) needs others to end first.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Refuses a few times before it gives a connection.
+    struct Refusing(AtomicU64);
+
+    impl Listening for Refusing {
+        type Socket = ();
+
+        async fn accept(&self) -> io::Result<()> {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            let error = if left.is_multiple_of(2) {
+                rustix::io::Errno::MFILE.raw_os_error()
+            } else {
+                rustix::io::Errno::CONNABORTED.raw_os_error()
+            };
+            if left == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_is_not_of_one_connection_is_counted_and_waited_for() {
+        let mut acceptor = Acceptor::new(Refusing(AtomicU64::new(6)), "public");
+        let began = Instant::now();
+        acceptor.accept().await;
+        assert_eq!(acceptor.failures, 3);
+        assert!(began.elapsed() >= 3 * PAUSE);
+    }
+}

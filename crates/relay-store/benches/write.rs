@@ -1,0 +1,279 @@
+//! What the thread that writes costs per event, in processor time and pages: counts, so that a busy machine may run it too.
+//!
+//! `cargo bench -p relay-store --bench write`; `EVENTS=n` sets how many events each row takes (20,000), `ONLY=text` picks
+//! rows. Ends by itself within a minute. Linux only: the figures come from `/proc`.
+#![expect(clippy::print_stdout, reason = "a benchmark tells its figures")]
+
+use std::{
+    cell::RefCell,
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use relay_core::{
+    delivery::{Delivery, Lease, State, Token},
+    event::Event,
+    id::{IdMint, InstanceId},
+    name::Name,
+    storage::{Append, Appended, Change, Changed, Dedupe, LeaseAsk, LeaseOrder},
+    time::Wall,
+};
+use relay_store::{
+    Store,
+    sqlite::{Options, SqliteStore},
+};
+use tokio::task::LocalSet;
+
+const TTL: Duration = Duration::from_hours(24);
+const BODY: [u8; 1024] = [b'x'; 1024];
+/// Deliveries that one lease takes in the row `drain`.
+const LEASE: u32 = 64;
+
+/// What one row does.
+#[derive(Clone, Copy, PartialEq)]
+enum Job {
+    /// Appends of deliveries that wait.
+    Append,
+    /// The same with a dedupe key each.
+    Keyed,
+    /// Appends of deliveries that are leased already, each settled when it is stored.
+    Direct,
+    /// Leases and settlements of what waits.
+    Drain,
+}
+
+fn main() {
+    let events: usize = std::env::var("EVENTS").map_or(20_000, |text| text.parse().expect("a number of events"));
+    let only = std::env::var("ONLY").unwrap_or_default();
+    println!(
+        "{:<12} {:>8} {:>8} {:>6} {:>6} {:>8} {:>8}",
+        "row", "ev/s", "us/ev", "user", "ev/c", "frames/c", "WAL B/ev"
+    );
+    for (name, job, callers) in [
+        ("append_64", Job::Append, 64),
+        ("append_256", Job::Append, 256),
+        ("keyed_64", Job::Keyed, 64),
+        ("keyed_256", Job::Keyed, 256),
+        ("direct_64", Job::Direct, 64),
+        ("direct_256", Job::Direct, 256),
+        ("drain", Job::Drain, 256),
+    ] {
+        if name.contains(&only) {
+            row(name, job, callers, events);
+        }
+    }
+}
+
+fn row(name: &str, job: Job, callers: usize, events: usize) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        let store = Arc::new(SqliteStore::open(Options::new(dir.path())).expect("opens"));
+        let work = Rc::new(Work::new(Arc::clone(&store)));
+        // The measured part begins with as many events stored as it will add, in pages that are in use.
+        let first = if job == Job::Drain { Job::Append } else { job };
+        work.run(first, callers, events).await;
+        let before = Counts::read(dir.path());
+        let began = Instant::now();
+        work.run(job, callers, events).await;
+        let span = began.elapsed();
+        Counts::read(dir.path()).since(&before).print(name, events as f64, span);
+        store.close().await;
+    });
+}
+
+struct Work {
+    store: Arc<SqliteStore>,
+    mint: RefCell<IdMint>,
+    started: (Instant, Wall),
+}
+
+impl Work {
+    fn new(store: Arc<SqliteStore>) -> Self {
+        let started = (Instant::now(), Wall::from_micros(1_800_000_000_000_000));
+        Self { store, mint: RefCell::new(IdMint::new(0, 1)), started }
+    }
+
+    fn now(&self) -> Wall {
+        self.started.1 + self.started.0.elapsed()
+    }
+
+    async fn run(self: &Rc<Self>, job: Job, callers: usize, events: usize) {
+        if job == Job::Drain {
+            return self.drain(events).await;
+        }
+        let tasks: Vec<_> = (0..callers)
+            .map(|caller| {
+                let work = Rc::clone(self);
+                let share = events / callers + usize::from(caller < events % callers);
+                tokio::task::spawn_local(async move {
+                    for _ in 0..share {
+                        work.one(job).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("no caller panics");
+        }
+    }
+
+    async fn one(&self, job: Job) {
+        let append = self.append(job);
+        let before = append.deliveries[0].clone();
+        assert_eq!(self.store.append(vec![append]).await, [Ok(Appended::Stored)]);
+        if job == Job::Direct {
+            let answers = self.store.settle(vec![delivered(before, self.now())]).await;
+            assert_eq!(answers, Ok(vec![Changed::Applied]));
+        }
+    }
+
+    /// Each settlement is asked for together with the next lease, as the hub does.
+    async fn drain(&self, events: usize) {
+        let mut left = events;
+        let mut settled = Vec::new();
+        while left > 0 || !settled.is_empty() {
+            let now = self.now();
+            let ask = LeaseAsk {
+                destination: name("crm"),
+                instance: InstanceId::from_u128(1),
+                nonce: 1,
+                until: now + TTL,
+                now,
+                limit: LEASE.min(left as u32),
+                body_bytes_max: u64::MAX,
+                order: LeaseOrder::Oldest,
+            };
+            let asked = (!settled.is_empty()).then(|| self.store.settle(std::mem::take(&mut settled)));
+            let leased = self.store.lease(ask).await.expect("leases").deliveries;
+            if let Some(asked) = asked {
+                asked.await.expect("settles");
+            }
+            left -= leased.len();
+            settled = leased.into_iter().map(|(held, _)| delivered(held, now)).collect();
+        }
+    }
+
+    fn append(&self, job: Job) -> Append {
+        let now = self.now();
+        let mut mint = self.mint.borrow_mut();
+        let id = mint.event(now);
+        let header = |name: &'static str, value: &'static str| (Bytes::from(name), Bytes::from(value));
+        let event = Event {
+            id,
+            source: name("stripe"),
+            method: Bytes::from_static(b"POST"),
+            path: Bytes::from_static(b"/webhook/stripe"),
+            query: None,
+            headers: vec![
+                header("host", "relay.example.com"),
+                header("content-type", "application/json"),
+                header("user-agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)"),
+                header(
+                    "stripe-signature",
+                    "t=1492774577,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd",
+                ),
+            ],
+            body: Bytes::from_static(&BODY),
+            body_sha256: [7; 32],
+            received_at: now,
+        };
+        let mut delivery = Delivery::ready(mint.delivery(now), &event, name("crm"), false, now, TTL);
+        if job == Job::Direct {
+            delivery.state = State::Leased;
+            delivery.token = Token { counter: 1, nonce: 4 };
+            delivery.lease = Some(Lease { instance: InstanceId::from_u128(1), since: now, until: now + TTL });
+        }
+        let key = |id: u128| {
+            // Spread like a digest, without the cost of one.
+            let mixed = id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes();
+            let mut key = [0; 32];
+            key[..16].copy_from_slice(&mixed);
+            key[16..].copy_from_slice(&mixed);
+            key
+        };
+        let dedupe = (job == Job::Keyed).then(|| Dedupe { key: key(id.as_u128()), until: now + TTL });
+        Append { event: Arc::new(event), deliveries: vec![delivery], dedupe, deadline: Wall::MAX }
+    }
+}
+
+fn delivered(before: Delivery, now: Wall) -> Change {
+    let version = before.version + 1;
+    let next = Delivery { version, state: State::Delivered, lease: None, changed_at: now, ..before.clone() };
+    Change { before, next, archive: None }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+/// What the writing thread has done so far.
+#[derive(Clone, Copy)]
+struct Counts {
+    cpu: f64,
+    user: f64,
+    system: f64,
+    written: f64,
+    commits: f64,
+    page: f64,
+}
+
+impl Counts {
+    fn read(dir: &Path) -> Self {
+        let thread = writer();
+        let text = |file: &str| fs::read_to_string(thread.join(file)).expect("proc is readable");
+        let number = |text: &str| text.parse::<f64>().expect("a number");
+        let stat = text("stat");
+        let stat: Vec<&str> = stat.rsplit(')').next().expect("a last part").split_whitespace().collect();
+        let io = text("io");
+        let of_io = |key| number(io.lines().find_map(|line| line.strip_prefix(key)).expect("a line").trim());
+        let ledger = fs::read(dir.join("ledger")).expect("the ledger is there");
+        let commit = |at: usize| u64::from_le_bytes(ledger[at + 24..at + 32].try_into().expect("eight bytes"));
+        let header = fs::read(dir.join("store.db")).expect("the database is there");
+        Self {
+            cpu: number(text("schedstat").split(' ').next().expect("a first number")) / 1e3,
+            user: number(stat[11]),
+            system: number(stat[12]),
+            written: of_io("wchar:"),
+            commits: commit(0).max(commit(512)) as f64,
+            page: f64::from(u16::from_be_bytes([header[16], header[17]])),
+        }
+    }
+
+    fn since(self, before: &Self) -> Self {
+        Self {
+            cpu: self.cpu - before.cpu,
+            user: self.user - before.user,
+            system: self.system - before.system,
+            written: self.written - before.written,
+            commits: self.commits - before.commits,
+            page: self.page,
+        }
+    }
+
+    fn print(self, name: &str, events: f64, span: Duration) {
+        let pages = self.written / self.page;
+        let user = self.user / (self.user + self.system).max(1.0);
+        println!(
+            "{name:<12} {:>8.0} {:>8.2} {:>5.0}% {:>6.1} {:>9.1} {:>8.0}",
+            events / span.as_secs_f64(),
+            self.cpu / events,
+            user * 100.0,
+            events / self.commits,
+            pages / self.commits,
+            self.written / events,
+        );
+    }
+}
+
+/// The writing thread's directory below `/proc`.
+fn writer() -> PathBuf {
+    let tasks = fs::read_dir("/proc/self/task").expect("proc is there").map(|entry| entry.expect("readable").path());
+    let is_writer =
+        |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "store-write");
+    tasks.filter(is_writer).last().expect("the store has a writer")
+}

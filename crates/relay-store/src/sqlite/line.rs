@@ -1,0 +1,189 @@
+//! Lines: fresh deliveries of one destination and one TTL, in the order of their ids.
+//!
+//! A delivery that was just made is due behind every one made before it, and with the same TTL it expires behind them too.
+//! So as long as it waits for its first lease it needs no index of due times, tries or ends of TTLs: the order of the rows
+//! is all three. Whatever breaks the order when it is stored, or comes back from a lease, is no longer in line, and the
+//! indexes of the backlog have it.
+//!
+//! **Invariant:** within a line neither `due` nor `expires` falls as `seq` rises.
+
+use std::collections::HashMap;
+
+use relay_core::delivery::{Delivery, State};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+
+use super::fault::Fault;
+
+/// Lines of a destination that one run begins: a route has one TTL, and an operator changes it now and then.
+const LINES_MAX: usize = 16;
+/// Rows looked at around the place where a moment is expected, before the search halves its range.
+const NEAR: i64 = 64;
+
+/// The next line of a destination.
+const NEXT_LINE: &str = "SELECT line FROM deliveries INDEXED BY by_state
+    WHERE dest = ?1 AND state = 10 AND line > ?2 ORDER BY line LIMIT 1";
+/// A line behind a row.
+const BEHIND: &str = "SELECT seq, due FROM deliveries INDEXED BY by_state
+    WHERE dest = ?1 AND state = 10 AND line = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+/// The last of a line before a row.
+const BEFORE: &str = "SELECT seq, due FROM deliveries INDEXED BY by_state
+    WHERE dest = ?1 AND state = 10 AND line = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1";
+
+/// Where the lines end, for the writer. Forgotten after a rollback.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// By destination: TTL, last row, its due time.
+    ends: HashMap<u32, Vec<(i64, Waits)>>,
+}
+
+/// A delivery in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waits {
+    pub(super) seq: i64,
+    pub(super) due: i64,
+}
+
+impl Lines {
+    /// Puts a new delivery at the end of its line; `None` if it does not belong there.
+    pub(super) fn join(&mut self, db: &Connection, dest: u32, new: &Delivery) -> Result<Option<i64>, Fault> {
+        if new.state != State::Ready || new.tries > 0 {
+            return Ok(None);
+        }
+        let waits = Waits { seq: new.id.sequence(), due: new.due_at.as_micros() };
+        let ttl = line_of(new);
+        let ends = self.ends.entry(dest).or_default();
+        let Some((_, end)) = ends.iter_mut().find(|(line, _)| *line == ttl) else {
+            if ends.len() >= LINES_MAX {
+                return Ok(None);
+            }
+            let last = Line { dest, ttl }.last(db)?;
+            let joins = last.is_none_or(|last| waits.is_behind(last));
+            ends.push((ttl, last.filter(|_| !joins).unwrap_or(waits)));
+            return Ok(joins.then_some(ttl));
+        };
+        if !waits.is_behind(*end) {
+            return Ok(None);
+        }
+        *end = waits;
+        Ok(Some(ttl))
+    }
+}
+
+impl Waits {
+    fn is_behind(self, other: Self) -> bool {
+        self.seq > other.seq && self.due >= other.due
+    }
+}
+
+/// What names the line of a delivery within its destination: its TTL in microseconds.
+pub(super) fn line_of(delivery: &Delivery) -> i64 {
+    delivery.expires_at.as_micros() - delivery.due_at.as_micros()
+}
+
+/// One line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    dest: u32,
+    pub(super) ttl: i64,
+}
+
+impl Line {
+    /// The lines of a destination: as many as there are TTLs among what waits in line.
+    pub(super) fn all(db: &Connection, dest: u32) -> Result<Vec<Self>, Fault> {
+        let mut statement = db.prepare_cached(NEXT_LINE)?;
+        let mut lines: Vec<Self> = Vec::new();
+        loop {
+            let behind = lines.last().map_or(i64::MIN, |line| line.ttl);
+            let next = statement.query_row(params![dest, behind], |row| row.get(0)).optional()?;
+            let Some(ttl) = next else { return Ok(lines) };
+            lines.push(Self { dest, ttl });
+        }
+    }
+
+    /// The first so many whose due time lies behind a moment.
+    pub(super) fn due_behind(self, db: &Connection, moment: i64, limit: usize) -> Result<Vec<Waits>, Fault> {
+        let first = self.first(db, limit)?;
+        if first.first().is_none_or(|head| head.due > moment) {
+            return Ok(first);
+        }
+        let Some(first) = self.first_behind(db, moment)? else { return Ok(Vec::new()) };
+        self.walk(&mut db.prepare_cached(BEHIND)?, first.seq - 1, limit as i64)
+    }
+
+    /// The first so many.
+    pub(super) fn first(self, db: &Connection, limit: usize) -> Result<Vec<Waits>, Fault> {
+        self.walk(&mut db.prepare_cached(BEHIND)?, i64::MIN, limit as i64)
+    }
+
+    /// The first whose due time lies behind a moment.
+    pub(super) fn first_behind(self, db: &Connection, moment: i64) -> Result<Option<Waits>, Fault> {
+        let mut statement = db.prepare_cached(BEHIND)?;
+        let Some(head) = self.walk(&mut statement, i64::MIN, 1)?.pop() else { return Ok(None) };
+        if head.due > moment {
+            return Ok(Some(head));
+        }
+        let Some(last) = self.last(db)?.filter(|last| last.due > moment) else { return Ok(None) };
+        let (mut low, mut found) = (head.seq, last);
+        // Ids tell when they were made, and a delivery is due when it is made.
+        let near = (moment / 1000).clamp(0, i64::MAX >> 12) << 12;
+        if let Some(before) = self.before(db, near)?
+            && before.due <= moment
+        {
+            low = before.seq;
+            for waits in self.walk(&mut statement, low, NEAR)? {
+                if waits.due > moment {
+                    return Ok(Some(waits));
+                }
+                low = waits.seq;
+            }
+        }
+        // The one looked for lies behind `low`, and if it is not `found`, not behind `high`.
+        let mut high = found.seq;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.walk(&mut statement, middle, 1)?.pop() {
+                Some(waits) if waits.due <= moment => low = waits.seq,
+                behind => {
+                    found = behind.unwrap_or(found);
+                    high = middle;
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// A row that is due later than the one behind it: none, unless the store is damaged.
+    pub(super) fn out_of_order(self, db: &Connection) -> Result<Option<i64>, Fault> {
+        let mut before = Waits { seq: i64::MIN, due: i64::MIN };
+        let mut statement = db.prepare_cached(BEHIND)?;
+        let mut rows = statement.query(params![self.dest, self.ttl, i64::MIN, i64::MAX])?;
+        while let Some(row) = rows.next()? {
+            let waits = Waits::read(row)?;
+            if waits.due < before.due {
+                return Ok(Some(before.seq));
+            }
+            before = waits;
+        }
+        Ok(None)
+    }
+
+    fn last(self, db: &Connection) -> Result<Option<Waits>, Fault> {
+        self.before(db, i64::MAX)
+    }
+
+    fn before(self, db: &Connection, seq: i64) -> Result<Option<Waits>, Fault> {
+        let mut statement = db.prepare_cached(BEFORE)?;
+        Ok(statement.query_row(params![self.dest, self.ttl, seq], Waits::read).optional()?)
+    }
+
+    fn walk(self, statement: &mut CachedStatement<'_>, behind: i64, limit: i64) -> Result<Vec<Waits>, Fault> {
+        let found = statement.query_map(params![self.dest, self.ttl, behind, limit], Waits::read)?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+impl Waits {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { seq: row.get(0)?, due: row.get(1)? })
+    }
+}
