@@ -42,6 +42,33 @@ impl Acting {
         Self { provider, verifier, signer, fetched: Vec::new() }
     }
 
+    /// The same with one more parameter of the source.
+    pub(crate) fn with(&self, name: &'static str, value: &'static str) -> Self {
+        let (mut source, sending) = parameters(self.provider);
+        let signer: Vec<_> = source.iter().chain(&sending).copied().collect();
+        source.push((name, value));
+        let verifier = Verifier::new(self.provider.name, &owned(&source));
+        Self {
+            provider: self.provider,
+            verifier: verifier.unwrap_or_else(|faults| panic!("{}: {faults:?}", self.provider.name)),
+            signer: Signer::new(self.provider.name, &owned(&signer)).expect("as before"),
+            fetched: self.fetched.clone(),
+        }
+    }
+
+    /// Another key that a source could have, and its name if it is not the first.
+    pub(crate) fn other_key(&self) -> Option<(&'static str, &'static str)> {
+        Some(match self.provider.name {
+            "standard-webhooks" | "svix" | "gitlab" => ("", "whsec_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="),
+            "airtable" => ("", "YW5vdGhlciBzZWNyZXQ="),
+            "authorize_net" => ("", "00"),
+            "postmark" | "freshdesk" => ("secret", "another secret of a source"),
+            "discord" | "telnyx" => ("", "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
+            "sendgrid" => return None,
+            _ => ("", "another secret of a source"),
+        })
+    }
+
     /// The provider's sample, signed.
     pub(crate) fn sample(&self, id: &str, now: Wall) -> Draft {
         let draft = self.provider.draft(URL, id, now);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use relay_core::time::Wall;
-use relay_providers::{Acknowledgement, Request, Verdict, provider, providers};
+use relay_providers::{Acknowledgement, Request, Verdict, Verifier, provider, providers};
 use serde_json::Value;
 
 use crate::acting::{Acting, URL};
@@ -113,6 +113,85 @@ fn every_provider_has_one_good_and_three_bad_requests_in_the_vectors() {
     for entry in providers().iter().filter(|entry| !GENERIC.contains(&entry.name)) {
         let (good, bad) = counts.get(entry.name).copied().unwrap_or_default();
         assert!(good >= 1 && bad >= 3, "{}: {good} good, {bad} bad", entry.name);
+    }
+}
+
+#[test]
+fn a_signed_time_outside_its_window_is_refused_as_such_and_the_window_can_be_widened() {
+    let mut windows = 0;
+    for entry in providers() {
+        let Some(tolerance) = entry.parameters.iter().find(|parameter| parameter.name == "tolerance") else { continue };
+        let limit = match tolerance.default {
+            Some("off") => continue,
+            Some(text) => seconds(text),
+            None => panic!("{}: a window has a default", entry.name),
+        };
+        windows += 1;
+        let acting = Acting::new(entry);
+        let signed = acting.sample("wh_1", NOW);
+        let at = |after: i64| Wall::from_micros(NOW.as_micros() + after * 1_000_000);
+        assert!(acting.is_genuine(&signed, at(limit - 1)), "{}", entry.name);
+        for (after, check) in [(limit + 2, "stale_timestamp"), (-limit - 2, "future_timestamp")] {
+            let Verdict::Refused(refusal) = acting.judge(&signed, at(after)) else { panic!("{}: {after}", entry.name) };
+            assert_eq!(refusal.check, check, "{}: {refusal:?}", entry.name);
+            assert!(refusal.detail.ends_with(&format!("limit {limit} s")), "{}: {refusal:?}", entry.name);
+        }
+        let wide = acting.with("tolerance", "2d");
+        assert!(wide.is_genuine(&signed, at(86_400)), "{}", entry.name);
+        assert!(acting.with("tolerance", "off").is_genuine(&signed, at(1 << 30)), "{}", entry.name);
+    }
+    assert!(windows >= 20, "the table lost its windows: {windows}");
+}
+
+fn seconds(text: &str) -> i64 {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        other => panic!("{other}"),
+    };
+    number.parse::<i64>().expect("a number") * unit
+}
+
+/// While a key is replaced, what is signed with either is good.
+#[test]
+fn a_key_given_twice_is_valid_twice() {
+    for entry in providers() {
+        let acting = Acting::new(entry);
+        let signed = acting.sample("wh_1", NOW);
+        let Some(other) = acting.other_key() else { continue };
+        let key = entry.parameters.iter().find(|parameter| parameter.key).map_or("", |parameter| parameter.name);
+        let key = if other.0.is_empty() { key } else { other.0 };
+        assert!(acting.with(key, other.1).is_genuine(&signed, NOW), "{}", entry.name);
+    }
+}
+
+#[test]
+fn everything_that_is_missing_is_named_together_with_where_to_find_it() {
+    for entry in providers() {
+        let required: Vec<_> = entry.parameters.iter().filter(|parameter| parameter.required).collect();
+        let Err(faults) = Verifier::new(entry.name, &[]) else {
+            assert!(required.is_empty(), "{}", entry.name);
+            continue;
+        };
+        for parameter in required {
+            let fault = faults.iter().find(|fault| fault.parameter.as_deref() == Some(parameter.name));
+            assert!(fault.is_some_and(|fault| fault.detail.contains(parameter.help)), "{}: {faults:?}", entry.name);
+        }
+        assert!(!faults.is_empty());
+    }
+}
+
+#[test]
+fn a_private_key_is_nothing_a_source_takes() {
+    for entry in providers() {
+        for parameter in entry.sending {
+            let given = [(parameter.name.to_owned(), "x".to_owned())];
+            let faults = Verifier::new(entry.name, &given).expect_err("a source does not sign");
+            let fault = faults.iter().find(|fault| fault.parameter.as_deref() == Some(parameter.name));
+            assert!(fault.is_some_and(|fault| fault.detail.contains("sending only")), "{}: {faults:?}", entry.name);
+        }
     }
 }
 
