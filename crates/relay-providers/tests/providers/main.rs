@@ -4,4 +4,5 @@ mod acting;
 mod generic;
 mod handshakes;
 mod properties;
+mod schemes;
 mod table;
