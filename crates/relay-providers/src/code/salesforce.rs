@@ -10,8 +10,8 @@ use super::{
     verdict,
 };
 use crate::{
-    Acknowledgement, Draft, Genuine, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
-    parameters::Parameters, provider::Proof, secret,
+    Acknowledgement, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
+    Verdict, parameters::Parameters, provider::Proof, secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -33,6 +33,8 @@ pub(super) const PROVIDER: Provider = Provider {
     },
     answer_within: Duration::from_secs(10),
     refusal: 403,
+    delivery: DeliveryId::Code("Notification/Id of every notification"),
+    event: Name::Code("type of the first sObject"),
     docs: "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm",
     unproven: "Salesforce signs nothing: whoever knows the organisation's id can send anything. Choose a source name that \
         nobody guesses, or let a proxy in front demand Salesforce's client certificate. A message may carry a SessionId, \

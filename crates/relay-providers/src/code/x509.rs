@@ -98,7 +98,7 @@ fn decode(base64: &str) -> Option<Vec<u8>> {
     STANDARD.decode(compact).ok()
 }
 
-/// Certificate ::= SEQUENCE { tbs SEQUENCE { [0] version, serial, algorithm, issuer, validity, subject, spki, .. }, .. }
+/// `Certificate ::= SEQUENCE { tbs SEQUENCE { [0] version, serial, algorithm, issuer, validity, subject, spki, .. }, .. }`
 fn certificate_spki(der: &[u8]) -> Option<&[u8]> {
     let (certificate, _) = sequence(der)?;
     let (mut fields, _) = sequence(certificate)?;
@@ -117,7 +117,7 @@ fn rsa(der: &[u8]) -> Option<RsaKey> {
     (oid == RSA_ENCRYPTION).then(|| RsaKey::Der(key.to_vec()))
 }
 
-/// SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { algorithm, parameters }, BIT STRING }
+/// `SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { algorithm, parameters }, BIT STRING }`
 fn spki(der: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (spki, _) = sequence(der)?;
     let (algorithm, rest) = sequence(spki)?;
