@@ -31,6 +31,7 @@ pub(super) const PROVIDER: Provider = Provider {
         "X-Contentful-Topic, and space, environment, id and version, revision or deletedAt in sys",
     ),
     event: Name::Header(TOPIC),
+    order: Name::Json("sys.id"),
     docs: "https://www.contentful.com/developers/docs/webhooks/request-verification/",
     unproven: "The signature covers method, path, body, time and the header fields it lists; other header fields can be \
         changed by whoever passes the request on.",

@@ -37,6 +37,7 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: Duration::from_secs(10),
     delivery: DeliveryId::Json(&["message.messageId", "subscription"]),
     event: Name::Json("message.attributes.eventType"),
+    order: Name::Json("message.orderingKey"),
     docs: "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions",
     unproven: "The token says who sends and to whom, and holds for an hour; the body is not covered. Whoever has seen one \
         request can send any body with its token until then.",
