@@ -14,6 +14,7 @@ mod dev;
 mod event;
 mod filter;
 mod health;
+mod invite;
 mod key;
 mod listing;
 mod noun;
@@ -66,6 +67,8 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// Send sample webhooks
     Send(send::SendArgs),
+    /// Source, route, destination and token in one go
+    Invite(invite::InviteArgs),
     /// Public intakes
     #[command(alias = "sources")]
     Source(Noun<source::Verb>),
@@ -114,6 +117,7 @@ impl Cli {
             Command::Client(args) => args.run(),
             Command::Receive(args) => args.run(),
             Command::Send(args) => args.run(),
+            Command::Invite(args) => args.run(),
             Command::Source(args) => args.run(),
             Command::Provider(args) => args.run(),
             Command::Route(args) => args.run(),
