@@ -73,7 +73,7 @@ impl InviteArgs {
             lines.push(format!("\nTry it:\n\n  {}", copy(format!("crm-relay send --source {}", self.name))));
         }
         let undo = format!("crm-relay source delete {0} && crm-relay token revoke {0}", self.name);
-        lines.push(dim(format!("\nSecrets are shown this once. Undo: {undo}")));
+        lines.push(format!("\n{}", dim(format!("Secrets are shown this once. Undo: {undo}"))));
         lines.join("\n")
     }
 

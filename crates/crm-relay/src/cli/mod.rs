@@ -2,6 +2,7 @@
 
 pub(crate) mod setting_flags;
 
+mod addressee;
 mod audit;
 mod bulk;
 mod client;
@@ -27,6 +28,7 @@ mod shared_options;
 mod source;
 mod status;
 mod store;
+mod tally;
 mod token;
 
 use clap::{Parser, Subcommand};
