@@ -1,7 +1,7 @@
 //! Tables, indexes and settings of the database. What each is for: `docs/internals/schema.md`.
 
 use relay_core::delivery::{Delivery, Reason, State};
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 
 /// `CRMR`: marks the file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x4352_4d52;
@@ -129,7 +129,9 @@ pub(super) fn set_up_reader(db: &Connection) -> rusqlite::Result<()> {
 fn set_up(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update_and_check(None, "mmap_size", 0, |_| Ok(()))?;
     db.pragma_update(None, "temp_store", "memory")?;
-    db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // A plan does not depend on what is bound: otherwise a statement is compiled again each time other values are.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     Ok(())
 }
