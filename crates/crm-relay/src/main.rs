@@ -18,6 +18,7 @@ mod server;
 mod signals;
 mod store;
 mod telemetry;
+mod tls;
 
 use std::process::ExitCode;
 

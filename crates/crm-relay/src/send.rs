@@ -1,6 +1,9 @@
 //! Sends sample webhooks, signed as a provider signs them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -13,6 +16,7 @@ use hyper_util::{
 };
 use relay_core::time::Wall;
 use relay_providers::{Draft, Signer};
+use rustls::ClientConfig;
 
 use crate::exit::Failure;
 
@@ -35,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) count: u64,
     /// How many a second; `None`: as fast as they are answered.
     pub(crate) rate: Option<f64>,
+    /// For https.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// What was answered to one webhook.
@@ -60,9 +66,9 @@ impl Sent {
 /// Sends them all and tells `report` about each as it is answered.
 ///
 /// # Errors
-/// No TLS roots, or what `report` failed with.
+/// No TLS, or what `report` failed with.
 pub(crate) async fn send(plan: Plan, mut report: impl FnMut(&Sent) -> Result<(), Failure>) -> Result<(), Failure> {
-    let client = client(plan.url.scheme_str() == Some("https"))?;
+    let client = client(plan.tls.as_deref())?;
     let (plan, client) = (&plan, &client);
     let start = tokio::time::Instant::now();
     let sends = stream::iter(0..plan.count).map(|index| async move {
@@ -82,21 +88,20 @@ pub(crate) async fn send(plan: Plan, mut report: impl FnMut(&Sent) -> Result<(),
 
 type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-fn client(is_https: bool) -> Result<HttpClient, Failure> {
-    use rustls_platform_verifier::BuilderVerifierExt as _;
-
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let no_tls = |error: rustls::Error| Failure::unreachable(format!("cannot use TLS: {error}"));
-    let builder = builder.map_err(no_tls)?;
-    // Plain http must work also where no roots are installed.
-    let config = if is_https {
-        builder.with_platform_verifier().map_err(no_tls)?.with_no_client_auth()
-    } else {
-        builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+fn client(tls: Option<&ClientConfig>) -> Result<HttpClient, Failure> {
+    let config = match tls {
+        Some(config) => config.clone(),
+        // Plain http must work also where no roots are installed.
+        None => trusting_nobody().map_err(|error| Failure::unreachable(format!("cannot use TLS: {error}")))?,
     };
     let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
     Ok(Client::builder(TokioExecutor::new()).build(connector.build()))
+}
+
+fn trusting_nobody() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
 
 async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Sent {

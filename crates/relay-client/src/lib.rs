@@ -4,7 +4,7 @@
 mod certificate;
 mod clock;
 pub mod config;
-mod connect;
+pub mod connect;
 pub mod dial;
 pub mod forward;
 mod listen;

@@ -91,7 +91,7 @@ pub enum Exchange {
     },
     /// X: an HMAC of `crc_token` with this parameter.
     Crc(&'static str),
-    /// LinkedIn: an HMAC of `challengeCode` with this parameter.
+    /// Of `LinkedIn`: an HMAC of `challengeCode` with this parameter.
     ChallengeCode(&'static str),
     /// Zoom: an HMAC of `payload.plainToken` with this parameter.
     PlainToken(&'static str),
@@ -111,7 +111,7 @@ pub enum Exchange {
     },
     /// Azure Event Grid: the validation code, for the subscriptions this parameter names.
     ValidationCode(&'static str),
-    /// CloudEvents: permission to an origin.
+    /// Of `CloudEvents`: permission to an origin.
     WebhookOrigin {
         /// Parameter with the origins.
         origins: &'static str,

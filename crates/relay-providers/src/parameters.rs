@@ -94,10 +94,11 @@ impl<'a> Parameters<'a> {
         if text.is_empty() {
             return None;
         }
-        stamp::read_tolerance(text).unwrap_or_else(|| {
+        let tolerance = stamp::read_tolerance(text);
+        if tolerance.is_none() {
             self.fault("tolerance", format!("{text:?} must be a time like 300s, 10m or 1h, or off"));
-            None
-        })
+        }
+        tolerance.filter(|tolerance| *tolerance != Duration::MAX)
     }
 
     /// The private key to act as the provider with, if one is given.

@@ -130,7 +130,7 @@ impl Verifier {
             .iter()
             .filter(|handshake| handshake.signed == signed && handshake.method == request.method);
         let awaits = self.awaits_secret();
-        let needs_json = candidates.clone().any(|handshake| handshake.needs_json());
+        let needs_json = candidates.clone().any(crate::Handshake::needs_json);
         let body = if needs_json { small_json(request) } else { None };
         let handshake = candidates
             .find(|handshake| (handshake.adopts().is_none() || awaits) && handshake.is(request, body.as_ref()))?;

@@ -17,6 +17,7 @@ mod health;
 mod key;
 mod listing;
 mod noun;
+mod provider;
 mod receive;
 mod route;
 mod send;
@@ -68,6 +69,9 @@ enum Command {
     /// Public intakes
     #[command(alias = "sources")]
     Source(Noun<source::Verb>),
+    /// Platforms whose webhooks are known
+    #[command(alias = "providers")]
+    Provider(provider::ProviderArgs),
     /// Ways from a source to a destination
     #[command(alias = "routes")]
     Route(Noun<route::Verb>),
@@ -111,6 +115,7 @@ impl Cli {
             Command::Receive(args) => args.run(),
             Command::Send(args) => args.run(),
             Command::Source(args) => args.run(),
+            Command::Provider(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Key(args) => args.run(),
             Command::Token(args) => args.run(),

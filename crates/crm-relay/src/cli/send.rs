@@ -16,6 +16,7 @@ use crate::{
     render::{human_duration, style},
     run_file::RunFile,
     send::{Plan, Sent, send},
+    tls,
 };
 
 /// Sends sample webhooks; without --to, to the server on this machine with its own key.
@@ -49,8 +50,10 @@ impl SendArgs {
         if self.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
             return Err(Failure::usage("--rate: want a number above 0, like 50 or 0.5"));
         }
+        let url = self.url(&layers)?;
         let plan = Plan {
-            url: self.url(&layers)?,
+            tls: (url.scheme_str() == Some("https")).then(|| tls::config(&layers)).transpose()?,
+            url,
             signer: self.signer(&layers)?,
             body: self.read_body()?,
             count: self.count,

@@ -6,6 +6,7 @@ mod declared;
 mod exits;
 mod place;
 mod redact;
+mod remote;
 mod shapes;
 mod terminal;
 

@@ -13,6 +13,7 @@ mod history;
 mod hostile;
 mod predecessor;
 mod process;
+mod retention;
 mod sender;
 mod stop;
 mod target;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    process::{API_KEY, Process, Server, client, run, wait_for},
+    process::{ADMIN_TOKEN, API_KEY, Process, Server, client, run, wait_for},
     sender::Sender,
     target::{Reply, Target},
 };
@@ -249,8 +249,57 @@ async fn a_destination_that_waits_is_announced() {
     server.audit();
 }
 
+/// S9: who trickles a body at the admin listener gets 408 after half a minute, who trickles a head is cut off after ten
+/// seconds, and others are served meanwhile; a body of more than 2 MB is refused. A minute takes a second here.
+#[test]
+fn a_command_that_trickles_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    server.process.kill();
+    let preload = format!("LD_PRELOAD={}", faketime_library());
+    server.restart_under(&["env", &preload, "FAKETIME=+0 x60"]);
+    let head = format!("POST /api/v1/tokens HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n");
+    let kind = "content-type: application/json\r\n";
+    for framing in ["content-length: 1000000\r\n\r\n", "transfer-encoding: chunked\r\n\r\n100000\r\n"] {
+        let told = trickle(&server, &format!("{head}{kind}{framing}"));
+        assert!(told.starts_with("HTTP/1.1 408") && told.contains("\"code\":\"timeout\""), "{told}");
+    }
+    let told = trickle(&server, "POST /api/v1/tokens HTTP/1.1\r\nx-y: ");
+    assert!(told.is_empty() || told.starts_with("HTTP/1.1 408"), "{told}");
+    let told = trickle(&server, "POST /api/v1/tokens HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n");
+    assert!(told.starts_with("HTTP/1.1 401"), "who has no token is not waited for: {told}");
+    let mut socket = TcpStream::connect(server.admin).unwrap();
+    socket.write_all(format!("{head}{kind}content-length: 3000000\r\n\r\n").as_bytes()).unwrap();
+    socket.write_all(&vec![b' '; 2 * 1024 * 1024 + 1]).unwrap();
+    let mut told = String::new();
+    socket.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 413"), "{told}");
+    assert_eq!(server.json(&["token", "list"])["items"].as_array().unwrap().len(), 0);
+}
+
+/// Sends a beginning and then a space at a time until the other side has answered and closed, which it must.
+fn trickle(server: &Server, beginning: &str) -> String {
+    let mut socket = TcpStream::connect(server.admin).unwrap();
+    socket.write_all(beginning.as_bytes()).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+    let mut answer = Vec::new();
+    wait_for("the admin listener to cut it off", || {
+        let mut piece = [0; 4096];
+        match socket.read(&mut piece) {
+            Ok(0) => Some(()),
+            Ok(length) => {
+                answer.extend_from_slice(&piece[..length]);
+                None
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => socket.write_all(b" ").err().map(drop),
+            Err(_) => Some(()),
+        }
+    });
+    String::from_utf8(answer).unwrap()
+}
+
 /// The library behind `faketime`. Not the command: a kill would meet that one and not the server.
-fn faketime_library() -> String {
+pub(crate) fn faketime_library() -> String {
     let library = Command::new("faketime").args(["-m", "-f", "+0d", "printenv", "LD_PRELOAD"]).output().unwrap();
     String::from_utf8(library.stdout).unwrap().trim().to_owned()
 }

@@ -60,13 +60,17 @@ impl Algorithm {
             Self::HmacSha512 => hmac::HMAC_SHA512,
             Self::Sha256 => {
                 let mut context = digest::Context::new(&digest::SHA256);
-                parts.iter().for_each(|part| context.update(part));
+                for part in parts {
+                    context.update(part);
+                }
                 return context.finish().as_ref().to_vec();
             }
             Self::Equal | Self::Ed25519 | Self::EcdsaP256 => return key.expose().to_vec(),
         };
         let mut context = hmac::Context::with_key(&hmac::Key::new(algorithm, key.expose()));
-        parts.iter().for_each(|part| context.update(part));
+        for part in parts {
+            context.update(part);
+        }
         context.sign().as_ref().to_vec()
     }
 

@@ -102,6 +102,9 @@ impl Signatures {
 
     /// The indexes of the fields to remove from a request that is genuine.
     pub(crate) fn verify(&self, request: &Request<'_>) -> Result<Vec<usize>, Refusal> {
+        if self.awaits_key() {
+            return Err(Refusal::new("awaiting_secret", "the platform has not handed over its secret yet"));
+        }
         let mut refused: Option<Refusal> = None;
         for signed in &self.0 {
             match signed.verify(request) {

@@ -33,7 +33,7 @@ macro_rules! standard {
                 Part::Literal("."),
                 Part::Body,
             ]],
-            stamp: Stamp::header(concat!($family, "-timestamp"), Unit::Seconds),
+            stamp: Some(Stamp::header(concat!($family, "-timestamp"), Unit::Seconds)),
             ..Scheme::BASE
         }
     };

@@ -4,6 +4,7 @@
 //! that file. `docs/reference/admin-api.md` is its document.
 
 pub(crate) mod dto;
+mod intake;
 pub(crate) mod problem;
 mod routes;
 mod serve;
@@ -12,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::{
     Extension, Router,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -84,6 +85,9 @@ fn whole(api: Router<Arc<Admin>>, who: Who, admin: Arc<Admin>) -> Router {
 fn api(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     let api = Router::new().nest("/api/v1", routes::all()).route("/health", get(routes::status::health));
     api.route_layer(middleware::from_fn_with_state(Arc::clone(admin), to_its_end))
+        .route_layer(middleware::from_fn(intake::whole))
+        // The one bound on a body is that of the intake.
+        .layer(DefaultBodyLimit::disable())
 }
 
 fn open() -> Router<Arc<Admin>> {

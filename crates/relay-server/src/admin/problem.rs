@@ -36,8 +36,11 @@ pub(crate) enum AdminError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The body is larger than any command's.
-    #[error("{0}")]
-    TooLarge(String),
+    #[error("the body is larger than 2 MB; name fewer things at once")]
+    TooLarge,
+    /// The body takes too long to arrive.
+    #[error("the body did not arrive within 30 s")]
+    Slow,
     /// The path is right and the method is not.
     #[error("{0}")]
     WrongMethod(String),
@@ -62,7 +65,8 @@ impl AdminError {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, "unknown"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "timeout"),
             Self::WrongMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Stopping | Self::Interrupted { .. } => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
             Self::BrokenOff => (StatusCode::INTERNAL_SERVER_ERROR, "broken_off"),
@@ -114,7 +118,7 @@ impl IntoResponse for AdminError {
     }
 }
 
-/// A JSON body whose faults are problems like any other.
+/// A JSON body, taken in already, whose faults are problems like any other.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -123,9 +127,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, AdminError> {
         match Json::from_request(request, state).await {
             Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(AdminError::TooLarge("the body is larger than 2 MB; name fewer things at once".into()))
-            }
             Err(rejection) => Err(AdminError::Invalid(JsonRejection::body_text(&rejection))),
         }
     }

@@ -24,7 +24,7 @@ const CONNECTIONS_MAX: u64 = 256;
 /// leaves is for the store and the clients as well.
 const DESCRIPTORS_SHARE: u64 = 16;
 /// How long a request's head may take, from the connection or the answer before it on.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer under way may still take once the server stops. Commands go on without their connection.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 

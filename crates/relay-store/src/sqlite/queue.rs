@@ -67,9 +67,12 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        let answer = self.done.unwrap_or_else(|| (self.refuse)(Refusal::Unavailable));
+        let Self { run, refuse, done, answer, .. } = *self;
+        // First what it holds: whoever waits may hold the rest.
+        drop(run);
+        let result = done.unwrap_or_else(|| refuse(Refusal::Unavailable));
         // Nobody waits any more: the operation happened all the same.
-        drop(self.answer.send(answer));
+        drop(answer.send(result));
     }
 
     fn refuse(self: Box<Self>, why: Refusal) {
