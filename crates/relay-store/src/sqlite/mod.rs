@@ -20,6 +20,7 @@ mod lease;
 mod ledger;
 mod line;
 mod meta;
+mod of_source;
 mod open;
 mod queue;
 mod reader;
