@@ -9,7 +9,7 @@ use relay_core::{
     time::Wall,
 };
 use relay_providers::provider;
-use relay_store::seam::{DestinationStats, EventRow, Promises, Recount, Stats};
+use relay_store::seam::{AuditEntry, DestinationStats, EventRow, Promises, Recount, Stats};
 use serde::Serialize;
 
 use crate::{
@@ -257,6 +257,22 @@ struct AuditDeliveriesDto {
     cancelled: u64,
     retired: u64,
     lost: u64,
+}
+
+/// A line of the audit log.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditLineDto {
+    at: String,
+    who: String,
+    action: String,
+    subject: String,
+}
+
+impl AuditLineDto {
+    pub(crate) fn new(entry: &AuditEntry) -> Self {
+        let AuditEntry { at, who, action, subject } = entry.clone();
+        Self { at: rfc3339(at), who, action, subject }
+    }
 }
 
 /// `/health`; `reasons` only for those who may know them.

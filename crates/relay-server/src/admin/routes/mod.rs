@@ -1,6 +1,7 @@
 //! The routes, one noun per file.
 
 mod audit;
+mod audit_log;
 mod dead;
 mod delivery;
 mod destination;
@@ -55,5 +56,6 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/dead/purge", post(dead::purge))
         .route("/dead/{id}", get(delivery::show))
         .route("/audit", get(audit::recount))
+        .route("/audit-log", get(audit_log::list))
         .route("/store/backup", post(store::backup))
 }
