@@ -6,9 +6,9 @@ use std::{sync::LazyLock, time::Duration};
 use relay_core::time::Wall;
 
 use crate::{
-    Draft, Handshake,
+    Draft, Handshake, Request,
     code::Code,
-    naming::{DeliveryId, Name},
+    naming::{DeliveryId, Name, Names},
     parameters::Parameters,
     sample::Sample,
     scheme::Scheme,
@@ -103,6 +103,11 @@ impl Provider {
     /// The sample event as a request to `url`, not signed yet. `id` tells one sample from the next.
     pub fn draft(&self, url: &str, id: &str, now: Wall) -> Draft {
         self.sample.draft(url, id, now)
+    }
+
+    /// What a request says happened, in the platform's words; for people, it proves nothing.
+    pub fn event_in(&self, request: &Request<'_>) -> Option<String> {
+        Names::new(request, matches!(self.event, Name::Json(_))).name(self.event)
     }
 
     /// The parameter that `secret` stands for: the key, where there is one and nothing else is called that.

@@ -1,6 +1,7 @@
 //! The table of providers, seen from outside.
 
 mod acting;
+mod code;
 mod generic;
 mod handshakes;
 mod properties;
