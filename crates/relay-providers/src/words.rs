@@ -230,7 +230,7 @@ impl Exchange {
             | Self::EchoQuery(_)
             | Self::EchoJson(_)
             | Self::EchoJsonText(_)
-            | Self::EchoHeader(_)
+            | Self::EchoHeader { .. }
             | Self::HeaderToJson { .. }
             | Self::AdoptHeader { .. }
             | Self::AdoptJson { .. } => Vec::new(),
@@ -254,7 +254,7 @@ impl fmt::Display for Exchange {
             Self::EchoQuery(name) => write!(f, "the value of `{name}`, as text"),
             Self::EchoJson(field) => write!(f, "the same `{field}`, as JSON"),
             Self::EchoJsonText(field) => write!(f, "the value of `{field}`, as text"),
-            Self::EchoHeader(name) => write!(f, "the same `{name}` header field"),
+            Self::EchoHeader { header, status } => write!(f, "{status} with the same `{header}` header field"),
             Self::HeaderToJson { header, field } => write!(f, "the value of `{header}` as `{field}`, in JSON"),
             Self::Crc(key) => write!(f, "the HMAC-SHA256 of `crc_token` with `{key}`, as `response_token` in JSON"),
             Self::ChallengeCode(key) => {
@@ -305,6 +305,7 @@ impl fmt::Display for DeliveryId {
                 write!(f, "{} of the body, all items together", all.join("; "))
             }
             Self::Body => f.write_str("none is sent: a digest of the body stands in"),
+            Self::Code(words) => f.write_str(words),
             Self::First(ids) => {
                 for (index, id) in ids.iter().enumerate() {
                     match id {
@@ -325,6 +326,7 @@ impl fmt::Display for Name {
             Self::Nowhere => f.write_str("none"),
             Self::Header(name) => write!(f, "the header field `{name}`"),
             Self::Json(path) => write!(f, "`{path}` of the body"),
+            Self::Code(words) => f.write_str(words),
         }
     }
 }
