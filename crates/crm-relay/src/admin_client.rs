@@ -1,17 +1,19 @@
 //! Talks to the admin API of a server: over its socket, or over TCP with a token.
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{fmt::Write as _, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use relay_client::connect;
 use relay_server::Offline;
+use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
 };
 
 use crate::{
@@ -19,7 +21,8 @@ use crate::{
     config::{self, layers::Layers, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
-    server,
+    render::style,
+    server, tls,
 };
 
 /// Bytes of an answer: a page of events with their headers fits many times over.
@@ -34,15 +37,22 @@ pub(crate) struct Api {
 #[derive(Clone, Debug)]
 enum Way {
     Socket(PathBuf),
-    Tcp {
-        url: Uri,
-        token: Option<Secret>,
-    },
+    Tcp(Remote),
     /// No server runs: the store itself, opened by this command.
     Store {
         dir: PathBuf,
         offline: Arc<Offline>,
     },
+}
+
+/// A server elsewhere, or one that is reached as if it were.
+#[derive(Clone, Debug)]
+struct Remote {
+    /// May carry a path, where a proxy has the admin API below one.
+    url: Uri,
+    token: Option<Secret>,
+    /// For https.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// What was answered.
@@ -56,14 +66,21 @@ impl Api {
     /// `None`: no server runs on this machine.
     ///
     /// # Errors
-    /// `ADMIN_URL` is not one.
+    /// `ADMIN_URL` is not one, or TLS cannot be set up for it.
     pub(crate) async fn find(layers: &Layers) -> Result<Option<Self>, Failure> {
         if let Some(text) = layers.text("ADMIN_URL") {
             let url = target::target_url(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
             let token = layers.text("ADMIN_TOKEN").map(Secret::new);
             let token =
                 token.or_else(|| data_dirs(layers).iter().find_map(|dir| credentials::find(dir, "ADMIN_TOKEN")));
-            return Ok(Some(Self { way: Way::Tcp { url, token } }));
+            let tls = (url.scheme_str() == Some("https")).then(|| tls::config(layers)).transpose()?;
+            if tls.is_none() && token.is_some() && !target::is_loopback(&url) {
+                anstream::eprintln!(
+                    "{}",
+                    style::warn(format!("the admin token goes to {url} unencrypted; use https://"))
+                );
+            }
+            return Ok(Some(Self { way: Way::Tcp(Remote { url, token, tls }) }));
         }
         for dir in data_dirs(layers) {
             let socket = dir.join("admin.sock");
@@ -78,7 +95,7 @@ impl Api {
     pub(crate) fn at(address: std::net::SocketAddr) -> Self {
         let authority = crate::run_file::on_this_machine(&address.to_string());
         let url = format!("http://{authority}/").parse().unwrap_or_else(|_| Uri::from_static("http://localhost/"));
-        Self { way: Way::Tcp { url, token: None } }
+        Self { way: Way::Tcp(Remote { url, token: None, tls: None }) }
     }
 
     /// As [`Api::find`], for commands that only read: with no server running they open the data directory themselves.
@@ -113,11 +130,19 @@ impl Api {
         )))
     }
 
+    /// Whether the server is on this machine, reached over its socket.
+    pub(crate) const fn is_here(&self) -> bool {
+        match &self.way {
+            Way::Socket(_) => true,
+            Way::Tcp(_) | Way::Store { .. } => false,
+        }
+    }
+
     /// The data directory that this command reads itself, because no server runs.
     pub(crate) fn offline(&self) -> Option<&std::path::Path> {
         match &self.way {
             Way::Store { dir, .. } => Some(dir),
-            Way::Socket(_) | Way::Tcp { .. } => None,
+            Way::Socket(_) | Way::Tcp(_) => None,
         }
     }
 
@@ -181,23 +206,9 @@ impl Api {
                 let stream = UnixStream::connect(socket).await.map_err(|error| self.away(&reason(&error)))?;
                 self.perform(stream, request).await
             }
-            Way::Tcp { url, token } => {
-                let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-                if let Ok(value) = HeaderValue::from_str(authority) {
-                    headers.insert(header::HOST, value);
-                }
-                if let Some(token) = token {
-                    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-                    headers
-                        .insert(header::AUTHORIZATION, value.map_err(|_| Failure::usage("ADMIN_TOKEN: not a token"))?);
-                }
-                if url.scheme_str() == Some("https") {
-                    return Err(Failure::usage(
-                        "--admin-url: https is not supported; reach the admin API over its socket or an SSH tunnel",
-                    ));
-                }
-                let address = (url.host().unwrap_or_default(), url.port_u16().unwrap_or(80));
-                let stream = TcpStream::connect(address).await.map_err(|error| self.away(&reason(&error)))?;
+            Way::Tcp(remote) => {
+                remote.address(&mut request, path)?;
+                let stream = remote.open().await.map_err(|why| self.away(&why))?;
                 self.perform(stream, request).await
             }
         }
@@ -226,7 +237,10 @@ impl Api {
     fn refusal(&self, answer: &Answer) -> Failure {
         let problem: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         let field = |name: &str| problem.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let words = field("detail").or_else(|| field("title")).unwrap_or_else(|| answer.status.as_str()).to_owned();
+        let words = field("detail").or_else(|| field("title")).map_or_else(
+            || format!("{self} answered {}: is that the admin API of crm-relay?", answer.status.as_u16()),
+            str::to_owned,
+        );
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
                 Exit::TokenRefused,
@@ -244,11 +258,51 @@ impl Api {
     }
 }
 
+impl Remote {
+    /// Puts host, path and token into a request for `path`.
+    fn address(&self, request: &mut Request<Full<Bytes>>, path: &str) -> Result<(), Failure> {
+        let full = format!("{}{path}", self.url.path().trim_end_matches('/'));
+        *request.uri_mut() = full.parse().map_err(|_| Failure::usage(format!("not a path: {full}")))?;
+        let headers = request.headers_mut();
+        let authority = self.url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        if let Ok(value) = HeaderValue::from_str(authority) {
+            headers.insert(header::HOST, value);
+        }
+        if let Some(token) = &self.token {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+            let mut value = value.map_err(|_| Failure::usage("ADMIN_TOKEN: not a token"))?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Ok(())
+    }
+
+    /// A connection, encrypted before anything is said where the URL says so.
+    async fn open(&self) -> Result<connect::Stream, String> {
+        let host = self.url.host().unwrap_or_default();
+        let port = self.url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
+        let opened = async {
+            let stream = connect::tcp(host, port).await?;
+            match &self.tls {
+                None => Ok(connect::Stream::Left(stream)),
+                Some(config) => connect::encrypt(stream, host, Arc::clone(config)).await,
+            }
+        };
+        opened.await.map_err(|error: io::Error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(refused @ rustls::Error::InvalidCertificate(_)) => {
+                format!("{refused} (RELAY_CA_FILE names further authorities)")
+            }
+            Some(_) => "it does not speak TLS".to_owned(),
+            None => reason(&error),
+        })
+    }
+}
+
 impl std::fmt::Display for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.way {
             Way::Socket(path) => path.display().fmt(f),
-            Way::Tcp { url, .. } => url.fmt(f),
+            Way::Tcp(remote) => remote.url.fmt(f),
             Way::Store { dir, .. } => dir.display().fmt(f),
         }
     }

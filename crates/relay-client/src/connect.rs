@@ -1,4 +1,5 @@
-//! Byte streams to the server and to targets: TCP, and TLS over it.
+//! Byte streams to the server and to targets: TCP, and TLS over it. The command line reaches a remote admin API this way
+//! too.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 
 /// A byte stream, encrypted or not.
-pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// After this long without traffic the kernel starts to ask whether the peer is still there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
@@ -51,7 +52,10 @@ impl TlsError {
 }
 
 /// TLS 1.2 or 1.3 that trusts what the operating system trusts, and the certificates of `ca_file` too.
-pub(crate) fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+///
+/// # Errors
+/// [`TlsError`]: no roots, or a file that holds none.
+pub fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
     let extra = ca_file.map_or_else(|| Ok(Vec::new()), certificates)?;
     let verifier = if extra.is_empty() {
@@ -75,7 +79,10 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 /// A TCP connection, tuned for small messages that must not wait.
-pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+///
+/// # Errors
+/// Those of the network.
+pub async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((bare(host), port)).await?;
     stream.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
@@ -84,7 +91,10 @@ pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 /// TLS over a TCP connection, for `host`.
-pub(crate) async fn encrypt(stream: TcpStream, host: &str, config: Arc<ClientConfig>) -> io::Result<Stream> {
+///
+/// # Errors
+/// Those of the network, and a certificate that is not trusted or not `host`'s.
+pub async fn encrypt(stream: TcpStream, host: &str, config: Arc<ClientConfig>) -> io::Result<Stream> {
     let name = ServerName::try_from(bare(host).to_owned())
         .map_err(|error: InvalidDnsNameError| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     Ok(Either::Right(Box::new(TlsConnector::from(config).connect(name, stream).await?)))
@@ -96,7 +106,7 @@ fn bare(host: &str) -> &str {
 }
 
 /// What went wrong on the way to `peer`, in words that say where to look.
-pub(crate) fn explain(error: &io::Error, peer: &str) -> String {
+pub fn explain(error: &io::Error, peer: &str) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => format!("connection refused by {peer}; is anything listening there?"),
         io::ErrorKind::TimedOut => format!("no answer from {peer}"),

@@ -21,7 +21,9 @@ pub enum DeliveryId {
     Nothing,
     /// In a header field.
     Header(&'static str),
-    /// In the body: these fields together.
+    /// In header fields: the first, which has to be there, and what there is of the others.
+    Headers(&'static [&'static str]),
+    /// In the body: these fields together, in the same way.
     Json(&'static [&'static str]),
     /// In the body, per item of a batch: lists, each with the fields that name an item. A retry repeats the batch.
     Items(&'static [(&'static str, &'static [&'static str])]),
@@ -62,7 +64,17 @@ impl<'a> Names<'a> {
         Ok(match id {
             DeliveryId::Nothing => None,
             DeliveryId::Header(name) => self.header_id(name)?,
-            DeliveryId::Json(fields) => self.json.as_ref().and_then(|json| joined(json, fields)).map(bounded),
+            DeliveryId::Headers(names) => {
+                let Some(first) = names.first().map(|name| self.header_id(name)).transpose()?.flatten() else {
+                    return Ok(None);
+                };
+                let others =
+                    names[1..].iter().map(|name| header::first(self.request.headers, name).unwrap_or_default());
+                Some(bounded(others.fold(first, |all, value| [&all[..], b"\n", value].concat())))
+            }
+            DeliveryId::Json(fields) => {
+                self.json.as_ref().and_then(|json| joined(json, fields)).map(|id| bounded(id.into_bytes()))
+            }
             DeliveryId::Items(lists) => self.json.as_ref().and_then(|json| items(json, lists)),
             DeliveryId::Body => Some(secret::secret_digest(self.request.body).to_vec()),
             DeliveryId::First(ids) => {
@@ -101,7 +113,7 @@ impl<'a> Names<'a> {
 impl DeliveryId {
     pub(crate) fn needs_json(self) -> bool {
         match self {
-            Self::Nothing | Self::Header(_) | Self::Body => false,
+            Self::Nothing | Self::Header(_) | Self::Headers(_) | Self::Body => false,
             Self::Json(_) | Self::Items(_) => true,
             Self::First(ids) => ids.iter().any(|id| id.needs_json()),
         }
@@ -111,6 +123,7 @@ impl DeliveryId {
     pub(crate) fn headers(self) -> Vec<&'static str> {
         match self {
             Self::Header(name) => vec![name],
+            Self::Headers(names) => names.to_vec(),
             Self::First(ids) => ids.iter().flat_map(|id| id.headers()).collect(),
             Self::Nothing | Self::Json(_) | Self::Items(_) | Self::Body => Vec::new(),
         }
@@ -168,8 +181,8 @@ fn items(root: &Value, lists: &[(&str, &[&str])]) -> Option<Vec<u8>> {
     Some(secret::secret_digest(&all).to_vec())
 }
 
-fn bounded(id: String) -> Vec<u8> {
-    if id.len() > IDEMPOTENCY_KEY_BYTES_MAX { secret::secret_digest(id.as_bytes()).to_vec() } else { id.into_bytes() }
+fn bounded(id: Vec<u8>) -> Vec<u8> {
+    if id.len() > IDEMPOTENCY_KEY_BYTES_MAX { secret::secret_digest(&id).to_vec() } else { id }
 }
 
 #[cfg(test)]

@@ -94,10 +94,11 @@ impl<'a> Parameters<'a> {
         if text.is_empty() {
             return None;
         }
-        stamp::read_tolerance(text).unwrap_or_else(|| {
+        let tolerance = stamp::read_tolerance(text);
+        if tolerance.is_none() {
             self.fault("tolerance", format!("{text:?} must be a time like 300s, 10m or 1h, or off"));
-            None
-        })
+        }
+        tolerance.filter(|tolerance| *tolerance != Duration::MAX)
     }
 
     /// The private key to act as the provider with, if one is given.
@@ -170,10 +171,23 @@ impl<'a> Parameters<'a> {
             if count == 0 && parameter.required && !(parameter.key && signs) {
                 self.fault(parameter.name, format!("missing; {} needs {}", self.provider.name, parameter.help));
             }
+            let value = self.one(parameter.name);
+            if !parameter.choices.is_empty() && !parameter.choices.contains(&value) {
+                self.fault(parameter.name, format!("{value:?} must be {}", listed(parameter.choices)));
+            }
             if count > 1 && !parameter.repeated {
                 self.fault(parameter.name, format!("given {count} times; only a secret may be, while it is replaced"));
             }
         }
+    }
+}
+
+/// `a, b or c`.
+fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => (*word).to_owned(),
+        [words @ .., last] => format!("{} or {last}", words.join(", ")),
     }
 }
 

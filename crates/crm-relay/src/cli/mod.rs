@@ -2,6 +2,7 @@
 
 pub(crate) mod setting_flags;
 
+mod addressee;
 mod audit;
 mod bulk;
 mod client;
@@ -14,9 +15,11 @@ mod dev;
 mod event;
 mod filter;
 mod health;
+mod invite;
 mod key;
 mod listing;
 mod noun;
+mod provider;
 mod receive;
 mod route;
 mod send;
@@ -25,6 +28,7 @@ mod shared_options;
 mod source;
 mod status;
 mod store;
+mod tally;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -65,9 +69,14 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// Send sample webhooks
     Send(send::SendArgs),
+    /// Source, route, destination and token in one go
+    Invite(invite::InviteArgs),
     /// Public intakes
     #[command(alias = "sources")]
     Source(Noun<source::Verb>),
+    /// Platforms whose webhooks are known
+    #[command(alias = "providers")]
+    Provider(provider::ProviderArgs),
     /// Ways from a source to a destination
     #[command(alias = "routes")]
     Route(Noun<route::Verb>),
@@ -110,7 +119,9 @@ impl Cli {
             Command::Client(args) => args.run(),
             Command::Receive(args) => args.run(),
             Command::Send(args) => args.run(),
+            Command::Invite(args) => args.run(),
             Command::Source(args) => args.run(),
+            Command::Provider(args) => args.run(),
             Command::Route(args) => args.run(),
             Command::Key(args) => args.run(),
             Command::Token(args) => args.run(),

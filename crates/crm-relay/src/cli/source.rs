@@ -1,6 +1,6 @@
 //! `crm-relay source`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
@@ -8,10 +8,11 @@ use super::{
     collection::{Collection, Named},
     listing::{Column, View, text, when},
     noun::{self, Asked},
+    provider,
     shared_options::parameters,
 };
 use crate::{
-    exit::{Exit, Outcome},
+    exit::{Exit, Failure, Outcome},
     render::{style, table},
 };
 
@@ -21,15 +22,8 @@ pub(crate) enum Verb {
     Create {
         /// Its name: webhooks go to /webhook/NAME
         name: String,
-        /// Which platform posts there, or how requests prove themselves
-        #[arg(long, value_name = "NAME", default_value = "api-key")]
-        provider: String,
-        /// Parameter of the provider; secrets better with @FILE
-        #[arg(long = "set", value_name = "K=V|K=@FILE")]
-        set: Vec<String>,
-        /// Where its webhooks go
-        #[arg(long, value_name = "NAME", default_value = "default")]
-        destination: String,
+        #[command(flatten)]
+        about: NewSource,
         /// Take empty bodies
         #[arg(long)]
         allow_empty: bool,
@@ -42,8 +36,11 @@ pub(crate) enum Verb {
     Update {
         #[command(flatten)]
         named: Named,
-        /// All parameters of the provider anew
-        #[arg(long = "set", value_name = "K=V|K=@FILE")]
+        /// Another provider, with all of its parameters
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
+        /// All parameters of the provider anew; a secret given twice: both are valid
+        #[arg(long = "set", value_name = "K=V|K=@FILE|K=-")]
         set: Vec<String>,
         /// Take empty bodies
         #[arg(long, value_name = "true|false")]
@@ -57,6 +54,20 @@ pub(crate) enum Verb {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// What a new source is made from.
+#[derive(Debug, Args)]
+pub(crate) struct NewSource {
+    /// Which platform posts there, or how requests prove themselves: crm-relay provider list
+    #[arg(long, value_name = "NAME", default_value = "api-key")]
+    provider: String,
+    /// Parameter of the provider; secrets better with @FILE; a secret given twice: both are valid
+    #[arg(long = "set", value_name = "K=V|K=@FILE|K=-")]
+    set: Vec<String>,
+    /// Where its webhooks go
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    destination: String,
 }
 
 const COLUMNS: &[Column] = &[
@@ -76,24 +87,20 @@ impl noun::Verb for Verb {
         match self {
             Self::List => SOURCES.list(asked, Vec::new()).await,
             Self::Show(named) => SOURCES.show(asked, &[&named.name]).await,
-            Self::Create { name, provider, set, destination, allow_empty } => {
-                let body = json!({
-                    "name": name,
-                    "provider": provider,
-                    "parameters": parameters(&set)?,
-                    "destination": destination,
-                    "allow_empty": allow_empty,
-                });
+            Self::Create { name, about, allow_empty } => {
+                let mut body = about.body(&name)?;
+                body["allow_empty"] = json!(allow_empty);
                 let made = SOURCES.create(asked, &body).await?;
                 asked.tell(&made, in_words)?;
-                if !asked.json && provider == "api-key" && set.is_empty() {
+                if !asked.json && about.provider == "api-key" && about.set.is_empty() {
                     anstream::eprintln!("{}", style::dim(format!("its first key: crm-relay key create {name} NAME")));
                 }
                 Ok(Exit::Done)
             }
-            Self::Update { named, set, allow_empty } => {
+            Self::Update { named, provider, set, allow_empty } => {
                 let set = parameters(&set)?;
-                let body = json!({"parameters": (!set.is_empty()).then_some(set), "allow_empty": allow_empty});
+                let set = (!set.is_empty()).then_some(set);
+                let body = json!({"provider": provider, "parameters": set, "allow_empty": allow_empty});
                 SOURCES.update(asked, &[&named.name], &body).await
             }
             Self::Delete { named: Named { name }, yes } => {
@@ -106,6 +113,27 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
         }
+    }
+}
+
+impl NewSource {
+    /// As the admin API takes it.
+    ///
+    /// # Errors
+    /// There is no such provider, or a file that cannot be read.
+    pub(super) fn body(&self, name: &str) -> Result<Value, Failure> {
+        provider::find(&self.provider)?;
+        Ok(json!({
+            "name": name,
+            "provider": self.provider,
+            "parameters": parameters(&self.set)?,
+            "destination": self.destination,
+        }))
+    }
+
+    /// The provider's name.
+    pub(super) fn provider(&self) -> &str {
+        &self.provider
     }
 }
 

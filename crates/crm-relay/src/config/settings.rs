@@ -130,7 +130,9 @@ impl Setting {
             | (Role::Server, Process::Server | Process::Dev)
             | (Role::Client, Process::Client | Process::Dev)
             | (Role::Command, Process::Command) => true,
-            (_, Process::Command) => matches!(self.name, "DATA_DIR" | "ADMIN_TOKEN" | "API_KEY"),
+            (_, Process::Command) => {
+                matches!(self.name, "DATA_DIR" | "ADMIN_TOKEN" | "API_KEY" | "RELAY_CA_FILE")
+            }
             (Role::Server, Process::Client) | (Role::Client, Process::Server) => self.name == "RELAY_TOKEN",
             (Role::Command, Process::Server | Process::Client | Process::Dev) => false,
         }
@@ -342,7 +344,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Path,
         "",
         Role::Client,
-        "PEM file of further certificate authorities for the server's certificate.",
+        "PEM file of further certificate authorities for the server's certificate; commands heed it too.",
     ),
     setting("CLIENT_LISTEN", Kind::Listen, "off", Role::Client, "Address of the client's own health and metrics."),
     // Both.

@@ -9,6 +9,14 @@ pub(crate) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// Places in a line of the terminal; no more than text is comfortably read in.
+pub(crate) fn columns() -> usize {
+    const WIDEST: usize = 100;
+    const USUAL: usize = 80;
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL).min(WIDEST)
+}
+
 /// A heading.
 pub(crate) fn bold(text: impl Display) -> String {
     text.bold().to_string()

@@ -12,11 +12,56 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     if style::is_terminal() { aligned(headings, rows) } else { plain(headings, rows) }
 }
 
+/// As [`table`]; on a terminal its last column is wrapped, so that long sentences stay below their heading.
+pub(crate) fn wrapped(headings: &[&str], rows: &[Vec<String>]) -> String {
+    if !style::is_terminal() {
+        return plain(headings, rows);
+    }
+    let last = headings.len().saturating_sub(1);
+    let before: usize = (0..last).map(|column| widest(headings, rows, column) + GAP.len()).sum();
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    for row in rows {
+        let (text, first) = row.split_last().map_or(("", row.as_slice()), |(text, first)| (text.as_str(), first));
+        for (index, part) in broken(text, style::columns().saturating_sub(before)).into_iter().enumerate() {
+            let cells = first.iter().map(|cell| if index == 0 { cell.clone() } else { String::new() });
+            lines.push(cells.chain([part]).collect());
+        }
+    }
+    aligned(headings, &lines)
+}
+
+/// A sentence or several, broken into lines on a terminal.
+pub(crate) fn paragraph(text: &str) -> String {
+    if style::is_terminal() { broken(text, style::columns()).join("\n") } else { text.to_owned() }
+}
+
+/// Lines of at most `width` places; a longer word stays whole. At least one line.
+fn broken(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line =
+            lines.last_mut().filter(|line| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= width);
+        match line {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+fn widest(headings: &[&str], rows: &[Vec<String>], column: usize) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell));
+    cells.chain(headings.get(column).map(|heading| heading.len())).max().unwrap_or(0)
+}
+
 fn aligned(headings: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
     let lines: Vec<&[String]> = std::iter::once(head.as_slice()).chain(rows.iter().map(Vec::as_slice)).collect();
-    let widest = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| width(cell)).max();
-    let widths: Vec<usize> = (0..head.len()).map(|column| widest(column).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..head.len()).map(|column| widest(headings, rows, column)).collect();
     let text: Vec<String> = lines.iter().map(|line| padded(line, &widths)).collect();
     text.join("\n")
 }
@@ -57,6 +102,13 @@ mod tests {
         ];
         let text = strip_str(&aligned(&["name", "status", "waiting"], &rows)).to_string();
         assert_eq!(text, "NAME  STATUS     WAITING\ncrm   up         7\nerp   no client  0");
+    }
+
+    #[test]
+    fn a_long_text_is_broken_between_words() {
+        assert_eq!(broken("one two three", 7), ["one two", "three"]);
+        assert_eq!(broken("immeasurable", 7), ["immeasurable"]);
+        assert_eq!(broken("", 7), [""]);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 mod declared;
 mod exits;
 mod place;
+mod providers;
 mod redact;
+mod remote;
 mod shapes;
 mod terminal;
 

@@ -60,13 +60,17 @@ impl Algorithm {
             Self::HmacSha512 => hmac::HMAC_SHA512,
             Self::Sha256 => {
                 let mut context = digest::Context::new(&digest::SHA256);
-                parts.iter().for_each(|part| context.update(part));
+                for part in parts {
+                    context.update(part);
+                }
                 return context.finish().as_ref().to_vec();
             }
             Self::Equal | Self::Ed25519 | Self::EcdsaP256 => return key.expose().to_vec(),
         };
         let mut context = hmac::Context::with_key(&hmac::Key::new(algorithm, key.expose()));
-        parts.iter().for_each(|part| context.update(part));
+        for part in parts {
+            context.update(part);
+        }
         context.sign().as_ref().to_vec()
     }
 
@@ -118,6 +122,11 @@ impl PrivateKey {
             return Ok(signature.as_ref().to_vec());
         }
         Ok(self.ed25519().ok_or(SignError::Key)?.sign(&message).as_ref().to_vec())
+    }
+
+    /// The key as it was given, decoded.
+    pub(crate) fn document(&self) -> &[u8] {
+        self.0.expose()
     }
 
     fn ed25519(&self) -> Option<Ed25519KeyPair> {

@@ -184,11 +184,11 @@ pub(crate) enum StampAt {
 }
 
 impl Stamp {
-    pub(crate) const fn header(name: &'static str, unit: Unit) -> Option<Self> {
-        Some(Self { at: StampAt::Header(name), unit })
+    pub(crate) const fn header(name: &'static str, unit: Unit) -> Self {
+        Self { at: StampAt::Header(name), unit }
     }
 
-    pub(crate) const fn item(unit: Unit) -> Option<Self> {
-        Some(Self { at: StampAt::Item, unit })
+    pub(crate) const fn item(unit: Unit) -> Self {
+        Self { at: StampAt::Item, unit }
     }
 }

@@ -179,15 +179,12 @@ pub(super) fn decode_reserved(url: &str) -> Cow<'_, str> {
     let mut decoded = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let known = ESCAPES.iter().find(|(code, _)| part.get(..2).is_some_and(|hex| hex.eq_ignore_ascii_case(code)));
-        match known {
-            Some((_, character)) => {
-                decoded.push(*character);
-                decoded.push_str(&part[2..]);
-            }
-            None => {
-                decoded.push('%');
-                decoded.push_str(part);
-            }
+        if let Some((_, character)) = known {
+            decoded.push(*character);
+            decoded.push_str(&part[2..]);
+        } else {
+            decoded.push('%');
+            decoded.push_str(part);
         }
     }
     Cow::Owned(decoded)

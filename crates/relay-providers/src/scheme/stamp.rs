@@ -82,10 +82,10 @@ pub(crate) fn check_window(
     }
 }
 
-/// A duration as a parameter has it: `300`, `300s`, `10m`, `1h`, `2d`; `off` is none at all.
-pub(crate) fn read_tolerance(text: &str) -> Option<Option<Duration>> {
+/// A duration as a parameter has it: `300`, `300s`, `10m`, `1h`, `2d`; `off` is [`Duration::MAX`].
+pub(crate) fn read_tolerance(text: &str) -> Option<Duration> {
     if text == "off" {
-        return Some(None);
+        return Some(Duration::MAX);
     }
     let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
@@ -96,7 +96,7 @@ pub(crate) fn read_tolerance(text: &str) -> Option<Option<Duration>> {
         _ => return None,
     };
     let seconds = u64::try_from(whole(digits)?).ok()?.checked_mul(unit)?;
-    (seconds > 0).then_some(Some(Duration::from_secs(seconds)))
+    (seconds > 0).then_some(Duration::from_secs(seconds))
 }
 
 /// A number in its one canonical form.
@@ -260,16 +260,16 @@ mod tests {
     #[test]
     fn a_tolerance_is_a_number_with_a_unit_or_off() {
         for (text, expected) in [
-            ("300", Some(Some(300))),
-            ("10m", Some(Some(600))),
-            ("2d", Some(Some(172_800))),
-            ("off", Some(None)),
+            ("300", Some(Duration::from_mins(5))),
+            ("10m", Some(Duration::from_mins(10))),
+            ("2d", Some(Duration::from_hours(48))),
+            ("off", Some(Duration::MAX)),
             ("0", None),
             ("5x", None),
             ("", None),
             ("s", None),
         ] {
-            assert_eq!(read_tolerance(text), expected.map(|seconds| seconds.map(Duration::from_secs)), "{text}");
+            assert_eq!(read_tolerance(text), expected, "{text}");
         }
     }
 }

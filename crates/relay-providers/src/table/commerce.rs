@@ -1,5 +1,422 @@
-//! commerce
+//! Shops, payments, bookkeeping.
 
-use crate::Provider;
+use std::time::Duration;
 
-pub(super) const PROVIDERS: &[Provider] = &[];
+use crate::{
+    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    provider::Proof,
+    scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
+    table::{HEADERS_OPEN, NO_TIME, TOLERANCE, generic::STANDARD, ping},
+};
+
+/// `TIME.BODY`.
+const DOTTED: &[&[Part]] = &[&[Part::Stamp, Part::Literal("."), Part::Body]];
+/// `t=TIME,v1=SIGNATURE`.
+const T_V1: Style = Style::Pairs { separator: b',', signature: "v1", stamp: "t" };
+
+pub(super) const PROVIDERS: &[Provider] = &[
+    Provider {
+        name: "stripe",
+        title: "Stripe",
+        parameters: &[
+            Parameter::key(
+                "endpoint_secret",
+                "the endpoint's signing secret, whsec_..., all of it: Stripe Dashboard, Workbench, Webhooks, your endpoint",
+            ),
+            TOLERANCE,
+        ],
+        delivery: DeliveryId::Json(&["id"]),
+        event: Name::Json("type"),
+        order: Name::Json("data.object.id"),
+        docs: "https://docs.stripe.com/webhooks#verify-official-libraries",
+        unproven: HEADERS_OPEN,
+        sample: Sample {
+            headers: &[
+                ("content-type", "application/json; charset=utf-8"),
+                ("user-agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)"),
+            ],
+            query: "",
+            body: include_str!("../../samples/stripe.json"),
+        },
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["stripe-signature"]),
+            style: T_V1,
+            key: "endpoint_secret",
+            messages: DOTTED,
+            stamp: Some(Stamp::item(Unit::Seconds)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "shopify",
+        title: "Shopify",
+        parameters: &[Parameter::key(
+            "client_secret",
+            "the app's client secret (Dev Dashboard, your app, Settings), or for webhooks made by hand the secret shown under \
+             Settings, Notifications, Webhooks",
+        )],
+        answer_within: Duration::from_secs(5),
+        delivery: DeliveryId::Header("x-shopify-webhook-id"),
+        event: Name::Header("x-shopify-topic"),
+        order: Name::Json("id"),
+        docs: "https://shopify.dev/docs/apps/build/webhooks/subscribe/https",
+        unproven: "The signature covers the body alone: topic, shop and time stand in header fields that whoever passes the \
+            request on can change. The relay recognises repeats by their webhook id.",
+        sample: Sample {
+            headers: &[
+                ("content-type", "application/json"),
+                ("x-shopify-topic", "orders/create"),
+                ("x-shopify-shop-domain", "example.myshopify.com"),
+                ("x-shopify-api-version", "2025-10"),
+                ("x-shopify-webhook-id", "{{uuid}}"),
+                ("x-shopify-event-id", "{{uuid}}"),
+                ("x-shopify-triggered-at", "{{rfc3339}}"),
+            ],
+            query: "",
+            body: include_str!("../../samples/shopify.json"),
+        },
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-shopify-hmac-sha256"]),
+            encoding: Encoding::Base64,
+            key: "client_secret",
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "woocommerce",
+        title: "WooCommerce",
+        parameters: &[Parameter::key(
+            "secret",
+            "the webhook's secret: WooCommerce, Settings, Advanced, Webhooks, your webhook",
+        )],
+        retries: false,
+        handshakes: &[Handshake {
+            method: "POST",
+            on: &[On::FormOnly("webhook_id")],
+            signed: false,
+            exchange: Exchange::OK,
+        }],
+        delivery: DeliveryId::Header("x-wc-webhook-delivery-id"),
+        event: Name::Header("x-wc-webhook-topic"),
+        order: Name::Json("id"),
+        docs: "https://woocommerce.github.io/woocommerce-rest-api-docs/#webhooks",
+        unproven: NO_TIME,
+        sample: Sample {
+            headers: &[
+                ("content-type", "application/json"),
+                ("x-wc-webhook-source", "https://shop.example.com/"),
+                ("x-wc-webhook-topic", "order.created"),
+                ("x-wc-webhook-resource", "order"),
+                ("x-wc-webhook-event", "created"),
+                ("x-wc-webhook-id", "42"),
+                ("x-wc-webhook-delivery-id", "{{hex}}"),
+            ],
+            query: "",
+            body: include_str!("../../samples/woocommerce.json"),
+        },
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-wc-webhook-signature"]),
+            encoding: Encoding::Base64,
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "bigcommerce",
+        title: "BigCommerce",
+        parameters: &[
+            Parameter::key(
+                "client_secret",
+                "the client secret of the API account that created the webhook, as the text it is",
+            )
+            .or_none(),
+            Parameter::optional("header", None, "a header field you gave the webhook, if its requests are not signed"),
+            Parameter::key("header_secret", "the value of that header field").or_none(),
+            TOLERANCE,
+        ],
+        delivery: DeliveryId::First(&[DeliveryId::Header("webhook-id"), DeliveryId::Json(&["hash"])]),
+        event: Name::Json("scope"),
+        order: Name::Json("data.id"),
+        docs: "https://developer.bigcommerce.com/docs/integrations/webhooks",
+        unproven: "With client_secret body, id and time are covered. With a header field alone nothing is signed: the secret \
+            is sent along with every request.",
+        sample: Sample::json(include_str!("../../samples/bigcommerce.json")),
+        proof: Proof::Signed(&[
+            Scheme { when: When::Absent("header"), key: "client_secret", key_form: KeyForm::Text, ..STANDARD },
+            Scheme {
+                when: When::Given("header"),
+                at: At::Named,
+                key: "header_secret",
+                strip: true,
+                ..Scheme::token(&[])
+            },
+        ]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "square",
+        title: "Square",
+        parameters: &[Parameter::key(
+            "signature_key",
+            "the subscription's signature key: Developer Console, your application, Webhooks, Subscriptions",
+        )],
+        signs_url: true,
+        delivery: DeliveryId::Json(&["event_id"]),
+        event: Name::Json("type"),
+        order: Name::Json("data.id"),
+        docs: "https://developer.squareup.com/docs/webhooks/step3validate",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/square.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-square-hmacsha256-signature"]),
+            encoding: Encoding::Base64,
+            key: "signature_key",
+            messages: &[&[Part::Url, Part::Body]],
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "paddle",
+        title: "Paddle Billing",
+        parameters: &[
+            Parameter::key(
+                "secret_key",
+                "the destination's secret key, pdl_ntfset_...: Paddle, Developer tools, Notifications",
+            ),
+            // The platform's libraries take 5 s, too little for anything that was ever queued.
+            TOLERANCE,
+        ],
+        answer_within: Duration::from_secs(5),
+        delivery: DeliveryId::Json(&["event_id"]),
+        event: Name::Json("event_type"),
+        order: Name::Json("data.id"),
+        docs: "https://developer.paddle.com/webhooks/signature-verification",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/paddle.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["paddle-signature"]),
+            style: Style::Pairs { separator: b';', signature: "h1", stamp: "ts" },
+            key: "secret_key",
+            messages: &[&[Part::Stamp, Part::Literal(":"), Part::Body]],
+            stamp: Some(Stamp::item(Unit::Seconds)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "lemonsqueezy",
+        title: "Lemon Squeezy",
+        parameters: &[Parameter::key("secret", "the webhook's signing secret: Lemon Squeezy, Settings, Webhooks")],
+        delivery: DeliveryId::Json(&["data.id", "meta.event_name", "data.attributes.updated_at"]),
+        event: Name::Header("x-event-name"),
+        order: Name::Json("data.id"),
+        docs: "https://docs.lemonsqueezy.com/help/webhooks/signing-requests",
+        unproven: NO_TIME,
+        sample: Sample {
+            headers: &[("content-type", "application/json"), ("x-event-name", "order_created")],
+            query: "",
+            body: include_str!("../../samples/lemonsqueezy.json"),
+        },
+        proof: Proof::Signed(&[Scheme { at: At::Headers(&["x-signature"]), ..Scheme::BASE }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "xero",
+        title: "Xero",
+        parameters: &[Parameter::key(
+            "webhook_key",
+            "the webhooks key: developer.xero.com, My Apps, your app, Webhooks",
+        )],
+        answer_within: Duration::from_secs(5),
+        // The intent to receive: some good, some badly signed, each to be told apart at once.
+        handshakes: &[ping(&[On::JsonEmpty("events")])],
+        delivery: DeliveryId::Items(&[("events[]", &["resourceId", "eventDateUtc", "eventType"])]),
+        event: Name::Json("events[].eventType"),
+        order: Name::Json("events[].resourceId"),
+        docs: "https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/xero.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-xero-signature"]),
+            encoding: Encoding::Base64,
+            key: "webhook_key",
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "gocardless",
+        title: "GoCardless",
+        parameters: &[Parameter::key(
+            "secret",
+            "the webhook endpoint's secret: GoCardless, Developers, Webhook endpoints",
+        )],
+        delivery: DeliveryId::Items(&[("events[]", &["id"])]),
+        event: Name::Json("events[].action"),
+        docs: "https://developer.gocardless.com/api-reference/#webhooks-overview",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/gocardless.json")),
+        proof: Proof::Signed(&[Scheme { at: At::Headers(&["webhook-signature"]), ..Scheme::BASE }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "razorpay",
+        title: "Razorpay",
+        parameters: &[Parameter::key(
+            "secret",
+            "the webhook's secret: Razorpay Dashboard, Account & Settings, Webhooks",
+        )],
+        answer_within: Duration::from_secs(5),
+        delivery: DeliveryId::Header("x-razorpay-event-id"),
+        event: Name::Json("event"),
+        order: Name::Json("payload.payment.entity.id"),
+        docs: "https://razorpay.com/docs/webhooks/validate-test/",
+        unproven: NO_TIME,
+        sample: Sample {
+            headers: &[("content-type", "application/json"), ("x-razorpay-event-id", "{{id}}")],
+            query: "",
+            body: include_str!("../../samples/razorpay.json"),
+        },
+        proof: Proof::Signed(&[Scheme { at: At::Headers(&["x-razorpay-signature"]), ..Scheme::BASE }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "paystack",
+        title: "Paystack",
+        parameters: &[Parameter::key(
+            "secret_key",
+            "the API secret key, sk_live_... or sk_test_...: Paystack, Settings, API Keys & Webhooks",
+        )],
+        delivery: DeliveryId::Json(&["data.id", "event"]),
+        event: Name::Json("event"),
+        order: Name::Json("data.reference"),
+        docs: "https://paystack.com/docs/payments/webhooks/",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/paystack.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-paystack-signature"]),
+            algorithm: Algorithm::HmacSha512,
+            key: "secret_key",
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "recharge",
+        title: "Recharge",
+        parameters: &[Parameter::key("client_secret", "the API client secret: Recharge, Apps, API tokens, your token")],
+        delivery: DeliveryId::Nothing,
+        event: Name::Header("x-recharge-topic"),
+        docs: "https://docs.getrecharge.com/docs/webhooks-overview",
+        unproven: "What is called an HMAC here is a plain hash of secret and body, a construction that lets whoever has seen \
+            one request make up bodies that begin with that one and go on with bytes of their own. No time is covered either.",
+        sample: Sample {
+            headers: &[("content-type", "application/json"), ("x-recharge-topic", "charge/paid")],
+            query: "",
+            body: include_str!("../../samples/recharge.json"),
+        },
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-recharge-hmac-sha256"]),
+            algorithm: Algorithm::Sha256,
+            key: "client_secret",
+            messages: &[&[Part::Secret, Part::Body]],
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "mux",
+        title: "Mux",
+        parameters: &[
+            Parameter::key("secret", "the webhook's signing secret: Mux Dashboard, Settings, Webhooks"),
+            TOLERANCE,
+        ],
+        delivery: DeliveryId::Json(&["id"]),
+        event: Name::Json("type"),
+        order: Name::Json("object.id"),
+        docs: "https://www.mux.com/docs/core/verify-webhook-signatures",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/mux.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["mux-signature"]),
+            style: T_V1,
+            messages: DOTTED,
+            stamp: Some(Stamp::item(Unit::Seconds)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "revolut",
+        title: "Revolut",
+        parameters: &[
+            Parameter::key(
+                "signing_secret",
+                "the webhook's signing secret, wsk_...: the answer to the call that created it",
+            ),
+            TOLERANCE,
+        ],
+        delivery: DeliveryId::Json(&["data.id", "event", "timestamp"]),
+        event: Name::Json("event"),
+        order: Name::Json("data.id"),
+        docs: "https://developer.revolut.com/docs/guides/manage-accounts/webhooks/verify-the-payload-signature",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/revolut.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["revolut-signature"]),
+            style: Style::List { separator: b',', prefix: "v1=" },
+            key: "signing_secret",
+            messages: &[&[Part::Literal("v1."), Part::Stamp, Part::Literal("."), Part::Body]],
+            stamp: Some(Stamp::header("revolut-request-timestamp", Unit::Millis)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "recurly",
+        title: "Recurly",
+        parameters: &[
+            Parameter::key("secret", "the JSON endpoint's secret key: Recurly, Integrations, Webhooks, your endpoint"),
+            TOLERANCE,
+        ],
+        delivery: DeliveryId::Json(&["id"]),
+        event: Name::Json("event_type"),
+        docs: "https://docs.recurly.com/recurly-subscriptions/docs/webhook-signature-verification",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/recurly.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["recurly-signature"]),
+            style: Style::Positional { separator: b',' },
+            messages: DOTTED,
+            stamp: Some(Stamp::item(Unit::Millis)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "authorize_net",
+        title: "Authorize.Net",
+        parameters: &[Parameter::key(
+            "signature_key",
+            "the signature key, 128 hex digits: Merchant Interface, Account, Settings, API Credentials & Keys",
+        )],
+        delivery: DeliveryId::Json(&["notificationId"]),
+        event: Name::Json("eventType"),
+        order: Name::Json("payload.id"),
+        docs: "https://developer.authorize.net/api/reference/features/webhooks.html",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/authorize_net.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-anet-signature"]),
+            style: Style::Prefix("sha512="),
+            algorithm: Algorithm::HmacSha512,
+            key: "signature_key",
+            key_form: KeyForm::Hex,
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+];

@@ -1,5 +1,214 @@
-//! crm
+//! Customer relations and support.
 
-use crate::Provider;
+use std::time::Duration;
 
-pub(super) const PROVIDERS: &[Provider] = &[];
+use crate::{
+    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    provider::Proof,
+    scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
+    table::{HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE, ping},
+};
+
+pub(super) const PROVIDERS: &[Provider] = &[
+    Provider {
+        name: "hubspot",
+        title: "HubSpot",
+        parameters: &[
+            Parameter::key("client_secret", "the app's client secret: HubSpot developer account, Apps, your app, Auth"),
+            Parameter::choice(
+                "version",
+                &["v3", "v2", "v1"],
+                "v3, v2 or v1: which signature is checked; every webhook carries v3 beside an older one",
+            ),
+            TOLERANCE,
+        ],
+        answer_within: Duration::from_secs(5),
+        signs_url: true,
+        delivery: DeliveryId::Items(&[("[]", &["eventId", "subscriptionId", "occurredAt"])]),
+        event: Name::Json("[].subscriptionType"),
+        order: Name::Json("[].objectId"),
+        docs: "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
+        unproven: "With v3 method, URL, body and time are covered; other header fields are not. v1 covers the body alone, v2 \
+            also method and URL; neither covers a time, and both are plain hashes, so give v3 unless the app cannot.",
+        sample: Sample::json(include_str!("../../samples/hubspot.json")),
+        proof: Proof::Signed(&[
+            Scheme {
+                when: When::Is("version", "v3"),
+                at: At::Headers(&["x-hubspot-signature-v3"]),
+                encoding: Encoding::Base64,
+                key: "client_secret",
+                // The documents have some escapes of the URL decoded; senders have been seen to leave them.
+                messages: &[
+                    &[Part::Method, Part::Url, Part::Body, Part::Stamp],
+                    &[Part::Method, Part::UrlDecoded, Part::Body, Part::Stamp],
+                ],
+                stamp: Some(Stamp::header("x-hubspot-request-timestamp", Unit::Millis)),
+                ..Scheme::BASE
+            },
+            Scheme {
+                when: When::Is("version", "v2"),
+                at: At::Headers(&["x-hubspot-signature"]),
+                algorithm: Algorithm::Sha256,
+                key: "client_secret",
+                messages: &[&[Part::Secret, Part::Method, Part::Url, Part::Body]],
+                ..Scheme::BASE
+            },
+            Scheme {
+                when: When::Is("version", "v1"),
+                at: At::Headers(&["x-hubspot-signature"]),
+                algorithm: Algorithm::Sha256,
+                key: "client_secret",
+                messages: &[&[Part::Secret, Part::Body]],
+                ..Scheme::BASE
+            },
+        ]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "pipedrive",
+        title: "Pipedrive",
+        parameters: &[
+            Parameter::required("username", "the HTTP auth username: Pipedrive, Settings, Tools and apps, Webhooks"),
+            Parameter::key("password", "the HTTP auth password beside it; make one with: openssl rand -hex 32"),
+        ],
+        delivery: DeliveryId::Json(&["meta.id"]),
+        event: Name::Json("meta.action"),
+        order: Name::Json("meta.entity_id"),
+        docs: "https://pipedrive.readme.io/docs/guide-for-webhooks-v2",
+        unproven: SENT_ALONG,
+        sample: Sample::json(include_str!("../../samples/pipedrive.json")),
+        proof: Proof::Basic,
+        ..Provider::BASE
+    },
+    Provider {
+        name: "zendesk",
+        title: "Zendesk",
+        parameters: &[
+            Parameter::key(
+                "signing_secret",
+                "the signing secret: Admin Center, Apps and integrations, Webhooks, your webhook",
+            ),
+            TOLERANCE,
+        ],
+        delivery: DeliveryId::Header("x-zendesk-webhook-invocation-id"),
+        event: Name::Json("type"),
+        order: Name::Json("detail.id"),
+        docs: "https://developer.zendesk.com/documentation/webhooks/verifying/",
+        unproven: HEADERS_OPEN,
+        sample: Sample {
+            headers: &[
+                ("content-type", "application/json"),
+                ("x-zendesk-webhook-id", "01HZX4Q7J0000000000000000A"),
+                ("x-zendesk-webhook-invocation-id", "{{id}}"),
+                ("x-zendesk-account-id", "21825834"),
+            ],
+            query: "",
+            body: include_str!("../../samples/zendesk.json"),
+        },
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-zendesk-webhook-signature"]),
+            encoding: Encoding::Base64,
+            key: "signing_secret",
+            messages: &[&[Part::Stamp, Part::Body]],
+            stamp: Some(Stamp::header("x-zendesk-webhook-signature-timestamp", Unit::Rfc3339)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "intercom",
+        title: "Intercom",
+        parameters: &[Parameter::key(
+            "client_secret",
+            "the app's client secret: Intercom Developer Hub, your app, Basic information",
+        )],
+        answer_within: Duration::from_secs(5),
+        methods: HEAD_POST,
+        handshakes: &[Handshake::any("HEAD"), ping(&[On::JsonIs("topic", "ping")])],
+        delivery: DeliveryId::Json(&["id"]),
+        event: Name::Json("topic"),
+        order: Name::Json("data.item.id"),
+        docs: "https://developers.intercom.com/docs/webhooks/setting-up-webhooks",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/intercom.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-hub-signature"]),
+            style: Style::Prefix("sha1="),
+            algorithm: Algorithm::HmacSha1,
+            key: "client_secret",
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "freshdesk",
+        title: "Freshdesk automations",
+        parameters: &[
+            Parameter::optional(
+                "username",
+                None,
+                "the user name of the automation's Trigger webhook action, if it has one",
+            ),
+            Parameter::key("password", "the password beside it").or_none(),
+            Parameter::optional(
+                "header",
+                None,
+                "a custom header field of that action, instead of user name and password",
+            ),
+            Parameter::key("secret", "the value of that header field; make one with: openssl rand -hex 32").or_none(),
+        ],
+        // The body is made up by whoever writes the automation: equal ones can be two events.
+        delivery: DeliveryId::Nothing,
+        docs: "https://support.freshdesk.com/support/solutions/articles/132589-using-webhooks-in-automation-rules",
+        unproven: SENT_ALONG,
+        sample: Sample::json(include_str!("../../samples/freshdesk.json")),
+        proof: Proof::BasicOrHeader,
+        ..Provider::BASE
+    },
+    Provider {
+        name: "front",
+        title: "Front",
+        parameters: &[
+            Parameter::key(
+                "secret",
+                "the application's signing key (Front, Settings, Developers, your app); for rules the API secret",
+            ),
+            Parameter::choice(
+                "kind",
+                &["application", "rule"],
+                "application, or rule for the webhook action of a rule",
+            ),
+            TOLERANCE,
+        ],
+        handshakes: &[Handshake {
+            method: "POST",
+            on: &[On::Header("x-front-challenge")],
+            signed: true,
+            exchange: Exchange::HeaderToJson { header: "x-front-challenge", field: "challenge" },
+        }],
+        delivery: DeliveryId::First(&[DeliveryId::Json(&["payload.id"]), DeliveryId::Json(&["id"])]),
+        event: Name::Json("type"),
+        docs: "https://dev.frontapp.com/docs/application-webhooks",
+        unproven: "Application webhooks cover body and time, those of rules the body alone; other header fields are not \
+            covered.",
+        sample: Sample::json(include_str!("../../samples/front.json")),
+        proof: Proof::Signed(&[
+            Scheme {
+                when: When::Is("kind", "application"),
+                at: At::Headers(&["x-front-signature"]),
+                encoding: Encoding::Base64,
+                messages: &[&[Part::Stamp, Part::Literal(":"), Part::Body]],
+                stamp: Some(Stamp::header("x-front-request-timestamp", Unit::Millis)),
+                ..Scheme::BASE
+            },
+            Scheme {
+                when: When::Is("kind", "rule"),
+                at: At::Headers(&["x-front-signature"]),
+                encoding: Encoding::Base64,
+                algorithm: Algorithm::HmacSha1,
+                ..Scheme::BASE
+            },
+        ]),
+        ..Provider::BASE
+    },
+];

@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
-    scheme::{At, Part, Scheme, Stamp, Style, Unit},
-    table::{GET_POST, HEADERS_OPEN, NO_TIME, TOLERANCE},
+    scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
+    table::{
+        GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_ALONG, TOLERANCE, acknowledge, ping,
+    },
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -20,6 +22,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "a text of your choice that you also enter as Verify token: App Dashboard, Webhooks, Edit subscription",
             )
             .or_none(),
+            HUB_ALGORITHM,
         ],
         methods: GET_POST,
         handshakes: &[Handshake {
@@ -41,12 +44,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         docs: "https://developers.facebook.com/docs/graph-api/webhooks/getting-started",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/meta.json")),
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-hub-signature-256"]),
-            style: Style::Prefix("sha256="),
-            key: "app_secret",
-            ..Scheme::BASE
-        }]),
+        proof: Proof::Signed(&[Scheme { key: "app_secret", ..HUB_SHA256 }, Scheme { key: "app_secret", ..HUB_SHA1 }]),
         ..Provider::BASE
     },
     Provider {
@@ -73,9 +71,342 @@ pub(super) const PROVIDERS: &[Provider] = &[
             style: Style::Prefix("v0="),
             key: "signing_secret",
             messages: &[&[Part::Literal("v0:"), Part::Stamp, Part::Literal(":"), Part::Body]],
-            stamp: Stamp::header("x-slack-request-timestamp", Unit::Seconds),
+            stamp: Some(Stamp::header("x-slack-request-timestamp", Unit::Seconds)),
             ..Scheme::BASE
         }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "discord",
+        title: "Discord",
+        parameters: &[
+            Parameter::public_key(
+                "public_key",
+                "the application's public key, 64 hex digits: Developer Portal, your application, General Information",
+            ),
+            TOLERANCE,
+        ],
+        sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex")],
+        acknowledgement: acknowledge(204),
+        answer_within: Duration::from_secs(3),
+        handshakes: &[
+            Handshake {
+                method: "POST",
+                on: &[On::JsonIs("type", "1"), On::NoJson("event")],
+                signed: true,
+                exchange: Exchange::Fixed {
+                    status: 200,
+                    content_type: Some("application/json"),
+                    body: r#"{"type":1}"#,
+                },
+            },
+            Handshake {
+                method: "POST",
+                on: &[On::JsonIs("type", "0")],
+                signed: true,
+                exchange: Exchange::Fixed { status: 204, content_type: None, body: "" },
+            },
+        ],
+        delivery: DeliveryId::First(&[DeliveryId::Json(&["id"]), DeliveryId::Body]),
+        event: Name::Json("event.type"),
+        docs: "https://docs.discord.com/developers/events/webhook-events",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/discord.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-signature-ed25519"]),
+            algorithm: Algorithm::Ed25519,
+            key: "public_key",
+            key_form: KeyForm::Ed25519,
+            messages: &[&[Part::Stamp, Part::Body]],
+            stamp: Some(Stamp::header("x-signature-timestamp", Unit::Seconds)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "telegram",
+        title: "Telegram Bot API",
+        parameters: &[Parameter::key(
+            "secret_token",
+            "the secret_token you gave to setWebhook: 1 to 256 of A-Z, a-z, 0-9, _ and -",
+        )],
+        delivery: DeliveryId::Json(&["update_id"]),
+        docs: "https://core.telegram.org/bots/api#setwebhook",
+        unproven: SENT_ALONG,
+        sample: Sample::json(include_str!("../../samples/telegram.json")),
+        proof: Proof::Signed(&[Scheme { key: "secret_token", ..Scheme::token(&["x-telegram-bot-api-secret-token"]) }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "x-twitter",
+        title: "X",
+        parameters: &[Parameter::key(
+            "consumer_secret",
+            "the app's consumer secret (API key secret): developer.x.com, your app, Keys and tokens",
+        )],
+        answer_within: Duration::from_secs(3),
+        methods: GET_POST,
+        handshakes: &[Handshake {
+            method: "GET",
+            on: &[On::Query("crc_token")],
+            signed: false,
+            exchange: Exchange::Crc("consumer_secret"),
+        }],
+        // Ids stand in lists whose names differ by event; a retry repeats the bytes.
+        delivery: DeliveryId::Body,
+        docs: "https://docs.x.com/x-api/webhooks/introduction",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/x-twitter.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-twitter-webhooks-signature"]),
+            style: Style::Prefix("sha256="),
+            encoding: Encoding::Base64,
+            key: "consumer_secret",
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "zoom",
+        title: "Zoom",
+        parameters: &[
+            Parameter::key("secret_token", "the secret token: marketplace.zoom.us, your app, Features, Access"),
+            TOLERANCE,
+        ],
+        answer_within: Duration::from_secs(3),
+        handshakes: &[Handshake {
+            method: "POST",
+            on: &[On::JsonIs("event", "endpoint.url_validation")],
+            signed: true,
+            exchange: Exchange::PlainToken("secret_token"),
+        }],
+        // There is no id; event_ts makes the bytes of two events differ.
+        delivery: DeliveryId::Body,
+        event: Name::Json("event"),
+        order: Name::Json("payload.object.uuid"),
+        docs: "https://developers.zoom.us/docs/api/webhooks/",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/zoom.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-zm-signature"]),
+            style: Style::Prefix("v0="),
+            key: "secret_token",
+            messages: &[&[Part::Literal("v0:"), Part::Stamp, Part::Literal(":"), Part::Body]],
+            stamp: Some(Stamp::header("x-zm-request-timestamp", Unit::Seconds)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "line",
+        title: "LINE Messaging API",
+        parameters: &[Parameter::key(
+            "channel_secret",
+            "the channel secret: LINE Developers Console, your channel, Basic settings",
+        )],
+        // The console's Verify button sends no events.
+        handshakes: &[ping(&[On::JsonEmpty("events")])],
+        delivery: DeliveryId::Items(&[("events[]", &["webhookEventId"])]),
+        event: Name::Json("events[].type"),
+        docs: "https://developers.line.biz/en/docs/messaging-api/verify-webhook-signature/",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/line.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-line-signature"]),
+            encoding: Encoding::Base64,
+            key: "channel_secret",
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "twitch",
+        title: "Twitch EventSub",
+        parameters: &[
+            Parameter::key("secret", "the secret you gave when you created the subscription, 10 to 100 characters"),
+            Parameter::tolerance("10m"),
+        ],
+        answer_within: Duration::from_secs(5),
+        handshakes: &[Handshake {
+            method: "POST",
+            on: &[On::HeaderIs("twitch-eventsub-message-type", "webhook_callback_verification")],
+            signed: true,
+            exchange: Exchange::EchoJsonText("challenge"),
+        }],
+        delivery: DeliveryId::Header("twitch-eventsub-message-id"),
+        event: Name::Header("twitch-eventsub-subscription-type"),
+        docs: "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/",
+        unproven: "The signature covers message id, time and body; other header fields, the message type among them, can be \
+            changed by whoever passes the request on.",
+        sample: Sample {
+            headers: &[
+                ("content-type", "application/json"),
+                ("twitch-eventsub-message-id", "{{uuid}}"),
+                ("twitch-eventsub-message-type", "notification"),
+                ("twitch-eventsub-message-retry", "0"),
+                ("twitch-eventsub-subscription-type", "channel.follow"),
+                ("twitch-eventsub-subscription-version", "2"),
+            ],
+            query: "",
+            body: include_str!("../../samples/twitch.json"),
+        },
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["twitch-eventsub-message-signature"]),
+            style: Style::Prefix("sha256="),
+            messages: &[&[Part::Header("twitch-eventsub-message-id"), Part::Stamp, Part::Body]],
+            stamp: Some(Stamp::header("twitch-eventsub-message-timestamp", Unit::Rfc3339)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "linkedin",
+        title: "LinkedIn",
+        parameters: &[Parameter::key("client_secret", "the app's client secret: LinkedIn Developers, your app, Auth")],
+        answer_within: Duration::from_secs(3),
+        methods: GET_POST,
+        handshakes: &[Handshake {
+            method: "GET",
+            on: &[On::Query("challengeCode")],
+            signed: false,
+            exchange: Exchange::ChallengeCode("client_secret"),
+        }],
+        delivery: DeliveryId::First(&[DeliveryId::Json(&["notificationId"]), DeliveryId::Body]),
+        event: Name::Json("type"),
+        docs: "https://learn.microsoft.com/linkedin/marketing/lead-sync/leadsync",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/linkedin.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-li-signature"]),
+            key: "client_secret",
+            // The prefix is signed and not sent.
+            messages: &[&[Part::Literal("hmacsha256="), Part::Body]],
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "telnyx",
+        title: "Telnyx",
+        parameters: &[
+            Parameter::public_key(
+                "public_key",
+                "the account's public key, base64: Telnyx portal, Account settings, Keys",
+            ),
+            TOLERANCE,
+        ],
+        sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex or base64")],
+        answer_within: Duration::from_secs(2),
+        delivery: DeliveryId::Json(&["data.id"]),
+        event: Name::Json("data.event_type"),
+        docs: "https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/telnyx.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["telnyx-signature-ed25519"]),
+            encoding: Encoding::Base64,
+            algorithm: Algorithm::Ed25519,
+            key: "public_key",
+            key_form: KeyForm::Ed25519,
+            messages: &[&[Part::Stamp, Part::Literal("|"), Part::Body]],
+            stamp: Some(Stamp::header("telnyx-timestamp", Unit::Seconds)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "sinch",
+        title: "Sinch Conversation",
+        parameters: &[
+            Parameter::key("secret", "the webhook's secret: Sinch Dashboard, Conversation API, your app, Webhooks"),
+            TOLERANCE,
+        ],
+        // The nonce differs from attempt to attempt.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Json(&["message.id"]),
+            DeliveryId::Json(&["message_delivery_report.message_id", "message_delivery_report.status"]),
+            DeliveryId::Body,
+        ]),
+        docs: "https://developers.sinch.com/docs/conversation/callbacks/",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/sinch.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-sinch-webhook-signature"]),
+            encoding: Encoding::Base64,
+            messages: &[&[
+                Part::Body,
+                Part::Literal("."),
+                Part::Header("x-sinch-webhook-signature-nonce"),
+                Part::Literal("."),
+                Part::Stamp,
+            ]],
+            stamp: Some(Stamp::header("x-sinch-webhook-signature-timestamp", Unit::Seconds)),
+            require: &[("x-sinch-webhook-signature-algorithm", "HmacSHA256")],
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "sendgrid",
+        title: "Twilio SendGrid",
+        parameters: &[
+            Parameter::public_key(
+                "public_key",
+                "the verification key: SendGrid, Settings, Mail Settings, Event Webhook, Signature verification",
+            ),
+            TOLERANCE,
+        ],
+        sending: &[Parameter::signing_key("the private key that belongs to public_key: PKCS#8 in PEM or base64")],
+        delivery: DeliveryId::Items(&[("[]", &["sg_event_id"])]),
+        event: Name::Json("[].event"),
+        docs: "https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/sendgrid.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-twilio-email-event-webhook-signature"]),
+            encoding: Encoding::Base64,
+            algorithm: Algorithm::EcdsaP256,
+            key: "public_key",
+            key_form: KeyForm::Spki,
+            messages: &[&[Part::Stamp, Part::Body]],
+            stamp: Some(Stamp::header("x-twilio-email-event-webhook-timestamp", Unit::Seconds)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "postmark",
+        title: "Postmark",
+        parameters: &[
+            Parameter::optional(
+                "username",
+                None,
+                "the user name in the webhook's URL: Postmark, your server, Webhooks, Basic auth",
+            ),
+            Parameter::key("password", "the password beside it").or_none(),
+            Parameter::optional(
+                "header",
+                None,
+                "a custom header field of the webhook, instead of user name and password",
+            ),
+            Parameter::key("secret", "the value of that header field").or_none(),
+        ],
+        // A message is opened more than once, so its id alone names no event.
+        delivery: DeliveryId::Json(&[
+            "MessageID",
+            "RecordType",
+            "ID",
+            "ReceivedAt",
+            "DeliveredAt",
+            "BouncedAt",
+            "ChangedAt",
+            "Recipient",
+        ]),
+        event: Name::Json("RecordType"),
+        docs: "https://postmarkapp.com/developer/webhooks/webhooks-overview",
+        unproven: SENT_ALONG,
+        sample: Sample::json(include_str!("../../samples/postmark.json")),
+        proof: Proof::BasicOrHeader,
         ..Provider::BASE
     },
 ];

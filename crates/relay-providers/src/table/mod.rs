@@ -8,14 +8,19 @@ mod crm;
 mod developer;
 mod generic;
 mod messaging;
+mod productivity;
 
-use crate::{Acknowledgement, Exchange, Handshake, On, Parameter, Provider, code};
+use crate::{
+    Acknowledgement, Exchange, Handshake, On, Parameter, Provider, code,
+    scheme::{Algorithm, At, Scheme, Style, When},
+};
 
 /// Every entry.
 pub(crate) const FAMILIES: &[&[Provider]] = &[
     generic::PROVIDERS,
     messaging::PROVIDERS,
     crm::PROVIDERS,
+    productivity::PROVIDERS,
     developer::PROVIDERS,
     commerce::PROVIDERS,
     code::PROVIDERS,
@@ -34,10 +39,36 @@ const HEADERS_OPEN: &str = "The signature covers body and time; other header fie
 const SENT_ALONG: &str = "Nothing is signed: the secret is sent along with every request, so whoever has seen one can \
     send anything. Take the endpoint's URL to be https.";
 
+/// Which of two header fields is checked where a platform sends both. The stronger unless told otherwise, and no falling
+/// back: who may choose the weaker one is who attacks.
+const HUB_ALGORITHM: Parameter = Parameter::choice(
+    "algorithm",
+    &["sha256", "sha1"],
+    "sha256 for X-Hub-Signature-256, sha1 for senders so old that they have the legacy X-Hub-Signature alone",
+);
+const HUB_SHA256: Scheme = Scheme {
+    when: When::Is("algorithm", "sha256"),
+    at: At::Headers(&["x-hub-signature-256"]),
+    style: Style::Prefix("sha256="),
+    ..Scheme::BASE
+};
+const HUB_SHA1: Scheme = Scheme {
+    when: When::Is("algorithm", "sha1"),
+    at: At::Headers(&["x-hub-signature"]),
+    style: Style::Prefix("sha1="),
+    algorithm: Algorithm::HmacSha1,
+    ..Scheme::BASE
+};
+
 /// An empty body with this status.
 const fn acknowledge(status: u16) -> Acknowledgement {
     Acknowledgement::Fixed { status, content_type: None, body: "" }
 }
+
+/// The same, where the secret may stand in the URL.
+const SENT_IN_URL: &str = "Nothing is signed: the secret is sent along with every request, so whoever has seen one can \
+    send anything. In the query it is stored and forwarded with the URL; in the Authorization header field it is not, so \
+    prefer that where the platform can.";
 
 /// A genuine request that is a test, not an event.
 const fn ping(on: &'static [On]) -> Handshake {

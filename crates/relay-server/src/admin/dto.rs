@@ -123,6 +123,29 @@ pub(crate) struct TokenDto {
     token: Option<String>,
 }
 
+/// What an invitation made; `key` and `token` are shown this once.
+#[derive(Debug, Serialize)]
+pub(crate) struct InviteDto {
+    pub(crate) source: SourceDto,
+    pub(crate) key: Option<KeyDto>,
+    pub(crate) token: TokenDto,
+    /// What the sender is given; `null` without `PUBLIC_URL`.
+    pub(crate) url: Option<String>,
+    pub(crate) path: String,
+    /// Where clients connect; `null` without `PUBLIC_URL`.
+    pub(crate) relay_url: Option<String>,
+}
+
+/// A request as it is to be sent.
+#[derive(Debug, Serialize)]
+pub(crate) struct DraftDto {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    /// In base64.
+    body: String,
+}
+
 /// A delivery.
 #[derive(Debug, Serialize)]
 pub(crate) struct DeliveryDto {
@@ -289,6 +312,7 @@ pub(crate) struct StatusDto {
     pub(crate) pid: u32,
     pub(crate) public: String,
     pub(crate) admin: Option<String>,
+    pub(crate) public_url: Option<String>,
     pub(crate) uptime_ms: u64,
     store_bytes: u64,
     disk_free_bytes: Option<u64>,
@@ -429,6 +453,20 @@ impl TokenDto {
     /// The one answer that shows the token itself.
     pub(crate) fn showing(self, token: String) -> Self {
         Self { token: Some(token), ..self }
+    }
+}
+
+impl DraftDto {
+    pub(crate) fn new(draft: &relay_providers::Draft) -> Self {
+        use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            method: draft.method.clone(),
+            url: draft.url.clone(),
+            headers: draft.headers.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            body: BASE64_STANDARD.encode(&draft.body),
+        }
     }
 }
 
@@ -614,6 +652,7 @@ impl StatusDto {
             pid: std::process::id(),
             public: String::new(),
             admin: None,
+            public_url: None,
             uptime_ms: 0,
             store_bytes: report.stats.store_bytes,
             disk_free_bytes: report.stats.disk_free_bytes,

@@ -18,6 +18,7 @@ use super::{
     fault::Fault,
     line::{Line, line_of},
     meta::Meta,
+    of_source,
     open::{OpenError, Place, io_error},
     recount, rows, schema,
     transaction::Transaction,
@@ -102,6 +103,8 @@ fn trust_again(place: &Place) -> Result<(), OpenError> {
 struct Damaged {
     events: BTreeSet<i64>,
     deliveries: BTreeSet<i64>,
+    /// Events that are not listed with their sources.
+    unlisted: Vec<(i64, u32)>,
     attempts: Vec<(i64, i64)>,
     keys: Vec<(u32, Vec<u8>)>,
     documents: Vec<(DocumentKind, String)>,
@@ -179,6 +182,14 @@ fn read_events(db: &Connection, book: &Book, report: &mut CheckReport, damaged: 
         });
         match read {
             Ok((Some(event), listed)) => {
+                let source = book.number(Kind::Source, &event.source).unwrap_or(0);
+                let column: u32 = db
+                    .prepare_cached("SELECT source FROM events WHERE seq = ?1")?
+                    .query_row([seq], |row| row.get(0))?;
+                if column != source || !of_source::has(db, source, seq)? {
+                    report.faults.push(format!("{}: it is not listed with its source", event.id));
+                    damaged.unlisted.push((seq, source));
+                }
                 if !record::Head::holds_digest(&event) {
                     report.faults.push(format!("{}: the body does not have its SHA-256", event.id));
                     damaged.events.insert(seq);
@@ -193,6 +204,10 @@ fn read_events(db: &Connection, book: &Book, report: &mut CheckReport, damaged: 
             }
             Err(fault) => return Err(fault),
         }
+    }
+    let listed: u64 = of_source::count(db)?.iter().map(|(_, count)| count).sum();
+    if listed != report.events {
+        report.faults.push(format!("{listed} events are listed with their sources, {} are stored", report.events));
     }
     Ok(())
 }
@@ -376,6 +391,10 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
             db.prepare_cached("UPDATE events SET deliveries = NULL WHERE seq = ?1")?.execute([seq])?;
         }
     }
+    for place in &damaged.unlisted {
+        db.prepare_cached("UPDATE events SET source = ?2 WHERE seq = ?1")?.execute(*place)?;
+    }
+    of_source::rebuild(db)?;
     book.take_over(db)?;
     book.write(db, &super::book::Shelf::default())?;
     db.execute_batch("COMMIT")?;

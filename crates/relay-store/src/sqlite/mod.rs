@@ -22,6 +22,7 @@ mod lease;
 mod ledger;
 mod line;
 mod meta;
+mod of_source;
 mod open;
 mod queue;
 mod reader;

@@ -7,8 +7,10 @@ mod delivery;
 mod destination;
 mod event;
 mod filter;
+mod invite;
 mod key;
 mod route;
+mod sign;
 mod source;
 pub(crate) mod status;
 mod store;
@@ -30,6 +32,8 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/health", get(status::health))
         .route("/sources", get(source::list).post(source::create))
         .route("/sources/{name}", get(source::show).patch(source::update).delete(source::delete))
+        .route("/sources/{name}/sign", post(sign::sign))
+        .route("/invites", post(invite::create))
         .route("/routes", get(route::list).post(route::create))
         .route("/routes/{source}/{destination}", get(route::show).patch(route::update).delete(route::delete))
         .route("/destinations", get(destination::list))

@@ -211,7 +211,7 @@ fn a_truncated_file_is_never_silent() {
     killed(dir.path());
     let healthy = content(copy_of(dir.path()).path()).expect("a healthy store is read");
     let mut noticed = 0;
-    for (name, head, record) in [("store.db", 0, 8192), ("store.db-wal", 32, 24 + 8192), ("ledger", 0, 512)] {
+    for (name, head, record) in [("store.db", 0, 16_384), ("store.db-wal", 32, 24 + 16_384), ("ledger", 0, 512)] {
         let len = fs::metadata(dir.path().join(name)).expect("is there").len();
         let edges = (0..).map(|number| head + number * record).take_while(|at| *at < len);
         for at in edges.flat_map(|at| [at, at + record / 2]).chain([0]).filter(|at| *at < len) {

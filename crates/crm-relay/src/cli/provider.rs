@@ -1,0 +1,209 @@
+//! `crm-relay provider`: the platforms whose webhooks are known. Needs no server.
+
+use clap::{Args, Subcommand};
+use relay_providers::{Acknowledgement, Parameter, Provider, provider, providers};
+use serde_json::{Value, json};
+
+use super::{listing::pretty, shared_options::print};
+use crate::{
+    config::fault::nearest,
+    exit::{Exit, Failure, Outcome},
+    render::{human_duration, style, table},
+};
+
+/// Names that are proposed for one that is not known.
+const ALIKE_MAX: usize = 5;
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderArgs {
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List providers
+    List,
+    /// Show what a provider needs, and where to find it
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+impl ProviderArgs {
+    pub(super) fn run(self) -> Outcome {
+        match self.verb {
+            Verb::List => list(self.json),
+            Verb::Show { name } => {
+                let found = find(&name)?;
+                print(&if self.json { pretty(&as_json(found)) } else { in_words(found) })?;
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+/// The provider of this name.
+///
+/// # Errors
+/// There is none; the nearest are named.
+pub(super) fn find(name: &str) -> Result<&'static Provider, Failure> {
+    provider(name).ok_or_else(|| {
+        let given = name.to_ascii_lowercase();
+        let is_meant = |known: &Provider| {
+            known.name.contains(&given) || given.contains(known.name) || known.title.to_lowercase().contains(&given)
+        };
+        let mut alike: Vec<&str> =
+            providers().iter().filter(|known| is_meant(known)).map(|known| known.name).take(ALIKE_MAX).collect();
+        if alike.is_empty() {
+            alike.extend(nearest(&given, providers().iter().map(|known| known.name)));
+        }
+        let hint = if alike.is_empty() { String::new() } else { format!("Did you mean {}? ", alike.join(" or ")) };
+        Failure::no(format!("no provider {name:?}. {hint}All of them: crm-relay provider list"))
+    })
+}
+
+/// What a source of it cannot be without: `secret, PUBLIC_URL`.
+pub(super) fn needs(provider: &Provider) -> String {
+    let required = provider.parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name);
+    let names: Vec<&str> = required.chain(provider.signs_url.then_some("PUBLIC_URL")).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+}
+
+/// `--set secret=@FILE --set header=VALUE`, for everything that is required.
+pub(super) fn set_options(parameters: &[Parameter]) -> String {
+    let option = |parameter: &Parameter| {
+        let value = if parameter.secret { "@FILE" } else { "VALUE" };
+        format!(" --set {}={value}", parameter.name)
+    };
+    parameters.iter().filter(|parameter| parameter.required).map(option).collect()
+}
+
+fn list(is_json: bool) -> Outcome {
+    if is_json {
+        let items: Vec<Value> = providers().iter().map(as_json).collect();
+        print(&pretty(&json!({"items": items, "next": null})))?;
+        return Ok(Exit::Done);
+    }
+    let row = |provider: &Provider| {
+        let retries = if provider.retries { "yes" } else { "no" };
+        vec![provider.name.to_owned(), provider.title.to_owned(), needs(provider), retries.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = providers().iter().map(row).collect();
+    print(&table::table(&["name", "platform", "needs", "retries"], &rows))?;
+    anstream::eprintln!("{}", style::dim("where to find what one needs: crm-relay provider show NAME"));
+    Ok(Exit::Done)
+}
+
+fn as_json(provider: &Provider) -> Value {
+    let parameter = |parameter: &Parameter| {
+        json!({
+            "name": parameter.name,
+            "secret": parameter.secret,
+            "required": parameter.required,
+            "repeated": parameter.repeated,
+            "default": parameter.default,
+            "help": parameter.help,
+        })
+    };
+    let parameters = |all: &[Parameter]| all.iter().map(parameter).collect::<Vec<Value>>();
+    let handshakes: Vec<Value> = provider
+        .handshakes
+        .iter()
+        .map(|handshake| json!({"method": handshake.method, "signed": handshake.signed}))
+        .collect();
+    let acknowledgement = match provider.acknowledgement {
+        Acknowledgement::Receipt => json!({"status": 202, "content_type": "application/json", "body": null}),
+        Acknowledgement::Fixed { status, content_type, body } => {
+            json!({"status": status, "content_type": content_type, "body": body})
+        }
+    };
+    json!({
+        "name": provider.name,
+        "title": provider.title,
+        "docs": provider.docs,
+        "parameters": parameters(provider.parameters),
+        "sending": parameters(provider.sending),
+        "methods": provider.methods,
+        "handshakes": handshakes,
+        "acknowledgement": acknowledgement,
+        "answer_within_ms": provider.answer_within.as_millis() as u64,
+        "retries": provider.retries,
+        "signs_url": provider.signs_url,
+        "key_source": provider.key_source,
+        "unproven": provider.unproven,
+        "sample": {
+            "headers": provider.sample.headers,
+            "query": provider.sample.query,
+            "body": provider.sample.body,
+        },
+    })
+}
+
+fn in_words(provider: &Provider) -> String {
+    let mut about = vec![
+        ("provider", style::bold(provider.name)),
+        ("platform", provider.title.to_owned()),
+        ("takes", provider.methods.join(", ")),
+        ("handshakes", handshakes(provider)),
+        ("answer", answer(provider)),
+        ("retries", retries(provider).to_owned()),
+    ];
+    if provider.signs_url {
+        about.push(("signs its URL", "PUBLIC_URL has to be set on the server".to_owned()));
+    }
+    about.push(("docs", provider.docs.to_owned()));
+    let parameters: Vec<Vec<String>> = provider.parameters.iter().map(row).collect();
+    let mut parts = vec![table::fields(&about)];
+    if !parameters.is_empty() {
+        parts.push(table::wrapped(&["parameter", "need", "what it is, and where to find it"], &parameters));
+    }
+    if !provider.unproven.is_empty() {
+        parts.push(table::paragraph(&format!("Left open: {}", provider.unproven)));
+    }
+    let sets = set_options(provider.parameters);
+    parts.push(style::copy(format!("crm-relay invite NAME --provider {}{sets}", provider.name)));
+    parts.join("\n\n")
+}
+
+fn row(parameter: &Parameter) -> Vec<String> {
+    let need = match (parameter.required, parameter.secret) {
+        (true, true) => "secret",
+        (true, false) => "required",
+        (false, true) => "secret, optional",
+        (false, false) => "optional",
+    };
+    let help = match parameter.default.filter(|default| !default.is_empty()) {
+        Some(default) => format!("{} [default: {default}]", parameter.help),
+        None => parameter.help.to_owned(),
+    };
+    vec![style::bold(parameter.name), need.to_owned(), help]
+}
+
+fn handshakes(provider: &Provider) -> String {
+    let one = |handshake: &relay_providers::Handshake| {
+        format!("{}{}", handshake.method, if handshake.signed { ", signed" } else { "" })
+    };
+    let mut all: Vec<String> = provider.handshakes.iter().map(one).collect();
+    all.dedup();
+    if all.is_empty() { "none".to_owned() } else { format!("answered by the relay: {}", all.join("; ")) }
+}
+
+fn answer(provider: &Provider) -> String {
+    let what = match provider.acknowledgement {
+        Acknowledgement::Receipt => "202 with the event's id".to_owned(),
+        Acknowledgement::Fixed { status, body: "", .. } => format!("{status}, empty"),
+        Acknowledgement::Fixed { status, content_type, .. } => {
+            format!("{status}, {}", content_type.unwrap_or("with a body"))
+        }
+    };
+    format!("{what}, within {}", human_duration(provider.answer_within))
+}
+
+const fn retries(provider: &Provider) -> &'static str {
+    if provider.retries { "by itself, until it gets a 2xx" } else { "never by itself; somebody has to press Resend" }
+}

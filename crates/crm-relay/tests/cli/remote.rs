@@ -1,0 +1,79 @@
+//! The admin API of a server elsewhere, behind a proxy that speaks TLS.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+
+use crate::place::Place;
+
+/// S30: the admin token goes only to a server whose certificate holds; `RELAY_CA_FILE` names a private authority.
+#[test]
+fn an_admin_api_behind_tls_is_asked_once_its_certificate_holds() {
+    let place = Place::new();
+    let _server = place.server();
+    let run: serde_json::Value = serde_json::from_str(&place.read("data/run.json")).unwrap();
+    let url = front(&place, run["admin"].as_str().unwrap());
+    let token = place.secret("ADMIN_TOKEN");
+    let ask = |env: &[(&str, &str)]| {
+        let env = [&[("ADMIN_URL", url.as_str()), ("ADMIN_TOKEN", token.as_str())], env].concat();
+        place.run(&["source", "list"], &env)
+    };
+    let known = ask(&[("RELAY_CA_FILE", "ca.pem")]);
+    assert_eq!(known.status.code(), Some(0), "{known:?}");
+    assert!(String::from_utf8_lossy(&known.stdout).contains("default\tapi-key\t"), "{known:?}");
+
+    let unknown = ask(&[]);
+    assert_eq!(unknown.status.code(), Some(69), "{unknown:?}");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("RELAY_CA_FILE"), "{unknown:?}");
+    assert_eq!(ask(&[("RELAY_CA_FILE", "nowhere.pem")]).status.code(), Some(78));
+}
+
+/// Speaks TLS for the server at `behind`, with a certificate of an authority that is in `ca.pem`. Below `/relay` only.
+fn front(place: &Place, behind: &str) -> String {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    place.write("ca.pem", &authority.pem());
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    let (config, behind) = (Arc::new(config), behind.to_owned());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/relay", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            pass(StreamOwned::new(connection, socket.unwrap()), &behind);
+        }
+    });
+    url
+}
+
+/// One request without a body, and its answer. Whoever does not trust the certificate says nothing.
+fn pass(mut client: StreamOwned<ServerConnection, TcpStream>, behind: &str) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(1) = client.read(&mut byte) else { return };
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let head = head.replacen(" /relay/", " /", 1).replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    let mut server = TcpStream::connect(behind).unwrap();
+    server.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).unwrap();
+    let _ = client.write_all(&answer);
+    client.conn.send_close_notify();
+    let _ = client.flush();
+}

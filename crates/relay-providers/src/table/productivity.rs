@@ -1,0 +1,290 @@
+//! Work, planning, documents, marketing, identity.
+
+use std::time::Duration;
+
+use crate::{
+    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    provider::Proof,
+    scheme::{At, Encoding, KeyForm, Part, Scheme, Stamp, StampAt, Style, Unit},
+    table::{GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE, ping},
+};
+
+pub(super) const PROVIDERS: &[Provider] = &[
+    Provider {
+        name: "asana",
+        title: "Asana",
+        parameters: &[Parameter::key(
+            "secret",
+            "the webhook's secret; leave it out: Asana hands it over when the webhook is created",
+        )
+        .or_none()],
+        handshakes: &[
+            Handshake {
+                method: "POST",
+                on: &[On::Header("x-hook-secret")],
+                signed: false,
+                exchange: Exchange::AdoptHeader { header: "x-hook-secret", parameter: "secret" },
+            },
+            // A heartbeat: nothing has happened.
+            ping(&[On::JsonEmpty("events")]),
+        ],
+        // Events carry their time, so that equal bytes are the same events.
+        delivery: DeliveryId::Body,
+        event: Name::Json("events[].action"),
+        order: Name::Json("events[].resource.gid"),
+        docs: "https://developers.asana.com/docs/webhooks-guide",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/asana.json")),
+        proof: Proof::Signed(&[Scheme { at: At::Headers(&["x-hook-signature"]), ..Scheme::BASE }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "notion",
+        title: "Notion",
+        parameters: &[Parameter::key(
+            "verification_token",
+            "the verification token; leave it out: Notion hands it over when the subscription is created, and asks for it \
+             in the integration's Webhooks tab",
+        )
+        .or_none()],
+        handshakes: &[Handshake {
+            method: "POST",
+            on: &[On::Json("verification_token")],
+            signed: false,
+            exchange: Exchange::AdoptJson { field: "verification_token", parameter: "verification_token" },
+        }],
+        delivery: DeliveryId::Json(&["id"]),
+        event: Name::Json("type"),
+        order: Name::Json("entity.id"),
+        docs: "https://developers.notion.com/reference/webhooks",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/notion.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-notion-signature"]),
+            style: Style::Prefix("sha256="),
+            key: "verification_token",
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "trello",
+        title: "Trello",
+        parameters: &[Parameter::key("app_secret", "the app's OAuth1 secret: trello.com/power-ups/admin, your app, API key")],
+        methods: HEAD_POST,
+        signs_url: true,
+        handshakes: &[Handshake::any("HEAD")],
+        delivery: DeliveryId::Json(&["action.id"]),
+        event: Name::Json("action.type"),
+        order: Name::Json("action.data.card.id"),
+        docs: "https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/trello.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-trello-webhook"]),
+            encoding: Encoding::Base64,
+            algorithm: crate::scheme::Algorithm::HmacSha1,
+            key: "app_secret",
+            messages: &[&[Part::Body, Part::Url]],
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "linear",
+        title: "Linear",
+        parameters: &[
+            Parameter::key("secret", "the webhook's signing secret: Linear, Settings, API, Webhooks, your webhook"),
+            Parameter::tolerance("60s"),
+        ],
+        answer_within: Duration::from_secs(5),
+        delivery: DeliveryId::Header("linear-delivery"),
+        event: Name::Header("linear-event"),
+        order: Name::Json("data.id"),
+        docs: "https://linear.app/developers/webhooks",
+        unproven: HEADERS_OPEN,
+        sample: Sample {
+            headers: &[
+                ("content-type", "application/json; charset=utf-8"),
+                ("linear-delivery", "{{uuid}}"),
+                ("linear-event", "Issue"),
+            ],
+            query: "",
+            body: include_str!("../../samples/linear.json"),
+        },
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["linear-signature"]),
+            stamp: Some(Stamp { at: StampAt::Json("webhookTimestamp"), unit: Unit::Millis }),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "jira",
+        title: "Jira Cloud",
+        parameters: &[Parameter::key("secret", "the webhook's secret: Jira, Settings, System, WebHooks, your webhook")],
+        answer_within: Duration::from_secs(20),
+        delivery: DeliveryId::Header("x-atlassian-webhook-identifier"),
+        event: Name::Json("webhookEvent"),
+        order: Name::Json("issue.id"),
+        docs: "https://developer.atlassian.com/cloud/jira/platform/webhooks/",
+        unproven: NO_TIME,
+        sample: Sample {
+            headers: &[("content-type", "application/json"), ("x-atlassian-webhook-identifier", "{{uuid}}")],
+            query: "",
+            body: include_str!("../../samples/jira.json"),
+        },
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-hub-signature"]),
+            style: Style::Prefix("sha256="),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "typeform",
+        title: "Typeform",
+        parameters: &[Parameter::key("secret", "the webhook's secret: your form, Connect, Webhooks, Edit")],
+        answer_within: Duration::from_secs(30),
+        delivery: DeliveryId::Json(&["event_id"]),
+        event: Name::Json("event_type"),
+        docs: "https://www.typeform.com/developers/webhooks/secure-your-webhooks/",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/typeform.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["typeform-signature"]),
+            style: Style::Prefix("sha256="),
+            encoding: Encoding::Base64,
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "calendly",
+        title: "Calendly",
+        parameters: &[
+            Parameter::key("secret", "the signing key you gave, or got, when you created the webhook subscription"),
+            Parameter::tolerance("3m"),
+        ],
+        answer_within: Duration::from_secs(15),
+        delivery: DeliveryId::Json(&["payload.uri", "event", "created_at"]),
+        event: Name::Json("event"),
+        order: Name::Json("payload.uri"),
+        docs: "https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/calendly.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["calendly-webhook-signature"]),
+            style: Style::Pairs { separator: b',', signature: "v1", stamp: "t" },
+            messages: &[&[Part::Stamp, Part::Literal("."), Part::Body]],
+            stamp: Some(Stamp::item(Unit::Seconds)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "airtable",
+        title: "Airtable",
+        parameters: &[Parameter::key("mac_secret", "macSecretBase64 of the answer to the call that created the webhook")],
+        answer_within: Duration::from_secs(25),
+        // A ping without content: equal ones are two changes.
+        delivery: DeliveryId::Nothing,
+        order: Name::Json("base.id"),
+        docs: "https://airtable.com/developers/web/api/webhooks-overview",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/airtable.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["x-airtable-content-mac"]),
+            style: Style::Prefix("hmac-sha256="),
+            key: "mac_secret",
+            key_form: KeyForm::Base64,
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "klaviyo",
+        title: "Klaviyo",
+        parameters: &[
+            Parameter::key("secret", "the webhook's secret: the one you gave when you created it"),
+            TOLERANCE,
+        ],
+        delivery: DeliveryId::Body,
+        event: Name::Json("data[].topic"),
+        docs: "https://developers.klaviyo.com/en/docs/working_with_system_webhooks",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/klaviyo.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["klaviyo-signature"]),
+            messages: &[&[Part::Body, Part::Stamp]],
+            stamp: Some(Stamp::header("klaviyo-timestamp", Unit::HttpDate)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "docusign",
+        title: "DocuSign Connect",
+        parameters: &[Parameter::key("hmac_key", "an HMAC key: DocuSign Admin, Connect, Connect Keys; several may be active")],
+        answer_within: Duration::from_secs(100),
+        delivery: DeliveryId::Json(&["data.envelopeId", "event", "generatedDateTime"]),
+        event: Name::Json("event"),
+        order: Name::Json("data.envelopeId"),
+        docs: "https://developers.docusign.com/platform/webhooks/connect/hmac/",
+        unproven: NO_TIME,
+        sample: Sample::json(include_str!("../../samples/docusign.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Numbered("x-docusign-signature-"),
+            encoding: Encoding::Base64,
+            key: "hmac_key",
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "okta",
+        title: "Okta event hooks",
+        parameters: &[Parameter::key(
+            "secret",
+            "the authentication secret of the event hook, whose authentication field is Authorization: Okta Admin Console, \
+             Workflow, Event Hooks",
+        )],
+        answer_within: Duration::from_secs(3),
+        methods: GET_POST,
+        handshakes: &[Handshake {
+            method: "GET",
+            on: &[On::Header("x-okta-verification-challenge")],
+            signed: false,
+            exchange: Exchange::HeaderToJson { header: "x-okta-verification-challenge", field: "verification" },
+        }],
+        delivery: DeliveryId::Json(&["eventId"]),
+        event: Name::Json("data.events[].eventType"),
+        docs: "https://developer.okta.com/docs/concepts/event-hooks/",
+        unproven: SENT_ALONG,
+        sample: Sample::json(include_str!("../../samples/okta.json")),
+        proof: Proof::Signed(&[Scheme { strip: true, ..Scheme::token(&["authorization"]) }]),
+        ..Provider::BASE
+    },
+    Provider {
+        name: "workos",
+        title: "WorkOS",
+        parameters: &[
+            Parameter::key("secret", "the endpoint's signing secret: WorkOS Dashboard, Webhooks, your endpoint"),
+            TOLERANCE,
+        ],
+        delivery: DeliveryId::Json(&["id"]),
+        event: Name::Json("event"),
+        order: Name::Json("data.id"),
+        docs: "https://workos.com/docs/events/data-syncing/webhooks",
+        unproven: HEADERS_OPEN,
+        sample: Sample::json(include_str!("../../samples/workos.json")),
+        proof: Proof::Signed(&[Scheme {
+            at: At::Headers(&["workos-signature"]),
+            style: Style::Pairs { separator: b',', signature: "v1", stamp: "t" },
+            messages: &[&[Part::Stamp, Part::Literal("."), Part::Body]],
+            stamp: Some(Stamp::item(Unit::Millis)),
+            ..Scheme::BASE
+        }]),
+        ..Provider::BASE
+    },
+];
