@@ -6,7 +6,10 @@ use relay_core::{
 };
 use relay_store::memory::{Edge, MemoryStore};
 
-use super::{document::Retry, *};
+use super::{
+    document::{Dedupe, Retry},
+    *,
+};
 use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource},
@@ -191,6 +194,7 @@ fn shop(destination: &str) -> NewSource {
         provider: "api-key".into(),
         parameters: Vec::new(),
         allow_empty: false,
+        dedupe: Dedupe::Auto,
         destination: name(destination),
     }
 }
@@ -242,6 +246,7 @@ fn declaring() -> Config {
         provider: "hmac".into(),
         parameters,
         allow_empty: false,
+        dedupe: Dedupe::Auto,
         at: "crm-relay.toml line 4".into(),
     };
     let route = DeclaredRoute {

@@ -29,6 +29,7 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/health", get(status::health))
         .route("/sources", get(source::list).post(source::create))
         .route("/sources/{name}", get(source::show).patch(source::update).delete(source::delete))
+        .route("/sources/{name}/reveal", post(source::reveal))
         .route("/routes", get(route::list).post(route::create))
         .route("/routes/{source}/{destination}", get(route::show).patch(route::update).delete(route::delete))
         .route("/destinations", get(destination::list))
