@@ -130,6 +130,14 @@ impl Api {
         )))
     }
 
+    /// Whether the server is on this machine, reached over its socket.
+    pub(crate) const fn is_here(&self) -> bool {
+        match &self.way {
+            Way::Socket(_) => true,
+            Way::Tcp(_) | Way::Store { .. } => false,
+        }
+    }
+
     /// The data directory that this command reads itself, because no server runs.
     pub(crate) fn offline(&self) -> Option<&std::path::Path> {
         match &self.way {

@@ -67,5 +67,6 @@ fn to_receiver(receiver: &Receiver) -> Result<Destination, Failure> {
         concurrency: limits::CONCURRENCY,
         forward_timeout: limits::FORWARD_TIMEOUT,
         ca_file: None,
+        resign: None,
     })
 }

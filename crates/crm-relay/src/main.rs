@@ -13,10 +13,12 @@ mod receive;
 mod reference;
 mod render;
 mod run_file;
+mod sample;
 mod send;
 mod server;
 mod signals;
 mod store;
+mod tamper;
 mod telemetry;
 mod tls;
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
@@ -15,10 +15,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use relay_core::time::Wall;
-use relay_providers::{Draft, Signer};
+use relay_providers::Draft;
 use rustls::ClientConfig;
 
-use crate::exit::Failure;
+use crate::{exit::Failure, sample::Sampler};
 
 /// Requests at the same time when no rate is given.
 const CONCURRENCY: usize = 16;
@@ -29,12 +29,10 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What is sent, where and how often.
 pub(crate) struct Plan {
-    /// Where.
+    /// Where it is sent, in place of the URL that the sampler knows.
     pub(crate) url: Uri,
-    /// Proves each request.
-    pub(crate) signer: Signer,
-    /// The body; `None`: a sample, each with its own id.
-    pub(crate) body: Option<Bytes>,
+    /// Makes each request.
+    pub(crate) sampler: Sampler,
     /// How many.
     pub(crate) count: u64,
     /// How many a second; `None`: as fast as they are answered.
@@ -81,7 +79,7 @@ pub(crate) async fn send(plan: Plan, mut report: impl FnMut(&Sent) -> Result<(),
     let at_once = if plan.rate.is_some() { 1024 } else { CONCURRENCY };
     let mut answers = sends.buffer_unordered(at_once);
     while let Some(sent) = answers.next().await {
-        report(&sent)?;
+        report(&sent?)?;
     }
     Ok(())
 }
@@ -104,13 +102,13 @@ fn trusting_nobody() -> Result<ClientConfig, rustls::Error> {
     Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
 
-async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Sent {
-    let start = tokio::time::Instant::now();
+async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Result<Sent, Failure> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let id = format!("msg_{:x}_{index}", now.as_micros());
-    let body = plan.body.clone().unwrap_or_else(|| sample(&id, index));
+    let sample = plan.sampler.make(&id, Wall::from_micros(now.as_micros() as i64)).await?;
+    let request = request(plan, sample).map_err(|why| Failure::usage(format!("cannot send the sample: {why}")))?;
+    let start = tokio::time::Instant::now();
     let exchange = async {
-        let request = request(plan, &id, body, Wall::from_micros(now.as_micros() as i64))?;
         let response = client.request(request).await.map_err(|error| innermost(&error))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
@@ -121,7 +119,7 @@ async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Sent {
         Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
     };
     let took = start.elapsed();
-    match outcome {
+    Ok(match outcome {
         Ok((status, body)) => Sent {
             answer: Ok(status),
             event_id: event_id(&body),
@@ -129,32 +127,25 @@ async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Sent {
             took,
         },
         Err(error) => Sent { answer: Err(error), event_id: None, text: String::new(), took },
-    }
+    })
 }
 
-fn request(plan: &Plan, id: &str, body: Bytes, now: Wall) -> Result<Request<Full<Bytes>>, String> {
-    let mut draft = Draft::post(plan.url.to_string(), body);
-    draft.set_header("content-type", "application/json");
-    let signed = plan.signer.sign(draft, id, now).map_err(|error| error.to_string())?;
-    let mut request = Request::new(Full::new(signed.body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = signed.url.parse().map_err(|_| "the signed URL is none".to_owned())?;
-    for (name, value) in &signed.headers {
+fn request(plan: &Plan, sample: Draft) -> Result<Request<Full<Bytes>>, String> {
+    // The receiver may know itself under a public URL; the sample goes to where it listens.
+    let known_as = &plan.sampler.known_as;
+    let url = match sample.url.strip_prefix(known_as.as_str()) {
+        Some(added) => format!("{}{added}", plan.url),
+        None => sample.url,
+    };
+    let mut request = Request::new(Full::new(sample.body));
+    *request.method_mut() = sample.method.parse().map_err(|_| "its method is none".to_owned())?;
+    *request.uri_mut() = url.parse().map_err(|_| "its URL is none".to_owned())?;
+    for (name, value) in &sample.headers {
         let name = HeaderName::from_bytes(name).map_err(|error| error.to_string())?;
         let value = HeaderValue::from_bytes(value).map_err(|error| error.to_string())?;
         request.headers_mut().append(name, value);
     }
     Ok(request)
-}
-
-/// A contact as a form on a web page might hand it on.
-fn sample(id: &str, index: u64) -> Bytes {
-    let body = serde_json::json!({
-        "type": "contact.created",
-        "id": id,
-        "data": {"name": "Ada Lovelace", "email": "ada@example.com", "number": index + 1},
-    });
-    Bytes::from(body.to_string())
 }
 
 fn event_id(body: &[u8]) -> Option<String> {

@@ -1,4 +1,4 @@
-//! The client's one clock.
+//! The client's clocks.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,8 +13,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), wall: Wall::MIN + since_epoch }
+        Self { start: Instant::now(), wall: wall() }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -26,4 +25,10 @@ impl Clock {
     pub(crate) fn instant(&self, mono: Mono) -> Instant {
         self.start + Duration::from_micros(mono.as_micros())
     }
+}
+
+/// What the machine's clock shows, for whoever compares it with theirs: unlike [`Clock`] it follows corrections, and it has
+/// gone on while the machine slept.
+pub(crate) fn wall() -> Wall {
+    Wall::MIN + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

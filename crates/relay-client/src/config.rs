@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use relay_core::name::Name;
 
+use crate::Resigner;
+
 /// Configuration of a client. Defaults stand in `relay_core::limits`.
 #[derive(Clone)]
 pub struct Config {
@@ -42,6 +44,8 @@ pub struct Destination {
     pub forward_timeout: Duration,
     /// Extra roots for the target's certificate, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Signs what is forwarded, in place of the sender's `webhook-*`.
+    pub resign: Option<Resigner>,
 }
 
 impl std::fmt::Debug for Config {

@@ -27,6 +27,7 @@ use rustls::ClientConfig;
 use tokio_util::either::Either;
 
 use crate::{
+    clock,
     config::Destination,
     connect::{self, Stream, TlsError},
     read_on::ReadOn,
@@ -117,7 +118,7 @@ impl Target {
             _ => return Err(unusable()),
         };
         Ok(Self {
-            base: Base::of(url).ok_or_else(unusable)?,
+            base: Base::of(destination).ok_or_else(unusable)?,
             host: url.host().filter(|host| !host.is_empty()).ok_or_else(unusable)?.to_owned(),
             port: url.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
             tls: if encrypted { Some(connect::tls(destination.ca_file.as_deref())?) } else { None },
@@ -133,7 +134,7 @@ impl Target {
         }
         let begun = Instant::now();
         let deadline = tokio::time::Instant::from_std(begun + self.timeout);
-        let verdict = match self.base.request(forward) {
+        let verdict = match self.base.request(forward, clock::wall()) {
             Ok(request) => self.attempt(request, deadline).await,
             Err(error) => Verdict::failed(Class::Rejected, error.to_string()),
         };

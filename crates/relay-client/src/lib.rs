@@ -12,6 +12,7 @@ mod notice;
 mod proxy;
 mod read_on;
 mod request;
+mod resign;
 mod retry_after;
 pub mod run;
 mod status;
@@ -19,5 +20,6 @@ pub mod transport;
 
 pub use config::Config;
 pub use connect::TlsError;
+pub use resign::{ResignFault, Resigner};
 pub use run::{Ended, RunError, run, run_with};
 pub use transport::Transport;

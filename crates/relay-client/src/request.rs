@@ -4,11 +4,16 @@
 //! the target's path, and refused if it could mean another place.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use http_body_util::Full;
 use jiff::Timestamp;
 use percent_encoding::percent_decode;
-use relay_core::session::client::Forward;
+use relay_core::{session::client::Forward, time::Wall};
+
+use crate::{
+    config::Destination,
+    resign::{self, ResignError, Resigner},
+};
 
 /// Header fields that concern one hop, or that this hop sets itself.
 const DROPPED: [HeaderName; 11] = [
@@ -31,6 +36,7 @@ pub(crate) struct Base {
     path: String,
     query: Option<String>,
     host: HeaderValue,
+    resign: Option<Resigner>,
 }
 
 /// Why a webhook cannot be sent as it is.
@@ -48,23 +54,28 @@ pub(crate) enum RequestError {
     /// A header field cannot be sent.
     #[error("a header field cannot be sent")]
     Header,
+    /// It cannot be signed again.
+    #[error(transparent)]
+    Resign(#[from] ResignError),
 }
 
 impl Base {
     /// Of a configured target; `None` if it has no host.
-    pub(crate) fn of(url: &Uri) -> Option<Self> {
+    pub(crate) fn of(destination: &Destination) -> Option<Self> {
+        let url = &destination.url;
         let authority = url.authority()?.as_str();
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let path = url.path().to_owned();
-        Some(Self { path, query: url.query().map(str::to_owned), host: HeaderValue::from_str(host).ok()? })
+        let host = HeaderValue::from_str(host).ok()?;
+        Some(Self { path, query: url.query().map(str::to_owned), host, resign: destination.resign.clone() })
     }
 
-    /// The request that carries `forward`.
-    pub(crate) fn request(&self, forward: &Forward) -> Result<Request<Full<Bytes>>, RequestError> {
+    /// The request that carries `forward`, at this moment.
+    pub(crate) fn request(&self, forward: &Forward, now: Wall) -> Result<Request<Full<Bytes>>, RequestError> {
         let mut request = Request::new(Full::new(forward.body.clone()));
         *request.method_mut() = Method::from_bytes(&forward.method).map_err(|_| RequestError::Method)?;
         *request.uri_mut() = self.target(&forward.rest, forward.query.as_deref())?.into();
-        *request.headers_mut() = self.headers(forward)?;
+        *request.headers_mut() = self.headers(forward, now)?;
         Ok(request)
     }
 
@@ -94,16 +105,19 @@ impl Base {
         if target.as_str().as_bytes() == raw { Ok(target) } else { Err(RequestError::Target) }
     }
 
-    fn headers(&self, forward: &Forward) -> Result<HeaderMap, RequestError> {
+    fn headers(&self, forward: &Forward, now: Wall) -> Result<HeaderMap, RequestError> {
         let mut headers = HeaderMap::with_capacity(forward.headers.len() + 8);
         headers.insert(header::HOST, self.host.clone());
         for (name, value) in &forward.headers {
             let name = HeaderName::from_bytes(name).map_err(|_| RequestError::Header)?;
-            if is_dropped(&name) {
+            if is_dropped(&name) || (self.resign.is_some() && resign::is_replaced(&name)) {
                 continue;
             }
             let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| RequestError::Header)?;
             headers.append(name, value);
+        }
+        if let Some(resigner) = &self.resign {
+            headers.extend(resigner.fields(forward, now)?);
         }
         let mut add = |name, value: Result<HeaderValue, _>| -> Result<(), RequestError> {
             headers.insert(HeaderName::from_static(name), value.map_err(|_| RequestError::Header)?);

@@ -5,6 +5,15 @@ use crate::secret;
 /// Pairs that are looked at; more than any platform sends.
 const PAIRS_MAX: usize = 4_096;
 
+/// Decoded names and values.
+pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Every pair, for signatures that cover all of them; nothing if they are more than any platform sends.
+pub(crate) fn all(encoded: &[u8]) -> Option<Pairs> {
+    let count = encoded.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).take(PAIRS_MAX + 1).count();
+    (count <= PAIRS_MAX).then(|| pairs(encoded).collect())
+}
+
 /// Decoded names and values, in order.
 pub(crate) fn pairs(encoded: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     encoded.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).take(PAIRS_MAX).map(|pair| {

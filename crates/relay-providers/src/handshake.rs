@@ -81,7 +81,12 @@ pub enum Exchange {
     /// A field of the JSON body, as text.
     EchoJsonText(&'static str),
     /// A header field, in the same header field.
-    EchoHeader(&'static str),
+    EchoHeader {
+        /// The header field.
+        header: &'static str,
+        /// Status.
+        status: u16,
+    },
     /// A header field, in a field of a JSON body.
     HeaderToJson {
         /// The header field.
@@ -216,7 +221,7 @@ impl Exchange {
             Self::EchoQuery(name) => text(query(request, name)?),
             Self::EchoJson(field) => json_answer(&json!({field: body_text(request, field)?})),
             Self::EchoJsonText(field) => text(body_text(request, field)?.into_bytes()),
-            Self::EchoHeader(name) => header_answer(name, echoed(request, name)?),
+            Self::EchoHeader { header, status } => Answer { status, ..header_answer(header, echoed(request, header)?) },
             Self::HeaderToJson { header, field } => {
                 json_answer(&json!({field: String::from_utf8_lossy(&echoed(request, header)?)}))
             }
@@ -257,6 +262,9 @@ impl Exchange {
 
 fn hub_challenge(request: &Request<'_>, tokens: &[String], json: bool) -> Result<Answer, Refusal> {
     let presented = query(request, "hub.verify_token")?;
+    if query(request, "hub.mode")? != b"subscribe" {
+        return Err(Refusal { status: 403, ..Refusal::new("malformed_handshake", "hub.mode must be subscribe") });
+    }
     if !is_one_of(&presented, tokens) {
         return Err(Refusal {
             status: 403,

@@ -3,6 +3,25 @@
 //! A [`Verifier`] is made once per source from a provider's name and the source's parameters, and then judges requests;
 //! a [`Signer`] made from the same parameters acts as the provider. [`providers`] is the table of all that is known.
 //!
+//! ```
+//! use relay_core::time::Wall;
+//! use relay_providers::{Signer, Verdict, Verifier, provider};
+//!
+//! let parameters = [("endpoint_secret".to_owned(), "whsec_an_example".to_owned())];
+//! let (verifier, signer) = (Verifier::new("stripe", &parameters)?, Signer::new("stripe", &parameters)?);
+//! let now = Wall::from_micros(1_763_000_000_000_000);
+//!
+//! let sample = provider("stripe").expect("in the table").draft("https://crm.example.com/hook", "1", now);
+//! let mut signed = signer.sign(sample, "1", now).expect("a sample can be signed");
+//! let Verdict::Genuine(genuine) = verifier.judge(&signed.request(now, &[])) else { panic!("not genuine") };
+//! assert_eq!(genuine.event.as_deref(), Some("invoice.paid"));
+//!
+//! signed.body = "{}".into();
+//! let Verdict::Refused(refusal) = verifier.judge(&signed.request(now, &[])) else { panic!("not refused") };
+//! assert_eq!(refusal.check, "bad_signature");
+//! # Ok::<(), Vec<relay_providers::ParameterFault>>(())
+//! ```
+//!
 //! **Invariant:** nothing here reads a clock, a file or a socket; the work on any bytes is linear in their number.
 //! **Invariant:** no secret and no valid signature is in any `Debug`, error or refusal.
 

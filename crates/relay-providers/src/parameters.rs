@@ -171,10 +171,23 @@ impl<'a> Parameters<'a> {
             if count == 0 && parameter.required && !(parameter.key && signs) {
                 self.fault(parameter.name, format!("missing; {} needs {}", self.provider.name, parameter.help));
             }
+            let value = self.one(parameter.name);
+            if !parameter.choices.is_empty() && !parameter.choices.contains(&value) {
+                self.fault(parameter.name, format!("{value:?} must be {}", listed(parameter.choices)));
+            }
             if count > 1 && !parameter.repeated {
                 self.fault(parameter.name, format!("given {count} times; only a secret may be, while it is replaced"));
             }
         }
+    }
+}
+
+/// `a, b or c`.
+fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => (*word).to_owned(),
+        [words @ .., last] => format!("{} or {last}", words.join(", ")),
     }
 }
 

@@ -6,9 +6,9 @@ use std::{sync::LazyLock, time::Duration};
 use relay_core::time::Wall;
 
 use crate::{
-    Draft, Handshake,
+    Draft, Handshake, Request,
     code::Code,
-    naming::{DeliveryId, Name},
+    naming::{DeliveryId, Name, Names},
     parameters::Parameters,
     sample::Sample,
     scheme::Scheme,
@@ -73,7 +73,6 @@ pub(crate) enum Proof {
     /// By what these schemes describe: those whose condition holds apply, any one of them is enough.
     Signed(&'static [Scheme]),
     /// By code of its own.
-    #[expect(dead_code, reason = "the first provider with code of its own follows")]
     Code(fn(&mut Parameters<'_>) -> Box<dyn Code>),
 }
 
@@ -106,6 +105,11 @@ impl Provider {
         self.sample.draft(url, id, now)
     }
 
+    /// What a request says happened, in the platform's words; for people, it proves nothing.
+    pub fn event_in(&self, request: &Request<'_>) -> Option<String> {
+        Names::new(request, matches!(self.event, Name::Json(_))).name(self.event)
+    }
+
     /// The parameter that `secret` stands for: the key, where there is one and nothing else is called that.
     pub(crate) fn secret_alias(&self) -> Option<&'static str> {
         if self.parameters.iter().any(|parameter| parameter.name == "secret") {
@@ -130,6 +134,8 @@ pub struct Parameter {
     pub required: bool,
     /// The value if it is not given.
     pub default: Option<&'static str>,
+    /// The values there are; none: any text.
+    pub choices: &'static [&'static str],
     /// What it is, and where in the platform's console to find it.
     pub help: &'static str,
 }
@@ -137,32 +143,46 @@ pub struct Parameter {
 impl Parameter {
     /// The secret that requests are checked with.
     pub(crate) const fn key(name: &'static str, help: &'static str) -> Self {
-        Self { name, secret: true, key: true, repeated: true, required: true, default: None, help }
+        Self { name, secret: true, key: true, repeated: true, required: true, default: None, choices: &[], help }
     }
 
     /// The public key that requests are checked with.
     pub(crate) const fn public_key(name: &'static str, help: &'static str) -> Self {
-        Self { name, secret: false, key: true, repeated: true, required: true, default: None, help }
+        Self { name, secret: false, key: true, repeated: true, required: true, default: None, choices: &[], help }
     }
 
     /// A secret beside the key.
     pub(crate) const fn secret(name: &'static str, help: &'static str) -> Self {
-        Self { name, secret: true, key: false, repeated: true, required: true, default: None, help }
+        Self { name, secret: true, key: false, repeated: true, required: true, default: None, choices: &[], help }
     }
 
     /// Something that has to be given and may be known.
     pub(crate) const fn required(name: &'static str, help: &'static str) -> Self {
-        Self { name, secret: false, key: false, repeated: false, required: true, default: None, help }
+        Self { name, secret: false, key: false, repeated: false, required: true, default: None, choices: &[], help }
     }
 
     /// Something that may be given.
     pub(crate) const fn optional(name: &'static str, default: Option<&'static str>, help: &'static str) -> Self {
-        Self { name, secret: false, key: false, repeated: false, required: false, default, help }
+        Self { name, secret: false, key: false, repeated: false, required: false, default, choices: &[], help }
+    }
+
+    /// One of a few words, the first if it is not given.
+    pub(crate) const fn choice(name: &'static str, choices: &'static [&'static str], help: &'static str) -> Self {
+        Self { choices, ..Self::optional(name, Some(choices[0]), help) }
     }
 
     /// The private key to act as the provider with.
     pub(crate) const fn signing_key(help: &'static str) -> Self {
-        Self { name: "signing_key", secret: true, key: false, repeated: false, required: true, default: None, help }
+        Self {
+            name: "signing_key",
+            secret: true,
+            key: false,
+            repeated: false,
+            required: true,
+            default: None,
+            choices: &[],
+            help,
+        }
     }
 
     /// How far a signed timestamp may be from the relay's clock.

@@ -124,16 +124,13 @@ impl Verifier {
 
     /// The answer, if the request is one of the provider's handshakes that are, or are not, signed.
     fn handshake(&self, request: &Request<'_>, signed: bool) -> Option<Verdict> {
-        let mut candidates = self
-            .provider
-            .handshakes
-            .iter()
-            .filter(|handshake| handshake.signed == signed && handshake.method == request.method);
         let awaits = self.awaits_secret();
+        let mut candidates = self.provider.handshakes.iter().filter(|handshake| {
+            handshake.signed == signed && handshake.method == request.method && (handshake.adopts().is_none() || awaits)
+        });
         let needs_json = candidates.clone().any(crate::Handshake::needs_json);
         let body = if needs_json { small_json(request) } else { None };
-        let handshake = candidates
-            .find(|handshake| (handshake.adopts().is_none() || awaits) && handshake.is(request, body.as_ref()))?;
+        let handshake = candidates.find(|handshake| handshake.is(request, body.as_ref()))?;
         let values = &self.values.0;
         let settings = |name: &str| values.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
         Some(handshake.exchange.answer(request, &settings).unwrap_or_else(Verdict::Refused))

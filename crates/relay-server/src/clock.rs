@@ -32,7 +32,9 @@ impl Clock {
             tracing::warn!(
                 event = "clock_set_back",
                 behind_ms = behind.as_millis() as u64,
-                "the system's clock stands before what is stored; times go on from there until it has caught up"
+                "the system's clock stands before what is stored; times go on from there. If the clock is wrong, set it and \
+                 restart; if it is right, it once was ahead: restart when it has caught up, or begin a new DATA_DIR once \
+                 this one is empty"
             );
         }
         Self { started_wall: system.max(at_least), started_system: system, started: Instant::now() }

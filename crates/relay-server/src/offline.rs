@@ -77,6 +77,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<A
         supervisor: Supervisor::new(Arc::default()).0,
         promises,
         token: [0; 32],
+        public_url: None,
         listening: OnceLock::new(),
     }))
 }

@@ -184,6 +184,7 @@ impl Server {
             supervisor: supervisor.clone(),
             promises: store.promises(),
             token: secret::sha256(config.credentials.admin_token.as_bytes()),
+            public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });
         let gate = Gate::new(handle, registry, &config.credentials.relay_token, supervisor.clone());

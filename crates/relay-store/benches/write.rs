@@ -5,11 +5,9 @@
 #![expect(clippy::print_stdout, reason = "a benchmark tells its figures")]
 
 use std::{
-    cell::RefCell,
     fs,
     path::{Path, PathBuf},
-    rc::Rc,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -26,7 +24,6 @@ use relay_store::{
     Store,
     sqlite::{Options, SqliteStore},
 };
-use tokio::task::LocalSet;
 
 const TTL: Duration = Duration::from_hours(24);
 const BODY: [u8; 1024] = [b'x'; 1024];
@@ -54,6 +51,7 @@ fn main() {
         "row", "ev/s", "us/ev", "user", "ev/c", "frames/c", "WAL B/ev"
     );
     for (name, job, callers) in [
+        ("append_1", Job::Append, 1),
         ("append_64", Job::Append, 64),
         ("append_256", Job::Append, 256),
         ("keyed_64", Job::Keyed, 64),
@@ -63,17 +61,18 @@ fn main() {
         ("drain", Job::Drain, 256),
     ] {
         if name.contains(&only) {
-            row(name, job, callers, events);
+            row(name, job, callers, if callers == 1 { events / 10 } else { events });
         }
     }
 }
 
 fn row(name: &str, job: Job, callers: usize, events: usize) {
     let dir = tempfile::tempdir().expect("a directory");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    LocalSet::new().block_on(&runtime, async {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
         let store = Arc::new(SqliteStore::open(Options::new(dir.path())).expect("opens"));
-        let work = Rc::new(Work::new(Arc::clone(&store)));
+        let work = Arc::new(Work::new(Arc::clone(&store)));
         // The measured part begins with as many events stored as it will add, in pages that are in use.
         let first = if job == Job::Drain { Job::Append } else { job };
         work.run(first, callers, events).await;
@@ -88,29 +87,29 @@ fn row(name: &str, job: Job, callers: usize, events: usize) {
 
 struct Work {
     store: Arc<SqliteStore>,
-    mint: RefCell<IdMint>,
+    mint: Mutex<IdMint>,
     started: (Instant, Wall),
 }
 
 impl Work {
     fn new(store: Arc<SqliteStore>) -> Self {
         let started = (Instant::now(), Wall::from_micros(1_800_000_000_000_000));
-        Self { store, mint: RefCell::new(IdMint::new(0, 1)), started }
+        Self { store, mint: Mutex::new(IdMint::new(0, 1)), started }
     }
 
     fn now(&self) -> Wall {
         self.started.1 + self.started.0.elapsed()
     }
 
-    async fn run(self: &Rc<Self>, job: Job, callers: usize, events: usize) {
+    async fn run(self: &Arc<Self>, job: Job, callers: usize, events: usize) {
         if job == Job::Drain {
             return self.drain(events).await;
         }
         let tasks: Vec<_> = (0..callers)
             .map(|caller| {
-                let work = Rc::clone(self);
+                let work = Arc::clone(self);
                 let share = events / callers + usize::from(caller < events % callers);
-                tokio::task::spawn_local(async move {
+                tokio::spawn(async move {
                     for _ in 0..share {
                         work.one(job).await;
                     }
@@ -160,7 +159,7 @@ impl Work {
 
     fn append(&self, job: Job) -> Append {
         let now = self.now();
-        let mut mint = self.mint.borrow_mut();
+        let mut mint = self.mint.lock().expect("no caller panics");
         let id = mint.event(now);
         let header = |name: &'static str, value: &'static str| (Bytes::from(name), Bytes::from(value));
         let event = Event {

@@ -54,6 +54,10 @@ pub trait Store: Send + Sync + 'static {
     /// The attempts of one delivery, oldest first, the latest included.
     fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>>;
 
+    /// A page of the audit log, newest first. A filter that matches little may give a short page with a cursor to go on
+    /// from.
+    fn browse_audit(&self, filter: AuditFilter, page: Page) -> Later<Result<Listing<AuditEntry>, StoreError>>;
+
     /// One step of a bulk command: at most 500 deliveries. Repeating a step under the same job id and cursor changes
     /// nothing twice. Call again with the returned cursor until there is none.
     fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>>;
@@ -277,6 +281,31 @@ pub struct AuditEntry {
     pub action: String,
     /// To what, in words; no secret, no payload.
     pub subject: String,
+}
+
+/// Which lines of the audit log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Of this asker.
+    pub who: Option<String>,
+    /// Of this action, or of a noun: `dead.redrive`, `dead`.
+    pub action: Option<String>,
+    /// Written then.
+    pub range: Range,
+}
+
+impl AuditFilter {
+    /// Whether a line is one of those.
+    pub fn holds(&self, entry: &AuditEntry) -> bool {
+        let of_action = |action: &String| {
+            let behind = entry.action.strip_prefix(action.as_str());
+            behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('.'))
+        };
+        self.who.as_ref().is_none_or(|who| *who == entry.who)
+            && self.action.as_ref().is_none_or(of_action)
+            && self.range.since.is_none_or(|since| entry.at >= since)
+            && self.range.until.is_none_or(|until| entry.at < until)
+    }
 }
 
 /// What [`Store::retain`] removes.

@@ -2,6 +2,7 @@
 
 pub(crate) mod setting_flags;
 
+mod addressee;
 mod audit;
 mod bulk;
 mod client;
@@ -14,6 +15,7 @@ mod dev;
 mod event;
 mod filter;
 mod health;
+mod invite;
 mod key;
 mod listing;
 mod noun;
@@ -26,6 +28,7 @@ mod shared_options;
 mod source;
 mod status;
 mod store;
+mod tally;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -66,6 +69,8 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// Send sample webhooks
     Send(send::SendArgs),
+    /// Source, route, destination and token in one go
+    Invite(invite::InviteArgs),
     /// Public intakes
     #[command(alias = "sources")]
     Source(Noun<source::Verb>),
@@ -114,6 +119,7 @@ impl Cli {
             Command::Client(args) => args.run(),
             Command::Receive(args) => args.run(),
             Command::Send(args) => args.run(),
+            Command::Invite(args) => args.run(),
             Command::Source(args) => args.run(),
             Command::Provider(args) => args.run(),
             Command::Route(args) => args.run(),

@@ -1,35 +1,48 @@
 //! `crm-relay send`.
 
-use std::{io::Read as _, io::Write as _, path::Path};
+use std::{io::Read as _, path::Path};
 
 use bytes::Bytes;
 use clap::Args;
-use http::Uri;
-use relay_providers::Signer;
-use serde_json::json;
+use relay_core::time::Wall;
+use relay_providers::{Provider, providers};
+use serde_json::{Value, json};
 
-use super::shared_options::{self, Common};
+use super::{
+    addressee::Addressee,
+    listing::pretty,
+    provider::{self, needs},
+    shared_options::{self, Common, print},
+    tally::Tally,
+};
 use crate::{
-    config::{layers::Layers, target},
-    credentials,
     exit::{Exit, Failure, Outcome, reason},
-    render::{human_duration, style},
-    run_file::RunFile,
-    send::{Plan, Sent, send},
+    render::{style, table},
+    sample::Sampler,
+    send::{Plan, send},
+    tamper::Tamper,
     tls,
 };
 
-/// Sends sample webhooks; without --to, to the server on this machine with its own key.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Without --to samples go to the server on this machine. They are proved with the parameters that --set gives; \
+                        without any, with those of the server's source: its only one of that provider, or the one that \
+                        --source names. The server signs then: a source's secrets do not leave it. Without --provider \
+                        and --source they go to the source default, with its API_KEY."
+)]
 pub(crate) struct SendArgs {
-    /// Where to: a URL, host:port, or a port of this machine
+    /// Where to: a URL, host:port, or a port of this machine; without a path: /webhook
     #[arg(long, value_name = "URL")]
     to: Option<String>,
-    /// How to prove them: a provider's name
-    #[arg(long, value_name = "NAME", default_value = "api-key")]
-    provider: String,
+    /// Whose sample, proved as that platform proves it [default: api-key]
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// To this source of the server, and with its parameters unless others are given
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
     /// Parameter of the provider, like secret=... or key=@FILE
-    #[arg(long = "set", value_name = "K=V|K=@FILE")]
+    #[arg(long = "set", value_name = "K=V|K=@FILE|K=-")]
     set: Vec<String>,
     /// How many
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -40,68 +53,57 @@ pub(crate) struct SendArgs {
     /// What to send instead of the sample: a file, or - for standard input
     #[arg(long, value_name = "FILE|-")]
     body: Option<String>,
+    /// Spoil it, to see it refused (exit 1)
+    #[arg(long, value_name = "WHAT", value_enum)]
+    tamper: Option<Tamper>,
+    /// List the samples and send none
+    #[arg(long)]
+    list: bool,
     #[command(flatten)]
     common: Common,
 }
 
 impl SendArgs {
     pub(super) fn run(self) -> Outcome {
+        if self.list {
+            return list(self.common.json);
+        }
         let layers = self.common.layers()?;
         if self.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
             return Err(Failure::usage("--rate: want a number above 0, like 50 or 0.5"));
         }
-        let url = self.url(&layers)?;
-        let plan = Plan {
-            tls: (url.scheme_str() == Some("https")).then(|| tls::config(&layers)).transpose()?,
-            url,
-            signer: self.signer(&layers)?,
-            body: self.read_body()?,
-            count: self.count,
-            rate: self.rate,
-        };
-        let (json, url) = (self.common.json, plan.url.clone());
+        if let Some(name) = &self.provider {
+            provider::find(name)?;
+        }
+        let body = self.read_body()?;
         shared_options::block_on(async {
+            let addressee = Addressee {
+                to: self.to.as_deref(),
+                provider: self.provider.as_deref(),
+                source: self.source.as_deref(),
+                parameters: shared_options::parameters(&self.set)?,
+            };
+            let aim = addressee.find(&layers).await?;
+            let plan = Plan {
+                tls: (aim.url.scheme_str() == Some("https")).then(|| tls::config(&layers)).transpose()?,
+                url: aim.url.clone(),
+                sampler: Sampler {
+                    provider: aim.provider,
+                    hand: aim.hand,
+                    known_as: aim.known_as,
+                    body,
+                    tamper: self.tamper,
+                },
+                count: self.count,
+                rate: self.rate,
+            };
             let mut tally = Tally::default();
-            send(plan, |sent| tally.report(sent, &url, json)).await?;
-            tally.finish(self.count, json)?;
+            send(plan, |sent| tally.report(sent, &aim.url, self.common.json)).await?;
+            tally.finish(self.count, self.common.json)?;
+            if let (Exit::No, Some(source), false) = (tally.exit(), &aim.source, self.common.json) {
+                anstream::eprintln!("{}", style::dim(format!("which check failed: crm-relay source show {source}")));
+            }
             Ok(tally.exit())
-        })
-    }
-
-    fn url(&self, layers: &Layers) -> Result<Uri, Failure> {
-        let text = match &self.to {
-            Some(to) => to.clone(),
-            None => local_server(layers)?.1,
-        };
-        let uri = target::target_url(&text).map_err(|want| Failure::usage(format!("--to {text}: {want}")))?;
-        if uri.path() != "/" || uri.query().is_some() {
-            return Ok(uri);
-        }
-        // The server's own address means its intake.
-        let full = format!("{}/webhook", uri.to_string().trim_end_matches('/'));
-        full.parse().map_err(|_| Failure::usage(format!("--to {text}: not a URL")))
-    }
-
-    fn signer(&self, layers: &Layers) -> Result<Signer, Failure> {
-        let mut parameters = shared_options::parameters(&self.set)?;
-        if self.provider == "api-key" && parameters.is_empty() {
-            parameters.push(("key".to_owned(), Self::api_key(layers)?));
-        }
-        Signer::new(&self.provider, &parameters).map_err(|faults| {
-            let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
-            Failure::usage(format!("cannot sign as {}:\n{}", self.provider, lines.join("\n")))
-        })
-    }
-
-    fn api_key(layers: &Layers) -> Result<String, Failure> {
-        if let Some(key) = layers.text("API_KEY") {
-            return Ok(key);
-        }
-        let kept = shared_options::data_dirs(layers).into_iter().find_map(|dir| credentials::find(&dir, "API_KEY"));
-        kept.map(|key| key.expose().to_owned()).ok_or_else(|| {
-            Failure::usage(
-                "no API key: give one with --set key=..., or API_KEY, or --data-dir of the server on this machine",
-            )
         })
     }
 
@@ -118,82 +120,36 @@ impl SendArgs {
     }
 }
 
-/// The server that serves on this machine: its data directory's run file, and its URL.
-fn local_server(layers: &Layers) -> Result<(RunFile, String), Failure> {
-    let found = shared_options::data_dirs(layers).into_iter().find_map(|dir| RunFile::read(&dir));
-    let found = found.map(|run| (run.clone(), run.public_url()));
-    found.ok_or_else(|| {
-        Failure::unreachable("no server has served here yet: start one with crm-relay dev, or say where: --to URL")
-    })
+/// Every provider's sample.
+fn list(is_json: bool) -> Outcome {
+    if is_json {
+        let item = |provider: &Provider| {
+            json!({
+                "provider": provider.name,
+                "title": provider.title,
+                "event": event(provider),
+                "headers": provider.sample.headers,
+                "query": provider.sample.query,
+                "body": provider.sample.body,
+            })
+        };
+        let items: Vec<Value> = providers().iter().map(item).collect();
+        print(&pretty(&json!({"items": items, "next": null})))?;
+        return Ok(Exit::Done);
+    }
+    let row = |provider: &Provider| {
+        let event = event(provider).unwrap_or_else(|| "-".to_owned());
+        vec![provider.name.to_owned(), provider.title.to_owned(), event, needs(provider)]
+    };
+    let rows: Vec<Vec<String>> = providers().iter().map(row).collect();
+    print(&table::table(&["provider", "platform", "event", "needs"], &rows))?;
+    let next = "send one: crm-relay send --provider NAME; spoilt: --tamper body|signature|timestamp";
+    anstream::eprintln!("{}", style::dim(next));
+    Ok(Exit::Done)
 }
 
-/// What became of all of them.
-#[derive(Default)]
-struct Tally {
-    accepted: u64,
-    refused: u64,
-    unanswered: u64,
-    slowest: std::time::Duration,
-}
-
-impl Tally {
-    fn report(&mut self, sent: &Sent, url: &Uri, json: bool) -> Result<(), Failure> {
-        self.slowest = self.slowest.max(sent.took);
-        let is_accepted = sent.is_accepted();
-        match &sent.answer {
-            Ok(_) if is_accepted => self.accepted += 1,
-            Ok(_) => self.refused += 1,
-            Err(_) => self.unanswered += 1,
-        }
-        let status = sent.answer.as_ref().ok().map(http::StatusCode::as_u16);
-        if json {
-            let line = json!({
-                "event_id": sent.event_id,
-                "status": status,
-                "error": sent.answer.as_ref().err(),
-                "duration_ms": sent.took.as_secs_f64() * 1_000.0,
-            });
-            return shared_options::print(&line.to_string());
-        }
-        match (&sent.answer, &sent.event_id) {
-            (Ok(_), Some(id)) if is_accepted => shared_options::print(id),
-            (Ok(status), _) if is_accepted => shared_options::print(&format!("accepted ({status})")),
-            (Ok(status), _) => {
-                anstream::eprintln!("{} {status}: {}", style::bad("refused"), refusal(&sent.text));
-                Ok(())
-            }
-            (Err(error), _) => {
-                anstream::eprintln!("{} {url}: {error}. Does a server listen there?", style::bad("not sent to"));
-                Ok(())
-            }
-        }
-    }
-
-    fn exit(&self) -> Exit {
-        match (self.accepted, self.refused, self.unanswered) {
-            (_, 0, 0) => Exit::Done,
-            (0, 0, _) => Exit::Unreachable,
-            _ => Exit::No,
-        }
-    }
-
-    fn finish(&self, count: u64, json: bool) -> Result<(), Failure> {
-        if count > 1 && !json {
-            let slowest = human_duration(self.slowest);
-            anstream::eprintln!(
-                "{} accepted, {} refused, {} not answered, slowest {slowest}",
-                self.accepted,
-                self.refused,
-                self.unanswered
-            );
-        }
-        std::io::stdout().flush().map_err(Failure::from)
-    }
-}
-
-/// Why a server refused: the detail of its problem document, or what it answered.
-fn refusal(answer: &str) -> String {
-    let problem: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
-    let detail = problem.get("detail").and_then(serde_json::Value::as_str);
-    detail.unwrap_or_else(|| answer.trim()).to_owned()
+/// What happened, in the platform's words.
+fn event(provider: &Provider) -> Option<String> {
+    let now = Wall::from_micros(0);
+    provider.event_in(&provider.draft("http://localhost/", "sample", now).request(now, &[]))
 }

@@ -1,6 +1,6 @@
 //! `crm-relay source`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use http::Method;
 use relay_server::config::Dedupe;
 use serde_json::{Value, json};
@@ -10,10 +10,11 @@ use super::{
     collection::{Collection, Named},
     listing::{Column, View, text, when},
     noun::{self, Asked},
+    provider,
     shared_options::parameters,
 };
 use crate::{
-    exit::{Exit, Outcome},
+    exit::{Exit, Failure, Outcome},
     render::{style, table},
 };
 
@@ -23,21 +24,11 @@ pub(crate) enum Verb {
     Create {
         /// Its name: webhooks go to /webhook/NAME
         name: String,
-        /// Which platform posts there, or how requests prove themselves
-        #[arg(long, value_name = "NAME", default_value = "api-key")]
-        provider: String,
-        /// Parameter of the provider; secrets better with @FILE
-        #[arg(long = "set", value_name = "K=V|K=@FILE")]
-        set: Vec<String>,
-        /// Where its webhooks go
-        #[arg(long, value_name = "NAME", default_value = "default")]
-        destination: String,
+        #[command(flatten)]
+        about: NewSource,
         /// Take empty bodies
         #[arg(long)]
         allow_empty: bool,
-        /// strict: deliver what is sent again only once, also where somebody pressed Resend
-        #[arg(long, value_name = "auto|strict", default_value_t)]
-        dedupe: Dedupe,
     },
     /// List sources
     List,
@@ -53,8 +44,11 @@ pub(crate) enum Verb {
     Update {
         #[command(flatten)]
         named: Named,
-        /// All parameters of the provider anew
-        #[arg(long = "set", value_name = "K=V|K=@FILE")]
+        /// Another provider, with all of its parameters
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
+        /// All parameters of the provider anew; a secret given twice: both are valid
+        #[arg(long = "set", value_name = "K=V|K=@FILE|K=-")]
         set: Vec<String>,
         /// Take empty bodies
         #[arg(long, value_name = "true|false")]
@@ -71,6 +65,23 @@ pub(crate) enum Verb {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// What a new source is made from.
+#[derive(Debug, Args)]
+pub(crate) struct NewSource {
+    /// Which platform posts there, or how requests prove themselves: crm-relay provider list
+    #[arg(long, value_name = "NAME", default_value = "api-key")]
+    provider: String,
+    /// Parameter of the provider; secrets better with @FILE; a secret given twice: both are valid
+    #[arg(long = "set", value_name = "K=V|K=@FILE|K=-")]
+    set: Vec<String>,
+    /// Where its webhooks go
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    destination: String,
+    /// strict: deliver what is sent again only once, also where somebody pressed Resend
+    #[arg(long, value_name = "auto|strict", default_value_t)]
+    dedupe: Dedupe,
 }
 
 const COLUMNS: &[Column] = &[
@@ -95,25 +106,20 @@ impl noun::Verb for Verb {
                 let shown = asked.running().await?.call(Method::POST, &path, None).await?;
                 asked.tell(&shown, secrets_of)
             }
-            Self::Create { name, provider, set, destination, allow_empty, dedupe } => {
-                let body = json!({
-                    "name": name,
-                    "provider": provider,
-                    "parameters": parameters(&set)?,
-                    "destination": destination,
-                    "allow_empty": allow_empty,
-                    "dedupe": dedupe.as_str(),
-                });
+            Self::Create { name, about, allow_empty } => {
+                let mut body = about.body(&name)?;
+                body["allow_empty"] = json!(allow_empty);
                 let made = SOURCES.create(asked, &body).await?;
                 asked.tell(&made, in_words)?;
-                if !asked.json && provider == "api-key" && set.is_empty() {
+                if !asked.json && about.provider == "api-key" && about.set.is_empty() {
                     anstream::eprintln!("{}", style::dim(format!("its first key: crm-relay key create {name} NAME")));
                 }
                 Ok(Exit::Done)
             }
-            Self::Update { named, set, allow_empty, dedupe } => {
+            Self::Update { named, provider, set, allow_empty, dedupe } => {
                 let set = parameters(&set)?;
                 let body = json!({
+                    "provider": provider,
                     "parameters": (!set.is_empty()).then_some(set),
                     "allow_empty": allow_empty,
                     "dedupe": dedupe.map(Dedupe::as_str),
@@ -130,6 +136,28 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
         }
+    }
+}
+
+impl NewSource {
+    /// As the admin API takes it.
+    ///
+    /// # Errors
+    /// There is no such provider, or a file that cannot be read.
+    pub(super) fn body(&self, name: &str) -> Result<Value, Failure> {
+        provider::find(&self.provider)?;
+        Ok(json!({
+            "name": name,
+            "provider": self.provider,
+            "parameters": parameters(&self.set)?,
+            "destination": self.destination,
+            "dedupe": self.dedupe.as_str(),
+        }))
+    }
+
+    /// The provider's name.
+    pub(super) fn provider(&self) -> &str {
+        &self.provider
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{Uri, uri};
-use relay_client::config::{Config, Destination};
+use relay_client::{
+    Resigner,
+    config::{Config, Destination},
+};
 use relay_core::name::Name;
 
 use super::{
@@ -112,6 +115,7 @@ impl Defaults {
             concurrency: self.concurrency,
             forward_timeout: self.forward_timeout,
             ca_file: None,
+            resign: None,
         }
     }
 }
@@ -156,7 +160,7 @@ fn listed_targets(layers: &mut Layers) -> Vec<Target> {
 fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Option<Destination> {
     let mut fields = Fields { section, faults };
     let name = fields.name()?;
-    fields.only(&["url", "concurrency", "forward_timeout", "ca_file"]);
+    fields.only(&["url", "concurrency", "forward_timeout", "ca_file", "resign_secret"]);
     let url = fields.required("url", target::target_url);
     let (count, timeout) = (kind_of("CONCURRENCY"), kind_of("FORWARD_TIMEOUT"));
     let concurrency = fields.optional("concurrency", |text| match count.read(text)? {
@@ -168,12 +172,14 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         quantity::duration(text, Bare::Seconds)
     });
     let ca_file = fields.optional("ca_file", |text| Ok(PathBuf::from(text)));
+    let resign = fields.secret("resign_secret", |text| Resigner::new(text).map_err(|fault| fault.to_string()));
     Some(Destination {
         name,
         url: url?,
         concurrency: concurrency.unwrap_or(defaults.concurrency),
         forward_timeout: forward_timeout.unwrap_or(defaults.forward_timeout),
         ca_file,
+        resign,
     })
 }
 
@@ -245,12 +251,25 @@ impl Fields<'_> {
 
     /// A key that may be there.
     pub(crate) fn optional<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.read(key, read, shown)
+    }
+
+    /// A key that may be there, and whose value is never shown.
+    fn secret<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.read(key, read, |_| "redacted".to_owned())
+    }
+
+    fn read<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+        shown: impl FnOnce(&Entry) -> String,
+    ) -> Option<T> {
         let entry = self.section.entry(key)?;
         match read(entry.text().trim()) {
             Ok(value) => Some(value),
             Err(want) => {
-                let shown = shown(entry);
-                self.faults.add(key, Some(shown), &entry.origin, want);
+                self.faults.add(key, Some(shown(entry)), &entry.origin, want);
                 None
             }
         }

@@ -5,6 +5,7 @@
 mod declared;
 mod exits;
 mod place;
+mod providers;
 mod redact;
 mod remote;
 mod shapes;

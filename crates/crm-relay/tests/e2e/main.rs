@@ -13,6 +13,7 @@ mod history;
 mod hostile;
 mod predecessor;
 mod process;
+mod resign;
 mod retention;
 mod sender;
 mod stop;

@@ -328,6 +328,9 @@ async fn a_clock_set_back_or_ahead_a_day_stalls_nothing() {
         });
         wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
     }
+    let log = server.process.log();
+    let told = log.lines().find(|line| line.contains("event=\"clock_set_back\"")).unwrap_or_else(|| panic!("{log}"));
+    assert!(told.contains("set it and restart") && told.contains("new DATA_DIR"), "it says what to do: {told}");
     server.audit();
 }
 

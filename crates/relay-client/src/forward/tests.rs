@@ -45,6 +45,7 @@ fn target(url: &str, timeout: Duration) -> Target {
         concurrency: 1,
         forward_timeout: timeout,
         ca_file: None,
+        resign: None,
     };
     Target::new(&destination).unwrap()
 }
@@ -297,6 +298,7 @@ async fn a_target_behind_tls_is_trusted_with_its_authority_and_refused_without()
             concurrency: 1,
             forward_timeout: LONG,
             ca_file,
+            resign: None,
         };
         let target = Target::new(&destination).unwrap();
         let webhook = webhook(b"{}");

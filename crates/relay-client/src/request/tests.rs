@@ -3,8 +3,13 @@ use relay_core::{
     id::{DeliveryId, EventId},
     time::Wall,
 };
+use relay_providers::{Verdict, Verifier};
 
 use super::*;
+
+/// Six hours after the webhook was received.
+const NOW: Wall = Wall::from_micros(1_700_021_600_000_000);
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn forward(rest: &'static str, query: Option<&'static str>) -> Forward {
     Forward {
@@ -26,11 +31,22 @@ fn forward(rest: &'static str, query: Option<&'static str>) -> Forward {
 }
 
 fn base(url: &str) -> Base {
-    Base::of(&url.parse().unwrap()).unwrap()
+    Base::of(&destination(url)).unwrap()
+}
+
+fn destination(url: &str) -> Destination {
+    Destination {
+        name: "crm".parse().unwrap(),
+        url: url.parse().unwrap(),
+        concurrency: 1,
+        forward_timeout: std::time::Duration::from_secs(1),
+        ca_file: None,
+        resign: None,
+    }
 }
 
 fn target(url: &str, rest: &'static str, query: Option<&'static str>) -> Result<String, RequestError> {
-    base(url).request(&forward(rest, query)).map(|request| request.uri().to_string())
+    base(url).request(&forward(rest, query), NOW).map(|request| request.uri().to_string())
 }
 
 /// I3: path and raw query reach the target as they were received, behind its own.
@@ -77,7 +93,7 @@ proptest! {
             let mut forward = forward("", None);
             forward.rest = rest.clone().into();
             forward.query = query.clone().map(Bytes::from);
-            let got = base(url).request(&forward).map(|request| request.uri().to_string());
+            let got = base(url).request(&forward, NOW).map(|request| request.uri().to_string());
             if is_refused {
                 prop_assert_eq!(got, Err(RequestError::DotSegments));
                 continue;
@@ -113,7 +129,7 @@ fn headers_are_those_received_and_the_relays_own() {
     ];
     forward.original_url = Bytes::from_static(b"https://r.example.com/webhook/stripe");
     forward.replay = true;
-    let request = base("http://u:p@h:81/").request(&forward).unwrap();
+    let request = base("http://u:p@h:81/").request(&forward, NOW).unwrap();
     let got =
         |name: &str| -> Vec<&[u8]> { request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect() };
     assert_eq!(got("x-a"), [b"1".as_slice(), b"2"]);
@@ -124,4 +140,92 @@ fn headers_are_those_received_and_the_relays_own() {
     assert_eq!(got("relay-original-url"), [b"https://r.example.com/webhook/stripe".as_slice()]);
     assert_eq!(got("relay-replay"), [b"true".as_slice()]);
     assert_eq!(request.headers().len(), 11);
+}
+
+/// The request as a target with the secret sees it that checks it at `at`.
+fn judged(request: &Request<Full<Bytes>>, body: &[u8], at: Wall) -> Verdict {
+    let parameters = [("secret".to_owned(), SECRET.to_owned())];
+    let verifier = Verifier::new("standard-webhooks", &parameters).unwrap();
+    let headers: Vec<(Bytes, Bytes)> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str().as_bytes().to_vec().into(), value.as_bytes().to_vec().into()))
+        .collect();
+    let (path, method) = (request.uri().path().as_bytes(), request.method().as_str());
+    let query = request.uri().query().map(str::as_bytes);
+    verifier.judge(&relay_providers::Request {
+        method,
+        path,
+        query,
+        headers: &headers,
+        body,
+        url: None,
+        now: at,
+        fetched: &[],
+    })
+}
+
+fn resigning() -> Base {
+    Base::of(&Destination { resign: Some(Resigner::new(SECRET).unwrap()), ..destination("http://h/hook") }).unwrap()
+}
+
+/// S29: a signature of the moment of the forward, over the body as it is, under the event's id.
+#[test]
+fn a_forward_is_signed_as_of_now_under_the_events_id() {
+    let mut forward = forward("/a", Some("x=1"));
+    forward.body = Bytes::from_static(b"{\"name\": \"J\\u00fcrgen\" ,\"n\":1.0}\r\n");
+    let request = resigning().request(&forward, NOW).unwrap();
+    let got = |name: &str| request.headers().get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(got("webhook-id"), [forward.event.to_string()]);
+    assert_eq!(got("webhook-timestamp"), ["1700021600"]);
+    assert_eq!(got("webhook-signature").len(), 1);
+    let genuine = |verdict: Verdict| matches!(verdict, Verdict::Genuine(_));
+    assert!(genuine(judged(&request, &forward.body, NOW)));
+    assert!(!genuine(judged(&request, b"{}", NOW)), "another body");
+    assert!(!genuine(judged(&request, &forward.body, forward.received_at)), "it is of the forward, not of the receipt");
+}
+
+/// S29: what came in under these names is replaced, but for the id, which stays over all tries.
+#[test]
+fn re_signing_replaces_the_senders_fields_and_keeps_its_id() {
+    let mut forward = forward("", None);
+    let field =
+        |name: &'static str, value: &'static [u8]| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value));
+    forward.headers = vec![
+        field("webhook-id", b"msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"),
+        field("webhook-timestamp", b"1700000000"),
+        field("webhook-signature", b"v1,b2xk v1a,b2xk"),
+        field("webhook-signature", b"v1,second"),
+        field("webhook-odd", b"x"),
+        field("stripe-signature", b"t=1,v1=ff"),
+    ];
+    let mut signatures = Vec::new();
+    for (attempt, now) in [(1, NOW), (2, NOW + std::time::Duration::from_mins(7))] {
+        forward.attempt = attempt;
+        let request = resigning().request(&forward, now).unwrap();
+        let got = |name: &str| request.headers().get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(got("webhook-id"), ["msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"]);
+        assert_eq!(got("webhook-timestamp"), [(now.as_micros() / 1_000_000).to_string()]);
+        assert_eq!((got("webhook-signature").len(), got("webhook-odd").len()), (1, 0));
+        assert_eq!(got("stripe-signature"), ["t=1,v1=ff"], "other providers' fields are none of its business");
+        assert!(matches!(judged(&request, b"{}", now), Verdict::Genuine(_)));
+        signatures.push(got("webhook-signature").concat());
+    }
+    assert_ne!(signatures[0], signatures[1]);
+
+    for odd in [&b""[..], b"two words", b"\xff", &[b'x'; 256]] {
+        forward.headers = vec![(Bytes::from_static(b"webhook-id"), Bytes::copy_from_slice(odd))];
+        let request = resigning().request(&forward, NOW).unwrap();
+        assert_eq!(request.headers()["webhook-id"], forward.event.to_string(), "{odd:?} is no id");
+    }
+}
+
+/// I3: without the secret a client leaves `webhook-*` alone.
+#[test]
+fn without_a_secret_nothing_is_signed_again() {
+    let mut forward = forward("", None);
+    forward.headers = vec![(Bytes::from_static(b"webhook-timestamp"), Bytes::from_static(b"1"))];
+    let request = base("http://h").request(&forward, NOW).unwrap();
+    assert_eq!(request.headers()["webhook-timestamp"], "1");
+    assert!(!request.headers().contains_key("webhook-signature"));
 }

@@ -30,6 +30,7 @@ fn config(relay: &str, target: &str) -> Config {
             concurrency: 2,
             forward_timeout: WAIT,
             ca_file: None,
+            resign: None,
         }],
         buffer_bytes: 1 << 20,
         proxy: None,

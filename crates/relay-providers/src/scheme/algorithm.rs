@@ -124,6 +124,11 @@ impl PrivateKey {
         Ok(self.ed25519().ok_or(SignError::Key)?.sign(&message).as_ref().to_vec())
     }
 
+    /// The key as it was given, decoded.
+    pub(crate) fn document(&self) -> &[u8] {
+        self.0.expose()
+    }
+
     fn ed25519(&self) -> Option<Ed25519KeyPair> {
         let bytes = self.0.expose();
         let pair = if bytes.len() == SEED_BYTES {

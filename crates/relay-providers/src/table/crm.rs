@@ -15,9 +15,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "HubSpot",
         parameters: &[
             Parameter::key("client_secret", "the app's client secret: HubSpot developer account, Apps, your app, Auth"),
-            Parameter::optional(
+            Parameter::choice(
                 "version",
-                Some("v3"),
+                &["v3", "v2", "v1"],
                 "v3, v2 or v1: which signature is checked; every webhook carries v3 beside an older one",
             ),
             TOLERANCE,
@@ -173,7 +173,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "secret",
                 "the application's signing key (Front, Settings, Developers, your app); for rules the API secret",
             ),
-            Parameter::optional("kind", Some("application"), "application, or rule for the webhook action of a rule"),
+            Parameter::choice(
+                "kind",
+                &["application", "rule"],
+                "application, or rule for the webhook action of a rule",
+            ),
             TOLERANCE,
         ],
         handshakes: &[Handshake {

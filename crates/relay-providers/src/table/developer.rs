@@ -7,8 +7,8 @@ use crate::{
     provider::Proof,
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
-        GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_ALONG, TOLERANCE, generic::STANDARD,
-        ping,
+        GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_IN_URL, TOLERANCE,
+        generic::STANDARD, ping,
     },
 };
 
@@ -253,7 +253,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         event: Name::Json("[].eventType"),
         order: Name::Json("[].subject"),
         docs: "https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema",
-        unproven: SENT_ALONG,
+        unproven: SENT_IN_URL,
         sample: Sample {
             headers: &[
                 ("content-type", "application/json"),
@@ -289,7 +289,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         event: Name::Header("ce-type"),
         order: Name::Header("ce-subject"),
         docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
-        unproven: SENT_ALONG,
+        unproven: SENT_IN_URL,
         sample: Sample {
             headers: &[
                 ("content-type", "application/json"),

@@ -114,8 +114,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[
             Parameter::key("secret", "the signing secret, used as the text it is"),
             Parameter::required("header", "the header field that carries the signature, like X-Signature"),
-            Parameter::optional("algorithm", Some("sha256"), "sha1, sha256 or sha512"),
-            Parameter::optional("encoding", Some("hex"), "hex or base64"),
+            Parameter::choice("algorithm", &["sha256", "sha1", "sha512"], "sha1, sha256 or sha512"),
+            Parameter::choice("encoding", &["hex", "base64"], "hex or base64"),
             Parameter::optional("prefix", Some(""), "what stands before the signature in the header field, like sha256="),
         ],
         delivery: DeliveryId::Header("webhook-id"),

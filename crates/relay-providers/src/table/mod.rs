@@ -41,9 +41,9 @@ const SENT_ALONG: &str = "Nothing is signed: the secret is sent along with every
 
 /// Which of two header fields is checked where a platform sends both. The stronger unless told otherwise, and no falling
 /// back: who may choose the weaker one is who attacks.
-const HUB_ALGORITHM: Parameter = Parameter::optional(
+const HUB_ALGORITHM: Parameter = Parameter::choice(
     "algorithm",
-    Some("sha256"),
+    &["sha256", "sha1"],
     "sha256 for X-Hub-Signature-256, sha1 for senders so old that they have the legacy X-Hub-Signature alone",
 );
 const HUB_SHA256: Scheme = Scheme {
@@ -64,6 +64,11 @@ const HUB_SHA1: Scheme = Scheme {
 const fn acknowledge(status: u16) -> Acknowledgement {
     Acknowledgement::Fixed { status, content_type: None, body: "" }
 }
+
+/// The same, where the secret may stand in the URL.
+const SENT_IN_URL: &str = "Nothing is signed: the secret is sent along with every request, so whoever has seen one can \
+    send anything. In the query it is stored and forwarded with the URL; in the Authorization header field it is not, so \
+    prefer that where the platform can.";
 
 /// A genuine request that is a test, not an event.
 const fn ping(on: &'static [On]) -> Handshake {

@@ -9,7 +9,7 @@ use relay_core::{
     time::Wall,
 };
 use relay_providers::provider;
-use relay_store::seam::{DestinationStats, EventRow, Promises, Recount, SourceStats, Stats};
+use relay_store::seam::{AuditEntry, DestinationStats, EventRow, Promises, Recount, SourceStats, Stats};
 use serde::Serialize;
 
 use crate::{
@@ -165,6 +165,29 @@ pub(crate) struct TokenDto {
     token: Option<String>,
 }
 
+/// What an invitation made; `key` and `token` are shown this once.
+#[derive(Debug, Serialize)]
+pub(crate) struct InviteDto {
+    pub(crate) source: SourceDto,
+    pub(crate) key: Option<KeyDto>,
+    pub(crate) token: TokenDto,
+    /// What the sender is given; `null` without `PUBLIC_URL`.
+    pub(crate) url: Option<String>,
+    pub(crate) path: String,
+    /// Where clients connect; `null` without `PUBLIC_URL`.
+    pub(crate) relay_url: Option<String>,
+}
+
+/// A request as it is to be sent.
+#[derive(Debug, Serialize)]
+pub(crate) struct DraftDto {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    /// In base64.
+    body: String,
+}
+
 /// A delivery.
 #[derive(Debug, Serialize)]
 pub(crate) struct DeliveryDto {
@@ -278,6 +301,22 @@ struct AuditDeliveriesDto {
     lost: u64,
 }
 
+/// A line of the audit log.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditLineDto {
+    at: String,
+    who: String,
+    action: String,
+    subject: String,
+}
+
+impl AuditLineDto {
+    pub(crate) fn new(entry: &AuditEntry) -> Self {
+        let AuditEntry { at, who, action, subject } = entry.clone();
+        Self { at: rfc3339(at), who, action, subject }
+    }
+}
+
 /// `/health`; `reasons` only for those who may know them.
 #[derive(Debug, Serialize)]
 pub(crate) struct HealthDto {
@@ -315,6 +354,7 @@ pub(crate) struct StatusDto {
     pub(crate) pid: u32,
     pub(crate) public: String,
     pub(crate) admin: Option<String>,
+    pub(crate) public_url: Option<String>,
     pub(crate) uptime_ms: u64,
     store_bytes: u64,
     disk_free_bytes: Option<u64>,
@@ -494,6 +534,20 @@ impl TokenDto {
     /// The one answer that shows the token itself.
     pub(crate) fn showing(self, token: String) -> Self {
         Self { token: Some(token), ..self }
+    }
+}
+
+impl DraftDto {
+    pub(crate) fn new(draft: &relay_providers::Draft) -> Self {
+        use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            method: draft.method.clone(),
+            url: draft.url.clone(),
+            headers: draft.headers.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            body: BASE64_STANDARD.encode(&draft.body),
+        }
     }
 }
 
@@ -679,6 +733,7 @@ impl StatusDto {
             pid: std::process::id(),
             public: String::new(),
             admin: None,
+            public_url: None,
             uptime_ms: 0,
             store_bytes: report.stats.store_bytes,
             disk_free_bytes: report.stats.disk_free_bytes,

@@ -51,6 +51,8 @@ pub(crate) struct Admin {
     pub(crate) supervisor: Supervisor,
     pub(crate) promises: Promises,
     pub(crate) token: [u8; 32],
+    /// Under which URL senders reach the public listener, if anybody said so.
+    pub(crate) public_url: Option<String>,
     /// Addresses, known once the listeners are bound.
     pub(crate) listening: OnceLock<Listening>,
 }

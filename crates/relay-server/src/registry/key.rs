@@ -27,15 +27,7 @@ impl Registry {
     /// # Errors
     /// `Unknown` source, `Invalid` for a source without keys, `Taken`, `NoRandomness`, `Store`.
     pub async fn create_key(&self, new: NewKey, who: &str) -> Result<Shown<Key>, RegistryError> {
-        let secret = secret::generate(secret::KEY_PREFIX)?;
-        let key = Key {
-            source: new.source.clone(),
-            name: new.name.clone(),
-            sha256: secret::sha256(secret.as_bytes()),
-            prefix: secret::shown(&secret),
-            created_at: self.clock.now().wall,
-            revoked_at: None,
-        };
+        let made = self.new_key(&new)?;
         self.change(|directory| {
             let source = directory.sources.get(&new.source).ok_or_else(|| unknown_source(directory, &new.source))?;
             if !provider(&source.document.provider).is_some_and(|provider| provider.key_source) {
@@ -47,15 +39,34 @@ impl Registry {
             if directory.keys.contains_key(&(new.source.clone(), new.name.clone())) {
                 return Err(RegistryError::Taken { kind: "key", name: format!("{}/{}", new.source, new.name) });
             }
-            Ok(vec![Write {
-                key: key_of_pair(DocumentKind::Key, &new.source, &new.name),
-                expect: 0,
-                body: Some(render(&key)),
-                audit: self.audited(who, "key.create", format!("{}/{}", new.source, new.name)),
-            }])
+            Ok(vec![self.key_write(&made.document, who)])
         })
         .await?;
-        Ok(Shown { secret, document: key })
+        Ok(made)
+    }
+
+    /// An API key that is not written yet.
+    pub(super) fn new_key(&self, new: &NewKey) -> Result<Shown<Key>, RegistryError> {
+        let secret = secret::generate(secret::KEY_PREFIX)?;
+        let document = Key {
+            source: new.source.clone(),
+            name: new.name.clone(),
+            sha256: secret::sha256(secret.as_bytes()),
+            prefix: secret::shown(&secret),
+            created_at: self.clock.now().wall,
+            revoked_at: None,
+        };
+        Ok(Shown { secret, document })
+    }
+
+    /// Writes a key whose name its source does not have yet.
+    pub(super) fn key_write(&self, key: &Key, who: &str) -> Write {
+        Write {
+            key: key_of_pair(DocumentKind::Key, &key.source, &key.name),
+            expect: 0,
+            body: Some(render(key)),
+            audit: self.audited(who, "key.create", format!("{}/{}", key.source, key.name)),
+        }
     }
 
     /// Revokes an API key: refused from the next request on.

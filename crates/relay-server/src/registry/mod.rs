@@ -8,6 +8,7 @@ mod change;
 mod declared;
 mod destination;
 pub mod document;
+mod invite;
 mod key;
 mod route;
 pub mod secret;
@@ -32,6 +33,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
 
 pub use change::Shown;
+pub use invite::Invited;
 pub use key::NewKey;
 pub use route::{NewRoute, Policy};
 pub use source::{NewSource, SourceUpdate};

@@ -33,6 +33,8 @@ pub struct NewSource {
 /// What shall change in a source; `None` stays.
 #[derive(Clone, Debug, Default)]
 pub struct SourceUpdate {
+    /// Another provider; it wants parameters of its own.
+    pub provider: Option<String>,
     /// All of the provider's parameters anew.
     pub parameters: Option<Vec<(String, String)>>,
     /// See [`Source::allow_empty`].
@@ -47,6 +49,16 @@ impl Registry {
     /// # Errors
     /// `Taken`, `Invalid` for a provider or parameters that cannot be, `Store`.
     pub async fn create_source(&self, new: NewSource, who: &str) -> Result<Source, RegistryError> {
+        self.create_source_with(new, who, |_| Ok(Vec::new())).await
+    }
+
+    /// Makes a source and its route, and `more` in the same change.
+    pub(super) async fn create_source_with(
+        &self,
+        new: NewSource,
+        who: &str,
+        more: impl Fn(&Directory) -> Result<Vec<Write>, RegistryError>,
+    ) -> Result<Source, RegistryError> {
         let now = self.clock.now().wall;
         let source = Source {
             name: new.name.clone(),
@@ -86,7 +98,8 @@ impl Registry {
                     .filter(|entry| entry.document.destination != new.destination)
                     .map(|entry| delete_route(self, who, entry)),
             );
-            Ok(leftovers.chain([create_route, create_source]).collect())
+            let more = more(directory)?;
+            Ok(leftovers.chain([create_route, create_source]).chain(more).collect())
         })
         .await?;
         Ok(source)
@@ -101,9 +114,14 @@ impl Registry {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             undeclared("source", name.as_str(), entry.document.declared.as_deref())?;
             let mut source = entry.document.clone();
+            if let Some(provider) = update.provider.as_ref().filter(|provider| **provider != source.provider) {
+                source.provider.clone_from(provider);
+                source.parameters.clear();
+                source.adopted.clear();
+            }
             if let Some(parameters) = update.parameters.clone() {
-                let kept: Vec<_> = source.parameters.into_iter().filter(|known| parameters.contains(known)).collect();
-                source.adopted.retain(|adopted| kept.iter().any(|(name, _)| name == adopted));
+                source.parameters.retain(|known| parameters.contains(known));
+                source.adopted.retain(|adopted| source.parameters.iter().any(|(name, _)| name == adopted));
                 source.parameters = parameters;
             }
             source.allow_empty = update.allow_empty.unwrap_or(source.allow_empty);

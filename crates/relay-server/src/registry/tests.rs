@@ -105,6 +105,35 @@ async fn no_stored_document_holds_a_key_or_a_token() {
     }
 }
 
+/// What can be refused is refused before anything is written; what is made belongs together.
+#[tokio::test]
+async fn an_invitation_makes_everything_or_nothing() {
+    let registry = open(&store(), &config()).await;
+    let new = |provider: &str| NewSource {
+        name: name("shop"),
+        provider: provider.into(),
+        parameters: Vec::new(),
+        allow_empty: false,
+        dedupe: Dedupe::Auto,
+        destination: name("crm"),
+    };
+    assert!(matches!(registry.invite(new("hmac"), "cli").await, Err(RegistryError::Invalid(_))));
+    let taken = NewToken { name: name("shop"), destinations: None };
+    registry.create_token(taken, "cli").await.unwrap();
+    assert!(matches!(registry.invite(new("api-key"), "cli").await, Err(RegistryError::Taken { kind: "token", .. })));
+    let directory = registry.directory();
+    assert!(directory.keys.is_empty() && !directory.sources.contains_key("shop"));
+    assert!(!directory.routes.contains_key(&(name("shop"), name("crm"))));
+
+    registry.revoke_token(&name("shop"), "cli").await.unwrap();
+    let made = registry.invite(new("api-key"), "cli").await.unwrap();
+    assert_eq!(made.token.document.destinations, Some(vec!["crm".to_owned()]));
+    assert!(made.key.is_some_and(|key| key.secret.starts_with("crk_")));
+    let directory = registry.directory();
+    assert_eq!(directory.routing.routes["shop"][0].destination, name("crm"));
+    assert!(directory.keys.contains_key(&(name("shop"), name("shop"))));
+}
+
 /// Two processes may write the same document; neither undoes the other.
 #[tokio::test]
 async fn a_change_is_decided_anew_when_somebody_was_faster() {

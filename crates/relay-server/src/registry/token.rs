@@ -26,8 +26,19 @@ impl Registry {
     /// # Errors
     /// `Unknown` destination, `Taken`, `NoRandomness`, `Store`.
     pub async fn create_token(&self, new: NewToken, who: &str) -> Result<Shown<Token>, RegistryError> {
+        let made = self.new_token(&new)?;
+        self.change(|directory| {
+            known_destinations(directory, new.destinations.as_deref().unwrap_or_default())?;
+            Ok(vec![self.token_write(directory, &made.document, who)?])
+        })
+        .await?;
+        Ok(made)
+    }
+
+    /// A token that is not written yet.
+    pub(super) fn new_token(&self, new: &NewToken) -> Result<Shown<Token>, RegistryError> {
         let secret = secret::generate(secret::TOKEN_PREFIX)?;
-        let token = Token {
+        let document = Token {
             name: new.name.clone(),
             sha256: secret::sha256(secret.as_bytes()),
             prefix: secret::shown(&secret),
@@ -35,25 +46,25 @@ impl Registry {
             created_at: self.clock.now().wall,
             revoked_at: None,
         };
-        self.change(|directory| {
-            if new.name.as_str() == STATIC_TOKEN {
-                let text = format!("{STATIC_TOKEN} is the name of RELAY_TOKEN; choose another");
-                return Err(RegistryError::Invalid(text));
-            }
-            let present = directory.tokens.get(&new.name);
-            if present.is_some_and(|entry| entry.document.revoked_at.is_none()) {
-                return Err(RegistryError::Taken { kind: "token", name: new.name.to_string() });
-            }
-            known_destinations(directory, new.destinations.as_deref().unwrap_or_default())?;
-            Ok(vec![Write {
-                key: key_of(DocumentKind::Token, &new.name),
-                expect: present.map_or(0, |entry| entry.version),
-                body: Some(render(&token)),
-                audit: self.audited(who, "token.create", new.name.as_str()),
-            }])
+        Ok(Shown { secret, document })
+    }
+
+    /// Writes a new token, unless its name is taken.
+    pub(super) fn token_write(&self, directory: &Directory, token: &Token, who: &str) -> Result<Write, RegistryError> {
+        if token.name.as_str() == STATIC_TOKEN {
+            let text = format!("{STATIC_TOKEN} is the name of RELAY_TOKEN; choose another");
+            return Err(RegistryError::Invalid(text));
+        }
+        let present = directory.tokens.get(&token.name);
+        if present.is_some_and(|entry| entry.document.revoked_at.is_none()) {
+            return Err(RegistryError::Taken { kind: "token", name: token.name.to_string() });
+        }
+        Ok(Write {
+            key: key_of(DocumentKind::Token, &token.name),
+            expect: present.map_or(0, |entry| entry.version),
+            body: Some(render(token)),
+            audit: self.audited(who, "token.create", token.name.as_str()),
         })
-        .await?;
-        Ok(Shown { secret, document: token })
     }
 
     /// Says anew what a token may serve. Its sockets are closed, so that its clients come back with what they may.

@@ -84,6 +84,41 @@ async fn faults_say_what_would_be_right() {
     bench.finish().await;
 }
 
+/// What operators did is listed, newest first, by who did it and by what was done; no secret is in it.
+#[tokio::test]
+async fn the_audit_log_says_who_did_what() {
+    let bench = Bench::start().await;
+    let made = bench.command("POST", "/api/v1/tokens", json!({"name": "crm", "destinations": ["default"]})).await;
+    let secret = made.json()["token"].as_str().unwrap().to_owned();
+    bench.command("POST", "/api/v1/destinations/default/pause", json!(null)).await;
+    let authorized = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
+    let revoked = http::tcp(bench.admin, "DELETE", "/api/v1/tokens/crm", &authorized, b"").await;
+    assert_eq!(revoked.status, 204);
+
+    let actions = |log: &serde_json::Value| {
+        let items = log["items"].as_array().unwrap().iter();
+        items.map(|line| format!("{} {}", line["who"], line["action"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    let log = bench.ask("/api/v1/audit-log").await;
+    let did = actions(&log);
+    assert_eq!(did[..3], ["admin token.revoke", "cli destination.pause", "cli token.create"], "{log:#}");
+    assert!(!log.to_string().contains(&secret));
+    let of_tokens = bench.ask("/api/v1/audit-log?action=token&limit=1").await;
+    assert_eq!(actions(&of_tokens), ["admin token.revoke"]);
+    let next = of_tokens["next"].as_str().unwrap();
+    let rest = bench.ask(&format!("/api/v1/audit-log?action=token&limit=1&cursor={next}")).await;
+    assert_eq!(actions(&rest), ["cli token.create"]);
+    let by_token = bench.ask("/api/v1/audit-log?who=admin&since=2000-01-01T00:00:00Z").await;
+    assert_eq!(actions(&by_token), ["admin token.revoke"]);
+    assert_eq!(bench.ask("/api/v1/audit-log?until=2000-01-01T00:00:00Z").await["items"], json!([]));
+    for (query, words) in [("limit=0", "want 1 to 1000"), ("since=now", "want a time"), ("by=cli", "unknown field")] {
+        let refused = bench.command("GET", &format!("/api/v1/audit-log?{query}"), json!(null)).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.text().contains(words), "{}", refused.text());
+    }
+    bench.finish().await;
+}
+
 /// I3: a header value that is no text is shown whole.
 #[tokio::test]
 async fn header_values_are_shown_byte_for_byte() {

@@ -117,6 +117,8 @@ macro_rules! conformance_suite {
             a_deleted_document_can_be_made_again,
             documents_survive_reopening,
             concurrent_writers_of_a_document_have_one_winner,
+            the_audit_log_is_read_newest_first_page_by_page,
+            the_audit_log_is_filtered_and_survives_reopening,
         ]);
         $crate::conformance_suite!(@ $backend, retention [
             what_ended_is_retired_exactly_at_its_edge,

@@ -1,7 +1,7 @@
 //! Registry documents: compare-and-set, listed by kind.
 
 use super::{Backend, Fixture, fixture::at};
-use crate::seam::{AuditEntry, Document, DocumentKey, DocumentKind};
+use crate::seam::{AuditEntry, AuditFilter, Document, DocumentKey, DocumentKind, Page, Range};
 
 fn source(name: &str) -> DocumentKey {
     DocumentKey { kind: DocumentKind::Source, name: name.to_owned() }
@@ -85,4 +85,57 @@ pub async fn concurrent_writers_of_a_document_have_one_winner<B: Backend>() {
     }
     assert_eq!(winners, 1);
     fixture.check_sums().await;
+}
+
+fn line(number: u64, who: &str, action: &str) -> AuditEntry {
+    AuditEntry { at: at(number), who: who.to_owned(), action: action.to_owned(), subject: format!("number {number}") }
+}
+
+async fn log<B: Backend>(fixture: &Fixture<B>, filter: AuditFilter, limit: u32) -> Vec<AuditEntry> {
+    let mut page = Page { cursor: None, limit };
+    let mut lines = Vec::new();
+    loop {
+        let listed = fixture.store().browse_audit(filter.clone(), page.clone()).await.expect("reading works");
+        assert!(listed.items.len() <= limit as usize);
+        lines.extend(listed.items);
+        let Some(next) = listed.next else { return lines };
+        page.cursor = Some(next);
+    }
+}
+
+/// Each line once, whatever the length of the pages, also those that came with something else.
+pub async fn the_audit_log_is_read_newest_first_page_by_page<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    assert_eq!(log(&fixture, AuditFilter::default(), 10).await, []);
+    assert_eq!(put(&fixture, "stripe", 0, Some("{}")).await, Some(1));
+    let lines: Vec<AuditEntry> = (2..8).map(|number| line(number, "admin", "dead.redrive")).collect();
+    fixture.store().audit(lines.clone()).await.expect("writing works");
+    let expected: Vec<AuditEntry> = entry().into_iter().chain(lines).rev().collect();
+    for limit in [1, 3, 7, 1000] {
+        assert_eq!(log(&fixture, AuditFilter::default(), limit).await, expected, "pages of {limit}");
+    }
+}
+
+/// By who, by action or its noun, by time; and after a restart as before.
+pub async fn the_audit_log_is_filtered_and_survives_reopening<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    let lines = vec![
+        line(1, "cli", "dead.redrive"),
+        line(2, "admin", "dead.purge"),
+        line(3, "cli", "deadline.set"),
+        line(4, "cli", "dead.purge"),
+    ];
+    fixture.store().audit(lines).await.expect("writing works");
+    let fixture = fixture.reopen().await;
+    let numbers = async |filter| {
+        let lines = log(&fixture, filter, 1).await;
+        lines.iter().map(|line| line.subject.replace("number ", "")).collect::<Vec<_>>().join(" ")
+    };
+    let filter = AuditFilter::default;
+    assert_eq!(numbers(filter()).await, "4 3 2 1");
+    assert_eq!(numbers(AuditFilter { who: Some("cli".into()), ..filter() }).await, "4 3 1");
+    assert_eq!(numbers(AuditFilter { action: Some("dead".into()), ..filter() }).await, "4 2 1");
+    assert_eq!(numbers(AuditFilter { action: Some("dead.purge".into()), ..filter() }).await, "4 2");
+    let range = Range { since: Some(at(2)), until: Some(at(4)) };
+    assert_eq!(numbers(AuditFilter { range, ..filter() }).await, "3 2");
 }

@@ -9,7 +9,7 @@ use relay_core::{
 };
 
 use super::disk::Disk;
-use crate::seam::{DeliveryFilter, EventFilter, EventRow, Listing, Page, Range};
+use crate::seam::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, Page, Range};
 
 impl Disk {
     /// A page of events, newest first.
@@ -26,6 +26,16 @@ impl Disk {
             deliveries: self.of_event(event.id).cloned().collect(),
         });
         listing(rows, page, |row| row.event.id.to_string())
+    }
+
+    /// A page of the audit log, newest first.
+    pub(super) fn browse_audit(&self, filter: &AuditFilter, page: &Page) -> Listing<AuditEntry> {
+        let behind = cursor::<usize>(page);
+        let matching = self.audit.iter().enumerate().rev();
+        let matching =
+            matching.filter(|(place, entry)| behind.is_none_or(|behind| *place < behind) && filter.holds(entry));
+        let listed = listing(matching, page, |(place, _)| place.to_string());
+        Listing { items: listed.items.into_iter().map(|(_, entry)| entry.clone()).collect(), next: listed.next }
     }
 
     /// A page of deliveries, newest first.

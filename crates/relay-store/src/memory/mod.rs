@@ -31,8 +31,8 @@ use self::disk::Disk;
 use crate::{
     Later, Store,
     seam::{
-        AuditEntry, Backup, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
-        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats,
+        AuditEntry, AuditFilter, Backup, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
+        EventFilter, EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats,
     },
 };
 
@@ -266,6 +266,10 @@ impl Store for MemoryStore {
 
     fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
         done(self.read(|disk| disk.browse_deliveries(&filter, &page)))
+    }
+
+    fn browse_audit(&self, filter: AuditFilter, page: Page) -> Later<Result<Listing<AuditEntry>, StoreError>> {
+        done(self.read(|disk| disk.browse_audit(&filter, &page)))
     }
 
     fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {

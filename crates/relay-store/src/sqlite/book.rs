@@ -16,7 +16,7 @@ use relay_core::{
 };
 use rusqlite::{Connection, params};
 
-use super::{damage::Damage, fault::Fault, line::Lines, meta::Meta};
+use super::{damage::Damage, fault::Fault, line::Lines, meta::Meta, of_source};
 use crate::seam::{DestinationStats, SourceStats};
 
 /// What a name is the name of. The numbers are stored.
@@ -111,6 +111,8 @@ pub(super) struct Book {
     entries: Vec<Entry>,
     /// Numbers of sources, then of destinations.
     numbers: [HashMap<Name, u32>; 2],
+    /// Index of the entry asked for last, by kind: most often it is the next one too.
+    recent: [u32; 2],
     dirty: Vec<bool>,
     /// Where what waits for its first lease stands.
     pub(super) lines: Lines,
@@ -122,7 +124,7 @@ impl Book {
     /// Reads it from the database.
     pub(super) fn load(db: &Connection) -> Result<Self, Fault> {
         let mut book = Self::default();
-        let mut statement = db.prepare_cached("SELECT id, kind, name, counters FROM names ORDER BY id")?;
+        let mut statement = db.prepare_cached("SELECT id, kind, name, counters FROM names WHERE id > 0 ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (number, kind, text): (u32, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -149,7 +151,12 @@ impl Book {
 
     /// The number of a name, given now if it has none.
     pub(super) fn intern(&mut self, kind: Kind, name: &Name) -> u32 {
+        let recent = self.recent[kind as usize - 1];
+        if self.entries.get(recent as usize).is_some_and(|entry| entry.kind == kind && entry.name == *name) {
+            return recent + 1;
+        }
         if let Some(number) = self.number(kind, name) {
+            self.recent[kind as usize - 1] = number - 1;
             return number;
         }
         self.entries.push(Entry { kind, name: name.clone(), counters: [0; SLOTS] });
@@ -226,15 +233,14 @@ impl Book {
 
     /// Takes the counters over from what is stored, after a loss was accepted: deliveries that are missing are lost.
     pub(super) fn take_over(&mut self, db: &Connection) -> Result<(), Fault> {
+        let events = of_source::count(db)?;
         for (index, entry) in self.entries.iter_mut().enumerate() {
             let number = index as u32 + 1;
             let counters = &mut entry.counters;
             match entry.kind {
                 Kind::Source => {
-                    let count: i64 = db
-                        .prepare_cached("SELECT count(*) FROM events WHERE source = ?1")?
-                        .query_row([number], |row| row.get(0))?;
-                    counters[STORED] = count as u64;
+                    let of_this = events.iter().find(|(source, _)| *source == number);
+                    counters[STORED] = of_this.map_or(0, |(_, count)| *count);
                     counters[ACCEPTED] = counters[ACCEPTED].max(counters[STORED]);
                     counters[RETIRED_EVENTS] = counters[ACCEPTED].saturating_sub(counters[STORED]);
                 }

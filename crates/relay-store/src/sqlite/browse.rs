@@ -15,6 +15,7 @@ use super::{
     damage::Damage,
     fault::Fault,
     line::Line,
+    of_source,
     rows::{self, Names},
     schema,
 };
@@ -29,8 +30,6 @@ const SCAN_MAX: usize = 10_000;
 const CHUNK: usize = 500;
 
 const EVENTS: &str = "SELECT seq, seq FROM events WHERE seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
-const EVENTS_OF_SOURCE: &str = "SELECT seq, seq FROM events INDEXED BY events_by_source
-    WHERE source = ?4 AND seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
 const DELIVERIES: &str = "SELECT seq, seq FROM deliveries WHERE seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
 const BY_STATE: &str = "SELECT seq, seq FROM deliveries INDEXED BY by_state
     WHERE dest = ?4 AND state = ?5 AND line IS ?6 AND seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
@@ -56,7 +55,10 @@ pub(super) fn events(
         None => listed(&mut db.prepare_cached(EVENTS)?, params![before, since, wanted])?,
         Some(source) => match shelf.number(Kind::Source, source) {
             None => Vec::new(),
-            Some(number) => listed(&mut db.prepare_cached(EVENTS_OF_SOURCE)?, params![before, since, wanted, number])?,
+            Some(number) => {
+                let newest = of_source::newest(db, number, (since, before), limit + 1)?;
+                newest.into_iter().map(|seq| (seq, seq)).collect()
+            }
         },
     };
     let next = (places.len() > limit).then(|| cursor(places[limit - 1]));

@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     append::Taken,
-    backup,
+    audit, backup,
     book::{Book, Kind},
     bulk,
     damage::Damage,
@@ -18,9 +18,10 @@ use super::{
     fault::Fault,
     line::{Line, line_of},
     meta::Meta,
+    of_source,
     open::{OpenError, Place, io_error},
-    recount, rows,
-    transaction::{Transaction, audit_crc},
+    recount, rows, schema,
+    transaction::Transaction,
 };
 use crate::{
     record,
@@ -102,6 +103,8 @@ fn trust_again(place: &Place) -> Result<(), OpenError> {
 struct Damaged {
     events: BTreeSet<i64>,
     deliveries: BTreeSet<i64>,
+    /// Events that are not listed with their sources.
+    unlisted: Vec<(i64, u32)>,
     attempts: Vec<(i64, i64)>,
     keys: Vec<(u32, Vec<u8>)>,
     documents: Vec<(DocumentKind, String)>,
@@ -179,6 +182,14 @@ fn read_events(db: &Connection, book: &Book, report: &mut CheckReport, damaged: 
         });
         match read {
             Ok((Some(event), listed)) => {
+                let source = book.number(Kind::Source, &event.source).unwrap_or(0);
+                let column: u32 = db
+                    .prepare_cached("SELECT source FROM events WHERE seq = ?1")?
+                    .query_row([seq], |row| row.get(0))?;
+                if column != source || !of_source::has(db, source, seq)? {
+                    report.faults.push(format!("{}: it is not listed with its source", event.id));
+                    damaged.unlisted.push((seq, source));
+                }
                 if !record::Head::holds_digest(&event) {
                     report.faults.push(format!("{}: the body does not have its SHA-256", event.id));
                     damaged.events.insert(seq);
@@ -194,6 +205,10 @@ fn read_events(db: &Connection, book: &Book, report: &mut CheckReport, damaged: 
             Err(fault) => return Err(fault),
         }
     }
+    let listed: u64 = of_source::count(db)?.iter().map(|(_, count)| count).sum();
+    if listed != report.events {
+        report.faults.push(format!("{listed} events are listed with their sources, {} are stored", report.events));
+    }
     Ok(())
 }
 
@@ -202,7 +217,8 @@ fn read_deliveries(db: &Connection, book: &Book, report: &mut CheckReport, damag
         report.deliveries += 1;
         match rows::delivery_at(db, seq, book) {
             Ok(Some(found)) => {
-                if let Some(fault) = misplaced(db, book, &found)? {
+                let destination = book.number(Kind::Destination, &found.destination);
+                if let Some(fault) = misplaced(db, destination, &found)? {
                     report.faults.push(fault);
                     damaged.deliveries.insert(seq);
                 }
@@ -232,13 +248,13 @@ fn read_lines(db: &Connection, book: &Book, report: &mut CheckReport) -> Result<
 }
 
 /// Whether the columns for the indexes, the event and its list agree with the record.
-fn misplaced(db: &Connection, book: &Book, found: &Delivery) -> Result<Option<String>, Fault> {
+pub(super) fn misplaced(db: &Connection, destination: Option<u32>, found: &Delivery) -> Result<Option<String>, Fault> {
     let seq = found.id.sequence();
-    let (columns, line): ((u32, u32, i64, i64), Option<i64>) = db
-        .prepare_cached("SELECT dest, tries, expires, changed, line FROM deliveries WHERE seq = ?1")?
-        .query_row([seq], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?), row.get(4)?)))?;
-    let destination = book.number(Kind::Destination, &found.destination).unwrap_or(0);
-    let expected = (destination, found.tries, found.expires_at.as_micros(), found.changed_at.as_micros());
+    let (columns, line): (_, Option<i64>) = db
+        .prepare_cached("SELECT dest, tries, expires, changed, state, line FROM deliveries WHERE seq = ?1")?
+        .query_row([seq], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?), row.get(5)?)))?;
+    let (expires, changed) = (found.expires_at.as_micros(), found.changed_at.as_micros());
+    let expected = (destination.unwrap_or(0), found.tries, expires, changed, schema::code_of(found));
     if columns != expected || line.is_some_and(|line| line != line_of(found) || found.state != State::Ready) {
         return Ok(Some(format!("{}: an index column differs from the record", found.id)));
     }
@@ -304,14 +320,13 @@ fn read_keys_and_steps(db: &Connection, report: &mut CheckReport, damaged: &mut 
 }
 
 fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
-    let mut statement = db.prepare("SELECT seq, at, who, action, subject, crc FROM audit")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (seq, at) = (row.get(0)?, Wall::from_micros(row.get(1)?));
-        let entry = AuditEntry { at, who: row.get(2)?, action: row.get(3)?, subject: row.get(4)? };
-        if audit_crc(&entry) != row.get::<_, u32>(5)? {
-            report.faults.push(format!("audit entry {seq}: the checksum does not match"));
-            damaged.audit.push(seq);
+    for seq in sequences(db, "SELECT seq FROM audit")? {
+        match audit::at(db, seq) {
+            Err(Fault::Damaged(what)) => {
+                report.faults.push(what.into());
+                damaged.audit.push(seq);
+            }
+            read => drop(read?),
         }
     }
     Ok(())
@@ -376,6 +391,10 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
             db.prepare_cached("UPDATE events SET deliveries = NULL WHERE seq = ?1")?.execute([seq])?;
         }
     }
+    for place in &damaged.unlisted {
+        db.prepare_cached("UPDATE events SET source = ?2 WHERE seq = ?1")?.execute(*place)?;
+    }
+    of_source::rebuild(db)?;
     book.take_over(db)?;
     book.write(db, &super::book::Shelf::default())?;
     db.execute_batch("COMMIT")?;

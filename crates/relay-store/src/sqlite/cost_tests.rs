@@ -51,7 +51,7 @@ fn filled(count: u64) -> (Connection, Book) {
         tx.insert_delivery(&waiting).expect("writes");
         tx.insert_delivery(&ended).expect("writes");
     }
-    tx.finish();
+    tx.finish().expect("writes");
     db.execute_batch("COMMIT").expect("commits");
     (db, book)
 }

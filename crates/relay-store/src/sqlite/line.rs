@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use relay_core::delivery::{Delivery, State};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use super::fault::Fault;
+use super::{fault::Fault, schema::SEQ_BITS};
 
 /// Lines of a destination that one run begins: a route has one TTL, and an operator changes it now and then.
 const LINES_MAX: usize = 16;
@@ -125,7 +125,7 @@ impl Line {
         let Some(last) = self.last(db)?.filter(|last| last.due > moment) else { return Ok(None) };
         let (mut low, mut found) = (head.seq, last);
         // Ids tell when they were made, and a delivery is due when it is made.
-        let near = (moment / 1000).clamp(0, i64::MAX >> 12) << 12;
+        let near = (moment / 1000).clamp(0, i64::MAX >> SEQ_BITS) << SEQ_BITS;
         if let Some(before) = self.before(db, near)?
             && before.due <= moment
         {
@@ -185,5 +185,44 @@ impl Line {
 impl Waits {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self { seq: row.get(0)?, due: row.get(1)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema;
+
+    /// A database with a line of destination 1 and TTL 9: rows and due times.
+    fn with_line(waits: &[(i64, i64)]) -> Connection {
+        let db = Connection::open_in_memory().expect("opens");
+        schema::create(&db).expect("makes tables");
+        for (seq, due) in waits {
+            let insert = "INSERT INTO deliveries VALUES (?1, 1, 10, 9, 0, ?2, ?2 + 9, 0, x'')";
+            db.execute(insert, params![seq, due]).expect("writes");
+        }
+        db
+    }
+
+    /// The first row behind a moment is found wherever the ids say it should be: near, far off, at either end.
+    #[test]
+    fn the_first_behind_a_moment_is_found_whatever_the_ids_say() {
+        let seq_of = |ms: i64, number: i64| (ms << SEQ_BITS) + number;
+        let near: Vec<_> = (0..500).map(|number| (seq_of(number / 5, number % 5), number * 200)).collect();
+        let crowded: Vec<_> = (0..500).map(|number| (seq_of(7, number), number / 3)).collect();
+        let late: Vec<_> = (0..500).map(|number| (number * 1_000_003, number * 10_000_000)).collect();
+        for waits in [near, crowded, late, vec![(5, 5)], Vec::new()] {
+            let db = with_line(&waits);
+            let line = Line { dest: 1, ttl: 9 };
+            let moments = waits.iter().flat_map(|(_, due)| [due - 1, *due, due + 1]).chain([i64::MIN, -1, i64::MAX]);
+            for moment in moments {
+                let expected =
+                    waits.iter().find(|(_, due)| *due > moment).map(|(seq, due)| Waits { seq: *seq, due: *due });
+                assert_eq!(line.first_behind(&db, moment).expect("reads"), expected, "{moment}");
+            }
+            assert_eq!(line.out_of_order(&db).expect("reads"), None);
+        }
+        let db = with_line(&[(1, 5), (2, 4)]);
+        assert_eq!(Line { dest: 1, ttl: 9 }.out_of_order(&db).expect("reads"), Some(1));
     }
 }

@@ -1,4 +1,5 @@
-//! The store's own record: which epoch, which commit, and the hash that chains all commits.
+//! The store's own record: which epoch, which commit, and the hash that chains all commits. It is row 0 of `names`, beside
+//! the counters that each commit changes too: one page for both.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use relay_core::time::Wall;
@@ -37,7 +38,7 @@ impl Meta {
     /// Reads the row; `None` if it was never written.
     pub(super) fn load(db: &Connection) -> Result<Option<Self>, Fault> {
         let bytes: Option<Vec<u8>> =
-            db.query_row("SELECT record FROM meta WHERE id = 1", [], |row| row.get(0)).optional()?;
+            db.query_row("SELECT counters FROM names WHERE id = 0", [], |row| row.get(0)).optional()?;
         bytes.map(|bytes| Self::decode(&bytes)).transpose()
     }
 
@@ -66,7 +67,11 @@ impl Meta {
         bytes.extend_from_slice(&self.id_high.to_le_bytes());
         bytes.extend_from_slice(&self.latest.as_micros().to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-        db.prepare_cached("INSERT OR REPLACE INTO meta (id, record) VALUES (1, ?1)")?.execute([bytes])?;
+        db.prepare_cached(
+            "INSERT INTO names (id, kind, name, counters) VALUES (0, 0, '', ?1)
+             ON CONFLICT (id) DO UPDATE SET counters = excluded.counters",
+        )?
+        .execute([bytes])?;
         Ok(())
     }
 

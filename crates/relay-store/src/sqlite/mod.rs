@@ -4,6 +4,7 @@
 //! **Invariant:** one thread writes and checkpoints; every other connection only reads.
 
 mod append;
+mod audit;
 mod backup;
 mod book;
 mod browse;
@@ -16,10 +17,12 @@ mod documents;
 mod due;
 mod edge;
 mod fault;
+mod indexes;
 mod lease;
 mod ledger;
 mod line;
 mod meta;
+mod of_source;
 mod open;
 mod queue;
 mod reader;
@@ -76,8 +79,8 @@ use self::{
 use crate::{
     Later,
     seam::{
-        AuditEntry, Backup, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
-        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats, Store,
+        AuditEntry, AuditFilter, Backup, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
+        EventFilter, EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats, Store,
     },
 };
 
@@ -290,6 +293,10 @@ impl Store for SqliteStore {
 
     fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
         self.read(move |db, shelf| browse::deliveries(db, shelf, &filter, &page))
+    }
+
+    fn browse_audit(&self, filter: AuditFilter, page: Page) -> Later<Result<Listing<AuditEntry>, StoreError>> {
+        self.read(move |db, shelf| audit::page(db, shelf.damage(), &filter, &page))
     }
 
     fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::{
     book::{Book, Kind},
     fault::Fault,
+    of_source,
     reader::at_one_snapshot,
     schema,
 };
@@ -30,14 +31,10 @@ fn count_events(db: &Connection, sources: &mut [(u32, SourceStats)]) -> Result<(
         stats.stored = 0;
         stats.accepted = stats.retired;
     }
-    let mut statement =
-        db.prepare_cached("SELECT source, count(*) FROM events INDEXED BY events_by_source GROUP BY source")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (source, count): (u32, i64) = (row.get(0)?, row.get(1)?);
+    for (source, count) in of_source::count(db)? {
         if let Some((_, stats)) = sources.iter_mut().find(|(number, _)| *number == source) {
-            stats.stored += count as u64;
-            stats.accepted += count as u64;
+            stats.stored += count;
+            stats.accepted += count;
         }
     }
     Ok(())

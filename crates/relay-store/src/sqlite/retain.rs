@@ -82,7 +82,7 @@ fn unrouted(tx: &mut Transaction<'_>, before: Wall, limit: usize) -> Result<u64,
     for (seq, source) in &found {
         tx.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
         tx.removed(*seq);
-        tx.book.retired(*source);
+        tx.event_is_gone(*source, *seq)?;
     }
     Ok(found.len() as u64)
 }

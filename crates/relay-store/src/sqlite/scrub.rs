@@ -1,6 +1,7 @@
 //! The scrub: reads every record again and again, slowly, so that damage is found before somebody needs the record.
 
 use std::{
+    fmt,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -9,7 +10,17 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{append::Taken, book::Shelf, documents, fault::Fault, open, reader::at_one_snapshot, rows, status::Status};
+use super::{
+    append::Taken,
+    audit,
+    book::{Kind, Shelf},
+    check, documents,
+    fault::Fault,
+    indexes, open,
+    reader::at_one_snapshot,
+    rows,
+    status::Status,
+};
 use crate::record::{self, Head};
 
 /// Records of one step: a short read, so that checkpoints are never held up for long.
@@ -52,6 +63,8 @@ enum Part {
     Deliveries,
     /// Dedupe keys.
     Keys,
+    /// Lines of the audit log.
+    Audit,
     /// Registry documents.
     Documents,
 }
@@ -125,6 +138,11 @@ pub(super) fn step(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Optio
             Ok(Some(behind(last, Part::Deliveries, Part::Keys)))
         }
         Part::Keys => keys(db, shelf, from),
+        Part::Audit => {
+            let read = |seq| note(shelf, audit::at(db, seq)).map(drop);
+            let last = walk(db, "SELECT seq FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
+            Ok(Some(behind(last, Part::Audit, Part::Documents)))
+        }
         Part::Documents => {
             for kind in documents::KINDS {
                 note(shelf, documents::all(db, kind))?;
@@ -171,11 +189,18 @@ fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
         shelf.damage().note(&format!("{}: the body does not have its SHA-256", event.id));
     }
     note(shelf, rows::deliveries_of(db, seq))?;
+    found(shelf, &format_args!("the event in row {seq}"), &indexes::lacking(db, indexes::OF_EVENTS, [seq])?);
     Ok(())
 }
 
 fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
-    note(shelf, rows::delivery_at(db, seq, shelf))?;
+    if let Some(delivery) = note(shelf, rows::delivery_at(db, seq, shelf))?.flatten() {
+        let destination = shelf.number(Kind::Destination, &delivery.destination);
+        if let Some(fault) = note(shelf, check::misplaced(db, destination, &delivery))?.flatten() {
+            shelf.damage().note(&fault);
+        }
+    }
+    found(shelf, &format_args!("the delivery in row {seq}"), &indexes::lacking(db, indexes::OF_DELIVERIES, [seq])?);
     let mut statement = db.prepare_cached("SELECT record FROM attempts WHERE delivery = ?1")?;
     let mut attempts = statement.query([seq])?;
     while let Some(row) = attempts.next()? {
@@ -184,6 +209,13 @@ fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Notes the indexes that lack a row.
+fn found(shelf: &Shelf, row: &fmt::Arguments<'_>, lacking: &[&str]) {
+    for index in lacking {
+        shelf.damage().note(&format!("{row} is missing from the index {index}"));
+    }
 }
 
 fn keys(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
@@ -197,11 +229,13 @@ fn keys(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, F
         if let Err(error) = Taken::decode(key.0, &key.1, row.get_ref(2)?.as_blob().unwrap_or_default()) {
             shelf.damage().note(&format!("a dedupe key of source {}: {error}", key.0));
         }
+        let lacking = indexes::lacking(db, indexes::OF_KEYS, params![key.0, key.1])?;
+        found(shelf, &format_args!("a dedupe key of source {}", key.0), &lacking);
         last = Some(key);
     }
     Ok(Some(match last {
         Some(key) => Place { part: Part::Keys, key, ..Place::default() },
-        None => Place { part: Part::Documents, ..Place::default() },
+        None => behind(None, Part::Keys, Part::Audit),
     }))
 }
 

@@ -14,7 +14,7 @@ use super::{
     book::{Book, Kind},
     damage::Damage,
     fault::Fault,
-    rows,
+    of_source, rows,
     schema::code_of,
 };
 use crate::{record, seam::AuditEntry};
@@ -35,6 +35,8 @@ pub(super) struct Transaction<'a> {
     pub(super) id_high: i64,
     /// Latest moment that the records written speak of.
     pub(super) latest: Wall,
+    /// Events stored, by source and sequence, to be noted together at the end.
+    new_events: Vec<(u32, i64)>,
     scratch: Vec<u8>,
     statements: Statements<'a>,
 }
@@ -71,14 +73,16 @@ impl<'a> Transaction<'a> {
             crcs: Vec::new(),
             id_high: 0,
             latest: Wall::MIN,
+            new_events: Vec::new(),
             scratch: Vec::with_capacity(1024),
             statements: Statements::default(),
         }
     }
 
-    /// Lets go of the connection; gives what was written.
-    pub(super) fn finish(self) -> Written {
-        Written { crcs: self.crcs, id_high: self.id_high, latest: self.latest }
+    /// Writes what is written once for all operations; gives what was written.
+    pub(super) fn finish(mut self) -> Result<Written, Fault> {
+        of_source::add(self.db, &mut self.new_events)?;
+        Ok(Written { crcs: self.crcs, id_high: self.id_high, latest: self.latest })
     }
 
     /// Stores an event with the list of its deliveries.
@@ -97,6 +101,7 @@ impl<'a> Transaction<'a> {
             &event.body[..]
         ])?;
         self.book.stored(source);
+        self.new_events.push((source, seq));
         self.id_high = self.id_high.max(seq);
         self.latest = self.latest.max(event.received_at);
         Ok(())
@@ -189,9 +194,16 @@ impl<'a> Transaction<'a> {
         let removed = self.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event_seq])?;
         if removed > 0 {
             let source = self.book.intern(Kind::Source, &gone.source);
-            self.book.retired(source);
+            self.event_is_gone(source, event_seq)?;
         }
         Ok(removed > 0)
+    }
+
+    /// Counts an event that was removed, and takes it out of the listing of its source.
+    pub(super) fn event_is_gone(&mut self, source: u32, seq: i64) -> Result<(), Fault> {
+        self.book.retired(source);
+        of_source::add(self.db, &mut std::mem::take(&mut self.new_events))?;
+        of_source::remove(self.db, source, seq)
     }
 
     /// Writes audit entries.

@@ -31,10 +31,10 @@ use super::{
     transaction::{Transaction, Written},
 };
 
-/// WAL pages that make a checkpoint worth it: small ones keep the slowest commit short.
-const CHECKPOINT_PAGES: i32 = 1000;
+/// WAL pages that make a checkpoint worth it, 8 MiB: small ones keep the slowest commit short.
+const CHECKPOINT_PAGES: i32 = 500;
 /// A WAL with more pages than this is cut when there is nothing else to do.
-const TRUNCATE_PAGES: i32 = 2000;
+const TRUNCATE_PAGES: i32 = 1000;
 /// After this long without work the WAL is checkpointed and the disk is asked for its room.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// The same while there is no room, so that its return is seen soon.
@@ -194,7 +194,7 @@ impl Writer {
         for job in jobs {
             job.task.run(&mut tx)?;
         }
-        let Written { crcs, id_high, latest } = tx.finish();
+        let Written { crcs, id_high, latest } = tx.finish()?;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(());

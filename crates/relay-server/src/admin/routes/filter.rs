@@ -32,11 +32,7 @@ pub(super) struct Listing {
 
 impl Listing {
     pub(super) fn page(&self) -> Result<Page, AdminError> {
-        let limit = self.limit.unwrap_or(LIMIT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(AdminError::Invalid(format!("limit is {limit}; want 1 to {LIMIT_MAX}")));
-        }
-        Ok(Page { cursor: self.cursor.clone(), limit })
+        page(self.cursor.clone(), self.limit)
     }
 
     pub(super) fn events(&self) -> Result<EventFilter, AdminError> {
@@ -60,11 +56,23 @@ impl Listing {
     }
 
     fn range(&self) -> Result<Range, AdminError> {
-        Ok(Range {
-            since: self.since.as_deref().map(|text| time("since", text)).transpose()?,
-            until: self.until.as_deref().map(|text| time("until", text)).transpose()?,
-        })
+        range(self.since.as_deref(), self.until.as_deref())
     }
+}
+
+pub(super) fn page(cursor: Option<String>, limit: Option<u32>) -> Result<Page, AdminError> {
+    let limit = limit.unwrap_or(LIMIT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(AdminError::Invalid(format!("limit is {limit}; want 1 to {LIMIT_MAX}")));
+    }
+    Ok(Page { cursor, limit })
+}
+
+pub(super) fn range(since: Option<&str>, until: Option<&str>) -> Result<Range, AdminError> {
+    Ok(Range {
+        since: since.map(|text| time("since", text)).transpose()?,
+        until: until.map(|text| time("until", text)).transpose()?,
+    })
 }
 
 fn time(field: &str, text: &str) -> Result<Wall, AdminError> {

@@ -1,13 +1,16 @@
 //! The routes, one noun per file.
 
 mod audit;
+mod audit_log;
 mod dead;
 mod delivery;
 mod destination;
 mod event;
 mod filter;
+mod invite;
 mod key;
 mod route;
+mod sign;
 mod source;
 pub(crate) mod status;
 mod store;
@@ -30,6 +33,8 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/sources", get(source::list).post(source::create))
         .route("/sources/{name}", get(source::show).patch(source::update).delete(source::delete))
         .route("/sources/{name}/reveal", post(source::reveal))
+        .route("/sources/{name}/sign", post(sign::sign))
+        .route("/invites", post(invite::create))
         .route("/routes", get(route::list).post(route::create))
         .route("/routes/{source}/{destination}", get(route::show).patch(route::update).delete(route::delete))
         .route("/destinations", get(destination::list))
@@ -52,5 +57,6 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/dead/purge", post(dead::purge))
         .route("/dead/{id}", get(delivery::show))
         .route("/audit", get(audit::recount))
+        .route("/audit-log", get(audit_log::list))
         .route("/store/backup", post(store::backup))
 }

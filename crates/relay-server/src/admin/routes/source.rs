@@ -33,6 +33,7 @@ pub(super) struct Create {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
+    provider: Option<String>,
     parameters: Option<Vec<(String, String)>>,
     allow_empty: Option<bool>,
     dedupe: Option<Dedupe>,
@@ -72,16 +73,22 @@ pub(super) async fn create(
     Extension(who): Extension<Who>,
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
-    let new = NewSource {
-        name: name(&body.name)?,
-        provider: body.provider,
-        parameters: body.parameters,
-        allow_empty: body.allow_empty,
-        dedupe: body.dedupe,
-        destination: body.destination.as_deref().map_or_else(|| Ok(Name::fallback()), name)?,
-    };
-    let source = admin.registry.create_source(new, who.0).await?;
+    let source = admin.registry.create_source(body.read()?, who.0).await?;
     Ok((StatusCode::CREATED, Json(SourceDto::new(&source, &admin.registry.directory()))))
+}
+
+impl Create {
+    /// The source to be made.
+    pub(super) fn read(self) -> Result<NewSource, AdminError> {
+        Ok(NewSource {
+            name: name(&self.name)?,
+            provider: self.provider,
+            parameters: self.parameters,
+            allow_empty: self.allow_empty,
+            dedupe: self.dedupe,
+            destination: self.destination.as_deref().map_or_else(|| Ok(Name::fallback()), name)?,
+        })
+    }
 }
 
 pub(super) async fn update(
@@ -90,7 +97,12 @@ pub(super) async fn update(
     At(source): At<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<SourceDto>, AdminError> {
-    let update = SourceUpdate { parameters: body.parameters, allow_empty: body.allow_empty, dedupe: body.dedupe };
+    let update = SourceUpdate {
+        provider: body.provider,
+        parameters: body.parameters,
+        allow_empty: body.allow_empty,
+        dedupe: body.dedupe,
+    };
     let source = admin.registry.update_source(&name(&source)?, update, who.0).await?;
     Ok(Json(SourceDto::new(&source, &admin.registry.directory())))
 }

@@ -15,6 +15,7 @@ pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, Admi
     let now = admin.clock.now();
     let mut status = StatusDto::new(&report, &admin.promises, &admin.registry.directory(), now.wall);
     status.uptime_ms = now.mono.since(Mono::default()).as_millis() as u64;
+    status.public_url.clone_from(&admin.public_url);
     if let Some(listening) = admin.listening.get() {
         status.public.clone_from(&listening.public);
         status.admin.clone_from(&listening.admin);

@@ -211,7 +211,7 @@ fn a_truncated_file_is_never_silent() {
     killed(dir.path());
     let healthy = content(copy_of(dir.path()).path()).expect("a healthy store is read");
     let mut noticed = 0;
-    for (name, head, record) in [("store.db", 0, 8192), ("store.db-wal", 32, 24 + 8192), ("ledger", 0, 512)] {
+    for (name, head, record) in [("store.db", 0, 16_384), ("store.db-wal", 32, 24 + 16_384), ("ledger", 0, 512)] {
         let len = fs::metadata(dir.path().join(name)).expect("is there").len();
         let edges = (0..).map(|number| head + number * record).take_while(|at| *at < len);
         for at in edges.flat_map(|at| [at, at + record / 2]).chain([0]).filter(|at| *at < len) {
@@ -268,6 +268,8 @@ fn the_scrub_finds_every_kind_of_damage_once() {
     let store = filled(dir.path());
     let key = DocumentKey { kind: DocumentKind::Route, name: "r".into() };
     wait(store.put_document(key, 0, Some("{}".into()), Vec::new())).expect("writes");
+    let line = AuditEntry { at: NOW, who: "cli".into(), action: "a.b".into(), subject: "what was done".into() };
+    wait(store.audit(vec![line])).expect("writes");
     let db = open::connect_reader(dir.path()).expect("opens");
     let pass = || {
         let mut place = Some(scrub::Place::default());
@@ -283,11 +285,51 @@ fn the_scrub_finds_every_kind_of_damage_once() {
          UPDATE events SET deliveries = x'01' WHERE seq = (SELECT max(seq) FROM events);
          UPDATE deliveries SET record = x'01' WHERE seq = (SELECT max(seq) FROM deliveries);
          INSERT INTO attempts (delivery, version, record) SELECT min(seq), 99, x'01' FROM deliveries;
-         UPDATE dedupe SET record = x'01'; UPDATE documents SET crc = 0 WHERE name = 'r'",
+         UPDATE dedupe SET record = x'01'; UPDATE documents SET crc = 0 WHERE name = 'r';
+         UPDATE audit SET subject = 'something else' WHERE seq = (SELECT max(seq) FROM audit);
+         UPDATE deliveries SET changed = changed + 1 WHERE seq = (SELECT min(seq) FROM deliveries)",
     );
-    assert_eq!(pass(), 6);
-    assert_eq!(pass(), 6, "each once");
-    assert_eq!(wait(store.stats()).expect("stats").damaged, 6);
+    assert_eq!(pass(), 8);
+    assert_eq!(pass(), 8, "each once");
+    assert_eq!(wait(store.stats()).expect("stats").damaged, 8);
+}
+
+/// I18: a bit that flips in an index is found, by the scrub and by `store check`, whichever index it is.
+#[test]
+fn a_flipped_bit_in_any_index_is_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let mut maker = Maker::new(&store);
+    let unrouted = Append { deliveries: Vec::new(), ..maker.append("unrouted", NOW) };
+    append_one(&store, &unrouted).expect("stored");
+    wait(store.close());
+    sql(dir.path(), "PRAGMA wal_checkpoint(TRUNCATE)");
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
+    let mut statement = db
+        .prepare("SELECT name, rootpage FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+        .expect("a query");
+    let indexes = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("runs");
+    let indexes: Vec<(String, u32)> = indexes.collect::<rusqlite::Result<_>>().expect("reads");
+    let known = [indexes::OF_EVENTS, indexes::OF_DELIVERIES, indexes::OF_KEYS].concat();
+    let known: std::collections::BTreeSet<&str> = known.iter().map(|(index, _)| *index).collect();
+    let there: std::collections::BTreeSet<&str> = indexes.iter().map(|(index, _)| index.as_str()).collect();
+    assert_eq!(known, there, "the scrub asks each index that there is");
+    for (index, root) in &indexes {
+        let copy = copy_of(dir.path());
+        let mut bytes = fs::read(copy.path().join("store.db")).expect("reads");
+        // The first entry that was written stands at the end of its page, and ends with the row it leads to.
+        bytes[*root as usize * 8192 - 1] ^= 1;
+        fs::write(copy.path().join("store.db"), bytes).expect("writes");
+        let found = check(copy.path(), false, NOW).expect("reads").faults;
+        let store = open(copy.path());
+        let reader = open::connect_reader(copy.path()).expect("opens");
+        let mut place = Some(scrub::Place::default());
+        while let Some(from) = place {
+            place = scrub::step(&reader, &store.shelf, &from).expect("reads");
+        }
+        assert_eq!((found.is_empty(), store.shelf.damage().count()), (false, 1), "{index}: {found:?}");
+        wait(store.close());
+    }
 }
 
 /// I18: the scrub runs by itself, and ends with the store.

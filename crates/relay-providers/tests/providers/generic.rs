@@ -217,8 +217,8 @@ fn all_faults_come_together_with_what_would_be_right() {
             "headr: the provider hmac has no such parameter; did you mean header?",
             "secret: missing; hmac needs the signing secret, used as the text it is",
             "header: missing; hmac needs the header field that carries the signature, like X-Signature",
+            r#"algorithm: "md5" must be sha256, sha1 or sha512"#,
             "encoding: given 2 times; only a secret may be, while it is replaced",
-            r#"algorithm: "md5" must be sha1, sha256 or sha512"#,
         ]
     );
 }

@@ -1,0 +1,128 @@
+//! Providers on the command line: what they need, an invitation for one, its samples whole and spoilt.
+
+use serde_json::Value;
+
+use crate::place::Place;
+
+const SECRET: &str = "whsec_YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
+const NEXT_SECRET: &str = "whsec_YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYmI=";
+
+/// The heading and the rows of these providers: others come and go.
+fn rows(transcript: &str, names: &[&str]) -> String {
+    let mut lines = transcript.lines();
+    let heading = lines.next().unwrap_or_default();
+    let wanted = lines.filter(|line| {
+        let first = line.split('\t').next().unwrap_or_default();
+        first == *line || names.contains(&first)
+    });
+    [heading].into_iter().chain(wanted).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn providers_are_listed_and_shown() {
+    let place = Place::new();
+    let list = place.transcript(&place.run(&["provider", "list"], &[]));
+    let samples = place.transcript(&place.run(&["send", "--list"], &[]));
+    let some = ["api-key", "meta", "standard-webhooks"];
+    let text = [
+        rows(&list, &some),
+        place.transcript(&place.run(&["provider", "show", "meta"], &[])),
+        place.transcript(&place.run(&["provider", "show", "whatsapp"], &[])),
+        rows(&samples, &some),
+    ];
+    insta::assert_snapshot!(text.join("\n\n"));
+}
+
+#[test]
+fn a_provider_in_json_says_what_a_source_needs() {
+    let place = Place::new();
+    let meta = place.json(&["provider", "show", "meta"]);
+    let needs: Vec<(&Value, &Value, &Value)> = meta["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|parameter| (&parameter["name"], &parameter["secret"], &parameter["required"]))
+        .collect();
+    assert_eq!(needs[0], (&Value::from("app_secret"), &Value::from(true), &Value::from(true)));
+    assert_eq!(needs[1].2, &Value::from(false));
+    assert_eq!((&meta["acknowledgement"]["status"], &meta["retries"]), (&Value::from(200), &Value::from(true)));
+    let all = place.json(&["provider", "list"]);
+    assert!(all["items"].as_array().unwrap().contains(&meta));
+}
+
+#[test]
+fn an_invitation_says_what_the_sender_and_the_client_need() {
+    let place = Place::new();
+    place.write("secret.txt", SECRET);
+    let server = place.server();
+    let hooks = ["invite", "hooks", "--provider", "standard-webhooks", "--destination", "crm"];
+    let text = [
+        place.transcript(&place.cli(&["invite", "shop"])),
+        place.transcript(&place.cli(&hooks)),
+        place.transcript(&place.cli(&["invite", "shop", "--destination", "crm"])),
+        place.transcript(&place.cli(&["token", "list"])),
+    ];
+    insta::assert_snapshot!(text.join("\n\n"));
+    assert_eq!(server.terminate(), Some(0));
+
+    let _server = place.server_with(&[("PUBLIC_URL", "https://relay.example.com/in")]);
+    place.wait_for("server.log", "listening");
+    let whole = place.cli(&[&hooks[..], &["--set", "secret=@secret.txt"]].concat());
+    insta::assert_snapshot!("an_invitation_with_a_public_url", place.transcript(&whole));
+    let made = place.json(&["invite", "more"]);
+    assert_eq!(made["url"], "https://relay.example.com/in/webhook/more");
+    assert!(made["token"]["token"].as_str().unwrap().starts_with("crt_"));
+    assert_eq!(made["token"]["destinations"], serde_json::json!(["default"]));
+    let key = made["key"]["key"].as_str().unwrap();
+    let to = format!("{}/webhook/more", place.server_url());
+    assert_eq!(place.cli(&["send", "--to", &to, "--set", &format!("key={key}")]).status.code(), Some(0));
+}
+
+/// The source's own secret signs, without leaving the server; what is spoilt is refused.
+#[test]
+fn a_sample_is_accepted_whole_and_refused_spoilt() {
+    let place = Place::new();
+    place.write("secret.txt", SECRET);
+    let _server = place.server_with(&[("PUBLIC_URL", "https://relay.example.com/in")]);
+    place.wait_for("server.log", "listening");
+    let missing = place.transcript(&place.cli(&["send", "--provider", "standard-webhooks"]));
+    assert!(
+        place
+            .cli(&["invite", "hooks", "--provider", "standard-webhooks", "--set", "secret=@secret.txt"])
+            .status
+            .success()
+    );
+    let send =
+        |more: &[&str]| place.transcript(&place.cli(&[&["send", "--provider", "standard-webhooks"], more].concat()));
+    let text = [
+        missing,
+        send(&[]),
+        send(&["--tamper", "body"]),
+        send(&["--tamper", "signature"]),
+        send(&["--tamper", "timestamp"]),
+        place.transcript(&place.cli(&["send", "--tamper", "timestamp"])),
+        place.transcript(&place.cli(&["send", "--source", "hooks", "--provider", "meta"])),
+        place.transcript(&place.cli(&["send", "--source", "nope"])),
+    ];
+    insta::assert_snapshot!(text.join("\n\n"));
+}
+
+/// While a secret is replaced both are valid; then the old one is not.
+#[test]
+fn a_secret_given_twice_is_replaced_without_a_gap() {
+    let place = Place::new();
+    let _server = place.server();
+    let (old, new) = (format!("secret={SECRET}"), format!("secret={NEXT_SECRET}"));
+    let create = ["source", "create", "hooks", "--provider", "standard-webhooks", "--set", &old, "--set", &new];
+    assert!(place.cli(&create).status.success());
+    let is_accepted = |set: &str| place.cli(&["send", "--source", "hooks", "--set", set]).status.code() == Some(0);
+    assert_eq!([is_accepted(&old), is_accepted(&new)], [true, true]);
+    assert!(place.cli(&["source", "update", "hooks", "--set", &new]).status.success());
+    assert_eq!([is_accepted(&old), is_accepted(&new)], [false, true]);
+    let other = place.cli(&["source", "update", "hooks", "--provider", "meta"]);
+    assert_eq!(other.status.code(), Some(2), "another provider wants parameters of its own: {other:?}");
+    let set = "app_secret=0123456789abcdef0123456789abcdef";
+    assert!(place.cli(&["source", "update", "hooks", "--provider", "meta", "--set", set]).status.success());
+    assert_eq!(place.json(&["source", "show", "hooks"])["provider"], "meta");
+    assert_eq!(place.cli(&["send", "--source", "hooks"]).status.code(), Some(0));
+}

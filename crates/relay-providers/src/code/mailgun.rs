@@ -1,0 +1,189 @@
+//! Mailgun: time, token and their signature inside the body, as JSON or as fields of a form.
+
+use std::time::Duration;
+
+use relay_core::time::Wall;
+use serde_json::json as value;
+
+use super::{Code, bad_signature, first, hex_signature, is_signed, json, names, object, secrets, set_body, verdict};
+use crate::{
+    Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    form::{self, Pairs},
+    parameters::Parameters,
+    provider::Proof,
+    scheme::{
+        Algorithm,
+        stamp::{self, Unit},
+    },
+    secret::{self, Secret},
+};
+
+pub(super) const PROVIDER: Provider = Provider {
+    name: "mailgun",
+    title: "Mailgun",
+    parameters: &[
+        Parameter::key("signing_key_http", "the HTTP webhook signing key: app.mailgun.com, Send, Sending, Webhooks"),
+        Parameter::tolerance("12h"),
+    ],
+    event: Name::Json("event-data.event"),
+    docs: "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
+    unproven: "The signature covers a time and a random token, not the event: whoever has seen one request can send any \
+        event with its signature. The relay takes each token once within its dedupe window, so this is open only to \
+        somebody who is faster than Mailgun. Retries come for hours, hence the wide default tolerance.",
+    sample: Sample::json(include_str!("../../samples/mailgun.json")),
+    proof: Proof::Code(|parameters| Box::new(Mailgun::read(parameters))),
+    ..Provider::BASE
+};
+
+const FORM_FIELDS: [&str; 3] = ["timestamp", "token", "signature"];
+
+#[derive(Clone, Debug)]
+struct Mailgun {
+    keys: Vec<Secret>,
+    tolerance: Option<Duration>,
+}
+
+/// What proves a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Proven {
+    timestamp: String,
+    token: String,
+    signature: String,
+    /// What happened, if a form says so.
+    event: Option<String>,
+}
+
+impl Mailgun {
+    fn read(parameters: &mut Parameters<'_>) -> Self {
+        Self { keys: secrets(parameters, "signing_key_http"), tolerance: parameters.tolerance() }
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
+        let Proven { timestamp, token, signature, event } = Proven::read(request.body)?;
+        // Time and token stand side by side in what is signed: that the time is all digits and the token no more than
+        // a word of its usual kind keeps the border where it is.
+        if token.is_empty() || token.len() > 255 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Refusal::new("malformed_body", "token must be 1 to 255 printable ASCII characters"));
+        }
+        let presented = hex_signature(&signature, "signature")?;
+        if !is_signed(Algorithm::HmacSha256, &self.keys, &[timestamp.as_bytes(), token.as_bytes()], &presented) {
+            return Err(bad_signature("signature"));
+        }
+        stamp::check_window(timestamp.as_bytes(), Unit::Seconds, "timestamp", self.tolerance, request.now)?;
+        // The event's own id is not signed; the token is, and each event has one of its own.
+        Ok(Genuine { dedupe: Some(token.into_bytes()), event, ..Genuine::default() })
+    }
+}
+
+impl Code for Mailgun {
+    fn judge(&self, request: &Request<'_>) -> Verdict {
+        verdict(self.check(request))
+    }
+
+    fn sign(&self, mut draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError> {
+        let timestamp = Unit::Seconds.write(now);
+        let token = secret::to_hex(&secret::secret_digest(id.as_bytes())[..25]);
+        let mac = Algorithm::HmacSha256.mac(first(&self.keys)?, &[timestamp.as_bytes(), token.as_bytes()]);
+        let signature = secret::to_hex(&mac);
+        if is_json(&draft.body) {
+            let mut body = object(&draft)?;
+            let signed = value!({"timestamp": timestamp, "token": token, "signature": signature});
+            body.insert("signature".to_owned(), signed);
+            set_body(&mut draft, body);
+            return Ok(draft);
+        }
+        let fields = form::all(&draft.body).ok_or(SignError::Body("a form of fewer fields, or a JSON object"))?;
+        let kept = fields.iter().filter(|(name, _)| !FORM_FIELDS.iter().any(|field| name == field.as_bytes()));
+        let mut pairs: Vec<String> =
+            kept.map(|(name, value)| format!("{}={}", form::encode(name), form::encode(value))).collect();
+        pairs.push(format!("timestamp={timestamp}&token={token}&signature={signature}"));
+        draft.body = pairs.join("&").into();
+        Ok(draft)
+    }
+
+    fn reads(&self) -> Vec<String> {
+        names(&[])
+    }
+}
+
+impl Proven {
+    fn read(body: &[u8]) -> Result<Self, Refusal> {
+        if is_json(body) { Self::of_json(body) } else { Self::of_form(body) }
+    }
+
+    fn of_json(body: &[u8]) -> Result<Self, Refusal> {
+        let [signature] = json::members(body, "the body", ["signature"])?;
+        let signature = signature.ok_or_else(missing)?;
+        let found = json::members(signature.as_bytes(), "signature", FORM_FIELDS)?;
+        let [Some(timestamp), Some(token), Some(signature)] = found.map(|member| member.and_then(json::scalar)) else {
+            return Err(missing());
+        };
+        Ok(Self { timestamp, token, signature, event: None })
+    }
+
+    fn of_form(body: &[u8]) -> Result<Self, Refusal> {
+        let too_many = || Refusal::new("malformed_body", "the body is a form of too many fields");
+        let fields = form::all(body).ok_or_else(too_many)?;
+        let [timestamp, token, signature] = FORM_FIELDS.map(|name| one(&fields, name));
+        let event = one(&fields, "event").ok().flatten();
+        let event = event.filter(|event| event.len() <= 64 && !event.chars().any(char::is_control));
+        match (timestamp?, token?, signature?) {
+            (Some(timestamp), Some(token), Some(signature)) => Ok(Self { timestamp, token, signature, event }),
+            _ => Err(missing()),
+        }
+    }
+}
+
+/// The field's value. With two of them, the application might take the other.
+fn one(fields: &Pairs, name: &str) -> Result<Option<String>, Refusal> {
+    let mut found = fields.iter().filter(|(other, _)| other == name.as_bytes());
+    let Some((_, value)) = found.next() else { return Ok(None) };
+    if found.next().is_some() {
+        return Err(Refusal::new("malformed_body", format!("the form has {name} more than once")));
+    }
+    Ok(String::from_utf8(value.clone()).ok())
+}
+
+fn is_json(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'{')
+}
+
+fn missing() -> Refusal {
+    Refusal::new("missing_signature", "the body has no signature with timestamp, token and signature")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_and_form_say_the_same() {
+        let json =
+            Proven::read(br#" {"signature": {"timestamp": "1", "token": "t", "signature": "00"}, "event-data": {}}"#);
+        let form = Proven::read(b"timestamp=1&token=t&signature=00&x=%FF");
+        assert_eq!(json, form);
+        assert_eq!(json.map(|proven| proven.token).as_deref(), Ok("t"));
+        let number = Proven::read(br#"{"signature": {"timestamp": 1, "token": "t", "signature": "00"}}"#);
+        assert_eq!(number, form);
+    }
+
+    #[test]
+    fn what_counts_stands_once() {
+        for (body, check) in [
+            (&b""[..], "missing_signature"),
+            (b"timestamp=1&token=t", "missing_signature"),
+            (b"timestamp=1&token=t&signature=00&token=u", "malformed_body"),
+            (b"timestamp=1&t%6Fken=t&signature=00&token=u", "malformed_body"),
+            (br#"{"signature": null}"#, "malformed_body"),
+            (br#"{"signature": {"timestamp": "1", "token": "t"}}"#, "missing_signature"),
+            (
+                br#"{"signature": {"timestamp": "1", "token": "t", "signature": "00"}, "signature": {}}"#,
+                "malformed_body",
+            ),
+            (br#"{"signature": {"timestamp": "1", "token": "t", "Token": "u", "signature": "00"}}"#, "malformed_body"),
+            (b"{", "malformed_body"),
+        ] {
+            assert_eq!(Proven::read(body).map_err(|refusal| refusal.check), Err(check), "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Mandrill (Mailchimp Transactional): the URL and the sorted fields of a form, and a test that has a key of its own.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use relay_core::time::Wall;
+
+use super::{Code, bad_signature, base64_field, batch_id, first, is_signed, json, names, public_url, secrets};
+use crate::{
+    Answer, Draft, Exchange, Genuine, Handshake, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    form::{self, Pairs},
+    parameters::Parameters,
+    provider::Proof,
+    scheme::Algorithm,
+    secret::Secret,
+};
+
+pub(super) const PROVIDER: Provider = Provider {
+    name: "mandrill",
+    title: "Mandrill (Mailchimp Transactional)",
+    parameters: &[Parameter::key(
+        "webhook_key",
+        "the webhook's key: mandrillapp.com, Settings, Webhooks, View Details",
+    )],
+    methods: &["HEAD", "POST"],
+    signs_url: true,
+    handshakes: &[Handshake { method: "HEAD", on: &[], signed: false, exchange: Exchange::OK }],
+    docs: "https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/",
+    unproven: "The signature covers the URL and the form, but no time: whoever has seen one request can send it again.",
+    sample: Sample {
+        headers: &[("content-type", "application/x-www-form-urlencoded")],
+        query: "",
+        body: "mandrill_events=%5B%7B%22event%22%3A%22send%22%2C%22_id%22%3A%22{{hex}}%22%2C%22ts%22%3A{{seconds}}%2C\
+            %22msg%22%3A%7B%22_id%22%3A%22{{hex}}%22%2C%22email%22%3A%22ada%40example.com%22%2C%22subject%22%3A\
+            %22Your+order+has+shipped%22%2C%22state%22%3A%22sent%22%7D%7D%5D",
+    },
+    proof: Proof::Code(|parameters| Box::new(Mandrill::read(parameters))),
+    ..Provider::BASE
+};
+
+const SIGNATURE: &str = "x-mandrill-signature";
+const EVENTS: &str = "mandrill_events";
+/// The key of the request without events that tests a URL before the webhook, and with it a key, exists.
+const TEST_KEY: &str = "test-webhook";
+
+#[derive(Clone, Debug)]
+struct Mandrill(Vec<Secret>);
+
+impl Mandrill {
+    fn read(parameters: &mut Parameters<'_>) -> Self {
+        Self(secrets(parameters, "webhook_key"))
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
+        let url = public_url(request)?;
+        let presented = base64_field(request, SIGNATURE)?;
+        let fields = form::all(request.body);
+        let fields = fields.ok_or_else(|| Refusal::new("malformed_body", "the body is a form of too many fields"))?;
+        let events = events(&fields).ok_or_else(|| {
+            Refusal::new("malformed_body", format!("the body must be a form with one field {EVENTS}"))
+        })?;
+        let signed = signed_fields(&fields);
+        let parts = [url.as_bytes(), &signed];
+        let is_test = events.trim_ascii() == b"[]";
+        let test_key = if is_test { vec![Secret::new(TEST_KEY)] } else { Vec::new() };
+        let keys: Vec<Secret> = self.0.iter().cloned().chain(test_key).collect();
+        if !is_signed(Algorithm::HmacSha1, &keys, &parts, &presented) {
+            return Err(bad_signature(SIGNATURE));
+        }
+        if is_test {
+            return Ok(Verdict::Handshake(Answer { status: 200, ..Answer::default() }));
+        }
+        let (dedupe, event) = described(events);
+        Ok(Verdict::Genuine(Genuine { dedupe, event, ..Genuine::default() }))
+    }
+}
+
+impl Code for Mandrill {
+    fn judge(&self, request: &Request<'_>) -> Verdict {
+        self.check(request).unwrap_or_else(Verdict::Refused)
+    }
+
+    fn sign(&self, mut draft: Draft, _: &str, _: Wall) -> Result<Draft, SignError> {
+        const FORM: SignError = SignError::Body("a form with one field mandrill_events");
+        let fields = form::all(&draft.body).ok_or(FORM)?;
+        events(&fields).ok_or(FORM)?;
+        let mac = Algorithm::HmacSha1.mac(first(&self.0)?, &[draft.url.as_bytes(), &signed_fields(&fields)]);
+        draft.set_header(SIGNATURE, STANDARD.encode(mac));
+        Ok(draft)
+    }
+
+    fn reads(&self) -> Vec<String> {
+        names(&[SIGNATURE])
+    }
+}
+
+/// The field with the events. There must be one: with two, the application might read the other.
+fn events(fields: &Pairs) -> Option<&[u8]> {
+    let mut found = fields.iter().filter(|(name, _)| name == EVENTS.as_bytes());
+    let (_, events) = found.next()?;
+    found.next().is_none().then_some(events)
+}
+
+fn signed_fields(fields: &Pairs) -> Vec<u8> {
+    let mut sorted: Vec<_> = fields.iter().collect();
+    sorted.sort_unstable();
+    sorted.into_iter().flat_map(|(name, value)| name.iter().chain(value)).copied().collect()
+}
+
+/// The batch's id and what happened first in it.
+fn described(events: &[u8]) -> (Option<Vec<u8>>, Option<String>) {
+    let items = str::from_utf8(events).ok().and_then(|events| json::items(events, EVENTS).ok()).unwrap_or_default();
+    let ids: Option<Vec<String>> = items.iter().map(|item| json::at(item.as_bytes(), &["_id"])).collect();
+    let event = items.first().and_then(|item| json::at(item.as_bytes(), &["event"]));
+    (ids.and_then(batch_id), event.filter(|event| event.len() <= 64 && !event.chars().any(char::is_control)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_known_by_all_of_its_ids_or_not_at_all() {
+        let (id, event) = described(br#"[{"_id": "a", "event": "send"}, {"_id": "b", "event": "open"}]"#);
+        assert_eq!(event.as_deref(), Some("send"));
+        assert_eq!(id, described(br#"[{"_id": "b"}, {"_id": "a"}]"#).0);
+        for events in [&br#"[{"_id": "a"}, {}]"#[..], b"[]", b"{}", b"\xff"] {
+            assert_eq!(described(events).0, None);
+        }
+    }
+
+    #[test]
+    fn the_events_stand_in_one_field() {
+        let found = |form: &[u8]| form::all(form).as_ref().and_then(|fields| events(fields).map(<[u8]>::to_vec));
+        assert_eq!(found(b"mandrill_events=%5B%5D&x=1").as_deref(), Some(&b"[]"[..]));
+        assert_eq!(found(b"mandrill_events=a&mandrill_events=b"), None);
+        assert_eq!(found(b"x=1"), None);
+    }
+}

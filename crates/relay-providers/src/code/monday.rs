@@ -1,0 +1,89 @@
+//! monday.com: a token in `Authorization`, signed with a secret that both sides know.
+
+use relay_core::time::Wall;
+use serde_json::json as value;
+
+use super::{Code, first, is_signed, jwt, names, secrets, verdict};
+use crate::{
+    DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
+    SignError, Verdict, parameters::Parameters, provider::Proof, scheme::Algorithm, secret::Secret,
+};
+
+pub(super) const PROVIDER: Provider = Provider {
+    name: "monday",
+    title: "monday.com",
+    parameters: &[
+        Parameter::key(
+            "signing_secret",
+            "the app's signing secret, for app lifecycle events its client secret: monday.com, Developers, your app, \
+             Basic Information",
+        ),
+        Parameter::required(
+            "audience",
+            "the URL as you gave it to monday.com, like https://relay.example.com/webhook/monday",
+        ),
+    ],
+    handshakes: &[Handshake {
+        method: "POST",
+        on: &[On::JsonOnly("challenge")],
+        signed: false,
+        exchange: Exchange::EchoJson("challenge"),
+    }],
+    delivery: DeliveryId::Json(&["event.triggerUuid"]),
+    event: Name::Json("event.type"),
+    order: Name::Json("event.pulseId"),
+    docs: "https://developer.monday.com/api-reference/reference/webhooks",
+    unproven: "The token says to whom it was sent, and until when it holds; the body is not covered. Whoever has seen one \
+        request can send any body with its token until then.",
+    sample: Sample::json(include_str!("../../samples/monday.json")),
+    proof: Proof::Code(|parameters| Box::new(Monday::read(parameters))),
+    ..Provider::BASE
+};
+
+const HS256: &str = "HS256";
+
+#[derive(Clone, Debug)]
+struct Monday {
+    secrets: Vec<Secret>,
+    audience: String,
+}
+
+impl Monday {
+    fn read(parameters: &mut Parameters<'_>) -> Self {
+        let audience = parameters.one("audience").to_owned();
+        Self { secrets: secrets(parameters, "signing_secret"), audience }
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
+        let token = jwt::Token::read(jwt::presented(request)?, HS256)?;
+        if !is_signed(Algorithm::HmacSha256, &self.secrets, &[token.message], &token.signature) {
+            let detail = "the token's signature is not one with this source's secret";
+            return Err(Refusal::new("bad_signature", detail));
+        }
+        token.check_times(request.now)?;
+        token.check_audience(&self.audience)?;
+        Ok(Genuine::default())
+    }
+}
+
+impl Code for Monday {
+    fn judge(&self, request: &Request<'_>) -> Verdict {
+        verdict(self.check(request))
+    }
+
+    fn sign(&self, mut draft: Draft, _: &str, now: Wall) -> Result<Draft, SignError> {
+        let key = first(&self.secrets)?;
+        let seconds = now.as_micros().div_euclid(1_000_000);
+        let head = value!({"alg": HS256, "typ": "JWT"});
+        let claims = value!({
+            "accountId": 1_825_529, "userId": 4_012_689, "aud": self.audience, "exp": seconds + 300, "iat": seconds,
+        });
+        let token = jwt::make(&head, &claims, |message| Ok(Algorithm::HmacSha256.mac(key, &[message])))?;
+        draft.set_header("authorization", token);
+        Ok(draft)
+    }
+
+    fn reads(&self) -> Vec<String> {
+        names(&["authorization"])
+    }
+}

@@ -1,0 +1,217 @@
+//! Twilio: the URL and the sorted fields of a form, or the URL with a hash of the body in it.
+
+use aws_lc_rs::digest;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use relay_core::time::Wall;
+
+use super::{Code, bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
+use crate::{
+    Draft, Genuine, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    form::{self, Pairs},
+    header,
+    parameters::Parameters,
+    provider::Proof,
+    scheme::Algorithm,
+    secret::{self, Secret},
+};
+
+pub(super) const PROVIDER: Provider = Provider {
+    name: "twilio",
+    title: "Twilio",
+    parameters: &[Parameter::key(
+        "auth_token",
+        "the primary auth token: console.twilio.com, Account Dashboard, Account Info",
+    )],
+    answer_within: std::time::Duration::from_secs(15),
+    methods: &["GET", "POST"],
+    signs_url: true,
+    docs: "https://www.twilio.com/docs/usage/security#validating-requests",
+    unproven: "The signature covers the URL and the body, but no time, no method and no other header field: whoever has \
+        seen one request can send it again. In forms, where one field's name ends and its value begins is not covered.",
+    sample: Sample {
+        headers: &[("content-type", "application/x-www-form-urlencoded")],
+        query: "",
+        body: "AccountSid=AC00000000000000000000000000000000&ApiVersion=2010-04-01&Body=Is+it+still+available%3F\
+            &From=%2B14155552671&MessageSid=SM{{hex}}&NumMedia=0&NumSegments=1&SmsStatus=received&To=%2B18005551212",
+    },
+    proof: Proof::Code(|parameters| Box::new(Twilio::read(parameters))),
+    ..Provider::BASE
+};
+
+const SIGNATURE: &str = "x-twilio-signature";
+const IDEMPOTENCY_TOKEN: &str = "i-twilio-idempotency-token";
+const BODY_HASH: &str = "bodySHA256";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[derive(Clone, Debug)]
+struct Twilio(Vec<Secret>);
+
+impl Twilio {
+    fn read(parameters: &mut Parameters<'_>) -> Self {
+        Self(secrets(parameters, "auth_token"))
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
+        let url = public_url(request)?;
+        let presented = base64_field(request, SIGNATURE)?;
+        let fields = fields(header::single(request, "content-type")?, request.body)
+            .ok_or_else(|| Refusal::new("malformed_body", "the body is a form of too many fields"))?;
+        check_body(request, &fields)?;
+        let signed = signed_fields(&fields);
+        // The vendor's own libraries try the URL with and without a port too: proxies and frameworks add and drop it.
+        let found = spellings(url).iter().fold(false, |found, url| {
+            is_signed(Algorithm::HmacSha1, &self.0, &[url.as_bytes(), &signed], &presented) | found
+        });
+        if !found {
+            return Err(bad_signature(SIGNATURE));
+        }
+        Ok(Genuine { dedupe: delivery(request, &fields), event: event(&fields), ..Genuine::default() })
+    }
+}
+
+impl Code for Twilio {
+    fn judge(&self, request: &Request<'_>) -> Verdict {
+        verdict(self.check(request))
+    }
+
+    fn sign(&self, mut draft: Draft, id: &str, _: Wall) -> Result<Draft, SignError> {
+        draft.url = without_body_hash(&draft.url);
+        let fields =
+            fields(draft.header("content-type"), &draft.body).ok_or(SignError::Body("a form of fewer fields"))?;
+        if fields.is_empty() && !draft.body.is_empty() {
+            let separator = if draft.url.contains('?') { '&' } else { '?' };
+            let hash = secret::to_hex(&secret::secret_digest(&draft.body));
+            draft.url = format!("{}{separator}{BODY_HASH}={hash}", draft.url);
+        }
+        let mac = Algorithm::HmacSha1.mac(first(&self.0)?, &[draft.url.as_bytes(), &signed_fields(&fields)]);
+        draft.set_header(SIGNATURE, STANDARD.encode(mac));
+        if !id.is_empty() {
+            draft.default_header(IDEMPOTENCY_TOKEN, id.to_owned());
+        }
+        Ok(draft)
+    }
+
+    fn reads(&self) -> Vec<String> {
+        names(&[SIGNATURE, IDEMPOTENCY_TOKEN, "content-type"])
+    }
+}
+
+/// The fields of a form; none of another body. Nothing if they are too many.
+fn fields(content_type: Option<&[u8]>, body: &[u8]) -> Option<Pairs> {
+    let is_form = content_type.is_none_or(|value| {
+        let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(FORM.as_bytes())
+    });
+    if is_form { form::all(body) } else { Some(Vec::new()) }
+}
+
+/// Refuses a body that the signature would leave open.
+fn check_body(request: &Request<'_>, fields: &Pairs) -> Result<(), Refusal> {
+    match form::value(request.query.unwrap_or_default(), BODY_HASH) {
+        Some(hash) => {
+            let valid = digest::digest(&digest::SHA256, request.body);
+            let presented = str::from_utf8(&hash).ok().and_then(secret::from_hex).unwrap_or_default();
+            if presented == valid.as_ref() {
+                return Ok(());
+            }
+            Err(Refusal::new("bad_body_hash", format!("{BODY_HASH} in the URL is not the hash of this body")))
+        }
+        None if fields.is_empty() && !request.body.is_empty() => {
+            let detail = format!("the body is no form and {BODY_HASH} is not in the URL: nothing covers it");
+            Err(Refusal::new("missing_body_hash", detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Names and values without anything between, sorted; what stands there twice counts once.
+fn signed_fields(fields: &Pairs) -> Vec<u8> {
+    let mut sorted: Vec<_> = fields.iter().collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.into_iter().flat_map(|(name, value)| name.iter().chain(value)).copied().collect()
+}
+
+/// The URL as it is, and without its port, or with the one its scheme implies.
+fn spellings(url: &str) -> Vec<String> {
+    let mut all = vec![url.to_owned()];
+    let Some((scheme, rest)) = url.split_once("://") else { return all };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    // A colon before the bracket belongs to an IPv6 address.
+    match authority.rfind(':').filter(|at| !authority[*at..].contains(']')) {
+        Some(at) => all.push(format!("{scheme}://{}{rest}", &authority[..at])),
+        None if scheme == "https" => all.push(format!("{scheme}://{authority}:443{rest}")),
+        None if scheme == "http" => all.push(format!("{scheme}://{authority}:80{rest}")),
+        None => {}
+    }
+    all
+}
+
+fn without_body_hash(url: &str) -> String {
+    let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
+    let name = |pair: &str| form::decode(pair.split('=').next().unwrap_or_default().as_bytes());
+    let kept: Vec<&str> = query.split('&').filter(|pair| name(pair) != BODY_HASH.as_bytes()).collect();
+    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
+}
+
+/// The token that stays the same over retries; else what identifies one callback. A call's requests without a sequence
+/// number are not told apart by their fields: a second `in-progress` is another question of the same call.
+fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<Vec<u8>> {
+    if let Some(token) = header::first(request.headers, IDEMPOTENCY_TOKEN)
+        && (1..=255).contains(&token.len())
+    {
+        return Some(token.to_vec());
+    }
+    let together = |names: &[&str]| {
+        let values: Option<Vec<&[u8]>> = names.iter().map(|name| one(fields, name)).collect();
+        values.map(|values| values.join(&b'\n')).filter(|id| id.len() <= 255)
+    };
+    together(&["MessageSid", "MessageStatus"])
+        .or_else(|| together(&["MessageSid", "SmsStatus"]))
+        .or_else(|| together(&["CallSid", "CallStatus", "SequenceNumber"]))
+}
+
+fn event(fields: &Pairs) -> Option<String> {
+    let status = ["MessageStatus", "SmsStatus", "CallStatus"].iter().find_map(|name| one(fields, name))?;
+    let is_word = (1..=64).contains(&status.len()) && status.iter().all(u8::is_ascii_graphic);
+    is_word.then(|| String::from_utf8_lossy(status).into_owned())
+}
+
+fn one<'a>(fields: &'a Pairs, name: &str) -> Option<&'a [u8]> {
+    fields.iter().find(|(other, _)| other == name.as_bytes()).map(|(_, value)| &value[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_tried_with_and_without_a_port() {
+        for (url, other) in [
+            ("https://a.example/x?y=1:2", "https://a.example:443/x?y=1:2"),
+            ("https://a.example:1234/x", "https://a.example/x"),
+            ("http://a.example", "http://a.example:80"),
+            ("https://[::1]/x", "https://[::1]:443/x"),
+            ("https://[::1]:8/x", "https://[::1]/x"),
+        ] {
+            assert_eq!(spellings(url), [url, other]);
+        }
+        assert_eq!(spellings("x"), ["x"]);
+    }
+
+    #[test]
+    fn fields_are_sorted_and_count_once() {
+        let signed = |form: &[u8]| signed_fields(&form::all(form).expect("few"));
+        assert_eq!(signed(b"b=2&a=1&b=10&b=2&c="), b"a1b10b2c");
+        assert_eq!(signed(b"Body=++hi+&a=%00%ff%2B"), b"Body  hi a\0\xff+");
+        assert_eq!(form::all(&b"a&".repeat(5_000)), None);
+    }
+
+    #[test]
+    fn the_body_hash_leaves_a_url_again() {
+        assert_eq!(without_body_hash("https://h/x?a=1&bodySHA256=00&b=2"), "https://h/x?a=1&b=2");
+        assert_eq!(without_body_hash("https://h/x?body%53HA256=00"), "https://h/x");
+        assert_eq!(without_body_hash("https://h/x"), "https://h/x");
+    }
+}

@@ -1,0 +1,70 @@
+//! Zoho CRM notifications: a token of the channel inside the body.
+
+use relay_core::time::Wall;
+use serde_json::Value;
+
+use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
+use crate::{
+    Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, parameters::Parameters,
+    provider::Proof, secret::Secret,
+};
+
+pub(super) const PROVIDER: Provider = Provider {
+    name: "zoho-crm",
+    title: "Zoho CRM notifications",
+    parameters: &[Parameter::key(
+        "token",
+        "the token you enable the notification channel with (actions/watch), at most 50 characters; make one with: openssl \
+         rand -hex 24",
+    )],
+    event: Name::Json("operation"),
+    docs: "https://www.zoho.com/crm/developer/docs/api/v8/notifications/overview.html",
+    unproven: "Nothing is signed: the token is sent along in every body, so whoever has seen one can send anything. It \
+        reaches the target as it came and is part of what the relay stores. A channel expires after a week at most; \
+        renewing it is yours.",
+    sample: Sample::json(include_str!("../../samples/zoho-crm.json")),
+    proof: Proof::Code(|parameters| Box::new(Zoho::read(parameters))),
+    ..Provider::BASE
+};
+
+const TOKEN: &str = "token";
+
+#[derive(Clone, Debug)]
+struct Zoho(Vec<Secret>);
+
+impl Zoho {
+    fn read(parameters: &mut Parameters<'_>) -> Self {
+        Self(secrets(parameters, TOKEN))
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
+        let [token, channel, ids, operation, time] =
+            json::members(request.body, "the body", [TOKEN, "channel_id", "ids", "operation", "server_time"])?;
+        let token = token.and_then(json::string);
+        let token = token.ok_or_else(|| Refusal::new("missing_token", "the body has no token"))?;
+        if !is_one_of(token.as_bytes(), &self.0) {
+            return Err(Refusal::new("wrong_token", "token is not this source's"));
+        }
+        // The records that changed at one moment; without the moment two changes of a record would look the same.
+        let parts: Option<Vec<&str>> = [channel, ids, operation, time].into_iter().collect();
+        Ok(Genuine { dedupe: parts.and_then(|parts| batch_id(vec![parts.join("\n")])), ..Genuine::default() })
+    }
+}
+
+impl Code for Zoho {
+    fn judge(&self, request: &Request<'_>) -> Verdict {
+        verdict(self.check(request))
+    }
+
+    fn sign(&self, mut draft: Draft, _: &str, _: Wall) -> Result<Draft, SignError> {
+        let mut body = object(&draft)?;
+        let token = String::from_utf8_lossy(first(&self.0)?.expose()).into_owned();
+        body.insert(TOKEN.to_owned(), Value::from(token));
+        set_body(&mut draft, body);
+        Ok(draft)
+    }
+
+    fn reads(&self) -> Vec<String> {
+        names(&[])
+    }
+}

@@ -1,0 +1,115 @@
+//! Both sides of every provider: parameters of a source, and of a signer that its verifier believes.
+
+use relay_core::time::Wall;
+use relay_providers::{Draft, Fetched, Provider, Signer, Verdict, Verifier};
+
+/// Where samples go.
+pub(crate) const URL: &str = "https://relay.example.com/webhook/x?y=1";
+const SECRET: &str = "It's a Secret to Everybody";
+const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const KEY: &str = "crk_9f86d081884c7d659a2feaa0c55ad015";
+/// Seed and public key of RFC 8032, section 7.1, test 1.
+const ED25519: (&str, &str) = (
+    "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+);
+/// A P-256 key pair made for this test: PKCS#8, and the public key as platforms show it.
+const P256: (&str, &str) = (
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQggDVs3yT5JODNr7QVNOfPkleurQi0UwE9Uqz7uMMCbQihRANCAARP\
+     Iqh9kVMsndvp2pEIMnSaiuSG/HCS5JCjxTvqAC20bdjVSMl0MAbOUoQOI8i9D47+XKC7DHfW7eKmJBKSb+4v",
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETyKofZFTLJ3b6dqRCDJ0morkhvxwkuSQo8U76gAttG3Y1UjJdDAGzlKEDiPIvQ+O\
+     /lyguwx31u3ipiQSkm/uLw==",
+);
+
+/// A provider with a source of it and what acts as it.
+#[derive(Debug)]
+pub(crate) struct Acting {
+    pub(crate) provider: &'static Provider,
+    pub(crate) verifier: Verifier,
+    pub(crate) signer: Signer,
+    /// What is at the URLs a verifier may ask for.
+    pub(crate) fetched: Vec<Fetched>,
+}
+
+impl Acting {
+    pub(crate) fn new(provider: &'static Provider) -> Self {
+        let (source, sending) = parameters(provider);
+        let verifier = Verifier::new(provider.name, &owned(&source));
+        let verifier = verifier.unwrap_or_else(|faults| panic!("{}: {faults:?}", provider.name));
+        let all: Vec<_> = source.iter().chain(&sending).copied().collect();
+        let signer = Signer::new(provider.name, &owned(&all));
+        let signer = signer.unwrap_or_else(|faults| panic!("{}: {faults:?}", provider.name));
+        Self { provider, verifier, signer, fetched: Vec::new() }
+    }
+
+    /// The same with one more parameter of the source.
+    pub(crate) fn with(&self, name: &'static str, value: &'static str) -> Self {
+        let (mut source, sending) = parameters(self.provider);
+        let signer: Vec<_> = source.iter().chain(&sending).copied().collect();
+        source.push((name, value));
+        let verifier = Verifier::new(self.provider.name, &owned(&source));
+        Self {
+            provider: self.provider,
+            verifier: verifier.unwrap_or_else(|faults| panic!("{}: {faults:?}", self.provider.name)),
+            signer: Signer::new(self.provider.name, &owned(&signer)).expect("as before"),
+            fetched: self.fetched.clone(),
+        }
+    }
+
+    /// Another key that a source could have, and its name if it is not the first.
+    pub(crate) fn other_key(&self) -> Option<(&'static str, &'static str)> {
+        Some(match self.provider.name {
+            "standard-webhooks" | "svix" | "gitlab" => ("", "whsec_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="),
+            "airtable" => ("", "YW5vdGhlciBzZWNyZXQ="),
+            "authorize_net" => ("", "00"),
+            "postmark" | "freshdesk" => ("secret", "another secret of a source"),
+            "discord" | "telnyx" => ("", "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
+            "sendgrid" => return None,
+            _ => ("", "another secret of a source"),
+        })
+    }
+
+    /// The provider's sample, signed.
+    pub(crate) fn sample(&self, id: &str, now: Wall) -> Draft {
+        let draft = self.provider.draft(URL, id, now);
+        self.signer.sign(draft, id, now).unwrap_or_else(|error| panic!("{}: {error}", self.provider.name))
+    }
+
+    pub(crate) fn judge(&self, draft: &Draft, now: Wall) -> Verdict {
+        self.verifier.judge(&draft.request(now, &self.fetched))
+    }
+
+    pub(crate) fn is_genuine(&self, draft: &Draft, now: Wall) -> bool {
+        matches!(self.judge(draft, now), Verdict::Genuine(_))
+    }
+}
+
+type Pairs = Vec<(&'static str, &'static str)>;
+
+/// Parameters of a source, and those that only its signer takes.
+fn parameters(provider: &Provider) -> (Pairs, Pairs) {
+    let source = match provider.name {
+        "api-key" | "bearer" => vec![("secret", KEY)],
+        "basic" | "pipedrive" => vec![("username", "crm"), ("password", "correct horse battery")],
+        "hmac" => vec![("secret", SECRET), ("header", "X-Signature")],
+        "standard-webhooks" | "svix" | "gitlab" => vec![("secret", WHSEC)],
+        "postmark" | "freshdesk" => vec![("header", "X-Relay-Secret"), ("secret", SECRET)],
+        "bigcommerce" => vec![("client_secret", SECRET)],
+        "airtable" => vec![("secret", "c2VjcmV0LWJ5dGVzLW9mLWEtd2ViaG9vaw==")],
+        "authorize_net" => vec![("secret", "A1B2C3D4E5F60718293A4B5C6D7E8F90")],
+        "azure-event-grid" => vec![("secret", SECRET), ("subscription", "crm")],
+        "discord" | "telnyx" => vec![("secret", ED25519.1)],
+        "sendgrid" => vec![("secret", P256.1)],
+        _ => vec![("secret", SECRET)],
+    };
+    let sending = match provider.name {
+        "discord" | "telnyx" => vec![("signing_key", ED25519.0)],
+        "sendgrid" => vec![("signing_key", P256.0)],
+        _ => Vec::new(),
+    };
+    (source, sending)
+}
+
+pub(crate) fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}

@@ -1,0 +1,202 @@
+//! Handshakes as a source sees them: answered where they belong, to whom they belong, and never stored.
+
+use bytes::Bytes;
+use relay_core::time::Wall;
+use relay_providers::{Answer, Draft, Refusal, Request, Verdict, Verifier, provider, providers};
+
+use crate::acting::{Acting, URL, owned};
+
+const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
+const SUBSCRIBE: &str = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=meatyhamhock";
+
+#[test]
+fn meta_gets_its_challenge_back_for_the_right_token_alone() {
+    let source = verifier("meta", &[("app_secret", "s"), ("verify_token", "other"), ("verify_token", "meatyhamhock")]);
+    let answer = answered(get(&source, SUBSCRIBE));
+    assert_eq!((answer.status, answer.content_type, &answer.body[..]), (200, Some("text/plain"), &b"1158201444"[..]));
+    assert!(answer.headers.contains(&("x-content-type-options", b"nosniff".to_vec())));
+    for query in [
+        SUBSCRIBE.replace("meatyhamhock", "meatyhamhoc"),
+        SUBSCRIBE.replace("subscribe", "unsubscribe"),
+        SUBSCRIBE.replace("meatyhamhock", ""),
+    ] {
+        let refusal = refused(get(&source, &query));
+        assert!([403, 400].contains(&refusal.status), "{query}: {refusal:?}");
+        assert!(!refusal.detail.contains("1158201444"), "a refusal echoes nothing");
+    }
+    let without_token = verifier("meta", &[("app_secret", "s")]);
+    assert_eq!(refused(get(&without_token, SUBSCRIBE)).status, 403);
+}
+
+#[test]
+fn a_challenge_is_answered_at_sources_of_its_provider_alone() {
+    for entry in providers().iter().filter(|entry| entry.name != "meta") {
+        let verdict = get(&Acting::new(entry).verifier, SUBSCRIBE);
+        assert!(!matches!(verdict, Verdict::Handshake(_) | Verdict::Genuine(_)), "{}: {verdict:?}", entry.name);
+    }
+}
+
+#[test]
+fn an_echo_is_bounded() {
+    let source = verifier("dropbox", &[("app_secret", "s")]);
+    assert_eq!(answered(get(&source, &format!("challenge={}", "a".repeat(4_096)))).body.len(), 4_096);
+    assert_eq!(refused(get(&source, &format!("challenge={}", "a".repeat(4_097)))).status, 400);
+    assert_eq!(refused(get(&source, "challenge=")).status, 400);
+}
+
+/// The secret is taken from whoever comes first, so nobody may come second.
+#[test]
+fn a_secret_is_adopted_only_while_the_source_has_none() {
+    let handed_over = post("{}").with("x-hook-secret", "b537207f20cbfa02");
+    let awaiting = verifier("asana", &[]);
+    assert!(awaiting.awaits_secret());
+    let Verdict::Adopt { parameter, value, answer } = judge(&awaiting, &handed_over) else { panic!("not adopted") };
+    assert_eq!((parameter, value.as_str(), answer.status), ("secret", "b537207f20cbfa02", 200));
+    assert_eq!(answer.headers, [("x-hook-secret", b"b537207f20cbfa02".to_vec())]);
+    assert_eq!(refused(judge(&awaiting, &post("{}"))).check, "awaiting_secret");
+    let settled = verifier("asana", &[("secret", "b537207f20cbfa02")]);
+    assert!(!settled.awaits_secret());
+    assert_eq!(refused(judge(&settled, &handed_over)).check, "missing_signature");
+
+    let token = post(r#"{"verification_token":"secret_tMrlL1qK5vuQAh1b"}"#);
+    let Verdict::Adopt { parameter, value, answer } = judge(&verifier("notion", &[]), &token) else {
+        panic!("not adopted")
+    };
+    assert_eq!((parameter, value.as_str()), ("verification_token", "secret_tMrlL1qK5vuQAh1b"));
+    assert!(answer.body.is_empty(), "the token is for the operator's eyes");
+    assert_eq!(refused(judge(&verifier("notion", &[("secret", "x")]), &token)).check, "missing_signature");
+    let hostile = post("{\"verification_token\":\"a\\nb\"}");
+    assert_eq!(refused(judge(&verifier("notion", &[]), &hostile)).status, 400);
+}
+
+#[test]
+fn signed_handshakes_are_answered_once_they_prove_themselves() {
+    for (name, body, headers, expected) in [
+        ("slack", r#"{"type":"url_verification","challenge":"abc"}"#, None, r#"{"challenge":"abc"}"#),
+        (
+            "zoom",
+            r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8"}}"#,
+            None,
+            r#"{"encryptedToken":"#,
+        ),
+        (
+            "twitch",
+            r#"{"challenge":"pogchamp"}"#,
+            Some(("twitch-eventsub-message-type", "webhook_callback_verification")),
+            "pogchamp",
+        ),
+        ("github", r#"{"zen":"Keep it logically awesome."}"#, Some(("x-github-event", "ping")), ""),
+        ("front", "{}", Some(("x-front-challenge", "c1")), r#"{"challenge":"c1"}"#),
+        ("discord", r#"{"type":1}"#, None, r#"{"type":1}"#),
+        ("xero", r#"{"events":[]}"#, None, ""),
+        ("line", r#"{"destination":"U8","events":[]}"#, None, ""),
+        ("asana", r#"{"events":[]}"#, None, ""),
+        ("intercom", r#"{"topic":"ping"}"#, None, ""),
+    ] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let mut draft = Draft::post(URL, body);
+        if let Some((name, value)) = headers {
+            draft.set_header(name, value);
+        }
+        let verdict = judge(&acting.verifier, &draft);
+        assert!(matches!(verdict, Verdict::Refused(_)), "{name} answered a stranger: {verdict:?}");
+        let signed = acting.signer.sign(draft, "wh_1", NOW).expect("can be signed");
+        let answer = answered(judge(&acting.verifier, &signed));
+        let text = String::from_utf8(answer.body).expect("text");
+        assert!(text.starts_with(expected) && text.is_empty() == expected.is_empty(), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_badly_signed_probe_is_refused_as_the_platform_wants_to_see_it() {
+    for name in ["xero", "discord"] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let draft = Draft::post(URL, r#"{"events":[],"type":1}"#);
+        let mut signed = acting.signer.sign(draft, "wh_1", NOW).expect("can be signed");
+        signed.body = Bytes::from_static(br#"{"events":[],"type":1} "#);
+        let refusal = refused(judge(&acting.verifier, &signed));
+        assert_eq!((refusal.check, refusal.status), ("bad_signature", 401), "{name}");
+    }
+}
+
+#[test]
+fn unsigned_requests_on_saving_are_answered_and_nothing_else_is() {
+    let trello = verifier("trello", &[("secret", "s")]);
+    assert_eq!(answered(judge(&trello, &Draft { method: "HEAD".to_owned(), ..post("") })).status, 200);
+    assert_eq!(refused(judge(&trello, &post(""))).check, "missing_signature");
+    let shop = verifier("woocommerce", &[("secret", "s")]);
+    assert_eq!(answered(judge(&shop, &post("webhook_id=42"))).status, 200);
+    assert_eq!(refused(judge(&shop, &post("webhook_id=42&total=1"))).check, "missing_signature");
+}
+
+#[test]
+fn event_grid_is_validated_for_known_subscriptions_and_its_url_is_left_alone() {
+    let source = verifier("azure-event-grid", &[("secret", "s"), ("subscription", "crm"), ("subscription", "erp")]);
+    let validation = post(r#"[{"data":{"validationCode":"512d38b6","validationUrl":"https://example.com/"}}]"#)
+        .with("aeg-event-type", "SubscriptionValidation");
+    let known = validation.clone().with("aeg-subscription-name", "ERP");
+    assert_eq!(answered(judge(&source, &known)).body, br#"{"validationResponse":"512d38b6"}"#);
+    assert_eq!(refused(judge(&source, &validation.with("aeg-subscription-name", "else"))).status, 403);
+}
+
+#[test]
+fn a_sender_of_cloud_events_is_let_in_by_its_origin() {
+    let source = verifier("cloudevents", &[("token", "s"), ("allowed_origin", "eventemitter.example.com")]);
+    let ask = |origin: &str| {
+        let draft = Draft { method: "OPTIONS".to_owned(), ..post("") }.with("webhook-request-origin", origin);
+        judge(&source, &draft)
+    };
+    let answer = answered(ask("eventemitter.example.com"));
+    assert!(answer.headers.contains(&("webhook-allowed-origin", b"eventemitter.example.com".to_vec())));
+    assert_eq!(refused(ask("evil.example.net")).status, 403);
+}
+
+trait With {
+    fn with(self, name: &str, value: &str) -> Self;
+}
+
+impl With for Draft {
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.set_header(name, value.to_owned());
+        self
+    }
+}
+
+fn post(body: &str) -> Draft {
+    Draft::post(URL, body.to_owned())
+}
+
+fn verifier(name: &str, parameters: &[(&str, &str)]) -> Verifier {
+    Verifier::new(name, &owned(parameters)).expect("good parameters")
+}
+
+fn judge(verifier: &Verifier, draft: &Draft) -> Verdict {
+    verifier.judge(&draft.request(NOW, &[]))
+}
+
+fn get(verifier: &Verifier, query: &str) -> Verdict {
+    verifier.judge(&Request {
+        method: "GET",
+        path: b"/webhook/x",
+        query: Some(query.as_bytes()),
+        headers: &[],
+        body: b"",
+        url: Some(URL),
+        now: NOW,
+        fetched: &[],
+    })
+}
+
+fn answered(verdict: Verdict) -> Answer {
+    match verdict {
+        Verdict::Handshake(answer) => answer,
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+fn refused(verdict: Verdict) -> Refusal {
+    match verdict {
+        Verdict::Refused(refusal) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}

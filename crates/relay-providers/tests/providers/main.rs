@@ -1,0 +1,7 @@
+//! The table of providers, seen from outside.
+
+mod acting;
+mod generic;
+mod handshakes;
+mod properties;
+mod table;

@@ -1,0 +1,238 @@
+//! What holds for every entry of the table.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use relay_core::time::Wall;
+use relay_providers::{Acknowledgement, Request, Verdict, Verifier, provider, providers};
+use serde_json::Value;
+
+use crate::acting::{Acting, URL};
+
+const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
+/// Manners rather than platforms: their vectors name parameters, and their proofs are tested on their own.
+const GENERIC: [&str; 4] = ["api-key", "basic", "bearer", "hmac"];
+
+#[test]
+fn the_table_is_sorted_and_each_name_is_once_and_fit_for_a_command_line() {
+    assert!(providers().windows(2).all(|pair| pair[0].name < pair[1].name));
+    for entry in providers() {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        assert!(entry.name.bytes().all(is_plain), "{}", entry.name);
+        assert_eq!(provider(entry.name).map(|found| found.name), Some(entry.name));
+    }
+}
+
+#[test]
+fn every_entry_is_whole() {
+    for entry in providers() {
+        let name = entry.name;
+        assert!(!entry.title.is_empty() && !entry.parameters.is_empty(), "{name}");
+        assert!(entry.docs.starts_with("https://"), "{name}");
+        assert!(entry.unproven.ends_with('.'), "{name} does not say what its signature leaves open");
+        assert!(!entry.answer_within.is_zero(), "{name}");
+        assert!(!entry.sample.body.is_empty() && !entry.sample.headers.is_empty(), "{name}");
+        assert!((400..500).contains(&entry.refusal), "{name}");
+        for parameter in entry.parameters.iter().chain(entry.sending) {
+            assert!(!parameter.help.is_empty() && !parameter.help.ends_with('.'), "{name}: {}", parameter.name);
+            assert!(!(parameter.required && parameter.default.is_some()), "{name}: {}", parameter.name);
+        }
+        assert!(entry.parameters.iter().any(|parameter| parameter.key), "{name} checks requests with nothing");
+    }
+}
+
+#[test]
+fn every_entry_acknowledges_with_a_success_and_takes_its_own_handshakes() {
+    for entry in providers() {
+        match entry.acknowledgement {
+            Acknowledgement::Receipt => assert!(entry.key_source, "{}", entry.name),
+            Acknowledgement::Fixed { status, content_type, body } => {
+                assert!((200..300).contains(&status), "{}", entry.name);
+                assert_eq!(content_type.is_some(), !body.is_empty(), "{}", entry.name);
+                assert!(!entry.key_source, "{}", entry.name);
+            }
+        }
+        assert_eq!(entry.key_source, entry.methods.contains(&"DELETE"), "{}", entry.name);
+        for handshake in entry.handshakes {
+            assert!(entry.methods.contains(&handshake.method), "{}: {handshake:?}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn every_sample_is_signed_and_verified_and_says_which_webhook_it_is() {
+    for entry in providers() {
+        let acting = Acting::new(entry);
+        let signed = acting.sample("wh_1", NOW);
+        let Verdict::Genuine(genuine) = acting.judge(&signed, NOW) else {
+            panic!("{}: {:?}", entry.name, acting.judge(&signed, NOW));
+        };
+        let other = acting.judge(&acting.sample("wh_2", NOW), NOW);
+        let Verdict::Genuine(other) = other else { panic!("{}: {other:?}", entry.name) };
+        if genuine.dedupe.is_some() {
+            assert_ne!(genuine.dedupe, other.dedupe, "{}: two samples are one webhook", entry.name);
+        }
+        let expects_event = entry.event != relay_providers::Name::Nowhere;
+        assert_eq!(genuine.event.is_some(), expects_event, "{}: {genuine:?}", entry.name);
+        let expects_order = entry.order != relay_providers::Name::Nowhere;
+        assert_eq!(genuine.order.is_some(), expects_order, "{}: {genuine:?}", entry.name);
+    }
+}
+
+/// I20: the id of a webhook is the same however often its sender tries.
+#[test]
+fn a_sample_that_is_sent_again_has_the_same_id() {
+    for entry in providers() {
+        let acting = Acting::new(entry);
+        let draft = entry.draft(URL, "wh_1", NOW);
+        let id = |at: i64| {
+            let now = Wall::from_micros(NOW.as_micros() + at * 1_000_000);
+            let signed = acting.signer.sign(draft.clone(), "wh_1", now).expect("a sample can be signed");
+            match acting.judge(&signed, now) {
+                Verdict::Genuine(genuine) => genuine.dedupe,
+                other => panic!("{}: {other:?}", entry.name),
+            }
+        };
+        if entry.name != "linear" {
+            assert_eq!(id(0), id(120), "{}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn every_provider_has_one_good_and_three_bad_requests_in_the_vectors() {
+    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/providers");
+    for file in ["vectors.json", "derived.json"] {
+        let cases: Vec<Value> =
+            serde_json::from_slice(&fs::read(folder.join(file)).expect("the fixture is there")).expect("JSON");
+        for case in cases {
+            let count = counts.entry(case["provider"].as_str().unwrap_or_default().to_owned()).or_default();
+            *(if case["expect"] == "ok" { &mut count.0 } else { &mut count.1 }) += 1;
+        }
+    }
+    for entry in providers().iter().filter(|entry| !GENERIC.contains(&entry.name)) {
+        let (good, bad) = counts.get(entry.name).copied().unwrap_or_default();
+        assert!(good >= 1 && bad >= 3, "{}: {good} good, {bad} bad", entry.name);
+    }
+}
+
+#[test]
+fn a_signed_time_outside_its_window_is_refused_as_such_and_the_window_can_be_widened() {
+    let mut windows = 0;
+    for entry in providers() {
+        let Some(tolerance) = entry.parameters.iter().find(|parameter| parameter.name == "tolerance") else { continue };
+        let limit = match tolerance.default {
+            Some("off") => continue,
+            Some(text) => seconds(text),
+            None => panic!("{}: a window has a default", entry.name),
+        };
+        windows += 1;
+        let acting = Acting::new(entry);
+        let signed = acting.sample("wh_1", NOW);
+        let at = |after: i64| Wall::from_micros(NOW.as_micros() + after * 1_000_000);
+        assert!(acting.is_genuine(&signed, at(limit - 1)), "{}", entry.name);
+        for (after, check) in [(limit + 2, "stale_timestamp"), (-limit - 2, "future_timestamp")] {
+            let Verdict::Refused(refusal) = acting.judge(&signed, at(after)) else { panic!("{}: {after}", entry.name) };
+            assert_eq!(refusal.check, check, "{}: {refusal:?}", entry.name);
+            assert!(refusal.detail.ends_with(&format!("limit {limit} s")), "{}: {refusal:?}", entry.name);
+        }
+        let wide = acting.with("tolerance", "2d");
+        assert!(wide.is_genuine(&signed, at(86_400)), "{}", entry.name);
+        assert!(acting.with("tolerance", "off").is_genuine(&signed, at(1 << 30)), "{}", entry.name);
+    }
+    assert!(windows >= 20, "the table lost its windows: {windows}");
+}
+
+fn seconds(text: &str) -> i64 {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        other => panic!("{other}"),
+    };
+    number.parse::<i64>().expect("a number") * unit
+}
+
+/// While a key is replaced, what is signed with either is good.
+#[test]
+fn a_key_given_twice_is_valid_twice() {
+    for entry in providers() {
+        let acting = Acting::new(entry);
+        let signed = acting.sample("wh_1", NOW);
+        let Some(other) = acting.other_key() else { continue };
+        let key = entry.parameters.iter().find(|parameter| parameter.key).map_or("", |parameter| parameter.name);
+        let key = if other.0.is_empty() { key } else { other.0 };
+        assert!(acting.with(key, other.1).is_genuine(&signed, NOW), "{}", entry.name);
+    }
+}
+
+#[test]
+fn everything_that_is_missing_is_named_together_with_where_to_find_it() {
+    for entry in providers() {
+        let required: Vec<_> = entry.parameters.iter().filter(|parameter| parameter.required).collect();
+        let Err(faults) = Verifier::new(entry.name, &[]) else {
+            assert!(required.is_empty(), "{}", entry.name);
+            continue;
+        };
+        for parameter in required {
+            let fault = faults.iter().find(|fault| fault.parameter.as_deref() == Some(parameter.name));
+            assert!(fault.is_some_and(|fault| fault.detail.contains(parameter.help)), "{}: {faults:?}", entry.name);
+        }
+        assert!(!faults.is_empty());
+    }
+}
+
+#[test]
+fn a_private_key_is_nothing_a_source_takes() {
+    for entry in providers() {
+        for parameter in entry.sending {
+            let given = [(parameter.name.to_owned(), "x".to_owned())];
+            let faults = Verifier::new(entry.name, &given).expect_err("a source does not sign");
+            let fault = faults.iter().find(|fault| fault.parameter.as_deref() == Some(parameter.name));
+            assert!(fault.is_some_and(|fault| fault.detail.contains("sending only")), "{}: {faults:?}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn another_url_is_refused_where_the_url_is_signed_and_no_url_at_all_too() {
+    for entry in providers().iter().filter(|entry| entry.signs_url) {
+        let acting = Acting::new(entry);
+        let mut signed = acting.sample("wh_1", NOW);
+        let request = Request { url: None, ..signed.request(NOW, &acting.fetched) };
+        let verdict = acting.verifier.judge(&request);
+        assert!(matches!(&verdict, Verdict::Refused(refusal) if refusal.check == "missing_url"), "{}", entry.name);
+        signed.url = signed.url.replace("/webhook/x", "/webhook/y");
+        assert!(!acting.is_genuine(&signed, NOW), "{}", entry.name);
+    }
+}
+
+/// S27: neither refusals nor `Debug` hold what would let somebody in.
+#[test]
+fn nothing_printed_holds_a_secret_or_a_valid_signature() {
+    for entry in providers() {
+        let acting = Acting::new(entry);
+        let signed = acting.sample("wh_1", NOW);
+        let draft = entry.draft(URL, "wh_1", NOW);
+        // Not signed at all, yet with a delivery id.
+        let stripped = draft.clone();
+        let later = Wall::from_micros(NOW.as_micros() + 30 * 86_400_000_000);
+        let printed = format!(
+            "{:?} {:?} {:?} {:?}",
+            acting.verifier,
+            acting.signer,
+            acting.judge(&stripped, NOW),
+            acting.judge(&signed, later)
+        );
+        assert!(!acting.is_genuine(&stripped, NOW), "{}", entry.name);
+        for (name, value) in signed.headers.iter().filter(|field| !draft.headers.contains(field)) {
+            let value = String::from_utf8_lossy(value);
+            let is_public = ["timestamp", "-id", "version", "algorithm", "idempotency-key", "nonce"]
+                .iter()
+                .any(|part| String::from_utf8_lossy(name).contains(part));
+            assert!(is_public || !printed.contains(&*value), "{}: {printed}", entry.name);
+        }
+        assert!(!printed.contains("Secret to Everybody"), "{}: {printed}", entry.name);
+    }
+}

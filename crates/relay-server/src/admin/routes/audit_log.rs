@@ -1,0 +1,35 @@
+//! The audit log: who changed what, and when.
+
+use axum::{Json, extract::State};
+use relay_store::seam::AuditFilter;
+use serde::Deserialize;
+
+use super::filter;
+use crate::admin::{
+    Shared,
+    dto::{AuditLineDto, List},
+    problem::{AdminError, Asked},
+};
+
+/// The query of a listing of the audit log.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    who: Option<String>,
+    /// `dead.redrive`, or a noun: `dead`.
+    action: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    cursor: Option<String>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn list(
+    State(admin): Shared,
+    Asked(asked): Asked<Listing>,
+) -> Result<Json<List<AuditLineDto>>, AdminError> {
+    let range = filter::range(asked.since.as_deref(), asked.until.as_deref())?;
+    let page = filter::page(asked.cursor, asked.limit)?;
+    let listing = admin.store.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;
+    Ok(Json(List { items: listing.items.iter().map(AuditLineDto::new).collect(), next: listing.next }))
+}

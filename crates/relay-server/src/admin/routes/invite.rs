@@ -1,0 +1,29 @@
+//! Invitations: everything that a new sender and its client need, in one request.
+
+use axum::{Extension, Json, extract::State, response::IntoResponse};
+use http::StatusCode;
+
+use super::source::Create;
+use crate::admin::{
+    Shared, Who,
+    dto::{InviteDto, KeyDto, SourceDto, TokenDto},
+    problem::{AdminError, Body},
+};
+
+pub(super) async fn create(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    Body(body): Body<Create>,
+) -> Result<impl IntoResponse, AdminError> {
+    let made = admin.registry.invite(body.read()?, who.0).await?;
+    let path = format!("/webhook/{}", made.source.name);
+    let invite = InviteDto {
+        source: SourceDto::new(&made.source, &admin.registry.directory()),
+        key: made.key.map(|key| KeyDto::new(&key.document).showing(key.secret)),
+        token: TokenDto::new(&made.token.document).showing(made.token.secret),
+        url: admin.public_url.as_ref().map(|base| format!("{base}{path}")),
+        path,
+        relay_url: admin.public_url.clone(),
+    };
+    Ok((StatusCode::CREATED, Json(invite)))
+}

@@ -1,0 +1,44 @@
+//! Invitations: a source with its route, a key where its senders need one, and a token for the client, in one change.
+
+use relay_providers::provider;
+
+use super::{
+    NewKey, NewSource, NewToken, Registry, RegistryError,
+    change::Shown,
+    document::{Key, Source, Token},
+};
+
+/// What an invitation made.
+#[derive(Clone, Debug)]
+pub struct Invited {
+    /// The source; its route leads to the destination that was asked for.
+    pub source: Source,
+    /// The key its senders present, where the provider is one of keys and none was given.
+    pub key: Option<Shown<Key>>,
+    /// Lets a client serve the destination.
+    pub token: Shown<Token>,
+}
+
+impl Registry {
+    /// Makes all that a sender and a client need, under the source's name. What can be refused is refused before anything is
+    /// written.
+    ///
+    /// # Errors
+    /// `Taken` source or token, `Invalid` for a provider or parameters that cannot be, `NoRandomness`, `Store`.
+    pub async fn invite(&self, new: NewSource, who: &str) -> Result<Invited, RegistryError> {
+        let needs_key =
+            provider(&new.provider).is_some_and(|provider| provider.key_source) && new.parameters.is_empty();
+        let new_key = NewKey { source: new.name.clone(), name: new.name.clone() };
+        let key = if needs_key { Some(self.new_key(&new_key)?) } else { None };
+        let new_token = NewToken { name: new.name.clone(), destinations: Some(vec![new.destination.clone()]) };
+        let token = self.new_token(&new_token)?;
+        let source = self
+            .create_source_with(new, who, |directory| {
+                let key = key.as_ref().map(|key| self.key_write(&key.document, who));
+                let token = self.token_write(directory, &token.document, who)?;
+                Ok(key.into_iter().chain([token]).collect())
+            })
+            .await?;
+        Ok(Invited { source, key, token })
+    }
+}
