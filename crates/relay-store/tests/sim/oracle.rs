@@ -138,6 +138,11 @@ impl Oracle {
 
     /// A store operation is about to take effect: writes down the versions that changes will meet.
     pub(crate) fn applying(&mut self, op: &StoreOp, store: &MemoryStore) {
+        if let StoreOp::Replay(made) = op {
+            for delivery in made {
+                self.resent(delivery, store);
+            }
+        }
         let StoreOp::Settle(changes) = op else { return };
         let met = changes.iter().filter_map(|change| Some((change.next.id, store.delivery(change.next.id)?.version)));
         self.met = met.collect();
@@ -155,6 +160,7 @@ impl Oracle {
                     }
                 }
             }
+            (StoreOp::Replay(made), StoreAnswer::Replay(Ok(_))) => self.replayed(made),
             (StoreOp::Extend(batch), StoreAnswer::Extend(Ok(()))) => {
                 for extend in batch {
                     let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
@@ -186,6 +192,16 @@ impl Oracle {
     /// A route is removed.
     pub(crate) fn unrouted(&mut self, source: &Name, destination: &Name) {
         self.unrouted.insert((source.clone(), destination.clone()));
+    }
+
+    /// An event is delivered again because somebody pressed Resend: nothing of it was on its way, and it happens seldom.
+    fn resent(&mut self, made: &Delivery, store: &MemoryStore) {
+        let known: Vec<Delivery> = store.deliveries().into_iter().filter(|known| known.event == made.event).collect();
+        let open = known.iter().any(|known| known.state.is_open());
+        self.check(!open, "I20", || format!("{} is delivered again while it is on its way", made.event));
+        let hour = |known: &&Delivery| known.replay && known.id.minted_at() + Duration::from_hours(1) > made.ready_at;
+        let times = known.iter().filter(hour).filter(|known| known.destination == made.destination).count();
+        self.check(times < 5, "I20", || format!("{} was delivered again {times} times this hour", made.event));
     }
 
     fn appended(&mut self, append: &Append, wall: Wall) {
