@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::time::Wall;
 
-use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, names, secrets, verdict};
+use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, jwt, names, secrets, verdict};
 use crate::{
     DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, header,
     parameters::Parameters,
@@ -122,8 +122,7 @@ fn signed_fields(request: &Request<'_>, listed: &[u8]) -> Result<Vec<u8>, Refusa
     let mut fields = Vec::new();
     for name in listed {
         let value = header::single(request, name)?.ok_or_else(|| {
-            let name: String = name.chars().filter(|character| !character.is_control()).take(64).collect();
-            malformed(format!("{SIGNED_HEADERS} lists {name}, which the request does not have"))
+            malformed(format!("{SIGNED_HEADERS} lists {}, which the request does not have", jwt::shown(name)))
         })?;
         if !fields.is_empty() {
             fields.push(b';');
