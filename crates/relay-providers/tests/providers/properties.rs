@@ -10,7 +10,7 @@ use relay_providers::{Draft, Request, Signer, Verdict, Verifier, providers};
 use crate::acting::{Acting, URL};
 
 const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
-/// A secret is sent along, or the signature covers parts of the body or something else than the body: see each one's `unproven`.
+/// A secret is sent along, or the signature covers parts of the body, or something else: see each one's `unproven`.
 const BODY_OPEN: &[&str] = &[
     "adyen",
     "api-key",
