@@ -33,6 +33,10 @@ pub(super) const PROVIDER: Provider = Provider {
     event: Name::Header(TOPIC),
     order: Name::Json("sys.id"),
     docs: "https://www.contentful.com/developers/docs/webhooks/request-verification/",
+    checked: "`x-contentful-signature` is the HMAC-SHA256, in hex, of method, path with query, the header fields \
+        that `x-contentful-signed-headers` lists, and body, a line each. The key is `signing_secret`, used as the \
+        text it is. The timestamp is in `x-contentful-timestamp`, whole milliseconds since 1970, and may be off by \
+        `tolerance` (30s).",
     unproven: "The signature covers method, path, body, time and the header fields it lists; other header fields can be \
         changed by whoever passes the request on.",
     sample: Sample {

@@ -25,6 +25,9 @@ pub(super) const PROVIDER: Provider = Provider {
     event: Name::Json("action"),
     order: Name::Json("data.id"),
     docs: "https://www.mercadopago.com/developers/en/docs/your-integrations/notifications/webhooks",
+    checked: "`x-signature` is `ts=...,v1=...`; `v1` is the HMAC-SHA256, in hex, of `id:` + `data.id` of the query + \
+        `;request-id:` + `x-request-id` + `;ts:` + `ts` + `;`, without the parts that are not there. The key is \
+        `secret`, used as the text it is.",
     unproven: "The signature covers data.id of the query, x-request-id and a time, not the body: take nothing from the body \
         but fetch the resource by the query's data.id. No age is prescribed: whoever has seen one request can send it \
         again.",
