@@ -147,6 +147,30 @@ proptest! {
     }
 
     #[test]
+    fn a_good_request_with_a_piece_replaced_is_judged_without_a_panic(
+        acting in all(),
+        which in any::<Index>(),
+        (from, to) in (any::<Index>(), any::<Index>()),
+        piece in vec(any::<u8>(), 0..16),
+    ) {
+        let replaced = |bytes: &[u8]| {
+            let (from, to) = (from.index(bytes.len() + 1), to.index(bytes.len() + 1));
+            Bytes::from([&bytes[..from.min(to)], &piece[..], &bytes[from.max(to)..]].concat())
+        };
+        let mut signed = acting.sample("wh_1", NOW);
+        let mut fetched = acting.fetched.clone();
+        match which.index(2 + signed.headers.len()) {
+            0 => signed.body = replaced(&signed.body),
+            1 => fetched.iter_mut().for_each(|fetched| fetched.body = replaced(&fetched.body)),
+            field => signed.headers[field - 2].1 = replaced(&signed.headers[field - 2].1),
+        }
+        let verdict = acting.verifier.judge(&signed.request(NOW, &fetched));
+        if let Verdict::Refused(refusal) | Verdict::Malformed(refusal) = verdict {
+            prop_assert!(refusal.detail.len() < 1_024 && !refusal.detail.chars().any(char::is_control), "{refusal:?}");
+        }
+    }
+
+    #[test]
     fn any_parameters_are_judged_without_a_panic(
         acting in all(),
         given in vec((any::<Index>(), "\\PC{0,300}|whsec_[A-Za-z0-9+/=]{0,60}|-----BEGIN [A-Z ]{3,20}-----\n[A-Za-z0-9+/=\n]{0,80}"), 0..6),
