@@ -1,6 +1,13 @@
 //! The reference pages, generated from the table of settings and the command line. `BLESS=1` writes them anew.
 
-use std::{fmt::Write as _, fs, path::Path};
+mod guides;
+mod providers;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Command, CommandFactory as _};
 
@@ -24,13 +31,17 @@ fn the_reference_page_of_the_command_line_is_true() {
 
 /// Compares a page with what it should be, or writes it.
 fn holds(name: &str, wanted: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
+    let path = folder().join(name);
     if std::env::var_os("BLESS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, wanted).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
     assert!(found == wanted, "docs/reference/{name} is out of date: BLESS=1 cargo test -p crm-relay reference");
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference")
 }
 
 fn settings() -> String {

@@ -130,6 +130,7 @@ fn start_failed(error: StartError, asked: &Asked) -> Failure {
         StartError::Registry(error @ RegistryError::Damaged { .. }) => {
             Failure::new(Exit::StoreFailed, error.to_string())
         }
+        StartError::CaFile(error) => Failure::new(Exit::Configuration, error.to_string()),
         StartError::Registry(error) => Failure::new(Exit::Configuration, error.to_string()),
     }
 }

@@ -77,6 +77,11 @@ pub const APPENDS_MAX: usize = 65_536;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new
 /// delivery does not make hundreds of clients ask for it.
 pub const LEASE_ASKS_MAX: usize = 4;
+/// How often an event may be sent again to a destination that has it, within [`RESEND_WINDOW`]: whoever presses Resend
+/// wants it once or twice; a sender that does it by itself must not fill the store.
+pub const RESENDS_MAX: usize = 5;
+/// See [`RESENDS_MAX`].
+pub const RESEND_WINDOW: Duration = Duration::from_hours(1);
 /// How often what has expired, and what has become due unseen, is looked for.
 pub const DUE_EVERY: Duration = Duration::from_secs(1);
 /// Expired deliveries and held leases that are read at a time.
@@ -91,6 +96,23 @@ pub const STORE_RETRY: Duration = Duration::from_secs(1);
 pub const GOAWAY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long an instance without a socket is remembered: its circuits outlive a broken connection.
 pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
+
+/// Bytes of a key, a certificate or another small document that a provider keeps at a URL.
+pub const FETCHED_BYTES_MAX: usize = 64 * 1024;
+/// From the first packet to the whole document: whoever sent the webhook waits that long.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a key that was fetched is believed.
+pub const KEY_KEPT: Duration = Duration::from_hours(24);
+/// How long a key that could not be fetched is not asked for again.
+pub const KEY_FAILURE_KEPT: Duration = Duration::from_secs(10);
+/// Keys that are kept: more than all providers have at a time.
+pub const KEYS_MAX: usize = 64;
+/// Keys that one request may need: a certificate and what it was signed with.
+pub const KEYS_PER_REQUEST: usize = 3;
+/// Keys never seen before that one source may have fetched within a minute (security: strangers choose them).
+pub const FETCHES_PER_MINUTE: u32 = 6;
+/// Requests that a source refused lately and that an operator is shown.
+pub const REFUSALS_KEPT: usize = 20;
 
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);

@@ -48,8 +48,8 @@ pub enum Appended {
         received_at: Wall,
         /// The repeat carries another body.
         differs: bool,
-        /// Deliveries of the first that are dead or expired, for the core to redrive.
-        ended: Vec<Delivery>,
+        /// Deliveries of the first, for the core to see what became of it.
+        deliveries: Vec<Delivery>,
     },
 }
 
@@ -214,6 +214,8 @@ pub enum StoreOp {
     Extend(Vec<Extend>),
     /// See [`Change`]. Answered by [`StoreAnswer::Settle`], in the same order.
     Settle(Vec<Change>),
+    /// Store new deliveries of an old event. Answered by [`StoreAnswer::Replay`], in the same order.
+    Replay(Vec<Delivery>),
     /// Read these deliveries. Answered by [`StoreAnswer::Find`], in the same order.
     Find(Vec<DeliveryId>),
     /// See [`Due`]. Answered by [`StoreAnswer::Due`].
@@ -243,6 +245,8 @@ pub enum StoreAnswer {
     Extend(Result<(), StoreError>),
     /// To [`StoreOp::Settle`].
     Settle(Result<Vec<Changed>, StoreError>),
+    /// To [`StoreOp::Replay`]; `false` for those whose event is gone.
+    Replay(Result<Vec<bool>, StoreError>),
     /// To [`StoreOp::Find`]; `None` for those that are gone.
     Find(Result<Vec<Option<Delivery>>, StoreError>),
     /// To [`StoreOp::Due`].

@@ -42,6 +42,7 @@ mod secret;
 mod signer;
 mod table;
 mod verifier;
+mod words;
 
 use bytes::Bytes;
 use relay_core::time::Wall;

@@ -31,6 +31,8 @@ pub enum DeliveryId {
     Body,
     /// The first of these that there is.
     First(&'static [DeliveryId]),
+    /// Where the provider's own code finds it; in words.
+    Code(&'static str),
 }
 
 /// Where a text stands.
@@ -42,6 +44,8 @@ pub enum Name {
     Header(&'static str),
     /// In the body.
     Json(&'static str),
+    /// Where the provider's own code finds it; in words.
+    Code(&'static str),
 }
 
 /// A request's body, parsed when somebody first asks.
@@ -62,7 +66,7 @@ impl<'a> Names<'a> {
     /// A header field for it that no sender may send.
     pub(crate) fn delivery(&self, id: DeliveryId) -> Result<Option<Vec<u8>>, Refusal> {
         Ok(match id {
-            DeliveryId::Nothing => None,
+            DeliveryId::Nothing | DeliveryId::Code(_) => None,
             DeliveryId::Header(name) => self.header_id(name)?,
             DeliveryId::Headers(names) => {
                 let Some(first) = names.first().map(|name| self.header_id(name)).transpose()?.flatten() else {
@@ -90,7 +94,7 @@ impl<'a> Names<'a> {
 
     pub(crate) fn name(&self, name: Name) -> Option<String> {
         let text = match name {
-            Name::Nowhere => None,
+            Name::Nowhere | Name::Code(_) => None,
             Name::Header(name) => {
                 let value = header::first(self.request.headers, name)?;
                 str::from_utf8(value).ok().map(str::to_owned)
@@ -113,7 +117,7 @@ impl<'a> Names<'a> {
 impl DeliveryId {
     pub(crate) fn needs_json(self) -> bool {
         match self {
-            Self::Nothing | Self::Header(_) | Self::Headers(_) | Self::Body => false,
+            Self::Nothing | Self::Header(_) | Self::Headers(_) | Self::Body | Self::Code(_) => false,
             Self::Json(_) | Self::Items(_) => true,
             Self::First(ids) => ids.iter().any(|id| id.needs_json()),
         }
@@ -125,7 +129,7 @@ impl DeliveryId {
             Self::Header(name) => vec![name],
             Self::Headers(names) => names.to_vec(),
             Self::First(ids) => ids.iter().flat_map(|id| id.headers()).collect(),
-            Self::Nothing | Self::Json(_) | Self::Items(_) | Self::Body => Vec::new(),
+            Self::Nothing | Self::Json(_) | Self::Items(_) | Self::Body | Self::Code(_) => Vec::new(),
         }
     }
 }

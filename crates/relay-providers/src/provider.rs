@@ -51,6 +51,8 @@ pub struct Provider {
     pub order: Name,
     /// Where its scheme is written down.
     pub docs: &'static str,
+    /// What is checked, in whole sentences, where code does it; [`Provider::checks`] derives the rest from the scheme.
+    pub checked: &'static str,
     /// What a good signature leaves open, in whole sentences, for the operator.
     pub unproven: &'static str,
     /// A realistic event.
@@ -95,6 +97,7 @@ impl Provider {
         event: Name::Nowhere,
         order: Name::Nowhere,
         docs: "",
+        checked: "",
         unproven: "",
         sample: Sample::EMPTY,
         proof: Proof::Signed(&[]),

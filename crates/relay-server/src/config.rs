@@ -4,6 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use relay_core::{delivery::retry::RetryPolicy, name::Name};
 
+pub use crate::{
+    fetch::{Fetching, ProxyChoice},
+    registry::document::Dedupe,
+};
+
 /// Configuration of a server. Defaults stand in `relay_core::limits`.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -47,6 +52,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// `HEALTH_CHECK_INTERVAL`: one INFO summary line.
     pub summary_interval: Duration,
+    /// How keys and certificates of providers are fetched.
+    pub fetching: Fetching,
 }
 
 /// The server's own secrets. Debug prints none of them.
@@ -80,6 +87,8 @@ pub struct DeclaredSource {
     pub parameters: Vec<(String, String)>,
     /// Key sources take an empty body with POST, PUT and PATCH.
     pub allow_empty: bool,
+    /// What a repeat of something delivered is.
+    pub dedupe: Dedupe,
     /// Where it stands, for messages: `crm-relay.toml line 4`.
     pub at: String,
 }
@@ -135,6 +144,7 @@ impl Config {
             circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
             shutdown_grace: Duration::from_secs(1),
             summary_interval: Duration::ZERO,
+            fetching: Fetching::default(),
         }
     }
 }

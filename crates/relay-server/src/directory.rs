@@ -16,7 +16,7 @@ use relay_providers::{StoredKey, Verifier};
 use crate::{
     config::RouteDefaults,
     ingress,
-    registry::document::{Destination, Key, Retry, Route, Source, Token},
+    registry::document::{Dedupe, Destination, Key, Retry, Route, Source, Token},
 };
 
 /// A document and its version, for compare-and-set.
@@ -71,7 +71,7 @@ impl Directory {
     /// When a source's parameters are not those of its provider: which source, and all that is wrong with it.
     pub(crate) fn with_intakes(mut self, api_key: [u8; 32]) -> Result<Self, (Name, String)> {
         let mut intakes = BTreeMap::new();
-        for Source { name, provider, parameters, allow_empty, paused, .. } in
+        for Source { name, provider, parameters, allow_empty, dedupe, paused, .. } in
             self.sources.values().map(|entry| entry.document.clone())
         {
             let stored = |key: &Key| StoredKey { name: key.name.to_string(), digest: key.sha256 };
@@ -83,7 +83,8 @@ impl Directory {
                 let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 (name.clone(), faults.join("; "))
             })?;
-            let intake = ingress::Source { name: name.clone(), verifier, provider, allow_empty, paused };
+            let resends = !verifier.provider().retries && dedupe == Dedupe::Auto;
+            let intake = ingress::Source { name: name.clone(), verifier, provider, allow_empty, resends, paused };
             intakes.insert(name, Arc::new(intake));
         }
         self.intakes = intakes;

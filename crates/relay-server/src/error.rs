@@ -166,6 +166,8 @@ pub struct Problem {
     pub code: Code,
     /// What was wrong and what would be right.
     pub detail: Cow<'static, str>,
+    /// The status, where a platform wants to see another than the code's own.
+    pub status: Option<StatusCode>,
     /// The methods that the path takes, for `Allow`; only with [`Code::MethodNotAllowed`].
     pub allow: Option<&'static [&'static str]>,
     /// The connection ends with this answer.
@@ -175,12 +177,12 @@ pub struct Problem {
 impl Problem {
     /// A problem after which the connection goes on.
     pub const fn new(code: Code, detail: &'static str) -> Self {
-        Self { code, detail: Cow::Borrowed(detail), allow: None, close: false }
+        Self { code, detail: Cow::Borrowed(detail), status: None, allow: None, close: false }
     }
 
     /// A problem with words that are made for it: of what the request holds they may name lengths, no more.
     pub const fn described(code: Code, detail: String) -> Self {
-        Self { code, detail: Cow::Owned(detail), allow: None, close: false }
+        Self { code, detail: Cow::Owned(detail), status: None, allow: None, close: false }
     }
 
     /// The answer for a path that nothing is at.
@@ -195,6 +197,15 @@ impl Problem {
         self
     }
 
+    /// The same with the status that a platform wants to see, if that is an error at all: nothing else may look like an
+    /// acknowledgement.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        let status = StatusCode::from_u16(status).ok();
+        self.status = status.filter(|status| status.is_client_error() || status.is_server_error());
+        self
+    }
+
     /// The same, naming the methods that would do.
     #[must_use]
     pub const fn allowing(mut self, methods: &'static [&'static str]) -> Self {
@@ -204,7 +215,7 @@ impl Problem {
 
     /// As an HTTP answer.
     pub fn respond(&self) -> Response<Full<Bytes>> {
-        let status = self.code.status();
+        let status = self.status.unwrap_or(self.code.status());
         let mut response = Response::new(Full::new(Bytes::from(self.document(status))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -215,7 +226,7 @@ impl Problem {
         if let Some(Ok(methods)) = self.allow.map(|methods| HeaderValue::try_from(methods.join(", "))) {
             headers.insert(header::ALLOW, methods);
         }
-        if self.code == Code::NotGenuine {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crm-relay\""));
         }
         if self.close {
@@ -248,6 +259,17 @@ mod tests {
         let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(texts.len(), Code::ALL.len());
         assert!(Code::ALL.iter().all(|code| code.status().is_client_error() || code.status().is_server_error()));
+    }
+
+    /// I1: a platform's own status for refusals never reads as an acknowledgement.
+    #[test]
+    fn a_platforms_own_status_is_an_error_or_not_used() {
+        let refused = |status| Problem::new(Code::NotGenuine, "no").with_status(status).respond();
+        assert_eq!((refused(403).status().as_u16(), refused(500).status().as_u16()), (403, 500));
+        assert!(!refused(403).headers().contains_key(header::WWW_AUTHENTICATE));
+        for status in [0, 100, 200, 204, 302, 999] {
+            assert_eq!(refused(status).status(), StatusCode::UNAUTHORIZED, "{status}");
+        }
     }
 
     #[test]

@@ -8,20 +8,26 @@ use http_body_util::Full;
 use hyper::{Method, Request, Response, body::Incoming};
 use relay_core::{
     hub::{Accepting, Answer},
+    name::Name,
     time::Wall,
 };
+use tokio::sync::oneshot;
 
 use crate::{
     admin::{Admin, dto::HealthDto},
     connect::Gate,
     error::{Code, Problem},
-    ingress::{Backend, Body, Peer, Source},
+    fetch::Keyring,
+    ingress::{Backend, Body, Peer, Refusals, Source},
+    registry::RegistryError,
+    supervise::TaskKind,
 };
 
 /// The rest of the server, as the ingress sees it.
 pub(crate) struct Front {
     pub(crate) admin: Arc<Admin>,
     pub(crate) gate: Gate,
+    pub(crate) keyring: Arc<Keyring>,
 }
 
 impl Backend for Front {
@@ -40,6 +46,37 @@ impl Backend for Front {
 
     fn handshake(&self, source: &str) {
         self.admin.metrics.handshake(source);
+    }
+
+    fn refusals(&self) -> &Refusals {
+        &self.admin.refusals
+    }
+
+    async fn key(&self, source: &Name, url: &str) -> Result<Bytes, String> {
+        self.keyring.key(source, url).await.map_err(|why| why.to_string())
+    }
+
+    async fn visit(&self, source: &Name, url: &str) -> Result<(), String> {
+        self.keyring.visit(source, url).await.map_err(|why| why.to_string())
+    }
+
+    /// Goes on to its end when the sender goes away: what is half done helps nobody.
+    async fn adopt(&self, source: &Name, parameter: &'static str, value: String) -> Result<(), String> {
+        let (admin, name) = (Arc::clone(&self.admin), source.clone());
+        let (answer, answered) = oneshot::channel();
+        self.admin.supervisor.spawn(TaskKind::Command, "adopt", async move {
+            // The sender may have gone away.
+            let _ = answer.send(admin.registry.adopt(&name, parameter, &value).await);
+            Ok(())
+        });
+        let kept = answered.await.map_err(|_| "it was broken off; the platform is to send it again".to_owned())?;
+        kept.map_err(|error| match error {
+            RegistryError::Declared { at, .. } => format!(
+                "the source is declared in {at}, where the platform cannot write: take it out there, restart the server, and \
+                 make it with: crm-relay source create {source} --provider NAME"
+            ),
+            other => other.to_string(),
+        })
     }
 
     fn panicked(&self) {

@@ -8,6 +8,7 @@ pub mod config;
 mod connect;
 pub mod directory;
 pub mod error;
+mod fetch;
 mod front;
 mod health;
 mod hub;

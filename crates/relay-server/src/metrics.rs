@@ -50,6 +50,18 @@ impl Metrics {
         *handshakes.entry(source.to_owned()).or_default() += 1;
     }
 
+    /// Refused requests of a source since the process began, by reason.
+    pub(crate) fn refused_of(&self, source: &str) -> BTreeMap<&'static str, u64> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.iter().filter(|((name, _), _)| name == source).map(|((_, reason), count)| (*reason, *count)).collect()
+    }
+
+    /// Answered handshakes of a source since the process began.
+    pub(crate) fn handshakes_of(&self, source: &str) -> u64 {
+        let handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        handshakes.get(source).copied().unwrap_or_default()
+    }
+
     /// Counts a contained panic.
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);

@@ -71,6 +71,16 @@ impl Notices {
                     tracing::info!(event = "redriven", %delivery);
                 }
             }
+            Notice::Resent { event, destinations } => {
+                if self.allows("resent", now.mono) {
+                    tracing::info!(event = "resent", event_id = %event, destinations, "sent again by hand");
+                }
+            }
+            Notice::ResentTooOften { event } => {
+                if self.allows("resent_too_often", now.mono) {
+                    tracing::warn!(event = "resent_too_often", event_id = %event, "not delivered again this hour");
+                }
+            }
             Notice::Damaged { delivery, what } => {
                 if self.allows("record_damaged", now.mono) {
                     tracing::error!(event = "record_damaged", %delivery, %what, "left as it is; run: crm-relay store check");

@@ -28,10 +28,11 @@ use crate::{
     budget::Budget,
     clock::Clock,
     connect::{Attached, Gate},
+    fetch::{CaFileError, Fetcher, Keyring},
     front::Front,
     health::Health,
     hub::{self, Driver, Event},
-    ingress,
+    ingress::{self, Refusals},
     metrics::Metrics,
     registry::{Registry, RegistryError, secret},
     retention,
@@ -57,6 +58,9 @@ pub struct Server {
     public: SocketAddr,
     admin_addr: Option<SocketAddr>,
 }
+
+/// Where it listens: for senders and clients, for operators over TCP, for operators on this machine.
+type Listeners = (TcpListener, Option<TcpListener>, UnixListener);
 
 /// Lets a client of the same process in; see [`Server::joiner`].
 #[derive(Clone)]
@@ -103,6 +107,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The file with further certificate authorities cannot be used.
+    #[error(transparent)]
+    CaFile(#[from] CaFileError),
     /// The registry did not read, or the configuration file declares what cannot be.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -115,7 +122,7 @@ impl StartError {
     /// Who has to change something.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Bind { .. } | Self::Write { .. } => Fault::Operator,
+            Self::Bind { .. } | Self::Write { .. } | Self::CaFile(_) => Fault::Operator,
             Self::Registry(error) => error.fault(),
             Self::Store(_) => Fault::Resource,
         }
@@ -125,7 +132,7 @@ impl StartError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Bind { .. } => Retry::Backoff,
-            Self::Write { .. } | Self::Store(_) => Retry::Never,
+            Self::Write { .. } | Self::CaFile(_) | Self::Store(_) => Retry::Never,
             Self::Registry(error) => error.retry(),
         }
     }
@@ -149,6 +156,7 @@ impl Server {
     /// # Errors
     /// See [`StartError`]; nothing runs then.
     pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let fetcher = Fetcher::new(config.fetching.clone())?;
         let public = bind(config.listen).await?;
         let admin_listener = match config.admin_listen {
             Some(addr) => Some(bind(addr).await?),
@@ -171,6 +179,7 @@ impl Server {
             registry: Arc::clone(&registry),
             health: Arc::new(health),
             metrics,
+            refusals: Refusals::default(),
             clock,
             supervisor: supervisor.clone(),
             promises: store.promises(),
@@ -192,7 +201,7 @@ impl Server {
             accepting,
         };
         let socket = bind_socket(&server.config.data_dir)?;
-        server.spawn(driver, public, admin_listener, socket);
+        server.spawn(driver, fetcher, (public, admin_listener, socket));
         if let Err(error) = server.announce() {
             server.supervisor.cancel();
             server.supervisor.finished().await;
@@ -262,7 +271,7 @@ impl Server {
         outcome
     }
 
-    fn spawn(&self, driver: Driver, public: TcpListener, admin: Option<TcpListener>, socket: UnixListener) {
+    fn spawn(&self, driver: Driver, fetcher: Fetcher, (public, admin, socket): Listeners) {
         let supervisor = &self.supervisor;
         supervisor.spawn(TaskKind::Hub, "hub", async move {
             driver.run().await;
@@ -270,7 +279,8 @@ impl Server {
         });
         let budget = Budget::new(self.config.inflight_bytes_max - self.config.inflight_bytes_max / 2);
         let settings = ingress::Settings::new(&self.config, budget);
-        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone() });
+        let keyring = Keyring::new(fetcher, self.admin.clock);
+        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone(), keyring });
         let stop = self.accepting.clone();
         supervisor.spawn(TaskKind::Public, "public", async move {
             ingress::serve(public, front, settings, stop).await;

@@ -154,8 +154,10 @@ impl Pair {
         });
         let first = self.rng.random_range(0..3);
         let names = ["crm", "erp", "n8n", "crm"][first..first + self.rng.random_range(1..3).min(4 - first)].iter();
+        // Routes of one destination may have TTLs of their own.
+        let ttl = TTL * self.rng.random_range(1..4);
         let deliveries: Vec<Delivery> = names
-            .map(|to| Delivery::ready(self.mint.delivery(self.now), &event, name(to), false, self.now, TTL))
+            .map(|to| Delivery::ready(self.mint.delivery(self.now), &event, name(to), false, self.now, ttl))
             .collect();
         self.deliveries.extend(deliveries.iter().map(|made| made.id));
         self.events.push(Arc::clone(&event));

@@ -1,6 +1,8 @@
 //! `crm-relay source`.
 
 use clap::{Args, Subcommand};
+use http::Method;
+use relay_server::config::Dedupe;
 use serde_json::{Value, json};
 
 use super::{
@@ -30,8 +32,14 @@ pub(crate) enum Verb {
     },
     /// List sources
     List,
-    /// Show a source
-    Show(Named),
+    /// Show a source, what happened there, and the last requests it refused
+    Show {
+        #[command(flatten)]
+        named: Named,
+        /// Show the secrets that the platform handed over, to paste them where it asks for them
+        #[arg(long)]
+        secrets: bool,
+    },
     /// Change a source
     Update {
         #[command(flatten)]
@@ -45,6 +53,9 @@ pub(crate) enum Verb {
         /// Take empty bodies
         #[arg(long, value_name = "true|false")]
         allow_empty: Option<bool>,
+        /// strict: deliver what is sent again only once
+        #[arg(long, value_name = "auto|strict")]
+        dedupe: Option<Dedupe>,
     },
     /// Delete a source with its routes and keys; its events stay
     Delete {
@@ -68,6 +79,9 @@ pub(crate) struct NewSource {
     /// Where its webhooks go
     #[arg(long, value_name = "NAME", default_value = "default")]
     destination: String,
+    /// strict: deliver what is sent again only once, also where somebody pressed Resend
+    #[arg(long, value_name = "auto|strict", default_value_t)]
+    dedupe: Dedupe,
 }
 
 const COLUMNS: &[Column] = &[
@@ -86,7 +100,12 @@ impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
         match self {
             Self::List => SOURCES.list(asked, Vec::new()).await,
-            Self::Show(named) => SOURCES.show(asked, &[&named.name]).await,
+            Self::Show { named, secrets: false } => SOURCES.show(asked, &[&named.name]).await,
+            Self::Show { named, secrets: true } => {
+                let path = format!("{}/reveal", SOURCES.path(&[&named.name]));
+                let shown = asked.running().await?.call(Method::POST, &path, None).await?;
+                asked.tell(&shown, secrets_of)
+            }
             Self::Create { name, about, allow_empty } => {
                 let mut body = about.body(&name)?;
                 body["allow_empty"] = json!(allow_empty);
@@ -97,10 +116,14 @@ impl noun::Verb for Verb {
                 }
                 Ok(Exit::Done)
             }
-            Self::Update { named, provider, set, allow_empty } => {
+            Self::Update { named, provider, set, allow_empty, dedupe } => {
                 let set = parameters(&set)?;
-                let set = (!set.is_empty()).then_some(set);
-                let body = json!({"provider": provider, "parameters": set, "allow_empty": allow_empty});
+                let body = json!({
+                    "provider": provider,
+                    "parameters": (!set.is_empty()).then_some(set),
+                    "allow_empty": allow_empty,
+                    "dedupe": dedupe.map(Dedupe::as_str),
+                });
                 SOURCES.update(asked, &[&named.name], &body).await
             }
             Self::Delete { named: Named { name }, yes } => {
@@ -128,6 +151,7 @@ impl NewSource {
             "provider": self.provider,
             "parameters": parameters(&self.set)?,
             "destination": self.destination,
+            "dedupe": self.dedupe.as_str(),
         }))
     }
 
@@ -138,16 +162,65 @@ impl NewSource {
 }
 
 fn in_words(source: &Value) -> String {
-    table::fields(&[
+    let mut fields = vec![
         ("source", style::bold(text(source, "name"))),
         ("provider", text(source, "provider")),
         ("parameters", parameters_of(source)),
         ("path", format!("/webhook/{}", text(source, "name"))),
         ("destinations", text(source, "destinations")),
-        ("status", super::activity(source)),
+        ("status", status(source)),
+        ("dedupe", text(source, "dedupe")),
         ("declared", text(source, "declared")),
         ("created", text(source, "created_at")),
-    ])
+    ];
+    if let Some(counters) = source.get("counters") {
+        fields.push(("received", received(counters)));
+        fields.push(("refused", refused(counters)));
+    }
+    let fields = table::fields(&fields);
+    let refusals = source.get("refusals").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if refusals.is_empty() { fields } else { format!("{fields}\n\n{}", refusals_of(refusals)) }
+}
+
+/// `active`, or what it waits for.
+fn status(source: &Value) -> String {
+    if source.get("awaits_secret") == Some(&Value::Bool(true)) {
+        return style::warn("waits for the platform to hand over its secret");
+    }
+    super::activity(source)
+}
+
+fn received(counters: &Value) -> String {
+    let count = |name| text(counters, name);
+    format!(
+        "{} accepted, {} stored now, {} sent again, {} handshakes",
+        count("accepted"),
+        count("stored"),
+        count("duplicates"),
+        count("handshakes")
+    )
+}
+
+/// `bad_signature 3, stale_timestamp 1` since the server started.
+fn refused(counters: &Value) -> String {
+    let reasons = counters.get("refused").and_then(Value::as_object).into_iter().flatten();
+    let reasons: Vec<String> = reasons.map(|(reason, count)| format!("{reason} {count}")).collect();
+    if reasons.is_empty() { "nothing since the server started".to_owned() } else { reasons.join(", ") }
+}
+
+/// The last refusals, the newest first.
+fn refusals_of(refusals: &[Value]) -> String {
+    let row = |refusal: &Value| {
+        vec![when(refusal, "at"), text(refusal, "peer"), text(refusal, "check"), text(refusal, "detail")]
+    };
+    table::wrapped(&["refused", "from", "check", "detail"], &refusals.iter().map(row).collect::<Vec<_>>())
+}
+
+/// `secret=VALUE`, a line each.
+fn secrets_of(shown: &Value) -> String {
+    let items = shown.get("items").and_then(Value::as_array).into_iter().flatten();
+    let lines: Vec<String> = items.map(|item| format!("{}={}", text(item, "name"), text(item, "value"))).collect();
+    if lines.is_empty() { "the platform has handed over no secret".to_owned() } else { lines.join("\n") }
 }
 
 /// `secret (hidden), header=X-Signature`.

@@ -11,13 +11,16 @@ use relay_core::{
     name::Name,
 };
 use relay_providers::Verifier;
-use relay_server::config::{Config, Credentials, DeclaredRoute, DeclaredSource, RouteDefaults};
+use relay_server::config::{
+    Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults,
+};
 
 use super::{
     client::{Fields, listen},
     data_dir,
     fault::{Faults, Origin},
     layers::{Flags, Layers},
+    proxy,
     quantity::{self, Bare},
     raw::Section,
     secret::Secret,
@@ -108,8 +111,20 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         circuit_pause_max: layers.span("CIRCUIT_PAUSE_MAX"),
         shutdown_grace: layers.span("SHUTDOWN_GRACE"),
         summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
+        fetching: fetching(&layers),
     };
     Ok(Plan { config, notes: layers.notes, given })
+}
+
+/// The way out to where providers keep their keys.
+fn fetching(layers: &Layers) -> Fetching {
+    let given = layers.text("RELAY_PROXY").and_then(|text| proxy::read(&text).ok());
+    let choose = move |url: &_| given.clone().or_else(|| proxy::from_environment(url, &super::environment));
+    Fetching {
+        ca_file: layers.text("RELAY_CA_FILE").map(PathBuf::from),
+        proxy: ProxyChoice::new(choose),
+        ..Fetching::default()
+    }
 }
 
 /// The delays of `standard-webhooks`: about 75 hours in all.
@@ -222,9 +237,10 @@ fn total(retry: &RetryPolicy) -> Duration {
 
 /// The sources and routes of the file. A source without a route leads to the destination `default`.
 fn declared(layers: &mut Layers, defaults: &RouteDefaults) -> (Vec<DeclaredSource>, Vec<DeclaredRoute>) {
+    let knows_url = layers.given("PUBLIC_URL").is_some();
     let file = std::mem::take(&mut layers.file);
     let sources: Vec<DeclaredSource> =
-        file.sources.iter().filter_map(|section| source(section, &mut layers.faults)).collect();
+        file.sources.iter().filter_map(|section| source(section, knows_url, &mut layers.faults)).collect();
     let mut routes: Vec<DeclaredRoute> = Vec::new();
     for section in &file.routes {
         let Some(route) = route(section, defaults, &mut layers.faults) else { continue };
@@ -261,13 +277,14 @@ fn declared(layers: &mut Layers, defaults: &RouteDefaults) -> (Vec<DeclaredSourc
 }
 
 /// A `[source.NAME]`: every key that is not ours is a parameter of the provider.
-fn source(section: &Section, faults: &mut Faults) -> Option<DeclaredSource> {
+fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<DeclaredSource> {
     let mut fields = Fields { section, faults };
     let name = fields.name();
     let provider = fields.required("provider", |text| Ok(text.to_owned()));
     let allow_empty =
         fields.optional("allow_empty", |text| text.parse::<bool>().map_err(|_| "want true or false".to_owned()));
-    let is_parameter = |key: &str| !matches!(key, "provider" | "allow_empty");
+    let dedupe = fields.optional("dedupe", |text| text.parse::<Dedupe>().map_err(str::to_owned));
+    let is_parameter = |key: &str| !matches!(key, "provider" | "allow_empty" | "dedupe");
     let parameters: Vec<(String, String)> = section
         .entries
         .iter()
@@ -282,11 +299,16 @@ fn source(section: &Section, faults: &mut Faults) -> Option<DeclaredSource> {
             faults.add(format!("source.{name}"), None, origin, fault.to_string());
         }
     }
+    if !knows_url && relay_providers::provider(&provider).is_some_and(|provider| provider.signs_url) {
+        let text = format!("{provider} signs the URL it calls, so the server must know its own: set PUBLIC_URL");
+        faults.add(format!("source.{name}"), None, &section.origin, text);
+    }
     Some(DeclaredSource {
         name,
         provider,
         parameters,
         allow_empty: allow_empty.unwrap_or(false),
+        dedupe: dedupe.unwrap_or_default(),
         at: section.origin.to_string(),
     })
 }

@@ -332,22 +332,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Role::Client,
         "Bodies the client holds at the same time.",
     ),
+    setting("CLIENT_LISTEN", Kind::Listen, "off", Role::Client, "Address of the client's own health and metrics."),
+    // Both.
     setting(
         "RELAY_PROXY",
         Kind::Proxy,
         "",
-        Role::Client,
-        "HTTP proxy on the way to the server; else HTTPS_PROXY and NO_PROXY. Targets are dialled directly.",
+        Role::Both,
+        "HTTP proxy on the way to the server, and to keys of providers; else HTTPS_PROXY and NO_PROXY. Targets are dialled directly.",
     ),
     setting(
         "RELAY_CA_FILE",
         Kind::Path,
         "",
-        Role::Client,
-        "PEM file of further certificate authorities for the server's certificate; commands heed it too.",
+        Role::Both,
+        "PEM file of further certificate authorities, for the server's certificate and for keys of providers.",
     ),
-    setting("CLIENT_LISTEN", Kind::Listen, "off", Role::Client, "Address of the client's own health and metrics."),
-    // Both.
     setting(
         "SHUTDOWN_GRACE",
         span(SECOND, DAY),

@@ -15,6 +15,7 @@
 mod ending;
 mod lease;
 pub mod outcome;
+mod resend;
 pub mod retry;
 mod settle;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod tests;
 
 pub use ending::{cancel, expire, redrive};
 pub use lease::{count_loss, hand_back, leased, lose};
+pub use resend::{is_done, may_be_resent};
 pub use settle::{Terms, settle};
 
 use crate::{

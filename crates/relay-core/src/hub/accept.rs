@@ -9,7 +9,7 @@ use super::{Accepting, Answer, Hub, Notice, Op, Output, Ticket, settle::Why};
 use crate::{
     delivery::{self, Delivery, State},
     event::Event,
-    id::InstanceId,
+    id::{EventId, InstanceId},
     limits,
     name::Name,
     storage::{Append, AppendError, Appended, StoreOp},
@@ -22,6 +22,8 @@ pub(super) struct Accepts {
     appending: usize,
     /// Repeats that redrive deliveries of their first: answered when these are durable.
     redriving: BTreeMap<Ticket, (Answer, usize)>,
+    /// Repeats of events that are delivered again: answered when that is durable.
+    pub(super) resending: BTreeMap<EventId, Vec<(Ticket, Answer)>>,
 }
 
 /// An append under way.
@@ -29,6 +31,8 @@ pub(super) struct Accepts {
 pub(super) struct Pending {
     ticket: Ticket,
     event: Arc<Event>,
+    /// See [`Accepting::resend`].
+    resend: bool,
     /// Deliveries that are stored already leased.
     leased: Vec<(InstanceId, Delivery)>,
     /// Destinations of the others.
@@ -36,14 +40,16 @@ pub(super) struct Pending {
 }
 
 impl Accepts {
-    /// Tickets that wait for redrives, for an answer that ends their waiting.
+    /// Tickets that wait for redrives and resends, for an answer that ends their waiting.
     pub(super) fn take_waiting(&mut self) -> Vec<Ticket> {
-        std::mem::take(&mut self.redriving).into_keys().collect()
+        let redriving = std::mem::take(&mut self.redriving).into_keys();
+        let resending = std::mem::take(&mut self.resending).into_values().flatten().map(|(ticket, _)| ticket);
+        redriving.chain(resending).collect()
     }
 
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.appending == 0 && self.redriving.is_empty()
+        self.appending == 0 && self.redriving.is_empty() && self.resending.is_empty()
     }
 }
 
@@ -53,8 +59,8 @@ impl Hub {
             self.outputs.push_back(Output::Answer(ticket, refusal));
             return;
         }
-        let Accepting { dedupe, deadline, .. } = &request;
-        let (dedupe, deadline) = (dedupe.clone(), *deadline);
+        let Accepting { dedupe, deadline, resend, .. } = &request;
+        let (dedupe, deadline, resend) = (dedupe.clone(), *deadline, *resend);
         let event = Arc::new(self.event_of(request));
         let mut leased = Vec::new();
         let mut waiting = Vec::new();
@@ -80,7 +86,7 @@ impl Hub {
         }
         self.accepts.appending += 1;
         let append = Append { event: Arc::clone(&event), deliveries, dedupe, deadline };
-        let pending = Pending { ticket, event, leased, waiting };
+        let pending = Pending { ticket, event, resend, leased, waiting };
         self.ask_store(Op::Append(Box::new(pending)), StoreOp::Append(Box::new(append)));
     }
 
@@ -112,13 +118,17 @@ impl Hub {
         self.accepts.appending -= 1;
         match result {
             Ok(Appended::Stored) => self.on_event_stored(pending),
-            Ok(Appended::Repeat { first, received_at, differs, ended }) => {
+            Ok(Appended::Repeat { first, received_at, differs, deliveries }) => {
                 self.undo_reservations(&pending.leased);
                 if differs {
                     self.notice(Notice::RepeatDiffers { event: first });
                 }
                 let answer = Answer::Accepted { event: first, received_at, repeat: true };
-                self.redrive_then_answer(pending.ticket, answer, ended);
+                if pending.resend && !differs && delivery::is_done(&deliveries) {
+                    self.resend_then_answer(pending.ticket, answer, (first, &pending.event), &deliveries);
+                } else {
+                    self.redrive_then_answer(pending.ticket, answer, deliveries);
+                }
             }
             Err(error) => {
                 self.undo_reservations(&pending.leased);
@@ -136,7 +146,7 @@ impl Hub {
     }
 
     fn on_event_stored(&mut self, pending: Pending) {
-        let Pending { ticket, event, leased, waiting } = pending;
+        let Pending { ticket, event, leased, waiting, .. } = pending;
         self.answer(ticket, Answer::Accepted { event: event.id, received_at: event.received_at, repeat: false });
         for (instance, delivery) in leased {
             self.hold_reserved(instance, delivery, &event);
@@ -146,7 +156,7 @@ impl Hub {
         }
     }
 
-    fn answer(&mut self, ticket: Ticket, answer: Answer) {
+    pub(super) fn answer(&mut self, ticket: Ticket, answer: Answer) {
         if !cfg!(feature = "canary_ack_before_commit") {
             self.outputs.push_back(Output::Answer(ticket, answer));
         }
@@ -158,9 +168,9 @@ impl Hub {
         }
     }
 
-    fn redrive_then_answer(&mut self, ticket: Ticket, answer: Answer, ended: Vec<Delivery>) {
+    fn redrive_then_answer(&mut self, ticket: Ticket, answer: Answer, deliveries: Vec<Delivery>) {
         let ended: Vec<_> =
-            ended.into_iter().filter(|record| matches!(record.state, State::Dead | State::Expired)).collect();
+            deliveries.into_iter().filter(|record| matches!(record.state, State::Dead | State::Expired)).collect();
         if ended.is_empty() {
             self.answer(ticket, answer);
             return;

@@ -82,6 +82,8 @@ pub struct Accepting {
     pub received_at: Wall,
     /// See [`Dedupe`].
     pub dedupe: Option<Dedupe>,
+    /// The sender never tries again by itself: a repeat of what was delivered is somebody who pressed Resend.
+    pub resend: bool,
     /// When the sender's patience ends: no commit begins after this.
     pub deadline: Wall,
 }

@@ -18,6 +18,7 @@ mod instances;
 mod leases;
 mod notice;
 mod output;
+mod resend;
 mod sessions;
 mod settle;
 mod setup;
@@ -37,6 +38,7 @@ use self::{
     destinations::Destination,
     instances::Instance,
     leases::{Held, PendingLoss},
+    resend::Resent,
     settle::{Decided, Work},
     timers::Timer,
 };
@@ -127,6 +129,7 @@ enum Op {
     Extend(Vec<Extend>),
     Settle(Vec<Decided>),
     Find(Vec<Work>),
+    Replay(Resent),
     Due,
     Held,
 }
@@ -261,6 +264,7 @@ impl Hub {
             (Op::Extend(extends), StoreAnswer::Extend(result)) => self.on_extended(&extends, &result),
             (Op::Settle(decided), StoreAnswer::Settle(result)) => self.on_settled(decided, result),
             (Op::Find(works), StoreAnswer::Find(result)) => self.on_found(works, result),
+            (Op::Replay(resent), StoreAnswer::Replay(result)) => self.on_resent(&resent, result),
             (Op::Due, StoreAnswer::Due(result)) => self.on_due(result),
             (Op::Held, StoreAnswer::Held(result)) => self.on_held_page(result),
             (op, answer) => unreachable!("the driver answered {op:?} with {answer:?}"),

@@ -104,6 +104,19 @@ pub enum Notice {
         /// Which.
         delivery: DeliveryId,
     },
+    /// An event that was delivered was sent again by hand, and has a new delivery to each of so many destinations.
+    Resent {
+        /// Which.
+        event: EventId,
+        /// To how many.
+        destinations: usize,
+    },
+    /// An event that was delivered was sent again more often than [`RESENDS_MAX`](crate::limits::RESENDS_MAX): answered as
+    /// a repeat, and not delivered again.
+    ResentTooOften {
+        /// Which.
+        event: EventId,
+    },
     /// A record is damaged: what was to become of it is given up, and it stays as it is for `store check`.
     Damaged {
         /// Whose.

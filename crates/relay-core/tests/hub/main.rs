@@ -7,5 +7,6 @@ mod accepting;
 mod circuits;
 mod credit;
 mod leases;
+mod resends;
 mod sessions;
 mod stopping;

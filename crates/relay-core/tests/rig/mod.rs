@@ -197,6 +197,15 @@ impl Rig {
 
     /// Sends a webhook.
     pub(crate) fn send_body(&mut self, source: &str, body: &[u8], dedupe: Option<[u8; 32]>) -> Ticket {
+        self.send_again(source, body, dedupe, false)
+    }
+
+    /// Sends a webhook of a platform that sends again only when somebody wants it to.
+    pub(crate) fn resend(&mut self, body: &[u8], key: [u8; 32]) -> Ticket {
+        self.send_again("src", body, Some(key), true)
+    }
+
+    fn send_again(&mut self, source: &str, body: &[u8], dedupe: Option<[u8; 32]>, resend: bool) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         let request = Accepting {
@@ -209,6 +218,7 @@ impl Rig {
             body_sha256: [7; 32],
             received_at: self.now.wall,
             dedupe: dedupe.map(|key| Dedupe { key, until: Wall::MAX }),
+            resend,
             deadline: self.now.wall + Duration::from_secs(2),
         };
         self.input(Input::Accept { ticket, request: Box::new(request) });
@@ -335,6 +345,7 @@ fn kind(ask: &StoreOp) -> &'static str {
         StoreOp::Lease(_) => "lease",
         StoreOp::Extend(_) => "extend",
         StoreOp::Settle(_) => "settle",
+        StoreOp::Replay(_) => "replay",
         StoreOp::Find(_) => "find",
         StoreOp::Due { .. } => "due",
         StoreOp::Held { .. } => "held",
@@ -380,6 +391,11 @@ impl Store {
             StoreOp::Find(ids) => {
                 StoreAnswer::Find(Ok(ids.iter().map(|id| self.deliveries.get(id).cloned()).collect()))
             }
+            StoreOp::Replay(made) => {
+                let stored = made.iter().map(|delivery| self.events.contains_key(&delivery.event)).collect();
+                self.deliveries.extend(made.into_iter().map(|delivery| (delivery.id, delivery)));
+                StoreAnswer::Replay(Ok(stored))
+            }
             StoreOp::Due { now, limit } => StoreAnswer::Due(Ok(self.due(now, limit))),
             StoreOp::Held { after, limit } => {
                 let behind = self.deliveries.values().filter(|delivery| after.is_none_or(|after| delivery.id > after));
@@ -393,14 +409,11 @@ impl Store {
     fn append(&mut self, append: relay_core::storage::Append) -> Appended {
         if let Some(dedupe) = &append.dedupe {
             if let Some(first) = self.dedupe.get(&dedupe.key).and_then(|id| self.events.get(id)) {
-                let ended = |delivery: &&Delivery| {
-                    delivery.event == first.id && matches!(delivery.state, State::Dead | State::Expired)
-                };
                 return Appended::Repeat {
                     first: first.id,
                     received_at: first.received_at,
                     differs: first.body != append.event.body,
-                    ended: self.deliveries.values().filter(ended).cloned().collect(),
+                    deliveries: self.deliveries.values().filter(|known| known.event == first.id).cloned().collect(),
                 };
             }
             self.dedupe.insert(dedupe.key, append.event.id);

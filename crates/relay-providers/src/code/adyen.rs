@@ -109,6 +109,8 @@ impl Code for Adyen {
         const MESSAGE: SignError = SignError::Body("a JSON object whose notificationItems are as Adyen sends them");
         let key = first(&self.0)?;
         let mut body = object(&draft)?;
+        // What the check would refuse cannot be signed.
+        json::members(&draft.body, "", [ITEMS, "type"]).map_err(|_| MESSAGE)?;
         let Some(items) = body.get_mut(ITEMS) else {
             draft.set_header(SIGNATURE, STANDARD.encode(Algorithm::HmacSha256.mac(key, &[&draft.body])));
             return Ok(draft);

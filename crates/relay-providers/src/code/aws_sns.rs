@@ -68,7 +68,7 @@ struct Message {
     id: String,
     topic: String,
     subject: Option<String>,
-    message: String,
+    text: String,
     timestamp: String,
     subscribe_url: String,
     token: String,
@@ -187,7 +187,7 @@ impl Message {
             id: text(id),
             topic: text(topic),
             subject,
-            message: text(message),
+            text: text(message),
             timestamp: text(timestamp),
             subscribe_url: text(subscribe_url),
             token: text(token),
@@ -199,7 +199,7 @@ impl Message {
 
     /// Name and value of what is signed, each on a line, by name.
     fn signed(&self) -> Result<String, Refusal> {
-        let mut lines = vec![("Message", &self.message), ("MessageId", &self.id)];
+        let mut lines = vec![("Message", &self.text), ("MessageId", &self.id)];
         match self.kind.as_str() {
             NOTIFICATION => lines.extend(self.subject.as_ref().map(|subject| ("Subject", subject))),
             CONFIRMATION | REMOVAL => lines.push(("SubscribeURL", &self.subscribe_url)),
@@ -308,7 +308,7 @@ mod tests {
         let message = Message {
             kind: NOTIFICATION.to_owned(),
             id: "1".to_owned(),
-            message: "a\nb".to_owned(),
+            text: "a\nb".to_owned(),
             timestamp: "t".to_owned(),
             topic: "arn".to_owned(),
             subscribe_url: "u".to_owned(),

@@ -8,7 +8,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, first, is_signed, names, secrets, verdict};
 use crate::{
-    Draft, Exchange, Genuine, Handshake, On, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
+    SignError, Verdict,
     form::{self, Pairs},
     parameters::Parameters,
     provider::Proof,
@@ -31,16 +32,18 @@ pub(super) const PROVIDER: Provider = Provider {
         signed: false,
         exchange: Exchange::BtChallenge { public: "public_key", private: "private_key" },
     }],
+    delivery: DeliveryId::Code("the digest of bt_payload"),
+    event: Name::Code("kind in the payload"),
     docs: "https://developer.paypal.com/braintree/docs/guides/webhooks/parse",
     unproven: "The signature covers the payload; its time stands inside and is not checked: whoever has seen one request \
         can send it again. The relay recognises repeats by the payload.",
     sample: Sample {
         headers: &[("content-type", "application/x-www-form-urlencoded")],
         query: "",
-        // <notification><timestamp type="datetime">2023-11-14T22:13:20Z</timestamp><kind>check</kind>...
-        body: "bt_payload=PG5vdGlmaWNhdGlvbj48dGltZXN0YW1wIHR5cGU9ImRhdGV0aW1lIj4yMDIzLTExLTE0VDIyOjEz%0AOjIwWjwvdGltZXN0YW1wPj\
-            xraW5kPmNoZWNrPC9raW5kPjxzdWJqZWN0PjxjaGVjayB0eXBlPSJi%0Ab29sZWFuIj50cnVlPC9jaGVjaz48L3N1YmplY3Q%2BPC9ub3\
-            RpZmljYXRpb24%2B%0A",
+        // As XML; signing encodes it.
+        body: "bt_payload=%3Cnotification%3E%3Ctimestamp+type%3D%22datetime%22%3E{{rfc3339}}%3C%2Ftimestamp%3E%3Ckind%3E\
+            subscription_charged_successfully%3C%2Fkind%3E%3Csubject%3E%3Csubscription%3E%3Cid%3E{{hex}}%3C%2Fid%3E\
+            %3C%2Fsubscription%3E%3C%2Fsubject%3E%3C%2Fnotification%3E",
     },
     proof: Proof::Code(|parameters| Box::new(Braintree::read(parameters))),
     ..Provider::BASE
@@ -74,8 +77,7 @@ impl Braintree {
         let fields = form::all(request.body);
         let fields = fields.ok_or_else(|| Refusal::new("malformed_body", "the body is a form of too many fields"))?;
         let (signatures, payload) = (one(&fields, SIGNATURE)?, one(&fields, PAYLOAD)?);
-        let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=\n".contains(byte);
-        if !payload.iter().all(is_base64) {
+        if !is_base64(payload) {
             return Err(Refusal::new("malformed_body", format!("{PAYLOAD} must be base64 with line ends")));
         }
         let presented = self.ours(signatures)?;
@@ -116,9 +118,13 @@ impl Code for Braintree {
     }
 
     fn sign(&self, mut draft: Draft, _: &str, _: Wall) -> Result<Draft, SignError> {
-        const FORM: SignError = SignError::Body("a form with one bt_payload in base64");
+        const FORM: SignError = SignError::Body("a form with one bt_payload in base64, or as XML");
         let fields = form::all(&draft.body).ok_or(FORM)?;
         let payload = one(&fields, PAYLOAD).map_err(|_| FORM)?;
+        let payload = &*if payload.starts_with(b"<") { encoded(payload) } else { payload.to_vec() };
+        if !is_base64(payload) {
+            return Err(FORM);
+        }
         let mac = Algorithm::HmacSha1.mac(first(&self.keys)?, &[payload]);
         let signature = format!("{}|{}", self.public_key, secret::to_hex(&mac));
         let body = format!("{SIGNATURE}={}&{PAYLOAD}={}", form::encode(signature.as_bytes()), form::encode(payload));
@@ -129,6 +135,15 @@ impl Code for Braintree {
     fn reads(&self) -> Vec<String> {
         names(&[])
     }
+}
+
+fn is_base64(payload: &[u8]) -> bool {
+    payload.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=\n".contains(byte))
+}
+
+/// Base64 with a line end after every 60 characters, as Ruby makes it.
+fn encoded(xml: &[u8]) -> Vec<u8> {
+    STANDARD.encode(xml).as_bytes().chunks(60).flat_map(|line| [line, b"\n"].concat()).collect()
 }
 
 /// The field's value. With two of them, the application might take the other.

@@ -6,7 +6,7 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, names, secrets, verdict};
 use crate::{
-    Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, header,
+    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, header,
     parameters::Parameters,
     provider::Proof,
     scheme::{
@@ -27,7 +27,11 @@ pub(super) const PROVIDER: Provider = Provider {
         Parameter::tolerance("30s"),
     ],
     answer_within: Duration::from_secs(30),
+    delivery: DeliveryId::Code(
+        "X-Contentful-Topic, and space, environment, id and version, revision or deletedAt in sys",
+    ),
     event: Name::Header(TOPIC),
+    order: Name::Json("sys.id"),
     docs: "https://www.contentful.com/developers/docs/webhooks/request-verification/",
     unproven: "The signature covers method, path, body, time and the header fields it lists; other header fields can be \
         changed by whoever passes the request on.",

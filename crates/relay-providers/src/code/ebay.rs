@@ -95,7 +95,7 @@ impl Ebay {
         else {
             return Err(malformed());
         };
-        if !algorithm.eq_ignore_ascii_case("ecdsa") || !hash.eq_ignore_ascii_case("sha1") {
+        if !["ecdsa", "ECDSA"].contains(&algorithm.as_str()) || !["SHA1", "sha1"].contains(&hash.as_str()) {
             return Err(Refusal::new("unsupported_algorithm", format!("{SIGNATURE} must be ECDSA with SHA1")));
         }
         let signature = STANDARD.decode(signature).map_err(|_| malformed())?;

@@ -24,7 +24,7 @@ pub(super) const PROVIDER: Provider = Provider {
             "the audience of the push subscription, its endpoint URL unless you chose another: Pub/Sub, Subscriptions, \
              Edit, Enable authentication",
         ),
-        Parameter::required(
+        Parameter::public_key(
             "email",
             "the service account of the push subscription, like push@project.iam.gserviceaccount.com: same place",
         ),
@@ -37,6 +37,7 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: Duration::from_secs(10),
     delivery: DeliveryId::Json(&["message.messageId", "subscription"]),
     event: Name::Json("message.attributes.eventType"),
+    order: Name::Json("message.orderingKey"),
     docs: "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions",
     unproven: "The token says who sends and to whom, and holds for an hour; the body is not covered. Whoever has seen one \
         request can send any body with its token until then.",
@@ -54,17 +55,22 @@ const SAMPLE_KEY: &str = "sample";
 #[derive(Clone, Debug)]
 struct GooglePubsub {
     audience: String,
-    email: String,
+    emails: Vec<String>,
     signing_key: Option<PrivateKey>,
 }
 
 impl GooglePubsub {
     fn read(parameters: &mut Parameters<'_>) -> Self {
-        let (audience, email) = (parameters.one("audience").to_owned(), parameters.one("email").to_owned());
-        if !email.is_empty() && !email.contains('@') {
+        let audience = parameters.one("audience").to_owned();
+        let emails: Vec<String> = parameters.all("email").into_iter().map(str::to_owned).collect();
+        if !emails.iter().all(|email| email.contains('@')) {
             parameters.fault("email", "must be a service account's address, with an @");
         }
-        Self { audience, email, signing_key: parameters.private_key() }
+        let signing_key = parameters.private_key();
+        if emails.is_empty() && signing_key.is_some() {
+            parameters.fault("email", "missing; the token is made out to it");
+        }
+        Self { audience, emails, signing_key }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
@@ -91,8 +97,9 @@ impl GooglePubsub {
             return Err(Refusal::new("wrong_issuer", format!("the token's iss must be {}", ISSUERS[0])));
         }
         let email = email.as_ref().and_then(Value::as_str).unwrap_or_default();
-        if email != self.email {
-            let detail = format!("the token is of {}, this source's email is {}", jwt::shown(email), self.email);
+        if !self.emails.iter().any(|known| known == email) {
+            let known = self.emails.join(" or ");
+            let detail = format!("the token is of {}, this source's email is {known}", jwt::shown(email));
             return Err(Refusal::new("wrong_email", detail));
         }
         if verified != Some(Value::Bool(true)) {
@@ -112,7 +119,7 @@ impl Code for GooglePubsub {
         let seconds = now.as_micros().div_euclid(1_000_000);
         let head = value!({"alg": RS256, "kid": SAMPLE_KEY, "typ": "JWT"});
         let claims = value!({
-            "aud": self.audience, "azp": "113774264463038321964", "email": self.email, "email_verified": true,
+            "aud": self.audience, "azp": "113774264463038321964", "email": self.emails.first(), "email_verified": true,
             "exp": seconds + 3_600, "iat": seconds, "iss": ISSUERS[0], "sub": "113774264463038321964",
         });
         let token = jwt::make(&head, &claims, |message| x509::rsa_sign(key, message))?;

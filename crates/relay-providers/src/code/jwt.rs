@@ -182,7 +182,7 @@ mod tests {
         let now = 1_700_000_000;
         assert_eq!(good(json!({"exp": now})), Ok(()));
         assert_eq!(good(json!({"exp": now - 300})), Ok(()));
-        assert_eq!(good(json!({"exp": now as f64 + 0.5})), Ok(()));
+        assert_eq!(good(json!({"exp": 1_700_000_000.5})), Ok(()));
         assert_eq!(good(json!({"exp": now - 301})), Err("expired_token"));
         assert_eq!(good(json!({})), Err("missing_expiry"));
         assert_eq!(good(json!({"exp": "1800000000"})), Err("missing_expiry"));

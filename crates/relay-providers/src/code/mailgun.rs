@@ -7,7 +7,7 @@ use serde_json::json as value;
 
 use super::{Code, bad_signature, first, hex_signature, is_signed, json, names, object, secrets, set_body, verdict};
 use crate::{
-    Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     parameters::Parameters,
     provider::Proof,
@@ -25,7 +25,8 @@ pub(super) const PROVIDER: Provider = Provider {
         Parameter::key("signing_key_http", "the HTTP webhook signing key: app.mailgun.com, Send, Sending, Webhooks"),
         Parameter::tolerance("12h"),
     ],
-    event: Name::Json("event-data.event"),
+    delivery: DeliveryId::Code("token of the signature"),
+    event: Name::Code("event-data.event, or event of the form"),
     docs: "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
     unproven: "The signature covers a time and a random token, not the event: whoever has seen one request can send any \
         event with its signature. The relay takes each token once within its dedupe window, so this is open only to \
@@ -49,7 +50,7 @@ struct Proven {
     timestamp: String,
     token: String,
     signature: String,
-    /// What happened, if a form says so.
+    /// What happened, if the body says so.
     event: Option<String>,
 }
 
@@ -118,7 +119,8 @@ impl Proven {
         let [Some(timestamp), Some(token), Some(signature)] = found.map(|member| member.and_then(json::scalar)) else {
             return Err(missing());
         };
-        Ok(Self { timestamp, token, signature, event: None })
+        let event = json::at(body, &["event-data", "event"]).filter(|event| is_word(event));
+        Ok(Self { timestamp, token, signature, event })
     }
 
     fn of_form(body: &[u8]) -> Result<Self, Refusal> {
@@ -126,7 +128,7 @@ impl Proven {
         let fields = form::all(body).ok_or_else(too_many)?;
         let [timestamp, token, signature] = FORM_FIELDS.map(|name| one(&fields, name));
         let event = one(&fields, "event").ok().flatten();
-        let event = event.filter(|event| event.len() <= 64 && !event.chars().any(char::is_control));
+        let event = event.filter(|event| is_word(event));
         match (timestamp?, token?, signature?) {
             (Some(timestamp), Some(token), Some(signature)) => Ok(Self { timestamp, token, signature, event }),
             _ => Err(missing()),
@@ -142,6 +144,10 @@ fn one(fields: &Pairs, name: &str) -> Result<Option<String>, Refusal> {
         return Err(Refusal::new("malformed_body", format!("the form has {name} more than once")));
     }
     Ok(String::from_utf8(value.clone()).ok())
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_json(body: &[u8]) -> bool {

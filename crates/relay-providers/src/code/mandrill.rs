@@ -5,7 +5,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, batch_id, first, is_signed, json, names, public_url, secrets};
 use crate::{
-    Answer, Draft, Exchange, Genuine, Handshake, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    Answer, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, Parameter, Provider, Refusal, Request, Sample,
+    SignError, Verdict,
     form::{self, Pairs},
     parameters::Parameters,
     provider::Proof,
@@ -23,6 +24,8 @@ pub(super) const PROVIDER: Provider = Provider {
     methods: &["HEAD", "POST"],
     signs_url: true,
     handshakes: &[Handshake { method: "HEAD", on: &[], signed: false, exchange: Exchange::OK }],
+    delivery: DeliveryId::Code("_id of every event in mandrill_events"),
+    event: Name::Code("event of the first event in mandrill_events"),
     docs: "https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/",
     unproven: "The signature covers the URL and the form, but no time: whoever has seen one request can send it again.",
     sample: Sample {

@@ -23,6 +23,7 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: Duration::from_secs(22),
     delivery: DeliveryId::First(&[DeliveryId::Json(&["id", "type", "action"]), DeliveryId::Header(REQUEST_ID)]),
     event: Name::Json("action"),
+    order: Name::Json("data.id"),
     docs: "https://www.mercadopago.com/developers/en/docs/your-integrations/notifications/webhooks",
     unproven: "The signature covers data.id of the query, x-request-id and a time, not the body: take nothing from the body \
         but fetch the resource by the query's data.id. No age is prescribed: whoever has seen one request can send it \

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
 use crate::{
-    Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
-    parameters::Parameters, provider::Proof, secret::Secret,
+    DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
+    SignError, Verdict, parameters::Parameters, provider::Proof, secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -25,6 +25,7 @@ pub(super) const PROVIDER: Provider = Provider {
         signed: false,
         exchange: Exchange::EchoQuery("validationToken"),
     }],
+    delivery: DeliveryId::Code("id of every notification, else its subscriptionId, resource, changeType and etag"),
     event: Name::Json("value[].changeType"),
     docs: "https://learn.microsoft.com/graph/change-notifications-delivery-webhooks",
     unproven: "Nothing is signed: clientState is sent along with every notification, so whoever has seen one can send \

@@ -1,4 +1,4 @@
-//! PayPal: an RSA signature over a line of header values and the body's CRC-32, with a certificate at a URL.
+//! `PayPal`: an RSA signature over a line of header values and the body's CRC-32, with a certificate at a URL.
 
 use std::time::Duration;
 

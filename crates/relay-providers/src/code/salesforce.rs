@@ -5,19 +5,22 @@ use std::time::Duration;
 use relay_core::time::Wall;
 
 use super::{
-    Code, batch_id, names,
+    Code, batch_id, first, names, secrets,
     soap::{self, Piece, Reader},
     verdict,
 };
 use crate::{
-    Acknowledgement, Draft, Genuine, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
-    parameters::Parameters, provider::Proof, secret,
+    Acknowledgement, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
+    Verdict,
+    parameters::Parameters,
+    provider::Proof,
+    secret::{self, Secret},
 };
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "salesforce",
     title: "Salesforce outbound messages",
-    parameters: &[Parameter::public_key(
+    parameters: &[Parameter::key(
         "organization_id",
         "your organisation's id, 15 or 18 characters starting with 00D: Setup, Company Information",
     )],
@@ -33,6 +36,8 @@ pub(super) const PROVIDER: Provider = Provider {
     },
     answer_within: Duration::from_secs(10),
     refusal: 403,
+    delivery: DeliveryId::Code("Notification/Id of every notification"),
+    event: Name::Code("type of the first sObject"),
     docs: "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm",
     unproven: "Salesforce signs nothing: whoever knows the organisation's id can send anything. Choose a source name that \
         nobody guesses, or let a proxy in front demand Salesforce's client certificate. A message may carry a SessionId, \
@@ -49,18 +54,19 @@ pub(super) const PROVIDER: Provider = Provider {
 
 /// An id without the three characters that make it safe where case is lost.
 const SHORT_ID_BYTES: usize = 15;
+/// The same with them.
+const LONG_ID_BYTES: usize = 18;
 const ORGANIZATION: &[&str] = &["Envelope", "Body", "notifications", "OrganizationId"];
 const NOTIFICATION: &[&str] = &["Envelope", "Body", "notifications", "Notification", "Id"];
 const OBJECT: &[&str] = &["Envelope", "Body", "notifications", "Notification", "sObject"];
 
 #[derive(Clone, Debug)]
-struct Salesforce(Vec<String>);
+struct Salesforce(Vec<Secret>);
 
 impl Salesforce {
     fn read(parameters: &mut Parameters<'_>) -> Self {
-        let ids: Vec<String> = parameters.all("organization_id").into_iter().map(str::to_owned).collect();
-        let is_id = |id: &String| [15, 18].contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !ids.iter().all(is_id) {
+        let ids = secrets(parameters, "organization_id");
+        if !ids.iter().all(|id| is_id(id.expose())) {
             parameters.fault("organization_id", "must be 15 or 18 letters and digits, like 00D5g000000abcdEAA");
         }
         Self(ids)
@@ -71,7 +77,7 @@ impl Salesforce {
         let organization = message.organization.ok_or_else(|| {
             Refusal::new("missing_organization", "the body is no outbound message: it has no OrganizationId")
         })?;
-        if !self.0.iter().fold(false, |found, ours| is_same(ours, organization) | found) {
+        if !self.0.iter().fold(false, |found, ours| is_same(ours.expose(), organization.as_bytes()) | found) {
             return Err(Refusal::new("wrong_organization", "OrganizationId is not this source's"));
         }
         Ok(Genuine { dedupe: batch_id(message.notifications), event: message.object, ..Genuine::default() })
@@ -87,7 +93,7 @@ impl Code for Salesforce {
         const MESSAGE: SignError = SignError::Body("an outbound message with OrganizationId");
         let message = Message::read(&draft.body).map_err(|_| MESSAGE)?;
         let theirs = message.organization.ok_or(MESSAGE)?;
-        let ours = self.0.first().ok_or(SignError::Key)?;
+        let ours = String::from_utf8_lossy(first(&self.0)?.expose()).into_owned();
         let text = str::from_utf8(&draft.body).map_err(|_| MESSAGE)?;
         draft.body = text.replacen(&format!(">{theirs}<"), &format!(">{ours}<"), 1).into();
         Ok(draft)
@@ -136,12 +142,14 @@ fn object_name(name: &str) -> Option<String> {
 }
 
 /// Whether both are the same id. Setup shows 15 characters, messages hold 18.
-fn is_same(ours: &str, theirs: &str) -> bool {
+fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     let length = ours.len().min(theirs.len()).max(SHORT_ID_BYTES);
-    let cut = |id: &str| secret::secret_digest(id.as_bytes().get(..length).unwrap_or_default());
-    secret::equal(&cut(ours), &cut(theirs))
-        & theirs.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        & [15, 18].contains(&theirs.len())
+    let cut = |id: &[u8]| secret::secret_digest(id.get(..length).unwrap_or_default());
+    is_id(theirs) && secret::equal(&cut(ours), &cut(theirs))
+}
+
+fn is_id(id: &[u8]) -> bool {
+    [SHORT_ID_BYTES, LONG_ID_BYTES].contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric)
 }
 
 #[cfg(test)]
@@ -154,8 +162,8 @@ mod tests {
 
     #[test]
     fn the_short_and_the_long_spelling_are_one_id() {
-        assert!(is_same("00D5g000000abcd", "00D5g000000abcdEAA"));
-        assert!(is_same("00D5g000000abcdEAA", "00D5g000000abcdEAA"));
+        assert!(is_same(b"00D5g000000abcd", b"00D5g000000abcdEAA"));
+        assert!(is_same(b"00D5g000000abcdEAA", b"00D5g000000abcdEAA"));
         for other in [
             "",
             "00D5g000000abce",
@@ -164,7 +172,7 @@ mod tests {
             "00D5g000000abcdEA",
             "00D5g000000abcd&&&",
         ] {
-            assert!(!is_same("00D5g000000abcdEAA", other), "{other}");
+            assert!(!is_same(b"00D5g000000abcdEAA", other.as_bytes()), "{other}");
         }
     }
 

@@ -6,7 +6,7 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
 use crate::{
-    Draft, Genuine, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     header,
     parameters::Parameters,
@@ -25,6 +25,10 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: std::time::Duration::from_secs(15),
     methods: &["GET", "POST"],
     signs_url: true,
+    delivery: DeliveryId::Code(
+        "I-Twilio-Idempotency-Token, else MessageSid with its status, else CallSid with its status and SequenceNumber",
+    ),
+    event: Name::Code("MessageStatus, SmsStatus or CallStatus of the form"),
     docs: "https://www.twilio.com/docs/usage/security#validating-requests",
     unproven: "The signature covers the URL and the body, but no time, no method and no other header field: whoever has \
         seen one request can send it again. In forms, where one field's name ends and its value begins is not covered.",

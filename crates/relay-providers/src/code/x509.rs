@@ -98,7 +98,7 @@ fn decode(base64: &str) -> Option<Vec<u8>> {
     STANDARD.decode(compact).ok()
 }
 
-/// Certificate ::= SEQUENCE { tbs SEQUENCE { [0] version, serial, algorithm, issuer, validity, subject, spki, .. }, .. }
+/// `Certificate ::= SEQUENCE { tbs SEQUENCE { [0] version, serial, algorithm, issuer, validity, subject, spki, .. }, .. }`
 fn certificate_spki(der: &[u8]) -> Option<&[u8]> {
     let (certificate, _) = sequence(der)?;
     let (mut fields, _) = sequence(certificate)?;
@@ -117,7 +117,7 @@ fn rsa(der: &[u8]) -> Option<RsaKey> {
     (oid == RSA_ENCRYPTION).then(|| RsaKey::Der(key.to_vec()))
 }
 
-/// SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { algorithm, parameters }, BIT STRING }
+/// `SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { algorithm, parameters }, BIT STRING }`
 fn spki(der: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (spki, _) = sequence(der)?;
     let (algorithm, rest) = sequence(spki)?;
@@ -155,6 +155,8 @@ mod tests {
     /// P-256, from eBay's published test data.
     const POINT: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEZhhxXKtR+TOvtDbgTPCkSof02qgBB7IsYOyf76ilExJ/upAa/vKIKheOoCyOpcLmi4t0b4uepb7LLjmMr90FUg==";
 
+    const CERTIFICATE: &str = include_str!("../../../../fixtures/providers/keys/rsa.crt.pem");
+
     #[test]
     fn a_point_is_found_with_armour_and_without() {
         let bare = p256_point(POINT).expect("a P-256 key");
@@ -178,6 +180,32 @@ mod tests {
             changed[bit / 8] ^= 1 << (bit % 8);
             p256_point(&STANDARD.encode(&changed));
             certificate_spki(&changed);
+        }
+    }
+
+    #[test]
+    fn a_certificates_key_checks_what_its_private_key_signs() {
+        let key = PrivateKey::read(include_str!("../../../../fixtures/providers/keys/rsa.key.pem")).expect("a key");
+        let public = RsaKey::of_certificate(CERTIFICATE.as_bytes()).expect("a certificate");
+        let signature = rsa_sign(&key, b"message").expect("an RSA key signs");
+        assert!(public.verifies(Hash::Sha256, b"message", &signature));
+        assert!(!public.verifies(Hash::Sha1, b"message", &signature));
+        assert!(!public.verifies(Hash::Sha256, b"massage", &signature));
+        assert!(!public.verifies(Hash::Sha256, b"message", &[]));
+        assert_eq!(rsa_sign(&PrivateKey::read(POINT).expect("base64"), b"message"), Err(SignError::Key));
+    }
+
+    #[test]
+    fn no_prefix_and_no_flipped_bit_of_a_certificate_makes_a_panic() {
+        let der = unarmoured(CERTIFICATE.as_bytes(), "CERTIFICATE").expect("PEM");
+        for length in 0..der.len() {
+            certificate_spki(&der[..length]).and_then(rsa);
+        }
+        for bit in 0..der.len() * 8 {
+            let mut changed = der.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let key = certificate_spki(&changed).and_then(rsa);
+            assert!(key.is_none_or(|key| !key.verifies(Hash::Sha256, b"", &[0; 256])));
         }
     }
 

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
 use crate::{
-    Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, parameters::Parameters,
-    provider::Proof, secret::Secret,
+    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    parameters::Parameters, provider::Proof, secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -17,6 +17,7 @@ pub(super) const PROVIDER: Provider = Provider {
         "the token you enable the notification channel with (actions/watch), at most 50 characters; make one with: openssl \
          rand -hex 24",
     )],
+    delivery: DeliveryId::Code("channel_id, ids, operation and server_time"),
     event: Name::Json("operation"),
     docs: "https://www.zoho.com/crm/developer/docs/api/v8/notifications/overview.html",
     unproven: "Nothing is signed: the token is sent along in every body, so whoever has seen one can send anything. It \

@@ -414,8 +414,7 @@ impl KeyForm {
                 key.filter(|key| key.len() == 32).ok_or("must be an Ed25519 public key: 32 bytes in hex or base64")
             }
             Self::Spki => {
-                let base64: String = text.split_whitespace().filter(|word| !word.contains('-')).collect();
-                let base64 = base64.strip_prefix("PUBLICKEY").unwrap_or(&base64);
+                let base64: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
                 let der = STANDARD.decode(base64).ok();
                 let point = der.as_deref().and_then(p256_point);
                 point.map(<[u8]>::to_vec).ok_or("must be a P-256 public key in base64, as the platform shows it")

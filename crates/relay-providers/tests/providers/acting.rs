@@ -21,6 +21,14 @@ const P256: (&str, &str) = (
      /lyguwx31u3ipiQSkm/uLw==",
 );
 
+/// The public key of `P256` as an eBay source has it.
+const EBAY_KEY: &str = "9936261a-7d7b-4621-a0f1-96ccb428af49:MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETyKofZFTLJ3b6dqRCDJ0morkhvxw\
+    kuSQo8U76gAttG3Y1UjJdDAGzlKEDiPIvQ+O/lyguwx31u3ipiQSkm/uLw==";
+const EBAY_OTHER_KEY: &str = "other:MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEZhhxXKtR+TOvtDbgTPCkSof02qgBB7IsYOyf76ilExJ/upAa/vKIKheOoCyO\
+    pcLmi4t0b4uepb7LLjmMr90FUg==";
+/// An RSA key made for this test.
+const RSA_KEY: &str = include_str!("../../../../fixtures/providers/keys/rsa.key.pem");
+
 /// A provider with a source of it and what acts as it.
 #[derive(Debug)]
 pub(crate) struct Acting {
@@ -39,7 +47,7 @@ impl Acting {
         let all: Vec<_> = source.iter().chain(&sending).copied().collect();
         let signer = Signer::new(provider.name, &owned(&all));
         let signer = signer.unwrap_or_else(|faults| panic!("{}: {faults:?}", provider.name));
-        Self { provider, verifier, signer, fetched: Vec::new() }
+        Self { provider, verifier, signer, fetched: fetched(provider.name) }
     }
 
     /// The same with one more parameter of the source.
@@ -65,6 +73,11 @@ impl Acting {
             "postmark" | "freshdesk" => ("secret", "another secret of a source"),
             "discord" | "telnyx" => ("", "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
             "sendgrid" => return None,
+            "adyen" => ("", "00112233445566778899AABBCCDDEEFF"),
+            "aws-sns" => ("", "arn:aws:sns:us-east-2:123456789012:erp"),
+            "ebay" => ("", EBAY_OTHER_KEY),
+            "google-pubsub" => ("", "other@example.iam.gserviceaccount.com"),
+            "salesforce" => ("", "00D5g000000zzzzEAA"),
             _ => ("", "another secret of a source"),
         })
     }
@@ -84,6 +97,26 @@ impl Acting {
     }
 }
 
+/// The certificate or key set of `RSA_KEY`, where a verifier looks for it.
+fn fetched(provider: &str) -> Vec<Fetched> {
+    let (url, body) = match provider {
+        "aws-sns" => (
+            "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-00000000000000000000000000000000.pem",
+            include_str!("../../../../fixtures/providers/keys/rsa.crt.pem"),
+        ),
+        "paypal" => (
+            "https://api.paypal.com/v1/notifications/certs/CERT-00000000-00000000-00000000",
+            include_str!("../../../../fixtures/providers/keys/rsa.crt.pem"),
+        ),
+        "google-pubsub" => (
+            "https://www.googleapis.com/oauth2/v3/certs",
+            include_str!("../../../../fixtures/providers/keys/rsa.jwks.json"),
+        ),
+        _ => return Vec::new(),
+    };
+    vec![Fetched { url: url.to_owned(), body: body.into() }]
+}
+
 type Pairs = Vec<(&'static str, &'static str)>;
 
 /// Parameters of a source, and those that only its signer takes.
@@ -100,11 +133,20 @@ fn parameters(provider: &Provider) -> (Pairs, Pairs) {
         "azure-event-grid" => vec![("secret", SECRET), ("subscription", "crm")],
         "discord" | "telnyx" => vec![("secret", ED25519.1)],
         "sendgrid" => vec![("secret", P256.1)],
+        "adyen" => vec![("secret", "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056")],
+        "aws-sns" => vec![("secret", "arn:aws:sns:us-east-2:123456789012:crm")],
+        "braintree" => vec![("secret", SECRET), ("public_key", "integration_public_key")],
+        "ebay" => vec![("public_key", EBAY_KEY), ("verification_token", SECRET)],
+        "google-pubsub" => vec![("audience", URL), ("email", "push@example.iam.gserviceaccount.com")],
+        "monday" => vec![("secret", SECRET), ("audience", URL)],
+        "paypal" => vec![("secret", "4JH86294D6297924G")],
+        "salesforce" => vec![("secret", "00D5g000000abcdEAA")],
         _ => vec![("secret", SECRET)],
     };
     let sending = match provider.name {
         "discord" | "telnyx" => vec![("signing_key", ED25519.0)],
-        "sendgrid" => vec![("signing_key", P256.0)],
+        "sendgrid" | "ebay" => vec![("signing_key", P256.0)],
+        "aws-sns" | "google-pubsub" | "paypal" => vec![("signing_key", RSA_KEY)],
         _ => Vec::new(),
     };
     (source, sending)

@@ -1,7 +1,9 @@
 //! The table of providers, seen from outside.
 
 mod acting;
+mod code;
 mod generic;
 mod handshakes;
 mod properties;
+mod schemes;
 mod table;

@@ -10,19 +10,31 @@ use relay_providers::{Draft, Request, Signer, Verdict, Verifier, providers};
 use crate::acting::{Acting, URL};
 
 const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
-/// A secret is sent along, or the signature covers something else than the body: see each one's `unproven`.
+/// A secret is sent along, or the signature covers parts of the body or something else than the body: see each one's `unproven`.
 const BODY_OPEN: &[&str] = &[
+    "adyen",
     "api-key",
+    "aws-sns",
     "azure-event-grid",
     "basic",
     "bearer",
     "cloudevents",
     "freshdesk",
+    "google-pubsub",
+    "mailgun",
+    "mercadopago",
+    "microsoft-graph",
+    "monday",
     "okta",
     "pipedrive",
     "postmark",
+    "salesforce",
     "telegram",
+    "zoho-crm",
 ];
+
+/// What is signed are the fields of a form, decoded.
+const FORMS: &[&str] = &["braintree", "mandrill", "twilio"];
 
 /// Every provider, acted by its own signer.
 fn all() -> impl Strategy<Value = &'static Acting> {
@@ -88,6 +100,8 @@ proptest! {
         let mut body = signed.body.to_vec();
         let at = at.index(body.len());
         body[at] ^= 1_u8 << bit;
+        // In forms, escapes of either case are the same bytes.
+        prop_assume!(!FORMS.contains(&acting.provider.name) || !body.eq_ignore_ascii_case(&signed.body));
         signed.body = body.into();
         prop_assert!(!acting.is_genuine(&signed, NOW), "{}", acting.provider.name);
     }
@@ -98,7 +112,7 @@ proptest! {
         let mut signed = acting.sample("wh_1", NOW);
         let is_proof = |name: &[u8]| before.header(&String::from_utf8_lossy(name)).is_none()
             // These name a webhook at senders that sign no header field.
-            && !(name == b"idempotency-key" || name == b"webhook-id" && acting.provider.name == "hmac");
+            && !(name == b"idempotency-key" || name == b"i-twilio-idempotency-token" || name == b"webhook-id" && acting.provider.name == "hmac");
         let proofs: Vec<usize> = (0..signed.headers.len()).filter(|index| is_proof(&signed.headers[*index].0)).collect();
         prop_assume!(!proofs.is_empty());
         let (_, value) = &mut signed.headers[proofs[which.index(proofs.len())]];

@@ -9,13 +9,15 @@ use relay_core::{
     time::Wall,
 };
 use relay_providers::provider;
-use relay_store::seam::{AuditEntry, DestinationStats, EventRow, Promises, Recount, Stats};
+use relay_store::seam::{AuditEntry, DestinationStats, EventRow, Promises, Recount, SourceStats, Stats};
 use serde::Serialize;
 
 use crate::{
     clock::rfc3339,
     directory::Directory,
     health::{self, Report, Totals},
+    ingress::{Refusals, Refused},
+    metrics::Metrics,
     registry::{
         document::{self, Retry},
         secret::hex,
@@ -36,10 +38,47 @@ pub(crate) struct SourceDto {
     provider: String,
     parameters: Vec<ParameterDto>,
     allow_empty: bool,
+    dedupe: &'static str,
+    /// The platform is still to hand over its secret.
+    awaits_secret: bool,
     paused: bool,
     declared: Option<String>,
     created_at: String,
     destinations: Vec<String>,
+    #[serde(flatten)]
+    activity: Option<ActivityDto>,
+}
+
+/// What happened at a source; only where one is shown alone.
+#[derive(Debug, Serialize)]
+pub(crate) struct ActivityDto {
+    counters: SourceCountersDto,
+    refusals: Vec<RefusalDto>,
+}
+
+/// The first three are of the store, the others of this process.
+#[derive(Debug, Serialize)]
+struct SourceCountersDto {
+    accepted: u64,
+    stored: u64,
+    duplicates: u64,
+    handshakes: u64,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusalDto {
+    at: String,
+    check: &'static str,
+    detail: String,
+    peer: Option<String>,
+}
+
+/// A secret that the platform handed over. No `Debug`: it is shown to who asked for it, nowhere else.
+#[derive(Serialize)]
+pub(crate) struct SecretDto {
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,6 +89,9 @@ struct ParameterDto {
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<bool>,
+    /// The platform handed it over.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    adopted: bool,
 }
 
 /// A route with the policy that holds: its own or the default one.
@@ -338,11 +380,49 @@ impl SourceDto {
             provider: source.provider.clone(),
             parameters: parameters(source),
             allow_empty: source.allow_empty,
+            dedupe: source.dedupe.as_str(),
+            awaits_secret: directory.intakes.get(&source.name).is_some_and(|intake| intake.verifier.awaits_secret()),
             paused: source.paused,
             declared: source.declared.clone(),
             created_at: rfc3339(source.created_at),
             destinations: routes.map(|route| route.destination.to_string()).collect(),
+            activity: None,
         }
+    }
+
+    /// The same with what happened there.
+    pub(crate) fn with(mut self, activity: ActivityDto) -> Self {
+        self.activity = Some(activity);
+        self
+    }
+}
+
+impl ActivityDto {
+    /// `stats` are those of the store, if it has seen anything of the source; older refusals were another source's of that
+    /// name.
+    pub(crate) fn new(
+        source: &document::Source,
+        stats: Option<&SourceStats>,
+        metrics: &Metrics,
+        refusals: &Refusals,
+    ) -> Self {
+        let name = source.name.as_str();
+        let counters = SourceCountersDto {
+            accepted: stats.map_or(0, |stats| stats.accepted),
+            stored: stats.map_or(0, |stats| stats.stored),
+            duplicates: stats.map_or(0, |stats| stats.duplicates),
+            handshakes: metrics.handshakes_of(name),
+            refused: metrics.refused_of(name),
+        };
+        let refusals = refusals.of(name).into_iter().filter(|refused| refused.at >= source.created_at);
+        Self { counters, refusals: refusals.map(RefusalDto::new).collect() }
+    }
+}
+
+impl RefusalDto {
+    fn new(refused: Refused) -> Self {
+        let Refused { check, detail, at, peer } = refused;
+        Self { at: rfc3339(at), check, detail, peer: peer.map(|peer| peer.to_string()) }
     }
 }
 
@@ -356,6 +436,7 @@ fn parameters(source: &document::Source) -> Vec<ParameterDto> {
             secret: !open,
             value: open.then(|| value.clone()),
             set: (!open).then_some(true),
+            adopted: source.adopted.contains(name),
         }
     };
     source.parameters.iter().map(show).collect()
@@ -640,7 +721,7 @@ impl StatusDto {
     pub(crate) fn new(report: &Report, promises: &Promises, directory: &Directory, now: Wall) -> Self {
         let mut names = directory.destination_names();
         names.extend(report.stats.destinations.iter().map(|stats| stats.destination.clone()));
-        let source = |stats: &relay_store::seam::SourceStats| SourceCountsDto {
+        let source = |stats: &SourceStats| SourceCountsDto {
             name: stats.source.to_string(),
             accepted: stats.accepted,
             stored: stats.stored,

@@ -32,6 +32,7 @@ use crate::{
     clock::Clock,
     health::Health,
     hub::Handle,
+    ingress::Refusals,
     metrics::Metrics,
     registry::{Registry, secret},
     supervise::{Supervisor, TaskKind},
@@ -44,6 +45,8 @@ pub(crate) struct Admin {
     pub(crate) registry: Arc<Registry>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What sources refused lately.
+    pub(crate) refusals: Refusals,
     pub(crate) clock: Clock,
     pub(crate) supervisor: Supervisor,
     pub(crate) promises: Promises,

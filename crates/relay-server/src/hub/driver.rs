@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
+    delivery::Delivery,
     hub::{Answer, ConnId, Hub, Input, OpId, Output, Ticket},
+    id::EventId,
     name::Name,
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
     time::Now,
     wire::message::Message,
 };
-use relay_store::Store;
+use relay_store::{Store, seam::AuditEntry};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -244,6 +246,10 @@ impl Driver {
             StoreOp::Settle(batch) => {
                 Box::pin(store.settle(batch).map(move |r| Done::Stored(op, StoreAnswer::Settle(r))))
             }
+            StoreOp::Replay(made) => {
+                let audit = self.resent(&made);
+                Box::pin(store.replay(made, audit).map(move |r| Done::Stored(op, StoreAnswer::Replay(r))))
+            }
             StoreOp::Find(ids) => Box::pin(store.find(ids).map(move |r| Done::Stored(op, StoreAnswer::Find(r)))),
             StoreOp::Due { now, limit } => {
                 Box::pin(store.due(now, limit).map(move |r| Done::Stored(op, StoreAnswer::Due(r))))
@@ -253,6 +259,18 @@ impl Driver {
             }
         };
         self.pending.push(later);
+    }
+
+    /// What the audit log says of an event that its sender wanted delivered again.
+    fn resent(&self, made: &[Delivery]) -> Vec<AuditEntry> {
+        let at = self.now.wall;
+        let entry = |event: EventId| AuditEntry {
+            at,
+            who: "sender".into(),
+            action: "event.resend".into(),
+            subject: event.to_string(),
+        };
+        made.first().map(|delivery| entry(delivery.event)).into_iter().collect()
     }
 
     /// Hands the turn's appends to the store, those of a source together.

@@ -29,7 +29,6 @@ use super::{
     intake,
     path::{self, Place},
     seam::{Backend, Body, Peer},
-    verify::RefusalLog,
     webhook::{Door, UNKNOWN},
 };
 use crate::accept::Acceptor;
@@ -42,7 +41,7 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let cors = Cors::new(&settings.cors_origins);
-    let door = Arc::new(Door { backend, settings, cors, log: RefusalLog::default() });
+    let door = Arc::new(Door { backend, settings, cors });
     let closing = Arc::new(Closing::default());
     // Dropped with this future, and then it ends the connections that are left.
     let mut tasks = JoinSet::new();
@@ -177,6 +176,6 @@ async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Requ
             }
             response
         }
-        place @ (Place::Source(_) | Place::DotSegments) => door.answer(place, request).await,
+        place @ (Place::Source(_) | Place::DotSegments) => door.answer(place, peer, request).await,
     }
 }

@@ -7,6 +7,7 @@
 
 mod chunks;
 mod cors;
+mod errand;
 mod fields;
 mod flaw;
 mod framing;
@@ -15,6 +16,7 @@ mod head;
 mod intake;
 mod listener;
 mod path;
+mod refusals;
 mod respond;
 mod seam;
 #[cfg(test)]
@@ -28,6 +30,7 @@ use crate::budget::Budget;
 
 pub use guarded::Patience;
 pub use listener::serve;
+pub use refusals::{Refusals, Refused};
 pub use seam::{Backend, Body, Peer, Source};
 
 /// What an operator decides about the public listener.

@@ -1,7 +1,7 @@
 //! The answer to a webhook that was taken in, or that the hub could not take.
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use hyper::Response;
 use relay_core::{hub, id::EventId, time::Wall};
@@ -38,7 +38,14 @@ pub(super) fn outcome(answer: &hub::Answer, acknowledgement: Acknowledgement) ->
 
 /// The answer to a handshake.
 pub(super) fn handshake(answer: relay_providers::Answer) -> Response<Body> {
-    whole(answer.status, answer.content_type, answer.body.into())
+    let mut response = whole(answer.status, answer.content_type, answer.body.into());
+    for (name, value) in answer.headers {
+        // What a sender wants back may be nothing that a header can carry; it goes without then.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
 }
 
 /// `202` with the event's id, written by hand: neither member holds anything to escape.

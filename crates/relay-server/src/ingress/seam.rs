@@ -12,6 +12,8 @@ use relay_core::{
 };
 use relay_providers::Verifier;
 
+use super::refusals::Refusals;
+
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
 
@@ -32,6 +34,23 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Counts a handshake that was answered.
     fn handshake(&self, source: &str);
+
+    /// What sources refused lately.
+    fn refusals(&self) -> &Refusals;
+
+    /// The key or certificate at a URL that the source's provider named: kept, or fetched.
+    fn key(&self, source: &Name, url: &str) -> impl Future<Output = Result<Bytes, String>> + Send;
+
+    /// Visits a URL that the source's provider named, for what that does there.
+    fn visit(&self, source: &Name, url: &str) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Keeps a secret durably that the source's platform handed over; an error says what the operator can do.
+    fn adopt(
+        &self,
+        source: &Name,
+        parameter: &'static str,
+        value: String,
+    ) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Counts a panic that was contained in one connection's task.
     fn panicked(&self) {}
@@ -67,6 +86,8 @@ pub struct Source {
     pub provider: String,
     /// Key sources: an empty body is taken with POST, PUT and PATCH.
     pub allow_empty: bool,
+    /// A repeat of what was delivered is somebody who pressed Resend.
+    pub resends: bool,
     /// Nothing is taken in at present.
     pub paused: bool,
 }

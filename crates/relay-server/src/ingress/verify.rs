@@ -1,10 +1,8 @@
-//! Puts a request before its source's verifier, and tells the operator, not the sender, what was wrong.
-
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+//! Puts a request before its source's verifier.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use relay_core::{storage::Dedupe, time::Wall};
-use relay_providers::{Answer, Genuine, Refusal, Request, Verdict};
+use relay_providers::{Answer, Fetched, Genuine, Refusal, Request, Verdict};
 
 use super::{fields::Raw, seam::Source};
 use crate::error::{Code, Problem};
@@ -16,46 +14,80 @@ pub(super) enum Judged {
     Genuine(Genuine),
     /// Answer this; store nothing.
     Handshake(Answer),
+    /// Do something first, then answer or judge again; store nothing.
+    First(Errand),
     /// Refuse it.
-    Refused {
-        /// What the sender is told: nothing that helps to forge.
-        problem: Problem,
-        /// For counters.
-        reason: &'static str,
-        /// For the operator.
-        detail: Option<Refusal>,
-    },
+    Refused(Refused),
+}
+
+/// What has to be done before a request can be answered.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// Fetch this key, then judge again.
+    Fetch(String),
+    /// Visit this URL, then answer.
+    Confirm(String, Answer),
+    /// Keep this parameter of the source, then answer.
+    Adopt(&'static str, String, Answer),
+}
+
+/// A refusal on its way out: what the sender is told, and what is counted.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// What the sender is told: nothing that helps to forge.
+    pub(super) problem: Problem,
+    /// For counters.
+    pub(super) reason: &'static str,
+    /// For the operator, where that is more than the problem's own words.
+    pub(super) detail: Option<String>,
+}
+
+impl Refused {
+    pub(super) fn closing_if(mut self, closing: bool) -> Self {
+        self.problem.close |= closing;
+        self
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { reason: problem.code.as_str(), problem, detail: None }
+    }
 }
 
 /// Judges a request by its raw bytes.
-pub(super) fn judge(source: &Source, raw: &Raw, body: &[u8], url: Option<&str>, now: Wall) -> Judged {
+pub(super) fn judge(
+    source: &Source,
+    raw: &Raw,
+    body: &[u8],
+    url: Option<&str>,
+    now: Wall,
+    fetched: &[Fetched],
+) -> Judged {
     let Ok(method) = std::str::from_utf8(&raw.method) else {
-        let problem = Problem::new(Code::Malformed, "the method is not ASCII");
-        return Judged::Refused { problem, reason: Code::Malformed.as_str(), detail: None };
+        return Judged::Refused(Problem::new(Code::Malformed, "the method is not ASCII").into());
     };
     let (path, query) = (raw.path.as_ref(), raw.query.as_deref());
-    let request = Request { method, path, query, headers: &raw.headers, body, url, now, fetched: &[] };
+    let request = Request { method, path, query, headers: &raw.headers, body, url, now, fetched };
     match source.verifier.judge(&request) {
         Verdict::Genuine(genuine) => Judged::Genuine(genuine),
         Verdict::Handshake(answer) => Judged::Handshake(answer),
-        Verdict::NeedsKey { .. } | Verdict::Confirm { .. } | Verdict::Adopt { .. } => Judged::Refused {
-            problem: Problem::new(Code::StoreUnavailable, "the key to check this with is not here yet; send it again"),
-            reason: "needs_key",
+        Verdict::NeedsKey { url } => Judged::First(Errand::Fetch(url)),
+        Verdict::Confirm { url, answer } => Judged::First(Errand::Confirm(url, answer)),
+        Verdict::Adopt { parameter, value, answer } => Judged::First(Errand::Adopt(parameter, value, answer)),
+        // The sender proved itself, so it may know what is wrong.
+        Verdict::Malformed(Refusal { check, detail, .. }) => Judged::Refused(Refused {
+            problem: Problem::described(Code::Malformed, detail),
+            reason: check,
             detail: None,
-        },
-        Verdict::Malformed(refusal) => Judged::Refused {
-            // The sender proved itself, so it may know what is wrong.
-            problem: Problem::described(Code::Malformed, refusal.detail),
-            reason: refusal.check,
-            detail: None,
-        },
-        Verdict::Refused(refusal) => Judged::Refused {
-            problem: Problem::new(Code::NotGenuine, "the request did not prove that it may use this source"),
-            reason: refusal.check,
-            detail: Some(refusal),
-        },
+        }),
+        Verdict::Refused(Refusal { check, detail, status }) => {
+            Judged::Refused(Refused { problem: NOT_GENUINE.with_status(status), reason: check, detail: Some(detail) })
+        }
     }
 }
+
+const NOT_GENUINE: Problem = Problem::new(Code::NotGenuine, "the request did not prove that it may use this source");
 
 /// The key under which a repeat of this webhook is found: scoped to the API key, and by the store to the source.
 pub(super) fn dedupe(genuine: &Genuine, until: Wall) -> Option<Dedupe> {
@@ -74,27 +106,6 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());
     out
-}
-
-/// Log lines about refused requests, at most one a second: strangers can cause as many as they like.
-#[derive(Debug, Default)]
-pub(super) struct RefusalLog {
-    last_second: AtomicI64,
-    suppressed: AtomicU64,
-}
-
-impl RefusalLog {
-    /// Tells the operator which check failed. The detail is the verifier's: it holds no secret and no payload.
-    pub(super) fn note(&self, source: &str, refusal: &Refusal, now: Wall) {
-        let second = now.as_micros() / 1_000_000;
-        if self.last_second.swap(second, Ordering::Relaxed) == second {
-            self.suppressed.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let suppressed = self.suppressed.swap(0, Ordering::Relaxed);
-        let (check, detail) = (refusal.check, refusal.detail.as_str());
-        tracing::warn!(event = "request_refused", source, check, detail, suppressed, "a request was not genuine");
-    }
 }
 
 #[cfg(test)]

@@ -6,18 +6,19 @@ use bytes::Bytes;
 use http::{Method, header, request::Parts};
 use hyper::{Request, Response, body::Incoming};
 use relay_core::hub::Accepting;
-use relay_providers::Genuine;
+use relay_providers::{Fetched, Genuine};
 use tokio::time::timeout;
 
 use super::{
     Settings,
     cors::Cors,
+    errand::Errands,
     fields::{Raw, named_in_connection},
     intake::{self, Bounds},
     path::Place,
-    respond,
-    seam::{Backend, Body, Source},
-    verify::{self, Judged, RefusalLog},
+    refusals as seen, respond,
+    seam::{Backend, Body, Peer, Source},
+    verify::{self, Judged, Refused},
 };
 use crate::error::{Code, Problem};
 
@@ -30,13 +31,6 @@ pub(super) struct Door<B> {
     pub(super) backend: Arc<B>,
     pub(super) settings: Settings,
     pub(super) cors: Cors,
-    pub(super) log: RefusalLog,
-}
-
-/// A refusal on its way out: what the sender is told, and what is counted.
-struct Refused {
-    problem: Problem,
-    reason: &'static str,
 }
 
 /// A head that may have a body.
@@ -45,36 +39,28 @@ struct Admitted {
     /// What `Connection` names.
     connection: Vec<String>,
     /// What the head alone proved, if it can.
-    by_head: Option<Result<Genuine, Response<Body>>>,
-}
-
-impl Refused {
-    fn closing_if(mut self, closing: bool) -> Self {
-        self.problem.close |= closing;
-        self
-    }
-}
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Self {
-        Self { reason: problem.code.as_str(), problem }
-    }
+    by_head: Option<Judged>,
 }
 
 impl<B: Backend> Door<B> {
     /// Answers a request whose path belongs to a source.
-    pub(super) async fn answer(&self, place: Place<'_>, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(
+        &self,
+        place: Place<'_>,
+        peer: Option<Peer>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let source = match self.find(place) {
             Ok(source) => source,
             Err(refused) => {
                 let ends = intake::is_given_up(request.headers(), request.body());
-                return self.refuse(UNKNOWN, &refused.closing_if(ends));
+                return self.refuse(None, peer, refused.closing_if(ends));
             }
         };
         let origin = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
         let mut response = match self.take(&source, request).await {
             Ok(response) => response,
-            Err(refused) => self.refuse(source.name.as_str(), &refused),
+            Err(refused) => self.refuse(Some(&source), peer, refused),
         };
         if !response.headers().contains_key(header::VARY) {
             self.cors.allow(origin.as_ref(), response.headers_mut());
@@ -100,7 +86,7 @@ impl<B: Backend> Door<B> {
         }
         let (head, body) = request.into_parts();
         let methods = source.verifier.methods();
-        if head.method == Method::OPTIONS && self.cors.is_on() {
+        if head.method == Method::OPTIONS && self.cors.is_on() && !methods.contains(&"OPTIONS") {
             return Ok(self.cors.preflight(&head.headers, &methods.join(", ")));
         }
         let ends = intake::is_given_up(&head.headers, &body);
@@ -112,10 +98,16 @@ impl<B: Backend> Door<B> {
             head_bytes: raw.size(),
         };
         let body = intake::read(body, &self.settings.budget, bounds).await?;
-        let judged = by_head.map_or_else(|| self.judge(source, &raw, &body), Ok)?;
+        let judged = by_head.unwrap_or_else(|| self.judge(source, &raw, &body, &[]));
         let genuine = match judged {
-            Ok(genuine) => genuine,
-            Err(handshake) => return Ok(handshake),
+            Judged::Genuine(genuine) => genuine,
+            Judged::Refused(refused) => return Err(refused),
+            Judged::Handshake(answer) => return Ok(self.shake_hands(source, &raw, answer)),
+            // Seldom, and large: not a part of every request's future.
+            Judged::First(errand) => match Box::pin(self.run(errand, source, &raw, &body)).await? {
+                Errands::Genuine(genuine) => genuine,
+                Errands::Answered(answer) => return Ok(answer),
+            },
         };
         if body.is_empty() && !may_be_empty(source, &head.method) {
             let hint = "the body is empty; to take this, set allow_empty on the source";
@@ -141,27 +133,17 @@ impl<B: Backend> Door<B> {
         let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
         let raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
         // A key stands in the head: whoever has none cannot make us hold a body.
-        let by_head = source.verifier.is_key_source().then(|| self.judge(source, &raw, b"")).transpose()?;
-        Ok(Admitted { raw, connection, by_head })
+        let by_head = source.verifier.is_key_source().then(|| self.judge(source, &raw, b"", &[]));
+        match by_head {
+            Some(Judged::Refused(refused)) => Err(refused),
+            by_head => Ok(Admitted { raw, connection, by_head }),
+        }
     }
 
-    /// Genuine, or the answer to a handshake.
-    fn judge(&self, source: &Source, raw: &Raw, body: &[u8]) -> Result<Result<Genuine, Response<Body>>, Refused> {
-        let now = self.backend.system_now();
+    /// Puts a request before its verifier.
+    pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        match verify::judge(source, raw, body, url.as_deref(), now) {
-            Judged::Genuine(genuine) => Ok(Ok(genuine)),
-            Judged::Handshake(answer) => {
-                self.backend.handshake(source.name.as_str());
-                Ok(Err(respond::handshake(answer)))
-            }
-            Judged::Refused { problem, reason, detail } => {
-                if let Some(refusal) = detail {
-                    self.log.note(source.name.as_str(), &refusal, now);
-                }
-                Err(Refused { problem, reason })
-            }
-        }
+        verify::judge(source, raw, body, url.as_deref(), self.backend.system_now(), fetched)
     }
 
     /// The URL as the sender sees it, for providers that sign it.
@@ -197,6 +179,7 @@ impl<B: Backend> Door<B> {
             body,
             received_at: now,
             dedupe: verify::dedupe(genuine, now + self.settings.dedupe_window),
+            resend: source.resends,
             deadline: now + self.settings.patience.commit,
         };
         let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
@@ -205,10 +188,31 @@ impl<B: Backend> Door<B> {
         Ok(respond::outcome(&answer, source.verifier.acknowledgement())?)
     }
 
-    /// Counts a refusal and answers it.
-    fn refuse(&self, source: &str, refused: &Refused) -> Response<Body> {
-        self.backend.refused(source, refused.reason);
-        refused.problem.respond()
+    /// Counts a refusal, keeps it for the operator, and answers it.
+    fn refuse(&self, source: Option<&Source>, peer: Option<Peer>, refused: Refused) -> Response<Body> {
+        let Refused { problem, reason, detail } = refused;
+        let name = source.map_or(UNKNOWN, |source| source.name.as_str());
+        self.backend.refused(name, reason);
+        if source.is_some() {
+            let at = self.backend.now();
+            let refusals = self.backend.refusals();
+            if let Some(detail) = detail.as_deref()
+                && let Some(left_out) = refusals.may_tell(name, reason, at)
+            {
+                tracing::warn!(
+                    event = "request_refused",
+                    source = name,
+                    check = reason,
+                    detail,
+                    left_out,
+                    "not taken in"
+                );
+            }
+            let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
+            let peer = peer.map(|peer| peer.0.ip());
+            refusals.keep(name, seen::Refused { check: reason, detail, at, peer });
+        }
+        problem.respond()
     }
 }
 

@@ -7,7 +7,7 @@ use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
 
 use super::{
     Registry, RegistryError,
-    document::{Retry, Route, Source, millis, render},
+    document::{Dedupe, Retry, Route, Source, millis, render},
     key_of, key_of_pair,
     route::plain_route,
     source::{delete_key, delete_route},
@@ -46,6 +46,8 @@ impl Registry {
             provider: declared.provider.clone(),
             parameters: declared.parameters.clone(),
             allow_empty: declared.allow_empty,
+            dedupe: declared.dedupe,
+            adopted: Vec::new(),
             paused: false,
             declared: Some(declared.at.clone()),
             created_at: present.map_or_else(|| self.clock.now().wall, |entry| entry.document.created_at),
@@ -130,6 +132,8 @@ impl Registry {
             provider: FALLBACK_PROVIDER.into(),
             parameters: Vec::new(),
             allow_empty: false,
+            dedupe: Dedupe::default(),
+            adopted: Vec::new(),
             paused: false,
             declared: None,
             created_at: self.clock.now().wall,

@@ -26,6 +26,12 @@ pub struct Source {
     /// Key sources take an empty body with POST, PUT and PATCH.
     #[serde(default)]
     pub allow_empty: bool,
+    /// What a repeat of something delivered is.
+    #[serde(default)]
+    pub dedupe: Dedupe,
+    /// Parameters that the platform handed over itself: nobody else has seen their values.
+    #[serde(default)]
+    pub adopted: Vec<String>,
     /// The configuration file no longer declares it: nothing is taken in.
     #[serde(default)]
     pub paused: bool,
@@ -35,6 +41,44 @@ pub struct Source {
     /// When it was made.
     #[serde(with = "micros")]
     pub created_at: Wall,
+}
+
+/// What a repeat of something delivered is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dedupe {
+    /// What its provider makes of it: from one that never retries by itself it is somebody who pressed Resend.
+    #[default]
+    Auto,
+    /// Always the same webhook once more: it is delivered once.
+    Strict,
+}
+
+impl Dedupe {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Auto, Self::Strict];
+
+    /// Its word in JSON, on the command line and in the configuration file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+impl std::fmt::Display for Dedupe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Dedupe {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|dedupe| dedupe.as_str() == text).ok_or("want auto or strict")
+    }
 }
 
 /// Source to destination, with its own policy where it has one.
@@ -226,6 +270,7 @@ mod tests {
     fn a_document_of_an_earlier_version_still_reads() {
         let source: Source = parse(r#"{"name":"crm","provider":"api-key","created_at":5}"#).unwrap();
         assert!(!source.paused && source.parameters.is_empty() && source.declared.is_none());
+        assert!(source.dedupe == Dedupe::Auto && source.adopted.is_empty());
         assert_eq!(parse::<Source>(&render(&source)).unwrap(), source);
     }
 

@@ -3,6 +3,7 @@
 //! Every change is a compare-and-set with its audit entry in the same commit; afterwards the [`Directory`] is read anew
 //! and handed to whoever listens. What the configuration file declares is merged at start and read-only here.
 
+mod adopt;
 mod change;
 mod declared;
 mod destination;
@@ -51,6 +52,8 @@ pub struct Registry {
     clock: Clock,
     defaults: RouteDefaults,
     api_key: [u8; 32],
+    /// `PUBLIC_URL` is set: the relay knows what senders call it.
+    knows_own_url: bool,
     directory: ArcSwap<Directory>,
     changed: watch::Sender<u64>,
     /// Changes one at a time: each reads the directory that the one before it left.
@@ -165,9 +168,11 @@ impl Registry {
     /// When the store fails or a document is damaged.
     pub async fn open(store: Arc<dyn Store>, clock: Clock, config: &crate::Config) -> Result<Self, RegistryError> {
         let api_key = secret::sha256(config.credentials.api_key.as_bytes());
-        let registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
+        let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
+        registry.knows_own_url = config.public_url.is_some();
         registry.reload().await?;
         registry.declare(config).await?;
+        registry.warn_of_unknown_url();
         Ok(registry)
     }
 
@@ -191,6 +196,7 @@ impl Registry {
             clock,
             defaults,
             api_key,
+            knows_own_url: true,
             directory: ArcSwap::default(),
             changed: watch::Sender::new(0),
             turn: Mutex::default(),

@@ -1,13 +1,13 @@
 //! Sources: made, changed and deleted by operators.
 
 use relay_core::name::Name;
-use relay_providers::Verifier;
+use relay_providers::{Provider, Verifier, provider};
 use relay_store::seam::DocumentKind;
 
 use super::{
     Registry, RegistryError,
     change::{Write, undeclared},
-    document::{Key, Route, Source, render},
+    document::{Dedupe, Key, Route, Source, render},
     key_of, key_of_pair, listed,
     route::plain_route,
 };
@@ -24,6 +24,8 @@ pub struct NewSource {
     pub parameters: Vec<(String, String)>,
     /// See [`Source::allow_empty`].
     pub allow_empty: bool,
+    /// See [`Source::dedupe`].
+    pub dedupe: Dedupe,
     /// Where its first route leads.
     pub destination: Name,
 }
@@ -37,6 +39,8 @@ pub struct SourceUpdate {
     pub parameters: Option<Vec<(String, String)>>,
     /// See [`Source::allow_empty`].
     pub allow_empty: Option<bool>,
+    /// See [`Source::dedupe`].
+    pub dedupe: Option<Dedupe>,
 }
 
 impl Registry {
@@ -61,11 +65,13 @@ impl Registry {
             provider: new.provider,
             parameters: new.parameters,
             allow_empty: new.allow_empty,
+            dedupe: new.dedupe,
+            adopted: Vec::new(),
             paused: false,
             declared: None,
             created_at: now,
         };
-        check_parameters(&source)?;
+        self.check_parameters(&source)?;
         let route = plain_route(&new.name, &new.destination, now);
         // The route first: killed between the two writes, there is no source without a route.
         self.change(|directory| {
@@ -111,10 +117,16 @@ impl Registry {
             if let Some(provider) = update.provider.as_ref().filter(|provider| **provider != source.provider) {
                 source.provider.clone_from(provider);
                 source.parameters.clear();
+                source.adopted.clear();
             }
-            source.parameters = update.parameters.clone().unwrap_or(source.parameters);
+            if let Some(parameters) = update.parameters.clone() {
+                source.parameters.retain(|known| parameters.contains(known));
+                source.adopted.retain(|adopted| source.parameters.iter().any(|(name, _)| name == adopted));
+                source.parameters = parameters;
+            }
             source.allow_empty = update.allow_empty.unwrap_or(source.allow_empty);
-            check_parameters(&source)?;
+            source.dedupe = update.dedupe.unwrap_or(source.dedupe);
+            self.check_parameters(&source)?;
             Ok(vec![Write {
                 key: key_of(DocumentKind::Source, name),
                 expect: entry.version,
@@ -153,6 +165,26 @@ impl Registry {
         })
         .await
     }
+
+    /// What is wrong with a source's provider or parameters, all of it together.
+    pub(super) fn check_parameters(&self, source: &Source) -> Result<(), RegistryError> {
+        let faults = Verifier::new(&source.provider, &source.parameters).err().unwrap_or_default();
+        let faults = faults.iter().map(ToString::to_string);
+        let url = provider(&source.provider).filter(|provider| provider.signs_url && !self.knows_own_url);
+        let faults: Vec<String> = faults.chain(url.map(needs_url)).collect();
+        if faults.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(faults.join("; "))) }
+    }
+
+    /// Says which sources refuse everything because `PUBLIC_URL` is gone since they were made.
+    pub(super) fn warn_of_unknown_url(&self) {
+        for source in self.directory().sources.values().map(|entry| &entry.document) {
+            let signs = provider(&source.provider).is_some_and(|provider| provider.signs_url);
+            if signs && !self.knows_own_url && !source.paused {
+                let (name, provider) = (&source.name, &source.provider);
+                tracing::warn!(event = "public_url_missing", source = %name, provider, "it refuses everything until PUBLIC_URL is set");
+            }
+        }
+    }
 }
 
 fn keys_of<'a>(directory: &'a Directory, source: &'a Name) -> impl Iterator<Item = &'a Versioned<Key>> {
@@ -183,15 +215,10 @@ pub(super) fn delete_route(registry: &Registry, who: &str, entry: &Versioned<Rou
     }
 }
 
-/// What is wrong with a source's provider or parameters, all of it together.
-fn check_parameters(source: &Source) -> Result<(), RegistryError> {
-    match Verifier::new(&source.provider, &source.parameters) {
-        Ok(_) => Ok(()),
-        Err(faults) => {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Err(RegistryError::Invalid(faults.join("; ")))
-        }
-    }
+/// What to do about a provider that signs the URL.
+fn needs_url(provider: &Provider) -> String {
+    let title = provider.title;
+    format!("{title} signs the URL it calls, so the server must know its own: set PUBLIC_URL and restart it")
 }
 
 pub(super) fn unknown_source(directory: &Directory, name: &Name) -> RegistryError {

@@ -6,7 +6,10 @@ use relay_core::{
 };
 use relay_store::memory::{Edge, MemoryStore};
 
-use super::{document::Retry, *};
+use super::{
+    document::{Dedupe, Retry},
+    *,
+};
 use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource},
@@ -111,6 +114,7 @@ async fn an_invitation_makes_everything_or_nothing() {
         provider: provider.into(),
         parameters: Vec::new(),
         allow_empty: false,
+        dedupe: Dedupe::Auto,
         destination: name("crm"),
     };
     assert!(matches!(registry.invite(new("hmac"), "cli").await, Err(RegistryError::Invalid(_))));
@@ -219,6 +223,7 @@ fn shop(destination: &str) -> NewSource {
         provider: "api-key".into(),
         parameters: Vec::new(),
         allow_empty: false,
+        dedupe: Dedupe::Auto,
         destination: name(destination),
     }
 }
@@ -270,6 +275,7 @@ fn declaring() -> Config {
         provider: "hmac".into(),
         parameters,
         allow_empty: false,
+        dedupe: Dedupe::Auto,
         at: "crm-relay.toml line 4".into(),
     };
     let route = DeclaredRoute {

@@ -8,7 +8,7 @@ use relay_core::{
 };
 use relay_server::{
     Attached, Config, Outcome, Server,
-    config::{Credentials, RouteDefaults},
+    config::{Credentials, Fetching, RouteDefaults},
 };
 use relay_store::{Store, memory::MemoryStore};
 use serde_json::Value;
@@ -142,6 +142,7 @@ fn config(data_dir: PathBuf) -> Config {
         admin_listen: Some(any),
         data_dir,
         public_url: None,
+        fetching: Fetching::default(),
         credentials: Credentials {
             api_key: API_KEY.into(),
             relay_token: RELAY_TOKEN.into(),

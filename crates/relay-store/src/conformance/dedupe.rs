@@ -31,13 +31,13 @@ fn first_of(answer: &Result<Appended, AppendError>) -> (EventId, bool) {
 pub async fn a_repeat_finds_the_first_event_and_stores_nothing<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let first = keyed(&mut fixture, "in", b"one", at(1), at(100));
-    let id = first.event.id;
+    let (id, deliveries) = (first.event.id, first.deliveries.clone());
     assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
 
     let same = keyed(&mut fixture, "in", b"one", at(2), at(101));
     let other = keyed(&mut fixture, "in", b"two", at(3), at(102));
     let not_stored = [same.event.id, other.event.id];
-    let expected = Appended::Repeat { first: id, received_at: at(1), differs: false, ended: Vec::new() };
+    let expected = Appended::Repeat { first: id, received_at: at(1), differs: false, deliveries };
     assert_eq!(fixture.append(same).await, Ok(expected));
     assert_eq!(first_of(&fixture.append(other).await), (id, true));
     for id in not_stored {
@@ -118,8 +118,9 @@ pub async fn a_key_belongs_to_its_source<B: Backend>() {
     fixture.check_sums().await;
 }
 
-/// I20: dead and expired deliveries of the first are named, so that the core can redrive them; others are not.
-pub async fn a_repeat_names_the_deliveries_that_ended_without_success<B: Backend>() {
+/// I20: the deliveries of the first are named as they are stored, so that the core can redrive what is dead or expired, and
+/// replays among them.
+pub async fn a_repeat_names_the_deliveries_of_the_first<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let event = fixture.event("in", b"one", at(1));
     let mut first = fixture.appending(event, &["dead", "done", "expired", "waits"]);
@@ -127,14 +128,14 @@ pub async fn a_repeat_names_the_deliveries_that_ended_without_success<B: Backend
     let deliveries = first.deliveries.clone();
     assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
     let dead = fixture.apply(ending(&deliveries[0], State::Dead, at(2))).await;
-    fixture.apply(ending(&deliveries[1], State::Delivered, at(2))).await;
+    let done = fixture.apply(ending(&deliveries[1], State::Delivered, at(2))).await;
     let expired = fixture.apply(ending(&deliveries[2], State::Expired, at(2))).await;
 
     let repeat = keyed(&mut fixture, "in", b"one", at(3), at(100));
     match fixture.append(repeat).await {
-        Ok(Appended::Repeat { mut ended, .. }) => {
-            ended.sort_by_key(|found| found.id);
-            assert_eq!(ended, [dead, expired]);
+        Ok(Appended::Repeat { deliveries: mut named, .. }) => {
+            named.sort_by_key(|found| found.id);
+            assert_eq!(named, [dead, done, expired, deliveries[3].clone()]);
         }
         other => panic!("not a repeat: {other:?}"),
     }

@@ -101,12 +101,11 @@ impl Disk {
         if cfg!(feature = "canary_dedupe_before_commit") && taken.event == append.event.id {
             return None;
         }
-        let ended = self.of_event(taken.event).filter(|found| matches!(found.state, State::Dead | State::Expired));
         Some(Appended::Repeat {
             first: taken.event,
             received_at: taken.received_at,
             differs: taken.body_sha256 != append.event.body_sha256,
-            ended: ended.cloned().collect(),
+            deliveries: self.of_event(taken.event).cloned().collect(),
         })
     }
 

@@ -154,6 +154,7 @@ impl MemoryStore {
             StoreOp::Lease(ask) => StoreAnswer::Lease(self.write(|disk| disk.lease(&ask))),
             StoreOp::Extend(batch) => StoreAnswer::Extend(self.write(|disk| disk.extend(&batch))),
             StoreOp::Settle(batch) => StoreAnswer::Settle(self.write(|disk| disk.settle(batch))),
+            StoreOp::Replay(made) => StoreAnswer::Replay(self.write(|disk| disk.replay(made, Vec::new()))),
             StoreOp::Find(ids) => StoreAnswer::Find(self.read(|disk| disk.find(&ids))),
             StoreOp::Due { now, limit } => StoreAnswer::Due(self.read(|disk| disk.due(now, limit))),
             StoreOp::Held { after, limit } => StoreAnswer::Held(self.read(|disk| disk.held(after, limit))),

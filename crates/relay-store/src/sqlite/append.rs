@@ -1,7 +1,7 @@
 //! Accepting: event, deliveries and dedupe key in one commit, or the event that took the key.
 
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::Delivery,
     event::Event,
     id::EventId,
     storage::{Append, AppendError, Appended, Dedupe},
@@ -93,10 +93,9 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
 }
 
 fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appended, Fault> {
-    let mut ended: Vec<Delivery> = Vec::new();
+    let mut deliveries: Vec<Delivery> = Vec::new();
     for seq in rows::deliveries_of(tx.db, first.event.sequence())? {
-        let found = rows::delivery_at(tx.db, seq, tx.book)?;
-        ended.extend(found.filter(|found| matches!(found.state, State::Dead | State::Expired)));
+        deliveries.extend(rows::delivery_at(tx.db, seq, tx.book)?);
     }
     let source = tx.book.intern(Kind::Source, &event.source);
     tx.book.repeated(source);
@@ -104,7 +103,7 @@ fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appe
         first: first.event,
         received_at: first.received_at,
         differs: first.body_sha256 != event.body_sha256,
-        ended,
+        deliveries,
     })
 }
 

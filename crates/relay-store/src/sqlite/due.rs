@@ -52,8 +52,8 @@ fn expiring(db: &Connection, destination: u32, by: i64, limit: u32) -> Result<Ve
     let found = statement.query_map(params![destination, by, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
     for line in Line::all(db, destination)? {
-        let first = line.first(db, limit as usize)?;
-        found.extend(first.iter().map(|waits| (waits.due + line.ttl, waits.seq)).take_while(|(end, _)| *end <= by));
+        let first = line.between(db, i64::MIN, by.saturating_sub(line.ttl), limit as usize)?;
+        found.extend(first.iter().map(|waits| (waits.due + line.ttl, waits.seq)));
     }
     Ok(found)
 }

@@ -103,8 +103,7 @@ fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resu
     let now = ask.now.as_micros();
     let Candidates { mut found, all_seen } = out_of_line(db, dest, ask, wanted)?;
     for line in Line::all(db, dest)? {
-        let due =
-            line.due_behind(db, now.saturating_sub(line.ttl), wanted)?.into_iter().take_while(|next| next.due <= now);
+        let due = line.between(db, now.saturating_sub(line.ttl), now, wanted)?.into_iter();
         found.extend(due.map(|next| Candidate { tries: 0, due: next.due, seq: next.seq }));
     }
     found.sort_unstable();

@@ -100,19 +100,17 @@ impl Line {
         }
     }
 
-    /// The first so many whose due time lies behind a moment.
-    pub(super) fn due_behind(self, db: &Connection, moment: i64, limit: usize) -> Result<Vec<Waits>, Fault> {
-        let first = self.first(db, limit)?;
-        if first.first().is_none_or(|head| head.due > moment) {
-            return Ok(first);
+    /// Those due behind one moment and not behind another, at most so many, in order.
+    pub(super) fn between(self, db: &Connection, behind: i64, by: i64, limit: usize) -> Result<Vec<Waits>, Fault> {
+        let mut statement = db.prepare_cached(BEHIND)?;
+        let found = self.until(&mut statement, i64::MIN, by, limit)?;
+        if found.first().is_none_or(|head| head.due > behind) {
+            return Ok(found);
         }
-        let Some(first) = self.first_behind(db, moment)? else { return Ok(Vec::new()) };
-        self.walk(&mut db.prepare_cached(BEHIND)?, first.seq - 1, limit as i64)
-    }
-
-    /// The first so many.
-    pub(super) fn first(self, db: &Connection, limit: usize) -> Result<Vec<Waits>, Fault> {
-        self.walk(&mut db.prepare_cached(BEHIND)?, i64::MIN, limit as i64)
+        match self.first_behind(db, behind)? {
+            Some(first) => self.until(&mut statement, first.seq - 1, by, limit),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The first whose due time lies behind a moment.
@@ -176,6 +174,25 @@ impl Line {
         Ok(statement.query_row(params![self.dest, self.ttl, seq], Waits::read).optional()?)
     }
 
+    fn until(
+        self,
+        statement: &mut CachedStatement<'_>,
+        behind: i64,
+        by: i64,
+        limit: usize,
+    ) -> Result<Vec<Waits>, Fault> {
+        let mut rows = statement.query(params![self.dest, self.ttl, behind, limit as i64])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let waits = Waits::read(row)?;
+            if waits.due > by {
+                break;
+            }
+            found.push(waits);
+        }
+        Ok(found)
+    }
+
     fn walk(self, statement: &mut CachedStatement<'_>, behind: i64, limit: i64) -> Result<Vec<Waits>, Fault> {
         let found = statement.query_map(params![self.dest, self.ttl, behind, limit], Waits::read)?;
         Ok(found.collect::<rusqlite::Result<_>>()?)
@@ -222,6 +239,16 @@ mod tests {
             }
             assert_eq!(line.out_of_order(&db).expect("reads"), None);
         }
+        let line = Line { dest: 1, ttl: 9 };
+        let db = with_line(&[(1, 5), (2, 5), (3, 6), (4, 8), (5, 9)]);
+        let seqs = |behind, by, limit| -> Vec<i64> {
+            line.between(&db, behind, by, limit).expect("reads").iter().map(|waits| waits.seq).collect()
+        };
+        assert_eq!(
+            (seqs(i64::MIN, 5, 9), seqs(5, 8, 9), seqs(4, i64::MAX, 4)),
+            (vec![1, 2], vec![3, 4], vec![1, 2, 3, 4])
+        );
+        assert_eq!((seqs(9, i64::MAX, 9), seqs(i64::MIN, 4, 9)), (Vec::new(), Vec::new()));
         let db = with_line(&[(1, 5), (2, 4)]);
         assert_eq!(Line { dest: 1, ttl: 9 }.out_of_order(&db).expect("reads"), Some(1));
     }

@@ -151,7 +151,8 @@ fn a_repeat_finds_the_first_event() {
     let second = Append { dedupe: dedupe.clone(), ..maker.append("2", NOW) };
     let late = Append { dedupe, ..maker.append("3", NOW + TTL) };
     let answers = wait(store.append(vec![first.clone(), second.clone()]));
-    let repeat = Appended::Repeat { first: first.event.id, received_at: NOW, differs: true, ended: Vec::new() };
+    let (id, deliveries) = (first.event.id, first.deliveries.clone());
+    let repeat = Appended::Repeat { first: id, received_at: NOW, differs: true, deliveries };
     assert_eq!(answers, vec![Ok(Appended::Stored), Ok(repeat.clone())]);
     drop(store);
     let store = open(dir.path());

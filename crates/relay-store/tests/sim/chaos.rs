@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
-use relay_core::session::client::Input;
+use relay_core::{hub::Input, name::Name, session::client::Input as ClientInput};
 
 use crate::{
     net::{End, Packet},
     plan::pick,
-    world::{What, World, micros},
+    world::{What, World, micros, routing},
 };
 
 /// Something that goes wrong.
@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     ClientStop,
     TargetMood,
     StoreFull(bool),
+    RouteRemoved,
+    RouteMade,
 }
 
 const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -49,6 +51,12 @@ impl World {
             for _ in 0..times {
                 let at = self.rng.random_range(0..trouble);
                 self.at(at, What::Trouble(fault));
+            }
+        }
+        if self.plan.faults.routes {
+            for _ in 0..self.later.random_range(1..=4) {
+                let at = self.later.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::RouteRemoved));
             }
         }
     }
@@ -87,12 +95,14 @@ impl World {
             }
             Fault::ClientStop => {
                 let client = self.some_client();
-                self.client_handles(client, Input::Stop);
+                self.client_handles(client, ClientInput::Stop);
             }
             Fault::TargetMood => {
                 let (name, mood) = self.targets.change(&mut self.rng);
                 self.tell(format_args!("target {name} is now {mood:?}"));
             }
+            Fault::RouteRemoved => self.remove_route(),
+            Fault::RouteMade => self.make_routes(1),
             Fault::StoreFull(full) => {
                 self.store.set_full(full);
                 if full {
@@ -114,8 +124,43 @@ impl World {
         }
         let wall = self.wall(self.server.as_ref().map_or(self.skew, |server| server.skew));
         self.resume_all(wall);
+        self.plan.faults.bytes_per_second = None;
+        self.make_routes(usize::MAX);
         self.oracle.healed(&self.store, wall);
         self.healed_at = Some(self.clock);
+    }
+
+    /// A route of a source that has others; what is under way along it goes on.
+    fn remove_route(&mut self) {
+        let routes = &mut self.plan.routing.routes;
+        let sources: Vec<Name> = routes.iter().filter(|(_, led)| led.len() > 1).map(|(name, _)| name.clone()).collect();
+        if sources.is_empty() {
+            return;
+        }
+        let source = pick(&mut self.later, &sources).clone();
+        let Some(led) = routes.get_mut(&source) else { return };
+        let route = led.remove(self.later.random_range(0..led.len()));
+        self.oracle.unrouted(&source, &route.destination);
+        self.unrouted.push((source, route));
+        self.rerouted();
+        let span = Duration::from_millis(self.later.random_range(0..60_000));
+        self.after(span, What::Trouble(Fault::RouteMade));
+    }
+
+    /// The first of the removed routes are made again.
+    fn make_routes(&mut self, count: usize) {
+        let count = count.min(self.unrouted.len());
+        for (source, route) in self.unrouted.drain(..count) {
+            self.plan.routing.routes.entry(source).or_default().push(route);
+        }
+        if count > 0 {
+            self.rerouted();
+        }
+    }
+
+    fn rerouted(&mut self) {
+        self.oracle.routed(self.plan.routing.clone());
+        self.server_handles(Input::Routing(routing(&self.plan)));
     }
 
     fn end_partition(&mut self, client: usize) {

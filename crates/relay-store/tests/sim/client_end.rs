@@ -182,6 +182,7 @@ impl World {
         let most = self.plan.faults.delay_ms;
         let delay = self.rng.random_range(0..=most * 1_000);
         let clock = self.clock;
+        let span = packet.span(self.plan.faults.bytes_per_second);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
         if socket.half_open {
             return;
@@ -190,7 +191,7 @@ impl World {
             socket.stalled.push((end, packet));
             return;
         }
-        let at = socket.arrival(end, clock, delay);
+        let at = socket.arrival(end, clock, delay, span);
         self.at(at, What::Arrive { socket: number, end, packet });
     }
 

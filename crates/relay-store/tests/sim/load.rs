@@ -103,6 +103,8 @@ impl World {
             body: sending.body.clone(),
             received_at: wall,
             dedupe,
+            // Every third sender never tries again by itself.
+            resend: number.is_multiple_of(3),
             deadline: wall + Duration::from_millis(2_500),
         };
         self.last_ticket += 1;

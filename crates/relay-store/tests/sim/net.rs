@@ -31,6 +31,16 @@ pub(crate) enum Packet {
     Close,
 }
 
+impl Packet {
+    /// How long it takes on a way that carries so many bytes a second, in microseconds.
+    pub(crate) fn span(&self, bytes_per_second: Option<u64>) -> u64 {
+        match (self, bytes_per_second) {
+            (Self::Message(bytes), Some(rate)) => bytes.len() as u64 * 1_000_000 / rate,
+            (Self::Message(_), None) | (Self::Close, _) => 0,
+        }
+    }
+}
+
 /// A socket between one client process and one server process.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -78,10 +88,10 @@ impl Socket {
         }
     }
 
-    /// When a packet sent now with that delay arrives at `end`.
-    pub(crate) fn arrival(&mut self, end: End, now: u64, delay: u64) -> u64 {
+    /// When a packet sent now with that delay arrives whole at `end`, whose last byte comes so long after its first.
+    pub(crate) fn arrival(&mut self, end: End, now: u64, delay: u64, span: u64) -> u64 {
         let not_before = &mut self.not_before[usize::from(end == End::Server)];
-        *not_before = (*not_before).max(now + delay);
+        *not_before = (*not_before).max(now + delay) + span;
         *not_before
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Delivery, Reason, State, Token, outcome::Class},
+    delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
     hub::Answer,
     id::{DeliveryId, EventId},
@@ -41,6 +41,8 @@ pub(crate) struct Violation {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     routing: Routing,
+    /// The routes of the beginning: one that is made again has the policy it had.
+    planned: Routing,
     events: BTreeMap<EventId, Event>,
     /// Answered 2xx to a producer.
     promised: BTreeSet<EventId>,
@@ -59,6 +61,10 @@ pub(crate) struct Oracle {
     pub(crate) duplicates: u64,
     /// Destinations that had due work when everything was well again, and have not seen a try since.
     awaiting: BTreeSet<Name>,
+    /// Where the deliveries of an event lead: along the routes there were when it was accepted, and those of its replays.
+    reaches: BTreeMap<EventId, BTreeSet<Name>>,
+    /// Routes that once were removed.
+    unrouted: BTreeSet<(Name, Name)>,
     /// Destinations that are paused, and since when.
     paused: BTreeMap<Name, Wall>,
     /// Deliveries that an operator cancelled.
@@ -83,12 +89,15 @@ struct Book {
 impl Oracle {
     pub(crate) fn new(routing: Routing) -> Self {
         Self {
+            planned: routing.clone(),
             routing,
             events: BTreeMap::new(),
             promised: BTreeSet::new(),
             keyed: BTreeMap::new(),
             received: BTreeSet::new(),
             awaiting: BTreeSet::new(),
+            reaches: BTreeMap::new(),
+            unrouted: BTreeSet::new(),
             books: BTreeMap::new(),
             met: BTreeMap::new(),
             made: BTreeMap::new(),
@@ -129,6 +138,11 @@ impl Oracle {
 
     /// A store operation is about to take effect: writes down the versions that changes will meet.
     pub(crate) fn applying(&mut self, op: &StoreOp, store: &MemoryStore) {
+        if let StoreOp::Replay(made) = op {
+            for delivery in made {
+                self.resent(delivery, store);
+            }
+        }
         let StoreOp::Settle(changes) = op else { return };
         let met = changes.iter().filter_map(|change| Some((change.next.id, store.delivery(change.next.id)?.version)));
         self.met = met.collect();
@@ -146,6 +160,7 @@ impl Oracle {
                     }
                 }
             }
+            (StoreOp::Replay(made), StoreAnswer::Replay(Ok(_))) => self.replayed(made),
             (StoreOp::Extend(batch), StoreAnswer::Extend(Ok(()))) => {
                 for extend in batch {
                     let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
@@ -158,10 +173,40 @@ impl Oracle {
         }
     }
 
+    /// The hub asks for this at this moment: each event gets one delivery per route that there is now.
+    pub(crate) fn asking(&mut self, op: &StoreOp) {
+        let StoreOp::Append(append) = op else { return };
+        let routes = self.routing.routes.get(&append.event.source).into_iter().flatten();
+        let wanted: BTreeSet<&Name> = routes.map(|route| &route.destination).collect();
+        let found: BTreeSet<&Name> = append.deliveries.iter().map(|made| &made.destination).collect();
+        let one_each = found == wanted && append.deliveries.len() == wanted.len();
+        let what = format!("{} gets deliveries to {found:?}, routes lead to {wanted:?}", append.event.id);
+        self.check(one_each, "I2", || what);
+    }
+
+    /// The routes are others from now on.
+    pub(crate) fn routed(&mut self, routing: Routing) {
+        self.routing = routing;
+    }
+
+    /// A route is removed.
+    pub(crate) fn unrouted(&mut self, source: &Name, destination: &Name) {
+        self.unrouted.insert((source.clone(), destination.clone()));
+    }
+
+    /// An event is delivered again because somebody pressed Resend: nothing of it was on its way, and it happens seldom.
+    fn resent(&mut self, made: &Delivery, store: &MemoryStore) {
+        let known: Vec<Delivery> = store.deliveries().into_iter().filter(|known| known.event == made.event).collect();
+        let open = known.iter().any(|known| known.state.is_open());
+        self.check(!open, "I20", || format!("{} is delivered again while it is on its way", made.event));
+        let hour = |known: &&Delivery| known.replay && known.id.minted_at() + Duration::from_hours(1) > made.ready_at;
+        let times = known.iter().filter(hour).filter(|known| known.destination == made.destination).count();
+        self.check(times < 5, "I20", || format!("{} was delivered again {times} times this hour", made.event));
+    }
+
     fn appended(&mut self, append: &Append, wall: Wall) {
         let event = Event::clone(&append.event);
-        let routes = self.routing.routes.get(&event.source).map_or(0, Vec::len);
-        self.check(append.deliveries.len() == routes, "I2", || format!("{} has not one delivery per route", event.id));
+        self.reaches.insert(event.id, append.deliveries.iter().map(|made| made.destination.clone()).collect());
         for delivery in &append.deliveries {
             let mut book = Book { due_at: delivery.due_at, lease_ends: BTreeMap::new(), excused: 0 };
             if let Some(lease) = delivery.lease {
@@ -259,8 +304,16 @@ impl Oracle {
         }
     }
 
+    /// Retries of a route. What fails while its route is removed has those of the standard policy.
+    fn retries(&self, source: &Name, destination: &Name) -> u32 {
+        let standard = RetryPolicy::default().max_retries;
+        let own = self.planned.route(source, destination).map_or(standard, |route| route.retry.max_retries);
+        let removed = self.unrouted.contains(&(source.clone(), destination.clone()));
+        if removed { own.min(standard) } else { own }
+    }
+
     fn check_death(&mut self, next: &Delivery) {
-        let retries = self.routing.route(&next.source, &next.destination).map_or(0, |route| route.retry.max_retries);
+        let retries = self.retries(&next.source, &next.destination);
         let id = next.id;
         match next.reason {
             Some(Reason::Rejected | Reason::Busy) => {
@@ -372,6 +425,7 @@ impl Oracle {
         for delivery in made {
             let book = Book { due_at: delivery.due_at, lease_ends: BTreeMap::new(), excused: 0 };
             self.books.insert(delivery.id, book);
+            self.reaches.entry(delivery.event).or_default().insert(delivery.destination.clone());
         }
     }
 
@@ -446,9 +500,7 @@ impl Oracle {
             self.check(kept, "I1", || format!("{id} was acknowledged and is gone"));
         }
         for id in &stored {
-            let Some(event) = self.events.get(id) else { continue };
-            let routes = self.routing.routes.get(&event.source).into_iter().flatten();
-            let wanted: BTreeSet<Name> = routes.map(|route| route.destination.clone()).collect();
+            let Some(wanted) = self.reaches.get(id).cloned() else { continue };
             let mut found = deliveries.remove(id).unwrap_or_default();
             found.extend(self.retired.iter().filter(|(event, _)| event == id).map(|(_, name)| name.clone()));
             self.check(found == wanted, "I2", || {

@@ -9,7 +9,7 @@ use relay_core::{
     routing::{Route, Routing},
 };
 
-use crate::ONCE_RED;
+use crate::{ONCE_RED, ONCE_RED_OPERATED};
 
 /// Everything that is decided before the first step.
 #[derive(Debug)]
@@ -55,6 +55,10 @@ pub(crate) struct Faults {
     /// One event that its target always hangs on.
     pub(crate) poison: bool,
     pub(crate) large_bodies: bool,
+    /// Routes are removed, and made again.
+    pub(crate) routes: bool,
+    /// What each way of a socket carries; `None`: as much as it is given.
+    pub(crate) bytes_per_second: Option<u64>,
 }
 
 impl Plan {
@@ -63,6 +67,9 @@ impl Plan {
         let mut faults = Faults::new(&mut rng);
         // With a TTL of days, an event that hangs its target is tried for days once nothing else is served.
         faults.poison &= !faults.clock_jumps;
+        if !ONCE_RED.contains(&seed) && !ONCE_RED_OPERATED.contains(&seed) {
+            faults.add_later_ones(&mut StdRng::seed_from_u64(seed.reverse_bits()));
+        }
         let sources = names("in", rng.random_range(1..=2));
         let destinations = names("to", rng.random_range(1..=3));
         let ttl = Duration::from_mins(if faults.clock_jumps { 48 * 60 } else { *pick(&mut rng, &[20, 60, 24 * 60]) });
@@ -110,7 +117,16 @@ impl Faults {
             target_trouble: rng.random_bool(0.7),
             poison: rng.random_bool(0.15),
             large_bodies: rng.random_bool(0.2),
+            routes: false,
+            bytes_per_second: None,
         }
+    }
+
+    /// Faults with a source of chance of their own, so that the others come as they came before.
+    fn add_later_ones(&mut self, rng: &mut impl Rng) {
+        self.routes = rng.random_bool(0.3);
+        let bytes = *pick(rng, &[100_000, 1_000_000, 10_000_000]);
+        self.bytes_per_second = rng.random_bool(0.3).then_some(bytes);
     }
 
     /// Whether nothing happens that could end a lease before its report: then nothing may arrive twice (I9).

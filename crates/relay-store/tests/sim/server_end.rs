@@ -171,6 +171,7 @@ impl World {
     fn store_is_asked(&mut self, op: OpId, ask: StoreOp) {
         let most = self.plan.faults.store_ms;
         let span = self.some_millis(most);
+        self.oracle.asking(&ask);
         let Some(server) = &mut self.server else { return };
         server.pending.insert(op, ask);
         let epoch = server.epoch;

@@ -15,6 +15,8 @@ use relay_core::{
     delivery::outcome::Outcome,
     hub::{Hub, OpId, Ticket},
     id::DeliveryId,
+    name::Name,
+    routing::Route,
     session::client::Client,
     storage::{StoreAnswer, StoreOp},
     time::{Mono, Now, Wall},
@@ -47,6 +49,10 @@ pub(crate) struct World {
     pub(crate) rng: StdRng,
     /// Beside the other, so that a seed without operators is the run that it was before there were any.
     pub(crate) operator: StdRng,
+    /// Chance of the faults that were added later.
+    pub(crate) later: StdRng,
+    /// Routes that are removed at present.
+    pub(crate) unrouted: Vec<(Name, Route)>,
     /// Microseconds since the start of the run.
     pub(crate) clock: u64,
     queue: BinaryHeap<Reverse<Entry>>,
@@ -130,6 +136,8 @@ impl World {
         let mut world = Self {
             rng: StdRng::seed_from_u64(seed ^ 0x005e_ed0f_7e57),
             operator: StdRng::seed_from_u64(!seed),
+            later: StdRng::seed_from_u64(!seed.reverse_bits()),
+            unrouted: Vec::new(),
             clock: 0,
             queue: BinaryHeap::new(),
             scheduled: 0,

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use crate::{
     admin::{
         DONE, Shared, Who,
-        dto::{List, SourceDto},
+        dto::{ActivityDto, List, SecretDto, SourceDto},
         name,
         problem::{AdminError, At, Body},
     },
-    registry::{NewSource, RegistryError, SourceUpdate, listed},
+    registry::{NewSource, RegistryError, SourceUpdate, document::Dedupe, listed},
 };
 
 #[derive(Debug, Deserialize)]
@@ -25,6 +25,8 @@ pub(super) struct Create {
     parameters: Vec<(String, String)>,
     #[serde(default)]
     allow_empty: bool,
+    #[serde(default)]
+    dedupe: Dedupe,
     destination: Option<String>,
 }
 
@@ -34,6 +36,7 @@ pub(super) struct Update {
     provider: Option<String>,
     parameters: Option<Vec<(String, String)>>,
     allow_empty: Option<bool>,
+    dedupe: Option<Dedupe>,
 }
 
 pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
@@ -48,7 +51,21 @@ pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result
         let known = listed(directory.sources.keys());
         RegistryError::Unknown { kind: "source", name: source.clone(), known }
     })?;
-    Ok(Json(SourceDto::new(&entry.document, &directory)))
+    let stats = admin.store.stats().await?;
+    let stats = stats.sources.iter().find(|stats| stats.source == entry.document.name);
+    let activity = ActivityDto::new(&entry.document, stats, &admin.metrics, &admin.refusals);
+    Ok(Json(SourceDto::new(&entry.document, &directory).with(activity)))
+}
+
+/// Shows the secrets that the platform handed over, which nobody else has seen.
+pub(super) async fn reveal(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    At(source): At<String>,
+) -> Result<Json<List<SecretDto>>, AdminError> {
+    let secrets = admin.registry.reveal(&name(&source)?, who.0).await?;
+    let items = secrets.into_iter().map(|(name, value)| SecretDto { name, value }).collect();
+    Ok(Json(List { items, next: None }))
 }
 
 pub(super) async fn create(
@@ -68,6 +85,7 @@ impl Create {
             provider: self.provider,
             parameters: self.parameters,
             allow_empty: self.allow_empty,
+            dedupe: self.dedupe,
             destination: self.destination.as_deref().map_or_else(|| Ok(Name::fallback()), name)?,
         })
     }
@@ -79,7 +97,12 @@ pub(super) async fn update(
     At(source): At<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<SourceDto>, AdminError> {
-    let update = SourceUpdate { provider: body.provider, parameters: body.parameters, allow_empty: body.allow_empty };
+    let update = SourceUpdate {
+        provider: body.provider,
+        parameters: body.parameters,
+        allow_empty: body.allow_empty,
+        dedupe: body.dedupe,
+    };
     let source = admin.registry.update_source(&name(&source)?, update, who.0).await?;
     Ok(Json(SourceDto::new(&source, &admin.registry.directory())))
 }

@@ -23,7 +23,10 @@ use relay_providers::Verifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
-    super::seam::{Backend, Body, Source},
+    super::{
+        refusals::Refusals,
+        seam::{Backend, Body, Source},
+    },
     KEY,
 };
 use crate::{clock::Clock, error::Problem};
@@ -40,6 +43,7 @@ pub(super) struct Recorder {
     pub(super) panics: AtomicUsize,
     accepted: Mutex<Accepted>,
     refused: Mutex<Vec<(String, &'static str)>>,
+    pub(super) seen: Refusals,
 }
 
 /// How the recorder answers.
@@ -64,8 +68,14 @@ impl Recorder {
         let source = |name: &'static str, provider: &str, parameters: &[(&str, &str)], allow_empty, paused| {
             let parameters: Vec<_> = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             let verifier = Verifier::new(provider, &parameters).unwrap();
-            let source =
-                Source { name: name.parse().unwrap(), verifier, provider: provider.to_owned(), allow_empty, paused };
+            let source = Source {
+                name: name.parse().unwrap(),
+                verifier,
+                provider: provider.to_owned(),
+                allow_empty,
+                resends: false,
+                paused,
+            };
             (name, Arc::new(source))
         };
         let key = [("key", KEY)];
@@ -82,6 +92,7 @@ impl Recorder {
             panics: AtomicUsize::new(0),
             accepted: Mutex::new(Accepted { mint: IdMint::new(0, 1), events: Vec::new(), first: BTreeMap::new() }),
             refused: Mutex::new(Vec::new()),
+            seen: Refusals::default(),
         }
     }
 
@@ -138,6 +149,22 @@ impl Backend for Recorder {
     }
 
     fn handshake(&self, _source: &str) {}
+
+    fn refusals(&self) -> &Refusals {
+        &self.seen
+    }
+
+    async fn key(&self, _source: &Name, _url: &str) -> Result<Bytes, String> {
+        Err("there are no keys".to_owned())
+    }
+
+    async fn visit(&self, _source: &Name, _url: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn adopt(&self, _source: &Name, _parameter: &'static str, _value: String) -> Result<(), String> {
+        Err("nothing is kept".to_owned())
+    }
 
     fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::SeqCst);

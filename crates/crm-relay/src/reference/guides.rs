@@ -1,0 +1,174 @@
+//! The guides, held against the table of providers; and the commands in every document, held against the command line.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Parser as _;
+use relay_providers::{Provider, provider};
+
+use super::providers::set_options;
+use crate::cli::Cli;
+
+/// Providers with a guide, and its name in `docs/guides/`.
+const GUIDES: &[(&str, &str)] = &[];
+
+/// The guide for a provider.
+pub(super) fn of(provider: &str) -> Option<&'static str> {
+    GUIDES.iter().find(|(name, _)| *name == provider).map(|(_, guide)| *guide)
+}
+
+#[test]
+fn every_guide_is_listed_and_every_listed_guide_is_there() {
+    let listed: BTreeSet<String> = GUIDES.iter().map(|(_, guide)| format!("{guide}.md")).collect();
+    let entries = fs::read_dir(root().join("docs/guides")).into_iter().flatten();
+    let found: BTreeSet<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn a_guide_makes_a_source_that_lacks_nothing_and_names_what_its_provider_needs() {
+    let mut wrong = Vec::new();
+    for (name, guide) in GUIDES {
+        let text = fs::read_to_string(root().join(format!("docs/guides/{guide}.md"))).unwrap();
+        let provider = provider(name).expect("a guide is for a provider of the table");
+        wrong.extend(lacking(provider, &text).into_iter().map(|what| format!("docs/guides/{guide}.md: {what}")));
+    }
+    assert!(wrong.is_empty(), "\n  {}\n", wrong.join("\n  "));
+}
+
+#[test]
+fn every_command_in_a_document_is_understood() {
+    let mut wrong = Vec::new();
+    let mut understood = 0;
+    for path in documents() {
+        for command in commands(&fs::read_to_string(&path).unwrap()) {
+            match Cli::try_parse_from(&command) {
+                Ok(_) => understood += 1,
+                // --help and --version are understood too.
+                Err(error) if error.exit_code() == 0 => understood += 1,
+                Err(error) => {
+                    let shown = path.strip_prefix(root()).unwrap_or(&path).display();
+                    let said = error.to_string();
+                    wrong.push(format!("{shown}: {}: {}", command.join(" "), said.lines().next().unwrap_or_default()));
+                }
+            }
+        }
+    }
+    assert!(understood > 100, "the documents no longer have their commands in `sh` blocks: {understood} were found");
+    assert!(wrong.is_empty(), "\n  {}\n", wrong.join("\n  "));
+}
+
+/// What of the provider's entry is not in its guide.
+fn lacking(provider: &Provider, text: &str) -> Vec<String> {
+    let required = provider.parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name);
+    let mut wanted: Vec<String> = required.map(|name| format!("`{name}`")).collect();
+    wanted.push(format!("/webhook/{}", provider.name));
+    wanted.push(format!("../reference/providers/{}.md", provider.name));
+    wanted.push(provider.docs.to_owned());
+    if provider.signs_url {
+        wanted.push("PUBLIC_URL".to_owned());
+    }
+    let mut lacking: Vec<String> =
+        wanted.into_iter().filter(|what| !text.contains(what)).map(|what| format!("does not name {what}")).collect();
+    let commands: Vec<String> = commands(text).into_iter().map(|command| command.join(" ")).collect();
+    let usual = provider.usual();
+    let sets = set_options(&usual);
+    let making = format!("crm-relay source create {} --provider {}", provider.name, provider.name);
+    if !commands.iter().any(|line| line.starts_with(&making) && sets.split(" --set ").all(|set| has_set(line, set))) {
+        lacking.push(format!("has no `{making}` with {sets}"));
+    }
+    let starts = [
+        format!("crm-relay send --provider {}", provider.name),
+        format!("crm-relay source show {}", provider.name),
+        format!("crm-relay source update {}", provider.name),
+        format!("crm-relay event list --source {}", provider.name),
+    ];
+    lacking.extend(
+        starts
+            .into_iter()
+            .filter(|start| !commands.iter().any(|line| line.starts_with(start)))
+            .map(|start| format!("has no `{start}`")),
+    );
+    lacking
+}
+
+/// Whether a command sets the parameter of `name=value`, to any value.
+fn has_set(command: &str, set: &str) -> bool {
+    let name = set.split('=').next().unwrap_or_default();
+    name.is_empty() || command.contains(&format!(" --set {name}="))
+}
+
+/// Commands of the program in the `sh` blocks of a document, word by word.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let blocks = text.split("\n```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let lines = blocks.flat_map(|block| {
+        let joined = block.replace("\\\n", " ");
+        joined.lines().map(str::to_owned).collect::<Vec<_>>()
+    });
+    lines.flat_map(|line| simple_commands(&line)).filter_map(|words| program(&words)).collect()
+}
+
+/// The words of each command of a line, up to its comment. Enough of a shell for what documents hold: quotes, pipes.
+fn simple_commands(line: &str) -> Vec<Vec<String>> {
+    let mut all = vec![Vec::new()];
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for letter in line.chars() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, '#') if word.is_none() => break,
+            (None, ' ' | '|' | ';' | '&' | '>' | '<' | '(' | ')') => {
+                all.last_mut().expect("never empty").extend(word.take());
+                if letter != ' ' {
+                    all.push(Vec::new());
+                }
+            }
+            (Some(_) | None, _) => word.get_or_insert_default().push(letter),
+        }
+    }
+    all.last_mut().expect("never empty").extend(word);
+    all
+}
+
+/// The words from the program's name on, if it is a command of ours.
+fn program(words: &[String]) -> Option<Vec<String>> {
+    let is_before =
+        |word: &&String| word.as_str() == "sudo" || word.split_once('=').is_some_and(|(name, _)| is_variable(name));
+    // The files of secrets are the reader's: what they hold stands here instead.
+    let value = |word: &String| if word.starts_with('@') { "crt_0123456789abcdef".to_owned() } else { word.clone() };
+    let rest: Vec<String> = words.iter().skip_while(is_before).map(value).collect();
+    (rest.first()? == "crm-relay").then_some(rest)
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut folders = vec![root().join("docs")];
+    let mut found: Vec<PathBuf> =
+        ["README.md", "QUICKSTART.md", "CONTRIBUTING.md"].map(|name| root().join(name)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

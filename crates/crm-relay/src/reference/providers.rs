@@ -1,0 +1,228 @@
+//! The reference pages of the providers, generated from their table: one that lists all, and one of each.
+
+use std::{collections::BTreeSet, fmt::Write as _, fs};
+
+use relay_providers::{Acknowledgement, Parameter, ParameterFault, Provider, Signer, Verifier, providers};
+
+use super::{folder, guides, holds};
+use crate::render::human_duration;
+
+#[test]
+fn the_reference_pages_of_providers_are_true() {
+    holds("providers.md", &overview());
+    for provider in providers() {
+        holds(&format!("providers/{}.md", provider.name), &page(provider));
+    }
+    let wanted: BTreeSet<String> = providers().iter().map(|provider| format!("{}.md", provider.name)).collect();
+    for entry in fs::read_dir(folder().join("providers")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if wanted.contains(&name) {
+            continue;
+        }
+        assert!(std::env::var_os("BLESS").is_some(), "docs/reference/providers/{name}: there is no such provider");
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_source_made_as_its_page_says_lacks_nothing_and_a_sample_neither() {
+    for provider in providers() {
+        let value = |parameter: &Parameter| (parameter.name.to_owned(), "placeholder-0123".to_owned());
+        let given = |parameters: Vec<&Parameter>| parameters.into_iter().map(value).collect::<Vec<_>>();
+        let mut faults = Verifier::new(provider.name, &given(provider.usual())).err().unwrap_or_default();
+        faults.extend(Signer::new(provider.name, &given(sending(provider))).err().unwrap_or_default());
+        let is_telling =
+            |fault: &&ParameterFault| ["missing", "unknown"].iter().any(|word| fault.detail.contains(word));
+        let telling: Vec<_> = faults.iter().filter(is_telling).collect();
+        assert!(telling.is_empty(), "{}: {telling:?}", provider.name);
+    }
+}
+
+/// `--set secret=@secret.txt --set header=...`, for what nearly every source of it has.
+pub(super) fn set_options(parameters: &[&Parameter]) -> String {
+    let option = |parameter: &&Parameter| match (parameter.secret, parameter.name) {
+        (true, name) => format!(" --set {name}=@{name}.txt"),
+        (false, name) => format!(" --set {name}={}", name.to_uppercase()),
+    };
+    parameters.iter().map(option).collect()
+}
+
+/// The parameters that a sample event is signed with.
+fn sending(provider: &'static Provider) -> Vec<&'static Parameter> {
+    let mut all = provider.usual();
+    all.retain(|parameter| parameter.required || parameter.key || parameter.name == "username");
+    if !all.iter().any(|parameter| parameter.key) {
+        all.extend(provider.parameters.iter().find(|parameter| parameter.key));
+    }
+    all.extend(provider.sending.iter().filter(|parameter| parameter.required));
+    all
+}
+
+fn overview() -> String {
+    let mut page = String::from(
+        "# Providers\n\n\
+         Generated from the table in `crates/relay-providers`; `crm-relay provider list` and `crm-relay provider show NAME`\n\
+         print the same. A source names its provider, header fields never choose it.\n\n\
+         *Needs*: parameters without which a source of it cannot be made; `PUBLIC_URL` where the signature covers the URL.\n\
+         *Asks first*: handshakes, answered by the server, never stored. *Waits*: how long it waits for the answer (10 s where\n\
+         the platform names no time). *Retries*: whether it sends again by itself when it gets no 2xx.\n\n\
+         | provider | platform | needs | asks first | waits | retries | guide |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for provider in providers() {
+        let required =
+            provider.parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name);
+        let needs = join(required.chain(provider.signs_url.then_some("PUBLIC_URL")).map(quoted));
+        let mut methods: Vec<&str> = provider.handshakes.iter().map(|handshake| handshake.method).collect();
+        methods.dedup();
+        let guide = guides::of(provider.name).map(|name| format!("[steps](../guides/{name}.md)")).unwrap_or_default();
+        let (name, retries) = (provider.name, if provider.retries { "yes" } else { "no" });
+        let waits = human_duration(provider.answer_within);
+        writeln!(
+            page,
+            "| [`{name}`](providers/{name}.md) | {} | {needs} | {} | {waits} | {retries} | {guide} |",
+            provider.title,
+            methods.join(", "),
+        )
+        .unwrap();
+    }
+    page
+}
+
+fn page(provider: &'static Provider) -> String {
+    let mut page = format!(
+        "# {}\n\nProvider `{}` of [the table](../providers.md), from which this page is generated. The platform's own words: \
+         [documents]({}).",
+        provider.title, provider.name, provider.docs,
+    );
+    if let Some(guide) = guides::of(provider.name) {
+        write!(page, " Step by step: [guide](../../guides/{guide}.md).").unwrap();
+    }
+    page += "\n";
+    for section in [set_up as fn(&mut String, &'static Provider), checked, handshakes, deliveries, sample] {
+        section(&mut page, provider);
+    }
+    page
+}
+
+fn set_up(page: &mut String, provider: &'static Provider) {
+    let Provider { name, parameters, .. } = *provider;
+    let sets = set_options(&provider.usual());
+    let url = if provider.signs_url {
+        "\n\nThe signature covers the URL: `PUBLIC_URL` must be exactly what the platform calls, without `/webhook/...`."
+    } else {
+        ""
+    };
+    write!(
+        page,
+        "\n## Set up\n\n```sh\ncrm-relay source create {name} --provider {name}{sets}\n```\n\n\
+         Enter `PUBLIC_URL/webhook/{name}` at the platform; the last part is the name of the source.{url}\n"
+    )
+    .unwrap();
+    if !parameters.is_empty() {
+        page.push_str("\n| parameter | need | what it is, and where to find it |\n| --- | --- | --- |\n");
+        for parameter in parameters {
+            row(page, parameter);
+        }
+    }
+    let keys: Vec<&str> = parameters
+        .iter()
+        .filter(|parameter| parameter.key && parameter.repeated)
+        .map(|parameter| parameter.name)
+        .collect();
+    if !keys.is_empty() && !provider.key_source {
+        let names = join(keys.into_iter().map(quoted));
+        writeln!(page, "\nTo replace {names}, give old and new: both are valid until the old one is left out.")
+            .unwrap();
+    }
+}
+
+fn row(page: &mut String, parameter: &Parameter) {
+    let need = match (parameter.required, parameter.secret) {
+        (true, true) => "required, secret",
+        (true, false) => "required",
+        (false, true) => "optional, secret",
+        (false, false) => "optional",
+    };
+    let default = parameter.default.filter(|default| !default.is_empty());
+    let default = default.map(|default| format!("; default `{default}`")).unwrap_or_default();
+    writeln!(page, "| `{}` | {need} | {}{default} |", parameter.name, parameter.help.replace('|', "\\|")).unwrap();
+}
+
+fn checked(page: &mut String, provider: &'static Provider) {
+    page.push_str("\n## What is checked\n\n");
+    for check in provider.checks() {
+        writeln!(page, "- {check}").unwrap();
+    }
+    if !provider.unproven.is_empty() {
+        writeln!(page, "\n**Not proven.** {}", provider.unproven).unwrap();
+    }
+}
+
+fn handshakes(page: &mut String, provider: &'static Provider) {
+    if provider.handshakes.is_empty() {
+        return;
+    }
+    page.push_str("\n## Handshakes\n\nAnswered by the server, never stored, never forwarded.\n\n");
+    for handshake in provider.handshakes {
+        writeln!(page, "- {handshake}.").unwrap();
+    }
+}
+
+fn deliveries(page: &mut String, provider: &'static Provider) {
+    let answer = match provider.acknowledgement {
+        Acknowledgement::Receipt => "202 with the event's id and the time, as JSON".to_owned(),
+        Acknowledgement::Fixed { status, body: "", .. } => format!("{status}, empty"),
+        Acknowledgement::Fixed { status, content_type, body } => {
+            format!("{status}, `{}`: `{}`", content_type.unwrap_or_default(), body.replace('\n', " "))
+        }
+    };
+    let retries = if provider.retries {
+        "yes, until it gets a 2xx or gives up"
+    } else {
+        "no: a webhook that is not accepted comes again only if somebody sends it again"
+    };
+    let id = match provider.delivery {
+        _ if provider.key_source => "the header field `idempotency-key`, if there is one".to_owned(),
+        delivery => delivery.to_string(),
+    };
+    write!(
+        page,
+        "\n## Deliveries\n\n| | |\n| --- | --- |\n| methods | {} |\n| answer once stored | {answer} |\n\
+         | the platform waits | {} |\n| sends again by itself | {retries} |\n| a repeat is known by | {id} |\n\
+         | name of the event | {} |\n| order | {} |\n| refused with | {} |\n",
+        provider.methods.join(", "),
+        human_duration(provider.answer_within),
+        provider.event,
+        provider.order,
+        provider.refusal,
+    )
+    .unwrap();
+}
+
+fn sample(page: &mut String, provider: &'static Provider) {
+    let (name, sets) = (provider.name, set_options(&sending(provider)));
+    write!(
+        page,
+        "\n## Try it\n\n```sh\ncrm-relay send --provider {name} --to https://relay.example.com/webhook/{name}{sets}\n```\n"
+    )
+    .unwrap();
+    if !provider.sending.is_empty() {
+        page.push_str(
+            "\nSigning takes what no source ever needs, so make a pair of keys for a source to test with:\n\n",
+        );
+        page.push_str("| parameter | need | what it is |\n| --- | --- | --- |\n");
+        for parameter in provider.sending {
+            row(page, parameter);
+        }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{name}`")
+}
+
+fn join(names: impl Iterator<Item = String>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}

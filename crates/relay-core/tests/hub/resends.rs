@@ -1,0 +1,122 @@
+//! Repeats from platforms that never try again by themselves: somebody pressed Resend.
+
+use std::time::Duration;
+
+use relay_core::{
+    delivery::{Delivery, Reason, State, outcome::Class, retry::RetryPolicy},
+    hub::{Answer, Input, Notice},
+    limits,
+    storage::{StoreAnswer, StoreError},
+};
+
+use crate::rig::{Rig, lease_of, outcome};
+
+const KEY: [u8; 32] = [1; 32];
+
+/// Sends an event of such a platform and has it delivered.
+fn delivered(rig: &mut Rig, client: relay_core::hub::ConnId) -> Answer {
+    let ticket = rig.resend(b"a", KEY);
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Delivered));
+    rig.received(client);
+    rig.answers[&ticket].clone()
+}
+
+fn replays(rig: &Rig) -> Vec<&Delivery> {
+    rig.store.deliveries.values().filter(|delivery| delivery.replay).collect()
+}
+
+/// I20: the press of a button makes a new delivery of the same event, and is answered once that is durable.
+#[test]
+fn a_resend_of_what_was_delivered_is_a_new_delivery() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 2);
+    let Answer::Accepted { event, received_at, .. } = delivered(&mut rig, client) else { panic!("accepted") };
+    rig.prompt = false;
+    let again = rig.resend(b"a", KEY);
+    assert!(rig.answer_one(), "the append finds the first");
+    assert!(!rig.answers.contains_key(&again), "the new delivery is not durable yet");
+    rig.answer_store();
+    assert_eq!(rig.answers[&again], Answer::Accepted { event, received_at, repeat: true });
+    let [replay] = replays(&rig)[..] else { panic!("one replay") };
+    assert_eq!((replay.event, replay.body_bytes), (event, 1));
+    assert!(rig.notices.contains(&Notice::Resent { event, destinations: 1 }));
+    let grant = rig.grant(client);
+    assert!(grant.replay && grant.attempt == 1 && grant.body[..] == *b"a");
+    assert_eq!(rig.store.events.len(), 1);
+}
+
+/// I20: whoever retries by itself, or wants `strict`, gets the first answer and no second delivery.
+#[test]
+fn a_repeat_of_a_sender_that_retries_is_no_resend() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 2);
+    delivered(&mut rig, client);
+    let repeat = rig.send_body("src", b"a", Some(KEY));
+    assert!(matches!(rig.answers[&repeat], Answer::Accepted { repeat: true, .. }));
+    assert!(replays(&rig).is_empty());
+}
+
+/// What waits or has another body is not sent again; what is dead is redriven, as for everybody.
+#[test]
+fn only_what_is_over_and_the_same_is_resent() {
+    let mut rig = Rig::new();
+    rig.resend(b"a", KEY);
+    rig.resend(b"a", KEY);
+    assert_eq!(rig.store.deliveries.len(), 1, "the first is still on its way");
+    let id = rig.only().id;
+    let dead = rig.store.deliveries.get_mut(&id).expect("the only one");
+    (dead.state, dead.reason) = (State::Dead, Some(Reason::Rejected));
+    rig.resend(b"a", KEY);
+    assert_eq!(rig.only().state, State::Ready, "redriven");
+    rig.store.deliveries.get_mut(&id).expect("the only one").state = State::Delivered;
+    rig.resend(b"b", KEY);
+    assert_eq!(rig.store.deliveries.len(), 1, "another body is no resend");
+    rig.store.deliveries.get_mut(&id).expect("the only one").state = State::Cancelled;
+    rig.resend(b"a", KEY);
+    assert_eq!(rig.store.deliveries.len(), 1, "an operator did not want it delivered");
+}
+
+/// I20: five an hour, counted in the store: neither patience of the sender nor a restart gets around it.
+#[test]
+fn resends_are_few_an_hour_over_restarts_too() {
+    let mut rig = Rig::with_routes(&[("src", "crm"), ("src", "erp")], &RetryPolicy::default());
+    let settle = |rig: &mut Rig| {
+        for delivery in rig.store.deliveries.values_mut() {
+            delivery.state = State::Delivered;
+        }
+    };
+    rig.resend(b"a", KEY);
+    for made in 1..=limits::RESENDS_MAX {
+        settle(&mut rig);
+        rig.resend(b"a", KEY);
+        assert_eq!(replays(&rig).len(), 2 * made, "one along each route");
+    }
+    settle(&mut rig);
+    let refused = rig.resend(b"a", KEY);
+    let Answer::Accepted { event, repeat: true, .. } = rig.answers[&refused] else { panic!("answered as a repeat") };
+    assert!(rig.notices.contains(&Notice::ResentTooOften { event }));
+    rig.crash();
+    rig.resend(b"a", KEY);
+    assert_eq!(replays(&rig).len(), 2 * limits::RESENDS_MAX);
+    rig.pass(limits::RESEND_WINDOW + Duration::from_secs(1));
+    rig.resend(b"a", KEY);
+    assert_eq!(replays(&rig).len(), 2 * limits::RESENDS_MAX + 2, "an hour later it may be again");
+}
+
+/// I2: two presses at once are one, and neither is acknowledged if it could not be stored.
+#[test]
+fn resends_under_way_share_their_fate() {
+    for (error, answer) in [(StoreError::Full, Answer::Full), (StoreError::Unavailable, Answer::Unavailable)] {
+        let mut rig = Rig::new();
+        let client = rig.join(1, 7, 2);
+        delivered(&mut rig, client);
+        rig.prompt = false;
+        let tickets = [rig.resend(b"a", KEY), rig.resend(b"a", KEY)];
+        assert!(rig.answer_one() && rig.answer_one(), "both find the first");
+        let (op, _) = rig.pending.pop_front().expect("the replay");
+        assert!(rig.pending.is_empty(), "one replay for both");
+        rig.input(Input::Stored(op, StoreAnswer::Replay(Err(error))));
+        assert_eq!(tickets.map(|ticket| rig.answers[&ticket].clone()), [answer.clone(), answer]);
+    }
+}

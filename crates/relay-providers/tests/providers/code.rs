@@ -1,0 +1,236 @@
+//! Providers with code of their own, as a source sees them: which keys they ask for and when, and what they never accept.
+
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use relay_core::time::Wall;
+use relay_providers::{Draft, Fetched, Refusal, Request, Verdict, Verifier, provider};
+use serde_json::{Value, json};
+
+use crate::acting::{Acting, URL, owned};
+
+const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
+const TOPIC: &str = "arn:aws:sns:us-east-2:123456789012:crm";
+const JWKS: &str = "https://www.googleapis.com/oauth2/v3/certs";
+
+#[test]
+fn a_subscription_is_confirmed_only_when_topic_signature_and_host_are_good() {
+    let sns = acting("aws-sns");
+    let confirmation = |subscribe_url: &str| {
+        let body = json!({
+            "Type": "SubscriptionConfirmation", "MessageId": "1", "Token": "2336", "Message": "You have chosen to subscribe",
+            "SubscribeURL": subscribe_url,
+        });
+        sns.signer.sign(Draft::post(URL, body.to_string()), "1", NOW).expect("it can be signed")
+    };
+    let url = format!("https://sns.us-east-2.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=2336");
+    let good = confirmation(&url);
+    let Verdict::Confirm { url: found, answer } = sns.judge(&good, NOW) else { panic!("{:?}", sns.judge(&good, NOW)) };
+    assert_eq!((found, answer.status), (url.clone(), 200));
+
+    let unfetched = sns.verifier.judge(&good.request(NOW, &[]));
+    assert!(matches!(&unfetched, Verdict::NeedsKey { url } if url.starts_with("https://sns.us-east-1.amazonaws.com/")));
+    let strange_host = confirmation("https://169.254.169.254/?Action=ConfirmSubscription");
+    assert_eq!(refused(sns.judge(&strange_host, NOW)).check, "untrusted_url");
+    let strange_topic = changed(&good, TOPIC, "arn:aws:sns:us-east-2:999999999999:crm");
+    assert_eq!(
+        refused(sns.verifier.judge(&strange_topic.request(NOW, &[]))).check,
+        "wrong_topic",
+        "nothing is fetched"
+    );
+    let tampered = changed(&good, "\"2336\"", "\"2337\"");
+    assert_eq!(refused(sns.judge(&tampered, NOW)).check, "bad_signature");
+    assert_eq!(refused(sns.judge(&tampered, NOW)).status, 403, "401 makes SNS ask again with credentials");
+}
+
+#[test]
+fn a_farewell_of_sns_is_an_event_and_nothing_is_fetched_for_it() {
+    let sns = acting("aws-sns");
+    let body = json!({
+        "Type": "UnsubscribeConfirmation", "MessageId": "1", "Token": "2336",
+        "SubscribeURL": "https://sns.us-east-2.amazonaws.com/?Action=ConfirmSubscription",
+    });
+    let signed = sns.signer.sign(Draft::post(URL, body.to_string()), "1", NOW).expect("it can be signed");
+    let Verdict::Genuine(genuine) = sns.judge(&signed, NOW) else { panic!("not genuine") };
+    assert_eq!(genuine.event.as_deref(), Some("UnsubscribeConfirmation"));
+}
+
+/// What the platform's host answered is not the sender's fault: it is to try again.
+#[test]
+fn a_key_that_cannot_be_read_is_no_refusal_for_good() {
+    for name in ["aws-sns", "paypal", "google-pubsub"] {
+        let acting = acting(name);
+        let signed = acting.sample("wh_1", NOW);
+        let Verdict::NeedsKey { url } = acting.verifier.judge(&signed.request(NOW, &[])) else { panic!("{name}") };
+        for body in ["", "<html>captive portal</html>", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
+        {
+            let fetched = [Fetched { url: url.clone(), body: body.into() }];
+            let refusal = refused(acting.verifier.judge(&signed.request(NOW, &fetched)));
+            assert_eq!((refusal.check, refusal.status), ("unreadable_key", 503), "{name}");
+        }
+        let elsewhere = [Fetched { url: format!("{url}x"), body: acting.fetched[0].body.clone() }];
+        let verdict = acting.verifier.judge(&signed.request(NOW, &elsewhere));
+        assert!(matches!(verdict, Verdict::NeedsKey { .. }), "{name}: a key counts where it was asked for alone");
+    }
+}
+
+#[test]
+fn nothing_is_fetched_from_where_a_stranger_points() {
+    let paypal = acting("paypal");
+    for url in [
+        "https://evil.example/v1/notifications/certs/CERT-1",
+        "https://api.paypal.com@evil.example/v1/notifications/certs/CERT-1",
+        "https://api.paypal.com:8443/v1/notifications/certs/CERT-1",
+        "file:///etc/passwd",
+    ] {
+        let mut signed = paypal.sample("wh_1", NOW);
+        signed.set_header("paypal-cert-url", url.to_owned());
+        let fetched = [Fetched { url: url.to_owned(), body: paypal.fetched[0].body.clone() }];
+        assert_eq!(refused(paypal.verifier.judge(&signed.request(NOW, &fetched))).check, "untrusted_url", "{url}");
+    }
+}
+
+/// RFC 8725, section 2.1: the two oldest forgeries.
+#[test]
+fn a_token_is_never_signed_in_its_own_way() {
+    let google = acting("google-pubsub");
+    let claims = json!({
+        "aud": URL, "email": "push@example.iam.gserviceaccount.com", "email_verified": true, "exp": 1_763_003_600,
+        "iat": 1_763_000_000, "iss": "https://accounts.google.com",
+    });
+    let public_key = &google.fetched[0].body;
+    for (algorithm, signature) in [
+        ("none", Vec::new()),
+        ("HS256", hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, public_key), b"").as_ref().to_vec()),
+        ("RS256", vec![0; 256]),
+        ("RS256", Vec::new()),
+    ] {
+        let head = json!({"alg": algorithm, "kid": "sample", "typ": "JWT"});
+        let message = format!("{}.{}", encoded(&head), encoded(&claims));
+        let mut signature = signature;
+        if algorithm == "HS256" {
+            signature =
+                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, public_key), message.as_bytes()).as_ref().to_vec();
+        }
+        let token = format!("Bearer {message}.{}", URL_SAFE_NO_PAD.encode(signature));
+        let mut draft = Draft::post(URL, "{}");
+        draft.set_header("authorization", token);
+        let check = refused(google.judge(&draft, NOW)).check;
+        assert!(["unsupported_algorithm", "bad_signature"].contains(&check), "{algorithm}: {check}");
+    }
+}
+
+/// Any customer of Google gets tokens for any audience: who asked for it is what counts.
+#[test]
+fn a_token_of_another_service_account_is_refused() {
+    let google = acting("google-pubsub");
+    let signed = google.sample("wh_1", NOW);
+    let source = [("audience", URL), ("email", "other@example.iam.gserviceaccount.com")];
+    let other = Verifier::new("google-pubsub", &owned(&source)).expect("good parameters");
+    let refusal = refused(other.judge(&signed.request(NOW, &google.fetched)));
+    assert_eq!(refusal.check, "wrong_email");
+    let elsewhere =
+        [("audience", "https://relay.example.com/other"), ("email", "push@example.iam.gserviceaccount.com")];
+    let other = Verifier::new("google-pubsub", &owned(&elsewhere)).expect("good parameters");
+    assert_eq!(refused(other.judge(&signed.request(NOW, &google.fetched))).check, "wrong_audience");
+    let late = Wall::from_micros(NOW.as_micros() + 3_901 * 1_000_000);
+    let refusal = refused(google.judge(&signed, late));
+    assert_eq!((refusal.check, refusal.detail.as_str()), ("expired_token", "token expired 301 s ago, leeway 300 s"));
+    let rotated = [Fetched { url: JWKS.to_owned(), body: Bytes::from_static(b"{\"keys\": []}") }];
+    assert_eq!(refused(google.verifier.judge(&signed.request(NOW, &rotated))).check, "unknown_key");
+}
+
+#[test]
+fn an_ebay_key_is_a_parameter_or_what_a_program_with_a_login_fetched() {
+    let ebay = acting("ebay");
+    let signed = ebay.sample("wh_1", NOW);
+    let without = Verifier::new("ebay", &[]).expect("keys may come later");
+    let refusal = refused(without.judge(&signed.request(NOW, &[])));
+    assert_eq!((refusal.check, refusal.status), ("unknown_key", 503));
+    assert!(refusal.detail.contains("9936261a-7d7b-4621-a0f1-96ccb428af49"), "{}", refusal.detail);
+    let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETyKofZFTLJ3b6dqRCDJ0morkhvxwkuSQo8U76gAttG3Y1UjJdDAGzlKEDiPIvQ+O/lyguwx31u3ipiQSkm/uLw==";
+    let answer =
+        json!({"key": format!("-----BEGIN PUBLIC KEY-----{key}-----END PUBLIC KEY-----"), "algorithm": "ECDSA"});
+    let url = "https://api.ebay.com/commerce/notification/v1/public_key/9936261a-7d7b-4621-a0f1-96ccb428af49";
+    let fetched = [Fetched { url: url.to_owned(), body: answer.to_string().into() }];
+    assert!(matches!(without.judge(&signed.request(NOW, &fetched)), Verdict::Genuine(_)));
+}
+
+/// The webhook that tests a URL comes before the webhook's key exists, and brings no event.
+#[test]
+fn mandrills_test_is_answered_and_opens_nothing() {
+    let source = Verifier::new("mandrill", &owned(&[("secret", "the real key")])).expect("good parameters");
+    let signed = |body: &str| {
+        let signer = relay_providers::Signer::new("mandrill", &owned(&[("secret", "test-webhook")])).expect("good");
+        let draft = signer.sign(Draft::post(URL, body.to_owned()), "", NOW).expect("it can be signed");
+        source.judge(&draft.request(NOW, &[]))
+    };
+    assert!(matches!(signed("mandrill_events=%5B%5D"), Verdict::Handshake(answer) if answer.status == 200));
+    let event = "mandrill_events=%5B%7B%22event%22%3A%22send%22%7D%5D";
+    assert_eq!(refused(signed(event)).check, "bad_signature");
+}
+
+#[test]
+fn twilio_signs_other_bodies_by_their_hash_in_the_url() {
+    let twilio = acting("twilio");
+    let mut draft = Draft::post(URL, r#"{"a": 1}"#);
+    draft.set_header("content-type", "application/json");
+    let signed = twilio.signer.sign(draft, "", NOW).expect("it can be signed");
+    assert!(signed.url.contains("&bodySHA256="), "{}", signed.url);
+    assert!(twilio.is_genuine(&signed, NOW));
+    let tampered = changed(&signed, "1", "2");
+    assert_eq!(refused(twilio.judge(&tampered, NOW)).check, "bad_body_hash");
+    let as_form = Request { body: b"", ..signed.request(NOW, &[]) };
+    assert_eq!(refused(twilio.verifier.judge(&as_form)).check, "bad_body_hash");
+}
+
+#[test]
+fn what_identifies_a_webhook_is_what_is_signed_where_anything_is() {
+    // The event's id in Mailgun's body is open to whoever holds one signature; the token is not.
+    let mailgun = acting("mailgun");
+    let signed = mailgun.sample("wh_1", NOW);
+    let forged = changed(&signed, "delivered", "complained");
+    assert_eq!(dedupe(mailgun.judge(&signed, NOW)), dedupe(mailgun.judge(&forged, NOW)));
+    // The same holds for PayPal, whose checksum anybody can meet.
+    let paypal = acting("paypal");
+    assert_eq!(dedupe(paypal.judge(&paypal.sample("wh_1", NOW), NOW)).as_deref(), Some(&b"wh_1"[..]));
+}
+
+#[test]
+fn two_questions_of_one_call_are_two_webhooks() {
+    let twilio = acting("twilio");
+    let id = |body: &str| {
+        let signed = twilio.signer.sign(Draft::post(URL, body.to_owned()), "", NOW).expect("it can be signed");
+        dedupe(twilio.judge(&signed, NOW))
+    };
+    assert_eq!(id("CallSid=CA1&CallStatus=in-progress&Digits=1"), None);
+    assert_eq!(id("MessageSid=SM1&MessageStatus=sent").as_deref(), Some(&b"SM1\nsent"[..]));
+}
+
+fn acting(name: &str) -> Acting {
+    Acting::new(provider(name).expect("it is in the table"))
+}
+
+fn changed(draft: &Draft, from: &str, to: &str) -> Draft {
+    let body = str::from_utf8(&draft.body).expect("text");
+    assert!(body.contains(from), "{body}");
+    Draft { body: body.replace(from, to).into(), ..draft.clone() }
+}
+
+fn refused(verdict: Verdict) -> Refusal {
+    match verdict {
+        Verdict::Refused(refusal) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn dedupe(verdict: Verdict) -> Option<Vec<u8>> {
+    match verdict {
+        Verdict::Genuine(genuine) => genuine.dedupe,
+        other => panic!("not genuine: {other:?}"),
+    }
+}
+
+fn encoded(part: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(part.to_string())
+}

@@ -1,0 +1,244 @@
+//! What the engine of schemes takes and refuses, platform by platform where they differ.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use relay_core::time::Wall;
+use relay_providers::{Draft, Genuine, Refusal, Signer, Verdict, Verifier};
+
+use crate::acting::{URL, owned};
+
+const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
+const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[test]
+fn a_header_given_twice_counts_once_if_both_say_the_same() {
+    let mut signed = signed("github", &[("secret", "s")], "{}");
+    let signature = signed.header("x-hub-signature-256").expect("signed").to_vec();
+    signed.headers.push((Bytes::from_static(b"x-hub-signature-256"), signature.into()));
+    genuine("github", &[("secret", "s")], &signed);
+    signed.headers.push((Bytes::from_static(b"x-hub-signature-256"), Bytes::from_static(b"sha256=00")));
+    assert_eq!(refused("github", &[("secret", "s")], &signed).check, "ambiguous_header");
+}
+
+#[test]
+fn hex_is_read_in_either_case_and_base64_with_its_padding() {
+    let mut signed = signed("github", &[("secret", "s")], "{}");
+    let value = String::from_utf8(signed.header("x-hub-signature-256").expect("signed").to_vec()).expect("ASCII");
+    let digits = value.strip_prefix("sha256=").expect("a prefix").to_ascii_uppercase();
+    signed.set_header("x-hub-signature-256", format!("sha256={digits}"));
+    genuine("github", &[("secret", "s")], &signed);
+    signed.set_header("x-hub-signature-256", format!("SHA256={digits}"));
+    assert_eq!(refused("github", &[("secret", "s")], &signed).check, "malformed_signature");
+
+    let mut signed = self::signed("shopify", &[("secret", "s")], "{}");
+    let value = String::from_utf8(signed.header("x-shopify-hmac-sha256").expect("signed").to_vec()).expect("ASCII");
+    signed.set_header("x-shopify-hmac-sha256", value.trim_end_matches('=').to_owned());
+    assert_eq!(refused("shopify", &[("secret", "s")], &signed).check, "malformed_signature");
+}
+
+/// Who may send more signatures than any rotation needs would have us compute for him.
+#[test]
+fn of_a_list_of_signatures_the_first_sixteen_are_looked_at() {
+    let list = |before: usize| {
+        let mut signed = signed("stripe", &[("secret", "s")], "{}");
+        let value = String::from_utf8(signed.header("stripe-signature").expect("signed").to_vec()).expect("ASCII");
+        let (time, signature) = value.split_once(',').expect("two items");
+        let other = format!(",v1={}", "0".repeat(64)).repeat(before);
+        signed.set_header("stripe-signature", format!("{time}{other},{signature}"));
+        signed
+    };
+    genuine("stripe", &[("secret", "s")], &list(15));
+    assert_eq!(refused("stripe", &[("secret", "s")], &list(16)).check, "bad_signature");
+}
+
+#[test]
+fn a_list_of_pairs_may_have_spaces_and_has_one_time() {
+    let mut signed = signed("stripe", &[("secret", "s")], "{}");
+    let value = String::from_utf8(signed.header("stripe-signature").expect("signed").to_vec()).expect("ASCII");
+    signed.set_header("stripe-signature", value.replace(',', " , "));
+    genuine("stripe", &[("secret", "s")], &signed);
+    signed.set_header("stripe-signature", format!("{value},t=1"));
+    assert_eq!(refused("stripe", &[("secret", "s")], &signed).check, "malformed_signature");
+    signed.set_header("stripe-signature", value.replace("t=", "x="));
+    assert_eq!(refused("stripe", &[("secret", "s")], &signed).check, "missing_timestamp");
+}
+
+#[test]
+fn any_field_of_a_numbered_family_may_match_and_only_numbers_are_of_it() {
+    let mut signed = signed("docusign", &[("secret", "s")], "{}");
+    let value = signed.header("x-docusign-signature-1").expect("signed").to_vec();
+    signed.set_header("x-docusign-signature-1", STANDARD.encode([0; 32]));
+    assert_eq!(refused("docusign", &[("secret", "s")], &signed).check, "bad_signature");
+    signed.set_header("x-docusign-signature-100", value.clone());
+    genuine("docusign", &[("secret", "s")], &signed);
+    signed.headers.retain(|(name, _)| !name.starts_with(b"x-docusign"));
+    for name in ["x-docusign-signature-", "x-docusign-signature-x", "x-docusign-signature-1000"] {
+        signed.set_header(name, value.clone());
+    }
+    assert_eq!(refused("docusign", &[("secret", "s")], &signed).check, "missing_signature");
+}
+
+#[test]
+fn hubspot_may_have_decoded_the_url_or_not_and_never_falls_back_to_an_older_version() {
+    let source = [("client_secret", "s")];
+    let url = "https://relay.example.com/webhook/x?a=%2Fb%3A%20c";
+    let decoded = "https://relay.example.com/webhook/x?a=/b:%20c";
+    for signed_for in [url, decoded] {
+        let mut signed = sign("hubspot", &source, Draft::post(signed_for, "[]"));
+        signed.url = url.to_owned();
+        genuine("hubspot", &source, &signed);
+    }
+    let signer = [("client_secret", "s"), ("version", "v2")];
+    let older = sign("hubspot", &signer, Draft::post(url, "[]"));
+    genuine("hubspot", &signer, &older);
+    assert_eq!(refused("hubspot", &source, &older).check, "missing_signature");
+}
+
+#[test]
+fn svix_has_two_families_of_fields_and_mixes_them_never() {
+    let source = [("secret", WHSEC)];
+    let signed = signed("svix", &source, "{}");
+    let renamed = |parts: &[&str]| {
+        let mut renamed = signed.clone();
+        for (name, _) in &mut renamed.headers {
+            let text = String::from_utf8_lossy(name).into_owned();
+            if parts.iter().any(|part| text == format!("svix-{part}")) {
+                *name = text.replace("svix-", "webhook-").into();
+            }
+        }
+        renamed
+    };
+    assert_eq!(genuine("svix", &source, &renamed(&["id", "timestamp", "signature"])).dedupe, Some(b"wh_1".to_vec()));
+    for mixed in [&["id"][..], &["timestamp"], &["signature"], &["id", "signature"]] {
+        refused("svix", &source, &renamed(mixed));
+    }
+}
+
+#[test]
+fn gitlab_takes_no_token_where_a_signature_is_expected() {
+    let both = [("secret", WHSEC), ("token", "a token")];
+    let by_token = signed("gitlab", &[("token", "a token")], "{}");
+    genuine("gitlab", &[("token", "a token")], &by_token);
+    assert_eq!(refused("gitlab", &both, &by_token).check, "missing_signature");
+    genuine("gitlab", &both, &signed("gitlab", &both, "{}"));
+    let faults = Verifier::new("gitlab", &[]).expect_err("nothing to check with");
+    assert_eq!(faults[0].to_string(), "secret: missing; gitlab needs secret or token");
+}
+
+#[test]
+fn a_shared_secret_and_a_public_key_may_be_valid_at_once() {
+    let pair = [("signing_key", "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")];
+    let public = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let source = [("secret", WHSEC), ("secret", public)];
+    genuine("standard-webhooks", &source, &signed("standard-webhooks", &[("secret", WHSEC)], "{}"));
+    let by_pair = signed("standard-webhooks", &pair, "{}");
+    assert!(by_pair.header("webhook-signature").expect("signed").starts_with(b"v1a,"));
+    genuine("standard-webhooks", &source, &by_pair);
+    refused("standard-webhooks", &[("secret", WHSEC)], &by_pair);
+}
+
+#[test]
+fn either_field_of_box_may_match_and_its_version_must() {
+    let source = [("secret", "s")];
+    let mut signed = signed("box", &source, "{}");
+    let value = signed.header("box-signature-primary").expect("signed").to_vec();
+    signed.set_header("box-signature-secondary", value);
+    signed.set_header("box-signature-primary", STANDARD.encode([0; 32]));
+    genuine("box", &source, &signed);
+    signed.set_header("box-signature-version", "2");
+    assert_eq!(refused("box", &source, &signed).check, "unsupported_algorithm");
+}
+
+#[test]
+fn linear_has_its_time_in_the_body_and_signing_puts_it_there() {
+    let source = [("secret", "s")];
+    let signed = signed("linear", &source, r#"{"webhookTimestamp":1,"action":"create"}"#);
+    assert!(String::from_utf8_lossy(&signed.body).contains("1763000000123"));
+    genuine("linear", &source, &signed);
+    let signer = Signer::new("linear", &owned(&source)).expect("good parameters");
+    assert!(signer.sign(Draft::post(URL, "[]"), "wh_1", NOW).is_err(), "no object, no time");
+}
+
+/// S14: a credential for the relay alone is neither stored nor forwarded; what the application checks itself stays.
+#[test]
+fn credentials_are_named_for_removal_and_tokens_of_the_platform_stay() {
+    for (name, source, header) in [
+        ("okta", &[("secret", "s")][..], "authorization"),
+        ("pipedrive", &[("username", "u"), ("password", "p")], "authorization"),
+        ("freshdesk", &[("header", "X-Mine"), ("secret", "s")], "x-mine"),
+        ("freshdesk", &[("username", "u"), ("password", "p")], "authorization"),
+        ("bigcommerce", &[("header", "X-Mine"), ("header_secret", "s")], "x-mine"),
+        ("cloudevents", &[("token", "s")], "authorization"),
+    ] {
+        let signed = signed(name, source, "{}");
+        let strip = genuine(name, source, &signed).strip;
+        let names: Vec<_> = strip.iter().map(|index| &signed.headers[*index].0[..]).collect();
+        assert_eq!(names, [header.as_bytes()], "{name}");
+    }
+    for name in ["telegram", "github", "stripe"] {
+        assert!(genuine(name, &[("secret", "s")], &signed(name, &[("secret", "s")], "{}")).strip.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn half_a_credential_is_a_fault() {
+    for (given, fault) in [
+        (&[][..], "header: missing; give username and password, or header and secret"),
+        (&[("username", "u")], "password: missing; username and password go together"),
+        (&[("header", "X-Mine")], "secret: missing; postmark needs secret"),
+        (
+            &[("header", "not a name"), ("secret", "s")],
+            r#"header: "not a name" is not a header field's name; like X-Signature"#,
+        ),
+    ] {
+        let faults = Verifier::new("postmark", &owned(given)).expect_err("a fault");
+        assert!(faults.iter().any(|found| found.to_string() == fault), "{faults:?}");
+    }
+}
+
+#[test]
+fn public_keys_are_taken_as_the_platforms_show_them() {
+    let pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF\n\
+        9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==\n-----END PUBLIC KEY-----\n";
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    for (name, good) in [
+        ("sendgrid", pem),
+        ("sendgrid", &base64),
+        ("discord", "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
+        ("telnyx", "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="),
+    ] {
+        assert!(Verifier::new(name, &owned(&[("public_key", good)])).is_ok(), "{name}: {good}");
+    }
+    for (name, bad) in
+        [("sendgrid", "AAAA"), ("discord", "d75a98"), ("telnyx", "AAAA"), ("standard-webhooks", "whpk_AAAA")]
+    {
+        assert!(Verifier::new(name, &owned(&[("secret", bad)])).is_err(), "{name}: {bad}");
+    }
+}
+
+fn signed(name: &str, parameters: &[(&str, &str)], body: &str) -> Draft {
+    sign(name, parameters, Draft::post(URL, body.to_owned()))
+}
+
+fn sign(name: &str, parameters: &[(&str, &str)], draft: Draft) -> Draft {
+    let signer = Signer::new(name, &owned(parameters)).expect("good parameters");
+    signer.sign(draft, "wh_1", NOW).expect("can be signed")
+}
+
+fn judge(name: &str, parameters: &[(&str, &str)], draft: &Draft) -> Verdict {
+    Verifier::new(name, &owned(parameters)).expect("good parameters").judge(&draft.request(NOW, &[]))
+}
+
+fn genuine(name: &str, parameters: &[(&str, &str)], draft: &Draft) -> Genuine {
+    match judge(name, parameters, draft) {
+        Verdict::Genuine(genuine) => genuine,
+        other => panic!("{name}: not genuine: {other:?}"),
+    }
+}
+
+fn refused(name: &str, parameters: &[(&str, &str)], draft: &Draft) -> Refusal {
+    match judge(name, parameters, draft) {
+        Verdict::Refused(refusal) => refusal,
+        other => panic!("{name}: not refused: {other:?}"),
+    }
+}

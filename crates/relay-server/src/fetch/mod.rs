@@ -1,0 +1,223 @@
+//! Fetches what lives at a URL of a provider: keys and certificates that its requests are checked with, confirmations.
+//!
+//! **Invariant:** https with a certificate that holds, no redirects, a bounded answer in a bounded time, and never an
+//! address inside the operator's network: strangers have a say in when and what is fetched.
+
+mod address;
+mod keyring;
+mod proxy;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use relay_core::limits;
+use rustls::{
+    ClientConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use rustls_platform_verifier::Verifier;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+pub(crate) use keyring::Keyring;
+pub use proxy::ProxyChoice;
+
+/// Whom keys and certificates are fetched from: a port that is no other service's.
+const PORT: u16 = 443;
+/// Bytes of the answer's head and of what is buffered of its body.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How keys and certificates of providers are fetched.
+#[derive(Clone, Debug, Default)]
+pub struct Fetching {
+    /// `RELAY_CA_FILE`: authorities beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Which proxy leads to a URL.
+    pub proxy: ProxyChoice,
+    /// Hosts whose address is known: neither looked up nor judged. Tests name servers of their own here; no setting does.
+    pub pinned: BTreeMap<String, SocketAddr>,
+}
+
+/// `RELAY_CA_FILE` cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read certificates from RELAY_CA_FILE {}: {what}", .file.display())]
+pub struct CaFileError {
+    file: PathBuf,
+    what: String,
+}
+
+/// What was to be fetched was not: from which host, and why. Shown to operators.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{host}: {why}")]
+pub(crate) struct Unfetched {
+    /// From whom; the rest of the URL is the sender's.
+    pub(crate) host: String,
+    /// Why not.
+    pub(crate) why: String,
+}
+
+/// Fetches; one try each.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    fetching: Fetching,
+    roots: Vec<CertificateDer<'static>>,
+    /// Made with the first fetch: a server that never fetches needs no roots.
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+/// A byte stream, whatever is below it.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Where a URL leads.
+struct Target {
+    host: String,
+    path: String,
+}
+
+impl Fetcher {
+    /// A fetcher.
+    ///
+    /// # Errors
+    /// When `RELAY_CA_FILE` does not read.
+    pub(crate) fn new(fetching: Fetching) -> Result<Self, CaFileError> {
+        let roots = fetching.ca_file.as_deref().map_or_else(|| Ok(Vec::new()), certificates)?;
+        Ok(Self { fetching, roots, tls: OnceLock::new() })
+    }
+
+    /// What is at `url`.
+    ///
+    /// # Errors
+    /// Why not, for the operator.
+    pub(crate) async fn get(&self, url: &str) -> Result<Bytes, Unfetched> {
+        let target = Target::of(url).map_err(|why| Unfetched { host: "no host".into(), why: why.into() })?;
+        let fetched = match timeout(limits::FETCH_TIMEOUT, self.exchange(&target)).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(format!("no whole answer within {} s", limits::FETCH_TIMEOUT.as_secs())),
+        };
+        fetched.map_err(|why| Unfetched { host: target.host, why })
+    }
+
+    async fn exchange(&self, target: &Target) -> Result<Bytes, String> {
+        let tls = self.tls.get_or_init(|| self.make_tls()).clone()?;
+        let name = ServerName::try_from(target.host.clone()).map_err(|error| error.to_string())?;
+        let stream = self.connect(&target.host).await?;
+        let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
+        let said = |error: hyper::Error| format!("no HTTP answer: {error}");
+        let connection = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream));
+        let (mut sender, connection) = connection.await.map_err(said)?;
+        let request = Request::get(target.path.as_str())
+            .header(header::HOST, target.host.as_str())
+            .header(header::USER_AGENT, HeaderValue::from_static(concat!("crm-relay/", env!("CARGO_PKG_VERSION"))))
+            .header(header::ACCEPT, HeaderValue::from_static("*/*"))
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        let exchange = async {
+            let response = sender.send_request(request).await.map_err(said)?;
+            if response.status() != StatusCode::OK {
+                return Err(format!("status {}; want 200, and redirects are not followed", response.status().as_u16()));
+            }
+            let body = Limited::new(response.into_body(), limits::FETCHED_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| format!("no whole body of at most 64 KiB: {error}"))?;
+            Ok(body.to_bytes())
+        };
+        beside(exchange, connection).await
+    }
+
+    /// A byte stream to port 443 of a host.
+    async fn connect(&self, host: &str) -> Result<Box<dyn Stream>, String> {
+        let said = |error: io::Error| format!("cannot connect: {error}");
+        if let Some(address) = self.fetching.pinned.get(host) {
+            return Ok(Box::new(TcpStream::connect(address).await.map_err(said)?));
+        }
+        if let Some(proxy) = self.fetching.proxy.of(host) {
+            // The proxy looks the name up; an address of its own network must not be asked for by number or bare name.
+            let is_public = host.parse().map_or_else(|_| host.contains('.'), address::is_public);
+            return if is_public { proxy::tunnel(&proxy, host).await } else { Err(NOT_PUBLIC.into()) };
+        }
+        let found = lookup_host((host, PORT)).await.map_err(|error| format!("cannot resolve the name: {error}"))?;
+        let found: Vec<SocketAddr> = found.collect();
+        // One bad address is enough: who answers like that has something else in mind.
+        if found.is_empty() || !found.iter().all(|found| address::is_public(found.ip())) {
+            return Err(NOT_PUBLIC.into());
+        }
+        Ok(Box::new(TcpStream::connect(&found[..]).await.map_err(said)?))
+    }
+
+    /// TLS that trusts what the operating system trusts, and `RELAY_CA_FILE` too.
+    fn make_tls(&self) -> Result<Arc<ClientConfig>, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = match &self.roots[..] {
+            [] => Verifier::new(Arc::clone(&provider)),
+            roots => Verifier::new_with_extra_roots(roots.iter().cloned(), Arc::clone(&provider)),
+        };
+        let verifier = verifier.map_err(|error| format!("no root certificates: {error}"))?;
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        Ok(Arc::new(config))
+    }
+}
+
+const NOT_PUBLIC: &str = "its address is not one of the public internet";
+
+impl Target {
+    fn of(url: &str) -> Result<Self, &'static str> {
+        let url: Uri = url.parse().map_err(|_| "not a URL")?;
+        if url.scheme_str() != Some("https") {
+            return Err("not https");
+        }
+        let authority = url.authority().ok_or("not a URL")?;
+        if authority.as_str().contains('@') || authority.port_u16().is_some_and(|port| port != PORT) {
+            return Err("a URL with a login or a port of its own");
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        if host.is_empty() {
+            return Err("no host");
+        }
+        let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
+        Ok(Self { host, path })
+    }
+}
+
+/// Drives a connection for as long as the exchange over it takes. Its own end is no end of the exchange, which may still
+/// have something to read.
+async fn beside<T>(exchange: impl Future<Output = T>, connection: impl Future<Output = Result<(), hyper::Error>>) -> T {
+    let connection = connection.then(|_| std::future::pending::<T>());
+    tokio::select! {
+        done = exchange => done,
+        never = connection => never,
+    }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, CaFileError> {
+    let failed = |what: String| CaFileError { file: file.to_owned(), what };
+    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err(failed("it holds none".into())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}

@@ -1,0 +1,68 @@
+//! The way through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
+
+use std::{fmt, sync::Arc};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{Method, Request, Uri, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::{PORT, Stream, beside};
+
+/// Which proxy leads to a host; none by default.
+#[derive(Clone, Default)]
+pub struct ProxyChoice(Option<Arc<Choose>>);
+
+/// Takes the URL of what is to be fetched.
+type Choose = dyn Fn(&Uri) -> Option<Uri> + Send + Sync;
+
+impl ProxyChoice {
+    /// Asks `choose` for the proxy that leads to a URL; `None`: it is reached directly.
+    pub fn new(choose: impl Fn(&Uri) -> Option<Uri> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(choose)))
+    }
+
+    pub(super) fn of(&self, host: &str) -> Option<Uri> {
+        let choose = self.0.as_deref()?;
+        let url = Uri::builder().scheme("https").authority(host).path_and_query("/").build().ok()?;
+        choose(&url)
+    }
+}
+
+impl fmt::Debug for ProxyChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "ProxyChoice(by URL)" } else { "ProxyChoice(none)" })
+    }
+}
+
+/// A byte stream through `proxy` to port 443 of `host`.
+pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<Box<dyn Stream>, String> {
+    let address = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80));
+    let socket = TcpStream::connect(address).await.map_err(|error| format!("cannot connect to the proxy: {error}"))?;
+    let said = |error: hyper::Error| format!("the proxy does not answer: {error}");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(said)?;
+    let target = format!("{host}:{PORT}");
+    let mut request = Request::builder().method(Method::CONNECT).uri(target.as_str()).header(header::HOST, target);
+    if let Some(login) = login(proxy) {
+        request = request.header(header::PROXY_AUTHORIZATION, format!("Basic {login}"));
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let asking = async {
+        let response = sender.send_request(request).await.map_err(said)?;
+        if !response.status().is_success() {
+            return Err(format!("the proxy refused a tunnel with status {}", response.status().as_u16()));
+        }
+        hyper::upgrade::on(response).await.map_err(said)
+    };
+    Ok(Box::new(TokioIo::new(beside(asking, connection.with_upgrades()).await?)))
+}
+
+/// User and password of the proxy's URL, as it wants them.
+fn login(proxy: &Uri) -> Option<String> {
+    let (login, _) = proxy.authority()?.as_str().rsplit_once('@')?;
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(login).collect();
+    Some(BASE64_STANDARD.encode(decoded))
+}

@@ -1,0 +1,99 @@
+//! Requests that are answered without an event: handshakes, and what has to be done before them.
+
+use hyper::Response;
+use relay_core::limits;
+use relay_providers::{Answer, Fetched, Genuine};
+
+use super::{
+    fields::Raw,
+    respond,
+    seam::{Backend, Body, Source},
+    verify::{Errand, Judged, Refused},
+    webhook::Door,
+};
+use crate::error::{Code, Problem};
+
+/// What came of errands.
+pub(super) enum Errands {
+    /// The request is genuine after all.
+    Genuine(Genuine),
+    /// This is its answer.
+    Answered(Response<Body>),
+}
+
+const NO_KEY: Problem =
+    Problem::new(Code::StoreUnavailable, "the key to check this with could not be fetched; send it again");
+const NOT_CONFIRMED: Problem = Problem::new(Code::StoreUnavailable, "it could not be confirmed; send it again");
+const NOT_KEPT: Problem = Problem::new(Code::StoreUnavailable, "the secret could not be kept; send it again");
+
+impl<B: Backend> Door<B> {
+    /// Answers a handshake: counted, told, nothing stored.
+    pub(super) fn shake_hands(&self, source: &Source, raw: &Raw, answer: Answer) -> Response<Body> {
+        let name = source.name.as_str();
+        self.backend.handshake(name);
+        if let Some(left_out) = self.backend.refusals().may_tell(name, "handshake", self.backend.now()) {
+            let method = String::from_utf8_lossy(&raw.method);
+            tracing::info!(event = "handshake", source = name, %method, left_out, "answered a handshake");
+        }
+        respond::handshake(answer)
+    }
+
+    /// Does what has to be done first. Each key is fetched once; a provider that asks for ever more is refused.
+    pub(super) async fn run(
+        &self,
+        mut errand: Errand,
+        source: &Source,
+        raw: &Raw,
+        body: &[u8],
+    ) -> Result<Errands, Refused> {
+        let mut fetched = Vec::new();
+        loop {
+            let url = match errand {
+                Errand::Fetch(url) => url,
+                Errand::Confirm(url, answer) => {
+                    return self.confirm(source, raw, &url, answer).await.map(Errands::Answered);
+                }
+                Errand::Adopt(parameter, value, answer) => {
+                    return self.adopt(source, raw, (parameter, value), answer).await.map(Errands::Answered);
+                }
+            };
+            if fetched.len() == limits::KEYS_PER_REQUEST || fetched.iter().any(|known: &Fetched| known.url == url) {
+                return Err(refused(NO_KEY, "no_key", "the provider asked for too many keys".to_owned()));
+            }
+            match self.backend.key(&source.name, &url).await {
+                Ok(body) => fetched.push(Fetched { url, body }),
+                Err(why) => return Err(refused(NO_KEY, "no_key", why)),
+            }
+            errand = match self.judge(source, raw, body, &fetched) {
+                Judged::Genuine(genuine) => return Ok(Errands::Genuine(genuine)),
+                Judged::Handshake(answer) => return Ok(Errands::Answered(self.shake_hands(source, raw, answer))),
+                Judged::Refused(refused) => return Err(refused),
+                Judged::First(errand) => errand,
+            };
+        }
+    }
+
+    async fn confirm(&self, source: &Source, raw: &Raw, url: &str, answer: Answer) -> Result<Response<Body>, Refused> {
+        let visited = self.backend.visit(&source.name, url).await;
+        visited.map_err(|why| refused(NOT_CONFIRMED, "not_confirmed", why))?;
+        tracing::info!(event = "confirmed", source = %source.name, "confirmed to the platform, as it asked");
+        Ok(self.shake_hands(source, raw, answer))
+    }
+
+    async fn adopt(
+        &self,
+        source: &Source,
+        raw: &Raw,
+        (parameter, value): (&'static str, String),
+        answer: Answer,
+    ) -> Result<Response<Body>, Refused> {
+        let kept = self.backend.adopt(&source.name, parameter, value).await;
+        kept.map_err(|why| refused(NOT_KEPT, "not_adopted", why))?;
+        tracing::info!(event = "secret_adopted", source = %source.name, parameter, "the platform handed it over");
+        Ok(self.shake_hands(source, raw, answer))
+    }
+}
+
+fn refused(problem: Problem, reason: &'static str, detail: String) -> Refused {
+    Refused { problem, reason, detail: Some(detail) }
+}
