@@ -166,8 +166,8 @@ fn mandrills_test_is_answered_and_opens_nothing() {
         source.judge(&draft.request(NOW, &[]))
     };
     assert!(matches!(signed("mandrill_events=%5B%5D"), Verdict::Handshake(answer) if answer.status == 200));
-    let event = "mandrill_events=%5B%7B%22event%22%3A%22send%22%7D%5D";
-    assert_eq!(refused(signed(event)).check, "bad_signature");
+    let events = "mandrill_events=%5B%7B%22event%22%3A%22send%22%7D%5D";
+    assert_eq!(refused(signed(events)).check, "bad_signature");
 }
 
 #[test]
