@@ -330,3 +330,51 @@ impl fmt::Display for Name {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{provider, providers};
+
+    #[test]
+    fn every_provider_says_what_it_checks_and_with_which_parameter() {
+        for provider in providers() {
+            let checks = provider.checks();
+            for check in &checks {
+                assert!(check.ends_with('.') && check.len() > 20, "{}: {check:?}", provider.name);
+                assert!(!check.contains("  "), "{}: {check:?}", provider.name);
+            }
+            let all = checks.join(" ");
+            let key = provider.parameters.iter().find(|parameter| parameter.key).expect("every provider has a key");
+            assert!(all.contains(&format!("`{}`", key.name)), "{}: {all:?}", provider.name);
+            assert_eq!(provider.checked.is_empty(), !matches!(provider.proof, Proof::Code(_)), "{}", provider.name);
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_told_from_where_it_stands_to_how_old_it_may_be() {
+        let stripe = provider("stripe").expect("in the table");
+        assert_eq!(
+            stripe.checks(),
+            [
+                "`stripe-signature` is `t=...,v1=...`; `v1`, which may come several times, is the HMAC-SHA256 of timestamp \
+              + `.` + body, in hex. The key is `endpoint_secret`, used as the text it is. The timestamp is in the same \
+              field, whole seconds since 1970, and may be off by `tolerance` (300s)."
+            ]
+        );
+    }
+
+    #[test]
+    fn handshakes_and_ids_are_told_too() {
+        let slack = provider("slack").expect("in the table");
+        let told: Vec<String> = slack.handshakes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "POST with `type` = `url_verification` in a JSON body, signed like an event: the same `challenge`, as JSON"
+            ]
+        );
+        assert_eq!(slack.delivery.to_string(), "`event_id` of the body");
+        assert_eq!(slack.event.to_string(), "`event.type` of the body");
+    }
+}

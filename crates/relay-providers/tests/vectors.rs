@@ -236,6 +236,7 @@ fn verifier(case: &Value) -> Result<Verifier, Vec<ParameterFault>> {
     for (name, value) in case["config"].as_object().into_iter().flatten() {
         if let Some(value) = value.as_str()
             && known.iter().any(|parameter| parameter.name == name)
+            && !parameters.iter().any(|(given, _)| given == name)
         {
             parameters.push((name.clone(), value.to_owned()));
         }

@@ -36,7 +36,7 @@ impl Backend for Front {
         self.admin.registry.directory().intakes.get(name).cloned()
     }
 
-    async fn accept(&self, request: Accepting) -> Answer {
+    async fn accept(&self, request: Box<Accepting>) -> Answer {
         self.admin.hub.accept(request).await
     }
 

@@ -13,7 +13,18 @@ use super::providers::set_options;
 use crate::cli::Cli;
 
 /// Providers with a guide, and its name in `docs/guides/`.
-const GUIDES: &[(&str, &str)] = &[];
+const GUIDES: &[(&str, &str)] = &[
+    ("github", "github"),
+    ("hubspot", "hubspot"),
+    ("meta", "meta-whatsapp"),
+    ("pipedrive", "pipedrive"),
+    ("salesforce", "salesforce"),
+    ("shopify", "shopify"),
+    ("slack", "slack"),
+    ("stripe", "stripe"),
+    ("twilio", "twilio"),
+    ("zendesk", "zendesk"),
+];
 
 /// The guide for a provider.
 pub(super) fn of(provider: &str) -> Option<&'static str> {
@@ -74,11 +85,15 @@ fn lacking(provider: &Provider, text: &str) -> Vec<String> {
     let mut lacking: Vec<String> =
         wanted.into_iter().filter(|what| !text.contains(what)).map(|what| format!("does not name {what}")).collect();
     let commands: Vec<String> = commands(text).into_iter().map(|command| command.join(" ")).collect();
-    let usual = provider.usual();
-    let sets = set_options(&usual);
-    let making = format!("crm-relay source create {} --provider {}", provider.name, provider.name);
-    if !commands.iter().any(|line| line.starts_with(&making) && sets.split(" --set ").all(|set| has_set(line, set))) {
-        lacking.push(format!("has no `{making}` with {sets}"));
+    // The name of the source may go on behind the provider's.
+    let making = format!("crm-relay source create {}", provider.name);
+    let is_making = |line: &&String| {
+        line.starts_with(&making)
+            && line.contains(&format!(" --provider {}", provider.name))
+            && provider.usual().iter().all(|parameter| line.contains(&format!(" --set {}=", parameter.name)))
+    };
+    if commands.iter().find(is_making).is_none() {
+        lacking.push(format!("has no `{making}` with{}", set_options(&provider.usual())));
     }
     let starts = [
         format!("crm-relay send --provider {}", provider.name),
@@ -93,12 +108,6 @@ fn lacking(provider: &Provider, text: &str) -> Vec<String> {
             .map(|start| format!("has no `{start}`")),
     );
     lacking
-}
-
-/// Whether a command sets the parameter of `name=value`, to any value.
-fn has_set(command: &str, set: &str) -> bool {
-    let name = set.split('=').next().unwrap_or_default();
-    name.is_empty() || command.contains(&format!(" --set {name}="))
 }
 
 /// Commands of the program in the `sh` blocks of a document, word by word.

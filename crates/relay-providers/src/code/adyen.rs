@@ -31,6 +31,10 @@ pub(super) const PROVIDER: Provider = Provider {
     ]),
     event: Name::Json("notificationItems[].NotificationRequestItem.eventCode"),
     docs: "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures",
+    checked: "Standard webhooks: in every item `additionalData.hmacSignature` is the HMAC-SHA256, in base64, of \
+        pspReference, originalReference, merchantAccountCode, merchantReference, value, currency, eventCode and \
+        success, with `:` between. Other webhooks: the header field `hmacsignature` is that of the body. The key is \
+        `hmac_key`, decoded from hex.",
     unproven: "In standard webhooks eight fields of each item are signed: pspReference, originalReference, \
         merchantAccountCode, merchantReference, amount, eventCode and success. Everything else, such as eventDate, reason \
         and additionalData, can be changed by whoever passes the request on, and no time is signed: whoever has seen one \

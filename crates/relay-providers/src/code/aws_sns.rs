@@ -36,6 +36,10 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Json(&["MessageId"]),
     event: Name::Json("Type"),
     docs: "https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html",
+    checked: "`TopicArn` is `topic_arn`, and `Signature` is an RSA signature, with SHA-1 or SHA-256 by \
+        `SignatureVersion`, of the message's fields. The server fetches the certificate from `SigningCertURL`, which \
+        must be one of Amazon SNS itself. A confirmation of the subscription passes the same checks; then the server \
+        fetches its `SubscribeURL`, of Amazon SNS too, and nothing is stored.",
     unproven: "The signature covers the message and its timestamp, but no age is prescribed: whoever has seen one request \
         can send it again. Deliveries with raw message delivery enabled are not signed and are refused: leave it off. The \
         topic decides who may publish, so the topic's access policy decides whom you trust.",

@@ -35,6 +35,8 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Code("the digest of bt_payload"),
     event: Name::Code("kind in the payload"),
     docs: "https://developer.paypal.com/braintree/docs/guides/webhooks/parse",
+    checked: "`bt_signature` of the form holds `public_key`, `|` and the HMAC-SHA1, in hex, of `bt_payload`. The key \
+        is the SHA-1 of `private_key`.",
     unproven: "The signature covers the payload; its time stands inside and is not checked: whoever has seen one request \
         can send it again. The relay recognises repeats by the payload.",
     sample: Sample {

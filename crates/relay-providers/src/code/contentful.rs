@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::time::Wall;
 
-use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, names, secrets, verdict};
+use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, jwt, names, secrets, verdict};
 use crate::{
     DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, header,
     parameters::Parameters,
@@ -33,6 +33,10 @@ pub(super) const PROVIDER: Provider = Provider {
     event: Name::Header(TOPIC),
     order: Name::Json("sys.id"),
     docs: "https://www.contentful.com/developers/docs/webhooks/request-verification/",
+    checked: "`x-contentful-signature` is the HMAC-SHA256, in hex, of method, path with query, the header fields \
+        that `x-contentful-signed-headers` lists, and body, a line each. The key is `signing_secret`, used as the \
+        text it is. The timestamp is in `x-contentful-timestamp`, whole milliseconds since 1970, and may be off by \
+        `tolerance` (30s).",
     unproven: "The signature covers method, path, body, time and the header fields it lists; other header fields can be \
         changed by whoever passes the request on.",
     sample: Sample {
@@ -122,8 +126,7 @@ fn signed_fields(request: &Request<'_>, listed: &[u8]) -> Result<Vec<u8>, Refusa
     let mut fields = Vec::new();
     for name in listed {
         let value = header::single(request, name)?.ok_or_else(|| {
-            let name: String = name.chars().filter(|character| !character.is_control()).take(64).collect();
-            malformed(format!("{SIGNED_HEADERS} lists {name}, which the request does not have"))
+            malformed(format!("{SIGNED_HEADERS} lists {}, which the request does not have", jwt::shown(name)))
         })?;
         if !fields.is_empty() {
             fields.push(b';');

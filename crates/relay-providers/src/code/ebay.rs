@@ -50,6 +50,9 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Json(&["notification.notificationId"]),
     event: Name::Json("metadata.topic"),
     docs: "https://developer.ebay.com/api-docs/commerce/notification/overview.html",
+    checked: "`x-ebay-signature` is base64 of JSON with an ECDSA signature (P-256, SHA-1) of the body and the id of \
+        its key. The key is the `public_key` of that id; with an id that the source does not know the answer is 503, \
+        and the refusal names it.",
     unproven: "The signature covers the body alone and no time: whoever has seen one request can send it again. It is made \
         with SHA-1.",
     sample: Sample::json(include_str!("../../samples/ebay.json")),

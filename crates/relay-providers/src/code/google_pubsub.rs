@@ -39,6 +39,8 @@ pub(super) const PROVIDER: Provider = Provider {
     event: Name::Json("message.attributes.eventType"),
     order: Name::Json("message.orderingKey"),
     docs: "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions",
+    checked: "`authorization` is `Bearer ` and a JWT that Google signed (RS256): the server fetches Google's keys. \
+        Its `aud` is `audience`, its verified `email` is `email`, and it has not expired.",
     unproven: "The token says who sends and to whom, and holds for an hour; the body is not covered. Whoever has seen one \
         request can send any body with its token until then.",
     sample: Sample::json(include_str!("../../samples/google-pubsub.json")),

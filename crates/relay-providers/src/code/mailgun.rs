@@ -28,6 +28,9 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Code("token of the signature"),
     event: Name::Code("event-data.event, or event of the form"),
     docs: "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
+    checked: "`signature.signature` of the body is the HMAC-SHA256, in hex, of `signature.timestamp` and \
+        `signature.token`; in forms the fields are of the same names. The key is `signing_key_http`, used as the \
+        text it is. The timestamp is whole seconds since 1970, and may be off by `tolerance` (12h).",
     unproven: "The signature covers a time and a random token, not the event: whoever has seen one request can send any \
         event with its signature. The relay takes each token once within its dedupe window, so this is open only to \
         somebody who is faster than Mailgun. Retries come for hours, hence the wide default tolerance.",

@@ -27,6 +27,9 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Code("_id of every event in mandrill_events"),
     event: Name::Code("event of the first event in mandrill_events"),
     docs: "https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/",
+    checked: "`x-mandrill-signature` is the HMAC-SHA1, in base64, of the URL and of name and value of every field of \
+        the form, sorted by name. The key is `webhook_key`, used as the text it is. Mandrill's test, an empty list \
+        signed with the key `test-webhook`, is answered and not stored.",
     unproven: "The signature covers the URL and the form, but no time: whoever has seen one request can send it again.",
     sample: Sample {
         headers: &[("content-type", "application/x-www-form-urlencoded")],

@@ -28,6 +28,7 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Code("id of every notification, else its subscriptionId, resource, changeType and etag"),
     event: Name::Json("value[].changeType"),
     docs: "https://learn.microsoft.com/graph/change-notifications-delivery-webhooks",
+    checked: "`clientState` of every notification in `value` is `client_state`.",
     unproven: "Nothing is signed: clientState is sent along with every notification, so whoever has seen one can send \
         anything. The tokens of rich notifications (validationTokens) are passed on and not checked.",
     sample: Sample::json(include_str!("../../samples/microsoft-graph.json")),

@@ -33,6 +33,8 @@ pub(super) const PROVIDER: Provider = Provider {
     event: Name::Json("event.type"),
     order: Name::Json("event.pulseId"),
     docs: "https://developer.monday.com/api-reference/reference/webhooks",
+    checked: "`authorization` is a JWT (HS256) made with `signing_secret`; its `aud` is `audience`, and it has not \
+        expired.",
     unproven: "The token says to whom it was sent, and until when it holds; the body is not covered. Whoever has seen one \
         request can send any body with its token until then.",
     sample: Sample::json(include_str!("../../samples/monday.json")),

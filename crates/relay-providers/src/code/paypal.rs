@@ -33,6 +33,9 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Header(TRANSMISSION_ID),
     event: Name::Json("event_type"),
     docs: "https://developer.paypal.com/api/rest/webhooks/rest/",
+    checked: "`paypal-transmission-sig` is an RSA signature (SHA-256) of `paypal-transmission-id`, \
+        `paypal-transmission-time`, `webhook_id` and the CRC-32 of the body, with `|` between. The server fetches \
+        the certificate from `paypal-cert-url`, which must be one of PayPal's API.",
     unproven: "Of the body only the CRC-32 is signed, and another body with the same CRC-32 is made in no time: whoever \
         has seen one request can send any body with its headers. The relay takes each transmission once within its dedupe \
         window; before money moves, fetch the event from PayPal by its id.",

@@ -39,6 +39,8 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Code("Notification/Id of every notification"),
     event: Name::Code("type of the first sObject"),
     docs: "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm",
+    checked: "`OrganizationId` of the SOAP message is `organization_id`; its form of 15 and that of 18 characters \
+        are the same. A document type (DOCTYPE) is refused.",
     unproven: "Salesforce signs nothing: whoever knows the organisation's id can send anything. Choose a source name that \
         nobody guesses, or let a proxy in front demand Salesforce's client certificate. A message may carry a SessionId, \
         which is a credential of your organisation: it reaches the target as it came, so switch Send Session ID off \

@@ -30,6 +30,10 @@ pub(super) const PROVIDER: Provider = Provider {
     ),
     event: Name::Code("MessageStatus, SmsStatus or CallStatus of the form"),
     docs: "https://www.twilio.com/docs/usage/security#validating-requests",
+    checked: "`x-twilio-signature` is the HMAC-SHA1, in base64, of the URL and of name and value of every field of \
+        the form, sorted by name; of the URL alone where the body is no form, and then `bodySHA256` of the query is \
+        the SHA-256 of the body. The URL counts with and without its default port. The key is `auth_token`, used as \
+        the text it is.",
     unproven: "The signature covers the URL and the body, but no time, no method and no other header field: whoever has \
         seen one request can send it again. In forms, where one field's name ends and its value begins is not covered.",
     sample: Sample {

@@ -20,6 +20,7 @@ pub(super) const PROVIDER: Provider = Provider {
     delivery: DeliveryId::Code("channel_id, ids, operation and server_time"),
     event: Name::Json("operation"),
     docs: "https://www.zoho.com/crm/developer/docs/api/v8/notifications/overview.html",
+    checked: "`token` of the body is the source's `token`.",
     unproven: "Nothing is signed: the token is sent along in every body, so whoever has seen one can send anything. It \
         reaches the target as it came and is part of what the relay stores. A channel expires after a week at most; \
         renewing it is yours.",

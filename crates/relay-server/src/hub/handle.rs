@@ -37,9 +37,9 @@ impl Handle {
     }
 
     /// Makes a request durable. Dropping the future gives up the answer, not the request.
-    pub(crate) async fn accept(&self, accepting: Accepting) -> Answer {
+    pub(crate) async fn accept(&self, accepting: Box<Accepting>) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let request = Request { accepting: Box::new(accepting), answer };
+        let request = Request { accepting, answer };
         if self.requests.send(request).await.is_err() {
             return Answer::Unavailable;
         }

@@ -112,6 +112,8 @@ async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, closing: 
     let gate = Arc::new(Gate::default());
     let guarded = Guarded::new(socket, Arc::clone(&gate), door.settings.patience);
     let service = service_fn(|request| {
+        // It is handed from one future to the next: a pointer, not a copy in each.
+        let request = Box::new(request);
         let (door, gate) = (Arc::clone(&door), Arc::clone(&gate));
         async move { Ok::<_, Infallible>(answer(&door, &gate, peer, request).await) }
     });
@@ -146,7 +148,7 @@ async fn answer<B: Backend>(
     door: &Door<B>,
     gate: &Gate,
     peer: Option<Peer>,
-    request: Request<Incoming>,
+    request: Box<Request<Incoming>>,
 ) -> Response<Body> {
     let asks_upgrade = request.headers().contains_key(header::UPGRADE);
     let response = route(door, peer, request).await;
@@ -156,7 +158,7 @@ async fn answer<B: Backend>(
     response
 }
 
-async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Request<Incoming>) -> Response<Body> {
+async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Box<Request<Incoming>>) -> Response<Body> {
     let uri = request.uri().clone();
     if let Some(flaw) = Flaw::of(&uri) {
         let problem = flaw.problem();
@@ -170,7 +172,7 @@ async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Requ
                 request.extensions_mut().insert(peer);
             }
             let ends = intake::is_given_up(request.headers(), request.body());
-            let mut response = door.backend.other(request).await;
+            let mut response = door.backend.other(*request).await;
             if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

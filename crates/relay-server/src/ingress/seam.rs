@@ -26,7 +26,7 @@ pub trait Backend: Send + Sync + 'static {
     fn source(&self, name: &[u8]) -> Option<Arc<Source>>;
 
     /// Makes a verified request durable; completes when that is certain, or certainly not going to be known.
-    fn accept(&self, request: Accepting) -> impl Future<Output = Answer> + Send;
+    fn accept(&self, request: Box<Accepting>) -> impl Future<Output = Answer> + Send;
 
     /// Counts a request that was refused. `source` is `unknown` where none was found; `reason` is a problem code or the
     /// check that failed.

@@ -42,13 +42,21 @@ struct Admitted {
     by_head: Option<Judged>,
 }
 
+/// A request that was read and judged: all that is left of it while its commit is waited for.
+enum Ready {
+    /// Take it in.
+    Genuine(Box<Accepting>),
+    /// It was no webhook, or is taken in already.
+    Answered(Response<Body>),
+}
+
 impl<B: Backend> Door<B> {
     /// Answers a request whose path belongs to a source.
     pub(super) async fn answer(
         &self,
         place: Place<'_>,
         peer: Option<Peer>,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
     ) -> Response<Body> {
         let source = match self.find(place) {
             Ok(source) => source,
@@ -79,15 +87,23 @@ impl<B: Backend> Door<B> {
         }
     }
 
-    /// From head to acknowledgement. Whatever is wrong with the head is said before any of the body is read.
-    async fn take(&self, source: &Source, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+    /// From head to acknowledgement.
+    async fn take(&self, source: &Source, request: Box<Request<Incoming>>) -> Result<Response<Body>, Refused> {
+        match self.read(source, request).await? {
+            Ready::Genuine(accepting) => self.accept(source, accepting).await,
+            Ready::Answered(response) => Ok(response),
+        }
+    }
+
+    /// From head to verdict. Whatever is wrong with the head is said before any of the body is read.
+    async fn read(&self, source: &Source, request: Box<Request<Incoming>>) -> Result<Ready, Refused> {
         if self.backend.is_stopping() {
             return Err(respond::STOPPING.into());
         }
         let (head, body) = request.into_parts();
         let methods = source.verifier.methods();
         if head.method == Method::OPTIONS && self.cors.is_on() && !methods.contains(&"OPTIONS") {
-            return Ok(self.cors.preflight(&head.headers, &methods.join(", ")));
+            return Ok(Ready::Answered(self.cors.preflight(&head.headers, &methods.join(", "))));
         }
         let ends = intake::is_given_up(&head.headers, &body);
         let admitted = self.admit(source, &head);
@@ -102,11 +118,11 @@ impl<B: Backend> Door<B> {
         let genuine = match judged {
             Judged::Genuine(genuine) => genuine,
             Judged::Refused(refused) => return Err(refused),
-            Judged::Handshake(answer) => return Ok(self.shake_hands(source, &raw, answer)),
+            Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(source, &raw, answer))),
             // Seldom, and large: not a part of every request's future.
             Judged::First(errand) => match Box::pin(self.run(errand, source, &raw, &body)).await? {
                 Errands::Genuine(genuine) => genuine,
-                Errands::Answered(answer) => return Ok(answer),
+                Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             },
         };
         if body.is_empty() && !may_be_empty(source, &head.method) {
@@ -114,7 +130,7 @@ impl<B: Backend> Door<B> {
             return Err(Problem::new(Code::Malformed, hint).into());
         }
         raw.clean(&connection, &genuine.strip);
-        self.accept(source, raw, body, &genuine).await
+        Ok(Ready::Genuine(Box::new(self.accepting(source, raw, body, &genuine))))
     }
 
     /// All that can be said before the body is there.
@@ -160,16 +176,10 @@ impl<B: Backend> Door<B> {
         Some(url)
     }
 
-    /// Hands the webhook to the hub and waits until it is durable.
-    async fn accept(
-        &self,
-        source: &Source,
-        raw: Raw,
-        body: Bytes,
-        genuine: &Genuine,
-    ) -> Result<Response<Body>, Refused> {
+    /// What the hub is given.
+    fn accepting(&self, source: &Source, raw: Raw, body: Bytes, genuine: &Genuine) -> Accepting {
         let now = self.backend.now();
-        let accepting = Accepting {
+        Accepting {
             source: source.name.clone(),
             method: raw.method,
             path: raw.path,
@@ -181,7 +191,11 @@ impl<B: Backend> Door<B> {
             dedupe: verify::dedupe(genuine, now + self.settings.dedupe_window),
             resend: source.resends,
             deadline: now + self.settings.patience.commit,
-        };
+        }
+    }
+
+    /// Hands the webhook to the hub and waits until it is durable.
+    async fn accept(&self, source: &Source, accepting: Box<Accepting>) -> Result<Response<Body>, Refused> {
         let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
         };

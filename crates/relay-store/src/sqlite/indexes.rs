@@ -8,18 +8,11 @@ use super::fault::Fault;
 type Question = (&'static str, &'static str);
 
 /// Of an event, by `seq`.
-pub(super) const OF_EVENTS: &[Question] = &[
-    (
-        "events_by_source",
-        "SELECT NOT EXISTS (SELECT 1 FROM events AS i INDEXED BY events_by_source
-         WHERE i.source = r.source AND i.seq = r.seq) FROM events AS r WHERE r.seq = ?1",
-    ),
-    (
-        "events_unrouted",
-        "SELECT NOT EXISTS (SELECT 1 FROM events AS i INDEXED BY events_unrouted
+pub(super) const OF_EVENTS: &[Question] = &[(
+    "events_unrouted",
+    "SELECT NOT EXISTS (SELECT 1 FROM events AS i INDEXED BY events_unrouted
          WHERE i.deliveries IS NULL AND i.seq = r.seq) FROM events AS r WHERE r.seq = ?1 AND r.deliveries IS NULL",
-    ),
-];
+)];
 
 /// Of a delivery, by `seq`.
 pub(super) const OF_DELIVERIES: &[Question] = &[

@@ -16,7 +16,7 @@ use super::{
     book::{Kind, Shelf},
     check, documents,
     fault::Fault,
-    indexes, open,
+    indexes, of_source, open,
     reader::at_one_snapshot,
     rows,
     status::Status,
@@ -183,10 +183,14 @@ fn walk(
 
 fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
     let read = note(shelf, rows::event_at(db, seq, shelf))?.flatten();
-    if let Some(event) = read
-        && !Head::holds_digest(&event)
-    {
-        shelf.damage().note(&format!("{}: the body does not have its SHA-256", event.id));
+    if let Some(event) = read {
+        if !Head::holds_digest(&event) {
+            shelf.damage().note(&format!("{}: the body does not have its SHA-256", event.id));
+        }
+        let source = shelf.number(Kind::Source, &event.source).unwrap_or(0);
+        if !of_source::has(db, source, seq)? {
+            shelf.damage().note(&format!("{}: it is not listed with its source", event.id));
+        }
     }
     note(shelf, rows::deliveries_of(db, seq))?;
     found(shelf, &format_args!("the event in row {seq}"), &indexes::lacking(db, indexes::OF_EVENTS, [seq])?);

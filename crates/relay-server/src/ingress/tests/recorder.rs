@@ -132,10 +132,10 @@ impl Backend for Recorder {
         self.sources.get(std::str::from_utf8(name).ok()?).cloned()
     }
 
-    async fn accept(&self, request: Accepting) -> Answer {
+    async fn accept(&self, request: Box<Accepting>) -> Answer {
         let mode = *self.mode.lock().unwrap();
         match mode {
-            Mode::Store => self.store(request),
+            Mode::Store => self.store(*request),
             Mode::Unavailable => Answer::Unavailable,
             Mode::Full => Answer::Full,
             Mode::Stopping => Answer::Stopping,

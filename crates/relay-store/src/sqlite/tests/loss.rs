@@ -318,7 +318,7 @@ fn a_flipped_bit_in_any_index_is_found() {
         let copy = copy_of(dir.path());
         let mut bytes = fs::read(copy.path().join("store.db")).expect("reads");
         // The first entry that was written stands at the end of its page, and ends with the row it leads to.
-        bytes[*root as usize * 8192 - 1] ^= 1;
+        bytes[*root as usize * 16_384 - 1] ^= 1;
         fs::write(copy.path().join("store.db"), bytes).expect("writes");
         let found = check(copy.path(), false, NOW).expect("reads").faults;
         let store = open(copy.path());
