@@ -261,11 +261,12 @@ impl Exchange {
 }
 
 fn hub_challenge(request: &Request<'_>, tokens: &[String], json: bool) -> Result<Answer, Refusal> {
-    let presented = query(request, "hub.verify_token")?;
+    // None at all is a wrong one.
+    let presented = form::value(request.query.unwrap_or_default(), "hub.verify_token").unwrap_or_default();
     if query(request, "hub.mode")? != b"subscribe" {
         return Err(Refusal { status: 403, ..Refusal::new("malformed_handshake", "hub.mode must be subscribe") });
     }
-    if !is_one_of(&presented, tokens) {
+    if presented.is_empty() || !is_one_of(&presented, tokens) {
         return Err(Refusal {
             status: 403,
             ..Refusal::new("wrong_verify_token", "hub.verify_token is not this source's")
