@@ -109,7 +109,7 @@ fn text(bytes: &[u8]) -> &str {
 fn client(dir: &Path, server: &Server, wrapper: &[&str], targets: &[(&str, String, Option<&str>)]) -> Process {
     let sections = targets.iter().map(|(name, target, secret)| {
         let secret = secret.map(|secret| format!("resign_secret = {secret:?}\n")).unwrap_or_default();
-        format!("[destination.{name}]\nurl = {:?}\n{secret}", target)
+        format!("[destination.{name}]\nurl = {target:?}\n{secret}")
     });
     let file = dir.join("client.toml");
     std::fs::write(&file, sections.collect::<String>()).unwrap();

@@ -143,9 +143,9 @@ async fn what_a_platform_signs_its_own_library_accepts_behind_the_relay() {
     let mut wanted = Vec::new();
     for case in CASES {
         for signed in case.signed(&languages).await {
-            signed.is_accepted(&server).await;
+            signed.must_be_accepted(&server).await;
             wanted.extend(case.verified_by(&languages).map(|language| (language, case, signed.by)));
-            signed.tampered().is_refused(&server, case, &languages).await;
+            signed.tampered().must_be_refused(&server, case, &languages).await;
         }
     }
     wait_for("all to be delivered", || (server.queue_depth() == 0).then_some(()));
@@ -217,7 +217,7 @@ impl Case {
 
     fn draft(&self, by: &str) -> Draft {
         let body = self.body.replace("SIGNER", by);
-        let digest: String = sha256(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256(body.as_bytes()).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let url = format!("{PUBLIC}/webhook/{}{}", self.source, self.query.replace("DIGEST", &digest));
         let mut draft = Draft::post(url, body);
         for (name, value) in self.headers {
@@ -246,13 +246,13 @@ impl Signed {
         server.url(self.draft.url.strip_prefix(PUBLIC).unwrap())
     }
 
-    async fn is_accepted(&self, server: &Server) {
+    async fn must_be_accepted(&self, server: &Server) {
         let status = self.send(&self.relay_url(server)).await;
         assert!((200..300).contains(&status), "{}, signed by {}: {status}", self.source, self.by);
     }
 
     /// Neither the relay lets it in nor would the library.
-    async fn is_refused(mut self, server: &Server, case: &Case, languages: &[Libraries]) {
+    async fn must_be_refused(mut self, server: &Server, case: &Case, languages: &[Libraries]) {
         assert_eq!(self.send(&self.relay_url(server)).await, 401, "{}, signed by {}", self.source, self.by);
         let url = self.draft.url.clone();
         self.draft.set_header("relay-original-url", url);
