@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::{Genuine, Refusal, Request, Verdict, parameters::Parameters, secret, secret::Secret};
+use crate::{Genuine, Refusal, Request, Verdict, header, parameters::Parameters, secret, secret::Secret};
 
 /// Header fields it reads.
 pub(crate) const READ: &[&str] = &["authorization"];
@@ -22,18 +22,17 @@ impl Basic {
     }
 
     pub(crate) fn judge(&self, request: &Request<'_>) -> Verdict {
-        let mut fields = request.headers.iter().enumerate().filter(|(_, (name, _))| &name[..] == b"authorization");
-        let Some((index, (_, value))) = fields.next() else {
-            return refused("missing_credentials", "no Authorization: Basic header field");
+        let value = match header::single(request, "authorization") {
+            Ok(Some(value)) => value,
+            Ok(None) => return refused("missing_credentials", "no Authorization: Basic header field"),
+            Err(refusal) => return Verdict::Refused(refusal),
         };
-        if fields.next().is_some() {
-            return refused("ambiguous_credentials", "more than one Authorization header field");
-        }
         let Some(presented) = credentials(value) else {
             return refused("malformed_credentials", "Authorization is not Basic followed by base64");
         };
         if self.accepts(&presented) {
-            Verdict::Genuine(Genuine { strip: vec![index], ..Genuine::default() })
+            let fields = request.headers.iter().enumerate().filter(|(_, (name, _))| &name[..] == b"authorization");
+            Verdict::Genuine(Genuine { strip: fields.map(|(index, _)| index).collect(), ..Genuine::default() })
         } else {
             refused("wrong_credentials", "user name or password is not this source's")
         }

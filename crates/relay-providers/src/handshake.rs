@@ -227,11 +227,13 @@ impl Exchange {
             }
             Self::Crc(key) => {
                 let token = query(request, "crc_token")?;
+                refuse_event(&token, "crc_token")?;
                 let mac = mac(&settings(key), &token, Encoding::Base64)?;
                 json_answer(&json!({"response_token": format!("sha256={mac}")}))
             }
             Self::ChallengeCode(key) => {
                 let code = query(request, "challengeCode")?;
+                refuse_event(&code, "challengeCode")?;
                 let mac = mac(&settings(key), &code, Encoding::Hex)?;
                 json_answer(&json!({"challengeCode": String::from_utf8_lossy(&code), "challengeResponse": mac}))
             }
@@ -261,11 +263,12 @@ impl Exchange {
 }
 
 fn hub_challenge(request: &Request<'_>, tokens: &[String], json: bool) -> Result<Answer, Refusal> {
-    let presented = query(request, "hub.verify_token")?;
+    // None at all is a wrong one.
+    let presented = form::value(request.query.unwrap_or_default(), "hub.verify_token").unwrap_or_default();
     if query(request, "hub.mode")? != b"subscribe" {
         return Err(Refusal { status: 403, ..Refusal::new("malformed_handshake", "hub.mode must be subscribe") });
     }
-    if !is_one_of(&presented, tokens) {
+    if presented.is_empty() || !is_one_of(&presented, tokens) {
         return Err(Refusal {
             status: 403,
             ..Refusal::new("wrong_verify_token", "hub.verify_token is not this source's")
@@ -291,14 +294,19 @@ fn challenge_hash(request: &Request<'_>, tokens: &[String], endpoints: &[String]
 
 fn bt_challenge(request: &Request<'_>, public: &[String], private: &[String]) -> Result<Answer, Refusal> {
     let challenge = query(request, "bt_challenge")?;
-    let is_hex = challenge.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
-    if !(20..=32).contains(&challenge.len()) || !is_hex {
+    if !is_bt_challenge(&challenge) {
         return Err(malformed("bt_challenge must be 20 to 32 lower-case hex digits"));
     }
     let (public, private) = public.first().zip(private.first()).ok_or_else(no_key)?;
     let key = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, private.as_bytes());
     let mac = Algorithm::HmacSha1.mac(&Secret::new(key.as_ref()), &[&challenge]);
     Ok(text(format!("{public}|{}", secret::to_hex(&mac)).into_bytes()))
+}
+
+/// What Braintree sends as a challenge: 20 to 32 hex digits.
+pub(crate) fn is_bt_challenge(text: &[u8]) -> bool {
+    let is_hex = text.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+    (20..=32).contains(&text.len()) && is_hex
 }
 
 fn validation_code(request: &Request<'_>, names: &[String]) -> Result<Answer, Refusal> {
@@ -356,6 +364,15 @@ fn echo(value: Vec<u8>, name: &str) -> Result<Vec<u8>, Refusal> {
         return Err(malformed(&format!("{name} of {} bytes, allowed are 1 to {ECHO_BYTES_MAX}", value.len())));
     }
     Ok(value)
+}
+
+/// X and `LinkedIn` key the answer to anybody's challenge as they key the signature of an event, so whoever may choose a
+/// challenge could have any event signed. Theirs are words; events are JSON objects.
+fn refuse_event(challenge: &[u8], name: &str) -> Result<(), Refusal> {
+    if challenge.contains(&b'{') {
+        return Err(malformed(&format!("{name} must not be an event: the answer would be its signature")));
+    }
+    Ok(())
 }
 
 fn is_one_of(presented: &[u8], values: &[String]) -> bool {

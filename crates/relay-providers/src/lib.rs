@@ -36,6 +36,7 @@ mod keys;
 mod naming;
 mod parameters;
 mod provider;
+mod pruned;
 mod sample;
 mod scheme;
 mod secret;

@@ -3,7 +3,7 @@
 use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use serde_json::Value;
 
-use crate::{Refusal, Request, header, secret};
+use crate::{Refusal, Request, header, pruned, secret};
 
 /// Largest body that is read for its names; of a larger one only header fields count.
 const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -55,9 +55,15 @@ pub(crate) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    pub(crate) fn new(request: &'a Request<'a>, needs_json: bool) -> Self {
-        let fits = needs_json && request.body.len() <= JSON_BYTES_MAX;
-        Self { request, json: if fits { serde_json::from_slice(request.body).ok() } else { None } }
+    /// For these of a provider's entry; of the body only what they name is kept.
+    pub(crate) fn new(request: &'a Request<'a>, delivery: DeliveryId, names: [Name; 2]) -> Self {
+        let mut paths = delivery.paths();
+        paths.extend(names.iter().filter_map(|name| match name {
+            Name::Json(path) => Some((*path).to_owned()),
+            Name::Nowhere | Name::Header(_) | Name::Code(_) => None,
+        }));
+        let is_read = !paths.is_empty() && request.body.len() <= JSON_BYTES_MAX;
+        Self { request, json: if is_read { pruned::read(request.body, &paths, ITEMS_MAX) } else { None } }
     }
 
     /// The delivery id, bounded in length.
@@ -115,11 +121,19 @@ impl<'a> Names<'a> {
 }
 
 impl DeliveryId {
-    pub(crate) fn needs_json(self) -> bool {
+    /// What of a JSON body it reads.
+    fn paths(self) -> Vec<String> {
         match self {
-            Self::Nothing | Self::Header(_) | Self::Headers(_) | Self::Body | Self::Code(_) => false,
-            Self::Json(_) | Self::Items(_) => true,
-            Self::First(ids) => ids.iter().any(|id| id.needs_json()),
+            Self::Nothing | Self::Header(_) | Self::Headers(_) | Self::Body | Self::Code(_) => Vec::new(),
+            Self::Json(fields) => fields.iter().map(|field| (*field).to_owned()).collect(),
+            Self::Items(lists) => {
+                let of_list = |(list, fields): &(&str, &'static [&'static str])| {
+                    let list = (*list).to_owned();
+                    fields.iter().map(move |field| format!("{list}.{field}"))
+                };
+                lists.iter().flat_map(of_list).collect()
+            }
+            Self::First(ids) => ids.iter().flat_map(|id| id.paths()).collect(),
         }
     }
 

@@ -110,7 +110,7 @@ impl Provider {
 
     /// What a request says happened, in the platform's words; for people, it proves nothing.
     pub fn event_in(&self, request: &Request<'_>) -> Option<String> {
-        Names::new(request, matches!(self.event, Name::Json(_))).name(self.event)
+        Names::new(request, DeliveryId::Nothing, [self.event, Name::Nowhere]).name(self.event)
     }
 
     /// The parameter that `secret` stands for: the key, where there is one and nothing else is called that.

@@ -8,7 +8,7 @@ use crate::{
     code::Code,
     handshake::small_json,
     keys::Keys,
-    naming::{Name, Names},
+    naming::Names,
     parameters::{Parameters, Purpose},
     provider,
     scheme::{Scheme, Signatures},
@@ -139,8 +139,7 @@ impl Verifier {
     /// Adds what the provider's entry says about a genuine request.
     fn complete(&self, request: &Request<'_>, mut genuine: Genuine) -> Verdict {
         let Provider { delivery, event, order, .. } = *self.provider;
-        let is_json = |name: Name| matches!(name, Name::Json(_));
-        let names = Names::new(request, delivery.needs_json() || is_json(event) || is_json(order));
+        let names = Names::new(request, delivery, [event, order]);
         if genuine.dedupe.is_none() {
             genuine.dedupe = match names.delivery(delivery) {
                 Ok(dedupe) => dedupe,

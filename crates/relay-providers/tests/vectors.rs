@@ -67,10 +67,17 @@ fn cases(folder: &PathBuf) -> Vec<Value> {
 
 /// A request is judged as the vector says.
 fn request(case: &Value) -> Result<(), String> {
+    let expected = text(case, "expect");
+    if !["ok", "reject"].contains(&expected) {
+        return Err(format!("expects {:?}, which is neither ok nor reject", case["expect"]));
+    }
+    let made = Made::of(case)?;
     let verdict = match verifier(case) {
-        Ok(verifier) => judge(&verifier, case, &Made::of(case)),
-        // A key that cannot be is a key that nothing was signed with.
-        Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        Ok(verifier) => judge(&verifier, case, &made),
+        // A key that cannot be is a key that nothing was signed with. A provider that is not there, or that lacks a
+        // parameter, has refused nothing.
+        Err(faults) if faults.iter().all(|fault| is_of_a_key(case, fault)) => Err(listed(&faults)),
+        Err(faults) => return Err(listed(&faults)),
     };
     let is_good = match &verdict {
         Ok(Verdict::Genuine(_) | Verdict::Confirm { .. }) => true,
@@ -78,12 +85,24 @@ fn request(case: &Value) -> Result<(), String> {
         Ok(Verdict::Refused(_) | Verdict::Malformed(_)) | Err(_) => false,
         Ok(other @ (Verdict::NeedsKey { .. } | Verdict::Adopt { .. })) => return Err(format!("{other:?}")),
     };
-    if is_good == (text(case, "expect") == "ok") { Ok(()) } else { Err(format!("{verdict:?}")) }
+    if is_good == (expected == "ok") { Ok(()) } else { Err(format!("{verdict:?}")) }
+}
+
+fn listed(faults: &[ParameterFault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Whether the fault is that a key's value cannot be one, or that it is empty.
+fn is_of_a_key(case: &Value, fault: &ParameterFault) -> bool {
+    let parameters = provider(text(case, "provider")).map_or(&[][..], |provider| provider.parameters);
+    let is_key = |name: &str| parameters.iter().any(|parameter| parameter.name == name && parameter.key);
+    let is_empty = case["secret"] == "";
+    fault.parameter.as_deref().is_some_and(is_key) && (is_empty || !fault.detail.starts_with("missing"))
 }
 
 /// A handshake is answered as the vector says: by the provider's verifier if it is signed, else by its kind alone.
 fn handshake(case: &Value) -> Result<(), String> {
-    let made = Made::of(&case["request"]);
+    let made = Made::of(&case["request"])?;
     let answer = if let Some(vector) = case.get("vector") {
         let mut signed = vector.clone();
         signed["provider"] = case["provider"].clone();
@@ -104,14 +123,23 @@ fn handshake(case: &Value) -> Result<(), String> {
     if u64::from(answer.status) != status {
         return Err(format!("answered {answer:?}"));
     }
+    for name in absent(&expected["headers"]) {
+        if has_name(&answer, &name) {
+            return Err(format!("{name} in {answer:?}"));
+        }
+    }
     for (name, value) in pairs(&expected["headers"]) {
         if !has_header(&answer, &name.to_ascii_lowercase(), &value) {
             return Err(format!("no {name}: {value} in {answer:?}"));
         }
     }
     let body = String::from_utf8_lossy(&answer.body);
-    let wanted = text(expected, "body");
-    let same_json = || Some(serde_json::from_str::<Value>(&body).ok()? == serde_json::from_str::<Value>(wanted).ok()?);
+    let wanted = match &expected["body"] {
+        Value::Null => return Ok(()),
+        Value::String(text) => text.clone(),
+        json => json.to_string(),
+    };
+    let same_json = || Some(serde_json::from_str::<Value>(&body).ok()? == serde_json::from_str::<Value>(&wanted).ok()?);
     if status < 300 && body != wanted && same_json() != Some(true) {
         return Err(format!("answered {body:?}, not {wanted:?}"));
     }
@@ -150,11 +178,7 @@ fn answer_of_kind(case: &Value, made: &Made) -> Result<Answer, String> {
         },
         other => return Err(format!("no kind of handshake is called {other:?}")),
     };
-    let settings = |name: &str| match &config[name] {
-        Value::Array(list) => list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
-        Value::String(value) => vec![value.clone()],
-        _ => Vec::new(),
-    };
+    let settings = |name: &str| values(&config[name]);
     match exchange.answer(&made.request(Wall::from_micros(0), &[]), &settings) {
         Ok(Verdict::Handshake(answer)) => Ok(answer),
         Ok(other) => Err(format!("{other:?}")),
@@ -162,13 +186,42 @@ fn answer_of_kind(case: &Value, made: &Made) -> Result<Answer, String> {
     }
 }
 
+/// A setting's values: one, or several in a list.
+fn values(setting: &Value) -> Vec<String> {
+    match setting {
+        Value::Array(list) => list.iter().flat_map(values).collect(),
+        Value::String(value) => vec![value.clone()],
+        Value::Number(value) => vec![value.to_string()],
+        Value::Null | Value::Bool(_) | Value::Object(_) => Vec::new(),
+    }
+}
+
 fn status(config: &Value) -> u16 {
     config["status"].as_u64().and_then(|status| status.try_into().ok()).unwrap_or(200)
 }
 
+/// Names, in lower case, that an answer must not have.
+fn absent(headers: &Value) -> Vec<String> {
+    let fields = headers.as_object().into_iter().flatten();
+    fields.filter(|(_, value)| value.is_null()).map(|(name, _)| name.to_ascii_lowercase()).collect()
+}
+
+fn has_name(answer: &Answer, name: &str) -> bool {
+    let own = answer.headers.iter().any(|(found, _)| *found == name);
+    own || (name == "content-type" && answer.content_type.is_some())
+}
+
+/// What a `Content-Type` says, and its charset; UTF-8 if it is silent.
+fn media_type(value: &str) -> (String, String) {
+    let value = value.to_ascii_lowercase();
+    let (kind, parameters) = value.split_once(';').unwrap_or((&value, ""));
+    let charset = parameters.trim().strip_prefix("charset=").unwrap_or("utf-8");
+    (kind.trim().to_owned(), charset.trim_matches('"').to_owned())
+}
+
 fn has_header(answer: &Answer, name: &str, value: &str) -> bool {
     match name {
-        "content-type" => answer.content_type.is_some_and(|found| found.starts_with(value)),
+        "content-type" => answer.content_type.is_some_and(|found| media_type(found) == media_type(value)),
         "content-length" => answer.body.len().to_string() == value,
         _ => answer.headers.iter().any(|(found, text)| *found == name && text == value.as_bytes()),
     }
@@ -236,6 +289,7 @@ fn verifier(case: &Value) -> Result<Verifier, Vec<ParameterFault>> {
     for (name, value) in case["config"].as_object().into_iter().flatten() {
         if let Some(value) = value.as_str()
             && known.iter().any(|parameter| parameter.name == name)
+            && !parameters.iter().any(|(given, _)| given == name)
         {
             parameters.push((name.clone(), value.to_owned()));
         }
@@ -248,13 +302,10 @@ fn verifier(case: &Value) -> Result<Verifier, Vec<ParameterFault>> {
 
 /// The vector's secret, under the names that the scheme has for it.
 fn secrets(case: &Value) -> Vec<(String, String)> {
-    let values: Vec<&str> = match &case["secret"] {
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-        other => other.as_str().into_iter().filter(|secret| !secret.is_empty()).collect(),
-    };
+    let values: Vec<String> = values(&case["secret"]).into_iter().filter(|secret| !secret.is_empty()).collect();
     let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut parameters = Vec::new();
-    for value in values {
+    for value in &values {
         match (text(case, "scheme"), value.split_once(':')) {
             ("basic-auth", Some((username, password))) => {
                 parameters.extend([owned("username", username), owned("password", password)]);
@@ -290,7 +341,7 @@ struct Made {
 }
 
 impl Made {
-    fn of(case: &Value) -> Self {
+    fn of(case: &Value) -> Result<Self, String> {
         let target = case.get("url").or_else(|| case.get("path")).and_then(Value::as_str).unwrap_or(URL).to_owned();
         let url = if target.starts_with('/') { format!("https://relay.example.com{target}") } else { target };
         let after_host = url.splitn(4, '/').nth(3).unwrap_or_default();
@@ -299,7 +350,8 @@ impl Made {
             None => (after_host, None),
         };
         let body = text(case, "body");
-        Self {
+        let encoding = case.get("body_encoding").and_then(Value::as_str).unwrap_or("utf8");
+        Ok(Self {
             method: case.get("method").and_then(Value::as_str).unwrap_or("POST").to_owned(),
             path: format!("/{path}"),
             query,
@@ -307,12 +359,13 @@ impl Made {
                 .into_iter()
                 .map(|(name, value)| (name.to_ascii_lowercase().into(), value.into()))
                 .collect(),
-            body: match text(case, "body_encoding") {
-                "base64" => STANDARD.decode(body).expect("base64"),
-                _ => body.as_bytes().to_vec(),
+            body: match encoding {
+                "base64" => STANDARD.decode(body).map_err(|error| format!("body: {error}"))?,
+                "utf8" | "utf-8" => body.as_bytes().to_vec(),
+                other => return Err(format!("no body_encoding is called {other:?}")),
             },
             url,
-        }
+        })
     }
 
     fn request<'a>(&'a self, now: Wall, fetched: &'a [Fetched]) -> Request<'a> {
@@ -338,6 +391,7 @@ fn pairs(value: &Value) -> Vec<(String, String)> {
             .iter()
             .flat_map(|(name, value)| match value {
                 Value::Array(values) => values.iter().map(|value| owned(name, value)).collect(),
+                Value::Null => Vec::new(),
                 single => vec![owned(name, single)],
             })
             .collect(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     listing::text,
-    provider::{self, set_options},
+    provider::{self, set_options, sign_options},
     shared_options::data_dirs,
 };
 use crate::{
@@ -81,11 +81,11 @@ impl Addressee<'_> {
         }
         fitting.pop().ok_or_else(|| {
             let known = provider::find(wanted).ok();
-            let sets = set_options(known.map_or(&[], |provider| provider.parameters));
-            let keys = set_options(known.map_or(&[], |provider| provider.sending));
+            let sets = known.map_or_else(String::new, set_options);
+            let keys = known.map_or_else(String::new, sign_options);
             Failure::usage(format!(
                 "the server has no source of {wanted}. Make one: crm-relay invite {wanted} --provider {wanted}{sets}\n\
-                 Or sign for another receiver: crm-relay send --provider {wanted} --to URL{sets}{keys}"
+                 Or sign for another receiver: crm-relay send --provider {wanted} --to URL{keys}"
             ))
         })
     }

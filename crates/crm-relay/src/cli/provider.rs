@@ -1,5 +1,7 @@
 //! `crm-relay provider`: the platforms whose webhooks are known. Needs no server.
 
+use std::fmt::Display;
+
 use clap::{Args, Subcommand};
 use relay_providers::{Acknowledgement, Parameter, Provider, provider, providers};
 use serde_json::{Value, json};
@@ -67,20 +69,31 @@ pub(super) fn find(name: &str) -> Result<&'static Provider, Failure> {
     })
 }
 
-/// What a source of it cannot be without: `secret, PUBLIC_URL`.
+/// What nearly every source of it has: `secret, PUBLIC_URL`.
 pub(super) fn needs(provider: &Provider) -> String {
-    let required = provider.parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name);
-    let names: Vec<&str> = required.chain(provider.signs_url.then_some("PUBLIC_URL")).collect();
+    let usual = provider.usual().into_iter().map(|parameter| parameter.name);
+    let names: Vec<&str> = usual.chain(provider.signs_url.then_some("PUBLIC_URL")).collect();
     if names.is_empty() { "-".to_owned() } else { names.join(", ") }
 }
 
-/// `--set secret=@FILE --set header=VALUE`, for everything that is required.
-pub(super) fn set_options(parameters: &[Parameter]) -> String {
+/// ` --set secret=@FILE --set header=VALUE`, for what nearly every source of it has.
+pub(super) fn set_options(provider: &Provider) -> String {
+    options(&provider.usual())
+}
+
+/// The same for a sender that is no source: it may take a private key.
+pub(super) fn sign_options(provider: &Provider) -> String {
+    let mut parameters = provider.usual();
+    parameters.extend(provider.sending.iter().filter(|parameter| parameter.required));
+    options(&parameters)
+}
+
+fn options(parameters: &[&Parameter]) -> String {
     let option = |parameter: &Parameter| {
         let value = if parameter.secret { "@FILE" } else { "VALUE" };
         format!(" --set {}={value}", parameter.name)
     };
-    parameters.iter().filter(|parameter| parameter.required).map(option).collect()
+    parameters.iter().map(|parameter| option(parameter)).collect()
 }
 
 fn list(is_json: bool) -> Outcome {
@@ -114,7 +127,7 @@ fn as_json(provider: &Provider) -> Value {
     let handshakes: Vec<Value> = provider
         .handshakes
         .iter()
-        .map(|handshake| json!({"method": handshake.method, "signed": handshake.signed}))
+        .map(|handshake| json!({"method": handshake.method, "signed": handshake.signed, "about": plain(handshake)}))
         .collect();
     let acknowledgement = match provider.acknowledgement {
         Acknowledgement::Receipt => json!({"status": 202, "content_type": "application/json", "body": null}),
@@ -129,7 +142,10 @@ fn as_json(provider: &Provider) -> Value {
         "parameters": parameters(provider.parameters),
         "sending": parameters(provider.sending),
         "methods": provider.methods,
+        "checks": provider.checks().iter().map(plain).collect::<Vec<String>>(),
         "handshakes": handshakes,
+        "repeats": plain(provider.delivery),
+        "event": plain(provider.event),
         "acknowledgement": acknowledgement,
         "answer_within_ms": provider.answer_within.as_millis() as u64,
         "retries": provider.retries,
@@ -149,7 +165,6 @@ fn in_words(provider: &Provider) -> String {
         ("provider", style::bold(provider.name)),
         ("platform", provider.title.to_owned()),
         ("takes", provider.methods.join(", ")),
-        ("handshakes", handshakes(provider)),
         ("answer", answer(provider)),
         ("retries", retries(provider).to_owned()),
     ];
@@ -162,10 +177,8 @@ fn in_words(provider: &Provider) -> String {
     if !parameters.is_empty() {
         parts.push(table::wrapped(&["parameter", "need", "what it is, and where to find it"], &parameters));
     }
-    if !provider.unproven.is_empty() {
-        parts.push(table::paragraph(&format!("Left open: {}", provider.unproven)));
-    }
-    let sets = set_options(provider.parameters);
+    parts.push(table::remarks(&remarks(provider)));
+    let sets = set_options(provider);
     parts.push(style::copy(format!("crm-relay invite NAME --provider {}{sets}", provider.name)));
     parts.join("\n\n")
 }
@@ -184,13 +197,18 @@ fn row(parameter: &Parameter) -> Vec<String> {
     vec![style::bold(parameter.name), need.to_owned(), help]
 }
 
-fn handshakes(provider: &Provider) -> String {
-    let one = |handshake: &relay_providers::Handshake| {
-        format!("{}{}", handshake.method, if handshake.signed { ", signed" } else { "" })
-    };
-    let mut all: Vec<String> = provider.handshakes.iter().map(one).collect();
-    all.dedup();
-    if all.is_empty() { "none".to_owned() } else { format!("answered by the relay: {}", all.join("; ")) }
+/// What is checked, answered, recognised, and left open.
+fn remarks(provider: &Provider) -> Vec<(&'static str, String)> {
+    let checks = provider.checks().into_iter().map(|check| ("checked", plain(check)));
+    let handshakes = provider.handshakes.iter().map(|handshake| ("handshake", plain(handshake)));
+    let repeats = ("repeats by", plain(provider.delivery));
+    let open = (!provider.unproven.is_empty()).then(|| ("left open", plain(provider.unproven)));
+    checks.chain(handshakes).chain([repeats]).chain(open).collect()
+}
+
+/// Without the marks of a document.
+fn plain(text: impl Display) -> String {
+    text.to_string().replace('`', "")
 }
 
 fn answer(provider: &Provider) -> String {

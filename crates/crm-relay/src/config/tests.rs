@@ -166,6 +166,19 @@ fn a_schedule_longer_than_its_ttl_is_a_fault() {
     assert_eq!(fault(&[("MESSAGE_TTL", "7d")], route), None);
 }
 
+/// A provider that signs the URL it calls is no use to a relay that does not know its own; said with every other fault.
+#[test]
+fn a_provider_that_signs_the_url_needs_public_url() {
+    let file = "[source.shop]\nprovider = \"square\"\nsekret = \"x\"\ndedupe = \"sometimes\"\n";
+    let text = server::plan(layers(Process::Server, &[], file)).expect_err("has faults").to_string();
+    for words in ["set PUBLIC_URL", "sekret", "signature_key", "want auto or strict"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let good = "[source.shop]\nprovider = \"square\"\nsignature_key = \"the-signature-key\"\ndedupe = \"strict\"\n";
+    let url = [("PUBLIC_URL", "https://relay.example.com")];
+    assert!(server::plan(layers(Process::Server, &url, good)).is_ok());
+}
+
 #[test]
 fn text_that_is_not_toml_is_refused_with_its_line() {
     let mut faults = Faults::default();

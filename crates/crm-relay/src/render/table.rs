@@ -30,9 +30,15 @@ pub(crate) fn wrapped(headings: &[&str], rows: &[Vec<String>]) -> String {
     aligned(headings, &lines)
 }
 
-/// A sentence or several, broken into lines on a terminal.
-pub(crate) fn paragraph(text: &str) -> String {
-    if style::is_terminal() { broken(text, style::columns()).join("\n") } else { text.to_owned() }
+/// As [`fields`], for sentences: each is broken into lines on a terminal.
+pub(crate) fn remarks(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let room = if style::is_terminal() { style::columns().saturating_sub(width + GAP.len()) } else { usize::MAX };
+    let margin = format!("\n{}{GAP}", " ".repeat(width));
+    let one = |(name, text): &(&str, String)| {
+        format!("{}{GAP}{}", style::dim(format!("{name:width$}")), broken(text, room).join(&margin))
+    };
+    pairs.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 /// Lines of at most `width` places; a longer word stays whole. At least one line.

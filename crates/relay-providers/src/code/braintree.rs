@@ -11,6 +11,7 @@ use crate::{
     DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
     SignError, Verdict,
     form::{self, Pairs},
+    handshake::is_bt_challenge,
     parameters::Parameters,
     provider::Proof,
     scheme::{Algorithm, SIGNATURES_MAX},
@@ -81,6 +82,10 @@ impl Braintree {
         let (signatures, payload) = (one(&fields, SIGNATURE)?, one(&fields, PAYLOAD)?);
         if !is_base64(payload) {
             return Err(Refusal::new("malformed_body", format!("{PAYLOAD} must be base64 with line ends")));
+        }
+        // Anybody is given the signature of a challenge of theirs.
+        if is_bt_challenge(payload.trim_ascii_end()) {
+            return Err(Refusal::new("malformed_body", format!("{PAYLOAD} is no payload but a challenge")));
         }
         let presented = self.ours(signatures)?;
         // A line end at the payload's end gets lost on some ways.

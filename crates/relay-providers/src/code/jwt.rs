@@ -116,9 +116,9 @@ pub(crate) fn make<E>(
     Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// What a stranger says of itself, short enough for a log line and without control characters.
+/// What a stranger says of itself, short enough for a log line and with nothing in it that a terminal could act on.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(200).collect()
+    text.chars().take(200).map(|character| if character.is_ascii_graphic() { character } else { '?' }).collect()
 }
 
 fn seconds(claim: &Value) -> Option<i64> {
@@ -204,6 +204,12 @@ mod tests {
         for other in [json!("https://a"), json!("https://a/x"), json!([]), json!(null), json!({"https://a/": 1})] {
             assert_eq!(good(other.clone()).map_err(|refusal| refusal.check), Err("wrong_audience"), "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_stranger_says_is_harmless_in_a_log() {
+        assert_eq!(shown("a\u{1b}[31m\r\nb\u{202e}c"), "a?[31m??b?c");
+        assert_eq!(shown(&"x".repeat(10_000)).len(), 200);
     }
 
     #[test]

@@ -107,7 +107,9 @@ fn signature(value: &[u8]) -> Result<(&[u8], Vec<Vec<u8>>), Refusal> {
 
 /// The id in the query. With two of them, the application might take the other.
 fn data_id(request: &Request<'_>) -> Result<Option<Vec<u8>>, Refusal> {
-    let mut ids = form::pairs(request.query.unwrap_or_default()).filter(|(name, _)| name == DATA_ID.as_bytes());
+    let pairs = form::all(request.query.unwrap_or_default());
+    let pairs = pairs.ok_or_else(|| Refusal::new("malformed_query", "the query has too many parameters"))?;
+    let mut ids = pairs.into_iter().filter(|(name, _)| name == DATA_ID.as_bytes());
     let Some((_, id)) = ids.next() else { return Ok(None) };
     if ids.any(|(_, other)| other != id) {
         return Err(Refusal::new("ambiguous_query", format!("{DATA_ID} is given twice with different values")));

@@ -13,7 +13,7 @@ use super::{
     stamp::check_window,
 };
 use crate::{
-    Draft, Refusal, Request, SignError, form, header,
+    Draft, Refusal, Request, SignError, form, header, naming,
     parameters::Parameters,
     secret::{self, Secret},
 };
@@ -136,14 +136,15 @@ impl Signed {
                 return Err(Refusal::new("unsupported_algorithm", format!("{name} must be {expected}")));
             }
         }
-        let stamp = self.stamp_text(request, presented.stamp)?;
-        self.compare(request, stamp.as_deref().unwrap_or_default(), &presented.signatures)?;
-        match (scheme.stamp, stamp) {
-            (Some(Stamp { at, unit }), Some(text)) => {
-                check_window(&text, unit, &self.stamp_place(at), self.tolerance, request.now)
-            }
-            _ => Ok(()),
-        }
+        let stamp = self.stamp_beside(request, presented.stamp)?;
+        self.compare(request, stamp.unwrap_or_default(), &presented.signatures)?;
+        let Some(Stamp { at, unit }) = scheme.stamp else { return Ok(()) };
+        let text = match (stamp, at) {
+            (Some(text), _) => Cow::Borrowed(text),
+            (None, StampAt::Json(field)) => Cow::Owned(json_stamp(request.body, field)),
+            (None, StampAt::Header(_) | StampAt::Item) => Cow::Borrowed(&[][..]),
+        };
+        check_window(&text, unit, &self.stamp_place(at), self.tolerance, request.now)
     }
 
     /// What the request presents as signatures.
@@ -191,19 +192,14 @@ impl Signed {
         names
     }
 
-    fn stamp_text<'a>(&self, request: &Request<'a>, item: Option<&'a [u8]>) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
-        let Some(stamp) = self.scheme.stamp else { return Ok(None) };
-        let missing = || Refusal::new("missing_timestamp", format!("no timestamp: no {}", self.stamp_place(stamp.at)));
-        let text = match stamp.at {
-            StampAt::Header(name) => Cow::Borrowed(header::required(request, name, "missing_timestamp")?),
-            StampAt::Item => Cow::Borrowed(item.ok_or_else(missing)?),
-            StampAt::Json(field) => {
-                let value: Option<Value> = serde_json::from_slice(request.body).ok();
-                let value = value.as_ref().and_then(|value| value.get(field)).ok_or_else(missing)?;
-                Cow::Owned(value.as_str().map_or_else(|| value.to_string(), str::to_owned).into_bytes())
-            }
-        };
-        Ok(Some(text))
+    /// The timestamp, where it stands outside of the body. A body is read only once its signature is good.
+    fn stamp_beside<'a>(&self, request: &Request<'a>, item: Option<&'a [u8]>) -> Result<Option<&'a [u8]>, Refusal> {
+        let place = || format!("no {}", self.stamp_place(StampAt::Item));
+        match self.scheme.stamp.map(|stamp| stamp.at) {
+            Some(StampAt::Header(name)) => header::required(request, name, "missing_timestamp").map(Some),
+            Some(StampAt::Item) => item.map(Some).ok_or_else(|| Refusal::new("missing_timestamp", place())),
+            Some(StampAt::Json(_)) | None => Ok(None),
+        }
     }
 
     fn stamp_place(&self, at: StampAt) -> String {
@@ -330,6 +326,12 @@ impl Signed {
         }
         Ok(text)
     }
+}
+
+/// The text of a field of a JSON object; empty if there is none.
+fn json_stamp(body: &[u8], field: &str) -> Vec<u8> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    body.get(field).and_then(naming::text).unwrap_or_default().into_bytes()
 }
 
 /// The bytes that are signed, piece by piece.

@@ -166,8 +166,8 @@ fn mandrills_test_is_answered_and_opens_nothing() {
         source.judge(&draft.request(NOW, &[]))
     };
     assert!(matches!(signed("mandrill_events=%5B%5D"), Verdict::Handshake(answer) if answer.status == 200));
-    let events = "mandrill_events=%5B%7B%22event%22%3A%22send%22%7D%5D";
-    assert_eq!(refused(signed(events)).check, "bad_signature");
+    let sent = "mandrill_events=%5B%7B%22event%22%3A%22send%22%7D%5D";
+    assert_eq!(refused(signed(sent)).check, "bad_signature");
 }
 
 #[test]
@@ -182,6 +182,65 @@ fn twilio_signs_other_bodies_by_their_hash_in_the_url() {
     assert_eq!(refused(twilio.judge(&tampered, NOW)).check, "bad_body_hash");
     let as_form = Request { body: b"", ..signed.request(NOW, &[]) };
     assert_eq!(refused(twilio.verifier.judge(&as_form)).check, "bad_body_hash");
+}
+
+/// Where only parts of a body are signed, each of them is; `unproven` names the rest.
+#[test]
+fn every_signed_part_of_a_body_counts() {
+    for (name, parts) in [
+        (
+            "adyen",
+            &[
+                "/notificationItems/0/NotificationRequestItem/pspReference",
+                "/notificationItems/0/NotificationRequestItem/merchantAccountCode",
+                "/notificationItems/0/NotificationRequestItem/merchantReference",
+                "/notificationItems/0/NotificationRequestItem/amount/value",
+                "/notificationItems/0/NotificationRequestItem/amount/currency",
+                "/notificationItems/0/NotificationRequestItem/eventCode",
+                "/notificationItems/0/NotificationRequestItem/success",
+                "/notificationItems/0/NotificationRequestItem/additionalData/hmacSignature",
+            ][..],
+        ),
+        (
+            "aws-sns",
+            &[
+                "/Type",
+                "/MessageId",
+                "/TopicArn",
+                "/Subject",
+                "/Message",
+                "/Timestamp",
+                "/SignatureVersion",
+                "/Signature",
+            ],
+        ),
+        ("mailgun", &["/signature/timestamp", "/signature/token", "/signature/signature"]),
+        ("microsoft-graph", &["/value/0/clientState"]),
+        ("zoho-crm", &["/token"]),
+    ] {
+        let acting = acting(name);
+        let signed = acting.sample("wh_1", NOW);
+        let body: Value = serde_json::from_slice(&signed.body).expect("JSON");
+        for part in parts {
+            for other in [json!("1"), json!(""), json!(null), json!(["1"]), json!({}), json!(1), json!(false)] {
+                let mut changed = body.clone();
+                *changed.pointer_mut(part).expect("a part of the sample") = other.clone();
+                let changed = Draft { body: changed.to_string().into(), ..signed.clone() };
+                assert!(!acting.is_genuine(&changed, NOW), "{name}: {part} is {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_mercado_pago_signs_stands_in_the_query() {
+    let mercadopago = acting("mercadopago");
+    let signed = mercadopago.sample("wh_1", NOW);
+    let other = |from: &str, to: &str| Draft { url: signed.url.replace(from, to), ..signed.clone() };
+    assert!(mercadopago.is_genuine(&other("&type=payment", "&type=order"), NOW), "type is not signed");
+    assert!(!mercadopago.is_genuine(&other("data.id=", "data.id=1"), NOW));
+    assert!(!mercadopago.is_genuine(&other("data.id=", "id="), NOW));
+    assert_eq!(refused(mercadopago.judge(&other("&type=", "&data.id=1&type="), NOW)).check, "ambiguous_query");
 }
 
 #[test]

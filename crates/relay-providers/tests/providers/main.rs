@@ -4,6 +4,7 @@ mod acting;
 mod code;
 mod generic;
 mod handshakes;
+mod hostile;
 mod properties;
 mod schemes;
 mod table;

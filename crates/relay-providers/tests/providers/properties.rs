@@ -10,7 +10,7 @@ use relay_providers::{Draft, Request, Signer, Verdict, Verifier, providers};
 use crate::acting::{Acting, URL};
 
 const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
-/// A secret is sent along, or the signature covers parts of the body or something else than the body: see each one's `unproven`.
+/// A secret is sent along, or the signature covers parts of the body, or something else: see each one's `unproven`.
 const BODY_OPEN: &[&str] = &[
     "adyen",
     "api-key",
@@ -144,6 +144,30 @@ proptest! {
             fetched: &acting.fetched,
         });
         prop_assert!(!matches!(verdict, Verdict::Genuine(_)), "{}", acting.provider.name);
+    }
+
+    #[test]
+    fn a_good_request_with_a_piece_replaced_is_judged_without_a_panic(
+        acting in all(),
+        which in any::<Index>(),
+        (from, to) in (any::<Index>(), any::<Index>()),
+        piece in vec(any::<u8>(), 0..16),
+    ) {
+        let replaced = |bytes: &[u8]| {
+            let (from, to) = (from.index(bytes.len() + 1), to.index(bytes.len() + 1));
+            Bytes::from([&bytes[..from.min(to)], &piece[..], &bytes[from.max(to)..]].concat())
+        };
+        let mut signed = acting.sample("wh_1", NOW);
+        let mut fetched = acting.fetched.clone();
+        match which.index(2 + signed.headers.len()) {
+            0 => signed.body = replaced(&signed.body),
+            1 => fetched.iter_mut().for_each(|fetched| fetched.body = replaced(&fetched.body)),
+            field => signed.headers[field - 2].1 = replaced(&signed.headers[field - 2].1),
+        }
+        let verdict = acting.verifier.judge(&signed.request(NOW, &fetched));
+        if let Verdict::Refused(refusal) | Verdict::Malformed(refusal) = verdict {
+            prop_assert!(refusal.detail.len() < 1_024 && !refusal.detail.chars().any(char::is_control), "{refusal:?}");
+        }
     }
 
     #[test]

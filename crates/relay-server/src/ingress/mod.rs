@@ -3,7 +3,7 @@
 //! Bytes pass `guarded` (strict framing, time limits), then hyper, then `webhook` (limits, source, body, check, hub).
 //!
 //! **Invariant:** nothing is answered 2xx before the backend said that it is durable; nothing of a request but its
-//! source's name goes into a log.
+//! source's name and a method that the source takes goes into a log.
 
 mod chunks;
 mod cors;

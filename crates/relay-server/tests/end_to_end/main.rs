@@ -9,5 +9,8 @@ mod delivery;
 mod embedded;
 mod hostile;
 mod http;
+#[path = "../key_server/mod.rs"]
+mod key_server;
+mod providers;
 mod session;
 mod stop;

@@ -59,7 +59,7 @@ async fn no_log_line_holds_anything_of_a_request() {
     assert_eq!(relay.ask(good.replace(super::KEY, "canary-key-0123456789")).await.status, 401);
     assert_eq!(relay.ask(good.replace("default", "canary\u{1b}[31m")).await.status, 400);
     assert_eq!(relay.ask(good.replace("/default", "/canary-source")).await.status, 404);
-    // Another listener: each logs one refusal a second.
+    // Another listener: what it has told it does not tell again within the minute.
     let relay = Relay::start().await;
     let signed = good.replace("Cookie: ", "Webhook-Id: canary\r\nWebhook-Signature: v1,").replace("default", "signed");
     assert_eq!(relay.ask(signed).await.status, 401);
