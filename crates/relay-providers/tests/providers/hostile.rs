@@ -63,32 +63,32 @@ fn a_mebibyte_anywhere_is_judged_and_never_genuine() {
     for entry in providers() {
         let acting = Acting::new(entry);
         for body in &bodies {
-            judged(&acting, Draft::post(URL, body.clone()));
+            judged(&acting, &Draft::post(URL, body.clone()));
         }
         for value in &values {
             let mut draft = Draft::post(URL, "{}");
             for name in acting.verifier.protected_headers() {
                 draft.set_header(name, value.clone());
             }
-            judged(&acting, draft);
-            judged(&acting, Draft::post(&format!("{URL}&{value}"), "{}"));
+            judged(&acting, &draft);
+            judged(&acting, &Draft::post(format!("{URL}&{value}"), "{}"));
         }
         let mut crowded = Draft::post(URL, "{}");
         for name in acting.verifier.protected_headers() {
             crowded.headers.extend((0..10_000).map(|_| (Bytes::from(name.clone()), Bytes::from_static(b"v1=00"))));
         }
-        judged(&acting, crowded);
+        judged(&acting, &crowded);
     }
 }
 
-fn judged(acting: &Acting, draft: Draft) {
+fn judged(acting: &Acting, draft: &Draft) {
     let verdict = acting.verifier.judge(&draft.request(NOW, &[]));
     let name = acting.verifier.provider().name;
     assert!(!matches!(verdict, Verdict::Genuine(_) | Verdict::Confirm { .. }), "{name}: {verdict:?}");
 }
 
 fn get(source: &Verifier, query: &str) -> Verdict {
-    let draft = Draft { method: "GET".to_owned(), ..Draft::post(&format!("{URL}&{query}"), "") };
+    let draft = Draft { method: "GET".to_owned(), ..Draft::post(format!("{URL}&{query}"), "") };
     source.judge(&draft.request(NOW, &[]))
 }
 
