@@ -4,6 +4,7 @@
 // request is verified with the function the vendor documents: 200 or 401, and a line on stdout says what was found. The
 // first line tells the ports. Secrets come as JSON in the variable SECRETS.
 
+import { webcrypto } from "node:crypto";
 import { createServer } from "node:http";
 import { Webhooks as Octokit } from "@octokit/webhooks";
 import "@shopify/shopify-api/adapters/node";
@@ -13,6 +14,9 @@ import { Webhook as StandardWebhook } from "standardwebhooks";
 import Stripe from "stripe";
 import { Webhook as SvixWebhook } from "svix";
 import twilio from "twilio";
+
+// Node 18, which Debian 12 has, keeps it in a module only.
+globalThis.crypto ??= webcrypto;
 
 const secrets = JSON.parse(process.env.SECRETS);
 const stripe = new Stripe("sk_test_of_nobody");

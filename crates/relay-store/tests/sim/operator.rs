@@ -147,7 +147,7 @@ impl World {
         }
         let stored = ready(self.store.replay(made.clone(), Vec::new()));
         if stored.is_ok_and(|stored| stored.iter().all(|stored| *stored)) {
-            self.oracle.replayed(&made);
+            self.oracle.replayed_by_hand(&made);
             for delivery in made {
                 self.server_handles(Input::Woken(delivery.destination));
             }

@@ -69,6 +69,8 @@ pub(crate) struct Oracle {
     paused: BTreeMap<Name, Wall>,
     /// Deliveries that an operator cancelled.
     cancelled: BTreeSet<DeliveryId>,
+    /// Replays that an operator made: nobody else has to wait for them.
+    by_hand: BTreeSet<DeliveryId>,
     /// Deliveries that were retired: of which event, and where to.
     retired: BTreeSet<(EventId, Name)>,
     /// Sockets whose token was revoked.
@@ -105,6 +107,7 @@ impl Oracle {
             duplicates: 0,
             paused: BTreeMap::new(),
             cancelled: BTreeSet::new(),
+            by_hand: BTreeSet::new(),
             retired: BTreeSet::new(),
             shut: BTreeSet::new(),
             violation: None,
@@ -196,7 +199,8 @@ impl Oracle {
 
     /// An event is delivered again because somebody pressed Resend: nothing of it was on its way, and it happens seldom.
     fn resent(&mut self, made: &Delivery, store: &MemoryStore) {
-        let known: Vec<Delivery> = store.deliveries().into_iter().filter(|known| known.event == made.event).collect();
+        let mut known = store.deliveries();
+        known.retain(|known| known.event == made.event && !self.by_hand.contains(&known.id));
         let open = known.iter().any(|known| known.state.is_open());
         self.check(!open, "I20", || format!("{} is delivered again while it is on its way", made.event));
         let hour = |known: &&Delivery| known.replay && known.id.minted_at() + Duration::from_hours(1) > made.ready_at;
@@ -420,8 +424,14 @@ impl Oracle {
         self.shut.extend(sockets);
     }
 
+    /// An operator had old events delivered again.
+    pub(crate) fn replayed_by_hand(&mut self, made: &[Delivery]) {
+        self.by_hand.extend(made.iter().map(|delivery| delivery.id));
+        self.replayed(made);
+    }
+
     /// Deliveries of an old event were made.
-    pub(crate) fn replayed(&mut self, made: &[Delivery]) {
+    fn replayed(&mut self, made: &[Delivery]) {
         for delivery in made {
             let book = Book { due_at: delivery.due_at, lease_ends: BTreeMap::new(), excused: 0 };
             self.books.insert(delivery.id, book);
