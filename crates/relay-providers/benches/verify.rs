@@ -46,7 +46,7 @@ fn sized(acting: &Acting, bytes: usize) -> Option<Draft> {
     let mut draft = acting.provider.draft(URL, "wh_1", NOW);
     draft.body = padded(&draft.body, bytes).into();
     let signed = acting.signer.sign(draft, "wh_1", NOW).ok()?;
-    acting.is_genuine(&signed, NOW).then_some(signed)
+    (signed.body.len() >= bytes && acting.is_genuine(&signed, NOW)).then_some(signed)
 }
 
 /// JSON with one more field, XML with white space, a form with one more field.
