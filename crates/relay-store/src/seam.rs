@@ -30,7 +30,8 @@ pub trait Store: Send + Sync + 'static {
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>>;
 
     /// Applies changes whose record is still the one decided on; one answer per item in order, one commit for all. A
-    /// damaged record is answered like one that is gone, and the log names it.
+    /// damaged record is answered like one that is gone, and the log names it. A change that makes an ended delivery
+    /// ready again writes [`AuditEntry::of_redrive`] in the same commit.
     fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>>;
 
     /// What waits, and what has passed its TTL while waiting (not while leased).
@@ -281,6 +282,19 @@ pub struct AuditEntry {
     pub action: String,
     /// To what, in words; no secret, no payload.
     pub subject: String,
+}
+
+impl AuditEntry {
+    /// The line about a settled change that redrives: a sender's repeat did that, for operators redrive by bulk steps.
+    pub fn of_redrive(change: &Change) -> Option<Self> {
+        let was_over = matches!(change.before.state, State::Dead | State::Expired);
+        (was_over && change.next.state == State::Ready).then(|| Self {
+            at: change.next.ready_at,
+            who: "sender".into(),
+            action: "delivery.redrive".into(),
+            subject: format!("{} of {}", change.next.id, change.next.event),
+        })
+    }
 }
 
 /// Which lines of the audit log.

@@ -1,9 +1,11 @@
 //! Dedupe keys: I20, resolved in the commit that accepts.
 
+use std::time::Duration;
+
 use relay_core::{
-    delivery::State,
+    delivery::{self, State},
     id::EventId,
-    storage::{Append, AppendError, Appended},
+    storage::{Append, AppendError, Appended, Changed},
     time::Wall,
 };
 
@@ -11,6 +13,7 @@ use super::{
     Backend, Fixture,
     fixture::{at, ending, key},
 };
+use crate::seam::{AuditFilter, Page};
 
 /// An append with a key, to destination `crm`.
 fn keyed<B: Backend>(fixture: &mut Fixture<B>, source: &str, body: &[u8], now: Wall, until: Wall) -> Append {
@@ -139,6 +142,22 @@ pub async fn a_repeat_names_the_deliveries_of_the_first<B: Backend>() {
         }
         other => panic!("not a repeat: {other:?}"),
     }
+    fixture.check_sums().await;
+}
+
+/// I20: the redrive that a repeat causes is on record in the commit that makes it; one that came too late is not.
+pub async fn a_redrive_by_a_repeat_is_audited<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let dead = fixture.ended("crm", State::Dead, at(1)).await;
+    let redrive = delivery::redrive(&dead, at(2), Duration::from_hours(1));
+    let answers = fixture.store().settle(vec![redrive.clone(), redrive]).await.expect("settling works");
+    assert!(matches!(answers[..], [Changed::Applied, Changed::Conflict(_)]), "{answers:?}");
+    let fixture = fixture.reopen().await;
+    let page = Page { cursor: None, limit: 10 };
+    let lines = fixture.store().browse_audit(AuditFilter::default(), page).await.expect("reading works").items;
+    let [line] = &lines[..] else { panic!("not one line: {lines:?}") };
+    assert_eq!((line.at, &line.who[..], &line.action[..]), (at(2), "sender", "delivery.redrive"));
+    assert_eq!(line.subject, format!("{} of {}", dead.id, dead.event));
     fixture.check_sums().await;
 }
 

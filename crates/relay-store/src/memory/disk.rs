@@ -125,7 +125,15 @@ impl Disk {
 
     /// Applies changes whose record is still the one decided on.
     pub(super) fn settle(&mut self, batch: Vec<Change>) -> Vec<Changed> {
-        batch.into_iter().map(|change| self.change(change)).collect()
+        let settle = |change: Change| {
+            let audit = AuditEntry::of_redrive(&change);
+            let changed = self.change(change);
+            if changed == Changed::Applied {
+                self.audit.extend(audit);
+            }
+            changed
+        };
+        batch.into_iter().map(settle).collect()
     }
 
     /// Applies one change, if its record is still the one decided on.

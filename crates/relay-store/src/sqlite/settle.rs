@@ -11,6 +11,7 @@ use relay_core::{
 use rusqlite::Connection;
 
 use super::{book::Book, damage::Damage, fault::Fault, rows, transaction::Transaction};
+use crate::seam::AuditEntry;
 
 /// Applies what still fits. What is damaged is noted and answered like what is gone, so that it holds up nothing else.
 pub(super) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
@@ -25,6 +26,7 @@ pub(super) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<C
             None => Changed::Conflict(None),
             Some(found) if fits(found, change) => {
                 apply(tx, found, change)?;
+                tx.audit(AuditEntry::of_redrive(change).as_slice())?;
                 stored.insert(change.next.id, Some(change.next.clone()));
                 Changed::Applied
             }
