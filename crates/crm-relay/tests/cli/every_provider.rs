@@ -66,6 +66,24 @@ fn every_provider_takes_its_sample_and_refuses_a_spoilt_one() {
     wait_until("every sample at the target", || place.json(&["health"])["webhooks_processed"] == arriving);
 }
 
+/// Whoever signs the URL cannot be believed by a server that does not know it: said at once, not at the first webhook.
+#[test]
+fn a_provider_that_signs_its_url_wants_a_public_url() {
+    let place = Place::new();
+    let _server = place.server();
+    let all = place.json(&["provider", "list"]);
+    let signing: Vec<&Value> =
+        all["items"].as_array().unwrap().iter().filter(|provider| provider["signs_url"] == true).collect();
+    assert!(!signing.is_empty());
+    for provider in signing {
+        let name = provider["name"].as_str().unwrap();
+        let sets = options(&parameters(provider));
+        let refused = place.cli(&[&["source", "create", name, "--provider", name][..], &as_str(&sets)].concat());
+        let words = place.transcript(&refused);
+        assert!(!refused.status.success() && words.contains("PUBLIC_URL"), "{name}: {words}");
+    }
+}
+
 /// Tries one; gives how many webhooks are to arrive.
 fn walk(place: &Place, provider: &Value, note: &mut impl FnMut(String)) -> u64 {
     let name = provider["name"].as_str().unwrap();
