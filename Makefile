@@ -6,7 +6,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture bench cost deny check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost deny check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -53,9 +53,15 @@ canaries: ## plant each known bug in turn; fails unless the simulation finds the
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
+fuzz: ## fuzz TARGET=verify (signed, keys, parameters, wire, record) for SECONDS=60; `make test` replays the corpus
+	@TARGET='$(TARGET)' FUZZ_SECONDS='$(SECONDS)' scripts/fuzz
+
 bench: ## measure the main job beside a bare HTTP server: target/bench/main-job.json; then cost
 	$(CARGO) bench --locked --package crm-relay --bench main_job
 	@[[ -n "$${ROWS:-}" ]] || $(MAKE) --no-print-directory cost
+
+bench-verify: ## measure one verification of 1 KiB and 1 MiB per provider (PROVIDERS=stripe,paypal for some)
+	$(CARGO) bench --locked --package relay-providers --bench verify
 
 cost: ## count the store's steps at a million stored events against a thousand (COST_EVENTS=n)
 	COST_EVENTS=$${COST_EVENTS:-1000000} $(CARGO) test --locked --package relay-store --lib no_operation_costs

@@ -419,9 +419,9 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().expect("a text")
 }
 
-/// Every Rust file of the crates, tests and benches included.
+/// Every Rust file of the crates, tests and benches included, and of the fuzz targets.
 fn sources() -> Vec<File> {
-    files("crates", "rs")
+    ["crates", "fuzz/src", "fuzz/targets"].into_iter().flat_map(|folder| files(folder, "rs")).collect()
 }
 
 /// Every document.

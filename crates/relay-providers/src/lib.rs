@@ -45,6 +45,8 @@ mod table;
 mod verifier;
 mod words;
 
+use std::fmt;
+
 use bytes::Bytes;
 use relay_core::time::Wall;
 
@@ -59,8 +61,8 @@ pub use secret::{secret_digest, secret_fault};
 pub use signer::Signer;
 pub use verifier::Verifier;
 
-/// One request, as raw as it was received.
-#[derive(Clone, Copy, Debug)]
+/// One request, as raw as it was received. `Debug` shows its size alone: any part may hold a secret.
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// HTTP method.
     pub method: &'a str,
@@ -89,8 +91,8 @@ pub struct Fetched {
     pub body: Bytes,
 }
 
-/// What a verifier says of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a verifier says of a request. `Debug` shows no secret that was handed over.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It proved itself.
     Genuine(Genuine),
@@ -162,6 +164,34 @@ pub struct Refusal {
     pub detail: String,
     /// The answer's status: 401, or what the platform wants to see instead.
     pub status: u16,
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (headers, body) = (self.headers.len(), self.body.len());
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("headers", &headers)
+            .field("body", &body)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Genuine(genuine) => f.debug_tuple("Genuine").field(genuine).finish(),
+            Self::Handshake(answer) => f.debug_tuple("Handshake").field(answer).finish(),
+            Self::Confirm { answer, .. } => f.debug_struct("Confirm").field("answer", answer).finish_non_exhaustive(),
+            // The answer may echo the secret.
+            Self::Adopt { parameter, .. } => {
+                f.debug_struct("Adopt").field("parameter", parameter).finish_non_exhaustive()
+            }
+            Self::NeedsKey { url } => f.debug_struct("NeedsKey").field("url", url).finish(),
+            Self::Malformed(refusal) => f.debug_tuple("Malformed").field(refusal).finish(),
+            Self::Refused(refusal) => f.debug_tuple("Refused").field(refusal).finish(),
+        }
+    }
 }
 
 impl Refusal {

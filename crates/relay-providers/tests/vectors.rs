@@ -73,7 +73,7 @@ fn request(case: &Value) -> Result<(), String> {
     }
     let made = Made::of(case)?;
     let verdict = match verifier(case) {
-        Ok(verifier) => judge(&verifier, case, &made),
+        Ok(verifier) => Ok(judge(&verifier, case, &made)?),
         // A key that cannot be is a key that nothing was signed with. A provider that is not there, or that lacks a
         // parameter, has refused nothing.
         Err(faults) if faults.iter().all(|fault| is_of_a_key(case, fault)) => Err(listed(&faults)),

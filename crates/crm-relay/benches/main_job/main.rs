@@ -5,7 +5,7 @@
 //! `target/bench/main-job.json`.
 //!
 //! `ROUNDS` (5), `SECONDS` (3) and `BACKLOG` (1000000) shorten or lengthen the run; `ROWS` picks parts of `ingest`,
-//! `end_to_end`, `latency`, `memory` and `backlog`. What limits each row: `docs/internals/performance.md`.
+//! `end_to_end`, `latency`, `memory`, `keys`, `slow` and `backlog`. What limits each row: `docs/internals/performance.md`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
 
@@ -13,12 +13,18 @@ mod backlog;
 mod ceiling;
 mod end_to_end;
 mod ingest;
+mod keys;
 mod load;
 mod memory;
 mod process;
 mod report;
+mod slow;
 
 use report::Report;
+
+/// As the relay has it: the ceiling, the load and the target run in this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     // The ceiling runs as a process of its own, from this same program.
@@ -44,6 +50,12 @@ fn main() {
         }
         if settings.wants("memory") {
             memory::measure(&mut report);
+        }
+        if settings.wants("keys") {
+            keys::measure(&mut report);
+        }
+        if settings.wants("slow") {
+            slow::measure(&settings, &mut report).await;
         }
         if settings.wants("backlog") {
             backlog::measure(&settings, &mut report).await;

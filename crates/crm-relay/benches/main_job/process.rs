@@ -75,7 +75,6 @@ pub(crate) fn server(dir: &Path) -> (Process, SocketAddr, Duration) {
             ("RELAY_TOKEN", RELAY_TOKEN),
             ("ADMIN_TOKEN", ADMIN_TOKEN),
             ("LOG_LEVEL", "warn"),
-            ("MESSAGE_TTL", "7d"),
         ])
         .stdout(Stdio::null())
         .spawn()

@@ -76,7 +76,7 @@ impl PayPal {
         let signature = base64_field(request, SIGNATURE)?;
         let id = part(request, TRANSMISSION_ID)?;
         let time = part(request, TRANSMISSION_TIME)?;
-        if part(request, ALGORITHM)? != SHA256_WITH_RSA {
+        if !part(request, ALGORITHM)?.eq_ignore_ascii_case(SHA256_WITH_RSA) {
             let detail = format!("{ALGORITHM} must be {SHA256_WITH_RSA}");
             return Err(Refusal::new("unsupported_algorithm", detail));
         }

@@ -45,6 +45,23 @@ fn a_body_is_taken_apart_only_once_its_signature_is_good() {
     }
 }
 
+#[test]
+fn a_secret_that_is_handed_over_or_sent_along_is_in_no_debug_output() {
+    for (name, header, body) in [
+        ("asana", Some("x-hook-secret"), "{}".to_owned()),
+        ("notion", None, r#"{"verification_token":"canary-of-a-secret"}"#.to_owned()),
+    ] {
+        let mut draft = Draft::post(URL, body);
+        if let Some(header) = header {
+            draft.set_header(header, "canary-of-a-secret");
+        }
+        let request = draft.request(NOW, &[]);
+        let verdict = verifier(name, &[]).judge(&request);
+        assert!(matches!(verdict, Verdict::Adopt { .. }), "{name}");
+        assert!(!format!("{verdict:?} {request:?}").contains("canary"), "{verdict:?} {request:?}");
+    }
+}
+
 /// Whatever were worse than linear here would not end.
 #[test]
 fn a_mebibyte_anywhere_is_judged_and_never_genuine() {
