@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
 
 mod declared;
+mod every_provider;
 mod exits;
 mod place;
 mod providers;

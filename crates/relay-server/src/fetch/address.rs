@@ -21,10 +21,11 @@ const IPV4: [(Ipv4Addr, u32); 12] = [
 ];
 
 /// The same, and those that carry an IPv4 address which would be reached instead.
-const IPV6: [(Ipv6Addr, u32); 9] = [
+const IPV6: [(Ipv6Addr, u32); 10] = [
     // `::`, `::1` and the addresses that look like IPv4 ones.
     (Ipv6Addr::UNSPECIFIED, 96),
     (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
+    (Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96),
     (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
     (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),
@@ -84,6 +85,7 @@ mod tests {
             "::7f00:1",
             "::ffff:127.0.0.1",
             "::ffff:8.8.8.8",
+            "::ffff:0:127.0.0.1",
             "64:ff9b::7f00:1",
             "64:ff9b:1::1",
             "2001::1",
