@@ -106,6 +106,7 @@ impl Driver {
                     if count == 0 {
                         break;
                     }
+                    self.gather(&mut requests).await;
                     self.now = self.clock.now();
                     requests.drain(..).for_each(|request| self.on_request(request));
                 }
@@ -132,6 +133,17 @@ impl Driver {
         if let Some(stopped) = self.stopping.take() {
             // Whoever asked may have given up waiting.
             let _ = stopped.send(());
+        }
+    }
+
+    /// Lets every connection that is ready go first, and takes their requests too. The first to come wakes this task at
+    /// once; without this pause each request would be a turn, an append and an answer of the store of its own.
+    async fn gather(&mut self, requests: &mut Vec<Request>) {
+        tokio::task::yield_now().await;
+        while requests.len() < TURN
+            && let Ok(request) = self.inlet.requests.try_recv()
+        {
+            requests.push(request);
         }
     }
 
