@@ -158,13 +158,14 @@ pub(crate) async fn latency(report: &mut Report) {
 }
 
 /// A target that says when each request arrived. Requests carry their number in the query.
-struct Stamps {
-    addr: SocketAddr,
+pub(crate) struct Stamps {
+    pub(crate) addr: SocketAddr,
     arrivals: tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<(u64, Instant)>>,
 }
 
 impl Stamps {
-    async fn start() -> Self {
+    /// Starts one.
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let addr = listener.local_addr().expect("bound");
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
@@ -194,12 +195,13 @@ impl Stamps {
         Self { addr, arrivals: tokio::sync::Mutex::new(receiver) }
     }
 
-    async fn next(&self) -> (u64, Instant) {
+    /// The next arrival: its number, and when it came.
+    pub(crate) async fn next(&self) -> (u64, Instant) {
         self.arrivals.lock().await.recv().await.expect("the target runs")
     }
 
     /// 3,000 requests at 1,000 a second to `addr`; microseconds from sending to arrival here.
-    async fn paced(&self, addr: SocketAddr) -> hdrhistogram::Histogram<u64> {
+    pub(crate) async fn paced(&self, addr: SocketAddr) -> hdrhistogram::Histogram<u64> {
         const COUNT: u64 = 3_000;
         let sent = Arc::new(std::sync::Mutex::new(vec![None; COUNT as usize + 1]));
         let next = Arc::new(AtomicU64::new(1));

@@ -73,12 +73,18 @@ pub(crate) async fn run(
 
 /// Sends `count` requests in all from `sockets` sockets.
 pub(crate) async fn send(addr: SocketAddr, sockets: usize, count: u64) {
+    send_to(addr, "/webhook", sockets, count).await;
+}
+
+/// The same to this path.
+pub(crate) async fn send_to(addr: SocketAddr, path: &'static str, sockets: usize, count: u64) {
     let left = Arc::new(AtomicU64::new(count));
     let tasks: Vec<_> = (0..sockets)
         .map(|_| {
             let left = Arc::clone(&left);
             tokio::spawn(async move {
                 let mut socket = Socket::open(addr).await;
+                socket.address_to(path);
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
                     socket.exchange().await;
                 }
@@ -140,10 +146,15 @@ impl Socket {
         Self { stream, request: request(addr), buffer: vec![0; 4096] }
     }
 
-    /// The same with a number in the query.
+    /// Requests go to this path from now on.
+    pub(crate) fn address_to(&mut self, path: &str) {
+        self.request = [format!("POST {path} ").as_bytes(), &self.request["POST /webhook ".len()..]].concat();
+    }
+
+    /// One exchange with a number in the query.
     pub(crate) async fn exchange_numbered(&mut self, number: u64) {
-        let plain = std::mem::take(&mut self.request);
-        self.request = [format!("POST /webhook?{number} ").as_bytes(), &plain["POST /webhook ".len()..]].concat();
+        let plain = self.request.clone();
+        self.address_to(&format!("/webhook?{number}"));
         self.exchange().await;
         self.request = plain;
     }

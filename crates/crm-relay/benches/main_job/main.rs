@@ -5,7 +5,7 @@
 //! `target/bench/main-job.json`.
 //!
 //! `ROUNDS` (5), `SECONDS` (3) and `BACKLOG` (1000000) shorten or lengthen the run; `ROWS` picks parts of `ingest`,
-//! `end_to_end`, `latency`, `memory`, `keys`, `slow` and `backlog`. What limits each row: `docs/internals/performance.md`.
+//! `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation` and `backlog`. What limits each row: `docs/internals/performance.md`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
 
@@ -13,6 +13,7 @@ mod backlog;
 mod ceiling;
 mod end_to_end;
 mod ingest;
+mod isolation;
 mod keys;
 mod load;
 mod memory;
@@ -56,6 +57,9 @@ fn main() {
         }
         if settings.wants("slow") {
             slow::measure(&settings, &mut report).await;
+        }
+        if settings.wants("isolation") {
+            isolation::measure(&settings, &mut report).await;
         }
         if settings.wants("backlog") {
             backlog::measure(&settings, &mut report).await;

@@ -35,6 +35,11 @@ impl Process {
         kib * 1024.0 / 1e6
     }
 
+    /// Ends it at once.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
     /// Stops it in order.
     pub(crate) fn stop(mut self) {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
@@ -60,6 +65,11 @@ pub(crate) fn ceiling() -> (Process, SocketAddr) {
 
 /// Starts a relay server in `dir`; gives its public address and how long it took to be ready.
 pub(crate) fn server(dir: &Path) -> (Process, SocketAddr, Duration) {
+    server_with(dir, None)
+}
+
+/// The same with a configuration file.
+pub(crate) fn server_with(dir: &Path, config: Option<&Path>) -> (Process, SocketAddr, Duration) {
     let announced = dir.join("run.json");
     let _ = std::fs::remove_file(&announced);
     let start = Instant::now();
@@ -76,6 +86,7 @@ pub(crate) fn server(dir: &Path) -> (Process, SocketAddr, Duration) {
             ("ADMIN_TOKEN", ADMIN_TOKEN),
             ("LOG_LEVEL", "warn"),
         ])
+        .envs(config.map(|config| ("CRM_RELAY_CONFIG", config)))
         .stdout(Stdio::null())
         .spawn()
         .expect("it starts");
@@ -95,13 +106,18 @@ pub(crate) fn server(dir: &Path) -> (Process, SocketAddr, Duration) {
 
 /// Starts a relay client that forwards to `target`.
 pub(crate) fn client(server: SocketAddr, target: SocketAddr, concurrency: u32) -> Process {
+    client_to(server, &format!("http://{target}/"), concurrency)
+}
+
+/// The same for several destinations: `NAME=URL,...`.
+pub(crate) fn client_to(server: SocketAddr, targets: &str, concurrency: u32) -> Process {
     let child = Command::new(env!("CARGO_BIN_EXE_crm-relay"))
         .arg("client")
         .env_clear()
         .envs([
             ("RELAY_URL", format!("http://{server}")),
             ("RELAY_TOKEN", RELAY_TOKEN.to_owned()),
-            ("LOCAL_WEBHOOK_URL", format!("http://{target}/")),
+            ("LOCAL_WEBHOOK_URL", targets.to_owned()),
             ("CONCURRENCY", concurrency.to_string()),
             ("LOG_LEVEL", "warn".to_owned()),
         ])
