@@ -35,11 +35,6 @@ impl Process {
         kib * 1024.0 / 1e6
     }
 
-    /// Ends it at once.
-    pub(crate) fn kill(self) {
-        drop(self);
-    }
-
     /// Stops it in order.
     pub(crate) fn stop(mut self) {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();

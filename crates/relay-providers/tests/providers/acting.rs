@@ -10,15 +10,13 @@ const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const KEY: &str = "crk_9f86d081884c7d659a2feaa0c55ad015";
 /// Seed and public key of RFC 8032, section 7.1, test 1.
 const ED25519: (&str, &str) = (
-    "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
-    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    include_str!("../../../../fixtures/providers/keys/ed25519.seed.txt").trim_ascii(),
+    include_str!("../../../../fixtures/providers/keys/ed25519.public.txt").trim_ascii(),
 );
 /// A P-256 key pair made for this test: PKCS#8, and the public key as platforms show it.
 const P256: (&str, &str) = (
-    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQggDVs3yT5JODNr7QVNOfPkleurQi0UwE9Uqz7uMMCbQihRANCAARP\
-     Iqh9kVMsndvp2pEIMnSaiuSG/HCS5JCjxTvqAC20bdjVSMl0MAbOUoQOI8i9D47+XKC7DHfW7eKmJBKSb+4v",
-    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETyKofZFTLJ3b6dqRCDJ0morkhvxwkuSQo8U76gAttG3Y1UjJdDAGzlKEDiPIvQ+O\
-     /lyguwx31u3ipiQSkm/uLw==",
+    include_str!("../../../../fixtures/providers/keys/p256.private.txt").trim_ascii(),
+    include_str!("../../../../fixtures/providers/keys/p256.public.txt").trim_ascii(),
 );
 
 /// The public key of `P256` as an eBay source has it.
