@@ -159,7 +159,7 @@ impl<B: Backend> Door<B> {
     /// Puts a request before its verifier.
     pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        verify::judge(source, raw, body, url.as_deref(), self.backend.system_now(), fetched)
+        verify::judge(source, raw, body, url.as_deref(), self.backend.present(), fetched)
     }
 
     /// The URL as the sender sees it, for providers that sign it.
