@@ -8,6 +8,7 @@ use hyper::{Request, Response, body::Incoming};
 use relay_core::hub::Accepting;
 use relay_providers::{Fetched, Genuine};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
@@ -31,6 +32,8 @@ pub(super) struct Door<B> {
     pub(super) backend: Arc<B>,
     pub(super) settings: Settings,
     pub(super) cors: Cors,
+    /// Is cancelled when the server stops.
+    pub(super) stop: CancellationToken,
 }
 
 /// A head that may have a body.
@@ -113,7 +116,13 @@ impl<B: Backend> Door<B> {
             patience: self.settings.patience.body,
             head_bytes: raw.size(),
         };
-        let body = intake::read(body, &self.settings.budget, bounds).await?;
+        // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
+        // back.
+        let body = tokio::select! {
+            biased;
+            body = intake::read(body, &self.settings.budget, bounds) => body?,
+            () = self.stop.cancelled() => return Err(respond::STOPPING.into()),
+        };
         let judged = by_head.unwrap_or_else(|| self.judge(source, &raw, &body, &[]));
         let genuine = match judged {
             Judged::Genuine(genuine) => genuine,
