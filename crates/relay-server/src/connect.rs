@@ -342,7 +342,7 @@ async fn overdue(hung_up: oneshot::Receiver<&'static str>, why: &Mutex<&'static 
             *why.lock().unwrap_or_else(PoisonError::into_inner) = reason;
             tokio::time::sleep(HANGUP_GRACE).await;
         }
-        // The hub let go of the socket without a word: the writer ends by itself.
-        Err(_) => std::future::pending().await,
+        // The hub has ended with the server. What it said last may still go out, and no more.
+        Err(_) => tokio::time::sleep(HANGUP_GRACE).await,
     }
 }
