@@ -47,6 +47,12 @@ pub const RECONNECT_LATER_MAX: Duration = Duration::from_mins(5);
 pub const SESSION_GOOD_AFTER: Duration = Duration::from_secs(10);
 /// A lease lives no longer than its transfer + `FORWARD_TIMEOUT` + this, however often it is extended.
 pub const LEASE_OVERTIME: Duration = Duration::from_mins(1);
+/// How long the last pieces of a body may take to a client that reads them steadily, but slowly, before it must have named
+/// the lease: what waits in front of the wire (see `SESSION_QUEUE_BYTES`), at the slowest pace at which a session lives.
+pub const TRANSFER_TAIL: Duration = Duration::from_mins(10);
+/// Body bytes and the like that wait for one socket in front of its wire. Little, so that heartbeats and confirmations do not
+/// wait long behind bodies on a slow link, and so that what left the machine is soon at its client.
+pub const SESSION_QUEUE_BYTES: usize = 4 * CHUNK_BYTES;
 /// Longest delay after a failed try that did not count; shorter where `CIRCUIT_PAUSE_MAX` is, so that what waits is due
 /// when the destination is found well again.
 pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_mins(1);

@@ -1,7 +1,6 @@
 //! The client endpoint: `GET /connect`, the upgrade to a WebSocket, and the loops that move its messages.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -34,6 +33,7 @@ use tokio_tungstenite::{
 use crate::{
     error::{Code, Problem},
     hub::{Event, Handle, SOCKET_QUEUE, Socket},
+    origin::Origin,
     registry::{Registry, secret},
     supervise::{Supervisor, TaskKind},
 };
@@ -87,11 +87,11 @@ impl Gate {
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
-    pub(crate) fn connect(&self, mut request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Full<Bytes>> {
+    pub(crate) fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
         let accept = match self.admit(request.method(), request.headers()) {
             Ok((principal, accept)) => {
                 let upgrade = hyper::upgrade::on(&mut request);
-                let (gate, peer) = (self.clone(), peer.map_or_else(String::new, |peer| peer.to_string()));
+                let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
                 self.supervisor.spawn(TaskKind::Session, "session", async move {
                     match timeout(UPGRADE_TIMEOUT, upgrade).await {
                         Ok(Ok(upgraded)) => gate.serve(TokioIo::new(upgraded), principal, peer).await,

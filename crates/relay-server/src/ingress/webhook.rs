@@ -17,10 +17,13 @@ use super::{
     intake::{self, Bounds},
     path::Place,
     refusals as seen, respond,
-    seam::{Backend, Body, Peer, Source},
+    seam::{Backend, Body, Source},
     verify::{self, Judged, Refused},
 };
-use crate::error::{Code, Problem};
+use crate::{
+    error::{Code, Problem},
+    origin::Origin,
+};
 
 /// The name that requests without a source are counted under.
 pub(super) const UNKNOWN: &str = "unknown";
@@ -55,23 +58,23 @@ impl<B: Backend> Door<B> {
     pub(super) async fn answer(
         &self,
         place: Place<'_>,
-        peer: Option<Peer>,
+        origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Response<Body> {
         let source = match self.find(place) {
             Ok(source) => source,
             Err(refused) => {
                 let ends = intake::is_given_up(request.headers(), request.body());
-                return self.refuse(None, peer, refused.closing_if(ends));
+                return self.refuse(None, origin, refused.closing_if(ends));
             }
         };
-        let origin = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
+        let site = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
         let mut response = match self.take(&source, request).await {
             Ok(response) => response,
-            Err(refused) => self.refuse(Some(&source), peer, refused),
+            Err(refused) => self.refuse(Some(&source), origin, refused),
         };
         if !response.headers().contains_key(header::VARY) {
-            self.cors.allow(origin.as_ref(), response.headers_mut());
+            self.cors.allow(site.as_ref(), response.headers_mut());
         }
         response
     }
@@ -203,7 +206,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.
-    fn refuse(&self, source: Option<&Source>, peer: Option<Peer>, refused: Refused) -> Response<Body> {
+    fn refuse(&self, source: Option<&Source>, origin: Origin, refused: Refused) -> Response<Body> {
         let Refused { problem, reason, detail } = refused;
         let name = source.map_or(UNKNOWN, |source| source.name.as_str());
         self.backend.refused(name, reason);
@@ -223,8 +226,7 @@ impl<B: Backend> Door<B> {
                 );
             }
             let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
-            let peer = peer.map(|peer| peer.0.ip());
-            refusals.keep(name, seen::Refused { check: reason, detail, at, peer });
+            refusals.keep(name, seen::Refused { check: reason, detail, at, peer: origin.ip() });
         }
         problem.respond()
     }
