@@ -109,6 +109,7 @@ async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, closing: 
     let peer = socket.peer_addr().ok().map(Peer);
     // Best effort: without it answers only come later.
     let _ = socket.set_nodelay(true);
+    crate::connect::prepare(&socket);
     let gate = Arc::new(Gate::default());
     let guarded = Guarded::new(socket, Arc::clone(&gate), door.settings.patience);
     let service = service_fn(|request| {
