@@ -66,6 +66,10 @@ pub const LEASE_BATCH_MAX: usize = 256;
 /// A destination that waits for a client is announced (WARN) after this long.
 pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
 
+/// How far the system's clock and the time of this process may be apart before it is said: signed timestamps may be off by
+/// five minutes, and clocks that are disciplined differ by milliseconds.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
+
 /// How long a socket may stay without its Hello.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Leases that one Settled or Extend of the server names, so that a message stays small.

@@ -1,7 +1,6 @@
 //! The client endpoint: `GET /connect`, the upgrade to a WebSocket, and the loops that move its messages.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -35,6 +34,7 @@ use tokio_tungstenite::{
 use crate::{
     error::{Code, Problem},
     hub::{Event, Handle, Socket},
+    origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
     registry::{Registry, secret},
     supervise::{Supervisor, TaskKind},
@@ -95,11 +95,11 @@ impl Gate {
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
-    pub(crate) fn connect(&self, mut request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Full<Bytes>> {
+    pub(crate) fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
         let accept = match self.admit(request.method(), request.headers()) {
             Ok((principal, accept)) => {
                 let upgrade = hyper::upgrade::on(&mut request);
-                let (gate, peer) = (self.clone(), peer.map_or_else(String::new, |peer| peer.to_string()));
+                let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
                 self.supervisor.spawn(TaskKind::Session, "session", async move {
                     match timeout(UPGRADE_TIMEOUT, upgrade).await {
                         Ok(Ok(upgraded)) => gate.serve(TokioIo::new(upgraded), principal, peer).await,
@@ -361,8 +361,8 @@ async fn overdue(hung_up: oneshot::Receiver<&'static str>, why: &Mutex<&'static 
             *why.lock().unwrap_or_else(PoisonError::into_inner) = reason;
             tokio::time::sleep(HANGUP_GRACE).await;
         }
-        // The hub let go of the socket without a word: the writer ends by itself.
-        Err(_) => std::future::pending().await,
+        // The hub has ended with the server. What it said last may still go out, and no more.
+        Err(_) => tokio::time::sleep(HANGUP_GRACE).await,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod ingress;
 mod metrics;
 mod notice;
 mod offline;
+mod origin;
 mod outbox;
 pub mod registry;
 mod retention;

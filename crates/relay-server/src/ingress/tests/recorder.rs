@@ -29,7 +29,7 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem};
+use crate::{clock::Clock, error::Problem, origin::Origin};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -178,7 +178,7 @@ impl Backend for Recorder {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    async fn other(&self, mut request: Request<Incoming>) -> Response<Body> {
+    async fn other(&self, mut request: Request<Incoming>, _origin: Origin) -> Response<Body> {
         match request.uri().path() {
             "/livez" => Response::new(Full::new(Bytes::from_static(b"alive\n"))),
             "/large" => Response::new(Full::new(Bytes::from(vec![b'x'; LARGE_BYTES]))),
