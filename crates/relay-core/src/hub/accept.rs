@@ -69,7 +69,7 @@ impl Hub {
         for route in routing.routes.get(&event.source).into_iter().flatten() {
             let id = self.ids.delivery(self.now.wall);
             let ready = Delivery::ready(id, &event, route.destination.clone(), false, self.now.wall, route.ttl);
-            if let Some(instance) = self.reserve_for(&ready) {
+            if let Some(instance) = self.reserve_for(&ready, event.size()) {
                 let until = self.now.wall + self.setup.lease;
                 let delivery = delivery::leased(&ready, instance, self.nonce, self.now.wall, until);
                 deliveries.push(delivery.clone());
@@ -122,7 +122,7 @@ impl Hub {
         match result {
             Ok(Appended::Stored) => self.on_event_stored(pending),
             Ok(Appended::Repeat { first, received_at, differs, deliveries }) => {
-                self.undo_reservations(&pending.leased);
+                self.undo_reservations(&pending);
                 if differs {
                     self.notice(Notice::RepeatDiffers { event: first });
                 }
@@ -134,7 +134,7 @@ impl Hub {
                 }
             }
             Err(error) => {
-                self.undo_reservations(&pending.leased);
+                self.undo_reservations(&pending);
                 let answer = match error {
                     AppendError::TooLate | AppendError::Damaged => Answer::Unavailable,
                     AppendError::Full => Answer::Full,
@@ -166,9 +166,9 @@ impl Hub {
         }
     }
 
-    fn undo_reservations(&mut self, leased: &[(InstanceId, Delivery)]) {
-        for (instance, delivery) in leased {
-            self.unreserve(*instance, delivery);
+    fn undo_reservations(&mut self, pending: &Pending) {
+        for (instance, delivery) in &pending.leased {
+            self.unreserve(*instance, delivery, pending.event.size());
         }
     }
 
