@@ -62,8 +62,16 @@ pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_mins(1);
 pub const SPOKEN_BUSY_TRIES: u32 = 8;
 /// Unreachable tries in a row that open a circuit.
 pub const CIRCUIT_UNREACHABLE: u32 = 3;
-/// Different events in a row without a 2xx that open a circuit.
+/// Different events without a counted try that have failed since the last 2xx: so many mean that the destination fails, not
+/// they. They open a circuit, and from the last of them on nothing counts.
 pub const CIRCUIT_EVENTS: usize = 5;
+/// How long nothing must have been delivered before failures open a circuit: one that delivers serves, however often it fails.
+pub const CIRCUIT_QUIET: Duration = Duration::from_secs(1);
+/// How long a 429 keeps a circuit that has just closed from using one slot more.
+pub const CIRCUIT_HELD: Duration = Duration::from_secs(1);
+/// Newest deliveries that an open circuit lets out in a row because something arrives all the time; then an older one has
+/// its turn.
+pub const CIRCUIT_NEWEST_MAX: u8 = 3;
 /// First pause of an open circuit; doubles up to `CIRCUIT_PAUSE_MAX`.
 pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Deliveries that one `lease` asks for at most, so that a batch stays one short commit.

@@ -206,6 +206,7 @@ impl Hub {
         let names: Vec<Name> =
             instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone()).collect();
         for name in names {
+            self.tell_if_nothing_waits(id, &name);
             if !self.destination(&name).joined.insert(id) {
                 continue;
             }
