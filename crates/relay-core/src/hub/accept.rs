@@ -82,7 +82,10 @@ impl Hub {
         if cfg!(feature = "canary_ack_before_commit") {
             // Canary: an answer must not outrun the commit it depends on.
             let (event, received_at) = (event.id, event.received_at);
-            self.outputs.push_back(Output::Answer(ticket, Answer::Accepted { event, received_at, repeat: false }));
+            self.outputs.push_back(Output::Answer(
+                ticket,
+                Answer::Accepted { event, received_at, repeat: false, differs: false },
+            ));
         }
         self.accepts.appending += 1;
         let append = Append { event: Arc::clone(&event), deliveries, dedupe, deadline };
@@ -123,7 +126,7 @@ impl Hub {
                 if differs {
                     self.notice(Notice::RepeatDiffers { event: first });
                 }
-                let answer = Answer::Accepted { event: first, received_at, repeat: true };
+                let answer = Answer::Accepted { event: first, received_at, repeat: true, differs };
                 if pending.resend && !differs && delivery::is_done(&deliveries) {
                     self.resend_then_answer(pending.ticket, answer, (first, &pending.event), &deliveries);
                 } else {
@@ -147,7 +150,8 @@ impl Hub {
 
     fn on_event_stored(&mut self, pending: Pending) {
         let Pending { ticket, event, leased, waiting, .. } = pending;
-        self.answer(ticket, Answer::Accepted { event: event.id, received_at: event.received_at, repeat: false });
+        let (id, received_at) = (event.id, event.received_at);
+        self.answer(ticket, Answer::Accepted { event: id, received_at, repeat: false, differs: false });
         for (instance, delivery) in leased {
             self.hold_reserved(instance, delivery, &event);
         }

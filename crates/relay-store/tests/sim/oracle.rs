@@ -299,6 +299,7 @@ impl Oracle {
         }
         match class {
             Class::Delivered | Class::Rejected => {}
+            Class::Refused => self.check(charged, "I10", || format!("{id} was refused and not charged")),
             Class::Unreachable => self.check(!charged, "I11", || format!("{id} was charged for an outage")),
             Class::Busy => {
                 let made = self.made.get(&next.destination).copied().unwrap_or(0);
@@ -337,7 +338,7 @@ impl Oracle {
         let retries = self.retries(&next.source, &next.destination);
         let id = next.id;
         match next.reason {
-            Some(Reason::Rejected | Reason::Busy) => {
+            Some(Reason::Refused | Reason::Rejected | Reason::Busy) => {
                 let attempts = next.attempts;
                 self.check(attempts > retries, "I10", || {
                     format!("{id} is dead after {attempts} attempts, {retries} retries are allowed")
