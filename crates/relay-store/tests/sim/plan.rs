@@ -66,6 +66,8 @@ pub(crate) struct Faults {
     pub(crate) routes: bool,
     /// What each way of a socket carries; `None`: as much as it is given.
     pub(crate) bytes_per_second: Option<u64>,
+    /// Somebody says that he is somebody else.
+    pub(crate) thieves: bool,
     /// Tokens are made to serve less, and more again.
     pub(crate) narrowing: bool,
 }
@@ -138,6 +140,7 @@ impl Faults {
             routes: false,
             bytes_per_second: None,
             narrowing: false,
+            thieves: false,
         }
     }
 
@@ -147,6 +150,7 @@ impl Faults {
         let bytes = *pick(rng, &[SLOW, 20_000, 100_000, 1_000_000, 10_000_000]);
         self.bytes_per_second = rng.random_bool(0.4).then_some(bytes);
         self.narrowing = rng.random_bool(0.3);
+        self.thieves = rng.random_bool(0.3);
         self.large_bodies |= self.is_slow();
         if self.is_slow() && rng.random_bool(0.6) {
             // Nothing but a slow link: it must cost nobody anything.
