@@ -264,6 +264,9 @@ impl<B: Backend> Door<B> {
             let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
             refusals.keep(name, seen::Refused { check: reason, detail, at, peer: origin.ip() });
         }
+        if source.is_some_and(|source| source.verifier.provider().bare_refusals) {
+            return problem.respond_bare();
+        }
         problem.respond()
     }
 }
