@@ -82,6 +82,9 @@ pub const SESSION_LEASES_MAX: usize = 4 * HELD_MAX;
 /// Leases that one client is granted at a time, over all its destinations: half of what it holds at most, the other half
 /// is for outcomes that wait for their confirmation.
 pub const GRANTED_MAX: usize = HELD_MAX / 2;
+/// How long a commit may take before its sender is told 503, and the server counts as not ready: platforms give up after
+/// three seconds and more.
+pub const COMMIT_WITHIN: Duration = Duration::from_millis(2_500);
 /// Requests that may wait for their commit. More are refused: 503.
 pub const APPENDS_MAX: usize = 65_536;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new

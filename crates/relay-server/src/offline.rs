@@ -64,7 +64,8 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<A
     let registry = Arc::new(Registry::read_only(Arc::clone(&store), clock, defaults).await?);
     // A hub that has ended: it knows of no clients.
     let (hub, _ended) = hub::Handle::new();
-    let health = Health::new(Arc::clone(&store), hub.clone(), Arc::clone(&registry), clock, 0);
+    let health =
+        Health::new(Arc::clone(&store), hub.clone(), Arc::clone(&registry), clock, hub::OldestCommit::default(), 0);
     let promises = store.promises();
     Ok(Arc::new(Admin {
         store,

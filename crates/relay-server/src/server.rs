@@ -31,7 +31,7 @@ use crate::{
     fetch::{CaFileError, Fetcher, Keyring},
     front::Front,
     health::Health,
-    hub::{self, Driver, Event},
+    hub::{self, Driver, Event, OldestCommit},
     ingress::{self, Refusals},
     metrics::Metrics,
     registry::{Registry, RegistryError, secret},
@@ -170,9 +170,10 @@ impl Server {
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
         let machine = machine(&config, &registry, &stats, clock);
-        let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet);
+        let commits = OldestCommit::default();
+        let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet, commits.clone());
         let reserve = config.disk_reserve_bytes;
-        let health = Health::new(Arc::clone(&store), handle.clone(), Arc::clone(&registry), clock, reserve);
+        let health = Health::new(Arc::clone(&store), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let admin = Arc::new(Admin {
             store: Arc::clone(&store),
             hub: handle.clone(),

@@ -16,6 +16,7 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use futures_util::task::AtomicWaker;
+use relay_core::limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
@@ -59,7 +60,7 @@ impl Default for Patience {
             idle: Duration::from_mins(1),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
-            commit: Duration::from_millis(2_500),
+            commit: limits::COMMIT_WITHIN,
         }
     }
 }
