@@ -23,5 +23,6 @@ pub mod name;
 pub mod routing;
 pub mod session;
 pub mod storage;
+pub mod throttle;
 pub mod time;
 pub mod wire;
