@@ -463,7 +463,7 @@ mod tests {
             states: [200, 12, 0, 0, 0, 0, 0],
             retired: 0,
             lost: 0,
-            outcomes: [0; 4],
+            outcomes: [0; 5],
             retried: 0,
             oldest_due: Some(ready_at.wall),
             next_expiry: Some(ready_at.wall + limits::MESSAGE_TTL),

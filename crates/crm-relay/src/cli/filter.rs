@@ -21,7 +21,11 @@ pub(super) struct Along {
 pub(super) struct Ended {
     #[command(flatten)]
     along: Along,
-    #[arg(help = "That ended for this reason only: rejected, busy, lost_leases, expired", long, value_name = "REASON")]
+    #[arg(
+        help = "That ended for this reason only: refused, rejected, busy, lost_leases, expired",
+        long,
+        value_name = "REASON"
+    )]
     reason: Option<String>,
     #[command(flatten)]
     range: Range,

@@ -108,6 +108,7 @@ async fn contained<B: Backend>(connection: impl Future<Output = ()>, backend: &B
 async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, origin: Origin, closing: &Closing) {
     // Best effort: without it answers only come later.
     let _ = socket.set_nodelay(true);
+    crate::connect::prepare(&socket);
     let gate = Arc::new(Gate::default());
     let guarded = Guarded::new(socket, Arc::clone(&gate), door.settings.patience);
     let service = service_fn(|request| {
