@@ -7,8 +7,9 @@ use std::time::Duration;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Bytes of a chunk of body on the session: small enough that control messages never wait long behind one.
 pub const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes of a WebSocket message (security: a peer cannot make us buffer more).
-pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a WebSocket message (security: a peer cannot make us buffer more). The largest there are, a Hello or a Welcome
+/// that names [`HELD_MAX`] leases, come to three quarters of it.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a target's answer that are kept; the rest is read and dropped until the timeout.
 pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a target's answer head. More is a malformed answer: outcome *rejected*.
@@ -149,6 +150,8 @@ pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 pub const LEASE: Duration = Duration::from_mins(1);
 /// Default of `FORWARD_TIMEOUT`.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
+/// Longest `FORWARD_TIMEOUT`, as a setting and as a client says it: a lease that its client only names lasts as long.
+pub const FORWARD_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Default of `CONCURRENCY`: slots per destination and client.
 pub const CONCURRENCY: u32 = 8;
 /// Most slots that a client may ask for.

@@ -45,6 +45,9 @@ pub struct Provider {
     pub handshakes: &'static [Handshake],
     /// Where the id stands that is the same over the retries of one webhook.
     pub delivery: DeliveryId,
+    /// Members of its JSON bodies whose values are about the attempt, and so differ between the retries of one webhook: they
+    /// are no part of what a repeat is known by.
+    pub attempts: &'static [&'static str],
     /// Where the name of what happened stands.
     pub event: Name,
     /// Where the id of the thing stands to which it happened: events of one thing are to stay in order.
@@ -94,6 +97,7 @@ impl Provider {
         refusal: 401,
         handshakes: &[],
         delivery: DeliveryId::Nothing,
+        attempts: &[],
         event: Name::Nowhere,
         order: Name::Nowhere,
         docs: "",

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, header, request::Parts};
 use hyper::{Request, Response, body::Incoming};
-use relay_core::hub::Accepting;
+use relay_core::{
+    hub::{Accepting, Answer},
+    id::EventId,
+};
 use relay_providers::{Fetched, Genuine};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +75,7 @@ impl<B: Backend> Door<B> {
             }
         };
         let site = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
-        let mut response = match self.take(&source, request).await {
+        let mut response = match self.take(&source, origin, request).await {
             Ok(response) => response,
             Err(refused) => self.refuse(Some(&source), origin, refused),
         };
@@ -94,9 +97,14 @@ impl<B: Backend> Door<B> {
     }
 
     /// From head to acknowledgement.
-    async fn take(&self, source: &Arc<Source>, request: Box<Request<Incoming>>) -> Result<Response<Body>, Refused> {
+    async fn take(
+        &self,
+        source: &Arc<Source>,
+        origin: Origin,
+        request: Box<Request<Incoming>>,
+    ) -> Result<Response<Body>, Refused> {
         match self.read(source, request).await? {
-            Ready::Genuine(source, accepting) => self.accept(&source, accepting).await,
+            Ready::Genuine(source, accepting) => self.accept(&source, origin, accepting).await,
             Ready::Answered(response) => Ok(response),
         }
     }
@@ -206,27 +214,46 @@ impl<B: Backend> Door<B> {
     /// What the hub is given.
     fn accepting(&self, source: &Source, raw: Raw, body: Bytes, genuine: &Genuine) -> Accepting {
         let now = self.backend.now();
+        let body_sha256 = verify::sha256(&body);
         Accepting {
             source: source.name.clone(),
             method: raw.method,
             path: raw.path,
             query: raw.query,
             headers: raw.headers,
-            body_sha256: verify::sha256(&body),
+            body_sha256,
             body,
             received_at: now,
-            dedupe: verify::dedupe(genuine, now + self.settings.dedupe_window),
+            dedupe: verify::dedupe(genuine, &body_sha256, now + self.settings.dedupe_window),
             resend: source.resends,
             deadline: now + self.settings.patience.commit,
         }
     }
 
     /// Hands the webhook to the hub and waits until it is durable.
-    async fn accept(&self, source: &Source, accepting: Box<Accepting>) -> Result<Response<Body>, Refused> {
+    async fn accept(
+        &self,
+        source: &Source,
+        origin: Origin,
+        accepting: Box<Accepting>,
+    ) -> Result<Response<Body>, Refused> {
         let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
         };
+        if let Answer::Accepted { event, differs: true, .. } = answer {
+            self.note_difference(source, origin, event);
+        }
         Ok(respond::outcome(&answer, source.verifier.acknowledgement())?)
+    }
+
+    /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.
+    fn note_difference(&self, source: &Source, origin: Origin, first: EventId) {
+        const CHECK: &str = "repeat_differs";
+        let name = source.name.as_str();
+        self.backend.refused(name, CHECK);
+        let detail = format!("another body under the id of {first}: answered as its repeat, not stored");
+        let at = self.backend.now();
+        self.backend.refusals().keep(name, seen::Refused { check: CHECK, detail, at, peer: origin.ip() });
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
+    limits,
     name::Name,
     routing::{Route, Routing},
 };
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     /// How long faults last; the load is spread over it.
     pub(crate) trouble: Duration,
     pub(crate) lease: Duration,
+    /// Half of `MAX_INFLIGHT_BYTES`: for what comes in, and as much for what goes out.
+    pub(crate) intake_bytes: u64,
     pub(crate) faults: Faults,
     /// Operators give commands.
     pub(crate) operators: bool,
@@ -108,6 +111,7 @@ impl Plan {
             events: rng.random_range(5..=80),
             trouble: Duration::from_secs(rng.random_range(20..=200)) * if faults.is_slow() { 4 } else { 1 },
             lease: Duration::from_secs(60),
+            intake_bytes: if faults.is_slow() { 1_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
             faults,
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
         }

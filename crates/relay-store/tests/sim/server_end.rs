@@ -30,7 +30,7 @@ impl World {
             lease: self.plan.lease,
             retry_after_max: limits::RETRY_AFTER_MAX,
             circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
-            outgoing_bytes_max: limits::MAX_INFLIGHT_BYTES / 2,
+            outgoing_bytes_max: self.plan.intake_bytes,
             public_url: None,
             seed: self.rng.random(),
             id_floor: stats.id_floor,
@@ -107,6 +107,7 @@ impl World {
             server.hub.handle(input, now);
         }
         self.drain_server();
+        self.check_intake();
     }
 
     pub(crate) fn server_wakes(&mut self, epoch: u64) {
