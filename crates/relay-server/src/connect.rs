@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -41,6 +42,8 @@ use crate::{
     supervise::{Supervisor, TaskKind},
 };
 
+/// Bytes that a client chooses for its Sec-WebSocket-Key.
+const NONCE_BYTES: usize = 16;
 /// Bytes of one WebSocket frame (S11).
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that are read at once: what clients say is short, and many may be connected.
@@ -198,8 +201,11 @@ impl Gate {
         let key = key.ok_or_else(|| {
             Problem::new(Code::Malformed, "want an upgrade to websocket, version 13, with a Sec-WebSocket-Key")
         })?;
-        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
-        let accept = accept.map_err(|_| Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one"))?;
+        let is_key = STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == NONCE_BYTES);
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok().filter(|_| is_key);
+        let accept = accept.ok_or_else(|| {
+            Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one: want 16 bytes in base64 (RFC 6455, 4.2.1)")
+        })?;
         Ok((principal, accept))
     }
 
@@ -340,11 +346,7 @@ impl Gate {
                     // A message of a later version.
                     Ok(None) => {}
                     Err(error) => {
-                        // Whoever has a token can do this as often as he likes.
-                        if let Some(left_out) = self.guesses.may_tell(Entrance::Connect, "client_misbehaved") {
-                            let what = "a client sent what is no message";
-                            tracing::warn!(event = "client_misbehaved", conn = conn.0, %error, left_out, "{what}");
-                        }
+                        self.hub.tell(Event::Garbled(conn, error)).await;
                         return Ended::Garbled;
                     }
                 },

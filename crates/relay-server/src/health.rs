@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn half_a_ttl_degrades_a_paused_destination_and_one_without_a_route() {
         let paused = std::iter::once("crm".parse().unwrap()).collect();
-        let routing = Arc::new(Routing { paused, routes: BTreeMap::new() });
+        let routing = Arc::new(Routing { paused, ..Routing::default() });
         let directory = Directory { routing, ..Directory::default() };
         let unserved = BTreeMap::new();
         assert_eq!(assessed(&stats(at(0)), &[], &directory, &unserved, at(12 * 3600)), []);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
     delivery::Delivery,
-    hub::{Answer, ConnId, Hub, Input, OpId, Output, Ticket},
+    hub::{Answer, ConnId, Hub, Input, Notice, OpId, Output, Ticket},
     id::EventId,
     name::Name,
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
@@ -171,6 +171,10 @@ impl Driver {
                 if self.sockets.get(&conn).is_some_and(|line| !line.closing) {
                     self.feed(Input::Received(conn, message));
                 }
+            }
+            Event::Garbled(conn, error) => {
+                let notice = Notice::Misbehaved { conn, what: error.to_string() };
+                self.notices.on(&notice, self.clock.now());
             }
             Event::Closed(conn) => {
                 self.sockets.remove(&conn);
