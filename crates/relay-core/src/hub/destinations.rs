@@ -52,7 +52,7 @@ pub(super) struct Destination {
 pub(super) struct Ask {
     destination: Name,
     instance: InstanceId,
-    /// One at a time, this one; `None`: the oldest.
+    /// Which of them were asked for in trouble.
     pick: Option<Pick>,
     /// What was asked for of the instance's credit, and of the outgoing budget.
     reserved: u64,
@@ -246,7 +246,7 @@ impl Hub {
         let idle = served.oversize && taken == 0 && self.outgoing.bytes + self.outgoing.asked == 0;
         let credit = if taken == 0 && served.oversize { u64::MAX } else { instance.buffer_bytes.saturating_sub(taken) };
         let reserved = credit.min(budget);
-        let single = pick.is_some() || served.oversize;
+        let single = served.circuit.is_one_at_a_time() || served.oversize;
         let free = served.free() as usize;
         let most = limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).max(1);
         let limit = if single { 1 } else { free.min(most) as u32 };

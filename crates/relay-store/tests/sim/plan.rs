@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
+    limits,
     name::Name,
     routing::{Route, Routing},
 };
@@ -22,6 +23,7 @@ pub(crate) struct Plan {
     /// How long faults last; the load is spread over it.
     pub(crate) trouble: Duration,
     pub(crate) lease: Duration,
+    pub(crate) circuit_pause_max: Duration,
     pub(crate) faults: Faults,
     /// Operators give commands.
     pub(crate) operators: bool,
@@ -62,6 +64,8 @@ pub(crate) struct Faults {
     pub(crate) bytes_per_second: Option<u64>,
     /// Tokens are made to serve less, and more again.
     pub(crate) narrowing: bool,
+    /// Targets answer one event so and another so.
+    pub(crate) mixed: bool,
 }
 
 impl Plan {
@@ -102,6 +106,7 @@ impl Plan {
             events: rng.random_range(5..=80),
             trouble: Duration::from_secs(rng.random_range(20..=200)),
             lease: Duration::from_secs(60),
+            circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
             faults,
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
         }
@@ -128,6 +133,31 @@ impl Faults {
             routes: false,
             bytes_per_second: None,
             narrowing: false,
+            mixed: false,
+        }
+    }
+
+    /// Nothing but restarts, and a quick network: for scenarios.
+    pub(crate) fn restarts() -> Self {
+        Self {
+            delay_ms: 1,
+            store_ms: 1,
+            store_full: false,
+            resets: false,
+            half_open: false,
+            partitions: false,
+            server_kills: true,
+            server_stops: false,
+            client_kills: true,
+            client_stops: false,
+            clock_jumps: false,
+            target_trouble: false,
+            poison: false,
+            large_bodies: false,
+            routes: false,
+            bytes_per_second: None,
+            narrowing: false,
+            mixed: false,
         }
     }
 
@@ -137,6 +167,7 @@ impl Faults {
         let bytes = *pick(rng, &[100_000, 1_000_000, 10_000_000]);
         self.bytes_per_second = rng.random_bool(0.3).then_some(bytes);
         self.narrowing = rng.random_bool(0.3);
+        self.mixed = rng.random_bool(0.4);
     }
 
     /// Whether nothing happens that could end a lease before its report: then nothing may arrive twice (I9).
