@@ -7,8 +7,9 @@ use std::time::Duration;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Bytes of a chunk of body on the session: small enough that control messages never wait long behind one.
 pub const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes of a WebSocket message (security: a peer cannot make us buffer more).
-pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a WebSocket message (security: a peer cannot make us buffer more). The largest there are, a Hello or a Welcome
+/// that names [`HELD_MAX`] leases, come to three quarters of it.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a target's answer that are kept; the rest is read and dropped until the timeout.
 pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a target's answer head. More is a malformed answer: outcome *rejected*.
@@ -78,6 +79,10 @@ pub const LEASE_BATCH_MAX: usize = 256;
 /// A destination that waits for a client is announced (WARN) after this long.
 pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
 
+/// How far the system's clock and the time of this process may be apart before it is said: signed timestamps may be off by
+/// five minutes, and clocks that are disciplined differ by milliseconds.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
+
 /// How long a socket may stay without its Hello.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Leases that one Settled or Extend of the server names, so that a message stays small.
@@ -138,6 +143,8 @@ pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 pub const LEASE: Duration = Duration::from_mins(1);
 /// Default of `FORWARD_TIMEOUT`.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
+/// Longest `FORWARD_TIMEOUT`, as a setting and as a client says it: a lease that its client only names lasts as long.
+pub const FORWARD_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Default of `CONCURRENCY`: slots per destination and client.
 pub const CONCURRENCY: u32 = 8;
 /// Most slots that a client may ask for.

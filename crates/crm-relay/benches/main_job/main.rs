@@ -8,6 +8,7 @@
 //! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
 //! `partial_drain`, `refused_drain`, `fresh_behind_sick` and `backlog`. What limits each row: `docs/internals/performance.md`.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
 
 mod backlog;

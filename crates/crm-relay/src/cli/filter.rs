@@ -1,11 +1,9 @@
 //! Which deliveries: what lists and bulk commands have in common.
 
-use std::time::SystemTime;
-
 use clap::Args;
 
 use super::listing::Range;
-use crate::exit::Failure;
+use crate::{exit::Failure, render::time};
 
 /// Deliveries along some routes.
 #[derive(Clone, Debug, Args)]
@@ -51,7 +49,7 @@ impl Ended {
     pub(super) fn parameters(self) -> Result<Parameters, Failure> {
         let mut parameters = self.along.parameters();
         parameters.extend(given([("reason", self.reason)]));
-        parameters.extend(self.range.parameters(SystemTime::now())?);
+        parameters.extend(self.range.parameters(time::now())?);
         Ok(parameters)
     }
 }

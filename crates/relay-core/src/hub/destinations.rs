@@ -13,8 +13,14 @@ use crate::{
     time::{Mono, Wall},
 };
 
-/// Smallest share of the outgoing budget that is worth asking with.
+/// Smallest share of the outgoing budget that is worth asking with: the longest head, and as much again.
 const ASK_BYTES_MIN: u64 = limits::CHUNK_BYTES as u64;
+
+/// What a head comes to at most.
+const HEAD_BYTES: u64 = limits::HEAD_BYTES_MAX as u64;
+/// Which part of its memory, at most, what comes in lends to what goes out without having been stored first: half of
+/// `MAX_INFLIGHT_BYTES` is for what comes in, and so much more than half of that stays for it.
+const BORROWED_PART: u64 = 4;
 
 /// What the hub knows of one destination.
 #[derive(Debug)]
@@ -39,9 +45,9 @@ pub(super) struct Destination {
     pub(super) joined: BTreeSet<InstanceId>,
     /// Lease operations under way.
     asks: usize,
-    /// Body bytes on their way out.
+    /// Bytes of events on their way out.
     pub(super) outgoing: u64,
-    /// Body bytes that lease operations under way may bring.
+    /// Bytes of events that lease operations under way may bring.
     asked: u64,
     /// It is in [`Hub::pumps`](super::Hub).
     pumping: bool,
@@ -54,8 +60,10 @@ pub(super) struct Ask {
     instance: InstanceId,
     /// Which of them were asked for in trouble.
     pick: Option<Pick>,
-    /// What was asked for of the instance's credit, and of the outgoing budget.
+    /// Body bytes that were asked for of the instance's credit, and of the outgoing budget.
     reserved: u64,
+    /// What was asked for of the outgoing budget for the heads.
+    heads: u64,
     limit: u32,
     changes: u64,
 }
@@ -245,11 +253,14 @@ impl Hub {
         let pick = served.circuit.pick(served.slots);
         let idle = served.oversize && taken == 0 && self.outgoing.bytes + self.outgoing.asked == 0;
         let credit = if taken == 0 && served.oversize { u64::MAX } else { instance.buffer_bytes.saturating_sub(taken) };
-        let reserved = credit.min(budget);
         let single = served.circuit.is_one_at_a_time() || served.oversize;
         let free = served.free() as usize;
-        let most = limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).max(1);
+        // Half of the room at most for heads, as long as a head may be: what is left is for the bodies.
+        let roomy = usize::try_from(budget / (2 * HEAD_BYTES)).unwrap_or(usize::MAX);
+        let most = limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).min(roomy).max(1);
         let limit = if single { 1 } else { free.min(most) as u32 };
+        let heads = HEAD_BYTES.saturating_mul(limit.into()).min(budget / 2);
+        let reserved = credit.min(budget - heads);
         instance.granted += limit as usize;
         served.asking = true;
         let order = match pick {
@@ -265,15 +276,16 @@ impl Hub {
         let open = served.circuit.is_open();
         instance.asked_bytes += reserved;
         instance.asked_last = Some(name.clone());
-        self.outgoing.asked += reserved;
+        self.outgoing.asked += reserved + heads;
         let nonce = self.nonce;
         let destination = self.destination(name);
         if open {
             destination.open.insert(id);
         }
         destination.asks += 1;
-        destination.asked += reserved;
-        let ask = Ask { destination: name.clone(), instance: id, pick, reserved, limit, changes: destination.changes };
+        destination.asked += reserved + heads;
+        let changes = destination.changes;
+        let ask = Ask { destination: name.clone(), instance: id, pick, reserved, heads, limit, changes };
         let lease = LeaseAsk {
             destination: name.clone(),
             instance: id,
@@ -290,11 +302,11 @@ impl Hub {
     }
 
     pub(super) fn on_leased(&mut self, ask: Ask, result: Result<Leased, StoreError>) {
-        let Ask { destination: name, instance: id, pick, reserved, limit, changes } = ask;
-        self.outgoing.asked -= reserved;
+        let Ask { destination: name, instance: id, pick, reserved, heads, limit, changes } = ask;
+        self.outgoing.asked -= reserved + heads;
         let destination = self.destination(&name);
         destination.asks -= 1;
-        destination.asked -= reserved;
+        destination.asked -= reserved + heads;
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.asked_bytes -= reserved;
@@ -314,7 +326,7 @@ impl Hub {
                 self.on_scheduled(&name, self.now.wall + limits::STORE_RETRY);
             }
         }
-        self.outgoing.freed |= reserved > 0;
+        self.outgoing.freed |= reserved + heads > 0;
         self.rerank_all(id);
         self.pump(&name);
     }
@@ -392,7 +404,7 @@ impl Hub {
         }
     }
 
-    /// Body bytes that a lease operation of this destination may bring; `None` if there is no room. `whole`: all of it.
+    /// Bytes of events that a lease operation of this destination may bring; `None` if there is no room. `whole`: all of it.
     fn outgoing_room(&self, name: &Name, whole: bool) -> Option<u64> {
         let max = self.setup.outgoing_bytes_max;
         let (taken, mine) = self.outgoing_taken(name);
@@ -404,29 +416,37 @@ impl Hub {
         let room = if whole && mine == 0 { left } else { left.min(half) };
         // A part of what is left, so that others can ask before this one's answer is in.
         let part = if whole { room } else { room.min((room / 4).max(ASK_BYTES_MIN)) };
-        (room > 0).then_some(part)
+        (room >= ASK_BYTES_MIN).then_some(part)
     }
 
-    /// Whether a body may go out beside those that do. No destination takes more than half of the room, so that one whose
+    /// Whether an event may go out beside those that do. No destination takes more than half of the room, so that one whose
     /// clients do not read leaves some to the others; one body of its own may be larger.
-    pub(super) fn has_outgoing_room(&self, name: &Name, body_bytes: u64) -> bool {
+    pub(super) fn has_outgoing_room(&self, name: &Name, size: u64) -> bool {
         let max = self.setup.outgoing_bytes_max;
         let (taken, mine) = self.outgoing_taken(name);
-        taken == 0 || (taken + body_bytes <= max && (mine == 0 || mine + body_bytes <= max / 2))
+        taken == 0 || (taken + size <= max && (mine == 0 || mine + size <= max / 2))
     }
 
-    /// Body bytes going out or asked for: of all destinations, and of this one.
+    /// Whether an event may wait for its clients in the memory it came in with. That memory is for what comes in: were it lent
+    /// out without a bound, some clients that read slowly would stop all intake (I15, I16).
+    pub(super) fn may_borrow(&self, size: u64) -> bool {
+        // Canary: slow clients must not hold the memory of what comes in.
+        self.outgoing.borrowed + size <= self.setup.outgoing_bytes_max / BORROWED_PART
+            || cfg!(feature = "canary_borrows_all")
+    }
+
+    /// Bytes of events going out or asked for: of all destinations, and of this one.
     fn outgoing_taken(&self, name: &Name) -> (u64, u64) {
         let mine = self.destinations.get(name).map_or(0, |destination| destination.outgoing + destination.asked);
         (self.outgoing.bytes + self.outgoing.asked, mine)
     }
 
-    /// A body has left, or will not.
-    pub(super) fn free_outgoing(&mut self, name: &Name, body_bytes: u64) {
-        self.outgoing.bytes -= body_bytes;
-        self.destination(name).outgoing -= body_bytes;
-        self.outgoing.freed |= body_bytes > 0;
-        self.outgoing.left |= body_bytes > 0;
+    /// An event has left, or will not.
+    pub(super) fn free_outgoing(&mut self, name: &Name, size: u64) {
+        self.outgoing.bytes -= size;
+        self.destination(name).outgoing -= size;
+        self.outgoing.freed |= size > 0;
+        self.outgoing.left |= size > 0;
     }
 
     /// Lets those that waited for room ask again. One whose next body did not fit waits until another body has left, or

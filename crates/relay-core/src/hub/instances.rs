@@ -209,8 +209,9 @@ impl Hub {
         instance.line.iter().find(waits).is_none_or(|first| first == name)
     }
 
-    /// Finds an instance that can take a delivery the moment it is stored, and sets its credit aside.
-    pub(super) fn reserve_for(&mut self, ready: &Delivery) -> Option<InstanceId> {
+    /// Finds an instance that can take a delivery of an event of so many bytes the moment it is stored, and sets its credit
+    /// aside.
+    pub(super) fn reserve_for(&mut self, ready: &Delivery, size: u64) -> Option<InstanceId> {
         if self.routing.paused.contains(&ready.destination) {
             return None;
         }
@@ -223,25 +224,28 @@ impl Hub {
         if rank == 0
             || !fits
             || !self.has_turn(id, &ready.destination)
-            || !self.has_outgoing_room(&ready.destination, ready.body_bytes)
+            || !self.has_outgoing_room(&ready.destination, size)
+            || !self.may_borrow(size)
         {
             return None;
         }
-        self.take_credit(id, ready);
+        self.outgoing.borrowed += size;
+        self.take_credit(id, ready, size);
         self.rerank(id, &ready.destination);
         Some(id)
     }
 
     /// Gives back what [`Self::reserve_for`] set aside.
-    pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery) {
-        self.free_outgoing(&delivery.destination, delivery.body_bytes);
+    pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
+        self.outgoing.borrowed -= size;
+        self.free_outgoing(&delivery.destination, size);
         self.free_credit(id, delivery);
     }
 
-    /// Counts a delivery against its instance's slots and bytes, and against the bodies going out.
-    pub(super) fn take_credit(&mut self, id: InstanceId, delivery: &Delivery) {
-        self.outgoing.bytes += delivery.body_bytes;
-        self.destination(&delivery.destination).outgoing += delivery.body_bytes;
+    /// Counts a delivery against its instance's slots and bytes, and its event against those going out.
+    pub(super) fn take_credit(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
+        self.outgoing.bytes += size;
+        self.destination(&delivery.destination).outgoing += size;
         self.take_slot(id, delivery);
     }
 

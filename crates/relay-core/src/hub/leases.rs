@@ -40,6 +40,8 @@ pub(super) struct Held {
     pub(super) sent: Sent,
     /// Its event, until the body has left.
     pub(super) event: Option<Arc<Event>>,
+    /// That event came in and was not stored first.
+    borrowed: bool,
     /// The probe of an open circuit.
     pub(super) probe: bool,
     /// Taken over from an earlier run of the server, and its instance has not come yet.
@@ -72,8 +74,8 @@ pub(super) struct PendingLoss {
 impl Held {
     fn new(instance: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) -> Self {
         let until = delivery.lease.map_or(Wall::MIN, |lease| lease.until);
-        let event = Some(event);
-        Self { delivery, instance, until, cap: None, sent: Sent::Queued, event, probe, rearmed: false }
+        let (event, borrowed, rearmed) = (Some(event), false, false);
+        Self { delivery, instance, until, cap: None, sent: Sent::Queued, event, borrowed, probe, rearmed }
     }
 }
 
@@ -81,14 +83,14 @@ impl Hub {
     /// A delivery was stored already leased, against credit that was set aside.
     pub(super) fn hold_reserved(&mut self, id: InstanceId, delivery: Delivery, event: &Arc<Event>) {
         let delivery_id = delivery.id;
-        self.register(Held::new(id, delivery, Arc::clone(event), false));
+        self.register(Held { borrowed: true, ..Held::new(id, delivery, Arc::clone(event), false) });
         self.grant_or_return(delivery_id);
     }
 
     /// The store leased a delivery for an instance.
     pub(super) fn hold_leased(&mut self, id: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) {
         let delivery_id = delivery.id;
-        self.take_credit(id, &delivery);
+        self.take_credit(id, &delivery, event.size());
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
         self.register(Held::new(id, delivery, event, probe));
@@ -146,12 +148,21 @@ impl Hub {
             return;
         }
         held.sent = Sent::Done;
-        self.cap_from_now(id, limits::TRANSFER_TAIL);
+        // Canary: what has left this machine is not at its client yet.
+        let early = cfg!(feature = "canary_cap_from_queue");
+        self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
-        if held.event.take().is_some() {
-            let (name, bytes) = (held.delivery.destination.clone(), held.delivery.body_bytes);
-            self.free_outgoing(&name, bytes);
+        let (event, borrowed, name) = (held.event.take(), held.borrowed, held.delivery.destination.clone());
+        self.let_go(&name, event, borrowed);
+    }
+
+    /// An event is on its way out no longer.
+    fn let_go(&mut self, name: &Name, event: Option<Arc<Event>>, borrowed: bool) {
+        let Some(size) = event.map(|event| event.size()) else { return };
+        if borrowed {
+            self.outgoing.borrowed -= size;
         }
+        self.free_outgoing(name, size);
     }
 
     /// A client names a lease, which it does once it has the whole body: from now on it has `FORWARD_TIMEOUT`.
@@ -177,10 +188,8 @@ impl Hub {
 
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
-        if held.event.take().is_none() {
-            return;
-        }
-        self.free_outgoing(&held.delivery.destination, held.delivery.body_bytes);
+        let Some(event) = held.event.take() else { return };
+        self.let_go(&held.delivery.destination, Some(event), held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
             session.queue.cancel_grant(held.delivery.id);
@@ -430,6 +439,7 @@ impl Hub {
             cap: None,
             sent: Sent::Done,
             event: None,
+            borrowed: false,
             probe: false,
             rearmed: true,
         });

@@ -68,6 +68,8 @@ pub(crate) struct Rig {
     lease: Duration,
     /// `FORWARD_TIMEOUT` of clients that join from now on: another than the default, which must not stand in for it.
     pub(crate) forward_timeout: Duration,
+    /// The value of a header field of webhooks that are sent from now on.
+    pub(crate) field: Bytes,
 }
 
 impl Rig {
@@ -110,6 +112,7 @@ impl Rig {
             runs: 1,
             lease,
             forward_timeout: FORWARD_TIMEOUT,
+            field: Bytes::from_static(b"text/plain"),
         };
         rig.start();
         rig
@@ -219,7 +222,7 @@ impl Rig {
             method: Bytes::from_static(b"POST"),
             path: Bytes::from_static(b"/webhook/src/a%2Fb"),
             query: Some(Bytes::from_static(b"x=1")),
-            headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"text/plain"))],
+            headers: vec![(Bytes::from_static(b"content-type"), self.field.clone())],
             body: Bytes::copy_from_slice(body),
             body_sha256: [7; 32],
             received_at: self.now.wall,

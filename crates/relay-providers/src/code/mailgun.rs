@@ -7,7 +7,7 @@ use serde_json::json as value;
 
 use super::{Code, bad_signature, first, hex_signature, is_signed, json, names, object, secrets, set_body, verdict};
 use crate::{
-    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     parameters::Parameters,
     provider::Proof,
@@ -25,7 +25,10 @@ pub(super) const PROVIDER: Provider = Provider {
         Parameter::key("signing_key_http", "the HTTP webhook signing key: app.mailgun.com, Send, Sending, Webhooks"),
         Parameter::tolerance("12h"),
     ],
-    delivery: DeliveryId::Code("token of the signature"),
+    delivery: DeliveryId::Documented(
+        &DeliveryId::Code("`token` of the signature"),
+        "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
+    ),
     event: Name::Code("event-data.event, or event of the form"),
     docs: "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
     checked: "`signature.signature` of the body is the HMAC-SHA256, in hex, of `signature.timestamp` and \
@@ -75,7 +78,7 @@ impl Mailgun {
         }
         stamp::check_window(timestamp.as_bytes(), Unit::Seconds, "timestamp", self.tolerance, request.now)?;
         // The event's own id is not signed; the token is, and each event has one of its own.
-        Ok(Genuine { dedupe: Some(token.into_bytes()), event, ..Genuine::default() })
+        Ok(Genuine { dedupe: Some(DedupeKey::documented(token.into_bytes())), event, ..Genuine::default() })
     }
 }
 

@@ -6,7 +6,7 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
 use crate::{
-    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     header,
     parameters::Parameters,
@@ -25,9 +25,13 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: std::time::Duration::from_secs(15),
     methods: &["GET", "POST"],
     signs_url: true,
-    delivery: DeliveryId::Code(
-        "I-Twilio-Idempotency-Token, else MessageSid with its status, else CallSid with its status and SequenceNumber",
-    ),
+    delivery: DeliveryId::First(&[
+        DeliveryId::Documented(
+            &DeliveryId::Code("the header field `i-twilio-idempotency-token`"),
+            "https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides",
+        ),
+        DeliveryId::Code("`MessageSid` or `CallSid` with its status"),
+    ]),
     event: Name::Code("MessageStatus, SmsStatus or CallStatus of the form"),
     docs: "https://www.twilio.com/docs/usage/security#validating-requests",
     checked: "`x-twilio-signature` is the HMAC-SHA1, in base64, of the URL and of name and value of every field of \
@@ -173,11 +177,11 @@ fn without_body_hash(url: &str) -> String {
 
 /// The token that stays the same over retries; else what identifies one callback. A call's requests without a sequence
 /// number are not told apart by their fields: a second `in-progress` is another question of the same call.
-fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<Vec<u8>> {
+fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<DedupeKey> {
     if let Some(token) = header::first(request.headers, IDEMPOTENCY_TOKEN)
         && (1..=255).contains(&token.len())
     {
-        return Some(token.to_vec());
+        return Some(DedupeKey::documented(token.to_vec()));
     }
     let together = |names: &[&str]| {
         let values: Option<Vec<&[u8]>> = names.iter().map(|name| one(fields, name)).collect();
@@ -186,6 +190,7 @@ fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<Vec<u8>> {
     together(&["MessageSid", "MessageStatus"])
         .or_else(|| together(&["MessageSid", "SmsStatus"]))
         .or_else(|| together(&["CallSid", "CallStatus", "SequenceNumber"]))
+        .map(DedupeKey::with_body)
 }
 
 fn event(fields: &Pairs) -> Option<String> {

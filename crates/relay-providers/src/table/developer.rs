@@ -12,6 +12,8 @@ use crate::{
     },
 };
 
+/// Where `Idempotency-Key` and `webhook-id` are said to be the same over retries; the event's UUID is shared by webhooks that one caused.
+const GITLAB_HEADERS: &str = "https://docs.gitlab.com/user/project/integrations/webhooks/#delivery-headers";
 const OPTIONS_POST: &[&str] = &["OPTIONS", "POST"];
 /// How `CloudEvents` ask: may I send to you?
 const MAY_I: Handshake = Handshake {
@@ -39,7 +41,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // A redelivery is somebody who pressed the button, and it has the id of the first.
         retries: false,
         handshakes: &[ping(&[On::HeaderIs("x-github-event", "ping")])],
-        delivery: DeliveryId::Header("x-github-delivery"),
+        // The first is shared by the deliveries of one event to all hooks, so it takes the hook to name one of them.
+        delivery: DeliveryId::Headers(&["x-github-delivery", "x-github-hook-id"]),
         event: Name::Header("x-github-event"),
         order: Name::Json("repository.full_name"),
         docs: "https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries",
@@ -70,8 +73,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             TOLERANCE,
         ],
         delivery: DeliveryId::First(&[
-            DeliveryId::Header("idempotency-key"),
-            DeliveryId::Header("webhook-id"),
+            DeliveryId::Documented(&DeliveryId::Header("idempotency-key"), GITLAB_HEADERS),
+            DeliveryId::Documented(&DeliveryId::Header("webhook-id"), GITLAB_HEADERS),
             DeliveryId::Header("x-gitlab-event-uuid"),
         ]),
         event: Name::Header("x-gitlab-event"),
@@ -152,7 +155,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "CircleCI",
         parameters: &[Parameter::key("secret", "the webhook's secret token: Project settings, Webhooks, Edit")],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Json(&["id"]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Json(&["id"]),
+            "https://circleci.com/docs/guides/integration/webhooks/",
+        ),
         event: Name::Json("type"),
         order: Name::Json("workflow.id"),
         docs: "https://circleci.com/docs/guides/integration/outbound-webhooks/",
@@ -193,7 +199,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::tolerance("off"),
         ],
         answer_within: Duration::from_secs(30),
-        delivery: DeliveryId::Header("idempotency-key"),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Header("idempotency-key"),
+            "https://www.sanity.io/docs/content-lake/webhooks",
+        ),
         event: Name::Header("sanity-operation"),
         order: Name::Header("sanity-document-id"),
         docs: "https://www.sanity.io/docs/content-lake/webhooks",
@@ -281,11 +290,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         methods: OPTIONS_POST,
         handshakes: &[MAY_I],
-        delivery: DeliveryId::First(&[
-            DeliveryId::Headers(&["ce-id", "ce-source"]),
-            DeliveryId::Json(&["id", "source"]),
-            DeliveryId::Items(&[("[]", &["id", "source"])]),
-        ]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::First(&[
+                DeliveryId::Headers(&["ce-id", "ce-source"]),
+                DeliveryId::Json(&["id", "source"]),
+                DeliveryId::Items(&[("[]", &["id", "source"])]),
+            ]),
+            "https://github.com/cloudevents/spec/blob/main/cloudevents/spec.md#id",
+        ),
         event: Name::Header("ce-type"),
         order: Name::Header("ce-subject"),
         docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
@@ -344,7 +356,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(30),
         // BOX-DELIVERY-ID changes from attempt to attempt.
-        delivery: DeliveryId::Json(&["id"]),
+        delivery: DeliveryId::Documented(&DeliveryId::Json(&["id"]), "https://developer.box.com/guides/webhooks/v2/"),
         event: Name::Json("trigger"),
         order: Name::Json("source.id"),
         docs: "https://developer.box.com/guides/webhooks/v2/signatures-v2/",

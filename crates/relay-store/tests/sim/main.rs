@@ -10,8 +10,11 @@
 //! SCENARIO=poisoned_among_healthy cargo test -p relay-store --test sim     # one scenario alone; TRACE=file for its trace
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "how long it took is said at the end")]
+
 mod chaos;
 mod client_end;
+mod intake;
 mod load;
 mod net;
 mod operator;

@@ -31,6 +31,9 @@ use relay_store::{
 
 use crate::{chaos::FIRST_TRY_WITHIN, plan::Plan};
 
+/// How long a slow link takes to empty what is on its way.
+const FULL_LINK: Duration = Duration::from_secs(120);
+
 /// A broken promise.
 #[derive(Debug)]
 pub(crate) struct Violation {
@@ -118,7 +121,9 @@ impl Oracle {
             serves: BTreeMap::new(),
             steady_clock: !plan.faults.clock_jumps,
             loses_nothing: plan.faults.spares_clients() && !plan.operators,
-            first_try_within: FIRST_TRY_WITHIN + longest,
+            first_try_within: FIRST_TRY_WITHIN
+                + longest
+                + if plan.faults.is_slow() { FULL_LINK } else { Duration::ZERO },
             events: BTreeMap::new(),
             promised: BTreeSet::new(),
             keyed: BTreeMap::new(),
@@ -438,7 +443,11 @@ impl Oracle {
         }
         let Message::Settled(settled) = message else { return };
         for (id, token) in settled.leases.iter().flat_map(codec::lease_key) {
-            let open = store.delivery(id).is_some_and(|found| found.state == State::Leased && found.token == token);
+            // Beyond its token nothing that a client says counts, and it may forget it.
+            let counts = |name: &Name| self.serves.get(&socket).is_some_and(|serves| serves.allows(name));
+            let open = store.delivery(id).is_some_and(|found| {
+                found.state == State::Leased && found.token == token && counts(&found.destination)
+            });
             self.check(!open, "I6", || format!("{id}: the client was told that its outcome is durable, and it is not"));
         }
     }

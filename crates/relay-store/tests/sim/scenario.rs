@@ -139,6 +139,7 @@ impl Stage {
             trouble: Duration::ZERO,
             lease: limits::LEASE,
             circuit_pause_max: pause_max,
+            intake_bytes: limits::MAX_INFLIGHT_BYTES / 2,
             faults: Faults::restarts(),
             operators: false,
         };

@@ -26,6 +26,7 @@ use relay_store::memory::MemoryStore;
 
 use crate::{
     chaos::Fault,
+    intake::{self, Intake},
     load::Sending,
     net::{End, Packet, Socket},
     operator::Act,
@@ -75,6 +76,7 @@ pub(crate) struct World {
     pub(crate) seen: Vec<Seen>,
     pub(crate) sendings: Vec<Sending>,
     pub(crate) tickets: BTreeMap<Ticket, usize>,
+    pub(crate) intake: Intake,
     pub(crate) last_ticket: u64,
     pub(crate) healed_at: Option<u64>,
     pub(crate) oracle: Oracle,
@@ -166,6 +168,7 @@ impl World {
             seen: Vec::new(),
             sendings: Vec::new(),
             tickets: BTreeMap::new(),
+            intake: Intake::default(),
             last_ticket: 0,
             healed_at: None,
             oracle: Oracle::new(&plan),
@@ -300,10 +303,11 @@ impl World {
 
     /// Store operations and answers go by the oracle.
     pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> StoreAnswer {
+        let op = intake::on_disk(op);
         self.store.tell_time(wall);
-        self.oracle.applying(op, &self.store);
+        self.oracle.applying(&op, &self.store);
         let answer = self.store.perform(op.clone());
-        self.oracle.applied(op, &answer, wall);
+        self.oracle.applied(&op, &answer, wall);
         answer
     }
 
