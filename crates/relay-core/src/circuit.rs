@@ -356,7 +356,8 @@ impl Circuit {
                 {
                     recovery.on_busy(outcome.status, now);
                 }
-                if !unreachable && !(full && quiet) {
+                let opens = unreachable || (full && quiet);
+                if !opens {
                     return Change::Same;
                 }
                 let mut open = Open {

@@ -377,7 +377,7 @@ fn a_third_refused_for_good() -> Result<(), String> {
     for seen in stage.seen().iter().filter(|seen| seen.said == Said::Status(422)) {
         lasts.insert(seen.number, seen.at);
     }
-    let slowest = lasts.iter().map(|(number, last)| *last - firsts[number]).max().unwrap_or_default();
+    let slowest = lasts.iter().map(|(number, last)| last.saturating_sub(firsts[number])).max().unwrap_or_default();
     expect(slowest <= millis(7_700 + 5_000), || format!("the slowest dead letter took {slowest:?}"))?;
     let used = stage.utilization(8);
     expect(used >= 0.9, || format!("{used:.2} of what the slots allow"))
@@ -438,9 +438,9 @@ fn an_outage_with_restarts() -> Result<(), String> {
         expect(charged <= 4, || format!("{charged} were charged"))?;
         let open: Vec<Duration> = stage.seen().iter().map(|seen| seen.at).filter(|at| *at > seconds(10)).collect();
         // After a restart the first try is not paused.
-        let close = open.windows(2).filter(|pair| pair[1] - pair[0] < seconds(1)).count();
+        let close = open.windows(2).filter(|pair| pair[1].saturating_sub(pair[0]) < seconds(1)).count();
         expect(close <= 4, || format!("{close} tries within a second of another"))?;
-        let overlap = open.windows(2).filter(|pair| pair[1] - pair[0] < TAKES).count();
+        let overlap = open.windows(2).filter(|pair| pair[1].saturating_sub(pair[0]) < TAKES).count();
         expect(overlap == 0, || format!("{overlap} tries beside another"))?;
         stage.pass(within)?;
         let waiting = stage.world.store.open_deliveries();
