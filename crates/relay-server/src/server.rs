@@ -368,6 +368,7 @@ fn machine(config: &Config, registry: &Registry, stats: &Stats, clock: Clock) ->
         public_url: config.public_url.clone(),
         seed: rand::random(),
         id_floor: stats.id_floor,
+        sha256: secret::sha256,
     });
     let delivered = stats.destinations.iter().map(|stats| (stats.destination.clone(), stats.outcomes[0])).collect();
     hub.handle(Input::DeliveredSoFar(delivered), clock.now());

@@ -180,6 +180,11 @@ impl Hub {
         self.ids.delivery(now)
     }
 
+    /// See [`Setup::instance_of`].
+    pub fn instance_of(&self, token: &Name, said: InstanceId) -> InstanceId {
+        self.setup.instance_of(token, said)
+    }
+
     /// Takes in one thing that happened.
     pub fn handle(&mut self, input: Input, now: Now) {
         self.set_now(now);

@@ -67,6 +67,8 @@ pub(crate) struct Faults {
     pub(crate) routes: bool,
     /// What each way of a socket carries; `None`: as much as it is given.
     pub(crate) bytes_per_second: Option<u64>,
+    /// Somebody says that he is somebody else.
+    pub(crate) thieves: bool,
     /// Tokens are made to serve less, and more again.
     pub(crate) narrowing: bool,
     /// Targets answer one event so and another so.
@@ -143,6 +145,7 @@ impl Faults {
             bytes_per_second: None,
             narrowing: false,
             mixed: false,
+            thieves: false,
         }
     }
 
@@ -167,6 +170,7 @@ impl Faults {
             bytes_per_second: None,
             narrowing: false,
             mixed: false,
+            thieves: false,
         }
     }
 
@@ -177,6 +181,7 @@ impl Faults {
         self.bytes_per_second = rng.random_bool(0.4).then_some(bytes);
         self.narrowing = rng.random_bool(0.3);
         self.mixed = rng.random_bool(0.4);
+        self.thieves = rng.random_bool(0.3);
         self.large_bodies |= self.is_slow();
         if self.is_slow() && rng.random_bool(0.6) {
             // Nothing but a slow link: it must cost nobody anything.

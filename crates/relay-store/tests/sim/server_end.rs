@@ -11,6 +11,7 @@ use relay_core::{
 };
 
 use crate::{
+    load::sha256,
     net::{End, Packet, Words},
     world::{Server, What, World, routing},
 };
@@ -35,6 +36,7 @@ impl World {
             public_url: None,
             seed: self.rng.random(),
             id_floor: stats.id_floor,
+            sha256,
         };
         // As the server's own clock does it: never before what is stored (I10).
         let behind = stats.latest.since(self.wall(self.skew));
@@ -131,6 +133,9 @@ impl World {
                 Output::Answer(ticket, answer) => self.answered(ticket, &answer),
                 Output::Transmit(conn) => self.transmit(conn),
                 Output::Close(conn, why) => {
+                    if self.thief.is_some() && self.sockets.contains_key(&conn.0) {
+                        self.oracle.broken("I21", format!("a stranger closed socket {}: {why}", conn.0));
+                    }
                     self.tell(format_args!("server closes socket {}: {why}", conn.0));
                     self.transmit(conn);
                     self.drop_end(conn.0, End::Server);

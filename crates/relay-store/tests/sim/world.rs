@@ -13,7 +13,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::outcome::Outcome,
-    hub::{Hub, OpId, Ticket},
+    hub::{ConnId, Hub, Input as HubInput, OpId, Ticket},
     id::{DeliveryId, InstanceId},
     name::Name,
     routing::Route,
@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) narrowed: BTreeMap<usize, BTreeSet<Name>>,
     pub(crate) sockets: BTreeMap<u64, Socket>,
     pub(crate) last_socket: u64,
+    /// The socket of somebody who says right now that he is somebody else.
+    pub(crate) thief: Option<u64>,
     pub(crate) targets: Targets,
     /// What the target does instead, in a scenario.
     pub(crate) script: Option<Script>,
@@ -129,6 +131,7 @@ pub(crate) enum What {
     ClientStarts { client: usize, epoch: u64 },
     TargetAnswers { client: usize, epoch: u64, delivery: DeliveryId, outcome: Box<Outcome> },
     Send { sending: usize },
+    ThiefGoes { socket: u64 },
     Trouble(Fault),
     Operate(Act),
     Heal,
@@ -163,6 +166,7 @@ impl World {
             narrowed: BTreeMap::new(),
             sockets: BTreeMap::new(),
             last_socket: 0,
+            thief: None,
             targets: Targets::new(&plan.destinations),
             script: None,
             seen: Vec::new(),
@@ -264,6 +268,7 @@ impl World {
                 self.target_answers(client, epoch, delivery, *outcome);
             }
             What::Send { sending } => self.send(sending),
+            What::ThiefGoes { socket } => self.server_handles(HubInput::Closed(ConnId(socket))),
             What::Trouble(fault) => self.trouble(fault),
             What::Operate(act) => self.operate(act),
             What::Heal => self.heal(),
