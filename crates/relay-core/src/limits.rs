@@ -176,6 +176,8 @@ pub const MAX_BODY_BYTES: u64 = 25 * 1024 * 1024;
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 /// Default of `CIRCUIT_PAUSE_MAX`.
 pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_mins(1);
+/// The same of `dev`: whoever starts a target again on a laptop does not wait a minute for the first webhook.
+pub const DEV_CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Default of `MAX_RETRIES`.
 pub const MAX_RETRIES: u32 = 3;
 /// Default of `RETRY_DELAY`.

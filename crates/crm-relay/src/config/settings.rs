@@ -273,7 +273,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         span(SECOND, HOUR),
         "60s",
         Role::Server,
-        "Longest pause between probes of a target that is down.",
+        "Longest pause between tries of a target that is down (dev: 2s).",
     ),
     setting(
         "LEASE",

@@ -58,7 +58,7 @@ pub(super) struct Destination {
 pub(super) struct Ask {
     destination: Name,
     instance: InstanceId,
-    /// One at a time, this one; `None`: the oldest.
+    /// Which of them were asked for in trouble.
     pick: Option<Pick>,
     /// Body bytes that were asked for of the instance's credit, and of the outgoing budget.
     reserved: u64,
@@ -257,7 +257,7 @@ impl Hub {
         let pick = served.circuit.pick(served.slots);
         let idle = served.oversize && taken == 0 && self.outgoing.bytes + self.outgoing.asked == 0;
         let credit = if taken == 0 && served.oversize { u64::MAX } else { instance.buffer_bytes.saturating_sub(taken) };
-        let single = pick.is_some() || served.oversize;
+        let single = served.circuit.is_one_at_a_time() || served.oversize;
         let free = served.free() as usize;
         // Half of the room at most for heads, as long as a head may be: what is left is for the bodies.
         let roomy = usize::try_from(budget / (2 * HEAD_BYTES)).unwrap_or(usize::MAX);
