@@ -172,7 +172,11 @@ impl Driver {
                 // Also after the hub closed it itself: only now is it gone.
                 self.feed(Input::Closed(conn));
             }
-            Event::Routing(routing) => self.feed(Input::Routing(routing)),
+            Event::Routing(routing, known) => {
+                self.feed(Input::Routing(routing));
+                // Whoever asked may have given up waiting.
+                let _ = known.send(());
+            }
             Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),
             Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
             Event::Revoked(token) => self.feed(Input::Revoked(token)),

@@ -43,8 +43,8 @@ pub(crate) enum Event {
     Garbled(ConnId, CodecError),
     /// A client's socket is gone.
     Closed(ConnId),
-    /// Routes or pauses changed.
-    Routing(Arc<Routing>),
+    /// Routes or pauses changed; told once the machine has them.
+    Routing(Arc<Routing>, oneshot::Sender<()>),
     /// Deliveries of these destinations became due by an operator's hand.
     Woken(Vec<Name>),
     /// Deliveries were changed by an operator.
