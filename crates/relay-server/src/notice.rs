@@ -53,10 +53,14 @@ impl Notices {
                 }
             }
             Notice::DestinationDown { destination, instance, error } => {
-                tracing::warn!(event = "destination_down", %destination, %instance, error);
+                if self.allows("destination_down", now.mono) {
+                    tracing::warn!(event = "destination_down", %destination, %instance, error);
+                }
             }
             Notice::DestinationUp { destination, instance } => {
-                tracing::info!(event = "destination_up", %destination, %instance);
+                if self.allows("destination_up", now.mono) {
+                    tracing::info!(event = "destination_up", %destination, %instance);
+                }
             }
             Notice::DeliveryDead { delivery, event, destination, reason, error } => {
                 if self.allows("delivery_dead", now.mono) {

@@ -156,7 +156,7 @@ impl Hub {
             self.hold_reserved(instance, delivery, &event);
         }
         for destination in waiting {
-            self.on_work(&destination);
+            self.on_arrival(&destination);
         }
     }
 

@@ -56,6 +56,10 @@ pub(super) struct Served {
     pub(super) forward_timeout: Duration,
     /// Deliveries it holds or is about to get.
     pub(super) used: u32,
+    /// Those among them that were tried before.
+    pub(super) tried: u32,
+    /// Of an odd number of slots the one in the middle is for tried ones; changes with each lease.
+    pub(super) tried_first: bool,
     /// A lease operation is under way.
     pub(super) asking: bool,
     pub(super) circuit: Circuit,
@@ -122,14 +126,36 @@ impl Instance {
         let in_turn = self.asked_bytes > 0 && self.served.values().any(|served| served.oversize);
         let blocked =
             served.asking || in_turn || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
-        if !self.takes_new() || blocked || served.used >= served.slots || !self.has_room() {
+        if !self.takes_new() || blocked || served.free() == 0 || !self.has_room() {
             return None;
         }
         match served.circuit.permit(now) {
-            Permit::All => Some(served.slots - served.used),
+            Permit::All => Some(served.free()),
             Permit::Probe => Some(0),
             Permit::NotBefore(_) | Permit::Probing => None,
         }
+    }
+}
+
+impl Served {
+    /// Slots that its circuit lets it use and nothing takes.
+    pub(super) fn free(&self) -> u32 {
+        self.circuit.slots(self.slots).saturating_sub(self.used)
+    }
+
+    /// How many of the next `limit` deliveries tried ones may be: each kind has half of the slots, as far as both are due.
+    pub(super) fn share_of_tried(&self, limit: u32) -> u32 {
+        let slots = self.circuit.slots(self.slots);
+        let half = if self.tried_first { slots.div_ceil(2) } else { slots / 2 };
+        let tried = half.saturating_sub(self.tried);
+        let fresh = (slots - half).saturating_sub(self.used - self.tried);
+        let all = u64::from(tried) + u64::from(fresh);
+        if all <= u64::from(limit) {
+            return tried;
+        }
+        let part = u64::from(limit) * u64::from(tried);
+        let share = if self.tried_first { part.div_ceil(all) } else { part / all };
+        u32::try_from(share).unwrap_or(limit)
     }
 }
 
@@ -236,7 +262,9 @@ impl Hub {
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
         instance.bytes += delivery.body_bytes;
         instance.granted += 1;
-        instance.served.entry(delivery.destination.clone()).or_default().used += 1;
+        let served = instance.served.entry(delivery.destination.clone()).or_default();
+        served.used += 1;
+        served.tried += u32::from(delivery.tries > 0);
     }
 
     /// Gives a slot and its bytes back, and what waits for them a chance.
@@ -251,6 +279,7 @@ impl Hub {
         }
         if let Some(served) = instance.served.get_mut(&delivery.destination) {
             served.used -= 1;
+            served.tried -= u32::from(delivery.tries > 0);
             served.suspects.retain(|waiting| *waiting != delivery.id);
             if served.alone == Some(delivery.id) {
                 served.alone = None;
@@ -286,6 +315,9 @@ impl Hub {
         }
         let gone = self.instances.remove(&id);
         for name in gone.iter().flat_map(|gone| gone.served.keys()) {
+            if let Some(destination) = self.destinations.get_mut(name) {
+                destination.open.remove(&id);
+            }
             self.forget_destination(name);
         }
     }

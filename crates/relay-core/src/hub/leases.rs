@@ -13,10 +13,10 @@ use super::{
     settle::{Reported, Why},
 };
 use crate::{
-    circuit::Turn,
-    delivery::{Delivery, State, outcome::Class},
+    circuit::{Change, Tried},
+    delivery::{Delivery, State},
     event::Event,
-    id::{DeliveryId, EventId, InstanceId},
+    id::{DeliveryId, InstanceId},
     limits,
     name::Name,
     storage::{Extend, StoreError, StoreOp},
@@ -225,31 +225,35 @@ impl Hub {
             return self.look_up(id, Why::Report(report));
         }
         let Some(held) = self.held.get(&id) else { return };
-        report.charges = !held.probe;
-        let probe = held.probe;
-        let (event, name) = (held.delivery.event, held.delivery.destination.clone());
-        self.feed_circuit(instance, &name, event, &report, probe);
+        let (event, name, probe) = (held.delivery.event, held.delivery.destination.clone(), held.probe);
+        let speaks = held.delivery.attempts == 0;
+        let tried = Tried { event, speaks, outcome: &report.outcome, probe };
+        report.charges = self.feed_circuit(instance, &name, &tried);
         if let Some(held) = self.unregister(id) {
             self.decide(id, Why::Report(report), &held.delivery);
         }
     }
 
-    fn feed_circuit(&mut self, id: InstanceId, name: &Name, event: EventId, report: &Reported, probe: bool) {
+    /// Tells the circuit of a try. Gives whether a failure may count against its event: where so many have failed since the
+    /// last delivery that a circuit may open, none does any more, whichever client tried it.
+    fn feed_circuit(&mut self, id: InstanceId, name: &Name, tried: &Tried<'_>) -> bool {
         let (now, pause_max) = (self.now.mono, self.setup.circuit_pause_max);
+        let streak = &mut self.destination(name).streak;
+        streak.on_try(tried);
+        let outage = streak.is_full() && !cfg!(feature = "canary_charged_while_open");
         let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
-            return;
+            return false;
         };
-        let turn = served.circuit.on_outcome(event, &report.outcome, probe, now, pause_max);
+        let (change, charges) = served.circuit.on_outcome(tried, now, served.slots, pause_max);
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
         let (destination, instance) = (name.clone(), id);
-        match turn {
-            Turn::Opened => self.notice(super::Notice::DestinationDown { destination, instance, error }),
-            Turn::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
-            Turn::Same => {}
+        match change {
+            Change::Opened => self.notice(super::Notice::DestinationDown { destination, instance, error }),
+            Change::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
+            Change::Same => {}
         }
-        if report.outcome.class != Class::Delivered {
-            self.arm_probe(id, name);
-        }
+        self.arm_probe(id, name);
+        charges && !outage
     }
 
     /// A client names what it holds.
@@ -374,8 +378,9 @@ impl Hub {
             return;
         }
         let (now, name) = (self.now.mono, &held.delivery.destination);
+        let pause_max = self.setup.circuit_pause_max;
         if let Some(served) = self.instances.get_mut(&held.instance).and_then(|i| i.served.get_mut(name)) {
-            served.circuit.on_probe_gone(now);
+            served.circuit.on_probe_gone(now, pause_max);
         }
         self.arm_probe(held.instance, name);
     }

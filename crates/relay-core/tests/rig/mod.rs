@@ -20,7 +20,7 @@ use relay_core::{
     name::Name,
     routing::{Route, Routing},
     storage::{
-        Appended, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer,
+        Appended, Backlog, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer,
         StoreError, StoreOp,
     },
     time::{Now, Wall},
@@ -456,8 +456,29 @@ impl Store {
         let waiting = self.waiting(&ask.destination);
         let due = |delivery: &&&Delivery| delivery.due_at <= ask.now && delivery.expires_at > ask.now;
         let mut ids: Vec<&Delivery> = waiting.iter().filter(due).copied().collect();
-        if ask.order == LeaseOrder::FewestTries {
-            ids.sort_by_key(|delivery| (delivery.tries, delivery.due_at, delivery.id));
+        let fewest = |delivery: &&Delivery| (delivery.tries, delivery.due_at, delivery.id);
+        match ask.order {
+            LeaseOrder::Oldest => {}
+            LeaseOrder::FewestTries => ids.sort_by_key(fewest),
+            LeaseOrder::Newest => {
+                let (mut fresh, mut tried): (Vec<_>, Vec<_>) =
+                    ids.into_iter().partition(|delivery| delivery.tries == 0);
+                fresh.reverse();
+                tried.sort_by_key(fewest);
+                ids = fresh.into_iter().chain(tried).collect();
+            }
+            LeaseOrder::Shared { tried: share } => {
+                let (mut fresh, mut tried): (Vec<_>, Vec<_>) =
+                    ids.into_iter().partition(|delivery| delivery.tries == 0);
+                let limit = ask.limit as usize;
+                let of_tried = tried.len().min((share as usize).max(limit.saturating_sub(fresh.len())));
+                let of_fresh = fresh.len().min(limit - of_tried.min(limit));
+                let rest = tried.split_off(of_tried).into_iter().chain(fresh.split_off(of_fresh));
+                let rest: Vec<_> = rest.collect();
+                ids = fresh.into_iter().chain(tried).collect();
+                ids.sort_by_key(|delivery| (delivery.due_at, delivery.id));
+                ids.extend(rest);
+            }
         }
         let mut bytes = 0;
         let fits = |delivery: &&Delivery| {
@@ -475,7 +496,10 @@ impl Store {
         }
         let next_due = self.waiting(&ask.destination).first().map(|delivery| delivery.due_at);
         let end = if ids.len() == all { LeaseEnd::Drained { next_due } } else { LeaseEnd::More };
-        Leased { deliveries, end }
+        let open =
+            self.deliveries.values().filter(|known| known.destination == ask.destination && known.state.is_open());
+        let backlog = Backlog { tried: open.clone().any(|known| known.tries > 0), open: open.count() as u64 };
+        Leased { deliveries, end, backlog }
     }
 
     fn settle(&mut self, change: relay_core::storage::Change) -> Changed {
