@@ -33,6 +33,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
+    directory::Directory,
     error::{Code, Problem},
     guesses::{Entrance, Guesses, Wrong},
     hub::{Event, Handle, Socket},
@@ -83,6 +84,14 @@ pub(crate) struct Gate {
 struct Principal {
     token: Name,
     serves: Serves,
+}
+
+impl Principal {
+    /// Whether the token is there, is not revoked, and serves what it served.
+    fn is_in(&self, directory: &Directory) -> bool {
+        let token = directory.tokens.get(&self.token).map(|entry| &entry.document);
+        token.is_some_and(|token| token.revoked_at.is_none() && token.serves() == self.serves)
+    }
 }
 
 /// Both ends of a session inside one process: `crm-relay dev` joins its client this way.
@@ -209,12 +218,9 @@ impl Gate {
         Ok((principal, accept))
     }
 
-    /// Whether the token of a socket still lets it in.
-    fn is_live(&self, token: &Name) -> bool {
-        let directory = self.registry.directory();
-        let revoked =
-            |token: &Name| directory.tokens.get(token).is_none_or(|entry| entry.document.revoked_at.is_some());
-        token.as_str() == STATIC_TOKEN || !revoked(token)
+    /// Whether a client is still who it was when its token was found: let in, and to the same destinations.
+    fn is_still(&self, principal: &Principal) -> bool {
+        principal.token.as_str() == STATIC_TOKEN || principal.is_in(&self.registry.directory())
     }
 
     /// One socket from its upgrade to its end.
@@ -235,13 +241,14 @@ impl Gate {
         let (outbox, inbox) = Outbox::new();
         let (hangup, hung_up) = oneshot::channel();
         let conn = hub.next_conn();
-        let Principal { token, serves } = principal;
+        let Principal { token, serves } = principal.clone();
         let event = Event::Opened { conn, token: token.clone(), serves, peer, socket: Socket { outbox, hangup } };
         if !hub.tell(event).await {
             return;
         }
-        // Revoked between the check and now: the hub may have heard of that before it heard of this socket (I21).
-        if !self.is_live(&token) {
+        // Revoked, or made to serve something else, between the check and now: the hub may have heard of that before it heard
+        // of this socket (I21).
+        if !self.is_still(&principal) {
             hub.tell(Event::Revoked(token)).await;
         }
         let why = Mutex::new("the server closed the session");
@@ -413,6 +420,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::{directory::Versioned, registry::document::Token};
 
     /// A peer that takes so many bytes a second, and sends none.
     struct Drip {
@@ -443,6 +451,31 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// I21: a token that may serve less by the time its socket is upgraded is found out, as a revoked one is.
+    #[test]
+    fn a_client_is_compared_with_its_token_as_it_is_now() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let token = |destinations: Option<&[&str]>, revoked_at| Token {
+            name: name("office"),
+            sha256: [0; 32],
+            prefix: String::new(),
+            destinations: destinations.map(|names| names.iter().map(ToString::to_string).collect()),
+            created_at: relay_core::time::Wall::MIN,
+            revoked_at,
+        };
+        let principal = Principal { token: name("office"), serves: token(Some(&["crm", "erp"]), None).serves() };
+        let among = |document| {
+            let mut directory = Directory::default();
+            directory.tokens.insert(name("office"), Versioned { document, version: 1 });
+            principal.is_in(&directory)
+        };
+        assert!(among(token(Some(&["erp", "crm"]), None)));
+        assert!(!among(token(Some(&["erp"]), None)), "narrowed");
+        assert!(!among(token(None, None)), "widened: its client comes back and hears so");
+        assert!(!among(token(Some(&["crm", "erp"]), Some(1))), "revoked");
+        assert!(!principal.is_in(&Directory::default()), "gone");
     }
 
     /// How writing a body of four chunks to such a peer ends.

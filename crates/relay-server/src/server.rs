@@ -32,7 +32,7 @@ use crate::{
     front::Front,
     guesses::Guesses,
     health::Health,
-    hub::{self, Driver, Event, OldestCommit},
+    hub::{self, Driver, OldestCommit},
     ingress::{self, Refusals},
     metrics::Metrics,
     registry::{Registry, RegistryError, secret},
@@ -171,6 +171,7 @@ impl Server {
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
         let machine = machine(&config, &registry, &stats, clock);
+        registry.tell(handle.clone());
         let commits = OldestCommit::default();
         let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet, commits.clone());
         let reserve = config.disk_reserve_bytes;
@@ -307,17 +308,6 @@ impl Server {
     }
 
     fn spawn_watchers(&self) {
-        let admin = Arc::clone(&self.admin);
-        self.supervisor.spawn(TaskKind::Registry, "registry", async move {
-            let mut changes = admin.registry.watch();
-            // The machine started with a snapshot; one that came since is among the changes.
-            changes.mark_changed();
-            while changes.changed().await.is_ok() {
-                let routing = Arc::clone(&admin.registry.directory().routing);
-                admin.hub.tell(Event::Routing(routing)).await;
-            }
-            Ok(())
-        });
         let (store, clock) = (Arc::clone(&self.store), self.admin.clock);
         let (delivered, dead) = (self.config.retention_delivered, self.config.retention_dead);
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {

@@ -215,6 +215,7 @@ impl Hub {
             self.notice(Notice::ClientUnrouted { first, destinations: unknown.len(), instance: id, label, token });
         }
         for name in known {
+            self.tell_if_nothing_waits(id, &name);
             self.join_one(id, &name);
         }
     }
@@ -241,6 +242,7 @@ impl Hub {
             let ids: Vec<InstanceId> =
                 self.instances.iter().filter(|(_, instance)| serves(instance)).map(|(id, _)| *id).collect();
             for id in ids {
+                self.tell_if_nothing_waits(id, &name);
                 self.join_one(id, &name);
                 self.rerank(id, &name);
             }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
     delivery::Delivery,
-    hub::{Answer, ConnId, Hub, Input, Notice, OpId, Output, Ticket},
+    hub::{Answer, ConnId, Hub, Input, OpId, Output, Ticket},
     id::EventId,
     name::Name,
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
@@ -172,16 +172,16 @@ impl Driver {
                     self.feed(Input::Received(conn, message));
                 }
             }
-            Event::Garbled(conn, error) => {
-                let notice = Notice::Misbehaved { conn, what: error.to_string() };
-                self.notices.on(&notice, self.clock.now());
-            }
             Event::Closed(conn) => {
                 self.sockets.remove(&conn);
                 // Also after the hub closed it itself: only now is it gone.
                 self.feed(Input::Closed(conn));
             }
-            Event::Routing(routing) => self.feed(Input::Routing(routing)),
+            Event::Routing(routing, known) => {
+                self.feed(Input::Routing(routing));
+                // Whoever asked may have given up waiting.
+                let _ = known.send(());
+            }
             Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),
             Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
             Event::Revoked(token) => self.feed(Input::Revoked(token)),

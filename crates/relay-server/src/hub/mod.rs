@@ -16,7 +16,7 @@ use relay_core::{
     id::DeliveryId,
     name::Name,
     routing::Routing,
-    wire::{codec::CodecError, message::Message},
+    wire::message::Message,
 };
 use tokio::sync::oneshot;
 
@@ -41,12 +41,10 @@ pub(crate) enum Event {
     Opened { conn: ConnId, token: Name, serves: Serves, peer: String, socket: Socket },
     /// A client said something.
     Received(ConnId, Message),
-    /// A client sent what is no message; its socket is about to close.
-    Garbled(ConnId, CodecError),
     /// A client's socket is gone.
     Closed(ConnId),
-    /// Routes or pauses changed.
-    Routing(Arc<Routing>),
+    /// Routes or pauses changed; told once the machine has them.
+    Routing(Arc<Routing>, oneshot::Sender<()>),
     /// Deliveries of these destinations became due by an operator's hand.
     Woken(Vec<Name>),
     /// Deliveries were changed by an operator.
