@@ -95,6 +95,9 @@ pub const SESSION_LEASES_MAX: usize = 4 * HELD_MAX;
 /// Leases that one client is granted at a time, over all its destinations: half of what it holds at most, the other half
 /// is for outcomes that wait for their confirmation.
 pub const GRANTED_MAX: usize = HELD_MAX / 2;
+/// How long a commit may take before its sender is told 503, and the server counts as not ready: platforms give up after
+/// three seconds and more.
+pub const COMMIT_WITHIN: Duration = Duration::from_millis(2_500);
 /// Requests that may wait for their commit. More are refused: 503.
 pub const APPENDS_MAX: usize = 65_536;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new
@@ -136,6 +139,18 @@ pub const KEYS_PER_REQUEST: usize = 3;
 pub const FETCHES_PER_MINUTE: u32 = 6;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
+
+/// Wrong tokens that one address may show at once (security: an operator may have chosen a token that can be guessed).
+pub const WRONG_TOKENS_BURST: u32 = 5;
+/// After these, one more each time this long has passed: five a minute.
+pub const WRONG_TOKENS_EVERY: Duration = Duration::from_secs(12);
+/// The same for the networks that hold many addresses of IPv6, a /56 and a /48: so many times as often.
+pub const WRONG_TOKENS_WIDER: [(u32, u32); 2] = [(56, 4), (48, 16)];
+/// Networks of which it is known that they showed wrong tokens.
+pub const WRONG_TOKENS_KEYS_MAX: usize = 16_384;
+/// How long an answer to a wrong token is held back where all of them come from one address, such as that of a reverse proxy on
+/// this machine: a right token must pass there at once.
+pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);

@@ -34,6 +34,7 @@ mod form;
 mod handshake;
 mod header;
 mod keys;
+mod multipart;
 mod naming;
 mod parameters;
 mod provider;

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -33,6 +34,7 @@ use tokio_tungstenite::{
 
 use crate::{
     error::{Code, Problem},
+    guesses::{Entrance, Guesses, Wrong},
     hub::{Event, Handle, Socket},
     origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
@@ -40,6 +42,8 @@ use crate::{
     supervise::{Supervisor, TaskKind},
 };
 
+/// Bytes that a client chooses for its Sec-WebSocket-Key.
+const NONCE_BYTES: usize = 16;
 /// Bytes of one WebSocket frame (S11).
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that are read at once: what clients say is short, and many may be connected.
@@ -71,6 +75,7 @@ pub(crate) struct Gate {
     registry: Arc<Registry>,
     static_token: [u8; 32],
     supervisor: Supervisor,
+    guesses: Arc<Guesses>,
 }
 
 /// Who a client is, once its token was found.
@@ -90,13 +95,19 @@ pub struct Attached {
 }
 
 impl Gate {
-    pub(crate) fn new(hub: Handle, registry: Arc<Registry>, relay_token: &str, supervisor: Supervisor) -> Self {
-        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor }
+    pub(crate) fn new(
+        hub: Handle,
+        registry: Arc<Registry>,
+        relay_token: &str,
+        supervisor: Supervisor,
+        guesses: Arc<Guesses>,
+    ) -> Self {
+        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor, guesses }
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
-    pub(crate) fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
-        let accept = match self.admit(request.method(), request.headers()) {
+    pub(crate) async fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
+        let accept = match self.admit(request.method(), request.headers(), origin).await {
             Ok((principal, accept)) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
@@ -159,7 +170,12 @@ impl Gate {
         self.supervisor.is_stopping()
     }
 
-    fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<(Principal, HeaderValue), Problem> {
+    async fn admit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        origin: Origin,
+    ) -> Result<(Principal, HeaderValue), Problem> {
         if method != Method::GET {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
             return Err(problem.allowing(&["GET"]));
@@ -167,12 +183,7 @@ impl Gate {
         if self.supervisor.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
         }
-        let principal = self.principal(headers).ok_or_else(|| {
-            Problem::new(
-                Code::NotGenuine,
-                "the token is missing, unknown or revoked; on the server: crm-relay token list",
-            )
-        })?;
+        let principal = self.identify(headers, origin).await?;
         let version = headers.get("relay-protocol").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {
             let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
@@ -190,8 +201,11 @@ impl Gate {
         let key = key.ok_or_else(|| {
             Problem::new(Code::Malformed, "want an upgrade to websocket, version 13, with a Sec-WebSocket-Key")
         })?;
-        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
-        let accept = accept.map_err(|_| Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one"))?;
+        let is_key = STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == NONCE_BYTES);
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok().filter(|_| is_key);
+        let accept = accept.ok_or_else(|| {
+            Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one: want 16 bytes in base64 (RFC 6455, 4.2.1)")
+        })?;
         Ok((principal, accept))
     }
 
@@ -233,7 +247,7 @@ impl Gate {
         let why = Mutex::new("the server closed the session");
         // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
         let ended = tokio::select! {
-            ended = read(&mut frames, hub, conn) => ended,
+            ended = self.read(&mut frames, conn) => ended,
             ended = write(&mut sink, inbox, &pace) => ended,
             () = overdue(hung_up, &why) => Ended::Overdue,
         };
@@ -249,6 +263,21 @@ impl Gate {
             let _ = timeout(LINGER, goodbye).await;
         }
         tracing::debug!(conn = conn.0, ?ended, "a session's socket ended");
+    }
+
+    /// Who asks, by the token.
+    async fn identify(&self, headers: &HeaderMap, origin: Origin) -> Result<Principal, Problem> {
+        let (entrance, refused) = (Entrance::Connect, Problem::new(Code::NotGenuine, NO_TOKEN));
+        let noted = if headers.contains_key(header::AUTHORIZATION) {
+            self.guesses.may_try(entrance, origin).map_err(Problem::too_many_tokens)?;
+            if let Some(principal) = self.principal(headers) {
+                return Ok(principal);
+            }
+            self.guesses.note(entrance, Wrong::Unknown, origin).await
+        } else {
+            self.guesses.note(entrance, Wrong::Missing, origin).await
+        };
+        Err(noted.map_or_else(Problem::too_many_tokens, |()| refused))
     }
 
     /// Whose token the request carries. Every token is compared, so the time taken does not tell which one matched.
@@ -272,6 +301,8 @@ impl Gate {
         found
     }
 }
+
+const NO_TOKEN: &str = "the token is missing, unknown or revoked; on the server: crm-relay token list";
 
 fn static_token_name() -> Name {
     STATIC_TOKEN.parse().expect("a constant in the form of a name")
@@ -302,28 +333,30 @@ enum Ended {
     Overdue,
 }
 
-async fn read(frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), hub: &Handle, conn: ConnId) -> Ended {
-    while let Some(Ok(frame)) = frames.next().await {
-        match frame {
-            Frame::Binary(bytes) => match codec::decode(bytes) {
-                Ok(Some(message)) => {
-                    if !hub.tell(Event::Received(conn, message)).await {
-                        return Ended::ByHub;
+impl Gate {
+    async fn read(&self, frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), conn: ConnId) -> Ended {
+        while let Some(Ok(frame)) = frames.next().await {
+            match frame {
+                Frame::Binary(bytes) => match codec::decode(bytes) {
+                    Ok(Some(message)) => {
+                        if !self.hub.tell(Event::Received(conn, message)).await {
+                            return Ended::ByHub;
+                        }
                     }
-                }
-                // A message of a later version.
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(event = "client_misbehaved", conn = conn.0, %error, "a client sent what is no message");
-                    return Ended::Garbled;
-                }
-            },
-            Frame::Ping(_) | Frame::Pong(_) => {}
-            Frame::Close(_) => return Ended::ByPeer,
-            Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+                    // A message of a later version.
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.hub.tell(Event::Garbled(conn, error)).await;
+                        return Ended::Garbled;
+                    }
+                },
+                Frame::Ping(_) | Frame::Pong(_) => {}
+                Frame::Close(_) => return Ended::ByPeer,
+                Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+            }
         }
+        Ended::ByPeer
     }
-    Ended::ByPeer
 }
 
 /// Writes what the hub gives, and flushes when there is no more for the moment.

@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** nothing here decides about a delivery.
 
+mod commits;
 mod driver;
 mod handle;
 
@@ -15,10 +16,11 @@ use relay_core::{
     id::DeliveryId,
     name::Name,
     routing::Routing,
-    wire::message::Message,
+    wire::{codec::CodecError, message::Message},
 };
 use tokio::sync::oneshot;
 
+pub(crate) use commits::OldestCommit;
 pub(crate) use driver::Driver;
 pub(crate) use handle::{Handle, Inlet};
 
@@ -39,6 +41,8 @@ pub(crate) enum Event {
     Opened { conn: ConnId, token: Name, serves: Serves, peer: String, socket: Socket },
     /// A client said something.
     Received(ConnId, Message),
+    /// A client sent what is no message; its socket is about to close.
+    Garbled(ConnId, CodecError),
     /// A client's socket is gone.
     Closed(ConnId),
     /// Routes or pauses changed.
