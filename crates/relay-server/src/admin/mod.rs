@@ -8,6 +8,7 @@ mod intake;
 pub(crate) mod problem;
 mod routes;
 mod serve;
+mod site;
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,7 +28,7 @@ use relay_store::{
 use tokio::sync::oneshot;
 
 use self::problem::AdminError;
-pub(crate) use self::serve::serve;
+pub(crate) use self::{serve::serve, site::Sites};
 use crate::{
     clock::Clock,
     health::Health,
@@ -131,7 +132,10 @@ async fn require_token(State(admin): Shared, request: Request, next: Next) -> Re
 impl Admin {
     /// Whether the request carries the admin token.
     pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        // Of two, a proxy may have added one, and nobody can tell which.
+        let (Some(value), None) = (values.next(), values.next()) else { return false };
+        let value = value.as_bytes();
         let Some((scheme, token)) = value.split_at_checked(7) else { return false };
         scheme.eq_ignore_ascii_case(b"bearer ") && secret::same(&secret::sha256(token), &self.token)
     }

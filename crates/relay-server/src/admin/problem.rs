@@ -20,6 +20,12 @@ pub(crate) enum AdminError {
     /// No or the wrong admin token.
     #[error("the admin token is missing or wrong; it stands in DATA_DIR/credentials as ADMIN_TOKEN")]
     Unauthorized,
+    /// It was asked under a name that is not the listener's.
+    #[error("the admin API is not asked under this name; ADMIN_HOSTS lists further ones")]
+    Misdirected,
+    /// A page of another site asks.
+    #[error("pages of other sites may not ask the admin API")]
+    Foreign,
     /// A value is not acceptable.
     #[error("{0}")]
     Invalid(String),
@@ -62,6 +68,8 @@ impl AdminError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+            Self::Foreign => (StatusCode::FORBIDDEN, "foreign_site"),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, "unknown"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
