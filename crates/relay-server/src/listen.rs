@@ -119,11 +119,12 @@ impl Closing {
         self.token.cancelled().await;
     }
 
-    /// Speaks HTTP/1 on a socket until its peer, its service or this ends it.
+    /// Speaks HTTP/1 on a socket until its peer, its service or this ends it; `told` is called when this does.
     pub(crate) async fn drive<S, B>(
         &self,
         builder: &http1::Builder,
         socket: S,
+        told_to_end: impl Fn() + Send,
         service: impl HttpService<Incoming, ResBody = B, Error = Infallible, Future: Send> + Send,
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -137,6 +138,7 @@ impl Closing {
                 registered = true;
                 if told.as_mut().poll(cx).is_ready() {
                     graceful = true;
+                    told_to_end();
                     connection.as_mut().graceful_shutdown();
                 }
             }

@@ -121,6 +121,60 @@ fn leases_beyond_a_narrowed_token_are_not_resumed() {
     assert_eq!(rig.grants(other).len(), 1);
 }
 
+/// I21, I24: a client that may not serve a destination any more, or does not want to, is no client of it: it hears no counts,
+/// and nobody counts on it.
+#[test]
+fn a_client_leaves_what_its_new_hello_or_token_does_not_serve() {
+    let both: &[&str] = &["crm", "erp"];
+    for (serves, wanted) in [(erp_only(), both), (Serves::All, &["erp"])] {
+        let mut rig = Rig::with_routes(&[("src", "crm"), ("other", "erp")], &RetryPolicy::default());
+        let narrowed = connect(&mut rig, 1, "office", Serves::All, hello(7, both));
+        let witness = rig.join(2, 8, 4);
+        rig.received(witness);
+        rig.input(Input::Closed(narrowed));
+        let again = connect(&mut rig, 3, "office", serves, hello(7, wanted));
+        rig.received(again);
+        let alone = Message::Peers(Peers { destination: "crm".to_owned(), clients: 1 });
+        assert_eq!(rig.received(witness), [alone]);
+        let left = |notice: &&Notice| matches!(notice, Notice::ClientLeft { clients: 1, destination, .. } if destination.as_str() == "crm");
+        assert_eq!(rig.notices.iter().filter(left).count(), 1);
+        rig.input(Input::Closed(witness));
+        rig.pass(limits::RESUME_GRACE);
+        let other = rig.join(4, 9, 4);
+        rig.input(Input::Closed(other));
+        rig.pass(limits::RESUME_GRACE);
+        assert_eq!(rig.received(again), [], "no count reaches it");
+        let view = rig.hub.view();
+        let clients =
+            |name: &str| view.iter().find(|seen| seen.destination.as_str() == name).map(|seen| seen.clients.len());
+        assert_eq!((clients("crm"), clients("erp")), (Some(0), Some(1)));
+    }
+}
+
+/// I21: nor does it get what the store was asked for on its behalf before.
+#[test]
+fn what_the_store_leases_for_a_narrowed_client_is_handed_back() {
+    for pre_leased in [true, false] {
+        let mut rig = Rig::with_routes(&[("src", "crm"), ("other", "erp")], &RetryPolicy::default());
+        let before = connect(&mut rig, 1, "office", Serves::All, hello(7, &["crm", "erp"]));
+        rig.prompt = false;
+        if pre_leased {
+            rig.send();
+        } else {
+            rig.prompt = true;
+            rig.input(Input::Closed(before));
+            rig.send();
+            rig.prompt = false;
+            connect(&mut rig, 2, "office", Serves::All, hello(7, &["crm", "erp"]));
+        }
+        let again = connect(&mut rig, 3, "office", erp_only(), hello(7, &["crm", "erp"]));
+        rig.answer_store();
+        rig.prompt = true;
+        assert!(rig.grants(again).is_empty(), "pre-leased: {pre_leased}");
+        assert_eq!((rig.only().state, rig.only().losses), (State::Ready, 0));
+    }
+}
+
 /// I21: nor may another token take over the leases of an instance that is away.
 #[test]
 fn an_instance_that_is_away_still_belongs_to_its_token() {

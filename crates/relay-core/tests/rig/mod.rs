@@ -33,6 +33,9 @@ use relay_core::{
 /// When every test begins.
 pub(crate) const START: Wall = Wall::from_micros(1_700_000_000_000_000);
 
+/// `FORWARD_TIMEOUT` of the clients here.
+pub(crate) const FORWARD_TIMEOUT: Duration = Duration::from_secs(40);
+
 /// Bytes of bodies on their way out.
 pub(crate) const OUTGOING_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
@@ -63,6 +66,8 @@ pub(crate) struct Rig {
     tickets: u64,
     runs: u64,
     lease: Duration,
+    /// `FORWARD_TIMEOUT` of clients that join from now on: another than the default, which must not stand in for it.
+    pub(crate) forward_timeout: Duration,
 }
 
 impl Rig {
@@ -104,6 +109,7 @@ impl Rig {
             tickets: 0,
             runs: 1,
             lease,
+            forward_timeout: FORWARD_TIMEOUT,
         };
         rig.start();
         rig
@@ -242,10 +248,11 @@ impl Rig {
         let conn = ConnId(conn);
         let peer = "10.0.0.7:4711".to_owned();
         self.input(Input::Opened { conn, token: name("office"), serves: Serves::All, peer });
+        let forward_timeout_ms = self.forward_timeout.as_millis() as u32;
         let destination = |(name, slots): &(&str, u32)| HelloDestination {
             name: (*name).to_owned(),
             slots: *slots,
-            forward_timeout_ms: 25_000,
+            forward_timeout_ms,
         };
         let hello = Hello {
             instance: Bytes::copy_from_slice(&instance.to_be_bytes()),
@@ -333,6 +340,7 @@ pub(crate) fn outcome(class: Class) -> Outcome {
     let status = match class {
         Class::Delivered => Some(200),
         Class::Rejected => Some(500),
+        Class::Refused => Some(422),
         Class::Busy | Class::Unreachable => None,
     };
     let duration = Duration::from_millis(20);

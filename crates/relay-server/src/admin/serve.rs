@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Serve<S> for Office {
         let mut builder = http1::Builder::new();
         // Whoever closes its side once it has asked still wants its answer.
         builder.half_close(true);
-        let driven = closing.drive(&builder, guarded, service);
+        let driven = closing.drive(&builder, guarded, || gate.close(), service);
         let stopped = async {
             closing.begun().await;
             tokio::time::sleep(STOP_TIMEOUT).await;

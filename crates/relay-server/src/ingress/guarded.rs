@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -34,6 +34,8 @@ const PIECE_BYTES: usize = 4 * 1024;
 /// How long, and how much, is read and dropped behind an answer that came before the end of its request: a socket closed
 /// with unread bytes is reset, and the sender would never see the answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long an answer may still wait to be taken once the server stops.
+const STOP_WRITE: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -109,11 +111,12 @@ struct Linger {
     bytes_left: usize,
 }
 
-/// Tells a [`Guarded`] socket how the request that asked for another protocol was answered.
+/// Tells a [`Guarded`] socket how the request that asked for another protocol was answered, and that the server stops.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     decision: AtomicU8,
     waker: AtomicWaker,
+    closing: AtomicBool,
 }
 
 const NOT_DECIDED: u8 = 0;
@@ -125,6 +128,15 @@ impl Gate {
     pub(crate) fn decide(&self, switched: bool) {
         self.decision.store(if switched { BECOMES_RAW } else { STAYS_HTTP }, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// The server stops: nobody is waited for long to take an answer. Whoever says so polls the socket afterwards.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<u8> {
@@ -311,7 +323,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             }
             Poll::Pending => {
                 self.untaken = offered;
-                let until = *self.taken_until.get_or_insert_with(|| Instant::now() + self.patience.write);
+                let mut until = *self.taken_until.get_or_insert_with(|| Instant::now() + self.patience.write);
+                if self.gate.is_closing() {
+                    until = until.min(Instant::now() + STOP_WRITE.min(self.patience.write));
+                    self.taken_until = Some(until);
+                }
                 if !self.seat.waits(cx, self.held.len() + self.untaken) {
                     ready!(self.writing.poll(cx, until));
                 }

@@ -39,7 +39,7 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
     let connections = Connections::new(settings.connections);
     let cors = Cors::new(&settings.cors_origins);
-    let door = Arc::new(Door { backend, settings, cors });
+    let door = Arc::new(Door { backend, settings, cors, stop: stop.clone() });
     listen::serve(listener, "public", connections, Arc::new(Public { door }), stop).await;
 }
 
@@ -52,13 +52,14 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
     async fn connection(&self, socket: TcpStream, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
+        crate::connect::prepare(&socket);
         let gate = Arc::new(Gate::default());
         let guarded = Guarded::new(socket, Arc::clone(&gate), Arc::clone(&seat), self.door.settings.patience);
-        let door = Arc::clone(&self.door);
-        let service = service_fn(move |request| {
+        let door = &self.door;
+        let service = service_fn(|request| {
             // It is handed from one future to the next: a pointer, not a copy in each.
             let request = Box::new(request);
-            let (door, gate, seat) = (Arc::clone(&door), Arc::clone(&gate), Arc::clone(&seat));
+            let (door, gate, seat) = (Arc::clone(door), Arc::clone(&gate), Arc::clone(&seat));
             async move { Ok::<_, Infallible>(answer(&door, &gate, &seat, origin, request).await) }
         });
         let mut builder = http1::Builder::new();
@@ -67,7 +68,7 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
             .half_close(true)
             .pipeline_flush(true)
             .max_buf_size(BUFFER_BYTES_MAX);
-        closing.drive(&builder, guarded, service).await;
+        closing.drive(&builder, guarded, || gate.close(), service).await;
     }
 
     fn panicked(&self) {

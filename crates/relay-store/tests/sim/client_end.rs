@@ -1,11 +1,11 @@
 //! Drives the client machines, as the client's own driver does, and the sockets between both ends.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use rand::RngExt as _;
 use relay_core::{
     delivery::outcome::Outcome,
-    hub::{ConnId, Input as HubInput, Serves},
+    hub::{ConnId, Input as HubInput},
     id::{DeliveryId, InstanceId},
     session::client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
     wire::{codec, message::Message},
@@ -17,9 +17,6 @@ use crate::{
     world::{ClientProcess, What, World},
 };
 
-/// `FORWARD_TIMEOUT` of every client here.
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
-
 impl World {
     /// A client process starts, with an instance of its own.
     pub(crate) fn start_client(&mut self, client: usize) {
@@ -27,10 +24,11 @@ impl World {
         let served = plan.serves.iter().map(|name| Served {
             name: name.clone(),
             slots: plan.slots,
-            forward_timeout: FORWARD_TIMEOUT,
+            forward_timeout: plan.forward_timeout,
         });
+        let instance = InstanceId::from_u128(self.rng.random());
         let setup = Setup {
-            instance: InstanceId::from_u128(self.rng.random()),
+            instance,
             label: format!("client-{client}"),
             version: "sim".to_owned(),
             destinations: served.collect(),
@@ -42,6 +40,7 @@ impl World {
         self.clients[client].epoch += 1;
         self.clients[client].process = Some(ClientProcess {
             machine,
+            instance,
             started: self.clock,
             socket: None,
             wake: None,
@@ -141,7 +140,8 @@ impl World {
         self.tell(format_args!("client {client} forwards {} try {}", forward.delivery, forward.attempt));
         self.oracle.forwarding(forward, taken_away, calm);
         let poison = forward.body.starts_with(crate::load::POISON);
-        let meeting = self.targets.meet(&mut self.rng, &forward.destination, poison, FORWARD_TIMEOUT);
+        let timeout = self.plan.clients[client].forward_timeout;
+        let meeting = self.targets.meet(&mut self.rng, &forward.destination, poison, timeout);
         let (delivery, epoch) = (forward.delivery, self.clients[client].epoch);
         let outcome = Box::new(meeting.outcome);
         self.after(meeting.after, What::TargetAnswers { client, epoch, delivery, outcome });
@@ -172,8 +172,9 @@ impl World {
         if let Some(process) = &mut self.clients[client].process {
             process.socket = Some(number);
         }
-        let (conn, token) = (ConnId(number), token_of(client));
-        self.server_handles(HubInput::Opened { conn, token, serves: Serves::All, peer: format!("client-{client}") });
+        let (conn, token, serves) = (ConnId(number), token_of(client), self.serves(client));
+        self.oracle.opened(number, serves.clone());
+        self.server_handles(HubInput::Opened { conn, token, serves, peer: format!("client-{client}") });
         self.client_handles(client, Input::Connected);
     }
 
@@ -184,6 +185,9 @@ impl World {
         let clock = self.clock;
         let span = packet.span(self.plan.faults.bytes_per_second);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
+        if end == End::Client {
+            socket.queued += packet.len();
+        }
         if socket.half_open {
             return;
         }
@@ -212,13 +216,19 @@ impl World {
     }
 
     pub(crate) fn arrive(&mut self, number: u64, end: End, packet: Packet) {
-        let Some(socket) = self.sockets.get(&number) else { return };
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        if end == End::Client {
+            socket.queued = socket.queued.saturating_sub(packet.len());
+        }
         if socket.half_open || !socket.is_open(end) || (socket.reset && matches!(packet, Packet::Message(_))) {
             return;
         }
         let (client, client_epoch, server_epoch) = (socket.client, socket.client_epoch, socket.server_epoch);
         match end {
-            End::Client if self.clients[client].epoch == client_epoch => self.arrive_at_client(client, number, packet),
+            End::Client if self.clients[client].epoch == client_epoch => {
+                self.arrive_at_client(client, number, packet);
+                self.taken(number);
+            }
             End::Server if self.server.as_ref().is_some_and(|server| server.epoch == server_epoch) => {
                 self.arrive_at_server(number, packet);
             }
@@ -226,6 +236,16 @@ impl World {
         }
         if self.sockets.get(&number).is_some_and(|socket| !socket.client_open && !socket.server_open) {
             self.sockets.remove(&number);
+        }
+    }
+
+    /// The client took something: there is room for more.
+    fn taken(&mut self, number: u64) {
+        let here = |socket: &Socket| {
+            socket.server_open && self.server.as_ref().is_some_and(|server| server.epoch == socket.server_epoch)
+        };
+        if self.sockets.get(&number).is_some_and(here) {
+            self.socket_takes(ConnId(number));
         }
     }
 
@@ -253,13 +273,30 @@ impl World {
     fn arrive_at_server(&mut self, number: u64, packet: Packet) {
         match packet {
             Packet::Message(bytes) => match codec::decode(bytes) {
-                Ok(Some(message)) => self.server_handles(HubInput::Received(ConnId(number), message)),
+                Ok(Some(message)) => {
+                    let greets = matches!(message, Message::Hello(_));
+                    self.server_handles(HubInput::Received(ConnId(number), message));
+                    if greets {
+                        self.see_joined(number);
+                    }
+                }
                 Ok(None) | Err(_) => self.oracle.broken("I3", "a message does not decode".to_owned()),
             },
             Packet::Close => {
                 self.drop_end(number, End::Server);
                 self.server_handles(HubInput::Closed(ConnId(number)));
             }
+        }
+    }
+}
+
+impl World {
+    /// After a Hello: the server counts its client where it may serve, and nowhere else.
+    fn see_joined(&mut self, number: u64) {
+        let (Some(server), Some(socket)) = (&self.server, self.sockets.get(&number)) else { return };
+        let Some(process) = &self.clients[socket.client].process else { return };
+        if process.socket == Some(number) {
+            self.oracle.counted(number, process.instance, &server.hub.view());
         }
     }
 }

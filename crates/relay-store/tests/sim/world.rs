@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::outcome::Outcome,
     hub::{Hub, OpId, Ticket},
-    id::DeliveryId,
+    id::{DeliveryId, InstanceId},
     name::Name,
     routing::Route,
     session::client::Client,
@@ -63,6 +63,8 @@ pub(crate) struct World {
     /// How far the wall clock of the next server process is off, in microseconds.
     pub(crate) skew: i64,
     pub(crate) clients: Vec<ClientSlot>,
+    /// What the tokens of clients may serve that may not serve everything.
+    pub(crate) narrowed: BTreeMap<usize, BTreeSet<Name>>,
     pub(crate) sockets: BTreeMap<u64, Socket>,
     pub(crate) last_socket: u64,
     pub(crate) targets: Targets,
@@ -96,6 +98,7 @@ pub(crate) struct ClientSlot {
 /// One life of a client process.
 pub(crate) struct ClientProcess {
     pub(crate) machine: Client,
+    pub(crate) instance: InstanceId,
     pub(crate) started: u64,
     pub(crate) socket: Option<u64>,
     pub(crate) wake: Option<Mono>,
@@ -146,6 +149,7 @@ impl World {
             server_epoch: 0,
             skew: 0,
             clients: Vec::new(),
+            narrowed: BTreeMap::new(),
             sockets: BTreeMap::new(),
             last_socket: 0,
             targets: Targets::new(&plan.destinations),
@@ -153,7 +157,7 @@ impl World {
             tickets: BTreeMap::new(),
             last_ticket: 0,
             healed_at: None,
-            oracle: Oracle::new(plan.routing.clone()),
+            oracle: Oracle::new(&plan),
             trace: Trace::new(keep_trace),
             plan,
         };
