@@ -8,6 +8,7 @@ use super::{
     chunks::Chunks,
     flaw::Flaw,
     head::{Framed, Head},
+    target::Rewrite,
 };
 
 /// Where a connection's incoming bytes stand.
@@ -51,6 +52,8 @@ pub(super) enum Stop {
     Undecided,
     /// There are more requests than are let through at a time: judge the rest again later.
     Enough,
+    /// The head that follows, so many bytes, goes on with another target; what is behind it comes again.
+    Rewrite { head: usize, target: Rewrite },
 }
 
 impl Default for Framing {
@@ -78,6 +81,9 @@ impl Framing {
                             Framed::Length(left) => At::Length { left },
                             Framed::Chunked => At::Chunks(Chunks::default()),
                         };
+                        if let Some(target) = complete.rewrite {
+                            return Judged { pass, stop: Some(Stop::Rewrite { head: complete.len, target }) };
+                        }
                         complete.len
                     }
                     Err(flaw) => return self.stop(pass, Stop::Flawed(flaw)),
