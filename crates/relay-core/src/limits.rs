@@ -140,6 +140,40 @@ pub const FETCHES_PER_MINUTE: u32 = 6;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 
+/// Connections of the public listener at once: each costs about 12 KiB while idle.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections of an admin listener at once: far more than operators and scrapers need.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// One address has one in this many of a listener's connections at most (security: a stranger who takes all that one
+/// machine can still leaves most of them to others).
+pub const CONNECTIONS_ADDRESS_SHARE: usize = 8;
+/// However few connections there may be, one address may have these: a platform sends some at a time.
+pub const CONNECTIONS_ADDRESS_MIN: usize = 16;
+/// One in this many of the public listener's connections is kept for clients that dial in and for this machine.
+pub const CONNECTIONS_RESERVE_SHARE: usize = 16;
+/// See [`CONNECTIONS_RESERVE_SHARE`]; more than these are not kept.
+pub const CONNECTIONS_RESERVE_MAX: usize = 256;
+/// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
+/// anybody notices, enough that the next one to come finds room.
+pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
+/// However crowded a listener is, an idle connection has its patience divided by this.
+pub const IDLE_SHORTENED_MAX: u32 = 12;
+/// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.
+/// A thousand of the largest heads; whole ones in one piece, as senders send them, are never put aside.
+pub const WAITING_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// One in this many bytes of the memory for bodies is kept for small ones, and for those whose head has proven them.
+pub const BUDGET_KEPT_SHARE: u64 = 16;
+/// A body of this size is small.
+pub const SMALL_BODY_BYTES: u64 = 64 * 1024;
+/// How long a body may wait for memory that others are to give back (I16: the answer comes within a second).
+pub const MEMORY_WAIT: Duration = Duration::from_millis(500);
+/// Bodies that are given up at a time where all connections are at work.
+pub const UPLOADS_GIVEN_UP_MAX: usize = 16;
+/// Requests of one connection that are let through at a time. More that came with them wait until their answers are taken:
+/// a peer that asks a thousand times and reads nothing must not make us hold a thousand answers.
+pub const PIPELINED_MAX: usize = 16;
+/// An answer must be taken at least this fast, in bytes a second, beyond the time that any may take.
+pub const ANSWER_BYTES_PER_SECOND_MIN: u64 = 1024;
 /// Wrong tokens that one address may show at once (security: an operator may have chosen a token that can be guessed).
 pub const WRONG_TOKENS_BURST: u32 = 5;
 /// After these, one more each time this long has passed: five a minute.

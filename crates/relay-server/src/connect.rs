@@ -289,7 +289,10 @@ impl Gate {
 
     /// Whose token the request carries. Every token is compared, so the time taken does not tell which one matched.
     fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
-        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        // Of two, a proxy may have added one, and nobody can tell which.
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let value = value.as_bytes();
         let (scheme, token) = value.split_at_checked(7)?;
         if !scheme.eq_ignore_ascii_case(b"bearer ") {
             return None;

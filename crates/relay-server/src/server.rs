@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
-    admin::{self, Admin, Listening},
+    admin::{self, Admin, Listening, Sites},
     budget::Budget,
     clock::Clock,
     connect::{Attached, Gate},
@@ -293,15 +293,17 @@ impl Server {
             Ok(())
         });
         if let Some(listener) = admin {
-            let (stop, guarded) = (supervisor.stopping(), admin::guarded(Arc::clone(&self.admin)));
+            let served = (admin::guarded(Arc::clone(&self.admin)), Some(Sites::new(&self.config.admin_hosts)));
+            let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
             supervisor.spawn(TaskKind::Admin, "admin", async move {
-                admin::serve(listener, "admin", guarded, stop).await;
+                admin::serve(listener, "admin", served, metrics, stop).await;
                 Ok(())
             });
         }
-        let (stop, unguarded) = (supervisor.stopping(), admin::unguarded(Arc::clone(&self.admin)));
+        let served = (admin::unguarded(Arc::clone(&self.admin)), None);
+        let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
-            admin::serve(socket, "admin-socket", unguarded, stop).await;
+            admin::serve(socket, "admin-socket", served, metrics, stop).await;
             Ok(())
         });
         self.spawn_watchers();

@@ -48,6 +48,7 @@ fn every_fault_is_reported_all_together() {
         ("API_KEY", "changeme"),
         ("LOG_FORMAT", "yaml"),
         ("CORS_ORIGINS", "example.com"),
+        ("ADMIN_HOSTS", "https://relay.example.com:8081"),
         ("REDIS_URL", "redis://:secret@localhost"),
     ];
     let file = r#"

@@ -22,6 +22,12 @@ pub(crate) enum AdminError {
     /// No or the wrong admin token.
     #[error("the admin token is missing or wrong; it stands in DATA_DIR/credentials as ADMIN_TOKEN")]
     Unauthorized,
+    /// It was asked under a name that is not the listener's.
+    #[error("the admin API is not asked under this name; ADMIN_HOSTS lists further ones")]
+    Misdirected,
+    /// A page of another site asks.
+    #[error("pages of other sites may not ask the admin API")]
+    Foreign,
     /// Too many wrong admin tokens came from there.
     #[error("too many wrong tokens came from this address; come again in {} s", .0.as_secs() + 1)]
     TooManyTokens(Duration),
@@ -67,6 +73,8 @@ impl AdminError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+            Self::Foreign => (StatusCode::FORBIDDEN, "foreign_site"),
             Self::TooManyTokens(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, "unknown"),

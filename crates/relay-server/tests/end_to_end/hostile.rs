@@ -167,6 +167,84 @@ async fn a_flood_of_pings_holds_up_nobody() {
     bench.finish().await;
 }
 
+/// S1, S3, S4, S6, S7, S8, S25: the admin listener reads as strictly as the public one, and answers no page of another site.
+#[tokio::test]
+async fn the_admin_listener_is_no_easier_than_the_public_one() {
+    let bench = Bench::start().await;
+    let authorized = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
+    let get = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nConnection: close\r\n{fields}\r\n");
+    let post = |fields: &str| {
+        format!(
+            "POST /api/v1/dead/purge HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{authorized}{fields}\r\n2\r\n{{}}\r\n0\r\n\r\n"
+        )
+    };
+    let long = format!("Host: a\r\n{}", format!("X-A: {}\r\n", "a".repeat(4_000)).repeat(10));
+    for (request, status) in [
+        (post("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"), 400),
+        (post("Transfer-Encoding: gzip, chunked\r\n"), 501),
+        (post("Content-Length: 2\r\nContent-Length: 2\r\n"), 400),
+        (get("/livez", "Host: a\r\n").replace("\r\n", "\n"), 400),
+        (get("/livez", "Host: a\r\nX: a\r\n b\r\n"), 400),
+        (get("/livez", ""), 400),
+        (get("/livez", "Host: a\r\nHost: a\r\n"), 400),
+        (get("http://evil/livez", "Host: a\r\n"), 400),
+        (get("/livez", &long), 431),
+        (get(&format!("/livez?{}", "a".repeat(9_000)), "Host: a\r\n"), 414),
+        (get("/metrics", "Host: evil.example:8081\r\n"), 421),
+        (get("/metrics", "Host: localhost:8081\r\nOrigin: https://evil.example\r\n"), 403),
+        (get("/metrics", "Host: localhost:8081\r\nSec-Fetch-Site: cross-site\r\n"), 403),
+        (get("/api/v1/status", &format!("Host: localhost\r\n{authorized}Authorization: Bearer x\r\n")), 400),
+        (get("/api/v1/status", &format!("Host: localhost\r\n{authorized}Origin: http://localhost\r\n")), 200),
+        (get("/livez", "Host: 127.0.0.1:8081\r\n"), 200),
+        (get("/livez", "Host: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"), 200),
+    ] {
+        let reply = http::raw(bench.admin, request.as_bytes()).await;
+        assert_eq!(reply.status, status, "{}", &request[..request.len().min(300)]);
+        assert!(!reply.head.contains("access-control"), "{}", reply.head);
+    }
+    // On the socket nobody can be a web page: any name will do.
+    let any = "GET /livez HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    let mut socket = tokio::net::UnixStream::connect(bench.data_dir.join("admin.sock")).await.unwrap();
+    socket.write_all(any.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    bench.finish().await;
+}
+
+/// S9: more silent sockets than the admin listener has places hold up neither it nor the socket.
+#[tokio::test]
+async fn silent_sockets_do_not_hold_up_operators() {
+    let bench = Bench::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(bench.admin).await.unwrap());
+    }
+    let asked = timeout(Duration::from_secs(5), http::tcp(bench.admin, "GET", "/livez", "", b""));
+    assert_eq!(asked.await.expect("it is answered long before the silent ones are given up").status, 200);
+    drop(silent);
+    bench.finish().await;
+}
+
+/// S26: what a sender wrote is nothing that a browser would run, whoever opens it.
+#[tokio::test]
+async fn a_body_is_served_as_nothing_to_be_run() {
+    let bench = Bench::start().await;
+    let event = bench.post(b"<script>alert(1)</script>").await.json();
+    let path = format!("/api/v1/events/{}/body", event["event_id"].as_str().unwrap());
+    let reply = bench.command("GET", &path, Value::Null).await;
+    assert_eq!(reply.text(), "<script>alert(1)</script>");
+    for field in [
+        "content-type: application/octet-stream",
+        "content-disposition: attachment",
+        "x-content-type-options: nosniff",
+        "content-security-policy: sandbox; default-src 'none'",
+    ] {
+        assert!(reply.head.contains(field), "{}", reply.head);
+    }
+    bench.finish().await;
+}
+
 /// I21, S28: what was true of a source when an upload began is looked at again when its body is there.
 #[tokio::test]
 async fn an_upload_is_judged_by_the_source_as_it_is_at_its_end() {
