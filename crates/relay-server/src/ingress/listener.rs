@@ -31,7 +31,7 @@ use super::{
     seam::{Backend, Body},
     webhook::{Door, UNKNOWN},
 };
-use crate::{accept::Acceptor, origin::Origin};
+use crate::{accept::Acceptor, error::Code, origin::Origin};
 
 /// Bytes the HTTP library may buffer per connection: a whole head with room for a good part of a body behind it.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -169,7 +169,12 @@ async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<
     match path::place(uri.path()) {
         Place::Elsewhere => {
             let ends = intake::is_given_up(request.headers(), request.body());
+            let method = request.method().clone();
             let mut response = door.backend.other(*request, origin).await;
+            if response.status() == StatusCode::NOT_FOUND {
+                door.backend.refused(UNKNOWN, Code::NotFound.as_str());
+                door.miss(&method, &uri, origin, response.status());
+            }
             if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -32,7 +32,7 @@ use crate::budget::Budget;
 pub use crate::origin::{Address, Origin};
 pub use guarded::Patience;
 pub use listener::serve;
-pub use refusals::{Refusals, Refused};
+pub use refusals::{Missed, Refusals, Refused};
 pub use seam::{Backend, Body, Source};
 
 /// What an operator decides about the public listener.
