@@ -61,6 +61,7 @@ impl<'a> Facts<'a> {
 pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
     descriptors::raise_limit();
     let data_dir = plan.data_dir().clone();
+    fits_a_socket(&data_dir)?;
     // The store first: it takes the lock, so that two starts at once do not both make up secrets.
     let store = open_store(&data_dir, plan.disk_reserve())?;
     let mut kept = credentials::complete(&data_dir, plan.given.clone())?;
@@ -73,6 +74,22 @@ pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
     let asked = Asked::of(&config);
     let server = Server::start(config, Arc::new(store)).await.map_err(|error| start_failed(error, &asked))?;
     Ok((server, kept))
+}
+
+/// Bytes of a socket's path on Linux, its end included.
+const SOCKET_PATH_BYTES: usize = 108;
+
+/// Says so before anything is made there.
+fn fits_a_socket(data_dir: &Path) -> Result<(), Failure> {
+    let spare = SOCKET_PATH_BYTES - "/admin.sock.new\0".len();
+    let length = data_dir.as_os_str().len();
+    if length <= spare {
+        return Ok(());
+    }
+    let text = format!(
+        "DATA_DIR is {length} bytes long; a socket is made in it, whose path the system limits: choose one of at most {spare}"
+    );
+    Err(Failure::new(Exit::Configuration, text))
 }
 
 /// Opens the embedded store of a data directory.

@@ -186,6 +186,11 @@ pub const WRONG_TOKENS_KEYS_MAX: usize = 16_384;
 /// this machine: a right token must pass there at once.
 pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
+/// Requests to a path or source that there is none of, the latest of which an operator is shown.
+pub const MISSES_KEPT: usize = 50;
+/// Bytes of the path of such a request: enough to recognise it, and strangers choose it.
+pub const MISS_PATH_BYTES: usize = 64;
+
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 /// Default of `LEASE`.
@@ -218,5 +223,13 @@ pub const MAX_RETRIES: u32 = 3;
 pub const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Default of `RETRY_MULTIPLIER`.
 pub const RETRY_MULTIPLIER: f64 = 2.0;
+/// Longest TTL of a delivery: ten years, so that no sum of times overflows.
+pub const MESSAGE_TTL_MAX: Duration = Duration::from_hours(10 * 365 * 24);
+/// Most retries of a delivery, and most delays of a schedule.
+pub const MAX_RETRIES_MAX: u32 = 1_000;
+/// Longest delay before a retry that a setting names, and each of a schedule.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_hours(24);
+/// Largest factor from one delay to the next.
+pub const RETRY_MULTIPLIER_MAX: f64 = 100.0;
 /// Default of `DEDUPE_WINDOW`.
 pub const DEDUPE_WINDOW: Duration = Duration::from_hours(72);

@@ -356,7 +356,11 @@ impl Gate {
                     // A message of a later version.
                     Ok(None) => {}
                     Err(error) => {
-                        self.hub.tell(Event::Garbled(conn, error)).await;
+                        // Whoever has a token can do this as often as he likes.
+                        if let Some(left_out) = self.guesses.may_tell(Entrance::Connect, "client_misbehaved") {
+                            let what = "a client sent what is no message";
+                            tracing::warn!(event = "client_misbehaved", conn = conn.0, %error, left_out, "{what}");
+                        }
                         return Ended::Garbled;
                     }
                 },

@@ -194,6 +194,17 @@ impl Problem {
         Self { wait: Some(seconds), ..Self::new(Code::RateLimited, detail) }
     }
 
+    /// The same for a path that looks as if it were meant for webhooks.
+    pub fn nothing_at(path: &str) -> Self {
+        let path = path.to_ascii_lowercase();
+        if !path.contains("hook") {
+            return Self::not_found();
+        }
+        let detail = "nothing is here; the path of webhooks is /webhook or /webhook/{source}: in lower case, without an s, and \
+                      with nothing before it but what PUBLIC_URL has";
+        Self::new(Code::NotFound, detail)
+    }
+
     /// The answer for a path that nothing is at.
     pub const fn not_found() -> Self {
         Self::new(Code::NotFound, "nothing is here; webhooks go to /webhook or /webhook/{source}")

@@ -102,7 +102,7 @@ impl Backend for Front {
             return self.gate.connect(request, origin).await;
         }
         if !matches!(path, "/livez" | "/readyz" | "/health") {
-            return Problem::not_found().respond();
+            return Problem::nothing_at(path).respond();
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Problem::new(Code::MethodNotAllowed, "ask with GET").allowing(&["GET", "HEAD"]).respond();

@@ -46,6 +46,10 @@ pub(crate) enum Reason {
     Stalled { destination: Name, oldest: Duration, waiting: u64 },
     /// Half the TTL of a waiting delivery has passed.
     HalfTtl { destination: Name, waiting: u64, first_expiry: Duration },
+    /// Deliveries ended without success and nobody has looked at them.
+    DeadLetters { destination: Name, dead: u64, expired: u64 },
+    /// Deliveries wait at a destination that an operator paused.
+    Paused { destination: Name, waiting: u64 },
     /// There is no room.
     Full { free: Option<u64> },
     /// Room runs out.
@@ -203,7 +207,8 @@ pub(crate) fn open(stats: &DestinationStats) -> u64 {
     State::ALL.into_iter().filter(|state| state.is_open()).map(|state| count(stats, state)).sum()
 }
 
-fn waiting(stats: &DestinationStats) -> u64 {
+/// Deliveries of a destination that nobody has at the moment.
+pub(crate) fn waiting(stats: &DestinationStats) -> u64 {
     count(stats, State::Ready) + count(stats, State::Scheduled)
 }
 
@@ -243,12 +248,18 @@ fn assess(stats: &Stats, view: &[DestinationView], known: &Known<'_>, disk_reser
         reasons.push(Reason::Damaged { records: stats.damaged });
     }
     for stats in &stats.destinations {
-        if !known.directory.routing.paused.contains(&stats.destination) {
+        if known.directory.routing.paused.contains(&stats.destination) {
+            let (destination, waiting) = (stats.destination.clone(), waiting(stats));
+            reasons.extend((waiting > 0).then_some(Reason::Paused { destination, waiting }));
+        } else {
             let seen = view.iter().find(|seen| seen.destination == stats.destination);
             assess_destination(stats, seen, known, &mut reasons);
         }
         // Also of a paused destination: what waits there expires all the same.
         reasons.extend(half_ttl(stats, known));
+        let (dead, expired) = (count(stats, State::Dead), count(stats, State::Expired));
+        let destination = stats.destination.clone();
+        reasons.extend((dead + expired > 0).then_some(Reason::DeadLetters { destination, dead, expired }));
     }
     reasons
 }
@@ -306,6 +317,18 @@ impl fmt::Display for Reason {
                 "destination {destination}: half the TTL has passed, {waiting} waiting, first expires in {}",
                 rough(*first_expiry)
             ),
+            Self::DeadLetters { destination, dead, expired } => {
+                write!(
+                    f,
+                    "destination {destination}: {dead} dead and {expired} expired; crm-relay dead list, then redrive or purge"
+                )
+            }
+            Self::Paused { destination, waiting } => {
+                write!(
+                    f,
+                    "destination {destination}: paused, {waiting} waiting; crm-relay destination resume {destination}"
+                )
+            }
             Self::Full { free: Some(free) } => write!(f, "the store is full: {free} bytes free on its disk"),
             Self::Full { free: None } => f.write_str("the store is full"),
             Self::NearlyFull { free } => write!(f, "room runs out: {free} bytes free on the disk of the store"),
@@ -417,13 +440,28 @@ mod tests {
         assert_eq!(reasons, [Reason::Damaged { records: 2 }]);
     }
 
+    /// I24: dead letters.
     #[test]
-    fn a_paused_destination_is_no_reason() {
+    fn dead_letters_degrade() {
+        let mut stats = stats(at(0));
+        (stats.destinations[0].states, stats.destinations[0].next_expiry) = ([0, 0, 0, 9, 3, 2, 0], None);
+        stats.destinations[0].oldest_due = None;
+        let reasons = assessed(&stats, &[], &directory(), &BTreeMap::new(), at(1));
+        assert!(matches!(reasons[..], [Reason::DeadLetters { dead: 3, expired: 2, .. }]), "{reasons:?}");
+    }
+
+    /// I24: a pause is a reason of its own, and nothing else of that destination is.
+    #[test]
+    fn a_paused_destination_degrades_while_something_waits() {
         let mut directory = directory();
         let paused = std::iter::once("crm".parse().unwrap()).collect();
         directory.routing = Arc::new(Routing { paused, ..(*directory.routing).clone() });
         let unserved = BTreeMap::from([("crm".parse().unwrap(), at(0))]);
-        assert_eq!(assessed(&stats(at(0)), &[], &directory, &unserved, at(500)), []);
+        let reasons = assessed(&stats(at(0)), &[], &directory, &unserved, at(500));
+        assert!(matches!(reasons[..], [Reason::Paused { waiting: 212, .. }]), "{reasons:?}");
+        let mut empty = stats(at(0));
+        empty.destinations[0].states = [0; 7];
+        assert_eq!(assessed(&empty, &[], &directory, &BTreeMap::new(), at(500)), []);
     }
 
     /// I13, I24: what waits expires, whether or not its destination is paused and its route still there.
@@ -433,9 +471,10 @@ mod tests {
         let routing = Arc::new(Routing { paused, ..Routing::default() });
         let directory = Directory { routing, ..Directory::default() };
         let unserved = BTreeMap::new();
-        assert_eq!(assessed(&stats(at(0)), &[], &directory, &unserved, at(12 * 3600)), []);
+        let reasons = assessed(&stats(at(0)), &[], &directory, &unserved, at(12 * 3600));
+        assert!(matches!(reasons[..], [Reason::Paused { .. }]));
         let reasons = assessed(&stats(at(0)), &[], &directory, &unserved, at(12 * 3600 + 1));
-        assert!(matches!(reasons[..], [Reason::HalfTtl { waiting: 212, .. }]));
+        assert!(matches!(reasons[..], [Reason::Paused { .. }, Reason::HalfTtl { waiting: 212, .. }]));
     }
 
     fn assessed(

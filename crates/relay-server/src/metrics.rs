@@ -4,7 +4,7 @@
 //! beside a gauge `crm_relay_deliveries`, which `OpenMetrics` cannot tell apart.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{Display, Write as _},
     sync::{
         Mutex, PoisonError,
@@ -85,11 +85,12 @@ impl Metrics {
     }
 
     /// The whole exposition.
-    pub(crate) fn render(&self, stats: &Stats, view: &[DestinationView], now: Wall) -> String {
+    pub(crate) fn render(&self, stats: &Stats, view: &[DestinationView], paused: &BTreeSet<Name>, now: Wall) -> String {
         let mut page = Page(String::with_capacity(4096));
         self.render_ingress(&mut page, stats);
         render_deliveries(&mut page, stats, now);
         render_clients(&mut page, stats, view);
+        render_pauses(&mut page, stats, paused);
         self.render_store(&mut page, stats);
         page.0
     }
@@ -203,6 +204,15 @@ fn render_clients(page: &mut Page, stats: &Stats, view: &[DestinationView]) {
     }
 }
 
+/// Of every destination that has or had something: an alert that a pause was forgotten needs a sample.
+fn render_pauses(page: &mut Page, stats: &Stats, paused: &BTreeSet<Name>) {
+    page.head("destination_paused", "gauge", "Whether an operator paused the destination.");
+    let names = stats.destinations.iter().map(|stats| &stats.destination).chain(paused);
+    for name in names.collect::<BTreeSet<_>>() {
+        page.sample("destination_paused", &[("destination", name.as_str())], u8::from(paused.contains(name)));
+    }
+}
+
 /// The text as it grows.
 struct Page(String);
 
@@ -233,7 +243,12 @@ mod tests {
         let metrics = Metrics::default();
         metrics.refused("stripe", "not_genuine");
         metrics.committed(Duration::from_millis(3));
-        let page = metrics.render(&stats(), &view(), Wall::from_micros(9_000_000));
+        let page = metrics.render(
+            &stats(),
+            &view(),
+            &std::iter::once("crm".parse().unwrap()).collect(),
+            Wall::from_micros(9_000_000),
+        );
         for line in [
             "crm_relay_events_accepted_total{source=\"stripe\"} 5",
             "crm_relay_requests_refused_total{source=\"stripe\",reason=\"not_genuine\"} 1",
@@ -248,6 +263,7 @@ mod tests {
             "crm_relay_oldest_due_age_seconds{destination=\"crm\"} 8",
             "crm_relay_clients{destination=\"crm\"} 0",
             "crm_relay_circuit_open{destination=\"crm\"} 0",
+            "crm_relay_destination_paused{destination=\"crm\"} 1",
             "crm_relay_commit_seconds_bucket{le=\"0.005\"} 1",
             "crm_relay_commit_seconds_bucket{le=\"+Inf\"} 1",
             "crm_relay_disk_free_bytes 77",
@@ -259,14 +275,15 @@ mod tests {
     /// An alert on `crm_relay_clients == 0` fires only if there is a sample.
     #[test]
     fn a_destination_that_nobody_ever_served_has_no_clients() {
-        let page = Metrics::default().render(&stats(), &[], Wall::MIN);
+        let page = Metrics::default().render(&stats(), &[], &BTreeSet::new(), Wall::MIN);
         assert!(page.contains("crm_relay_clients{destination=\"crm\"} 0\n"), "{page}");
         assert!(page.contains("crm_relay_circuit_open{destination=\"crm\"} 0\n"), "{page}");
     }
 
     #[test]
     fn each_name_is_declared_once() {
-        let page = Metrics::default().render(&stats(), &view(), Wall::MIN);
+        let page =
+            Metrics::default().render(&stats(), &view(), &std::iter::once("crm".parse().unwrap()).collect(), Wall::MIN);
         let mut names: Vec<&str> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let count = names.len();
         names.sort_unstable();

@@ -3,10 +3,12 @@
 //! Lines that a million deliveries could cause are limited per kind; how many were left out is said with the next line of
 //! that kind.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use relay_core::{
     hub::Notice,
+    id::InstanceId,
+    name::Name,
     time::{Mono, Now},
 };
 
@@ -17,10 +19,15 @@ const LINES_PER_SECOND_OF_CLIENTS: u32 = 4;
 /// Lines about clients that come and go in one second: a server that starts meets all of its clients at once.
 const LINES_PER_SECOND_OF_JOINS: u32 = 100;
 
+/// Destinations that are down, of which it is known since when.
+const DOWN_MAX: usize = 4_096;
+
 /// Writes notices to the log.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     limits: BTreeMap<&'static str, Limit>,
+    /// Since when destinations are down through an instance.
+    down: BTreeMap<(Name, InstanceId), Mono>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +38,20 @@ struct Limit {
 }
 
 impl Notices {
+    /// Since when that destination has been down through that instance, now that it is up.
+    pub(crate) fn up(&mut self, destination: &Name, instance: InstanceId, now: Mono) -> Duration {
+        let since = self.down.remove(&(destination.clone(), instance));
+        since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// Tells that a destination is up again: after how long, and how much waited for it.
+    pub(crate) fn on_up(&mut self, destination: &Name, instance: InstanceId, down: Duration, waiting: u64, now: Mono) {
+        if self.allows("destination_up", now) {
+            let down_ms = down.as_millis() as u64;
+            tracing::info!(event = "destination_up", %destination, %instance, down_ms, waiting);
+        }
+    }
+
     /// Writes one notice, unless its kind had its share of this second.
     pub(crate) fn on(&mut self, notice: &Notice, now: Now) {
         match notice {
@@ -53,15 +74,13 @@ impl Notices {
                 }
             }
             Notice::DestinationDown { destination, instance, error } => {
+                self.note_down(destination, *instance, now.mono);
                 if self.allows("destination_down", now.mono) {
                     tracing::warn!(event = "destination_down", %destination, %instance, error);
                 }
             }
-            Notice::DestinationUp { destination, instance } => {
-                if self.allows("destination_up", now.mono) {
-                    tracing::info!(event = "destination_up", %destination, %instance);
-                }
-            }
+            // Told by `on_up`, once it is known how much waits.
+            Notice::DestinationUp { .. } => {}
             Notice::DeliveryDead { delivery, event, destination, reason, error } => {
                 if self.allows("delivery_dead", now.mono) {
                     let (reason, error) = (reason.as_str(), error.as_deref());
@@ -112,6 +131,15 @@ impl Notices {
                 }
             }
         }
+    }
+
+    /// Bounded: an instance that went away while it was down is never up again.
+    fn note_down(&mut self, destination: &Name, instance: InstanceId, now: Mono) {
+        if self.down.len() >= DOWN_MAX {
+            let oldest = self.down.iter().min_by_key(|(_, since)| **since).map(|(key, _)| key.clone());
+            oldest.map(|key| self.down.remove(&key));
+        }
+        self.down.entry((destination.clone(), instance)).or_insert(now);
     }
 
     fn allows(&mut self, kind: &'static str, now: Mono) -> bool {

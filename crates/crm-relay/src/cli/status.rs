@@ -12,9 +12,12 @@ use super::{
 };
 use crate::{
     admin_client::Api,
-    exit::{Exit, Outcome},
+    exit::{Exit, Failure, Outcome},
     render::{human_duration, style, table},
 };
+
+/// Requests that found nothing are shown in so many lines; JSON has all that are kept.
+const MISSED_SHOWN: usize = 10;
 
 /// What the server does right now: totals, destinations, clients, and what is wrong.
 #[derive(Debug, Args)]
@@ -45,8 +48,26 @@ impl StatusArgs {
             }
             print("")?;
             list(&api, &destination::DESTINATIONS.view, Vec::new(), None, false).await?;
+            missed(&status)?;
             Ok(Exit::Done)
         })
+    }
+}
+
+/// The latest requests that found nothing: where a webhook went that does not arrive.
+fn missed(status: &Value) -> Result<(), Failure> {
+    let missed = status.get("missed").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if missed.is_empty() {
+        return Ok(());
+    }
+    print("\nrequests to a path or source that there is none of, the latest first:")?;
+    for request in missed.iter().take(MISSED_SHOWN) {
+        let words = ["at", "status", "method", "path", "peer"].map(|field| text(request, field));
+        print(&format!("  {}", words.join("  ")))?;
+    }
+    match missed.len().checked_sub(MISSED_SHOWN) {
+        Some(more @ 1..) => print(&format!("  and {more} more: crm-relay status --json")),
+        _ => Ok(()),
     }
 }
 

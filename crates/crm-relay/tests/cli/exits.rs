@@ -91,3 +91,14 @@ fn seventy_eight_is_the_configuration() {
     assert_eq!(place.run(&["client"], &[]).status.code(), Some(78));
     assert_eq!(place.run(&["config", "print", "--config", "nowhere.toml"], &[]).status.code(), Some(78));
 }
+
+/// A directory in which no socket can be made is refused before a store is made in it.
+#[test]
+fn seventy_eight_is_a_data_directory_with_a_name_too_long() {
+    let place = Place::new();
+    let long = "x".repeat(100);
+    let told = place.cli(&["server", "--data-dir", &long, "--server-port", "0"]);
+    assert_eq!(told.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&told.stderr).contains("DATA_DIR is"), "{told:?}");
+    assert!(!place.path(&long).exists());
+}

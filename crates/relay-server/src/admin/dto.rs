@@ -361,6 +361,29 @@ pub(crate) struct StatusDto {
     full: bool,
     sources: Vec<SourceCountsDto>,
     destinations: Vec<DestinationDto>,
+    pub(crate) missed: Vec<MissedDto>,
+}
+
+/// A request that found no source, or nothing at all.
+#[derive(Debug, Serialize)]
+pub(crate) struct MissedDto {
+    at: String,
+    method: String,
+    path: String,
+    peer: Option<String>,
+    status: u16,
+}
+
+impl MissedDto {
+    pub(crate) fn new(missed: &crate::ingress::Missed) -> Self {
+        Self {
+            at: rfc3339(missed.at),
+            method: missed.method.clone(),
+            path: missed.path.clone(),
+            peer: missed.peer.map(|peer| peer.to_string()),
+            status: missed.status,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -740,6 +763,7 @@ impl StatusDto {
             full: report.stats.full,
             sources: report.stats.sources.iter().map(source).collect(),
             destinations: names.iter().map(|name| DestinationDto::new(name.as_str(), directory, report, now)).collect(),
+            missed: Vec::new(),
         }
     }
 }

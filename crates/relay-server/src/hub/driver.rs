@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
     delivery::Delivery,
-    hub::{Answer, ConnId, Hub, Input, OpId, Output, Ticket},
-    id::EventId,
+    hub::{Answer, ConnId, Hub, Input, Notice, OpId, Output, Ticket},
+    id::{EventId, InstanceId},
     name::Name,
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
     time::Now,
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{Event, Inlet, OldestCommit, Request, Socket, commits::Commits};
-use crate::{clock::Clock, metrics::Metrics, notice::Notices, outbox::Outbox};
+use crate::{clock::Clock, health, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
 const TURN: usize = 256;
@@ -65,6 +65,8 @@ enum Done {
     Appended(Vec<OpId>, Vec<Result<Appended, AppendError>>),
     /// The queue of this socket takes at least one message again.
     Space(ConnId),
+    /// A destination is up again, after this long, and so many wait for it.
+    Up(Name, InstanceId, Duration, u64),
 }
 
 impl Driver {
@@ -212,6 +214,9 @@ impl Driver {
                     self.feed(Input::Stored(op, StoreAnswer::Append(result)));
                 }
             }
+            Done::Up(destination, instance, down, waiting) => {
+                self.notices.on_up(&destination, instance, down, waiting, self.now.mono);
+            }
             Done::Space(conn) => {
                 if let Some(line) = self.sockets.get_mut(&conn) {
                     line.full = false;
@@ -239,10 +244,23 @@ impl Driver {
                 }
                 Output::Transmit(conn) => self.pump(conn),
                 Output::Close(conn, why) => self.close(conn, why),
+                Output::Notice(Notice::DestinationUp { destination, instance }) => {
+                    self.ask_waiting(destination, instance);
+                }
                 Output::Notice(notice) => self.notices.on(&notice, self.clock.now()),
                 Output::Stopped => self.stopped = true,
             }
         }
+    }
+
+    /// Asks how much waits for a destination that is up again, to say so.
+    fn ask_waiting(&mut self, destination: Name, instance: InstanceId) {
+        let down = self.notices.up(&destination, instance, self.now.mono);
+        self.pending.push(Box::pin(self.store.stats().map(move |stats| {
+            let stats = stats.map_or_else(|_| Vec::new(), |stats| stats.destinations);
+            let waiting = stats.iter().find(|stats| stats.destination == destination).map_or(0, health::waiting);
+            Done::Up(destination, instance, down, waiting)
+        })));
     }
 
     fn ask(&mut self, op: OpId, ask: StoreOp) {

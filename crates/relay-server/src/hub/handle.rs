@@ -42,7 +42,8 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         let request = Request { accepting, answer };
         if self.requests.send(request).await.is_err() {
-            return Answer::Unavailable;
+            // It has ended, and was never asked: nothing is uncertain.
+            return Answer::Stopping;
         }
         answered.await.unwrap_or(Answer::Unavailable)
     }

@@ -27,7 +27,7 @@ const SKIPPED_BYTES_MAX: u64 = 8 * 1024;
 const FIRST_BYTES: u64 = 64 * 1024;
 
 const NO_MEMORY: Problem =
-    Problem::new(Code::StoreUnavailable, "there is no memory for another body at the moment; send it again");
+    Problem::new(Code::StoreUnavailable, "there is no memory for another body at the moment; send it again").closing();
 const TOO_LARGE: Problem = Problem::new(Code::TooLarge, "the body is larger than this relay takes").closing();
 const TOO_SLOW: Problem = Problem::new(Code::Timeout, "the body came too slowly").closing();
 const BROKEN: Problem =

@@ -127,7 +127,12 @@ async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<
     match path::place(uri.path()) {
         Place::Elsewhere => {
             let ends = intake::is_given_up(request.headers(), request.body());
+            let method = request.method().clone();
             let mut response = door.backend.other(*request, origin).await;
+            if response.status() == StatusCode::NOT_FOUND {
+                door.backend.refused(UNKNOWN, Code::NotFound.as_str());
+                door.miss(&method, &uri, origin, response.status());
+            }
             if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -27,9 +27,25 @@ pub struct Refused {
     pub peer: Option<IpAddr>,
 }
 
-/// The latest refusals of each source, and the log lines about them.
+/// A request that found no source, or nothing at all: most likely a URL that was mistyped at a platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// When.
+    pub at: Wall,
+    /// Its method, visible.
+    pub method: String,
+    /// Its path without the query, the beginning of it, visible.
+    pub path: String,
+    /// From where.
+    pub peer: Option<IpAddr>,
+    /// What it was answered.
+    pub status: u16,
+}
+
+/// The latest refusals of each source, what found none, and the log lines about them.
 #[derive(Debug, Default)]
 pub struct Refusals {
+    missed: Mutex<VecDeque<Missed>>,
     sources: Mutex<BTreeMap<String, Lately>>,
 }
 
@@ -38,6 +54,16 @@ struct Lately {
     refused: VecDeque<Refused>,
     /// The minute of the last line about a reason, and how many were left out since.
     told: BTreeMap<&'static str, (i64, u64)>,
+}
+
+impl Missed {
+    /// What is kept of a request's words: a limited number of bytes, everything but plain ASCII written as `\xNN`.
+    pub fn visible(bytes: &[u8]) -> String {
+        let begin = &bytes[..bytes.len().min(limits::MISS_PATH_BYTES)];
+        let more = if begin.len() < bytes.len() { "..." } else { "" };
+        let text: String = begin.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect();
+        text + more
+    }
 }
 
 impl Refusals {
@@ -49,6 +75,20 @@ impl Refusals {
             lately.pop_front();
         }
         lately.push_back(refused);
+    }
+
+    /// Keeps a request that found nothing.
+    pub fn miss(&self, missed: Missed) {
+        let mut kept = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == limits::MISSES_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(missed);
+    }
+
+    /// The latest requests that found nothing, the newest first.
+    pub fn missed(&self) -> Vec<Missed> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
     }
 
     /// The latest refusals of a source, the newest first.
@@ -89,6 +129,23 @@ mod tests {
 
     fn at(micros: i64) -> Wall {
         Wall::from_micros(micros)
+    }
+
+    /// Strangers choose methods and paths: few are kept, short, and nothing in them moves a terminal.
+    #[test]
+    fn the_last_fifty_misses_are_kept_short_and_visible() {
+        let refusals = Refusals::default();
+        for number in 0..200_i64 {
+            let path = Missed::visible(format!("/{number}\u{9b}2J\u{1b}{}", "x".repeat(8_000)).as_bytes());
+            refusals.miss(Missed { at: at(number), method: "POST".into(), path, peer: None, status: 404 });
+        }
+        let missed = refusals.missed();
+        assert_eq!((missed.len(), missed[0].at, missed[49].at), (50, at(199), at(150)));
+        assert!(
+            missed[0].path.starts_with("/199\\xc2\\x9b2J\\x1bxx") && missed[0].path.len() < 90,
+            "{}",
+            missed[0].path
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, header, request::Parts};
+use http::{Method, StatusCode, Uri, header, request::Parts};
 use hyper::{Request, Response, body::Incoming};
 use relay_core::{
     hub::{Accepting, Answer},
@@ -20,7 +20,8 @@ use super::{
     fields::{Raw, named_in_connection},
     intake::{self, Bounds},
     path::Place,
-    refusals as seen, respond,
+    refusals::{self as seen, Missed},
+    respond,
     seam::{Backend, Body, Source},
     verify::{self, Judged, Refused},
 };
@@ -71,7 +72,9 @@ impl<B: Backend> Door<B> {
             Ok(source) => source,
             Err(refused) => {
                 let ends = intake::is_given_up(request.headers(), request.body());
-                return self.refuse(None, origin, refused.closing_if(ends));
+                let response = self.refuse(None, origin, refused.closing_if(ends));
+                self.miss(request.method(), request.uri(), origin, response.status());
+                return response;
             }
         };
         let site = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
@@ -254,6 +257,23 @@ impl<B: Backend> Door<B> {
         let detail = format!("another body under the id of {first}: answered as its repeat, not stored");
         let at = self.backend.now();
         self.backend.refusals().keep(name, seen::Refused { check: CHECK, detail, at, peer: origin.ip() });
+    }
+
+    /// Keeps a request that found nothing, and tells that there are such, without a word of theirs.
+    pub(super) fn miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
+        let (at, refusals) = (self.backend.now(), self.backend.refusals());
+        let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
+        refusals.miss(Missed { at, method, path, peer: origin.ip(), status: status.as_u16() });
+        // No source has such a name.
+        if let Some(left_out) = refusals.may_tell("/", "nothing_there", at) {
+            let peer = origin.ip().map(|ip| ip.to_string());
+            tracing::warn!(
+                event = "nothing_there",
+                peer,
+                left_out,
+                "requests to a path or source that there is none of; crm-relay status shows them"
+            );
+        }
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.

@@ -332,3 +332,29 @@ async fn guessed_tokens_are_counted_and_slowed() {
     }
     bench.finish().await;
 }
+
+/// "Why does nothing arrive?": what went to a path or source that there is none of is counted and shown, short and without its
+/// query.
+#[tokio::test]
+async fn what_finds_nothing_is_shown() {
+    let bench = Bench::start().await;
+    for path in ["/webhook/strpie", "/webhooks/crm?token=secret", "/.env", "/webhook/default/..%2fx"] {
+        let told = bench.post_to(path, "", b"{}").await;
+        assert!(matches!(told.status, 400 | 404), "{told:?}");
+        assert_eq!(told.text().contains("without an s"), path.starts_with("/webhooks"), "{told:?}");
+    }
+    let status = bench.ask("/api/v1/status").await;
+    let missed: Vec<_> =
+        status["missed"].as_array().unwrap().iter().map(|one| (&one["path"], &one["status"])).collect();
+    let expected = [("/webhook/default/..%2fx", 400), ("/.env", 404), ("/webhooks/crm", 404), ("/webhook/strpie", 404)];
+    let expected: Vec<_> = expected.map(|(path, status)| (json!(path), json!(status))).to_vec();
+    assert_eq!(missed, expected.iter().map(|(path, status)| (path, status)).collect::<Vec<_>>());
+    assert_eq!((&status["missed"][0]["method"], &status["missed"][0]["peer"]), (&json!("POST"), &json!("127.0.0.1")));
+    let metrics = http::tcp(bench.admin, "GET", "/metrics", "", b"").await.text();
+    assert!(
+        metrics.contains("crm_relay_requests_refused_total{source=\"unknown\",reason=\"not_found\"} 2"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("{source=\"unknown\",reason=\"unknown_source\"} 1"), "{metrics}");
+    bench.finish().await;
+}

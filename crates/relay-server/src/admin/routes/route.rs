@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
+use relay_core::limits;
 use serde::Deserialize;
 
 use crate::{
@@ -117,12 +118,21 @@ impl Asked {
     }
 
     fn check(&self) -> Result<(), RegistryError> {
+        let delay_max = limits::RETRY_DELAY_MAX.as_millis() as u64;
         let text = if self.schedule_ms.is_some() && self.has_steps() {
             "schedule_ms stands instead of retry_delay_ms and retry_multiplier; give one or the other"
         } else if self.schedule_ms.as_ref().is_some_and(Vec::is_empty) {
             "schedule_ms must name at least one delay"
-        } else if self.retry_multiplier.is_some_and(|multiplier| !(1.0..=1000.0).contains(&multiplier)) {
-            "retry_multiplier must be 1 to 1000"
+        } else if self.ttl_ms.is_some_and(|ttl| ttl > limits::MESSAGE_TTL_MAX.as_millis() as u64) {
+            "ttl_ms must be at most ten years"
+        } else if self.max_retries.is_some_and(|retries| retries > limits::MAX_RETRIES_MAX) {
+            "max_retries must be at most 1000"
+        } else if self.schedule_ms.as_ref().is_some_and(|delays| delays.len() > limits::MAX_RETRIES_MAX as usize) {
+            "schedule_ms may name at most 1000 delays"
+        } else if self.retry_delay_ms.iter().chain(self.schedule_ms.iter().flatten()).any(|delay| *delay > delay_max) {
+            "a delay must be at most a day"
+        } else if self.retry_multiplier.is_some_and(|factor| !(1.0..=limits::RETRY_MULTIPLIER_MAX).contains(&factor)) {
+            "retry_multiplier must be 1 to 100"
         } else {
             return Ok(());
         };
@@ -135,5 +145,37 @@ impl Asked {
 
     fn has_retry(&self) -> bool {
         self.max_retries.is_some() || self.schedule_ms.is_some() || self.has_steps()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The API takes what the settings take, and no more.
+    #[test]
+    fn what_a_route_may_ask_for_has_bounds() {
+        let nothing = || Asked {
+            ttl_ms: None,
+            max_retries: None,
+            retry_delay_ms: None,
+            retry_multiplier: None,
+            schedule_ms: None,
+        };
+        let day = 86_400_000;
+        assert!(Asked { schedule_ms: Some(vec![day; 1_000]), ttl_ms: Some(3650 * day), ..nothing() }.check().is_ok());
+        assert!(Asked { max_retries: Some(1_000), retry_multiplier: Some(100.0), ..nothing() }.check().is_ok());
+        for asked in [
+            Asked { ttl_ms: Some(3650 * day + 1), ..nothing() },
+            Asked { ttl_ms: Some(u64::MAX), ..nothing() },
+            Asked { max_retries: Some(1_001), ..nothing() },
+            Asked { retry_delay_ms: Some(day + 1), ..nothing() },
+            Asked { retry_multiplier: Some(100.1), ..nothing() },
+            Asked { retry_multiplier: Some(f64::NAN), ..nothing() },
+            Asked { schedule_ms: Some(vec![1; 1_001]), ..nothing() },
+            Asked { schedule_ms: Some(vec![day + 1]), ..nothing() },
+        ] {
+            assert!(asked.check().is_err(), "{asked:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use relay_core::time::Mono;
 
 use crate::admin::{
     Shared,
-    dto::{HealthDto, StatusDto},
+    dto::{HealthDto, MissedDto, StatusDto},
     problem::AdminError,
 };
 
@@ -16,6 +16,7 @@ pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, Admi
     let mut status = StatusDto::new(&report, &admin.promises, &admin.registry.directory(), now.wall);
     status.uptime_ms = now.mono.since(Mono::default()).as_millis() as u64;
     status.public_url.clone_from(&admin.public_url);
+    status.missed = admin.refusals.missed().iter().map(MissedDto::new).collect();
     if let Some(listening) = admin.listening.get() {
         status.public.clone_from(&listening.public);
         status.admin.clone_from(&listening.admin);
@@ -30,7 +31,12 @@ pub(crate) async fn health(State(admin): Shared) -> Result<Json<HealthDto>, Admi
 
 pub(crate) async fn metrics(State(admin): Shared) -> Result<impl IntoResponse, AdminError> {
     let report = admin.health.report().await?;
-    let page = admin.metrics.render(&report.stats, &report.view, admin.clock.wall());
+    let page = admin.metrics.render(
+        &report.stats,
+        &report.view,
+        &admin.registry.directory().routing.paused,
+        admin.clock.wall(),
+    );
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
 }
 
