@@ -7,6 +7,7 @@ pub mod config;
 pub mod connect;
 pub mod dial;
 pub mod forward;
+mod limit;
 mod listen;
 mod notice;
 mod proxy;
@@ -17,6 +18,8 @@ mod retry_after;
 pub mod run;
 mod status;
 pub mod transport;
+mod trust;
+mod turns;
 
 pub use config::Config;
 pub use connect::TlsError;

@@ -53,6 +53,10 @@ const HANGUP_GRACE: Duration = Duration::from_secs(2);
 /// How long the peer's own goodbye is waited for, so that closing does not cut off what it has not read yet.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The field that names the version of the session's protocol. Every answer of `/connect` has it: by it a client knows that
+/// a refusal is the server's, and not that of something in between.
+const PROTOCOL: &str = "relay-protocol";
+
 /// Name of the static token from the credentials.
 pub(crate) const STATIC_TOKEN: &str = "relay_token";
 
@@ -110,6 +114,7 @@ impl Gate {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        headers.insert(PROTOCOL, HeaderValue::from(wire::VERSION));
         response
     }
 
@@ -165,7 +170,7 @@ impl Gate {
                 "the token is missing, unknown or revoked; on the server: crm-relay token list",
             )
         })?;
-        let version = headers.get("relay-protocol").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+        let version = headers.get(PROTOCOL).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {
             let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
             return Err(Problem::new(Code::UpgradeRequired, detail));
@@ -269,10 +274,10 @@ fn static_token_name() -> Name {
 
 fn respond(problem: &Problem) -> Response<Full<Bytes>> {
     let mut response = problem.respond();
+    let headers = response.headers_mut();
+    headers.insert(PROTOCOL, HeaderValue::from(wire::VERSION));
     if problem.code == Code::UpgradeRequired {
-        let headers = response.headers_mut();
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert("relay-protocol", HeaderValue::from(wire::VERSION));
     }
     response
 }
