@@ -88,7 +88,7 @@ impl Notices {
         let (delivery, destination) = (forward.delivery, &forward.destination);
         match outcome.class {
             Class::Delivered => tracing::debug!(event = "forwarded", %delivery, %destination, "delivered"),
-            Class::Rejected | Class::Busy | Class::Unreachable => {
+            Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {
                 let Some(left_out) = self.allows_try(destination, outcome.class) else { return };
                 tracing::warn!(
                     event = "forward_failed",
@@ -193,6 +193,7 @@ pub(crate) fn summary(view: &View, status: &Status) {
         connected = view.up,
         held = status::held(view),
         delivered = status.tries(Class::Delivered),
+        refused = status.tries(Class::Refused),
         rejected = status.tries(Class::Rejected),
         busy = status.tries(Class::Busy),
         unreachable = status.tries(Class::Unreachable),

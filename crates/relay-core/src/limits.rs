@@ -76,8 +76,12 @@ pub const TRANSFER_TAIL: Duration = Duration::from_mins(10);
 /// Body bytes and the like that wait for one socket in front of its wire. Little, so that heartbeats and confirmations do not
 /// wait long behind bodies on a slow link, and so that what left the machine is soon at its client.
 pub const SESSION_QUEUE_BYTES: usize = 4 * CHUNK_BYTES;
-/// Longest delay after a failed try that did not count.
+/// Longest delay after a failed try that did not count; shorter where `CIRCUIT_PAUSE_MAX` is, so that what waits is due
+/// when the destination is found well again.
 pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_mins(1);
+/// Failed tries in a row from which on a destination that says "not now" (408, 425, 502 to 504) and serves others meanwhile
+/// is believed to mean this event: before, it is more often a deployment or a proxy's bad moment.
+pub const SPOKEN_BUSY_TRIES: u32 = 8;
 /// Unreachable tries in a row that open a circuit.
 pub const CIRCUIT_UNREACHABLE: u32 = 3;
 /// Different events in a row without a 2xx that open a circuit.
@@ -88,6 +92,10 @@ pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
 pub const LEASE_BATCH_MAX: usize = 256;
 /// A destination that waits for a client is announced (WARN) after this long.
 pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
+
+/// How far the system's clock and the time of this process may be apart before it is said: signed timestamps may be off by
+/// five minutes, and clocks that are disciplined differ by milliseconds.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
 
 /// How long a socket may stay without its Hello.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);

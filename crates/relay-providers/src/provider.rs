@@ -113,6 +113,12 @@ impl Provider {
         Names::new(request, DeliveryId::Nothing, [self.event, Name::Nowhere]).name(self.event)
     }
 
+    /// Whether it answers strangers' challenges with the key, and in the way, that its events are signed with: then an event
+    /// must be nothing that could be a challenge.
+    pub(crate) fn signs_challenges(&self) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.exchange.is_keyed_like_an_event())
+    }
+
     /// The parameter that `secret` stands for: the key, where there is one and nothing else is called that.
     pub(crate) fn secret_alias(&self) -> Option<&'static str> {
         if self.parameters.iter().any(|parameter| parameter.name == "secret") {

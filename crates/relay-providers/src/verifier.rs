@@ -6,7 +6,7 @@ use crate::{
     Acknowledgement, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict,
     basic::Basic,
     code::Code,
-    handshake::small_json,
+    handshake::{is_no_challenge, small_json},
     keys::Keys,
     naming::Names,
     parameters::{Parameters, Purpose},
@@ -79,10 +79,11 @@ impl Verifier {
     /// Judges one request. Does work linear in its size, whatever its bytes are.
     pub fn judge(&self, request: &Request<'_>) -> Verdict {
         self.handshake(request, false).unwrap_or_else(|| match self.proof.judge(request) {
-            Verdict::Genuine(genuine) => {
-                self.handshake(request, true).unwrap_or_else(|| self.complete(request, genuine))
-            }
-            Verdict::Refused(refusal) => Verdict::Refused(self.with_status(refusal)),
+            Verdict::Genuine(genuine) => self.handshake(request, true).unwrap_or_else(|| {
+                let event = if self.provider.signs_challenges() { is_no_challenge(request) } else { Ok(()) };
+                event.map_or_else(|refusal| self.refused(refusal), |()| self.complete(request, genuine))
+            }),
+            Verdict::Refused(refusal) => self.refused(refusal),
             other @ (Verdict::Handshake(_)
             | Verdict::Confirm { .. }
             | Verdict::Adopt { .. }
@@ -151,8 +152,10 @@ impl Verifier {
         Verdict::Genuine(genuine)
     }
 
-    fn with_status(&self, refusal: Refusal) -> Refusal {
-        if refusal.status == 401 { Refusal { status: self.provider.refusal, ..refusal } } else { refusal }
+    /// A refusal with the status that the provider wants to see.
+    fn refused(&self, refusal: Refusal) -> Verdict {
+        let status = if refusal.status == 401 { self.provider.refusal } else { refusal.status };
+        Verdict::Refused(Refusal { status, ..refusal })
     }
 }
 

@@ -87,8 +87,8 @@ impl Backend for Front {
         self.admin.clock.wall()
     }
 
-    fn system_now(&self) -> Wall {
-        self.admin.clock.system()
+    fn present(&self) -> Wall {
+        self.admin.clock.present()
     }
 
     fn is_stopping(&self) -> bool {

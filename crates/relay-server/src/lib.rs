@@ -17,6 +17,7 @@ mod metrics;
 mod notice;
 mod offline;
 mod origin;
+mod outbox;
 pub mod registry;
 mod retention;
 pub mod server;

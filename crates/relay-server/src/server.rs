@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use relay_core::{
@@ -18,7 +18,7 @@ use relay_store::{Store, seam::Stats};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 

@@ -218,7 +218,7 @@ impl Pair {
             2 => delivery::lose(found, found.token, self.now),
             3 => delivery::count_loss(found, found.ready_at, self.now),
             _ => {
-                let class = [Class::Delivered, Class::Rejected, Class::Rejected, Class::Busy, Class::Unreachable]
+                let class = [Class::Delivered, Class::Rejected, Class::Refused, Class::Busy, Class::Unreachable]
                     [self.rng.random_range(0..5)];
                 let outcome = Outcome {
                     class,
@@ -229,7 +229,14 @@ impl Pair {
                 };
                 let retry = RetryPolicy::default();
                 let (retry_after_max, made) = (Duration::from_hours(1), self.rng.random_range(0..4));
-                let terms = Terms { retry: &retry, retry_after_max, made, probe: false, jitter: 0.0 };
+                let terms = Terms {
+                    retry: &retry,
+                    retry_after_max,
+                    uncounted_delay_max: Duration::from_mins(1),
+                    made,
+                    charges: true,
+                    jitter: 0.0,
+                };
                 delivery::settle(found, found.token, &outcome, &terms, self.now)
             }
         }
@@ -294,7 +301,8 @@ impl Pair {
         }
         if self.rng.random_bool(0.2) {
             filter.states = vec![State::Dead, State::Expired];
-            filter.reason = Some([Reason::Rejected, Reason::Busy, Reason::Expired][self.rng.random_range(0..3)]);
+            filter.reason =
+                Some([Reason::Rejected, Reason::Refused, Reason::Busy, Reason::Expired][self.rng.random_range(0..4)]);
         }
         if !self.events.is_empty() && self.rng.random_bool(0.1) {
             filter.event = Some(self.events[self.rng.random_range(0..self.events.len())].id);

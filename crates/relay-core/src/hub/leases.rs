@@ -146,7 +146,9 @@ impl Hub {
             return;
         }
         held.sent = Sent::Done;
-        self.cap_from_now(id, limits::TRANSFER_TAIL);
+        // Canary: what has left this machine is not at its client yet.
+        let early = cfg!(feature = "canary_cap_from_queue");
+        self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
         if held.event.take().is_some() {
             let (name, bytes) = (held.delivery.destination.clone(), held.delivery.body_bytes);
@@ -198,20 +200,21 @@ impl Hub {
             return self.look_up(id, Why::Report(report));
         }
         let Some(held) = self.held.get(&id) else { return };
-        report.probe = held.probe;
+        report.charges = !held.probe;
+        let probe = held.probe;
         let (event, name) = (held.delivery.event, held.delivery.destination.clone());
-        self.feed_circuit(instance, &name, event, &report);
+        self.feed_circuit(instance, &name, event, &report, probe);
         if let Some(held) = self.unregister(id) {
             self.decide(id, Why::Report(report), &held.delivery);
         }
     }
 
-    fn feed_circuit(&mut self, id: InstanceId, name: &Name, event: EventId, report: &Reported) {
+    fn feed_circuit(&mut self, id: InstanceId, name: &Name, event: EventId, report: &Reported, probe: bool) {
         let (now, pause_max) = (self.now.mono, self.setup.circuit_pause_max);
         let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
             return;
         };
-        let turn = served.circuit.on_outcome(event, &report.outcome, report.probe, now, pause_max);
+        let turn = served.circuit.on_outcome(event, &report.outcome, probe, now, pause_max);
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
         let (destination, instance) = (name.clone(), id);
         match turn {

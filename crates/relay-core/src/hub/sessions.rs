@@ -54,8 +54,9 @@ impl Hub {
                 Ok((lease, outcome)) => {
                     session.undecided += 1;
                     let serves = Arc::clone(&session.serves);
-                    let probe = false;
-                    self.on_report(instance, Box::new(Reported { conn, lease, outcome, probe, serves }));
+                    // What no lease stands for any more says nothing about a circuit either.
+                    let charges = false;
+                    self.on_report(instance, Box::new(Reported { conn, lease, outcome, charges, serves }));
                 }
                 Err(error) => self.misbehaved(conn, &error.to_string()),
             },

@@ -145,10 +145,11 @@ pub fn report(lease: LeaseKey, outcome: &Outcome) -> Report {
     }
 }
 
-/// The lease and the outcome in a report.
+/// The lease and the outcome in a report. The class of an answer follows from its status here, whatever an older client made
+/// of it.
 ///
 /// # Errors
-/// [`CodecError::Field`] for a class or a status that does not exist.
+/// [`CodecError::Field`] for a class or a status that does not exist, or one that contradicts the other.
 pub fn reported(report: &Report) -> Result<(LeaseKey, Outcome), CodecError> {
     let class = class_of(report.class)?;
     let status = match report.status {
@@ -156,9 +157,11 @@ pub fn reported(report: &Report) -> Result<(LeaseKey, Outcome), CodecError> {
         code @ 100..=999 => Some(code as u16),
         _ => return Err(CodecError::Field("report.status")),
     };
-    if class == Class::Delivered && status.map(Class::of_status) != Some(Class::Delivered) {
+    let answered = status.map(Class::of_status);
+    if (class == Class::Delivered) != (answered == Some(Class::Delivered)) {
         return Err(CodecError::Field("report.status"));
     }
+    let class = answered.unwrap_or(class);
     let outcome = Outcome {
         class,
         status,
@@ -285,10 +288,7 @@ fn id_bits(bytes: &[u8], field: &'static str) -> Result<u128, CodecError> {
 }
 
 fn class_of(number: u32) -> Result<Class, CodecError> {
-    [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable]
-        .into_iter()
-        .find(|class| *class as u32 == number)
-        .ok_or(CodecError::Field("report.class"))
+    u8::try_from(number).ok().and_then(Class::from_number).ok_or(CodecError::Field("report.class"))
 }
 
 /// `text` as words that a peer takes: at most [`WORDS_BYTES_MAX`], and U+FFFD in place of every character that steers.

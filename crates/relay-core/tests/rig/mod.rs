@@ -340,6 +340,7 @@ pub(crate) fn outcome(class: Class) -> Outcome {
     let status = match class {
         Class::Delivered => Some(200),
         Class::Rejected => Some(500),
+        Class::Refused => Some(422),
         Class::Busy | Class::Unreachable => None,
     };
     let duration = Duration::from_millis(20);

@@ -5,6 +5,7 @@ mod code;
 mod generic;
 mod handshakes;
 mod hostile;
+mod oracle;
 mod properties;
 mod schemes;
 mod table;

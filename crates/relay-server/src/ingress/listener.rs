@@ -41,7 +41,7 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let cors = Cors::new(&settings.cors_origins);
-    let door = Arc::new(Door { backend, settings, cors });
+    let door = Arc::new(Door { backend, settings, cors, stop: stop.clone() });
     let closing = Arc::new(Closing::default());
     // Dropped with this future, and then it ends the connections that are left.
     let mut tasks = JoinSet::new();
@@ -108,6 +108,7 @@ async fn contained<B: Backend>(connection: impl Future<Output = ()>, backend: &B
 async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, origin: Origin, closing: &Closing) {
     // Best effort: without it answers only come later.
     let _ = socket.set_nodelay(true);
+    crate::connect::prepare(&socket);
     let gate = Arc::new(Gate::default());
     let guarded = Guarded::new(socket, Arc::clone(&gate), door.settings.patience);
     let service = service_fn(|request| {
@@ -132,6 +133,7 @@ async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, origin: O
             registered = true;
             if told.as_mut().poll(cx).is_ready() {
                 graceful = true;
+                gate.close();
                 connection.as_mut().graceful_shutdown();
             }
         }

@@ -56,11 +56,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Counts a panic that was contained in one connection's task.
     fn panicked(&self) {}
 
-    /// The present time, for what is stored.
+    /// The time of schedules, for what is stored.
     fn now(&self) -> Wall;
 
     /// The present time as the system's clock has it, for comparing with what others signed.
-    fn system_now(&self) -> Wall {
+    fn present(&self) -> Wall {
         self.now()
     }
 

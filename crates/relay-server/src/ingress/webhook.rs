@@ -8,6 +8,7 @@ use hyper::{Request, Response, body::Incoming};
 use relay_core::hub::Accepting;
 use relay_providers::{Fetched, Genuine};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
@@ -34,6 +35,8 @@ pub(super) struct Door<B> {
     pub(super) backend: Arc<B>,
     pub(super) settings: Settings,
     pub(super) cors: Cors,
+    /// Is cancelled when the server stops.
+    pub(super) stop: CancellationToken,
 }
 
 /// A head that may have a body.
@@ -116,7 +119,13 @@ impl<B: Backend> Door<B> {
             patience: self.settings.patience.body,
             head_bytes: raw.size(),
         };
-        let body = intake::read(body, &self.settings.budget, bounds).await?;
+        // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
+        // back.
+        let body = tokio::select! {
+            biased;
+            body = intake::read(body, &self.settings.budget, bounds) => body?,
+            () = self.stop.cancelled() => return Err(respond::STOPPING.into()),
+        };
         let judged = by_head.unwrap_or_else(|| self.judge(source, &raw, &body, &[]));
         let genuine = match judged {
             Judged::Genuine(genuine) => genuine,
@@ -162,7 +171,7 @@ impl<B: Backend> Door<B> {
     /// Puts a request before its verifier.
     pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        verify::judge(source, raw, body, url.as_deref(), self.backend.system_now(), fetched)
+        verify::judge(source, raw, body, url.as_deref(), self.backend.present(), fetched)
     }
 
     /// The URL as the sender sees it, for providers that sign it.

@@ -178,7 +178,10 @@ impl World {
             self.sockets.iter().filter(|(_, socket)| socket.client == client).map(|(number, _)| *number).collect();
         for number in numbers {
             let Some(socket) = self.sockets.get_mut(&number) else { continue };
-            for (end, packet) in std::mem::take(&mut socket.stalled) {
+            let stalled = std::mem::take(&mut socket.stalled);
+            let to_client = stalled.iter().filter(|(end, _)| *end == End::Client);
+            socket.queued -= to_client.map(|(_, packet)| packet.len()).sum::<usize>();
+            for (end, packet) in stalled {
                 self.put(number, end, packet);
             }
         }

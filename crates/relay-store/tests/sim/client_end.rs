@@ -185,6 +185,9 @@ impl World {
         let clock = self.clock;
         let span = packet.span(self.plan.faults.bytes_per_second);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
+        if end == End::Client {
+            socket.queued += packet.len();
+        }
         if socket.half_open {
             return;
         }
@@ -213,13 +216,19 @@ impl World {
     }
 
     pub(crate) fn arrive(&mut self, number: u64, end: End, packet: Packet) {
-        let Some(socket) = self.sockets.get(&number) else { return };
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        if end == End::Client {
+            socket.queued = socket.queued.saturating_sub(packet.len());
+        }
         if socket.half_open || !socket.is_open(end) || (socket.reset && matches!(packet, Packet::Message(_))) {
             return;
         }
         let (client, client_epoch, server_epoch) = (socket.client, socket.client_epoch, socket.server_epoch);
         match end {
-            End::Client if self.clients[client].epoch == client_epoch => self.arrive_at_client(client, number, packet),
+            End::Client if self.clients[client].epoch == client_epoch => {
+                self.arrive_at_client(client, number, packet);
+                self.taken(number);
+            }
             End::Server if self.server.as_ref().is_some_and(|server| server.epoch == server_epoch) => {
                 self.arrive_at_server(number, packet);
             }
@@ -227,6 +236,16 @@ impl World {
         }
         if self.sockets.get(&number).is_some_and(|socket| !socket.client_open && !socket.server_open) {
             self.sockets.remove(&number);
+        }
+    }
+
+    /// The client took something: there is room for more.
+    fn taken(&mut self, number: u64) {
+        let here = |socket: &Socket| {
+            socket.server_open && self.server.as_ref().is_some_and(|server| server.epoch == socket.server_epoch)
+        };
+        if self.sockets.get(&number).is_some_and(here) {
+            self.socket_takes(ConnId(number));
         }
     }
 

@@ -66,7 +66,8 @@ impl World {
     }
 
     fn plan_sending(&mut self, number: u32, at: u64, poison: bool) {
-        let large = self.plan.faults.large_bodies && self.rng.random_bool(0.1);
+        let often = if self.plan.faults.is_slow() { 0.6 } else { 0.1 };
+        let large = self.plan.faults.large_bodies && self.rng.random_bool(often);
         let length = if large { self.rng.random_range(10_000..=300_000) } else { self.rng.random_range(0..=60) };
         let mut body = if poison { POISON.to_vec() } else { Vec::new() };
         body.extend_from_slice(format!("webhook {number} ").as_bytes());

@@ -9,6 +9,8 @@
 //! SEED=17 cargo test -p relay-store --release --test sim          # one, with its trace
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "how long it took is said at the end")]
+
 mod chaos;
 mod client_end;
 mod load;

@@ -30,6 +30,9 @@ use relay_store::{
 
 use crate::{chaos::FIRST_TRY_WITHIN, plan::Plan};
 
+/// How long a slow link takes to empty what is on its way.
+const FULL_LINK: Duration = Duration::from_secs(120);
+
 /// A broken promise.
 #[derive(Debug)]
 pub(crate) struct Violation {
@@ -102,7 +105,9 @@ impl Oracle {
             routing: plan.routing.clone(),
             serves: BTreeMap::new(),
             loses_nothing: plan.faults.spares_clients() && !plan.operators,
-            first_try_within: FIRST_TRY_WITHIN + longest,
+            first_try_within: FIRST_TRY_WITHIN
+                + longest
+                + if plan.faults.is_slow() { FULL_LINK } else { Duration::ZERO },
             events: BTreeMap::new(),
             promised: BTreeSet::new(),
             keyed: BTreeMap::new(),
@@ -294,6 +299,7 @@ impl Oracle {
         }
         match class {
             Class::Delivered | Class::Rejected => {}
+            Class::Refused => self.check(charged, "I10", || format!("{id} was refused and not charged")),
             Class::Unreachable => self.check(!charged, "I11", || format!("{id} was charged for an outage")),
             Class::Busy => {
                 let made = self.made.get(&next.destination).copied().unwrap_or(0);
@@ -332,7 +338,7 @@ impl Oracle {
         let retries = self.retries(&next.source, &next.destination);
         let id = next.id;
         match next.reason {
-            Some(Reason::Rejected | Reason::Busy) => {
+            Some(Reason::Refused | Reason::Rejected | Reason::Busy) => {
                 let attempts = next.attempts;
                 self.check(attempts > retries, "I10", || {
                     format!("{id} is dead after {attempts} attempts, {retries} retries are allowed")
@@ -373,7 +379,11 @@ impl Oracle {
         }
         let Message::Settled(settled) = message else { return };
         for (id, token) in settled.leases.iter().flat_map(codec::lease_key) {
-            let open = store.delivery(id).is_some_and(|found| found.state == State::Leased && found.token == token);
+            // Beyond its token nothing that a client says counts, and it may forget it.
+            let counts = |name: &Name| self.serves.get(&socket).is_some_and(|serves| serves.allows(name));
+            let open = store.delivery(id).is_some_and(|found| {
+                found.state == State::Leased && found.token == token && counts(&found.destination)
+            });
             self.check(!open, "I6", || format!("{id}: the client was told that its outcome is durable, and it is not"));
         }
     }

@@ -11,6 +11,9 @@ use relay_core::{
 
 use crate::{ONCE_RED, ONCE_RED_OPERATED};
 
+/// Bytes a second of the slowest link: a chunk takes half as long as a session may be silent.
+const SLOW: u64 = 3_000;
+
 /// Everything that is decided before the first step.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -93,6 +96,9 @@ impl Plan {
         clients[0].serves.clone_from(&destinations);
         for client in clients.iter_mut().filter(|_| !is_old) {
             client.forward_timeout = Duration::from_secs(*pick(&mut later, &[25, 40, 120]));
+            if faults.is_slow() {
+                client.buffer_bytes = client.buffer_bytes.max(SLOW * 300);
+            }
         }
         Self {
             routing: Routing { routes, ..Routing::default() },
@@ -100,7 +106,7 @@ impl Plan {
             destinations,
             clients,
             events: rng.random_range(5..=80),
-            trouble: Duration::from_secs(rng.random_range(20..=200)),
+            trouble: Duration::from_secs(rng.random_range(20..=200)) * if faults.is_slow() { 4 } else { 1 },
             lease: Duration::from_secs(60),
             faults,
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
@@ -134,9 +140,24 @@ impl Faults {
     /// Faults with a source of chance of their own, so that the others come as they came before.
     fn add_later_ones(&mut self, rng: &mut impl Rng) {
         self.routes = rng.random_bool(0.3);
-        let bytes = *pick(rng, &[100_000, 1_000_000, 10_000_000]);
-        self.bytes_per_second = rng.random_bool(0.3).then_some(bytes);
+        let bytes = *pick(rng, &[SLOW, 20_000, 100_000, 1_000_000, 10_000_000]);
+        self.bytes_per_second = rng.random_bool(0.4).then_some(bytes);
         self.narrowing = rng.random_bool(0.3);
+        self.large_bodies |= self.is_slow();
+        if self.is_slow() && rng.random_bool(0.6) {
+            // Nothing but a slow link: it must cost nobody anything.
+            for fault in [&mut self.resets, &mut self.half_open, &mut self.partitions, &mut self.clock_jumps] {
+                *fault = false;
+            }
+            for fault in [&mut self.client_kills, &mut self.client_stops, &mut self.narrowing] {
+                *fault = false;
+            }
+        }
+    }
+
+    /// Whether a body takes longer than most other things here.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.bytes_per_second.is_some_and(|rate| rate <= SLOW)
     }
 
     /// Whether nothing happens that could end a lease before its report: then nothing may arrive twice (I9).

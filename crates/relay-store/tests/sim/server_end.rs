@@ -160,12 +160,26 @@ impl World {
         }
     }
 
+    /// Writes as much as the socket takes: on a slow link little more than nothing, and the hub keeps the rest.
     fn transmit(&mut self, conn: ConnId) {
-        while let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn)) {
+        while self.has_room(conn)
+            && let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn))
+        {
             self.oracle.server_said(conn.0, &message, &self.store);
             self.tell(format_args!("socket {} <- {}", conn.0, Words(&message)));
             self.put(conn.0, End::Client, Packet::Message(codec::encode(message)));
         }
+    }
+
+    /// A socket takes more.
+    pub(crate) fn socket_takes(&mut self, conn: ConnId) {
+        self.transmit(conn);
+        self.arm_server();
+    }
+
+    fn has_room(&self, conn: ConnId) -> bool {
+        let queued = self.sockets.get(&conn.0).map_or(0, |socket| socket.queued);
+        self.plan.faults.bytes_per_second.is_none() || queued < limits::SESSION_QUEUE_BYTES
     }
 
     fn store_is_asked(&mut self, op: OpId, ask: StoreOp) {

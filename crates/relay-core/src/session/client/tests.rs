@@ -104,8 +104,13 @@ fn again((delivery, token): LeaseKey) -> LeaseKey {
 }
 
 fn outcome(class: Class) -> Outcome {
-    let status = if class == Class::Delivered { 200 } else { 500 };
-    Outcome { class, status: Some(status), retry_after: None, duration: Duration::from_millis(3), error: None }
+    let status = match class {
+        Class::Delivered => Some(200),
+        Class::Rejected => Some(500),
+        Class::Refused => Some(422),
+        Class::Busy | Class::Unreachable => None,
+    };
+    Outcome { class, status, retry_after: None, duration: Duration::from_millis(3), error: None }
 }
 
 fn grant_of(lease: LeaseKey, body_bytes: u64, body: &'static [u8]) -> Message {

@@ -49,6 +49,13 @@ fn samples() -> Vec<(&'static str, Message)> {
         duration_us: 12_345,
         error: "429 Too Many Requests".into(),
     };
+    let refused = Report {
+        class: 5,
+        status: 422,
+        retry_after_ms: None,
+        error: "422 Unprocessable Content".into(),
+        ..report.clone()
+    };
     let chunk = Chunk { lease: Some(lease.clone()), offset: 2, data: Bytes::from_static(b"[]") };
     vec![
         ("hello", Message::Hello(hello)),
@@ -57,6 +64,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("chunk", Message::Chunk(chunk)),
         ("extend", Message::Extend(Extend { held: vec![lease.clone()] })),
         ("report", Message::Report(report)),
+        ("report_refused", Message::Report(refused)),
         ("settled", Message::Settled(Settled { leases: vec![lease.clone()] })),
         ("release", Message::Release(Release { leases: vec![lease] })),
         ("go_away", Message::GoAway(GoAway { reason: "stopping".into(), retry_after_ms: 1_000 })),
@@ -174,13 +182,30 @@ fn a_report_of_success_without_a_2xx_is_refused() {
     assert_eq!(reported(&report(lease, &outcome)), Ok((lease, outcome)));
 }
 
+/// I10, I23: the class of an answer is what its status makes of it here, whatever a client of an older version calls it; and
+/// a 2xx is no failure.
+#[test]
+fn the_class_of_a_report_follows_from_its_status() {
+    let lease = (DeliveryId::from_u128(1), Token { counter: 1, nonce: 2 });
+    let mut outcome =
+        Outcome { class: Class::Rejected, status: Some(422), retry_after: None, duration: Duration::ZERO, error: None };
+    let class = |outcome: &Outcome| reported(&report(lease, outcome)).map(|(_, outcome)| outcome.class);
+    assert_eq!(class(&outcome), Ok(Class::Refused));
+    outcome.status = Some(425);
+    assert_eq!(class(&outcome), Ok(Class::Busy));
+    outcome.status = Some(204);
+    assert_eq!(class(&outcome), Err(CodecError::Field("report.status")));
+    (outcome.class, outcome.status) = (Class::Busy, None);
+    assert_eq!(class(&outcome), Ok(Class::Busy));
+}
+
 fn any_outcome() -> impl Strategy<Value = Outcome> {
-    let class = prop_oneof![Just(Class::Rejected), Just(Class::Busy), Just(Class::Unreachable)];
-    let status = proptest::option::of(100_u16..1000);
+    let class = prop_oneof![Just(Class::Rejected), Just(Class::Busy), Just(Class::Unreachable), Just(Class::Refused)];
+    let status = proptest::option::of(prop_oneof![100_u16..200, 300_u16..1000]);
     let retry_after = proptest::option::of((0..u64::MAX / 2).prop_map(Duration::from_millis));
     (class, status, retry_after, any::<u32>(), proptest::option::of("[a-z]{1,40}")).prop_map(
         |(class, status, retry_after, micros, error)| Outcome {
-            class,
+            class: status.map_or(class, Class::of_status),
             status,
             retry_after,
             duration: Duration::from_micros(micros.into()),
