@@ -16,7 +16,7 @@ use std::{
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
@@ -31,7 +31,7 @@ use tokio_util::either::Either;
 
 use crate::{
     clock,
-    config::Destination,
+    config::{Destination, TargetUrl},
     connect::{self, Stream, TlsError},
     read_on::ReadOn,
     request::Base,
@@ -76,7 +76,7 @@ pub(crate) enum Ended {
 pub enum TargetError {
     /// The URL names no host, or another scheme than `http` and `https`.
     #[error("target {0} is not a URL of the form http://host[:port][/path]")]
-    Url(Uri),
+    Url(TargetUrl),
     /// TLS cannot be set up.
     #[error("failed to set up TLS for the target")]
     Tls(#[from] TlsError),
@@ -120,8 +120,8 @@ struct Verdict {
 impl Target {
     /// The target of a configured destination.
     pub(crate) fn new(destination: &Destination) -> Result<Self, TargetError> {
-        let url = &destination.url;
-        let unusable = || TargetError::Url(url.clone());
+        let url = destination.url.uri();
+        let unusable = || TargetError::Url(destination.url.clone());
         let encrypted = match url.scheme_str() {
             Some("http") => false,
             Some("https") => true,

@@ -1,6 +1,8 @@
 //! How many lines of one kind a log takes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Lets so many lines of one kind pass in a span, and counts those that it left out.
 #[derive(Debug)]

@@ -3,16 +3,15 @@
 //! What others say, the server or a target, is a field of a line, which every format escapes, and never its message. How
 //! many lines others can cause is limited by kind; those that were left out are counted.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use relay_core::{
     delivery::outcome::{Class, Outcome},
     name::Name,
     session::client::{Exit, Forward, Notice, View},
 };
+
+use tokio::time::Instant;
 
 use crate::{
     config::Config,

@@ -37,6 +37,8 @@ pub(crate) struct Base {
     query: Option<String>,
     host: HeaderValue,
     resign: Option<Resigner>,
+    /// Fields of the configuration, in place of those that came with the webhook.
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why a webhook cannot be sent as it is.
@@ -48,8 +50,8 @@ pub(crate) enum RequestError {
     /// The path would lead out of the target's own path.
     #[error("path has dot segments")]
     DotSegments,
-    /// The method is none.
-    #[error("method is not a token")]
+    /// The method is none, or means a connection and no request.
+    #[error("method is none that a webhook can have")]
     Method,
     /// A header field cannot be sent.
     #[error("a header field cannot be sent")]
@@ -62,18 +64,20 @@ pub(crate) enum RequestError {
 impl Base {
     /// Of a configured target; `None` if it has no host.
     pub(crate) fn of(destination: &Destination) -> Option<Self> {
-        let url = &destination.url;
+        let url = destination.url.uri();
         let authority = url.authority()?.as_str();
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let path = url.path().to_owned();
         let host = HeaderValue::from_str(host).ok()?;
-        Some(Self { path, query: url.query().map(str::to_owned), host, resign: destination.resign.clone() })
+        let (query, resign, fields) =
+            (url.query().map(str::to_owned), destination.resign.clone(), destination.headers.clone());
+        Some(Self { path, query, host, resign, fields })
     }
 
     /// The request that carries `forward`, at this moment.
     pub(crate) fn request(&self, forward: &Forward, now: Wall) -> Result<Request<Full<Bytes>>, RequestError> {
         let mut request = Request::new(Full::new(forward.body.clone()));
-        *request.method_mut() = Method::from_bytes(&forward.method).map_err(|_| RequestError::Method)?;
+        *request.method_mut() = method(&forward.method)?;
         *request.uri_mut() = self.target(&forward.rest, forward.query.as_deref())?.into();
         *request.headers_mut() = self.headers(forward, now)?;
         Ok(request)
@@ -84,7 +88,7 @@ impl Base {
         if !rest.is_empty() && !rest.starts_with(b"/") {
             return Err(RequestError::Target);
         }
-        if rest.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dot_segment) {
+        if has_dot_segment(rest) {
             return Err(RequestError::DotSegments);
         }
         let base = if rest.is_empty() { self.path.as_str() } else { self.path.trim_end_matches('/') };
@@ -110,11 +114,14 @@ impl Base {
         headers.insert(header::HOST, self.host.clone());
         for (name, value) in &forward.headers {
             let name = HeaderName::from_bytes(name).map_err(|_| RequestError::Header)?;
-            if is_dropped(&name) || (self.resign.is_some() && resign::is_replaced(&name)) {
+            if is_own(&name) || (self.resign.is_some() && resign::is_replaced(&name)) || self.sets(&name) {
                 continue;
             }
             let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| RequestError::Header)?;
             headers.append(name, value);
+        }
+        for (name, value) in &self.fields {
+            headers.append(name.clone(), value.clone());
         }
         if let Some(resigner) = &self.resign {
             headers.extend(resigner.fields(forward, now)?);
@@ -136,6 +143,21 @@ impl Base {
         }
         Ok(headers)
     }
+
+    /// Whether the configuration has a field of this name.
+    fn sets(&self, name: &HeaderName) -> bool {
+        self.fields.iter().any(|(own, _)| own == name)
+    }
+}
+
+/// A method that asks for something at the target; `CONNECT` and `TRACE` ask for something else, and `PRI` for another
+/// protocol.
+fn method(bytes: &[u8]) -> Result<Method, RequestError> {
+    match Method::from_bytes(bytes).map_err(|_| RequestError::Method)? {
+        Method::CONNECT | Method::TRACE => Err(RequestError::Method),
+        method if method.as_str() == "PRI" => Err(RequestError::Method),
+        method => Ok(method),
+    }
 }
 
 /// RFC 3339, UTC, microseconds.
@@ -144,20 +166,20 @@ fn received_at(forward: &Forward) -> String {
     format!("{at:.6}")
 }
 
-fn is_dropped(name: &HeaderName) -> bool {
+/// Whether a field is the relay's to set, or concerns one hop.
+pub(crate) fn is_own(name: &HeaderName) -> bool {
     let text = name.as_str();
     text.starts_with("relay-") || DROPPED.contains(name) || matches!(text, "proxy-connection" | "http2-settings")
 }
 
-/// `.` or `..`, also percent-encoded.
-fn is_dot_segment(segment: &[u8]) -> bool {
-    if segment.len() > "%2e%2e".len() {
-        return false;
-    }
-    let mut decoded = percent_decode(segment);
-    let dots = decoded.by_ref().take_while(|byte| *byte == b'.').count();
-    let all: usize = percent_decode(segment).count();
-    dots == all && (1..=2).contains(&all)
+/// Whether a segment is `.` or `..` to any server that reads it: percent-encoded, between encoded separators, or before a
+/// `;` and what some servers take as parameters of a segment.
+fn has_dot_segment(path: &[u8]) -> bool {
+    let decoded: Vec<u8> = percent_decode(path).collect();
+    let segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+    segments
+        .map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or_default())
+        .any(|s| s == b"." || s == b"..")
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod notice;
 mod offline;
 mod origin;
 mod outbox;
+mod parameters;
 pub mod registry;
 mod retention;
 pub mod server;

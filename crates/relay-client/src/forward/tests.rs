@@ -41,12 +41,9 @@ fn webhook(body: &'static [u8]) -> Forward {
 
 fn target(url: &str, timeout: Duration) -> Target {
     let destination = Destination {
-        name: "crm".parse().unwrap(),
-        url: url.parse().unwrap(),
         concurrency: 1,
         forward_timeout: timeout,
-        ca_file: None,
-        resign: None,
+        ..Destination::new("crm".parse().unwrap(), url.parse().unwrap())
     };
     Target::new(&destination).unwrap()
 }
@@ -342,12 +339,10 @@ async fn a_target_behind_tls_is_trusted_with_its_authority_and_refused_without()
         let (listener, url) = listen().await;
         let trusted = ca_file.is_some();
         let destination = Destination {
-            name: "crm".parse().unwrap(),
-            url: url.replace("http:", "https:").parse().unwrap(),
             concurrency: 1,
             forward_timeout: LONG,
             ca_file,
-            resign: None,
+            ..Destination::new("crm".parse().unwrap(), url.replace("http:", "https:").parse().unwrap())
         };
         let target = Target::new(&destination).unwrap();
         let webhook = webhook(b"{}");

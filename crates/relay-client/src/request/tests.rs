@@ -36,12 +36,9 @@ fn base(url: &str) -> Base {
 
 fn destination(url: &str) -> Destination {
     Destination {
-        name: "crm".parse().unwrap(),
-        url: url.parse().unwrap(),
         concurrency: 1,
         forward_timeout: std::time::Duration::from_secs(1),
-        ca_file: None,
-        resign: None,
+        ..Destination::new("crm".parse().unwrap(), url.parse().unwrap())
     }
 }
 
@@ -87,8 +84,9 @@ proptest! {
         let whole = format!("/webhook/s{rest}{}", query.as_ref().map_or_else(String::new, |query| format!("?{query}")));
         let taken: Result<PathAndQuery, _> = whole.parse();
         prop_assume!(taken.is_ok_and(|taken| taken.as_str() == whole));
-        let dots = |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
-        let is_refused = rest.split(['/', '\\']).any(dots);
+        let plain = rest.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\").replace("%3b", ";");
+        let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+        let is_refused = plain.split(['/', '\\']).any(dots);
         for (url, path, own) in [("http://h", "", None), ("http://h/hook/", "/hook", Some("")), ("http://h/a?k", "/a", Some("k"))] {
             let mut forward = forward("", None);
             forward.rest = rest.clone().into();
@@ -228,4 +226,59 @@ fn without_a_secret_nothing_is_signed_again() {
     let request = base("http://h").request(&forward, NOW).unwrap();
     assert_eq!(request.headers()["webhook-timestamp"], "1");
     assert!(!request.headers().contains_key("webhook-signature"));
+}
+
+/// Fields of the configuration stand in place of the sender's.
+#[test]
+fn configured_fields_replace_those_of_the_sender() {
+    let mut destination = destination("http://h");
+    destination.headers =
+        vec![crate::config::field("X-Token", "ours").unwrap(), crate::config::basic("u", "p").unwrap()];
+    let mut forward = forward("", None);
+    forward.headers = [("x-token", "theirs"), ("authorization", "Bearer theirs"), ("x-other", "theirs")]
+        .map(|(name, value)| (Bytes::from(name), Bytes::from(value)))
+        .to_vec();
+    let request = Base::of(&destination).unwrap().request(&forward, NOW).unwrap();
+    let all = |name: &str| {
+        request.headers().get_all(name).into_iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (all("x-token"), all("authorization"), all("x-other")),
+        (vec!["ours"], vec!["Basic dTpw"], vec!["theirs"])
+    );
+}
+
+/// S18: what a server sends leads nowhere but below the target's path, whatever reads it there.
+#[test]
+fn dot_segments_are_found_in_every_disguise() {
+    for rest in [
+        "/..%2fadmin",
+        "/%2e%2e%2fadmin",
+        "/.%2e%2fx",
+        "/a%2f..%2f..%2fadmin",
+        "/..;/admin",
+        "/..;a=b/x",
+        "/%2e%2e;/x",
+        "/a%5c..%5cx",
+        "/..%5Cx",
+        "/.%2Fx",
+        "/a/.;x",
+        "/%2E%2E%3b/x",
+    ] {
+        assert_eq!(target("http://h/hooks", rest, None), Err(RequestError::DotSegments), "{rest}");
+    }
+    for rest in ["/a..b", "/...", "/..a/x", "/a%2fb", "/;..", "/a;../b", "/%252e%252e%252fx"] {
+        assert!(target("http://h/hooks", rest, None).is_ok(), "{rest}");
+    }
+}
+
+/// S18: no method that means a connection, an echo or another protocol.
+#[test]
+fn methods_that_are_no_requests_are_refused() {
+    for (method, is_taken) in
+        [("POST", true), ("PROPFIND", true), ("CONNECT", false), ("TRACE", false), ("PRI", false), ("", false)]
+    {
+        let forward = Forward { method: Bytes::from(method), ..forward("", None) };
+        assert_eq!(base("http://h").request(&forward, NOW).is_ok(), is_taken, "{method}");
+    }
 }

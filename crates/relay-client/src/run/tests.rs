@@ -25,12 +25,9 @@ fn config(relay: &str, target: &str) -> Config {
         relay_url: relay.parse().unwrap(),
         token: "crt_test".into(),
         destinations: vec![Destination {
-            name: "crm".parse().unwrap(),
-            url: target.parse().unwrap(),
             concurrency: 2,
             forward_timeout: WAIT,
-            ca_file: None,
-            resign: None,
+            ..Destination::new("crm".parse().unwrap(), target.parse().unwrap())
         }],
         buffer_bytes: 1 << 20,
         proxy: None,
