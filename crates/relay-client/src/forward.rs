@@ -35,6 +35,7 @@ use crate::{
     connect::{self, Stream, TlsError},
     read_on::ReadOn,
     request::Base,
+    request_line::{NextTarget, RequestLine},
     retry_after,
     turns::{Heard, InTurns},
 };
@@ -99,10 +100,11 @@ struct Http {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Option<Connection>,
     heard: Arc<Heard>,
+    target: NextTarget,
 }
 
 /// The future that reads and writes.
-type Connection = Pin<Box<http1::Connection<TokioIo<InTurns<ReadOn<Stream>>>, Full<Bytes>>>>;
+type Connection = Pin<Box<http1::Connection<TokioIo<RequestLine<InTurns<ReadOn<Stream>>>>, Full<Bytes>>>>;
 
 struct Idle {
     http: Http,
@@ -237,6 +239,7 @@ impl Target {
         };
         let stream = InTurns::new(ReadOn::new(stream));
         let heard = stream.heard();
+        let (stream, target) = RequestLine::new(stream);
         let handshake = http1::Builder::new()
             .max_header_size(limits::ANSWER_HEAD_BYTES_MAX)
             .max_headers(ANSWER_FIELDS_MAX)
@@ -248,7 +251,7 @@ impl Target {
             .handshake(TokioIo::new(stream))
             .await;
         let (sender, driver) = handshake.map_err(|error| format!("cannot use the connection to {peer}: {error}"))?;
-        Ok(Http { sender, driver: Some(Box::pin(driver)), heard })
+        Ok(Http { sender, driver: Some(Box::pin(driver)), heard, target })
     }
 
     /// A kept connection that is still open. Old ones are closed here.
@@ -298,8 +301,9 @@ enum Unsent {
 }
 
 impl Http {
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unsent> {
+    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unsent> {
         self.heard.begin();
+        self.target.is(request.extensions_mut().get().cloned());
         let mut response = std::pin::pin!(self.sender.try_send_request(request));
         let (driver, heard) = (&mut self.driver, &self.heard);
         let sent = std::future::poll_fn(|cx| {

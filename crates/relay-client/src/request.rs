@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use http_body_util::Full;
 use jiff::Timestamp;
-use percent_encoding::percent_decode;
-use relay_core::{session::client::Forward, time::Wall};
+use relay_core::{session::client::Forward, target, time::Wall};
 
 use crate::{
     config::Destination,
+    request_line::RawTarget,
     resign::{self, ResignError, Resigner},
 };
 
@@ -50,8 +50,8 @@ pub(crate) enum RequestError {
     /// The path would lead out of the target's own path.
     #[error("path has dot segments")]
     DotSegments,
-    /// The method is none, or means a connection and no request.
-    #[error("method is none that a webhook can have")]
+    /// The method is none, or asks for something else than to take a webhook.
+    #[error("method is not one of webhooks")]
     Method,
     /// A header field cannot be sent.
     #[error("a header field cannot be sent")]
@@ -77,18 +77,24 @@ impl Base {
     /// The request that carries `forward`, at this moment.
     pub(crate) fn request(&self, forward: &Forward, now: Wall) -> Result<Request<Full<Bytes>>, RequestError> {
         let mut request = Request::new(Full::new(forward.body.clone()));
-        *request.method_mut() = method(&forward.method)?;
-        *request.uri_mut() = self.target(&forward.rest, forward.query.as_deref())?.into();
+        if !target::is_method_of_webhooks(&forward.method) {
+            return Err(RequestError::Method);
+        }
+        *request.method_mut() = Method::from_bytes(&forward.method).map_err(|_| RequestError::Method)?;
+        let (target, raw) = self.target(&forward.rest, forward.query.as_deref())?;
+        *request.uri_mut() = target.into();
+        raw.map(|raw| request.extensions_mut().insert(raw));
         *request.headers_mut() = self.headers(forward, now)?;
         Ok(request)
     }
 
-    /// The target's path and query with those of the webhook behind them, raw.
-    fn target(&self, rest: &[u8], query: Option<&[u8]>) -> Result<PathAndQuery, RequestError> {
+    /// The target's path and query with those of the webhook behind them, raw. What the HTTP library does not take in a query
+    /// stands beside it.
+    fn target(&self, rest: &[u8], query: Option<&[u8]>) -> Result<(PathAndQuery, Option<RawTarget>), RequestError> {
         if !rest.is_empty() && !rest.starts_with(b"/") {
             return Err(RequestError::Target);
         }
-        if has_dot_segment(rest) {
+        if target::has_dot_segment(rest) {
             return Err(RequestError::DotSegments);
         }
         let base = if rest.is_empty() { self.path.as_str() } else { self.path.trim_end_matches('/') };
@@ -103,10 +109,17 @@ impl Base {
                 mark = b'&';
             }
         }
+        if !query.is_none_or(target::is_query) {
+            return Err(RequestError::Target);
+        }
         let raw = Bytes::from(raw);
-        let target = PathAndQuery::from_maybe_shared(raw.clone()).map_err(|_| RequestError::Target)?;
-        // The parser cuts a fragment off, silently.
-        if target.as_str().as_bytes() == raw { Ok(target) } else { Err(RequestError::Target) }
+        if let Ok(target) = PathAndQuery::from_maybe_shared(raw.clone()) {
+            // The parser cuts a fragment off, silently.
+            return if target.as_str().as_bytes() == raw { Ok((target, None)) } else { Err(RequestError::Target) };
+        }
+        let path = raw.slice(..base.len() + rest.len());
+        let target = PathAndQuery::from_maybe_shared(path.clone()).map_err(|_| RequestError::Target)?;
+        if target.as_str().as_bytes() == path { Ok((target, Some(RawTarget(raw)))) } else { Err(RequestError::Target) }
     }
 
     fn headers(&self, forward: &Forward, now: Wall) -> Result<HeaderMap, RequestError> {
@@ -150,16 +163,6 @@ impl Base {
     }
 }
 
-/// A method that asks for something at the target; `CONNECT` and `TRACE` ask for something else, and `PRI` for another
-/// protocol.
-fn method(bytes: &[u8]) -> Result<Method, RequestError> {
-    match Method::from_bytes(bytes).map_err(|_| RequestError::Method)? {
-        Method::CONNECT | Method::TRACE => Err(RequestError::Method),
-        method if method.as_str() == "PRI" => Err(RequestError::Method),
-        method => Ok(method),
-    }
-}
-
 /// RFC 3339, UTC, microseconds.
 fn received_at(forward: &Forward) -> String {
     let at = Timestamp::from_microsecond(forward.received_at.as_micros()).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -170,16 +173,6 @@ fn received_at(forward: &Forward) -> String {
 pub(crate) fn is_own(name: &HeaderName) -> bool {
     let text = name.as_str();
     text.starts_with("relay-") || DROPPED.contains(name) || matches!(text, "proxy-connection" | "http2-settings")
-}
-
-/// Whether a segment is `.` or `..` to any server that reads it: percent-encoded, between encoded separators, or before a
-/// `;` and what some servers take as parameters of a segment.
-fn has_dot_segment(path: &[u8]) -> bool {
-    let decoded: Vec<u8> = percent_decode(path).collect();
-    let segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
-    segments
-        .map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or_default())
-        .any(|s| s == b"." || s == b"..")
 }
 
 #[cfg(test)]

@@ -41,10 +41,15 @@ pub struct Provider {
     pub key_source: bool,
     /// Status of the answer to a request that did not prove itself.
     pub refusal: u16,
+    /// The platform wants a refusal to have no body.
+    pub bare_refusals: bool,
     /// Requests that are answered on the spot and never stored.
     pub handshakes: &'static [Handshake],
     /// Where the id stands that is the same over the retries of one webhook.
     pub delivery: DeliveryId,
+    /// Members of its JSON bodies whose values are about the attempt, and so differ between the retries of one webhook: they
+    /// are no part of what a repeat is known by.
+    pub attempts: &'static [&'static str],
     /// Where the name of what happened stands.
     pub event: Name,
     /// Where the id of the thing stands to which it happened: events of one thing are to stay in order.
@@ -92,8 +97,10 @@ impl Provider {
         signs_url: false,
         key_source: false,
         refusal: 401,
+        bare_refusals: false,
         handshakes: &[],
         delivery: DeliveryId::Nothing,
+        attempts: &[],
         event: Name::Nowhere,
         order: Name::Nowhere,
         docs: "",

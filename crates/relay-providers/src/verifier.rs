@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    Acknowledgement, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict,
+    Acknowledgement, BodyShare, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict, attempt,
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
@@ -139,13 +139,19 @@ impl Verifier {
 
     /// Adds what the provider's entry says about a genuine request.
     fn complete(&self, request: &Request<'_>, mut genuine: Genuine) -> Verdict {
-        let Provider { delivery, event, order, .. } = *self.provider;
+        let Provider { delivery, attempts, event, order, .. } = *self.provider;
         let names = Names::new(request, delivery, [event, order]);
         if genuine.dedupe.is_none() {
             genuine.dedupe = match names.delivery(delivery) {
                 Ok(dedupe) => dedupe,
                 Err(refusal) => return Verdict::Malformed(refusal),
             };
+        }
+        if let Some(dedupe) = &mut genuine.dedupe
+            && dedupe.body == BodyShare::Whole
+            && !attempts.is_empty()
+        {
+            dedupe.body = BodyShare::ButAttempts(attempt::digest_without(request.body, attempts));
         }
         genuine.event = genuine.event.or_else(|| names.name(event));
         genuine.order = genuine.order.or_else(|| names.name(order));

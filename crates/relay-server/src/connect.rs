@@ -33,6 +33,7 @@ use tokio_tungstenite::{
 
 use crate::{
     error::{Code, Problem},
+    guesses::{Entrance, Guesses, Wrong},
     hub::{Event, Handle, Socket},
     origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
@@ -75,6 +76,7 @@ pub(crate) struct Gate {
     registry: Arc<Registry>,
     static_token: [u8; 32],
     supervisor: Supervisor,
+    guesses: Arc<Guesses>,
 }
 
 /// Who a client is, once its token was found.
@@ -94,13 +96,19 @@ pub struct Attached {
 }
 
 impl Gate {
-    pub(crate) fn new(hub: Handle, registry: Arc<Registry>, relay_token: &str, supervisor: Supervisor) -> Self {
-        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor }
+    pub(crate) fn new(
+        hub: Handle,
+        registry: Arc<Registry>,
+        relay_token: &str,
+        supervisor: Supervisor,
+        guesses: Arc<Guesses>,
+    ) -> Self {
+        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor, guesses }
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
-    pub(crate) fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
-        let accept = match self.admit(request.method(), request.headers()) {
+    pub(crate) async fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
+        let accept = match self.admit(request.method(), request.headers(), origin).await {
             Ok((principal, accept)) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
@@ -164,7 +172,12 @@ impl Gate {
         self.supervisor.is_stopping()
     }
 
-    fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<(Principal, HeaderValue), Problem> {
+    async fn admit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        origin: Origin,
+    ) -> Result<(Principal, HeaderValue), Problem> {
         if method != Method::GET {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
             return Err(problem.allowing(&["GET"]));
@@ -172,12 +185,7 @@ impl Gate {
         if self.supervisor.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
         }
-        let principal = self.principal(headers).ok_or_else(|| {
-            Problem::new(
-                Code::NotGenuine,
-                "the token is missing, unknown or revoked; on the server: crm-relay token list",
-            )
-        })?;
+        let principal = self.identify(headers, origin).await?;
         let version = headers.get(PROTOCOL).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {
             let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
@@ -238,7 +246,7 @@ impl Gate {
         let why = Mutex::new("the server closed the session");
         // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
         let ended = tokio::select! {
-            ended = read(&mut frames, hub, conn) => ended,
+            ended = self.read(&mut frames, conn) => ended,
             ended = write(&mut sink, inbox, &pace) => ended,
             () = overdue(hung_up, &why) => Ended::Overdue,
         };
@@ -254,6 +262,21 @@ impl Gate {
             let _ = timeout(LINGER, goodbye).await;
         }
         tracing::debug!(conn = conn.0, ?ended, "a session's socket ended");
+    }
+
+    /// Who asks, by the token.
+    async fn identify(&self, headers: &HeaderMap, origin: Origin) -> Result<Principal, Problem> {
+        let (entrance, refused) = (Entrance::Connect, Problem::new(Code::NotGenuine, NO_TOKEN));
+        let noted = if headers.contains_key(header::AUTHORIZATION) {
+            self.guesses.may_try(entrance, origin).map_err(Problem::too_many_tokens)?;
+            if let Some(principal) = self.principal(headers) {
+                return Ok(principal);
+            }
+            self.guesses.note(entrance, Wrong::Unknown, origin).await
+        } else {
+            self.guesses.note(entrance, Wrong::Missing, origin).await
+        };
+        Err(noted.map_or_else(Problem::too_many_tokens, |()| refused))
     }
 
     /// Whose token the request carries. Every token is compared, so the time taken does not tell which one matched.
@@ -277,6 +300,8 @@ impl Gate {
         found
     }
 }
+
+const NO_TOKEN: &str = "the token is missing, unknown or revoked; on the server: crm-relay token list";
 
 fn static_token_name() -> Name {
     STATIC_TOKEN.parse().expect("a constant in the form of a name")
@@ -307,28 +332,34 @@ enum Ended {
     Overdue,
 }
 
-async fn read(frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), hub: &Handle, conn: ConnId) -> Ended {
-    while let Some(Ok(frame)) = frames.next().await {
-        match frame {
-            Frame::Binary(bytes) => match codec::decode(bytes) {
-                Ok(Some(message)) => {
-                    if !hub.tell(Event::Received(conn, message)).await {
-                        return Ended::ByHub;
+impl Gate {
+    async fn read(&self, frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), conn: ConnId) -> Ended {
+        while let Some(Ok(frame)) = frames.next().await {
+            match frame {
+                Frame::Binary(bytes) => match codec::decode(bytes) {
+                    Ok(Some(message)) => {
+                        if !self.hub.tell(Event::Received(conn, message)).await {
+                            return Ended::ByHub;
+                        }
                     }
-                }
-                // A message of a later version.
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(event = "client_misbehaved", conn = conn.0, %error, "a client sent what is no message");
-                    return Ended::Garbled;
-                }
-            },
-            Frame::Ping(_) | Frame::Pong(_) => {}
-            Frame::Close(_) => return Ended::ByPeer,
-            Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+                    // A message of a later version.
+                    Ok(None) => {}
+                    Err(error) => {
+                        // Whoever has a token can do this as often as he likes.
+                        if let Some(left_out) = self.guesses.may_tell(Entrance::Connect, "client_misbehaved") {
+                            let what = "a client sent what is no message";
+                            tracing::warn!(event = "client_misbehaved", conn = conn.0, %error, left_out, "{what}");
+                        }
+                        return Ended::Garbled;
+                    }
+                },
+                Frame::Ping(_) | Frame::Pong(_) => {}
+                Frame::Close(_) => return Ended::ByPeer,
+                Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+            }
         }
+        Ended::ByPeer
     }
-    Ended::ByPeer
 }
 
 /// Writes what the hub gives, and flushes when there is no more for the moment.

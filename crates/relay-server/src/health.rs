@@ -26,7 +26,7 @@ use relay_store::{
 use crate::{
     clock::{Clock, Drift},
     directory::Directory,
-    hub::Handle,
+    hub::{Handle, OldestCommit},
     registry::Registry,
 };
 
@@ -52,6 +52,8 @@ pub(crate) enum Reason {
     NearlyFull { free: u64 },
     /// Records of the store are damaged.
     Damaged { records: u64 },
+    /// A commit was asked for and has not come: senders get 503.
+    NoCommit { since: Duration },
     /// The system's clock is not where this process's time is.
     ClockMoved(Drift),
 }
@@ -88,6 +90,7 @@ pub(crate) struct Health {
     hub: Handle,
     registry: Arc<Registry>,
     clock: Clock,
+    commits: OldestCommit,
     disk_reserve: u64,
     store_failed: AtomicBool,
     stopping: AtomicBool,
@@ -101,6 +104,7 @@ impl Health {
         hub: Handle,
         registry: Arc<Registry>,
         clock: Clock,
+        commits: OldestCommit,
         disk_reserve: u64,
     ) -> Self {
         Self {
@@ -108,6 +112,7 @@ impl Health {
             hub,
             registry,
             clock,
+            commits,
             disk_reserve,
             store_failed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -119,7 +124,13 @@ impl Health {
     /// Whether the store commits and no shutdown has begun. A full store is ready: it settles, and clients that come in
     /// here are what makes room.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+        let commits = self.late_commit(self.clock.now()).is_none();
+        commits && !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// How long the oldest commit has been under way, if its sender has its 503 by now.
+    fn late_commit(&self, now: Now) -> Option<Duration> {
+        self.commits.age(now.mono).filter(|age| *age > limits::COMMIT_WITHIN)
     }
 
     /// From now on the server is not ready: it stops.
@@ -162,6 +173,7 @@ impl Health {
         let known =
             Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
         let mut reasons = assess(&stats, &view, &known, self.disk_reserve);
+        reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
         Ok(Report { stats, view, reasons })
     }
@@ -301,6 +313,9 @@ impl fmt::Display for Reason {
                 f,
                 "{records} damaged records in the store, named in the log: stop the server and run crm-relay store check"
             ),
+            Self::NoCommit { since } => {
+                write!(f, "no commit for {}: the disk of the store does not answer, webhooks get 503", rough(*since))
+            }
             Self::ClockMoved(Drift { by, ahead, .. }) => write!(
                 f,
                 "the system's clock is {} {} the time of this process: it was set, or the machine slept. Retries, TTLs and \

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod error;
 mod fetch;
 mod front;
+mod guesses;
 mod health;
 mod hub;
 pub mod ingress;

@@ -31,16 +31,24 @@ impl Notices {
     pub(crate) fn on(&mut self, notice: &Notice, now: Now) {
         match notice {
             Notice::ClientJoined { destination, instance, label, peer, token, clients } => {
-                tracing::info!(event = "client_joined", %destination, %instance, label, peer, %token, clients);
+                if self.allows("client_joined", now.mono) {
+                    tracing::info!(event = "client_joined", %destination, %instance, label, peer, %token, clients);
+                }
             }
             Notice::ClientLeft { destination, instance, label, clients, held } => {
-                tracing::info!(event = "client_left", %destination, %instance, label, clients, held);
+                if self.allows("client_left", now.mono) {
+                    tracing::info!(event = "client_left", %destination, %instance, label, clients, held);
+                }
             }
             Notice::DestinationDown { destination, instance, error } => {
-                tracing::warn!(event = "destination_down", %destination, %instance, error);
+                if self.allows("destination_down", now.mono) {
+                    tracing::warn!(event = "destination_down", %destination, %instance, error);
+                }
             }
             Notice::DestinationUp { destination, instance } => {
-                tracing::info!(event = "destination_up", %destination, %instance);
+                if self.allows("destination_up", now.mono) {
+                    tracing::info!(event = "destination_up", %destination, %instance);
+                }
             }
             Notice::DeliveryDead { delivery, event, destination, reason, error } => {
                 if self.allows("delivery_dead", now.mono) {

@@ -167,7 +167,12 @@ impl Pair {
     }
 
     async fn lease(&mut self) {
-        let order = if self.rng.random_bool(0.3) { LeaseOrder::FewestTries } else { LeaseOrder::Oldest };
+        let order = match self.rng.random_range(0..6) {
+            0 => LeaseOrder::FewestTries,
+            1 => LeaseOrder::Newest,
+            2 | 3 => LeaseOrder::Shared { tried: self.rng.random_range(0..4) },
+            _ => LeaseOrder::Oldest,
+        };
         let ask = LeaseAsk {
             destination: self.destination(),
             instance: InstanceId::from_u128(self.rng.random_range(1..3)),
@@ -180,7 +185,7 @@ impl Pair {
         };
         both!(self, |store| {
             let leased = store.lease(ask.clone());
-            async { leased.await.map(|leased| (leased.deliveries, leased.end)) }
+            async { leased.await.map(|leased| (leased.deliveries, leased.end, leased.backlog)) }
         })
         .expect("leases");
     }

@@ -34,8 +34,12 @@ pub struct Terms<'a> {
 /// Settles the try made under the lease `token`. `None` if there is nothing to change: the try is settled already, the
 /// failure is stale, or the delivery was cancelled.
 ///
-/// A success is taken under a stale token too, also by a dead or expired delivery: the destination did get the event.
+/// A success is taken under a stale token too, also by a dead or expired delivery: the destination did get the event. A token
+/// that cannot have been given out yet is no stale one.
 pub fn settle(before: &Delivery, token: Token, outcome: &Outcome, terms: &Terms<'_>, now: Wall) -> Option<Change> {
+    if token.counter == 0 || token.counter > before.token.counter {
+        return None;
+    }
     match outcome.class {
         Class::Delivered => match before.state {
             State::Ready | State::Scheduled | State::Leased | State::Dead | State::Expired => {

@@ -13,10 +13,10 @@ use super::{
     settle::{Reported, Why},
 };
 use crate::{
-    circuit::Turn,
-    delivery::{Delivery, State, outcome::Class},
+    circuit::{Change, Tried},
+    delivery::{Delivery, State},
     event::Event,
-    id::{DeliveryId, EventId, InstanceId},
+    id::{DeliveryId, InstanceId},
     limits,
     name::Name,
     storage::{Extend, StoreError, StoreOp},
@@ -40,6 +40,8 @@ pub(super) struct Held {
     pub(super) sent: Sent,
     /// Its event, until the body has left.
     pub(super) event: Option<Arc<Event>>,
+    /// That event came in and was not stored first.
+    borrowed: bool,
     /// The probe of an open circuit.
     pub(super) probe: bool,
     /// Taken over from an earlier run of the server, and its instance has not come yet.
@@ -72,8 +74,8 @@ pub(super) struct PendingLoss {
 impl Held {
     fn new(instance: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) -> Self {
         let until = delivery.lease.map_or(Wall::MIN, |lease| lease.until);
-        let event = Some(event);
-        Self { delivery, instance, until, cap: None, sent: Sent::Queued, event, probe, rearmed: false }
+        let (event, borrowed, rearmed) = (Some(event), false, false);
+        Self { delivery, instance, until, cap: None, sent: Sent::Queued, event, borrowed, probe, rearmed }
     }
 }
 
@@ -81,14 +83,14 @@ impl Hub {
     /// A delivery was stored already leased, against credit that was set aside.
     pub(super) fn hold_reserved(&mut self, id: InstanceId, delivery: Delivery, event: &Arc<Event>) {
         let delivery_id = delivery.id;
-        self.register(Held::new(id, delivery, Arc::clone(event), false));
+        self.register(Held { borrowed: true, ..Held::new(id, delivery, Arc::clone(event), false) });
         self.grant_or_return(delivery_id);
     }
 
     /// The store leased a delivery for an instance.
     pub(super) fn hold_leased(&mut self, id: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) {
         let delivery_id = delivery.id;
-        self.take_credit(id, &delivery);
+        self.take_credit(id, &delivery, event.size());
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
         self.register(Held::new(id, delivery, event, probe));
@@ -150,10 +152,17 @@ impl Hub {
         let early = cfg!(feature = "canary_cap_from_queue");
         self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
-        if held.event.take().is_some() {
-            let (name, bytes) = (held.delivery.destination.clone(), held.delivery.body_bytes);
-            self.free_outgoing(&name, bytes);
+        let (event, borrowed, name) = (held.event.take(), held.borrowed, held.delivery.destination.clone());
+        self.let_go(&name, event, borrowed);
+    }
+
+    /// An event is on its way out no longer.
+    fn let_go(&mut self, name: &Name, event: Option<Arc<Event>>, borrowed: bool) {
+        let Some(size) = event.map(|event| event.size()) else { return };
+        if borrowed {
+            self.outgoing.borrowed -= size;
         }
+        self.free_outgoing(name, size);
     }
 
     /// A client names a lease, which it does once it has the whole body: from now on it has `FORWARD_TIMEOUT`.
@@ -179,10 +188,8 @@ impl Hub {
 
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
-        if held.event.take().is_none() {
-            return;
-        }
-        self.free_outgoing(&held.delivery.destination, held.delivery.body_bytes);
+        let Some(event) = held.event.take() else { return };
+        self.let_go(&held.delivery.destination, Some(event), held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
             session.queue.cancel_grant(held.delivery.id);
@@ -200,31 +207,35 @@ impl Hub {
             return self.look_up(id, Why::Report(report));
         }
         let Some(held) = self.held.get(&id) else { return };
-        report.charges = !held.probe;
-        let probe = held.probe;
-        let (event, name) = (held.delivery.event, held.delivery.destination.clone());
-        self.feed_circuit(instance, &name, event, &report, probe);
+        let (event, name, probe) = (held.delivery.event, held.delivery.destination.clone(), held.probe);
+        let speaks = held.delivery.attempts == 0;
+        let tried = Tried { event, speaks, outcome: &report.outcome, probe };
+        report.charges = self.feed_circuit(instance, &name, &tried);
         if let Some(held) = self.unregister(id) {
             self.decide(id, Why::Report(report), &held.delivery);
         }
     }
 
-    fn feed_circuit(&mut self, id: InstanceId, name: &Name, event: EventId, report: &Reported, probe: bool) {
+    /// Tells the circuit of a try. Gives whether a failure may count against its event: where so many have failed since the
+    /// last delivery that a circuit may open, none does any more, whichever client tried it.
+    fn feed_circuit(&mut self, id: InstanceId, name: &Name, tried: &Tried<'_>) -> bool {
         let (now, pause_max) = (self.now.mono, self.setup.circuit_pause_max);
+        let streak = &mut self.destination(name).streak;
+        streak.on_try(tried);
+        let outage = streak.is_full() && !cfg!(feature = "canary_charged_while_open");
         let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
-            return;
+            return false;
         };
-        let turn = served.circuit.on_outcome(event, &report.outcome, probe, now, pause_max);
+        let (change, charges) = served.circuit.on_outcome(tried, now, served.slots, pause_max);
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
         let (destination, instance) = (name.clone(), id);
-        match turn {
-            Turn::Opened => self.notice(super::Notice::DestinationDown { destination, instance, error }),
-            Turn::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
-            Turn::Same => {}
+        match change {
+            Change::Opened => self.notice(super::Notice::DestinationDown { destination, instance, error }),
+            Change::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
+            Change::Same => {}
         }
-        if report.outcome.class != Class::Delivered {
-            self.arm_probe(id, name);
-        }
+        self.arm_probe(id, name);
+        charges && !outage
     }
 
     /// A client names what it holds.
@@ -349,8 +360,9 @@ impl Hub {
             return;
         }
         let (now, name) = (self.now.mono, &held.delivery.destination);
+        let pause_max = self.setup.circuit_pause_max;
         if let Some(served) = self.instances.get_mut(&held.instance).and_then(|i| i.served.get_mut(name)) {
-            served.circuit.on_probe_gone(now);
+            served.circuit.on_probe_gone(now, pause_max);
         }
         self.arm_probe(held.instance, name);
     }
@@ -427,6 +439,7 @@ impl Hub {
             cap: None,
             sent: Sent::Done,
             event: None,
+            borrowed: false,
             probe: false,
             rearmed: true,
         });

@@ -103,9 +103,12 @@ impl Hub {
     fn welcome(&mut self, conn: ConnId, greeting: Greeting) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let (token, serves, peer) = (session.token.clone(), Arc::clone(&session.serves), session.peer.clone());
-        let id = greeting.instance;
-        if self.instances.get(&id).is_some_and(|known| known.joined && known.token != token) {
-            return self.misbehaved(conn, "claims an instance that another token speaks for");
+        let id = self.setup.instance_of(&token, greeting.instance);
+        let is_others = |(delivery, token): &LeaseKey| {
+            self.held.get(delivery).is_some_and(|held| held.instance != id && held.delivery.token == *token)
+        };
+        if greeting.held.iter().any(is_others) {
+            return self.misbehaved(conn, "claims leases of an instance that is another token's");
         }
         let before = self.instances.get(&id).and_then(|instance| instance.conn);
         if let Some(old) = before {
@@ -206,6 +209,7 @@ impl Hub {
         let names: Vec<Name> =
             instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone()).collect();
         for name in names {
+            self.tell_if_nothing_waits(id, &name);
             if !self.destination(&name).joined.insert(id) {
                 continue;
             }

@@ -207,6 +207,7 @@ impl Hub {
     fn on_applied(&mut self, work: &Work, change: &Change) {
         let Change { before, next, .. } = change;
         match next.state {
+            State::Ready if !before.state.is_open() => self.on_arrival(&next.destination),
             State::Ready => self.on_work(&next.destination),
             State::Scheduled => self.on_scheduled(&next.destination, next.due_at),
             State::Delivered => self.destination(&next.destination).made += 1,

@@ -1,7 +1,7 @@
 //! Messages to bytes and back, and from messages to the values that both ends work with.
 //!
-//! **Invariant:** [`decode`] takes any bytes: it gives a message whose ids, names and sizes are within bounds, or an error,
-//! and never copies a body, a header or an id out of the buffer that arrived.
+//! **Invariant:** [`decode`] takes any bytes: it gives a message whose ids, names, sizes and counts are within bounds, or an
+//! error, takes memory of the order of what arrived, and never copies a body, a header or an id out of the buffer that arrived.
 
 use std::time::Duration;
 
@@ -17,7 +17,10 @@ use crate::{
     limits,
     name::Name,
     session::client::Served,
-    wire::message::{Chunk, Frame, Grant, Hello, HelloDestination, LeaseRef, Message, Report},
+    wire::{
+        counts,
+        message::{Chunk, Frame, Grant, Hello, HelloDestination, LeaseRef, Message, Report},
+    },
 };
 
 /// Bytes of an id.
@@ -86,6 +89,7 @@ pub fn decode(bytes: Bytes) -> Result<Option<Message>, CodecError> {
     if bytes.len() > limits::MESSAGE_BYTES_MAX {
         return Err(CodecError::TooLarge(bytes.len()));
     }
+    counts::check(&bytes)?;
     let Some(message) = Frame::decode(bytes)?.message else { return Ok(None) };
     check(&message)?;
     Ok(Some(message))
@@ -206,13 +210,14 @@ fn served(destination: &HelloDestination) -> Result<Served, CodecError> {
     if !(1..=limits::CONCURRENCY_MAX).contains(&destination.slots) {
         return Err(CodecError::Field("hello.destinations.slots"));
     }
-    if destination.forward_timeout_ms == 0 {
+    let forward_timeout = Duration::from_millis(destination.forward_timeout_ms.into());
+    if forward_timeout.is_zero() || forward_timeout > limits::FORWARD_TIMEOUT_MAX {
         return Err(CodecError::Field("hello.destinations.forward_timeout_ms"));
     }
     Ok(Served {
         name: destination.name.parse().map_err(|_| CodecError::Field("hello.destinations.name"))?,
         slots: destination.slots,
-        forward_timeout: Duration::from_millis(destination.forward_timeout_ms.into()),
+        forward_timeout,
     })
 }
 
@@ -244,9 +249,6 @@ fn check_hello(hello: &Hello) -> Result<(), CodecError> {
     id_bits(&hello.instance, "hello.instance")?;
     words(&hello.version, "hello.version")?;
     words(&hello.label, "hello.label")?;
-    if hello.destinations.len() > limits::SESSION_DESTINATIONS_MAX {
-        return Err(CodecError::Field("hello.destinations"));
-    }
     leases(&hello.held)
 }
 
@@ -256,9 +258,6 @@ fn check_grant(grant: &Grant) -> Result<(), CodecError> {
     body_digest(grant)?;
     grant.destination.parse::<Name>().map_err(|_| CodecError::Field("grant.destination"))?;
     grant.source.parse::<Name>().map_err(|_| CodecError::Field("grant.source"))?;
-    if grant.headers.len() > limits::HEADERS_MAX {
-        return Err(CodecError::Field("grant.headers"));
-    }
     if grant.body.len() > limits::CHUNK_BYTES || grant.body.len() as u64 > grant.body_bytes {
         return Err(CodecError::Field("grant.body"));
     }

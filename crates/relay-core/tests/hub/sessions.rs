@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use relay_core::{
-    delivery::{Delivery, State, outcome::Class, retry::RetryPolicy},
+    delivery::{Delivery, State, Token, outcome::Class, retry::RetryPolicy},
     hub::{ConnId, Input, Notice, Serves},
     id::DeliveryId,
     limits,
@@ -294,14 +294,46 @@ fn a_revoked_token_loses_its_sockets() {
     assert!(rig.grants(client).is_empty());
 }
 
+/// I21: whoever says under another token that he is an instance is another one: the first goes on.
 #[test]
 fn an_instance_belongs_to_the_token_that_brought_it() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 4);
+    let (mut rig, client, lease) = forwarding();
     let thief = connect(&mut rig, 2, "other", Serves::All, hello(7, &["crm"]));
-    assert_eq!(rig.closed.last().map(|(conn, _)| *conn), Some(thief));
-    rig.send();
-    assert_eq!(rig.grants(client).len(), 1);
+    assert!(welcome(rig.received(thief)).resumed.is_empty());
+    assert_eq!(rig.hub.view()[0].clients.len(), 2);
+    rig.report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Delivered);
+    assert!(rig.closed.is_empty(), "{:?}", rig.closed);
+}
+
+/// I21: a restart makes no difference, whether or not the thief knows the lease, and whatever he may serve: he can neither take
+/// it, nor free it, nor keep its owner out.
+#[test]
+fn after_a_restart_an_instance_is_still_its_tokens() {
+    for (serves, knows) in [(Serves::All, true), (Serves::All, false), (erp_only(), true), (erp_only(), false)] {
+        let (mut rig, _, lease) = forwarding();
+        rig.crash();
+        let greeting = if knows { resuming(7, &["crm", "erp"], lease) } else { hello(7, &["crm", "erp"]) };
+        let thief = connect(&mut rig, 2, "other", serves, greeting);
+        assert_eq!(rig.closed.iter().any(|(conn, _)| *conn == thief), knows, "a lease that he cannot have");
+        assert_eq!(rig.only().state, State::Leased);
+        let owner = connect(&mut rig, 3, "office", Serves::All, resuming(7, &["crm"], lease));
+        assert_eq!(keys(&welcome(rig.received(owner)).resumed), [lease]);
+        rig.report(owner, lease, &outcome(Class::Delivered));
+        assert_eq!((rig.only().state, rig.only().losses), (State::Delivered, 0));
+    }
+}
+
+/// I6, I7: a success counts under a token that was once given out, and under no other.
+#[test]
+fn a_fence_that_never_was_settles_nothing() {
+    let (mut rig, client, (id, token)) = forwarding();
+    for counter in [0, token.counter + 1, 424_242, u64::MAX] {
+        rig.report(client, (id, Token { counter, ..token }), &outcome(Class::Delivered));
+        assert_eq!(rig.only().state, State::Leased, "counter {counter}");
+    }
+    rig.report(client, (id, token), &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Delivered);
 }
 
 #[test]

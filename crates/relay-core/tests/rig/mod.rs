@@ -20,7 +20,7 @@ use relay_core::{
     name::Name,
     routing::{Route, Routing},
     storage::{
-        Appended, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer,
+        Appended, Backlog, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer,
         StoreError, StoreOp,
     },
     time::{Now, Wall},
@@ -68,6 +68,8 @@ pub(crate) struct Rig {
     lease: Duration,
     /// `FORWARD_TIMEOUT` of clients that join from now on: another than the default, which must not stand in for it.
     pub(crate) forward_timeout: Duration,
+    /// The value of a header field of webhooks that are sent from now on.
+    pub(crate) field: Bytes,
 }
 
 impl Rig {
@@ -110,6 +112,7 @@ impl Rig {
             runs: 1,
             lease,
             forward_timeout: FORWARD_TIMEOUT,
+            field: Bytes::from_static(b"text/plain"),
         };
         rig.start();
         rig
@@ -219,7 +222,7 @@ impl Rig {
             method: Bytes::from_static(b"POST"),
             path: Bytes::from_static(b"/webhook/src/a%2Fb"),
             query: Some(Bytes::from_static(b"x=1")),
-            headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"text/plain"))],
+            headers: vec![(Bytes::from_static(b"content-type"), self.field.clone())],
             body: Bytes::copy_from_slice(body),
             body_sha256: [7; 32],
             received_at: self.now.wall,
@@ -322,7 +325,16 @@ fn setup(seed: u64, id_floor: i64, lease: Duration) -> Setup {
         public_url: Some("https://relay.example.com".to_owned()),
         seed,
         id_floor,
+        sha256: mixed,
     }
+}
+
+/// Something of all bytes, in the place of a digest.
+fn mixed(bytes: &[u8]) -> [u8; 32] {
+    let mix = |seed: u64| bytes.iter().fold(seed, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut mixed = [0; 32];
+    mixed.chunks_mut(8).zip(1_u64..).for_each(|(part, seed)| part.copy_from_slice(&mix(seed << 40).to_be_bytes()));
+    mixed
 }
 
 /// The lease that a grant speaks of.
@@ -444,8 +456,29 @@ impl Store {
         let waiting = self.waiting(&ask.destination);
         let due = |delivery: &&&Delivery| delivery.due_at <= ask.now && delivery.expires_at > ask.now;
         let mut ids: Vec<&Delivery> = waiting.iter().filter(due).copied().collect();
-        if ask.order == LeaseOrder::FewestTries {
-            ids.sort_by_key(|delivery| (delivery.tries, delivery.due_at, delivery.id));
+        let fewest = |delivery: &&Delivery| (delivery.tries, delivery.due_at, delivery.id);
+        match ask.order {
+            LeaseOrder::Oldest => {}
+            LeaseOrder::FewestTries => ids.sort_by_key(fewest),
+            LeaseOrder::Newest => {
+                let (mut fresh, mut tried): (Vec<_>, Vec<_>) =
+                    ids.into_iter().partition(|delivery| delivery.tries == 0);
+                fresh.reverse();
+                tried.sort_by_key(fewest);
+                ids = fresh.into_iter().chain(tried).collect();
+            }
+            LeaseOrder::Shared { tried: share } => {
+                let (mut fresh, mut tried): (Vec<_>, Vec<_>) =
+                    ids.into_iter().partition(|delivery| delivery.tries == 0);
+                let limit = ask.limit as usize;
+                let of_tried = tried.len().min((share as usize).max(limit.saturating_sub(fresh.len())));
+                let of_fresh = fresh.len().min(limit - of_tried.min(limit));
+                let rest = tried.split_off(of_tried).into_iter().chain(fresh.split_off(of_fresh));
+                let rest: Vec<_> = rest.collect();
+                ids = fresh.into_iter().chain(tried).collect();
+                ids.sort_by_key(|delivery| (delivery.due_at, delivery.id));
+                ids.extend(rest);
+            }
         }
         let mut bytes = 0;
         let fits = |delivery: &&Delivery| {
@@ -463,7 +496,10 @@ impl Store {
         }
         let next_due = self.waiting(&ask.destination).first().map(|delivery| delivery.due_at);
         let end = if ids.len() == all { LeaseEnd::Drained { next_due } } else { LeaseEnd::More };
-        Leased { deliveries, end }
+        let open =
+            self.deliveries.values().filter(|known| known.destination == ask.destination && known.state.is_open());
+        let backlog = Backlog { tried: open.clone().any(|known| known.tries > 0), open: open.count() as u64 };
+        Leased { deliveries, end, backlog }
     }
 
     fn settle(&mut self, change: relay_core::storage::Change) -> Changed {

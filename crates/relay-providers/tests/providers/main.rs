@@ -7,5 +7,6 @@ mod handshakes;
 mod hostile;
 mod oracle;
 mod properties;
+mod repeats;
 mod schemes;
 mod table;

@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** nothing here decides about a delivery.
 
+mod commits;
 mod driver;
 mod handle;
 
@@ -19,6 +20,7 @@ use relay_core::{
 };
 use tokio::sync::oneshot;
 
+pub(crate) use commits::OldestCommit;
 pub(crate) use driver::Driver;
 pub(crate) use handle::{Handle, Inlet};
 

@@ -16,6 +16,7 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use futures_util::task::AtomicWaker;
+use relay_core::limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
@@ -24,6 +25,7 @@ use tokio::{
 use super::{
     flaw::{Flaw, HEAD_TIME_MAX},
     framing::{Framing, Stop},
+    target::Rewrite,
 };
 
 /// How much is read at once while a head is not complete.
@@ -59,7 +61,7 @@ impl Default for Patience {
             idle: Duration::from_mins(1),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
-            commit: Duration::from_millis(2_500),
+            commit: limits::COMMIT_WITHIN,
         }
     }
 }
@@ -195,19 +197,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Judges what is held and has not passed yet.
     fn judge_held(&mut self) {
-        let judged = self.framing.judge(&self.held);
-        self.passed = judged.pass;
-        if judged.pass > 0 {
-            self.head_until = None;
+        loop {
+            let judged = self.framing.judge(&self.held[self.passed..]);
+            self.passed += judged.pass;
+            if judged.pass > 0 {
+                self.head_until = None;
+            }
+            match judged.stop {
+                Some(Stop::Rewrite { head, target }) => self.rewrite(head, target),
+                stop => return self.obey(stop),
+            }
         }
-        self.obey(judged.stop);
+    }
+
+    /// Puts another target into the head that is next, and lets it pass.
+    fn rewrite(&mut self, head: usize, target: Rewrite) {
+        let behind = self.held.split_off(self.passed);
+        let put = target.target(&behind);
+        self.held.reserve(behind.len() + put.len());
+        self.held.extend_from_slice(&behind[..target.from]);
+        self.held.extend_from_slice(&put);
+        self.held.extend_from_slice(&behind[target.to..]);
+        self.passed += head - (target.to - target.from) + put.len();
+        self.head_until = None;
     }
 
     fn obey(&mut self, stop: Option<Stop>) {
         match stop {
             None => {}
             Some(Stop::Undecided) => self.mode = Mode::Undecided,
+            Some(Stop::Rewrite { head, target }) => {
+                self.rewrite(head, target);
+                self.judge_held();
+            }
             Some(Stop::Flawed(flaw)) => self.refuse(flaw),
             // To the reader the body ends too early, which is all it needs to store nothing.
             Some(Stop::BrokenBody) => {
@@ -240,7 +264,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             if self.held.is_empty() {
                 self.mode = Mode::Ended;
             } else {
-                self.passed = 0;
                 self.refuse(Flaw::Slow);
             }
         }

@@ -19,6 +19,7 @@ mod path;
 mod refusals;
 mod respond;
 mod seam;
+mod target;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -184,6 +184,13 @@ impl Book {
         numbered.filter(move |(_, entry)| entry.kind == kind)
     }
 
+    /// Deliveries of a destination that are not over.
+    pub(super) fn open(&self, destination: u32) -> u64 {
+        let open = State::ALL.into_iter().filter(|state| state.is_open());
+        let counters = destination.checked_sub(1).and_then(|index| self.entries.get(index as usize));
+        counters.map_or(0, |entry| open.map(|state| entry.counters[slot(state)]).sum())
+    }
+
     /// Counts a stored event.
     pub(super) fn stored(&mut self, source: u32) {
         self.accepted += 1;

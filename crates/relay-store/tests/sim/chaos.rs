@@ -27,6 +27,7 @@ pub(crate) enum Fault {
     RouteRemoved,
     RouteMade,
     Narrow,
+    Thief,
 }
 
 const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -64,6 +65,12 @@ impl World {
             for _ in 0..self.later.random_range(1..=4) {
                 let at = self.later.random_range(0..trouble);
                 self.at(at, What::Trouble(Fault::Narrow));
+            }
+        }
+        if self.plan.faults.thieves {
+            for _ in 0..self.later.random_range(1..=6) {
+                let at = self.later.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::Thief));
             }
         }
     }
@@ -111,6 +118,7 @@ impl World {
             Fault::RouteRemoved => self.remove_route(),
             Fault::RouteMade => self.make_routes(1),
             Fault::Narrow => self.narrow(),
+            Fault::Thief => self.thief_comes(),
             Fault::StoreFull(full) => {
                 self.store.set_full(full);
                 if full {

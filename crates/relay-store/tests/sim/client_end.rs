@@ -1,14 +1,17 @@
 //! Drives the client machines, as the client's own driver does, and the sockets between both ends.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
     delivery::outcome::Outcome,
-    hub::{ConnId, Input as HubInput},
+    hub::{ConnId, Input as HubInput, Serves},
     id::{DeliveryId, InstanceId},
     session::client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
-    wire::{codec, message::Message},
+    wire::{
+        codec,
+        message::{Hello, HelloDestination, Message},
+    },
 };
 
 use crate::{
@@ -178,6 +181,35 @@ impl World {
         self.client_handles(client, Input::Connected);
     }
 
+    /// Somebody with another token comes, who knows an instance and its leases, and says that they are his.
+    pub(crate) fn thief_comes(&mut self) {
+        let victim = self.later.random_range(0..self.clients.len());
+        let Some(process) = &self.clients[victim].process else { return };
+        let knows = self.later.random_bool(0.5);
+        let destination = HelloDestination { name: "to-0".to_owned(), slots: 8, forward_timeout_ms: 1_000 };
+        let hello = Hello {
+            instance: process.instance.as_u128().to_be_bytes().to_vec().into(),
+            destinations: vec![destination],
+            buffer_bytes: 1,
+            held: process.machine.held().filter(|_| knows).map(codec::lease_ref).collect(),
+            ..Hello::default()
+        };
+        self.last_socket += 1;
+        let (number, token) = (self.last_socket, "token-thief".parse().expect("it is a name"));
+        self.tell(format_args!(
+            "socket {number} opens for a thief of client {victim}, who says {} held",
+            hello.held.len()
+        ));
+        self.thief = Some(number);
+        let serves = Serves::Only(BTreeSet::new());
+        self.oracle.opened(number, serves.clone());
+        self.server_handles(HubInput::Opened { conn: ConnId(number), token, serves, peer: "thief".to_owned() });
+        self.server_handles(HubInput::Received(ConnId(number), Message::Hello(hello)));
+        self.thief = None;
+        let span = self.later.random_range(0..5_000);
+        self.after(Duration::from_millis(span), What::ThiefGoes { socket: number });
+    }
+
     /// Puts a packet on its way to `end`.
     pub(crate) fn put(&mut self, number: u64, end: End, packet: Packet) {
         let most = self.plan.faults.delay_ms;
@@ -296,7 +328,8 @@ impl World {
         let (Some(server), Some(socket)) = (&self.server, self.sockets.get(&number)) else { return };
         let Some(process) = &self.clients[socket.client].process else { return };
         if process.socket == Some(number) {
-            self.oracle.counted(number, process.instance, &server.hub.view());
+            let instance = server.hub.instance_of(&token_of(socket.client), process.instance);
+            self.oracle.counted(number, instance, &server.hub.view());
         }
     }
 }

@@ -101,7 +101,7 @@ impl World {
                 (Bytes::from_static(b"x-number"), Bytes::from_static(b"\xff\x00\x80")),
             ],
             body_sha256: sha256(&sending.body),
-            body: sending.body.clone(),
+            body: self.intake.body(&sending.body),
             received_at: wall,
             dedupe,
             // Every third sender never tries again by itself.
@@ -149,6 +149,6 @@ impl World {
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

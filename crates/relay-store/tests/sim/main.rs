@@ -13,6 +13,7 @@
 
 mod chaos;
 mod client_end;
+mod intake;
 mod load;
 mod net;
 mod operator;

@@ -370,6 +370,9 @@ impl Oracle {
         self.check(!(gives && shut), "I21", || format!("socket {socket} gets more after its token was revoked"));
         self.check_told(socket, message);
         if let Message::Welcome(welcome) = message {
+            let may = self.serves.get(&socket).is_some_and(|serves| *serves != Serves::Only(BTreeSet::new()));
+            let resumes = !welcome.resumed.is_empty();
+            self.check(may || !resumes, "I21", || format!("socket {socket} resumes what its token may not serve"));
             for (id, token) in welcome.resumed.iter().flat_map(codec::lease_key) {
                 // A late success of somebody else may just have ended it; the server hears of that in a moment.
                 let waits = |state| matches!(state, State::Ready | State::Scheduled);

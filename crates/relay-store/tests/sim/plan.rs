@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
+    limits,
     name::Name,
     routing::{Route, Routing},
 };
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     /// How long faults last; the load is spread over it.
     pub(crate) trouble: Duration,
     pub(crate) lease: Duration,
+    /// Half of `MAX_INFLIGHT_BYTES`: for what comes in, and as much for what goes out.
+    pub(crate) intake_bytes: u64,
     pub(crate) faults: Faults,
     /// Operators give commands.
     pub(crate) operators: bool,
@@ -63,6 +66,8 @@ pub(crate) struct Faults {
     pub(crate) routes: bool,
     /// What each way of a socket carries; `None`: as much as it is given.
     pub(crate) bytes_per_second: Option<u64>,
+    /// Somebody says that he is somebody else.
+    pub(crate) thieves: bool,
     /// Tokens are made to serve less, and more again.
     pub(crate) narrowing: bool,
 }
@@ -108,6 +113,7 @@ impl Plan {
             events: rng.random_range(5..=80),
             trouble: Duration::from_secs(rng.random_range(20..=200)) * if faults.is_slow() { 4 } else { 1 },
             lease: Duration::from_secs(60),
+            intake_bytes: if faults.is_slow() { 1_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
             faults,
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
         }
@@ -134,6 +140,7 @@ impl Faults {
             routes: false,
             bytes_per_second: None,
             narrowing: false,
+            thieves: false,
         }
     }
 
@@ -143,6 +150,7 @@ impl Faults {
         let bytes = *pick(rng, &[SLOW, 20_000, 100_000, 1_000_000, 10_000_000]);
         self.bytes_per_second = rng.random_bool(0.4).then_some(bytes);
         self.narrowing = rng.random_bool(0.3);
+        self.thieves = rng.random_bool(0.3);
         self.large_bodies |= self.is_slow();
         if self.is_slow() && rng.random_bool(0.6) {
             // Nothing but a slow link: it must cost nobody anything.

@@ -119,11 +119,11 @@ impl Recorder {
         if let Some(dedupe) = &request.dedupe {
             let first = *accepted.first.entry((request.source.clone(), dedupe.key)).or_insert(id);
             if first != id {
-                return Answer::Accepted { event: first, received_at, repeat: true };
+                return Answer::Accepted { event: first, received_at, repeat: true, differs: false };
             }
         }
         accepted.events.push(request);
-        Answer::Accepted { event: id, received_at, repeat: false }
+        Answer::Accepted { event: id, received_at, repeat: false, differs: false }
     }
 }
 
