@@ -246,9 +246,11 @@ impl Gate {
         let why = Mutex::new("the server closed the session");
         // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
         let ended = tokio::select! {
+            // In this order, so that the reason is known when the writer ends for it: "revoked" must not read "closed".
+            biased;
+            () = overdue(hung_up, &why) => Ended::Overdue,
             ended = self.read(&mut frames, conn) => ended,
             ended = write(&mut sink, inbox, &pace) => ended,
-            () = overdue(hung_up, &why) => Ended::Overdue,
         };
         hub.tell(Event::Closed(conn)).await;
         if ended == Ended::ByHub {
