@@ -69,7 +69,7 @@ impl Api {
     /// `ADMIN_URL` is not one, or TLS cannot be set up for it.
     pub(crate) async fn find(layers: &Layers) -> Result<Option<Self>, Failure> {
         if let Some(text) = layers.text("ADMIN_URL") {
-            let url = target::target_url(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
+            let url = target::endpoint(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
             let token = layers.text("ADMIN_TOKEN").map(Secret::new);
             let token =
                 token.or_else(|| data_dirs(layers).iter().find_map(|dir| credentials::find(dir, "ADMIN_TOKEN")));

@@ -1,7 +1,7 @@
 //! Runs server and client in one process, joined without a socket.
 
 use relay_client::{Transport, config::Destination, run::Dialing};
-use relay_core::{limits, name::Name};
+use relay_core::name::Name;
 use relay_server::Joiner;
 
 use crate::{
@@ -61,12 +61,7 @@ async fn receiver() -> Result<Receiver, Failure> {
 
 fn to_receiver(receiver: &Receiver) -> Result<Destination, Failure> {
     let url = format!("http://{}/", receiver.address()).parse();
-    Ok(Destination {
-        name: Name::fallback(),
-        url: url.map_err(|_| Failure::new(Exit::Unreachable, "the receiver has no address"))?,
-        concurrency: limits::CONCURRENCY,
-        forward_timeout: limits::FORWARD_TIMEOUT,
-        ca_file: None,
-        resign: None,
-    })
+    let url: relay_client::config::TargetUrl =
+        url.map_err(|_| Failure::new(Exit::Unreachable, "the receiver has no address"))?;
+    Ok(Destination::new(Name::fallback(), url))
 }

@@ -1,16 +1,18 @@
 //! What an operator decides about a client, already checked.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use relay_core::name::Name;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::{HeaderName, HeaderValue, Uri};
+use relay_core::{limits, name::Name};
 
-use crate::Resigner;
+use crate::{Resigner, request};
 
 /// Configuration of a client. Defaults stand in `relay_core::limits`.
 #[derive(Clone)]
 pub struct Config {
     /// Base URL of the server, `/connect` not yet appended; scheme `wss` or `ws`.
-    pub relay_url: http::Uri,
+    pub relay_url: Uri,
     /// Token.
     pub token: String,
     /// What it serves; at least one.
@@ -18,7 +20,7 @@ pub struct Config {
     /// `CLIENT_BUFFER`.
     pub buffer_bytes: u64,
     /// Proxy for the connection to the server: `RELAY_PROXY`, else `HTTPS_PROXY`/`HTTP_PROXY` unless `NO_PROXY` matches.
-    pub proxy: Option<http::Uri>,
+    pub proxy: Option<Uri>,
     /// Extra roots for the server's certificate, PEM.
     pub ca_file: Option<PathBuf>,
     /// Health and metrics of the client; off by default.
@@ -37,7 +39,7 @@ pub struct Destination {
     /// Its name.
     pub name: Name,
     /// `http://` or `https://`; may carry a path and a query.
-    pub url: http::Uri,
+    pub url: TargetUrl,
     /// `CONCURRENCY`.
     pub concurrency: u32,
     /// `FORWARD_TIMEOUT`.
@@ -46,14 +48,133 @@ pub struct Destination {
     pub ca_file: Option<PathBuf>,
     /// Signs what is forwarded, in place of the sender's `webhook-*`.
     pub resign: Option<Resigner>,
+    /// Fields that every request to the target carries, in place of the sender's of the same name. Made by [`field`] or
+    /// [`basic`], so that no log shows their values.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// The URL of a target. Targets carry secrets in their queries, so that neither `Display` nor `Debug` shows one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TargetUrl(Uri);
+
+impl Destination {
+    /// A destination with the defaults.
+    pub const fn new(name: Name, url: TargetUrl) -> Self {
+        Self {
+            name,
+            url,
+            concurrency: limits::CONCURRENCY,
+            forward_timeout: limits::FORWARD_TIMEOUT,
+            ca_file: None,
+            resign: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl TargetUrl {
+    /// All of it, for the place that needs it.
+    pub const fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl From<Uri> for TargetUrl {
+    fn from(uri: Uri) -> Self {
+        Self(uri)
+    }
+}
+
+impl FromStr for TargetUrl {
+    type Err = http::uri::InvalidUri;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// Scheme, host, port and path.
+impl fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scheme) = self.0.scheme_str() {
+            write!(f, "{scheme}://")?;
+        }
+        f.write_str(self.0.host().unwrap_or_default())?;
+        if let Some(port) = self.0.port() {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(self.0.path())
+    }
+}
+
+impl fmt::Debug for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A field for [`Destination::headers`].
+///
+/// # Errors
+/// What would be right; never the value.
+pub fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "not the name of a header field".to_owned())?;
+    if request::is_own(&name) {
+        return Err(format!("{name} is set by the relay itself, or concerns one hop; it cannot be set here"));
+    }
+    let mut value = HeaderValue::from_str(value.trim())
+        .map_err(|_| "the value holds what no header field can: want printable ASCII".to_owned())?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+/// The field of HTTP Basic authentication for [`Destination::headers`].
+///
+/// # Errors
+/// The user name holds a colon.
+pub fn basic(username: &str, password: &str) -> Result<(HeaderName, HeaderValue), String> {
+    if username.contains(':') {
+        return Err("a user name of HTTP Basic has no colon".to_owned());
+    }
+    let login = BASE64_STANDARD.encode(format!("{username}:{password}"));
+    field("authorization", &format!("Basic {login}"))
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("relay_url", &self.relay_url)
             .field("token", &"redacted")
             .field("destinations", &self.destinations)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S27: not even by accident.
+    #[test]
+    fn nothing_of_a_destination_shows_a_secret() {
+        let mut destination =
+            Destination::new("crm".parse().unwrap(), "http://u:canary@h:3000/hook?token=canary".parse().unwrap());
+        destination.headers = vec![field("X-Token", "canary").unwrap(), basic("user", "canary").unwrap()];
+        let shown = format!("{destination:?} {}", destination.url);
+        assert!(shown.contains("http://h:3000/hook") && shown.contains("x-token"), "{shown}");
+        assert!(!shown.contains("canary") && !shown.contains("Basic"), "{shown}");
+    }
+
+    #[test]
+    fn fields_of_the_relay_and_of_one_hop_cannot_be_set() {
+        for name in
+            ["Relay-Event-Id", "relay-x", "Host", "Connection", "Content-Length", "transfer-encoding", "TE", "a b", ""]
+        {
+            assert!(field(name, "x").is_err(), "{name}");
+        }
+        assert!(field("X-A", "a\nb").is_err_and(|said| !said.contains("a\nb")));
+        assert_eq!(field("Authorization", " Bearer x\n").unwrap().1, "Bearer x");
+        assert_eq!(basic("Aladdin", "open sesame").unwrap().1, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert!(basic("a:b", "c").is_err());
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::either::Either;
 
 use crate::{
     config::Config,
-    connect::{self, Stream, TlsError},
+    connect::{self, Stream, TlsError, Whose},
     proxy, retry_after,
     transport::{self, Transport},
 };
@@ -22,6 +22,9 @@ use crate::{
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause when a server says 503 without saying for how long.
 const LATER_UNSAID: Duration = Duration::from_secs(1);
+
+/// The field that names the version of the protocol: in a client's request, and in every answer of a server's `/connect`.
+const PROTOCOL: &str = "relay-protocol";
 
 /// Dials one server.
 #[derive(Clone)]
@@ -95,10 +98,17 @@ impl Dialer {
         let mut request =
             self.url.clone().into_client_request().map_err(|error| DialFailure::Failed(error.to_string()))?;
         request.headers_mut().insert(header::AUTHORIZATION, self.token.clone());
-        request.headers_mut().insert("relay-protocol", HeaderValue::from(wire::VERSION));
+        request.headers_mut().insert(PROTOCOL, HeaderValue::from(wire::VERSION));
         match client_async_with_config(request, stream, Some(transport::socket_config())).await {
             Ok((socket, _)) => Ok(Transport::socket(socket)),
-            Err(tungstenite::Error::Http(response)) => Err(self.refused(response.status(), response.headers())),
+            Err(tungstenite::Error::Http(response)) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                Err(self.refused(response.status(), response.headers(), body))
+            }
+            Err(error) if self.tls.is_none() && is_garbage(&error) => Err(DialFailure::Failed(format!(
+                "{} did not open a session, what it says is no HTTP; if it speaks TLS there, use https:// ({error})",
+                self.peer()
+            ))),
             Err(error) => Err(DialFailure::Failed(format!("{} did not open a session: {error}", self.peer()))),
         }
     }
@@ -107,12 +117,13 @@ impl Dialer {
         let tcp = match &self.proxy {
             None => {
                 let server = connect::tcp(&self.host, self.port).await;
-                server.map_err(|error| connect::explain(&error, &self.peer()))?
+                server.map_err(|error| connect::explain(&error, &self.peer(), Whose::Server))?
             }
             Some(proxy) => {
                 let (host, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80));
                 let tcp = connect::tcp(host, port).await;
-                let mut tcp = tcp.map_err(|error| connect::explain(&error, &format!("the proxy {host}:{port}")))?;
+                let mut tcp =
+                    tcp.map_err(|error| connect::explain(&error, &format!("the proxy {host}:{port}"), Whose::Server))?;
                 proxy::tunnel(&mut tcp, proxy, &self.peer()).await?;
                 tcp
             }
@@ -121,26 +132,53 @@ impl Dialer {
             None => Ok(Either::Left(tcp)),
             Some(config) => {
                 let encrypted = connect::encrypt(tcp, &self.host, config.clone()).await;
-                encrypted.map_err(|error| connect::explain(&error, &self.peer()))
+                encrypted.map_err(|error| connect::explain(&error, &self.peer(), Whose::Server))
             }
         }
     }
 
-    fn refused(&self, status: StatusCode, headers: &HeaderMap) -> DialFailure {
+    /// What an answer other than an upgrade means. Proxies, portals and firewalls answer too: only one that names the
+    /// protocol is a relay server's, and may end a client for good.
+    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> DialFailure {
+        let is_ours = headers.contains_key(PROTOCOL);
         match status {
-            StatusCode::UNAUTHORIZED => DialFailure::TokenRefused,
-            StatusCode::UPGRADE_REQUIRED => DialFailure::VersionRefused,
+            StatusCode::UNAUTHORIZED if is_ours => DialFailure::TokenRefused,
+            StatusCode::UPGRADE_REQUIRED if is_ours => DialFailure::VersionRefused,
+            StatusCode::BAD_REQUEST if wants_tls(body) => {
+                DialFailure::Failed(format!("{} speaks TLS there; use https://", self.peer()))
+            }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 DialFailure::Later(retry_after::of(headers).unwrap_or(LATER_UNSAID))
             }
             StatusCode::NOT_FOUND => DialFailure::Failed(format!("no crm-relay server at {} (404)", self.url)),
-            other => DialFailure::Failed(format!("{} answered {other} instead of opening a session", self.peer())),
+            other if is_ours => {
+                DialFailure::Failed(format!("{} answered {other} instead of opening a session", self.peer()))
+            }
+            other => DialFailure::Failed(format!(
+                "{} answered {other} instead of opening a session, and not as a relay server does: is there a proxy or a portal in between?",
+                self.peer()
+            )),
         }
     }
 
     fn peer(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
+}
+
+/// Whether an answer in plain HTTP says that the port speaks TLS: the words of nginx and of Go's server.
+pub(crate) fn wants_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    text.contains("plain http request was sent to https port") || text.contains("http request to an https server")
+}
+
+/// Whether what came is no HTTP at all.
+fn is_garbage(error: &tungstenite::Error) -> bool {
+    matches!(
+        error,
+        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HttparseError(_))
+            | tungstenite::Error::HttpFormat(_)
+    )
 }
 
 /// The base URL with `/connect` appended, in the schemes of WebSocket.

@@ -1,5 +1,8 @@
 //! Forwarding one webhook to its local target: one HTTP/1.1 request, one outcome, nothing retried in here.
 //!
+//! One exception to "nothing retried": a kept connection that ends before a byte of an answer says nothing about the target,
+//! so the same try goes on over a fresh one (see `docs/adr/0011-a-stale-connection-is-no-try.md`).
+//!
 //! The class of the outcome follows from the complete response head alone. A connection is driven by the forward that
 //! uses it, so a kept one costs no task; whether it is still open is asked when it is taken out.
 
@@ -13,7 +16,7 @@ use std::{
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
@@ -28,12 +31,13 @@ use tokio_util::either::Either;
 
 use crate::{
     clock,
-    config::Destination,
+    config::{Destination, TargetUrl},
     connect::{self, Stream, TlsError},
     read_on::ReadOn,
     request::Base,
     request_line::{NextTarget, RequestLine},
     retry_after,
+    turns::{Heard, InTurns},
 };
 
 /// A kept connection is not used again after this long: many servers close theirs after 5 s, and a request sent into
@@ -41,6 +45,11 @@ use crate::{
 const IDLE_MAX: Duration = Duration::from_secs(2);
 /// Fields of an answer's head: as many as fit into it, since its status decides however many there are.
 const ANSWER_FIELDS_MAX: usize = limits::ANSWER_HEAD_BYTES_MAX / "a:\r\n".len();
+
+/// Pieces of an answer's body that are read before others have their turn.
+const FRAMES_PER_TURN: usize = 32;
+/// Bytes of a body that are hashed before others have their turn.
+const HASH_BYTES: usize = 1024 * 1024;
 
 /// Forwards to one destination's target.
 #[derive(Debug)]
@@ -68,7 +77,7 @@ pub(crate) enum Ended {
 pub enum TargetError {
     /// The URL names no host, or another scheme than `http` and `https`.
     #[error("target {0} is not a URL of the form http://host[:port][/path]")]
-    Url(Uri),
+    Url(TargetUrl),
     /// TLS cannot be set up.
     #[error("failed to set up TLS for the target")]
     Tls(#[from] TlsError),
@@ -90,11 +99,12 @@ impl TargetError {
 struct Http {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Option<Connection>,
+    heard: Arc<Heard>,
     target: NextTarget,
 }
 
 /// The future that reads and writes.
-type Connection = Pin<Box<http1::Connection<TokioIo<RequestLine<ReadOn<Stream>>>, Full<Bytes>>>>;
+type Connection = Pin<Box<http1::Connection<TokioIo<RequestLine<InTurns<ReadOn<Stream>>>>, Full<Bytes>>>>;
 
 struct Idle {
     http: Http,
@@ -112,8 +122,8 @@ struct Verdict {
 impl Target {
     /// The target of a configured destination.
     pub(crate) fn new(destination: &Destination) -> Result<Self, TargetError> {
-        let url = &destination.url;
-        let unusable = || TargetError::Url(url.clone());
+        let url = destination.url.uri();
+        let unusable = || TargetError::Url(destination.url.clone());
         let encrypted = match url.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -131,13 +141,13 @@ impl Target {
 
     /// Sends the webhook and reads the answer, within the destination's timeout.
     pub(crate) async fn forward(&self, forward: &Forward) -> Ended {
-        if digest::digest(&digest::SHA256, &forward.body).as_ref() != forward.body_sha256 {
+        if !is_whole(forward).await {
             return Ended::Corrupt;
         }
         let begun = Instant::now();
         let deadline = tokio::time::Instant::from_std(begun + self.timeout);
         let verdict = match self.base.request(forward, clock::wall()) {
-            Ok(request) => self.attempt(request, deadline).await,
+            Ok(request) => self.attempt(forward, request, deadline).await,
             Err(error) => Verdict::failed(Class::Rejected, error.to_string()),
         };
         Ended::Tried(Outcome {
@@ -149,14 +159,27 @@ impl Target {
         })
     }
 
-    async fn attempt(&self, request: Request<Full<Bytes>>, deadline: tokio::time::Instant) -> Verdict {
+    async fn attempt(
+        &self,
+        forward: &Forward,
+        request: Request<Full<Bytes>>,
+        deadline: tokio::time::Instant,
+    ) -> Verdict {
         let mut request = request;
         while let Some(mut http) = self.kept().await {
             match tokio::time::timeout_at(deadline, http.send(request)).await {
                 Err(_) => return Verdict::failed(Class::Busy, self.silence()),
                 Ok(Ok(response)) => return self.answered(http, response, deadline).await,
                 Ok(Err(Unsent::Returned(unsent))) => request = *unsent,
-                Ok(Err(Unsent::Failed(error))) => return Self::unanswered(&error),
+                Ok(Err(unsent @ Unsent::Failed(_))) if http.heard.is_silent() => {
+                    // The target has closed it, as servers do with idle connections, and the request crossed the close.
+                    match self.base.request(forward, clock::wall()) {
+                        Ok(again) => request = again,
+                        Err(_) => return self.unanswered(&unsent, &http),
+                    }
+                    break;
+                }
+                Ok(Err(unsent)) => return self.unanswered(&unsent, &http),
             }
         }
         let mut http = match tokio::time::timeout_at(deadline, self.connect()).await {
@@ -167,10 +190,7 @@ impl Target {
         match tokio::time::timeout_at(deadline, http.send(request)).await {
             Err(_) => Verdict::failed(Class::Busy, self.silence()),
             Ok(Ok(response)) => self.answered(http, response, deadline).await,
-            Ok(Err(Unsent::Returned(_))) => {
-                Verdict::failed(Class::Busy, "the target closed the connection at once".into())
-            }
-            Ok(Err(Unsent::Failed(error))) => Self::unanswered(&error),
+            Ok(Err(unsent)) => self.unanswered(&unsent, &http),
         }
     }
 
@@ -188,29 +208,50 @@ impl Target {
     }
 
     /// The request was sent, at least in part, and no complete head came back.
-    fn unanswered(error: &hyper::Error) -> Verdict {
-        if error.is_parse() || error.is_parse_too_large() {
-            return Verdict::failed(Class::Rejected, format!("the answer is not HTTP: {error}"));
+    fn unanswered(&self, unsent: &Unsent, http: &Http) -> Verdict {
+        if self.tls.is_none() && http.heard.is_tls_alert() {
+            let words = format!("{}:{} speaks TLS there; use https://", self.host, self.port);
+            return Verdict::failed(Class::Unreachable, words);
         }
-        Verdict::failed(Class::Busy, format!("the connection was closed before the answer was complete: {error}"))
+        match unsent {
+            Unsent::Returned(_) => Verdict::failed(Class::Busy, "the target closed the connection at once".into()),
+            Unsent::Endless => {
+                let words = format!("more than {} interim answers (1xx), and no answer", limits::ANSWER_INTERIM_MAX);
+                Verdict::failed(Class::Rejected, words)
+            }
+            Unsent::Failed(error) if error.is_parse() || error.is_parse_too_large() => {
+                Verdict::failed(Class::Rejected, format!("the answer is not HTTP: {error}"))
+            }
+            Unsent::Failed(error) => {
+                let words = format!("the connection was closed before the answer was complete: {error}");
+                Verdict::failed(Class::Busy, words)
+            }
+        }
     }
 
     async fn connect(&self) -> Result<Http, String> {
         let peer = format!("{}:{}", self.host, self.port);
-        let explain = |error: std::io::Error| connect::explain(&error, &peer);
+        let explain = |error: std::io::Error| connect::explain(&error, &peer, connect::Whose::Target);
         let tcp = connect::tcp(&self.host, self.port).await.map_err(explain)?;
         let stream = match &self.tls {
             None => Either::Left(tcp),
             Some(config) => connect::encrypt(tcp, &self.host, config.clone()).await.map_err(explain)?,
         };
-        let (stream, target) = RequestLine::new(ReadOn::new(stream));
+        let stream = InTurns::new(ReadOn::new(stream));
+        let heard = stream.heard();
+        let (stream, target) = RequestLine::new(stream);
         let handshake = http1::Builder::new()
             .max_header_size(limits::ANSWER_HEAD_BYTES_MAX)
             .max_headers(ANSWER_FIELDS_MAX)
+            // Answers are read as RFC 9112 asks of a user agent (sections 5.1 and 5.2), and a line that is no field is left
+            // out: the status decides, and the webhook has arrived.
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
             .handshake(TokioIo::new(stream))
             .await;
         let (sender, driver) = handshake.map_err(|error| format!("cannot use the connection to {peer}: {error}"))?;
-        Ok(Http { sender, driver: Some(Box::pin(driver)), target })
+        Ok(Http { sender, driver: Some(Box::pin(driver)), heard, target })
     }
 
     /// A kept connection that is still open. Old ones are closed here.
@@ -253,33 +294,39 @@ fn retire(idle: &mut VecDeque<Idle>, now: Instant) {
 enum Unsent {
     /// Not a byte of it was written: here it is back.
     Returned(Box<Request<Full<Bytes>>>),
-    /// Some of it may have been. It is not sent again here, also not when a kept connection ended at that instant: the
-    /// target may have begun to work on it, and a second copy of a payment is worse than a delay. The outcome is *busy*: the
-    /// next try comes by the schedule, under the next `Relay-Attempt`.
+    /// Some of it may have been.
     Failed(hyper::Error),
+    /// The target goes on and on, and nothing of it is an answer.
+    Endless,
 }
 
 impl Http {
     async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unsent> {
+        self.heard.begin();
         self.target.is(request.extensions_mut().get().cloned());
         let mut response = std::pin::pin!(self.sender.try_send_request(request));
-        let driver = &mut self.driver;
-        std::future::poll_fn(|cx| {
+        let (driver, heard) = (&mut self.driver, &self.heard);
+        let sent = std::future::poll_fn(|cx| {
             drive(driver, cx);
-            response.as_mut().poll(cx)
+            match response.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(done.map_err(|mut error| match error.take_message() {
+                    Some(request) => Unsent::Returned(Box::new(request)),
+                    None => Unsent::Failed(error.into_error()),
+                })),
+                Poll::Pending if heard.heads() > limits::ANSWER_INTERIM_MAX => Poll::Ready(Err(Unsent::Endless)),
+                Poll::Pending => Poll::Pending,
+            }
         })
-        .await
-        .map_err(|mut error| match error.take_message() {
-            Some(request) => Unsent::Returned(Box::new(request)),
-            None => Unsent::Failed(error.into_error()),
-        })
+        .await;
+        heard.end();
+        sent
     }
 
     /// Reads a body to its end and drops it. `false`: it broke off.
     async fn drain(&mut self, mut body: Incoming) -> bool {
         let driver = &mut self.driver;
         std::future::poll_fn(|cx| {
-            loop {
+            for _ in 0..FRAMES_PER_TURN {
                 drive(driver, cx);
                 match Pin::new(&mut body).poll_frame(cx) {
                     Poll::Pending => return Poll::Pending,
@@ -288,6 +335,8 @@ impl Http {
                     Poll::Ready(Some(Ok(_))) => {}
                 }
             }
+            cx.waker().wake_by_ref();
+            Poll::Pending
         })
         .await
     }
@@ -307,6 +356,19 @@ impl Http {
     fn is_usable(&self) -> bool {
         self.driver.is_some() && self.sender.is_ready()
     }
+}
+
+/// Whether the body is the one that was taken in.
+async fn is_whole(forward: &Forward) -> bool {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut pieces = forward.body.chunks(HASH_BYTES).peekable();
+    while let Some(piece) = pieces.next() {
+        hash.update(piece);
+        if pieces.peek().is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
+    hash.finish().as_ref() == forward.body_sha256
 }
 
 /// Lets a connection work. Its own errors reach the request that it was for.

@@ -12,6 +12,7 @@ pub mod dial;
     reason = "how long a try took and how old an idle connection is, beside real sockets"
 )]
 pub mod forward;
+mod limit;
 mod listen;
 mod notice;
 mod proxy;
@@ -24,6 +25,8 @@ mod retry_after;
 pub mod run;
 mod status;
 pub mod transport;
+mod trust;
+mod turns;
 
 pub use config::Config;
 pub use connect::TlsError;

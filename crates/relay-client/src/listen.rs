@@ -1,6 +1,13 @@
 //! The client's own listener: `/livez`, `/readyz`, `/health`, `/metrics`.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -9,8 +16,9 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 use crate::status::Status;
@@ -19,6 +27,8 @@ use crate::status::Status;
 const CONNECTIONS_MAX: usize = 64;
 /// How long a request's head may take, and so an idle connection stay open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take nothing of its answer: a connection that is not read must not hold its place for good.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// At most one line in the log this long, however often accepting fails.
@@ -61,7 +71,7 @@ impl Acceptor {
         }
     }
 
-    fn complain(&mut self, error: &std::io::Error) {
+    fn complain(&mut self, error: &io::Error) {
         if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             self.said = Some(Instant::now());
             tracing::warn!(
@@ -82,7 +92,55 @@ async fn connection(stream: TcpStream, status: Arc<Status>) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     // A scraper that breaks off is its own affair.
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    let _ = server.serve_connection(TokioIo::new(Impatient::new(stream, WRITE_TIMEOUT)), service).await;
+}
+
+/// A stream whose writes fail once the peer has taken nothing for so long.
+#[derive(Debug)]
+struct Impatient<S> {
+    stream: S,
+    patience: Duration,
+    /// Since a write has waited.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Impatient<S> {
+    const fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, patience, waiting: None }
+    }
+
+    fn watch<T>(&mut self, poll: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.waiting = None;
+            return poll;
+        }
+        let patience = self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch(poll, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(poll, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch(poll, cx)
+    }
 }
 
 fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>> {

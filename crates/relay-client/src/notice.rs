@@ -1,4 +1,9 @@
 //! The client's log lines: each has a fixed `event=`, none holds a payload, a secret or the URL of a target.
+//!
+//! What others say, the server or a target, is a field of a line, which every format escapes, and never its message. How
+//! many lines others can cause is limited by kind; those that were left out are counted.
+
+use std::{collections::BTreeMap, time::Duration};
 
 use relay_core::{
     delivery::outcome::{Class, Outcome},
@@ -6,10 +11,19 @@ use relay_core::{
     session::client::{Exit, Forward, Notice, View},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     config::Config,
+    limit::Limit,
     status::{self, Status},
 };
+
+/// Lines of one kind that the server can cause in a second.
+const SERVER_LINES: (u32, Duration) = (20, Duration::from_secs(1));
+/// Lines about failed tries of one class at one destination in a minute: the first ones tell what it is about, the summary
+/// tells how many there are.
+const TRY_LINES: (u32, Duration) = (10, Duration::from_mins(1));
 
 /// What was said, so that the same thing is said once.
 pub(crate) struct Notices {
@@ -18,12 +32,14 @@ pub(crate) struct Notices {
     lost: Option<String>,
     /// The destinations of the last `Up`, as said.
     said: Vec<(Name, bool, bool, u32)>,
+    limits: BTreeMap<&'static str, Limit>,
+    tries: BTreeMap<(Name, Class), Limit>,
 }
 
 impl Notices {
     pub(crate) fn new(config: &Config) -> Self {
         let server = config.relay_url.host().unwrap_or("the server").to_owned();
-        Self { server, lost: None, said: Vec::new() }
+        Self { server, lost: None, said: Vec::new(), limits: BTreeMap::new(), tries: BTreeMap::new() }
     }
 
     /// Keeps why the transport was lost for the notice that follows.
@@ -34,32 +50,92 @@ impl Notices {
     pub(crate) fn tell(&mut self, notice: Notice) {
         match notice {
             Notice::Up { server_version, destinations } => {
-                tracing::info!(event = "connected", server = %self.server, server_version, "connected to the server");
+                if let Some(left_out) = self.allows("connected") {
+                    tracing::info!(event = "connected", server = %self.server, server_version, left_out = counted(left_out), "connected to the server");
+                }
                 self.destinations(destinations);
             }
             Notice::Down { why, pause, failures } => {
                 let why = self.lost.take().unwrap_or(why);
-                let retry_in_ms = pause.as_millis() as u64;
+                let Some(left_out) = self.allows("disconnected") else { return };
                 tracing::warn!(
                     event = "disconnected",
                     server = %self.server,
                     failures,
-                    retry_in_ms,
-                    "no session with the server: {why}"
+                    retry_in_ms = pause.as_millis() as u64,
+                    why = why.as_str(),
+                    left_out = counted(left_out),
+                    "no session with the server"
                 );
             }
-            Notice::Peers { destination, others } => shared(&destination, others),
-            Notice::Corrupt(delivery) => tracing::error!(
-                event = "body_corrupt",
-                %delivery,
-                "a body did not match its digest and was handed back, not forwarded"
-            ),
+            Notice::Peers { destination, others } => self.shared(&destination, others),
+            Notice::Corrupt(delivery) => {
+                if let Some(left_out) = self.allows("body_corrupt") {
+                    tracing::error!(
+                        event = "body_corrupt",
+                        %delivery,
+                        left_out = counted(left_out),
+                        "a body did not match its digest and was handed back, not forwarded"
+                    );
+                }
+            }
         }
+    }
+
+    /// One try at a target ended.
+    pub(crate) fn forwarded(&mut self, forward: &Forward, outcome: &Outcome) {
+        let (delivery, destination) = (forward.delivery, &forward.destination);
+        match outcome.class {
+            Class::Delivered => tracing::debug!(event = "forwarded", %delivery, %destination, "delivered"),
+            Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {
+                let Some(left_out) = self.allows_try(destination, outcome.class) else { return };
+                tracing::warn!(
+                    event = "forward_failed",
+                    %delivery,
+                    %destination,
+                    source = %forward.source,
+                    attempt = forward.attempt,
+                    class = outcome.class.as_str(),
+                    duration_ms = outcome.duration.as_millis() as u64,
+                    error = outcome.error.as_deref().unwrap_or("failed"),
+                    left_out = counted(left_out)
+                );
+            }
+        }
+    }
+
+    /// Tells of lines that were left out and have had no follower since.
+    pub(crate) fn left_out(&mut self) {
+        for (event, limit) in &mut self.limits {
+            let left_out = limit.take_left_out();
+            if left_out > 0 {
+                tracing::info!(event, left_out, "more lines like these were left out");
+            }
+        }
+        for ((destination, class), limit) in &mut self.tries {
+            let left_out = limit.take_left_out();
+            if left_out > 0 {
+                let class = class.as_str();
+                tracing::warn!(event = "forward_failed", %destination, class, left_out, "more tries failed like these");
+            }
+        }
+    }
+
+    /// Whether a line of this kind may be written; if so, how many were left out before it.
+    fn allows(&mut self, event: &'static str) -> Option<u64> {
+        let limit = self.limits.entry(event).or_insert_with(|| Limit::new(SERVER_LINES.0, SERVER_LINES.1));
+        limit.allows(Instant::now())
+    }
+
+    fn allows_try(&mut self, destination: &Name, class: Class) -> Option<u64> {
+        let limit =
+            self.tries.entry((destination.clone(), class)).or_insert_with(|| Limit::new(TRY_LINES.0, TRY_LINES.1));
+        limit.allows(Instant::now())
     }
 
     fn destinations(&mut self, destinations: Vec<(Name, bool, bool, u32)>) {
         for said in &destinations {
-            if self.said.contains(said) {
+            if self.said.contains(said) || self.allows("destinations").is_none() {
                 continue;
             }
             let (destination, allowed, known, others) = said;
@@ -75,10 +151,20 @@ impl Notices {
                     "no route of the server leads to this destination yet"
                 ),
                 (true, true, 0) => {}
-                (true, true, others) => shared(destination, *others),
+                (true, true, others) => self.shared(destination, *others),
             }
         }
         self.said = destinations;
+    }
+
+    fn shared(&mut self, destination: &Name, others: u32) {
+        let Some(left_out) = self.allows("destination_shared") else { return };
+        let words = if others == 0 {
+            "no other client serves this destination any more"
+        } else {
+            "other clients serve this destination too: each webhook goes to one of them"
+        };
+        tracing::info!(event = "destination_shared", %destination, others, left_out = counted(left_out), "{words}");
     }
 
     pub(crate) fn exit(&self, exit: Exit) {
@@ -94,32 +180,9 @@ impl Notices {
     }
 }
 
-fn shared(destination: &Name, others: u32) {
-    let words = if others == 0 {
-        "no other client serves this destination any more"
-    } else {
-        "other clients serve this destination too: each webhook goes to one of them"
-    };
-    tracing::info!(event = "destination_shared", %destination, others, "{words}");
-}
-
-/// One try at a target ended.
-pub(crate) fn forwarded(forward: &Forward, outcome: &Outcome) {
-    let (delivery, destination) = (forward.delivery, &forward.destination);
-    match outcome.class {
-        Class::Delivered => tracing::debug!(event = "forwarded", %delivery, %destination, "delivered"),
-        Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => tracing::warn!(
-            event = "forward_failed",
-            %delivery,
-            %destination,
-            source = %forward.source,
-            attempt = forward.attempt,
-            class = outcome.class.as_str(),
-            duration_ms = outcome.duration.as_millis() as u64,
-            "{}",
-            outcome.error.as_deref().unwrap_or("failed")
-        ),
-    }
+/// A count as a field that is left out of a line where it is zero.
+fn counted(count: u64) -> Option<u64> {
+    Some(count).filter(|count| *count > 0)
 }
 
 /// The line of each `HEALTH_CHECK_INTERVAL`.

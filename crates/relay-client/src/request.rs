@@ -37,6 +37,8 @@ pub(crate) struct Base {
     query: Option<String>,
     host: HeaderValue,
     resign: Option<Resigner>,
+    /// Fields of the configuration, in place of those that came with the webhook.
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why a webhook cannot be sent as it is.
@@ -62,12 +64,14 @@ pub(crate) enum RequestError {
 impl Base {
     /// Of a configured target; `None` if it has no host.
     pub(crate) fn of(destination: &Destination) -> Option<Self> {
-        let url = &destination.url;
+        let url = destination.url.uri();
         let authority = url.authority()?.as_str();
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let path = url.path().to_owned();
         let host = HeaderValue::from_str(host).ok()?;
-        Some(Self { path, query: url.query().map(str::to_owned), host, resign: destination.resign.clone() })
+        let (query, resign, fields) =
+            (url.query().map(str::to_owned), destination.resign.clone(), destination.headers.clone());
+        Some(Self { path, query, host, resign, fields })
     }
 
     /// The request that carries `forward`, at this moment.
@@ -123,11 +127,14 @@ impl Base {
         headers.insert(header::HOST, self.host.clone());
         for (name, value) in &forward.headers {
             let name = HeaderName::from_bytes(name).map_err(|_| RequestError::Header)?;
-            if is_dropped(&name) || (self.resign.is_some() && resign::is_replaced(&name)) {
+            if is_own(&name) || (self.resign.is_some() && resign::is_replaced(&name)) || self.sets(&name) {
                 continue;
             }
             let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| RequestError::Header)?;
             headers.append(name, value);
+        }
+        for (name, value) in &self.fields {
+            headers.append(name.clone(), value.clone());
         }
         if let Some(resigner) = &self.resign {
             headers.extend(resigner.fields(forward, now)?);
@@ -149,6 +156,11 @@ impl Base {
         }
         Ok(headers)
     }
+
+    /// Whether the configuration has a field of this name.
+    fn sets(&self, name: &HeaderName) -> bool {
+        self.fields.iter().any(|(own, _)| own == name)
+    }
 }
 
 /// RFC 3339, UTC, microseconds.
@@ -157,7 +169,8 @@ fn received_at(forward: &Forward) -> String {
     format!("{at:.6}")
 }
 
-fn is_dropped(name: &HeaderName) -> bool {
+/// Whether a field is the relay's to set, or concerns one hop.
+pub(crate) fn is_own(name: &HeaderName) -> bool {
     let text = name.as_str();
     text.starts_with("relay-") || DROPPED.contains(name) || matches!(text, "proxy-connection" | "http2-settings")
 }

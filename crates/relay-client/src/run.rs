@@ -16,6 +16,7 @@ use std::{
 use futures_util::{Stream as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
     id::InstanceId,
+    limits,
     name::Name,
     session::client::{Client, DialFailure, Exit, Forward, Input, Output, Served, Setup},
     time::Mono,
@@ -154,6 +155,8 @@ struct Driver<D> {
     transport: Option<Transport>,
     outbox: VecDeque<Message>,
     unflushed: bool,
+    /// The outbox is full: the session ends.
+    overflowed: bool,
     events_since_flush: u32,
     /// Sockets that say goodbye.
     closing: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -188,6 +191,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             transport: None,
             outbox: VecDeque::new(),
             unflushed: false,
+            overflowed: false,
             events_since_flush: 0,
             closing: FuturesUnordered::new(),
             forwarding: FuturesUnordered::new(),
@@ -231,6 +235,8 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Lost(why) => {
                 self.transport = None;
                 self.outbox.clear();
+                self.unflushed = false;
+                self.overflowed = false;
                 self.notices.lost(why);
                 Input::Disconnected
             }
@@ -241,7 +247,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Dialed(Err(failure)) => Input::DialFailed(failure),
             Event::Forwarded(forward, forward::Ended::Tried(outcome)) => {
                 self.status.forwarded(&forward.destination, outcome.class);
-                notice::forwarded(&forward, &outcome);
+                self.notices.forwarded(&forward, &outcome);
                 Input::Forwarded(forward.delivery, outcome)
             }
             Event::Forwarded(forward, forward::Ended::Corrupt) => {
@@ -259,6 +265,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             }
             Event::Summary => {
                 self.targets.values().for_each(|target| target.retire());
+                self.notices.left_out();
                 return notice::summary(&self.client.view(), &self.status);
             }
             Event::GraceOver => return,
@@ -271,6 +278,8 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         while let Some(output) = self.client.poll_output() {
             match output {
                 Output::Dial => self.dialing = Some((self.dial)()),
+                // What is lost with it is said again in the next session.
+                Output::Send(_) if self.outbox.len() >= limits::CLIENT_OUTBOX_MAX => self.overflowed = true,
                 Output::Send(message) => {
                     self.outbox.push_back(message);
                     self.unflushed = true;
@@ -307,6 +316,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
     fn hang_up(&mut self) {
         self.dialing = None;
         self.unflushed = false;
+        self.overflowed = false;
         let outbox = std::mem::take(&mut self.outbox);
         if let Some(transport) = self.transport.take() {
             self.closing.push(Box::pin(transport.close(outbox)));
@@ -315,6 +325,9 @@ impl<D: FnMut() -> Dialing> Driver<D> {
 
     /// The next event. What is to be sent goes out when nothing else is ready, so that one write carries many messages.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.overflowed {
+            return Poll::Ready(Event::Lost("the server does not read what is sent to it".into()));
+        }
         if self.events_since_flush >= EVENTS_PER_FLUSH {
             if let Some(lost) = self.flush(cx) {
                 return Poll::Ready(lost);

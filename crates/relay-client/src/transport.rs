@@ -26,6 +26,9 @@ const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 /// How long a closing handshake may take before the socket is dropped.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
+/// What a server says that has no better reason.
+const SESSION_CLOSED: &str = "the server closed the session";
+
 /// An open line to a server. [`Transport::memory`] makes one without a socket.
 #[derive(Debug)]
 pub struct Transport(Kind);
@@ -36,10 +39,12 @@ enum Kind {
     Memory(PollSender<Message>, mpsc::Receiver<Message>),
 }
 
-/// Limits of the WebSocket: a server cannot make a client buffer more than one message.
+/// Limits of the WebSocket: a server cannot make a client buffer more than one message, nor more than so many answers to
+/// its pings.
 pub(crate) fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
         .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(limits::SOCKET_WRITE_BUFFER_MAX)
         .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
         .max_frame_size(Some(limits::MESSAGE_BYTES_MAX))
 }
@@ -69,12 +74,17 @@ impl Transport {
                     return Poll::Ready(Err("the server sent a message that is not binary".into()));
                 }
                 Some(Ok(tungstenite::Message::Close(Some(frame)))) if !frame.reason.is_empty() => {
-                    return Poll::Ready(Err(format!("the server closed the session: {}", codec::cut(&frame.reason))));
+                    return Poll::Ready(Err(ended_by_server(&frame.reason)));
                 }
                 Some(Ok(tungstenite::Message::Close(_))) | None => return Poll::Ready(Err(closed())),
                 Some(Err(error)) => return Poll::Ready(Err(error.to_string())),
             };
+            let len = bytes.len();
             match codec::decode(bytes) {
+                // A client keeps the whole message as long as it keeps any part of it.
+                Ok(Some(Message::Grant(_))) if len > limits::GRANT_MESSAGE_BYTES_MAX => {
+                    return Poll::Ready(Err(format!("the server broke the protocol: a grant of {len} bytes")));
+                }
                 Ok(Some(message)) => return Poll::Ready(Ok(message)),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(format!("the server broke the protocol: {error}"))),
@@ -122,6 +132,12 @@ impl Transport {
         };
         let _ = tokio::time::timeout(CLOSE_WAIT, farewell).await;
     }
+}
+
+/// Its last words, once.
+fn ended_by_server(reason: &str) -> String {
+    let reason = codec::plain(reason);
+    if reason == SESSION_CLOSED { reason } else { format!("{SESSION_CLOSED}: {reason}") }
 }
 
 fn closed() -> String {

@@ -14,6 +14,12 @@ pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a target's answer head. More is a malformed answer: outcome *rejected*.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Interim answers (1xx) of a target before its answer; real ones send one or two. More never come to an answer: outcome
+/// *rejected*.
+pub const ANSWER_INTERIM_MAX: usize = 100;
+/// Bytes that a connection to a target reads before others have their turn, so that none of them, however small the pieces
+/// in which it answers, holds up the session or other targets.
+pub const TARGET_TURN_BYTES: usize = 16 * 1024;
 /// Request header fields, and bytes of the whole request head (431 above).
 pub const HEADERS_MAX: usize = 100;
 /// See [`HEADERS_MAX`].
@@ -38,6 +44,23 @@ pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
 /// Leases that a client holds at most, outcomes that wait for their confirmation included: a server that never confirms
 /// must not fill its memory, and a Hello that names them all stays well below the largest message.
 pub const HELD_MAX: usize = 16_384;
+/// Bytes of the largest body that a client takes, however large its buffer (security: a body larger than the buffer goes
+/// alone, and a server must not choose how large). No server takes in a larger one either.
+pub const GRANT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of the message that a grant is: all of a request's head, the first piece of its body, and what later versions may
+/// add. A client keeps the message while the webhook is at its target.
+pub const GRANT_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Messages that may wait in a client for its socket: a report of everything it can hold, and as many others. A server
+/// that lets more pile up does not read.
+pub const CLIENT_OUTBOX_MAX: usize = 2 * HELD_MAX;
+/// Bytes that may wait below those messages, in the WebSocket itself: answers to pings pile up there when a peer does not
+/// read.
+pub const SOCKET_WRITE_BUFFER_MAX: usize = 8 * 1024 * 1024;
+/// Shortest interval of heartbeats that a client lets a server set: each names all it holds.
+pub const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+/// How long a client goes on dialling with a token that let it in before and is refused now: whoever took it back by
+/// mistake has that long.
+pub const TOKEN_REFUSED_MAX: Duration = Duration::from_hours(1);
 /// First upper bound of a client's pause before it dials again; doubles with each failure.
 pub const RECONNECT_PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// Longest pause of a client before it dials again by itself.

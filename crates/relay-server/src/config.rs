@@ -6,6 +6,7 @@ use relay_core::{delivery::retry::RetryPolicy, name::Name};
 
 pub use crate::{
     fetch::{Fetching, ProxyChoice},
+    parameters::Parameters,
     registry::document::Dedupe,
 };
 
@@ -86,7 +87,7 @@ pub struct DeclaredSource {
     /// Provider, by name.
     pub provider: String,
     /// Parameters, in order; a name given twice: both values are valid.
-    pub parameters: Vec<(String, String)>,
+    pub parameters: Parameters,
     /// Key sources take an empty body with POST, PUT and PATCH.
     pub allow_empty: bool,
     /// What a repeat of something delivered is.

@@ -66,6 +66,10 @@ const HANGUP_GRACE: Duration = Duration::from_secs(2);
 /// How long the peer's own goodbye is waited for, so that closing does not cut off what it has not read yet.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The field that names the version of the session's protocol. Every answer of `/connect` has it: by it a client knows that
+/// a refusal is the server's, and not that of something in between.
+const PROTOCOL: &str = "relay-protocol";
+
 /// Name of the static token from the credentials.
 pub(crate) const STATIC_TOKEN: &str = "relay_token";
 
@@ -138,6 +142,7 @@ impl Gate {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        headers.insert(PROTOCOL, HeaderValue::from(wire::VERSION));
         response
     }
 
@@ -193,7 +198,7 @@ impl Gate {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
         }
         let principal = self.identify(headers, origin).await?;
-        let version = headers.get("relay-protocol").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+        let version = headers.get(PROTOCOL).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {
             let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
             return Err(Problem::new(Code::UpgradeRequired, detail));
@@ -254,9 +259,11 @@ impl Gate {
         let why = Mutex::new("the server closed the session");
         // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
         let ended = tokio::select! {
+            // In this order, so that the reason is known when the writer ends for it: "revoked" must not read "closed".
+            biased;
+            () = overdue(hung_up, &why) => Ended::Overdue,
             ended = self.read(&mut frames, conn) => ended,
             ended = write(&mut sink, inbox, &pace) => ended,
-            () = overdue(hung_up, &why) => Ended::Overdue,
         };
         hub.tell(Event::Closed(conn)).await;
         if ended == Ended::ByHub {
@@ -320,10 +327,10 @@ fn static_token_name() -> Name {
 
 fn respond(problem: &Problem) -> Response<Full<Bytes>> {
     let mut response = problem.respond();
+    let headers = response.headers_mut();
+    headers.insert(PROTOCOL, HeaderValue::from(wire::VERSION));
     if problem.code == Code::UpgradeRequired {
-        let headers = response.headers_mut();
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert("relay-protocol", HeaderValue::from(wire::VERSION));
     }
     response
 }

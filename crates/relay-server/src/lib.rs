@@ -21,6 +21,7 @@ mod notice;
 mod offline;
 mod origin;
 mod outbox;
+mod parameters;
 pub mod registry;
 mod retention;
 pub mod server;

@@ -105,7 +105,7 @@ impl Addressee<'_> {
     async fn urls(&self, layers: &Layers, api: Option<&Api>, source: Option<&str>) -> Result<(Uri, String), Failure> {
         let path = source.map_or_else(|| "/webhook".to_owned(), |name| format!("/webhook/{name}"));
         if let Some(to) = self.to {
-            let url = target::target_url(to).map_err(|want| Failure::usage(format!("--to {to}: {want}")))?;
+            let url = target::endpoint(to).map_err(|want| Failure::usage(format!("--to {to}: {want}")))?;
             if url.path() != "/" || url.query().is_some() {
                 return Ok((url.clone(), url.to_string()));
             }

@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::{Uri, uri};
+use http::{HeaderName, HeaderValue, Uri, uri};
 use relay_client::{
     Resigner,
-    config::{Config, Destination},
+    config::{self, Config, Destination, TargetUrl},
 };
 use relay_core::name::Name;
 
@@ -27,13 +27,19 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
     let relay_url = relay_url(&mut layers);
     let token = layers.text("RELAY_TOKEN");
     if token.is_none() && layers.given("RELAY_TOKEN").is_none() && !has_fault(&layers, "RELAY_TOKEN") {
-        layers.fault("RELAY_TOKEN", "missing: the token the server gave; on the server: crm-relay token list");
+        layers.fault("RELAY_TOKEN", "missing: the token that `crm-relay token create` or `invite` printed on the server, or RELAY_TOKEN of its DATA_DIR/credentials");
     }
     let destinations = destinations(&mut layers);
     let grace = layers.span("SHUTDOWN_GRACE");
     check_timeouts(&mut layers, &destinations, grace);
+    if let Some(url) = &relay_url {
+        check_loops(&mut layers, &destinations, url);
+    }
     let given_proxy = layers.text("RELAY_PROXY").and_then(|text| proxy::read(&text).ok());
     let proxy = given_proxy.or_else(|| relay_url.as_ref().and_then(|url| proxy::from_environment(url, env)));
+    if let Some(url) = &relay_url {
+        layers.notes.extend(proxy::note(url, proxy.as_ref(), env));
+    }
     let (Some(relay_url), Some(token), true) = (relay_url, token, layers.faults.0.is_empty()) else {
         return Err(layers.faults);
     };
@@ -58,6 +64,12 @@ pub(crate) fn joined(layers: &mut Layers) -> Config {
     let destinations = destinations(layers);
     let grace = layers.span("SHUTDOWN_GRACE");
     check_timeouts(layers, &destinations, grace);
+    let port = layers.number("SERVER_PORT");
+    if let Ok(here) = format!("ws://localhost:{port}/").parse()
+        && port > 0
+    {
+        check_loops(layers, &destinations, &here);
+    }
     Config {
         relay_url: Uri::from_static("ws://localhost/"),
         token: String::new(),
@@ -110,12 +122,9 @@ struct Defaults {
 impl Defaults {
     fn destination(&self, target: Target) -> Destination {
         Destination {
-            name: target.name,
-            url: target.url,
             concurrency: self.concurrency,
             forward_timeout: self.forward_timeout,
-            ca_file: None,
-            resign: None,
+            ..Destination::new(target.name, target.url)
         }
     }
 }
@@ -129,6 +138,10 @@ fn relay_url(layers: &mut Layers) -> Option<Uri> {
         return None;
     };
     let url = target::base_url(&text).ok()?;
+    if let Some(want) = target::wrong_path(&url) {
+        layers.fault("RELAY_URL", want);
+        return None;
+    }
     let is_plain = matches!(url.scheme_str(), Some("http" | "ws"));
     if is_plain && !target::is_loopback(&url) {
         layers.notes.push(format!("{url} is not encrypted: whoever is on the way reads token and webhooks; use https"));
@@ -150,7 +163,7 @@ fn listed_targets(layers: &mut Layers) -> Vec<Target> {
                 layers.fault("LOCAL_WEBHOOK_URL", text);
             }
             Ok(target) => targets.push(target),
-            Err(want) => layers.fault("LOCAL_WEBHOOK_URL", format!("{part}: {want}")),
+            Err(want) => layers.fault("LOCAL_WEBHOOK_URL", format!("{}: {want}", target::without_query(part))),
         }
     }
     targets
@@ -160,8 +173,17 @@ fn listed_targets(layers: &mut Layers) -> Vec<Target> {
 fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Option<Destination> {
     let mut fields = Fields { section, faults };
     let name = fields.name()?;
-    fields.only(&["url", "concurrency", "forward_timeout", "ca_file", "resign_secret"]);
-    let url = fields.required("url", target::target_url);
+    fields.only(&[
+        "url",
+        "concurrency",
+        "forward_timeout",
+        "ca_file",
+        "resign_secret",
+        "headers",
+        "username",
+        "password",
+    ]);
+    let url = fields.url("url");
     let (count, timeout) = (kind_of("CONCURRENCY"), kind_of("FORWARD_TIMEOUT"));
     let concurrency = fields.optional("concurrency", |text| match count.read(text)? {
         Value::Number(number) => Ok(number as u32),
@@ -173,14 +195,35 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
     });
     let ca_file = fields.optional("ca_file", |text| Ok(PathBuf::from(text)));
     let resign = fields.secret("resign_secret", |text| Resigner::new(text).map_err(|fault| fault.to_string()));
+    let headers = fields.headers(resign.is_some());
     Some(Destination {
-        name,
-        url: url?,
         concurrency: concurrency.unwrap_or(defaults.concurrency),
         forward_timeout: forward_timeout.unwrap_or(defaults.forward_timeout),
         ca_file,
         resign,
+        headers,
+        ..Destination::new(name, url?)
     })
+}
+
+/// A target that is the relay server itself would get each webhook back as a new one, for ever.
+fn check_loops(layers: &mut Layers, destinations: &[Destination], server: &Uri) {
+    let place = |url: &Uri| {
+        let is_encrypted = matches!(url.scheme_str(), Some("https" | "wss"));
+        let host = url.host().unwrap_or_default().to_ascii_lowercase();
+        let host = if target::is_loopback(url) { "localhost".to_owned() } else { host };
+        (host, url.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 }))
+    };
+    for destination in destinations {
+        let uri = destination.url.uri();
+        if place(uri) == place(server) && uri.path().split('/').any(|segment| segment == "webhook") {
+            let text = format!("{} is the relay server itself: each webhook would come back to it", destination.url);
+            layers.fault("LOCAL_WEBHOOK_URL", text);
+        } else if place(uri) == place(server) {
+            let text = format!("{} is at the relay server's own address; is that meant?", destination.url);
+            layers.notes.push(text);
+        }
+    }
 }
 
 /// I22: a forward that is under way at a stop can end within the grace.
@@ -254,6 +297,52 @@ impl Fields<'_> {
         self.read(key, read, shown)
     }
 
+    /// The URL of a target, shown without its query.
+    fn url(&mut self, key: &str) -> Option<TargetUrl> {
+        if self.section.entry(key).is_none() {
+            self.faults.add(key, None, &self.section.origin, "missing");
+            return None;
+        }
+        self.read(key, target::target_url, |entry| target::without_query(&shown(entry)))
+    }
+
+    /// The header fields that the target gets, those of `username` and `password` among them.
+    fn headers(&mut self, is_signed: bool) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = Vec::new();
+        let section = self.section;
+        for entry in section.entry("headers").into_iter().flat_map(|entry| &entry.fields) {
+            for value in &entry.values {
+                match config::field(&entry.key, value) {
+                    Ok((name, _)) if is_signed && name.as_str().starts_with("webhook-") => {
+                        let text = "resign_secret sets it; want one of both";
+                        self.faults.add(entry.key.clone(), Some("redacted".to_owned()), &entry.origin, text);
+                    }
+                    Ok(field) => headers.push(field),
+                    Err(want) => self.faults.add(entry.key.clone(), Some("redacted".to_owned()), &entry.origin, want),
+                }
+            }
+        }
+        if let Some(entry) = section.entry("headers").filter(|entry| !entry.values.is_empty()) {
+            self.faults.add("headers", None, &entry.origin, "want a table: headers = { \"X-Name\" = \"value\" }");
+        }
+        let (username, password) = (section.entry("username"), section.entry("password"));
+        match (username, password) {
+            (Some(username), Some(password)) => match config::basic(&username.text(), &password.text()) {
+                Ok(_) if headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) => {
+                    let text = "headers has Authorization too; want one of both";
+                    self.faults.add("username", None, &username.origin, text);
+                }
+                Ok(field) => headers.push(field),
+                Err(want) => self.faults.add("username", None, &username.origin, want),
+            },
+            (Some(only), None) | (None, Some(only)) => {
+                self.faults.add(only.key.clone(), None, &only.origin, "want username and password together");
+            }
+            (None, None) => {}
+        }
+        headers
+    }
+
     /// A key that may be there, and whose value is never shown.
     fn secret<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         self.read(key, read, |_| "redacted".to_owned())
@@ -283,7 +372,8 @@ pub(crate) fn listen(layers: &Layers, name: &str) -> Option<SocketAddr> {
 
 /// Whether a setting was given but refused, so that "missing" would mislead.
 fn has_fault(layers: &Layers, name: &str) -> bool {
-    layers.faults.0.iter().any(|fault| fault.name == name || fault.name == format!("{name}_FILE"))
+    let is_of = |fault: &str| fault.eq_ignore_ascii_case(name) || fault == format!("{name}_FILE");
+    layers.faults.0.iter().any(|fault| is_of(&fault.name))
 }
 
 fn shown(entry: &Entry) -> String {

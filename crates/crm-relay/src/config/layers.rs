@@ -157,6 +157,9 @@ impl Layers {
     }
 
     fn accept(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
+        if let Some(crossed) = super::secret::crossed(setting.name, text.trim()) {
+            return self.faults.add(setting.name, Some(setting.show(text)), &origin, crossed);
+        }
         match setting.kind.read(text.trim()) {
             Ok(value) => {
                 self.given.insert(setting.name, Given { text: text.trim().to_owned(), value, origin });

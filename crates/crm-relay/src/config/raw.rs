@@ -48,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) values: Vec<String>,
     /// Whether the value came out of another file, as secrets do.
     pub(crate) from_file: bool,
+    /// Those of a table, such as the header fields of a destination.
+    pub(crate) fields: Vec<Entry>,
     /// Where it stands.
     pub(crate) origin: Origin,
 }
@@ -65,6 +67,9 @@ impl Entry {
         self.values.join(",")
     }
 }
+
+/// The one key whose value is a table.
+const TABLE_KEY: &str = "headers";
 
 /// Reads a configuration file.
 pub(crate) fn read(path: &Path, faults: &mut Faults) -> File {
@@ -188,6 +193,10 @@ impl Walk<'_> {
 
     fn entry(&mut self, key: &str, origin: &Origin, value: &Spanned<DeValue<'_>>) -> Option<Entry> {
         let mut from_file = false;
+        if let (TABLE_KEY, DeValue::Table(table)) = (key, value.get_ref()) {
+            let fields = self.fields(table);
+            return Some(Entry { key: key.to_owned(), values: Vec::new(), from_file, fields, origin: origin.clone() });
+        }
         let values = match value.get_ref() {
             DeValue::Array(items) => {
                 let mut values = Vec::new();
@@ -198,7 +207,22 @@ impl Walk<'_> {
             }
             single => vec![self.scalar(key, origin, single, &mut from_file)?],
         };
-        Some(Entry { key: key.to_owned(), values, from_file, origin: origin.clone() })
+        Some(Entry { key: key.to_owned(), values, from_file, fields: Vec::new(), origin: origin.clone() })
+    }
+
+    /// The entries of a table of secrets: `@PATH` is what stands in that file, `@@` begins a value with an `@`.
+    fn fields(&mut self, table: &DeTable<'_>) -> Vec<Entry> {
+        let mut entries = self.entries(table);
+        for entry in &mut entries {
+            for value in &mut entry.values {
+                let Some(path) = value.strip_prefix('@').filter(|_| !entry.from_file) else { continue };
+                *value = match path.strip_prefix('@') {
+                    Some(rest) => format!("@{rest}"),
+                    None => self.file_value(&entry.key, &entry.origin, Path::new(path)).unwrap_or_default(),
+                };
+            }
+        }
+        entries
     }
 
     fn scalar(&mut self, key: &str, origin: &Origin, value: &DeValue<'_>, from_file: &mut bool) -> Option<String> {

@@ -41,6 +41,22 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Ours begin with what they are; each with the setting it belongs to.
+const PREFIXES: [(&str, &str, &str); 3] = [
+    ("crk_", "API_KEY", "an API key"),
+    ("crt_", "RELAY_TOKEN", "a client's token"),
+    ("cra_", "ADMIN_TOKEN", "the admin token"),
+];
+
+/// What a secret of ours is, if it is not one for this setting.
+pub(crate) fn crossed(name: &str, text: &str) -> Option<String> {
+    let (_, _, want) = PREFIXES.iter().find(|(_, setting, _)| *setting == name)?;
+    let (prefix, _, what) =
+        PREFIXES.iter().find(|(prefix, setting, _)| text.starts_with(prefix) && *setting != name)?;
+    let (own, _, _) = PREFIXES.iter().find(|(_, setting, _)| *setting == name)?;
+    Some(format!("this is {what} ({prefix}...); want {want} ({own}...)"))
+}
+
 /// Whether `text` may serve as a secret of ours.
 ///
 /// # Errors
@@ -60,6 +76,18 @@ mod tests {
     fn a_secret_prints_redacted() {
         let secret = Secret::new("crk_very-secret-value");
         assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "redacted redacted Some(redacted)");
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_another_is_named() {
+        let said = crossed("RELAY_TOKEN", "crk_0123").expect("an API key is no token");
+        assert!(said.contains("an API key") && said.contains("crt_") && !said.contains("0123"), "{said}");
+        assert!(crossed("RELAY_TOKEN", "cra_0123").is_some() && crossed("API_KEY", "crt_0123").is_some());
+        for (name, text) in
+            [("RELAY_TOKEN", "crt_0123"), ("RELAY_TOKEN", "made-by-hand"), ("REDIS_PASSWORD", "crk_0123")]
+        {
+            assert_eq!(crossed(name, text), None, "{name}");
+        }
     }
 
     #[test]

@@ -323,7 +323,7 @@ fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<Dec
     Some(DeclaredSource {
         name,
         provider,
-        parameters,
+        parameters: parameters.into(),
         allow_empty: allow_empty.unwrap_or(false),
         dedupe: dedupe.unwrap_or_default(),
         at: section.origin.to_string(),

@@ -119,9 +119,24 @@ impl Setting {
     /// A value as it may be shown.
     pub(crate) fn show(&self, text: &str) -> String {
         if self.is_secret() || (self.kind == Kind::Proxy && text.contains('@')) {
-            "redacted".to_owned()
-        } else {
-            text.to_owned()
+            return "redacted".to_owned();
+        }
+        match self.kind {
+            Kind::Targets => super::target::shown_targets(text),
+            Kind::Url | Kind::Proxy => super::target::without_query(text),
+            Kind::Text
+            | Kind::Secret
+            | Kind::Foreign
+            | Kind::Path
+            | Kind::Host
+            | Kind::Port
+            | Kind::Listen
+            | Kind::Origins
+            | Kind::Count(..)
+            | Kind::Factor
+            | Kind::Span(..)
+            | Kind::Size(..)
+            | Kind::Word(_) => text.to_owned(),
         }
     }
 

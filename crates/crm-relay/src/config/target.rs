@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::Uri;
+use relay_client::config::TargetUrl;
 use relay_core::name::Name;
 
 /// A destination and the URL it leads to.
@@ -11,7 +12,7 @@ pub(crate) struct Target {
     /// `default` unless named.
     pub(crate) name: Name,
     /// With scheme, host and port.
-    pub(crate) url: Uri,
+    pub(crate) url: TargetUrl,
 }
 
 /// Reads `[NAME=]URL`.
@@ -34,51 +35,62 @@ pub(crate) fn target(text: &str) -> Result<Target, String> {
 ///
 /// # Errors
 /// What would be right.
-pub(crate) fn target_url(text: &str) -> Result<Uri, String> {
+pub(crate) fn target_url(text: &str) -> Result<TargetUrl, String> {
+    read(text, "username and password of its [destination.NAME] in the configuration file").map(TargetUrl::from)
+}
+
+/// As [`target_url`], of something that is no target.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn endpoint(text: &str) -> Result<Uri, String> {
+    read(text, "neither of them")
+}
+
+fn read(text: &str, place: &str) -> Result<Uri, String> {
     const WANT: &str = "not a URL: want http://host:port/path, host:port, or a port";
     if text.contains('#') {
         return Err("a URL of a target has no fragment (#...)".to_owned());
     }
+    check_slips(text)?;
     let first = text.split(['/', '?']).next().unwrap_or_default();
     let full = if !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()) {
         // A number is a port, also before a path: as a host it would be an IP address that nobody means.
-        first.parse::<u16>().ok().filter(|port| *port > 0).ok_or("want a port from 1 to 65535")?;
-        format!("http://127.0.0.1:{text}")
+        format!("http://localhost:{text}")
     } else if let Some(rest) = text.strip_prefix(':') {
-        format!("http://127.0.0.1:{rest}")
+        format!("http://localhost:{rest}")
     } else if text.contains("://") {
         text.to_owned()
     } else {
         format!("http://{text}")
     };
+    check_authority(&full, place)?;
     let uri: Uri = full.parse().map_err(|_| WANT.to_owned())?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
         _ => return Err("want http:// or https://".to_owned()),
     }
-    let Some(authority) = uri.authority() else { return Err(WANT.to_owned()) };
-    if authority.as_str().contains('@') {
-        return Err("user and password in a URL would show in process lists; not supported".to_owned());
-    }
-    if authority.host().is_empty() || authority.port().is_some_and(|port| port.as_u16() == 0) {
-        return Err(WANT.to_owned());
-    }
-    Ok(uri)
+    if uri.host().is_none_or(str::is_empty) { Err(WANT.to_owned()) } else { Ok(uri) }
 }
 
-/// Reads the base URL of a server; no scheme means https, and a bare port or `localhost:...` means http.
+/// Reads the base URL of a server; no scheme means https, and on this machine http.
 ///
 /// # Errors
 /// What would be right.
 pub(crate) fn base_url(text: &str) -> Result<Uri, String> {
     const WANT: &str = "not a URL: want https://host, with a port or a path if need be";
+    check_slips(text)?;
     let full = if text.contains("://") {
         text.to_owned()
-    } else if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+    } else if !text.is_empty() && text.split('/').next().is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit())) {
         format!("http://127.0.0.1:{text}")
+    } else if let Some(rest) = text.strip_prefix(':') {
+        format!("http://127.0.0.1:{rest}")
     } else {
-        format!("https://{text}")
+        let is_here = format!("http://{text}").parse().is_ok_and(|uri: Uri| is_loopback(&uri));
+        format!("{}://{text}", if is_here { "http" } else { "https" })
     };
+    check_authority(&full, "a token or a key in its place")?;
     let uri: Uri = full.trim_end_matches('/').parse().map_err(|_| WANT.to_owned())?;
     if !matches!(uri.scheme_str(), Some("http" | "https" | "ws" | "wss")) {
         return Err("want https, http, wss or ws before ://".to_owned());
@@ -86,9 +98,119 @@ pub(crate) fn base_url(text: &str) -> Result<Uri, String> {
     if uri.query().is_some() || text.contains('#') {
         return Err("a base URL has no query and no fragment".to_owned());
     }
-    match uri.authority() {
-        Some(authority) if !authority.host().is_empty() && !authority.as_str().contains('@') => Ok(uri),
-        _ => Err(WANT.to_owned()),
+    if uri.host().is_none_or(str::is_empty) { Err(WANT.to_owned()) } else { Ok(uri) }
+}
+
+/// Why the path of a `RELAY_URL` cannot be that of a server's base URL: people copy the URLs of other things.
+pub(crate) fn wrong_path(url: &Uri) -> Option<String> {
+    let path = url.path().trim_end_matches('/');
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let (last, inner) = segments.split_last()?;
+    if segments.contains(&"webhook") {
+        return Some(
+            "that is where senders post; want the server's base URL, without /webhook and what follows it".into(),
+        );
+    }
+    if inner.contains(&"connect") {
+        return Some("the client appends /connect itself; want the server's base URL".into());
+    }
+    if matches!(*last, "livez" | "readyz" | "health" | "metrics") || path.contains("/api/v1") {
+        return Some(format!(
+            "want the server's base URL, without /{}",
+            if path.contains("/api/v1") { "api/v1" } else { last }
+        ));
+    }
+    None
+}
+
+/// Slips of the keyboard and of copying that make a URL of something else, or of nothing.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn check_slips(text: &str) -> Result<(), String> {
+    let is_quote = |c: char| matches!(c, '"' | '\'' | '`' | '\u{ab}' | '\u{bb}' | '\u{2018}'..='\u{201f}');
+    if text.starts_with(is_quote)
+        || text.ends_with(is_quote)
+        || text.contains(['"', '\u{201c}', '\u{201d}', '\u{201e}'])
+    {
+        return Err("there are quotes in it; leave them out".to_owned());
+    }
+    if let Some(odd) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("there is white space in it ({odd:?}); leave it out, or write %20 in a path"));
+    }
+    if text.contains(['<', '>']) {
+        return Err("leave < and > out".to_owned());
+    }
+    if text.contains('\\') {
+        return Err("want / in place of \\".to_owned());
+    }
+    if !text.is_ascii() {
+        return Err("want ASCII: a host as xn--..., a path percent-encoded".to_owned());
+    }
+    let lower = text.to_ascii_lowercase();
+    for scheme in ["http", "https", "ws", "wss"] {
+        let Some(rest) = lower.strip_prefix(scheme) else { continue };
+        let slashes = rest.trim_start_matches([':', ';']).bytes().take_while(|byte| *byte == b'/').count();
+        let is_scheme = rest.starts_with([':', ';']) || slashes >= 2;
+        if is_scheme && (!rest.starts_with("://") || slashes != 2) {
+            return Err(format!("want {scheme}://host: a colon and two slashes"));
+        }
+    }
+    let head = lower.split('?').next().unwrap_or_default();
+    if head.matches("://").count() > 1 {
+        return Err("that is two URLs; want one".to_owned());
+    }
+    Ok(())
+}
+
+/// What cannot stand between `://` and the path. A user and a password belong to `place`.
+fn check_authority(url: &str, place: &str) -> Result<(), String> {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(format!("user and password in a URL would show in process lists and logs; want {place}"));
+    }
+    if authority.contains(['$', '{', '}', '%', '*']) {
+        return Err(format!("{authority:?} is no host; is it a placeholder that nobody filled in?"));
+    }
+    let after = match authority.rsplit_once(']') {
+        Some((_, after)) => after,
+        None if authority.matches(':').count() > 1 => {
+            return Err("an IPv6 address wants brackets, like http://[::1]:3000".to_owned());
+        }
+        None => authority.find(':').map_or("", |at| &authority[at..]),
+    };
+    match after.strip_prefix(':') {
+        None if after.is_empty() => Ok(()),
+        Some("") => Err("a colon, and no port behind it".to_owned()),
+        Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+        Some(_) | None => Err("want a port from 1 to 65535".to_owned()),
+    }
+}
+
+/// The value of `LOCAL_WEBHOOK_URL` as it may be shown: targets keep their secrets in queries.
+pub(crate) fn shown_targets(text: &str) -> String {
+    let mut had_query = false;
+    let mut shown = Vec::new();
+    for part in text.split(',') {
+        shown.push(match target(part) {
+            Ok(target) if part.contains('=') && !part.trim_start().starts_with("http") => {
+                format!("{}={}", target.name, target.url)
+            }
+            Ok(target) => target.url.to_string(),
+            Err(_) if had_query => "redacted".to_owned(),
+            Err(_) => without_query(part),
+        });
+        had_query |= part.contains(['?', '#']);
+    }
+    shown.join(",")
+}
+
+/// A URL up to its query.
+pub(crate) fn without_query(text: &str) -> String {
+    match text.find(['?', '#']) {
+        Some(at) => format!("{}?redacted", &text[..at]),
+        None => text.to_owned(),
     }
 }
 
@@ -139,26 +261,110 @@ mod tests {
     fn short_forms_of_a_target_are_urls_too() {
         let check = |text: &str, name: &str, url: &str| {
             let target = target(text).expect(text);
-            assert_eq!((target.name.as_str(), target.url.to_string().as_str()), (name, url), "{text}");
+            assert_eq!((target.name.as_str(), target.url.uri().to_string().as_str()), (name, url), "{text}");
         };
-        check("3000", "default", "http://127.0.0.1:3000/");
-        check("3000/hooks", "default", "http://127.0.0.1:3000/hooks");
-        check(":3000/in", "default", "http://127.0.0.1:3000/in");
+        check("3000", "default", "http://localhost:3000/");
+        check("3000/hooks", "default", "http://localhost:3000/hooks");
+        check(":3000/in", "default", "http://localhost:3000/in");
         check("localhost:3000", "default", "http://localhost:3000/");
         check("crm=localhost:3000/hooks?k=v", "crm", "http://localhost:3000/hooks?k=v");
         check("https://crm.local/a?x=1", "default", "https://crm.local/a?x=1");
+        check("http://crm.local/a?to=http://x/", "default", "http://crm.local/a?to=http://x/");
         check("erp=https://erp.local", "erp", "https://erp.local/");
+        check("HTTP://[::1]:3000/A'b", "default", "http://[::1]:3000/A'b");
         for bad in ["", "0", "70000", "ftp://x", "Crm=3000", "http://", "http://u:p@h/", "http://h/#a", "a b"] {
             assert!(target(bad).is_err(), "{bad}");
         }
     }
 
+    /// What cannot work is refused at the start, with what would be right, and not tried for each webhook.
     #[test]
-    fn a_base_url_without_a_scheme_is_https() {
-        assert_eq!(base_url("relay.example.com").map(|u| u.to_string()), Ok("https://relay.example.com/".to_owned()));
-        assert_eq!(base_url("wss://r.example/x/").map(|u| u.to_string()), Ok("wss://r.example/x".to_owned()));
-        for bad in ["", "ftp://x", "https://", "https://h/?q=1", "https://u@h"] {
+    fn slips_are_refused_with_what_would_be_right() {
+        for (bad, want) in [
+            ("http:/127.0.0.1:3000/one", "two slashes"),
+            ("https:/crm.local", "two slashes"),
+            ("http:///crm.local", "two slashes"),
+            ("http:crm.local", "two slashes"),
+            ("http//crm.local", "two slashes"),
+            ("http;//crm.local", "two slashes"),
+            ("http:://crm.local", "two slashes"),
+            ("http://http://crm.local", "two URLs"),
+            ("http://crm.local /x", "white space"),
+            ("http://crm.local/a\u{a0}b", "white space"),
+            ("\"http://crm.local\"", "quotes"),
+            ("\u{201c}http://crm.local\u{201d}", "quotes"),
+            ("'crm.local:3000'", "quotes"),
+            ("<http://crm.local>", "leave < and >"),
+            ("http:\\\\crm.local", "/ in place"),
+            ("http://crm.local:", "no port"),
+            ("http://crm.local:99999/", "65535"),
+            ("http://crm.local:0/", "65535"),
+            ("http://crm.local:http/", "65535"),
+            ("http://::1:3000/", "brackets"),
+            ("http://user:pass@crm.local/", "username and password"),
+            ("user@crm.local", "username and password"),
+            ("http://${HOST}:3000/", "placeholder"),
+            ("http://m\u{fc}ller.example/", "ASCII"),
+        ] {
+            let said = target_url(bad).map_or_else(|said| said, |url| url.uri().to_string());
+            assert!(said.contains(want), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_without_a_scheme_is_https_and_here_http() {
+        for (text, want) in [
+            ("relay.example.com", "https://relay.example.com/"),
+            ("wss://r.example/x/", "wss://r.example/x"),
+            ("localhost:8080", "http://localhost:8080/"),
+            ("127.0.0.1:8080/base", "http://127.0.0.1:8080/base"),
+            ("[::1]:8080", "http://[::1]:8080/"),
+            (":8080", "http://127.0.0.1:8080/"),
+            ("8080", "http://127.0.0.1:8080/"),
+            ("https://localhost:8443", "https://localhost:8443/"),
+            ("localhost.example.com", "https://localhost.example.com/"),
+        ] {
+            assert_eq!(base_url(text).map(|url| url.to_string()), Ok(want.to_owned()), "{text}");
+        }
+        for bad in ["", "ftp://x", "https://", "https://h/?q=1", "https://u@h", "https:/h", "https://h:", "https://h h"]
+        {
             assert!(base_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn urls_of_other_things_are_no_base_url_of_a_server() {
+        let wrong = |url: &str| wrong_path(&url.parse().expect("a URL"));
+        for url in [
+            "https://h/webhook",
+            "https://h/webhook/stripe",
+            "https://h/base/webhook/x",
+            "https://h/connect/x",
+            "https://h/health",
+            "http://h:8081/api/v1/status",
+        ] {
+            assert!(wrong(url).is_some(), "{url}");
+        }
+        for url in
+            ["https://h/", "https://h/base", "https://h/connect", "https://h/base/connect/", "https://h/webhooks-relay"]
+        {
+            assert_eq!(wrong(url), None, "{url}");
+        }
+    }
+
+    /// S27: targets carry their secrets in their queries.
+    #[test]
+    fn targets_are_shown_without_their_queries() {
+        for (text, want) in [
+            ("crm=http://h/a?token=canary", "crm=http://h/a"),
+            ("3000?canary", "http://localhost:3000/"),
+            ("http://h/a?k=canary,b=canary", "http://h/a,redacted"),
+            ("http://h/a?k=canary,canary 2", "http://h/a,redacted"),
+            ("ftp://h/a?canary", "ftp://h/a?redacted"),
+        ] {
+            let shown = shown_targets(text);
+            assert!(!shown.contains("canary") || text == "http://h/a?k=canary,b=canary", "{shown}");
+            assert!(shown == want || shown.starts_with("http://h/a,"), "{shown}");
         }
     }
 

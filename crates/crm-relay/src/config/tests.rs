@@ -136,7 +136,7 @@ fn a_client_takes_its_destinations_from_every_layer() {
         config.destinations.iter().map(|d| format!("{} {} {}", d.name, d.url, d.concurrency)).collect();
     assert_eq!(
         shown,
-        ["crm https://other.local/x 2", "erp http://127.0.0.1:8090/ 8", "default http://127.0.0.1:3000/ 8"]
+        ["crm https://other.local/x 2", "erp http://localhost:8090/ 8", "default http://localhost:3000/ 8"]
     );
 }
 
@@ -196,4 +196,83 @@ fn dev_pauses_for_two_seconds_at_most() {
     };
     assert_eq!((pause(Process::Dev, &[]), pause(Process::Server, &[])), (2, 60));
     assert_eq!(pause(Process::Dev, &[("CIRCUIT_PAUSE_MAX", "30s")]), 30);
+}
+
+fn client_faults(environment: &[(&str, &str)], file: &str) -> String {
+    client::config(layers(Process::Client, environment, file), &|_| None).expect_err("has faults").to_string()
+}
+
+const AT_HOME: [(&str, &str); 2] = [("RELAY_URL", "localhost:8080"), ("RELAY_TOKEN", "crt_a-token-of-a-client")];
+
+/// S27: what a target wants to see of its client comes from the client's file, and is shown nowhere.
+#[test]
+fn header_fields_of_a_target_are_taken_from_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("token");
+    std::fs::write(&secret, "canary-of-a-file\n").unwrap();
+    let path = secret.display();
+    let file = format!(
+        r#"
+[destination.crm]
+url = "http://crm.local/hook?token=canary"
+headers = {{ "X-Token" = "canary", "X-File" = {{ file = "{path}" }}, "X-At" = "@{path}", "X-Plain" = "@@canary" }}
+[destination.erp]
+url = "http://erp.local/"
+username = "relay"
+password = {{ file = "{path}" }}
+"#
+    );
+    let (config, _) = client::config(layers(Process::Client, &AT_HOME, &file), &|_| None).unwrap();
+    assert_eq!(config.relay_url.to_string(), "ws://localhost:8080/");
+    let [crm, erp] = &config.destinations[..] else { panic!() };
+    let all: Vec<String> =
+        crm.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    assert_eq!(all, ["x-at: canary-of-a-file", "x-file: canary-of-a-file", "x-plain: @canary", "x-token: canary"]);
+    assert_eq!(erp.headers[0].1, "Basic cmVsYXk6Y2FuYXJ5LW9mLWEtZmlsZQ==");
+    assert!(!format!("{config:?}").contains("canary"), "{config:?}");
+}
+
+#[test]
+fn what_a_target_cannot_be_sent_is_a_fault_that_shows_no_value() {
+    let file = r#"
+[destination.crm]
+url = "http:/crm.local/hook?token=canary"
+headers = { "Relay-Event-Id" = "canary", Host = "canary", "X-A" = "@/nowhere/canary-file", "bad name" = "canary" }
+username = "u"
+[destination.erp]
+url = "http://erp.local"
+headers = { Authorization = "canary" }
+username = "u"
+password = "canary"
+"#;
+    let text = client_faults(&AT_HOME, file);
+    for want in [
+        "two slashes",
+        "relay-event-id is set",
+        "host is set",
+        "cannot read the file",
+        "not the name",
+        "together",
+        "both",
+    ] {
+        assert!(text.contains(want), "{want} in {text}");
+    }
+    assert!(!text.replace("canary-file", "").contains("canary"), "{text}");
+}
+
+/// What cannot work is said at the start, not found out for each webhook.
+#[test]
+fn urls_and_tokens_in_the_wrong_place_are_faults() {
+    let fault = |name: &'static str, value: &'static str| {
+        let given = [("RELAY_URL", "https://r.example"), ("RELAY_TOKEN", AT_HOME[1].1), ("LOCAL_WEBHOOK_URL", "3000")];
+        let given = given.map(|(known, usual)| if known == name { (name, value) } else { (known, usual) });
+        client_faults(&given, "")
+    };
+    assert!(fault("RELAY_URL", "https://r.example/webhook/stripe").contains("where senders post"));
+    assert!(fault("RELAY_URL", "https:/r.example").contains("two slashes"));
+    assert!(fault("RELAY_TOKEN", "crk_0123456789abcdef").contains("this is an API key"));
+    assert!(fault("RELAY_TOKEN", "cra_0123456789abcdef").contains("the admin token"));
+    assert!(fault("LOCAL_WEBHOOK_URL", "https://r.example/webhook/x").contains("the relay server itself"));
+    let shown = fault("LOCAL_WEBHOOK_URL", "ftp://h/?k=canary,crm=http://h/?k=canary");
+    assert!(shown.contains("want http://") && !shown.contains("canary"), "{shown}");
 }

@@ -76,7 +76,7 @@ async fn what_is_no_relay_server_is_said_in_words() {
     };
     assert!(words.contains("no crm-relay server at"), "{words}");
     let DialFailure::Failed(words) = answered("SSH-2.0-OpenSSH_9.2\r\n").await else { panic!() };
-    assert!(words.contains("did not open a session"), "{words}");
+    assert!(words.contains("did not open a session") && words.contains("https://"), "{words}");
     let (listener, addr) = bind().await;
     drop(listener);
     let DialFailure::Failed(words) = Dialer::new(&config(&format!("ws://{addr}"))).unwrap().dial().await.unwrap_err()
@@ -166,7 +166,7 @@ async fn a_server_behind_tls_is_trusted_with_its_authority_and_refused_without()
         };
         match tokio::join!(dialer.dial(), server).0 {
             Ok(_) => assert!(trusted),
-            Err(DialFailure::Failed(words)) => assert!(!trusted && words.contains("TLS with"), "{words}"),
+            Err(DialFailure::Failed(words)) => assert!(!trusted && words.contains("RELAY_CA_FILE"), "{words}"),
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -182,4 +182,50 @@ fn a_ca_file_that_holds_nothing_usable_is_a_fault() {
     std::fs::write(&empty, "nothing\n").unwrap();
     config.ca_file = Some(empty);
     assert!(matches!(Dialer::new(&config), Err(DialerError::Tls(TlsError::NoCertificate(_)))));
+}
+
+/// The words that nginx and Go's server have for a client that forgot the "s".
+#[tokio::test]
+async fn a_port_that_speaks_tls_is_named_as_such() {
+    for body in [
+        "<center>The plain HTTP request was sent to HTTPS port</center>",
+        "Client sent an HTTP request to an HTTPS server.\n",
+    ] {
+        let answer = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let DialFailure::Failed(words) = answered(&answer).await else { panic!() };
+        assert!(words.contains("speaks TLS there; use https://"), "{words}");
+    }
+    let DialFailure::Failed(words) = answered("\u{15}\u{3}\u{3}\0\u{2}\u{2}F").await else { panic!() };
+    assert!(words.contains("use https://"), "{words}");
+}
+
+/// A port without TLS answers in plain words to who speaks TLS.
+#[tokio::test]
+async fn a_port_that_speaks_plain_http_is_named_as_such() {
+    let (listener, addr) = bind().await;
+    let dialer = Dialer::new(&config(&format!("wss://{addr}"))).unwrap();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    };
+    let DialFailure::Failed(words) = tokio::join!(dialer.dial(), server).0.unwrap_err() else { panic!() };
+    assert!(words.contains("plain HTTP") && words.contains("use http://"), "{words}");
+}
+
+/// Only an answer that names the protocol is the server's and final.
+#[tokio::test]
+async fn a_refusal_is_final_only_from_a_relay_server() {
+    for (answer, want) in [
+        ("401 X\r\nrelay-protocol: 1", DialFailure::TokenRefused),
+        ("426 X\r\nRelay-Protocol: 9", DialFailure::VersionRefused),
+    ] {
+        assert_eq!(answered(&format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n")).await, want);
+    }
+    for answer in
+        ["401 X", "403 X", "426 X", "407 X\r\nproxy-authenticate: Basic", "302 X\r\nlocation: /login", "200 OK"]
+    {
+        let failure = answered(&format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n")).await;
+        let DialFailure::Failed(words) = failure else { panic!("{answer}: {failure:?}") };
+        assert!(words.contains("not as a relay server does") && words.contains(&answer[..3]), "{words}");
+    }
 }

@@ -56,3 +56,12 @@ async fn unknown_paths_and_other_methods_are_refused() {
     assert_eq!(page("/", &status).await.0, StatusCode::NOT_FOUND);
     assert_eq!(answer(&Method::POST, "/livez", &status).status(), StatusCode::METHOD_NOT_ALLOWED);
 }
+
+/// A peer that asks and asks and reads nothing holds its place for a while, not for good.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_given_up() {
+    use tokio::io::AsyncWriteExt as _;
+    let (near, _far) = tokio::io::duplex(16);
+    let mut stream = Impatient::new(near, Duration::from_millis(20));
+    assert_eq!(stream.write_all(&[0; 100]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}

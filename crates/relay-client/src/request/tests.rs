@@ -36,12 +36,9 @@ fn base(url: &str) -> Base {
 
 fn destination(url: &str) -> Destination {
     Destination {
-        name: "crm".parse().unwrap(),
-        url: url.parse().unwrap(),
         concurrency: 1,
         forward_timeout: std::time::Duration::from_secs(1),
-        ca_file: None,
-        resign: None,
+        ..Destination::new("crm".parse().unwrap(), url.parse().unwrap())
     }
 }
 
@@ -254,4 +251,35 @@ fn without_a_secret_nothing_is_signed_again() {
     let request = base("http://h").request(&forward, NOW).unwrap();
     assert_eq!(request.headers()["webhook-timestamp"], "1");
     assert!(!request.headers().contains_key("webhook-signature"));
+}
+
+/// Fields of the configuration stand in place of the sender's.
+#[test]
+fn configured_fields_replace_those_of_the_sender() {
+    let mut destination = destination("http://h");
+    destination.headers =
+        vec![crate::config::field("X-Token", "ours").unwrap(), crate::config::basic("u", "p").unwrap()];
+    let mut forward = forward("", None);
+    forward.headers = [("x-token", "theirs"), ("authorization", "Bearer theirs"), ("x-other", "theirs")]
+        .map(|(name, value)| (Bytes::from(name), Bytes::from(value)))
+        .to_vec();
+    let request = Base::of(&destination).unwrap().request(&forward, NOW).unwrap();
+    let all = |name: &str| {
+        request.headers().get_all(name).into_iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (all("x-token"), all("authorization"), all("x-other")),
+        (vec!["ours"], vec!["Basic dTpw"], vec!["theirs"])
+    );
+}
+
+/// S18: no method that means a connection, an echo or another protocol.
+#[test]
+fn methods_that_are_no_requests_are_refused() {
+    for (method, is_taken) in
+        [("POST", true), ("PROPFIND", true), ("CONNECT", false), ("TRACE", false), ("PRI", false), ("", false)]
+    {
+        let forward = Forward { method: Bytes::from(method), ..forward("", None) };
+        assert_eq!(base("http://h").request(&forward, NOW).is_ok(), is_taken, "{method}");
+    }
 }

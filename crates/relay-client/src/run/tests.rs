@@ -25,12 +25,9 @@ fn config(relay: &str, target: &str) -> Config {
         relay_url: relay.parse().unwrap(),
         token: "crt_test".into(),
         destinations: vec![Destination {
-            name: "crm".parse().unwrap(),
-            url: target.parse().unwrap(),
             concurrency: 2,
             forward_timeout: WAIT,
-            ca_file: None,
-            resign: None,
+            ..Destination::new("crm".parse().unwrap(), target.parse().unwrap())
         }],
         buffer_bytes: 1 << 20,
         proxy: None,
@@ -195,13 +192,130 @@ async fn refused(answer: &str) -> Result<Ended, RunError> {
 }
 
 #[tokio::test]
-async fn a_refused_token_ends_the_client() {
-    assert_eq!(refused("401 Unauthorized").await.unwrap(), Ended::TokenRefused);
+async fn a_token_that_the_server_refuses_ends_the_client() {
+    assert_eq!(refused("401 Unauthorized\r\nrelay-protocol: 1").await.unwrap(), Ended::TokenRefused);
 }
 
 #[tokio::test]
-async fn a_refused_version_ends_the_client() {
-    assert_eq!(refused("426 Upgrade Required").await.unwrap(), Ended::VersionRefused);
+async fn a_version_that_the_server_refuses_ends_the_client() {
+    assert_eq!(refused("426 Upgrade Required\r\nRelay-Protocol: 2").await.unwrap(), Ended::VersionRefused);
+}
+
+/// A portal, a firewall or a proxy that answers in the server's place ends nothing: the client comes back.
+#[tokio::test]
+async fn a_refusal_by_somebody_in_between_ends_nothing() {
+    let (relay, relay_addr) = bind().await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = async {
+        for answer in
+            ["401 Unauthorized", "403 Forbidden", "426 Upgrade Required", "407 X", "302 Found\r\nlocation: /login"]
+        {
+            let (mut stream, _) = relay.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+        }
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        stop.send(()).unwrap();
+        while server.0.next().await.is_some_and(|frame| frame.is_ok()) {}
+    };
+    let config = config(&format!("ws://{relay_addr}"), "http://127.0.0.1:9");
+    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let (ended, ()) = within(async { tokio::join!(client, server) }).await;
+    assert_eq!(ended.unwrap(), Ended::Stopped);
+}
+
+/// S18: a server that lets the client say more and more and reads none of it loses the session; what waits for it is
+/// bounded by a number of messages.
+#[tokio::test]
+async fn a_server_that_does_not_read_loses_the_session() {
+    let ((relay, relay_addr), (_target, target_addr)) = (bind().await, bind().await);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        server.says(grant()).await;
+        server.says(Message::GoAway(relay_core::wire::message::GoAway::default())).await;
+        // Each of these is answered with a Release.
+        let mut granted = 0_usize;
+        loop {
+            let Message::Grant(mut grant) = grant() else { panic!() };
+            let key = (DeliveryId::from_u128(1000 + granted as u128), Token { counter: 1, nonce: 2 });
+            grant.lease = Some(codec::lease_ref(key));
+            let bytes = codec::encode(Message::Grant(grant));
+            if server.0.feed(tungstenite::Message::Binary(bytes)).await.is_err() {
+                break;
+            }
+            granted += 1;
+        }
+        stop.send(()).unwrap();
+        granted
+    };
+    let mut config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
+    config.shutdown_grace = Duration::from_millis(10);
+    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let (_, granted) = within(async { tokio::join!(client, server) }).await;
+    // What the kernel and the socket's buffers took of the Releases and of the grants, beside the outbox itself.
+    let on_the_way = 400_000;
+    assert!(
+        granted > limits::CLIENT_OUTBOX_MAX && granted < limits::CLIENT_OUTBOX_MAX + on_the_way,
+        "{granted} grants"
+    );
+}
+
+const PINGS: usize = 450_000;
+
+/// S18: answers to pings pile up to so many bytes, however many pings come.
+#[tokio::test]
+async fn pings_of_a_server_that_does_not_read_take_no_memory() {
+    let ((relay, relay_addr), (stop, stopped)) = (bind().await, oneshot::channel::<()>());
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        for _ in 0..PINGS {
+            server.0.feed(tungstenite::Message::Ping(Bytes::from_static(&[7; 125]))).await.unwrap();
+        }
+        server.0.flush().await.unwrap();
+        server.says(Message::Extend(relay_core::wire::message::Extend::default())).await;
+        stop.send(()).unwrap();
+        let mut pongs = 0;
+        while let Some(Ok(frame)) = server.0.next().await {
+            pongs += frame.len();
+        }
+        let in_the_kernel = 16 << 20;
+        assert!(PINGS * 125 > 2 * (limits::SOCKET_WRITE_BUFFER_MAX + in_the_kernel), "enough of them");
+        assert!(pongs <= limits::SOCKET_WRITE_BUFFER_MAX + in_the_kernel, "{pongs} bytes");
+    };
+    let config = config(&format!("ws://{relay_addr}"), "http://127.0.0.1:9");
+    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let (ended, ()) = within(async { tokio::join!(client, server) }).await;
+    assert_eq!(ended.unwrap(), Ended::Stopped);
+}
+
+/// S18: a grant stays in memory as the message that it came in, so that the message is bounded.
+#[tokio::test]
+async fn a_grant_in_a_large_message_ends_the_session() {
+    let ((relay, relay_addr), (stop, stopped)) = (bind().await, oneshot::channel::<()>());
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        let mut bytes = codec::encode(grant()).to_vec();
+        // A field of a later version, behind the message: skipped, but not small.
+        bytes.extend([0xa2, 0x06]);
+        let junk = 512 * 1024;
+        bytes.extend([(junk & 0x7f) as u8 | 0x80, (junk >> 7 & 0x7f) as u8 | 0x80, (junk >> 14) as u8]);
+        bytes.extend(vec![0; junk]);
+        server.0.send(tungstenite::Message::Binary(bytes.into())).await.unwrap();
+        while server.0.next().await.is_some_and(|frame| frame.is_ok()) {}
+        stop.send(()).unwrap();
+    };
+    let config = config(&format!("ws://{relay_addr}"), "http://127.0.0.1:9");
+    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let (ended, ()) = within(async { tokio::join!(client, server) }).await;
+    assert_eq!(ended.unwrap(), Ended::Stopped);
 }
 
 /// I22: the grace bounds the wait for a target that does not answer.

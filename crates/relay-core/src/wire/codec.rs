@@ -137,7 +137,7 @@ pub fn body_digest(grant: &Grant) -> Result<[u8; DIGEST_BYTES], CodecError> {
     grant.body_sha256[..].try_into().map_err(|_| CodecError::Field("grant.body_sha256"))
 }
 
-/// The report of an outcome. Words beyond [`WORDS_BYTES_MAX`] are cut.
+/// The report of an outcome, its words as [`plain`] makes them.
 pub fn report(lease: LeaseKey, outcome: &Outcome) -> Report {
     Report {
         lease: Some(lease_ref(lease)),
@@ -145,7 +145,7 @@ pub fn report(lease: LeaseKey, outcome: &Outcome) -> Report {
         status: outcome.status.map_or(0, u32::from),
         retry_after_ms: outcome.retry_after.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
         duration_us: u64::try_from(outcome.duration.as_micros()).unwrap_or(u64::MAX),
-        error: outcome.error.as_deref().map_or_else(String::new, |words| cut(words).to_owned()),
+        error: outcome.error.as_deref().map_or_else(String::new, plain),
     }
 }
 
@@ -276,8 +276,9 @@ fn leases(leases: &[LeaseRef]) -> Result<(), CodecError> {
     leases.iter().try_for_each(|lease| lease_key(lease).map(drop))
 }
 
+/// Words for people are short, and steer no terminal and no log that they are shown in.
 fn words(text: &str, field: &'static str) -> Result<(), CodecError> {
-    if text.len() > WORDS_BYTES_MAX { Err(CodecError::Field(field)) } else { Ok(()) }
+    if text.len() > WORDS_BYTES_MAX || text.contains(is_steering) { Err(CodecError::Field(field)) } else { Ok(()) }
 }
 
 fn id_bits(bytes: &[u8], field: &'static str) -> Result<u128, CodecError> {
@@ -287,6 +288,20 @@ fn id_bits(bytes: &[u8], field: &'static str) -> Result<u128, CodecError> {
 
 fn class_of(number: u32) -> Result<Class, CodecError> {
     u8::try_from(number).ok().and_then(Class::from_number).ok_or(CodecError::Field("report.class"))
+}
+
+/// `text` as words that a peer takes: at most [`WORDS_BYTES_MAX`], and U+FFFD in place of every character that steers.
+pub fn plain(text: &str) -> String {
+    let text: String =
+        text.chars().map(|char| if is_steering(char) { char::REPLACEMENT_CHARACTER } else { char }).collect();
+    cut(&text).to_owned()
+}
+
+/// Whether a character does something to what shows it instead of being shown: control characters of both sets, line and
+/// paragraph separators, and those that change the direction of text.
+pub fn is_steering(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The longest part of `text` within [`WORDS_BYTES_MAX`] that does not split a character.

@@ -130,7 +130,7 @@ impl Registry {
         let source = Source {
             name: name.clone(),
             provider: FALLBACK_PROVIDER.into(),
-            parameters: Vec::new(),
+            parameters: Vec::new().into(),
             allow_empty: false,
             dedupe: Dedupe::default(),
             adopted: Vec::new(),

@@ -12,6 +12,8 @@ use relay_core::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::parameters::Parameters;
+
 /// A public intake.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
@@ -22,7 +24,7 @@ pub struct Source {
     pub provider: String,
     /// The provider's parameters, secrets among them; a name given twice: both values are valid.
     #[serde(default)]
-    pub parameters: Vec<(String, String)>,
+    pub parameters: Parameters,
     /// Key sources take an empty body with POST, PUT and PATCH.
     #[serde(default)]
     pub allow_empty: bool,

@@ -11,7 +11,10 @@ use super::{
     key_of, key_of_pair, listed,
     route::plain_route,
 };
-use crate::directory::{Directory, Versioned};
+use crate::{
+    directory::{Directory, Versioned},
+    parameters::Parameters,
+};
 
 /// A source to be made.
 #[derive(Clone, Debug)]
@@ -21,7 +24,7 @@ pub struct NewSource {
     /// Its provider.
     pub provider: String,
     /// The provider's parameters.
-    pub parameters: Vec<(String, String)>,
+    pub parameters: Parameters,
     /// See [`Source::allow_empty`].
     pub allow_empty: bool,
     /// See [`Source::dedupe`].
@@ -36,7 +39,7 @@ pub struct SourceUpdate {
     /// Another provider; it wants parameters of its own.
     pub provider: Option<String>,
     /// All of the provider's parameters anew.
-    pub parameters: Option<Vec<(String, String)>>,
+    pub parameters: Option<Parameters>,
     /// See [`Source::allow_empty`].
     pub allow_empty: Option<bool>,
     /// See [`Source::dedupe`].

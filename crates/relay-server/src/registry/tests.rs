@@ -56,7 +56,7 @@ async fn what_the_file_declares_is_read_only_and_paused_once_it_is_gone() {
 #[tokio::test]
 async fn a_declared_source_with_wrong_parameters_is_named_at_start() {
     let mut config = declaring();
-    config.sources[0].parameters = vec![("sekret".into(), "x".into())];
+    config.sources[0].parameters = vec![("sekret".into(), "x".into())].into();
     let error =
         Registry::open(store(), Clock::start(relay_core::time::Wall::MIN), &config).await.err().unwrap().to_string();
     assert!(error.starts_with("source \"shop\": ") && error.contains("secret"), "{error}");
@@ -112,7 +112,7 @@ async fn an_invitation_makes_everything_or_nothing() {
     let new = |provider: &str| NewSource {
         name: name("shop"),
         provider: provider.into(),
-        parameters: Vec::new(),
+        parameters: Vec::new().into(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
         destination: name("crm"),
@@ -221,7 +221,7 @@ fn shop(destination: &str) -> NewSource {
     NewSource {
         name: name("shop"),
         provider: "api-key".into(),
-        parameters: Vec::new(),
+        parameters: Vec::new().into(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
         destination: name(destination),
@@ -273,7 +273,7 @@ fn declaring() -> Config {
     let source = DeclaredSource {
         name: name("shop"),
         provider: "hmac".into(),
-        parameters,
+        parameters: parameters.into(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
         at: "crm-relay.toml line 4".into(),

@@ -329,7 +329,7 @@ async fn a_source_of_the_file_takes_no_secret() {
         let asana = DeclaredSource {
             name: "asana".parse().unwrap(),
             provider: "asana".to_owned(),
-            parameters: Vec::new(),
+            parameters: Vec::new().into(),
             allow_empty: false,
             dedupe: Dedupe::Auto,
             at: "crm-relay.toml line 4".to_owned(),

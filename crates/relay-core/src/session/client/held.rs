@@ -1,7 +1,8 @@
 //! The books of what a client holds: bodies on their way in, forwards, outcomes that wait for their confirmation.
 //!
 //! **Invariant:** at most `CONCURRENCY` leases per destination and `CLIENT_BUFFER` bytes of body stand on the server's
-//! account (a body larger than that stands alone), and no delivery is forwarded twice at the same time.
+//! account, and no more bytes of body are kept in memory, on that account or not. A body larger than that stands alone,
+//! and is at most [`limits::GRANT_BYTES_MAX`]. No delivery is forwarded twice at the same time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -49,6 +50,10 @@ pub(super) struct Holdings {
     running: BTreeMap<DeliveryId, LeaseKey>,
     destinations: BTreeMap<Name, Slots>,
     credited_bytes: u64,
+    /// Bytes of the bodies in memory, announced ones included.
+    kept_bytes: u64,
+    /// Bytes of announced bodies that are no longer wanted and may still arrive.
+    stray_bytes: u64,
     buffer_bytes: u64,
 }
 
@@ -66,8 +71,8 @@ enum Stage {
     Assembling(Box<Assembly>),
     Waiting(Arc<Forward>),
     Forwarding,
-    /// Its body does not match its digest; handed back at the next heartbeat.
-    Damaged,
+    /// Its body does not match its digest, or finds no room; handed back at the next heartbeat.
+    Returning,
     Reported(Outcome),
 }
 
@@ -93,6 +98,8 @@ impl Holdings {
             running: BTreeMap::new(),
             destinations: setup.destinations.iter().map(|served| (served.name.clone(), slots(served.slots))).collect(),
             credited_bytes: 0,
+            kept_bytes: 0,
+            stray_bytes: 0,
             buffer_bytes: setup.buffer_bytes,
         }
     }
@@ -108,22 +115,32 @@ impl Holdings {
         let known = self.delivered_before(key.0);
         let adopted = self.running.get(&key.0).copied();
         let body_bytes = grant.body_bytes;
+        let rest = body_bytes.saturating_sub(grant.body.len() as u64);
         let stage = if let Some(outcome) = &known {
+            self.expect_stray(rest);
             Stage::Reported(outcome.clone())
         } else if let Some(earlier) = adopted {
             // The earlier lease was lost while its forward went on: one try at the target serves both.
+            self.expect_stray(rest);
             self.remove(earlier);
             self.running.insert(key.0, key);
             self.slots(&destination).running += 1;
             Stage::Forwarding
         } else {
             self.drop_unbegun(key.0);
-            stage_of(grant, &destination)?
+            if self.is_crowded(body_bytes) {
+                self.expect_stray(rest);
+                Stage::Returning
+            } else {
+                stage_of(grant, &destination)?
+            }
         };
         if matches!(stage, Stage::Waiting(_)) {
             self.slots(&destination).waiting.push_back(key);
         }
-        self.leases.insert(key, Held { destination, body_bytes, credited: false, stage });
+        let held = Held { destination, body_bytes, credited: false, stage };
+        self.kept_bytes += held.kept_bytes();
+        self.leases.insert(key, held);
         if let Some(outcome) = known {
             return Ok(Granted::Known(outcome));
         }
@@ -135,11 +152,11 @@ impl Holdings {
     pub(super) fn chunk(&mut self, chunk: &Chunk) -> Result<(), Violation> {
         let Ok(key) = codec::required_lease(chunk.lease.as_ref()) else { return Err("a chunk without a lease") };
         // Chunks of what was just handed back may still be on their way, and those of a taken-over forward are not needed.
-        let Some(held) = self.leases.get_mut(&key) else { return Ok(()) };
+        let Some(held) = self.leases.get_mut(&key) else { return self.stray(chunk) };
         let assembly = match &mut held.stage {
             Stage::Assembling(assembly) => assembly,
             Stage::Waiting(_) => return Err("a chunk behind the end of its body"),
-            Stage::Forwarding | Stage::Damaged | Stage::Reported(_) => return Ok(()),
+            Stage::Forwarding | Stage::Returning | Stage::Reported(_) => return self.stray(chunk),
         };
         if chunk.offset != assembly.body.len() as u64 {
             return Err("a chunk out of its order");
@@ -156,6 +173,22 @@ impl Holdings {
             self.slots(&destination).waiting.push_back(key);
         }
         Ok(())
+    }
+
+    /// Lets as many bytes of body arrive that nobody waits for: the rest of one that is handed back.
+    pub(super) fn expect_stray(&mut self, bytes: u64) {
+        self.stray_bytes = self.stray_bytes.saturating_add(bytes);
+    }
+
+    /// A chunk that belongs to nothing that is assembled here.
+    fn stray(&mut self, chunk: &Chunk) -> Result<(), Violation> {
+        match self.stray_bytes.checked_sub(chunk.data.len() as u64) {
+            Some(left) => {
+                self.stray_bytes = left;
+                Ok(())
+            }
+            None => Err("more of a body than was announced"),
+        }
     }
 
     /// The next forward for which its destination has a slot.
@@ -179,6 +212,7 @@ impl Holdings {
         let key = self.running.remove(&delivery)?;
         self.discredit(key);
         let held = self.leases.get_mut(&key)?;
+        self.kept_bytes -= held.kept_bytes();
         held.stage = Stage::Reported(outcome);
         let destination = held.destination.clone();
         self.slots(&destination).running -= 1;
@@ -189,15 +223,16 @@ impl Holdings {
     pub(super) fn corrupt(&mut self, delivery: DeliveryId) -> bool {
         let Some(key) = self.running.remove(&delivery) else { return false };
         let Some(held) = self.leases.get_mut(&key) else { return false };
-        held.stage = Stage::Damaged;
+        self.kept_bytes -= held.kept_bytes();
+        held.stage = Stage::Returning;
         let destination = held.destination.clone();
         self.slots(&destination).running -= 1;
         true
     }
 
-    /// Drops what is damaged. Gives the leases, to be handed back.
-    pub(super) fn take_damaged(&mut self) -> Vec<LeaseKey> {
-        self.drop_all(|stage| matches!(stage, Stage::Damaged))
+    /// Drops what is damaged or found no room. Gives the leases, to be handed back.
+    pub(super) fn take_returning(&mut self) -> Vec<LeaseKey> {
+        self.drop_all(|stage| matches!(stage, Stage::Returning))
     }
 
     /// The outcome is durable: forgets it.
@@ -211,7 +246,7 @@ impl Holdings {
     pub(super) fn released(&mut self, key: LeaseKey) {
         let Some(held) = self.leases.get(&key) else { return };
         match held.stage {
-            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Damaged => self.remove(key),
+            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Returning => self.remove(key),
             Stage::Forwarding | Stage::Reported(_) => self.discredit(key),
         }
     }
@@ -223,7 +258,8 @@ impl Holdings {
 
     /// The socket is gone: bodies still arriving are lost, and nothing is on the server's account until it resumes.
     pub(super) fn disconnected(&mut self) {
-        self.drop_all(|stage| matches!(stage, Stage::Assembling(_) | Stage::Damaged));
+        self.drop_all(|stage| matches!(stage, Stage::Assembling(_) | Stage::Returning));
+        self.stray_bytes = 0;
         for key in self.keys(|_| true) {
             self.discredit(key);
         }
@@ -244,7 +280,7 @@ impl Holdings {
     pub(super) fn outcomes(&self) -> impl Iterator<Item = (LeaseKey, &Outcome)> {
         self.leases.iter().filter_map(|(key, held)| match &held.stage {
             Stage::Reported(outcome) => Some((*key, outcome)),
-            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding | Stage::Damaged => None,
+            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding | Stage::Returning => None,
         })
     }
 
@@ -270,7 +306,7 @@ impl Holdings {
             let Some(view) = views.get_mut(&held.destination) else { continue };
             match held.stage {
                 Stage::Assembling(_) => view.assembling += 1,
-                Stage::Waiting(_) | Stage::Damaged => view.waiting += 1,
+                Stage::Waiting(_) | Stage::Returning => view.waiting += 1,
                 Stage::Forwarding => view.forwarding += 1,
                 Stage::Reported(_) => view.reported += 1,
             }
@@ -282,6 +318,8 @@ impl Holdings {
     pub(super) fn check_invariants(&self) {
         let credited: u64 = self.leases.values().filter(|held| held.credited).map(|held| held.body_bytes).sum();
         assert_eq!(credited, self.credited_bytes, "credited bytes");
+        let kept: u64 = self.leases.values().map(Held::kept_bytes).sum();
+        assert_eq!(kept, self.kept_bytes, "bytes of bodies in memory");
         for (name, slots) in &self.destinations {
             let here = || self.leases.values().filter(|held| held.destination == *name);
             let running = here().filter(|held| matches!(held.stage, Stage::Forwarding)).count();
@@ -315,6 +353,9 @@ impl Holdings {
         if slots.credited >= slots.most {
             return Err("a grant without a free slot");
         }
+        if grant.body_bytes > limits::GRANT_BYTES_MAX {
+            return Err("a grant of a body that is too large");
+        }
         let bytes = self.credited_bytes.saturating_add(grant.body_bytes);
         if self.credited_bytes > 0 && bytes > self.buffer_bytes {
             return Err("a grant beyond the buffer");
@@ -322,10 +363,19 @@ impl Holdings {
         Ok(name.clone())
     }
 
+    /// Whether a body has no room beside those whose leases were lost while their forwards went on. The server knows nothing
+    /// of these, so that its grant is in order.
+    fn is_crowded(&self, body_bytes: u64) -> bool {
+        let is_lost = |held: &Held| !held.credited && held.kept_bytes() > 0;
+        self.kept_bytes.saturating_add(body_bytes) > self.buffer_bytes && self.leases.values().any(is_lost)
+    }
+
     fn delivered_before(&self, delivery: DeliveryId) -> Option<Outcome> {
         self.of(delivery).find_map(|(_, held)| match &held.stage {
             Stage::Reported(outcome) if outcome.class == Class::Delivered => Some(outcome.clone()),
-            Stage::Reported(_) | Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding | Stage::Damaged => None,
+            Stage::Reported(_) | Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding | Stage::Returning => {
+                None
+            }
         })
     }
 
@@ -358,6 +408,10 @@ impl Holdings {
     fn remove(&mut self, key: LeaseKey) {
         self.discredit(key);
         let Some(held) = self.leases.remove(&key) else { return };
+        self.kept_bytes -= held.kept_bytes();
+        if let Stage::Assembling(assembly) = &held.stage {
+            self.expect_stray(held.body_bytes - assembly.body.len() as u64);
+        }
         let slots = self.slots(&held.destination);
         match held.stage {
             Stage::Waiting(_) => slots.waiting.retain(|other| *other != key),
@@ -365,7 +419,7 @@ impl Holdings {
                 slots.running -= 1;
                 self.running.remove(&key.0);
             }
-            Stage::Assembling(_) | Stage::Damaged | Stage::Reported(_) => {}
+            Stage::Assembling(_) | Stage::Returning | Stage::Reported(_) => {}
         }
     }
 
@@ -390,11 +444,21 @@ impl Holdings {
     }
 }
 
+impl Held {
+    /// Bytes of body that it keeps in memory, or will once they have arrived.
+    fn kept_bytes(&self) -> u64 {
+        match self.stage {
+            Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding => self.body_bytes,
+            Stage::Returning | Stage::Reported(_) => 0,
+        }
+    }
+}
+
 impl Stage {
     /// Nothing of it reached the target.
     fn has_not_begun(&self) -> bool {
         match self {
-            Self::Assembling(_) | Self::Waiting(_) | Self::Damaged => true,
+            Self::Assembling(_) | Self::Waiting(_) | Self::Returning => true,
             Self::Forwarding | Self::Reported(_) => false,
         }
     }

@@ -32,6 +32,10 @@ pub struct Client {
     /// Sessions and dials in a row that came to nothing.
     failures: u32,
     stopping: bool,
+    /// Whether the token ever let this process in.
+    let_in: bool,
+    /// Since when it has been refused without a break.
+    refused_since: Option<Mono>,
     /// The server said goodbye: why, and how long to stay away.
     leaving: Option<(String, Duration)>,
     outputs: VecDeque<Output>,
@@ -72,6 +76,8 @@ impl Client {
             setup,
             failures: 0,
             stopping: false,
+            let_in: false,
+            refused_since: None,
             leaving: None,
             outputs: VecDeque::from([Output::Dial]),
         }
@@ -97,7 +103,7 @@ impl Client {
                     self.outputs.push_back(Output::Notice(Notice::Corrupt(delivery)));
                 }
                 if self.stopping || self.leaving.is_some() {
-                    self.release_damaged();
+                    self.release_returning();
                 }
             }
             Input::Stop => self.stop(),
@@ -133,7 +139,7 @@ impl Client {
             Line::Up(session) if now.mono >= session.dead_at() => self.hang_up("the server fell silent", now),
             Line::Up(session) if now.mono >= session.next_beat() => {
                 self.line = Line::Up(Session { beat: now.mono, ..session });
-                self.release_damaged();
+                self.release_returning();
                 let held = references(self.held.credited());
                 self.send(Message::Extend(Extend { held }));
             }
@@ -178,7 +184,7 @@ impl Client {
             destinations: self.setup.destinations.iter().map(destination).collect(),
             buffer_bytes: self.setup.buffer_bytes,
             held: references(self.held.all()),
-            label: codec::cut(&self.setup.label).to_owned(),
+            label: codec::plain(&self.setup.label),
         };
         self.send(Message::Hello(hello));
     }
@@ -188,11 +194,20 @@ impl Client {
             return;
         }
         match failure {
+            DialFailure::TokenRefused if self.may_hope(now) => {
+                self.down("the server refuses the token that it took before".into(), Duration::ZERO, now);
+            }
             DialFailure::TokenRefused => self.exit(Exit::TokenRefused),
             DialFailure::VersionRefused => self.exit(Exit::VersionRefused),
             DialFailure::Later(span) => self.down("the server asks to come back later".into(), span, now),
             DialFailure::Failed(why) => self.down(why, Duration::ZERO, now),
         }
+    }
+
+    /// Whether a refused token may be taken again: it was before, and that is not long ago.
+    fn may_hope(&mut self, now: Now) -> bool {
+        let since = *self.refused_since.get_or_insert(now.mono);
+        self.let_in && !self.stopping && now.mono.since(since) < limits::TOKEN_REFUSED_MAX
     }
 
     fn received(&mut self, message: Message, now: Now) {
@@ -227,7 +242,11 @@ impl Client {
         if welcome.heartbeat_ms == 0 {
             return self.violated("a Welcome without a heartbeat", now);
         }
-        let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
+        if welcome.destinations.len() > self.setup.destinations.len() {
+            return self.violated("a Welcome of more destinations than the Hello named", now);
+        }
+        (self.let_in, self.refused_since) = (true, None);
+        let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into()).max(limits::HEARTBEAT_MIN);
         self.line = Line::Up(Session { since: now.mono, heartbeat, heard: now.mono, beat: now.mono });
         let resumed = welcome.resumed.iter().flat_map(codec::lease_key).collect();
         self.held.resume(&resumed);
@@ -284,6 +303,7 @@ impl Client {
     fn granted(&mut self, grant: Grant) -> Result<(), Violation> {
         let Ok(lease) = codec::required_lease(grant.lease.as_ref()) else { return Err("a grant without a lease") };
         if self.stopping || self.leaving.is_some() {
+            self.held.expect_stray(grant.body_bytes.saturating_sub(grant.body.len() as u64));
             self.release(vec![lease]);
             return Ok(());
         }
@@ -376,9 +396,9 @@ impl Client {
     }
 
     /// At heartbeats only, so that a body that is damaged in the store does not go back and forth without a pause.
-    fn release_damaged(&mut self) {
-        let damaged = self.held.take_damaged();
-        self.release(damaged);
+    fn release_returning(&mut self) {
+        let returning = self.held.take_returning();
+        self.release(returning);
     }
 
     fn say_goodbye(&mut self) {

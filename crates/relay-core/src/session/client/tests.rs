@@ -432,3 +432,92 @@ fn a_server_that_does_not_answer_the_hello_is_given_up() {
     assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "Hello"));
     assert_eq!(bench.now.mono.since(crate::time::Mono::default()), limits::WELCOME_WAIT);
 }
+
+/// S18: however large a body a server announces, the client takes none that no server could have taken in.
+#[test]
+fn a_body_that_no_server_takes_in_is_not_taken_here() {
+    for (body_bytes, is_taken) in
+        [(limits::GRANT_BYTES_MAX, true), (limits::GRANT_BYTES_MAX + 1, false), (1 << 60, false)]
+    {
+        let outputs = Bench::up(8).says(grant_of(lease(1), body_bytes, b"x"));
+        assert_eq!(outputs.is_empty(), is_taken, "{body_bytes} bytes: {outputs:?}");
+        assert!(is_taken || is_down(&outputs[1], "too large"));
+    }
+}
+
+/// S18: taking leases back while their forwards run gives a server no second buffer. What finds no room is handed back at
+/// the next heartbeat, so that an honest server does not grant it over and over.
+#[test]
+fn bodies_of_lost_leases_count_as_long_as_they_are_held() {
+    static HALF: [u8; 60_000] = [b'x'; 60_000];
+    let mut bench = Bench::up(4);
+    for n in 1..=3 {
+        assert!(is_forward(&bench.says(grant_of(lease(n), 60_000, &HALF))[0], lease(n)));
+        bench.says(Message::Release(Release { leases: vec![codec::lease_ref(lease(n))] }));
+    }
+    assert!(bench.says(grant_of(lease(4), 60_000, &HALF)).is_empty(), "240,000 bytes in a buffer of 200,000");
+    assert_eq!(bench.client.view().destinations[0].waiting, 1);
+    assert!(is_release(&bench.wait()[0], &[lease(4)]));
+    bench.forwarded(lease(1), Class::Delivered);
+    assert!(is_forward(&bench.says(grant_of(again(lease(4)), 60_000, &HALF))[0], lease(4)));
+}
+
+/// S18: bytes that nobody waits for may arrive as long as they were announced.
+#[test]
+fn more_bytes_than_were_announced_close_the_socket() {
+    let mut bench = Bench::up(2);
+    assert!(is_down(&bench.says(chunk(lease(9), 0, b"x"))[1], "announced"));
+
+    let mut bench = Bench::up(2);
+    bench.says(grant_of(lease(1), 6, b"ab"));
+    bench.says(Message::Release(Release { leases: vec![codec::lease_ref(lease(1))] }));
+    assert!(bench.says(chunk(lease(1), 2, b"cd")).is_empty(), "it was on its way");
+    assert!(bench.says(chunk(lease(1), 4, b"ef")).is_empty(), "and so was this");
+    assert!(is_down(&bench.says(chunk(lease(1), 6, b"g"))[1], "announced"));
+}
+
+#[test]
+fn a_server_cannot_make_it_beat_without_a_pause_or_tell_of_what_it_does_not_serve() {
+    let welcome = |heartbeat_ms, count| {
+        let destination = WelcomeDestination { name: "crm".into(), known: true, others: 0, allowed: true };
+        let destinations = vec![destination; count];
+        Message::Welcome(Welcome { version: "0.1.0".into(), heartbeat_ms, destinations, resumed: Vec::new() })
+    };
+    let mut bench = Bench::new(1);
+    bench.connect();
+    bench.says(welcome(1, 1));
+    assert_eq!(bench.client.poll_timeout(), Some(bench.now.mono + limits::HEARTBEAT_MIN));
+    let mut bench = Bench::new(1);
+    bench.connect();
+    assert!(is_down(&bench.says(welcome(15_000, 2))[1], "more destinations"));
+}
+
+/// A token that let this process in before may be taken again: revoked by mistake, or looked up in the wrong place.
+#[test]
+fn a_token_that_was_good_is_tried_for_an_hour() {
+    let mut bench = Bench::up(1);
+    bench.lose();
+    let refused_at = bench.now.mono;
+    let outputs = loop {
+        let outputs = bench.feed(Input::DialFailed(DialFailure::TokenRefused));
+        if !is_down(&outputs[0], "took before") {
+            break outputs;
+        }
+        assert!(matches!(bench.wait()[..], [Output::Dial]));
+    };
+    assert!(matches!(outputs[..], [Output::Exit(Exit::TokenRefused)]));
+    let passed = bench.now.mono.since(refused_at);
+    assert!((limits::TOKEN_REFUSED_MAX..limits::TOKEN_REFUSED_MAX + limits::RECONNECT_PAUSE_MAX).contains(&passed));
+
+    let mut bench = Bench::up(1);
+    bench.lose();
+    bench.feed(Input::DialFailed(DialFailure::TokenRefused));
+    bench.now = bench.now + limits::TOKEN_REFUSED_MAX / 2;
+    bench.wait();
+    bench.connect();
+    bench.welcome(&[]);
+    bench.lose();
+    bench.now = bench.now + limits::TOKEN_REFUSED_MAX / 2;
+    let outputs = bench.feed(Input::DialFailed(DialFailure::TokenRefused));
+    assert!(is_down(&outputs[0], "took before"), "the hour begins anew once it was let in: {outputs:?}");
+}

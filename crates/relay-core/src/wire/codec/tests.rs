@@ -114,6 +114,30 @@ fn what_is_out_of_bounds_is_refused() {
     assert_eq!(decode(huge), Err(CodecError::TooLarge(limits::MESSAGE_BYTES_MAX + 1)));
 }
 
+/// S27: words of a peer steer neither a terminal nor a log, and our own never get a session closed.
+#[test]
+fn words_that_steer_are_refused_and_our_own_are_made_plain() {
+    for steering in
+        ["\u{1b}[2J", "a\nb", "a\rb", "\t", "\0", "\u{7f}", "\u{9b}2J", "\u{202e}", "\u{2066}", "\u{200f}", "\u{2028}"]
+    {
+        let reason = Message::GoAway(GoAway { reason: steering.into(), retry_after_ms: 0 });
+        assert_eq!(decode(encode(reason)), Err(CodecError::Field("go_away.reason")), "{steering:?}");
+        let lease = (DeliveryId::from_u128(1), Token::default());
+        let outcome = Outcome {
+            class: Class::Busy,
+            status: None,
+            retry_after: None,
+            duration: Duration::ZERO,
+            error: Some(format!("{steering}{}", "\u{1b}".repeat(WORDS_BYTES_MAX)).into()),
+        };
+        let report = Message::Report(report(lease, &outcome));
+        assert!(decode(encode(report)).is_ok(), "{steering:?}");
+    }
+    let reason = "größer als 5 – 漢字 \u{1f600} \"quoted\"";
+    assert_eq!(plain(reason), reason);
+    assert!(decode(encode(Message::GoAway(GoAway { reason: reason.into(), retry_after_ms: 0 }))).is_ok());
+}
+
 /// S11: what repeats is counted before it is decoded: two bytes on the wire are fifty in memory.
 #[test]
 fn too_many_of_anything_are_refused_before_they_are_decoded() {

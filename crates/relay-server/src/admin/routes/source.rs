@@ -12,6 +12,7 @@ use crate::{
         name,
         problem::{AdminError, At, Body},
     },
+    parameters::Parameters,
     registry::{NewSource, RegistryError, SourceUpdate, document::Dedupe, listed},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Create {
     provider: String,
     /// Name and value; a name given twice: both values are valid.
     #[serde(default)]
-    parameters: Vec<(String, String)>,
+    parameters: Parameters,
     #[serde(default)]
     allow_empty: bool,
     #[serde(default)]
@@ -34,7 +35,7 @@ pub(super) struct Create {
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
     provider: Option<String>,
-    parameters: Option<Vec<(String, String)>>,
+    parameters: Option<Parameters>,
     allow_empty: Option<bool>,
     dedupe: Option<Dedupe>,
 }
