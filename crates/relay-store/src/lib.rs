@@ -14,7 +14,9 @@ use std::{future::Future, pin::Pin};
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod copy;
 pub mod memory;
+pub mod private;
 pub mod record;
 pub mod seam;
 pub mod sqlite;
