@@ -176,10 +176,7 @@ impl Target {
     async fn answered(&self, mut http: Http, response: Response<Incoming>, deadline: tokio::time::Instant) -> Verdict {
         let status = response.status();
         let class = Class::of_status(status.as_u16());
-        let retry_after = match class {
-            Class::Delivered | Class::Unreachable => None,
-            Class::Rejected | Class::Busy => retry_after::of(response.headers()),
-        };
+        let retry_after = if class.heeds_retry_after() { retry_after::of(response.headers()) } else { None };
         let drained = tokio::time::timeout_at(deadline, http.drain(response.into_body())).await;
         if drained == Ok(true) && http.is_open().await {
             self.keep(http);

@@ -7,8 +7,9 @@ use std::time::Duration;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Bytes of a chunk of body on the session: small enough that control messages never wait long behind one.
 pub const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes of a WebSocket message (security: a peer cannot make us buffer more).
-pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a WebSocket message (security: a peer cannot make us buffer more). The largest there are, a Hello or a Welcome
+/// that names [`HELD_MAX`] leases, come to three quarters of it.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a target's answer that are kept; the rest is read and dropped until the timeout.
 pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a target's answer head. More is a malformed answer: outcome *rejected*.
@@ -47,18 +48,40 @@ pub const RECONNECT_LATER_MAX: Duration = Duration::from_mins(5);
 pub const SESSION_GOOD_AFTER: Duration = Duration::from_secs(10);
 /// A lease lives no longer than its transfer + `FORWARD_TIMEOUT` + this, however often it is extended.
 pub const LEASE_OVERTIME: Duration = Duration::from_mins(1);
-/// Longest delay after a failed try that did not count.
+/// How long the last pieces of a body may take to a client that reads them steadily, but slowly, before it must have named
+/// the lease: what waits in front of the wire (see `SESSION_QUEUE_BYTES`), at the slowest pace at which a session lives.
+pub const TRANSFER_TAIL: Duration = Duration::from_mins(10);
+/// Body bytes and the like that wait for one socket in front of its wire. Little, so that heartbeats and confirmations do not
+/// wait long behind bodies on a slow link, and so that what left the machine is soon at its client.
+pub const SESSION_QUEUE_BYTES: usize = 4 * CHUNK_BYTES;
+/// Longest delay after a failed try that did not count; shorter where `CIRCUIT_PAUSE_MAX` is, so that what waits is due
+/// when the destination is found well again.
 pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_mins(1);
+/// Failed tries in a row from which on a destination that says "not now" (408, 425, 502 to 504) and serves others meanwhile
+/// is believed to mean this event: before, it is more often a deployment or a proxy's bad moment.
+pub const SPOKEN_BUSY_TRIES: u32 = 8;
 /// Unreachable tries in a row that open a circuit.
 pub const CIRCUIT_UNREACHABLE: u32 = 3;
-/// Different events in a row without a 2xx that open a circuit.
+/// Different events without a counted try that have failed since the last 2xx: so many mean that the destination fails, not
+/// they. They open a circuit, and from the last of them on nothing counts.
 pub const CIRCUIT_EVENTS: usize = 5;
+/// How long nothing must have been delivered before failures open a circuit: one that delivers serves, however often it fails.
+pub const CIRCUIT_QUIET: Duration = Duration::from_secs(1);
+/// How long a 429 keeps a circuit that has just closed from using one slot more.
+pub const CIRCUIT_HELD: Duration = Duration::from_secs(1);
+/// Newest deliveries that an open circuit lets out in a row because something arrives all the time; then an older one has
+/// its turn.
+pub const CIRCUIT_NEWEST_MAX: u8 = 3;
 /// First pause of an open circuit; doubles up to `CIRCUIT_PAUSE_MAX`.
 pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Deliveries that one `lease` asks for at most, so that a batch stays one short commit.
 pub const LEASE_BATCH_MAX: usize = 256;
 /// A destination that waits for a client is announced (WARN) after this long.
 pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
+
+/// How far the system's clock and the time of this process may be apart before it is said: signed timestamps may be off by
+/// five minutes, and clocks that are disciplined differ by milliseconds.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
 
 /// How long a socket may stay without its Hello.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -120,6 +143,8 @@ pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 pub const LEASE: Duration = Duration::from_mins(1);
 /// Default of `FORWARD_TIMEOUT`.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
+/// Longest `FORWARD_TIMEOUT`, as a setting and as a client says it: a lease that its client only names lasts as long.
+pub const FORWARD_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Default of `CONCURRENCY`: slots per destination and client.
 pub const CONCURRENCY: u32 = 8;
 /// Most slots that a client may ask for.

@@ -235,6 +235,15 @@ impl Problem {
         response
     }
 
+    /// The same answer without a body, for a platform that wants a refusal to have none.
+    pub fn respond_bare(&self) -> Response<Full<Bytes>> {
+        let mut response = self.respond();
+        *response.body_mut() = Full::default();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response.headers_mut().remove(header::WWW_AUTHENTICATE);
+        response
+    }
+
     /// RFC 9457. The type is the blank one: status and `code` say which problem it is.
     fn document(&self, status: StatusCode) -> String {
         serde_json::json!({

@@ -1,6 +1,6 @@
 //! What stands behind the public listener: sources, the hub, probes, and the client endpoint.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -18,7 +18,7 @@ use crate::{
     connect::Gate,
     error::{Code, Problem},
     fetch::Keyring,
-    ingress::{Backend, Body, Peer, Refusals, Source},
+    ingress::{Backend, Body, Origin, Refusals, Source},
     registry::RegistryError,
     supervise::TaskKind,
 };
@@ -87,19 +87,18 @@ impl Backend for Front {
         self.admin.clock.wall()
     }
 
-    fn system_now(&self) -> Wall {
-        self.admin.clock.system()
+    fn present(&self) -> Wall {
+        self.admin.clock.present()
     }
 
     fn is_stopping(&self) -> bool {
         self.gate.is_stopping()
     }
 
-    async fn other(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn other(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
         let path = request.uri().path();
         if path == "/connect" {
-            let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-            return self.connect(request, peer);
+            return self.gate.connect(request, origin);
         }
         if !matches!(path, "/livez" | "/readyz" | "/health") {
             return Problem::not_found().respond();
@@ -117,10 +116,6 @@ impl Backend for Front {
 }
 
 impl Front {
-    fn connect(&self, request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Body> {
-        self.gate.connect(request, peer)
-    }
-
     async fn health(&self, with_reasons: bool) -> Response<Body> {
         let Ok(report) = self.admin.health.report().await else {
             return Problem::new(Code::StoreUnavailable, "the store does not answer").respond();

@@ -23,7 +23,12 @@ use relay_store::{
     seam::{DestinationStats, Stats},
 };
 
-use crate::{clock::Clock, directory::Directory, hub::Handle, registry::Registry};
+use crate::{
+    clock::{Clock, Drift},
+    directory::Directory,
+    hub::Handle,
+    registry::Registry,
+};
 
 /// Due work may be this old while a client could take it, before it counts as a stall of our own.
 const STALL_AFTER: Duration = Duration::from_mins(1);
@@ -47,6 +52,8 @@ pub(crate) enum Reason {
     NearlyFull { free: u64 },
     /// Records of the store are damaged.
     Damaged { records: u64 },
+    /// The system's clock is not where this process's time is.
+    ClockMoved(Drift),
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -154,7 +161,8 @@ impl Health {
         let directory = self.registry.directory();
         let known =
             Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
-        let reasons = assess(&stats, &view, &known, self.disk_reserve);
+        let mut reasons = assess(&stats, &view, &known, self.disk_reserve);
+        reasons.extend(self.clock.drift().map(Reason::ClockMoved));
         Ok(Report { stats, view, reasons })
     }
 }
@@ -292,6 +300,13 @@ impl fmt::Display for Reason {
             Self::Damaged { records } => write!(
                 f,
                 "{records} damaged records in the store, named in the log: stop the server and run crm-relay store check"
+            ),
+            Self::ClockMoved(Drift { by, ahead, .. }) => write!(
+                f,
+                "the system's clock is {} {} the time of this process: it was set, or the machine slept. Retries, TTLs and \
+                 recorded times follow the process until a restart; signed timestamps are judged by the system's clock",
+                rough(*by),
+                if *ahead { "ahead of" } else { "behind" }
             ),
         }
     }
@@ -433,7 +448,7 @@ mod tests {
             states: [200, 12, 0, 0, 0, 0, 0],
             retired: 0,
             lost: 0,
-            outcomes: [0; 4],
+            outcomes: [0; 5],
             retried: 0,
             oldest_due: Some(ready_at.wall),
             next_expiry: Some(ready_at.wall + limits::MESSAGE_TTL),

@@ -16,6 +16,8 @@ pub mod ingress;
 mod metrics;
 mod notice;
 mod offline;
+mod origin;
+mod outbox;
 pub mod registry;
 mod retention;
 pub mod server;

@@ -23,8 +23,6 @@ use relay_store::seam::Stats;
 
 /// Upper bounds of the commit histogram, in seconds: an fsync takes 0.1 ms on good disks and seconds on bad ones.
 const COMMIT_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
-/// The outcome classes in the order in which a store counts them.
-const OUTCOMES: [Class; 4] = [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable];
 
 /// What this process counts itself. Everything durable is counted by the store.
 #[derive(Debug, Default)]
@@ -154,7 +152,7 @@ fn render_deliveries(page: &mut Page, stats: &Stats, now: Wall) {
     }
     page.head("deliveries_total", "counter", "Tries recorded, by outcome.");
     for (name, stats) in destinations() {
-        for (class, count) in OUTCOMES.iter().zip(stats.outcomes) {
+        for (class, count) in Class::ALL.iter().zip(stats.outcomes) {
             page.sample("deliveries_total", &[("destination", name), ("outcome", class.as_str())], count);
         }
     }
@@ -277,7 +275,7 @@ mod tests {
                 states: [1, 2, 3, 4, 5, 6, 7],
                 retired: 0,
                 lost: 0,
-                outcomes: [1, 2, 3, 4],
+                outcomes: [1, 2, 3, 4, 5],
                 retried: 2,
                 oldest_due: Some(Wall::from_micros(1_000_000)),
                 next_expiry: None,

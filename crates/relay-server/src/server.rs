@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use relay_core::{
@@ -18,7 +18,7 @@ use relay_store::{Store, private, seam::Stats};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -372,6 +372,7 @@ fn machine(config: &Config, registry: &Registry, stats: &Stats, clock: Clock) ->
         public_url: config.public_url.clone(),
         seed: rand::random(),
         id_floor: stats.id_floor,
+        sha256: secret::sha256,
     });
     let delivered = stats.destinations.iter().map(|stats| (stats.destination.clone(), stats.outcomes[0])).collect();
     hub.handle(Input::DeliveredSoFar(delivered), clock.now());

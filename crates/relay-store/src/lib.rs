@@ -19,6 +19,7 @@ pub mod memory;
 pub mod private;
 pub mod record;
 pub mod seam;
+#[expect(clippy::disallowed_methods, reason = "threads without a runtime; the times stored are handed in")]
 pub mod sqlite;
 
 pub use seam::Store;

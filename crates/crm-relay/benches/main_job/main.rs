@@ -7,6 +7,7 @@
 //! `ROUNDS` (5), `SECONDS` (3) and `BACKLOG` (1000000) shorten or lengthen the run; `ROWS` picks parts of `ingest`,
 //! `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation` and `backlog`. What limits each row: `docs/internals/performance.md`.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
 
 mod backlog;

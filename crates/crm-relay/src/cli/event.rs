@@ -1,6 +1,6 @@
 //! `crm-relay event`.
 
-use std::{io::Write as _, time::SystemTime};
+use std::io::Write as _;
 
 use clap::Subcommand;
 use http::Method;
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     admin_client::encode,
     exit::{Exit, Outcome},
-    render::{style, table},
+    render::{style, table, time},
 };
 
 #[derive(Debug, Subcommand)]
@@ -66,7 +66,7 @@ impl noun::Verb for Verb {
         match self {
             Self::List { source, range, paging } => {
                 let mut parameters = given([("source", source)]);
-                parameters.extend(range.parameters(SystemTime::now())?);
+                parameters.extend(range.parameters(time::now())?);
                 list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.json).await?;
                 Ok(Exit::Done)
             }

@@ -145,7 +145,7 @@ pub(crate) fn text(item: &Value, field: &str) -> String {
 /// A point in time: relative on a terminal, exact elsewhere.
 pub(crate) fn when(item: &Value, field: &str) -> String {
     match item.get(field).and_then(Value::as_str) {
-        Some(time) if style::is_terminal() => time::relative(time, SystemTime::now()),
+        Some(time) if style::is_terminal() => time::relative(time, time::now()),
         Some(time) => time.to_owned(),
         None => "-".to_owned(),
     }

@@ -313,7 +313,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "FORWARD_TIMEOUT",
-        span(Duration::from_millis(100), HOUR),
+        span(Duration::from_millis(100), limits::FORWARD_TIMEOUT_MAX),
         "25s",
         Role::Client,
         "How long the target may take to answer; less than SHUTDOWN_GRACE.",

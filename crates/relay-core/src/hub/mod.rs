@@ -108,10 +108,12 @@ pub struct Hub {
     failed: bool,
 }
 
-/// Bodies on their way out, and those that lease operations under way may bring.
+/// Events on their way out, heads and bodies, and those that lease operations under way may bring.
 #[derive(Debug, Default)]
 struct Outgoing {
     bytes: u64,
+    /// Those of them that came in and were not stored first: their bodies stand on the account of what comes in as well.
+    borrowed: u64,
     asked: u64,
     /// Destinations that wait for room.
     thirsty: BTreeSet<Name>,
@@ -176,6 +178,11 @@ impl Hub {
     /// A delivery id that rises with the hub's own, for deliveries made elsewhere (replays).
     pub fn mint_delivery(&mut self, now: Wall) -> DeliveryId {
         self.ids.delivery(now)
+    }
+
+    /// See [`Setup::instance_of`].
+    pub fn instance_of(&self, token: &Name, said: InstanceId) -> InstanceId {
+        self.setup.instance_of(token, said)
     }
 
     /// Takes in one thing that happened.

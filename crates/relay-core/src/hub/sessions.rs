@@ -54,8 +54,9 @@ impl Hub {
                 Ok((lease, outcome)) => {
                     session.undecided += 1;
                     let serves = Arc::clone(&session.serves);
-                    let probe = false;
-                    self.on_report(instance, Box::new(Reported { conn, lease, outcome, probe, serves }));
+                    // What no lease stands for any more says nothing about a circuit either.
+                    let charges = false;
+                    self.on_report(instance, Box::new(Reported { conn, lease, outcome, charges, serves }));
                 }
                 Err(error) => self.misbehaved(conn, &error.to_string()),
             },
@@ -102,9 +103,12 @@ impl Hub {
     fn welcome(&mut self, conn: ConnId, greeting: Greeting) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let (token, serves, peer) = (session.token.clone(), Arc::clone(&session.serves), session.peer.clone());
-        let id = greeting.instance;
-        if self.instances.get(&id).is_some_and(|known| known.joined && known.token != token) {
-            return self.misbehaved(conn, "claims an instance that another token speaks for");
+        let id = self.setup.instance_of(&token, greeting.instance);
+        let is_others = |(delivery, token): &LeaseKey| {
+            self.held.get(delivery).is_some_and(|held| held.instance != id && held.delivery.token == *token)
+        };
+        if greeting.held.iter().any(is_others) {
+            return self.misbehaved(conn, "claims leases of an instance that is another token's");
         }
         let before = self.instances.get(&id).and_then(|instance| instance.conn);
         if let Some(old) = before {
@@ -132,6 +136,7 @@ impl Hub {
             served.forward_timeout = wanted.forward_timeout;
             served.stalled = false;
         }
+        self.leave_unserved(id);
         self.forgive_losses(id);
         let resumed = self.resume(id, &greeting.held, &serves);
         let destinations = greeting
@@ -167,12 +172,12 @@ impl Hub {
         for &(delivery, token) in named {
             let mine = |held: &&mut Held| held.instance == id && held.delivery.token == token;
             let held = self.held.get_mut(&delivery).filter(mine);
-            let held = held.filter(|held| held.sent == Sent::Done && serves.allows(&held.delivery.destination));
+            let held = held.filter(|held| held.sent >= Sent::Done && serves.allows(&held.delivery.destination));
             if let Some(held) = held {
                 held.rearmed = false;
                 kept.insert(delivery);
                 resumed.push(lease_ref((delivery, token)));
-                self.extend(delivery);
+                self.on_named(delivery);
             } else if cfg!(feature = "canary_resumed_keeps_released") {
                 resumed.push(lease_ref((delivery, token))); // Canary: a released lease must not stay with its client.
             }
@@ -204,6 +209,7 @@ impl Hub {
         let names: Vec<Name> =
             instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone()).collect();
         for name in names {
+            self.tell_if_nothing_waits(id, &name);
             if !self.destination(&name).joined.insert(id) {
                 continue;
             }
@@ -226,18 +232,37 @@ impl Hub {
         if !std::mem::replace(&mut instance.joined, false) {
             return;
         }
-        let label = instance.label.clone();
-        let names: Vec<(Name, u32)> =
-            instance.served.iter().map(|(name, served)| (name.clone(), served.used)).collect();
-        for (name, held) in names {
-            if !self.destination(&name).joined.remove(&id) {
-                continue;
-            }
-            let clients = self.destination(&name).joined.len() as u32;
-            let (destination, label) = (name.clone(), label.clone());
-            self.notice(Notice::ClientLeft { destination, instance: id, label, clients, held });
-            self.tell_peers(&name, id);
+        let names: Vec<Name> = instance.served.keys().cloned().collect();
+        for name in names {
+            self.leave_one(id, &name);
         }
+    }
+
+    /// Announces that an instance does not serve any more what its new Hello, or its token, leaves out (I21).
+    fn leave_unserved(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(&id) else { return };
+        let unserved = instance.served.iter().filter(|(_, served)| served.slots == 0);
+        let names: Vec<Name> = unserved.map(|(name, _)| name.clone()).collect();
+        if cfg!(feature = "canary_narrowed_stays") {
+            return; // Canary: who may not serve a destination any more hears nothing more of it.
+        }
+        for name in names {
+            self.leave_one(id, &name);
+        }
+    }
+
+    fn leave_one(&mut self, id: InstanceId, name: &Name) {
+        let served = self.instances.get(&id).and_then(|instance| Some((instance, instance.served.get(name)?)));
+        let Some((label, held)) = served.map(|(instance, served)| (instance.label.clone(), served.used)) else {
+            return;
+        };
+        let Some(destination) = self.destinations.get_mut(name) else { return };
+        if !destination.joined.remove(&id) {
+            return;
+        }
+        let clients = destination.joined.len() as u32;
+        self.notice(Notice::ClientLeft { destination: name.clone(), instance: id, label, clients, held });
+        self.tell_peers(name, id);
     }
 
     /// Tells the other clients of a destination how many they are now.

@@ -51,8 +51,8 @@ pub(super) struct Reported {
     pub(super) conn: ConnId,
     pub(super) lease: LeaseKey,
     pub(super) outcome: Outcome,
-    /// It was the probe of an open circuit.
-    pub(super) probe: bool,
+    /// A failure may count against its event: see [`Terms::charges`].
+    pub(super) charges: bool,
     /// What the reporting client may serve; checked against a record that the hub did not lease to it.
     pub(super) serves: Arc<Serves>,
 }
@@ -202,7 +202,9 @@ impl Hub {
         let retry = self.routing.route(&record.source, &record.destination).map_or(&standard, |route| &route.retry);
         let made = self.destinations.get(&record.destination).map_or(0, |destination| destination.made);
         let retry_after_max = self.setup.retry_after_max;
-        let terms = Terms { retry, retry_after_max, made, probe: report.probe, jitter };
+        let uncounted_delay_max = limits::UNCOUNTED_DELAY_MAX.min(self.setup.circuit_pause_max);
+        let charges = report.charges;
+        let terms = Terms { retry, retry_after_max, uncounted_delay_max, made, charges, jitter };
         delivery::settle(record, report.lease.1, &report.outcome, &terms, self.now.wall)
     }
 
@@ -210,6 +212,7 @@ impl Hub {
     fn on_applied(&mut self, work: &Work, change: &Change) {
         let Change { before, next, .. } = change;
         match next.state {
+            State::Ready if !before.state.is_open() => self.on_arrival(&next.destination),
             State::Ready => self.on_work(&next.destination),
             State::Scheduled => self.on_scheduled(&next.destination, next.due_at),
             State::Delivered => self.destination(&next.destination).made += 1,

@@ -164,6 +164,21 @@ fn clients_that_do_not_read_leave_room_for_other_destinations() {
     assert_eq!(rig.count(State::Delivered), 20);
 }
 
+/// I15, I16: heads take memory too. Webhooks without a body, whose clients do not read, stay within the same bound.
+#[test]
+fn heads_count_against_what_goes_out() {
+    let mut rig = Rig::new();
+    rig.field = vec![b'x'; 30 * 1024].into();
+    rig.deaf.insert(ConnId(1));
+    rig.join(1, 7, limits::CONCURRENCY_MAX);
+    for _ in 0..3_000 {
+        rig.send_body("src", b"", None);
+    }
+    let leased = rig.store.deliveries.values().filter(|delivery| delivery.state == State::Leased);
+    let taken: u64 = leased.map(|delivery| rig.store.events[&delivery.event].size()).sum();
+    assert!((OUTGOING_BYTES_MAX / 4..=OUTGOING_BYTES_MAX / 2).contains(&taken), "{taken} of {OUTGOING_BYTES_MAX}");
+}
+
 /// A pause holds back what is not leased; what a client holds is finished.
 #[test]
 fn a_paused_destination_finishes_what_is_leased() {

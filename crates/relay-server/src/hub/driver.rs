@@ -10,19 +10,15 @@ use relay_core::{
     name::Name,
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
     time::Now,
-    wire::message::Message,
 };
 use relay_store::{Store, seam::AuditEntry};
 use tokio::{
-    sync::{
-        mpsc::{self, error::TrySendError},
-        oneshot,
-    },
+    sync::{mpsc::error::TrySendError, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 
 use super::{Event, Inlet, Request, Socket};
-use crate::{clock::Clock, metrics::Metrics, notice::Notices};
+use crate::{clock::Clock, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
 const TURN: usize = 256;
@@ -54,7 +50,7 @@ pub(crate) struct Driver {
 
 /// A socket as the driver keeps it.
 struct Line {
-    outbox: mpsc::Sender<Message>,
+    outbox: Outbox,
     hangup: Option<oneshot::Sender<&'static str>>,
     /// Its queue is full; a [`Done::Space`] is under way.
     full: bool,
@@ -308,15 +304,14 @@ impl Driver {
         }
         loop {
             match line.outbox.try_reserve() {
-                Ok(permit) => match self.hub.poll_transmit(conn) {
-                    Some(message) => permit.send(message),
+                Ok(place) => match self.hub.poll_transmit(conn) {
+                    Some(message) => place.send(message),
                     None => break,
                 },
                 Err(TrySendError::Full(())) => {
                     line.full = true;
-                    let space = line.outbox.clone().reserve_owned();
-                    // A permit or an error, either way: look again. The permit goes back unused.
-                    self.pending.push(Box::pin(space.map(move |_| Done::Space(conn))));
+                    let space = line.outbox.space();
+                    self.pending.push(Box::pin(space.map(move |()| Done::Space(conn))));
                     return;
                 }
                 // The socket's task has ended; its `Closed` is on the way.

@@ -17,14 +17,13 @@ use relay_core::{
     routing::Routing,
     wire::message::Message,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 pub(crate) use driver::Driver;
 pub(crate) use handle::{Handle, Inlet};
 
-/// Messages to one socket that wait for its writer. Small: what does not fit waits in the machine, where control goes
-/// before chunks.
-pub(crate) const SOCKET_QUEUE: usize = 64;
+use crate::outbox::Outbox;
+
 /// Events that wait for the hub; more than a turn takes, so that a turn is full under load.
 const QUEUE: usize = 1024;
 
@@ -61,7 +60,7 @@ pub(crate) enum Event {
 /// The hub's end of a client's socket.
 pub(crate) struct Socket {
     /// To its writer.
-    pub(crate) outbox: mpsc::Sender<Message>,
+    pub(crate) outbox: Outbox,
     /// Asks it to end soon, whether or not its peer reads.
     pub(crate) hangup: oneshot::Sender<&'static str>,
 }

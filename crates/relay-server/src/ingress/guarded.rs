@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -31,6 +31,8 @@ const PIECE_BYTES: usize = 4 * 1024;
 /// How long, and how much, is read and dropped behind an answer that came before the end of its request: a socket closed
 /// with unread bytes is reset, and the sender would never see the answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long an answer may still wait to be taken once the server stops.
+const STOP_WRITE: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -98,11 +100,12 @@ struct Linger {
     bytes_left: usize,
 }
 
-/// Tells a [`Guarded`] socket how the request that asked for another protocol was answered.
+/// Tells a [`Guarded`] socket how the request that asked for another protocol was answered, and that the server stops.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     decision: AtomicU8,
     waker: AtomicWaker,
+    closing: AtomicBool,
 }
 
 const NOT_DECIDED: u8 = 0;
@@ -114,6 +117,15 @@ impl Gate {
     pub(super) fn decide(&self, switched: bool) {
         self.decision.store(if switched { BECOMES_RAW } else { STAYS_HTTP }, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// The server stops: nobody is waited for long to take an answer. Whoever says so polls the socket afterwards.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<u8> {
@@ -241,7 +253,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             self.writing.clear();
             return poll;
         }
-        let until = self.writing.until.unwrap_or_else(|| Instant::now() + self.patience.write);
+        let mut until = self.writing.until.unwrap_or_else(|| Instant::now() + self.patience.write);
+        if self.gate.is_closing() {
+            until = until.min(Instant::now() + STOP_WRITE.min(self.patience.write));
+        }
         ready!(self.writing.poll(cx, until));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -1,6 +1,12 @@
 //! Who is let in, and who is put out again.
 
+use futures_util::{SinkExt as _, StreamExt as _};
+use relay_core::wire::{
+    codec,
+    message::{Hello, HelloDestination, Message},
+};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
     bench::{Bench, RELAY_TOKEN},
@@ -71,5 +77,45 @@ async fn a_token_of_another_destination_gets_nothing() {
     assert!(stranger.seen.try_recv().is_err());
     stranger.stop().await;
     client.stop().await;
+    bench.finish().await;
+}
+
+/// A client's first message.
+pub(crate) fn hello(instance: u128, destination: &str) -> Frame {
+    let served = HelloDestination { name: destination.to_owned(), slots: 8, forward_timeout_ms: 5_000 };
+    let hello = Hello {
+        instance: instance.to_be_bytes().to_vec().into(),
+        version: "0".into(),
+        destinations: vec![served],
+        buffer_bytes: 1 << 26,
+        ..Hello::default()
+    };
+    Frame::Binary(codec::encode(Message::Hello(hello)))
+}
+
+/// I8, I19: to a client that reads slowly, what matters does not wait behind megabytes of bodies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_messages_overtake_bodies_that_wait_for_a_slow_client() {
+    let bench = Bench::start().await;
+    let mut slow = upgrade(bench.public, RELAY_TOKEN, Some("1")).await.unwrap();
+    slow.send(hello(7, "default")).await.unwrap();
+    let body = vec![0; 8 * 1024 * 1024];
+    for _ in 0..2 {
+        assert_eq!(bench.post(&body).await.status, 202);
+    }
+    bench.until("leased", 2).await;
+    let other = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    bench.until_holds(|| async { bench.ask("/api/v1/destinations/default").await["clients"] == 2 }).await;
+    let mut before = 0;
+    loop {
+        let Some(Ok(Frame::Binary(bytes))) = slow.next().await else { panic!("the session ended") };
+        before += bytes.len();
+        if let Ok(Some(Message::Peers(_))) = codec::decode(bytes) {
+            break;
+        }
+    }
+    assert!(before < 2 * 1024 * 1024, "{before} bytes of bodies came first");
+    drop(slow);
+    other.stop().await;
     bench.finish().await;
 }

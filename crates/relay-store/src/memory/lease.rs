@@ -5,16 +5,17 @@ use std::{ops::Bound, sync::Arc};
 use relay_core::{
     delivery::{self, Delivery, State},
     id::DeliveryId,
-    storage::{DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    name::Name,
+    storage::{Backlog, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
 
-use super::disk::Disk;
+use super::{counters::slot, disk::Disk};
 
 impl Disk {
     /// Leases what is due, in the order asked for, until a bound is met.
     pub(super) fn lease(&mut self, ask: &LeaseAsk) -> Leased {
-        let mut leased = Leased::default();
+        let mut leased = Leased { backlog: self.backlog(&ask.destination), ..Leased::default() };
         let mut body_bytes = 0;
         for id in self.due_at(ask) {
             let Some(found) = self.deliveries.get(&id) else { continue };
@@ -43,9 +44,24 @@ impl Disk {
             due.filter_map(|(_, id)| self.deliveries.get(id)).filter(|found| found.expires_at > ask.now).collect();
         match ask.order {
             LeaseOrder::Oldest => {}
+            LeaseOrder::Shared { tried } => due = shared(due, tried as usize, ask.limit as usize),
             LeaseOrder::FewestTries => due.sort_by_key(|found| (found.tries, found.due_at, found.id)),
+            LeaseOrder::Newest => {
+                due.reverse();
+                // Stable: those never tried stay with the newest first.
+                due.sort_by_key(|found| (found.tries > 0).then_some((found.tries, found.due_at, found.id)));
+            }
         }
         due.iter().map(|found| found.id).collect()
+    }
+
+    /// What there is at a destination, due or not.
+    fn backlog(&self, destination: &Name) -> Backlog {
+        let waiting = self.waiting.get(destination).into_iter().flat_map(|waiting| &waiting.by_due);
+        let mut waiting = waiting.filter_map(|(_, id)| self.deliveries.get(id));
+        let states = self.counters.destinations.get(destination).map(|tally| tally.states).unwrap_or_default();
+        let open = State::ALL.into_iter().filter(|state| state.is_open()).map(|state| states[slot(state)]).sum();
+        Backlog { tried: waiting.any(|found| found.tries > 0), open }
     }
 
     fn next_due_after(&self, ask: &LeaseAsk) -> Option<Wall> {
@@ -75,4 +91,17 @@ impl Disk {
         let behind = self.deliveries.range((from, Bound::Unbounded)).map(|(_, found)| found);
         behind.filter(|found| found.state == State::Leased).take(limit as usize).cloned().collect()
     }
+}
+
+/// Which of those that are due, by due time, come first when both kinds have their share: see [`LeaseOrder::Shared`].
+fn shared(due: Vec<&Delivery>, share: usize, limit: usize) -> Vec<&Delivery> {
+    let (mut tried, mut fresh): (Vec<_>, Vec<_>) = due.into_iter().partition(|found| found.tries > 0);
+    let of_tried = tried.len().min(share.max(limit.saturating_sub(fresh.len())));
+    let of_fresh = fresh.len().min(limit.saturating_sub(of_tried));
+    let mut rest = tried.split_off(of_tried);
+    rest.extend(fresh.split_off(of_fresh));
+    tried.extend(fresh);
+    tried.sort_by_key(|found| (found.due_at, found.id));
+    tried.extend(rest);
+    tried
 }

@@ -66,7 +66,8 @@ impl World {
     }
 
     fn plan_sending(&mut self, number: u32, at: u64, poison: bool) {
-        let large = self.plan.faults.large_bodies && self.rng.random_bool(0.1);
+        let often = if self.plan.faults.is_slow() { 0.6 } else { 0.1 };
+        let large = self.plan.faults.large_bodies && self.rng.random_bool(often);
         let length = if large { self.rng.random_range(10_000..=300_000) } else { self.rng.random_range(0..=60) };
         let mut body = if poison { POISON.to_vec() } else { Vec::new() };
         body.extend_from_slice(format!("webhook {number} ").as_bytes());
@@ -100,7 +101,7 @@ impl World {
                 (Bytes::from_static(b"x-number"), Bytes::from_static(b"\xff\x00\x80")),
             ],
             body_sha256: sha256(&sending.body),
-            body: sending.body.clone(),
+            body: self.intake.body(&sending.body),
             received_at: wall,
             dedupe,
             // Every third sender never tries again by itself.
@@ -148,6 +149,6 @@ impl World {
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

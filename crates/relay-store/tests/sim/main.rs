@@ -9,8 +9,11 @@
 //! SEED=17 cargo test -p relay-store --release --test sim          # one, with its trace
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "how long it took is said at the end")]
+
 mod chaos;
 mod client_end;
+mod intake;
 mod load;
 mod net;
 mod operator;

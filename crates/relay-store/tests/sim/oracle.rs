@@ -11,8 +11,8 @@ use std::{
 use relay_core::{
     delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
-    hub::Answer,
-    id::{DeliveryId, EventId},
+    hub::{Answer, DestinationView, Serves},
+    id::{DeliveryId, EventId, InstanceId},
     name::Name,
     routing::Routing,
     session::client::Forward,
@@ -28,7 +28,10 @@ use relay_store::{
     seam::{BulkAction, Retain},
 };
 
-use crate::chaos::FIRST_TRY_WITHIN;
+use crate::{chaos::FIRST_TRY_WITHIN, plan::Plan};
+
+/// How long a slow link takes to empty what is on its way.
+const FULL_LINK: Duration = Duration::from_secs(120);
 
 /// A broken promise.
 #[derive(Debug)]
@@ -75,6 +78,12 @@ pub(crate) struct Oracle {
     retired: BTreeSet<(EventId, Name)>,
     /// Sockets whose token was revoked.
     shut: BTreeSet<u64>,
+    /// What each socket's token may serve.
+    serves: BTreeMap<u64, Serves>,
+    /// Nothing happens that could cost a lease.
+    loses_nothing: bool,
+    /// How long after healing each destination with due work has seen a try.
+    first_try_within: Duration,
     pub(crate) violation: Option<Violation>,
 }
 
@@ -89,10 +98,16 @@ struct Book {
 }
 
 impl Oracle {
-    pub(crate) fn new(routing: Routing) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let longest = plan.clients.iter().map(|client| client.forward_timeout).max().unwrap_or_default();
         Self {
-            planned: routing.clone(),
-            routing,
+            planned: plan.routing.clone(),
+            routing: plan.routing.clone(),
+            serves: BTreeMap::new(),
+            loses_nothing: plan.faults.spares_clients() && !plan.operators,
+            first_try_within: FIRST_TRY_WITHIN
+                + longest
+                + if plan.faults.is_slow() { FULL_LINK } else { Duration::ZERO },
             events: BTreeMap::new(),
             promised: BTreeSet::new(),
             keyed: BTreeMap::new(),
@@ -286,6 +301,7 @@ impl Oracle {
         }
         match class {
             Class::Delivered | Class::Rejected => {}
+            Class::Refused => self.check(charged, "I10", || format!("{id} was refused and not charged")),
             Class::Unreachable => self.check(!charged, "I11", || format!("{id} was charged for an outage")),
             Class::Busy => {
                 let made = self.made.get(&next.destination).copied().unwrap_or(0);
@@ -300,6 +316,8 @@ impl Oracle {
 
     fn lost(&mut self, before: &Delivery, wall: Wall) {
         let id = before.id;
+        let nothing = self.loses_nothing;
+        self.check(!nothing, "I11", || format!("{id}: a loss was counted though its client is there all the time"));
         let Some(book) = self.books.get_mut(&id) else { return };
         let over = book.lease_ends.iter().find(|(_, until)| **until <= wall).map(|(token, _)| *token);
         match over {
@@ -322,7 +340,7 @@ impl Oracle {
         let retries = self.retries(&next.source, &next.destination);
         let id = next.id;
         match next.reason {
-            Some(Reason::Rejected | Reason::Busy) => {
+            Some(Reason::Refused | Reason::Rejected | Reason::Busy) => {
                 let attempts = next.attempts;
                 self.check(attempts > retries, "I10", || {
                     format!("{id} is dead after {attempts} attempts, {retries} retries are allowed")
@@ -352,7 +370,11 @@ impl Oracle {
         let gives = matches!(message, Message::Grant(_) | Message::Chunk(_));
         let shut = self.shut.contains(&socket);
         self.check(!(gives && shut), "I21", || format!("socket {socket} gets more after its token was revoked"));
+        self.check_told(socket, message);
         if let Message::Welcome(welcome) = message {
+            let may = self.serves.get(&socket).is_some_and(|serves| *serves != Serves::Only(BTreeSet::new()));
+            let resumes = !welcome.resumed.is_empty();
+            self.check(may || !resumes, "I21", || format!("socket {socket} resumes what its token may not serve"));
             for (id, token) in welcome.resumed.iter().flat_map(codec::lease_key) {
                 // A late success of somebody else may just have ended it; the server hears of that in a moment.
                 let waits = |state| matches!(state, State::Ready | State::Scheduled);
@@ -362,7 +384,11 @@ impl Oracle {
         }
         let Message::Settled(settled) = message else { return };
         for (id, token) in settled.leases.iter().flat_map(codec::lease_key) {
-            let open = store.delivery(id).is_some_and(|found| found.state == State::Leased && found.token == token);
+            // Beyond its token nothing that a client says counts, and it may forget it.
+            let counts = |name: &Name| self.serves.get(&socket).is_some_and(|serves| serves.allows(name));
+            let open = store.delivery(id).is_some_and(|found| {
+                found.state == State::Leased && found.token == token && counts(&found.destination)
+            });
             self.check(!open, "I6", || format!("{id}: the client was told that its outcome is durable, and it is not"));
         }
     }
@@ -410,8 +436,9 @@ impl Oracle {
 
     /// I19: so long after healing, every destination with due work must have seen a try.
     pub(crate) fn check_progress(&mut self, healed_for: Duration) {
-        if !self.awaiting.is_empty() && healed_for > FIRST_TRY_WITHIN {
-            let what = format!("no try at {:?} within {FIRST_TRY_WITHIN:?} after healing", self.awaiting);
+        let within = self.first_try_within;
+        if !self.awaiting.is_empty() && healed_for > within {
+            let what = format!("no try at {:?} within {within:?} after healing", self.awaiting);
             self.broken("I19", what);
         }
     }
@@ -419,6 +446,32 @@ impl Oracle {
     /// These destinations are paused from now on, and no others.
     pub(crate) fn paused(&mut self, names: &BTreeSet<Name>, wall: Wall) {
         self.paused = names.iter().map(|name| (name.clone(), wall)).collect();
+    }
+
+    /// A socket is open, and its token may serve this.
+    pub(crate) fn opened(&mut self, socket: u64, serves: Serves) {
+        self.serves.insert(socket, serves);
+    }
+
+    /// The server counts these clients, right after one has said Hello on this socket.
+    pub(crate) fn counted(&mut self, socket: u64, instance: InstanceId, view: &[DestinationView]) {
+        for DestinationView { destination, clients, .. } in view {
+            let counts = clients.iter().any(|client| client.instance == instance);
+            let may = self.serves.get(&socket).is_some_and(|serves| serves.allows(destination));
+            self.check(may || !counts, "I24", || format!("{destination} counts a client that may not serve it"));
+        }
+    }
+
+    /// What is told on a socket of a destination, its token may serve.
+    fn check_told(&mut self, socket: u64, message: &Message) {
+        let name = match message {
+            Message::Grant(grant) => &grant.destination,
+            Message::Peers(peers) => &peers.destination,
+            _ => return,
+        };
+        let name: Option<Name> = name.parse().ok();
+        let may = name.is_some_and(|name| self.serves.get(&socket).is_some_and(|serves| serves.allows(&name)));
+        self.check(may, "I21", || format!("socket {socket} is told what its token may not serve: {message:?}"));
     }
 
     /// The tokens of these sockets were revoked.

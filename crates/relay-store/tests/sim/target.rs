@@ -71,7 +71,7 @@ impl Targets {
         let quick = Duration::from_micros(rng.random_range(100..=20_000));
         match mood {
             Mood::Fine => answer(quick, 200, None),
-            Mood::Slow => answer(Duration::from_millis(rng.random_range(1_000..=24_000)), 204, None),
+            Mood::Slow => answer(Duration::from_millis(rng.random_range(1_000..timeout.as_millis() as u64)), 204, None),
             Mood::Answers(status) => answer(quick, status, None),
             Mood::TooMany => answer(quick, 429, Some(Duration::from_secs(rng.random_range(1..=90)))),
             Mood::Refuses => nothing(quick, Class::Unreachable, "connection refused"),

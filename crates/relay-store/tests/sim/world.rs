@@ -13,8 +13,8 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::outcome::Outcome,
-    hub::{Hub, OpId, Ticket},
-    id::DeliveryId,
+    hub::{ConnId, Hub, Input as HubInput, OpId, Ticket},
+    id::{DeliveryId, InstanceId},
     name::Name,
     routing::Route,
     session::client::Client,
@@ -26,6 +26,7 @@ use relay_store::memory::MemoryStore;
 
 use crate::{
     chaos::Fault,
+    intake::{self, Intake},
     load::Sending,
     net::{End, Packet, Socket},
     operator::Act,
@@ -63,11 +64,16 @@ pub(crate) struct World {
     /// How far the wall clock of the next server process is off, in microseconds.
     pub(crate) skew: i64,
     pub(crate) clients: Vec<ClientSlot>,
+    /// What the tokens of clients may serve that may not serve everything.
+    pub(crate) narrowed: BTreeMap<usize, BTreeSet<Name>>,
     pub(crate) sockets: BTreeMap<u64, Socket>,
     pub(crate) last_socket: u64,
+    /// The socket of somebody who says right now that he is somebody else.
+    pub(crate) thief: Option<u64>,
     pub(crate) targets: Targets,
     pub(crate) sendings: Vec<Sending>,
     pub(crate) tickets: BTreeMap<Ticket, usize>,
+    pub(crate) intake: Intake,
     pub(crate) last_ticket: u64,
     pub(crate) healed_at: Option<u64>,
     pub(crate) oracle: Oracle,
@@ -96,6 +102,7 @@ pub(crate) struct ClientSlot {
 /// One life of a client process.
 pub(crate) struct ClientProcess {
     pub(crate) machine: Client,
+    pub(crate) instance: InstanceId,
     pub(crate) started: u64,
     pub(crate) socket: Option<u64>,
     pub(crate) wake: Option<Mono>,
@@ -119,6 +126,7 @@ pub(crate) enum What {
     ClientStarts { client: usize, epoch: u64 },
     TargetAnswers { client: usize, epoch: u64, delivery: DeliveryId, outcome: Box<Outcome> },
     Send { sending: usize },
+    ThiefGoes { socket: u64 },
     Trouble(Fault),
     Operate(Act),
     Heal,
@@ -146,14 +154,17 @@ impl World {
             server_epoch: 0,
             skew: 0,
             clients: Vec::new(),
+            narrowed: BTreeMap::new(),
             sockets: BTreeMap::new(),
             last_socket: 0,
+            thief: None,
             targets: Targets::new(&plan.destinations),
             sendings: Vec::new(),
             tickets: BTreeMap::new(),
+            intake: Intake::default(),
             last_ticket: 0,
             healed_at: None,
-            oracle: Oracle::new(plan.routing.clone()),
+            oracle: Oracle::new(&plan),
             trace: Trace::new(keep_trace),
             plan,
         };
@@ -231,6 +242,7 @@ impl World {
                 self.target_answers(client, epoch, delivery, *outcome);
             }
             What::Send { sending } => self.send(sending),
+            What::ThiefGoes { socket } => self.server_handles(HubInput::Closed(ConnId(socket))),
             What::Trouble(fault) => self.trouble(fault),
             What::Operate(act) => self.operate(act),
             What::Heal => self.heal(),
@@ -270,10 +282,11 @@ impl World {
 
     /// Store operations and answers go by the oracle.
     pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> StoreAnswer {
+        let op = intake::on_disk(op);
         self.store.tell_time(wall);
-        self.oracle.applying(op, &self.store);
+        self.oracle.applying(&op, &self.store);
         let answer = self.store.perform(op.clone());
-        self.oracle.applied(op, &answer, wall);
+        self.oracle.applied(&op, &answer, wall);
         answer
     }
 
