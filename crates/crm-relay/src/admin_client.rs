@@ -1,11 +1,11 @@
 //! Talks to the admin API of a server: over its socket, or over TCP with a token.
 
-use std::{fmt::Write as _, io, path::PathBuf, sync::Arc};
+use std::{fmt::Write as _, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use relay_client::connect;
 use relay_server::Offline;
@@ -14,6 +14,8 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
+    task::JoinHandle,
+    time::timeout,
 };
 
 use crate::{
@@ -27,6 +29,11 @@ use crate::{
 
 /// Bytes of an answer: a page of events with their headers fits many times over.
 const ANSWER_BYTES_MAX: usize = 2 << 30;
+
+/// Bytes of words that say no.
+const REFUSAL_BYTES_MAX: usize = 1 << 20;
+/// A stream from which nothing comes for so long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The way to a server's admin API.
 #[derive(Clone, Debug)]
@@ -53,6 +60,42 @@ struct Remote {
     token: Option<Secret>,
     /// For https.
     tls: Option<Arc<ClientConfig>>,
+}
+
+/// The task that keeps a connection going.
+type Driver = JoinHandle<hyper::Result<()>>;
+
+/// An answer that is taken as it comes.
+pub(crate) struct Arriving {
+    body: Incoming,
+    driver: Driver,
+}
+
+impl Arriving {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// In words, why no more come.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        loop {
+            let frame = timeout(SILENCE_MAX, self.body.frame()).await;
+            match frame.map_err(|_| format!("nothing came for {} s", SILENCE_MAX.as_secs()))? {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(error.to_string()),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 /// What was answered.
@@ -109,7 +152,7 @@ impl Api {
         let Some(dir) = data_dirs(layers).into_iter().find(|dir| dir.join("store.db").exists()) else {
             return Self::running(layers).await;
         };
-        let store = Arc::new(server::open_store(&dir, 0)?);
+        let store = Arc::new(server::open_to_look_after(&dir)?);
         let offline = Offline::open(store, config::server::policy(layers.path.as_deref()));
         let offline = offline.await.map_err(|error| Failure::new(Exit::StoreFailed, error.to_string()))?;
         Ok(Self { way: Way::Store { dir, offline: Arc::new(offline) } })
@@ -189,14 +232,7 @@ impl Api {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        let mut request = Request::new(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))));
-        *request.method_mut() = method;
-        *request.uri_mut() = path.parse().map_err(|_| Failure::usage(format!("not a path: {path}")))?;
-        let headers = request.headers_mut();
-        headers.insert(header::HOST, HeaderValue::from_static("crm-relay"));
-        if body.is_some() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
+        let mut request = request_of(method, path, body)?;
         match &self.way {
             Way::Store { offline, .. } => {
                 let (status, body) = offline.get(path).await;
@@ -214,7 +250,48 @@ impl Api {
         }
     }
 
+    /// Asks for an answer that is taken as it comes.
+    ///
+    /// # Errors
+    /// The server is away, or says no.
+    pub(crate) async fn stream(&self, path: &str, body: &Value) -> Result<Arriving, Failure> {
+        let request = request_of(Method::POST, path, Some(body))?;
+        let (response, driver) = match &self.way {
+            Way::Store { .. } => return Err(self.away("nothing is streamed without a server")),
+            Way::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|error| self.away(&reason(&error)))?;
+                self.send(stream, request).await?
+            }
+            Way::Tcp(remote) => {
+                let mut request = request;
+                remote.address(&mut request, path)?;
+                let stream = remote.open().await.map_err(|why| self.away(&why))?;
+                self.send(stream, request).await?
+            }
+        };
+        let status = response.status();
+        let mut arriving = Arriving { body: response.into_body(), driver };
+        if status.is_success() {
+            return Ok(arriving);
+        }
+        let body = Limited::new(&mut arriving.body, REFUSAL_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| self.away(&error.to_string()))?.to_bytes();
+        Err(self.refusal(&Answer { status, body }))
+    }
+
     async fn perform<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (response, driver) = self.send(stream, request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| self.away(&error.to_string()))?.to_bytes();
+        driver.abort();
+        Ok(Answer { status, body })
+    }
+
+    async fn send<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<(Response<Incoming>, Driver), Failure>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -222,11 +299,7 @@ impl Api {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let driver = tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| self.away(&error.to_string()))?.to_bytes();
-        driver.abort();
-        Ok(Answer { status, body })
+        Ok((response, driver))
     }
 
     fn away(&self, why: &str) -> Failure {
@@ -306,6 +379,18 @@ impl std::fmt::Display for Api {
             Way::Store { dir, .. } => dir.display().fmt(f),
         }
     }
+}
+
+fn request_of(method: Method, path: &str, body: Option<&Value>) -> Result<Request<Full<Bytes>>, Failure> {
+    let mut request = Request::new(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))));
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().map_err(|_| Failure::usage(format!("not a path: {path}")))?;
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, HeaderValue::from_static("crm-relay"));
+    if body.is_some() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(request)
 }
 
 /// A path with its query.

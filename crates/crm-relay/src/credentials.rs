@@ -1,14 +1,13 @@
 //! `DATA_DIR/credentials`: the secrets that nobody gave, generated once.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use relay_server::config::Credentials;
+use relay_store::private;
 
 use crate::{
     config::{secret::Secret, server::GivenSecrets},
@@ -68,9 +67,17 @@ pub(crate) fn find(data_dir: &Path, name: &str) -> Option<Secret> {
     value(&read_lines(&data_dir.join(FILE_NAME)).ok()?, name)
 }
 
+/// Whether a server has kept its secrets there.
+pub(crate) fn are_there(data_dir: &Path) -> bool {
+    read_lines(&data_dir.join(FILE_NAME)).is_ok_and(|lines| !lines.is_empty())
+}
+
 /// In words, why a data directory cannot be written, and what to do.
 pub(crate) fn not_writable(data_dir: &Path, error: &io::Error) -> Failure {
     let (shown, uid) = (data_dir.display(), rustix::process::getuid().as_raw());
+    if let Some(refused) = private::of_error(error) {
+        return Failure::new(Exit::Configuration, refused.to_string());
+    }
     let (exit, text) = match error.kind() {
         io::ErrorKind::PermissionDenied => (
             Exit::Configuration,
@@ -98,7 +105,7 @@ fn make_dir(data_dir: &Path) -> Result<(), Failure> {
     if data_dir.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| not_writable(data_dir, &error))
+    private::make_dir(data_dir).map_err(|error| not_writable(data_dir, &error))
 }
 
 fn generate(prefix: &str) -> Result<Secret, Failure> {
@@ -113,39 +120,31 @@ fn value(lines: &[(String, Secret)], name: &str) -> Option<Secret> {
 }
 
 fn read_lines(path: &Path) -> Result<Vec<(String, Secret)>, Failure> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let mut text = String::new();
+    match private::open_existing(path).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
-            let text = format!("cannot read {}: {}", path.display(), reason(&error));
+            let text = match private::of_error(&error) {
+                Some(refused) => refused.to_string(),
+                None => format!("cannot read {}: {}", path.display(), reason(&error)),
+            };
             return Err(Failure::new(Exit::Configuration, text));
         }
-    };
+    }
     let pairs = text.lines().filter_map(|line| line.trim().split_once('='));
     Ok(pairs.filter(|(_, v)| !v.is_empty()).map(|(name, v)| (name.to_owned(), Secret::new(v))).collect())
 }
 
-/// Whole or not at all, also when the power goes: a new file, synced, takes the place of the old one.
+/// Whole or not at all.
 fn write(path: &Path, lines: &[(String, Secret)]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
     let text: Vec<String> = lines.iter().map(|(name, secret)| format!("{name}={}\n", secret.expose())).collect();
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.concat().as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
-    }
+    private::replace(path, text.concat().as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
@@ -172,5 +171,21 @@ mod tests {
         let kept = complete(dir.path(), given).unwrap();
         assert_eq!(kept.credentials.api_key, "given-by-somebody");
         assert!(!fs::read_to_string(&kept.path).unwrap().contains("API_KEY="));
+    }
+
+    /// S39: secrets that others could read are closed to them; none are read from behind a link.
+    #[test]
+    fn credentials_that_others_may_read_are_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = complete(dir.path(), GivenSecrets::default()).unwrap();
+        fs::set_permissions(&first.path, fs::Permissions::from_mode(0o644)).unwrap();
+        let second = complete(dir.path(), GivenSecrets::default()).unwrap();
+        assert_eq!(second.credentials.api_key, first.credentials.api_key);
+        assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::rename(&first.path, dir.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &first.path).unwrap();
+        let refused = complete(dir.path(), GivenSecrets::default()).map(|_| ()).unwrap_err();
+        assert_eq!(refused.exit, Exit::Configuration);
+        assert!(refused.text.contains("symbolic link"), "{}", refused.text);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, logging: &Loggin
     }
     block_on_beside_writer(async {
         let stop = signals::listen()?;
-        let (server, kept) = server::start(plan).await?;
+        let (server, kept) = server::start_in_project(plan).await?;
         let receiver = if joined.destinations.is_empty() { Some(receiver().await?) } else { None };
         joined.destinations.extend(receiver.as_ref().map(to_receiver).transpose()?);
         print(&hints::dev(&Facts::of(&server, &kept), &joined.destinations, receiver.is_some()))?;

@@ -1,6 +1,7 @@
 //! Webhooks, delivered behind the firewall, none lost: the one binary.
 
 mod admin_client;
+mod backup;
 mod cli;
 mod client;
 mod config;

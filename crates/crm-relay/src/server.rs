@@ -3,7 +3,11 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use relay_server::{Config, Server, StartError, registry::RegistryError};
-use relay_store::sqlite::{OpenError, Options, SqliteStore};
+use relay_store::{
+    Store as _,
+    private::{self, Owners},
+    sqlite::{OpenError, Options, SqliteStore},
+};
 
 use crate::{
     cli::{block_on_beside_writer, print},
@@ -59,16 +63,50 @@ impl<'a> Facts<'a> {
 /// # Errors
 /// In words for whoever started it.
 pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
+    fits_a_socket(plan.data_dir())?;
+    let store = open_store(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
+    start_over(plan, store).await
+}
+
+/// The same where somebody tries things out, in a directory of a project: no file for a full disk, and nothing that
+/// would be committed with the project.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) async fn start_in_project(plan: Plan) -> Result<(Server, Kept), Failure> {
+    fits_a_socket(plan.data_dir())?;
+    let disk_reserve = plan.disk_reserve();
+    let store = open_store(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;
+    let ignore = plan.data_dir().join(".gitignore");
+    if !ignore.exists() {
+        let written = private::replace(&ignore, b"*\n");
+        written.map_err(|error| credentials::not_writable(plan.data_dir(), &error))?;
+    }
+    start_over(plan, store).await
+}
+
+/// The store comes first: it takes the lock, so that two starts at once do not both make up secrets.
+async fn start_over(plan: Plan, store: SqliteStore) -> Result<(Server, Kept), Failure> {
     descriptors::raise_limit();
     let data_dir = plan.data_dir().clone();
-    fits_a_socket(&data_dir)?;
-    // The store first: it takes the lock, so that two starts at once do not both make up secrets.
-    let store = open_store(&data_dir, plan.disk_reserve())?;
     let mut kept = credentials::complete(&data_dir, plan.given.clone())?;
     kept.public_url = plan.public_url();
     if !kept.generated.is_empty() {
         let path = kept.path.display().to_string();
-        tracing::info!(event = "credentials", path, generated = kept.generated.join(","));
+        let generated = kept.generated.join(",");
+        // A store that has taken webhooks in had others: it was restored, or the file is lost.
+        let is_old = store.stats().await.is_ok_and(|stats| stats.sources.iter().any(|source| source.accepted > 0));
+        if is_old {
+            tracing::warn!(
+                event = "credentials",
+                path,
+                generated,
+                "the credentials of this store are gone, and new ones were made: senders and clients with the old ones get \
+                 401. Put the old file back and start again, or give them the new ones"
+            );
+        } else {
+            tracing::info!(event = "credentials", path, generated);
+        }
     }
     let config = plan.complete(kept.credentials.clone());
     let asked = Asked::of(&config);
@@ -92,13 +130,22 @@ fn fits_a_socket(data_dir: &Path) -> Result<(), Failure> {
     Err(Failure::new(Exit::Configuration, text))
 }
 
-/// Opens the embedded store of a data directory.
+/// Opens the embedded store.
 ///
 /// # Errors
 /// In words, with the exit code that says whose turn it is.
-pub(crate) fn open_store(data_dir: &Path, disk_reserve: u64) -> Result<SqliteStore, Failure> {
-    let options = Options { disk_reserve, ..Options::new(data_dir) };
-    SqliteStore::open(options).map_err(|error| open_failed(data_dir, &error))
+fn open_store(options: Options) -> Result<SqliteStore, Failure> {
+    let data_dir = options.dir.clone();
+    SqliteStore::open(options).map_err(|error| open_failed(&data_dir, &error))
+}
+
+/// Opens the store of a data directory for a command: root may look after that of another user, and nothing is laid out for
+/// a full disk.
+///
+/// # Errors
+/// In words, with the exit code that says whose turn it is.
+pub(crate) fn open_to_look_after(data_dir: &Path) -> Result<SqliteStore, Failure> {
+    open_store(Options { disk_reserve: 0, ballast: false, owners: Owners::UsOrServed, ..Options::new(data_dir) })
 }
 
 /// How the end of a server ends the process.
@@ -185,6 +232,7 @@ pub(crate) fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
         | OpenError::NoLedger { .. }
         | OpenError::NoDatabase { .. }
         | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
+        OpenError::Unsafe(_) => Failure::new(Exit::Configuration, error.to_string()),
         OpenError::InUse { .. } => {
             Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))
         }

@@ -1,23 +1,22 @@
 //! Backup, restore and check of the embedded store.
 
 use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
     time::SystemTime,
 };
 
-use http::Method;
-use relay_core::{storage::StoreError, time::Wall};
-use relay_store::{
-    Store as _,
-    seam::Backup,
-    sqlite::{self, CheckReport, OpenError, RestoreError},
-};
+use relay_core::time::Wall;
+use relay_server::clock::rfc3339;
+use relay_store::sqlite::{self, CheckReport, OpenError, RestoreError, Restored};
 use serde_json::json;
 
 use crate::{
     admin_client::Api,
+    backup::{self, Source},
     cli::{Common, block_on, data_dirs, pretty, print},
+    credentials,
     exit::{Exit, Failure, Outcome, reason},
     render::{style, time},
     server,
@@ -26,24 +25,23 @@ use crate::{
 /// Faults that are listed for people; a broken page may make thousands.
 const FAULTS_SHOWN: usize = 50;
 
-/// Writes a consistent copy, through the server if one runs.
+/// Writes a consistent copy, from the server if one runs.
 ///
 /// # Errors
-/// Those of the store.
+/// Those of the store, of the way to it, and of the directory.
 pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
     let into = std::path::absolute(directory)
         .map_err(|error| Failure::usage(format!("{}: {}", directory.display(), reason(&error))))?;
     block_on(async {
         let layers = common.layers()?;
-        let done = if let Some(api) = Api::find(&layers).await? {
-            let body = json!({"into": into});
-            api.call(Method::POST, "/api/v1/store/backup", Some(&body)).await?
-        } else {
-            let done = backup_closed(&data_dir(&layers)?, into.clone()).await?;
-            json!({"bytes": done.bytes, "events": done.events})
+        let source = match Api::find(&layers).await? {
+            Some(api) => Source::Server(api),
+            None => Source::Closed(data_dir(&layers)?),
         };
-        let text = format!("{} holds {} events, {} bytes", into.display(), done["events"], done["bytes"]);
-        print(&if common.json { pretty(&done) } else { text })?;
+        let done = backup::take(source, &into).await?.backup;
+        let value = json!({"bytes": done.bytes, "events": done.events});
+        let text = format!("{} holds {} events, {} bytes", into.display(), done.events, done.bytes);
+        print(&if common.json { pretty(&value) } else { text })?;
         Ok(Exit::Done)
     })
 }
@@ -60,10 +58,53 @@ pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
         return Err(Failure::usage(text));
     }
     let done = sqlite::restore(directory, &dir, now()).map_err(|error| restore_failed(&error, &dir))?;
-    let value = json!({"bytes": done.bytes, "events": done.events});
-    let text = format!("{} holds {} events again; start the server", dir.display(), done.events);
-    print(&if common.json { pretty(&value) } else { text })?;
+    if common.json {
+        let credentials = credentials::are_there(&dir);
+        let value = json!({
+            "bytes": done.bytes,
+            "events": done.events,
+            "credentials": credentials,
+            "unknown": {
+                "since": rfc3339(done.gap.since),
+                "until": rfc3339(done.gap.until),
+                "commits": done.gap.commits,
+                "events": done.gap.events,
+            },
+        });
+        print(&pretty(&value))?;
+    } else {
+        print(&restored_in_words(&dir, &done))?;
+    }
     Ok(Exit::Done)
+}
+
+/// What is there again, what nobody knows, and what has to be done before the server starts.
+fn restored_in_words(dir: &Path, done: &Restored) -> String {
+    let shown = dir.display();
+    let mut lines = vec![format!("{shown} holds {} events again", done.events)];
+    lines.push(format!(
+        "What was accepted and delivered from {} until now is not in it{}; crm-relay audit goes on to say so",
+        rfc3339(done.gap.since),
+        match done.gap.events {
+            Some(events) => format!(": at most {events} events, by the ledger that was left here"),
+            None => String::new(),
+        }
+    ));
+    if !credentials::are_there(dir) {
+        lines.push(style::warn(format!(
+            "There are no credentials: a backup holds none. Put the file of the old server back now ({shown}/credentials, \
+             its owner's alone), or give API_KEY, RELAY_TOKEN and ADMIN_TOKEN. Otherwise the next start makes new ones, and \
+             every sender of the source default and every client gets 401 until it has them"
+        )));
+    }
+    let owner = fs::metadata(dir).map_or(0, |found| found.uid());
+    if owner == 0 && rustix::process::geteuid().is_root() {
+        lines.push(format!(
+            "It belongs to root: if the server runs as another user, give it to that one: chown -R USER {shown}"
+        ));
+    }
+    lines.push("Start the server".to_owned());
+    lines.join("\n")
 }
 
 /// Reads and recounts everything.
@@ -108,15 +149,6 @@ fn in_words(dir: &Path, report: &CheckReport) -> String {
             .to_owned()
     });
     lines.join("\n")
-}
-
-/// Without a server this command opens the store itself.
-async fn backup_closed(dir: &Path, into: PathBuf) -> Result<Backup, Failure> {
-    let store = Arc::new(server::open_store(dir, 0)?);
-    let failed = |error: StoreError| Failure::new(Exit::StoreFailed, format!("cannot write the copy: {error}"));
-    let done = store.backup(into).await.map_err(failed)?;
-    store.close().await;
-    Ok(done)
 }
 
 /// The data directory that holds a store.

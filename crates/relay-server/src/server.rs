@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
@@ -14,7 +14,7 @@ use relay_core::{
     hub::{Hub, Input, Setup},
     storage::StoreError,
 };
-use relay_store::{Store, seam::Stats};
+use relay_store::{Store, private, seam::Stats};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,
@@ -165,6 +165,8 @@ impl Server {
         };
         let stats = store.stats().await?;
         let clock = Clock::start(stats.latest);
+        // Deadlines are reckoned with this clock, so they are compared with it too.
+        store.keep_time(Arc::new(move || clock.wall()));
         let registry = Arc::new(Registry::open(Arc::clone(&store), clock, &config).await?);
 
         let metrics = Arc::new(Metrics::default());
@@ -347,7 +349,9 @@ impl Server {
             tracing::info!(event = "listening", name = "admin", addr);
         }
         let run = serde_json::json!({ "pid": std::process::id(), "public": public, "admin": admin });
-        write_whole(&self.config.data_dir.join("run.json"), run.to_string().as_bytes())?;
+        let path = self.config.data_dir.join("run.json");
+        let written = private::replace(&path, run.to_string().as_bytes());
+        written.map_err(|source| StartError::Write { path, source })?;
         // Set once: a server starts once.
         let _ = self.admin.listening.set(Listening { public, admin });
         Ok(())
@@ -397,17 +401,6 @@ fn bind_socket(data_dir: &Path) -> Result<UnixListener, StartError> {
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     fs::rename(&fresh, &path).map_err(failed)?;
     Ok(listener)
-}
-
-/// Writes a file so that a reader sees all of it or the one before.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StartError> {
-    let fresh = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&fresh)?;
-        io::Write::write_all(&mut file, bytes)?;
-        fs::rename(&fresh, path)
-    };
-    write().map_err(|source| StartError::Write { path: path.to_owned(), source })
 }
 
 fn bind_advice(error: &io::Error) -> &'static str {

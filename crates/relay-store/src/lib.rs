@@ -14,7 +14,9 @@ use std::{future::Future, pin::Pin};
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod copy;
 pub mod memory;
+pub mod private;
 pub mod record;
 pub mod seam;
 #[expect(clippy::disallowed_methods, reason = "threads without a runtime; the times stored are handed in")]

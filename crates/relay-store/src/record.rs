@@ -162,7 +162,9 @@ pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: 
     ] {
         flags |= if set { flag } else { 0 };
     }
-    out.extend_from_slice(&[VERSION, delivery.state as u8, delivery.reason.map_or(0, |r| r as u8), flags]);
+    let reason = |reason: Option<Reason>| reason.map_or(0, |reason| reason as u8);
+    let reasons = reason(delivery.reason) | (reason(delivery.redriven_from) << 4);
+    out.extend_from_slice(&[VERSION, delivery.state as u8, reasons, flags]);
     out.extend_from_slice(&delivery.id.as_u128().to_le_bytes());
     out.extend_from_slice(&delivery.event.as_u128().to_le_bytes());
     for number in [source, destination, 0] {
@@ -196,7 +198,8 @@ pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: 
 pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Result<Delivery, RecordError> {
     let mut fields = Fields::open(bytes)?;
     let state = state(fields.u8()?)?;
-    let reason = reason(fields.u8()?)?;
+    let reasons = fields.u8()?;
+    let (reason, redriven_from) = (reason(reasons & 0xf)?, reason(reasons >> 4)?);
     let flags = fields.u8()?;
     let id = DeliveryId::from_u128(fields.u128()?);
     let event = EventId::from_u128(fields.u128()?);
@@ -220,6 +223,7 @@ pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Resu
         losses: fields.u32()?,
         earlier: fields.u32()?,
         mark: Some(fields.u64()?).filter(|_| flags & DELIVERY_MARK != 0),
+        redriven_from,
         ready_at: Wall::from_micros(fields.i64()?),
         due_at: Wall::from_micros(fields.i64()?),
         expires_at: Wall::from_micros(fields.i64()?),
@@ -506,5 +510,20 @@ mod tests {
     mod golden {
         pub(super) const DELIVERY_CRC: u32 = 815_983_068;
         pub(super) const EVENT_CRC: u32 = 2_780_003_562;
+    }
+
+    #[test]
+    fn why_it_had_ended_before_a_redrive_is_kept_beside_why_it_ended() {
+        for (reason, redriven_from) in [
+            (None, Some(Reason::Expired)),
+            (Some(Reason::LostLeases), Some(Reason::Rejected)),
+            (Some(Reason::Expired), None),
+        ] {
+            let state = if reason.is_some() { State::Dead } else { State::Ready };
+            let written = Delivery { state, reason, redriven_from, lease: None, ..delivery() };
+            let mut bytes = Vec::new();
+            encode_delivery(&written, 1, 2, &mut bytes);
+            assert_eq!(decode_delivery(&bytes, name), Ok(written));
+        }
     }
 }

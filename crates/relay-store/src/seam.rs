@@ -11,7 +11,10 @@ use relay_core::{
     time::Wall,
 };
 
-use crate::Later;
+use crate::{
+    Later,
+    copy::{BackupError, Copying},
+};
 
 /// A durable store of events, deliveries and registry documents.
 ///
@@ -49,7 +52,7 @@ pub trait Store: Send + Sync + 'static {
     /// A page of events, newest first.
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>>;
 
-    /// A page of deliveries: the newest first.
+    /// A page of deliveries: the newest first, see [`DeliveryFilter::comes_by_end`].
     fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>>;
 
     /// The attempts of one delivery, oldest first, the latest included.
@@ -59,7 +62,8 @@ pub trait Store: Send + Sync + 'static {
     /// from.
     fn browse_audit(&self, filter: AuditFilter, page: Page) -> Later<Result<Listing<AuditEntry>, StoreError>>;
 
-    /// One step of a bulk command: at most 500 deliveries. Repeating a step under the same job id and cursor changes
+    /// One step of a bulk command: at most 500 deliveries, in the order of [`browse_deliveries`](Self::browse_deliveries),
+    /// or of the ids that were named. Repeating a step under the same job id and cursor changes
     /// nothing twice. Call again with the returned cursor until there is none.
     fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>>;
 
@@ -97,8 +101,11 @@ pub trait Store: Send + Sync + 'static {
     /// Recounts everything at one read snapshot, in chunks, and compares with the counters.
     fn recount(&self) -> Later<Result<Recount, StoreError>>;
 
-    /// Writes a consistent copy of the store into `into` (a directory that does not exist yet) while it goes on working.
-    fn backup(&self, into: std::path::PathBuf) -> Later<Result<Backup, StoreError>>;
+    /// Begins a consistent copy of the store, to be taken piece by piece while it goes on working: one at a time.
+    fn backup(&self) -> Later<Result<Copying, BackupError>>;
+
+    /// From now on deadlines are compared with this clock: the one that they were reckoned with.
+    fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>);
 
     /// What this backend guarantees, for the log and `/health`.
     fn promises(&self) -> Promises;
@@ -163,6 +170,17 @@ pub struct DeliveryFilter {
     pub reason: Option<Reason>,
     /// Made in this range (dead letters: ended in this range).
     pub range: Range,
+}
+
+impl DeliveryFilter {
+    /// Whether the deliveries come, and are ranged, by when they ended: whoever looks for dead letters of a time means
+    /// those that ended then. All others come by when they were made. The newest is first either way.
+    pub fn comes_by_end(&self) -> bool {
+        let only_ended_badly = self.states.iter().all(|state| matches!(state, State::Dead | State::Expired));
+        self.range != Range::default()
+            && self.event.is_none()
+            && (self.reason.is_some() || (only_ended_badly && !self.states.is_empty()))
+    }
 }
 
 /// An event without its body and headers' values, for listings.
@@ -412,15 +430,22 @@ pub struct Recount {
     pub counted: Stats,
     /// What the counters said at the same snapshot.
     pub kept: Stats,
+    /// Stretches of time of which nobody knows what happened in them, the oldest first.
+    pub gaps: Vec<Gap>,
 }
 
-/// The result of [`Store::backup`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backup {
-    /// Bytes written.
-    pub bytes: u64,
-    /// Events in it.
-    pub events: u64,
+/// From a backup to its restore: what was accepted and delivered in that time is not in the store, and the sums cannot
+/// tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// When the backup was taken.
+    pub since: Wall,
+    /// When it was restored.
+    pub until: Wall,
+    /// Commits in between, at most; `None`: no ledger was left to tell.
+    pub commits: Option<u64>,
+    /// Events accepted in between, at most.
+    pub events: Option<u64>,
 }
 
 /// What a backend guarantees.

@@ -37,7 +37,7 @@ pub(crate) enum Verb {
         /// Its id, dlv_...
         id: String,
     },
-    /// Give up open deliveries for good
+    /// Give up open deliveries for good; what was redriven goes back to the dead letters
     Cancel(Selection),
 }
 

@@ -88,6 +88,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let route_defaults = route_defaults(&mut layers);
     let (sources, routes) = declared(&mut layers, &route_defaults);
     check_sizes(&mut layers);
+    check_retention(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
     }
@@ -190,6 +191,21 @@ fn check_sizes(layers: &mut Layers) {
         && target::base_url(&url).is_ok_and(|url| matches!(url.scheme_str(), Some("ws" | "wss")))
     {
         layers.fault("PUBLIC_URL", "senders need http or https");
+    }
+}
+
+/// I20: what is gone before its key cannot be found by a repeat.
+fn check_retention(layers: &mut Layers) {
+    let window = layers.span("DEDUPE_WINDOW");
+    for name in ["RETENTION_DELIVERED", "RETENTION_DEAD"] {
+        if layers.span(name) < window {
+            let text = format!(
+                "less than DEDUPE_WINDOW ({}): a webhook that is sent again by then would be taken for a new one; keep \
+                 deliveries longer, or lower DEDUPE_WINDOW",
+                quantity::show_duration(window)
+            );
+            layers.fault(name, text);
+        }
     }
 }
 

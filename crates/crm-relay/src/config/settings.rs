@@ -132,6 +132,7 @@ impl Setting {
             | Kind::Port
             | Kind::Listen
             | Kind::Origins
+            | Kind::Hosts
             | Kind::Count(..)
             | Kind::Factor
             | Kind::Span(..)
@@ -312,14 +313,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         span(Duration::ZERO, TEN_YEARS),
         "7d",
         Role::Server,
-        "How long delivered and cancelled deliveries are kept.",
+        "How long delivered and cancelled deliveries are kept; not less than DEDUPE_WINDOW.",
     ),
     setting(
         "RETENTION_DEAD",
         span(Duration::ZERO, TEN_YEARS),
         "30d",
         Role::Server,
-        "How long dead and expired deliveries are kept.",
+        "How long dead and expired deliveries are kept; not less than DEDUPE_WINDOW.",
     ),
     // The client.
     setting(

@@ -153,6 +153,17 @@ fn a_forward_timeout_not_less_than_the_grace_is_a_fault() {
     assert!(faults.to_string().contains("raise SHUTDOWN_GRACE"), "{faults}");
 }
 
+/// I20: what a repeat shall find must not be gone before its key is.
+#[test]
+fn a_retention_shorter_than_the_dedupe_window_is_a_fault() {
+    for name in ["RETENTION_DELIVERED", "RETENTION_DEAD"] {
+        let planned = server::plan(layers(Process::Server, &[(name, "2d")], ""));
+        let faults = planned.map(|_| ()).expect_err("has a fault").to_string();
+        assert!(faults.contains(name) && faults.contains("DEDUPE_WINDOW (3d)"), "{faults}");
+        server::plan(layers(Process::Server, &[(name, "2d"), ("DEDUPE_WINDOW", "2d")], "")).expect("is fine");
+    }
+}
+
 /// I10: a schedule longer than its TTL is a configuration fault.
 #[test]
 fn a_schedule_longer_than_its_ttl_is_a_fault() {

@@ -34,7 +34,7 @@ async fn a_full_disk_is_left_again_by_itself() {
     let free = stat.f_bavail * stat.f_frsize;
     assert!(free > 8 * GIB, "this test wants 8 GiB of free disk to reserve and release; it writes none of it");
     let reserve = (free - 2 * GIB).to_string();
-    let server = Server::start(dir.path(), &[("DISK_RESERVE", &reserve)]);
+    let mut server = Server::start(dir.path(), &[("DISK_RESERVE", &reserve)]);
     let sender = Sender::new();
     let url = server.url("/webhook");
     sender.post(&url, "before").await.unwrap().event();
@@ -44,6 +44,12 @@ async fn a_full_disk_is_left_again_by_itself() {
     let told = answered_with(&sender, &url, 503).await;
     assert_eq!(told.code(), "store_full");
     assert!(told.headers.contains_key("retry-after"));
+
+    // A restart on the full disk changes nothing of that.
+    server.process.signal("TERM");
+    assert!(server.process.wait().success());
+    server.restart();
+    assert_eq!(answered_with(&sender, &url, 503).await.code(), "store_full");
 
     // Room for settling is kept: what was accepted before is delivered while the disk is full.
     let target = Target::start(|_| Reply::status(200)).await;
@@ -88,6 +94,37 @@ async fn a_disk_that_hangs_is_seen_by_who_asks() {
     strace.wait().unwrap();
     becomes(200).await;
     answered_with(&sender, &server.url("/webhook"), 202).await;
+    server.audit();
+}
+
+/// I16 under F3: a quota that is used up is a full disk, not a broken one, and is left again by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_up_quota_is_a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    let sender = Sender::new();
+    let url = server.url("/webhook");
+    sender.post(&url, "before").await.unwrap().event();
+    let (log, probe) = (server.data_dir().join("store.db-wal"), server.data_dir().join("room.probe"));
+    let mut strace = Command::new("strace")
+        .args(["-f", "-q", "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EDQUOT", "-o"])
+        .args([
+            dir.path().join("strace.log").as_os_str(),
+            "-P".as_ref(),
+            log.as_os_str(),
+            "-P".as_ref(),
+            probe.as_os_str(),
+        ])
+        .args(["-p", &server.process.pid().to_string()])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("strace is installed by `make test`");
+    wait_for("strace to attach", || traced(server.process.pid()).then_some(()));
+    assert_eq!(answered_with(&sender, &url, 503).await.code(), "store_full");
+    assert!(Command::new("kill").args(["-INT", &strace.id().to_string()]).status().unwrap().success());
+    strace.wait().unwrap();
+    assert!(server.process.is_running(), "{}", server.process.log());
+    answered_with(&sender, &url, 202).await;
     server.audit();
 }
 
@@ -149,7 +186,7 @@ async fn survive(calls: &str, error: &str, when: u32) {
 }
 
 /// Whether every thread of a process is being traced.
-fn traced(pid: u32) -> bool {
+pub(crate) fn traced(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     threads.filter_map(Result::ok).all(|thread| {
         let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();

@@ -15,8 +15,13 @@ async fn only_what_ended_goes_and_only_after_its_retention() {
     let dir = tempfile::tempdir().unwrap();
     let refuses_bad = |body: &[u8]| Reply::status(if body == b"bad" { 500 } else { 200 });
     let target = Target::start(move |arrival| refuses_bad(&arrival.body)).await;
-    let settings =
-        [("MAX_RETRIES", "0"), ("MESSAGE_TTL", "30d"), ("RETENTION_DELIVERED", "1m"), ("RETENTION_DEAD", "30d")];
+    let settings = [
+        ("MAX_RETRIES", "0"),
+        ("MESSAGE_TTL", "30d"),
+        ("DEDUPE_WINDOW", "1m"),
+        ("RETENTION_DELIVERED", "1m"),
+        ("RETENTION_DEAD", "30d"),
+    ];
     let mut server = Server::start(dir.path(), &settings);
     server.json(&["source", "create", "orders", "--destination", "erp"]);
     let key = server.json(&["key", "create", "orders", "shop"])["key"].as_str().unwrap().to_owned();

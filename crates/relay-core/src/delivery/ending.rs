@@ -21,7 +21,12 @@ pub fn expire(before: &Delivery, now: Wall) -> Option<Change> {
 /// **Order** Only for an open delivery: see [`State::is_open`].
 pub fn cancel(before: &Delivery, now: Wall) -> Change {
     debug_assert!(before.state.is_open(), "cancel is for open deliveries, this is {}", before.state.as_str());
-    Change { before: before.clone(), next: before.next(State::Cancelled, now), archive: None }
+    let mut next = before.next(State::Cancelled, now);
+    if let Some(reason) = before.redriven_from {
+        next.state = if reason == Reason::Expired { State::Expired } else { State::Dead };
+        next.reason = Some(reason);
+    }
+    Change { before: before.clone(), next, archive: None }
 }
 
 /// Brings a dead or expired delivery back to ready: attempts, losses and TTL start anew, numbers of attempt records go on.
@@ -39,6 +44,7 @@ pub fn redrive(before: &Delivery, now: Wall, ttl: Duration) -> Change {
     next.tries = 0;
     next.losses = 0;
     next.mark = None;
+    next.redriven_from = before.reason;
     next.ready_at = now;
     next.due_at = now;
     next.expires_at = now + ttl;

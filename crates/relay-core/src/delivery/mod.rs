@@ -195,6 +195,8 @@ pub struct Delivery {
     pub earlier: u32,
     /// Deliveries made at the destination when its previous try was reported: see [`outcome`].
     pub mark: Option<u64>,
+    /// Why it had ended before it was last redriven: what it goes back to if the redrive is cancelled.
+    pub redriven_from: Option<Reason>,
 
     /// When it became ready (accepted, redriven, replayed): the TTL counts from here.
     pub ready_at: Wall,
@@ -235,6 +237,7 @@ impl Delivery {
             losses: 0,
             earlier: 0,
             mark: None,
+            redriven_from: None,
             ready_at: now,
             due_at: now,
             expires_at: now + ttl,

@@ -47,6 +47,13 @@ impl Accepts {
         redriving.chain(resending).collect()
     }
 
+    /// What a repeat was to redrive was purged meanwhile, perhaps with its event: sent once more, it is a new one.
+    pub(super) fn is_gone(&mut self, ticket: Ticket) {
+        if let Some((answer, _)) = self.redriving.get_mut(&ticket) {
+            *answer = Answer::Unavailable;
+        }
+    }
+
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
         self.appending == 0 && self.redriving.is_empty() && self.resending.is_empty()

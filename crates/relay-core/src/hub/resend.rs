@@ -61,7 +61,8 @@ impl Hub {
         let failure = match result {
             Ok(stored) => {
                 self.on_resend_stored(resent, &stored);
-                None
+                // The event was purged meanwhile: sent once more, it is a new one.
+                stored.contains(&false).then_some(Answer::Unavailable)
             }
             Err(StoreError::Full) => Some(Answer::Full),
             Err(StoreError::TooSlow { .. } | StoreError::Damaged { .. }) => Some(Answer::Unavailable),

@@ -103,7 +103,12 @@ impl Hub {
                     self.on_applied(&work, &change);
                     self.finish(&work);
                 }
-                Changed::Conflict(None) => self.finish(&work),
+                Changed::Conflict(None) => {
+                    if let Why::Redrive(ticket) = work.why {
+                        self.accepts.is_gone(ticket);
+                    }
+                    self.finish(&work);
+                }
                 Changed::Conflict(Some(record)) => {
                     let work = Work { again: work.again + 1, ..work };
                     if work.again < limits::DECIDE_AGAIN_MAX {

@@ -92,6 +92,23 @@ fn a_repeat_redrives_a_dead_delivery_before_it_is_answered() {
     assert!(rig.notices.contains(&Notice::Redriven { delivery: id }));
 }
 
+/// I1, I20: a first that was purged while its repeat was about to redrive it is not acknowledged as if it were there.
+#[test]
+fn a_repeat_of_what_is_purged_meanwhile_is_not_acknowledged() {
+    let mut rig = Rig::new();
+    rig.send_body("src", b"a", Some([1; 32]));
+    let id = rig.only().id;
+    let dead = rig.store.deliveries.get_mut(&id).expect("the only one");
+    (dead.state, dead.reason) = (State::Dead, Some(Reason::Rejected));
+    rig.prompt = false;
+    let repeat = rig.send_body("src", b"a", Some([1; 32]));
+    assert!(rig.answer_one(), "the append finds the first");
+    rig.store.deliveries.clear();
+    rig.store.events.clear();
+    rig.answer_store();
+    assert_eq!(rig.answers[&repeat], Answer::Unavailable);
+}
+
 /// I2, I16: what is not known to be stored is not acknowledged, and the credit set aside for it is free again.
 #[test]
 fn a_failed_append_is_refused_and_gives_its_credit_back() {

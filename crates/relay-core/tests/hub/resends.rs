@@ -57,6 +57,20 @@ fn a_repeat_of_a_sender_that_retries_is_no_resend() {
     assert!(replays(&rig).is_empty());
 }
 
+/// I1, I20: a first that was purged while its repeat was about to be delivered again is not acknowledged.
+#[test]
+fn a_resend_of_what_is_purged_meanwhile_is_not_acknowledged() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 2);
+    delivered(&mut rig, client);
+    rig.prompt = false;
+    let again = rig.resend(b"a", KEY);
+    assert!(rig.answer_one(), "the append finds the first");
+    rig.store.events.clear();
+    rig.answer_store();
+    assert_eq!(rig.answers[&again], Answer::Unavailable);
+}
+
 /// What waits or has another body is not sent again; what is dead is redriven, as for everybody.
 #[test]
 fn only_what_is_over_and_the_same_is_resent() {

@@ -33,6 +33,8 @@ struct Reference {
     seen: Option<u64>,
     leases: u64,
     expires_at: Wall,
+    /// What it was before it was redriven.
+    was: Option<(State, Option<Reason>)>,
 }
 
 impl Reference {
@@ -124,6 +126,7 @@ impl Pair {
             seen: None,
             leases: 0,
             expires_at: record.expires_at,
+            was: None,
         };
         Self { record, reference, now: START, made: 0, tokens: Vec::new(), archived: Vec::new(), rng }
     }
@@ -145,7 +148,8 @@ impl Pair {
                 self.apply(change);
             }
             8 if self.record.state.is_open() && self.rng.random_ratio(1, 20) => {
-                self.reference.end(State::Cancelled, None);
+                let (state, reason) = self.reference.was.unwrap_or((State::Cancelled, None));
+                self.reference.end(state, reason);
                 self.apply(Some(delivery::cancel(&self.record, self.now)));
             }
             _ => self.redrive(),
@@ -251,8 +255,8 @@ impl Pair {
         if !matches!(self.record.state, State::Dead | State::Expired) {
             return;
         }
-        let leases = self.reference.leases;
-        self.reference = Reference { leases, ..Pair::new(0).reference };
+        let Reference { leases, state, reason, .. } = self.reference;
+        self.reference = Reference { leases, was: Some((state, reason)), ..Pair::new(0).reference };
         self.reference.expires_at = self.now + TTL;
         self.apply(Some(delivery::redrive(&self.record, self.now, TTL)));
     }
@@ -278,6 +282,7 @@ impl Pair {
             seen: mark,
             leases: token.counter,
             expires_at,
+            was: self.reference.was,
         };
         assert_eq!(reference, self.reference);
         assert_eq!(self.record.lease.is_some(), state == State::Leased);

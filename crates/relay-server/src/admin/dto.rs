@@ -276,6 +276,17 @@ pub(crate) struct AuditDto {
     pub(crate) ok: bool,
     events: Vec<AuditEventsDto>,
     deliveries: Vec<AuditDeliveriesDto>,
+    /// Stretches of time of which a restored store knows nothing.
+    unknown: Vec<GapDto>,
+}
+
+#[derive(Debug, Serialize)]
+struct GapDto {
+    since: String,
+    until: String,
+    /// At most; `null`: nothing is left to tell.
+    commits: Option<u64>,
+    events: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -660,7 +671,13 @@ impl AuditDto {
     pub(crate) fn new(recount: &Recount) -> Self {
         let (events, events_ok) = audit_events(&recount.counted, &recount.kept);
         let (deliveries, deliveries_ok) = audit_deliveries(&recount.counted, &recount.kept);
-        Self { ok: events_ok && deliveries_ok, events, deliveries }
+        let unknown = recount.gaps.iter().map(|gap| GapDto {
+            since: rfc3339(gap.since),
+            until: rfc3339(gap.until),
+            commits: gap.commits,
+            events: gap.events,
+        });
+        Self { ok: events_ok && deliveries_ok, events, deliveries, unknown: unknown.collect() }
     }
 }
 

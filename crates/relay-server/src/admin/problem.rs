@@ -12,6 +12,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use relay_core::storage::StoreError;
+use relay_store::copy::BackupError;
 use serde::de::DeserializeOwned;
 
 use crate::registry::RegistryError;
@@ -46,6 +47,9 @@ pub(crate) enum AdminError {
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no copy of the store.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The body is larger than any command's.
     #[error("the body is larger than 2 MB; name fewer things at once")]
     TooLarge,
@@ -86,6 +90,7 @@ impl AdminError {
             Self::BrokenOff => (StatusCode::INTERNAL_SERVER_ERROR, "broken_off"),
             Self::Registry(error) => of_registry(error),
             Self::Store(error) => of_store(error),
+            Self::Backup(error) => (of_backup(error), error.code()),
         }
     }
 }
@@ -101,6 +106,15 @@ fn of_registry(error: &RegistryError) -> (StatusCode, &'static str) {
         RegistryError::NoRandomness(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no_randomness"),
         RegistryError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
         RegistryError::Store(error) => of_store(error),
+    }
+}
+
+fn of_backup(error: &BackupError) -> StatusCode {
+    match error {
+        BackupError::UnderWay => StatusCode::CONFLICT,
+        BackupError::Full | BackupError::Outgrown { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        BackupError::Stalled => StatusCode::REQUEST_TIMEOUT,
+        BackupError::Stopped | BackupError::NotNow(_) | BackupError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

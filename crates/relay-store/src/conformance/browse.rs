@@ -142,10 +142,29 @@ pub async fn dead_letters_are_ranged_by_when_they_ended<B: Backend>() {
         range: Range { since: Some(at(since)), until: Some(at(until)) },
         ..DeliveryFilter::default()
     };
-    assert_eq!(all_deliveries(&fixture, ended(100, 200), 10).await, [second]);
-    assert_eq!(all_deliveries(&fixture, ended(101, 201), 10).await, [first]);
-    assert_eq!(all_deliveries(&fixture, ended(0, 300), 1).await.len(), 2);
+    assert_eq!(all_deliveries(&fixture, ended(100, 200), 10).await, std::slice::from_ref(&second));
+    assert_eq!(all_deliveries(&fixture, ended(101, 201), 10).await, std::slice::from_ref(&first));
+    // The one that ended last comes first, though it was made first.
+    for limit in [1, 10] {
+        assert_eq!(all_deliveries(&fixture, ended(0, 300), limit).await, [first.clone(), second.clone()]);
+    }
     assert!(all_deliveries(&fixture, ended(0, 50), 10).await.is_empty());
+    fixture.check_sums().await;
+}
+
+/// Of one event, it is when they were made.
+pub async fn the_dead_letters_of_one_event_are_ranged_by_when_they_were_made<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let made = fixture.accept("crm", at(0)).await;
+    let dead = fixture.apply(ending(&made, State::Dead, at(100))).await;
+    let of_event = |since, until| DeliveryFilter {
+        event: Some(dead.event),
+        states: vec![State::Dead],
+        range: Range { since: Some(at(since)), until: Some(at(until)) },
+        ..DeliveryFilter::default()
+    };
+    assert!(all_deliveries(&fixture, of_event(50, 200), 10).await.is_empty());
+    assert_eq!(all_deliveries(&fixture, of_event(0, 50), 10).await, std::slice::from_ref(&dead));
     fixture.check_sums().await;
 }
 

@@ -11,7 +11,7 @@ use super::{
     Backend, Fixture,
     fixture::{TTL, at, change, ending, failing, name},
 };
-use crate::seam::{BulkAction, BulkTarget, DeliveryFilter};
+use crate::seam::{AuditEntry, AuditFilter, BulkAction, BulkTarget, DeliveryFilter, Page};
 
 fn redrive() -> BulkAction {
     BulkAction::Redrive {
@@ -100,6 +100,32 @@ pub async fn cancel_ends_what_is_open_also_when_leased<B: Backend>() {
     fixture.check_sums().await;
 }
 
+/// What was redriven and is cancelled before it succeeds is what it was, also when it has been tried again, and may be
+/// redriven anew.
+pub async fn a_cancelled_redrive_goes_back_to_the_dead_letters<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let dead = fixture.ended("crm", State::Dead, at(1)).await;
+    let expired = fixture.ended("erp", State::Expired, at(1)).await;
+    let fresh = fixture.accept("n8n", at(1)).await;
+    for round in [10, 20] {
+        let step = fixture.step(redrive(), everything(), at(round));
+        assert_eq!(fixture.bulk(step).await.changed, 2);
+        let held = fixture.lease("crm", at(round)).await.deliveries[0].0.clone();
+        fixture.apply(failing(&held, Class::Rejected, at(round + 1), at(round + 2))).await;
+        fixture = fixture.reopen().await;
+        let step = fixture.step(BulkAction::Cancel, BulkTarget::Ids(vec![dead.id, expired.id]), at(round + 3));
+        assert_eq!(fixture.bulk(step).await.changed, 2);
+        for was in [&dead, &expired] {
+            let found = fixture.find(was.id).await.expect("it is there");
+            assert_eq!((found.state, found.reason, found.lease), (was.state, was.reason, None));
+        }
+    }
+    let step = fixture.step(BulkAction::Cancel, everything(), at(30));
+    assert_eq!(fixture.bulk(step).await.ids, [fresh.id]);
+    assert_eq!(fixture.find(fresh.id).await.map(|found| found.state), Some(State::Cancelled));
+    fixture.check_sums().await;
+}
+
 /// A dry run answers how many, and the step may then really be made under the same job.
 pub async fn a_dry_run_counts_and_changes_nothing<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
@@ -155,9 +181,39 @@ pub async fn a_large_job_goes_step_by_step<B: Backend>() {
         let Some(cursor) = done.next else { break };
         step.cursor = Some(cursor);
     }
-    let reached: std::collections::BTreeSet<_> = changed.iter().copied().collect();
-    assert_eq!((changed.len(), reached.len()), (1_100, 1_100));
+    let mut newest_first = changed.clone();
+    newest_first.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+    newest_first.dedup();
+    assert_eq!((changed.len(), &changed), (1_100, &newest_first), "each once, the newest first");
     assert_eq!(fixture.counters("crm").await.states[0], 1_100);
+    fixture.check_sums().await;
+}
+
+/// What an operator did is audited once: with the first step that changes something, not with the first that looks.
+pub async fn a_job_is_audited_with_its_first_change<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let dead = fixture.ended("crm", State::Dead, at(1)).await;
+    let done = fixture.ended("crm", State::Delivered, at(1)).await;
+    let mut ids = vec![done.id; 1];
+    ids.extend((0..600).map(|_| fixture.mint.delivery(at(2))));
+    ids.push(dead.id);
+    // The first 500 of them in their order are nothing that could be redriven.
+    let early = (0..500).map(|number| relay_core::id::DeliveryId::from_u128(number << 64));
+    ids.extend(early);
+    let entry = AuditEntry { at: at(10), who: "cli".into(), action: "dead.redrive".into(), subject: "many".into() };
+    let mut step = fixture.step(redrive(), BulkTarget::Ids(ids), at(10));
+    step.audit = Some(entry.clone());
+    let mut changed = Vec::new();
+    loop {
+        let done = fixture.bulk(step.clone()).await;
+        changed.push(done.changed);
+        let Some(cursor) = done.next else { break };
+        step.cursor = Some(cursor);
+    }
+    assert_eq!((changed[0], changed.iter().sum::<u64>()), (0, 1));
+    let page = Page { cursor: None, limit: 10 };
+    let audited = fixture.store().browse_audit(AuditFilter::default(), page).await.expect("browsing works");
+    assert_eq!(audited.items, [entry]);
     fixture.check_sums().await;
 }
 

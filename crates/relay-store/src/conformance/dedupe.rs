@@ -13,7 +13,7 @@ use super::{
     Backend, Fixture,
     fixture::{at, ending, key},
 };
-use crate::seam::{AuditFilter, Page};
+use crate::seam::{AuditFilter, BulkAction, BulkTarget, Page, Retain};
 
 /// An append with a key, to destination `crm`.
 fn keyed<B: Backend>(fixture: &mut Fixture<B>, source: &str, body: &[u8], now: Wall, until: Wall) -> Append {
@@ -169,5 +169,37 @@ pub async fn a_key_is_not_remembered_when_nothing_was_stored<B: Backend>() {
     assert_eq!(fixture.append(refused).await, Err(AppendError::TooLate));
     let again = keyed(&mut fixture, "in", b"one", at(2), at(100));
     assert_eq!(fixture.append(again).await, Ok(Appended::Stored));
+    fixture.check_sums().await;
+}
+
+/// I1, I20: once the first event is purged or retired, its key is free: what is sent again is a new event, never
+/// acknowledged and dropped.
+pub async fn a_key_goes_with_its_event<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for retained in [false, true] {
+        let first = keyed(&mut fixture, "in", b"one", at(1), at(1_000));
+        let (id, made) = (first.event.id, first.deliveries[0].clone());
+        assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+        fixture.apply(ending(&made, State::Dead, at(2))).await;
+        if retained {
+            let rules = Retain { now: at(4), delivered_before: at(4), dead_before: at(4), limit: 500 };
+            fixture.store().retain(rules).await.expect("retention works");
+        } else {
+            let step = fixture.step(BulkAction::Purge, BulkTarget::Ids(vec![made.id]), at(3));
+            assert_eq!(fixture.bulk(step).await.changed, 1);
+        }
+        assert_eq!(fixture.store().event(id).await, Ok(None));
+        fixture = fixture.reopen().await;
+        let again = keyed(&mut fixture, "in", b"one", at(5), at(1_000));
+        let (new, delivery) = (again.event.id, again.deliveries[0].id);
+        assert_eq!(fixture.append(again).await, Ok(Appended::Stored));
+        assert!(fixture.find(delivery).await.is_some());
+        let repeat = keyed(&mut fixture, "in", b"one", at(6), at(1_000));
+        assert_eq!(first_of(&fixture.append(repeat).await), (new, false));
+        let step = fixture.step(BulkAction::Cancel, BulkTarget::Ids(vec![delivery]), at(7));
+        fixture.bulk(step).await;
+        let rules = Retain { now: at(9), delivered_before: at(9), dead_before: at(9), limit: 500 };
+        fixture.store().retain(rules).await.expect("retention works");
+    }
     fixture.check_sums().await;
 }

@@ -62,6 +62,7 @@ macro_rules! conformance_suite {
             a_key_is_remembered_after_reopening,
             a_key_is_free_again_when_its_window_has_passed,
             a_key_belongs_to_its_source,
+            a_key_goes_with_its_event,
             a_repeat_names_the_deliveries_of_the_first,
             a_redrive_by_a_repeat_is_audited,
             a_key_is_not_remembered_when_nothing_was_stored,
@@ -101,6 +102,7 @@ macro_rules! conformance_suite {
             deliveries_come_newest_first_page_by_page,
             delivery_filters_select_event_destination_state_reason_and_source,
             dead_letters_are_ranged_by_when_they_ended,
+            the_dead_letters_of_one_event_are_ranged_by_when_they_were_made,
             an_unknown_cursor_is_no_catastrophe,
         ]);
         $crate::conformance_suite!(@ $backend, bulk [
@@ -108,9 +110,11 @@ macro_rules! conformance_suite {
             redrive_leaves_everything_else_alone,
             purge_removes_and_counts_as_retired,
             cancel_ends_what_is_open_also_when_leased,
+            a_cancelled_redrive_goes_back_to_the_dead_letters,
             a_dry_run_counts_and_changes_nothing,
             a_repeated_step_does_nothing_twice,
             a_large_job_goes_step_by_step,
+            a_job_is_audited_with_its_first_change,
             a_bulk_command_may_name_ids,
             a_replay_is_a_new_delivery_of_an_old_event,
             a_repeated_replay_stores_nothing_twice,

@@ -1,12 +1,9 @@
 //! Pages of events and deliveries. Reads everything behind the cursor: fine for what a test holds.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
-use relay_core::{
-    delivery::{Delivery, State},
-    event::Event,
-    id::{DeliveryId, EventId},
-    time::Wall,
-};
+use relay_core::{delivery::Delivery, event::Event, id::EventId, time::Wall};
 
 use super::disk::Disk;
 use crate::seam::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, Page, Range};
@@ -40,31 +37,49 @@ impl Disk {
 
     /// A page of deliveries, newest first.
     pub(super) fn browse_deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Listing<Delivery> {
-        let behind = cursor::<DeliveryId>(page);
-        let matching = self
-            .deliveries
-            .values()
-            .rev()
-            .filter(|found| behind.is_none_or(|behind| found.id < behind) && matches(filter, found));
-        listing(matching.cloned(), page, |found| found.id.to_string())
+        let behind = page.cursor.as_deref().and_then(place);
+        listing(self.ordered(filter, behind).into_iter().cloned(), page, |found| text_of(place_of(filter, found)))
     }
+
+    /// The deliveries that match behind a place, in the order they come in.
+    pub(super) fn ordered(&self, filter: &DeliveryFilter, behind: Option<Place>) -> Vec<&Delivery> {
+        let comes = |found: &&Delivery| behind.is_none_or(|behind| place_of(filter, found) < behind);
+        let mut found: Vec<&Delivery> =
+            self.deliveries.values().filter(|found| matches(filter, found)).filter(comes).collect();
+        found.sort_unstable_by_key(|found| Reverse(place_of(filter, found)));
+        found
+    }
+}
+
+/// Where a delivery stands in a listing: by its id, or by when it ended and then by its id.
+pub(super) type Place = (i64, i64);
+
+/// Where it stands in the listing of a filter.
+pub(super) fn place_of(filter: &DeliveryFilter, found: &Delivery) -> Place {
+    let seq = found.id.sequence();
+    (if filter.comes_by_end() { found.changed_at.as_micros() } else { seq }, seq)
+}
+
+/// The cursor of a place.
+pub(super) fn text_of((at, seq): Place) -> String {
+    format!("{at}.{seq}")
+}
+
+/// The place of a cursor. Text that no page gave out is none.
+pub(super) fn place(cursor: &str) -> Option<Place> {
+    let (at, seq) = cursor.split_once('.')?;
+    Some((at.parse().ok()?, seq.parse().ok()?))
 }
 
 /// Whether a delivery is one of those asked for.
 pub(super) fn matches(filter: &DeliveryFilter, found: &Delivery) -> bool {
-    let at = if asks_for_dead_letters(filter) { found.changed_at } else { found.id.minted_at() };
+    let at = if filter.comes_by_end() { found.changed_at } else { found.id.minted_at() };
     filter.event.is_none_or(|event| found.event == event)
         && filter.source.as_ref().is_none_or(|source| found.source == *source)
         && filter.destination.as_ref().is_none_or(|destination| found.destination == *destination)
         && (filter.states.is_empty() || filter.states.contains(&found.state))
         && filter.reason.is_none_or(|reason| found.reason == Some(reason))
         && contains(filter.range, at)
-}
-
-/// Dead letters are looked for by when they ended, everything else by when it was made.
-fn asks_for_dead_letters(filter: &DeliveryFilter) -> bool {
-    let only_ended_badly = filter.states.iter().all(|state| matches!(state, State::Dead | State::Expired));
-    filter.reason.is_some() || (only_ended_badly && !filter.states.is_empty())
 }
 
 fn contains(range: Range, at: Wall) -> bool {

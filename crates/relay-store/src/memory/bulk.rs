@@ -1,13 +1,16 @@
 //! Bulk commands, one step at a time.
 
-use std::{collections::BTreeSet, ops::Bound};
+use std::collections::BTreeSet;
 
 use relay_core::{
     delivery::{self, Delivery, State},
     id::DeliveryId,
 };
 
-use super::{browse::matches, disk::Disk};
+use super::{
+    browse::{place, place_of, text_of},
+    disk::Disk,
+};
 use crate::seam::{BulkAction, BulkDone, BulkStep, BulkTarget};
 
 /// Deliveries that one step looks at and changes at most.
@@ -32,7 +35,7 @@ impl Disk {
         for found in &chosen {
             self.act(&step, found);
         }
-        let is_first = !self.steps.keys().any(|(job, _)| *job == step.job);
+        let is_first = !self.steps.iter().any(|((job, _), done)| *job == step.job && done.changed > 0);
         self.audit.extend(step.audit.filter(|_| is_first && done.changed > 0));
         self.steps.insert(name, done.clone());
         done
@@ -49,13 +52,11 @@ impl Disk {
                 (here.filter(applies).cloned().collect(), next)
             }
             BulkTarget::Matching(filter) => {
-                let after = step.cursor.as_ref().and_then(|text| text.parse::<DeliveryId>().ok());
-                let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-                let matching = self.deliveries.range(behind).map(|(_, found)| found);
-                let mut matching = matching.filter(|found| matches(filter, found)).filter(applies);
+                let behind = step.cursor.as_deref().and_then(place);
+                let mut matching = self.ordered(filter, behind).into_iter().filter(applies);
                 let chosen: Vec<Delivery> = matching.by_ref().take(STEP_MAX).cloned().collect();
                 let more = matching.next().is_some();
-                let next = chosen.last().filter(|_| more).map(|found| found.id.to_string());
+                let next = chosen.last().filter(|_| more).map(|found| text_of(place_of(filter, found)));
                 (chosen, next)
             }
         }

@@ -85,7 +85,7 @@ impl Disk {
         let Some(dedupe) = &append.dedupe else { return };
         let event = &append.event;
         let key = (event.source.clone(), dedupe.key);
-        if self.keys.get(&key).is_some_and(|taken| taken.until > event.received_at) {
+        if self.keys.get(&key).is_some_and(|taken| taken.until > event.received_at && self.is_there(taken)) {
             return;
         }
         let taken = Taken {
@@ -100,7 +100,7 @@ impl Disk {
     fn repeat(&self, append: &Append) -> Option<Appended> {
         let dedupe = append.dedupe.as_ref()?;
         let taken = self.keys.get(&(append.event.source.clone(), dedupe.key))?;
-        if taken.until <= append.event.received_at {
+        if taken.until <= append.event.received_at || !self.is_there(taken) {
             return None;
         }
         if cfg!(feature = "canary_dedupe_before_commit") && taken.event == append.event.id {
@@ -112,6 +112,12 @@ impl Disk {
             differs: taken.body_sha256 != append.event.body_sha256,
             deliveries: self.of_event(taken.event).cloned().collect(),
         })
+    }
+
+    /// Whether the event that took a key is still stored: a key goes with its event.
+    fn is_there(&self, taken: &Taken) -> bool {
+        // Canary: a key that was durable before its event would be free again.
+        self.events.contains_key(&taken.event) || cfg!(feature = "canary_dedupe_before_commit")
     }
 
     /// Moves the end of leases still held under their token.

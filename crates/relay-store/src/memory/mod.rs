@@ -12,7 +12,6 @@ mod retain;
 
 use std::{
     future::{poll_fn, ready},
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
 };
@@ -30,9 +29,10 @@ use relay_core::{
 use self::disk::Disk;
 use crate::{
     Later, Store,
+    copy::{BackupError, Copying},
     seam::{
-        AuditEntry, AuditFilter, Backup, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
-        EventFilter, EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats,
+        AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
+        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats,
     },
 };
 
@@ -320,10 +320,13 @@ impl Store for MemoryStore {
         done(self.read(|disk| disk.recount(full)))
     }
 
-    /// There are no files to copy: always [`StoreError::Unavailable`].
-    fn backup(&self, _into: PathBuf) -> Later<Result<Backup, StoreError>> {
-        done(Err(StoreError::Unavailable))
+    /// There are no files to copy: always [`BackupError::Unavailable`].
+    fn backup(&self) -> Later<Result<Copying, BackupError>> {
+        done(Err(BackupError::Unavailable))
     }
+
+    /// Time is told: see [`MemoryStore::tell_time`].
+    fn keep_time(&self, _clock: Arc<dyn Fn() -> Wall + Send + Sync>) {}
 
     fn promises(&self) -> Promises {
         Promises {

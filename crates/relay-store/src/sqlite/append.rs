@@ -83,13 +83,20 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
         .query_row(params![source, &dedupe.key[..]], |row| row.get(0))?;
     let first = Taken::decode(source, &dedupe.key, &stored)
         .map_err(|error| Fault::record(&format_args!("dedupe key of {}", event.id), &error))?;
-    if first.until > event.received_at {
+    // A key goes with its event: what was purged, or retired early, must not swallow what is sent again.
+    if first.until > event.received_at && is_there(tx, first.event)? {
         return Ok(Some(first));
     }
     tx.db
         .prepare_cached("UPDATE dedupe SET until = ?3, record = ?4 WHERE source = ?1 AND key = ?2")?
         .execute(params![source, &dedupe.key[..], until, record])?;
     Ok(None)
+}
+
+fn is_there(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
+    let there = tx.db.prepare_cached("SELECT 1 FROM events WHERE seq = ?1")?.exists([event.sequence()])?;
+    // Canary: a key that was durable before its event would be free again.
+    Ok(there || cfg!(feature = "canary_dedupe_before_commit"))
 }
 
 fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appended, Fault> {

@@ -1,252 +1,365 @@
-//! A consistent copy of the store, made in steps on the writer's own connection between its batches, and the way back.
+//! A consistent copy of the store, read page by page at one snapshot on a thread and a connection of its own.
+//!
+//! The writer has no part in it: all its lanes go on. What the snapshot costs is room, for a checkpoint stops where the
+//! snapshot began, and the write-ahead log grows until the copy is through. So a copy that is not taken in time, or that
+//! is overtaken by what is written, is given up; and what it held back is moved into the database here, not on the
+//! writer's thread, where everybody would wait for it.
 
 use std::{
-    fmt::Write as _,
-    fs::{self, DirBuilder, File},
-    io::{self, Read as _},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    fs,
     path::{Path, PathBuf},
-    thread,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
-use aws_lc_rs::digest::{Context, SHA256};
-use relay_core::storage::StoreError;
-use rusqlite::{Connection, backup::StepResult, wal::CheckpointMode};
-use serde_json::json;
-use tokio::sync::oneshot;
+use bytes::{Bytes, BytesMut};
+use rusqlite::{Connection, ErrorCode, wal::CheckpointMode};
+use tokio::sync::{
+    mpsc::{self, OwnedPermit, error::TrySendError},
+    oneshot,
+};
 
 use super::{
-    book::Book,
-    check,
+    book::{Book, Kind},
     fault::Fault,
-    ledger::{Ledger, Slot},
     meta::Meta,
-    open::{self, OpenError, Place},
-    writer::Writer,
+    open,
+    room::Seen,
+    status::Status,
+    writer::Clock,
 };
-use crate::seam::{AuditEntry, Backup};
+use crate::copy::{Backup, BackupError, Copying, Digest, FORMAT, Manifest, PIECE_BYTES, PIECES_WAITING, Piece};
 
-/// Pages copied between two batches: 2 MiB.
-const PAGES_PER_STEP: i32 = 256;
-const MANIFEST: &str = "manifest.json";
-const DATABASE: &str = "store.db";
-/// Format of the manifest.
-const FORMAT: u64 = 1;
+/// Every page as it is at the snapshot, in order.
+const PAGES: &str = "SELECT data FROM sqlite_dbpage ORDER BY pgno";
+/// So much may the write-ahead log grow while a copy is taken; for a larger store, by its size.
+pub(super) const GROWTH_MAX: u64 = 1024 * 1024 * 1024;
+/// The same where the disk was full before it began: what settling may still need is not for copies.
+const GROWTH_MAX_FULL: u64 = 8 * 1024 * 1024;
+/// Between two looks at whether a reader has taken something.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long the writer's last checkpoint waits for the end of a copy.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A backup that somebody waits for.
+type Answer = oneshot::Sender<Result<Copying, BackupError>>;
+type Pieces = mpsc::Sender<Result<Piece, BackupError>>;
+
+/// The one copy that may be under way.
+#[derive(Clone, Default)]
+pub(super) struct Copies(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    doing: Mutex<Doing>,
+    wake: Condvar,
+    /// What a copy held back is being moved into the database.
+    catching_up: AtomicBool,
+}
+
+#[derive(Default)]
+struct Doing {
+    stop: bool,
+    under_way: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a copy needs of the store.
 pub(super) struct Order {
-    pub(super) into: PathBuf,
-    pub(super) answer: oneshot::Sender<Result<Backup, StoreError>>,
+    pub(super) dir: PathBuf,
+    pub(super) status: Arc<Status>,
+    pub(super) seen: Arc<Seen>,
+    pub(super) clock: Clock,
+    /// How long whoever takes the copy may take nothing: [`STALL_MAX`](crate::copy::STALL_MAX).
+    pub(super) stall_max: Duration,
+    /// How much the write-ahead log may grow meanwhile, at least: [`GROWTH_MAX`].
+    pub(super) growth_max: u64,
 }
 
-/// Why a backup was not restored. The data directory was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The backup is not complete or not what was written.
-    #[error("the backup in {} cannot be used: {what}", from.display())]
-    Unusable {
-        /// The backup.
-        from: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// There is a store already.
-    #[error("{} already holds a store: restore into an empty data directory", .0.display())]
-    NotEmpty(PathBuf),
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-}
+impl Copies {
+    /// Begins a copy, unless there is one or the store closes.
+    pub(super) fn begin(&self, order: Order) -> oneshot::Receiver<Result<Copying, BackupError>> {
+        let (answer, asked) = oneshot::channel();
+        let mut doing = self.lock();
+        let refused = if doing.stop {
+            Some(BackupError::Stopped)
+        } else if doing.under_way {
+            Some(BackupError::UnderWay)
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            drop(answer.send(Err(error)));
+            return asked;
+        }
+        let under_way = UnderWay(self.clone());
+        let work = move || under_way.0.work(&order, answer);
+        doing.under_way = true;
+        drop(doing);
+        // Without a thread the answer is dropped, which is an answer too, and so is what was under way.
+        if let Ok(thread) = thread::Builder::new().name("store-backup".into()).spawn(work) {
+            self.lock().thread = Some(thread);
+        }
+        asked
+    }
 
-/// Copies the store while batches go on. Only a fault of the store itself is an error.
-pub(super) fn run(writer: &mut Writer, db: &Connection, order: Order) -> Result<(), Fault> {
-    let Order { into, answer } = order;
-    match copy(writer, db, &into) {
-        Ok((meta, events)) => {
-            let finishing = move || {
-                let finished = finish(&into, &meta, events);
-                drop(answer.send(finished.map_err(|error| failed(&into, &error))));
-            };
-            // Reading the copy again takes a while and needs nothing of the writer.
-            if let Err(error) = thread::Builder::new().name("store-backup".into()).spawn(finishing) {
-                tracing::error!(event = "backup_failed", %error);
+    /// Ends the copy that is under way, and lets none begin.
+    pub(super) fn stop(&self) {
+        self.lock().stop = true;
+        self.0.wake.notify_all();
+    }
+
+    /// Waits until the copy that was told to stop is gone, for a moment at most.
+    pub(super) fn gone(&self) {
+        let gone = |doing: &mut Doing| doing.under_way;
+        drop(self.0.wake.wait_timeout_while(self.lock(), END_TIMEOUT, gone));
+    }
+
+    /// Waits for the end of the thread.
+    pub(super) fn join(&self) {
+        let thread = self.lock().thread.take();
+        // A panic there has been printed; there is nothing left to save.
+        drop(thread.map(JoinHandle::join));
+    }
+
+    /// Whether there is one.
+    #[cfg(test)]
+    pub(super) fn is_under_way(&self) -> bool {
+        self.lock().under_way
+    }
+
+    /// Whether the writer leaves checkpoints to the copy that has just been taken.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.0.catching_up.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Doing> {
+        self.0.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rests; `true` when the store closes.
+    fn rest(&self, span: Duration) -> bool {
+        let (doing, _) = self
+            .0
+            .wake
+            .wait_timeout_while(self.lock(), span, |doing| !doing.stop)
+            .unwrap_or_else(PoisonError::into_inner);
+        doing.stop
+    }
+
+    fn work(&self, order: &Order, answer: Answer) {
+        let db = match open::connect_reader(&order.dir) {
+            Ok(db) => db,
+            Err(fault) => return drop(answer.send(Err(order.told(fault)))),
+        };
+        let taken = self.take(order, &db, answer);
+        if let Err(error) = &taken {
+            tracing::warn!(event = "backup_failed", %error);
+        }
+        self.0.catching_up.store(true, Ordering::Release);
+        drop(db.execute_batch("ROLLBACK"));
+        if !self.rest(Duration::ZERO)
+            && let Err(fault) = catch_up(&db)
+        {
+            order.told(fault);
+        }
+    }
+
+    fn take(&self, order: &Order, db: &Connection, answer: Answer) -> Result<(), BackupError> {
+        let backup = match begin(order, db).map_err(|fault| order.told(fault)) {
+            Ok(backup) => backup,
+            Err(error) => {
+                drop(answer.send(Err(error.clone())));
+                return Err(error);
             }
+        };
+        let (sender, pieces) = mpsc::channel(PIECES_WAITING + 1);
+        // One place is kept for the last word.
+        let Ok(last) = sender.clone().try_reserve_owned() else { return Err(BackupError::Unavailable) };
+        let watch = Watch::new(order, backup.bytes);
+        if answer.send(Ok(Copying { backup: backup.clone(), pieces })).is_err() {
+            return Ok(());
+        }
+        let copied = self.pages(order, db, &watch, &sender);
+        drop(sender);
+        finish(last, backup, copied)
+    }
+
+    /// Sends all pages; gives their SHA-256, and `None` if nobody wants them any more.
+    fn pages(
+        &self,
+        order: &Order,
+        db: &Connection,
+        watch: &Watch,
+        pieces: &Pieces,
+    ) -> Result<Option<String>, BackupError> {
+        let told = |error: rusqlite::Error| order.told(error.into());
+        let mut digest = Digest::new();
+        let mut statement = db.prepare(PAGES).map_err(told)?;
+        let mut rows = statement.query([]).map_err(told)?;
+        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+        loop {
+            match rows.next().map_err(told)? {
+                Some(row) => {
+                    piece.extend_from_slice(row.get_ref(0).map_err(told)?.as_blob().unwrap_or_default());
+                    if piece.len() < PIECE_BYTES {
+                        continue;
+                    }
+                }
+                None if piece.is_empty() => return Ok(Some(digest.finish())),
+                None => {}
+            }
+            digest.update(&piece);
+            let full = std::mem::replace(&mut piece, BytesMut::with_capacity(PIECE_BYTES));
+            if !self.send(watch, pieces, full.freeze())? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Sends a piece as soon as there is a place for it; `false`: nobody wants it any more.
+    fn send(&self, watch: &Watch, pieces: &Pieces, bytes: Bytes) -> Result<bool, BackupError> {
+        let began = Instant::now();
+        let mut piece = Ok(Piece::Bytes(bytes));
+        loop {
+            watch.look()?;
+            match pieces.try_send(piece) {
+                Ok(()) => return Ok(true),
+                Err(TrySendError::Closed(_)) => return Ok(false),
+                Err(TrySendError::Full(back)) => piece = back,
+            }
+            if self.rest(LOOK_EVERY) {
+                return Err(BackupError::Stopped);
+            }
+            if began.elapsed() > watch.stall_max {
+                return Err(BackupError::Stalled);
+            }
+        }
+    }
+}
+
+/// A copy that is under way, until this is dropped.
+struct UnderWay(Copies);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.catching_up.store(false, Ordering::Release);
+        self.0.lock().under_way = false;
+        self.0.0.wake.notify_all();
+    }
+}
+
+impl Order {
+    /// What whoever asked is told of a fault. One of the store itself stops the store (I17).
+    fn told(&self, fault: Fault) -> BackupError {
+        match fault {
+            Fault::NotOpened(reason) => BackupError::NotNow(reason),
+            Fault::TooSlow => BackupError::NotNow("it took too long".into()),
+            Fault::Full => BackupError::Full,
+            Fault::Broken(reason) | Fault::Unwritten(reason) => {
+                self.status.fail(&format!("backup: {reason}"));
+                BackupError::Unavailable
+            }
+            Fault::Damaged(what) => {
+                self.status.fail(&format!("backup: {what}"));
+                BackupError::Unavailable
+            }
+            Fault::Crash => BackupError::Unavailable,
+        }
+    }
+}
+
+/// Takes the snapshot, and what there is to say about it.
+fn begin(order: &Order, db: &Connection) -> Result<Backup, Fault> {
+    db.execute_batch("BEGIN")?;
+    let meta = Meta::load(db)?.ok_or_else(|| Fault::Damaged("the meta row is missing".into()))?;
+    let book = Book::load(db)?;
+    let (pages, size): (i64, i64) = (
+        db.pragma_query_value(None, "page_count", |row| row.get(0))?,
+        db.pragma_query_value(None, "page_size", |row| row.get(0))?,
+    );
+    Ok(Backup {
+        bytes: (pages * size).cast_unsigned(),
+        events: book.entries(Kind::Source).map(|(_, entry)| entry.source_stats().stored).sum(),
+        accepted: book.accepted,
+        commit: meta.commit,
+        epoch: format!("{:032x}", meta.epoch),
+        at_ms: (order.clock)().as_millis() as i64,
+    })
+}
+
+/// Says the last word: what the copy was, or why there is none.
+fn finish(
+    last: OwnedPermit<Result<Piece, BackupError>>,
+    backup: Backup,
+    copied: Result<Option<String>, BackupError>,
+) -> Result<(), BackupError> {
+    match copied {
+        Ok(None) => {
+            tracing::info!(event = "backup_ended", "nobody takes the backup any more");
             Ok(())
         }
-        Err(Stopped::Store(fault)) => Err(fault),
-        Err(Stopped::Target(error)) => {
-            drop(answer.send(Err(failed(&into, &error))));
+        Ok(Some(sha256)) => {
+            let manifest = Manifest { format: FORMAT, sha256, backup };
+            drop(last.send(Ok(Piece::End(Box::new(manifest)))));
             Ok(())
         }
-    }
-}
-
-/// Puts a backup into a data directory that holds no store. The ledger starts a new epoch.
-///
-/// # Errors
-/// See [`RestoreError`].
-pub fn restore(from: &Path, dir: &Path, at: relay_core::time::Wall) -> Result<Backup, RestoreError> {
-    let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
-    let manifest = fs::read(from.join(MANIFEST)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => unusable(format!("it has no {MANIFEST}: it was not finished, or it is no backup")),
-        _ => unusable(format!("{MANIFEST}: {error}")),
-    })?;
-    let manifest: serde_json::Value =
-        serde_json::from_slice(&manifest).map_err(|error| unusable(format!("{MANIFEST}: {error}")))?;
-    let number = |name: &str| manifest.get(name).and_then(serde_json::Value::as_u64);
-    if number("format") != Some(FORMAT) {
-        return Err(unusable(format!("its format is not {FORMAT}")));
-    }
-    let (bytes, digest) = digest(&from.join(DATABASE)).map_err(|error| unusable(format!("{DATABASE}: {error}")))?;
-    if manifest.get("sha256").and_then(serde_json::Value::as_str) != Some(&digest) {
-        return Err(unusable(format!("{DATABASE} does not have the SHA-256 that {MANIFEST} names")));
-    }
-    if dir.join(DATABASE).metadata().is_ok_and(|found| found.len() > 0) {
-        return Err(RestoreError::NotEmpty(dir.to_owned()));
-    }
-    let place = Place::claim(dir)?;
-    let cannot_write = |error| open::io_error("write", dir, error);
-    let part = dir.join("store.db.part");
-    take_copy(from, &part).map_err(cannot_write)?;
-    let mut db = place.connect(&part)?;
-    let entry = AuditEntry {
-        at,
-        who: "cli".to_owned(),
-        action: "store.restore".to_owned(),
-        subject: format!("backup {}", from.display()),
-    };
-    begin_epoch(&place, &mut db, &[entry])?;
-    db.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE).map_err(|error| place.damaged(error))?;
-    drop(db);
-    put_in_place(&part, dir).map_err(cannot_write)?;
-    Ok(Backup { bytes, events: number("events").unwrap_or(0) })
-}
-
-/// Begins a new epoch: from here on the ledger speaks of this history only.
-pub(super) fn begin_epoch(place: &Place, db: &mut Connection, audit: &[AuditEntry]) -> Result<(), OpenError> {
-    let begun = check::begin_epoch(db, audit).map_err(|error| place.damaged(error))?;
-    let (meta, accepted) = begun;
-    let ledger = Ledger::open(&place.ledger(), &Slot::of(&meta, accepted));
-    ledger.map(drop).map_err(|error| open::io_error("write", &place.ledger(), error))
-}
-
-enum Stopped {
-    Store(Fault),
-    Target(io::Error),
-}
-
-impl From<rusqlite::Error> for Stopped {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Target(io::Error::other(error))
-    }
-}
-
-impl From<io::Error> for Stopped {
-    fn from(error: io::Error) -> Self {
-        Self::Target(error)
-    }
-}
-
-/// Gives the commit the copy stands for, and the number of events in it.
-fn copy(writer: &mut Writer, db: &Connection, into: &Path) -> Result<(Meta, u64), Stopped> {
-    DirBuilder::new().mode(0o700).create(into)?;
-    let mut target = Connection::open(into.join(DATABASE))?;
-    let backup = rusqlite::backup::Backup::new(db, &mut target)?;
-    loop {
-        if backup.step(PAGES_PER_STEP)? == StepResult::Done {
-            return Ok((writer.meta, stored(&writer.book)));
-        }
-        // More to copy, or a reader in the way for a moment: other work comes first.
-        if writer.queues.is_abandoned() {
-            return Err(Stopped::Target(io::Error::other("the store was closed")));
-        }
-        if let Some(jobs) = writer.queues.next_batch() {
-            writer.commit_and_checkpoint(db, jobs).map_err(Stopped::Store)?;
+        Err(error) => {
+            drop(last.send(Err(error.clone())));
+            Err(error)
         }
     }
 }
 
-fn stored(book: &Book) -> u64 {
-    book.entries(super::book::Kind::Source).map(|(_, entry)| entry.source_stats().stored).sum()
-}
-
-/// Writes the manifest, last: a directory without one is no backup.
-fn finish(into: &Path, meta: &Meta, events: u64) -> io::Result<Backup> {
-    let (bytes, sha256) = digest(&into.join(DATABASE))?;
-    let manifest = json!({
-        "format": FORMAT,
-        "sha256": sha256,
-        "bytes": bytes,
-        "events": events,
-        "commit": meta.commit,
-        "epoch": format!("{:032x}", meta.epoch),
-    });
-    File::open(into.join(DATABASE))?.sync_all()?;
-    let path = into.join(MANIFEST);
-    fs::write(&path, format!("{manifest:#}\n"))?;
-    File::open(&path)?.sync_all()?;
-    File::open(into)?.sync_all()?;
-    if let Some(parent) = into.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        File::open(parent)?.sync_all()?;
+/// Moves what the snapshot held back into the database. Commits go on meanwhile.
+fn catch_up(db: &Connection) -> Result<(), Fault> {
+    match db.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE) {
+        Ok(_) => Ok(()),
+        Err(error) => match error.sqlite_error_code() {
+            // Somebody else does it, or there is no room for it: the log keeps what it has.
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => Ok(()),
+            _ => Err(Fault::Broken(format!("checkpoint: {error}"))),
+        },
     }
-    Ok(Backup { bytes, events })
 }
 
-fn failed(into: &Path, error: &io::Error) -> StoreError {
-    tracing::error!(event = "backup_failed", into = %into.display(), %error);
-    if error.kind() == io::ErrorKind::StorageFull {
-        return StoreError::Full;
+/// Looks after the room that a copy holds back.
+struct Watch {
+    log: PathBuf,
+    length: u64,
+    growth_max: u64,
+    was_full: bool,
+    stall_max: Duration,
+    seen: Arc<Seen>,
+}
+
+impl Watch {
+    fn new(order: &Order, bytes: u64) -> Self {
+        let log = order.dir.join("store.db-wal");
+        let was_full = order.seen.is_full();
+        let growth_max = if was_full { GROWTH_MAX_FULL } else { order.growth_max.max(bytes) };
+        let (length, stall_max) = (length(&log), order.stall_max);
+        Self { log, length, growth_max, was_full, stall_max, seen: Arc::clone(&order.seen) }
     }
-    StoreError::Damaged { what: format!("backup into {}: {error}", into.display()).into() }
-}
 
-/// Copies under another name first, so that a restore that was cut short leaves no store.
-fn take_copy(from: &Path, part: &Path) -> io::Result<()> {
-    remove_companions(part)?;
-    fs::copy(from.join(DATABASE), part)?;
-    // The backup may be read-only.
-    fs::set_permissions(part, fs::Permissions::from_mode(0o600))
-}
-
-/// Gives the copy, whose ledger is there, the name of the store.
-fn put_in_place(part: &Path, dir: &Path) -> io::Result<()> {
-    File::open(part)?.sync_all()?;
-    remove_companions(part)?;
-    remove_companions(&dir.join(DATABASE))?;
-    fs::rename(part, dir.join(DATABASE))?;
-    File::open(dir)?.sync_all()
-}
-
-/// Removes what SQLite leaves beside a database.
-fn remove_companions(database: &Path) -> io::Result<()> {
-    for ending in ["-wal", "-shm"] {
-        let mut name = database.as_os_str().to_owned();
-        name.push(ending);
-        match fs::remove_file(Path::new(&name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    fn look(&self) -> Result<(), BackupError> {
+        if self.seen.is_full() && !self.was_full {
+            return Err(BackupError::Full);
+        }
+        let bytes = length(&self.log).saturating_sub(self.length);
+        if bytes <= self.growth_max {
+            Ok(())
+        } else if self.was_full {
+            Err(BackupError::Full)
+        } else {
+            Err(BackupError::Outgrown { bytes })
         }
     }
-    Ok(())
 }
 
-/// Length and SHA-256 of a file.
-fn digest(path: &Path) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
-    let mut context = Context::new(&SHA256);
-    let mut chunk = vec![0; 64 * 1024];
-    let mut bytes = 0;
-    loop {
-        let read = file.read(&mut chunk)?;
-        if read == 0 {
-            let mut text = String::new();
-            for byte in context.finish().as_ref() {
-                // Writing to a string does not fail.
-                let _ = write!(text, "{byte:02x}");
-            }
-            return Ok((bytes, text));
-        }
-        context.update(&chunk[..read]);
-        bytes += read as u64;
-    }
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
 }

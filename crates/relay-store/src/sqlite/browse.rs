@@ -128,13 +128,12 @@ impl<'a> Search<'a> {
         };
         let codes = State::ALL.iter().filter(|state| wanted(state)).flat_map(|state| schema::codes(*state)).copied();
         let reason = |code: &i64| filter.reason.is_none_or(|reason| code % 10 == reason as i64);
-        let ranged = filter.range != Range::default();
         Self {
             filter,
             damage,
             destinations,
             codes: codes.filter(reason).collect(),
-            by_end: ranged && asks_for_dead_letters(filter),
+            by_end: filter.comes_by_end(),
             whole_table: filter.destination.is_none()
                 && filter.states.is_empty()
                 && filter.reason.is_none()
@@ -268,12 +267,6 @@ fn event_row(db: &Connection, shelf: &Shelf, seq: i64) -> Result<Option<EventRow
         deliveries.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, delivery, shelf))?);
     }
     Ok(Some(EventRow { body_bytes: head.body_bytes, event: Arc::new(head.event), deliveries }))
-}
-
-/// Dead letters are looked for by when they ended, everything else by when it was made.
-fn asks_for_dead_letters(filter: &DeliveryFilter) -> bool {
-    let only_ended_badly = filter.states.iter().all(|state| matches!(state, State::Dead | State::Expired));
-    filter.event.is_none() && (filter.reason.is_some() || (only_ended_badly && !filter.states.is_empty()))
 }
 
 /// A time range as sequences: from the first, before the second.

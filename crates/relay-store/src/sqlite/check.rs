@@ -10,12 +10,14 @@ use rusqlite::{Connection, params};
 
 use super::{
     append::Taken,
-    audit, backup,
+    audit,
     book::{Book, Kind},
     bulk,
     damage::Damage,
     documents,
     fault::Fault,
+    gap,
+    ledger::{Ledger, Slot},
     line::{Line, line_of},
     meta::Meta,
     of_source,
@@ -24,6 +26,7 @@ use super::{
     transaction::Transaction,
 };
 use crate::{
+    private::Owners,
     record,
     seam::{AuditEntry, DocumentKey, DocumentKind, Recount},
 };
@@ -56,7 +59,7 @@ impl CheckReport {
 /// # Errors
 /// The store is in use, of a newer version, or cannot be read at all.
 pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, OpenError> {
-    let place = Place::claim(dir)?;
+    let place = Place::claim(dir, Owners::UsOrServed)?;
     place.refuse_lone_ledger()?;
     let mut db = place.connect_writer()?;
     let mut report = CheckReport::default();
@@ -113,7 +116,13 @@ struct Damaged {
 }
 
 /// Begins a new epoch; gives the meta row and the number of accepted events.
-pub(super) fn begin_epoch(db: &mut Connection, audit: &[AuditEntry]) -> Result<(Meta, u64), Fault> {
+/// It is above `id_high`; what `also` writes is part of the same commit.
+pub(super) fn begin_epoch(
+    db: &mut Connection,
+    audit: &[AuditEntry],
+    id_high: i64,
+    also: impl FnOnce(&Connection) -> Result<Option<u32>, Fault>,
+) -> Result<(Meta, u64), Fault> {
     let mut meta = Meta::load(db)?.ok_or_else(|| Fault::Damaged("the meta row is missing".into()))?;
     let mut book = Book::load(db)?;
     let accepted = book.accepted;
@@ -121,10 +130,11 @@ pub(super) fn begin_epoch(db: &mut Connection, audit: &[AuditEntry]) -> Result<(
     let (mut paused, damage) = (BTreeSet::new(), Damage::default());
     let mut tx = Transaction::new(db, &mut book, &mut paused, &damage, Wall::MIN);
     tx.audit(audit)?;
-    let (crcs, latest) = (std::mem::take(&mut tx.crcs), tx.latest);
+    let (mut crcs, latest) = (std::mem::take(&mut tx.crcs), tx.latest);
+    crcs.extend(also(db)?);
     meta.previous = meta.epoch;
     meta.epoch = super::open::new_epoch();
-    meta.advance(&crcs, 0, latest);
+    meta.advance(&crcs, id_high, latest);
     meta.write(db)?;
     db.execute_batch("COMMIT")?;
     Ok((meta, accepted))
@@ -157,7 +167,8 @@ fn read_everything(db: &Connection, report: &mut CheckReport, damaged: &mut Dama
     read_documents(db, report, damaged)?;
     read_keys_and_steps(db, report, damaged)?;
     read_audit(db, report, damaged)?;
-    let sums = recount::recount(db)?;
+    read_gaps(db, report)?;
+    let sums = recount::sums(db)?;
     if sums.counted != sums.kept {
         report.faults.push("the counters differ from what is stored".to_owned());
     }
@@ -344,12 +355,17 @@ fn accept(place: &Place, db: &mut Connection, damaged: &Damaged, faults: &[Strin
             subject: fault.clone(),
         })
         .collect();
-    backup::begin_epoch(place, db, &audit)
+    let begun = begin_epoch(db, &audit, 0, |_| Ok(None)).map_err(|error| place.damaged(error))?;
+    let ledger = Ledger::open(&place.ledger(), &Slot::of(&begun.0, begun.1));
+    ledger.map(drop).map_err(|error| io_error("write", &place.ledger(), error))
 }
 
 fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
     db.execute_batch("REINDEX")?;
     db.execute_batch("BEGIN IMMEDIATE")?;
+    if matches!(gap::all(db), Err(Fault::Damaged(_))) {
+        db.execute_batch("DELETE FROM gaps")?;
+    }
     for seq in &damaged.deliveries {
         db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
     }
@@ -398,6 +414,14 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
     book.take_over(db)?;
     book.write(db, &super::book::Shelf::default())?;
     db.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+fn read_gaps(db: &Connection, report: &mut CheckReport) -> Result<(), Fault> {
+    match gap::all(db) {
+        Err(Fault::Damaged(what)) => report.faults.push(what.into()),
+        read => drop(read?),
+    }
     Ok(())
 }
 

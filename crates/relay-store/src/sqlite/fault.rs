@@ -1,7 +1,9 @@
 //! What can go wrong in a transaction, sorted by what follows from it.
 
+use std::time::Duration;
+
 use relay_core::storage::StoreError;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use super::reader::READ_TIME_MAX;
 use crate::record::RecordError;
@@ -15,6 +17,10 @@ pub(super) enum Fault {
     Damaged(Box<str>),
     /// A read was given up.
     TooSlow,
+    /// A connection could not be opened, which says nothing about what is stored.
+    NotOpened(String),
+    /// A write did not go through, perhaps for want of room: the writer finds out, anybody else stops for good.
+    Unwritten(String),
     /// The store can no longer be trusted: stop for good.
     Broken(String),
     /// A failure point asks for the end of the process to be played.
@@ -27,13 +33,25 @@ impl Fault {
         Self::Damaged(format!("{what}: {error}").into())
     }
 
+    /// Why the store can no longer be trusted, if that is so.
+    pub(super) fn breaks(&self) -> Option<&str> {
+        match self {
+            Self::Broken(reason) | Self::Unwritten(reason) => Some(reason),
+            Self::Full | Self::Damaged(_) | Self::TooSlow | Self::NotOpened(_) | Self::Crash => None,
+        }
+    }
+
     /// What the asker is told.
     pub(super) fn answer(self) -> StoreError {
         match self {
             Self::Full => StoreError::Full,
             Self::Damaged(what) => StoreError::Damaged { what },
             Self::TooSlow => StoreError::TooSlow { after: READ_TIME_MAX },
-            Self::Broken(_) | Self::Crash => StoreError::Unavailable,
+            Self::NotOpened(reason) => {
+                tracing::warn!(event = "read_refused", reason, "no connection to the store could be opened");
+                StoreError::TooSlow { after: Duration::ZERO }
+            }
+            Self::Broken(_) | Self::Unwritten(_) | Self::Crash => StoreError::Unavailable,
         }
     }
 }
@@ -43,7 +61,15 @@ impl From<rusqlite::Error> for Fault {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::OperationInterrupted) => Self::TooSlow,
+            _ if is_unwritten(&error) => Self::Unwritten(format!("sqlite: {error}")),
             _ => Self::Broken(format!("sqlite: {error}")),
         }
     }
+}
+
+/// SQLite knows one kind of no room, ENOSPC of a write. A quota that is used up, and no room for the index of the
+/// write-ahead log, look like errors of the disk.
+fn is_unwritten(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE))
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{self, Delivery},
+    event::Event,
     storage::{Backlog, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
@@ -60,11 +61,13 @@ pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
         if leased.deliveries.len() >= ask.limit as usize {
             return Ok(leased);
         }
-        let Some((before, event)) = readable(tx, seq)? else { continue };
-        body_bytes = body_bytes.saturating_add(before.body_bytes);
-        if body_bytes > ask.body_bytes_max {
+        let Some(before) = readable(tx, seq, || rows::delivery_at(tx.db, seq, tx.book))? else { continue };
+        // The record says how long the body is: one that does not fit is not read each time somebody asks.
+        if body_bytes.saturating_add(before.body_bytes) > ask.body_bytes_max {
             return Ok(leased);
         }
+        let Some(event) = readable(tx, seq, || event_of(tx, &before))? else { continue };
+        body_bytes += before.body_bytes;
         let next = delivery::leased(&before, ask.instance, ask.nonce, ask.now, ask.until);
         tx.update_delivery(&before, &next)?;
         leased.deliveries.push((next, event));
@@ -236,18 +239,15 @@ fn unexpired(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resul
     Ok(Candidates { found, all_seen })
 }
 
-/// A waiting delivery with its event; `None` if either is damaged, which the log names once.
-fn readable(tx: &mut Transaction<'_>, seq: i64) -> Result<Option<(Delivery, Arc<relay_core::event::Event>)>, Fault> {
+/// What `read` gives of a row; `None` if that is damaged, which the log names once.
+fn readable<T>(
+    tx: &Transaction<'_>,
+    seq: i64,
+    read: impl FnOnce() -> Result<Option<T>, Fault>,
+) -> Result<Option<T>, Fault> {
     if tx.damage.is_passed_over(seq) {
         return Ok(None);
     }
-    let read = || {
-        let Some(found) = rows::delivery_at(tx.db, seq, tx.book)? else { return Ok(None) };
-        let event = rows::event_at(tx.db, found.event.sequence(), tx.book)?;
-        let event =
-            event.ok_or_else(|| Fault::Damaged(format!("{}: its event {} is gone", found.id, found.event).into()))?;
-        Ok(Some((found, Arc::new(event))))
-    };
     match read() {
         Err(Fault::Damaged(what)) => {
             tx.damage.note(&what);
@@ -256,4 +256,11 @@ fn readable(tx: &mut Transaction<'_>, seq: i64) -> Result<Option<(Delivery, Arc<
         }
         other => other,
     }
+}
+
+/// The event of a delivery, which must be there.
+fn event_of(tx: &Transaction<'_>, found: &Delivery) -> Result<Option<Arc<Event>>, Fault> {
+    let event = rows::event_at(tx.db, found.event.sequence(), tx.book)?;
+    let gone = || Fault::Damaged(format!("{}: its event {} is gone", found.id, found.event).into());
+    event.ok_or_else(gone).map(|event| Some(Arc::new(event)))
 }

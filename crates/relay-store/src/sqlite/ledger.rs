@@ -3,9 +3,9 @@
 //! **Invariant:** a slot is written after the commit it names and before that commit's answers.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::FileExt as _,
     path::Path,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::meta::Meta;
+use crate::private;
 
 const MAGIC: [u8; 4] = *b"CRML";
 const VERSION: u32 = 1;
@@ -75,7 +76,7 @@ impl Slot {
 
 /// Reads the newer valid slot; `None` if the file is missing or neither slot holds.
 pub(super) fn read(path: &Path) -> io::Result<Option<Slot>> {
-    let file = match File::open(path) {
+    let file = match private::open_existing(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -111,7 +112,7 @@ struct Wanted {
 impl Ledger {
     /// Opens or makes it, writes `slot` into both places and fsyncs: from here on only this epoch counts.
     pub(super) fn open(path: &Path, slot: &Slot) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = private::open(path)?;
         file.set_len(2 * SLOT_BYTES)?;
         for place in 0..2 {
             file.write_all_at(&slot.encode(), place * SLOT_BYTES)?;

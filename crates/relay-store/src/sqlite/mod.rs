@@ -17,6 +17,7 @@ mod documents;
 mod due;
 mod edge;
 mod fault;
+mod gap;
 mod indexes;
 mod lease;
 mod ledger;
@@ -27,6 +28,7 @@ mod open;
 mod queue;
 mod reader;
 mod recount;
+mod restore;
 mod retain;
 mod room;
 mod rows;
@@ -41,7 +43,7 @@ mod writer;
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -55,14 +57,8 @@ use relay_core::{
 };
 use tokio::sync::oneshot;
 
-pub use self::{
-    backup::{RestoreError, restore},
-    check::{CheckReport, check},
-    edge::{Edge, EdgeAction, Edges},
-    open::{OpenError, Options},
-    room::DiskFree,
-};
 use self::{
+    backup::{Copies, Order},
     book::{Book, Shelf},
     fault::Fault,
     ledger::{Ledger, Slot},
@@ -74,13 +70,21 @@ use self::{
     scrub::Scrub,
     status::Status,
     transaction::Transaction,
-    writer::{WalPages, Writer},
+    writer::{Clock, WalPages, Writer},
+};
+pub use self::{
+    check::{CheckReport, check},
+    edge::{Edge, EdgeAction, Edges},
+    open::{OpenError, Options},
+    restore::{RestoreError, Restored, restore},
+    room::DiskFree,
 };
 use crate::{
     Later,
+    copy::{BackupError, Copying, STALL_MAX},
     seam::{
-        AuditEntry, AuditFilter, Backup, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
-        EventFilter, EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats, Store,
+        AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
+        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats, Store,
     },
 };
 
@@ -92,6 +96,8 @@ const SCRUB_AFTER: Duration = Duration::from_mins(1);
 /// The embedded store. Dropping it ends it as a crash would: what was not answered may or may not have happened.
 pub struct SqliteStore {
     dir: PathBuf,
+    clock: Arc<Mutex<Clock>>,
+    copies: Copies,
     queues: Arc<Queues>,
     status: Arc<Status>,
     shelf: Shelf,
@@ -109,7 +115,7 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`]; nothing was changed then.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let place = Place::claim(&options.dir)?;
+        let place = Place::claim(&options.dir, options.owners)?;
         place.refuse_lone_ledger()?;
         let mut db = place.connect_writer()?;
         check::verify_if_suspect(&place, &db)?;
@@ -132,8 +138,11 @@ impl SqliteStore {
         book.publish_all(&shelf);
         shelf.publish_meta(&meta);
         let disk_free = options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir));
-        let mut room =
-            Room::new(Arc::clone(&disk_free), options.disk_reserve, place.dir.join("ballast"), Arc::clone(&seen));
+        let ballast = options.ballast.then(|| place.dir.join("ballast"));
+        let mut room = Room::new(Arc::clone(&disk_free), options.disk_reserve, &place.dir, ballast, Arc::clone(&seen));
+        let clock = Arc::new(Mutex::new(open::clock_from(options.clock, meta.latest)));
+        let copies = Copies::default();
+        let dir = place.dir.clone();
         room.is_full(|| schema::free_inside(&db).unwrap_or(0));
         let writer = Writer {
             queues: Arc::clone(&queues),
@@ -144,7 +153,8 @@ impl SqliteStore {
             ledger,
             room,
             edges: options.edges,
-            clock: open::clock_from(options.clock, meta.latest),
+            clock: Arc::clone(&clock),
+            copies: copies.clone(),
             paused,
             suspect: place.suspect(),
             lock: place.lock,
@@ -153,27 +163,17 @@ impl SqliteStore {
         };
         let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
         let readers = Readers::start(connections, &status).map_err(cannot_start)?;
-        let scrub =
-            Scrub::start(place.dir.clone(), shelf.clone(), Arc::clone(&status), SCRUB_AFTER).map_err(cannot_start)?;
+        let scrub = Scrub::start(dir.clone(), shelf.clone(), Arc::clone(&status), SCRUB_AFTER).map_err(cannot_start)?;
         let writer =
             thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
-        Ok(Self {
-            dir: options.dir.clone(),
-            queues,
-            status,
-            shelf,
-            seen,
-            disk_free,
-            readers,
-            scrub,
-            writer: Some(writer),
-        })
+        Ok(Self { dir, clock, copies, queues, status, shelf, seen, disk_free, readers, scrub, writer: Some(writer) })
     }
 
     /// Ends the store as a kill of the process would: what was not answered never is. For tests.
     pub fn crash(&self) -> Later<()> {
         self.readers.stop();
         self.scrub.stop();
+        self.copies.stop();
         self.queues.abandon();
         Box::pin(self.status.end())
     }
@@ -195,6 +195,22 @@ impl SqliteStore {
         };
         let task = Box::new(Ask { run, refuse, weight, done: None, answer });
         (task, Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) }))
+    }
+
+    /// What a backup needs.
+    fn order(&self) -> Order {
+        Order {
+            dir: self.dir.clone(),
+            status: Arc::clone(&self.status),
+            seen: Arc::clone(&self.seen),
+            clock: self.clock(),
+            stall_max: STALL_MAX,
+            growth_max: backup::GROWTH_MAX,
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        Arc::clone(&*self.clock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn urgent<A: Send + 'static>(
@@ -350,7 +366,7 @@ impl Store for SqliteStore {
         let (dir, status) = (self.dir.clone(), Arc::clone(&self.status));
         let counting = move || {
             let counted = open::connect_reader(&dir).and_then(|db| recount::recount(&db));
-            if let Err(Fault::Broken(reason)) = &counted {
+            if let Some(reason) = counted.as_ref().err().and_then(Fault::breaks) {
                 status.fail(reason);
             }
             drop(answer.send(counted.map_err(Fault::answer)));
@@ -361,10 +377,19 @@ impl Store for SqliteStore {
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 
-    fn backup(&self, into: PathBuf) -> Later<Result<Backup, StoreError>> {
-        let (answer, asked) = oneshot::channel();
-        self.queues.push_backup(backup::Order { into, answer });
-        Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
+    fn backup(&self) -> Later<Result<Copying, BackupError>> {
+        if self.status.has_failed() {
+            return Box::pin(async { Err(BackupError::Unavailable) });
+        }
+        let asked = self.copies.begin(self.order());
+        Box::pin(async move {
+            let no_thread = |_| Err(BackupError::NotNow("no thread could be started".into()));
+            asked.await.unwrap_or_else(no_thread)
+        })
+    }
+
+    fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
     }
 
     fn promises(&self) -> Promises {
@@ -383,6 +408,7 @@ impl Store for SqliteStore {
     fn close(&self) -> Later<()> {
         self.readers.stop();
         self.scrub.stop();
+        self.copies.stop();
         self.queues.finish();
         Box::pin(self.status.end())
     }
@@ -390,11 +416,13 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        self.copies.stop();
         self.queues.abandon();
         if let Some(writer) = self.writer.take() {
             // A panic there has been noticed and told by the writer itself.
             drop(writer.join());
         }
+        self.copies.join();
     }
 }
 

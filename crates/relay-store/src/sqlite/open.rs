@@ -2,18 +2,19 @@
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use relay_core::time::Wall;
-use rusqlite::{Connection, OpenFlags, wal::CheckpointMode};
+use rusqlite::{Connection, ErrorCode, OpenFlags, wal::CheckpointMode};
 
 use super::{edge::Edges, fault::Fault, ledger, meta::Meta, room::DiskFree, schema, writer::Clock};
+use crate::private::{self, Owners, Unsafe};
 
 /// How to open a store.
 #[derive(Clone)]
@@ -22,7 +23,11 @@ pub struct Options {
     pub dir: PathBuf,
     /// Bytes of the disk that stay free: `DISK_RESERVE`.
     pub disk_reserve: u64,
-    /// The clock for deadlines: start wall clock + monotonic time.
+    /// Whose directory it may be.
+    pub owners: Owners,
+    /// Whether a file is laid out that settling may use up when the disk is full.
+    pub ballast: bool,
+    /// The clock for deadlines: start wall clock + monotonic time. See [`Store::keep_time`](crate::Store::keep_time).
     pub clock: Arc<dyn Fn() -> Wall + Send + Sync>,
     /// Free bytes of the disk; tests may bring their own.
     pub disk_free: Option<DiskFree>,
@@ -36,6 +41,8 @@ impl Options {
         Self {
             dir: dir.into(),
             disk_reserve: 256 * 1024 * 1024,
+            owners: Owners::Us,
+            ballast: true,
             clock: system_clock(),
             disk_free: None,
             edges: Edges::default(),
@@ -67,6 +74,9 @@ pub enum OpenError {
         /// What the system said.
         error: io::Error,
     },
+    /// Others than the relay could change what is in it.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
     /// Another process has it open.
     #[error("another crm-relay{} uses {}", pid.map_or_else(String::new, |pid| format!(" (pid {pid})")), dir.display())]
     InUse {
@@ -155,15 +165,17 @@ pub(super) struct Place {
 
 impl Place {
     /// Makes the directory if need be, refuses a newer store before touching anything, takes the lock.
-    pub(super) fn claim(dir: &Path) -> Result<Self, OpenError> {
+    pub(super) fn claim(dir: &Path, owners: Owners) -> Result<Self, OpenError> {
         if rusqlite::version_number() < schema::SQLITE_VERSION_MIN {
             return Err(OpenError::OldSqlite(rusqlite::version()));
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| io_error("write", dir, error))?;
+        private::make_dir(dir).map_err(|error| io_error("write", dir, error))?;
+        private::check_dir(dir, owners)?;
+        // From here on without the links that the way to it may have, so that SQLite need not follow any.
+        let dir = &fs::canonicalize(dir).map_err(|error| io_error("read", dir, error))?;
         check_header(dir)?;
         let path = dir.join("store.lock");
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut lock = opened.map_err(|error| io_error("write", dir, error))?;
+        let mut lock = private::open(&path).map_err(|error| io_error("write", dir, error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
@@ -214,9 +226,8 @@ impl Place {
 
     /// Like [`connect_writer`](Self::connect_writer), to a database of another name.
     pub(super) fn connect(&self, path: &Path) -> Result<Connection, OpenError> {
-        private_file(path).map_err(|error| io_error("write", path, error))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags).map_err(|error| self.damaged(error))?;
+        close_to_others(path)?;
+        let db = Connection::open_with_flags(path, flags()).map_err(|error| self.damaged(error))?;
         self.prepare(&db).map_err(|error| self.damaged(error))?;
         let found: i32 =
             db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| self.damaged(error))?;
@@ -277,7 +288,7 @@ impl Place {
     pub(super) fn damaged(&self, error: impl Into<Fault>) -> OpenError {
         let what = match error.into() {
             Fault::Damaged(what) => what.into(),
-            Fault::Broken(what) => what,
+            Fault::Broken(what) | Fault::Unwritten(what) | Fault::NotOpened(what) => what,
             Fault::Full => "the disk is full".to_owned(),
             Fault::TooSlow | Fault::Crash => "it could not be read".to_owned(),
         };
@@ -285,12 +296,27 @@ impl Place {
     }
 }
 
-/// Opens a connection that reads the store in `dir`.
+/// Opens a connection that reads the store in `dir`, down to the files beside the database. That it cannot be opened (no
+/// descriptor, no memory, no permission) says nothing about what is stored: [`Fault::NotOpened`].
 pub(super) fn connect_reader(dir: &Path) -> Result<Connection, Fault> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(dir.join("store.db"), flags)?;
-    schema::set_up_reader(&db)?;
-    Ok(db)
+    let open = || {
+        let db = Connection::open_with_flags(dir.join("store.db"), flags())?;
+        schema::set_up_reader(&db)?;
+        // The write-ahead log and its index are opened by the first who reads.
+        db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |_| Ok(()))?;
+        Ok(db)
+    };
+    open().map_err(|error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen | ErrorCode::OutOfMemory | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            Fault::NotOpened(format!("sqlite: {error}"))
+        }
+        _ => error.into(),
+    })
+}
+
+/// No link is followed to a database.
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW
 }
 
 /// A random epoch.
@@ -327,19 +353,40 @@ pub(super) fn disk_free_below(dir: &Path) -> DiskFree {
     })
 }
 
-/// An IO error with who we are.
+/// An IO error with who we are; one that says that a file is not safe is that.
 pub(super) fn io_error(verb: &'static str, path: &Path, error: io::Error) -> OpenError {
+    if let Some(refused) = private::of_error(&error) {
+        return refused.clone().into();
+    }
     OpenError::Io { verb, path: path.to_owned(), uid: rustix::process::getuid().as_raw(), error }
+}
+
+/// Makes the database if it is not there, for us alone: SQLite gives its companions the same mode.
+fn close_to_others(path: &Path) -> Result<(), OpenError> {
+    private::open(path).map_err(|error| io_error("write", path, error))?;
+    for ending in ["-wal", "-shm"] {
+        let mut companion = path.as_os_str().to_owned();
+        companion.push(ending);
+        match private::open_existing(Path::new(&companion)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("write", Path::new(&companion), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Looks at version and application id in the file's first bytes, without SQLite, which might recover a WAL.
 fn check_header(dir: &Path) -> Result<(), OpenError> {
     let path = dir.join("store.db");
     let mut header = [0; 100];
-    match File::open(&path).and_then(|file| file.read_exact_at(&mut header, 0)) {
+    match private::open_existing(&path).and_then(|file| file.read_exact_at(&mut header, 0)) {
         Ok(()) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => return Ok(()),
-        Err(error) => return Err(io_error("read", &path, error)),
+        Err(error) => {
+            return Err(io_error("read", &path, error));
+        }
     }
     let number = |at: usize| header[at..].first_chunk::<4>().map_or(0, |bytes| i32::from_be_bytes(*bytes));
     let (user_version, application_id) = (number(60), number(68));
@@ -351,11 +398,6 @@ fn check_header(dir: &Path) -> Result<(), OpenError> {
         return Err(OpenError::Newer { dir: dir.to_owned(), found: user_version, known: schema::SCHEMA_VERSION });
     }
     Ok(())
-}
-
-/// Makes the file with 0600 if it is not there: SQLite gives its companions the same mode.
-fn private_file(path: &Path) -> io::Result<()> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
 }
 
 fn reason(error: &io::Error) -> String {
@@ -396,7 +438,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("store.db");
         fs::write(&path, [7; 200]).expect("writes");
-        let refused = Place::claim(dir.path()).expect_err("not a store");
+        let refused = Place::claim(dir.path(), Owners::Us).expect_err("not a store");
         assert!(matches!(refused, OpenError::NotAStore(_)), "{refused}");
         assert_eq!(fs::read(&path).expect("reads"), [7; 200]);
     }

@@ -98,8 +98,6 @@ pub(super) enum Turn {
     Batch(Vec<Job>),
     /// One step of bulk work, in a commit of its own.
     Bulk(Job),
-    /// A backup into this directory.
-    Backup(super::backup::Order),
     /// Nothing came for a while.
     Idle,
     /// Everything asked for is done, and no more will come.
@@ -124,7 +122,6 @@ struct Waiting {
     append_ops: usize,
     append_bytes: u64,
     bulk: VecDeque<Job>,
-    backups: VecDeque<super::backup::Order>,
     stop: Option<Stop>,
     writer_sleeps: bool,
 }
@@ -180,15 +177,6 @@ impl Queues {
         });
     }
 
-    /// Queues a backup; gives it back when the store is closing.
-    pub(super) fn push_backup(&self, order: super::backup::Order) {
-        let mut waiting = self.lock();
-        if waiting.stop.is_none() {
-            waiting.backups.push_back(order);
-            self.wake_up(waiting);
-        }
-    }
-
     /// No more will be taken; what waits is still done.
     pub(super) fn finish(&self) {
         let mut waiting = self.lock();
@@ -227,17 +215,6 @@ impl Queues {
                 return waiting.take(true).unwrap_or(Turn::Idle);
             }
         }
-    }
-
-    /// Takes only a batch, never waiting: for between the steps of a backup.
-    pub(super) fn next_batch(&self) -> Option<Vec<Job>> {
-        let batch = self.lock().take_batch();
-        (!batch.is_empty()).then_some(batch)
-    }
-
-    /// The store was dropped or the writer is gone.
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.lock().stop == Some(Stop::Abandon)
     }
 
     fn push(&self, task: Box<dyn Task>, place: impl FnOnce(&mut Waiting, Box<dyn Task>) -> Option<Box<dyn Task>>) {
@@ -280,9 +257,6 @@ impl Waiting {
         let batch = self.take_batch();
         if !batch.is_empty() {
             return Some(Turn::Batch(batch));
-        }
-        if let Some(order) = self.backups.pop_front() {
-            return Some(Turn::Backup(order));
         }
         (self.stop == Some(Stop::Finish)).then_some(Turn::Close)
     }
@@ -362,7 +336,7 @@ mod tests {
     }
 
     fn taken(queues: &Queues) -> Vec<u64> {
-        let batch = queues.next_batch().unwrap_or_default();
+        let batch = queues.lock().take_batch();
         batch.iter().map(|job| job.task.weight().bytes).collect()
     }
 

@@ -72,7 +72,7 @@ impl Readers {
         }
         waiting.reads.push_back(Box::new(move |db, status| {
             let result = at_one_snapshot(db, read);
-            if let Err(Fault::Broken(reason)) = &result {
+            if let Some(reason) = result.as_ref().err().and_then(Fault::breaks) {
                 status.fail(reason);
             }
             drop(answer.send(result.map_err(Fault::answer)));

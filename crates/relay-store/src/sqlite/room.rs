@@ -1,10 +1,9 @@
 //! Room: how much may still be stored, and the ballast that settling may use when the disk is full.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
+    fs, io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,8 +13,12 @@ use std::{
 
 use rustix::fs::FallocateFlags;
 
+use crate::private;
+
 /// How often the disk is asked.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+/// What is written to see whether there is any room.
+const PROBE_BYTES: usize = 64 * 1024;
 /// The ballast: the WAL of several thousand settled deliveries.
 const BALLAST_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
@@ -38,18 +41,43 @@ impl Seen {
 pub(super) struct Room {
     disk_free: DiskFree,
     reserve: u64,
-    ballast: PathBuf,
+    /// Written to see whether anything can be.
+    probe: PathBuf,
+    /// `None`: there shall be none.
+    ballast: Option<PathBuf>,
     ballast_bytes: u64,
-    has_ballast: bool,
+    /// Bytes that lie in it.
+    held: u64,
     sampled: Option<Instant>,
     seen: Arc<Seen>,
 }
 
 impl Room {
-    /// `reserve` bytes of the disk stay free; an eighth of them lies in the ballast file.
-    pub(super) fn new(disk_free: DiskFree, reserve: u64, ballast: PathBuf, seen: Arc<Seen>) -> Self {
-        let ballast_bytes = (reserve / 8).min(BALLAST_BYTES_MAX);
-        Self { disk_free, reserve, ballast, ballast_bytes, has_ballast: false, sampled: None, seen }
+    /// `reserve` bytes of the disk stay free; an eighth of them lies in the ballast file. What an earlier run left of it
+    /// counts: on a full disk no new one could be made.
+    pub(super) fn new(
+        disk_free: DiskFree,
+        reserve: u64,
+        dir: &Path,
+        ballast: Option<PathBuf>,
+        seen: Arc<Seen>,
+    ) -> Self {
+        let ballast_bytes = if ballast.is_some() { (reserve / 8).min(BALLAST_BYTES_MAX) } else { 0 };
+        let left = ballast.as_ref().and_then(|path| private::open_existing(path).ok()?.metadata().ok());
+        let held = left.map_or(0, |found| found.len().min(found.blocks() * 512));
+        let probe = dir.join("room.probe");
+        Self { disk_free, reserve, probe, ballast, ballast_bytes, held, sampled: None, seen }
+    }
+
+    /// Whether not even a little can be written for want of room, be it of the disk or of a quota.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let write = || {
+            let file = private::open(&self.probe)?;
+            file.write_all_at(&vec![1; PROBE_BYTES], 0)
+        };
+        let written: io::Result<()> = write();
+        drop(fs::remove_file(&self.probe));
+        written.is_err_and(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 
     /// Whether appends must be refused. `free_inside`: bytes of free pages in the database.
@@ -73,21 +101,21 @@ impl Room {
 
     /// Gives the ballast back to the disk, for settling and retention; whether there was any.
     pub(super) fn drop_ballast(&mut self) -> bool {
-        if !std::mem::take(&mut self.has_ballast) {
+        if std::mem::take(&mut self.held) == 0 {
             return false;
         }
         tracing::warn!(event = "store_full", "the disk is full: the ballast is used to finish what is open");
-        fs::remove_file(&self.ballast).is_ok()
+        self.ballast.as_ref().is_some_and(|path| fs::remove_file(path).is_ok())
     }
 
     fn sample(&mut self, free_inside: u64) {
         self.sampled = Some(Instant::now());
         // A disk that does not answer here will answer the next write.
         let free = (self.disk_free)().unwrap_or(u64::MAX);
-        if !self.has_ballast && free > self.reserve {
-            self.has_ballast = self.make_ballast().is_ok();
+        if self.held < self.ballast_bytes && free > self.reserve && self.make_ballast().is_ok() {
+            self.held = self.ballast_bytes;
         }
-        let held_back = self.reserve - if self.has_ballast { self.ballast_bytes } else { 0 };
+        let held_back = self.reserve - self.held.min(self.ballast_bytes);
         let full = free.saturating_add(free_inside) <= held_back;
         if self.seen.full.swap(full, Ordering::Relaxed) != full {
             if full {
@@ -99,10 +127,8 @@ impl Room {
     }
 
     fn make_ballast(&self) -> io::Result<()> {
-        if self.ballast_bytes == 0 {
-            return Ok(());
-        }
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.ballast)?;
+        let Some(path) = &self.ballast else { return Ok(()) };
+        let file = private::open(path)?;
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, self.ballast_bytes)?;
         Ok(())
     }

@@ -63,6 +63,11 @@ CREATE TABLE audit (
     crc INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE gaps (
+    seq INTEGER PRIMARY KEY, since INTEGER NOT NULL, until INTEGER NOT NULL, commits INTEGER, events INTEGER,
+    crc INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE steps (
     job BLOB NOT NULL, cursor TEXT NOT NULL, changed INTEGER NOT NULL, answer BLOB NOT NULL, PRIMARY KEY (job, cursor)
 ) STRICT, WITHOUT ROWID;
@@ -116,6 +121,8 @@ pub(super) fn set_up_writer(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     db.pragma_update(None, "cell_size_check", true)?;
+    // Nobody waits here for others: a checkpoint that a reader is in the way of is left for later.
+    db.busy_timeout(std::time::Duration::ZERO)?;
     set_up(db)
 }
 

@@ -30,6 +30,8 @@ const STEP_TIME: Duration = Duration::from_millis(20);
 /// Rest between two steps, in times the length of the step: one percent of the time at most.
 const REST_FACTOR: u32 = 99;
 const REST_MIN: Duration = Duration::from_secs(1);
+/// A scrub that found no connection tries again.
+const OPEN_AGAIN: Duration = Duration::from_mins(1);
 /// Between two passes.
 const PASS_EVERY: Duration = Duration::from_hours(1);
 
@@ -85,7 +87,18 @@ impl Scrub {
         let stop = Arc::new(Stop::default());
         let seen = Arc::clone(&stop);
         let thread = thread::Builder::new().name("store-scrub".into()).spawn(move || {
-            let ended = open::connect_reader(&dir).and_then(|db| run(&db, &shelf, &seen, after));
+            let mut after = after;
+            let ended = loop {
+                match open::connect_reader(&dir).and_then(|db| run(&db, &shelf, &seen, after)) {
+                    // It is no fault of what is stored: later there may be a descriptor again.
+                    Err(Fault::NotOpened(reason)) if !seen.rest(OPEN_AGAIN) => {
+                        tracing::debug!(reason, "the scrub could not begin");
+                        after = Duration::ZERO;
+                    }
+                    Err(Fault::NotOpened(_)) => break Ok(()),
+                    ended => break ended,
+                }
+            };
             if let Err(fault) = ended {
                 status.fail(&format!("scrub: {fault:?}"));
             }

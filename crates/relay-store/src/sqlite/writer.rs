@@ -4,11 +4,11 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI32, Ordering},
     },
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use relay_core::{name::Name, time::Wall};
 use rusqlite::{Connection, ErrorCode, wal::CheckpointMode};
 
 use super::{
+    backup::Copies,
     book::{Book, Shelf},
     documents,
     edge::{Edge, Edges},
@@ -30,6 +31,7 @@ use super::{
     status::Status,
     transaction::{Transaction, Written},
 };
+use crate::private;
 
 /// WAL pages that make a checkpoint worth it, 8 MiB: small ones keep the slowest commit short.
 const CHECKPOINT_PAGES: i32 = 500;
@@ -55,7 +57,9 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     pub(super) room: Room,
     pub(super) edges: Edges,
-    pub(super) clock: Clock,
+    /// The one that deadlines are compared with; may be replaced.
+    pub(super) clock: Arc<Mutex<Clock>>,
+    pub(super) copies: Copies,
     pub(super) paused: BTreeSet<Name>,
     /// Where the next start finds out that this run failed.
     pub(super) suspect: PathBuf,
@@ -110,14 +114,14 @@ impl Writer {
                 status.fail("ended by a failure point");
                 None
             }
-            Ok(Err(Fault::Broken(reason))) => Some(reason),
+            Ok(Err(Fault::Broken(reason) | Fault::Unwritten(reason) | Fault::NotOpened(reason))) => Some(reason),
             Ok(Err(Fault::Damaged(what))) => Some(format!("damaged record: {what}")),
             Ok(Err(Fault::Full | Fault::TooSlow)) => Some("the disk is full where it must not be".to_owned()),
             Err(_) => Some("the writer panicked".to_owned()),
         };
         if let Some(reason) = failed {
             // If not even this can be written, the next start meets what this one met.
-            drop(fs::write(&self.suspect, &reason));
+            drop(private::replace(&self.suspect, reason.as_bytes()));
             status.fail(&reason);
         }
         // The connection and the lock go first: whoever sees the writer gone may open the store again.
@@ -143,7 +147,6 @@ impl Writer {
                     self.commit_and_checkpoint(db, vec![job])?;
                     self.bulk_not_before = Some(Instant::now() + began.elapsed() * BULK_PAUSE);
                 }
-                Turn::Backup(order) => super::backup::run(self, db, order)?,
                 Turn::Idle => self.rest(db)?,
                 Turn::Close => return self.close(db),
                 Turn::Abandon => return Ok(()),
@@ -152,9 +155,9 @@ impl Writer {
     }
 
     /// Like [`commit`](Self::commit); then a checkpoint if enough has gathered for one.
-    pub(super) fn commit_and_checkpoint(&mut self, db: &Connection, jobs: Vec<Job>) -> Result<(), Fault> {
+    fn commit_and_checkpoint(&mut self, db: &Connection, jobs: Vec<Job>) -> Result<(), Fault> {
         self.commit(db, jobs)?;
-        if self.wal.pending() >= CHECKPOINT_PAGES {
+        if self.wal.pending() >= CHECKPOINT_PAGES && !self.copies.is_catching_up() {
             self.checkpoint(db, CheckpointMode::PASSIVE)?;
         }
         Ok(())
@@ -166,7 +169,8 @@ impl Writer {
             jobs = refuse_adders(jobs);
         }
         while !jobs.is_empty() {
-            match self.attempt(db, &mut jobs) {
+            let tried = self.attempt(db, &mut jobs).map_err(|fault| self.judged(fault));
+            match tried {
                 Ok(()) => break,
                 Err(Fault::Full) => {
                     self.roll_back(db)?;
@@ -189,7 +193,8 @@ impl Writer {
     fn attempt(&mut self, db: &Connection, jobs: &mut [Job]) -> Result<(), Fault> {
         self.edges.meet(Edge::BeforeBegin)?;
         db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let now = (self.clock)();
+        let clock = Arc::clone(&*self.clock.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = clock();
         let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, self.shelf.damage(), now);
         for job in jobs {
             job.task.run(&mut tx)?;
@@ -214,6 +219,18 @@ impl Writer {
         self.edges.meet(Edge::AfterLedger)
     }
 
+    /// A write that did not go through: was it for want of room?
+    fn judged(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Unwritten(reason) if self.room.is_exhausted() => {
+                tracing::warn!(event = "store_full", reason, "no room for a write");
+                Fault::Full
+            }
+            Fault::Unwritten(reason) => Fault::Broken(reason),
+            other => other,
+        }
+    }
+
     /// After a full disk: nothing of the transaction may be left, neither in the database nor in memory.
     fn roll_back(&mut self, db: &Connection) -> Result<(), Fault> {
         if !db.is_autocommit() {
@@ -228,7 +245,7 @@ impl Writer {
     /// What there is to do when nobody asks for anything.
     fn rest(&mut self, db: &Connection) -> Result<(), Fault> {
         self.room.is_full(|| schema::free_inside(db).unwrap_or(0));
-        if self.wal.pending() == 0 {
+        if self.wal.pending() == 0 || self.copies.is_catching_up() {
             return Ok(());
         }
         let mode =
@@ -250,11 +267,19 @@ impl Writer {
                 self.room.ran_out();
                 Ok(())
             }
-            Err((_, error)) => Err(Fault::Broken(format!("checkpoint: {error}"))),
+            Err((_, error)) => match self.judged(error.into()) {
+                Fault::Full => {
+                    self.room.ran_out();
+                    Ok(())
+                }
+                Fault::Broken(reason) => Err(Fault::Broken(format!("checkpoint: {reason}"))),
+                other => Err(other),
+            },
         }
     }
 
     fn close(&mut self, db: &Connection) -> Result<(), Fault> {
+        self.copies.gone();
         self.checkpoint(db, CheckpointMode::TRUNCATE)?;
         tracing::debug!(lock = ?self.lock, "the store is closed");
         Ok(())

@@ -164,10 +164,12 @@ impl Oracle {
     pub(crate) fn answered(&mut self, key: Option<u32>, answer: &Answer, store: &MemoryStore) {
         let Answer::Accepted { event, .. } = answer else { return };
         self.promised.insert(*event);
-        let kept = store.holds_event(*event) || self.is_retired(*event);
+        let kept = store.holds_event(*event);
         self.check(kept, "I1", || format!("{event} was acknowledged and is not durable"));
         if let Some(key) = key {
-            let first = *self.keyed.entry(key).or_insert(*event);
+            // A key goes with its event: what is sent after a purge is a new one.
+            let first = self.keyed.get(&key).copied().filter(|first| store.holds_event(*first)).unwrap_or(*event);
+            self.keyed.insert(key, first);
             self.check(first == *event, "I20", || format!("key {key} was answered with {first} and with {event}"));
         }
     }
@@ -574,12 +576,17 @@ impl Oracle {
             let state = now.as_ref().map(|now| now.state);
             let wanted = match action {
                 BulkAction::Redrive { .. } => Some(State::Ready),
-                BulkAction::Cancel => Some(State::Cancelled),
+                // A redrive that is cancelled goes back to what it was.
+                BulkAction::Cancel => Some(match before.redriven_from {
+                    None => State::Cancelled,
+                    Some(Reason::Expired) => State::Expired,
+                    Some(_) => State::Dead,
+                }),
                 BulkAction::Purge => None,
             };
             self.check(state == wanted, "I12", || format!("{id} is {state:?} after {action:?}"));
             match (action, now) {
-                (BulkAction::Cancel, _) => drop(self.cancelled.insert(id)),
+                (BulkAction::Cancel, _) if before.redriven_from.is_none() => drop(self.cancelled.insert(id)),
                 (BulkAction::Purge, _) => drop(self.retired.insert((before.event, before.destination.clone()))),
                 (BulkAction::Redrive { .. }, Some(now)) => {
                     let fresh = now.attempts == 0 && now.losses == 0 && now.tries == 0;
@@ -589,7 +596,7 @@ impl Oracle {
                         book.excused += 1;
                     }
                 }
-                (BulkAction::Redrive { .. }, None) => {}
+                (BulkAction::Cancel, _) | (BulkAction::Redrive { .. }, None) => {}
             }
         }
     }

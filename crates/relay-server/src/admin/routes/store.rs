@@ -1,9 +1,14 @@
-//! The store: backup while the server goes on.
+//! The store: a copy of it while the server goes on.
 
 use std::path::PathBuf;
 
-use axum::{Extension, Json, extract::State};
+use axum::{Extension, body::Body as Stream, extract::State, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, header};
+use relay_store::copy::{Backup, BackupError, Copying, Frame, Piece};
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{
     Shared, Who,
@@ -12,27 +17,64 @@ use crate::admin::{
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Backup {
-    /// A directory on the server's machine that does not exist yet.
-    into: PathBuf,
+pub(super) struct Asked {
+    /// Where the copy was written once.
+    #[serde(default)]
+    into: Option<PathBuf>,
 }
 
+/// Streams a copy as frames: see [`Frame`]. It ends with the connection, and with the server.
 pub(super) async fn backup(
     State(admin): Shared,
     Extension(who): Extension<Who>,
-    Body(body): Body<Backup>,
-) -> Result<Json<serde_json::Value>, AdminError> {
-    if !body.into.is_absolute() {
-        return Err(AdminError::Invalid(format!("{} is not an absolute path", body.into.display())));
+    Body(asked): Body<Asked>,
+) -> Result<Response, AdminError> {
+    if asked.into.is_some() {
+        return Err(AdminError::Invalid(
+            "the copy is the answer, and whoever asks for it writes it: crm-relay store backup DIR; send {}".into(),
+        ));
     }
-    if body.into.exists() {
-        return Err(AdminError::Conflict(format!(
-            "{} exists already; name a directory that does not",
-            body.into.display()
-        )));
+    let copying = admin.store.backup().await?;
+    let Backup { commit, events, .. } = copying.backup;
+    admin.store.audit(vec![admin.audited(who, "store.backup", format!("commit {commit}, {events} events"))]).await?;
+    let mut response = Response::new(frames(copying, admin.supervisor.stopping()));
+    let kind = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// What is left to say.
+enum Left {
+    About(Copying),
+    Pieces(Copying),
+    Nothing,
+}
+
+fn frames(copying: Copying, stop: CancellationToken) -> Stream {
+    Stream::from_stream(stream::unfold(Left::About(copying), move |left| {
+        let stop = stop.clone();
+        async move {
+            let (frame, left) = match left {
+                Left::About(copying) => (Frame::About(Box::new(copying.backup.clone())), Left::Pieces(copying)),
+                Left::Pieces(copying) => next(copying, &stop).await,
+                Left::Nothing => return None,
+            };
+            Some((Ok::<Bytes, BackupError>(frame.encode()), left))
+        }
+    }))
+}
+
+async fn next(mut copying: Copying, stop: &CancellationToken) -> (Frame, Left) {
+    // Cancel safety: a piece that was not taken stays in the channel.
+    let piece = tokio::select! {
+        biased;
+        () = stop.cancelled() => Some(Err(BackupError::Stopped)),
+        piece = copying.pieces.recv() => piece,
+    };
+    match piece {
+        Some(Ok(Piece::Bytes(bytes))) => (Frame::Bytes(bytes), Left::Pieces(copying)),
+        Some(Ok(Piece::End(manifest))) => (Frame::End(manifest), Left::Nothing),
+        Some(Err(error)) => (Frame::failed(&error), Left::Nothing),
+        None => (Frame::failed(&BackupError::Unavailable), Left::Nothing),
     }
-    let subject = body.into.display().to_string();
-    let done = admin.store.backup(body.into).await?;
-    admin.store.audit(vec![admin.audited(who, "store.backup", subject)]).await?;
-    Ok(Json(serde_json::json!({ "bytes": done.bytes, "events": done.events })))
 }

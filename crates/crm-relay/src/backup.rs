@@ -1,0 +1,278 @@
+//! Takes a copy of the store, from a running server or from the store itself, and writes it where the operator says: the
+//! server may not be able to write there.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use relay_store::{
+    Store as _,
+    copy::{Backup, BackupError, Copying, DATABASE, Digest, FORMAT, Frame, MANIFEST, Manifest, NoFrame, Piece},
+    private,
+};
+use serde_json::json;
+
+use crate::{
+    admin_client::{Api, Arriving},
+    config::quantity::show_size,
+    exit::{Exit, Failure, reason},
+    render::style,
+    server, signals,
+};
+
+/// Between two looks of somebody who watches.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// Where a copy comes from.
+pub(crate) enum Source {
+    /// A server.
+    Server(Api),
+    /// A data directory that no server uses.
+    Closed(PathBuf),
+}
+
+/// Writes a copy into `into`, which does not exist yet. Whatever goes wrong, nothing is left of it.
+///
+/// # Errors
+/// In words, with the exit code that says whose turn it is.
+pub(crate) async fn take(source: Source, into: &Path) -> Result<Manifest, Failure> {
+    let stop = signals::listen()?;
+    // Made first: what cannot be written is said before anything is read.
+    let mut copy = Copy::begin(into)?;
+    let taken = tokio::select! {
+        taken = pieces(source, &mut copy) => taken,
+        () = stop.asked() => Err(Failure::no("interrupted")),
+    };
+    match taken.and_then(|manifest| copy.finish(&manifest).map(|()| manifest)) {
+        Ok(manifest) => Ok(manifest),
+        Err(failure) => Err(copy.undo(&failure)),
+    }
+}
+
+async fn pieces(source: Source, copy: &mut Copy) -> Result<Manifest, Failure> {
+    match source {
+        Source::Server(api) => {
+            let mut arriving = api.stream("/api/v1/store/backup", &json!({})).await?;
+            let taken = streamed(&mut arriving, copy).await;
+            taken.map_err(|why| match why {
+                Ended::Failure(failure) => failure,
+                Ended::Away(why) => {
+                    Failure::unreachable(format!("the copy from {api} ended early: {why}. Take it again"))
+                }
+            })
+        }
+        Source::Closed(dir) => closed(&dir, copy).await,
+    }
+}
+
+/// How a stream ended that did not end well.
+enum Ended {
+    Away(String),
+    Failure(Failure),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<NoFrame> for Ended {
+    fn from(error: NoFrame) -> Self {
+        Self::Away(error.to_string())
+    }
+}
+
+async fn streamed(arriving: &mut Arriving, copy: &mut Copy) -> Result<Manifest, Ended> {
+    let mut arrived = BytesMut::new();
+    while let Some(bytes) = arriving.next().await.map_err(Ended::Away)? {
+        arrived.extend_from_slice(&bytes);
+        while let Some(frame) = Frame::take(&mut arrived)? {
+            match frame {
+                Frame::About(backup) => copy.expect(&backup)?,
+                Frame::Bytes(bytes) => copy.write(&bytes)?,
+                Frame::End(manifest) => return Ok(*manifest),
+                Frame::Failed { code, detail } => return Err(failed(&code, detail).into()),
+            }
+        }
+    }
+    Err(Ended::Away("the connection was closed".into()))
+}
+
+/// Without a server this command opens the store itself.
+async fn closed(dir: &Path, copy: &mut Copy) -> Result<Manifest, Failure> {
+    let store = Arc::new(server::open_to_look_after(dir)?);
+    let taken = async {
+        let Copying { backup, mut pieces } = store.backup().await?;
+        copy.expect(&backup)?;
+        while let Some(piece) = pieces.recv().await {
+            match piece? {
+                Piece::Bytes(bytes) => copy.write(&bytes)?,
+                Piece::End(manifest) => return Ok(*manifest),
+            }
+        }
+        Err(BackupError::Unavailable.into())
+    };
+    let taken = taken.await;
+    store.close().await;
+    taken
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        failed(error.code(), error.to_string())
+    }
+}
+
+/// Only a store that has failed is one.
+fn failed(code: &str, detail: String) -> Failure {
+    match code {
+        "store_unavailable" | "damaged" => Failure::new(Exit::StoreFailed, detail),
+        "shutting_down" => Failure::unreachable(detail),
+        _ => Failure::no(detail),
+    }
+}
+
+/// A directory that a copy is being written into.
+struct Copy {
+    dir: PathBuf,
+    database: File,
+    digest: Digest,
+    written: u64,
+    expected: u64,
+    shown: Instant,
+}
+
+impl Copy {
+    fn begin(dir: &Path) -> Result<Self, Failure> {
+        // Fails for whatever is there already, a link included.
+        DirBuilder::new().mode(0o700).create(dir).map_err(|error| cannot_make(dir, &error))?;
+        let database = private::create(&dir.join(DATABASE)).map_err(|error| {
+            drop(fs::remove_dir(dir));
+            cannot("write", &dir.join(DATABASE), &error)
+        })?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            database,
+            digest: Digest::new(),
+            written: 0,
+            expected: 0,
+            shown: Instant::now(),
+        })
+    }
+
+    /// Says what will come: no use to begin where there is no room for it.
+    fn expect(&mut self, backup: &Backup) -> Result<(), Failure> {
+        self.expected = backup.bytes;
+        let free = rustix::fs::statvfs(&self.dir).map(|stat| stat.f_bavail * stat.f_frsize);
+        match free {
+            Ok(free) if free < backup.bytes => Err(Failure::no(format!(
+                "{} has no room for the copy: it takes {}, {} are free there",
+                self.dir.display(),
+                size(backup.bytes),
+                size(free)
+            ))),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.database.write_all(bytes).map_err(|error| cannot("write", &self.dir.join(DATABASE), &error))?;
+        self.digest.update(bytes);
+        self.written += bytes.len() as u64;
+        if self.shown.elapsed() >= SHOW_EVERY {
+            self.shown = Instant::now();
+            self.show();
+        }
+        Ok(())
+    }
+
+    /// For whoever watches a terminal.
+    fn show(&self) {
+        if style::is_terminal() && self.expected > 0 {
+            let percent = self.written * 100 / self.expected;
+            anstream::eprint!("\r{percent:3} % of {} ", size(self.expected));
+        }
+    }
+
+    /// Compares what came with what was sent, and writes the manifest, last: a directory without one is no backup.
+    fn finish(&mut self, manifest: &Manifest) -> Result<(), Failure> {
+        if style::is_terminal() {
+            anstream::eprint!("\r                                \r");
+        }
+        let sha256 = std::mem::take(&mut self.digest).finish();
+        if manifest.format != FORMAT {
+            return Err(Failure::new(
+                Exit::NewerVersion,
+                format!("the server writes backups of format {}, this crm-relay knows {FORMAT}", manifest.format),
+            ));
+        }
+        if (self.written, &sha256) != (manifest.backup.bytes, &manifest.sha256) {
+            return Err(Failure::unreachable(
+                "the copy did not arrive as it was sent: its SHA-256 differs. Take it again",
+            ));
+        }
+        let text = serde_json::to_string_pretty(manifest).unwrap_or_default();
+        let path = self.dir.join(MANIFEST);
+        let write = || {
+            self.database.sync_all()?;
+            let mut file = private::create(&path)?;
+            writeln!(file, "{text}")?;
+            file.sync_all()?;
+            private::sync_dir_of(&path)?;
+            private::sync_dir_of(&self.dir)
+        };
+        write().map_err(|error: io::Error| cannot("write", &path, &error))
+    }
+
+    /// Removes what was written; says so, or what is left.
+    fn undo(self, failure: &Failure) -> Failure {
+        drop(self.database);
+        for name in [MANIFEST, DATABASE] {
+            drop(fs::remove_file(self.dir.join(name)));
+        }
+        let left = match fs::remove_dir(&self.dir) {
+            Ok(()) => "nothing of it is left".to_owned(),
+            Err(error) => format!("remove what is left of it in {}: {}", self.dir.display(), reason(&error)),
+        };
+        Failure::new(failure.exit, format!("{}; {left}", failure.text))
+    }
+}
+
+/// What the target of a copy says is about the target, not about the store.
+fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ". Make room there, or name another directory",
+        io::ErrorKind::ReadOnlyFilesystem => ": the file system is read-only. Name another directory",
+        io::ErrorKind::PermissionDenied => ". Name a directory that you may write",
+        _ => "",
+    };
+    Failure::no(format!("cannot {verb} {}: {}{advice}", path.display(), reason(error)))
+}
+
+fn cannot_make(dir: &Path, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::no(format!("{} exists already; name a directory that does not, it is made", dir.display()))
+        }
+        io::ErrorKind::NotFound => {
+            let parent = dir.parent().unwrap_or(dir).display().to_string();
+            Failure::no(format!(
+                "cannot make {}: there is no directory {parent}. Make it: mkdir -p {parent}",
+                dir.display()
+            ))
+        }
+        _ => cannot("make", dir, error),
+    }
+}
+
+/// In the largest whole unit.
+fn size(bytes: u64) -> String {
+    show_size(if bytes < 1 << 20 { bytes } else { (bytes + (1 << 20) - 1) >> 20 << 20 })
+}

@@ -1,0 +1,187 @@
+//! Puts a backup into a data directory: a new epoch begins, and what is not known of the time since is written down.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use relay_core::time::Wall;
+use rusqlite::{Connection, wal::CheckpointMode};
+
+use super::{
+    check, gap,
+    ledger::{self, Ledger, Slot},
+    open::{self, OpenError, Place},
+};
+use crate::{
+    copy::{DATABASE, Digest, FORMAT, MANIFEST, Manifest},
+    private::{self, Owners},
+    seam::{AuditEntry, Gap},
+};
+
+/// Why a backup was not restored. The data directory was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The backup is not complete or not what was written.
+    #[error("the backup in {} cannot be used: {what}", from.display())]
+    Unusable {
+        /// The backup.
+        from: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// There is a store already.
+    #[error("{} already holds a store: restore into an empty data directory", .0.display())]
+    NotEmpty(PathBuf),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// What a restore came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Bytes of the database.
+    pub bytes: u64,
+    /// Events in it.
+    pub events: u64,
+    /// What is not known of the time since the backup.
+    pub gap: Gap,
+}
+
+/// Puts a backup into a data directory that holds no store. The ledger starts a new epoch; one that is left there of the
+/// store before says how much is missing at most.
+///
+/// # Errors
+/// See [`RestoreError`].
+pub fn restore(from: &Path, dir: &Path, at: Wall) -> Result<Restored, RestoreError> {
+    let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
+    let manifest = read_manifest(from).map_err(unusable)?;
+    if dir.join(DATABASE).symlink_metadata().is_ok_and(|found| found.len() > 0) {
+        return Err(RestoreError::NotEmpty(dir.to_owned()));
+    }
+    let place = Place::claim(dir, Owners::UsOrServed)?;
+    let cannot_write = |error| open::io_error("write", dir, error);
+    let part = dir.join("store.db.part");
+    remove_companions(&part).map_err(cannot_write)?;
+    let copied = take_copy(&from.join(DATABASE), &part).and_then(|found| {
+        let backup = &manifest.backup;
+        if found == (backup.bytes, manifest.sha256.clone()) {
+            return Ok(());
+        }
+        Err(Copy::Source(format!("{DATABASE} does not have the length and SHA-256 that {MANIFEST} names")))
+    });
+    if let Err(why) = copied {
+        // It is no store under this name; whoever tries again begins anew.
+        drop(fs::remove_file(&part));
+        return Err(match why {
+            Copy::Source(what) => unusable(what),
+            Copy::Target(error) => cannot_write(error).into(),
+        });
+    }
+    let left = ledger::read(&place.ledger()).ok().flatten();
+    let gap = gap_of(&manifest, left.as_ref(), at);
+    let mut db = place.connect(&part)?;
+    begin_epoch(&place, &mut db, &manifest, left.as_ref(), from, &gap)?;
+    db.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE).map_err(|error| place.damaged(error))?;
+    drop(db);
+    put_in_place(&part, dir).map_err(cannot_write)?;
+    Ok(Restored { bytes: manifest.backup.bytes, events: manifest.backup.events, gap })
+}
+
+fn read_manifest(from: &Path) -> Result<Manifest, String> {
+    let text = fs::read(from.join(MANIFEST)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("it has no {MANIFEST}: it was not finished, or it is no backup"),
+        _ => format!("{MANIFEST}: {error}"),
+    })?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| format!("{MANIFEST}: {error}"))?;
+    if manifest.format != FORMAT {
+        return Err(format!("its format is {}, this crm-relay knows {FORMAT}", manifest.format));
+    }
+    Ok(manifest)
+}
+
+/// What the ledger that was left says of the time since the backup, if it is of the same history.
+fn gap_of(manifest: &Manifest, left: Option<&Slot>, at: Wall) -> Gap {
+    let backup = &manifest.backup;
+    let left = left.filter(|slot| format!("{:032x}", slot.epoch) == backup.epoch && slot.commit >= backup.commit);
+    Gap {
+        since: Wall::from_micros(backup.at_ms.saturating_mul(1000)),
+        until: at,
+        commits: left.map(|slot| slot.commit - backup.commit),
+        events: left.map(|slot| slot.accepted.saturating_sub(backup.accepted)),
+    }
+}
+
+/// Begins a new epoch, with ids above all that the old one may have given out as far as can be known.
+fn begin_epoch(
+    place: &Place,
+    db: &mut Connection,
+    manifest: &Manifest,
+    left: Option<&Slot>,
+    from: &Path,
+    gap: &Gap,
+) -> Result<(), OpenError> {
+    let entry = AuditEntry {
+        at: gap.until,
+        who: "cli".to_owned(),
+        action: "store.restore".to_owned(),
+        subject: format!("backup {} of commit {}", from.display(), manifest.backup.commit),
+    };
+    // The next id is minted above this, whatever the clock says then.
+    let id_high =
+        left.map_or(0, |slot| slot.id_high).max(gap.until.as_millis() as i64 * (1 << super::schema::SEQ_BITS));
+    let begun = check::begin_epoch(db, &[entry], id_high, |db| gap::add(db, gap).map(Some));
+    let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
+    let ledger = Ledger::open(&place.ledger(), &Slot::of(&meta, accepted));
+    ledger.map(drop).map_err(|error| open::io_error("write", &place.ledger(), error))
+}
+
+enum Copy {
+    Source(String),
+    Target(io::Error),
+}
+
+/// Copies under another name first, so that a restore that was cut short leaves no store; gives length and SHA-256.
+fn take_copy(from: &Path, part: &Path) -> Result<(u64, String), Copy> {
+    let read = |error: io::Error| Copy::Source(format!("{DATABASE}: {error}"));
+    let mut source = File::open(from).map_err(read)?;
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Copy::Target(error)),
+        _ => {}
+    }
+    let mut target = private::create(part).map_err(Copy::Target)?;
+    let (mut digest, mut bytes, mut chunk) = (Digest::new(), 0, vec![0; 256 * 1024]);
+    loop {
+        let count = source.read(&mut chunk).map_err(read)?;
+        if count == 0 {
+            return Ok((bytes, digest.finish()));
+        }
+        digest.update(&chunk[..count]);
+        target.write_all(&chunk[..count]).map_err(Copy::Target)?;
+        bytes += count as u64;
+    }
+}
+
+/// Gives the copy, whose ledger is there, the name of the store.
+fn put_in_place(part: &Path, dir: &Path) -> io::Result<()> {
+    private::open(part)?.sync_all()?;
+    remove_companions(part)?;
+    remove_companions(&dir.join(DATABASE))?;
+    fs::rename(part, dir.join(DATABASE))?;
+    File::open(dir)?.sync_all()
+}
+
+/// Removes what SQLite leaves beside a database.
+fn remove_companions(database: &Path) -> io::Result<()> {
+    for ending in ["-wal", "-shm"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(ending);
+        match fs::remove_file(Path::new(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
