@@ -35,7 +35,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "secret",
                 "the webhook's secret: the repository's or organisation's Settings, Webhooks, Edit",
-            ),
+            )
+            .not(&[
+                ("ghp_", "an access token"),
+                ("github_pat_", "an access token"),
+                ("ghs_", "an access token"),
+                ("gho_", "an access token"),
+            ]),
             HUB_ALGORITHM,
         ],
         // A redelivery is somebody who pressed the button, and it has the id of the first.

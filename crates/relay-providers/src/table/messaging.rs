@@ -16,7 +16,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "meta",
         title: "Meta: WhatsApp, Messenger, Instagram",
         parameters: &[
-            Parameter::key("app_secret", "the app secret: App Dashboard, App settings, Basic"),
+            Parameter::key("app_secret", "the app secret: App Dashboard, App settings, Basic")
+                .not(&[("EAA", "an access token")]),
             Parameter::secret(
                 "verify_token",
                 "a text of your choice that you also enter as Verify token: App Dashboard, Webhooks, Edit subscription",
@@ -51,7 +52,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "slack",
         title: "Slack",
         parameters: &[
-            Parameter::key("signing_secret", "the signing secret: api.slack.com/apps, your app, Basic Information"),
+            Parameter::key("signing_secret", "the signing secret: api.slack.com/apps, your app, Basic Information")
+                .not(&[("xoxb-", "a bot token"), ("xoxp-", "a user token"), ("xapp-", "an app token")]),
             TOLERANCE,
         ],
         answer_within: Duration::from_secs(3),

@@ -95,7 +95,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "linear",
         title: "Linear",
         parameters: &[
-            Parameter::key("secret", "the webhook's signing secret: Linear, Settings, API, Webhooks, your webhook"),
+            Parameter::key("secret", "the webhook's signing secret: Linear, Settings, API, Webhooks, your webhook").not(&[("lin_api_", "an API key"), ("lin_oauth_", "an access token")]),
             Parameter::tolerance("60s"),
         ],
         answer_within: Duration::from_secs(5),

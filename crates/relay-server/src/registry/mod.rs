@@ -173,6 +173,7 @@ impl Registry {
         registry.reload().await?;
         registry.declare(config).await?;
         registry.warn_of_unknown_url();
+        registry.tell_broken();
         Ok(registry)
     }
 
@@ -238,7 +239,6 @@ impl Registry {
             directory.tokens.insert(entry.document.name.clone(), entry);
         }
         let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
-        let directory = directory.map_err(|(name, what)| RegistryError::Source { name: name.to_string(), what })?;
         self.directory.store(Arc::new(directory));
         self.changed.send_modify(|count| *count += 1);
         Ok(())
