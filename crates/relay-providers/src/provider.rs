@@ -149,6 +149,8 @@ pub struct Parameter {
     pub default: Option<&'static str>,
     /// The values there are; none: any text.
     pub choices: &'static [&'static str],
+    /// Whoever makes the source makes it up, and enters it at the platform: a random text will do.
+    pub made_up: bool,
     /// What it begins with, where the platform makes it.
     pub begins: &'static [&'static str],
     /// What other values of the same platform begin with, and what these are.
@@ -168,6 +170,7 @@ impl Parameter {
             required: true,
             default: None,
             choices: &[],
+            made_up: false,
             begins: &[],
             not: &[],
             help,
@@ -184,6 +187,7 @@ impl Parameter {
             required: true,
             default: None,
             choices: &[],
+            made_up: false,
             begins: &[],
             not: &[],
             help,
@@ -200,6 +204,7 @@ impl Parameter {
             required: true,
             default: None,
             choices: &[],
+            made_up: false,
             begins: &[],
             not: &[],
             help,
@@ -216,6 +221,7 @@ impl Parameter {
             required: true,
             default: None,
             choices: &[],
+            made_up: false,
             begins: &[],
             not: &[],
             help,
@@ -232,6 +238,7 @@ impl Parameter {
             required: false,
             default,
             choices: &[],
+            made_up: false,
             begins: &[],
             not: &[],
             help,
@@ -253,6 +260,7 @@ impl Parameter {
             required: true,
             default: None,
             choices: &[],
+            made_up: false,
             begins: &[],
             not: &[],
             help,
@@ -263,6 +271,11 @@ impl Parameter {
     pub(crate) const fn tolerance(default: &'static str) -> Self {
         let help = "how old or how far ahead the signed timestamp may be, like 300s, 10m or 1h; off: any age";
         Self::optional("tolerance", Some(default), help)
+    }
+
+    /// The same, which whoever makes the source makes up.
+    pub(crate) const fn made_up(self) -> Self {
+        Self { made_up: true, ..self }
     }
 
     /// The same, which begins with one of these.

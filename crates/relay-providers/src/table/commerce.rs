@@ -6,7 +6,7 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
-    table::{HEADERS_OPEN, NO_TIME, STANDARD_WEBHOOKS, TOLERANCE, generic::STANDARD, ping},
+    table::{HEADERS_OPEN, NO_TIME, NO_TIME_BY_BODY, STANDARD_WEBHOOKS, TOLERANCE, generic::STANDARD, ping},
 };
 
 /// `TIME.BODY`.
@@ -108,11 +108,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
             signed: false,
             exchange: Exchange::OK,
         }],
-        delivery: DeliveryId::Header("x-wc-webhook-delivery-id"),
+        delivery: DeliveryId::Body,
         event: Name::Header("x-wc-webhook-topic"),
         order: Name::Json("id"),
         docs: "https://woocommerce.github.io/woocommerce-rest-api-docs/#webhooks",
-        unproven: NO_TIME,
+        unproven: NO_TIME_BY_BODY,
         sample: Sample {
             headers: &[
                 ("content-type", "application/json"),

@@ -7,7 +7,7 @@ use crate::{
     provider::Proof,
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
-        GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_IN_URL, TOLERANCE,
+        GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, NO_TIME_BY_BODY, SENT_IN_URL, TOLERANCE,
         generic::STANDARD, ping,
     },
 };
@@ -35,7 +35,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "secret",
                 "the webhook's secret: the repository's or organisation's Settings, Webhooks, Edit",
-            )
+            ).made_up()
             .not(&[
                 ("ghp_", "an access token"),
                 ("github_pat_", "an access token"),
@@ -47,12 +47,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // A redelivery is somebody who pressed the button, and it has the id of the first.
         retries: false,
         handshakes: &[ping(&[On::HeaderIs("x-github-event", "ping")])],
-        // The first is shared by the deliveries of one event to all hooks, so it takes the hook to name one of them.
-        delivery: DeliveryId::Headers(&["x-github-delivery", "x-github-hook-id"]),
+        // The ids stand in header fields that are not signed, are shared by the deliveries of one event to all hooks, and are
+        // the same when somebody presses Redeliver.
+        delivery: DeliveryId::Body,
         event: Name::Header("x-github-event"),
         order: Name::Json("repository.full_name"),
         docs: "https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries",
-        unproven: NO_TIME,
+        unproven: NO_TIME_BY_BODY,
         sample: Sample {
             headers: &[
                 ("content-type", "application/json"),
@@ -110,7 +111,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "bitbucket",
         title: "Bitbucket Cloud",
-        parameters: &[Parameter::key("secret", "the webhook's secret: Repository settings, Webhooks, Edit")],
+        parameters: &[Parameter::key("secret", "the webhook's secret: Repository settings, Webhooks, Edit").made_up()],
         delivery: DeliveryId::Header("x-request-uuid"),
         event: Name::Header("x-event-key"),
         order: Name::Json("repository.full_name"),
@@ -242,7 +243,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "secret",
                 "a secret of your choice: add ?secret=... to the endpoint's URL, or a delivery property Authorization with \
                  Bearer and the secret",
-            ),
+            ).made_up(),
             Parameter::required("subscription", "the event subscription's name; only known ones are validated")
                 .several(),
             Parameter::optional(
@@ -289,7 +290,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "token",
                 "the access token the sender was given: sent as Authorization: Bearer or ?access_token=",
-            ),
+            ).made_up(),
             Parameter::optional("allowed_origin", None, "who may ask by OPTIONS whether it may send; *: anybody")
                 .several(),
             ALLOWED_RATE,

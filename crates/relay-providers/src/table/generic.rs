@@ -73,7 +73,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "HTTP Basic",
         parameters: &[
             Parameter::required("username", "the user name the sender is given"),
-            Parameter::key("password", "the password the sender is given; make one with: openssl rand -hex 32"),
+            Parameter::key("password", "the password the sender is given; make one with: openssl rand -hex 32").made_up(),
         ],
         docs: "https://www.rfc-editor.org/rfc/rfc7617",
         unproven: SENT_ALONG,

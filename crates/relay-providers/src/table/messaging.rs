@@ -22,6 +22,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "verify_token",
                 "a text of your choice that you also enter as Verify token: App Dashboard, Webhooks, Edit subscription",
             )
+            .made_up()
             .or_none(),
             HUB_ALGORITHM,
         ],
@@ -131,7 +132,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "secret_token",
             "the secret_token you gave to setWebhook: 1 to 256 of A-Z, a-z, 0-9, _ and -",
-        )],
+        )
+        .made_up()],
         delivery: DeliveryId::Json(&["update_id"]),
         docs: "https://core.telegram.org/bots/api#setwebhook",
         unproven: SENT_ALONG,
@@ -226,7 +228,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "twitch",
         title: "Twitch EventSub",
         parameters: &[
-            Parameter::key("secret", "the secret you gave when you created the subscription, 10 to 100 characters"),
+            Parameter::key("secret", "the secret you gave when you created the subscription, 10 to 100 characters")
+                .made_up(),
             Parameter::tolerance("10m"),
         ],
         answer_within: Duration::from_secs(5),

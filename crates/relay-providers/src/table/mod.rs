@@ -35,6 +35,9 @@ const STANDARD_WEBHOOKS: &str =
 /// For signatures over the body alone.
 const NO_TIME: &str = "The signature covers the body alone and no time: whoever has seen one request can send it again, \
     and header fields can be changed. The relay recognises repeats by their delivery id.";
+/// The same, where the id stands in a header field that anybody can change, and the body says which webhook it is.
+const NO_TIME_BY_BODY: &str = "The signature covers the body alone and no time: whoever has seen one request can send it \
+    again, and header fields can be changed. The relay recognises repeats by their body, whatever id they carry.";
 /// For signatures with a timestamp.
 const HEADERS_OPEN: &str = "The signature covers body and time; other header fields can be changed by whoever passes the \
     request on.";

@@ -26,7 +26,9 @@ fn meta_gets_its_challenge_back_for_the_right_token_alone() {
         assert!(!refusal.detail.contains("1158201444"), "a refusal echoes nothing");
     }
     let without_token = verifier("meta", &[("app_secret", "s")]);
-    assert_eq!(refused(get(&without_token, SUBSCRIBE)).status, 403);
+    let refusal = refused(get(&without_token, SUBSCRIBE));
+    assert_eq!((refusal.status, refusal.check), (403, "no_verify_token"));
+    assert!(refusal.detail.contains("--set verify_token="), "{refusal:?}");
 }
 
 #[test]

@@ -137,3 +137,19 @@ fn webhooks_that_one_gitlab_event_caused_are_as_many() {
     assert!(key(main).is_some() && key(main) == key(main));
     assert_ne!(key(main), key(dev));
 }
+
+/// S28: where neither a time nor the delivery's id is signed, a captured request is known by its body, whatever it calls
+/// itself.
+#[test]
+fn a_captured_request_under_another_unsigned_id_is_a_repeat() {
+    for (name, header) in [("github", "x-github-delivery"), ("woocommerce", "x-wc-webhook-delivery-id")] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let key = |id: &str| {
+            let mut draft = acting.sample("wh_1", NOW);
+            draft.set_header(header, id.to_owned());
+            draft.set_header("x-github-hook-id", id.to_owned());
+            acting.key(&draft, NOW)
+        };
+        assert!(key("1").is_some() && key("1") == key("2"), "{name}");
+    }
+}
