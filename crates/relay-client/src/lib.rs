@@ -17,6 +17,7 @@ mod notice;
 mod proxy;
 mod read_on;
 mod request;
+mod request_line;
 mod resign;
 #[expect(clippy::disallowed_methods, reason = "the date of an answer is compared with the present")]
 mod retry_after;

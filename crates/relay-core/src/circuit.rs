@@ -88,12 +88,12 @@ struct Turn {
     newest: u8,
 }
 
-/// Which delivery goes out next while a destination is, or just was, in trouble.
+/// Which deliveries go out next while a destination is, or just was, in trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// The newest that was never tried.
+    /// The newest of those never tried.
     Newest,
-    /// The oldest with the fewest tries.
+    /// Those with the fewest tries, the oldest first.
     FewestTries,
 }
 
@@ -165,7 +165,12 @@ impl Circuit {
         }
     }
 
-    /// Which delivery goes out next, one at a time; `None`: as many as there are slots, the oldest first.
+    /// Whether one delivery is out at a time.
+    pub fn is_one_at_a_time(&self) -> bool {
+        !self.is_closed()
+    }
+
+    /// Which deliveries go out next while the destination is, or just was, in trouble; `None`: each kind has its share.
     pub fn pick(&self, slots: u32) -> Option<Pick> {
         match &self.phase {
             Phase::Fresh | Phase::Asking => Some(Pick::Newest),
@@ -351,7 +356,8 @@ impl Circuit {
                 {
                     recovery.on_busy(outcome.status, now);
                 }
-                if !unreachable && !(full && quiet) {
+                let opens = unreachable || (full && quiet);
+                if !opens {
                     return Change::Same;
                 }
                 let mut open = Open {

@@ -95,6 +95,9 @@ pub const SESSION_LEASES_MAX: usize = 4 * HELD_MAX;
 /// Leases that one client is granted at a time, over all its destinations: half of what it holds at most, the other half
 /// is for outcomes that wait for their confirmation.
 pub const GRANTED_MAX: usize = HELD_MAX / 2;
+/// How long a commit may take before its sender is told 503, and the server counts as not ready: platforms give up after
+/// three seconds and more.
+pub const COMMIT_WITHIN: Duration = Duration::from_millis(2_500);
 /// Requests that may wait for their commit. More are refused: 503.
 pub const APPENDS_MAX: usize = 65_536;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new
@@ -145,6 +148,52 @@ pub const FETCHES_RESERVE: u32 = 6;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 
+/// Connections of the public listener at once: each costs about 12 KiB while idle.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections of an admin listener at once: far more than operators and scrapers need.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// One address has one in this many of a listener's connections at most (security: a stranger who takes all that one
+/// machine can still leaves most of them to others).
+pub const CONNECTIONS_ADDRESS_SHARE: usize = 8;
+/// However few connections there may be, one address may have these: a platform sends some at a time.
+pub const CONNECTIONS_ADDRESS_MIN: usize = 16;
+/// One in this many of the public listener's connections is kept for clients that dial in and for this machine.
+pub const CONNECTIONS_RESERVE_SHARE: usize = 16;
+/// See [`CONNECTIONS_RESERVE_SHARE`]; more than these are not kept.
+pub const CONNECTIONS_RESERVE_MAX: usize = 256;
+/// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
+/// anybody notices, enough that the next one to come finds room.
+pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
+/// However crowded a listener is, an idle connection has its patience divided by this.
+pub const IDLE_SHORTENED_MAX: u32 = 12;
+/// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.
+/// A thousand of the largest heads; whole ones in one piece, as senders send them, are never put aside.
+pub const WAITING_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// One in this many bytes of the memory for bodies is kept for small ones, and for those whose head has proven them.
+pub const BUDGET_KEPT_SHARE: u64 = 16;
+/// A body of this size is small.
+pub const SMALL_BODY_BYTES: u64 = 64 * 1024;
+/// How long a body may wait for memory that others are to give back (I16: the answer comes within a second).
+pub const MEMORY_WAIT: Duration = Duration::from_millis(500);
+/// Bodies that are given up at a time where all connections are at work.
+pub const UPLOADS_GIVEN_UP_MAX: usize = 16;
+/// Requests of one connection that are let through at a time. More that came with them wait until their answers are taken:
+/// a peer that asks a thousand times and reads nothing must not make us hold a thousand answers.
+pub const PIPELINED_MAX: usize = 16;
+/// An answer must be taken at least this fast, in bytes a second, beyond the time that any may take.
+pub const ANSWER_BYTES_PER_SECOND_MIN: u64 = 1024;
+/// Wrong tokens that one address may show at once (security: an operator may have chosen a token that can be guessed).
+pub const WRONG_TOKENS_BURST: u32 = 5;
+/// After these, one more each time this long has passed: five a minute.
+pub const WRONG_TOKENS_EVERY: Duration = Duration::from_secs(12);
+/// The same for the networks that hold many addresses of IPv6, a /56 and a /48: so many times as often.
+pub const WRONG_TOKENS_WIDER: [(u32, u32); 2] = [(56, 4), (48, 16)];
+/// Networks of which it is known that they showed wrong tokens.
+pub const WRONG_TOKENS_KEYS_MAX: usize = 16_384;
+/// How long an answer to a wrong token is held back where all of them come from one address, such as that of a reverse proxy on
+/// this machine: a right token must pass there at once.
+pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 /// Default of `LEASE`.
@@ -169,6 +218,8 @@ pub const MAX_BODY_BYTES: u64 = 25 * 1024 * 1024;
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 /// Default of `CIRCUIT_PAUSE_MAX`.
 pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_mins(1);
+/// The same of `dev`: whoever starts a target again on a laptop does not wait a minute for the first webhook.
+pub const DEV_CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Default of `MAX_RETRIES`.
 pub const MAX_RETRIES: u32 = 3;
 /// Default of `RETRY_DELAY`.

@@ -35,6 +35,7 @@ mod given;
 mod handshake;
 mod header;
 mod keys;
+mod multipart;
 mod naming;
 mod parameters;
 mod provider;

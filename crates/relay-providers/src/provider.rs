@@ -41,6 +41,8 @@ pub struct Provider {
     pub key_source: bool,
     /// Status of the answer to a request that did not prove itself.
     pub refusal: u16,
+    /// The platform wants a refusal to have no body.
+    pub bare_refusals: bool,
     /// Requests that are answered on the spot and never stored.
     pub handshakes: &'static [Handshake],
     /// Where the id stands that is the same over the retries of one webhook.
@@ -95,6 +97,7 @@ impl Provider {
         signs_url: false,
         key_source: false,
         refusal: 401,
+        bare_refusals: false,
         handshakes: &[],
         delivery: DeliveryId::Nothing,
         attempts: &[],

@@ -16,6 +16,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Admin listener; `None`: only the socket.
     pub admin_listen: Option<SocketAddr>,
+    /// Names under which the admin listener may be asked, beside addresses, `localhost` and names without a dot.
+    pub admin_hosts: Vec<String>,
     /// Holds store, credentials, `admin.sock`, `run.json`.
     pub data_dir: PathBuf,
     /// Under which URL senders reach the public listener, without a trailing `/`.
@@ -122,6 +124,7 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin_listen: None,
+            admin_hosts: Vec::new(),
             data_dir,
             public_url: None,
             credentials: Credentials {

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -32,7 +33,9 @@ use tokio_tungstenite::{
 };
 
 use crate::{
+    directory::Directory,
     error::{Code, Problem},
+    guesses::{Entrance, Guesses, Wrong},
     hub::{Event, Handle, Socket},
     origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
@@ -40,6 +43,8 @@ use crate::{
     supervise::{Supervisor, TaskKind},
 };
 
+/// Bytes that a client chooses for its Sec-WebSocket-Key.
+const NONCE_BYTES: usize = 16;
 /// Bytes of one WebSocket frame (S11).
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that are read at once: what clients say is short, and many may be connected.
@@ -71,6 +76,7 @@ pub(crate) struct Gate {
     registry: Arc<Registry>,
     static_token: [u8; 32],
     supervisor: Supervisor,
+    guesses: Arc<Guesses>,
 }
 
 /// Who a client is, once its token was found.
@@ -78,6 +84,14 @@ pub(crate) struct Gate {
 struct Principal {
     token: Name,
     serves: Serves,
+}
+
+impl Principal {
+    /// Whether the token is there, is not revoked, and serves what it served.
+    fn is_in(&self, directory: &Directory) -> bool {
+        let token = directory.tokens.get(&self.token).map(|entry| &entry.document);
+        token.is_some_and(|token| token.revoked_at.is_none() && token.serves() == self.serves)
+    }
 }
 
 /// Both ends of a session inside one process: `crm-relay dev` joins its client this way.
@@ -90,13 +104,19 @@ pub struct Attached {
 }
 
 impl Gate {
-    pub(crate) fn new(hub: Handle, registry: Arc<Registry>, relay_token: &str, supervisor: Supervisor) -> Self {
-        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor }
+    pub(crate) fn new(
+        hub: Handle,
+        registry: Arc<Registry>,
+        relay_token: &str,
+        supervisor: Supervisor,
+        guesses: Arc<Guesses>,
+    ) -> Self {
+        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor, guesses }
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
-    pub(crate) fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
-        let accept = match self.admit(request.method(), request.headers()) {
+    pub(crate) async fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
+        let accept = match self.admit(request.method(), request.headers(), origin).await {
             Ok((principal, accept)) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
@@ -159,7 +179,12 @@ impl Gate {
         self.supervisor.is_stopping()
     }
 
-    fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<(Principal, HeaderValue), Problem> {
+    async fn admit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        origin: Origin,
+    ) -> Result<(Principal, HeaderValue), Problem> {
         if method != Method::GET {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
             return Err(problem.allowing(&["GET"]));
@@ -167,12 +192,7 @@ impl Gate {
         if self.supervisor.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
         }
-        let principal = self.principal(headers).ok_or_else(|| {
-            Problem::new(
-                Code::NotGenuine,
-                "the token is missing, unknown or revoked; on the server: crm-relay token list",
-            )
-        })?;
+        let principal = self.identify(headers, origin).await?;
         let version = headers.get("relay-protocol").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {
             let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
@@ -190,17 +210,17 @@ impl Gate {
         let key = key.ok_or_else(|| {
             Problem::new(Code::Malformed, "want an upgrade to websocket, version 13, with a Sec-WebSocket-Key")
         })?;
-        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
-        let accept = accept.map_err(|_| Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one"))?;
+        let is_key = STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == NONCE_BYTES);
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok().filter(|_| is_key);
+        let accept = accept.ok_or_else(|| {
+            Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one: want 16 bytes in base64 (RFC 6455, 4.2.1)")
+        })?;
         Ok((principal, accept))
     }
 
-    /// Whether the token of a socket still lets it in.
-    fn is_live(&self, token: &Name) -> bool {
-        let directory = self.registry.directory();
-        let revoked =
-            |token: &Name| directory.tokens.get(token).is_none_or(|entry| entry.document.revoked_at.is_some());
-        token.as_str() == STATIC_TOKEN || !revoked(token)
+    /// Whether a client is still who it was when its token was found: let in, and to the same destinations.
+    fn is_still(&self, principal: &Principal) -> bool {
+        principal.token.as_str() == STATIC_TOKEN || principal.is_in(&self.registry.directory())
     }
 
     /// One socket from its upgrade to its end.
@@ -221,19 +241,20 @@ impl Gate {
         let (outbox, inbox) = Outbox::new();
         let (hangup, hung_up) = oneshot::channel();
         let conn = hub.next_conn();
-        let Principal { token, serves } = principal;
+        let Principal { token, serves } = principal.clone();
         let event = Event::Opened { conn, token: token.clone(), serves, peer, socket: Socket { outbox, hangup } };
         if !hub.tell(event).await {
             return;
         }
-        // Revoked between the check and now: the hub may have heard of that before it heard of this socket (I21).
-        if !self.is_live(&token) {
+        // Revoked, or made to serve something else, between the check and now: the hub may have heard of that before it heard
+        // of this socket (I21).
+        if !self.is_still(&principal) {
             hub.tell(Event::Revoked(token)).await;
         }
         let why = Mutex::new("the server closed the session");
         // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
         let ended = tokio::select! {
-            ended = read(&mut frames, hub, conn) => ended,
+            ended = self.read(&mut frames, conn) => ended,
             ended = write(&mut sink, inbox, &pace) => ended,
             () = overdue(hung_up, &why) => Ended::Overdue,
         };
@@ -251,9 +272,27 @@ impl Gate {
         tracing::debug!(conn = conn.0, ?ended, "a session's socket ended");
     }
 
+    /// Who asks, by the token.
+    async fn identify(&self, headers: &HeaderMap, origin: Origin) -> Result<Principal, Problem> {
+        let (entrance, refused) = (Entrance::Connect, Problem::new(Code::NotGenuine, NO_TOKEN));
+        let noted = if headers.contains_key(header::AUTHORIZATION) {
+            self.guesses.may_try(entrance, origin).map_err(Problem::too_many_tokens)?;
+            if let Some(principal) = self.principal(headers) {
+                return Ok(principal);
+            }
+            self.guesses.note(entrance, Wrong::Unknown, origin).await
+        } else {
+            self.guesses.note(entrance, Wrong::Missing, origin).await
+        };
+        Err(noted.map_or_else(Problem::too_many_tokens, |()| refused))
+    }
+
     /// Whose token the request carries. Every token is compared, so the time taken does not tell which one matched.
     fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
-        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        // Of two, a proxy may have added one, and nobody can tell which.
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let value = value.as_bytes();
         let (scheme, token) = value.split_at_checked(7)?;
         if !scheme.eq_ignore_ascii_case(b"bearer ") {
             return None;
@@ -272,6 +311,8 @@ impl Gate {
         found
     }
 }
+
+const NO_TOKEN: &str = "the token is missing, unknown or revoked; on the server: crm-relay token list";
 
 fn static_token_name() -> Name {
     STATIC_TOKEN.parse().expect("a constant in the form of a name")
@@ -302,28 +343,30 @@ enum Ended {
     Overdue,
 }
 
-async fn read(frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), hub: &Handle, conn: ConnId) -> Ended {
-    while let Some(Ok(frame)) = frames.next().await {
-        match frame {
-            Frame::Binary(bytes) => match codec::decode(bytes) {
-                Ok(Some(message)) => {
-                    if !hub.tell(Event::Received(conn, message)).await {
-                        return Ended::ByHub;
+impl Gate {
+    async fn read(&self, frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), conn: ConnId) -> Ended {
+        while let Some(Ok(frame)) = frames.next().await {
+            match frame {
+                Frame::Binary(bytes) => match codec::decode(bytes) {
+                    Ok(Some(message)) => {
+                        if !self.hub.tell(Event::Received(conn, message)).await {
+                            return Ended::ByHub;
+                        }
                     }
-                }
-                // A message of a later version.
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(event = "client_misbehaved", conn = conn.0, %error, "a client sent what is no message");
-                    return Ended::Garbled;
-                }
-            },
-            Frame::Ping(_) | Frame::Pong(_) => {}
-            Frame::Close(_) => return Ended::ByPeer,
-            Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+                    // A message of a later version.
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.hub.tell(Event::Garbled(conn, error)).await;
+                        return Ended::Garbled;
+                    }
+                },
+                Frame::Ping(_) | Frame::Pong(_) => {}
+                Frame::Close(_) => return Ended::ByPeer,
+                Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+            }
         }
+        Ended::ByPeer
     }
-    Ended::ByPeer
 }
 
 /// Writes what the hub gives, and flushes when there is no more for the moment.
@@ -380,6 +423,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::{directory::Versioned, registry::document::Token};
 
     /// A peer that takes so many bytes a second, and sends none.
     struct Drip {
@@ -410,6 +454,31 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// I21: a token that may serve less by the time its socket is upgraded is found out, as a revoked one is.
+    #[test]
+    fn a_client_is_compared_with_its_token_as_it_is_now() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let token = |destinations: Option<&[&str]>, revoked_at| Token {
+            name: name("office"),
+            sha256: [0; 32],
+            prefix: String::new(),
+            destinations: destinations.map(|names| names.iter().map(ToString::to_string).collect()),
+            created_at: relay_core::time::Wall::MIN,
+            revoked_at,
+        };
+        let principal = Principal { token: name("office"), serves: token(Some(&["crm", "erp"]), None).serves() };
+        let among = |document| {
+            let mut directory = Directory::default();
+            directory.tokens.insert(name("office"), Versioned { document, version: 1 });
+            principal.is_in(&directory)
+        };
+        assert!(among(token(Some(&["erp", "crm"]), None)));
+        assert!(!among(token(Some(&["erp"]), None)), "narrowed");
+        assert!(!among(token(None, None)), "widened: its client comes back and hears so");
+        assert!(!among(token(Some(&["crm", "erp"]), Some(1))), "revoked");
+        assert!(!principal.is_in(&Directory::default()), "gone");
     }
 
     /// How writing a body of four chunks to such a peer ends.

@@ -14,10 +14,11 @@ use relay_core::{
 use tokio::sync::oneshot;
 
 use crate::{
-    admin::{Admin, dto::HealthDto},
+    admin::{Admin, Known, dto::HealthDto},
     connect::Gate,
     error::{Code, Problem},
     fetch::Keyring,
+    guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
     origin::Address,
     registry::RegistryError,
@@ -99,7 +100,7 @@ impl Backend for Front {
     async fn other(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
         let path = request.uri().path();
         if path == "/connect" {
-            return self.gate.connect(request, origin);
+            return self.gate.connect(request, origin).await;
         }
         if !matches!(path, "/livez" | "/readyz" | "/health") {
             return Problem::not_found().respond();
@@ -111,7 +112,10 @@ impl Backend for Front {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.admin.health.is_ready() => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            _ => self.health(self.admin.knows(request.headers())).await,
+            _ => match self.admin.looks_at(request.headers(), Entrance::Health, origin).await {
+                Ok(known) => self.health(known == Known::Yes).await,
+                Err(wait) => Problem::too_many_tokens(wait).respond(),
+            },
         }
     }
 }

@@ -26,7 +26,7 @@ use relay_store::{
 use crate::{
     clock::{Clock, Drift},
     directory::Directory,
-    hub::Handle,
+    hub::{Handle, OldestCommit},
     registry::Registry,
 };
 
@@ -54,6 +54,8 @@ pub(crate) enum Reason {
     Damaged { records: u64 },
     /// A source's parameters do not read: it takes nothing.
     SourceBroken { source: Name, what: String },
+    /// A commit was asked for and has not come: senders get 503.
+    NoCommit { since: Duration },
     /// The system's clock is not where this process's time is.
     ClockMoved(Drift),
 }
@@ -90,6 +92,7 @@ pub(crate) struct Health {
     hub: Handle,
     registry: Arc<Registry>,
     clock: Clock,
+    commits: OldestCommit,
     disk_reserve: u64,
     store_failed: AtomicBool,
     stopping: AtomicBool,
@@ -103,6 +106,7 @@ impl Health {
         hub: Handle,
         registry: Arc<Registry>,
         clock: Clock,
+        commits: OldestCommit,
         disk_reserve: u64,
     ) -> Self {
         Self {
@@ -110,6 +114,7 @@ impl Health {
             hub,
             registry,
             clock,
+            commits,
             disk_reserve,
             store_failed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -121,7 +126,13 @@ impl Health {
     /// Whether the store commits and no shutdown has begun. A full store is ready: it settles, and clients that come in
     /// here are what makes room.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+        let commits = self.late_commit(self.clock.now()).is_none();
+        commits && !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// How long the oldest commit has been under way, if its sender has its 503 by now.
+    fn late_commit(&self, now: Now) -> Option<Duration> {
+        self.commits.age(now.mono).filter(|age| *age > limits::COMMIT_WITHIN)
     }
 
     /// From now on the server is not ready: it stops.
@@ -166,6 +177,7 @@ impl Health {
         let mut reasons = assess(&stats, &view, &known, self.disk_reserve);
         let broken = |(source, what): (&Name, &str)| Reason::SourceBroken { source: source.clone(), what: what.into() };
         reasons.extend(directory.broken().map(broken));
+        reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
         Ok(Report { stats, view, reasons })
     }
@@ -308,6 +320,9 @@ impl fmt::Display for Reason {
             Self::SourceBroken { source, what } => {
                 write!(f, "source {source} answers 503 until it is put right: {what}")
             }
+            Self::NoCommit { since } => {
+                write!(f, "no commit for {}: the disk of the store does not answer, webhooks get 503", rough(*since))
+            }
             Self::ClockMoved(Drift { by, ahead, .. }) => write!(
                 f,
                 "the system's clock is {} {} the time of this process: it was set, or the machine slept. Retries, TTLs and \
@@ -422,7 +437,7 @@ mod tests {
     #[test]
     fn half_a_ttl_degrades_a_paused_destination_and_one_without_a_route() {
         let paused = std::iter::once("crm".parse().unwrap()).collect();
-        let routing = Arc::new(Routing { paused, routes: BTreeMap::new() });
+        let routing = Arc::new(Routing { paused, ..Routing::default() });
         let directory = Directory { routing, ..Directory::default() };
         let unserved = BTreeMap::new();
         assert_eq!(assessed(&stats(at(0)), &[], &directory, &unserved, at(12 * 3600)), []);

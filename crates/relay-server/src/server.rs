@@ -24,14 +24,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
-    admin::{self, Admin, Listening},
+    admin::{self, Admin, Listening, Sites},
     budget::Budget,
     clock::Clock,
     connect::{Attached, Gate},
     fetch::{CaFileError, Fetcher, Keyring},
     front::Front,
+    guesses::Guesses,
     health::Health,
-    hub::{self, Driver, Event},
+    hub::{self, Driver, OldestCommit},
     ingress::{self, Refusals},
     metrics::Metrics,
     registry::{Registry, RegistryError, secret},
@@ -170,16 +171,21 @@ impl Server {
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
         let machine = machine(&config, &registry, &stats, clock);
-        let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet);
+        registry.tell(handle.clone());
+        let commits = OldestCommit::default();
+        let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet, commits.clone());
         let reserve = config.disk_reserve_bytes;
-        let health = Health::new(Arc::clone(&store), handle.clone(), Arc::clone(&registry), clock, reserve);
+        let health = Health::new(Arc::clone(&store), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
+        let refusals = Arc::new(Refusals::default());
+        let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
         let admin = Arc::new(Admin {
             store: Arc::clone(&store),
             hub: handle.clone(),
             registry: Arc::clone(&registry),
             health: Arc::new(health),
             metrics,
-            refusals: Refusals::default(),
+            refusals,
+            guesses: Arc::clone(&guesses),
             clock,
             supervisor: supervisor.clone(),
             promises: store.promises(),
@@ -187,7 +193,7 @@ impl Server {
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });
-        let gate = Gate::new(handle, registry, &config.credentials.relay_token, supervisor.clone());
+        let gate = Gate::new(handle, registry, &config.credentials.relay_token, supervisor.clone(), guesses);
         let accepting = CancellationToken::new();
         let server = Self {
             public: addr_of(&public, config.listen)?,
@@ -287,32 +293,23 @@ impl Server {
             Ok(())
         });
         if let Some(listener) = admin {
-            let (stop, guarded) = (supervisor.stopping(), admin::guarded(Arc::clone(&self.admin)));
+            let served = (admin::guarded(Arc::clone(&self.admin)), Some(Sites::new(&self.config.admin_hosts)));
+            let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
             supervisor.spawn(TaskKind::Admin, "admin", async move {
-                admin::serve(listener, "admin", guarded, stop).await;
+                admin::serve(listener, "admin", served, metrics, stop).await;
                 Ok(())
             });
         }
-        let (stop, unguarded) = (supervisor.stopping(), admin::unguarded(Arc::clone(&self.admin)));
+        let served = (admin::unguarded(Arc::clone(&self.admin)), None);
+        let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
-            admin::serve(socket, "admin-socket", unguarded, stop).await;
+            admin::serve(socket, "admin-socket", served, metrics, stop).await;
             Ok(())
         });
         self.spawn_watchers();
     }
 
     fn spawn_watchers(&self) {
-        let admin = Arc::clone(&self.admin);
-        self.supervisor.spawn(TaskKind::Registry, "registry", async move {
-            let mut changes = admin.registry.watch();
-            // The machine started with a snapshot; one that came since is among the changes.
-            changes.mark_changed();
-            while changes.changed().await.is_ok() {
-                let routing = Arc::clone(&admin.registry.directory().routing);
-                admin.hub.tell(Event::Routing(routing)).await;
-            }
-            Ok(())
-        });
         let (store, clock) = (Arc::clone(&self.store), self.admin.clock);
         let (delivered, dead) = (self.config.retention_delivered, self.config.retention_dead);
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {

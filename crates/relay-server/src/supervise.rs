@@ -21,8 +21,6 @@ pub(crate) enum TaskKind {
     Session,
     /// One command of an operator.
     Command,
-    /// Hands registry changes to the hub.
-    Registry,
     /// Removes what is past its retention.
     Retention,
     /// Watches destinations, for warnings and health.
@@ -56,14 +54,14 @@ impl TaskKind {
             // Sessions end when the hub has said goodbye to them, listeners when their connections have ended, commands
             // when they are through.
             Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command => OnStop::Finish,
-            Self::Registry | Self::Retention | Self::Watch | Self::Summary => OnStop::Cancel,
+            Self::Retention | Self::Watch | Self::Summary => OnStop::Cancel,
         }
     }
 
     /// When it returns an error.
     pub(crate) const fn on_error(self) -> OnFailure {
         match self {
-            Self::Hub | Self::Public | Self::Admin | Self::Registry => OnFailure::StopProcess,
+            Self::Hub | Self::Public | Self::Admin => OnFailure::StopProcess,
             Self::Session | Self::Command | Self::Retention | Self::Watch | Self::Summary => OnFailure::Contain,
         }
     }
@@ -73,18 +71,14 @@ impl TaskKind {
     pub(crate) const fn ends(self) -> bool {
         match self {
             Self::Session | Self::Command => true,
-            Self::Hub | Self::Public | Self::Admin | Self::Registry | Self::Retention | Self::Watch | Self::Summary => {
-                false
-            }
+            Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch | Self::Summary => false,
         }
     }
 
     /// When it panics.
     pub(crate) const fn on_panic(self) -> OnFailure {
         match self {
-            Self::Hub | Self::Public | Self::Admin | Self::Registry | Self::Retention | Self::Watch => {
-                OnFailure::StopProcess
-            }
+            Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch => OnFailure::StopProcess,
             // Public input reaches these: stopping would hand strangers a switch.
             Self::Session | Self::Command | Self::Summary => OnFailure::Contain,
         }

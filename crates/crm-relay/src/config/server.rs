@@ -8,6 +8,7 @@ use std::{
 
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
+    limits,
     name::Name,
 };
 use relay_providers::Given;
@@ -36,6 +37,14 @@ pub(crate) struct Plan {
     pub(crate) notes: Vec<String>,
     /// Secrets that were given.
     pub(crate) given: GivenSecrets,
+}
+
+#[cfg(test)]
+impl Plan {
+    /// What it would be built with.
+    pub(super) fn circuit_pause_max(&self) -> Duration {
+        self.config.circuit_pause_max
+    }
 }
 
 /// Secrets that were given; what is `None` comes out of the credentials file.
@@ -92,13 +101,14 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let config = Config {
         listen: public_listen(&layers),
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
+        admin_hosts: listed(&layers, "ADMIN_HOSTS"),
         data_dir: data_dir(&layers),
         public_url: layers.text("PUBLIC_URL").map(|url| public_url(&url)),
         credentials: nothing,
         route_defaults,
         sources,
         routes,
-        cors_origins: origins(&layers),
+        cors_origins: listed(&layers, "CORS_ORIGINS"),
         // A budget made smaller than the usual limit lowers that limit with it.
         body_bytes_max: layers.number("MAX_BODY_BYTES").min(layers.number("MAX_INFLIGHT_BYTES")),
         inflight_bytes_max: layers.number("MAX_INFLIGHT_BYTES"),
@@ -108,12 +118,19 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         retention_dead: layers.span("RETENTION_DEAD"),
         lease: layers.span("LEASE"),
         retry_after_max: layers.span("RETRY_AFTER_MAX"),
-        circuit_pause_max: layers.span("CIRCUIT_PAUSE_MAX"),
+        circuit_pause_max: circuit_pause_max(&layers),
         shutdown_grace: layers.span("SHUTDOWN_GRACE"),
         summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
         fetching: fetching(&layers),
     };
     Ok(Plan { config, notes: layers.notes, given })
+}
+
+fn circuit_pause_max(layers: &Layers) -> Duration {
+    match (layers.given("CIRCUIT_PAUSE_MAX"), layers.process) {
+        (None, Process::Dev) => limits::DEV_CIRCUIT_PAUSE_MAX,
+        _ => layers.span("CIRCUIT_PAUSE_MAX"),
+    }
 }
 
 /// The way out to where providers keep their keys.
@@ -155,9 +172,9 @@ fn public_url(text: &str) -> String {
     url.trim_end_matches('/').to_owned()
 }
 
-fn origins(layers: &Layers) -> Vec<String> {
-    let text = layers.text("CORS_ORIGINS").unwrap_or_default();
-    text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
+fn listed(layers: &Layers, name: &str) -> Vec<String> {
+    let text = layers.text(name).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 fn check_sizes(layers: &mut Layers) {

@@ -73,6 +73,8 @@ pub(crate) enum Kind {
     Targets,
     /// Origins like `https://app.example.com`, with commas between them, or `*`.
     Origins,
+    /// Names of hosts, without ports, with commas between them.
+    Hosts,
     /// A whole number in a range.
     Count(u64, u64),
     /// A number of at least 1.
@@ -185,6 +187,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Role::Server,
         "Address of the admin API and of /metrics; off leaves only the socket DATA_DIR/admin.sock.",
     ),
+    setting(
+        "ADMIN_HOSTS",
+        Kind::Hosts,
+        "",
+        Role::Server,
+        "Names under which the admin API is asked over TCP, with commas between them. Addresses, localhost and names \
+         without a dot always are.",
+    ),
     // Secrets.
     setting(
         "API_KEY",
@@ -273,7 +283,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         span(SECOND, HOUR),
         "60s",
         Role::Server,
-        "Longest pause between probes of a target that is down.",
+        "Longest pause between tries of a target that is down (dev: 2s).",
     ),
     setting(
         "LEASE",
@@ -405,6 +415,7 @@ impl Kind {
             Self::Url => super::target::base_url(text).map(|_| Value::Text(text.to_owned())),
             Self::Proxy => super::proxy::read(text).map(|_| Value::Text(text.to_owned())),
             Self::Origins => origins(text),
+            Self::Hosts => hosts(text),
             Self::Count(min, max) => number(text, min, max).map(Value::Number),
             Self::Factor => factor(text),
             Self::Span(bare, min, max) => {
@@ -440,6 +451,7 @@ impl Kind {
             Self::Url | Self::Proxy => "URL",
             Self::Targets => "[NAME=]URL",
             Self::Origins => "ORIGINS",
+            Self::Hosts => "HOSTS",
             Self::Count(..) => "N",
             Self::Factor => "FACTOR",
             Self::Span(..) => "DURATION",
@@ -481,6 +493,15 @@ fn origins(text: &str) -> Result<Value, String> {
         }
     }
     Ok(Value::Text(text.to_owned()))
+}
+
+fn hosts(text: &str) -> Result<Value, String> {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if text.split(',').map(str::trim).all(|name| !name.is_empty() && name.bytes().all(is_of_name)) {
+        Ok(Value::Text(text.to_owned()))
+    } else {
+        Err("want names like relay.example.com, without scheme and port, with commas between them".to_owned())
+    }
 }
 
 #[cfg(test)]

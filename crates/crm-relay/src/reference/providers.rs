@@ -193,9 +193,13 @@ fn deliveries(page: &mut String, provider: &'static Provider) {
         human_duration(provider.answer_within),
         provider.event,
         provider.order,
-        provider.refusal,
+        refusal(provider),
     )
     .unwrap();
+}
+
+fn refusal(provider: &Provider) -> String {
+    format!("{}{}", provider.refusal, if provider.bare_refusals { ", empty" } else { "" })
 }
 
 fn sample(page: &mut String, provider: &'static Provider) {

@@ -5,7 +5,7 @@ use http::Method;
 use crate::{
     process::{API_KEY, Server, client, wait_for},
     sender::Sender,
-    target::{Reply, Target},
+    target::{Arrival, Reply, Target},
     torture::Load,
 };
 
@@ -113,6 +113,34 @@ async fn a_target_that_refuses_everything_costs_nothing_once_the_circuit_is_open
 
     target.answer(|_| Reply::status(200));
     wait_for("all of it to arrive", || (history.missing(&target.delivered()) == dead).then_some(()));
+    wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
+    server.audit();
+}
+
+/// I10: what the target judges ends dead as refused, also while it is down for everything else; that waits and arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_target_judges_ends_dead_while_it_is_down_for_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let judges =
+        |arrival: &Arrival, otherwise: u16| Reply::status(if &arrival.body[..] == b"bad" { 422 } else { otherwise });
+    let target = Target::start(move |arrival| judges(arrival, 500)).await;
+    let settings = [("RETRY_DELAY", "500ms"), ("MAX_RETRIES", "1"), ("CIRCUIT_PAUSE_MAX", "1s")];
+    let server = Server::start(dir.path(), &settings);
+    let sender = Sender::new();
+    for number in 0..8 {
+        sender.post(&server.url("/webhook"), format!("good {number}")).await.unwrap();
+    }
+    let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
+    wait_for("the circuit to open", || server.process.log().contains("destination_down").then_some(()));
+    sender.post(&server.url("/webhook"), "bad").await.unwrap();
+    let dead = wait_for("it to end dead", || {
+        let listing = server.json(&["dead", "list", "--reason", "refused"]);
+        listing["items"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((dead["attempts"].as_u64(), dead["last"]["status"].as_u64()), (Some(2), Some(422)));
+    assert_eq!(server.json(&["dead", "list", "--all"])["items"].as_array().unwrap().len(), 1);
+    target.answer(move |arrival| judges(arrival, 200));
+    wait_for("the rest to arrive", || (target.delivered().len() == 8).then_some(()));
     wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
     server.audit();
 }

@@ -46,8 +46,8 @@ impl Rig {
         rig
     }
 
-    fn pass(&mut self, seconds: f64) {
-        self.now = self.now + Duration::from_secs_f64(seconds);
+    fn pass(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
     }
 
     fn outcome(class: Class) -> Outcome {
@@ -81,11 +81,11 @@ impl Rig {
         change
     }
 
-    /// Seconds until the next try may go out.
-    fn pause(&self) -> f64 {
+    /// Milliseconds until the next try may go out.
+    fn pause(&self) -> u64 {
         match self.circuit.permit(self.now) {
-            Permit::NotBefore(at) => at.since(self.now).as_secs_f64(),
-            Permit::Probe => 0.0,
+            Permit::NotBefore(at) => at.since(self.now).as_millis() as u64,
+            Permit::Probe => 0,
             other => panic!("not open: {other:?}"),
         }
     }
@@ -122,10 +122,10 @@ fn nothing_opens_it_within_a_second_of_a_delivery() {
     let mut rig = Rig::new();
     rig.feed(100, Class::Delivered);
     for event in 1..50 {
-        rig.pass(0.02);
+        rig.pass(20);
         assert_eq!(rig.feed(event, Class::Rejected).0, Change::Same);
     }
-    rig.pass(0.05);
+    rig.pass(50);
     assert_eq!(rig.tell(1, false, false, &Rig::outcome(Class::Rejected)).0, Change::Opened);
 }
 
@@ -135,18 +135,18 @@ fn slow_answers_are_given_the_time_of_two() {
     let slow = Outcome { duration: Duration::from_secs(5), ..Rig::outcome(Class::Rejected) };
     let mut rig = Rig::new();
     rig.feed(100, Class::Delivered);
-    rig.pass(5.0);
+    rig.pass(5000);
     for event in 1..8 {
         assert_eq!(rig.tell(event, true, false, &slow).0, Change::Same);
     }
-    rig.pass(5.1);
+    rig.pass(5100);
     assert_eq!(rig.tell(8, true, false, &slow).0, Change::Opened);
 }
 
 #[test]
 fn pauses_double_up_to_their_bound_and_one_try_is_out_at_a_time() {
     let mut rig = Rig::open();
-    for pause in [1.0, 2.0, 4.0, 4.0] {
+    for pause in [1000, 2000, 4000, 4000] {
         assert_eq!(rig.pause(), pause);
         rig.pass(pause);
         assert_eq!(rig.probe(1, Class::Rejected), Change::Same);
@@ -157,12 +157,12 @@ fn pauses_double_up_to_their_bound_and_one_try_is_out_at_a_time() {
 #[test]
 fn a_pause_is_not_shorter_than_retry_after() {
     let asking = |seconds| Outcome { retry_after: Some(Duration::from_secs(seconds)), ..Rig::outcome(Class::Busy) };
-    for (asked, pause) in [(3, 3.0), (600, 4.0)] {
+    for (asked, pause) in [(3, 3000), (600, 4000)] {
         let mut rig = Rig::open();
-        rig.pass(1.0);
+        rig.pass(1000);
         rig.probe_with(1, &asking(asked));
         assert_eq!(rig.pause(), pause);
-        assert!(!rig.circuit.on_arrival() || rig.pause() == 3.0, "what arrives does not cut that");
+        assert!(!rig.circuit.on_arrival() || rig.pause() == 3000, "what arrives does not cut that");
         assert_eq!(rig.pause(), pause);
     }
 }
@@ -171,33 +171,33 @@ fn a_pause_is_not_shorter_than_retry_after() {
 #[test]
 fn what_arrives_cuts_the_pause_to_a_second() {
     let mut rig = Rig::open();
-    for pause in [1.0, 2.0] {
+    for pause in [1000, 2000] {
         rig.pass(pause);
         rig.probe(1, Class::Rejected);
     }
-    assert_eq!(rig.pause(), 4.0);
-    rig.pass(0.25);
+    assert_eq!(rig.pause(), 4000);
+    rig.pass(250);
     assert!(rig.circuit.on_arrival());
-    assert_eq!(rig.pause(), 0.75);
+    assert_eq!(rig.pause(), 750);
     assert!(!rig.circuit.on_arrival(), "once");
-    rig.pass(0.75);
+    rig.pass(750);
     rig.circuit.on_asked();
     assert!(!rig.circuit.on_arrival());
     rig.tell(1, true, true, &Rig::outcome(Class::Rejected));
-    assert_eq!(rig.pause(), 1.0);
+    assert_eq!(rig.pause(), 1000);
 }
 
 /// I10: an event that the destination judges holds up nobody, and says nothing about the destination.
 #[test]
 fn refused_makes_no_pause_and_changes_nothing() {
     let mut rig = Rig::open();
-    rig.pass(1.0);
+    rig.pass(1000);
     for event in 10..40 {
         assert_eq!(rig.probe(event, Class::Refused), Change::Same);
-        assert_eq!(rig.pause(), 0.0);
+        assert_eq!(rig.pause(), 0);
     }
     rig.probe(50, Class::Rejected);
-    assert_eq!(rig.pause(), 2.0);
+    assert_eq!(rig.pause(), 2000);
 }
 
 /// I10: whatever answers at all ends an outage in which nothing could be reached; what was charged before is known still.
@@ -205,18 +205,18 @@ fn refused_makes_no_pause_and_changes_nothing() {
 fn any_answer_but_busy_closes_what_only_unreachable_opened() {
     for class in [Class::Delivered, Class::Refused, Class::Rejected] {
         let mut rig = Rig::unreachable();
-        rig.pass(1.0);
+        rig.pass(1000);
         assert_eq!(rig.probe(1, Class::Busy), Change::Same);
-        rig.pass(2.0);
+        rig.pass(2000);
         assert_eq!(rig.probe(1, class), Change::Closed, "{class:?}");
-        assert_eq!(rig.feed(1, Class::Rejected).1, true);
+        assert!(rig.feed(1, Class::Rejected).1, "{class:?}");
     }
     let mut rig = Rig::unreachable();
-    for (event, pause) in [(1, 1.0), (2, 2.0), (3, 4.0), (4, 4.0)] {
+    for (event, pause) in [(1, 1000), (2, 2000), (3, 4000), (4, 4000)] {
         rig.pass(pause);
         assert_eq!(rig.probe(event, Class::Busy), Change::Same);
     }
-    rig.pass(4.0);
+    rig.pass(4000);
     assert_eq!(rig.probe(5, Class::Rejected), Change::Same, "five have failed by now");
 }
 
@@ -243,7 +243,7 @@ fn it_recovers_slot_by_slot() {
     rig.tell(24, true, false, &too_many);
     rig.feed(25, Class::Delivered);
     assert_eq!(slots(&rig), 1, "a 429 holds it for a second");
-    rig.pass(1.0);
+    rig.pass(1000);
     for event in 26..29 {
         rig.feed(event, Class::Delivered);
     }
@@ -257,7 +257,7 @@ fn newest_and_fewest_tries_take_turns() {
     let mut rig = Rig::open();
     let mut picks = Vec::new();
     for arrives in [false, false, false, true, true, true, true, true] {
-        rig.pass(PAUSE_MAX.as_secs_f64());
+        rig.pass(4_000);
         if arrives {
             rig.circuit.on_arrival();
         }
@@ -291,7 +291,7 @@ fn a_fresh_one_begins_open_where_many_wait_and_one_was_tried() {
         let (change, counts) = rig.tell(1, true, outage, &Rig::outcome(Class::Rejected));
         assert_eq!((change, counts), (if outage { Change::Opened } else { Change::Same }, !outage));
         if outage {
-            assert_eq!(rig.pause(), 1.0);
+            assert_eq!(rig.pause(), 1000);
         }
     }
 }

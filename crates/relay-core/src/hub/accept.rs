@@ -198,6 +198,6 @@ impl Hub {
 
     /// The TTL of a delivery that becomes ready again.
     pub(super) fn ttl_of(&self, record: &Delivery) -> std::time::Duration {
-        self.routing.route(&record.source, &record.destination).map_or(limits::MESSAGE_TTL, |route| route.ttl)
+        self.routing.route(&record.source, &record.destination).map_or(self.routing.standard_ttl, |route| route.ttl)
     }
 }

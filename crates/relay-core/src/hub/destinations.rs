@@ -58,7 +58,7 @@ pub(super) struct Destination {
 pub(super) struct Ask {
     destination: Name,
     instance: InstanceId,
-    /// One at a time, this one; `None`: the oldest.
+    /// Which of them were asked for in trouble.
     pick: Option<Pick>,
     /// Body bytes that were asked for of the instance's credit, and of the outgoing budget.
     reserved: u64,
@@ -92,6 +92,9 @@ impl Hub {
     pub(super) fn on_routing(&mut self, routing: Arc<Routing>) {
         let before = std::mem::replace(&mut self.routing, routing);
         self.routed = self.routing.routes.values().flatten().map(|route| route.destination.clone()).collect();
+        for name in self.routed.clone() {
+            self.destination(&name);
+        }
         if !self.started {
             self.started = true;
             self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX });
@@ -125,15 +128,16 @@ impl Hub {
         self.on_work(name);
     }
 
-    /// The destination's entry, made when first named. Names come from routes, stored deliveries and allowed clients.
+    /// The destination's entry, made when a route or the store first names it.
     pub(super) fn destination(&mut self, name: &Name) -> &mut Destination {
         if !self.destinations.contains_key(name) {
             self.destinations.insert(name.clone(), Destination::new());
+            self.appeared.push(name.clone());
         }
         self.destinations.get_mut(name).expect("it was inserted above if it was missing")
     }
 
-    /// Drops the entry of a destination that only clients ever named: they may make up as many as they like.
+    /// Drops the entry of a destination that no route leads to any more and nothing was ever delivered to.
     pub(super) fn forget_destination(&mut self, name: &Name) {
         let unknown = !self.routed.contains(name)
             && self.destinations.get(name).is_some_and(|destination| {
@@ -253,7 +257,7 @@ impl Hub {
         let pick = served.circuit.pick(served.slots);
         let idle = served.oversize && taken == 0 && self.outgoing.bytes + self.outgoing.asked == 0;
         let credit = if taken == 0 && served.oversize { u64::MAX } else { instance.buffer_bytes.saturating_sub(taken) };
-        let single = pick.is_some() || served.oversize;
+        let single = served.circuit.is_one_at_a_time() || served.oversize;
         let free = served.free() as usize;
         // Half of the room at most for heads, as long as a head may be: what is left is for the bodies.
         let roomy = usize::try_from(budget / (2 * HEAD_BYTES)).unwrap_or(usize::MAX);
@@ -311,6 +315,9 @@ impl Hub {
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.asked_bytes -= reserved;
             instance.granted -= limit as usize;
+            if instance.conn.is_none() {
+                self.emptied.insert(id);
+            }
             if let Some(served) = instance.served.get_mut(&name) {
                 served.asking = false;
             }

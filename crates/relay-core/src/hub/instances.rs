@@ -75,6 +75,13 @@ pub(super) struct Served {
     pub(super) rank: Option<u32>,
 }
 
+impl Served {
+    /// Nothing of it is served, held, or worth remembering.
+    pub(super) fn is_over(&self) -> bool {
+        self.slots == 0 && self.used == 0 && !self.asking && self.rank.is_none() && self.circuit.is_blank()
+    }
+}
+
 impl Instance {
     /// An instance that is known only by leases it took from an earlier run, or is about to say Hello.
     pub(super) fn unseen() -> Self {
@@ -157,7 +164,8 @@ impl Hub {
     pub(super) fn rerank(&mut self, id: InstanceId, destination: &Name) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(served) = instance.served.get(destination) else { return };
-        let (before, after) = (served.rank, instance.rank(served, self.now.mono));
+        let known = self.destinations.contains_key(destination);
+        let (before, after) = (served.rank, instance.rank(served, self.now.mono).filter(|_| known));
         if before == after {
             return;
         }
@@ -277,11 +285,24 @@ impl Hub {
                 served.alone = None;
             }
         }
+        if instance.conn.is_none() {
+            self.emptied.insert(id);
+        }
         self.grant_next_suspect(id, &delivery.destination);
         self.rerank(id, &delivery.destination);
         self.pump(&delivery.destination);
         if others {
             self.rerank_all(id);
+        }
+    }
+
+    /// Forgets instances that were gone before, once nothing of theirs is under way any more.
+    pub(super) fn forget_emptied(&mut self) {
+        for id in std::mem::take(&mut self.emptied) {
+            let gone = |instance: &Instance| instance.conn.is_none() && !instance.joined && instance.held.is_empty();
+            if self.instances.get(&id).is_some_and(gone) {
+                self.go_absent(id);
+            }
         }
     }
 

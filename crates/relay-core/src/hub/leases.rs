@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Hub, Op,
+    Hub, Op, OpId,
     instances::Instance,
     settle::{Reported, Why},
 };
@@ -83,8 +83,13 @@ impl Hub {
     /// A delivery was stored already leased, against credit that was set aside.
     pub(super) fn hold_reserved(&mut self, id: InstanceId, delivery: Delivery, event: &Arc<Event>) {
         let delivery_id = delivery.id;
+        let touched = self.touched.remove(&delivery_id).is_some();
         self.register(Held { borrowed: true, ..Held::new(id, delivery, Arc::clone(event), false) });
-        self.grant_or_return(delivery_id);
+        if touched {
+            self.unwanted.push(delivery_id);
+        } else {
+            self.grant_or_return(delivery_id);
+        }
     }
 
     /// The store leased a delivery for an instance.
@@ -93,7 +98,12 @@ impl Hub {
         self.take_credit(id, &delivery, event.size());
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
+        let touched = self.touched.remove(&delivery_id).is_some();
         self.register(Held::new(id, delivery, event, probe));
+        if touched {
+            // It may be somebody's no more: handed back, and leased again if it is not over.
+            return self.unwanted.push(delivery_id);
+        }
         if !suspect {
             return self.grant_or_return(delivery_id);
         }
@@ -136,7 +146,15 @@ impl Hub {
                 session.queue.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
                 self.signal(conn);
             }
-            _ => self.hand_back(id),
+            // Not at once: what it frees may be for the next one that cannot be granted, and so on.
+            _ => self.unwanted.push(id),
+        }
+    }
+
+    /// Hands back what could not be granted.
+    pub(super) fn return_unwanted(&mut self) {
+        while let Some(id) = self.unwanted.pop() {
+            self.hand_back(id);
         }
     }
 
@@ -387,6 +405,24 @@ impl Hub {
     pub(super) fn on_touched(&mut self, id: DeliveryId) {
         if self.held.contains_key(&id) {
             self.look_up(id, Why::Look);
+        } else if self.first_bringing().is_some() {
+            self.touched.insert(id, OpId(self.last_op));
+        }
+    }
+
+    /// The first store operation under way that may bring a lease.
+    fn first_bringing(&self) -> Option<OpId> {
+        self.ops.iter().find(|(_, op)| matches!(op, Op::Lease(_) | Op::Append(_))).map(|(id, _)| *id)
+    }
+
+    /// Forgets what was touched before anything that is under way was asked for: that brings what is so by now.
+    pub(super) fn forget_touched(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        match self.first_bringing() {
+            None => self.touched.clear(),
+            Some(first) => self.touched.retain(|_, at| *at >= first),
         }
     }
 

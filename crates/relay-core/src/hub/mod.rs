@@ -74,7 +74,18 @@ pub struct Hub {
     now: Now,
 
     accepts: Accepts,
+    /// Those that a route leads to, or the store knows of. Clients may serve whatever they like: a name that only they know
+    /// has no entry here.
     destinations: BTreeMap<Name, Destination>,
+    /// Destinations that have an entry since the last input.
+    appeared: Vec<Name>,
+    /// Leases that cannot be granted: handed back once the input at hand is taken in.
+    unwanted: Vec<DeliveryId>,
+    /// Instances without a socket that hold less than before: forgotten when that is nothing.
+    emptied: BTreeSet<InstanceId>,
+    /// What somebody else changed, and the last store operation that was asked for by then: a lease that one of those brings
+    /// may be one that is over.
+    touched: BTreeMap<DeliveryId, OpId>,
     instances: BTreeMap<InstanceId, Instance>,
     sessions: BTreeMap<ConnId, Session>,
     held: BTreeMap<DeliveryId, Held>,
@@ -150,6 +161,10 @@ impl Hub {
             now: Now::default(),
             accepts: Accepts::default(),
             destinations: BTreeMap::new(),
+            appeared: Vec::new(),
+            unwanted: Vec::new(),
+            emptied: BTreeSet::new(),
+            touched: BTreeMap::new(),
             instances: BTreeMap::new(),
             sessions: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -276,6 +291,7 @@ impl Hub {
             (Op::Held, StoreAnswer::Held(result)) => self.on_held_page(result),
             (op, answer) => unreachable!("the driver answered {op:?} with {answer:?}"),
         }
+        self.forget_touched();
     }
 
     /// The store has failed for good: nobody is told anything that is not known to be durable, and the process stops.
@@ -287,6 +303,9 @@ impl Hub {
     }
 
     fn finish_input(&mut self) {
+        self.join_appeared();
+        self.return_unwanted();
+        self.forget_emptied();
         self.quench();
         self.finish_stop();
         if cfg!(debug_assertions) {

@@ -150,6 +150,9 @@ impl Hub {
         self.set_tick(conn, self.now.mono + self.heartbeat());
         self.join(id);
         self.rerank_all(id);
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.served.retain(|_, served| !served.is_over());
+        }
     }
 
     /// How often each side names what it holds: often enough that the shortest lease outlives a missed heartbeat.
@@ -205,24 +208,45 @@ impl Hub {
     fn join(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.joined = true;
-        let (label, peer, token) = (instance.label.clone(), instance.peer.clone(), instance.token.clone());
-        let names: Vec<Name> =
-            instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone()).collect();
-        for name in names {
+        let served = instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone());
+        let (known, unknown): (Vec<Name>, Vec<Name>) = served.partition(|name| self.destinations.contains_key(name));
+        if let Some(first) = unknown.first().cloned() {
+            let (label, token) = (instance.label.clone(), instance.token.clone());
+            self.notice(Notice::ClientUnrouted { first, destinations: unknown.len(), instance: id, label, token });
+        }
+        for name in known {
             self.tell_if_nothing_waits(id, &name);
-            if !self.destination(&name).joined.insert(id) {
-                continue;
+            self.join_one(id, &name);
+        }
+    }
+
+    fn join_one(&mut self, id: InstanceId, name: &Name) {
+        self.tell_if_nothing_waits(id, name);
+        let Some(instance) = self.instances.get(&id) else { return };
+        let Some(destination) = self.destinations.get_mut(name).filter(|known| !known.joined.contains(&id)) else {
+            return;
+        };
+        destination.joined.insert(id);
+        let clients = destination.joined.len() as u32;
+        let (label, peer, token) = (instance.label.clone(), instance.peer.clone(), instance.token.clone());
+        self.notice(Notice::ClientJoined { destination: name.clone(), instance: id, label, peer, token, clients });
+        self.tell_peers(name, id);
+    }
+
+    /// Announces the clients of destinations that nobody knew when they said Hello.
+    pub(super) fn join_appeared(&mut self) {
+        for name in std::mem::take(&mut self.appeared) {
+            let serves = |instance: &Instance| {
+                instance.joined && instance.served.get(&name).is_some_and(|served| served.slots > 0)
+            };
+            let ids: Vec<InstanceId> =
+                self.instances.iter().filter(|(_, instance)| serves(instance)).map(|(id, _)| *id).collect();
+            for id in ids {
+                self.tell_if_nothing_waits(id, &name);
+                self.join_one(id, &name);
+                self.rerank(id, &name);
             }
-            let clients = self.destination(&name).joined.len() as u32;
-            self.notice(Notice::ClientJoined {
-                destination: name.clone(),
-                instance: id,
-                label: label.clone(),
-                peer: peer.clone(),
-                token: token.clone(),
-                clients,
-            });
-            self.tell_peers(&name, id);
+            self.pump(&name);
         }
     }
 
@@ -267,7 +291,7 @@ impl Hub {
 
     /// Tells the other clients of a destination how many they are now.
     fn tell_peers(&mut self, name: &Name, except: InstanceId) {
-        let joined = &self.destination(name).joined;
+        let Some(joined) = self.destinations.get(name).map(|destination| &destination.joined) else { return };
         let clients = joined.len() as u32;
         let others: Vec<InstanceId> = joined.iter().copied().filter(|id| *id != except).collect();
         for id in others {
@@ -325,7 +349,7 @@ impl Hub {
     }
 
     /// An instance is gone for good, as far as anybody can tell. Its circuits are remembered for a while.
-    fn go_absent(&mut self, id: InstanceId) {
+    pub(super) fn go_absent(&mut self, id: InstanceId) {
         self.leave(id);
         let blank = self.instances.get(&id).is_none_or(|i| i.served.values().all(|served| served.circuit.is_blank()));
         if blank {

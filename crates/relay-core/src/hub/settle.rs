@@ -9,7 +9,7 @@ use rand::RngExt as _;
 
 use super::{ConnId, Hub, Notice, Op, Serves, Ticket};
 use crate::{
-    delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome, retry::RetryPolicy},
+    delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome},
     id::DeliveryId,
     limits,
     storage::{Change, Changed, StoreError, StoreOp},
@@ -193,8 +193,8 @@ impl Hub {
             return None;
         }
         let jitter = self.rng.random_range(-1.0..=1.0);
-        let standard = RetryPolicy::default();
-        let retry = self.routing.route(&record.source, &record.destination).map_or(&standard, |route| &route.retry);
+        let route = self.routing.route(&record.source, &record.destination);
+        let retry = route.map_or(&self.routing.standard_retry, |route| &route.retry);
         let made = self.destinations.get(&record.destination).map_or(0, |destination| destination.made);
         let retry_after_max = self.setup.retry_after_max;
         let uncounted_delay_max = limits::UNCOUNTED_DELAY_MAX.min(self.setup.circuit_pause_max);

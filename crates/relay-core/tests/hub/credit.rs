@@ -202,6 +202,20 @@ fn a_paused_destination_finishes_what_is_leased() {
     assert_eq!(rig.count(State::Delivered), 1);
 }
 
+/// I10: without a route the operator's own defaults hold, not the program's.
+#[test]
+fn deliveries_of_a_deleted_route_have_the_operators_defaults() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.routing.routes.clear();
+    rig.routing.standard_retry.max_retries = 0;
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    let client = rig.join(1, 7, 4);
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!(rig.count(State::Dead), 1, "no retries are the operator's default");
+}
+
 /// I1: a route that is deleted takes nothing along: what it made is delivered, under the default policy.
 #[test]
 fn deliveries_of_a_deleted_route_are_still_delivered() {

@@ -357,3 +357,91 @@ fn a_cancelled_delivery_is_taken_from_its_client() {
     rig.send();
     assert_eq!(rig.grants(client).len(), 1, "the slot is free");
 }
+
+/// I7, I12: the news that a delivery was cancelled may overtake the answer of the operation that leased it.
+#[test]
+fn what_was_cancelled_while_it_was_leased_is_not_granted() {
+    for pre_leased in [true, false] {
+        let mut rig = Rig::new();
+        if pre_leased {
+            rig.join(1, 7, 4);
+            rig.prompt = false;
+            rig.send();
+        } else {
+            rig.send();
+            rig.prompt = false;
+            rig.join(1, 7, 4);
+        }
+        let client = relay_core::hub::ConnId(1);
+        let (op, ask) = rig.pending.pop_front().expect("an append, or a lease");
+        let leased = rig.store.perform(ask);
+        let cancelled = relay_core::delivery::cancel(rig.only(), rig.now.wall).next;
+        let id = cancelled.id;
+        rig.store.deliveries.insert(id, cancelled);
+        rig.prompt = true;
+        rig.input(Input::Touched(id));
+        rig.input(Input::Stored(op, leased));
+        assert!(rig.grants(client).is_empty(), "pre-leased: {pre_leased}");
+        assert_eq!(rig.only().state, State::Cancelled);
+        rig.send();
+        assert_eq!(rig.grants(client).len(), 1, "its slot is free, and others go on");
+    }
+}
+
+/// What was touched and goes on is leased again.
+#[test]
+fn what_was_touched_while_it_was_leased_comes_in_the_end() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.prompt = false;
+    let client = rig.join(1, 7, 4);
+    let id = rig.only().id;
+    rig.input(Input::Touched(id));
+    rig.prompt = true;
+    rig.answer_store();
+    assert_eq!(rig.grants(client).len(), 1);
+    assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0));
+}
+
+/// An instance that says goodbye while something is still under way for it is forgotten once that is over.
+#[test]
+fn an_instance_is_forgotten_once_nothing_is_under_way_for_it() {
+    for pre_leased in [true, false] {
+        let mut rig = Rig::new();
+        let client = rig.join(1, 7, 4);
+        rig.prompt = false;
+        if pre_leased {
+            rig.send();
+        } else {
+            rig.input(Input::Woken(crate::rig::name("crm")));
+        }
+        assert!(!rig.pending.is_empty());
+        rig.input(Input::Received(client, Message::GoAway(relay_core::wire::message::GoAway::default())));
+        rig.input(Input::Closed(client));
+        assert!(format!("{:?}", rig.hub).contains("client-7"), "something is under way");
+        rig.prompt = true;
+        rig.answer_store();
+        assert!(!format!("{:?}", rig.hub).contains("client-7"), "pre-leased: {pre_leased}");
+    }
+}
+
+/// Suspects that wait behind each other are handed back one after the other, not inside each other.
+#[test]
+fn many_suspects_of_a_client_that_leaves_are_handed_back() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 256);
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(crate::rig::name("crm"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    for _ in 0..256 {
+        rig.send();
+    }
+    rig.store.deliveries.values_mut().for_each(|delivery| delivery.losses = limits::LOSSES_SUSPECT);
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    assert_eq!((rig.grants(client).len(), rig.count(State::Leased)), (1, 256));
+    rig.input(Input::Received(client, Message::GoAway(relay_core::wire::message::GoAway::default())));
+    assert_eq!(rig.count(State::Ready), 255, "all but the one that is out");
+    rig.input(Input::Closed(client));
+    rig.pass(limits::RESUME_GRACE);
+    assert_eq!(rig.count(State::Ready), 256);
+}

@@ -7,6 +7,7 @@ use relay_core::{
     hub::{ConnId, Input, Notice, Serves},
     id::DeliveryId,
     limits,
+    routing::Route,
     wire::{
         codec::{LeaseKey, lease_ref},
         message::{GoAway, Hello, Message, Peers, Welcome},
@@ -214,6 +215,45 @@ fn made_up_instances_and_destinations_are_forgotten() {
     }
     let known: Vec<String> = rig.hub.view().into_iter().map(|seen| seen.destination.to_string()).collect();
     assert!(known.iter().all(|known| known == "crm"), "{known:?}");
+}
+
+/// What no route leads to has no clients, asks the store for nothing and costs one line; a client that came first joins once
+/// there is a route.
+#[test]
+fn a_client_joins_a_destination_once_a_route_leads_there() {
+    let mut rig = Rig::new();
+    rig.asked.clear();
+    let names: Vec<String> = (0..1_000).map(|number| format!("made-up-{number}")).collect();
+    let served: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 4)).collect();
+    let client = rig.join_with(1, 7, &served, limits::CLIENT_BUFFER, &[]);
+    assert!(welcome(rig.received(client)).destinations.iter().all(|told| told.allowed && !told.known));
+    assert!(rig.asked.is_empty(), "{:?}", rig.asked);
+    assert_eq!(rig.hub.view().len(), 1);
+    let unrouted = |notice: &Notice| matches!(notice, Notice::ClientUnrouted { destinations: 1_000, .. });
+    assert_eq!(rig.notices.iter().map(unrouted).collect::<Vec<_>>(), [true]);
+
+    let route = rig.routing.routes[&name("src")][0].clone();
+    let route = Route { destination: name("made-up-7"), ..route };
+    rig.routing.routes.insert(name("late"), vec![route]);
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    let joined = |notice: &&Notice| matches!(notice, Notice::ClientJoined { clients: 1, .. });
+    assert_eq!(rig.notices.iter().filter(joined).count(), 1);
+    rig.send_body("late", b"x", None);
+    assert_eq!(rig.grants(client).len(), 1);
+}
+
+/// One instance that comes back with ever new names leaves nothing behind either, and is granted nothing of the old ones.
+#[test]
+fn what_an_instance_served_before_is_forgotten() {
+    let mut rig = Rig::with_routes(&[("src", "crm"), ("other", "erp")], &RetryPolicy::default());
+    let first = connect(&mut rig, 1, "office", Serves::All, hello(7, &["crm", "erp"]));
+    let again = connect(&mut rig, 2, "office", Serves::All, hello(7, &["erp"]));
+    rig.send();
+    assert!(rig.grants(first).is_empty() && rig.grants(again).is_empty());
+    rig.input(Input::Closed(again));
+    rig.pass(limits::RESUME_GRACE);
+    let left = |notice: &&Notice| matches!(notice, Notice::ClientLeft { .. });
+    assert_eq!(rig.notices.iter().filter(left).count(), 2, "once of each");
 }
 
 /// Many leases may end at once: their client is told, and stays.

@@ -28,6 +28,7 @@ pub(super) const PROVIDER: Provider = Provider {
         Parameter::tolerance("30s"),
     ],
     answer_within: Duration::from_secs(30),
+    methods: &["GET", "POST", "PUT", "PATCH", "DELETE"],
     delivery: DeliveryId::Code(
         "X-Contentful-Topic, and space, environment, id and version, revision or deletedAt in sys",
     ),

@@ -252,6 +252,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(5),
         // The intent to receive: some good, some badly signed, each to be told apart at once.
         handshakes: &[ping(&[On::JsonEmpty("events")])],
+        bare_refusals: true,
         delivery: DeliveryId::Items(&[("events[]", &["resourceId", "eventDateUtc", "eventType"])]),
         event: Name::Json("events[].eventType"),
         order: Name::Json("events[].resourceId"),

@@ -6,7 +6,7 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
-    table::{HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE, ping},
+    table::{ANY_METHOD, GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -24,6 +24,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(5),
         signs_url: true,
+        // Of the webhooks that a workflow sends.
+        methods: GET_POST,
         delivery: DeliveryId::Items(&[("[]", &["eventId", "subscriptionId", "occurredAt"])]),
         attempts: &["attemptNumber"],
         event: Name::Json("[].subscriptionType"),
@@ -93,6 +95,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ),
             TOLERANCE,
         ],
+        methods: ANY_METHOD,
         delivery: DeliveryId::Header("x-zendesk-webhook-invocation-id"),
         event: Name::Json("type"),
         order: Name::Json("detail.id"),
@@ -161,6 +164,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ),
             Parameter::key("secret", "the value of that header field; make one with: openssl rand -hex 32").or_none(),
         ],
+        methods: ANY_METHOD,
         // The body is made up by whoever writes the automation: equal ones can be two events.
         delivery: DeliveryId::Nothing,
         docs: "https://support.freshdesk.com/support/solutions/articles/132589-using-webhooks-in-automation-rules",

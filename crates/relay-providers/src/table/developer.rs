@@ -7,8 +7,8 @@ use crate::{
     provider::Proof,
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
-        GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, NO_TIME_BY_BODY, SENT_IN_URL, TOLERANCE,
-        generic::STANDARD, ping,
+        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, NO_TIME_BY_BODY, SENT_IN_URL,
+        TOLERANCE, generic::STANDARD, ping,
     },
 };
 
@@ -112,6 +112,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "bitbucket",
         title: "Bitbucket Cloud",
         parameters: &[Parameter::key("secret", "the webhook's secret: Repository settings, Webhooks, Edit").made_up()],
+        // "Test connection" of Bitbucket Data Center is not signed.
+        handshakes: &[Handshake {
+            method: "POST",
+            on: &[On::HeaderIs("x-event-key", "diagnostics:ping")],
+            signed: false,
+            exchange: Exchange::OK,
+        }],
         delivery: DeliveryId::Header("x-request-uuid"),
         event: Name::Header("x-event-key"),
         order: Name::Json("repository.full_name"),
@@ -206,6 +213,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::tolerance("off"),
         ],
         answer_within: Duration::from_secs(30),
+        methods: ANY_METHOD,
         delivery: DeliveryId::Documented(
             &DeliveryId::Header("idempotency-key"),
             "https://www.sanity.io/docs/content-lake/webhooks",

@@ -1,101 +1,137 @@
-//! Serves the admin API: how many may ask at once, how long a head may take to arrive, and what ends with the server.
+//! The connections of the admin API: read as strictly as the public listener's, and asked by nobody's web page.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::Router;
-use http::Request;
+use axum::{Router, body::Body, response::IntoResponse as _};
+use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::site::Sites;
 use crate::{
-    accept::{Acceptor, Listening},
+    accept::Listening,
+    connections::{Bounds, Connections, Seated},
+    ingress::{Flaw, Gate, Guarded, Patience},
+    listen::{self, Closing, Serve},
+    metrics::Metrics,
     origin::Origin,
 };
 
-/// Connections at once: far more than operators and scrapers need.
-const CONNECTIONS_MAX: u64 = 256;
-/// Of the descriptors that the process may open, each admin listener takes one in this many: what the public listener
-/// leaves is for the store and the clients as well.
-const DESCRIPTORS_SHARE: u64 = 16;
-/// How long a request's head may take, from the connection or the answer before it on.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer under way may still take once the server stops. Commands go on without their connection.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves until `stop`, then returns when the last connection has ended. Dropped, it ends them all.
-pub(crate) async fn serve<L>(listener: L, name: &'static str, router: Router, stop: CancellationToken)
-where
+/// Serves until `stop`, then returns when the last connection has ended. Dropped, it ends them all. With `sites` only
+/// what is asked under one of their names is answered.
+pub(crate) async fn serve<L>(
+    listener: L,
+    name: &'static str,
+    (router, sites): (Router, Option<Sites>),
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) where
     L: Listening,
     L::Socket: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut acceptor = Acceptor::new(listener, name);
-    let room = Arc::new(Semaphore::new(connections_max()));
-    let mut connections = JoinSet::new();
-    loop {
-        // Cancel safety: see `Acceptor::accept`; a permit that was not used goes back.
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            ((socket, origin), permit) = accept(&mut acceptor, &room) => {
-                connections.spawn(connection(socket, origin, router.clone(), stop.clone(), permit));
-            }
-        }
-    }
-    drop(acceptor);
-    while connections.join_next().await.is_some() {}
+    let connections = Connections::new(Bounds::admin());
+    let office = Arc::new(Office { router, sites, metrics });
+    listen::serve(listener, name, connections, office, stop).await;
 }
 
-fn connections_max() -> usize {
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    (descriptors / DESCRIPTORS_SHARE).clamp(1, CONNECTIONS_MAX) as usize
-}
-
-async fn accept<L: Listening>(
-    acceptor: &mut Acceptor<L>,
-    room: &Arc<Semaphore>,
-) -> ((L::Socket, Origin), OwnedSemaphorePermit) {
-    let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-    (acceptor.accept().await, permit)
-}
-
-async fn connection<S>(
-    socket: S,
-    origin: Origin,
+struct Office {
     router: Router,
-    stop: CancellationToken,
-    _permit: OwnedSemaphorePermit,
-) where
-    S: AsyncRead + AsyncWrite + Send + Unpin,
-{
-    // Handlers and middleware find there whom they answer.
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(origin);
-        router.clone().oneshot(request)
-    });
-    let mut connection = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(socket), service)
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            // A connection that never asked anything would wait for its first request.
-            timeout(STOP_TIMEOUT, connection).await.unwrap_or(Ok(()))
+    sites: Option<Sites>,
+    metrics: Arc<Metrics>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Serve<S> for Office {
+    async fn connection(&self, socket: S, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
+        let gate = Arc::new(Gate::default());
+        // As silent before its first head as between two.
+        let patience = Patience { idle: Patience::default().head, ..Patience::default() };
+        let guarded = Guarded::new(socket, Arc::clone(&gate), seat, patience);
+        let service = service_fn(|request| {
+            let gate = Arc::clone(&gate);
+            async move { Ok::<_, Infallible>(self.answer(&gate, origin, request).await) }
+        });
+        let mut builder = http1::Builder::new();
+        // Whoever closes its side once it has asked still wants its answer.
+        builder.half_close(true);
+        let driven = closing.drive(&builder, guarded, || gate.close(), service);
+        let stopped = async {
+            closing.begun().await;
+            tokio::time::sleep(STOP_TIMEOUT).await;
+        };
+        // Cancel safety: commands go on in tasks of their own.
+        tokio::select! { () = driven => {}, () = stopped => {} }
+    }
+
+    fn panicked(&self) {
+        self.metrics.panicked();
+    }
+}
+
+impl Office {
+    async fn answer(&self, gate: &Gate, origin: Origin, mut request: Request<Incoming>) -> Response<Body> {
+        if let Some(flaw) = Flaw::of(request.uri()) {
+            return flaw.problem().respond().map(Body::new);
         }
+        if request.headers().contains_key(http::header::UPGRADE) {
+            // No other protocol is spoken here.
+            gate.decide(false);
+        }
+        if let Some(sites) = &self.sites
+            && let Err(error) = sites.may_ask(request.headers())
+        {
+            return error.into_response();
+        }
+        // Handlers and middleware find there whom they answer.
+        request.extensions_mut().insert(origin);
+        let Ok(response) = self.router.clone().oneshot(request).await;
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use relay_core::time::Wall;
+    use relay_store::seam::Stats;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the admin API ended early");
+
+    use super::*;
+
+    async fn ask(address: std::net::SocketAddr, path: &str) -> String {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // A connection whose task panicked may be reset.
+        let _ = socket.read_to_string(&mut answer).await;
+        answer
+    }
+
+    /// What a question makes panic is counted and logged like what a command does, and ends its connection alone.
+    #[tokio::test]
+    async fn a_panic_of_a_question_is_counted_and_ends_one_connection() {
+        async fn broken() {
+            panic!("a bug")
+        }
+        let router = Router::new().route("/broken", get(broken)).route("/", get(async || "well"));
+        let (metrics, stop) = (Arc::<Metrics>::default(), CancellationToken::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = serve(listener, "admin", (router, Some(Sites::default())), Arc::clone(&metrics), stop.clone());
+        let served = tokio::spawn(served);
+        assert_eq!(ask(address, "/broken").await, "");
+        assert!(ask(address, "/").await.ends_with("well"));
+        let page = metrics.render(&Stats::default(), &[], Wall::MIN);
+        assert!(page.contains("crm_relay_panics_total 1\n"), "{page}");
+        stop.cancel();
+        served.await.unwrap();
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Event, Inlet, Request, Socket};
+use super::{Event, Inlet, OldestCommit, Request, Socket, commits::Commits};
 use crate::{clock::Clock, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
@@ -43,6 +43,7 @@ pub(crate) struct Driver {
     answers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     sockets: BTreeMap<ConnId, Line>,
     appends: BTreeMap<Name, Vec<(OpId, Append)>>,
+    commits: Commits,
     pending: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     stopping: Option<oneshot::Sender<()>>,
     stopped: bool,
@@ -68,7 +69,14 @@ enum Done {
 
 impl Driver {
     /// A driver of this machine, which has had its first inputs.
-    pub(crate) fn new(hub: Hub, clock: Clock, store: Arc<dyn Store>, metrics: Arc<Metrics>, inlet: Inlet) -> Self {
+    pub(crate) fn new(
+        hub: Hub,
+        clock: Clock,
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        inlet: Inlet,
+        oldest_commit: OldestCommit,
+    ) -> Self {
         Self {
             hub,
             now: clock.now(),
@@ -81,6 +89,7 @@ impl Driver {
             answers: BTreeMap::new(),
             sockets: BTreeMap::new(),
             appends: BTreeMap::new(),
+            commits: Commits::new(oldest_commit),
             pending: FuturesUnordered::new(),
             stopping: None,
             stopped: false,
@@ -168,7 +177,11 @@ impl Driver {
                 // Also after the hub closed it itself: only now is it gone.
                 self.feed(Input::Closed(conn));
             }
-            Event::Routing(routing) => self.feed(Input::Routing(routing)),
+            Event::Routing(routing, known) => {
+                self.feed(Input::Routing(routing));
+                // Whoever asked may have given up waiting.
+                let _ = known.send(());
+            }
             Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),
             Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
             Event::Revoked(token) => self.feed(Input::Revoked(token)),
@@ -187,8 +200,12 @@ impl Driver {
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Stored(op, answer) => self.feed(Input::Stored(op, answer)),
+            Done::Stored(op, answer) => {
+                self.commits.end(op);
+                self.feed(Input::Stored(op, answer));
+            }
             Done::Appended(ops, mut results) => {
+                ops.first().into_iter().for_each(|op| self.commits.end(*op));
                 // A store that answers fewer than it was asked has failed for the rest.
                 results.resize(ops.len(), Err(AppendError::Unavailable));
                 for (op, result) in ops.into_iter().zip(results) {
@@ -229,6 +246,9 @@ impl Driver {
     }
 
     fn ask(&mut self, op: OpId, ask: StoreOp) {
+        if matches!(ask, StoreOp::Lease(_) | StoreOp::Extend(_) | StoreOp::Settle(_) | StoreOp::Replay(_)) {
+            self.commits.begin(op, self.now.mono);
+        }
         let store = &self.store;
         let later: Pin<Box<dyn Future<Output = Done> + Send>> = match ask {
             StoreOp::Append(append) => {
@@ -288,6 +308,7 @@ impl Driver {
     }
 
     fn append(&mut self, ops: Vec<OpId>, batch: Vec<Append>) {
+        ops.first().into_iter().for_each(|op| self.commits.begin(*op, self.now.mono));
         let (began, metrics) = (Instant::now(), self.metrics.clone());
         let later = self.store.append(batch).map(move |results| {
             metrics.committed(began.elapsed());

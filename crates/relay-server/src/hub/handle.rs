@@ -8,6 +8,7 @@ use std::sync::{
 use relay_core::{
     hub::{Accepting, Answer, ConnId, DestinationView},
     id::DeliveryId,
+    routing::Routing,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -54,6 +55,14 @@ impl Handle {
     /// Tells the hub; waits while it is busy. `false` if it has ended.
     pub(crate) async fn tell(&self, event: Event) -> bool {
         self.events.send(event).await.is_ok()
+    }
+
+    /// Gives the hub new routes and pauses; completes when it has them, or has ended.
+    pub(crate) async fn route(&self, routing: Arc<Routing>) {
+        let (known, done) = oneshot::channel();
+        self.tell(Event::Routing(routing, known)).await;
+        // An error means that the hub has ended: nothing is accepted any more that could go the wrong way.
+        let _ = done.await;
     }
 
     /// What the hub knows of each destination; empty if it has ended.

@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** nothing here decides about a delivery.
 
+mod commits;
 mod driver;
 mod handle;
 
@@ -19,6 +20,7 @@ use relay_core::{
 };
 use tokio::sync::oneshot;
 
+pub(crate) use commits::OldestCommit;
 pub(crate) use driver::Driver;
 pub(crate) use handle::{Handle, Inlet};
 
@@ -41,8 +43,8 @@ pub(crate) enum Event {
     Received(ConnId, Message),
     /// A client's socket is gone.
     Closed(ConnId),
-    /// Routes or pauses changed.
-    Routing(Arc<Routing>),
+    /// Routes or pauses changed; told once the machine has them.
+    Routing(Arc<Routing>, oneshot::Sender<()>),
     /// Deliveries of these destinations became due by an operator's hand.
     Woken(Vec<Name>),
     /// Deliveries were changed by an operator.

@@ -11,7 +11,7 @@ pub(super) const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A flaw in a request's head or framing; the connection ends with its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(crate) enum Flaw {
     RequestLine,
     Version,
     Target,
@@ -67,7 +67,7 @@ impl Flaw {
     }
 
     /// The flaw that a request stands for, if it is a stand-in.
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
         if uri.authority()?.as_str() != STAND_IN {
             return None;
         }
@@ -76,7 +76,7 @@ impl Flaw {
     }
 
     /// What the sender is told.
-    pub(super) const fn problem(self) -> Problem {
+    pub(crate) const fn problem(self) -> Problem {
         let (code, detail) = match self {
             Self::RequestLine => (Code::Malformed, "the request line is not METHOD SP TARGET SP VERSION"),
             Self::Version => (Code::Malformed, "the version is not HTTP/1.1 or HTTP/1.0"),

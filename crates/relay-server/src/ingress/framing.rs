@@ -2,10 +2,13 @@
 //!
 //! **Invariant:** no IO here. What [`Framing::judge`] does not pass stays with the caller and comes again with more behind it.
 
+use relay_core::limits;
+
 use super::{
     chunks::Chunks,
     flaw::Flaw,
     head::{Framed, Head},
+    target::Rewrite,
 };
 
 /// Where a connection's incoming bytes stand.
@@ -47,6 +50,10 @@ pub(super) enum Stop {
     BrokenBody,
     /// Wait for [`Framing::http_goes_on`].
     Undecided,
+    /// There are more requests than are let through at a time: judge the rest again later.
+    Enough,
+    /// The head that follows, so many bytes, goes on with another target; what is behind it comes again.
+    Rewrite { head: usize, target: Rewrite },
 }
 
 impl Default for Framing {
@@ -58,18 +65,25 @@ impl Default for Framing {
 impl Framing {
     /// Judges bytes: those that were not passed by the call before, and more behind them.
     pub(super) fn judge(&mut self, input: &[u8]) -> Judged {
-        let mut pass = 0;
+        let (mut pass, mut heads) = (0, 0);
         loop {
             let rest = &input[pass..];
             let moved = match &mut self.at {
+                At::Head(_) if heads == limits::PIPELINED_MAX && !rest.is_empty() => {
+                    return Judged { pass, stop: Some(Stop::Enough) };
+                }
                 At::Head(head) => match head.read(rest) {
                     Ok(None) => return Judged { pass, stop: None },
                     Ok(Some(complete)) => {
+                        heads += 1;
                         self.upgrade = complete.upgrade;
                         self.at = match complete.body {
                             Framed::Length(left) => At::Length { left },
                             Framed::Chunked => At::Chunks(Chunks::default()),
                         };
+                        if let Some(target) = complete.rewrite {
+                            return Judged { pass, stop: Some(Stop::Rewrite { head: complete.len, target }) };
+                        }
                         complete.len
                     }
                     Err(flaw) => return self.stop(pass, Stop::Flawed(flaw)),
@@ -156,6 +170,17 @@ mod tests {
         for piece in [1, 2, 7, 64, 10_000] {
             assert_eq!(feed(all.as_bytes(), &[piece]), (all.clone().into_bytes(), None));
         }
+    }
+
+    /// S9: a peer that asks and reads nothing is answered a few times, not a thousand.
+    #[test]
+    fn few_requests_go_on_at_a_time() {
+        let mut framing = Framing::default();
+        let all = GET.repeat(limits::PIPELINED_MAX + 1);
+        let some = GET.len() * limits::PIPELINED_MAX;
+        assert_eq!(framing.judge(all.as_bytes()), Judged { pass: some, stop: Some(Stop::Enough) });
+        assert_eq!(framing.judge(GET.as_bytes()), Judged { pass: GET.len(), stop: None });
+        assert_eq!(framing.judge(&all.as_bytes()[..some]), Judged { pass: some, stop: None });
     }
 
     #[test]

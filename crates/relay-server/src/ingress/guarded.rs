@@ -10,12 +10,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::{Buf as _, BytesMut};
 use futures_util::task::AtomicWaker;
+use relay_core::limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
@@ -24,7 +25,9 @@ use tokio::{
 use super::{
     flaw::{Flaw, HEAD_TIME_MAX},
     framing::{Framing, Stop},
+    target::Rewrite,
 };
+use crate::connections::Seated;
 
 /// How much is read at once while a head is not complete.
 const PIECE_BYTES: usize = 4 * 1024;
@@ -41,11 +44,11 @@ const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Patience {
     /// For a request head, from its first byte (from the start of the connection for the first).
     pub head: Duration,
-    /// Between an answer and the next request.
+    /// Between an answer and the next request; less where connections are few.
     pub idle: Duration,
     /// For a body: this long for any, and without a byte; and at least 1 KiB/s beyond.
     pub body: Duration,
-    /// To take any byte of an answer.
+    /// To take any byte of an answer, and any answer; and at least 1 KiB/s beyond.
     pub write: Duration,
     /// For the commit: this one is the sender's patience with us. Platforms give up after 3 s and more; a `503` that they
     /// see is better than an answer that they do not.
@@ -59,24 +62,32 @@ impl Default for Patience {
             idle: Duration::from_mins(1),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
-            commit: Duration::from_millis(2_500),
+            commit: limits::COMMIT_WITHIN,
         }
     }
 }
 
 /// A socket whose incoming bytes are judged before anybody reads them.
 #[derive(Debug)]
-pub(super) struct Guarded<S> {
+pub(crate) struct Guarded<S> {
     socket: S,
     framing: Framing,
     mode: Mode,
     /// Bytes read and not handed on: the first `passed` of them may go on.
     held: BytesMut,
     passed: usize,
+    /// What is held behind that has not been judged yet.
+    unjudged: bool,
     gate: Arc<Gate>,
+    seat: Arc<Seated>,
     patience: Patience,
     head_until: Option<Instant>,
     idle_until: Option<Instant>,
+    /// By when the peer has to take what it has not taken of an answer, and how much that is.
+    taken_until: Option<Instant>,
+    untaken: usize,
+    /// Reads on once the answer is taken.
+    reader: Option<Waker>,
     reading: Alarm,
     writing: Alarm,
     lingering: Option<Linger>,
@@ -102,7 +113,7 @@ struct Linger {
 
 /// Tells a [`Guarded`] socket how the request that asked for another protocol was answered, and that the server stops.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     decision: AtomicU8,
     waker: AtomicWaker,
     closing: AtomicBool,
@@ -114,13 +125,13 @@ const BECOMES_RAW: u8 = 2;
 
 impl Gate {
     /// Must follow every request with an `Upgrade` field, and none without.
-    pub(super) fn decide(&self, switched: bool) {
+    pub(crate) fn decide(&self, switched: bool) {
         self.decision.store(if switched { BECOMES_RAW } else { STAYS_HTTP }, Ordering::Release);
         self.waker.wake();
     }
 
     /// The server stops: nobody is waited for long to take an answer. Whoever says so polls the socket afterwards.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
@@ -138,21 +149,41 @@ impl Gate {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
-    pub(super) fn new(socket: S, gate: Arc<Gate>, patience: Patience) -> Self {
+    pub(crate) fn new(socket: S, gate: Arc<Gate>, seat: Arc<Seated>, patience: Patience) -> Self {
         Self {
             socket,
             framing: Framing::default(),
             mode: Mode::Judging,
             held: BytesMut::new(),
             passed: 0,
+            unjudged: false,
             gate,
+            seat,
             patience,
             head_until: Some(Instant::now() + patience.head),
             idle_until: None,
+            taken_until: None,
+            untaken: 0,
+            reader: None,
             reading: Alarm::default(),
             writing: Alarm::default(),
             lingering: None,
         }
+    }
+
+    /// Goes on by one step: what came is judged, or more is read.
+    fn poll_judged(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.taken_until.is_some() && self.framing.is_between_requests() {
+            // What was answered is to be taken first.
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if self.unjudged {
+            self.unjudged = false;
+            self.judge_held();
+            return Poll::Ready(Ok(()));
+        }
+        if self.held.is_empty() { self.poll_read_in_place(cx, buf) } else { self.poll_read_held(cx) }
     }
 
     /// Reads into the reader's own buffer and judges there; what may not go on is moved to `held`.
@@ -172,6 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         buf.set_filled(before + judged.pass);
         if judged.pass > 0 {
             self.head_until = None;
+            self.seat.works();
         }
         self.passed = 0;
         self.obey(judged.stop);
@@ -195,19 +227,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Judges what is held and has not passed yet.
     fn judge_held(&mut self) {
-        let judged = self.framing.judge(&self.held);
-        self.passed = judged.pass;
+        let judged = self.framing.judge(&self.held[self.passed..]);
+        self.passed += judged.pass;
         if judged.pass > 0 {
             self.head_until = None;
+            self.seat.works();
         }
         self.obey(judged.stop);
+    }
+
+    /// Puts another target into the head that is next, and lets it pass.
+    fn rewrite(&mut self, head: usize, target: Rewrite) {
+        let behind = self.held.split_off(self.passed);
+        let put = target.target(&behind);
+        self.held.reserve(behind.len() + put.len());
+        self.held.extend_from_slice(&behind[..target.from]);
+        self.held.extend_from_slice(&put);
+        self.held.extend_from_slice(&behind[target.to..]);
+        self.passed += head - (target.to - target.from) + put.len();
+        self.head_until = None;
+        self.seat.works();
     }
 
     fn obey(&mut self, stop: Option<Stop>) {
         match stop {
             None => {}
             Some(Stop::Undecided) => self.mode = Mode::Undecided,
+            Some(Stop::Enough) => self.unjudged = true,
+            Some(Stop::Rewrite { head, target }) => {
+                self.rewrite(head, target);
+                self.unjudged = true;
+            }
             Some(Stop::Flawed(flaw)) => self.refuse(flaw),
             // To the reader the body ends too early, which is all it needs to store nothing.
             Some(Stop::BrokenBody) => {
@@ -230,8 +282,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         if !self.framing.is_between_requests() {
             return Poll::Pending;
         }
+        if self.seat.waits(cx, self.held.len() + self.untaken) {
+            self.end();
+            return Poll::Ready(Ok(()));
+        }
         if self.held.is_empty() && self.head_until.is_none() {
-            let until = *self.idle_until.get_or_insert_with(|| Instant::now() + self.patience.idle);
+            let until = *self.idle_until.get_or_insert_with(|| Instant::now() + self.seat.idle(self.patience.idle));
             ready!(self.reading.poll(cx, until));
             self.mode = Mode::Ended;
         } else {
@@ -240,25 +296,61 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             if self.held.is_empty() {
                 self.mode = Mode::Ended;
             } else {
-                self.passed = 0;
                 self.refuse(Flaw::Slow);
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// An answer that nobody takes must not hold a connection for ever.
-    fn watch_write<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if poll.is_ready() || self.mode == Mode::Raw {
-            self.writing.clear();
+    /// Its room is needed, or its memory: nothing more is read, and nothing of what was is answered.
+    fn end(&mut self) {
+        self.held.clear();
+        self.passed = 0;
+        self.mode = Mode::Ended;
+    }
+
+    /// An answer that nobody takes, or one byte at a time, must not hold a connection for ever.
+    fn watch_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        offered: usize,
+        poll: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.mode == Mode::Raw {
             return poll;
         }
-        let mut until = self.writing.until.unwrap_or_else(|| Instant::now() + self.patience.write);
-        if self.gate.is_closing() {
-            until = until.min(Instant::now() + STOP_WRITE.min(self.patience.write));
+        match poll {
+            Poll::Ready(Ok(taken)) if taken < offered => {
+                self.untaken = offered - taken;
+                if let Some(until) = &mut self.taken_until {
+                    let earned = Duration::from_millis(taken as u64 * 1_000 / limits::ANSWER_BYTES_PER_SECOND_MIN);
+                    *until = (*until + earned).min(Instant::now() + self.patience.write);
+                }
+                poll
+            }
+            Poll::Ready(_) => {
+                self.untaken = 0;
+                if self.taken_until.take().is_some() {
+                    self.seat.works();
+                    if let Some(reader) = self.reader.take() {
+                        reader.wake();
+                    }
+                }
+                poll
+            }
+            Poll::Pending => {
+                self.untaken = offered;
+                let mut until = *self.taken_until.get_or_insert_with(|| Instant::now() + self.patience.write);
+                if self.gate.is_closing() {
+                    until = until.min(Instant::now() + STOP_WRITE.min(self.patience.write));
+                    self.taken_until = Some(until);
+                }
+                if !self.seat.waits(cx, self.held.len() + self.untaken) {
+                    ready!(self.writing.poll(cx, until));
+                }
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
         }
-        ready!(self.writing.poll(cx, until));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -281,19 +373,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
                 Mode::Undecided => {
                     if ready!(this.gate.poll(cx)) == BECOMES_RAW {
                         this.mode = Mode::Raw;
+                        this.seat.works();
                     } else {
                         this.mode = Mode::Judging;
                         this.framing.http_goes_on();
                         this.judge_held();
                     }
                 }
-                Mode::Judging if this.held.is_empty() => {
-                    ready!(this.poll_read_in_place(cx, buf))?;
+                Mode::Judging => {
+                    ready!(this.poll_judged(cx, buf))?;
                     if buf.filled().len() > before {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Mode::Judging => ready!(this.poll_read_held(cx))?,
             }
         }
     }
@@ -303,7 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.socket).poll_write(cx, buf);
-        this.watch_write(cx, poll)
+        this.watch_write(cx, buf.len(), poll)
     }
 
     fn poll_write_vectored(
@@ -313,7 +405,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.socket).poll_write_vectored(cx, bufs);
-        this.watch_write(cx, poll)
+        this.watch_write(cx, bufs.iter().map(|buf| buf.len()).sum(), poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -354,13 +446,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 #[derive(Debug, Default)]
 struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
-    until: Option<Instant>,
 }
 
 impl Alarm {
     /// Ready at `until`.
     fn poll(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
-        self.until = Some(until);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         if sleep.deadline() > until {
             sleep.as_mut().reset(until);
@@ -372,9 +462,5 @@ impl Alarm {
             sleep.as_mut().reset(until);
         }
         Poll::Pending
-    }
-
-    fn clear(&mut self) {
-        self.until = None;
     }
 }

@@ -19,6 +19,7 @@ mod path;
 mod refusals;
 mod respond;
 mod seam;
+mod target;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -26,10 +27,12 @@ mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::budget::Budget;
+use crate::{budget::Budget, connections::Bounds};
 
 pub use crate::origin::{Address, Origin};
+pub(crate) use flaw::Flaw;
 pub use guarded::Patience;
+pub(crate) use guarded::{Gate, Guarded};
 pub use listener::serve;
 pub use refusals::{Refusals, Refused};
 pub use seam::{Backend, Body, Source};
@@ -47,8 +50,8 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Under which URL senders reach the listener, without a trailing `/`.
     pub public_url: Option<String>,
-    /// Connections at once; more wait in the system's queue.
-    pub connections_max: usize,
+    /// How many connections there may be.
+    pub connections: Bounds,
     /// How long peers may take.
     pub patience: Patience,
 }
@@ -62,26 +65,8 @@ impl Settings {
             dedupe_window: config.dedupe_window,
             cors_origins: config.cors_origins.clone(),
             public_url: config.public_url.clone(),
-            connections_max: connections_max(),
+            connections: Bounds::public(),
             patience: Patience::default(),
         }
     }
-}
-
-/// Connections at once: each costs about 20 KiB while idle.
-const CONNECTIONS_MAX: usize = 10_000;
-
-/// File descriptors that the store and the listeners take, with some for clients and the operator.
-const DESCRIPTORS_OWN: u64 = 64;
-
-/// As many as may be, leaving a quarter of the process's file descriptors, and no fewer than our own, to the store, the
-/// clients and the operator: strangers must not be able to use them up.
-fn connections_max() -> usize {
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    descriptors.map_or(CONNECTIONS_MAX, |soft| CONNECTIONS_MAX.min(connections_of(soft)))
-}
-
-fn connections_of(descriptors: u64) -> usize {
-    let left = descriptors.saturating_sub(DESCRIPTORS_OWN.max(descriptors / 4));
-    left.max(descriptors / 4).max(1) as usize
 }

@@ -56,8 +56,8 @@ struct Admitted {
 
 /// A request that was read and judged: all that is left of it while its commit is waited for.
 enum Ready {
-    /// Take it in.
-    Genuine(Box<Accepting>),
+    /// Take it in, for this source.
+    Genuine(Arc<Source>, Box<Accepting>),
     /// It was no webhook, or is taken in already.
     Answered(Response<Body>),
 }
@@ -102,18 +102,23 @@ impl<B: Backend> Door<B> {
     /// From head to acknowledgement.
     async fn take(
         &self,
-        source: &Source,
+        source: &Arc<Source>,
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Refused> {
         match self.read(source, origin, request).await? {
-            Ready::Genuine(accepting) => self.accept(source, origin, accepting).await,
+            Ready::Genuine(source, accepting) => self.accept(&source, origin, accepting).await,
             Ready::Answered(response) => Ok(response),
         }
     }
 
     /// From head to verdict. Whatever is wrong with the head is said before any of the body is read.
-    async fn read(&self, source: &Source, origin: Origin, request: Box<Request<Incoming>>) -> Result<Ready, Refused> {
+    async fn read(
+        &self,
+        source: &Arc<Source>,
+        origin: Origin,
+        request: Box<Request<Incoming>>,
+    ) -> Result<Ready, Refused> {
         if self.backend.is_stopping() {
             return Err(respond::STOPPING.into());
         }
@@ -128,11 +133,11 @@ impl<B: Backend> Door<B> {
         }
         let ends = intake::is_given_up(&head.headers, &body);
         let admitted = self.admit(source, &head);
-        let Admitted { mut raw, connection, by_head } = admitted.map_err(|refused| refused.closing_if(ends))?;
+        let admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         let bounds = Bounds {
             bytes_max: self.settings.body_bytes_max,
             patience: self.settings.patience.body,
-            head_bytes: raw.size(),
+            head_bytes: admitted.raw.size(),
         };
         // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
         // back.
@@ -141,27 +146,42 @@ impl<B: Backend> Door<B> {
             body = intake::read(body, &self.settings.budget, bounds) => body?,
             () = self.stop.cancelled() => return Err(respond::STOPPING.into()),
         };
-        let judged = by_head.unwrap_or_else(|| self.judge(source, &raw, &body, &[]));
+        let (source, Admitted { mut raw, connection, by_head }) = self.look_again(source, admitted, &head)?;
+        let judged = by_head.unwrap_or_else(|| self.judge(&source, &raw, &body, &[]));
         let genuine = match judged {
             Judged::Genuine(genuine) => genuine,
             Judged::Refused(refused) => return Err(refused),
-            Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(source, &raw, answer))),
+            Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(&source, &raw, answer))),
             // Seldom, and large: not a part of every request's future.
-            Judged::First(errand) => match Box::pin(self.run(errand, source, origin, (&raw, &body))).await? {
+            Judged::First(errand) => match Box::pin(self.run(errand, &source, origin, (&raw, &body))).await? {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             },
         };
-        if body.is_empty() && !may_be_empty(source, &head.method) {
+        if body.is_empty() && !may_be_empty(&source, &head.method) {
             let hint = "the body is empty; to take this, set allow_empty on the source";
             return Err(Problem::new(Code::Malformed, hint).into());
         }
         raw.clean(&connection, &genuine.strip);
-        Ok(Ready::Genuine(Box::new(self.accepting(source, raw, body, &genuine))))
+        let accepting = Box::new(self.accepting(&source, raw, body, &genuine));
+        Ok(Ready::Genuine(source, accepting))
+    }
+
+    /// The source as it is now that the body is there, which may have taken minutes: its key may be revoked by now, its secret
+    /// another, itself paused or gone. What was said of the head is said again if anything changed (I21).
+    fn look_again(
+        &self,
+        before: &Arc<Source>,
+        admitted: Admitted,
+        head: &Parts,
+    ) -> Result<(Arc<Source>, Admitted), Refused> {
+        let present = self.find(Place::Source(before.name.as_str()))?;
+        let admitted = if Arc::ptr_eq(&present, before) { admitted } else { self.admit(&present, head)? };
+        Ok((present, admitted))
     }
 
     /// All that can be said before the body is there.
-    fn admit(&self, source: &Source, head: &Parts) -> Result<Admitted, Refused> {
+    fn admit(&self, source: &Arc<Source>, head: &Parts) -> Result<Admitted, Refused> {
         let methods = source.verifier.methods();
         if !methods.contains(&head.method.as_str()) {
             let problem = Problem::new(
@@ -271,6 +291,9 @@ impl<B: Backend> Door<B> {
             }
             let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
             refusals.keep(name, seen::Refused { check: reason, detail, at, peer: origin.ip() });
+        }
+        if source.is_some_and(|source| source.verifier.provider().bare_refusals) {
+            return problem.respond_bare();
         }
         problem.respond()
     }

@@ -17,7 +17,10 @@ mod source;
 mod tests;
 mod token;
 
-use std::{borrow::Borrow, sync::Arc};
+use std::{
+    borrow::Borrow,
+    sync::{Arc, OnceLock},
+};
 
 use arc_swap::ArcSwap;
 use relay_core::{
@@ -30,7 +33,7 @@ use relay_store::{
     seam::{AuditEntry, DocumentKey, DocumentKind},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
 pub use change::Shown;
 pub use invite::Invited;
@@ -43,6 +46,7 @@ use crate::{
     clock::Clock,
     config::RouteDefaults,
     directory::{Directory, Versioned},
+    hub::Handle,
     registry::document::{Destination, Key, Route, Source, Token},
 };
 
@@ -55,7 +59,8 @@ pub struct Registry {
     /// `PUBLIC_URL` is set: the relay knows what senders call it.
     knows_own_url: bool,
     directory: ArcSwap<Directory>,
-    changed: watch::Sender<u64>,
+    /// Whom each new snapshot is given to before its change counts as done.
+    hub: OnceLock<Handle>,
     /// Changes one at a time: each reads the directory that the one before it left.
     turn: Mutex<()>,
 }
@@ -199,7 +204,7 @@ impl Registry {
             api_key,
             knows_own_url: true,
             directory: ArcSwap::default(),
-            changed: watch::Sender::new(0),
+            hub: OnceLock::new(),
             turn: Mutex::default(),
         }
     }
@@ -209,9 +214,11 @@ impl Registry {
         self.directory.load_full()
     }
 
-    /// Wakes with every new snapshot.
-    pub fn watch(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Gives this hub, which began with the present snapshot, every new one within the change that makes it: a command is
+    /// answered once what it says holds for the next webhook.
+    pub(crate) fn tell(&self, hub: Handle) {
+        // A registry has one hub.
+        let _ = self.hub.set(hub);
     }
 
     /// TTL and retry policy of routes that have none of their own.
@@ -239,8 +246,11 @@ impl Registry {
             directory.tokens.insert(entry.document.name.clone(), entry);
         }
         let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
+        let routing = Arc::clone(&directory.routing);
         self.directory.store(Arc::new(directory));
-        self.changed.send_modify(|count| *count += 1);
+        if let Some(hub) = self.hub.get() {
+            hub.route(routing).await;
+        }
         Ok(())
     }
 

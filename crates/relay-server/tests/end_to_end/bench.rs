@@ -140,6 +140,7 @@ fn config(data_dir: PathBuf) -> Config {
     Config {
         listen: any,
         admin_listen: Some(any),
+        admin_hosts: Vec::new(),
         data_dir,
         public_url: None,
         fetching: Fetching::default(),

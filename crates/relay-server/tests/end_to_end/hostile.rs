@@ -9,6 +9,7 @@ use relay_core::{
         message::{GoAway, Hello, HelloDestination, Message},
     },
 };
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -16,8 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    bench::{Bench, RELAY_TOKEN},
+    bench::{ADMIN_TOKEN, API_KEY, Bench, RELAY_TOKEN},
     client::{answers, join},
+    http,
 };
 
 /// Nothing here takes this long.
@@ -162,5 +164,171 @@ async fn a_flood_of_pings_holds_up_nobody() {
     flood.abort();
     client.stop().await;
     bench.until("delivered", 20).await;
+    bench.finish().await;
+}
+
+/// S1, S3, S4, S6, S7, S8, S25: the admin listener reads as strictly as the public one, and answers no page of another site.
+#[tokio::test]
+async fn the_admin_listener_is_no_easier_than_the_public_one() {
+    let bench = Bench::start().await;
+    let authorized = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
+    let get = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nConnection: close\r\n{fields}\r\n");
+    let post = |fields: &str| {
+        format!(
+            "POST /api/v1/dead/purge HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{authorized}{fields}\r\n2\r\n{{}}\r\n0\r\n\r\n"
+        )
+    };
+    let long = format!("Host: a\r\n{}", format!("X-A: {}\r\n", "a".repeat(4_000)).repeat(10));
+    for (request, status) in [
+        (post("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"), 400),
+        (post("Transfer-Encoding: gzip, chunked\r\n"), 501),
+        (post("Content-Length: 2\r\nContent-Length: 2\r\n"), 400),
+        (get("/livez", "Host: a\r\n").replace("\r\n", "\n"), 400),
+        (get("/livez", "Host: a\r\nX: a\r\n b\r\n"), 400),
+        (get("/livez", ""), 400),
+        (get("/livez", "Host: a\r\nHost: a\r\n"), 400),
+        (get("http://evil/livez", "Host: a\r\n"), 400),
+        (get("/livez", &long), 431),
+        (get(&format!("/livez?{}", "a".repeat(9_000)), "Host: a\r\n"), 414),
+        (get("/metrics", "Host: evil.example:8081\r\n"), 421),
+        (get("/metrics", "Host: localhost:8081\r\nOrigin: https://evil.example\r\n"), 403),
+        (get("/metrics", "Host: localhost:8081\r\nSec-Fetch-Site: cross-site\r\n"), 403),
+        (get("/api/v1/status", &format!("Host: localhost\r\n{authorized}Authorization: Bearer x\r\n")), 400),
+        (get("/api/v1/status", &format!("Host: localhost\r\n{authorized}Origin: http://localhost\r\n")), 200),
+        (get("/livez", "Host: 127.0.0.1:8081\r\n"), 200),
+        (get("/livez", "Host: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"), 200),
+    ] {
+        let reply = http::raw(bench.admin, request.as_bytes()).await;
+        assert_eq!(reply.status, status, "{}", &request[..request.len().min(300)]);
+        assert!(!reply.head.contains("access-control"), "{}", reply.head);
+    }
+    // On the socket nobody can be a web page: any name will do.
+    let any = "GET /livez HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    let mut socket = tokio::net::UnixStream::connect(bench.data_dir.join("admin.sock")).await.unwrap();
+    socket.write_all(any.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    bench.finish().await;
+}
+
+/// S9: more silent sockets than the admin listener has places hold up neither it nor the socket.
+#[tokio::test]
+async fn silent_sockets_do_not_hold_up_operators() {
+    let bench = Bench::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(bench.admin).await.unwrap());
+    }
+    let asked = timeout(Duration::from_secs(5), http::tcp(bench.admin, "GET", "/livez", "", b""));
+    assert_eq!(asked.await.expect("it is answered long before the silent ones are given up").status, 200);
+    drop(silent);
+    bench.finish().await;
+}
+
+/// S26: what a sender wrote is nothing that a browser would run, whoever opens it.
+#[tokio::test]
+async fn a_body_is_served_as_nothing_to_be_run() {
+    let bench = Bench::start().await;
+    let event = bench.post(b"<script>alert(1)</script>").await.json();
+    let path = format!("/api/v1/events/{}/body", event["event_id"].as_str().unwrap());
+    let reply = bench.command("GET", &path, Value::Null).await;
+    assert_eq!(reply.text(), "<script>alert(1)</script>");
+    for field in [
+        "content-type: application/octet-stream",
+        "content-disposition: attachment",
+        "x-content-type-options: nosniff",
+        "content-security-policy: sandbox; default-src 'none'",
+    ] {
+        assert!(reply.head.contains(field), "{}", reply.head);
+    }
+    bench.finish().await;
+}
+
+/// I21, S28: what was true of a source when an upload began is looked at again when its body is there.
+#[tokio::test]
+async fn an_upload_is_judged_by_the_source_as_it_is_at_its_end() {
+    let bench = Bench::start().await;
+    let made = bench.command("POST", "/api/v1/keys", json!({"source": "default", "name": "late"})).await.json();
+    let key = made["key"].as_str().unwrap().to_owned();
+    let source = json!({"name": "hub", "provider": "github", "parameters": [["secret", "the-first-secret"]]});
+    assert_eq!(bench.command("POST", "/api/v1/sources", source).await.status, 201);
+    let gone = json!({"name": "gone", "provider": "bearer", "parameters": [["token", "a-token-of-the-test"]]});
+    assert_eq!(bench.command("POST", "/api/v1/sources", gone).await.status, 201);
+    let signature = "8267b1658ae17fd734cd114335f40aeb5f0506db87ddec24be04da3744341b1b";
+    let with = |path: &str, field: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{field}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
+    };
+    let good = with("/webhook", &format!("X-API-Key: {API_KEY}"));
+    let revoked = with("/webhook", &format!("X-API-Key: {key}"));
+    let resigned = with("/webhook/hub", &format!("X-GitHub-Event: push\r\nX-Hub-Signature-256: sha256={signature}"));
+    let deleted = with("/webhook/gone", "Authorization: Bearer a-token-of-the-test");
+    let mut uploads = Vec::new();
+    for head in [&good, &revoked, &resigned, &deleted] {
+        uploads.push(begun(&bench, head).await);
+    }
+    assert_eq!(bench.command("DELETE", "/api/v1/keys/default/late", Value::Null).await.status, 204);
+    let other = json!({"parameters": [["secret", "the-second-secret"]]});
+    assert_eq!(bench.command("PATCH", "/api/v1/sources/hub", other).await.status, 200);
+    assert_eq!(bench.command("DELETE", "/api/v1/sources/gone", Value::Null).await.status, 204);
+    let mut told = Vec::new();
+    for mut upload in uploads {
+        upload.write_all(b"{}").await.unwrap();
+        let mut answer = String::new();
+        upload.read_to_string(&mut answer).await.unwrap();
+        told.push(answer.split(' ').nth(1).unwrap().to_owned());
+    }
+    assert_eq!(told, ["202", "401", "401", "404"]);
+    bench.finish().await;
+}
+
+/// Sends a head and reads the interim answer: from then on its body is waited for.
+async fn begun(bench: &Bench, head: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(bench.public).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = Vec::new();
+    while !interim.ends_with(b"\r\n\r\n") {
+        interim.push(socket.read_u8().await.unwrap());
+    }
+    assert!(interim.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&interim));
+    socket
+}
+
+/// S23, S27: wrong tokens are counted and slowed at every entrance, and a right one passes all the while: behind a reverse proxy
+/// on this machine everybody has its address.
+#[tokio::test]
+async fn guessed_tokens_are_counted_and_slowed() {
+    let bench = Bench::start().await;
+    let wrong = "Authorization: Bearer crt_guess\r\n";
+    let right = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
+    let status = async |admin: bool, path: &str, field: &str| {
+        let addr = if admin { bench.admin } else { bench.public };
+        http::tcp(addr, "GET", path, field, b"").await
+    };
+    let mut told = Vec::new();
+    for (admin, path) in [(false, "/connect"), (true, "/api/v1/status"), (false, "/health")] {
+        for _ in 0..3 {
+            told.push(status(admin, path, wrong).await.status);
+        }
+    }
+    assert_eq!(told[..5], [401, 401, 401, 401, 401]);
+    assert!(told[5..].iter().all(|status| *status == 429), "S23: {told:?}");
+    let slowed = status(true, "/api/v1/status", wrong).await;
+    assert!(slowed.head.contains("retry-after: ") && slowed.json()["code"] == "rate_limited", "{slowed:?}");
+    assert_eq!(status(true, "/api/v1/status", &right).await.status, 200);
+    assert_eq!(status(false, "/health", &right).await.json()["reasons"], json!([]));
+    drop(let_in(&bench).await);
+    assert_eq!(status(false, "/connect", "").await.status, 401);
+    let metrics = http::tcp(bench.admin, "GET", "/metrics", "", b"").await.text();
+    for line in [
+        "crm_relay_tokens_refused_total{entrance=\"connect\",reason=\"wrong\"} 3",
+        "crm_relay_tokens_refused_total{entrance=\"connect\",reason=\"missing\"} 1",
+        "crm_relay_tokens_refused_total{entrance=\"admin\",reason=\"wrong\"} 4",
+        "crm_relay_tokens_refused_total{entrance=\"health\",reason=\"wrong\"} 3",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
     bench.finish().await;
 }

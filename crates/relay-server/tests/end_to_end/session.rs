@@ -6,6 +6,10 @@ use relay_core::wire::{
     message::{Hello, HelloDestination, Message},
 };
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
@@ -41,6 +45,36 @@ async fn a_request_without_an_upgrade_is_told_what_is_wanted() {
     assert_eq!(bench.get("/connect", &headers).await.status, 400);
     assert_eq!(bench.post_to("/connect", &headers, b"").await.status, 405);
     bench.finish().await;
+}
+
+/// S11: the key of the handshake is 16 bytes in base64, and nothing else (RFC 6455, 4.2.1).
+#[tokio::test]
+async fn a_handshake_with_another_key_is_refused() {
+    let bench = Bench::start().await;
+    for (key, status) in [
+        ("x", 400),
+        ("AAAAAAAAAAAAAAAAAAAA", 400),
+        ("AAAAAAAAAAAAAAAAAAAAAAAA", 400),
+        ("AAAAAAAAAAAAAAAAAAAAAA", 400),
+        ("AAAAAAAAAAAAAAAAAAAAAB==", 400),
+        ("dGhlIHNhbXBsZSBub25jZQ==", 101),
+    ] {
+        let headers = format!(
+            "Authorization: Bearer {RELAY_TOKEN}\r\nRelay-Protocol: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+        );
+        assert_eq!(upgrade_status(bench.public, &headers).await, status, "{key}");
+    }
+    bench.finish().await;
+}
+
+/// The status of the answer to `GET /connect`.
+async fn upgrade_status(addr: std::net::SocketAddr, headers: &str) -> u16 {
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    socket.write_all(format!("GET /connect HTTP/1.1\r\nHost: a\r\n{headers}\r\n").as_bytes()).await.unwrap();
+    let mut line = [0; 12];
+    socket.read_exact(&mut line).await.unwrap();
+    std::str::from_utf8(&line[9..]).unwrap().parse().unwrap()
 }
 
 /// I21: a revoked token lets nobody in, and closes the sockets it let in before.

@@ -1,6 +1,6 @@
 //! The one decision a store makes: which of the waiting deliveries are leased, and what waits at all.
 
-use std::{ops::Bound, sync::Arc};
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use relay_core::{
     delivery::{self, Delivery, State},
@@ -33,35 +33,42 @@ impl Disk {
         leased
     }
 
-    /// Ids of the destination's deliveries that are due and within their TTL, in order.
+    /// Ids of the destination's deliveries that are due and within their TTL, in order; one more than may be leased.
     fn due_at(&self, ask: &LeaseAsk) -> Vec<DeliveryId> {
         let Some(waiting) = self.waiting.get(&ask.destination) else { return Vec::new() };
         if self.is_paused(&ask.destination) {
             return Vec::new();
         }
-        let due = waiting.by_due.iter().take_while(|(due_at, _)| *due_at <= ask.now);
-        let mut due: Vec<&Delivery> =
-            due.filter_map(|(_, id)| self.deliveries.get(id)).filter(|found| found.expires_at > ask.now).collect();
-        match ask.order {
-            LeaseOrder::Oldest => {}
-            LeaseOrder::Shared { tried } => due = shared(due, tried as usize, ask.limit as usize),
-            LeaseOrder::FewestTries => due.sort_by_key(|found| (found.tries, found.due_at, found.id)),
-            LeaseOrder::Newest => {
-                due.reverse();
-                // Stable: those never tried stay with the newest first.
-                due.sort_by_key(|found| (found.tries > 0).then_some((found.tries, found.due_at, found.id)));
+        let wanted = ask.limit as usize + 1;
+        let alive = |id: &DeliveryId| self.deliveries.get(id).is_some_and(|found| found.expires_at > ask.now);
+        let by = ..=(ask.now, DeliveryId::from_u128(u128::MAX));
+        let oldest = |of: &BTreeSet<(Wall, DeliveryId)>| -> Vec<(Wall, DeliveryId)> {
+            of.range(by).filter(|(_, id)| alive(id)).take(wanted).copied().collect()
+        };
+        let by_tries = || {
+            let due = waiting.by_tries.iter().filter(|(_, due_at, id)| *due_at <= ask.now && alive(id));
+            due.map(|(_, due_at, id)| (*due_at, *id))
+        };
+        let found: Vec<(Wall, DeliveryId)> = match ask.order {
+            LeaseOrder::Oldest => oldest(&waiting.by_due),
+            LeaseOrder::Shared { tried } => {
+                shared(oldest(&waiting.tried), oldest(&waiting.fresh), tried as usize, ask.limit as usize)
             }
-        }
-        due.iter().map(|found| found.id).collect()
+            LeaseOrder::FewestTries => oldest(&waiting.fresh).into_iter().chain(by_tries()).take(wanted).collect(),
+            LeaseOrder::Newest => {
+                let newest = waiting.fresh.range(by).rev().filter(|(_, id)| alive(id)).copied();
+                newest.chain(by_tries()).take(wanted).collect()
+            }
+        };
+        found.into_iter().map(|(_, id)| id).collect()
     }
 
     /// What there is at a destination, due or not.
     fn backlog(&self, destination: &Name) -> Backlog {
-        let waiting = self.waiting.get(destination).into_iter().flat_map(|waiting| &waiting.by_due);
-        let mut waiting = waiting.filter_map(|(_, id)| self.deliveries.get(id));
+        let tried = self.waiting.get(destination).is_some_and(|waiting| !waiting.tried.is_empty());
         let states = self.counters.destinations.get(destination).map(|tally| tally.states).unwrap_or_default();
         let open = State::ALL.into_iter().filter(|state| state.is_open()).map(|state| states[slot(state)]).sum();
-        Backlog { tried: waiting.any(|found| found.tries > 0), open }
+        Backlog { tried, open }
     }
 
     fn next_due_after(&self, ask: &LeaseAsk) -> Option<Wall> {
@@ -93,15 +100,14 @@ impl Disk {
     }
 }
 
-/// Which of those that are due, by due time, come first when both kinds have their share: see [`LeaseOrder::Shared`].
-fn shared(due: Vec<&Delivery>, share: usize, limit: usize) -> Vec<&Delivery> {
-    let (mut tried, mut fresh): (Vec<_>, Vec<_>) = due.into_iter().partition(|found| found.tries > 0);
+/// Which of those that are due come first when both kinds have their share: see [`LeaseOrder::Shared`].
+fn shared<T: Ord>(mut tried: Vec<T>, mut fresh: Vec<T>, share: usize, limit: usize) -> Vec<T> {
     let of_tried = tried.len().min(share.max(limit.saturating_sub(fresh.len())));
     let of_fresh = fresh.len().min(limit.saturating_sub(of_tried));
     let mut rest = tried.split_off(of_tried);
     rest.extend(fresh.split_off(of_fresh));
     tried.extend(fresh);
-    tried.sort_by_key(|found| (found.due_at, found.id));
+    tried.sort_unstable();
     tried.extend(rest);
     tried
 }

@@ -23,6 +23,7 @@ pub(crate) enum Fault {
     ClientKill,
     ClientStop,
     TargetMood,
+    TargetMixed,
     StoreFull(bool),
     RouteRemoved,
     RouteMade,
@@ -53,6 +54,12 @@ impl World {
             for _ in 0..times {
                 let at = self.rng.random_range(0..trouble);
                 self.at(at, What::Trouble(fault));
+            }
+        }
+        if self.plan.faults.mixed {
+            for _ in 0..self.later.random_range(1..=4) {
+                let at = self.later.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::TargetMixed));
             }
         }
         if self.plan.faults.routes {
@@ -113,6 +120,10 @@ impl World {
             }
             Fault::TargetMood => {
                 let (name, mood) = self.targets.change(&mut self.rng);
+                self.tell(format_args!("target {name} is now {mood:?}"));
+            }
+            Fault::TargetMixed => {
+                let (name, mood) = self.targets.mix(&mut self.later);
                 self.tell(format_args!("target {name} is now {mood:?}"));
             }
             Fault::RouteRemoved => self.remove_route(),

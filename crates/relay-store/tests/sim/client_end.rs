@@ -17,6 +17,8 @@ use relay_core::{
 use crate::{
     net::{End, Packet, Socket, Words},
     operator::token_of,
+    scenario::{Asked, Said, Seen},
+    target::Meeting,
     world::{ClientProcess, What, World},
 };
 
@@ -144,10 +146,25 @@ impl World {
         self.oracle.forwarding(forward, taken_away, calm);
         let poison = forward.body.starts_with(crate::load::POISON);
         let timeout = self.plan.clients[client].forward_timeout;
-        let meeting = self.targets.meet(&mut self.rng, &forward.destination, poison, timeout);
+        let meeting = self.meet(forward, poison, timeout);
         let (delivery, epoch) = (forward.delivery, self.clients[client].epoch);
         let outcome = Box::new(meeting.outcome);
         self.after(meeting.after, What::TargetAnswers { client, epoch, delivery, outcome });
+    }
+
+    fn meet(&mut self, forward: &Forward, poison: bool, timeout: Duration) -> Meeting {
+        if self.script.is_none() {
+            return self.targets.meet(&mut self.rng, forward, poison, timeout);
+        }
+        let number = forward.headers.iter().find(|(name, _)| &name[..] == b"x-number");
+        let number =
+            number.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<usize>().ok()).unwrap_or_default();
+        let (at, die) = (Duration::from_micros(self.clock), self.die());
+        let kind = self.sendings[number].kind().to_owned();
+        let Some(script) = &mut self.script else { return Said::Unreachable.meeting() };
+        let said = script(&Asked { at, kind: &kind, number, die });
+        self.seen.push(Seen { at, number, said });
+        said.meeting()
     }
 
     pub(crate) fn target_answers(&mut self, client: usize, epoch: u64, delivery: DeliveryId, outcome: Outcome) {
@@ -306,6 +323,7 @@ impl World {
         match packet {
             Packet::Message(bytes) => match codec::decode(bytes) {
                 Ok(Some(message)) => {
+                    self.oracle.server_heard(&message, &self.store);
                     let greets = matches!(message, Message::Hello(_));
                     self.server_handles(HubInput::Received(ConnId(number), message));
                     if greets {

@@ -13,6 +13,7 @@ use relay_core::{
     event::Event,
     hub::{Answer, DestinationView, Serves},
     id::{DeliveryId, EventId, InstanceId},
+    limits,
     name::Name,
     routing::Routing,
     session::client::Forward,
@@ -58,6 +59,10 @@ pub(crate) struct Oracle {
     met: BTreeMap<DeliveryId, u64>,
     /// Deliveries made durable at each destination.
     made: BTreeMap<Name, u64>,
+    /// What was reported of each lease, as the server heard it.
+    heard: BTreeMap<LeaseKey, Heard>,
+    /// Different events at each destination that failed without having been charged, since it last delivered.
+    failed: BTreeMap<Name, BTreeSet<EventId>>,
     /// Failures that clients reported.
     reported: BTreeSet<(LeaseKey, u32)>,
     /// Forwards of what the target had taken already.
@@ -82,6 +87,8 @@ pub(crate) struct Oracle {
     serves: BTreeMap<u64, Serves>,
     /// Nothing happens that could cost a lease.
     loses_nothing: bool,
+    /// No server's clock is a day off: what it stored then is due a day late.
+    steady_clock: bool,
     /// How long after healing each destination with due work has seen a try.
     first_try_within: Duration,
     pub(crate) violation: Option<Violation>,
@@ -97,6 +104,14 @@ struct Book {
     excused: u32,
 }
 
+/// What a report was, at the moment when the server heard it.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    retry_after: Duration,
+    /// So few events have failed that it may be they, and not their destination.
+    may_be_charged: bool,
+}
+
 impl Oracle {
     pub(crate) fn new(plan: &Plan) -> Self {
         let longest = plan.clients.iter().map(|client| client.forward_timeout).max().unwrap_or_default();
@@ -104,6 +119,7 @@ impl Oracle {
             planned: plan.routing.clone(),
             routing: plan.routing.clone(),
             serves: BTreeMap::new(),
+            steady_clock: !plan.faults.clock_jumps,
             loses_nothing: plan.faults.spares_clients() && !plan.operators,
             first_try_within: FIRST_TRY_WITHIN
                 + longest
@@ -118,6 +134,8 @@ impl Oracle {
             books: BTreeMap::new(),
             met: BTreeMap::new(),
             made: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            failed: BTreeMap::new(),
             reported: BTreeSet::new(),
             duplicates: 0,
             paused: BTreeMap::new(),
@@ -309,7 +327,33 @@ impl Oracle {
                 });
             }
         }
+        if charged && matches!(class, Class::Rejected | Class::Busy) {
+            let may = self.heard.get(&(id, before.token)).is_some_and(|heard| heard.may_be_charged);
+            self.check(may, "I10", || format!("{id} was charged, and so were four others since the last delivery"));
+        }
+        if next.state == State::Scheduled {
+            self.check_delay(before, next, charged);
+        }
         self.check(next.tries == before.tries + 1, "I10", || format!("{id}: one try counted otherwise"));
+    }
+
+    /// A try that did not count has no say in when those come that do.
+    fn check_delay(&mut self, before: &Delivery, next: &Delivery, charged: bool) {
+        let heard = self.heard.get(&(next.id, before.token));
+        let asked = heard.map(|heard| heard.retry_after.min(limits::RETRY_AFTER_MAX)).unwrap_or_default();
+        let bound = if charged { self.longest_delay(next, next.attempts) } else { limits::UNCOUNTED_DELAY_MAX };
+        let delay = next.due_at.since(next.changed_at);
+        self.check(delay <= bound.max(asked) + Duration::from_millis(1), "I10", || {
+            format!("{} is due after {delay:?}: {next:?}", next.id)
+        });
+    }
+
+    /// The delay after so many counted attempts, on its route or, while that is removed, on any.
+    fn longest_delay(&self, delivery: &Delivery, attempts: u32) -> Duration {
+        let standard = RetryPolicy::default();
+        let own = self.planned.route(&delivery.source, &delivery.destination).map(|route| &route.retry);
+        let longest = own.into_iter().chain([&standard]).map(|retry| retry.schedule.delay(attempts)).max();
+        longest.unwrap_or_default().mul_f64(1.1)
     }
 
     fn lost(&mut self, before: &Delivery, wall: Wall) {
@@ -346,9 +390,7 @@ impl Oracle {
             }
             Some(Reason::LostLeases) => {
                 let losses = next.losses;
-                self.check(losses >= relay_core::limits::LOSSES_MAX, "I11", || {
-                    format!("{id} is dead after {losses} losses")
-                });
+                self.check(losses >= limits::LOSSES_MAX, "I11", || format!("{id} is dead after {losses} losses"));
             }
             Some(Reason::Expired) | None => self.broken("I12", format!("{id} is dead without a reason of the dead")),
         }
@@ -361,6 +403,28 @@ impl Oracle {
         {
             self.reported.insert((key, *class));
         }
+    }
+
+    /// The server hears something.
+    pub(crate) fn server_heard(&mut self, message: &Message, store: &MemoryStore) {
+        let Message::Report(report) = message else { return };
+        let Ok((key, outcome)) = codec::reported(report) else { return };
+        let held = |record: &Delivery| record.state == State::Leased && record.token == key.1;
+        let Some(record) = store.delivery(key.0).filter(held) else { return };
+        let failed = self.failed.entry(record.destination).or_default();
+        match outcome.class {
+            Class::Delivered => failed.clear(),
+            Class::Rejected | Class::Busy if record.attempts == 0 => drop(failed.insert(record.event)),
+            Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {}
+        }
+        let may_be_charged = failed.len() < limits::CIRCUIT_EVENTS;
+        let retry_after = outcome.retry_after.unwrap_or_default();
+        self.heard.insert(key, Heard { retry_after, may_be_charged });
+    }
+
+    /// A server starts, which knows nothing of what its clients met before.
+    pub(crate) fn server_starts(&mut self) {
+        self.failed.clear();
     }
 
     /// The server said something.
@@ -426,6 +490,16 @@ impl Oracle {
 
     /// Everything is well from now on.
     pub(crate) fn healed(&mut self, store: &MemoryStore, wall: Wall) {
+        let scheduled = |found: &&Delivery| found.state == State::Scheduled && self.steady_clock;
+        let scheduled: Vec<Delivery> = store.deliveries().iter().filter(scheduled).cloned().collect();
+        for found in &scheduled {
+            let asked = self.heard.get(&(found.id, found.token)).map(|heard| heard.retry_after).unwrap_or_default();
+            let counted = self.longest_delay(found, self.retries(&found.source, &found.destination));
+            let longest = counted.max(limits::UNCOUNTED_DELAY_MAX).max(asked.min(limits::RETRY_AFTER_MAX));
+            let wait = found.due_at.since(wall);
+            let soon = wait <= longest + Duration::from_millis(1);
+            self.check(soon, "I19", || format!("{} waits {wait:?} after all is well: {found:?}", found.id));
+        }
         let waiting = store.deliveries().into_iter();
         let due =
             waiting.filter(|found| matches!(found.state, State::Ready | State::Scheduled) && found.due_at <= wall);

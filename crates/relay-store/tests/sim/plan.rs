@@ -26,6 +26,7 @@ pub(crate) struct Plan {
     /// How long faults last; the load is spread over it.
     pub(crate) trouble: Duration,
     pub(crate) lease: Duration,
+    pub(crate) circuit_pause_max: Duration,
     /// Half of `MAX_INFLIGHT_BYTES`: for what comes in, and as much for what goes out.
     pub(crate) intake_bytes: u64,
     pub(crate) faults: Faults,
@@ -70,6 +71,8 @@ pub(crate) struct Faults {
     pub(crate) thieves: bool,
     /// Tokens are made to serve less, and more again.
     pub(crate) narrowing: bool,
+    /// Targets answer one event so and another so.
+    pub(crate) mixed: bool,
 }
 
 impl Plan {
@@ -113,6 +116,7 @@ impl Plan {
             events: rng.random_range(5..=80),
             trouble: Duration::from_secs(rng.random_range(20..=200)) * if faults.is_slow() { 4 } else { 1 },
             lease: Duration::from_secs(60),
+            circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
             intake_bytes: if faults.is_slow() { 1_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
             faults,
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
@@ -140,6 +144,32 @@ impl Faults {
             routes: false,
             bytes_per_second: None,
             narrowing: false,
+            mixed: false,
+            thieves: false,
+        }
+    }
+
+    /// Nothing but restarts, and a quick network: for scenarios.
+    pub(crate) fn restarts() -> Self {
+        Self {
+            delay_ms: 1,
+            store_ms: 1,
+            store_full: false,
+            resets: false,
+            half_open: false,
+            partitions: false,
+            server_kills: true,
+            server_stops: false,
+            client_kills: true,
+            client_stops: false,
+            clock_jumps: false,
+            target_trouble: false,
+            poison: false,
+            large_bodies: false,
+            routes: false,
+            bytes_per_second: None,
+            narrowing: false,
+            mixed: false,
             thieves: false,
         }
     }
@@ -150,6 +180,7 @@ impl Faults {
         let bytes = *pick(rng, &[SLOW, 20_000, 100_000, 1_000_000, 10_000_000]);
         self.bytes_per_second = rng.random_bool(0.4).then_some(bytes);
         self.narrowing = rng.random_bool(0.3);
+        self.mixed = rng.random_bool(0.4);
         self.thieves = rng.random_bool(0.3);
         self.large_bodies |= self.is_slow();
         if self.is_slow() && rng.random_bool(0.6) {

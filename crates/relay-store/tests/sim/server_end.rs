@@ -25,12 +25,13 @@ impl World {
         self.server_epoch += 1;
         let epoch = self.server_epoch;
         self.oracle.check_store(&self.store);
+        self.oracle.server_starts();
         let stats = self.store.stats_now();
         let setup = Setup {
             version: "sim".to_owned(),
             lease: self.plan.lease,
             retry_after_max: limits::RETRY_AFTER_MAX,
-            circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
+            circuit_pause_max: self.plan.circuit_pause_max,
             outgoing_bytes_max: self.plan.intake_bytes,
             public_url: None,
             seed: self.rng.random(),

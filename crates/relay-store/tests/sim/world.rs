@@ -32,6 +32,7 @@ use crate::{
     operator::Act,
     oracle::Oracle,
     plan::Plan,
+    scenario::{Script, Seen},
     target::Targets,
     trace::Trace,
 };
@@ -71,6 +72,10 @@ pub(crate) struct World {
     /// The socket of somebody who says right now that he is somebody else.
     pub(crate) thief: Option<u64>,
     pub(crate) targets: Targets,
+    /// What the target does instead, in a scenario.
+    pub(crate) script: Option<Script>,
+    /// What a scripted target saw.
+    pub(crate) seen: Vec<Seen>,
     pub(crate) sendings: Vec<Sending>,
     pub(crate) tickets: BTreeMap<Ticket, usize>,
     pub(crate) intake: Intake,
@@ -140,7 +145,11 @@ struct Entry {
 
 impl World {
     pub(crate) fn new(seed: u64, keep_trace: bool) -> Self {
-        let plan = Plan::new(seed);
+        Self::with_plan(Plan::new(seed), seed, Trace::new(keep_trace))
+    }
+
+    /// A world of which more is known than its seed.
+    pub(crate) fn with_plan(plan: Plan, seed: u64, trace: Trace) -> Self {
         let mut world = Self {
             rng: StdRng::seed_from_u64(seed ^ 0x005e_ed0f_7e57),
             operator: StdRng::seed_from_u64(!seed),
@@ -159,13 +168,15 @@ impl World {
             last_socket: 0,
             thief: None,
             targets: Targets::new(&plan.destinations),
+            script: None,
+            seen: Vec::new(),
             sendings: Vec::new(),
             tickets: BTreeMap::new(),
             intake: Intake::default(),
             last_ticket: 0,
             healed_at: None,
             oracle: Oracle::new(&plan),
-            trace: Trace::new(keep_trace),
+            trace,
             plan,
         };
         world.trace.line(0, format_args!("plan {:?}", world.plan));
@@ -190,12 +201,27 @@ impl World {
         (self.oracle, self.trace, steps)
     }
 
-    fn begin(&mut self) {
+    /// Lets happen what is to happen until then, or until a promise is broken.
+    pub(crate) fn run_until(&mut self, end: u64) {
+        while self.oracle.violation.is_none() && self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= end) {
+            let Some(Reverse(entry)) = self.queue.pop() else { break };
+            self.clock = entry.at;
+            self.happen(entry.what);
+        }
+        self.clock = self.clock.max(end);
+    }
+
+    /// Starts all processes.
+    pub(crate) fn set_up(&mut self) {
         self.start_server();
         for client in 0..self.plan.clients.len() {
             self.clients.push(ClientSlot { process: None, epoch: 0, partitioned: false });
             self.start_client(client);
         }
+    }
+
+    fn begin(&mut self) {
+        self.set_up();
         self.plan_load();
         self.plan_trouble();
         self.plan_operators();

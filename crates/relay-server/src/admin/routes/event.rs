@@ -55,6 +55,7 @@ pub(super) async fn body(State(admin): Shared, At(id): At<String>) -> Result<Res
         (header::CONTENT_TYPE, "application/octet-stream"),
         (header::CONTENT_DISPOSITION, "attachment"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
     ];
     Ok((headers, event.body.clone()).into_response())
 }

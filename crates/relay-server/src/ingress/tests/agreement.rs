@@ -12,9 +12,12 @@ use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 
-use crate::ingress::{
-    Patience,
-    guarded::{Gate, Guarded},
+use crate::{
+    connections::Seated,
+    ingress::{
+        Patience,
+        guarded::{Gate, Guarded},
+    },
 };
 
 /// What a handler sees of a request.
@@ -89,12 +92,12 @@ proptest! {
     /// I3: valid requests, in any pieces, reach the handler as they do without the guard.
     #[test]
     fn valid_requests_are_seen_as_without_the_guard(
-        requests in prop::collection::vec(valid_request(), 1..4),
+        requests in prop::collection::vec(valid_request(), 1..40),
         pieces in prop::collection::vec(1usize..2_000, 1..6),
     ) {
         let bytes = requests.concat();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let guard = |far| Guarded::new(far, Arc::<Gate>::default(), Patience::default());
+        let guard = |far| Guarded::new(far, Arc::<Gate>::default(), Seated::alone(), Patience::default());
         let guarded = runtime.block_on(seen(&bytes, &pieces, guard));
         let bare = runtime.block_on(seen(&bytes, &pieces, |far| far));
         prop_assert_eq!(bare.len(), requests.len());

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod answers;
+mod crowds;
 mod fixtures;
 mod logs;
 mod recorder;
@@ -19,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Patience, Settings, serve};
-use crate::budget::Budget;
+use crate::{budget::Budget, connections::Bounds};
 use recorder::Recorder;
 
 /// Nothing here takes this long; a test that would hang fails instead.
@@ -50,7 +51,7 @@ impl Relay {
             dedupe_window: Duration::from_mins(1),
             cors_origins: Vec::new(),
             public_url: None,
-            connections_max: 100,
+            connections: Bounds::of(100),
             patience: Patience::default(),
         };
         change(&mut settings);

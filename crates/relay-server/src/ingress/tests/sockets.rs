@@ -11,11 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    BODY_BYTES_MAX, KEY, Relay, STUCK,
-    recorder::{LARGE_BYTES, Mode},
-    request,
-};
+use super::{BODY_BYTES_MAX, Bounds, KEY, Relay, STUCK, recorder::Mode, request};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -162,7 +158,7 @@ async fn a_body_that_trickles_behind_a_fast_start_is_answered_408() {
 #[tokio::test]
 async fn many_slow_senders_hold_little_and_hold_up_nobody() {
     const SENDERS: usize = 300;
-    let relay = Relay::with(|settings| settings.connections_max = 2 * SENDERS + 1).await;
+    let relay = Relay::with(|settings| settings.connections = Bounds::of(2 * SENDERS + 60)).await;
     let length = BODY_BYTES_MAX.to_string();
     let head = format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nContent-Length: {length}\r\n\r\n");
     let kept = ["POST", "/webhook", "host", "a", "x-api-key", KEY, "content-length", &length];
@@ -189,22 +185,6 @@ async fn many_slow_senders_hold_little_and_hold_up_nobody() {
         }
     };
     timeout(STUCK, none).await.expect("what is gone holds nothing");
-}
-
-/// S9: an answer that nobody takes holds a connection no longer than one that nobody asks for.
-#[tokio::test]
-async fn an_answer_that_is_not_taken_is_given_up() {
-    let relay = Relay::with(|settings| {
-        settings.patience.write = SHORT;
-        settings.connections_max = 1;
-    })
-    .await;
-    let mut greedy = relay.connect().await;
-    greedy.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    // There is room for one connection only: this is served once the other one was given up.
-    assert_eq!(relay.ask(request("POST /webhook", "", "next")).await.status, 202);
-    while greedy.more().await {}
-    assert!(greedy.read.len() < LARGE_BYTES);
 }
 
 #[tokio::test]
@@ -296,18 +276,6 @@ async fn a_panic_ends_one_connection_alone() {
     relay.backend.answer_with(Mode::Store);
     assert_eq!(relay.ask(request("POST /webhook", "", "2")).await.status, 202);
     assert_eq!(relay.backend.panics.load(Ordering::SeqCst), 1);
-}
-
-#[tokio::test]
-async fn connections_above_the_cap_wait_until_one_ends() {
-    let relay = Relay::with(|settings| settings.connections_max = 1).await;
-    let mut first = relay.connect().await;
-    first.send(request("POST /webhook", "", "1")).await;
-    assert_eq!(first.reply().await.status, 202);
-    let mut second = relay.connect().await;
-    second.send(request("POST /webhook", "", "2")).await;
-    drop(first);
-    assert_eq!(second.reply().await.status, 202);
 }
 
 /// I1: every sender gets the answer to its own request, however many there are.

@@ -1,0 +1,138 @@
+//! Which pages may ask the admin listener: none but its own. A browser on the operator's machine reaches loopback, whatever
+//! page it shows; names that an attacker's DNS points there are not ours (S25).
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, header};
+
+use super::problem::AdminError;
+
+/// The names under which the admin listener may be asked, beside those that no page of the internet can have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sites {
+    names: Vec<String>,
+}
+
+impl Sites {
+    /// With further names, each without a port.
+    pub(crate) fn new(names: &[String]) -> Self {
+        Self { names: names.iter().map(|name| plain(name)).collect() }
+    }
+
+    /// Whether a request may be answered, by its head.
+    ///
+    /// # Errors
+    /// It was asked under another name, by another site's page, or with more than one proof.
+    pub(crate) fn may_ask(&self, headers: &HeaderMap) -> Result<(), AdminError> {
+        let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+        if headers.get_all(header::ORIGIN).iter().any(|site| !is_of_host(site.as_bytes(), host)) {
+            return Err(AdminError::Foreign);
+        }
+        let fetched = headers.get_all("sec-fetch-site");
+        if fetched.iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
+            return Err(AdminError::Foreign);
+        }
+        // HTTP/1.0 has none; no browser speaks that.
+        if headers.contains_key(header::HOST) && !std::str::from_utf8(host).is_ok_and(|host| self.is_ours(host)) {
+            return Err(AdminError::Misdirected);
+        }
+        if headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+            return Err(AdminError::Invalid("there is more than one Authorization field".into()));
+        }
+        Ok(())
+    }
+
+    /// Whether a host is an address, a name without a dot, of this machine, or one that the operator named. A page that
+    /// rebinds its name cannot have any of them: an address is no name, and names without a dot are the local network's.
+    fn is_ours(&self, host: &str) -> bool {
+        let name = plain(host);
+        let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+        is_address || !name.contains('.') || name.ends_with(".localhost") || self.names.contains(&name)
+    }
+}
+
+/// A host without its port and the dot of the root, in lower case.
+fn plain(host: &str) -> String {
+    let end = match host.rfind(':') {
+        // Within brackets it is a part of the address.
+        Some(colon) if !host[colon..].contains(']') => colon,
+        _ => host.len(),
+    };
+    let name = &host[..end];
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// Whether a site is the one that is asked, by scheme or another.
+fn is_of_host(site: &[u8], host: &[u8]) -> bool {
+    let rest = site.strip_prefix(b"http://").or_else(|| site.strip_prefix(b"https://"));
+    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(fields: &[(&'static str, &'static str)]) -> Result<(), AdminError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        Sites::new(&["Relay.Example.com".to_owned()]).may_ask(&headers)
+    }
+
+    /// S25: a name that an attacker's DNS points here is not ours.
+    #[test]
+    fn only_names_that_no_page_can_rebind_are_ours() {
+        for ours in [
+            "localhost",
+            "LOCALHOST:8081",
+            "localhost.",
+            "app.localhost:1",
+            "127.0.0.1:8081",
+            "127.0.0.1",
+            "[::1]:8081",
+            "[fd00::1]",
+            "10.1.2.3:8081",
+            "crm-relay:8081",
+            "relay.example.com:8081",
+            "relay.example.com.",
+        ] {
+            assert_eq!(asked(&[("host", ours)]), Ok(()), "{ours}");
+        }
+        for foreign in [
+            "evil.example:8081",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "a.relay.example.com",
+            "relay.example.com.evil.example",
+            "1.2.3",
+            "0x7f.1",
+        ] {
+            assert_eq!(asked(&[("host", foreign)]), Err(AdminError::Misdirected), "{foreign}");
+        }
+        assert_eq!(asked(&[]), Ok(()), "HTTP/1.0");
+    }
+
+    /// S25: other sites' pages are told to go, whatever they know; a page of the listener itself may ask.
+    #[test]
+    fn pages_of_other_sites_may_not_ask() {
+        let host = ("host", "127.0.0.1:8081");
+        for site in ["https://evil.example", "null", "http://127.0.0.1:3000", "http://127.0.0.1", "127.0.0.1:8081", ""]
+        {
+            assert_eq!(asked(&[host, ("origin", site)]), Err(AdminError::Foreign), "{site}");
+        }
+        for fetched in ["cross-site", "same-site", "Cross-Site", ""] {
+            assert_eq!(asked(&[host, ("sec-fetch-site", fetched)]), Err(AdminError::Foreign), "{fetched}");
+        }
+        let own = ("origin", "http://127.0.0.1:8081");
+        assert_eq!(asked(&[host, own, ("sec-fetch-site", "same-origin")]), Ok(()));
+        assert_eq!(asked(&[host, ("sec-fetch-site", "none")]), Ok(()), "typed into the address line");
+        assert_eq!(asked(&[host, own, ("origin", "https://evil.example")]), Err(AdminError::Foreign));
+    }
+
+    #[test]
+    fn two_proofs_are_none() {
+        let refused = asked(&[("host", "a"), ("authorization", "Bearer x"), ("authorization", "Bearer y")]);
+        assert!(matches!(refused, Err(AdminError::Invalid(_))));
+    }
+}

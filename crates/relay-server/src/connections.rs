@@ -1,0 +1,410 @@
+//! Who may hold how many connections of a listener, and whose ends first when there are no more.
+//!
+//! A connection *waits* while it is its peer's turn: for a request head, whole or in part, and for taking an answer. All
+//! else is *at work*. Only what waits is ever closed for others. What waits longest goes first: a stranger who opens ten
+//! thousand sockets and falls silent competes with himself.
+//!
+//! A request costs no lock here: its connection writes two numbers that are its own. The table is locked where a
+//! connection opens or ends, and searched where there is no room.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Context,
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use relay_core::limits;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+use crate::origin::{Address, Origin};
+
+/// File descriptors that the store and the listeners take, with some for clients and the operator.
+const DESCRIPTORS_OWN: u64 = 64;
+/// Of the descriptors that the process may open, each admin listener takes one in this many: what the public listener
+/// leaves is for the store and the clients as well.
+const DESCRIPTORS_ADMIN_SHARE: u64 = 16;
+/// How long one who waits for room looks away at most: a connection that was told to end may have had a request at hand.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// At once, all in all.
+    pub all: usize,
+    /// Of these, kept for clients and for this machine.
+    pub reserve: usize,
+    /// Of one address, unless it is this machine. Sessions do not count: they have shown a token.
+    pub address: usize,
+    /// Sessions of clients.
+    pub sessions: usize,
+    /// Bytes that all waiting connections may have had put aside: parts of heads, and answers that are not taken.
+    pub waiting_bytes: u64,
+}
+
+impl Bounds {
+    /// Those of a listener that takes so many connections.
+    pub fn of(all: usize) -> Self {
+        let all = all.max(1);
+        Self {
+            all,
+            reserve: (all / limits::CONNECTIONS_RESERVE_SHARE).min(limits::CONNECTIONS_RESERVE_MAX),
+            address: (all / limits::CONNECTIONS_ADDRESS_SHARE).max(limits::CONNECTIONS_ADDRESS_MIN).min(all),
+            sessions: (all / 2).max(1),
+            waiting_bytes: limits::WAITING_BYTES_MAX,
+        }
+    }
+
+    /// Of the public listener: as many as may be, leaving a quarter of the process's file descriptors, and no fewer than
+    /// our own, to the store, the clients and the operator.
+    pub fn public() -> Self {
+        let soft = descriptors();
+        Self::of(soft.map_or(limits::CONNECTIONS_MAX, |soft| limits::CONNECTIONS_MAX.min(connections_of(soft))))
+    }
+
+    /// Of an admin listener.
+    pub(crate) fn admin() -> Self {
+        let soft = descriptors().unwrap_or(u64::MAX);
+        Self::of((soft / DESCRIPTORS_ADMIN_SHARE).clamp(1, limits::ADMIN_CONNECTIONS_MAX as u64) as usize)
+    }
+
+    fn general(&self) -> usize {
+        self.all - self.reserve
+    }
+}
+
+fn descriptors() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+fn connections_of(descriptors: u64) -> usize {
+    let left = descriptors.saturating_sub(DESCRIPTORS_OWN.max(descriptors / 4));
+    left.max(descriptors / 4).max(1) as usize
+}
+
+/// The connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    bounds: Bounds,
+    began: Instant,
+    /// Connections that are open; beside the table, for those who only want to know how crowded it is.
+    open: AtomicUsize,
+    waiting_bytes: AtomicU64,
+    table: Mutex<Table>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    seats: Vec<Option<Arc<Seat>>>,
+    vacant: Vec<usize>,
+    addresses: BTreeMap<Address, usize>,
+    sessions: usize,
+}
+
+/// What others may see of one connection.
+#[derive(Debug)]
+struct Seat {
+    address: Address,
+    /// Since when it waits for its peer: milliseconds of the table's time and one; 0: it is at work.
+    since: AtomicU64,
+    /// Bytes that are put aside for it meanwhile.
+    bytes: AtomicU64,
+    /// Somebody else needs its room: it ends as soon as it waits.
+    evicted: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// One connection's place. Dropped, it makes room for another.
+#[derive(Debug)]
+pub(crate) struct Seated {
+    connections: Arc<Connections>,
+    seat: Arc<Seat>,
+    index: usize,
+    /// It has a place of the reserve, and is to ask for nothing else.
+    reserved: bool,
+    session: AtomicBool,
+}
+
+/// What came of asking for a place.
+enum Tried {
+    Seated(Seated),
+    /// Its address has its share, all of it at work.
+    Refused,
+    /// Others have been told to end.
+    Evicting,
+    /// Every connection is at work.
+    Full,
+}
+
+impl Connections {
+    pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            bounds,
+            began: Instant::now(),
+            open: AtomicUsize::new(0),
+            waiting_bytes: AtomicU64::new(0),
+            table: Mutex::default(),
+            freed: Notify::new(),
+        })
+    }
+
+    /// A place for one more connection, once there is one; `None` if its address has too many at work. `full` is called
+    /// whenever nothing waits that could end. Cancel-safe: what is dropped has taken nothing.
+    pub(crate) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn()) -> Option<Seated> {
+        loop {
+            // Before the look at the table: whatever is freed from now on is heard of.
+            let freed = self.freed.notified();
+            match self.try_seat(origin.address) {
+                Tried::Seated(seated) => return Some(seated),
+                Tried::Refused => return None,
+                Tried::Evicting => {}
+                Tried::Full => full(),
+            }
+            // Nothing was freed in time: look again all the same.
+            let _ = timeout(LOOK_AGAIN, freed).await;
+        }
+    }
+
+    fn try_seat(self: &Arc<Self>, address: Address) -> Tried {
+        let mut table = self.lock();
+        let has_share =
+            !address.is_local() && table.addresses.get(&address).is_some_and(|open| *open >= self.bounds.address);
+        if has_share && table.evict(1, |seat| seat.address == address) == 0 {
+            return Tried::Refused;
+        }
+        let open = self.open.load(Ordering::Relaxed);
+        if open < self.bounds.general() {
+            return Tried::Seated(self.take(&mut table, address, false));
+        }
+        // Some at a time: who has just been let in is not the next to look for room.
+        if table.evict(self.bounds.all.div_ceil(limits::CONNECTIONS_EVICTED_SHARE), |_| true) > 0 {
+            return Tried::Evicting;
+        }
+        if table.is_evicting() {
+            return Tried::Evicting;
+        }
+        if open < self.bounds.all {
+            return Tried::Seated(self.take(&mut table, address, true));
+        }
+        Tried::Full
+    }
+
+    fn take(self: &Arc<Self>, table: &mut Table, address: Address, reserved: bool) -> Seated {
+        let seat = Arc::new(Seat {
+            address,
+            since: AtomicU64::new(self.tick()),
+            bytes: AtomicU64::new(0),
+            evicted: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        let index = table.vacant.pop().unwrap_or_else(|| {
+            table.seats.push(None);
+            table.seats.len() - 1
+        });
+        table.seats[index] = Some(Arc::clone(&seat));
+        *table.addresses.entry(address).or_default() += 1;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Seated { connections: Arc::clone(self), seat, index, reserved, session: AtomicBool::new(false) }
+    }
+
+    /// How long a connection may be idle: less the fewer places there are.
+    fn idle(&self, patience: Duration) -> Duration {
+        let half = self.bounds.general() / 2;
+        let beyond = self.open.load(Ordering::Relaxed).saturating_sub(half);
+        if beyond == 0 {
+            return patience;
+        }
+        let left = (self.bounds.general() - half).saturating_sub(beyond) as u32;
+        let part = patience.saturating_mul(left) / (self.bounds.general() - half).max(1) as u32;
+        part.max(patience / limits::IDLE_SHORTENED_MAX)
+    }
+
+    /// Milliseconds since the table was made, and one.
+    fn tick(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64 + 1
+    }
+
+    /// Too much is put aside for connections that wait: those that have waited longest for it end.
+    fn relieve(&self) {
+        let wanted = self.bounds.waiting_bytes / 2;
+        let mut waiting: Vec<Arc<Seat>> = {
+            let table = self.lock();
+            table.waiting().filter(|seat| seat.bytes.load(Ordering::Relaxed) > 0).cloned().collect()
+        };
+        waiting.sort_by_key(|seat| seat.since.load(Ordering::Relaxed));
+        for seat in waiting {
+            if self.waiting_bytes.load(Ordering::Relaxed) <= wanted {
+                return;
+            }
+            seat.evict();
+            // It is as good as given back: its connection only has to run for that.
+            self.put_aside(&seat, 0);
+        }
+    }
+
+    fn put_aside(&self, seat: &Seat, bytes: u64) -> u64 {
+        let before = seat.bytes.swap(bytes, Ordering::Relaxed);
+        if bytes >= before {
+            self.waiting_bytes.fetch_add(bytes - before, Ordering::Relaxed) + (bytes - before)
+        } else {
+            self.waiting_bytes.fetch_sub(before - bytes, Ordering::Relaxed) - (before - bytes)
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn waiting(&self) -> impl Iterator<Item = &Arc<Seat>> {
+        self.seats.iter().flatten().filter(|seat| seat.is_waiting() && !seat.is_evicted())
+    }
+
+    /// Whether some were told to end that have not run yet.
+    fn is_evicting(&self) -> bool {
+        self.seats.iter().flatten().any(|seat| seat.is_waiting() && seat.is_evicted())
+    }
+
+    /// Tells up to `count` of those that wait to end, the longest first; gives how many.
+    fn evict(&self, count: usize, which: impl Fn(&Seat) -> bool) -> usize {
+        let mut waiting: Vec<_> = self.waiting().filter(|seat| which(seat)).collect();
+        let count = count.min(waiting.len());
+        if count > 0 && count < waiting.len() {
+            waiting.select_nth_unstable_by_key(count - 1, |seat| seat.since.load(Ordering::Relaxed));
+        }
+        for seat in &waiting[..count] {
+            seat.evict();
+        }
+        count
+    }
+}
+
+impl Seat {
+    fn is_waiting(&self) -> bool {
+        self.since.load(Ordering::Relaxed) > 0
+    }
+
+    fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Acquire)
+    }
+
+    fn evict(&self) {
+        self.evicted.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+impl Seated {
+    /// Says that it is the peer's turn, with so many bytes put aside meanwhile; whether the connection has to end
+    /// instead. The task that asks is woken when that changes.
+    pub(crate) fn waits(&self, cx: &Context<'_>, bytes: usize) -> bool {
+        // Registered first: whoever evicts after the look below wakes this task.
+        self.seat.waker.register(cx.waker());
+        if !self.seat.is_waiting() {
+            self.seat.since.store(self.connections.tick(), Ordering::Relaxed);
+        }
+        if self.seat.bytes.load(Ordering::Relaxed) != bytes as u64
+            && !self.seat.is_evicted()
+            && self.connections.put_aside(&self.seat, bytes as u64) > self.connections.bounds.waiting_bytes
+        {
+            self.connections.relieve();
+        }
+        self.seat.is_evicted()
+    }
+
+    /// Says that it is our turn.
+    pub(crate) fn works(&self) {
+        if self.seat.is_waiting() {
+            self.seat.since.store(0, Ordering::Relaxed);
+        }
+        if self.seat.bytes.load(Ordering::Relaxed) > 0 {
+            self.connections.put_aside(&self.seat, 0);
+        }
+    }
+
+    /// The only connection that there is.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Arc<Self> {
+        let connections = Connections::new(Bounds::of(1));
+        let Tried::Seated(seated) = connections.try_seat(Address::Local) else { unreachable!("there is room for one") };
+        Arc::new(seated)
+    }
+
+    /// How long it may be idle, by how crowded it is.
+    pub(crate) fn idle(&self, patience: Duration) -> Duration {
+        self.connections.idle(patience)
+    }
+
+    /// Whether it ends once its peer has the answer at hand.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.seat.is_evicted()
+    }
+
+    /// Whether its place was kept for clients and for this machine.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.reserved && !self.seat.address.is_local()
+    }
+
+    /// Makes it the session of a client, if there may be one more; it is no longer among those of its address.
+    pub(crate) fn begin_session(&self) -> bool {
+        let mut table = self.connections.lock();
+        if table.sessions >= self.connections.bounds.sessions {
+            return false;
+        }
+        table.sessions += 1;
+        table.leave(self.seat.address);
+        self.session.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// It has become none.
+    pub(crate) fn end_session(&self) {
+        if self.session.swap(false, Ordering::Relaxed) {
+            let mut table = self.connections.lock();
+            table.sessions -= 1;
+            *table.addresses.entry(self.seat.address).or_default() += 1;
+        }
+    }
+}
+
+impl Table {
+    fn leave(&mut self, address: Address) {
+        if let Some(open) = self.addresses.get_mut(&address) {
+            *open -= 1;
+            if *open == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        let connections = &self.connections;
+        connections.put_aside(&self.seat, 0);
+        {
+            let mut table = connections.lock();
+            table.seats[self.index] = None;
+            table.vacant.push(self.index);
+            if *self.session.get_mut() {
+                table.sessions -= 1;
+            } else {
+                table.leave(self.seat.address);
+            }
+        }
+        connections.open.fetch_sub(1, Ordering::Relaxed);
+        connections.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests;

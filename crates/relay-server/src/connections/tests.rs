@@ -1,0 +1,202 @@
+use std::task::Waker;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A table for so many connections, and a clock that stands still: who came first waits longest.
+fn connections(all: usize) -> Arc<Connections> {
+    Connections::new(Bounds { reserve: 0, address: all, ..Bounds::of(all) })
+}
+
+fn address(last: u8) -> Address {
+    Address::of([192, 0, 2, last].into())
+}
+
+fn taken(connections: &Arc<Connections>, address: Address) -> Seated {
+    match connections.try_seat(address) {
+        Tried::Seated(seated) => seated,
+        Tried::Refused => panic!("refused"),
+        Tried::Evicting => panic!("others are to end"),
+        Tried::Full => panic!("full"),
+    }
+}
+
+/// Waits since that moment.
+fn waits_since(seated: &Seated, since: u64) {
+    seated.seat.since.store(since, Ordering::Relaxed);
+}
+
+fn poll(seated: &Seated, bytes: usize) -> bool {
+    seated.waits(&Context::from_waker(Waker::noop()), bytes)
+}
+
+/// S9: where there is no room, what waits longest ends, and nothing that is at work.
+#[test]
+fn whoever_waits_longest_makes_room() {
+    let connections = connections(4);
+    let seats: Vec<_> = (0..4).map(|last| taken(&connections, address(last))).collect();
+    seats[0].works();
+    for (seat, since) in seats[1..].iter().zip([7, 3, 5]) {
+        waits_since(seat, since);
+    }
+    assert!(matches!(connections.try_seat(address(9)), Tried::Evicting));
+    let evicted: Vec<_> = seats.iter().map(Seated::is_evicted).collect();
+    assert_eq!(evicted, [false, false, true, false]);
+    assert!(poll(&seats[2], 0), "its task is told");
+    drop(seats);
+    taken(&connections, address(9));
+}
+
+/// S9: connections at work are not cut off, however many want in.
+#[test]
+fn connections_at_work_stay() {
+    let connections = connections(2);
+    let seats = [taken(&connections, address(1)), taken(&connections, address(2))];
+    for seat in &seats {
+        seat.works();
+    }
+    assert!(matches!(connections.try_seat(address(3)), Tried::Full));
+    assert!(seats.iter().all(|seat| !seat.is_evicted()));
+}
+
+/// S9, S36: one address has its share: within it, its own connections make room, and those of nobody else.
+#[test]
+fn an_address_has_its_share_and_no_more() {
+    let connections = Connections::new(Bounds { address: 2, ..Bounds::of(16) });
+    let others = taken(&connections, address(1));
+    waits_since(&others, 1);
+    let own = [taken(&connections, address(2)), taken(&connections, address(2))];
+    waits_since(&own[0], 3);
+    waits_since(&own[1], 2);
+    let third = taken(&connections, address(2));
+    assert!(own[1].is_evicted() && !own[0].is_evicted() && !others.is_evicted());
+    own[0].works();
+    third.works();
+    drop(own);
+    let fourth = taken(&connections, address(2));
+    fourth.works();
+    assert!(matches!(connections.try_seat(address(2)), Tried::Refused));
+    taken(&connections, address(3));
+    // Whoever ends them all has none left in the books.
+    drop((third, fourth));
+    assert_eq!(connections.lock().addresses.len(), 1);
+}
+
+/// A reverse proxy on this machine brings everybody: its address is nobody's.
+#[test]
+fn this_machine_is_not_held_to_a_share() {
+    let connections = Connections::new(Bounds { address: 1, reserve: 0, ..Bounds::of(8) });
+    let seats: Vec<_> = (0..8).map(|_| taken(&connections, Address::Local)).collect();
+    assert!(seats.iter().all(|seat| !seat.is_evicted()));
+}
+
+/// S9: some places are kept for clients and for this machine while strangers are at work on all others.
+#[test]
+fn the_reserve_is_for_clients_and_for_this_machine() {
+    let connections = Connections::new(Bounds { reserve: 2, address: 8, ..Bounds::of(4) });
+    let seats = [taken(&connections, address(1)), taken(&connections, address(2))];
+    for seat in &seats {
+        seat.works();
+    }
+    let stranger = taken(&connections, address(3));
+    stranger.works();
+    let local = taken(&connections, Address::Local);
+    assert!(stranger.is_reserved() && !local.is_reserved() && !seats[0].is_reserved());
+}
+
+/// S9, S36: sessions leave half to senders, and do not count as those of their address.
+#[test]
+fn sessions_leave_room_for_senders() {
+    let connections = Connections::new(Bounds { address: 2, ..Bounds::of(4) });
+    let seats = [taken(&connections, address(1)), taken(&connections, address(1))];
+    assert!(seats.iter().all(Seated::begin_session));
+    assert!(connections.lock().addresses.is_empty());
+    let third = taken(&connections, address(1));
+    assert!(!third.begin_session());
+    seats[0].end_session();
+    assert!(third.begin_session());
+    assert_eq!(connections.lock().sessions, 2);
+    drop((seats, third));
+    let table = connections.lock();
+    assert_eq!((table.sessions, table.addresses.len()), (0, 0));
+}
+
+/// S9, S36: what is put aside for peers that dawdle is bounded; who has dawdled longest with something ends first.
+#[test]
+fn what_is_put_aside_is_bounded() {
+    let connections = Connections::new(Bounds { waiting_bytes: 100, ..Bounds::of(8) });
+    let seats: Vec<_> = (1..=4).map(|last| taken(&connections, address(last))).collect();
+    for (seat, since) in seats.iter().zip(1..) {
+        waits_since(seat, since);
+    }
+    assert!(!poll(&seats[0], 0) && !poll(&seats[1], 40) && !poll(&seats[2], 40));
+    assert!(!poll(&seats[3], 30), "the last one to come is not the one to go");
+    let evicted: Vec<_> = seats.iter().map(Seated::is_evicted).collect();
+    assert_eq!(evicted, [false, true, true, false], "half is free again, and nobody ended for nothing");
+    assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), 30);
+    seats[3].works();
+    drop(seats);
+    assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn patience_with_the_idle_falls_as_places_go() {
+    let minute = Duration::from_mins(1);
+    let connections = connections(8);
+    let mut seats = Vec::new();
+    let mut patience = Vec::new();
+    for _ in 0..8 {
+        seats.push(taken(&connections, Address::Local));
+        patience.push(seats[0].idle(minute).as_secs());
+    }
+    assert_eq!(patience, [60, 60, 60, 60, 45, 30, 15, 5]);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_room_has_it_as_soon_as_one_ends() {
+    let connections = connections(1);
+    let first = connections.seat(Origin::local(), || {}).await.unwrap();
+    first.works();
+    let second = connections.seat(Origin::local(), || {});
+    tokio::pin!(second);
+    assert!(futures_util::FutureExt::now_or_never(second.as_mut()).is_none());
+    drop(first);
+    assert!(second.await.is_some());
+}
+
+proptest! {
+    /// Whatever happens to connections, the books agree with what is there.
+    #[test]
+    fn the_books_agree_with_what_is_there(steps in prop::collection::vec((0u8..6, 0u8..4, 0usize..64), 0..200)) {
+        let connections = Connections::new(Bounds { address: 3, waiting_bytes: 100, ..Bounds::of(20) });
+        let mut seats: Vec<Seated> = Vec::new();
+        for (what, last, which) in steps {
+            let index = which % seats.len().max(1);
+            match (what, seats.get(index)) {
+                (0, _) => {
+                    let origin = if last == 0 { Address::Local } else { address(last) };
+                    if let Tried::Seated(seated) = connections.try_seat(origin) {
+                        seats.push(seated);
+                    }
+                }
+                (1, Some(seat)) => drop(poll(seat, which)),
+                (2, Some(seat)) => seat.works(),
+                (3, Some(_)) => drop(seats.swap_remove(index)),
+                (4, Some(seat)) if !seat.session.load(Ordering::Relaxed) => drop(seat.begin_session()),
+                (5, Some(seat)) => seat.end_session(),
+                _ => {}
+            }
+            let table = connections.lock();
+            let sessions = seats.iter().filter(|seat| seat.session.load(Ordering::Relaxed)).count();
+            prop_assert_eq!(table.sessions, sessions);
+            prop_assert_eq!(table.addresses.values().sum::<usize>(), seats.len() - sessions);
+            prop_assert_eq!(table.seats.iter().flatten().count(), seats.len());
+            prop_assert_eq!(connections.open.load(Ordering::Relaxed), seats.len());
+            prop_assert!(seats.len() <= 20);
+            let bytes: u64 = seats.iter().map(|seat| seat.seat.bytes.load(Ordering::Relaxed)).sum();
+            prop_assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), bytes);
+            prop_assert!(bytes <= 100);
+        }
+    }
+}

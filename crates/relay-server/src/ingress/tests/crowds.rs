@@ -1,0 +1,199 @@
+//! More peers than there are places, and peers that let everything wait.
+
+use std::time::Duration;
+
+use relay_core::limits;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
+use super::{Bounds, Budget, Patience, Relay, STUCK, recorder::LARGE_BYTES, request};
+use crate::{
+    connections::Seated,
+    ingress::guarded::{Gate, Guarded},
+};
+
+const ASK: &str = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// S9: connections that wait for their next request, or for their first, give way to those that have one; the one that
+/// has waited longest first.
+#[tokio::test]
+async fn idle_and_silent_connections_give_way() {
+    const PLACES: usize = 16;
+    let relay = Relay::with(|settings| settings.connections = Bounds { reserve: 0, ..Bounds::of(PLACES) }).await;
+    let mut idle = Vec::new();
+    for _ in 0..PLACES {
+        let mut socket = relay.connect().await;
+        socket.send(ASK).await;
+        assert_eq!(socket.reply().await.status, 200);
+        idle.push(socket);
+    }
+    for _ in 0..3 * PLACES {
+        // Silent ones come and stay, and a sender is served all the same.
+        idle.push(relay.connect().await);
+        assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+    }
+    assert!(idle[0].is_closed().await);
+    assert!(idle[PLACES - 1].is_closed().await);
+}
+
+/// S9: a request head that is there in part only gives way too.
+#[tokio::test]
+async fn half_a_head_gives_way() {
+    let relay = Relay::with(|settings| settings.connections = Bounds::of(1)).await;
+    let mut half = relay.connect().await;
+    half.send("POST /webhook HTTP/1.1\r\nHost:").await;
+    assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+    assert!(half.is_closed().await);
+}
+
+/// S9: an answer that nobody takes gives way.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_gives_way() {
+    let relay = Relay::with(|settings| settings.connections = Bounds::of(1)).await;
+    let mut greedy = relay.connect().await;
+    greedy.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(relay.ask(request("POST /webhook", "", "next")).await.status, 202);
+    while greedy.more().await {}
+    assert!(greedy.read.len() < LARGE_BYTES);
+}
+
+/// S9: what is at work is not cut off for those who come; they wait.
+#[tokio::test]
+async fn a_request_at_work_is_finished_before_another_gets_its_place() {
+    let relay = Relay::with(|settings| settings.connections = Bounds::of(1)).await;
+    let mut first = relay.connect().await;
+    let whole = request("POST /webhook", "Expect: 100-continue\r\n", "1");
+    let (head, body) = whole.split_at(whole.len() - 1);
+    first.send(head).await;
+    assert!(first.head().await.starts_with("HTTP/1.1 100 "));
+    let mut second = relay.connect().await;
+    second.send(request("POST /webhook", "", "2")).await;
+    first.send(body).await;
+    assert_eq!(first.reply().await.status, 202);
+    assert_eq!(second.reply().await.status, 202);
+    let bodies: Vec<_> = relay.backend.events().iter().map(|event| event.body[0]).collect();
+    assert_eq!(bodies, b"12");
+}
+
+/// S9, S36: heads that stay unfinished are put aside up to a bound; those that have been there longest end.
+#[tokio::test]
+async fn unfinished_heads_are_put_aside_up_to_a_bound() {
+    let part = format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-A: {}", "a".repeat(10_000));
+    let bound = 5 * part.len() as u64;
+    let bounds = Bounds { waiting_bytes: bound, ..Bounds::of(100) };
+    let relay = Relay::with(|settings| settings.connections = bounds).await;
+    let mut first = relay.connect().await;
+    first.send(&part).await;
+    let mut others = Vec::new();
+    for _ in 0..20 {
+        let mut other = relay.connect().await;
+        other.send(&part).await;
+        others.push(other);
+    }
+    assert!(first.is_closed().await, "it has been there longest");
+    assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+}
+
+/// I2, S9: whoever asks many times before reading gets every answer in the end, in order, and is not answered ahead of
+/// what he has taken.
+#[tokio::test]
+async fn many_requests_at_once_are_answered_as_their_answers_are_taken() {
+    const REQUESTS: usize = 20_000;
+    let relay = Relay::with(|settings| settings.budget = Budget::new(100_000_000)).await;
+    let (mut reader, mut writer) = relay.connect().await.stream.into_split();
+    let asked = tokio::spawn(async move {
+        for number in 0..REQUESTS {
+            writer.write_all(request("POST /webhook", "", &number.to_string()).as_bytes()).await.unwrap();
+        }
+        writer
+    });
+    // Nothing is read for a while: the recorder stops hearing of more, for the sockets are full.
+    let mut heard = usize::MAX;
+    while heard != relay.backend.events().len() {
+        heard = relay.backend.events().len();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let answers = async {
+        let (mut count, mut piece, mut tail) = (0, vec![0; 65_536], Vec::new());
+        while count < REQUESTS {
+            let read = reader.read(&mut piece).await.unwrap();
+            assert!(read > 0, "closed after {count} answers");
+            tail.extend_from_slice(&piece[..read]);
+            let end = b"HTTP/1.1 202";
+            count += tail.windows(end.len()).filter(|window| window == end).count();
+            let kept = tail.len().saturating_sub(end.len() - 1);
+            tail.drain(..kept);
+        }
+    };
+    timeout(STUCK, answers).await.expect("every request is answered");
+    drop(asked.await.unwrap());
+    let bodies = relay.backend.events();
+    assert!(bodies.iter().zip(0..).all(|(event, number)| event.body == number.to_string()));
+}
+
+/// S9: an answer that nobody takes holds a connection no longer than one that nobody asks for.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_given_up() {
+    let patience = Patience { write: Duration::from_millis(50), ..Patience::default() };
+    let (near, far) = tokio::io::duplex(16);
+    let mut guarded = Guarded::new(far, std::sync::Arc::<Gate>::default(), Seated::alone(), patience);
+    let written = timeout(STUCK, guarded.write_all(&[0; 17])).await.expect("it is given up");
+    assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    drop(near);
+}
+
+/// S9: an answer that is taken one byte at a time ends, though each byte is taken in time.
+#[tokio::test]
+async fn an_answer_that_is_taken_in_drops_is_given_up() {
+    let patience = Patience { write: Duration::from_millis(100), ..Patience::default() };
+    let (mut near, far) = tokio::io::duplex(16);
+    let mut guarded = Guarded::new(far, std::sync::Arc::<Gate>::default(), Seated::alone(), patience);
+    let answer = vec![0; 64 * limits::ANSWER_BYTES_PER_SECOND_MIN as usize];
+    let drops = async {
+        let mut one = [0];
+        while near.read_exact(&mut one).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let written = async { guarded.write_all(&answer).await };
+    let written = timeout(STUCK, async {
+        tokio::select! { written = written => written, () = drops => unreachable!("its other end is open") }
+    });
+    assert_eq!(written.await.expect("it is given up").unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+}
+
+/// S9, S36: clients are let in while strangers are at work on every other place; half of the places are theirs at most.
+#[tokio::test]
+async fn sessions_are_let_in_up_to_half() {
+    let bounds = Bounds { sessions: 2, ..Bounds::of(8) };
+    let relay = Relay::with(|settings| settings.connections = bounds).await;
+    let join = "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let mut socket = relay.connect().await;
+        socket.send(join).await;
+        assert!(socket.head().await.starts_with("HTTP/1.1 101 "));
+        sessions.push(socket);
+    }
+    let mut third = relay.connect().await;
+    third.send(join).await;
+    assert_eq!(third.reply().await.status, 503);
+    // Silent strangers do not push out a session, though it says nothing either.
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(relay.connect().await);
+        assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+    }
+    sessions[0].send("echo").await;
+    assert_eq!(sessions[0].exactly(4).await, "echo");
+    drop(sessions);
+    loop {
+        let mut socket = relay.connect().await;
+        socket.send(join).await;
+        if socket.head().await.starts_with("HTTP/1.1 101 ") {
+            break;
+        }
+    }
+}

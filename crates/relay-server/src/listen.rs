@@ -1,0 +1,151 @@
+//! The one loop behind every listener: accepts connections, gives each its place, and serves it until it ends, come what
+//! may.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::FutureExt as _;
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http1, service::HttpService};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    accept::{Acceptor, Listening},
+    connections::{Connections, Seated},
+    origin::Origin,
+};
+
+/// What a listener does with its connections.
+pub(crate) trait Serve<S>: Send + Sync + 'static {
+    /// One connection from its first byte to its end.
+    fn connection(
+        &self,
+        socket: S,
+        origin: Origin,
+        seat: Arc<Seated>,
+        closing: &Closing,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Counts a panic of one connection's task.
+    fn panicked(&self);
+
+    /// There is no room for another connection, and none waits that could end.
+    fn full(&self) {}
+}
+
+/// Serves until `stop`; then accepts no more, has connections finish what is at hand, and returns when the last one has
+/// ended. Whoever called bounds that wait by dropping the future.
+pub(crate) async fn serve<L: Listening>(
+    listener: L,
+    name: &'static str,
+    connections: Arc<Connections>,
+    serving: Arc<impl Serve<L::Socket>>,
+    stop: CancellationToken,
+) {
+    let closing = Arc::new(Closing::default());
+    // Dropped with this future, and then it ends the connections that are left.
+    let mut tasks = JoinSet::new();
+    let mut acceptor = Acceptor::new(listener, name);
+    loop {
+        // Cancel safety: see `Acceptor::accept`.
+        let (socket, origin) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = tasks.join_next() => continue,
+            accepted = acceptor.accept() => accepted,
+        };
+        // Cancel safety: at a stop the socket is closed unserved, as those are that wait in the system's queue.
+        let seat = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            seat = connections.seat(origin, || serving.full()) => seat,
+        };
+        // Its address has its share at work: whoever opened it may try again once something of that has ended.
+        let Some(seat) = seat else { continue };
+        let (serving, closing) = (Arc::clone(&serving), Arc::clone(&closing));
+        tasks.spawn(async move {
+            let connection = serving.connection(socket, origin, Arc::new(seat), &closing);
+            // Strangers reach this code, so a panic in it ends one connection and not the process.
+            if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+                tracing::error!(
+                    event = "connection_panicked",
+                    listener = name,
+                    "a connection's task panicked; only this connection is lost"
+                );
+                serving.panicked();
+            }
+        });
+    }
+    drop(acceptor);
+    closing.begin();
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Tells the connections that no request may follow the one at hand.
+///
+/// A connection's task looks at the flag whenever it runs, and at the token, whose lock all connections share, only once
+/// to be woken by it and once more when the flag is set.
+#[derive(Debug, Default)]
+pub(crate) struct Closing {
+    begun: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Closing {
+    fn begin(&self) {
+        // The flag first: whoever the token wakes finds it set.
+        self.begun.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Completes once it has begun.
+    pub(crate) async fn begun(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Speaks HTTP/1 on a socket until its peer, its service or this ends it; `told` is called when this does.
+    pub(crate) async fn drive<S, B>(
+        &self,
+        builder: &http1::Builder,
+        socket: S,
+        told_to_end: impl Fn() + Send,
+        service: impl HttpService<Incoming, ResBody = B, Error = Infallible, Future: Send> + Send,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    {
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), service).with_upgrades());
+        let mut told = std::pin::pin!(self.token.cancelled());
+        let (mut registered, mut graceful) = (false, false);
+        let ended = poll_fn(|cx| {
+            if !graceful && (!registered || self.has_begun()) {
+                registered = true;
+                if told.as_mut().poll(cx).is_ready() {
+                    graceful = true;
+                    told_to_end();
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            connection.as_mut().poll(cx)
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
