@@ -146,6 +146,10 @@ pub const GOAWAY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long an instance without a socket is remembered: its circuits outlive a broken connection.
 pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
 
+/// How long a source waits for the secret that its platform hands over, once an operator said that it is about to come
+/// (security: whoever comes first is believed).
+pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
+
 /// Bytes of a key, a certificate or another small document that a provider keeps at a URL.
 pub const FETCHED_BYTES_MAX: usize = 64 * 1024;
 /// From the first packet to the whole document: whoever sent the webhook waits that long.
@@ -158,8 +162,12 @@ pub const KEY_FAILURE_KEPT: Duration = Duration::from_secs(10);
 pub const KEYS_MAX: usize = 64;
 /// Keys that one request may need: a certificate and what it was signed with.
 pub const KEYS_PER_REQUEST: usize = 3;
-/// Keys never seen before that one source may have fetched within a minute (security: strangers choose them).
-pub const FETCHES_PER_MINUTE: u32 = 6;
+/// Keys that are not there that one source may have asked for within a minute (security: strangers choose them).
+pub const FETCHES_PER_MINUTE: u32 = 30;
+/// How many of these one address may cause: the platform's own addresses are others than a stranger's.
+pub const FETCHES_PER_ADDRESS: u32 = 6;
+/// How many more a source may ask for beside a key that was good: platforms keep their next key in the same place.
+pub const FETCHES_RESERVE: u32 = 6;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 

@@ -296,6 +296,11 @@ fn hub_challenge(request: &Request<'_>, tokens: &[String], json: bool) -> Result
     if query(request, "hub.mode")? != b"subscribe" {
         return Err(Refusal { status: 403, ..Refusal::new("malformed_handshake", "hub.mode must be subscribe") });
     }
+    if tokens.iter().all(String::is_empty) {
+        let detail = "this source has no verify_token to compare hub.verify_token with: make one up, give it with \
+                      crm-relay source update --set verify_token=..., and enter the same at the platform";
+        return Err(Refusal { status: 403, ..Refusal::new("no_verify_token", detail) });
+    }
     if presented.is_empty() || !is_one_of(&presented, tokens) {
         return Err(Refusal {
             status: 403,

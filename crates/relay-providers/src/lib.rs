@@ -31,6 +31,7 @@ mod code;
 mod draft;
 mod fault;
 mod form;
+mod given;
 mod handshake;
 mod header;
 mod keys;
@@ -54,6 +55,7 @@ use relay_core::time::Wall;
 
 pub use draft::{Draft, SignError};
 pub use fault::ParameterFault;
+pub use given::Given;
 pub use handshake::{Exchange, Handshake, On, Settings};
 pub use keys::StoredKey;
 pub use naming::{DeliveryId, Name};

@@ -193,7 +193,7 @@ fn listed(words: &[&str]) -> String {
 
 impl Provider {
     /// Whether the platform hands over the key itself.
-    pub(crate) fn adopts(&self) -> bool {
+    pub fn adopts(&self) -> bool {
         self.handshakes.iter().any(|handshake| handshake.adopts().is_some())
     }
 }

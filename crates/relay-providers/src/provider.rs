@@ -152,6 +152,12 @@ pub struct Parameter {
     pub default: Option<&'static str>,
     /// The values there are; none: any text.
     pub choices: &'static [&'static str],
+    /// Whoever makes the source makes it up, and enters it at the platform: a random text will do.
+    pub made_up: bool,
+    /// What it begins with, where the platform makes it.
+    pub begins: &'static [&'static str],
+    /// What other values of the same platform begin with, and what these are.
+    pub not: &'static [(&'static str, &'static str)],
     /// What it is, and where in the platform's console to find it.
     pub help: &'static str,
 }
@@ -159,27 +165,87 @@ pub struct Parameter {
 impl Parameter {
     /// The secret that requests are checked with.
     pub(crate) const fn key(name: &'static str, help: &'static str) -> Self {
-        Self { name, secret: true, key: true, repeated: true, required: true, default: None, choices: &[], help }
+        Self {
+            name,
+            secret: true,
+            key: true,
+            repeated: true,
+            required: true,
+            default: None,
+            choices: &[],
+            made_up: false,
+            begins: &[],
+            not: &[],
+            help,
+        }
     }
 
     /// The public key that requests are checked with.
     pub(crate) const fn public_key(name: &'static str, help: &'static str) -> Self {
-        Self { name, secret: false, key: true, repeated: true, required: true, default: None, choices: &[], help }
+        Self {
+            name,
+            secret: false,
+            key: true,
+            repeated: true,
+            required: true,
+            default: None,
+            choices: &[],
+            made_up: false,
+            begins: &[],
+            not: &[],
+            help,
+        }
     }
 
     /// A secret beside the key.
     pub(crate) const fn secret(name: &'static str, help: &'static str) -> Self {
-        Self { name, secret: true, key: false, repeated: true, required: true, default: None, choices: &[], help }
+        Self {
+            name,
+            secret: true,
+            key: false,
+            repeated: true,
+            required: true,
+            default: None,
+            choices: &[],
+            made_up: false,
+            begins: &[],
+            not: &[],
+            help,
+        }
     }
 
     /// Something that has to be given and may be known.
     pub(crate) const fn required(name: &'static str, help: &'static str) -> Self {
-        Self { name, secret: false, key: false, repeated: false, required: true, default: None, choices: &[], help }
+        Self {
+            name,
+            secret: false,
+            key: false,
+            repeated: false,
+            required: true,
+            default: None,
+            choices: &[],
+            made_up: false,
+            begins: &[],
+            not: &[],
+            help,
+        }
     }
 
     /// Something that may be given.
     pub(crate) const fn optional(name: &'static str, default: Option<&'static str>, help: &'static str) -> Self {
-        Self { name, secret: false, key: false, repeated: false, required: false, default, choices: &[], help }
+        Self {
+            name,
+            secret: false,
+            key: false,
+            repeated: false,
+            required: false,
+            default,
+            choices: &[],
+            made_up: false,
+            begins: &[],
+            not: &[],
+            help,
+        }
     }
 
     /// One of a few words, the first if it is not given.
@@ -197,6 +263,9 @@ impl Parameter {
             required: true,
             default: None,
             choices: &[],
+            made_up: false,
+            begins: &[],
+            not: &[],
             help,
         }
     }
@@ -205,6 +274,21 @@ impl Parameter {
     pub(crate) const fn tolerance(default: &'static str) -> Self {
         let help = "how old or how far ahead the signed timestamp may be, like 300s, 10m or 1h; off: any age";
         Self::optional("tolerance", Some(default), help)
+    }
+
+    /// The same, which whoever makes the source makes up.
+    pub(crate) const fn made_up(self) -> Self {
+        Self { made_up: true, ..self }
+    }
+
+    /// The same, which begins with one of these.
+    pub(crate) const fn begins(self, begins: &'static [&'static str]) -> Self {
+        Self { begins, ..self }
+    }
+
+    /// The same, with what it is sometimes mistaken for.
+    pub(crate) const fn not(self, not: &'static [(&'static str, &'static str)]) -> Self {
+        Self { not, ..self }
     }
 
     /// The same, which a source can be without.

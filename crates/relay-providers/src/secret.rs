@@ -55,10 +55,29 @@ pub fn secret_fault(value: &str) -> Option<&'static str> {
         return Some("must be printable ASCII without spaces at its ends");
     }
     let same = value.bytes().all(|byte| byte == value.as_bytes()[0]);
-    if same || SAMPLES.contains(&value.to_ascii_lowercase().as_str()) {
+    if same || is_worn(value) || SAMPLES.contains(&value.to_ascii_lowercase().as_str()) {
         return Some("is a value everybody can guess; make one with: openssl rand -hex 32");
     }
     None
+}
+
+/// Whether hardly anything is left of it without the words and rows of digits that everybody tries first.
+fn is_worn(value: &str) -> bool {
+    const WORN: [&str; 10] = [
+        "password",
+        "passwort",
+        "passw0rd",
+        "changeme",
+        "qwerty",
+        "letmein",
+        "welcome",
+        "123456789",
+        "12345678",
+        "1234",
+    ];
+    const LEFT_MIN: usize = 6;
+    let left = WORN.iter().fold(value.to_ascii_lowercase(), |left, worn| left.replace(worn, ""));
+    left.bytes().filter(u8::is_ascii_alphanumeric).count() < LEFT_MIN && left.len() < value.len()
 }
 
 /// SHA-256 of a key or token: the only form in which one is stored. A fast hash is right for random values of 256 bits.
@@ -94,9 +113,16 @@ mod tests {
     fn a_given_secret_is_long_printable_and_no_sample() {
         assert_eq!(secret_fault("crk_b3VyIG93biBwcmVmaXg"), None);
         assert_eq!(secret_fault("It's a Secret to Everybody"), None);
-        for bad in
-            ["", "short", " leading-space-here", "naïve-secret-value", "aaaaaaaaaaaaaaaaaaaa", "Your-API-Key-Here"]
-        {
+        for bad in [
+            "",
+            "short",
+            " leading-space-here",
+            "naïve-secret-value",
+            "aaaaaaaaaaaaaaaaaaaa",
+            "Your-API-Key-Here",
+            "password12345678",
+            "Passwort-1234-1234",
+        ] {
             assert!(secret_fault(bad).is_some(), "{bad}");
         }
         assert!(secret_fault(&"x1".repeat(129)).is_some());

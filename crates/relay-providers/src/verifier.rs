@@ -76,6 +76,14 @@ impl Verifier {
         parameters.finish(Self { provider, proof, protected, values })
     }
 
+    /// One that refuses everything, for a source whose parameters do not read.
+    ///
+    /// # Panics
+    /// Never: key sources are valid without a key.
+    pub fn closed() -> Self {
+        Self::new("api-key", &[]).expect("a key source is valid without a key")
+    }
+
     /// Judges one request. Does work linear in its size, whatever its bytes are.
     pub fn judge(&self, request: &Request<'_>) -> Verdict {
         self.handshake(request, false).unwrap_or_else(|| match self.proof.judge(request) {
@@ -83,7 +91,7 @@ impl Verifier {
                 let event = if self.provider.signs_challenges() { is_no_challenge(request) } else { Ok(()) };
                 event.map_or_else(|refusal| self.refused(refusal), |()| self.complete(request, genuine))
             }),
-            Verdict::Refused(refusal) => self.refused(refusal),
+            Verdict::Refused(refusal) => self.refused(self.second_handover(request).unwrap_or(refusal)),
             other @ (Verdict::Handshake(_)
             | Verdict::Confirm { .. }
             | Verdict::Adopt { .. }
@@ -135,6 +143,18 @@ impl Verifier {
         let values = &self.values.0;
         let settings = |name: &str| values.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
         Some(handshake.exchange.answer(request, &settings).unwrap_or_else(Verdict::Refused))
+    }
+
+    /// What to say of somebody who hands over a secret where there is one already: the platform once more, or somebody who
+    /// would like to be it.
+    fn second_handover(&self, request: &Request<'_>) -> Option<Refusal> {
+        let adopting = self.provider.handshakes.iter().find(|handshake| handshake.adopts().is_some())?;
+        let body = if adopting.needs_json() { small_json(request) } else { None };
+        (!self.awaits_secret() && adopting.is(request, body.as_ref())).then(|| {
+            let detail = "a secret was handed over and this source has one already: if the first was a stranger's, forget it \
+                          with crm-relay source await-secret";
+            Refusal::new("second_handover", detail)
+        })
     }
 
     /// Adds what the provider's entry says about a genuine request.

@@ -9,6 +9,7 @@ use relay_core::{
     hub::Serves,
     name::Name,
     routing::{self, Routing},
+    time::Wall,
 };
 
 use relay_providers::{StoredKey, Verifier};
@@ -66,30 +67,46 @@ impl Directory {
     }
 
     /// The same directory with [`Self::intakes`] made from its documents. `api_key` opens the source `default`, beside
-    /// the keys that were made for it.
-    ///
-    /// # Errors
-    /// When a source's parameters are not those of its provider: which source, and all that is wrong with it.
-    pub(crate) fn with_intakes(mut self, api_key: [u8; 32]) -> Result<Self, (Name, String)> {
-        let mut intakes = BTreeMap::new();
-        for Source { name, provider, parameters, allow_empty, dedupe, paused, .. } in
-            self.sources.values().map(|entry| entry.document.clone())
-        {
+    /// the keys that were made for it. A source whose parameters are not those of its provider (any more) is kept as broken:
+    /// it takes nothing, and the others go on.
+    pub(crate) fn with_intakes(mut self, api_key: [u8; 32]) -> Self {
+        let intake = |entry: &Versioned<Source>| {
+            let Source { name, provider, parameters, allow_empty, dedupe, paused, declared, adopts_until, .. } =
+                entry.document.clone();
             let stored = |key: &Key| StoredKey { name: key.name.to_string(), digest: key.sha256 };
             let mut keys: Vec<StoredKey> = self.live_keys(&name).map(stored).collect();
             if name == Name::fallback() {
                 keys.push(StoredKey { name: "API_KEY".into(), digest: api_key });
             }
-            let verifier = Verifier::with_keys(&provider, &parameters, keys).map_err(|faults| {
-                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                (name.clone(), faults.join("; "))
-            })?;
+            let (verifier, broken) = match Verifier::with_keys(&provider, &parameters, keys) {
+                Ok(verifier) => (verifier, None),
+                Err(faults) => {
+                    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                    (Verifier::closed(), Some(faults.join("; ")))
+                }
+            };
             let resends = !verifier.provider().retries && dedupe == Dedupe::Auto;
-            let intake = ingress::Source { name: name.clone(), verifier, provider, allow_empty, resends, paused };
-            intakes.insert(name, Arc::new(intake));
-        }
-        self.intakes = intakes;
-        Ok(self)
+            // Nothing is kept for a source of the configuration file; the registry says what to do then.
+            let adopts_until = if declared.is_some() { Some(Wall::MAX) } else { adopts_until.map(Wall::from_micros) };
+            let intake = ingress::Source {
+                name: name.clone(),
+                verifier,
+                provider,
+                allow_empty,
+                resends,
+                paused,
+                broken,
+                adopts_until,
+            };
+            (name, Arc::new(intake))
+        };
+        self.intakes = self.sources.values().map(intake).collect();
+        self
+    }
+
+    /// Sources that take nothing, because their parameters do not read: which, and why.
+    pub(crate) fn broken(&self) -> impl Iterator<Item = (&Name, &str)> {
+        self.intakes.iter().filter_map(|(name, intake)| Some((name, intake.broken.as_deref()?)))
     }
 
     /// Destinations that a route leads to or an operator spoke of.

@@ -37,6 +37,8 @@ pub enum Code {
     NotImplemented,
     /// The source is paused by the operator.
     SourcePaused,
+    /// What is stored of the source does not read.
+    SourceBroken,
     /// It is not certain that the event is stored, or there is no memory to take it in.
     StoreUnavailable,
     /// There is no room on disk.
@@ -47,7 +49,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::NotGenuine,
         Self::UnknownSource,
@@ -61,6 +63,7 @@ impl Code {
         Self::HeadersTooLarge,
         Self::NotImplemented,
         Self::SourcePaused,
+        Self::SourceBroken,
         Self::StoreUnavailable,
         Self::StoreFull,
         Self::ShuttingDown,
@@ -82,6 +85,7 @@ impl Code {
             Self::HeadersTooLarge => "headers_too_large",
             Self::NotImplemented => "not_implemented",
             Self::SourcePaused => "source_paused",
+            Self::SourceBroken => "source_broken",
             Self::StoreUnavailable => "store_unavailable",
             Self::StoreFull => "store_full",
             Self::ShuttingDown => "shutting_down",
@@ -102,7 +106,7 @@ impl Code {
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::SourcePaused | Self::StoreUnavailable | Self::StoreFull | Self::ShuttingDown => {
+            Self::SourcePaused | Self::SourceBroken | Self::StoreUnavailable | Self::StoreFull | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -123,7 +127,7 @@ impl Code {
             | Self::RateLimited
             | Self::HeadersTooLarge
             | Self::NotImplemented => Fault::Peer,
-            Self::SourcePaused | Self::ShuttingDown => Fault::Operator,
+            Self::SourcePaused | Self::SourceBroken | Self::ShuttingDown => Fault::Operator,
             Self::StoreUnavailable | Self::StoreFull => Fault::Resource,
         }
     }
@@ -143,7 +147,7 @@ impl Code {
             Self::StoreUnavailable | Self::RateLimited => Some(1),
             Self::ShuttingDown => Some(5),
             Self::StoreFull => Some(30),
-            Self::SourcePaused => Some(60),
+            Self::SourcePaused | Self::SourceBroken => Some(60),
             Self::Malformed
             | Self::NotGenuine
             | Self::UnknownSource

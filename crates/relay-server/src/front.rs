@@ -20,6 +20,7 @@ use crate::{
     fetch::Keyring,
     guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
+    origin::Address,
     registry::RegistryError,
     supervise::TaskKind,
 };
@@ -53,12 +54,12 @@ impl Backend for Front {
         &self.admin.refusals
     }
 
-    async fn key(&self, source: &Name, url: &str) -> Result<Bytes, String> {
-        self.keyring.key(source, url).await.map_err(|why| why.to_string())
+    async fn key(&self, source: &Name, asker: Address, url: &str) -> Result<Bytes, String> {
+        self.keyring.key(source, asker, url).await.map_err(|why| why.to_string())
     }
 
-    async fn visit(&self, source: &Name, url: &str) -> Result<(), String> {
-        self.keyring.visit(source, url).await.map_err(|why| why.to_string())
+    async fn visit(&self, source: &Name, asker: Address, url: &str) -> Result<(), String> {
+        self.keyring.visit(source, asker, url).await.map_err(|why| why.to_string())
     }
 
     /// Goes on to its end when the sender goes away: what is half done helps nobody.

@@ -56,6 +56,8 @@ pub(crate) enum Reason {
     NearlyFull { free: u64 },
     /// Records of the store are damaged.
     Damaged { records: u64 },
+    /// A source's parameters do not read: it takes nothing.
+    SourceBroken { source: Name, what: String },
     /// A commit was asked for and has not come: senders get 503.
     NoCommit { since: Duration },
     /// The system's clock is not where this process's time is.
@@ -177,6 +179,8 @@ impl Health {
         let known =
             Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
         let mut reasons = assess(&stats, &view, &known, self.disk_reserve);
+        let broken = |(source, what): (&Name, &str)| Reason::SourceBroken { source: source.clone(), what: what.into() };
+        reasons.extend(directory.broken().map(broken));
         reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
         Ok(Report { stats, view, reasons })
@@ -336,6 +340,9 @@ impl fmt::Display for Reason {
                 f,
                 "{records} damaged records in the store, named in the log: stop the server and run crm-relay store check"
             ),
+            Self::SourceBroken { source, what } => {
+                write!(f, "source {source} answers 503 until it is put right: {what}")
+            }
             Self::NoCommit { since } => {
                 write!(f, "no commit for {}: the disk of the store does not answer, webhooks get 503", rough(*since))
             }

@@ -287,7 +287,7 @@ impl Server {
         });
         let budget = Budget::new(self.config.inflight_bytes_max - self.config.inflight_bytes_max / 2);
         let settings = ingress::Settings::new(&self.config, budget);
-        let keyring = Keyring::new(fetcher, self.admin.clock);
+        let keyring = Keyring::new(fetcher, self.admin.clock, Arc::clone(&self.store));
         let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone(), keyring });
         let stop = self.accepting.clone();
         supervisor.spawn(TaskKind::Public, "public", async move {

@@ -72,9 +72,11 @@ impl Announced {
 fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
     match reason {
         Reason::NoClient { destination, .. } => Some(("no_client", Some(destination.clone()))),
-        Reason::CircuitOpen { .. } | Reason::Damaged { .. } | Reason::DeadLetters { .. } | Reason::Paused { .. } => {
-            None
-        }
+        Reason::CircuitOpen { .. }
+        | Reason::Damaged { .. }
+        | Reason::DeadLetters { .. }
+        | Reason::Paused { .. }
+        | Reason::SourceBroken { .. } => None,
         Reason::NoCommit { .. } => Some(("no_commit", None)),
         // One that was there at the start is told by the clock as `clock_set_back`.
         Reason::ClockMoved(drift) => (!drift.from_start).then_some(("clock_moved", None)),

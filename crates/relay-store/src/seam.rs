@@ -267,6 +267,8 @@ pub enum DocumentKind {
     Key = 4,
     /// A token.
     Token = 5,
+    /// A key or certificate that was fetched from a platform.
+    FetchedKey = 6,
 }
 
 /// Names a registry document.

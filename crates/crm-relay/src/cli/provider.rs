@@ -117,6 +117,7 @@ fn as_json(provider: &Provider) -> Value {
         json!({
             "name": parameter.name,
             "secret": parameter.secret,
+            "made_up": parameter.made_up,
             "required": parameter.required,
             "repeated": parameter.repeated,
             "default": parameter.default,

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use http::Method;
+use relay_providers::Given;
 use relay_server::config::Dedupe;
 use serde_json::{Value, json};
 
@@ -39,6 +40,11 @@ pub(crate) enum Verb {
         /// Show the secrets that the platform handed over, to paste them where it asks for them
         #[arg(long)]
         secrets: bool,
+    },
+    /// Take the secret that the platform hands over within the next 15 minutes; one handed over before is forgotten
+    AwaitSecret {
+        #[command(flatten)]
+        named: Named,
     },
     /// Change a source
     Update {
@@ -116,6 +122,12 @@ impl noun::Verb for Verb {
                 }
                 Ok(Exit::Done)
             }
+            Self::AwaitSecret { named } => {
+                let path = format!("{}/await-secret", SOURCES.path(&[&named.name]));
+                let shown = asked.running().await?.call(Method::POST, &path, None).await?;
+                asked.tell(&shown, in_words)?;
+                Ok(Exit::Done)
+            }
             Self::Update { named, provider, set, allow_empty, dedupe } => {
                 let set = parameters(&set)?;
                 let body = json!({
@@ -145,11 +157,21 @@ impl NewSource {
     /// # Errors
     /// There is no such provider, or a file that cannot be read.
     pub(super) fn body(&self, name: &str) -> Result<Value, Failure> {
-        provider::find(&self.provider)?;
+        let adopts = provider::find(&self.provider)?.adopts();
+        let parameters = parameters(&self.set)?;
+        // What is missing is the server's to say, all of it together; what looks wrong is asked of whoever typed it.
+        if let Ok(given) = Given::read(&self.provider, &parameters)
+            && !given.doubts.is_empty()
+        {
+            let doubts: Vec<String> = given.doubts.iter().map(ToString::to_string).collect();
+            return Err(Failure::usage(doubts.join("; ")));
+        }
         Ok(json!({
             "name": name,
             "provider": self.provider,
-            "parameters": parameters(&self.set)?,
+            // Whoever makes a source whose platform hands over the secret is about to have it do so.
+            "await_secret": adopts && parameters.is_empty(),
+            "parameters": parameters,
             "destination": self.destination,
             "dedupe": self.dedupe.as_str(),
         }))
@@ -184,8 +206,20 @@ fn in_words(source: &Value) -> String {
 
 /// `active`, or what it waits for.
 fn status(source: &Value) -> String {
+    if source.get("broken").is_some_and(Value::is_string) {
+        return style::warn(format!("answers 503 until it is put right: {}", text(source, "broken")));
+    }
     if source.get("awaits_secret") == Some(&Value::Bool(true)) {
-        return style::warn("waits for the platform to hand over its secret");
+        let until = source.get("awaits_secret_until").filter(|until| until.is_string());
+        return style::warn(match until {
+            Some(_) => {
+                format!("waits until {} for the platform to hand over its secret", when(source, "awaits_secret_until"))
+            }
+            None => format!(
+                "has no secret; to let the platform hand it over: crm-relay source await-secret {}",
+                text(source, "name")
+            ),
+        });
     }
     super::activity(source)
 }

@@ -11,7 +11,7 @@ use relay_core::{
     limits,
     name::Name,
 };
-use relay_providers::Verifier;
+use relay_providers::Given;
 use relay_server::config::{
     Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults,
 };
@@ -325,12 +325,15 @@ fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<Dec
         .flat_map(|entry| entry.values.iter().map(|value| (entry.key.clone(), value.clone())))
         .collect();
     let (name, provider) = (name?, provider?);
-    if let Err(found) = Verifier::new(&provider, &parameters) {
-        for fault in found {
-            let entry = fault.parameter.as_deref().and_then(|key| section.entry(key));
-            let origin = entry.map_or(&section.origin, |entry| &entry.origin);
-            faults.add(format!("source.{name}"), None, origin, fault.to_string());
-        }
+    // Whoever wrote the file can be asked, so that what only looks wrong is a fault too.
+    let (parameters, found) = match Given::read(&provider, &parameters) {
+        Ok(given) => (given.parameters, given.doubts),
+        Err(found) => (parameters, found),
+    };
+    for fault in found {
+        let entry = fault.parameter.as_deref().and_then(|key| section.entry(key));
+        let origin = entry.map_or(&section.origin, |entry| &entry.origin);
+        faults.add(format!("source.{name}"), None, origin, fault.to_string());
     }
     if !knows_url && relay_providers::provider(&provider).is_some_and(|provider| provider.signs_url) {
         let text = format!("{provider} signs the URL it calls, so the server must know its own: set PUBLIC_URL");

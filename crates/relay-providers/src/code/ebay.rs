@@ -30,7 +30,7 @@ pub(super) const PROVIDER: Provider = Provider {
             "verification_token",
             "the verification token, 32 to 80 characters of your choice: developer.ebay.com, Application Keys, Alerts & \
              Notifications",
-        )
+        ).made_up()
         .or_none(),
         Parameter::optional(
             "endpoint",

@@ -21,7 +21,8 @@ pub(super) const PROVIDER: Provider = Provider {
     parameters: &[Parameter::key(
         "auth_token",
         "the primary auth token: console.twilio.com, Account Dashboard, Account Info",
-    )],
+    )
+    .not(&[("AC", "the account's SID"), ("SK", "the SID of an API key")])],
     answer_within: std::time::Duration::from_secs(15),
     methods: &["GET", "POST"],
     signs_url: true,

@@ -22,7 +22,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "endpoint_secret",
                 "the endpoint's signing secret, whsec_..., all of it: Stripe Dashboard, Workbench, Webhooks, your endpoint",
-            ),
+            )
+            .begins(&["whsec_"])
+            .not(&[
+                ("sk_", "an API key"),
+                ("rk_", "a restricted API key"),
+                ("pk_", "a publishable API key"),
+                ("we_", "the id of the endpoint"),
+            ]),
             TOLERANCE,
         ],
         delivery: DeliveryId::Documented(
@@ -58,7 +65,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "client_secret",
             "the app's client secret (Dev Dashboard, your app, Settings), or for webhooks made by hand the secret shown under \
              Settings, Notifications, Webhooks",
-        )],
+        ).not(&[("shpat_", "an access token"), ("shpca_", "an access token")])],
         answer_within: Duration::from_secs(5),
         delivery: DeliveryId::Header("x-shopify-webhook-id"),
         event: Name::Header("x-shopify-topic"),
@@ -194,7 +201,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "secret_key",
                 "the destination's secret key, pdl_ntfset_...: Paddle, Developer tools, Notifications",
-            ),
+            ).begins(&["pdl_ntfset_"]).not(&[("pdl_sdbx_apikey_", "an API key"), ("pdl_live_apikey_", "an API key"), ("ntfset_", "the id of the destination")]),
             // The platform's libraries take 5 s, too little for anything that was ever queued.
             TOLERANCE,
         ],
@@ -305,7 +312,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "secret_key",
             "the API secret key, sk_live_... or sk_test_...: Paystack, Settings, API Keys & Webhooks",
-        )],
+        ).begins(&["sk_"]).not(&[("pk_", "the public key")])],
         delivery: DeliveryId::Json(&["data.id", "event"]),
         event: Name::Json("event"),
         order: Name::Json("data.reference"),
@@ -375,7 +382,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "signing_secret",
                 "the webhook's signing secret, wsk_...: the answer to the call that created it",
-            ),
+            ).begins(&["wsk_"]),
             TOLERANCE,
         ],
         delivery: DeliveryId::Json(&["data.id", "event", "timestamp"]),

@@ -72,7 +72,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Pipedrive",
         parameters: &[
             Parameter::required("username", "the HTTP auth username: Pipedrive, Settings, Tools and apps, Webhooks"),
-            Parameter::key("password", "the HTTP auth password beside it; make one with: openssl rand -hex 32"),
+            Parameter::key("password", "the HTTP auth password beside it; make one with: openssl rand -hex 32")
+                .made_up(),
         ],
         delivery: DeliveryId::Json(&["meta.id"]),
         attempts: &["attempt", "retry"],

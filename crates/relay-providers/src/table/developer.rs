@@ -35,7 +35,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "secret",
                 "the webhook's secret: the repository's or organisation's Settings, Webhooks, Edit",
-            ),
+            ).made_up()
+            .not(&[
+                ("ghp_", "an access token"),
+                ("github_pat_", "an access token"),
+                ("ghs_", "an access token"),
+                ("gho_", "an access token"),
+            ]),
             HUB_ALGORITHM,
         ],
         // A redelivery is somebody who pressed the button, and it has the id of the first.
@@ -104,7 +110,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "bitbucket",
         title: "Bitbucket Cloud",
-        parameters: &[Parameter::key("secret", "the webhook's secret: Repository settings, Webhooks, Edit")],
+        parameters: &[Parameter::key("secret", "the webhook's secret: Repository settings, Webhooks, Edit").made_up()],
         // "Test connection" of Bitbucket Data Center is not signed.
         handshakes: &[Handshake {
             method: "POST",
@@ -244,7 +250,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "secret",
                 "a secret of your choice: add ?secret=... to the endpoint's URL, or a delivery property Authorization with \
                  Bearer and the secret",
-            ),
+            ).made_up(),
             Parameter::required("subscription", "the event subscription's name; only known ones are validated")
                 .several(),
             Parameter::optional(
@@ -291,7 +297,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "token",
                 "the access token the sender was given: sent as Authorization: Bearer or ?access_token=",
-            ),
+            ).made_up(),
             Parameter::optional("allowed_origin", None, "who may ask by OPTIONS whether it may send; *: anybody")
                 .several(),
             ALLOWED_RATE,

@@ -73,7 +73,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "HTTP Basic",
         parameters: &[
             Parameter::required("username", "the user name the sender is given"),
-            Parameter::key("password", "the password the sender is given; make one with: openssl rand -hex 32"),
+            Parameter::key("password", "the password the sender is given; make one with: openssl rand -hex 32").made_up(),
         ],
         docs: "https://www.rfc-editor.org/rfc/rfc7617",
         unproven: SENT_ALONG,
@@ -130,7 +130,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "secret",
                 "the endpoint's signing secret: whsec_ (or whpk_ for a public key) and base64, as the sender shows it",
-            ),
+            ).begins(&["whsec_", "whpk_"]).not(&[("whsk_", "a private key")]),
             TOLERANCE,
         ],
         sending: &[Parameter::signing_key("the private key: whsk_ and base64, for sources with a whpk_ key").or_none()],
@@ -147,7 +147,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "svix",
         title: "Svix",
         parameters: &[
-            Parameter::key("secret", "the endpoint's signing secret, whsec_...: in the Svix application portal, Endpoints"),
+            Parameter::key("secret", "the endpoint's signing secret, whsec_...: in the Svix application portal, Endpoints").begins(&["whsec_"]).not(&[("sk_", "an API key"), ("testsk_", "an API key")]),
             TOLERANCE,
         ],
         answer_within: Duration::from_secs(15),

@@ -16,11 +16,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "meta",
         title: "Meta: WhatsApp, Messenger, Instagram",
         parameters: &[
-            Parameter::key("app_secret", "the app secret: App Dashboard, App settings, Basic"),
+            Parameter::key("app_secret", "the app secret: App Dashboard, App settings, Basic")
+                .not(&[("EAA", "an access token")]),
             Parameter::secret(
                 "verify_token",
                 "a text of your choice that you also enter as Verify token: App Dashboard, Webhooks, Edit subscription",
             )
+            .made_up()
             .or_none(),
             HUB_ALGORITHM,
         ],
@@ -51,7 +53,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "slack",
         title: "Slack",
         parameters: &[
-            Parameter::key("signing_secret", "the signing secret: api.slack.com/apps, your app, Basic Information"),
+            Parameter::key("signing_secret", "the signing secret: api.slack.com/apps, your app, Basic Information")
+                .not(&[("xoxb-", "a bot token"), ("xoxp-", "a user token"), ("xapp-", "an app token")]),
             TOLERANCE,
         ],
         answer_within: Duration::from_secs(3),
@@ -129,7 +132,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "secret_token",
             "the secret_token you gave to setWebhook: 1 to 256 of A-Z, a-z, 0-9, _ and -",
-        )],
+        )
+        .made_up()],
         delivery: DeliveryId::Json(&["update_id"]),
         docs: "https://core.telegram.org/bots/api#setwebhook",
         unproven: SENT_ALONG,
@@ -224,7 +228,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "twitch",
         title: "Twitch EventSub",
         parameters: &[
-            Parameter::key("secret", "the secret you gave when you created the subscription, 10 to 100 characters"),
+            Parameter::key("secret", "the secret you gave when you created the subscription, 10 to 100 characters")
+                .made_up(),
             Parameter::tolerance("10m"),
         ],
         answer_within: Duration::from_secs(5),

@@ -95,7 +95,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "linear",
         title: "Linear",
         parameters: &[
-            Parameter::key("secret", "the webhook's signing secret: Linear, Settings, API, Webhooks, your webhook"),
+            Parameter::key("secret", "the webhook's signing secret: Linear, Settings, API, Webhooks, your webhook").not(&[("lin_api_", "an API key"), ("lin_oauth_", "an access token")]),
             Parameter::tolerance("60s"),
         ],
         answer_within: Duration::from_secs(5),
@@ -123,7 +123,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "jira",
         title: "Jira Cloud",
-        parameters: &[Parameter::key("secret", "the webhook's secret: Jira, Settings, System, WebHooks, your webhook")],
+        parameters: &[Parameter::key("secret", "the webhook's secret: Jira, Settings, System, WebHooks, your webhook").made_up()],
         answer_within: Duration::from_secs(20),
         delivery: DeliveryId::Documented(&DeliveryId::Header("x-atlassian-webhook-identifier"), "https://developer.atlassian.com/cloud/jira/platform/webhooks/"),
         event: Name::Json("webhookEvent"),
@@ -145,7 +145,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "typeform",
         title: "Typeform",
-        parameters: &[Parameter::key("secret", "the webhook's secret: your form, Connect, Webhooks, Edit")],
+        parameters: &[Parameter::key("secret", "the webhook's secret: your form, Connect, Webhooks, Edit").made_up()],
         answer_within: Duration::from_secs(30),
         delivery: DeliveryId::Json(&["event_id"]),
         event: Name::Json("event_type"),
@@ -250,7 +250,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "secret",
             "the authentication secret of the event hook, whose authentication field is Authorization: Okta Admin Console, \
              Workflow, Event Hooks",
-        )],
+        ).made_up()],
         answer_within: Duration::from_secs(3),
         methods: GET_POST,
         handshakes: &[Handshake {

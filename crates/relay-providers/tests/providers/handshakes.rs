@@ -26,7 +26,9 @@ fn meta_gets_its_challenge_back_for_the_right_token_alone() {
         assert!(!refusal.detail.contains("1158201444"), "a refusal echoes nothing");
     }
     let without_token = verifier("meta", &[("app_secret", "s")]);
-    assert_eq!(refused(get(&without_token, SUBSCRIBE)).status, 403);
+    let refusal = refused(get(&without_token, SUBSCRIBE));
+    assert_eq!((refusal.status, refusal.check), (403, "no_verify_token"));
+    assert!(refusal.detail.contains("--set verify_token="), "{refusal:?}");
 }
 
 #[test]
@@ -57,7 +59,8 @@ fn a_secret_is_adopted_only_while_the_source_has_none() {
     assert_eq!(refused(judge(&awaiting, &post("{}"))).check, "awaiting_secret");
     let settled = verifier("asana", &[("secret", "b537207f20cbfa02")]);
     assert!(!settled.awaits_secret());
-    assert_eq!(refused(judge(&settled, &handed_over)).check, "missing_signature");
+    assert_eq!(refused(judge(&settled, &handed_over)).check, "second_handover");
+    assert_eq!(refused(judge(&settled, &post("{}"))).check, "missing_signature");
 
     let token = post(r#"{"verification_token":"secret_tMrlL1qK5vuQAh1b"}"#);
     let Verdict::Adopt { parameter, value, answer } = judge(&verifier("notion", &[]), &token) else {
@@ -65,7 +68,7 @@ fn a_secret_is_adopted_only_while_the_source_has_none() {
     };
     assert_eq!((parameter, value.as_str()), ("verification_token", "secret_tMrlL1qK5vuQAh1b"));
     assert!(answer.body.is_empty(), "the token is for the operator's eyes");
-    assert_eq!(refused(judge(&verifier("notion", &[("secret", "x")]), &token)).check, "missing_signature");
+    assert_eq!(refused(judge(&verifier("notion", &[("secret", "x")]), &token)).check, "second_handover");
     let hostile = post("{\"verification_token\":\"a\\nb\"}");
     assert_eq!(refused(judge(&verifier("notion", &[]), &hostile)).status, 400);
 }

@@ -137,3 +137,19 @@ fn webhooks_that_one_gitlab_event_caused_are_as_many() {
     assert!(key(main).is_some() && key(main) == key(main));
     assert_ne!(key(main), key(dev));
 }
+
+/// I20: bodies of different webhooks may be equal (a dispatch that is sent again every hour); what they are called tells them
+/// apart, although anybody could change it.
+#[test]
+fn an_equal_body_under_another_id_is_another_webhook() {
+    for (name, header) in [("github", "x-github-delivery"), ("woocommerce", "x-wc-webhook-delivery-id")] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let key = |id: &str| {
+            let mut draft = acting.sample("wh_1", NOW);
+            draft.set_header(header, id.to_owned());
+            acting.key(&draft, NOW)
+        };
+        assert!(key("1").is_some() && key("1") == key("1"), "{name}");
+        assert_ne!(key("1"), key("2"), "{name}");
+    }
+}

@@ -35,6 +35,11 @@ fn every_entry_is_whole() {
         for parameter in entry.parameters.iter().chain(entry.sending) {
             assert!(!parameter.help.is_empty() && !parameter.help.ends_with('.'), "{name}: {}", parameter.name);
             assert!(!(parameter.required && parameter.default.is_some()), "{name}: {}", parameter.name);
+            assert!(
+                !parameter.made_up || (parameter.secret && parameter.begins.is_empty()),
+                "{name}: {}",
+                parameter.name
+            );
         }
         // Google's keys are fetched.
         let has_key = entry.parameters.iter().any(|parameter| parameter.key) || name == "google-pubsub";

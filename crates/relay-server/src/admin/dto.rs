@@ -41,6 +41,10 @@ pub(crate) struct SourceDto {
     dedupe: &'static str,
     /// The platform is still to hand over its secret.
     awaits_secret: bool,
+    /// Until when it may; none: whoever hands one over is refused.
+    awaits_secret_until: Option<String>,
+    /// What is wrong with its parameters, where they do not read: it takes nothing.
+    broken: Option<String>,
     paused: bool,
     declared: Option<String>,
     created_at: String,
@@ -407,7 +411,10 @@ struct SourceCountsDto {
 }
 
 impl SourceDto {
-    pub(crate) fn new(source: &document::Source, directory: &Directory) -> Self {
+    pub(crate) fn new(source: &document::Source, directory: &Directory, now: Wall) -> Self {
+        let intake = directory.intakes.get(&source.name);
+        let awaits_secret = intake.is_some_and(|intake| intake.verifier.awaits_secret());
+        let until = source.adopts_until(now).filter(|_| awaits_secret);
         let routes = directory.routing.routes.get(&source.name).into_iter().flatten();
         Self {
             name: source.name.to_string(),
@@ -415,7 +422,9 @@ impl SourceDto {
             parameters: parameters(source),
             allow_empty: source.allow_empty,
             dedupe: source.dedupe.as_str(),
-            awaits_secret: directory.intakes.get(&source.name).is_some_and(|intake| intake.verifier.awaits_secret()),
+            awaits_secret,
+            awaits_secret_until: until.map(rfc3339),
+            broken: intake.and_then(|intake| intake.broken.clone()),
             paused: source.paused,
             declared: source.declared.clone(),
             created_at: rfc3339(source.created_at),

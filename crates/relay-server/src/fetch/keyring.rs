@@ -1,7 +1,8 @@
 //! Keys and certificates that were fetched, for as long as they hold.
 //!
 //! Strangers name the URLs (below hosts that their provider pins), so everything is bounded: how many are kept, how often a
-//! source makes the relay fetch one it never saw, and how soon one that failed is tried again.
+//! source, and an address, makes the relay fetch one it never saw and that is not there, and how soon one that failed is tried
+//! again. Good ones are kept in the store, so that nobody can use a restart.
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +16,11 @@ use futures_util::{
     future::{BoxFuture, Shared, WeakShared},
 };
 use relay_core::{limits, name::Name, time::Mono};
+use relay_store::Store;
+use tokio::sync::OnceCell;
 
-use super::{Fetcher, Unfetched};
-use crate::clock::Clock;
+use super::{Fetcher, Unfetched, shelf::Shelf};
+use crate::{clock::Clock, origin::Address};
 
 /// The span that fetches of a source are counted in.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -29,42 +32,60 @@ type Fetch = BoxFuture<'static, Result<Bytes, Unfetched>>;
 pub(crate) struct Keyring {
     fetcher: Fetcher,
     clock: Clock,
+    shelf: Shelf,
+    loaded: OnceCell<()>,
     pub(super) kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) entries: BTreeMap<String, Entry>,
-    /// Begin of the minute and fetches since, by source.
-    asked: BTreeMap<Name, (Mono, u32)>,
+    asked: BTreeMap<Name, Asked>,
+}
+
+/// Fetches of one source within a minute that are under way or came to nothing.
+#[derive(Debug)]
+struct Asked {
+    since: Mono,
+    all: u32,
+    by: BTreeMap<Address, u32>,
 }
 
 #[derive(Debug)]
 pub(super) enum Entry {
     /// Somebody fetches it; whoever wants it too waits for the same answer. Given up when nobody waits any more.
     Underway { fetch: WeakShared<Fetch>, was_good: bool },
-    /// It was there.
-    Good { body: Bytes, at: Mono },
+    /// It was there, and is believed for so long.
+    Good { body: Bytes, until: Mono },
     /// It was not.
     Bad { why: Unfetched, at: Mono },
 }
 
 impl Keyring {
-    /// An empty one.
-    pub(crate) fn new(fetcher: Fetcher, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { fetcher, clock, kept: Mutex::default() })
+    /// One that knows what is in the store.
+    pub(crate) fn new(fetcher: Fetcher, clock: Clock, store: Arc<dyn Store>) -> Arc<Self> {
+        let (shelf, loaded) = (Shelf::new(store), OnceCell::new());
+        Arc::new(Self { fetcher, clock, shelf, loaded, kept: Mutex::default() })
     }
 
-    /// What is at `url`: as it was fetched within the last day, or as it is now.
+    /// What is at `url`: as it was fetched within the last day, or as it is now. Whoever wants it is charged for what is not
+    /// there.
     ///
     /// # Errors
     /// Why it is not to be had.
-    pub(crate) async fn key(self: &Arc<Self>, source: &Name, url: &str) -> Result<Bytes, Unfetched> {
-        self.key_at(source, url, self.clock.now().mono).await
+    pub(crate) async fn key(self: &Arc<Self>, source: &Name, asker: Address, url: &str) -> Result<Bytes, Unfetched> {
+        self.loaded.get_or_init(|| self.load()).await;
+        self.key_at(source, asker, url, self.clock.now().mono).await
     }
 
-    pub(super) async fn key_at(self: &Arc<Self>, source: &Name, url: &str, now: Mono) -> Result<Bytes, Unfetched> {
-        match self.look(source, url, now) {
+    pub(super) async fn key_at(
+        self: &Arc<Self>,
+        source: &Name,
+        asker: Address,
+        url: &str,
+        now: Mono,
+    ) -> Result<Bytes, Unfetched> {
+        match self.look(source, asker, url, now) {
             Look::Answer(answer) => answer,
             Look::Wait(fetch) => fetch.await,
         }
@@ -74,17 +95,36 @@ impl Keyring {
     ///
     /// # Errors
     /// Why it could not.
-    pub(crate) async fn visit(&self, source: &Name, url: &str) -> Result<(), Unfetched> {
-        if !self.lock().may_ask(source, self.clock.now().mono) {
+    pub(crate) async fn visit(&self, source: &Name, asker: Address, url: &str) -> Result<(), Unfetched> {
+        if !self.lock().may_ask(source, asker, url, self.clock.now().mono) {
             return Err(too_often());
         }
-        self.fetcher.get(url).await.map(drop)
+        let visited = self.fetcher.get(url).await.map(drop);
+        if visited.is_ok() {
+            self.lock().give_back(source, asker);
+        }
+        visited
     }
 
-    fn look(self: &Arc<Self>, source: &Name, url: &str, now: Mono) -> Look {
+    /// Takes over what earlier runs fetched. A store that does not tell is no reason to refuse anybody: all is fetched anew.
+    async fn load(&self) {
+        let now = self.clock.now();
+        match self.shelf.all(now.wall).await {
+            Ok(found) => {
+                let mut kept = self.lock();
+                for found in found {
+                    let until = now.mono + limits::KEY_KEPT.saturating_sub(found.age);
+                    kept.entries.entry(found.url).or_insert(Entry::Good { body: found.body, until });
+                }
+            }
+            Err(error) => tracing::debug!(%error, "fetched keys could not be read from the store"),
+        }
+    }
+
+    fn look(self: &Arc<Self>, source: &Name, asker: Address, url: &str, now: Mono) -> Look {
         let mut kept = self.lock();
         let was_good = match kept.entries.get(url) {
-            Some(Entry::Good { body, at }) if now.since(*at) < limits::KEY_KEPT => {
+            Some(Entry::Good { body, until }) if now < *until => {
                 return Look::Answer(Ok(body.clone()));
             }
             Some(Entry::Bad { why, at }) if now.since(*at) < limits::KEY_FAILURE_KEPT => {
@@ -98,24 +138,41 @@ impl Keyring {
             Some(Entry::Bad { .. }) | None => false,
         };
         // What was good once is no invention of a stranger.
-        if !was_good && !kept.may_ask(source, now) {
+        if !was_good && !kept.may_ask(source, asker, url, now) {
             return Look::Answer(Err(too_often()));
         }
         kept.make_room(url);
-        let fetch = Arc::clone(self).fetch(url.to_owned(), now).boxed().shared();
+        let charged = (!was_good).then(|| (source.clone(), asker));
+        let fetch = Arc::clone(self).fetch(url.to_owned(), charged, now).boxed().shared();
         if let Some(fetch) = fetch.downgrade() {
             kept.entries.insert(url.to_owned(), Entry::Underway { fetch, was_good });
         }
         Look::Wait(fetch)
     }
 
-    async fn fetch(self: Arc<Self>, url: String, at: Mono) -> Result<Bytes, Unfetched> {
+    async fn fetch(
+        self: Arc<Self>,
+        url: String,
+        charged: Option<(Name, Address)>,
+        at: Mono,
+    ) -> Result<Bytes, Unfetched> {
         let fetched = self.fetcher.get(&url).await;
         let entry = match &fetched {
-            Ok(body) => Entry::Good { body: body.clone(), at },
+            Ok(body) => Entry::Good { body: body.clone(), until: at + limits::KEY_KEPT },
             Err(why) => Entry::Bad { why: why.clone(), at },
         };
-        self.lock().entries.insert(url, entry);
+        {
+            let mut kept = self.lock();
+            kept.entries.insert(url.clone(), entry);
+            if let Some((source, asker)) = charged.filter(|_| fetched.is_ok()) {
+                kept.give_back(&source, asker);
+            }
+        }
+        if let Ok(body) = &fetched
+            && let Err(error) = self.shelf.keep(&url, body, self.clock.wall()).await
+        {
+            tracing::debug!(%error, "a fetched key could not be kept in the store");
+        }
         fetched
     }
 
@@ -130,12 +187,39 @@ enum Look {
 }
 
 impl Kept {
-    /// Counts a fetch for this source, if it may cause one more.
-    fn may_ask(&mut self, source: &Name, now: Mono) -> bool {
-        self.asked.retain(|_, (since, _)| now.since(*since) < MINUTE);
-        let (_, count) = self.asked.entry(source.clone()).or_insert((now, 0));
-        *count += 1;
-        *count <= limits::FETCHES_PER_MINUTE
+    /// Charges a fetch to the source and to whoever asks, if they may cause one more.
+    fn may_ask(&mut self, source: &Name, asker: Address, url: &str, now: Mono) -> bool {
+        self.asked.retain(|_, asked| now.since(asked.since) < MINUTE);
+        let reserve = if self.is_like_a_good_one(url) { limits::FETCHES_RESERVE } else { 0 };
+        let fresh = || Asked { since: now, all: 0, by: BTreeMap::new() };
+        let asked = self.asked.entry(source.clone()).or_insert_with(fresh);
+        let own = asked.by.get(&asker).copied().unwrap_or_default();
+        // Behind a proxy on this machine everybody has its address.
+        let is_spent = own >= limits::FETCHES_PER_ADDRESS && !asker.is_local();
+        if is_spent || asked.all >= limits::FETCHES_PER_MINUTE + reserve {
+            return false;
+        }
+        asked.all += 1;
+        asked.by.insert(asker, own + 1);
+        true
+    }
+
+    /// What was there is no invention: it costs nobody anything.
+    fn give_back(&mut self, source: &Name, asker: Address) {
+        if let Some(asked) = self.asked.get_mut(source) {
+            asked.all = asked.all.saturating_sub(1);
+            if let Some(own) = asked.by.get_mut(&asker) {
+                *own = own.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Whether something beside it, at the same host and in the same folder, was there.
+    fn is_like_a_good_one(&self, url: &str) -> bool {
+        let folder = |url: &str| url.rfind('/').map(|at| url[..at].to_owned());
+        let wanted = folder(url);
+        let was_good = |entry: &Entry| matches!(entry, Entry::Good { .. } | Entry::Underway { was_good: true, .. });
+        wanted.is_some() && self.entries.iter().any(|(known, entry)| was_good(entry) && folder(known) == wanted)
     }
 
     /// Forgets one that is worth least if there are too many: a failure, then the oldest.
@@ -145,7 +229,7 @@ impl Kept {
         }
         let worth = |entry: &Entry| match entry {
             Entry::Bad { at, .. } => (0, Some(*at)),
-            Entry::Good { at, .. } => (1, Some(*at)),
+            Entry::Good { until, .. } => (1, Some(*until)),
             Entry::Underway { .. } => (2, None),
         };
         let least = self.entries.iter().min_by_key(|(_, entry)| worth(entry)).map(|(url, _)| url.clone());
@@ -154,6 +238,10 @@ impl Kept {
 }
 
 fn too_often() -> Unfetched {
-    let why = format!("the source asked for more than {} new keys this minute", limits::FETCHES_PER_MINUTE);
+    let why = format!(
+        "more than {} keys a minute that are not there were asked for by one address, or {} at this source",
+        limits::FETCHES_PER_ADDRESS,
+        limits::FETCHES_PER_MINUTE
+    );
     Unfetched { host: "not asked".into(), why }
 }

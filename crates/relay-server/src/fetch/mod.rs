@@ -6,6 +6,7 @@
 mod address;
 mod keyring;
 mod proxy;
+mod shelf;
 #[cfg(test)]
 mod tests;
 

@@ -1,10 +1,11 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use relay_core::{
     limits,
     name::Name,
     time::{Mono, Wall},
 };
+use relay_store::memory::MemoryStore;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
@@ -13,11 +14,12 @@ use tokio::{
 
 use self::key_server::{KeyServer, ok};
 use super::{Fetcher, Fetching, Keyring, ProxyChoice, Unfetched};
-use crate::clock::Clock;
+use crate::{clock::Clock, origin::Address};
 
 #[path = "../../tests/key_server/mod.rs"]
 mod key_server;
 
+const STRANGER: Address = Address::V4(Ipv4Addr::new(192, 0, 2, 7));
 const HOST: &str = "keys.example.com";
 
 /// A key server that knows `/key`, and a keyring that knows where it is.
@@ -25,6 +27,7 @@ struct Bench {
     server: KeyServer,
     fetching: Fetching,
     keyring: Arc<Keyring>,
+    store: Arc<MemoryStore>,
     _dir: TempDir,
 }
 
@@ -39,12 +42,22 @@ impl Bench {
         let mut fetching = Fetching { ca_file: Some(server.ca_file.clone()), ..Fetching::default() };
         fetching.pinned.insert(HOST.to_owned(), server.addr);
         let fetching = change(fetching, &server);
-        let keyring = Keyring::new(Fetcher::new(fetching.clone()).unwrap(), Clock::start(Wall::MIN));
-        Self { server, fetching, keyring, _dir: dir }
+        let store = Arc::new(MemoryStore::new());
+        let keyring = Self::keyring(&fetching, Arc::clone(&store));
+        Self { server, fetching, keyring, store, _dir: dir }
+    }
+
+    fn keyring(fetching: &Fetching, store: Arc<MemoryStore>) -> Arc<Keyring> {
+        Keyring::new(Fetcher::new(fetching.clone()).unwrap(), Clock::start(Wall::MIN), store)
+    }
+
+    /// The keyring of the next start.
+    fn restart(&mut self) {
+        self.keyring = Self::keyring(&self.fetching, Arc::clone(&self.store));
     }
 
     async fn key(&self, path: &str) -> Result<bytes::Bytes, Unfetched> {
-        self.keyring.key(&source(), &format!("https://{HOST}{path}")).await
+        self.keyring.key(&source(), STRANGER, &format!("https://{HOST}{path}")).await
     }
 }
 
@@ -52,7 +65,7 @@ fn answer(path: &str) -> Option<Vec<u8>> {
     match path {
         "/hang" => None,
         "/moved" => Some(b"HTTP/1.1 302 Found\r\nLocation: /key\r\nContent-Length: 0\r\n\r\n".to_vec()),
-        "/gone" => Some(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        gone if gone.starts_with("/gone") => Some(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
         "/large" => Some(ok(&vec![b'x'; limits::FETCHED_BYTES_MAX + 1])),
         "/largest" => Some(ok(&vec![b'x'; limits::FETCHED_BYTES_MAX])),
         "/endless" => Some([b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &vec![b'x'; 1_000_000]].concat()),
@@ -144,19 +157,51 @@ async fn a_certificate_that_does_not_hold_is_no_answer() {
     assert!(bench.server.asked().is_empty());
 }
 
-/// Strangers choose what is fetched: they cannot make the relay fetch without end.
+/// Strangers choose what is fetched: they cannot make the relay fetch without end, and spend nobody's share but theirs.
 #[tokio::test]
-async fn a_source_has_few_new_keys_a_minute() {
+async fn an_address_has_few_keys_a_minute_that_are_not_there() {
     let bench = Bench::start().await;
-    assert!(bench.key("/key").await.is_ok());
-    for number in 1..20 {
-        let fetched = bench.key(&format!("/other{number}")).await;
-        assert_eq!(fetched.is_ok(), number < limits::FETCHES_PER_MINUTE, "{number}");
+    let gone = |address: Address, number: u32| {
+        let (keyring, url) = (Arc::clone(&bench.keyring), format!("https://{HOST}/gone{number}"));
+        async move { keyring.key(&source(), address, &url).await.unwrap_err().host == HOST }
+    };
+    for number in 0..20 {
+        assert_eq!(gone(STRANGER, number).await, number < limits::FETCHES_PER_ADDRESS, "{number}");
     }
-    assert_eq!(bench.server.asked().len(), limits::FETCHES_PER_MINUTE as usize);
+    let url = format!("https://{HOST}/key");
+    let platform = Address::V4(Ipv4Addr::new(198, 51, 100, 1));
+    assert!(bench.keyring.key(&source(), platform, &url).await.is_ok(), "the platform goes on");
+    for number in 1..20 {
+        let url = format!("https://{HOST}/other{number}");
+        assert!(bench.keyring.key(&source(), platform, &url).await.is_ok(), "what is there costs nothing: {number}");
+    }
+    let mut asked = 0;
+    for number in 100..200 {
+        asked += u32::from(gone(Address::V6(number.into()), number).await);
+    }
+    // Beside what was good there is a reserve.
+    let left = limits::FETCHES_PER_MINUTE + limits::FETCHES_RESERVE - limits::FETCHES_PER_ADDRESS;
+    assert_eq!(asked, left, "all strangers together");
     assert!(bench.key("/key").await.is_ok(), "what is known is still there");
     let other: Name = "other".parse().unwrap();
-    assert!(bench.keyring.key(&other, &format!("https://{HOST}/other30")).await.is_ok(), "another source goes on");
+    assert!(bench.keyring.key(&other, STRANGER, &format!("https://{HOST}/30")).await.is_ok(), "another source goes on");
+}
+
+/// What was good is no stranger's to keep from anybody by a restart.
+#[tokio::test]
+async fn a_restart_knows_the_keys_that_were_fetched() {
+    let mut bench = Bench::start().await;
+    assert!(bench.key("/key").await.is_ok());
+    for number in 0..limits::KEYS_MAX {
+        assert!(bench.key(&format!("/key{number}")).await.is_ok());
+    }
+    let before = bench.server.asked().len();
+    bench.restart();
+    let last = limits::KEYS_MAX - 1;
+    assert_eq!(bench.key(&format!("/key{last}")).await.unwrap(), format!("/key{last}"));
+    assert_eq!(bench.server.asked().len(), before, "it was not asked for again");
+    assert!(bench.key("/key").await.is_ok());
+    assert_eq!(bench.server.asked().len(), before + 1, "the oldest made room");
 }
 
 /// A failure is remembered for a while, a key for a day; what was good once may be fetched again however often others were
@@ -166,7 +211,7 @@ async fn keys_and_failures_are_forgotten_in_time() {
     let bench = Bench::start().await;
     let at = |path: &'static str, now: Mono| {
         let (keyring, url) = (Arc::clone(&bench.keyring), format!("https://{HOST}{path}"));
-        async move { keyring.key_at(&source(), &url, now).await.is_ok() }
+        async move { keyring.key_at(&source(), STRANGER, &url, now).await.is_ok() }
     };
     let start = Mono::default();
     assert!(at("/key", start).await);
@@ -178,8 +223,9 @@ async fn keys_and_failures_are_forgotten_in_time() {
     assert!(!at("/gone", later).await);
     assert_eq!(bench.server.asked().len(), 3, "tried again");
     let next_day = start + limits::KEY_KEPT;
-    for path in ["/1", "/2", "/3", "/4", "/5", "/6", "/7"] {
-        at(path, next_day).await;
+    for number in 0..=limits::FETCHES_PER_ADDRESS {
+        let url = format!("https://{HOST}/gone{number}");
+        drop(bench.keyring.key_at(&source(), STRANGER, &url, next_day).await);
     }
     assert!(!at("/8", next_day).await, "no more this minute");
     assert!(at("/key", next_day).await);
@@ -203,8 +249,8 @@ async fn strangers_do_not_fill_the_keyring() {
     assert!(bench.key("/key").await.is_ok());
     for number in 0..limits::KEYS_MAX + 20 {
         let source: Name = format!("s{number}").parse().unwrap();
-        drop(bench.keyring.key(&source, "https://127.0.0.1/").await);
-        drop(bench.keyring.key(&source, &format!("https://127.0.0.1/{number}")).await);
+        drop(bench.keyring.key(&source, STRANGER, "https://127.0.0.1/").await);
+        drop(bench.keyring.key(&source, STRANGER, &format!("https://127.0.0.1/{number}")).await);
     }
     let before = bench.server.asked().len();
     assert!(bench.key("/key").await.is_ok());
@@ -238,7 +284,7 @@ async fn a_proxy_is_asked_for_a_tunnel_and_never_for_an_address_inside() {
     assert!(asked.starts_with("connect keys.example.com:443 http/1.1\r\n"), "{asked}");
     assert!(asked.contains("proxy-authorization: basic dxnazxi6chc="), "{asked}");
     for host in ["127.0.0.1", "10.0.0.1", "localhost", "[::1]"] {
-        let error = bench.keyring.key(&source(), &format!("https://{host}/key")).await.unwrap_err();
+        let error = bench.keyring.key(&source(), STRANGER, &format!("https://{host}/key")).await.unwrap_err();
         assert!(error.why.contains("public internet"), "{host}: {error}");
     }
 }

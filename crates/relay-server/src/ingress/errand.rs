@@ -11,7 +11,10 @@ use super::{
     verify::{Errand, Judged, Refused},
     webhook::Door,
 };
-use crate::error::{Code, Problem};
+use crate::{
+    error::{Code, Problem},
+    origin::Origin,
+};
 
 /// What came of errands.
 pub(super) enum Errands {
@@ -24,6 +27,7 @@ pub(super) enum Errands {
 const NO_KEY: Problem =
     Problem::new(Code::StoreUnavailable, "the key to check this with could not be fetched; send it again");
 const NOT_CONFIRMED: Problem = Problem::new(Code::StoreUnavailable, "it could not be confirmed; send it again");
+const NOT_AWAITED: Problem = Problem::new(Code::NotGenuine, "this source awaits no secret");
 const NOT_KEPT: Problem = Problem::new(Code::StoreUnavailable, "the secret could not be kept; send it again");
 
 impl<B: Backend> Door<B> {
@@ -43,24 +47,24 @@ impl<B: Backend> Door<B> {
         &self,
         mut errand: Errand,
         source: &Source,
-        raw: &Raw,
-        body: &[u8],
+        origin: Origin,
+        (raw, body): (&Raw, &[u8]),
     ) -> Result<Errands, Refused> {
         let mut fetched = Vec::new();
         loop {
             let url = match errand {
                 Errand::Fetch(url) => url,
                 Errand::Confirm(url, answer) => {
-                    return self.confirm(source, raw, &url, answer).await.map(Errands::Answered);
+                    return self.confirm(source, origin, raw, &url, answer).await.map(Errands::Answered);
                 }
                 Errand::Adopt(parameter, value, answer) => {
-                    return self.adopt(source, raw, (parameter, value), answer).await.map(Errands::Answered);
+                    return self.adopt(source, origin, raw, (parameter, value), answer).await.map(Errands::Answered);
                 }
             };
             if fetched.len() == limits::KEYS_PER_REQUEST || fetched.iter().any(|known: &Fetched| known.url == url) {
                 return Err(refused(NO_KEY, "no_key", "the provider asked for too many keys".to_owned()));
             }
-            match self.backend.key(&source.name, &url).await {
+            match self.backend.key(&source.name, origin.address, &url).await {
                 Ok(body) => fetched.push(Fetched { url, body }),
                 Err(why) => return Err(refused(NO_KEY, "no_key", why)),
             }
@@ -73,8 +77,15 @@ impl<B: Backend> Door<B> {
         }
     }
 
-    async fn confirm(&self, source: &Source, raw: &Raw, url: &str, answer: Answer) -> Result<Response<Body>, Refused> {
-        let visited = self.backend.visit(&source.name, url).await;
+    async fn confirm(
+        &self,
+        source: &Source,
+        origin: Origin,
+        raw: &Raw,
+        url: &str,
+        answer: Answer,
+    ) -> Result<Response<Body>, Refused> {
+        let visited = self.backend.visit(&source.name, origin.address, url).await;
         visited.map_err(|why| refused(NOT_CONFIRMED, "not_confirmed", why))?;
         tracing::info!(event = "confirmed", source = %source.name, "confirmed to the platform, as it asked");
         Ok(self.shake_hands(source, raw, answer))
@@ -83,13 +94,29 @@ impl<B: Backend> Door<B> {
     async fn adopt(
         &self,
         source: &Source,
+        origin: Origin,
         raw: &Raw,
         (parameter, value): (&'static str, String),
         answer: Answer,
     ) -> Result<Response<Body>, Refused> {
+        let name = &source.name;
+        // Whoever comes first is believed, so nobody is who comes unbidden.
+        if source.adopts_until.is_none_or(|until| self.backend.now() >= until) {
+            let detail = format!(
+                "a secret was handed over and nobody awaits one: if it is the platform, open the window with \
+                 crm-relay source await-secret {name} and have it sent again"
+            );
+            return Err(refused(NOT_AWAITED, "secret_not_awaited", detail));
+        }
         let kept = self.backend.adopt(&source.name, parameter, value).await;
         kept.map_err(|why| refused(NOT_KEPT, "not_adopted", why))?;
-        tracing::info!(event = "secret_adopted", source = %source.name, parameter, "the platform handed it over");
+        tracing::warn!(
+            event = "secret_adopted",
+            source = %name,
+            parameter,
+            peer = origin.ip().map(tracing::field::display),
+            "believed to be the platform's; if it was not: crm-relay source await-secret {name}"
+        );
         Ok(self.shake_hands(source, raw, answer))
     }
 }

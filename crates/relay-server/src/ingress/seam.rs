@@ -13,7 +13,7 @@ use relay_core::{
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
-use crate::origin::Origin;
+use crate::origin::{Address, Origin};
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
@@ -40,10 +40,10 @@ pub trait Backend: Send + Sync + 'static {
     fn refusals(&self) -> &Refusals;
 
     /// The key or certificate at a URL that the source's provider named: kept, or fetched.
-    fn key(&self, source: &Name, url: &str) -> impl Future<Output = Result<Bytes, String>> + Send;
+    fn key(&self, source: &Name, asker: Address, url: &str) -> impl Future<Output = Result<Bytes, String>> + Send;
 
     /// Visits a URL that the source's provider named, for what that does there.
-    fn visit(&self, source: &Name, url: &str) -> impl Future<Output = Result<(), String>> + Send;
+    fn visit(&self, source: &Name, asker: Address, url: &str) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Keeps a secret durably that the source's platform handed over; an error says what the operator can do.
     fn adopt(
@@ -87,4 +87,8 @@ pub struct Source {
     pub resends: bool,
     /// Nothing is taken in at present.
     pub paused: bool,
+    /// What is wrong with its parameters, where they do not read: nothing is taken in.
+    pub broken: Option<String>,
+    /// Until when its platform may hand over its secret.
+    pub adopts_until: Option<Wall>,
 }

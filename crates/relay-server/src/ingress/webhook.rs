@@ -33,6 +33,9 @@ use crate::{
 /// The name that requests without a source are counted under.
 pub(super) const UNKNOWN: &str = "unknown";
 
+const BROKEN: Problem =
+    Problem::new(Code::SourceBroken, "the source is not configured as its provider needs it; send it again later");
+
 /// Takes webhooks in.
 #[derive(Debug)]
 pub(super) struct Door<B> {
@@ -106,18 +109,27 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Refused> {
-        match self.read(source, request).await? {
+        match self.read(source, origin, request).await? {
             Ready::Genuine(source, accepting) => self.accept(&source, origin, accepting).await,
             Ready::Answered(response) => Ok(response),
         }
     }
 
     /// From head to verdict. Whatever is wrong with the head is said before any of the body is read.
-    async fn read(&self, source: &Arc<Source>, request: Box<Request<Incoming>>) -> Result<Ready, Refused> {
+    async fn read(
+        &self,
+        source: &Arc<Source>,
+        origin: Origin,
+        request: Box<Request<Incoming>>,
+    ) -> Result<Ready, Refused> {
         if self.backend.is_stopping() {
             return Err(respond::STOPPING.into());
         }
         let (head, body) = request.into_parts();
+        if let Some(broken) = &source.broken {
+            let refused = Refused { detail: Some(broken.clone()), ..BROKEN.into() };
+            return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
+        }
         let methods = source.verifier.methods();
         if head.method == Method::OPTIONS && self.cors.is_on() && !methods.contains(&"OPTIONS") {
             return Ok(Ready::Answered(self.cors.preflight(&head.headers, &methods.join(", "))));
@@ -144,7 +156,7 @@ impl<B: Backend> Door<B> {
             Judged::Refused(refused) => return Err(refused),
             Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(&source, &raw, answer))),
             // Seldom, and large: not a part of every request's future.
-            Judged::First(errand) => match Box::pin(self.run(errand, &source, &raw, &body)).await? {
+            Judged::First(errand) => match Box::pin(self.run(errand, &source, origin, (&raw, &body))).await? {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             },
@@ -172,7 +184,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// All that can be said before the body is there.
-    fn admit(&self, source: &Source, head: &Parts) -> Result<Admitted, Refused> {
+    fn admit(&self, source: &Arc<Source>, head: &Parts) -> Result<Admitted, Refused> {
         let methods = source.verifier.methods();
         if !methods.contains(&head.method.as_str()) {
             let problem = Problem::new(
@@ -292,6 +304,7 @@ impl<B: Backend> Door<B> {
                     source = name,
                     check = reason,
                     detail,
+                    peer = origin.ip().map(tracing::field::display),
                     left_out,
                     "not taken in"
                 );

@@ -1,6 +1,7 @@
 //! Secrets that a platform hands over itself, while its source has none yet.
 
-use relay_core::name::Name;
+use relay_core::{limits, name::Name};
+use relay_providers::Verifier;
 use relay_store::seam::DocumentKind;
 
 use super::{
@@ -12,6 +13,33 @@ use super::{
 };
 
 impl Registry {
+    /// From now on, for [`limits::ADOPTION_WINDOW`], the source takes the secret that its platform hands over. What was handed
+    /// over before is forgotten: it may have been a stranger's.
+    ///
+    /// # Errors
+    /// `Unknown`, `Declared`, `Invalid` where the platform hands over none or an operator gave it, `Store`.
+    pub async fn await_secret(&self, name: &Name, who: &str) -> Result<Source, RegistryError> {
+        let until = self.clock.now().wall + limits::ADOPTION_WINDOW;
+        self.change(|directory| {
+            let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
+            undeclared("source", name.as_str(), entry.document.declared.as_deref())?;
+            let mut source = entry.document.clone();
+            source.parameters.retain(|(parameter, _)| !source.adopted.contains(parameter));
+            source.adopted.clear();
+            source.adopts_until = Some(until.as_micros());
+            check_awaits(&source)?;
+            Ok(vec![Write {
+                key: key_of(DocumentKind::Source, name),
+                expect: entry.version,
+                body: Some(render(&source)),
+                audit: self.audited(who, "source.await_secret", name.as_str()),
+            }])
+        })
+        .await?;
+        let directory = self.directory();
+        directory.sources.get(name).map(|entry| entry.document.clone()).ok_or_else(|| unknown_source(&directory, name))
+    }
+
     /// Keeps what the platform handed over as this parameter of the source. The same once more changes nothing; another one
     /// is too late: only the first may be believed.
     ///
@@ -26,6 +54,10 @@ impl Registry {
                 let taken = RegistryError::Taken { kind: "parameter", name: parameter.to_owned() };
                 return if known == value { Ok(Vec::new()) } else { Err(taken) };
             }
+            if source.adopts_until(self.clock.now().wall).is_none() {
+                return Err(RegistryError::Invalid(format!("nobody awaits it: crm-relay source await-secret {name}")));
+            }
+            source.adopts_until = None;
             source.parameters.push((parameter.to_owned(), value.to_owned()));
             source.adopted.push(parameter.to_owned());
             self.check_parameters(&source)?;
@@ -50,5 +82,21 @@ impl Registry {
         let Source { parameters, adopted, .. } = &entry.document;
         self.store.audit(vec![self.audited(who, "source.reveal", name.as_str())]).await?;
         Ok(parameters.iter().filter(|(name, _)| adopted.contains(name)).cloned().collect())
+    }
+}
+
+/// Refuses to wait for what will not come.
+pub(super) fn check_awaits(source: &Source) -> Result<(), RegistryError> {
+    let Source { name, provider, .. } = source;
+    match Verifier::new(provider, &source.parameters) {
+        Ok(verifier) if verifier.awaits_secret() => Ok(()),
+        Ok(verifier) if verifier.provider().adopts() => Err(RegistryError::Invalid(format!(
+            "source {name} has a secret that was given to it; leave it out first: crm-relay source update"
+        ))),
+        Ok(_) => Err(RegistryError::Invalid(format!("{provider} hands over no secret; give it with --set"))),
+        Err(faults) => {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Err(RegistryError::Invalid(faults.join("; ")))
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use relay_core::name::Name;
+use relay_providers::Verifier;
 use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
 
 use super::{
@@ -48,12 +49,18 @@ impl Registry {
             allow_empty: declared.allow_empty,
             dedupe: declared.dedupe,
             adopted: Vec::new(),
+            adopts_until: None,
             paused: false,
             declared: Some(declared.at.clone()),
             created_at: present.map_or_else(|| self.clock.now().wall, |entry| entry.document.created_at),
         };
         if present.is_some_and(|entry| entry.document == wanted) {
             return Ok(());
+        }
+        // What stands in the store already is kept, if broken; what is new has to be right.
+        if let Err(faults) = Verifier::new(&wanted.provider, &wanted.parameters) {
+            let what: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            return Err(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") });
         }
         let key = key_of(DocumentKind::Source, &declared.name);
         let audit = self.audited("config", "source.declare", declared.name.as_str());
@@ -134,6 +141,7 @@ impl Registry {
             allow_empty: false,
             dedupe: Dedupe::default(),
             adopted: Vec::new(),
+            adopts_until: None,
             paused: false,
             declared: None,
             created_at: self.clock.now().wall,

@@ -34,6 +34,9 @@ pub struct Source {
     /// Parameters that the platform handed over itself: nobody else has seen their values.
     #[serde(default)]
     pub adopted: Vec<String>,
+    /// Until when the platform may hand over its secret, in microseconds since the epoch.
+    #[serde(default)]
+    pub adopts_until: Option<i64>,
     /// The configuration file no longer declares it: nothing is taken in.
     #[serde(default)]
     pub paused: bool,
@@ -186,6 +189,13 @@ pub struct Token {
 /// When the text is not a document of this kind.
 pub(crate) fn parse<T: DeserializeOwned>(body: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(body)
+}
+
+impl Source {
+    /// Until when the platform may hand over its secret, if it still may.
+    pub(crate) fn adopts_until(&self, now: Wall) -> Option<Wall> {
+        self.adopts_until.map(Wall::from_micros).filter(|until| now < *until)
+    }
 }
 
 /// To the text that is stored.

@@ -178,6 +178,7 @@ impl Registry {
         registry.reload().await?;
         registry.declare(config).await?;
         registry.warn_of_unknown_url();
+        registry.tell_broken();
         Ok(registry)
     }
 
@@ -245,7 +246,6 @@ impl Registry {
             directory.tokens.insert(entry.document.name.clone(), entry);
         }
         let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
-        let directory = directory.map_err(|(name, what)| RegistryError::Source { name: name.to_string(), what })?;
         let routing = Arc::clone(&directory.routing);
         self.directory.store(Arc::new(directory));
         if let Some(hub) = self.hub.get() {

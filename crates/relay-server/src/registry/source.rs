@@ -1,11 +1,12 @@
 //! Sources: made, changed and deleted by operators.
 
-use relay_core::name::Name;
-use relay_providers::{Provider, Verifier, provider};
+use relay_core::{limits, name::Name};
+use relay_providers::{Given, Provider, Verifier, provider};
 use relay_store::seam::DocumentKind;
 
 use super::{
     Registry, RegistryError,
+    adopt::check_awaits,
     change::{Write, undeclared},
     document::{Dedupe, Key, Route, Source, render},
     key_of, key_of_pair, listed,
@@ -29,6 +30,8 @@ pub struct NewSource {
     pub allow_empty: bool,
     /// See [`Source::dedupe`].
     pub dedupe: Dedupe,
+    /// The platform is about to hand over its secret: see [`Registry::await_secret`].
+    pub await_secret: bool,
     /// Where its first route leads.
     pub destination: Name,
 }
@@ -63,18 +66,23 @@ impl Registry {
         more: impl Fn(&Directory) -> Result<Vec<Write>, RegistryError>,
     ) -> Result<Source, RegistryError> {
         let now = self.clock.now().wall;
+        let parameters = self.given(&new.name, &new.provider, &new.parameters)?;
         let source = Source {
             name: new.name.clone(),
             provider: new.provider,
-            parameters: new.parameters,
+            parameters: parameters.into(),
             allow_empty: new.allow_empty,
             dedupe: new.dedupe,
             adopted: Vec::new(),
+            adopts_until: new.await_secret.then(|| (now + limits::ADOPTION_WINDOW).as_micros()),
             paused: false,
             declared: None,
             created_at: now,
         };
         self.check_parameters(&source)?;
+        if new.await_secret {
+            check_awaits(&source)?;
+        }
         let route = plain_route(&new.name, &new.destination, now);
         // The route first: killed between the two writes, there is no source without a route.
         self.change(|directory| {
@@ -122,10 +130,11 @@ impl Registry {
                 source.parameters.clear();
                 source.adopted.clear();
             }
-            if let Some(parameters) = update.parameters.clone() {
+            if let Some(parameters) = &update.parameters {
+                let parameters = self.given(name, &source.provider, parameters)?;
                 source.parameters.retain(|known| parameters.contains(known));
                 source.adopted.retain(|adopted| source.parameters.iter().any(|(name, _)| name == adopted));
-                source.parameters = parameters;
+                source.parameters = parameters.into();
             }
             source.allow_empty = update.allow_empty.unwrap_or(source.allow_empty);
             source.dedupe = update.dedupe.unwrap_or(source.dedupe);
@@ -169,13 +178,47 @@ impl Registry {
         .await
     }
 
+    /// An operator's parameters as they are to be kept. What looks wrong and may be right is told: who asks here may be a
+    /// program.
+    fn given(
+        &self,
+        source: &Name,
+        provider: &str,
+        parameters: &[(String, String)],
+    ) -> Result<Vec<(String, String)>, RegistryError> {
+        let given = Given::read(provider, parameters).map_err(|faults| {
+            let own_url = self.url_fault(provider);
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).chain(own_url).collect();
+            RegistryError::Invalid(faults.join("; "))
+        })?;
+        for doubt in given.doubts {
+            tracing::warn!(event = "parameter_doubtful", %source, detail = %doubt, "taken as it is");
+        }
+        Ok(given.parameters)
+    }
+
     /// What is wrong with a source's provider or parameters, all of it together.
     pub(super) fn check_parameters(&self, source: &Source) -> Result<(), RegistryError> {
         let faults = Verifier::new(&source.provider, &source.parameters).err().unwrap_or_default();
         let faults = faults.iter().map(ToString::to_string);
-        let url = provider(&source.provider).filter(|provider| provider.signs_url && !self.knows_own_url);
-        let faults: Vec<String> = faults.chain(url.map(needs_url)).collect();
+        let faults: Vec<String> = faults.chain(self.url_fault(&source.provider)).collect();
         if faults.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(faults.join("; "))) }
+    }
+
+    fn url_fault(&self, name: &str) -> Option<String> {
+        provider(name).filter(|provider| provider.signs_url && !self.knows_own_url).map(needs_url)
+    }
+
+    /// Says which sources take nothing because their parameters do not read any more.
+    pub(super) fn tell_broken(&self) {
+        for (source, what) in self.directory().broken() {
+            tracing::error!(
+                event = "source_broken",
+                %source,
+                what,
+                "it answers 503 until it is put right: crm-relay source update {source}"
+            );
+        }
     }
 
     /// Says which sources refuse everything because `PUBLIC_URL` is gone since they were made.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
     limits,
+    time::Wall,
 };
 use relay_store::memory::{Edge, MemoryStore};
 
@@ -57,9 +58,62 @@ async fn what_the_file_declares_is_read_only_and_paused_once_it_is_gone() {
 async fn a_declared_source_with_wrong_parameters_is_named_at_start() {
     let mut config = declaring();
     config.sources[0].parameters = vec![("sekret".into(), "x".into())].into();
-    let error =
-        Registry::open(store(), Clock::start(relay_core::time::Wall::MIN), &config).await.err().unwrap().to_string();
+    let error = Registry::open(store(), Clock::start(Wall::MIN), &config).await.err().unwrap().to_string();
     assert!(error.starts_with("source \"shop\": ") && error.contains("secret"), "{error}");
+}
+
+/// I23: what a version before took, and this one does not, takes nothing any more; all else goes on.
+#[tokio::test]
+async fn a_stored_source_that_does_not_read_is_kept_as_broken() {
+    let store = store();
+    open(&store, &config()).await;
+    let old = r#"{"name":"old","provider":"stripe","parameters":[["endpoint_sekret","x"]],"created_at":5}"#;
+    let key = key_of(DocumentKind::Source, &name("old"));
+    store.put_document(key, 0, Some(old.to_owned()), Vec::new()).await.unwrap().unwrap();
+    let registry = open(&store, &config()).await;
+    let directory = registry.directory();
+    assert!(directory.intakes["default"].broken.is_none());
+    let what = directory.intakes["old"].broken.as_deref().unwrap();
+    assert!(what.contains("endpoint_sekret") && what.contains("endpoint_secret: missing"), "{what}");
+    assert_eq!(directory.broken().count(), 1);
+
+    let parameters =
+        Some(vec![("endpoint_secret".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())].into());
+    let update = SourceUpdate { parameters, ..SourceUpdate::default() };
+    registry.update_source(&name("old"), update, "cli").await.unwrap();
+    assert_eq!(registry.directory().broken().count(), 0, "put right without a restart");
+}
+
+/// S28: whoever hands over a secret first is believed, so it is taken only while an operator awaits it.
+#[tokio::test]
+async fn a_secret_is_adopted_only_while_an_operator_awaits_it() {
+    let store = store();
+    let registry = open(&store, &config()).await;
+    let new = NewSource { provider: "asana".into(), ..shop("crm") };
+    let shop = name("shop");
+    registry.create_source(new.clone(), "cli").await.unwrap();
+    let refused = registry.adopt(&shop, "secret", "a-stranger-was-quick").await.unwrap_err();
+    assert!(refused.to_string().contains("source await-secret shop"), "{refused}");
+
+    registry.await_secret(&shop, "cli").await.unwrap();
+    registry.adopt(&shop, "secret", "a-stranger-was-quick").await.unwrap();
+    registry.adopt(&shop, "secret", "a-stranger-was-quick").await.expect("the same once more");
+    assert!(registry.adopt(&shop, "secret", "the-platform-came-second").await.is_err());
+
+    registry.await_secret(&shop, "cli").await.expect("what a stranger handed over is forgotten");
+    registry.adopt(&shop, "secret", "the-platform-came-second").await.unwrap();
+    let source = registry.directory().sources[&shop].document.clone();
+    assert_eq!(*source.parameters, [("secret".to_owned(), "the-platform-came-second".to_owned())]);
+    assert_eq!(source.adopts_until, None, "the window closes with the first");
+
+    let update =
+        SourceUpdate { parameters: Some(vec![("secret".into(), "given-by-hand".into())].into()), ..Default::default() };
+    registry.update_source(&shop, update, "cli").await.unwrap();
+    assert!(registry.await_secret(&shop, "cli").await.is_err(), "an operator gave it");
+    assert!(registry.await_secret(&name("default"), "cli").await.is_err(), "nobody hands one over there");
+    let until = Source { adopts_until: Some(5), ..source };
+    assert_eq!(until.adopts_until(Wall::from_micros(4)), Some(Wall::from_micros(5)));
+    assert_eq!(until.adopts_until(Wall::from_micros(5)), None);
 }
 
 #[tokio::test]
@@ -115,6 +169,7 @@ async fn an_invitation_makes_everything_or_nothing() {
         parameters: Vec::new().into(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
+        await_secret: false,
         destination: name("crm"),
     };
     assert!(matches!(registry.invite(new("hmac"), "cli").await, Err(RegistryError::Invalid(_))));
@@ -224,6 +279,7 @@ fn shop(destination: &str) -> NewSource {
         parameters: Vec::new().into(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
+        await_secret: false,
         destination: name(destination),
     }
 }
@@ -254,7 +310,7 @@ async fn every_change_leaves_an_audit_entry() {
 
 async fn open(store: &Arc<MemoryStore>, config: &Config) -> Registry {
     let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(store);
-    Registry::open(store, Clock::start(relay_core::time::Wall::MIN), config).await.unwrap()
+    Registry::open(store, Clock::start(Wall::MIN), config).await.unwrap()
 }
 
 fn store() -> Arc<MemoryStore> {

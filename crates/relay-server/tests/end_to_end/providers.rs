@@ -297,12 +297,21 @@ async fn a_secret_that_is_handed_over_is_kept_and_only_the_first() {
     assert_eq!(early.status, 401, "nothing is genuine before: {}", early.text());
 
     let handover = format!("X-Hook-Secret: {HANDED_OVER}\r\n");
+    let unbidden = bench.post_to("/webhook/asana", &handover, b"").await;
+    assert_eq!(unbidden.status, 401, "nobody awaits it yet: {}", unbidden.text());
+    let source = bench.ask("/api/v1/sources/asana").await;
+    assert_eq!(source["refusals"][0]["check"], "secret_not_awaited");
+    assert_eq!(source["awaits_secret_until"], Value::Null);
+    let opened = bench.command("POST", "/api/v1/sources/asana/await-secret", Value::Null).await;
+    assert!(opened.status == 200 && opened.json()["awaits_secret_until"].is_string(), "{}", opened.text());
     let reply = bench.post_to("/webhook/asana", &handover, b"").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert!(reply.head.to_ascii_lowercase().contains(&format!("x-hook-secret: {HANDED_OVER}")), "{}", reply.head);
     assert_eq!(bench.post_to("/webhook/asana", &handover, b"").await.status, 401, "from now on it wants a signature");
     let other = bench.post_to("/webhook/asana", "X-Hook-Secret: a-stranger-would-like-this-one\r\n", b"").await;
     assert_eq!(other.status, 401, "{}", other.text());
+    let refusals = bench.ask("/api/v1/sources/asana").await["refusals"].clone();
+    assert_eq!(refusals[0]["check"], "second_handover", "{refusals}");
 
     let source = bench.ask("/api/v1/sources/asana").await;
     assert_eq!(source["awaits_secret"], false);

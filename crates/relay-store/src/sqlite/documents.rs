@@ -12,8 +12,14 @@ use crate::{
 };
 
 /// Every kind there is.
-pub(super) const KINDS: [DocumentKind; 5] =
-    [DocumentKind::Source, DocumentKind::Route, DocumentKind::Destination, DocumentKind::Key, DocumentKind::Token];
+pub(super) const KINDS: [DocumentKind; 6] = [
+    DocumentKind::Source,
+    DocumentKind::Route,
+    DocumentKind::Destination,
+    DocumentKind::Key,
+    DocumentKind::Token,
+    DocumentKind::FetchedKey,
+];
 
 /// Writes or deletes a document if its version is still `expect`; gives the new version.
 pub(super) fn put(

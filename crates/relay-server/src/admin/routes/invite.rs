@@ -18,7 +18,7 @@ pub(super) async fn create(
     let made = admin.registry.invite(body.read()?, who.0).await?;
     let path = format!("/webhook/{}", made.source.name);
     let invite = InviteDto {
-        source: SourceDto::new(&made.source, &admin.registry.directory()),
+        source: SourceDto::new(&made.source, &admin.registry.directory(), admin.clock.wall()),
         key: made.key.map(|key| KeyDto::new(&key.document).showing(key.secret)),
         token: TokenDto::new(&made.token.document).showing(made.token.secret),
         url: admin.public_url.as_ref().map(|base| format!("{base}{path}")),

@@ -33,6 +33,7 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/sources", get(source::list).post(source::create))
         .route("/sources/{name}", get(source::show).patch(source::update).delete(source::delete))
         .route("/sources/{name}/reveal", post(source::reveal))
+        .route("/sources/{name}/await-secret", post(source::await_secret))
         .route("/sources/{name}/sign", post(sign::sign))
         .route("/invites", post(invite::create))
         .route("/routes", get(route::list).post(route::create))

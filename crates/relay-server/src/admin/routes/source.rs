@@ -28,6 +28,9 @@ pub(super) struct Create {
     allow_empty: bool,
     #[serde(default)]
     dedupe: Dedupe,
+    /// The platform is about to hand over its secret.
+    #[serde(default)]
+    await_secret: bool,
     destination: Option<String>,
 }
 
@@ -42,7 +45,11 @@ pub(super) struct Update {
 
 pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
     let directory = admin.registry.directory();
-    let items = directory.sources.values().map(|entry| SourceDto::new(&entry.document, &directory)).collect();
+    let items = directory
+        .sources
+        .values()
+        .map(|entry| SourceDto::new(&entry.document, &directory, admin.clock.wall()))
+        .collect();
     Json(List { items, next: None })
 }
 
@@ -55,7 +62,17 @@ pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result
     let stats = admin.store.stats().await?;
     let stats = stats.sources.iter().find(|stats| stats.source == entry.document.name);
     let activity = ActivityDto::new(&entry.document, stats, &admin.metrics, &admin.refusals);
-    Ok(Json(SourceDto::new(&entry.document, &directory).with(activity)))
+    Ok(Json(SourceDto::new(&entry.document, &directory, admin.clock.wall()).with(activity)))
+}
+
+/// Opens the window in which the platform may hand over its secret.
+pub(super) async fn await_secret(
+    State(admin): Shared,
+    Extension(who): Extension<Who>,
+    At(source): At<String>,
+) -> Result<Json<SourceDto>, AdminError> {
+    let source = admin.registry.await_secret(&name(&source)?, who.0).await?;
+    Ok(Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall())))
 }
 
 /// Shows the secrets that the platform handed over, which nobody else has seen.
@@ -75,7 +92,7 @@ pub(super) async fn create(
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
     let source = admin.registry.create_source(body.read()?, who.0).await?;
-    Ok((StatusCode::CREATED, Json(SourceDto::new(&source, &admin.registry.directory()))))
+    Ok((StatusCode::CREATED, Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall()))))
 }
 
 impl Create {
@@ -87,6 +104,7 @@ impl Create {
             parameters: self.parameters,
             allow_empty: self.allow_empty,
             dedupe: self.dedupe,
+            await_secret: self.await_secret,
             destination: self.destination.as_deref().map_or_else(|| Ok(Name::fallback()), name)?,
         })
     }
@@ -105,7 +123,7 @@ pub(super) async fn update(
         dedupe: body.dedupe,
     };
     let source = admin.registry.update_source(&name(&source)?, update, who.0).await?;
-    Ok(Json(SourceDto::new(&source, &admin.registry.directory())))
+    Ok(Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall())))
 }
 
 pub(super) async fn delete(

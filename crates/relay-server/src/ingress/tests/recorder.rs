@@ -29,7 +29,11 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem, origin::Origin};
+use crate::{
+    clock::Clock,
+    error::Problem,
+    origin::{Address, Origin},
+};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -75,6 +79,8 @@ impl Recorder {
                 allow_empty,
                 resends: false,
                 paused,
+                broken: (name == "broken").then(|| "secret: missing".to_owned()),
+                adopts_until: None,
             };
             (name, Arc::new(source))
         };
@@ -85,6 +91,7 @@ impl Recorder {
                 source("default", "api-key", &key, false, false),
                 source("empty", "api-key", &key, true, false),
                 source("paused", "api-key", &key, false, true),
+                source("broken", "api-key", &[], false, false),
                 source("signed", "standard-webhooks", &[("secret", super::webhooks::SECRET)], false, false),
             ]),
             mode: Mutex::new(Mode::Store),
@@ -154,11 +161,11 @@ impl Backend for Recorder {
         &self.seen
     }
 
-    async fn key(&self, _source: &Name, _url: &str) -> Result<Bytes, String> {
+    async fn key(&self, _source: &Name, _asker: Address, _url: &str) -> Result<Bytes, String> {
         Err("there are no keys".to_owned())
     }
 
-    async fn visit(&self, _source: &Name, _url: &str) -> Result<(), String> {
+    async fn visit(&self, _source: &Name, _asker: Address, _url: &str) -> Result<(), String> {
         Ok(())
     }
 

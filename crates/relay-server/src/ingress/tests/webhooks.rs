@@ -178,6 +178,9 @@ async fn what_is_not_durable_is_never_acknowledged() {
 async fn a_stopping_server_and_a_paused_source_take_nothing() {
     let relay = Relay::start().await;
     assert_eq!(relay.ask(request("POST /webhook/paused", "", "x")).await.code().as_deref(), Some("source_paused"));
+    let broken = relay.ask(request("GET /webhook/broken", "", "")).await;
+    assert_eq!((broken.status, broken.code().as_deref()), (503, Some("source_broken")));
+    assert!(!broken.body.contains("secret"), "what is wrong with it is the operator's: {}", broken.body);
     relay.backend.stopping.store(true, Ordering::SeqCst);
     let reply = relay.ask(request("POST /webhook", "", "x")).await;
     assert_eq!((reply.code().as_deref(), reply.field("connection")), (Some("shutting_down"), Some("close")));
