@@ -22,6 +22,7 @@ use super::{
     path::Place,
     refusals as seen, respond,
     seam::{Backend, Body, Source},
+    uploads::{Owner, Uploads},
     verify::{self, Judged, Refused},
 };
 use crate::{
@@ -38,6 +39,8 @@ pub(super) struct Door<B> {
     pub(super) backend: Arc<B>,
     pub(super) settings: Settings,
     pub(super) cors: Cors,
+    /// Bodies that are waited for.
+    pub(super) uploads: Uploads,
     /// Is cancelled when the server stops.
     pub(super) stop: CancellationToken,
 }
@@ -103,14 +106,19 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Refused> {
-        match self.read(source, request).await? {
+        match self.read(source, origin, request).await? {
             Ready::Genuine(source, accepting) => self.accept(&source, origin, accepting).await,
             Ready::Answered(response) => Ok(response),
         }
     }
 
     /// From head to verdict. Whatever is wrong with the head is said before any of the body is read.
-    async fn read(&self, source: &Arc<Source>, request: Box<Request<Incoming>>) -> Result<Ready, Refused> {
+    async fn read(
+        &self,
+        source: &Arc<Source>,
+        origin: Origin,
+        request: Box<Request<Incoming>>,
+    ) -> Result<Ready, Refused> {
         if self.backend.is_stopping() {
             return Err(respond::STOPPING.into());
         }
@@ -127,11 +135,13 @@ impl<B: Backend> Door<B> {
             patience: self.settings.patience.body,
             head_bytes: admitted.raw.size(),
         };
+        let proven = matches!(admitted.by_head, Some(Judged::Genuine(_)));
+        let owner = Owner { source: &source.name, address: origin.address, proven };
         // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
         // back.
         let body = tokio::select! {
             biased;
-            body = intake::read(body, &self.settings.budget, bounds) => body?,
+            body = intake::read(body, &self.uploads, owner, bounds) => body?,
             () = self.stop.cancelled() => return Err(respond::STOPPING.into()),
         };
         let (source, Admitted { mut raw, connection, by_head }) = self.look_again(source, admitted, &head)?;
