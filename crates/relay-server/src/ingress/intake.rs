@@ -1,16 +1,22 @@
 //! Takes a body in: counted, reserved as it arrives, in time, or not at all.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
+use relay_core::limits;
 use tokio::time::{Instant, timeout_at};
 
+use super::uploads::{Listed, Owner, Uploads};
 use crate::{
-    budget::{Budget, Reservation},
+    budget::Reservation,
     error::{Code, Problem},
 };
 
@@ -28,6 +34,8 @@ const FIRST_BYTES: u64 = 64 * 1024;
 
 const NO_MEMORY: Problem =
     Problem::new(Code::StoreUnavailable, "there is no memory for another body at the moment; send it again").closing();
+const GIVEN_UP: Problem =
+    Problem::new(Code::StoreUnavailable, "memory is short, and this body comes slowly; send it again").closing();
 const TOO_LARGE: Problem = Problem::new(Code::TooLarge, "the body is larger than this relay takes").closing();
 const TOO_SLOW: Problem = Problem::new(Code::Timeout, "the body came too slowly").closing();
 const BROKEN: Problem =
@@ -44,44 +52,83 @@ pub(super) struct Bounds {
     pub(super) head_bytes: u64,
 }
 
-/// Reads a whole body. Its memory counts against `budget` until the last clone of the result is gone.
+/// Reads a whole body. Its memory counts against the budget until the last clone of the result is gone.
 ///
 /// Refuses before reading what declares itself too large, so that a sender that waits for `100 Continue` sends nothing.
-pub(super) async fn read(mut body: Incoming, budget: &Arc<Budget>, bounds: Bounds) -> Result<Bytes, Problem> {
+pub(super) async fn read(
+    mut body: Incoming,
+    uploads: &Uploads,
+    owner: Owner<'_>,
+    bounds: Bounds,
+) -> Result<Bytes, Problem> {
     let declared = body.size_hint().exact();
     if declared.is_some_and(|bytes| bytes > bounds.bytes_max) {
         return Err(TOO_LARGE);
     }
-    let mut taken = Taken::new(budget.reserve(bounds.head_bytes).ok_or(NO_MEMORY)?, declared);
+    let whole = declared.unwrap_or(bounds.bytes_max);
+    let entitled = owner.proven || whole <= limits::SMALL_BODY_BYTES;
+    let mut taken = Taken::new(uploads.budget.open(entitled), declared);
+    let mut listed = None;
+    if !uploads.grow(&mut taken.reservation, bounds.head_bytes, owner, None).await {
+        let ends = !body.is_end_stream();
+        return Err(Problem { close: ends, ..NO_MEMORY });
+    }
     if body.is_end_stream() {
         return Ok(taken.finish());
     }
-    let whole = declared.unwrap_or(bounds.bytes_max);
     let started = Instant::now();
     let mut last_byte = started;
     loop {
-        let crowded = budget.used() > budget.max() / 2;
+        let crowded = uploads.budget.used() > uploads.budget.max() / 2;
         let until = deadline(started, last_byte, taken.len(), bounds.patience).min(end(
             started,
             whole,
             crowded,
             bounds.patience,
         ));
-        let frame = match timeout_at(until, body.frame()).await {
+        let mut next = Next { body: &mut body, listed: &mut listed, list: || uploads.list(owner, whole, taken.len()) };
+        let frame = match timeout_at(until, poll_fn(|cx| next.poll(cx))).await {
             Err(_) => return Err(TOO_SLOW),
-            Ok(None) => return Ok(taken.finish()),
-            Ok(Some(Err(_))) => return Err(BROKEN),
-            Ok(Some(Ok(frame))) => frame,
+            Ok(Err(problem)) => return Err(problem),
+            Ok(Ok(None)) => return Ok(taken.finish()),
+            Ok(Ok(Some(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
         if taken.len() + data.len() as u64 > bounds.bytes_max {
             return Err(TOO_LARGE);
         }
-        taken.push(&data)?;
+        if !uploads.grow(&mut taken.reservation, data.len() as u64, owner, listed.as_ref()).await {
+            return Err(Problem { close: declared != Some(taken.len() + data.len() as u64), ..NO_MEMORY });
+        }
+        taken.push(&data);
         if declared == Some(taken.len()) {
             return Ok(taken.finish());
         }
         last_byte = Instant::now();
+        if let Some(listed) = &listed {
+            listed.came(taken.len());
+        }
+    }
+}
+
+/// The next part of a body; it is listed once it has to be waited for.
+struct Next<'a, 'u, L> {
+    body: &'a mut Incoming,
+    listed: &'a mut Option<Listed<'u>>,
+    list: L,
+}
+
+impl<'u, L: Fn() -> Listed<'u>> Next<'_, 'u, L> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Problem>> {
+        match Pin::new(&mut *self.body).poll_frame(cx) {
+            Poll::Ready(None) => Poll::Ready(Ok(None)),
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Ok(Some(frame))),
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Err(BROKEN)),
+            Poll::Pending => {
+                let listed = self.listed.get_or_insert_with(&self.list);
+                if listed.is_given_up(cx) { Poll::Ready(Err(GIVEN_UP)) } else { Poll::Pending }
+            }
+        }
     }
 }
 
@@ -120,15 +167,12 @@ impl Taken {
         self.data.len() as u64
     }
 
-    fn push(&mut self, data: &[u8]) -> Result<(), Problem> {
-        if !self.reservation.grow(data.len() as u64) {
-            return Err(NO_MEMORY);
-        }
+    /// Adds what there is a reservation for.
+    fn push(&mut self, data: &[u8]) {
         if self.data.capacity() - self.data.len() < data.len() {
             self.data.reserve_exact(self.step(data.len()));
         }
         self.data.extend_from_slice(data);
-        Ok(())
     }
 
     /// How much more to allocate: all of a small declared body at once, else doubling, never beyond what was declared.

@@ -15,6 +15,7 @@ use super::{
     intake,
     path::{self, Place},
     seam::{Backend, Body},
+    uploads::Uploads,
     webhook::{Door, UNKNOWN},
 };
 use crate::{
@@ -39,7 +40,13 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
     let connections = Connections::new(settings.connections);
     let cors = Cors::new(&settings.cors_origins);
-    let door = Arc::new(Door { backend, settings, cors, stop: stop.clone() });
+    let door = Arc::new(Door {
+        backend,
+        uploads: Uploads::new(Arc::clone(&settings.budget)),
+        settings,
+        cors,
+        stop: stop.clone(),
+    });
     listen::serve(listener, "public", connections, Arc::new(Public { door }), stop).await;
 }
 
@@ -73,6 +80,10 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
 
     fn panicked(&self) {
         self.door.backend.panicked();
+    }
+
+    fn full(&self) {
+        self.door.uploads.give_up_slow();
     }
 }
 

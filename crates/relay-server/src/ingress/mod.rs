@@ -22,6 +22,7 @@ mod seam;
 mod target;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod verify;
 mod webhook;
 

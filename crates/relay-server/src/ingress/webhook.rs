@@ -23,6 +23,7 @@ use super::{
     refusals::{self as seen, Missed},
     respond,
     seam::{Backend, Body, Source},
+    uploads::{Owner, Uploads},
     verify::{self, Judged, Refused},
 };
 use crate::{
@@ -42,6 +43,8 @@ pub(super) struct Door<B> {
     pub(super) backend: Arc<B>,
     pub(super) settings: Settings,
     pub(super) cors: Cors,
+    /// Bodies that are waited for.
+    pub(super) uploads: Uploads,
     /// Is cancelled when the server stops.
     pub(super) stop: CancellationToken,
 }
@@ -142,11 +145,13 @@ impl<B: Backend> Door<B> {
             patience: self.settings.patience.body,
             head_bytes: admitted.raw.size(),
         };
+        let proven = matches!(admitted.by_head, Some(Judged::Genuine(_)));
+        let owner = Owner { source: &source.name, address: origin.address, proven };
         // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
         // back.
         let body = tokio::select! {
             biased;
-            body = intake::read(body, &self.settings.budget, bounds) => body?,
+            body = intake::read(body, &self.uploads, owner, bounds) => body?,
             () = self.stop.cancelled() => return Err(respond::STOPPING.into()),
         };
         let (source, Admitted { mut raw, connection, by_head }) = self.look_again(source, admitted, &head)?;

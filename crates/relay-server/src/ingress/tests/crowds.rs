@@ -197,3 +197,31 @@ async fn sessions_are_let_in_up_to_half() {
         }
     }
 }
+
+/// I16, S36: bodies that strangers begin and do not finish keep no sender out, small or large.
+#[tokio::test]
+async fn unfinished_bodies_of_strangers_give_way() {
+    let relay = Relay::start().await;
+    let body = "x".repeat(99_000);
+    let mut strangers = Vec::new();
+    let mut held = 0;
+    for _ in 0..12 {
+        let mut stranger = relay.connect().await;
+        stranger
+            .send(format!("POST /webhook/signed HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{body}"))
+            .await;
+        strangers.push(stranger);
+        // Each is heard, until one has to give way for the next.
+        let heard = async {
+            while relay.budget.used() == held && held < 800_000 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(STUCK, heard).await.expect("it is heard");
+        held = relay.budget.used();
+    }
+    for size in [2, 90_000, 90_000] {
+        assert_eq!(relay.ask(request("POST /webhook", "", &"x".repeat(size))).await.status, 202);
+    }
+    assert!(relay.budget.used() <= relay.budget.max());
+}
