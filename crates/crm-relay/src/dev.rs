@@ -1,21 +1,29 @@
 //! Runs server and client in one process, joined without a socket.
 
+use std::{pin::pin, time::Duration};
+
+use futures_util::FutureExt as _;
 use relay_client::{Transport, config::Destination, run::Dialing};
 use relay_core::{limits, name::Name};
 use relay_server::Joiner;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{block_on_beside_writer, print},
     client,
     config::{Logging, server::Plan},
-    exit::{Exit, Failure, Outcome},
+    exit::{self, Exit, Failure, Outcome},
     receive::{Behaviour, Receiver},
     render::hints,
     server::{self, Facts},
-    signals, telemetry,
+    signals::{self, Stop},
+    telemetry,
 };
 
-/// Runs until stopped.
+/// How long forwards may go on once the server of this process is gone.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs until stopped, or until one of the two halves ends.
 ///
 /// # Errors
 /// It could not start, or the store failed.
@@ -29,21 +37,48 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, logging: &Loggin
         let (server, kept) = server::start(plan).await?;
         let receiver = if joined.destinations.is_empty() { Some(receiver().await?) } else { None };
         joined.destinations.extend(receiver.as_ref().map(to_receiver).transpose()?);
-        print(&hints::dev(&Facts::of(&server, &kept), &joined.destinations, receiver.is_some()))?;
+        let greeting = hints::dev(&Facts::of(&server, &kept), &joined.destinations, receiver.is_some());
 
+        // Whichever half ends first takes the other with it: neither is of use alone.
+        let over = CancellationToken::new();
         let joiner = server.joiner();
-        let client = relay_client::run_with(joined, || dial(&joiner), stop.clone().asked());
+        let mut client = pin!(relay_client::run_with(joined, || dial(&joiner), either(stop.clone(), over.clone())));
+        // A client that cannot start says so when it is first asked, before a greeting promises anything.
+        if let Some(ended) = client.as_mut().now_or_never() {
+            let served = server.run(std::future::ready(())).await;
+            return exit::worse(client::end(ended), server::end(served));
+        }
+        print(&greeting)?;
         // The receiver outlives both, so that what is under way at a stop still arrives.
         let receiving = tokio::spawn(async move {
             if let Some(receiver) = receiver {
                 receiver.serve().await;
             }
         });
-        let (served, ended) = tokio::join!(server.run(stop.asked()), client);
+        let mut server = pin!(server.run(either(stop, over.clone())));
+        let outcome = tokio::select! {
+            served = &mut server => {
+                over.cancel();
+                // Nobody is there any more to settle what the client holds: what it forwards may end, no more.
+                let ended = tokio::time::timeout(FAREWELL, client).await;
+                exit::worse(server::end(served), ended.map_or(Ok(Exit::Done), client::end))
+            }
+            ended = &mut client => {
+                over.cancel();
+                exit::worse(client::end(ended), server::end(server.await))
+            }
+        };
         receiving.abort();
-        let worse = server::end(served)?;
-        client::end(ended).map(|_| worse)
+        outcome
     })
+}
+
+/// Completes when a stop was asked for, or the other half is over. Cancel safe.
+async fn either(stop: Stop, over: CancellationToken) {
+    tokio::select! {
+        () = stop.asked() => {}
+        () = over.cancelled() => {}
+    }
 }
 
 /// A line to the server of this process.
@@ -54,8 +89,7 @@ fn dial(joiner: &Joiner) -> Dialing {
 
 /// The built-in receiver, at any free port.
 async fn receiver() -> Result<Receiver, Failure> {
-    let behaviour =
-        Behaviour { status: http::StatusCode::OK, delay: std::time::Duration::ZERO, fail_first: 0, quiet: false };
+    let behaviour = Behaviour { status: http::StatusCode::OK, delay: Duration::ZERO, fail_first: 0, quiet: false };
     Receiver::bind(([127, 0, 0, 1], 0).into(), behaviour).await
 }
 

@@ -21,11 +21,7 @@ pub(crate) struct DevArgs {
 }
 
 impl DevArgs {
-    pub(super) fn run(mut self) -> Outcome {
-        // What is being tried out stays on this machine unless somebody says otherwise.
-        if config::environment("SERVER_HOST").is_none_or(|host| host.is_empty()) {
-            self.settings.given.entry("SERVER_HOST").or_insert_with(|| "127.0.0.1".to_owned());
-        }
+    pub(super) fn run(self) -> Outcome {
         let mut layers =
             Layers::collect(Process::Dev, self.config.as_deref(), &self.settings.given, &config::environment);
         let mut logging = Logging::from_layers(&layers);

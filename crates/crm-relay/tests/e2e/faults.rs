@@ -115,7 +115,7 @@ async fn survive(calls: &str, error: &str, when: u32) {
 }
 
 /// Whether every thread of a process is being traced.
-fn traced(pid: u32) -> bool {
+pub(crate) fn traced(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     threads.filter_map(Result::ok).all(|thread| {
         let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();

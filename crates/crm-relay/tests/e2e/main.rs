@@ -8,6 +8,7 @@
 
 mod delivery;
 mod descriptors;
+mod dev;
 mod faults;
 mod history;
 mod hostile;

@@ -37,6 +37,10 @@ pub struct SourceUpdate {
     pub provider: Option<String>,
     /// All of the provider's parameters anew.
     pub parameters: Option<Vec<(String, String)>>,
+    /// These parameters anew, in place of all values they had; the others stay.
+    pub set: Vec<(String, String)>,
+    /// These parameters go.
+    pub unset: Vec<String>,
     /// See [`Source::allow_empty`].
     pub allow_empty: Option<bool>,
     /// See [`Source::dedupe`].
@@ -124,6 +128,17 @@ impl Registry {
                 source.adopted.retain(|adopted| source.parameters.iter().any(|(name, _)| name == adopted));
                 source.parameters = parameters;
             }
+            if let Some(name) =
+                update.unset.iter().find(|name| source.parameters.iter().all(|(known, _)| known != *name))
+            {
+                let known: Vec<&str> = source.parameters.iter().map(|(name, _)| name.as_str()).collect();
+                let text = format!("it has no parameter {name:?} to take away; it has: {}", known.join(", "));
+                return Err(RegistryError::Invalid(text));
+            }
+            let is_named = |name: &String| update.unset.contains(name) || update.set.iter().any(|(set, _)| set == name);
+            source.parameters.retain(|(name, _)| !is_named(name));
+            source.adopted.retain(|name| !is_named(name));
+            source.parameters.extend(update.set.iter().cloned());
             source.allow_empty = update.allow_empty.unwrap_or(source.allow_empty);
             source.dedupe = update.dedupe.unwrap_or(source.dedupe);
             self.check_parameters(&source)?;
