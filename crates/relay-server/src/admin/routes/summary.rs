@@ -63,7 +63,7 @@ pub(super) async fn summary(
         }
     }
     let mut items: Vec<GroupDto> = groups.into_iter().map(shown).collect();
-    items.sort_by(|left, right| right.count.cmp(&left.count));
+    items.sort_by_key(|group| std::cmp::Reverse(group.count));
     Ok(Json(SummaryDto { items, next: cursor }))
 }
 
