@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -123,7 +123,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     let status = if number <= behaviour.fail_first { StatusCode::INTERNAL_SERVER_ERROR } else { behaviour.status };
     if !behaviour.quiet {
         print(&request::describe(&request::Seen {
-            clock: &time::clock(SystemTime::now()),
+            clock: &time::clock(time::now()),
             number,
             method: &head.method,
             uri: &head.uri,

@@ -18,7 +18,7 @@ use relay_core::time::Wall;
 use relay_providers::Draft;
 use rustls::ClientConfig;
 
-use crate::{exit::Failure, sample::Sampler};
+use crate::{exit::Failure, render::time, sample::Sampler};
 
 /// Requests at the same time when no rate is given.
 const CONCURRENCY: usize = 16;
@@ -105,7 +105,7 @@ fn trusting_nobody() -> Result<ClientConfig, rustls::Error> {
 }
 
 async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Result<Sent, Failure> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = time::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let id = format!("msg_{:x}_{index}", now.as_micros());
     let sample = plan.sampler.make(&id, Wall::from_micros(now.as_micros() as i64)).await?;
     let request = request(plan, sample).map_err(|why| Failure::usage(format!("cannot send the sample: {why}")))?;

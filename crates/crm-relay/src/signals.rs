@@ -1,6 +1,11 @@
 //! SIGTERM and SIGINT: the first asks for a graceful stop, the second ends the process at once.
+//!
+//! A thread of their own waits for them: it outlives the runtime, and a runtime whose workers are all busy does not hold it up.
+
+use std::{io, sync::mpsc, thread};
 
 use tokio::{
+    runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
@@ -19,30 +24,56 @@ impl Stop {
     }
 }
 
-/// Begins to listen for signals.
+/// Begins to listen for signals; they are listened for until the process ends.
 ///
 /// # Errors
-/// The system refuses handlers.
+/// The system refuses handlers or a thread.
 pub(crate) fn listen() -> Result<Stop, Failure> {
-    let handler = |kind| {
-        signal(kind).map_err(|error| Failure::new(Exit::StoreFailed, format!("cannot listen for signals: {error}")))
+    let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot listen for signals: {error}"));
+    let (asked, receiver) = watch::channel(false);
+    let (ready, begun) = mpsc::sync_channel(1);
+    let wait = move || match handlers() {
+        Ok((runtime, signals)) => {
+            // Whoever began this waits for it.
+            let _ = ready.send(Ok(()));
+            runtime.block_on(obey(signals, &asked));
+        }
+        Err(error) => drop(ready.send(Err(error))),
     };
-    let (mut interrupt, mut terminate) = (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        next(&mut interrupt, &mut terminate).await;
-        sender.send_replace(true);
-        next(&mut interrupt, &mut terminate).await;
-        end_at_once();
-    });
+    thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
+    begun.recv().unwrap_or_else(|_| Err(io::Error::other("their thread has ended"))).map_err(failed)?;
     Ok(Stop(receiver))
 }
 
-/// Whichever comes first. Cancel safe: a signal is not lost when the other branch wins.
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Both signals.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+fn handlers() -> io::Result<(runtime::Runtime, Signals)> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? }
+    };
+    Ok((runtime, signals))
+}
+
+async fn obey(mut signals: Signals, asked: &watch::Sender<bool>) {
+    signals.next().await;
+    asked.send_replace(true);
+    signals.next().await;
+    end_at_once();
+}
+
+impl Signals {
+    /// Whichever comes first. Cancel safe: a signal is not lost when the other branch wins.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     admin_client::Api,
     cli::{Common, block_on, data_dirs, pretty, print},
     exit::{Exit, Failure, Outcome, reason},
-    render::style,
+    render::{style, time},
     server,
 };
 
@@ -153,6 +153,6 @@ fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {
 }
 
 fn now() -> Wall {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Wall::from_micros(since.as_micros() as i64)
 }

@@ -32,6 +32,7 @@ use crate::{
     connect::{self, Stream, TlsError},
     read_on::ReadOn,
     request::Base,
+    request_line::{NextTarget, RequestLine},
     retry_after,
 };
 
@@ -89,10 +90,11 @@ impl TargetError {
 struct Http {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Option<Connection>,
+    target: NextTarget,
 }
 
 /// The future that reads and writes.
-type Connection = Pin<Box<http1::Connection<TokioIo<ReadOn<Stream>>, Full<Bytes>>>>;
+type Connection = Pin<Box<http1::Connection<TokioIo<RequestLine<ReadOn<Stream>>>, Full<Bytes>>>>;
 
 struct Idle {
     http: Http,
@@ -176,10 +178,7 @@ impl Target {
     async fn answered(&self, mut http: Http, response: Response<Incoming>, deadline: tokio::time::Instant) -> Verdict {
         let status = response.status();
         let class = Class::of_status(status.as_u16());
-        let retry_after = match class {
-            Class::Delivered | Class::Unreachable => None,
-            Class::Rejected | Class::Busy => retry_after::of(response.headers()),
-        };
+        let retry_after = if class.heeds_retry_after() { retry_after::of(response.headers()) } else { None };
         let drained = tokio::time::timeout_at(deadline, http.drain(response.into_body())).await;
         if drained == Ok(true) && http.is_open().await {
             self.keep(http);
@@ -204,13 +203,14 @@ impl Target {
             None => Either::Left(tcp),
             Some(config) => connect::encrypt(tcp, &self.host, config.clone()).await.map_err(explain)?,
         };
+        let (stream, target) = RequestLine::new(ReadOn::new(stream));
         let handshake = http1::Builder::new()
             .max_header_size(limits::ANSWER_HEAD_BYTES_MAX)
             .max_headers(ANSWER_FIELDS_MAX)
-            .handshake(TokioIo::new(ReadOn::new(stream)))
+            .handshake(TokioIo::new(stream))
             .await;
         let (sender, driver) = handshake.map_err(|error| format!("cannot use the connection to {peer}: {error}"))?;
-        Ok(Http { sender, driver: Some(Box::pin(driver)) })
+        Ok(Http { sender, driver: Some(Box::pin(driver)), target })
     }
 
     /// A kept connection that is still open. Old ones are closed here.
@@ -260,7 +260,8 @@ enum Unsent {
 }
 
 impl Http {
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unsent> {
+    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unsent> {
+        self.target.is(request.extensions_mut().get().cloned());
         let mut response = std::pin::pin!(self.sender.try_send_request(request));
         let driver = &mut self.driver;
         std::future::poll_fn(|cx| {

@@ -2,17 +2,24 @@
 
 #[cfg(test)]
 mod certificate;
+#[expect(clippy::disallowed_methods, reason = "the client's clocks")]
 mod clock;
 pub mod config;
 pub mod connect;
 pub mod dial;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a try took and how old an idle connection is, beside real sockets"
+)]
 pub mod forward;
 mod listen;
 mod notice;
 mod proxy;
 mod read_on;
 mod request;
+mod request_line;
 mod resign;
+#[expect(clippy::disallowed_methods, reason = "the date of an answer is compared with the present")]
 mod retry_after;
 pub mod run;
 mod status;

@@ -108,7 +108,7 @@ pub(crate) fn forwarded(forward: &Forward, outcome: &Outcome) {
     let (delivery, destination) = (forward.delivery, &forward.destination);
     match outcome.class {
         Class::Delivered => tracing::debug!(event = "forwarded", %delivery, %destination, "delivered"),
-        Class::Rejected | Class::Busy | Class::Unreachable => tracing::warn!(
+        Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => tracing::warn!(
             event = "forward_failed",
             %delivery,
             %destination,
@@ -129,6 +129,7 @@ pub(crate) fn summary(view: &View, status: &Status) {
         connected = view.up,
         held = status::held(view),
         delivered = status.tries(Class::Delivered),
+        refused = status.tries(Class::Refused),
         rejected = status.tries(Class::Rejected),
         busy = status.tries(Class::Busy),
         unreachable = status.tries(Class::Unreachable),

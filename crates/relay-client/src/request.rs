@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use http_body_util::Full;
 use jiff::Timestamp;
-use percent_encoding::percent_decode;
-use relay_core::{session::client::Forward, time::Wall};
+use relay_core::{session::client::Forward, target, time::Wall};
 
 use crate::{
     config::Destination,
+    request_line::RawTarget,
     resign::{self, ResignError, Resigner},
 };
 
@@ -48,8 +48,8 @@ pub(crate) enum RequestError {
     /// The path would lead out of the target's own path.
     #[error("path has dot segments")]
     DotSegments,
-    /// The method is none.
-    #[error("method is not a token")]
+    /// The method is none, or asks for something else than to take a webhook.
+    #[error("method is not one of webhooks")]
     Method,
     /// A header field cannot be sent.
     #[error("a header field cannot be sent")]
@@ -73,18 +73,24 @@ impl Base {
     /// The request that carries `forward`, at this moment.
     pub(crate) fn request(&self, forward: &Forward, now: Wall) -> Result<Request<Full<Bytes>>, RequestError> {
         let mut request = Request::new(Full::new(forward.body.clone()));
+        if !target::is_method_of_webhooks(&forward.method) {
+            return Err(RequestError::Method);
+        }
         *request.method_mut() = Method::from_bytes(&forward.method).map_err(|_| RequestError::Method)?;
-        *request.uri_mut() = self.target(&forward.rest, forward.query.as_deref())?.into();
+        let (target, raw) = self.target(&forward.rest, forward.query.as_deref())?;
+        *request.uri_mut() = target.into();
+        raw.map(|raw| request.extensions_mut().insert(raw));
         *request.headers_mut() = self.headers(forward, now)?;
         Ok(request)
     }
 
-    /// The target's path and query with those of the webhook behind them, raw.
-    fn target(&self, rest: &[u8], query: Option<&[u8]>) -> Result<PathAndQuery, RequestError> {
+    /// The target's path and query with those of the webhook behind them, raw. What the HTTP library does not take in a query
+    /// stands beside it.
+    fn target(&self, rest: &[u8], query: Option<&[u8]>) -> Result<(PathAndQuery, Option<RawTarget>), RequestError> {
         if !rest.is_empty() && !rest.starts_with(b"/") {
             return Err(RequestError::Target);
         }
-        if rest.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dot_segment) {
+        if target::has_dot_segment(rest) {
             return Err(RequestError::DotSegments);
         }
         let base = if rest.is_empty() { self.path.as_str() } else { self.path.trim_end_matches('/') };
@@ -99,10 +105,17 @@ impl Base {
                 mark = b'&';
             }
         }
+        if !query.is_none_or(target::is_query) {
+            return Err(RequestError::Target);
+        }
         let raw = Bytes::from(raw);
-        let target = PathAndQuery::from_maybe_shared(raw.clone()).map_err(|_| RequestError::Target)?;
-        // The parser cuts a fragment off, silently.
-        if target.as_str().as_bytes() == raw { Ok(target) } else { Err(RequestError::Target) }
+        if let Ok(target) = PathAndQuery::from_maybe_shared(raw.clone()) {
+            // The parser cuts a fragment off, silently.
+            return if target.as_str().as_bytes() == raw { Ok((target, None)) } else { Err(RequestError::Target) };
+        }
+        let path = raw.slice(..base.len() + rest.len());
+        let target = PathAndQuery::from_maybe_shared(path.clone()).map_err(|_| RequestError::Target)?;
+        if target.as_str().as_bytes() == path { Ok((target, Some(RawTarget(raw)))) } else { Err(RequestError::Target) }
     }
 
     fn headers(&self, forward: &Forward, now: Wall) -> Result<HeaderMap, RequestError> {
@@ -147,17 +160,6 @@ fn received_at(forward: &Forward) -> String {
 fn is_dropped(name: &HeaderName) -> bool {
     let text = name.as_str();
     text.starts_with("relay-") || DROPPED.contains(name) || matches!(text, "proxy-connection" | "http2-settings")
-}
-
-/// `.` or `..`, also percent-encoded.
-fn is_dot_segment(segment: &[u8]) -> bool {
-    if segment.len() > "%2e%2e".len() {
-        return false;
-    }
-    let mut decoded = percent_decode(segment);
-    let dots = decoded.by_ref().take_while(|byte| *byte == b'.').count();
-    let all: usize = percent_decode(segment).count();
-    dots == all && (1..=2).contains(&all)
 }
 
 #[cfg(test)]

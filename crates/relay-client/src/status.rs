@@ -16,8 +16,6 @@ use relay_core::{
     session::client::{Notice, View},
 };
 
-const CLASSES: [Class; 4] = [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable];
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Tried {
     destination: String,
@@ -38,7 +36,7 @@ pub(crate) struct Status {
     reconnects: Counter,
     sessions: AtomicI64,
     /// Per destination: a counter per class, resolved once, so that counting takes no lock and no allocation.
-    forwarded: BTreeMap<Name, [Counter; 4]>,
+    forwarded: BTreeMap<Name, [Counter; 5]>,
     held: BTreeMap<Name, Gauge>,
 }
 
@@ -63,14 +61,14 @@ impl Status {
             up,
             reconnects,
             sessions: AtomicI64::new(0),
-            forwarded: names.iter().map(|name| (name.clone(), CLASSES.map(|class| counter(name, class)))).collect(),
+            forwarded: names.iter().map(|name| (name.clone(), Class::ALL.map(|class| counter(name, class)))).collect(),
             held: names.iter().map(|name| (name.clone(), gauge(name))).collect(),
         }
     }
 
     pub(crate) fn forwarded(&self, destination: &Name, class: Class) {
         let Some(counters) = self.forwarded.get(destination) else { return };
-        let index = CLASSES.iter().position(|other| *other == class).unwrap_or_default();
+        let index = class as usize - 1;
         counters[index].inc();
         self.ended(destination);
     }
@@ -111,7 +109,7 @@ impl Status {
 
     /// Tries so far with this outcome class, over all destinations.
     pub(crate) fn tries(&self, class: Class) -> u64 {
-        let index = CLASSES.iter().position(|other| *other == class).unwrap_or_default();
+        let index = class as usize - 1;
         self.forwarded.values().map(|counters| counters[index].get()).sum()
     }
 
@@ -129,7 +127,7 @@ impl Status {
             .map(|(name, counters)| {
                 let held = self.held.get(name).map_or(0, Gauge::get);
                 let mut entry = serde_json::json!({ "destination": name.as_str(), "held": held });
-                for (class, counter) in CLASSES.iter().zip(counters) {
+                for (class, counter) in Class::ALL.iter().zip(counters) {
                     entry[class.as_str()] = counter.get().into();
                 }
                 entry

@@ -1,6 +1,7 @@
-//! The circuit: stops trying a destination that does not answer, per destination and client instance.
+//! The circuit: stops trying a destination that does not serve, per destination and client instance.
 //!
-//! **Invariant:** an open circuit lets out one probe at a time, and one success closes it.
+//! **Invariant:** while it is open one try is out at a time, and only a *delivered* closes it, unless nothing but
+//! *unreachable* opened it.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::{
     delivery::outcome::{Class, Outcome},
     id::EventId,
     limits,
+    storage::Backlog,
     time::Mono,
 };
 
@@ -15,17 +17,84 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Circuit {
     unreachable: u32,
-    /// Different events in a row that failed; never more than [`limits::CIRCUIT_EVENTS`].
-    failed: Vec<EventId>,
-    open: Option<Open>,
+    streak: Streak,
+    delivered_at: Option<Mono>,
+    phase: Phase,
+}
+
+/// Different events that *speak* and have failed since the last *delivered*; never more than [`limits::CIRCUIT_EVENTS`]. An
+/// event speaks while no try of it has counted: a known failure says nothing new about its destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Streak {
+    events: Vec<EventId>,
+}
+
+/// One try that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried<'a> {
+    /// Of which event.
+    pub event: EventId,
+    /// No try of it had counted before, since it became ready.
+    pub speaks: bool,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// It went out as the one try of an open circuit.
+    pub probe: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Phase {
+    /// Nothing is known yet: the first lease tells whether it begins open.
+    #[default]
+    Fresh,
+    /// The same, and that lease is under way.
+    Asking,
+    Closed,
+    Recovering(Recovery),
+    Open(Open),
 }
 
 #[derive(Clone, Debug)]
 struct Open {
+    /// Whether nothing but *unreachable* opened it.
+    unreachable_only: bool,
     pause: Duration,
-    probe_at: Mono,
-    probing: bool,
-    error: String,
+    /// The pause is over then.
+    try_at: Mono,
+    /// What has arrived since the last try may end the pause then.
+    cut_at: Mono,
+    trying: bool,
+    arrived: bool,
+    turn: Turn,
+    /// The latest failure, in words; none yet if it began open.
+    error: Option<String>,
+}
+
+/// Closed again, and not yet trusted with all its slots.
+#[derive(Clone, Debug)]
+struct Recovery {
+    slots: u32,
+    delivered: u32,
+    /// No slot is added before then.
+    held_until: Option<Mono>,
+    turn: Turn,
+}
+
+/// Whose turn it is while a destination is, or just was, in trouble.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    fewest: bool,
+    /// Newest ones in a row.
+    newest: u8,
+}
+
+/// Which deliveries go out next while a destination is, or just was, in trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// The newest of those never tried.
+    Newest,
+    /// Those with the fewest tries, the oldest first.
+    FewestTries,
 }
 
 /// What a circuit lets out.
@@ -33,18 +102,18 @@ struct Open {
 pub enum Permit {
     /// It is closed: whatever is due.
     All,
-    /// It is open and its pause is over: one delivery, as a probe.
+    /// One delivery: it is open and its pause is over, or it has yet to learn whether it is.
     Probe,
     /// Nothing before then.
     NotBefore(Mono),
-    /// Nothing until its probe has come back.
+    /// Nothing until its one try has come back.
     Probing,
 }
 
 /// What an outcome did to a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// It opened.
+pub enum Change {
+    /// It opened, or one that began open was found to be right.
     Opened,
     /// It closed.
     Closed,
@@ -52,83 +121,325 @@ pub enum Turn {
     Same,
 }
 
+impl Streak {
+    /// A try ended.
+    pub fn on_try(&mut self, tried: &Tried<'_>) {
+        match tried.outcome.class {
+            Class::Delivered => self.events.clear(),
+            // Canary: an event that the destination judged says nothing about the destination.
+            Class::Refused if !cfg!(feature = "canary_refused_opens_the_circuit") => {}
+            Class::Rejected | Class::Busy | Class::Refused => {
+                let known = self.is_full() || self.events.contains(&tried.event);
+                if tried.speaks && !known {
+                    self.events.push(tried.event);
+                }
+            }
+            Class::Unreachable => {}
+        }
+    }
+
+    /// Whether so many have failed that it is the destination that does.
+    pub fn is_full(&self) -> bool {
+        self.events.len() >= limits::CIRCUIT_EVENTS
+    }
+}
+
 impl Circuit {
     /// What may go out at `now`.
     pub fn permit(&self, now: Mono) -> Permit {
-        match &self.open {
-            None => Permit::All,
-            Some(open) if open.probing => Permit::Probing,
-            Some(open) if now >= open.probe_at => Permit::Probe,
-            Some(open) => Permit::NotBefore(open.probe_at),
+        match &self.phase {
+            Phase::Fresh => Permit::Probe,
+            Phase::Asking => Permit::Probing,
+            Phase::Closed | Phase::Recovering(_) => Permit::All,
+            Phase::Open(open) if open.trying => Permit::Probing,
+            Phase::Open(open) if now >= open.try_at => Permit::Probe,
+            Phase::Open(open) => Permit::NotBefore(open.try_at),
+        }
+    }
+
+    /// How many of an instance's slots it may use.
+    pub fn slots(&self, slots: u32) -> u32 {
+        match &self.phase {
+            Phase::Recovering(recovery) => recovery.slots.min(slots),
+            Phase::Fresh | Phase::Asking | Phase::Closed | Phase::Open(_) => slots,
+        }
+    }
+
+    /// Whether one delivery is out at a time.
+    pub fn is_one_at_a_time(&self) -> bool {
+        !self.is_closed()
+    }
+
+    /// Which deliveries go out next while the destination is, or just was, in trouble; `None`: each kind has its share.
+    pub fn pick(&self, slots: u32) -> Option<Pick> {
+        match &self.phase {
+            Phase::Fresh | Phase::Asking => Some(Pick::Newest),
+            Phase::Open(open) => Some(open.turn.pick(open.arrived)),
+            Phase::Recovering(recovery) if recovery.delivered < slots => Some(recovery.turn.pick(false)),
+            Phase::Recovering(_) | Phase::Closed => None,
         }
     }
 
     /// Whether it is open, and the latest failure in words.
     pub fn open_error(&self) -> Option<&str> {
-        self.open.as_ref().map(|open| open.error.as_str())
+        if let Phase::Open(open) = &self.phase { open.error.as_deref() } else { None }
+    }
+
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Whether failures may count: it is closed, and knows that it is.
+    fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed | Phase::Recovering(_))
     }
 
     /// Whether there is nothing to remember of it.
     pub fn is_blank(&self) -> bool {
-        self.open.is_none() && self.unreachable == 0 && self.failed.is_empty()
+        let settled = matches!(self.phase, Phase::Fresh | Phase::Asking | Phase::Closed);
+        settled && self.unreachable == 0 && self.streak.events.is_empty()
     }
 
-    /// The one probe is on its way.
-    pub fn on_probe(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.probing = true;
-        }
-    }
-
-    /// The probe found no room to go out: it may as soon as there is some.
-    pub fn on_probe_waits(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.probing = false;
-        }
-    }
-
-    /// The probe ended without an outcome: lost, handed back, or nothing was due.
-    pub fn on_probe_gone(&mut self, now: Mono) {
-        if let Some(open) = &mut self.open {
-            open.probing = false;
-            open.probe_at = now + open.pause;
-        }
-    }
-
-    /// A try of `event` ended. `probe`: it was the one that [`Self::on_probe`] spoke of.
-    pub fn on_outcome(
-        &mut self,
-        event: EventId,
-        outcome: &Outcome,
-        probe: bool,
-        now: Mono,
-        pause_max: Duration,
-    ) -> Turn {
-        if outcome.class == Class::Delivered {
-            let was_open = self.open.is_some();
-            *self = Self::default();
-            return if was_open { Turn::Closed } else { Turn::Same };
-        }
-        if let Some(open) = &mut self.open {
-            if probe {
-                open.probing = false;
-                open.pause = (open.pause * 2).min(pause_max);
-                open.probe_at = now + open.pause;
-                open.error = words(outcome);
+    /// A lease is asked for that brings one delivery at a time.
+    pub fn on_asked(&mut self) {
+        match &mut self.phase {
+            Phase::Fresh => self.phase = Phase::Asking,
+            Phase::Open(open) => {
+                open.trying = true;
+                open.arrived = false;
             }
-            return Turn::Same;
+            Phase::Asking | Phase::Closed | Phase::Recovering(_) => {}
         }
-        self.unreachable = if outcome.class == Class::Unreachable { self.unreachable + 1 } else { 0 };
-        if !self.failed.contains(&event) {
-            self.failed.push(event);
-        }
-        if self.unreachable < limits::CIRCUIT_UNREACHABLE && self.failed.len() < limits::CIRCUIT_EVENTS {
-            return Turn::Same;
-        }
-        let pause = limits::CIRCUIT_PAUSE_FIRST.min(pause_max);
-        self.open = Some(Open { pause, probe_at: now + pause, probing: false, error: words(outcome) });
-        Turn::Opened
     }
+
+    /// Nothing waits at the destination: there is nothing that an outage could have left.
+    pub fn on_nothing_waits(&mut self) {
+        if matches!(self.phase, Phase::Fresh) {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// The first lease says what there is at the destination. Tried ones among so many that an outage may be on: it begins
+    /// open, without pause. Fewer would not have opened it.
+    pub fn on_backlog(&mut self, backlog: Backlog, now: Mono) {
+        if !matches!(self.phase, Phase::Asking) {
+            return;
+        }
+        let outage = backlog.tried && backlog.open >= limits::CIRCUIT_EVENTS as u64;
+        // Canary: a restart must not charge an outage again.
+        self.phase = if outage && !cfg!(feature = "canary_fresh_circuit_closed") {
+            Phase::Open(Open {
+                unreachable_only: false,
+                pause: Duration::ZERO,
+                try_at: now,
+                cut_at: now,
+                trying: true,
+                arrived: false,
+                turn: Turn::default(),
+                error: None,
+            })
+        } else {
+            Phase::Closed
+        };
+    }
+
+    /// That lease did not come about.
+    pub fn on_ask_failed(&mut self) {
+        match &mut self.phase {
+            Phase::Asking => self.phase = Phase::Fresh,
+            Phase::Open(open) => open.trying = false,
+            Phase::Fresh | Phase::Closed | Phase::Recovering(_) => {}
+        }
+    }
+
+    /// The delivery of this pick goes out.
+    pub fn on_picked(&mut self, pick: Pick) {
+        match &mut self.phase {
+            Phase::Open(open) => open.turn.on_picked(pick),
+            Phase::Recovering(recovery) => recovery.turn.on_picked(pick),
+            Phase::Fresh | Phase::Asking | Phase::Closed => {}
+        }
+    }
+
+    /// The one try ended without an outcome: lost or handed back.
+    pub fn on_probe_gone(&mut self, now: Mono, pause_max: Duration) {
+        if let Phase::Open(open) = &mut self.phase {
+            let first = limits::CIRCUIT_PAUSE_FIRST.min(pause_max);
+            open.trying = false;
+            open.cut_at = now + first;
+            open.try_at = now + if open.arrived { first } else { open.pause.max(first) };
+        }
+    }
+
+    /// A delivery was accepted, redriven or replayed. Whether that changed when the next try goes out.
+    pub fn on_arrival(&mut self) -> bool {
+        let Phase::Open(open) = &mut self.phase else { return false };
+        open.arrived = true;
+        let cut = !open.trying && open.cut_at < open.try_at;
+        if cut {
+            open.try_at = open.cut_at;
+        }
+        cut
+    }
+
+    /// A try ended. `slots`: the instance's there. Gives what that did, and whether a failure may count against its event,
+    /// as far as this circuit is concerned.
+    pub fn on_outcome(&mut self, tried: &Tried<'_>, now: Mono, slots: u32, pause_max: Duration) -> (Change, bool) {
+        let counts_before = self.is_closed() && !tried.probe;
+        self.streak.on_try(tried);
+        self.unreachable = if tried.outcome.class == Class::Unreachable { self.unreachable + 1 } else { 0 };
+        let change = match tried.outcome.class {
+            Class::Delivered => self.on_delivered(now, slots),
+            Class::Refused if !cfg!(feature = "canary_refused_opens_the_circuit") => {
+                self.on_refused(tried.probe, now, slots)
+            }
+            Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {
+                self.on_failed(tried, now, slots, pause_max)
+            }
+        };
+        // Canary: an outage that answers must be free too.
+        (change, (counts_before && self.is_closed()) || cfg!(feature = "canary_charged_while_open"))
+    }
+
+    fn on_delivered(&mut self, now: Mono, slots: u32) -> Change {
+        self.delivered_at = Some(now);
+        match &mut self.phase {
+            Phase::Fresh | Phase::Asking => self.phase = Phase::Closed,
+            Phase::Closed => {}
+            Phase::Recovering(recovery) => {
+                recovery.on_delivered(now);
+                if recovery.is_over(slots) {
+                    self.phase = Phase::Closed;
+                }
+            }
+            Phase::Open(_) => return self.close(1, slots),
+        }
+        Change::Same
+    }
+
+    fn on_refused(&mut self, probe: bool, now: Mono, slots: u32) -> Change {
+        let Phase::Open(open) = &mut self.phase else { return Change::Same };
+        if open.unreachable_only {
+            return self.close(0, slots);
+        }
+        if probe {
+            open.trying = false;
+            (open.try_at, open.cut_at) = (now, now);
+        }
+        Change::Same
+    }
+
+    fn on_failed(&mut self, tried: &Tried<'_>, now: Mono, slots: u32, pause_max: Duration) -> Change {
+        let outcome = tried.outcome;
+        let full = self.streak.is_full();
+        let quiet = self.delivered_at.is_none_or(|at| now.since(at) > quiet_after(outcome));
+        let unreachable = self.unreachable >= limits::CIRCUIT_UNREACHABLE;
+        match &mut self.phase {
+            Phase::Open(open) => {
+                open.unreachable_only &= !full;
+                if open.unreachable_only && outcome.class == Class::Rejected {
+                    return self.close(0, slots);
+                }
+                if !tried.probe {
+                    return Change::Same;
+                }
+                open.trying = false;
+                open.rest(now, asked(outcome), pause_max);
+                let known = open.error.replace(words(outcome)).is_some();
+                if known { Change::Same } else { Change::Opened }
+            }
+            Phase::Fresh | Phase::Asking if !unreachable => Change::Same,
+            Phase::Fresh | Phase::Asking | Phase::Closed | Phase::Recovering(_) => {
+                if let Phase::Recovering(recovery) = &mut self.phase
+                    && outcome.class == Class::Busy
+                {
+                    recovery.on_busy(outcome.status, now);
+                }
+                let opens = unreachable || (full && quiet);
+                if !opens {
+                    return Change::Same;
+                }
+                let mut open = Open {
+                    unreachable_only: !full,
+                    pause: Duration::ZERO,
+                    try_at: now,
+                    cut_at: now,
+                    trying: false,
+                    arrived: false,
+                    turn: Turn::default(),
+                    error: Some(words(outcome)),
+                };
+                open.rest(now, asked(outcome), pause_max);
+                self.phase = Phase::Open(open);
+                Change::Opened
+            }
+        }
+    }
+
+    /// Closes an open one; `delivered` counts what did it.
+    fn close(&mut self, delivered: u32, slots: u32) -> Change {
+        let known = self.open_error().is_some();
+        let recovery = Recovery { slots: 1, delivered, held_until: None, turn: Turn::default() };
+        self.phase = if recovery.is_over(slots) { Phase::Closed } else { Phase::Recovering(recovery) };
+        if known { Change::Closed } else { Change::Same }
+    }
+}
+
+impl Open {
+    /// Begins the next pause: twice as long as the one before, and not shorter than the destination asked for.
+    fn rest(&mut self, now: Mono, asked: Duration, pause_max: Duration) {
+        let first = limits::CIRCUIT_PAUSE_FIRST.min(pause_max);
+        self.pause = (self.pause * 2).clamp(first, pause_max);
+        let asked = asked.min(pause_max);
+        self.cut_at = now + first.max(asked);
+        self.try_at = if self.arrived { self.cut_at } else { now + self.pause.max(asked) };
+    }
+}
+
+impl Recovery {
+    fn on_delivered(&mut self, now: Mono) {
+        self.delivered = self.delivered.saturating_add(1);
+        if self.held_until.is_none_or(|until| now >= until) {
+            self.slots = self.slots.saturating_add(1);
+        }
+    }
+
+    fn on_busy(&mut self, status: Option<u16>, now: Mono) {
+        self.slots = (self.slots / 2).max(1);
+        if status == Some(429) {
+            self.held_until = Some(now + limits::CIRCUIT_HELD);
+        }
+    }
+
+    fn is_over(&self, slots: u32) -> bool {
+        self.slots >= slots && self.delivered >= slots
+    }
+}
+
+impl Turn {
+    /// What has just arrived goes first, so that an event that the destination would take is not kept behind those that it
+    /// does not; but not so often that the others never get a try.
+    fn pick(self, arrived: bool) -> Pick {
+        let first = arrived && self.newest < limits::CIRCUIT_NEWEST_MAX;
+        if self.fewest && !first { Pick::FewestTries } else { Pick::Newest }
+    }
+
+    fn on_picked(&mut self, pick: Pick) {
+        self.fewest = pick == Pick::Newest;
+        self.newest = if self.fewest { self.newest.saturating_add(1) } else { 0 };
+    }
+}
+
+/// How long nothing must have been delivered before failures open a circuit. A destination that takes long for each answer
+/// has few answers in a second: there it is the time of two.
+fn quiet_after(outcome: &Outcome) -> Duration {
+    let answer = if outcome.class == Class::Rejected { outcome.duration } else { Duration::ZERO };
+    limits::CIRCUIT_QUIET.max(answer.saturating_mul(2))
+}
+
+fn asked(outcome: &Outcome) -> Duration {
+    outcome.retry_after.filter(|_| outcome.class.heeds_retry_after()).unwrap_or_default()
 }
 
 fn words(outcome: &Outcome) -> String {
@@ -140,72 +451,4 @@ fn words(outcome: &Outcome) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PAUSE_MAX: Duration = Duration::from_secs(4);
-
-    fn outcome(class: Class) -> Outcome {
-        Outcome { class, status: None, retry_after: None, duration: Duration::ZERO, error: None }
-    }
-
-    fn feed(circuit: &mut Circuit, event: u128, class: Class, probe: bool, now: Mono) -> Turn {
-        circuit.on_outcome(EventId::from_u128(event), &outcome(class), probe, now, PAUSE_MAX)
-    }
-
-    fn opened(now: Mono) -> Circuit {
-        let mut circuit = Circuit::default();
-        for _ in 0..3 {
-            feed(&mut circuit, 1, Class::Unreachable, false, now);
-        }
-        circuit
-    }
-
-    #[test]
-    fn three_unreachable_in_a_row_open_it() {
-        let mut circuit = Circuit::default();
-        let now = Mono::from_micros(0);
-        let classes = [Class::Unreachable, Class::Unreachable, Class::Busy, Class::Unreachable, Class::Unreachable];
-        for class in classes {
-            assert_eq!(feed(&mut circuit, 1, class, false, now), Turn::Same);
-        }
-        assert_eq!(feed(&mut circuit, 1, Class::Unreachable, false, now), Turn::Opened);
-    }
-
-    #[test]
-    fn five_different_events_without_a_success_open_it() {
-        let mut circuit = Circuit::default();
-        let now = Mono::from_micros(0);
-        for event in [1, 2, 3, 4, 4, 1] {
-            assert_eq!(feed(&mut circuit, event, Class::Rejected, false, now), Turn::Same);
-        }
-        feed(&mut circuit, 9, Class::Delivered, false, now);
-        for event in [1, 2, 3, 4] {
-            assert_eq!(feed(&mut circuit, event, Class::Rejected, false, now), Turn::Same);
-        }
-        assert_eq!(feed(&mut circuit, 5, Class::Rejected, false, now), Turn::Opened);
-    }
-
-    #[test]
-    fn pauses_double_up_to_their_bound_and_one_probe_is_out_at_a_time() {
-        let mut now = Mono::from_micros(0);
-        let mut circuit = opened(now);
-        for pause in [1, 2, 4, 4] {
-            let at = now + Duration::from_secs(pause);
-            assert_eq!(circuit.permit(now), Permit::NotBefore(at));
-            now = at;
-            assert_eq!(circuit.permit(now), Permit::Probe);
-            circuit.on_probe();
-            assert_eq!(circuit.permit(now), Permit::Probing);
-            assert_eq!(feed(&mut circuit, 1, Class::Rejected, true, now), Turn::Same);
-        }
-    }
-
-    #[test]
-    fn one_success_closes_it_probe_or_not() {
-        let now = Mono::from_micros(0);
-        let mut circuit = opened(now);
-        assert_eq!(feed(&mut circuit, 2, Class::Delivered, false, now), Turn::Closed);
-        assert_eq!(circuit.permit(now), Permit::All);
-    }
-}
+mod tests;

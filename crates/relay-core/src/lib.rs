@@ -23,5 +23,7 @@ pub mod name;
 pub mod routing;
 pub mod session;
 pub mod storage;
+pub mod target;
+pub mod throttle;
 pub mod time;
 pub mod wire;

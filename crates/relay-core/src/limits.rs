@@ -7,8 +7,9 @@ use std::time::Duration;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Bytes of a chunk of body on the session: small enough that control messages never wait long behind one.
 pub const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes of a WebSocket message (security: a peer cannot make us buffer more).
-pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a WebSocket message (security: a peer cannot make us buffer more). The largest there are, a Hello or a Welcome
+/// that names [`HELD_MAX`] leases, come to three quarters of it.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a target's answer that are kept; the rest is read and dropped until the timeout.
 pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a target's answer head. More is a malformed answer: outcome *rejected*.
@@ -47,18 +48,40 @@ pub const RECONNECT_LATER_MAX: Duration = Duration::from_mins(5);
 pub const SESSION_GOOD_AFTER: Duration = Duration::from_secs(10);
 /// A lease lives no longer than its transfer + `FORWARD_TIMEOUT` + this, however often it is extended.
 pub const LEASE_OVERTIME: Duration = Duration::from_mins(1);
-/// Longest delay after a failed try that did not count.
+/// How long the last pieces of a body may take to a client that reads them steadily, but slowly, before it must have named
+/// the lease: what waits in front of the wire (see `SESSION_QUEUE_BYTES`), at the slowest pace at which a session lives.
+pub const TRANSFER_TAIL: Duration = Duration::from_mins(10);
+/// Body bytes and the like that wait for one socket in front of its wire. Little, so that heartbeats and confirmations do not
+/// wait long behind bodies on a slow link, and so that what left the machine is soon at its client.
+pub const SESSION_QUEUE_BYTES: usize = 4 * CHUNK_BYTES;
+/// Longest delay after a failed try that did not count; shorter where `CIRCUIT_PAUSE_MAX` is, so that what waits is due
+/// when the destination is found well again.
 pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_mins(1);
+/// Failed tries in a row from which on a destination that says "not now" (408, 425, 502 to 504) and serves others meanwhile
+/// is believed to mean this event: before, it is more often a deployment or a proxy's bad moment.
+pub const SPOKEN_BUSY_TRIES: u32 = 8;
 /// Unreachable tries in a row that open a circuit.
 pub const CIRCUIT_UNREACHABLE: u32 = 3;
-/// Different events in a row without a 2xx that open a circuit.
+/// Different events without a counted try that have failed since the last 2xx: so many mean that the destination fails, not
+/// they. They open a circuit, and from the last of them on nothing counts.
 pub const CIRCUIT_EVENTS: usize = 5;
+/// How long nothing must have been delivered before failures open a circuit: one that delivers serves, however often it fails.
+pub const CIRCUIT_QUIET: Duration = Duration::from_secs(1);
+/// How long a 429 keeps a circuit that has just closed from using one slot more.
+pub const CIRCUIT_HELD: Duration = Duration::from_secs(1);
+/// Newest deliveries that an open circuit lets out in a row because something arrives all the time; then an older one has
+/// its turn.
+pub const CIRCUIT_NEWEST_MAX: u8 = 3;
 /// First pause of an open circuit; doubles up to `CIRCUIT_PAUSE_MAX`.
 pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Deliveries that one `lease` asks for at most, so that a batch stays one short commit.
 pub const LEASE_BATCH_MAX: usize = 256;
 /// A destination that waits for a client is announced (WARN) after this long.
 pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
+
+/// How far the system's clock and the time of this process may be apart before it is said: signed timestamps may be off by
+/// five minutes, and clocks that are disciplined differ by milliseconds.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
 
 /// How long a socket may stay without its Hello.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -72,6 +95,9 @@ pub const SESSION_LEASES_MAX: usize = 4 * HELD_MAX;
 /// Leases that one client is granted at a time, over all its destinations: half of what it holds at most, the other half
 /// is for outcomes that wait for their confirmation.
 pub const GRANTED_MAX: usize = HELD_MAX / 2;
+/// How long a commit may take before its sender is told 503, and the server counts as not ready: platforms give up after
+/// three seconds and more.
+pub const COMMIT_WITHIN: Duration = Duration::from_millis(2_500);
 /// Requests that may wait for their commit. More are refused: 503.
 pub const APPENDS_MAX: usize = 65_536;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new
@@ -114,12 +140,26 @@ pub const FETCHES_PER_MINUTE: u32 = 6;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 
+/// Wrong tokens that one address may show at once (security: an operator may have chosen a token that can be guessed).
+pub const WRONG_TOKENS_BURST: u32 = 5;
+/// After these, one more each time this long has passed: five a minute.
+pub const WRONG_TOKENS_EVERY: Duration = Duration::from_secs(12);
+/// The same for the networks that hold many addresses of IPv6, a /56 and a /48: so many times as often.
+pub const WRONG_TOKENS_WIDER: [(u32, u32); 2] = [(56, 4), (48, 16)];
+/// Networks of which it is known that they showed wrong tokens.
+pub const WRONG_TOKENS_KEYS_MAX: usize = 16_384;
+/// How long an answer to a wrong token is held back where all of them come from one address, such as that of a reverse proxy on
+/// this machine: a right token must pass there at once.
+pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 /// Default of `LEASE`.
 pub const LEASE: Duration = Duration::from_mins(1);
 /// Default of `FORWARD_TIMEOUT`.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
+/// Longest `FORWARD_TIMEOUT`, as a setting and as a client says it: a lease that its client only names lasts as long.
+pub const FORWARD_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Default of `CONCURRENCY`: slots per destination and client.
 pub const CONCURRENCY: u32 = 8;
 /// Most slots that a client may ask for.
@@ -136,6 +176,8 @@ pub const MAX_BODY_BYTES: u64 = 25 * 1024 * 1024;
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 /// Default of `CIRCUIT_PAUSE_MAX`.
 pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_mins(1);
+/// The same of `dev`: whoever starts a target again on a laptop does not wait a minute for the first webhook.
+pub const DEV_CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Default of `MAX_RETRIES`.
 pub const MAX_RETRIES: u32 = 3;
 /// Default of `RETRY_DELAY`.

@@ -1,16 +1,34 @@
 //! Routing: which destinations a source leads to, and under which policy. A snapshot; replaced whole when it changes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use crate::{delivery::retry::RetryPolicy, name::Name};
+use crate::{delivery::retry::RetryPolicy, limits, name::Name};
 
 /// All routes and destinations at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Routing {
     /// The routes of each source; a source never is without one.
     pub routes: BTreeMap<Name, Vec<Route>>,
     /// Destinations that are paused: nothing of theirs is leased.
-    pub paused: std::collections::BTreeSet<Name>,
+    pub paused: BTreeSet<Name>,
+    /// TTL of what is redriven and whose route is gone or paused: the operator's own default.
+    pub standard_ttl: Duration,
+    /// When the failed deliveries of such a route are tried again.
+    pub standard_retry: RetryPolicy,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            routes: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            standard_ttl: limits::MESSAGE_TTL,
+            standard_retry: RetryPolicy::default(),
+        }
+    }
 }
 
 /// Source to destination; owns retry policy and TTL.

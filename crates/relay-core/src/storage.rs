@@ -96,8 +96,16 @@ pub struct LeaseAsk {
 pub enum LeaseOrder {
     /// By `due_at`, then id.
     Oldest,
-    /// By `tries`, then `due_at`, then id: the probe of an open circuit.
+    /// Those never tried and those tried before have a share each: up to so many of the limit are the oldest tried ones, the
+    /// rest the oldest never tried, and what one kind leaves the other takes. Those taken go by `due_at`, then id.
+    Shared {
+        /// For tried ones, where both kinds are due.
+        tried: u32,
+    },
+    /// By `tries`, then `due_at`, then id.
     FewestTries,
+    /// Never tried before tried; of those the last by `due_at`, then id; of these as [`Self::FewestTries`].
+    Newest,
 }
 
 /// What a [`LeaseAsk`] gave.
@@ -107,6 +115,17 @@ pub struct Leased {
     pub deliveries: Vec<(Delivery, Arc<Event>)>,
     /// Why there are no more.
     pub end: LeaseEnd,
+    /// What else there is at the destination.
+    pub backlog: Backlog,
+}
+
+/// What there is at a destination, due or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// A delivery that was tried before waits, beside those just leased or among them.
+    pub tried: bool,
+    /// Deliveries that are not over: ready, scheduled or leased.
+    pub open: u64,
 }
 
 /// Why a lease gave no more than it did.

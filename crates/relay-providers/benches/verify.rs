@@ -1,6 +1,7 @@
 //! What one verification costs: every provider's own sample with a body of 1 KiB and of 1 MiB, judged over and over for a
 //! bounded time. Prints a table and ends by itself. `PROVIDERS=stripe,paypal` takes some, `MILLIS=200` the time of each.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, reason = "its results are for a person at a terminal")]
 
 use std::{

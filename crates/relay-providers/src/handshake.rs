@@ -14,6 +14,8 @@ use crate::{
 
 /// Longest value that is echoed.
 const ECHO_BYTES_MAX: usize = 4 * 1024;
+/// Longest challenge that is answered with an HMAC. Those of platforms are UUIDs or some 30 random bytes in base64.
+const CHALLENGE_BYTES_MAX: usize = 128;
 /// Largest body that is read before its sender is known.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Values of one parameter a handshake looks at.
@@ -170,6 +172,26 @@ impl Handshake {
     }
 }
 
+/// Refuses as an event what could be a challenge, or become something else than it is here: an event is a JSON object as it
+/// stands in the body. A challenge is a word, so it never is one.
+pub(crate) fn is_no_challenge(request: &Request<'_>) -> Result<(), Refusal> {
+    if header::first(request.headers, "content-encoding").is_some() {
+        let detail = "events of this platform have no Content-Encoding; its challenges are signed with the same key";
+        return Err(Refusal::new("encoded_event", detail));
+    }
+    if !is_json_object(request.body) {
+        let detail = "events of this platform are JSON objects; its challenges are signed with the same key";
+        return Err(Refusal::new("no_json_object", detail));
+    }
+    Ok(())
+}
+
+/// Whether these bytes are a JSON object and nothing else.
+pub(crate) fn is_json_object(bytes: &[u8]) -> bool {
+    let begins = bytes.trim_ascii_start().first() == Some(&b'{');
+    begins && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+}
+
 /// The body as JSON, if a stranger's is small enough to be read.
 pub(crate) fn small_json(request: &Request<'_>) -> Option<Value> {
     if request.body.len() > BODY_BYTES_MAX {
@@ -205,6 +227,12 @@ impl On {
 }
 
 impl Exchange {
+    /// Whether the answer is computed over what a stranger chose, with the key and in the way that events are signed with.
+    /// At such a provider nothing that could be a challenge may pass for an event: see [`is_no_challenge`].
+    pub(crate) fn is_keyed_like_an_event(&self) -> bool {
+        matches!(self, Self::Crc(_) | Self::ChallengeCode(_))
+    }
+
     /// An empty 200.
     pub const OK: Self = Self::Fixed { status: 200, content_type: None, body: "" };
 
@@ -226,20 +254,20 @@ impl Exchange {
                 json_answer(&json!({field: String::from_utf8_lossy(&echoed(request, header)?)}))
             }
             Self::Crc(key) => {
-                let token = query(request, "crc_token")?;
-                refuse_event(&token, "crc_token")?;
+                let token = challenge(query(request, "crc_token")?, "crc_token")?;
                 let mac = mac(&settings(key), &token, Encoding::Base64)?;
                 json_answer(&json!({"response_token": format!("sha256={mac}")}))
             }
             Self::ChallengeCode(key) => {
-                let code = query(request, "challengeCode")?;
-                refuse_event(&code, "challengeCode")?;
+                let code = challenge(query(request, "challengeCode")?, "challengeCode")?;
                 let mac = mac(&settings(key), &code, Encoding::Hex)?;
                 json_answer(&json!({"challengeCode": String::from_utf8_lossy(&code), "challengeResponse": mac}))
             }
             Self::PlainToken(key) => {
                 let token = body_text(request, "payload.plainToken")?;
-                let mac = mac(&settings(key), token.as_bytes(), Encoding::Hex)?;
+                let token = challenge(token.into_bytes(), "payload.plainToken")?;
+                let mac = mac(&settings(key), &token, Encoding::Hex)?;
+                let token = String::from_utf8_lossy(&token);
                 json_answer(&json!({"plainToken": token, "encryptedToken": mac}))
             }
             Self::ChallengeHash { token, endpoint } => challenge_hash(request, &settings(token), &settings(endpoint))?,
@@ -366,13 +394,15 @@ fn echo(value: Vec<u8>, name: &str) -> Result<Vec<u8>, Refusal> {
     Ok(value)
 }
 
-/// X and `LinkedIn` key the answer to anybody's challenge as they key the signature of an event, so whoever may choose a
-/// challenge could have any event signed. Theirs are words; events are JSON objects.
-fn refuse_event(challenge: &[u8], name: &str) -> Result<(), Refusal> {
-    if challenge.contains(&b'{') {
-        return Err(malformed(&format!("{name} must not be an event: the answer would be its signature")));
+/// A challenge that is answered with an HMAC: a word, as platforms make them. Where the answer is keyed like the signature
+/// of an event, anything else could be an event that a stranger wants signed; see [`Exchange::is_keyed_like_an_event`].
+fn challenge(value: Vec<u8>, name: &str) -> Result<Vec<u8>, Refusal> {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    if value.len() > CHALLENGE_BYTES_MAX || !value.iter().all(is_word) {
+        let allowed = format!("1 to {CHALLENGE_BYTES_MAX} letters, digits and -._~+/=");
+        return Err(malformed(&format!("{name} must be {allowed}: the answer signs it")));
     }
-    Ok(())
+    Ok(value)
 }
 
 fn is_one_of(presented: &[u8], values: &[String]) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 
-use crate::{Genuine, Refusal, Request, Verdict, parameters::Parameters, secret};
+use crate::{DedupeKey, Genuine, Refusal, Request, Verdict, parameters::Parameters, secret};
 
 /// Header fields that may carry a key, and the dedupe key beside it.
 pub(crate) const READ: &[&str] = &["authorization", "idempotency-key", "x-api-key"];
@@ -70,6 +70,7 @@ impl Keys {
         };
         match idempotency_key(request, key) {
             Ok(dedupe) => {
+                let dedupe = dedupe.map(DedupeKey::documented);
                 Verdict::Genuine(Genuine { dedupe, strip, key: Some(key.name.clone()), ..Genuine::default() })
             }
             Err(malformed) => Verdict::Malformed(malformed),

@@ -25,6 +25,7 @@
 //! **Invariant:** nothing here reads a clock, a file or a socket; the work on any bytes is linear in their number.
 //! **Invariant:** no secret and no valid signature is in any `Debug`, error or refusal.
 
+mod attempt;
 mod basic;
 mod code;
 mod draft;
@@ -33,6 +34,7 @@ mod form;
 mod handshake;
 mod header;
 mod keys;
+mod multipart;
 mod naming;
 mod parameters;
 mod provider;
@@ -130,8 +132,8 @@ pub enum Verdict {
 /// A request that proved itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Genuine {
-    /// What identifies the webhook within its source: the provider's delivery id, `webhook-id`, `Idempotency-Key`.
-    pub dedupe: Option<Vec<u8>>,
+    /// What identifies the webhook within its source; none: every request is one of its own.
+    pub dedupe: Option<DedupeKey>,
     /// Indexes of the header fields that proved a key and must neither be stored nor forwarded.
     pub strip: Vec<usize>,
     /// Name of the key that matched, for sources with several.
@@ -140,6 +142,41 @@ pub struct Genuine {
     pub event: Option<String>,
     /// What it happened to, where the platform says so: events of one thing are to stay in order.
     pub order: Option<String>,
+}
+
+/// What a repeat of a webhook is known by, within its source.
+///
+/// Only what a platform documents as the id of a delivery, the same over its retries, stands alone. Whatever else it sends (the
+/// id of an object, of a message, of what happened) may come with another webhook too, so it counts together with the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DedupeKey {
+    /// The id: `Idempotency-Key`, `webhook-id`, the provider's own. May be empty if the body has a share.
+    pub id: Vec<u8>,
+    /// What of the body belongs to it.
+    pub body: BodyShare,
+}
+
+/// What of its body belongs to a webhook's [`DedupeKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyShare {
+    /// Nothing: with another body it is the same webhook all the same.
+    Nothing,
+    /// All of it.
+    Whole,
+    /// What this SHA-256 is of: all but the values that count the platform's attempts.
+    ButAttempts([u8; 32]),
+}
+
+impl DedupeKey {
+    /// The documented id of a delivery, or an `Idempotency-Key`.
+    pub(crate) fn documented(id: Vec<u8>) -> Self {
+        Self { id, body: BodyShare::Nothing }
+    }
+
+    /// Any other id, or none: the body decides with it.
+    pub(crate) fn with_body(id: Vec<u8>) -> Self {
+        Self { id, body: BodyShare::Whole }
+    }
 }
 
 /// An HTTP answer.

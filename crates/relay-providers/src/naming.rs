@@ -3,7 +3,7 @@
 use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use serde_json::Value;
 
-use crate::{Refusal, Request, header, pruned, secret};
+use crate::{DedupeKey, Refusal, Request, header, pruned, secret};
 
 /// Largest body that is read for its names; of a larger one only header fields count.
 const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -14,7 +14,7 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// Where the id stands that is the same over the retries of one webhook.
 ///
-/// A path names fields of a JSON body, with dots between and `[]` behind a list: `entry[].id`.
+/// An id that is not [`DeliveryId::Documented`] counts together with the body: see [`DedupeKey`]. A path names fields of a JSON body, with dots between and `[]` behind a list: `entry[].id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryId {
     /// Nowhere, and equal bodies can be different webhooks.
@@ -27,8 +27,11 @@ pub enum DeliveryId {
     Json(&'static [&'static str]),
     /// In the body, per item of a batch: lists, each with the fields that name an item. A retry repeats the batch.
     Items(&'static [(&'static str, &'static [&'static str])]),
-    /// Nowhere: the digest of the body stands in.
+    /// Nowhere: the body alone decides.
     Body,
+    /// There, and the platform documents it on that page as the id of a delivery, the same over its retries and another for
+    /// another webhook.
+    Documented(&'static DeliveryId, &'static str),
     /// The first of these that there is.
     First(&'static [DeliveryId]),
     /// Where the provider's own code finds it; in words.
@@ -66,11 +69,26 @@ impl<'a> Names<'a> {
         Self { request, json: if is_read { pruned::read(request.body, &paths, ITEMS_MAX) } else { None } }
     }
 
-    /// The delivery id, bounded in length.
+    /// What a repeat is known by; the id in it is bounded in length.
     ///
     /// # Errors
     /// A header field for it that no sender may send.
-    pub(crate) fn delivery(&self, id: DeliveryId) -> Result<Option<Vec<u8>>, Refusal> {
+    pub(crate) fn delivery(&self, id: DeliveryId) -> Result<Option<DedupeKey>, Refusal> {
+        match id {
+            DeliveryId::Documented(id, _) => Ok(self.id(*id)?.map(DedupeKey::documented)),
+            DeliveryId::First(ids) => {
+                for id in ids {
+                    if let Some(found) = self.delivery(*id)? {
+                        return Ok(Some(found));
+                    }
+                }
+                Ok(None)
+            }
+            id => Ok(self.id(id)?.map(DedupeKey::with_body)),
+        }
+    }
+
+    fn id(&self, id: DeliveryId) -> Result<Option<Vec<u8>>, Refusal> {
         Ok(match id {
             DeliveryId::Nothing | DeliveryId::Code(_) => None,
             DeliveryId::Header(name) => self.header_id(name)?,
@@ -86,10 +104,11 @@ impl<'a> Names<'a> {
                 self.json.as_ref().and_then(|json| joined(json, fields)).map(|id| bounded(id.into_bytes()))
             }
             DeliveryId::Items(lists) => self.json.as_ref().and_then(|json| items(json, lists)),
-            DeliveryId::Body => Some(secret::secret_digest(self.request.body).to_vec()),
+            DeliveryId::Body => Some(Vec::new()),
+            DeliveryId::Documented(id, _) => self.id(*id)?,
             DeliveryId::First(ids) => {
                 for id in ids {
-                    if let Some(found) = self.delivery(*id)? {
+                    if let Some(found) = self.id(*id)? {
                         return Ok(Some(found));
                     }
                 }
@@ -133,6 +152,7 @@ impl DeliveryId {
                 };
                 lists.iter().flat_map(of_list).collect()
             }
+            Self::Documented(id, _) => id.paths(),
             Self::First(ids) => ids.iter().flat_map(|id| id.paths()).collect(),
         }
     }
@@ -142,6 +162,7 @@ impl DeliveryId {
         match self {
             Self::Header(name) => vec![name],
             Self::Headers(names) => names.to_vec(),
+            Self::Documented(id, _) => id.headers(),
             Self::First(ids) => ids.iter().flat_map(|id| id.headers()).collect(),
             Self::Nothing | Self::Json(_) | Self::Items(_) | Self::Body | Self::Code(_) => Vec::new(),
         }

@@ -41,10 +41,15 @@ pub struct Provider {
     pub key_source: bool,
     /// Status of the answer to a request that did not prove itself.
     pub refusal: u16,
+    /// The platform wants a refusal to have no body.
+    pub bare_refusals: bool,
     /// Requests that are answered on the spot and never stored.
     pub handshakes: &'static [Handshake],
     /// Where the id stands that is the same over the retries of one webhook.
     pub delivery: DeliveryId,
+    /// Members of its JSON bodies whose values are about the attempt, and so differ between the retries of one webhook: they
+    /// are no part of what a repeat is known by.
+    pub attempts: &'static [&'static str],
     /// Where the name of what happened stands.
     pub event: Name,
     /// Where the id of the thing stands to which it happened: events of one thing are to stay in order.
@@ -92,8 +97,10 @@ impl Provider {
         signs_url: false,
         key_source: false,
         refusal: 401,
+        bare_refusals: false,
         handshakes: &[],
         delivery: DeliveryId::Nothing,
+        attempts: &[],
         event: Name::Nowhere,
         order: Name::Nowhere,
         docs: "",
@@ -111,6 +118,12 @@ impl Provider {
     /// What a request says happened, in the platform's words; for people, it proves nothing.
     pub fn event_in(&self, request: &Request<'_>) -> Option<String> {
         Names::new(request, DeliveryId::Nothing, [self.event, Name::Nowhere]).name(self.event)
+    }
+
+    /// Whether it answers strangers' challenges with the key, and in the way, that its events are signed with: then an event
+    /// must be nothing that could be a challenge.
+    pub(crate) fn signs_challenges(&self) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.exchange.is_keyed_like_an_event())
     }
 
     /// The parameter that `secret` stands for: the key, where there is one and nothing else is called that.

@@ -8,6 +8,7 @@ use crate::{
     Draft, ParameterFault, Provider, SignError,
     basic::Basic,
     code::Code,
+    handshake::is_json_object,
     parameters::{Parameters, Purpose},
     provider,
     scheme::Signatures,
@@ -59,6 +60,9 @@ impl Signer {
     /// # Errors
     /// The body cannot hold what the provider puts there, or the private key is none.
     pub fn sign(&self, mut draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError> {
+        if self.provider.signs_challenges() && !is_json_object(&draft.body) {
+            return Err(SignError::Body("a JSON object"));
+        }
         let delivery = self.provider.delivery.headers();
         if let Some(first) = delivery.first()
             && !delivery.iter().any(|name| draft.header(name).is_some())

@@ -3,10 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    Acknowledgement, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict,
+    Acknowledgement, BodyShare, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict, attempt,
     basic::Basic,
     code::Code,
-    handshake::small_json,
+    handshake::{is_no_challenge, small_json},
     keys::Keys,
     naming::Names,
     parameters::{Parameters, Purpose},
@@ -79,10 +79,11 @@ impl Verifier {
     /// Judges one request. Does work linear in its size, whatever its bytes are.
     pub fn judge(&self, request: &Request<'_>) -> Verdict {
         self.handshake(request, false).unwrap_or_else(|| match self.proof.judge(request) {
-            Verdict::Genuine(genuine) => {
-                self.handshake(request, true).unwrap_or_else(|| self.complete(request, genuine))
-            }
-            Verdict::Refused(refusal) => Verdict::Refused(self.with_status(refusal)),
+            Verdict::Genuine(genuine) => self.handshake(request, true).unwrap_or_else(|| {
+                let event = if self.provider.signs_challenges() { is_no_challenge(request) } else { Ok(()) };
+                event.map_or_else(|refusal| self.refused(refusal), |()| self.complete(request, genuine))
+            }),
+            Verdict::Refused(refusal) => self.refused(refusal),
             other @ (Verdict::Handshake(_)
             | Verdict::Confirm { .. }
             | Verdict::Adopt { .. }
@@ -138,7 +139,7 @@ impl Verifier {
 
     /// Adds what the provider's entry says about a genuine request.
     fn complete(&self, request: &Request<'_>, mut genuine: Genuine) -> Verdict {
-        let Provider { delivery, event, order, .. } = *self.provider;
+        let Provider { delivery, attempts, event, order, .. } = *self.provider;
         let names = Names::new(request, delivery, [event, order]);
         if genuine.dedupe.is_none() {
             genuine.dedupe = match names.delivery(delivery) {
@@ -146,13 +147,21 @@ impl Verifier {
                 Err(refusal) => return Verdict::Malformed(refusal),
             };
         }
+        if let Some(dedupe) = &mut genuine.dedupe
+            && dedupe.body == BodyShare::Whole
+            && !attempts.is_empty()
+        {
+            dedupe.body = BodyShare::ButAttempts(attempt::digest_without(request.body, attempts));
+        }
         genuine.event = genuine.event.or_else(|| names.name(event));
         genuine.order = genuine.order.or_else(|| names.name(order));
         Verdict::Genuine(genuine)
     }
 
-    fn with_status(&self, refusal: Refusal) -> Refusal {
-        if refusal.status == 401 { Refusal { status: self.provider.refusal, ..refusal } } else { refusal }
+    /// A refusal with the status that the provider wants to see.
+    fn refused(&self, refusal: Refusal) -> Verdict {
+        let status = if refusal.status == 401 { self.provider.refusal } else { refusal.status };
+        Verdict::Refused(Refusal { status, ..refusal })
     }
 }
 

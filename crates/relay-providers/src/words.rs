@@ -289,14 +289,46 @@ impl fmt::Display for Exchange {
     }
 }
 
+impl Provider {
+    /// What a repeat of one of its webhooks is known by, in words.
+    pub fn repeats(&self) -> String {
+        if self.key_source {
+            return "the header field `idempotency-key`, if there is one".to_owned();
+        }
+        if self.attempts.is_empty() {
+            return self.delivery.to_string();
+        }
+        format!("{} but {}", self.delivery, quoted(self.attempts))
+    }
+}
+
 impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("none: each request is a new event"),
-            Self::Header(name) => write!(f, "the header field `{name}`"),
-            Self::Headers(names) => write!(f, "the header fields {}, together", quoted(names)),
-            Self::Json(fields) => write!(f, "{} of the body", quoted(fields)),
-            Self::Items(lists) => {
+            Self::Nothing => f.write_str("nothing: each request is a new event"),
+            Self::Documented(id, page) => write!(f, "{}, alone (documented: {page})", Place(**id)),
+            Self::Body => f.write_str("its body, byte for byte"),
+            Self::First(ids) => {
+                for (index, id) in ids.iter().enumerate() {
+                    write!(f, "{}{id}", if index == 0 { "" } else { "; else " })?;
+                }
+                Ok(())
+            }
+            id => write!(f, "{}, with the whole body", Place(*id)),
+        }
+    }
+}
+
+/// Where an id stands, and nothing about what it is worth.
+struct Place(DeliveryId);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            DeliveryId::Header(name) => write!(f, "the header field `{name}`"),
+            DeliveryId::Headers(names) => write!(f, "the header fields {}", quoted(names)),
+            DeliveryId::Json(fields) => write!(f, "{} of the body", quoted(fields)),
+            DeliveryId::Items(lists) => {
                 let list = |(list, fields): &(&str, &[&str])| {
                     let names: Vec<String> = fields.iter().map(|field| format!("`{list}.{field}`")).collect();
                     names.join(", ")
@@ -304,18 +336,13 @@ impl fmt::Display for DeliveryId {
                 let all: Vec<String> = lists.iter().map(list).collect();
                 write!(f, "{} of the body, all items together", all.join("; "))
             }
-            Self::Body => f.write_str("none is sent: a digest of the body stands in"),
-            Self::Code(words) => f.write_str(words),
-            Self::First(ids) => {
-                for (index, id) in ids.iter().enumerate() {
-                    match id {
-                        _ if index == 0 => write!(f, "{id}")?,
-                        Self::Body => f.write_str("; else a digest of the body")?,
-                        _ => write!(f, "; else {id}")?,
-                    }
-                }
-                Ok(())
+            DeliveryId::Code(words) => f.write_str(words),
+            DeliveryId::Documented(id, _) => Self(*id).fmt(f),
+            DeliveryId::First(ids) => {
+                let places: Vec<String> = ids.iter().map(|id| Self(*id).to_string()).collect();
+                f.write_str(&places.join(", else "))
             }
+            DeliveryId::Nothing | DeliveryId::Body => self.0.fmt(f),
         }
     }
 }
@@ -374,7 +401,10 @@ mod tests {
                 "POST with `type` = `url_verification` in a JSON body, signed like an event: the same `challenge`, as JSON"
             ]
         );
-        assert_eq!(slack.delivery.to_string(), "`event_id` of the body");
+        assert_eq!(
+            slack.delivery.to_string(),
+            "`event_id` of the body, alone (documented: https://docs.slack.dev/apis/events-api/)"
+        );
         assert_eq!(slack.event.to_string(), "`event.type` of the body");
     }
 }

@@ -7,6 +7,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::origin::Origin;
+
 /// Pause after an accept that failed for want of file descriptors or memory: others have to end first.
 const PAUSE: Duration = Duration::from_millis(50);
 /// At most one line in the log per listener and this long, however often accepting fails.
@@ -17,23 +19,23 @@ pub(crate) trait Listening: Send + 'static {
     /// What it gives.
     type Socket: Send + 'static;
 
-    /// The next connection. Cancel-safe.
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+    /// The next connection, and where it comes from. Cancel-safe.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Origin)>> + Send;
 }
 
 impl Listening for TcpListener {
     type Socket = TcpStream;
 
-    async fn accept(&self) -> io::Result<TcpStream> {
-        Self::accept(self).await.map(|(socket, _)| socket)
+    async fn accept(&self) -> io::Result<(TcpStream, Origin)> {
+        Self::accept(self).await.map(|(socket, peer)| (socket, Origin::of(peer)))
     }
 }
 
 impl Listening for UnixListener {
     type Socket = UnixStream;
 
-    async fn accept(&self) -> io::Result<UnixStream> {
-        Self::accept(self).await.map(|(socket, _)| socket)
+    async fn accept(&self) -> io::Result<(UnixStream, Origin)> {
+        Self::accept(self).await.map(|(socket, _)| (socket, Origin::local()))
     }
 }
 
@@ -52,10 +54,10 @@ impl<L: Listening> Acceptor<L> {
 
     /// The next connection, however long that takes. Cancel-safe: what is dropped has taken nothing, and at most cuts a
     /// pause short.
-    pub(crate) async fn accept(&mut self) -> L::Socket {
+    pub(crate) async fn accept(&mut self) -> (L::Socket, Origin) {
         loop {
             match self.listener.accept().await {
-                Ok(socket) => return socket,
+                Ok(accepted) => return accepted,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     self.complain(&error);
@@ -99,7 +101,7 @@ mod tests {
     impl Listening for Refusing {
         type Socket = ();
 
-        async fn accept(&self) -> io::Result<()> {
+        async fn accept(&self) -> io::Result<((), Origin)> {
             let left = self.0.load(Ordering::Relaxed);
             self.0.store(left.saturating_sub(1), Ordering::Relaxed);
             let error = if left.is_multiple_of(2) {
@@ -107,7 +109,7 @@ mod tests {
             } else {
                 rustix::io::Errno::CONNABORTED.raw_os_error()
             };
-            if left == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+            if left == 0 { Ok(((), Origin::local())) } else { Err(io::Error::from_raw_os_error(error)) }
         }
     }
 

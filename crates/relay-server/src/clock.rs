@@ -1,32 +1,51 @@
-//! The server's clock: wall time that never jumps while the process runs.
+//! The server's clocks: one for schedules, which never jumps while the process runs, and one for what others signed.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use relay_core::time::{Mono, Now, Wall};
+use relay_core::{
+    limits,
+    time::{Mono, Now, Wall},
+};
 
 /// A clock set back by less is one that was put right.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);
 
-/// Start wall clock + monotonic time passed: setting the system's clock neither stalls nor bursts anything.
+/// Two clocks with two names.
 ///
-/// It starts at the latest moment stored if the system's clock stands before that, for what is stored is due by the
-/// clock of an earlier run.
+/// - **Schedules** ([`Self::now`], [`Self::wall`]): the wall clock at the start + monotonic time passed. Setting the system's
+///   clock neither stalls nor bursts anything. It starts at the latest moment stored if the system's clock stands before
+///   that, for what is stored is due by the clock of an earlier run.
+/// - **The present** ([`Self::present`]): what the system's clock says now. What others signed or dated is judged by it, for
+///   they look at theirs: it follows corrections, and has gone on while the machine slept.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started_wall: Wall,
-    /// What the system's clock said at the start.
-    started_system: Wall,
     started: Instant,
+    /// The system's clock.
+    present: fn() -> Wall,
+    /// How far the two were apart at the start.
+    apart_at_start: Drift,
+}
+
+/// How far the present is from the time that schedules follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// By how much.
+    pub by: Duration,
+    /// The system's clock is ahead; otherwise it is behind.
+    pub ahead: bool,
+    /// It was so at the start already, and has been told then.
+    pub from_start: bool,
 }
 
 impl Clock {
-    /// Reads the system's clock, for the only time.
+    /// Reads the system's clock, the only time that schedules depend on it.
     pub fn start(at_least: Wall) -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::start_at(Wall::MIN + since_epoch, at_least)
+        Self::start_with(system, at_least)
     }
 
-    fn start_at(system: Wall, at_least: Wall) -> Self {
+    fn start_with(present: fn() -> Wall, at_least: Wall) -> Self {
+        let system = present();
         let behind = at_least.since(system);
         if behind >= WORTH_A_WORD {
             tracing::warn!(
@@ -37,29 +56,49 @@ impl Clock {
                  this one is empty"
             );
         }
-        Self { started_wall: system.max(at_least), started_system: system, started: Instant::now() }
+        #[expect(clippy::disallowed_methods, reason = "the one place of the server that asks")]
+        let started = Instant::now();
+        let apart_at_start = Drift { by: behind, ahead: false, from_start: true };
+        Self { started_wall: system.max(at_least), started, present, apart_at_start }
     }
 
-    /// Both clocks now.
+    /// Both clocks of schedules now.
     pub fn now(&self) -> Now {
         let passed = self.started.elapsed();
         Now { wall: self.started_wall + passed, mono: Mono::default() + passed }
     }
 
-    /// The wall clock now.
+    /// The wall clock of schedules now.
     pub fn wall(&self) -> Wall {
         self.started_wall + self.started.elapsed()
     }
 
-    /// The time by the system's clock of the start, also where that was set back: what others signed is compared with it.
-    pub fn system(&self) -> Wall {
-        self.started_system + self.started.elapsed()
+    /// The present, as the system's clock has it: what others signed or dated is compared with it.
+    pub fn present(&self) -> Wall {
+        (self.present)()
+    }
+
+    /// How far the present is from the time of schedules, if that is more than a machine's clock drifts by itself: the clock
+    /// was set, or the machine slept.
+    pub fn drift(&self) -> Option<Drift> {
+        let (wall, present) = (self.wall(), self.present());
+        let ahead = present > wall;
+        let by = present.since(wall).max(wall.since(present));
+        let start = self.apart_at_start;
+        let from_start = start.ahead == ahead && by.abs_diff(start.by) < limits::CLOCK_DRIFT_MAX;
+        (by >= limits::CLOCK_DRIFT_MAX).then_some(Drift { by, ahead, from_start })
     }
 
     /// The moment at which [`Self::now`] gives that monotonic time, for timers.
     pub fn instant(&self, at: Mono) -> Instant {
         self.started + at.since(Mono::default())
     }
+}
+
+/// What the system's clock says.
+#[expect(clippy::disallowed_methods, reason = "the one place of the server that asks")]
+fn system() -> Wall {
+    Wall::MIN + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// RFC 3339 in UTC with microseconds: `2026-11-23T18:25:44.000123Z`.
@@ -72,6 +111,8 @@ pub fn rfc3339(at: Wall) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use super::*;
 
     #[test]
@@ -86,18 +127,50 @@ mod tests {
         let clock = Clock::start(Wall::MIN);
         let now = clock.now();
         assert_eq!(now.wall.since(clock.started_wall), now.mono.since(Mono::default()));
-        assert!(clock.instant(now.mono) <= Instant::now());
+        assert!(clock.instant(now.mono) <= clock.instant(clock.now().mono));
     }
+
+    const START: Wall = Wall::from_micros(1_700_000_000_000_000);
+    const DAY: Duration = Duration::from_hours(24);
 
     /// I10: a system clock that was set back while the server was down stalls nothing, and signatures are still compared
     /// with what it says now.
     #[test]
     fn it_never_starts_before_what_is_stored() {
-        let (system, day) = (Wall::from_micros(1_700_000_000_000_000), Duration::from_hours(24));
-        let clock = Clock::start_at(system, system + day);
-        assert!(clock.wall() >= system + day);
-        assert!(clock.system() < system + day);
-        let clock = Clock::start_at(system, system - day);
-        assert!(clock.wall() < system + day);
+        let clock = Clock::start_with(|| START, START + DAY);
+        assert!(clock.wall() >= START + DAY);
+        assert_eq!(clock.present(), START);
+        let clock = Clock::start_with(|| START, START - DAY);
+        assert!(clock.wall() < START + DAY);
+    }
+
+    /// F6, I10, S28: the clock is set while the server runs. Schedules go on, what others signed is compared with the clock as
+    /// it is now, and the difference is known.
+    #[test]
+    fn a_step_moves_the_present_and_no_schedule() {
+        static AHEAD: AtomicI64 = AtomicI64::new(0);
+        let set = |seconds: i64| AHEAD.store(seconds, Ordering::Relaxed);
+        let clock = Clock::start_with(
+            || Wall::from_micros(START.as_micros() + AHEAD.load(Ordering::Relaxed) * 1_000_000),
+            Wall::MIN,
+        );
+        assert_eq!(clock.drift(), None);
+        set(3_600);
+        assert_eq!(clock.present(), START + Duration::from_hours(1));
+        assert!(clock.wall() < START + Duration::from_mins(1));
+        let drift = clock.drift().unwrap();
+        assert!(drift.ahead && !drift.from_start && drift.by > Duration::from_mins(59), "{drift:?}");
+        set(-86_400);
+        let drift = clock.drift().unwrap();
+        assert!(!drift.ahead && !drift.from_start && drift.by >= DAY, "{drift:?}");
+        set(59);
+        assert_eq!(clock.drift(), None, "what a clock does by itself is not worth a word");
+    }
+
+    /// What the start has told is not told again, until it changes.
+    #[test]
+    fn a_difference_of_the_start_is_known_as_such() {
+        let clock = Clock::start_with(|| START, START + DAY);
+        assert!(clock.drift().unwrap().from_start);
     }
 }

@@ -1,11 +1,11 @@
 //! The client endpoint: `GET /connect`, the upgrade to a WebSocket, and the loops that move its messages.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -19,6 +19,7 @@ use relay_core::{
     wire::{self, codec, message::Message},
 };
 use tokio::{
+    net::TcpStream,
     sync::{mpsc, oneshot},
     time::timeout,
 };
@@ -33,20 +34,31 @@ use tokio_tungstenite::{
 
 use crate::{
     error::{Code, Problem},
-    hub::{Event, Handle, SOCKET_QUEUE, Socket},
+    guesses::{Entrance, Guesses, Wrong},
+    hub::{Event, Handle, Socket},
+    origin::Origin,
+    outbox::{self, Inbox, Outbox, Pace, Paced},
     registry::{Registry, secret},
     supervise::{Supervisor, TaskKind},
 };
 
+/// Bytes that a client chooses for its Sec-WebSocket-Key.
+const NONCE_BYTES: usize = 16;
 /// Bytes of one WebSocket frame (S11).
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that are read at once: what clients say is short, and many may be connected.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes that the WebSocket gathers before it writes.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes that wait in the WebSocket's own write buffer at most (S11).
 const WRITE_BUFFER_MAX: usize = 8 * 1024 * 1024;
+/// Bytes that the system takes from a socket's writer before they can be sent: with more, a slow link would take minutes to
+/// empty what the machine believes is gone. What is on the wire and not acknowledged does not count, so this slows no link.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// How long the HTTP upgrade itself may take.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a peer may take nothing of what is written to it; by then its heartbeats have failed as well.
+/// How long a peer may take nothing at all of what is written to it; by then its heartbeats have failed as well. One that
+/// takes a little lives: a link is slow for as long as it likes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long a socket that shall close may still take what waits for it.
 const HANGUP_GRACE: Duration = Duration::from_secs(2);
@@ -63,6 +75,7 @@ pub(crate) struct Gate {
     registry: Arc<Registry>,
     static_token: [u8; 32],
     supervisor: Supervisor,
+    guesses: Arc<Guesses>,
 }
 
 /// Who a client is, once its token was found.
@@ -82,16 +95,22 @@ pub struct Attached {
 }
 
 impl Gate {
-    pub(crate) fn new(hub: Handle, registry: Arc<Registry>, relay_token: &str, supervisor: Supervisor) -> Self {
-        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor }
+    pub(crate) fn new(
+        hub: Handle,
+        registry: Arc<Registry>,
+        relay_token: &str,
+        supervisor: Supervisor,
+        guesses: Arc<Guesses>,
+    ) -> Self {
+        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor, guesses }
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
-    pub(crate) fn connect(&self, mut request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Full<Bytes>> {
-        let accept = match self.admit(request.method(), request.headers()) {
+    pub(crate) async fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
+        let accept = match self.admit(request.method(), request.headers(), origin).await {
             Ok((principal, accept)) => {
                 let upgrade = hyper::upgrade::on(&mut request);
-                let (gate, peer) = (self.clone(), peer.map_or_else(String::new, |peer| peer.to_string()));
+                let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
                 self.supervisor.spawn(TaskKind::Session, "session", async move {
                     match timeout(UPGRADE_TIMEOUT, upgrade).await {
                         Ok(Ok(upgraded)) => gate.serve(TokioIo::new(upgraded), principal, peer).await,
@@ -115,8 +134,8 @@ impl Gate {
 
     /// Joins a client of the same process, without a socket and without a token.
     pub(crate) fn attach(&self) -> Attached {
-        let (to_server, mut from_client) = mpsc::channel(SOCKET_QUEUE);
-        let (outbox, from_server) = mpsc::channel(SOCKET_QUEUE);
+        let (to_server, mut from_client) = mpsc::channel(outbox::MESSAGES_MAX);
+        let (outbox, from_server) = mpsc::channel(outbox::MESSAGES_MAX);
         let hub = self.hub.clone();
         self.supervisor.spawn(TaskKind::Session, "session-attached", async move {
             let conn = hub.next_conn();
@@ -126,7 +145,7 @@ impl Gate {
                 token: static_token_name(),
                 serves: Serves::All,
                 peer: "this process".into(),
-                socket: Socket { outbox, hangup },
+                socket: Socket { outbox: Outbox::attached(outbox), hangup },
             };
             if !hub.tell(event).await {
                 return Ok(());
@@ -151,7 +170,12 @@ impl Gate {
         self.supervisor.is_stopping()
     }
 
-    fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<(Principal, HeaderValue), Problem> {
+    async fn admit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        origin: Origin,
+    ) -> Result<(Principal, HeaderValue), Problem> {
         if method != Method::GET {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
             return Err(problem.allowing(&["GET"]));
@@ -159,12 +183,7 @@ impl Gate {
         if self.supervisor.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
         }
-        let principal = self.principal(headers).ok_or_else(|| {
-            Problem::new(
-                Code::NotGenuine,
-                "the token is missing, unknown or revoked; on the server: crm-relay token list",
-            )
-        })?;
+        let principal = self.identify(headers, origin).await?;
         let version = headers.get("relay-protocol").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {
             let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
@@ -182,8 +201,11 @@ impl Gate {
         let key = key.ok_or_else(|| {
             Problem::new(Code::Malformed, "want an upgrade to websocket, version 13, with a Sec-WebSocket-Key")
         })?;
-        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
-        let accept = accept.map_err(|_| Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one"))?;
+        let is_key = STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == NONCE_BYTES);
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok().filter(|_| is_key);
+        let accept = accept.ok_or_else(|| {
+            Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one: want 16 bytes in base64 (RFC 6455, 4.2.1)")
+        })?;
         Ok((principal, accept))
     }
 
@@ -205,10 +227,12 @@ impl Gate {
             .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX))
             .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
             .max_write_buffer_size(WRITE_BUFFER_MAX);
+        let (stream, pace) = Paced::new(stream);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let (mut sink, mut frames) = socket.split();
-        let (outbox, inbox) = mpsc::channel(SOCKET_QUEUE);
+        let (outbox, inbox) = Outbox::new();
         let (hangup, hung_up) = oneshot::channel();
         let conn = hub.next_conn();
         let Principal { token, serves } = principal;
@@ -223,8 +247,8 @@ impl Gate {
         let why = Mutex::new("the server closed the session");
         // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
         let ended = tokio::select! {
-            ended = read(&mut frames, hub, conn) => ended,
-            ended = write(&mut sink, inbox) => ended,
+            ended = self.read(&mut frames, conn) => ended,
+            ended = write(&mut sink, inbox, &pace) => ended,
             () = overdue(hung_up, &why) => Ended::Overdue,
         };
         hub.tell(Event::Closed(conn)).await;
@@ -239,6 +263,21 @@ impl Gate {
             let _ = timeout(LINGER, goodbye).await;
         }
         tracing::debug!(conn = conn.0, ?ended, "a session's socket ended");
+    }
+
+    /// Who asks, by the token.
+    async fn identify(&self, headers: &HeaderMap, origin: Origin) -> Result<Principal, Problem> {
+        let (entrance, refused) = (Entrance::Connect, Problem::new(Code::NotGenuine, NO_TOKEN));
+        let noted = if headers.contains_key(header::AUTHORIZATION) {
+            self.guesses.may_try(entrance, origin).map_err(Problem::too_many_tokens)?;
+            if let Some(principal) = self.principal(headers) {
+                return Ok(principal);
+            }
+            self.guesses.note(entrance, Wrong::Unknown, origin).await
+        } else {
+            self.guesses.note(entrance, Wrong::Missing, origin).await
+        };
+        Err(noted.map_or_else(Problem::too_many_tokens, |()| refused))
     }
 
     /// Whose token the request carries. Every token is compared, so the time taken does not tell which one matched.
@@ -262,6 +301,8 @@ impl Gate {
         found
     }
 }
+
+const NO_TOKEN: &str = "the token is missing, unknown or revoked; on the server: crm-relay token list";
 
 fn static_token_name() -> Name {
     STATIC_TOKEN.parse().expect("a constant in the form of a name")
@@ -292,47 +333,58 @@ enum Ended {
     Overdue,
 }
 
-async fn read(frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), hub: &Handle, conn: ConnId) -> Ended {
-    while let Some(Ok(frame)) = frames.next().await {
-        match frame {
-            Frame::Binary(bytes) => match codec::decode(bytes) {
-                Ok(Some(message)) => {
-                    if !hub.tell(Event::Received(conn, message)).await {
-                        return Ended::ByHub;
+impl Gate {
+    async fn read(&self, frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), conn: ConnId) -> Ended {
+        while let Some(Ok(frame)) = frames.next().await {
+            match frame {
+                Frame::Binary(bytes) => match codec::decode(bytes) {
+                    Ok(Some(message)) => {
+                        if !self.hub.tell(Event::Received(conn, message)).await {
+                            return Ended::ByHub;
+                        }
                     }
-                }
-                // A message of a later version.
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(event = "client_misbehaved", conn = conn.0, %error, "a client sent what is no message");
-                    return Ended::Garbled;
-                }
-            },
-            Frame::Ping(_) | Frame::Pong(_) => {}
-            Frame::Close(_) => return Ended::ByPeer,
-            Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+                    // A message of a later version.
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.hub.tell(Event::Garbled(conn, error)).await;
+                        return Ended::Garbled;
+                    }
+                },
+                Frame::Ping(_) | Frame::Pong(_) => {}
+                Frame::Close(_) => return Ended::ByPeer,
+                Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
+            }
         }
+        Ended::ByPeer
     }
-    Ended::ByPeer
 }
 
 /// Writes what the hub gives, and flushes when there is no more for the moment.
-async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox: mpsc::Receiver<Message>) -> Ended {
-    let mut batch = Vec::with_capacity(SOCKET_QUEUE);
-    while inbox.recv_many(&mut batch, SOCKET_QUEUE).await > 0 {
-        let written = timeout(WRITE_TIMEOUT, async {
+async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox: Inbox, pace: &Pace) -> Ended {
+    let mut batch = Vec::with_capacity(outbox::MESSAGES_MAX);
+    while inbox.recv_many(&mut batch).await > 0 {
+        let written = pace.keep(WRITE_TIMEOUT, async {
             for message in batch.drain(..) {
+                let bytes = message.encoded_len();
                 sink.feed(Frame::Binary(codec::encode(message))).await?;
+                inbox.took(bytes);
             }
             sink.flush().await
         });
         match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Ended::ByPeer,
-            Err(_) => return Ended::Stuck,
+            Some(Ok(())) => {}
+            Some(Err(_)) => return Ended::ByPeer,
+            None => return Ended::Stuck,
         }
     }
     Ended::ByHub
+}
+
+/// Readies a socket that may become a session's.
+pub(crate) fn prepare(socket: &TcpStream) {
+    // Best effort: without it a session on a slow link is slower to say what matters.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
 }
 
 /// Completes when the hub wanted the socket closed and its peer did not take what was left in time (I21).
@@ -342,7 +394,76 @@ async fn overdue(hung_up: oneshot::Receiver<&'static str>, why: &Mutex<&'static 
             *why.lock().unwrap_or_else(PoisonError::into_inner) = reason;
             tokio::time::sleep(HANGUP_GRACE).await;
         }
-        // The hub let go of the socket without a word: the writer ends by itself.
-        Err(_) => std::future::pending().await,
+        // The hub has ended with the server. What it said last may still go out, and no more.
+        Err(_) => tokio::time::sleep(HANGUP_GRACE).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll, ready},
+    };
+
+    use relay_core::wire::message::Chunk;
+    use tokio::{
+        io::{AsyncRead, AsyncWrite, ReadBuf},
+        time::{Instant, Sleep, sleep},
+    };
+
+    use super::*;
+
+    /// A peer that takes so many bytes a second, and sends none.
+    struct Drip {
+        bytes: usize,
+        next: Pin<Box<Sleep>>,
+    }
+
+    impl AsyncRead for Drip {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Drip {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+            if self.bytes == 0 {
+                return Poll::Pending;
+            }
+            ready!(self.next.as_mut().poll(cx));
+            self.next.as_mut().reset(Instant::now() + Duration::from_secs(1));
+            Poll::Ready(Ok(buf.len().min(self.bytes)))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// How writing a body of four chunks to such a peer ends.
+    async fn written_to(bytes_per_second: usize) -> Ended {
+        let (outbox, inbox) = Outbox::new();
+        while let Ok(place) = outbox.try_reserve() {
+            let data = vec![0; limits::CHUNK_BYTES].into();
+            place.send(Message::Chunk(Chunk { lease: None, offset: 0, data }));
+        }
+        drop(outbox);
+        let (stream, pace) = Paced::new(Drip { bytes: bytes_per_second, next: Box::pin(sleep(Duration::ZERO)) });
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        write(&mut socket, inbox, &pace).await
+    }
+
+    /// I19: a link may be slow for as long as it likes; a peer that takes nothing is given up.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_little_is_not_stuck() {
+        let began = Instant::now();
+        assert_eq!(written_to(500).await, Ended::ByHub);
+        assert!(began.elapsed() > 5 * WRITE_TIMEOUT, "or it was no slow link");
+        assert_eq!(written_to(0).await, Ended::Stuck);
     }
 }

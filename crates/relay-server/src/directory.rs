@@ -60,7 +60,8 @@ impl Directory {
         }
         let paused = self.destinations.values().filter(|entry| entry.document.paused);
         let paused = paused.map(|entry| entry.document.name.clone()).collect();
-        self.routing = Arc::new(Routing { routes, paused });
+        self.routing =
+            Arc::new(Routing { routes, paused, standard_ttl: defaults.ttl, standard_retry: defaults.retry.clone() });
         self
     }
 

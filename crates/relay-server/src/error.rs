@@ -172,17 +172,26 @@ pub struct Problem {
     pub allow: Option<&'static [&'static str]>,
     /// The connection ends with this answer.
     pub close: bool,
+    /// Seconds after which to come again, where that is another time than the code's own.
+    pub wait: Option<u32>,
 }
 
 impl Problem {
     /// A problem after which the connection goes on.
     pub const fn new(code: Code, detail: &'static str) -> Self {
-        Self { code, detail: Cow::Borrowed(detail), status: None, allow: None, close: false }
+        Self { code, detail: Cow::Borrowed(detail), status: None, allow: None, close: false, wait: None }
     }
 
     /// A problem with words that are made for it: of what the request holds they may name lengths, no more.
     pub const fn described(code: Code, detail: String) -> Self {
-        Self { code, detail: Cow::Owned(detail), status: None, allow: None, close: false }
+        Self { code, detail: Cow::Owned(detail), status: None, allow: None, close: false, wait: None }
+    }
+
+    /// Too many wrong tokens came from an address.
+    pub fn too_many_tokens(wait: Duration) -> Self {
+        let detail = "too many wrong tokens came from this address; come again later";
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        Self { wait: Some(seconds), ..Self::new(Code::RateLimited, detail) }
     }
 
     /// The answer for a path that nothing is at.
@@ -220,7 +229,7 @@ impl Problem {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.code.retry_after() {
+        if let Some(seconds) = self.wait.or(self.code.retry_after()) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(Ok(methods)) = self.allow.map(|methods| HeaderValue::try_from(methods.join(", "))) {
@@ -232,6 +241,15 @@ impl Problem {
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response
+    }
+
+    /// The same answer without a body, for a platform that wants a refusal to have none.
+    pub fn respond_bare(&self) -> Response<Full<Bytes>> {
+        let mut response = self.respond();
+        *response.body_mut() = Full::default();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response.headers_mut().remove(header::WWW_AUTHENTICATE);
         response
     }
 

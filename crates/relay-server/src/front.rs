@@ -1,6 +1,6 @@
 //! What stands behind the public listener: sources, the hub, probes, and the client endpoint.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -14,11 +14,12 @@ use relay_core::{
 use tokio::sync::oneshot;
 
 use crate::{
-    admin::{Admin, dto::HealthDto},
+    admin::{Admin, Known, dto::HealthDto},
     connect::Gate,
     error::{Code, Problem},
     fetch::Keyring,
-    ingress::{Backend, Body, Peer, Refusals, Source},
+    guesses::Entrance,
+    ingress::{Backend, Body, Origin, Refusals, Source},
     registry::RegistryError,
     supervise::TaskKind,
 };
@@ -87,19 +88,18 @@ impl Backend for Front {
         self.admin.clock.wall()
     }
 
-    fn system_now(&self) -> Wall {
-        self.admin.clock.system()
+    fn present(&self) -> Wall {
+        self.admin.clock.present()
     }
 
     fn is_stopping(&self) -> bool {
         self.gate.is_stopping()
     }
 
-    async fn other(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn other(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
         let path = request.uri().path();
         if path == "/connect" {
-            let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-            return self.connect(request, peer);
+            return self.gate.connect(request, origin).await;
         }
         if !matches!(path, "/livez" | "/readyz" | "/health") {
             return Problem::not_found().respond();
@@ -111,16 +111,15 @@ impl Backend for Front {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.admin.health.is_ready() => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            _ => self.health(self.admin.knows(request.headers())).await,
+            _ => match self.admin.looks_at(request.headers(), Entrance::Health, origin).await {
+                Ok(known) => self.health(known == Known::Yes).await,
+                Err(wait) => Problem::too_many_tokens(wait).respond(),
+            },
         }
     }
 }
 
 impl Front {
-    fn connect(&self, request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Body> {
-        self.gate.connect(request, peer)
-    }
-
     async fn health(&self, with_reasons: bool) -> Response<Body> {
         let Ok(report) = self.admin.health.report().await else {
             return Problem::new(Code::StoreUnavailable, "the store does not answer").respond();

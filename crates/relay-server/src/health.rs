@@ -23,7 +23,12 @@ use relay_store::{
     seam::{DestinationStats, Stats},
 };
 
-use crate::{clock::Clock, directory::Directory, hub::Handle, registry::Registry};
+use crate::{
+    clock::{Clock, Drift},
+    directory::Directory,
+    hub::{Handle, OldestCommit},
+    registry::Registry,
+};
 
 /// Due work may be this old while a client could take it, before it counts as a stall of our own.
 const STALL_AFTER: Duration = Duration::from_mins(1);
@@ -47,6 +52,10 @@ pub(crate) enum Reason {
     NearlyFull { free: u64 },
     /// Records of the store are damaged.
     Damaged { records: u64 },
+    /// A commit was asked for and has not come: senders get 503.
+    NoCommit { since: Duration },
+    /// The system's clock is not where this process's time is.
+    ClockMoved(Drift),
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -81,6 +90,7 @@ pub(crate) struct Health {
     hub: Handle,
     registry: Arc<Registry>,
     clock: Clock,
+    commits: OldestCommit,
     disk_reserve: u64,
     store_failed: AtomicBool,
     stopping: AtomicBool,
@@ -94,6 +104,7 @@ impl Health {
         hub: Handle,
         registry: Arc<Registry>,
         clock: Clock,
+        commits: OldestCommit,
         disk_reserve: u64,
     ) -> Self {
         Self {
@@ -101,6 +112,7 @@ impl Health {
             hub,
             registry,
             clock,
+            commits,
             disk_reserve,
             store_failed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -112,7 +124,13 @@ impl Health {
     /// Whether the store commits and no shutdown has begun. A full store is ready: it settles, and clients that come in
     /// here are what makes room.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+        let commits = self.late_commit(self.clock.now()).is_none();
+        commits && !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// How long the oldest commit has been under way, if its sender has its 503 by now.
+    fn late_commit(&self, now: Now) -> Option<Duration> {
+        self.commits.age(now.mono).filter(|age| *age > limits::COMMIT_WITHIN)
     }
 
     /// From now on the server is not ready: it stops.
@@ -154,7 +172,9 @@ impl Health {
         let directory = self.registry.directory();
         let known =
             Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
-        let reasons = assess(&stats, &view, &known, self.disk_reserve);
+        let mut reasons = assess(&stats, &view, &known, self.disk_reserve);
+        reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
+        reasons.extend(self.clock.drift().map(Reason::ClockMoved));
         Ok(Report { stats, view, reasons })
     }
 }
@@ -293,6 +313,16 @@ impl fmt::Display for Reason {
                 f,
                 "{records} damaged records in the store, named in the log: stop the server and run crm-relay store check"
             ),
+            Self::NoCommit { since } => {
+                write!(f, "no commit for {}: the disk of the store does not answer, webhooks get 503", rough(*since))
+            }
+            Self::ClockMoved(Drift { by, ahead, .. }) => write!(
+                f,
+                "the system's clock is {} {} the time of this process: it was set, or the machine slept. Retries, TTLs and \
+                 recorded times follow the process until a restart; signed timestamps are judged by the system's clock",
+                rough(*by),
+                if *ahead { "ahead of" } else { "behind" }
+            ),
         }
     }
 }
@@ -400,7 +430,7 @@ mod tests {
     #[test]
     fn half_a_ttl_degrades_a_paused_destination_and_one_without_a_route() {
         let paused = std::iter::once("crm".parse().unwrap()).collect();
-        let routing = Arc::new(Routing { paused, routes: BTreeMap::new() });
+        let routing = Arc::new(Routing { paused, ..Routing::default() });
         let directory = Directory { routing, ..Directory::default() };
         let unserved = BTreeMap::new();
         assert_eq!(assessed(&stats(at(0)), &[], &directory, &unserved, at(12 * 3600)), []);
@@ -433,7 +463,7 @@ mod tests {
             states: [200, 12, 0, 0, 0, 0, 0],
             retired: 0,
             lost: 0,
-            outcomes: [0; 4],
+            outcomes: [0; 5],
             retried: 0,
             oldest_due: Some(ready_at.wall),
             next_expiry: Some(ready_at.wall + limits::MESSAGE_TTL),

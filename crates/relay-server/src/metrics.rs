@@ -21,16 +21,17 @@ use relay_core::{
 };
 use relay_store::seam::Stats;
 
+use crate::guesses::{Entrance, Wrong};
+
 /// Upper bounds of the commit histogram, in seconds: an fsync takes 0.1 ms on good disks and seconds on bad ones.
 const COMMIT_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
-/// The outcome classes in the order in which a store counts them.
-const OUTCOMES: [Class; 4] = [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable];
 
 /// What this process counts itself. Everything durable is counted by the store.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     refused: Mutex<BTreeMap<(String, &'static str), u64>>,
     handshakes: Mutex<BTreeMap<String, u64>>,
+    tokens_refused: Mutex<BTreeMap<(Entrance, Wrong), u64>>,
     panics: AtomicU64,
     commits: [AtomicU64; COMMIT_BUCKETS.len()],
     commit_count: AtomicU64,
@@ -48,6 +49,12 @@ impl Metrics {
     pub(crate) fn handshake(&self, source: &str) {
         let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
         *handshakes.entry(source.to_owned()).or_default() += 1;
+    }
+
+    /// Counts a request that was not let in for want of a token.
+    pub(crate) fn token_refused(&self, entrance: Entrance, wrong: Wrong) {
+        let mut refused = self.tokens_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused.entry((entrance, wrong)).or_default() += 1;
     }
 
     /// Refused requests of a source since the process began, by reason.
@@ -95,6 +102,11 @@ impl Metrics {
         page.head("requests_refused_total", "counter", "Requests refused, by source and reason.");
         for ((source, reason), count) in &*self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
             page.sample("requests_refused_total", &[("source", source), ("reason", reason)], count);
+        }
+        page.head("tokens_refused_total", "counter", "Requests not let in for want of a token, by entrance.");
+        for ((entrance, wrong), count) in &*self.tokens_refused.lock().unwrap_or_else(PoisonError::into_inner) {
+            let labels = [("entrance", entrance.as_str()), ("reason", wrong.as_str())];
+            page.sample("tokens_refused_total", &labels, count);
         }
         page.head("handshakes_total", "counter", "Handshakes answered, by source.");
         for (source, count) in &*self.handshakes.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -154,7 +166,7 @@ fn render_deliveries(page: &mut Page, stats: &Stats, now: Wall) {
     }
     page.head("deliveries_total", "counter", "Tries recorded, by outcome.");
     for (name, stats) in destinations() {
-        for (class, count) in OUTCOMES.iter().zip(stats.outcomes) {
+        for (class, count) in Class::ALL.iter().zip(stats.outcomes) {
             page.sample("deliveries_total", &[("destination", name), ("outcome", class.as_str())], count);
         }
     }
@@ -277,7 +289,7 @@ mod tests {
                 states: [1, 2, 3, 4, 5, 6, 7],
                 retired: 0,
                 lost: 0,
-                outcomes: [1, 2, 3, 4],
+                outcomes: [1, 2, 3, 4, 5],
                 retried: 2,
                 oldest_due: Some(Wall::from_micros(1_000_000)),
                 next_expiry: None,

@@ -12,6 +12,10 @@ use relay_core::{
 
 /// Lines of one kind in one second.
 const LINES_PER_SECOND: u32 = 20;
+/// Lines of one kind in one second that one client with a token can cause as it likes.
+const LINES_PER_SECOND_OF_CLIENTS: u32 = 4;
+/// Lines about clients that come and go in one second: a server that starts meets all of its clients at once.
+const LINES_PER_SECOND_OF_JOINS: u32 = 100;
 
 /// Writes notices to the log.
 #[derive(Debug, Default)]
@@ -31,16 +35,32 @@ impl Notices {
     pub(crate) fn on(&mut self, notice: &Notice, now: Now) {
         match notice {
             Notice::ClientJoined { destination, instance, label, peer, token, clients } => {
-                tracing::info!(event = "client_joined", %destination, %instance, label, peer, %token, clients);
+                if self.allows_of("client_joined", LINES_PER_SECOND_OF_JOINS, now.mono) {
+                    tracing::info!(event = "client_joined", %destination, %instance, label, peer, %token, clients);
+                }
+            }
+            Notice::ClientUnrouted { first, destinations, instance, label, token } => {
+                if self.allows_of("client_unrouted", LINES_PER_SECOND_OF_CLIENTS, now.mono) {
+                    tracing::info!(
+                        event = "client_unrouted", destination = %first, destinations, %instance, label, %token,
+                        "no route leads to what this client wants to serve; see: crm-relay route list"
+                    );
+                }
             }
             Notice::ClientLeft { destination, instance, label, clients, held } => {
-                tracing::info!(event = "client_left", %destination, %instance, label, clients, held);
+                if self.allows_of("client_left", LINES_PER_SECOND_OF_JOINS, now.mono) {
+                    tracing::info!(event = "client_left", %destination, %instance, label, clients, held);
+                }
             }
             Notice::DestinationDown { destination, instance, error } => {
-                tracing::warn!(event = "destination_down", %destination, %instance, error);
+                if self.allows("destination_down", now.mono) {
+                    tracing::warn!(event = "destination_down", %destination, %instance, error);
+                }
             }
             Notice::DestinationUp { destination, instance } => {
-                tracing::info!(event = "destination_up", %destination, %instance);
+                if self.allows("destination_up", now.mono) {
+                    tracing::info!(event = "destination_up", %destination, %instance);
+                }
             }
             Notice::DeliveryDead { delivery, event, destination, reason, error } => {
                 if self.allows("delivery_dead", now.mono) {
@@ -87,7 +107,7 @@ impl Notices {
                 }
             }
             Notice::Misbehaved { conn, what } => {
-                if self.allows("client_misbehaved", now.mono) {
+                if self.allows_of("client_misbehaved", LINES_PER_SECOND_OF_CLIENTS, now.mono) {
                     tracing::warn!(event = "client_misbehaved", conn = conn.0, what);
                 }
             }
@@ -95,6 +115,10 @@ impl Notices {
     }
 
     fn allows(&mut self, kind: &'static str, now: Mono) -> bool {
+        self.allows_of(kind, LINES_PER_SECOND, now)
+    }
+
+    fn allows_of(&mut self, kind: &'static str, most: u32, now: Mono) -> bool {
         let limit = self.limits.entry(kind).or_default();
         let second = now.as_micros() / 1_000_000;
         if limit.second != second {
@@ -104,7 +128,7 @@ impl Notices {
             *limit = Limit { second, ..Limit::default() };
         }
         limit.lines += 1;
-        let allowed = limit.lines <= LINES_PER_SECOND;
+        let allowed = limit.lines <= most;
         limit.left_out += u64::from(!allowed);
         allowed
     }
@@ -120,6 +144,17 @@ mod tests {
         let first = (0..1000).filter(|_| notices.allows("delivery_dead", Mono::from_micros(10))).count();
         assert_eq!(first, LINES_PER_SECOND as usize);
         assert!(notices.allows("delivery_expired", Mono::from_micros(10)));
+        let misbehaved = |what: u64| {
+            let notice = Notice::Misbehaved { conn: relay_core::hub::ConnId(what), what: "x".into() };
+            notices.on(&notice, Now::default());
+            notices.limits["client_misbehaved"].left_out
+        };
+        let left_out = (0..300).map(misbehaved).last();
+        assert_eq!(
+            left_out,
+            Some(300 - u64::from(LINES_PER_SECOND_OF_CLIENTS)),
+            "a garbled session is a client's to make"
+        );
         assert!(notices.allows("delivery_dead", Mono::from_micros(1_000_010)));
     }
 }

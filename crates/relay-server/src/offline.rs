@@ -16,6 +16,7 @@ use crate::{
     admin::{self, Admin},
     clock::Clock,
     config::RouteDefaults,
+    guesses::Guesses,
     health::Health,
     hub,
     ingress::Refusals,
@@ -64,15 +65,19 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<A
     let registry = Arc::new(Registry::read_only(Arc::clone(&store), clock, defaults).await?);
     // A hub that has ended: it knows of no clients.
     let (hub, _ended) = hub::Handle::new();
-    let health = Health::new(Arc::clone(&store), hub.clone(), Arc::clone(&registry), clock, 0);
+    let health =
+        Health::new(Arc::clone(&store), hub.clone(), Arc::clone(&registry), clock, hub::OldestCommit::default(), 0);
     let promises = store.promises();
+    let (metrics, refusals) = (Arc::new(Metrics::default()), Arc::new(Refusals::default()));
+    let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
     Ok(Arc::new(Admin {
         store,
         hub,
         registry,
         health: Arc::new(health),
-        metrics: Arc::new(Metrics::default()),
-        refusals: Refusals::default(),
+        metrics,
+        refusals,
+        guesses,
         clock,
         supervisor: Supervisor::new(Arc::default()).0,
         promises,

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use relay_core::{
@@ -18,7 +18,7 @@ use relay_store::{Store, seam::Stats};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +30,9 @@ use crate::{
     connect::{Attached, Gate},
     fetch::{CaFileError, Fetcher, Keyring},
     front::Front,
+    guesses::Guesses,
     health::Health,
-    hub::{self, Driver, Event},
+    hub::{self, Driver, Event, OldestCommit},
     ingress::{self, Refusals},
     metrics::Metrics,
     registry::{Registry, RegistryError, secret},
@@ -170,16 +171,20 @@ impl Server {
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
         let machine = machine(&config, &registry, &stats, clock);
-        let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet);
+        let commits = OldestCommit::default();
+        let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet, commits.clone());
         let reserve = config.disk_reserve_bytes;
-        let health = Health::new(Arc::clone(&store), handle.clone(), Arc::clone(&registry), clock, reserve);
+        let health = Health::new(Arc::clone(&store), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
+        let refusals = Arc::new(Refusals::default());
+        let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
         let admin = Arc::new(Admin {
             store: Arc::clone(&store),
             hub: handle.clone(),
             registry: Arc::clone(&registry),
             health: Arc::new(health),
             metrics,
-            refusals: Refusals::default(),
+            refusals,
+            guesses: Arc::clone(&guesses),
             clock,
             supervisor: supervisor.clone(),
             promises: store.promises(),
@@ -187,7 +192,7 @@ impl Server {
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });
-        let gate = Gate::new(handle, registry, &config.credentials.relay_token, supervisor.clone());
+        let gate = Gate::new(handle, registry, &config.credentials.relay_token, supervisor.clone(), guesses);
         let accepting = CancellationToken::new();
         let server = Self {
             public: addr_of(&public, config.listen)?,
@@ -368,6 +373,7 @@ fn machine(config: &Config, registry: &Registry, stats: &Stats, clock: Clock) ->
         public_url: config.public_url.clone(),
         seed: rand::random(),
         id_floor: stats.id_floor,
+        sha256: secret::sha256,
     });
     let delivered = stats.destinations.iter().map(|stats| (stats.destination.clone(), stats.outcomes[0])).collect();
     hub.handle(Input::DeliveredSoFar(delivered), clock.now());

@@ -68,11 +68,14 @@ impl Announced {
     }
 }
 
-/// What a reason is about: the `event=` of its line, and the destination. `None`: the hub and the store say it themselves.
+/// What a reason is about: the `event=` of its line, and the destination. `None`: whoever knows it first says it.
 fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
     match reason {
         Reason::NoClient { destination, .. } => Some(("no_client", Some(destination.clone()))),
         Reason::CircuitOpen { .. } | Reason::Damaged { .. } => None,
+        Reason::NoCommit { .. } => Some(("no_commit", None)),
+        // One that was there at the start is told by the clock as `clock_set_back`.
+        Reason::ClockMoved(drift) => (!drift.from_start).then_some(("clock_moved", None)),
         Reason::Stalled { destination, .. } => Some(("stalled", Some(destination.clone()))),
         Reason::HalfTtl { destination, .. } => Some(("half_ttl", Some(destination.clone()))),
         Reason::Full { .. } => Some(("store_full", None)),

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p relay-store --bench write`; `EVENTS=n` sets how many events each row takes (20,000), `ONLY=text` picks
 //! rows. Ends by itself within a minute. Linux only: the figures come from `/proc`.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, reason = "a benchmark tells its figures")]
 
 use std::{

@@ -17,6 +17,7 @@ pub mod conformance;
 pub mod memory;
 pub mod record;
 pub mod seam;
+#[expect(clippy::disallowed_methods, reason = "threads without a runtime; the times stored are handed in")]
 pub mod sqlite;
 
 pub use seam::Store;

@@ -280,18 +280,11 @@ fn reason(number: u8) -> Result<Option<Reason>, RecordError> {
     if number == 0 {
         return Ok(None);
     }
-    [Reason::Rejected, Reason::Busy, Reason::LostLeases, Reason::Expired]
-        .into_iter()
-        .find(|reason| *reason as u8 == number)
-        .map(Some)
-        .ok_or(RecordError::Field("reason"))
+    Reason::from_number(number).map(Some).ok_or(RecordError::Field("reason"))
 }
 
 fn class(number: u8) -> Result<Class, RecordError> {
-    [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable]
-        .into_iter()
-        .find(|class| *class as u8 == number)
-        .ok_or(RecordError::Field("class"))
+    Class::from_number(number).ok_or(RecordError::Field("class"))
 }
 
 /// Fields still to be read, in their order.

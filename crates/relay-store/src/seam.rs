@@ -395,8 +395,8 @@ pub struct DestinationStats {
     pub retired: u64,
     /// In ranges that an operator accepted as lost.
     pub lost: u64,
-    /// Outcomes ever recorded: delivered, rejected, busy, unreachable.
-    pub outcomes: [u64; 4],
+    /// Outcomes ever recorded, in the order of [`Class::ALL`](relay_core::delivery::outcome::Class::ALL).
+    pub outcomes: [u64; 5],
     /// Tries after the first.
     pub retried: u64,
     /// Due time of the earliest waiting delivery.

@@ -167,7 +167,12 @@ impl Pair {
     }
 
     async fn lease(&mut self) {
-        let order = if self.rng.random_bool(0.3) { LeaseOrder::FewestTries } else { LeaseOrder::Oldest };
+        let order = match self.rng.random_range(0..6) {
+            0 => LeaseOrder::FewestTries,
+            1 => LeaseOrder::Newest,
+            2 | 3 => LeaseOrder::Shared { tried: self.rng.random_range(0..4) },
+            _ => LeaseOrder::Oldest,
+        };
         let ask = LeaseAsk {
             destination: self.destination(),
             instance: InstanceId::from_u128(self.rng.random_range(1..3)),
@@ -180,7 +185,7 @@ impl Pair {
         };
         both!(self, |store| {
             let leased = store.lease(ask.clone());
-            async { leased.await.map(|leased| (leased.deliveries, leased.end)) }
+            async { leased.await.map(|leased| (leased.deliveries, leased.end, leased.backlog)) }
         })
         .expect("leases");
     }
@@ -218,7 +223,7 @@ impl Pair {
             2 => delivery::lose(found, found.token, self.now),
             3 => delivery::count_loss(found, found.ready_at, self.now),
             _ => {
-                let class = [Class::Delivered, Class::Rejected, Class::Rejected, Class::Busy, Class::Unreachable]
+                let class = [Class::Delivered, Class::Rejected, Class::Refused, Class::Busy, Class::Unreachable]
                     [self.rng.random_range(0..5)];
                 let outcome = Outcome {
                     class,
@@ -229,7 +234,14 @@ impl Pair {
                 };
                 let retry = RetryPolicy::default();
                 let (retry_after_max, made) = (Duration::from_hours(1), self.rng.random_range(0..4));
-                let terms = Terms { retry: &retry, retry_after_max, made, probe: false, jitter: 0.0 };
+                let terms = Terms {
+                    retry: &retry,
+                    retry_after_max,
+                    uncounted_delay_max: Duration::from_mins(1),
+                    made,
+                    charges: true,
+                    jitter: 0.0,
+                };
                 delivery::settle(found, found.token, &outcome, &terms, self.now)
             }
         }
@@ -294,7 +306,8 @@ impl Pair {
         }
         if self.rng.random_bool(0.2) {
             filter.states = vec![State::Dead, State::Expired];
-            filter.reason = Some([Reason::Rejected, Reason::Busy, Reason::Expired][self.rng.random_range(0..3)]);
+            filter.reason =
+                Some([Reason::Rejected, Reason::Refused, Reason::Busy, Reason::Expired][self.rng.random_range(0..4)]);
         }
         if !self.events.is_empty() && self.rng.random_bool(0.1) {
             filter.event = Some(self.events[self.rng.random_range(0..self.events.len())].id);

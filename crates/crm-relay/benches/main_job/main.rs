@@ -4,13 +4,16 @@
 //! round, so that a noisy machine moves both sides. Load is bounded in count and time. Rows go to the terminal and to
 //! `target/bench/main-job.json`.
 //!
-//! `ROUNDS` (5), `SECONDS` (3) and `BACKLOG` (1000000) shorten or lengthen the run; `ROWS` picks parts of `ingest`,
-//! `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation` and `backlog`. What limits each row: `docs/internals/performance.md`.
+//! `ROUNDS` (5), `SECONDS` (3), `BACKLOG` (1000000) and `CHOOSY` (20000: the backlog of a target that takes a part of it)
+//! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
+//! `partial_drain`, `refused_drain`, `fresh_behind_sick` and `backlog`. What limits each row: `docs/internals/performance.md`.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
 
 mod backlog;
 mod ceiling;
+mod choosy;
 mod end_to_end;
 mod ingest;
 mod isolation;
@@ -61,6 +64,15 @@ fn main() {
         if settings.wants("isolation") {
             isolation::measure(&settings, &mut report).await;
         }
+        if settings.wants("partial_drain") {
+            choosy::partial(&settings, &mut report).await;
+        }
+        if settings.wants("refused_drain") {
+            choosy::refused(&settings, &mut report).await;
+        }
+        if settings.wants("fresh_behind_sick") {
+            choosy::fresh(&settings, &mut report).await;
+        }
         if settings.wants("backlog") {
             backlog::measure(&settings, &mut report).await;
         }
@@ -75,6 +87,7 @@ pub(crate) struct Settings {
     rounds: usize,
     seconds: u64,
     backlog: u64,
+    choosy: u64,
     rows: Option<String>,
 }
 
@@ -86,6 +99,7 @@ impl Settings {
             rounds: number("ROUNDS", 5).max(1) as usize,
             seconds: number("SECONDS", 3).max(1),
             backlog: number("BACKLOG", 1_000_000).max(1),
+            choosy: number("CHOOSY", 20_000).max(100),
             rows: std::env::var("ROWS").ok(),
         }
     }

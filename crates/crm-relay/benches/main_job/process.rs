@@ -79,7 +79,7 @@ pub(crate) fn server_with(dir: &Path, config: Option<&Path>) -> (Process, Socket
             ("API_KEY", API_KEY),
             ("RELAY_TOKEN", RELAY_TOKEN),
             ("ADMIN_TOKEN", ADMIN_TOKEN),
-            ("LOG_LEVEL", "warn"),
+            ("LOG_LEVEL", "error"),
         ])
         .envs(config.map(|config| ("CRM_RELAY_CONFIG", config)))
         .stdout(Stdio::null())
@@ -114,7 +114,7 @@ pub(crate) fn client_to(server: SocketAddr, targets: &str, concurrency: u32) -> 
             ("RELAY_TOKEN", RELAY_TOKEN.to_owned()),
             ("LOCAL_WEBHOOK_URL", targets.to_owned()),
             ("CONCURRENCY", concurrency.to_string()),
-            ("LOG_LEVEL", "warn".to_owned()),
+            ("LOG_LEVEL", "error".to_owned()),
         ])
         .stdout(Stdio::null())
         .spawn()

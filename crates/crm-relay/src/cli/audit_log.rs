@@ -1,7 +1,5 @@
 //! `crm-relay audit-log`: who changed what, and when.
 
-use std::time::SystemTime;
-
 use clap::Args;
 
 use super::{
@@ -12,6 +10,7 @@ use super::{
 use crate::{
     admin_client::Api,
     exit::{Exit, Outcome},
+    render::time,
 };
 
 /// Who changed what: commands, the admin API, the configuration file and senders' repeats; the latest first.
@@ -44,7 +43,7 @@ impl AuditLogArgs {
     pub(super) fn run(self) -> Outcome {
         shared_options::block_on(async {
             let mut filters = given([("action", self.action), ("who", self.who)]);
-            filters.extend(self.range.parameters(SystemTime::now())?);
+            filters.extend(self.range.parameters(time::now())?);
             let api = Api::reading(&self.common.layers()?).await?;
             list(&api, &VIEW, filters, Some(&self.paging), self.common.form()).await?;
             Ok(Exit::Done)

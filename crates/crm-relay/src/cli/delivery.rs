@@ -1,7 +1,5 @@
 //! `crm-relay delivery`.
 
-use std::time::SystemTime;
-
 use clap::Subcommand;
 use serde_json::Value;
 
@@ -14,7 +12,7 @@ use super::{
 use crate::{
     admin_client::encode,
     exit::{Exit, Outcome},
-    render::{style, table},
+    render::{style, table, time},
 };
 
 #[derive(Debug, Subcommand)]
@@ -63,7 +61,7 @@ impl noun::Verb for Verb {
             Self::List { along, state, event, range, paging } => {
                 let mut parameters = along.parameters();
                 parameters.extend(given([("state", state), ("event", event)]));
-                parameters.extend(range.parameters(SystemTime::now())?);
+                parameters.extend(range.parameters(time::now())?);
                 list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }

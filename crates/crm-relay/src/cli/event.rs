@@ -1,6 +1,6 @@
 //! `crm-relay event`.
 
-use std::{io::Write as _, time::SystemTime};
+use std::io::Write as _;
 
 use clap::Subcommand;
 use http::Method;
@@ -18,7 +18,7 @@ use crate::{
     exit::{Exit, Outcome},
     render::{
         body::{self, About},
-        style, table,
+        style, table, time,
     },
 };
 
@@ -72,7 +72,7 @@ impl noun::Verb for Verb {
         match self {
             Self::List { source, range, paging } => {
                 let mut parameters = given([("source", source)]);
-                parameters.extend(range.parameters(SystemTime::now())?);
+                parameters.extend(range.parameters(time::now())?);
                 list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }

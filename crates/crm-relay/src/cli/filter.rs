@@ -1,11 +1,9 @@
 //! Which deliveries: what lists and bulk commands have in common.
 
-use std::time::SystemTime;
-
 use clap::Args;
 
 use super::listing::Range;
-use crate::exit::Failure;
+use crate::{exit::Failure, render::time};
 
 /// Deliveries along some routes.
 #[derive(Clone, Debug, Args)]
@@ -23,7 +21,11 @@ pub(super) struct Along {
 pub(super) struct Ended {
     #[command(flatten)]
     along: Along,
-    #[arg(help = "That ended for this reason only: rejected, busy, lost_leases, expired", long, value_name = "REASON")]
+    #[arg(
+        help = "That ended for this reason only: refused, rejected, busy, lost_leases, expired",
+        long,
+        value_name = "REASON"
+    )]
     reason: Option<String>,
     #[command(flatten)]
     range: Range,
@@ -47,7 +49,7 @@ impl Ended {
     pub(super) fn parameters(self) -> Result<Parameters, Failure> {
         let mut parameters = self.along.parameters();
         parameters.extend(given([("reason", self.reason)]));
-        parameters.extend(self.range.parameters(SystemTime::now())?);
+        parameters.extend(self.range.parameters(time::now())?);
         Ok(parameters)
     }
 }

@@ -176,7 +176,7 @@ pub(crate) fn each(item: &Value, field: &str) -> Vec<String> {
 /// A point in time: how long ago on a terminal, exact elsewhere.
 pub(crate) fn when(item: &Value, field: &str) -> String {
     match item.get(field).and_then(Value::as_str) {
-        Some(time) if style::is_terminal() => time::short(time, SystemTime::now()),
+        Some(time) if style::is_terminal() => time::short(time, time::now()),
         Some(_) | None => text(item, field),
     }
 }

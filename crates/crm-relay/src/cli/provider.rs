@@ -147,7 +147,7 @@ fn as_json(provider: &Provider) -> Value {
         "methods": provider.methods,
         "checks": provider.checks().iter().map(plain).collect::<Vec<String>>(),
         "handshakes": handshakes,
-        "repeats": plain(provider.delivery),
+        "repeats": plain(provider.repeats()),
         "event": plain(provider.event),
         "acknowledgement": acknowledgement,
         "answer_within_ms": provider.answer_within.as_millis() as u64,
@@ -204,7 +204,7 @@ fn row(parameter: &Parameter) -> Vec<String> {
 fn remarks(provider: &Provider) -> Vec<(&'static str, String)> {
     let checks = provider.checks().into_iter().map(|check| ("checked", plain(check)));
     let handshakes = provider.handshakes.iter().map(|handshake| ("handshake", plain(handshake)));
-    let repeats = ("repeats by", plain(provider.delivery));
+    let repeats = ("repeats by", plain(provider.repeats()));
     let open = (!provider.unproven.is_empty()).then(|| ("left open", plain(provider.unproven)));
     checks.chain(handshakes).chain([repeats]).chain(open).collect()
 }

@@ -142,5 +142,9 @@ fn run_on<T>(
 ) -> Result<T, Failure> {
     let runtime =
         builder.build().map_err(|error| Failure::new(Exit::StoreFailed, format!("cannot start threads: {error}")))?;
-    runtime.block_on(future)
+    let ended = runtime.block_on(future);
+    // All that had to end in its order has ended with the future. What is left are threads that wait for the system, such as
+    // for a name that no resolver answers: they cannot be told to stop, and nobody wants their answer.
+    runtime.shutdown_background();
+    ended
 }

@@ -8,6 +8,7 @@ use std::{
 
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
+    limits,
     name::Name,
 };
 use relay_providers::Verifier;
@@ -36,6 +37,14 @@ pub(crate) struct Plan {
     pub(crate) notes: Vec<String>,
     /// Secrets that were given.
     pub(crate) given: GivenSecrets,
+}
+
+#[cfg(test)]
+impl Plan {
+    /// What it would be built with.
+    pub(super) fn circuit_pause_max(&self) -> Duration {
+        self.config.circuit_pause_max
+    }
 }
 
 /// Secrets that were given; what is `None` comes out of the credentials file.
@@ -108,12 +117,19 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         retention_dead: layers.span("RETENTION_DEAD"),
         lease: layers.span("LEASE"),
         retry_after_max: layers.span("RETRY_AFTER_MAX"),
-        circuit_pause_max: layers.span("CIRCUIT_PAUSE_MAX"),
+        circuit_pause_max: circuit_pause_max(&layers),
         shutdown_grace: layers.span("SHUTDOWN_GRACE"),
         summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
         fetching: fetching(&layers),
     };
     Ok(Plan { config, notes: layers.notes, given })
+}
+
+fn circuit_pause_max(layers: &Layers) -> Duration {
+    match (layers.given("CIRCUIT_PAUSE_MAX"), layers.process) {
+        (None, Process::Dev) => limits::DEV_CIRCUIT_PAUSE_MAX,
+        _ => layers.span("CIRCUIT_PAUSE_MAX"),
+    }
 }
 
 /// The way out to where providers keep their keys.

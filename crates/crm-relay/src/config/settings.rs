@@ -279,7 +279,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         span(SECOND, HOUR),
         "60s",
         Role::Server,
-        "Longest pause between probes of a target that is down.",
+        "Longest pause between tries of a target that is down (dev: 2s).",
     ),
     setting(
         "LEASE",
@@ -319,7 +319,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "FORWARD_TIMEOUT",
-        span(Duration::from_millis(100), HOUR),
+        span(Duration::from_millis(100), limits::FORWARD_TIMEOUT_MAX),
         "25s",
         Role::Client,
         "How long the target may take to answer; less than SHUTDOWN_GRACE.",

@@ -185,3 +185,14 @@ fn text_that_is_not_toml_is_refused_with_its_line() {
     raw::parse(Path::new("x.toml"), "lease = 60\nttl = = 5\n", &mut faults);
     assert!(faults.to_string().contains("x.toml line 2"), "{faults}");
 }
+
+/// I19: on a laptop a target that is up again gets its webhooks within seconds, unless somebody says otherwise.
+#[test]
+fn dev_pauses_for_two_seconds_at_most() {
+    let pause = |process, environment: &[(&str, &str)]| {
+        let plan = server::plan(layers(process, environment, "")).expect("has no faults");
+        plan.circuit_pause_max().as_secs()
+    };
+    assert_eq!((pause(Process::Dev, &[]), pause(Process::Server, &[])), (2, 60));
+    assert_eq!(pause(Process::Dev, &[("CIRCUIT_PAUSE_MAX", "30s")]), 30);
+}

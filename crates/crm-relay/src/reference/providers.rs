@@ -183,10 +183,7 @@ fn deliveries(page: &mut String, provider: &'static Provider) {
     } else {
         "no: a webhook that is not accepted comes again only if somebody sends it again"
     };
-    let id = match provider.delivery {
-        _ if provider.key_source => "the header field `idempotency-key`, if there is one".to_owned(),
-        delivery => delivery.to_string(),
-    };
+    let id = provider.repeats();
     write!(
         page,
         "\n## Deliveries\n\n| | |\n| --- | --- |\n| methods | {} |\n| answer once stored | {answer} |\n\
@@ -196,9 +193,13 @@ fn deliveries(page: &mut String, provider: &'static Provider) {
         human_duration(provider.answer_within),
         provider.event,
         provider.order,
-        provider.refusal,
+        refusal(provider),
     )
     .unwrap();
+}
+
+fn refusal(provider: &Provider) -> String {
+    format!("{}{}", provider.refusal, if provider.bare_refusals { ", empty" } else { "" })
 }
 
 fn sample(page: &mut String, provider: &'static Provider) {

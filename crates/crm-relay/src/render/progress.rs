@@ -1,9 +1,8 @@
 //! How far something is that takes long: one line on a terminal, written over again and again, and nothing elsewhere.
 
-use std::{
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::{io::Write as _, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{human_duration, style};
 

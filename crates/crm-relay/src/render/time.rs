@@ -7,6 +7,12 @@ use jiff::Timestamp;
 use super::visible::visible;
 use crate::config::quantity::{self, Bare};
 
+/// The present, for whoever shows or reads a time.
+#[expect(clippy::disallowed_methods, reason = "the one place of the commands that asks")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// The two largest units: `3 s`, `14 min`, `2 h 5 min`, `3 d 4 h`.
 pub(crate) fn human_duration(span: Duration) -> String {
     let seconds = span.as_secs();

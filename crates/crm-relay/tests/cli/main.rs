@@ -1,5 +1,6 @@
 //! Golden transcripts: what people see of the command line, with everything that changes from run to run taken out.
 
+#![expect(clippy::disallowed_methods, reason = "tests wait for processes in real time")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
 
 mod declared;

@@ -57,6 +57,40 @@ async fn a_full_disk_is_left_again_by_itself() {
     server.audit();
 }
 
+/// I24, I2: a disk that does not answer makes the server not ready, with the reason, and it is ready again once the disk is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_is_seen_by_who_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let sender = Sender::new();
+    let url = server.url("/readyz");
+    let becomes = async |status| {
+        while sender.send(http::Method::GET, &url, &[], Vec::new()).await.unwrap().status != status {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    sender.post(&server.url("/webhook"), "before").await.unwrap().event();
+    becomes(200).await;
+    let trace = dir.path().join("strace.log");
+    let mut strace = Command::new("strace")
+        .args(["-f", "-q", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=60000000"])
+        .args(["-o", trace.to_str().unwrap(), "-p", &server.process.pid().to_string()])
+        .spawn()
+        .expect("strace is installed by `make test`");
+    wait_for("strace to attach", || traced(server.process.pid()).then_some(()));
+    let told = sender.post(&server.url("/webhook"), "hangs").await.unwrap();
+    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
+    becomes(503).await;
+    let health: serde_json::Value = serde_json::from_slice(&server.cli(&["health", "--json"]).stdout).unwrap();
+    let reason = health["reasons"][0].as_str().unwrap();
+    assert!(health["status"] == "degraded" && reason.starts_with("no commit for "), "{health:#}");
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    becomes(200).await;
+    answered_with(&sender, &server.url("/webhook"), 202).await;
+    server.audit();
+}
+
 /// Posts until an answer has this status.
 async fn answered_with(sender: &Sender, url: &str, status: u16) -> Told {
     for _ in 0..600 {

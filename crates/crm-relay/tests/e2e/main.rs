@@ -1,5 +1,6 @@
 //! End to end: the real binary as real processes, real sockets, a real disk, and a checker that knows what was promised.
 
+#![expect(clippy::disallowed_methods, reason = "tests wait for processes, and sign as of now")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,

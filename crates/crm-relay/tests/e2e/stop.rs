@@ -1,7 +1,16 @@
 //! I22: SIGTERM under load loses nothing and causes no duplicate.
 
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    process::Command,
+};
+
 use crate::{
-    process::{Server, client, wait_for},
+    process::{API_KEY, Process, RELAY_TOKEN, Server, client, wait_for},
     target::{Reply, Target},
     torture::Load,
 };
@@ -53,4 +62,65 @@ async fn a_second_signal_ends_the_client_at_once() {
     client.signal("TERM");
     let status = client.wait();
     assert!(!status.success());
+}
+
+/// I22: strangers who upload, have sent half a head or have never said anything do not hold a server up: uploads are told, and
+/// the process ends with 0.
+#[test]
+fn strangers_do_not_hold_a_stop_up() {
+    let dir = tempfile::tempdir().unwrap();
+    // Less than the patience for heads and bodies: to wait for one of them is to exceed the grace.
+    let mut server = Server::start(dir.path(), &[("SHUTDOWN_GRACE", "8s")]);
+    let secret = ["source", "create", "hub", "--provider", "github", "--set", "secret=0123456789abcdef"];
+    assert!(server.cli(&secret).status.success());
+    let connect = |bytes: &str| {
+        let mut socket = TcpStream::connect(server.public).unwrap();
+        socket.write_all(bytes.as_bytes()).unwrap();
+        socket
+    };
+    let key = format!("POST /webhook HTTP/1.1\r\nhost: h\r\nx-api-key: {API_KEY}\r\n");
+    let uploads = [
+        "POST /webhook/hub HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\n\r\nabc",
+        "POST /webhook/hub HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        &format!("{key}content-length: 1000\r\n\r\nabc"),
+        &format!("{key}expect: 100-continue\r\ncontent-length: 1000\r\n\r\n"),
+    ]
+    .map(connect);
+    let _others = ["", "POST /webhook HTTP/1.1\r\nhost"].map(connect);
+    // One answer behind the others on a listener of one worker or more: what was sent before is being read by now.
+    let mut last = connect("GET /readyz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+    last.read_to_end(&mut Vec::new()).unwrap();
+    server.process.signal("TERM");
+    let status = server.process.wait();
+    assert_eq!(status.code(), Some(0), "{}", server.process.log());
+    for mut upload in uploads {
+        let mut told = String::new();
+        upload.read_to_string(&mut told).unwrap();
+        assert!(told.contains("HTTP/1.1 503 ") && told.contains("\"code\":\"shutting_down\""), "{told}");
+    }
+}
+
+/// I22: a name that no resolver answers holds no process up.
+#[test]
+fn a_name_that_is_looked_up_does_not_hold_a_stop_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut client, _writer) = looking_up(dir.path());
+    client.signal("TERM");
+    let status = client.wait();
+    assert_eq!(status.code(), Some(0), "{}", client.log());
+}
+
+/// A client whose look-up of the server's name never ends: what the resolver reads on the way is a pipe that is not written
+/// to while its writer, given too, stays open.
+fn looking_up(dir: &Path) -> (Process, File) {
+    let pipe = dir.join("aliases");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let aliases = ("HOSTALIASES", pipe.to_str().unwrap());
+    let env = [aliases, ("RELAY_URL", "https://relay"), ("RELAY_TOKEN", RELAY_TOKEN), ("LOCAL_WEBHOOK_URL", "3000")];
+    let client = Process::start(&dir.join("client.log"), &["client"], &env);
+    let not_waiting = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    // Opens only once somebody reads.
+    let writer =
+        wait_for("the name to be looked up", || File::options().write(true).custom_flags(not_waiting).open(&pipe).ok());
+    (client, writer)
 }

@@ -304,7 +304,7 @@ pub(crate) fn faketime_library() -> String {
     String::from_utf8(library.stdout).unwrap().trim().to_owned()
 }
 
-/// I10 under F6: a clock set back or ahead a day, while the server is down and while it runs, stalls nothing.
+/// I10 under F6: a clock set back or ahead a day while the server is down stalls nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_set_back_or_ahead_a_day_stalls_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -331,6 +331,42 @@ async fn a_clock_set_back_or_ahead_a_day_stalls_nothing() {
     let log = server.process.log();
     let told = log.lines().find(|line| line.contains("event=\"clock_set_back\"")).unwrap_or_else(|| panic!("{log}"));
     assert!(told.contains("set it and restart") && told.contains("new DATA_DIR"), "it says what to do: {told}");
+    server.audit();
+}
+
+/// F6, I10, S28, I24: the clock is set while the server runs. What was signed by the right time is refused before and taken from
+/// then on, deliveries go on, and the server says once what happened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_put_right_while_the_server_runs_is_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(|_| Reply::status(200)).await;
+    let mut server = Server::start(dir.path(), &[("MESSAGE_TTL", "7d")]);
+    let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
+    server.process.kill();
+    // What is stored must not be later than the wrong clock: that is another case.
+    std::fs::remove_dir_all(server.data_dir()).unwrap();
+    let file = dir.path().join("clock");
+    std::fs::write(&file, "-1h").unwrap();
+    let preload = format!("LD_PRELOAD={}", faketime_library());
+    let clock = format!("FAKETIME_TIMESTAMP_FILE={}", file.display());
+    server.restart_under(&["env", &preload, &clock, "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"]);
+    let secret = "secret=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let made = ["source", "create", "signed", "--provider", "standard-webhooks", "--set", secret];
+    assert!(server.cli(&made).status.success());
+    let signed = || server.cli(&["send", "--source", "signed"]).status.success();
+    assert!(!signed(), "signed an hour ahead of the server's clock");
+    for (shift, taken) in [("+0", true), ("-1d", false), ("+0", true)] {
+        std::fs::write(&file, shift).unwrap();
+        assert_eq!(signed(), taken, "the server's clock stands at {shift}");
+    }
+    wait_for("both to arrive", || (target.delivered().len() == 2).then_some(()));
+    let told = || server.process.log().matches("event=\"clock_moved\"").count();
+    wait_for("it to be told", || (told() > 0).then_some(()));
+    let health = server.json(&["health"]);
+    let reasons = health["reasons"].as_array().unwrap();
+    let is_named = |reason: &serde_json::Value| reason.as_str().unwrap().contains("ahead of the time of this process");
+    assert!(health["status"] == "degraded" && reasons.iter().any(is_named), "{health:#}");
+    assert_eq!(told(), 1);
     server.audit();
 }
 

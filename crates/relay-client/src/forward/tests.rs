@@ -123,6 +123,36 @@ async fn the_target_sees_the_webhook_byte_for_byte() {
     assert!(got.ends_with(b"\r\n\r\n{}"));
 }
 
+/// I3: what senders leave raw in a query reaches the target raw, on a fresh connection and on a kept one, beside other webhooks.
+#[tokio::test]
+async fn a_query_goes_out_as_it_came_in() {
+    let (listener, url) = listen().await;
+    let target = target(&url, LONG);
+    let queries: [&'static [u8]; 4] = [b"q={\"a\":1}", b"plain=1", b"x=<b>&n=J\xfcrgen", b"^|`"];
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut lines = Vec::new();
+        for _ in queries {
+            let request = request(&mut stream).await;
+            let end = request.iter().position(|byte| *byte == b'\r').unwrap();
+            lines.push(request[..end].to_vec());
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+        lines
+    };
+    let sending = async {
+        for query in queries {
+            let webhook = Forward { query: Some(Bytes::from_static(query)), ..webhook(b"hi") };
+            let Ended::Tried(outcome) = target.forward(&webhook).await else { panic!("the body is whole") };
+            assert_eq!(outcome.class, Class::Delivered);
+        }
+    };
+    let (lines, ()) = tokio::join!(serving, sending);
+    for (line, query) in lines.iter().zip(queries) {
+        assert_eq!(*line, [b"POST /hook/a%2Fb?k=v&", query, b" HTTP/1.1"].concat());
+    }
+}
+
 #[tokio::test]
 async fn the_class_follows_from_the_status() {
     check(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Class::Delivered, Some(200)).await;

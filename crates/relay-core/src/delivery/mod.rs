@@ -91,9 +91,14 @@ pub enum Reason {
     LostLeases = 3,
     /// Its TTL passed.
     Expired = 4,
+    /// The destination judged the event itself, and would not have it, more often than the route retries.
+    Refused = 5,
 }
 
 impl Reason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Rejected, Self::Busy, Self::LostLeases, Self::Expired, Self::Refused];
+
     /// Its word in JSON and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -101,7 +106,13 @@ impl Reason {
             Self::Busy => "busy",
             Self::LostLeases => "lost_leases",
             Self::Expired => "expired",
+            Self::Refused => "refused",
         }
+    }
+
+    /// The reason behind a stored number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == number)
     }
 }
 

@@ -8,16 +8,22 @@ use std::time::Duration;
 pub enum Class {
     /// A complete response head with a 2xx status.
     Delivered = 1,
-    /// Any other complete head except those of [`Class::Busy`]; a malformed or oversized head. Always counts.
+    /// Any other complete head except those of the other classes; a malformed or oversized head. Says something about the
+    /// event or about the destination, nobody knows which. Counts while the circuit is closed.
     Rejected = 2,
-    /// Timeout, socket closed before a complete head, 429, 502, 503, 504. Counts only if the destination served another
-    /// event since this one's previous try.
+    /// Timeout, socket closed before a complete head, or a status that says "not now". Counts only if the destination
+    /// served another event since this one's previous try: see [`settle`](super::settle).
     Busy = 3,
     /// Everything before a request could be sent: DNS, refused, TLS. Never counts.
     Unreachable = 4,
+    /// The destination has judged this event, and would again: counts always.
+    Refused = 5,
 }
 
 impl Class {
+    /// All classes, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Delivered, Self::Rejected, Self::Busy, Self::Unreachable, Self::Refused];
+
     /// Its word in JSON, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,6 +31,7 @@ impl Class {
             Self::Rejected => "rejected",
             Self::Busy => "busy",
             Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
         }
     }
 
@@ -34,8 +41,22 @@ impl Class {
             // Canary: a redirect must not pass for a delivery.
             300..=399 if cfg!(feature = "canary_three_xx_success") => Self::Delivered,
             200..=299 => Self::Delivered,
-            429 | 502 | 503 | 504 => Self::Busy,
+            400 | 409 | 412..=415 | 422 | 424 | 431 => Self::Refused,
+            408 | 425 | 429 | 502 | 503 | 504 => Self::Busy,
             _ => Self::Rejected,
+        }
+    }
+
+    /// The class behind a stored number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| *class as u8 == number)
+    }
+
+    /// Whether a `Retry-After` beside it is honoured: where the destination answered, and not with 2xx.
+    pub const fn heeds_retry_after(self) -> bool {
+        match self {
+            Self::Rejected | Self::Busy | Self::Refused => true,
+            Self::Delivered | Self::Unreachable => false,
         }
     }
 }

@@ -21,10 +21,12 @@ pub struct Terms<'a> {
     pub retry: &'a RetryPolicy,
     /// `RETRY_AFTER_MAX`.
     pub retry_after_max: Duration,
+    /// Longest delay after a try that did not count.
+    pub uncounted_delay_max: Duration,
     /// Deliveries ever made at the destination, durably.
     pub made: u64,
-    /// The try was the probe of an open circuit: its failure counts for no event.
-    pub probe: bool,
+    /// A failure may count against its event: the circuit is closed. What is *refused* counts anyway.
+    pub charges: bool,
     /// Random, from -1 to 1: shifts the delay by up to 10 %.
     pub jitter: f64,
 }
@@ -32,8 +34,12 @@ pub struct Terms<'a> {
 /// Settles the try made under the lease `token`. `None` if there is nothing to change: the try is settled already, the
 /// failure is stale, or the delivery was cancelled.
 ///
-/// A success is taken under a stale token too, also by a dead or expired delivery: the destination did get the event.
+/// A success is taken under a stale token too, also by a dead or expired delivery: the destination did get the event. A token
+/// that cannot have been given out yet is no stale one.
 pub fn settle(before: &Delivery, token: Token, outcome: &Outcome, terms: &Terms<'_>, now: Wall) -> Option<Change> {
+    if token.counter == 0 || token.counter > before.token.counter {
+        return None;
+    }
     match outcome.class {
         Class::Delivered => match before.state {
             State::Ready | State::Scheduled | State::Leased | State::Dead | State::Expired => {
@@ -41,7 +47,7 @@ pub fn settle(before: &Delivery, token: Token, outcome: &Outcome, terms: &Terms<
             }
             State::Delivered | State::Cancelled => None,
         },
-        Class::Rejected | Class::Busy | Class::Unreachable => {
+        Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {
             before.is_held_under(token).then(|| failed(before, outcome, terms, now))
         }
     }
@@ -56,7 +62,7 @@ fn delivered(before: &Delivery, outcome: &Outcome, now: Wall) -> Change {
 }
 
 fn failed(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>, now: Wall) -> Change {
-    let counted = counts(before, outcome.class, terms);
+    let counted = counts(before, outcome, terms);
     let mut next = before.next(State::Scheduled, now);
     next.tries += 1;
     next.attempts += u32::from(counted);
@@ -67,37 +73,45 @@ fn failed(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>, now: Wall) ->
         next.reason = Some(Reason::Expired);
     } else if counted && next.attempts > terms.retry.max_retries {
         next.state = State::Dead;
-        next.reason = Some(if outcome.class == Class::Rejected { Reason::Rejected } else { Reason::Busy });
+        next.reason = Some(match outcome.class {
+            Class::Refused => Reason::Refused,
+            Class::Delivered | Class::Rejected => Reason::Rejected,
+            Class::Busy | Class::Unreachable => Reason::Busy,
+        });
     } else {
-        next.due_at = now + delay(next.tries, counted, outcome, terms);
+        next.due_at = now + delay(&next, counted, outcome, terms);
     }
     Change { before: before.clone(), next, archive: before.last.clone() }
 }
 
 /// Whether a failure counts against the route's retries.
-fn counts(before: &Delivery, class: Class, terms: &Terms<'_>) -> bool {
-    if terms.probe {
-        return false;
-    }
-    match class {
-        Class::Delivered | Class::Rejected => true,
-        // The destination served another event meanwhile: it is this one that hangs it, not an outage.
-        Class::Busy => before.mark.is_some_and(|mark| terms.made > mark),
+fn counts(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>) -> bool {
+    // The destination served another event meanwhile: it is this one that hangs it, not an outage.
+    let served_others = before.mark.is_some_and(|mark| terms.made > mark);
+    match outcome.class {
+        Class::Delivered | Class::Refused => true,
+        Class::Rejected => terms.charges,
+        Class::Busy => match outcome.status {
+            None => terms.charges && served_others,
+            Some(429) => false,
+            Some(_) => terms.charges && served_others && before.tries + 1 >= limits::SPOKEN_BUSY_TRIES,
+        },
         // Canary: an outage must be free.
         Class::Unreachable => cfg!(feature = "canary_outage_charged"),
     }
 }
 
-/// The delay after the `n`-th failed try in a row.
-fn delay(n: u32, counted: bool, outcome: &Outcome, terms: &Terms<'_>) -> Duration {
-    let bound = if counted { Duration::MAX } else { limits::UNCOUNTED_DELAY_MAX };
+/// The delay after a failed try. What did not count must not make the retries that do count come later: an outage of days
+/// would push them beyond the TTL.
+fn delay(next: &Delivery, counted: bool, outcome: &Outcome, terms: &Terms<'_>) -> Duration {
+    let (n, bound) = if counted { (next.attempts, Duration::MAX) } else { (next.tries, terms.uncounted_delay_max) };
+    // Canary: an outage must not postpone what comes after it.
+    let n = if cfg!(feature = "canary_delay_by_tries") { next.tries } else { n };
     let planned = terms.retry.schedule.delay(n).min(bound);
     let factor = 1.0 + JITTER * terms.jitter.clamp(-1.0, 1.0);
     let spread = Duration::try_from_secs_f64(planned.as_secs_f64() * factor).unwrap_or(Duration::MAX).min(bound);
-    let asked = match outcome.class {
-        Class::Rejected | Class::Busy => outcome.retry_after.unwrap_or_default().min(terms.retry_after_max),
-        Class::Delivered | Class::Unreachable => Duration::ZERO,
-    };
+    let asked = outcome.retry_after.filter(|_| outcome.class.heeds_retry_after()).unwrap_or_default();
+    let asked = asked.min(terms.retry_after_max);
     spread.max(asked)
 }
 

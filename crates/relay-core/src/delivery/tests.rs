@@ -43,19 +43,89 @@ fn failure(class: Class) -> Outcome {
     Outcome { class, status: None, retry_after: None, duration: Duration::from_millis(5), error }
 }
 
-fn check(before: &Delivery, outcome: &Outcome, made: u64, state: State, attempts: u32) -> Delivery {
-    let retry = RetryPolicy::default();
-    let terms = Terms { retry: &retry, retry_after_max: limits::RETRY_AFTER_MAX, made, probe: false, jitter: 0.0 };
-    let change = settle(before, before.token, outcome, &terms, NOW).expect("it is held under its token");
-    assert_eq!((change.next.state, change.next.attempts), (state, attempts));
-    change.next
+fn answer(status: u16) -> Outcome {
+    Outcome { status: Some(status), ..failure(Class::of_status(status)) }
 }
 
-/// I10: rejected counts, unreachable does not.
+/// Settles a try, while failures may count (`charges`) or not.
+fn settled(before: &Delivery, outcome: &Outcome, made: u64, charges: bool) -> Delivery {
+    let retry = RetryPolicy::default();
+    let terms = Terms {
+        retry: &retry,
+        retry_after_max: limits::RETRY_AFTER_MAX,
+        uncounted_delay_max: limits::UNCOUNTED_DELAY_MAX,
+        made,
+        charges,
+        jitter: 0.0,
+    };
+    settle(before, before.token, outcome, &terms, NOW).expect("it is held under its token").next
+}
+
+fn check(before: &Delivery, outcome: &Outcome, made: u64, state: State, attempts: u32) -> Delivery {
+    let next = settled(before, outcome, made, true);
+    assert_eq!((next.state, next.attempts), (state, attempts));
+    next
+}
+
+fn again(failed: &Delivery) -> Delivery {
+    leased(failed, InstanceId::from_u128(3), 4, NOW, NOW)
+}
+
+/// I10: rejected counts while the circuit is closed, refused always, unreachable never.
 #[test]
-fn rejected_counts_and_unreachable_does_not() {
-    check(&held(), &failure(Class::Rejected), 0, State::Scheduled, 1);
-    check(&held(), &failure(Class::Unreachable), 0, State::Scheduled, 0);
+fn rejected_counts_while_the_circuit_is_closed_refused_always_unreachable_never() {
+    for (class, closed, open) in [(Class::Rejected, 1, 0), (Class::Refused, 1, 1), (Class::Unreachable, 0, 0)] {
+        assert_eq!(settled(&held(), &failure(class), 0, true).attempts, closed, "{class:?}");
+        assert_eq!(settled(&held(), &failure(class), 0, false).attempts, open, "{class:?}");
+    }
+}
+
+/// I10: a destination that says "not now" and serves others meanwhile is believed to mean this event from the eighth try
+/// in a row on; 429 means the sender, never the event.
+#[test]
+fn not_now_counts_from_the_eighth_try_and_429_never() {
+    for (status, counted_at_8) in [(408, 1), (425, 1), (502, 1), (503, 1), (504, 1), (429, 0)] {
+        let mut delivery = held();
+        for tries in 1..=7 {
+            let failed = settled(&delivery, &answer(status), tries, true);
+            assert_eq!((failed.attempts, failed.tries), (0, tries as u32), "{status}");
+            delivery = again(&failed);
+        }
+        assert_eq!(settled(&delivery, &answer(status), 7, true).attempts, 0, "{status}: nobody else was served");
+        assert_eq!(settled(&delivery, &answer(status), 8, false).attempts, 0, "{status}: the circuit is open");
+        assert_eq!(settled(&delivery, &answer(status), 8, true).attempts, counted_at_8, "{status}");
+    }
+}
+
+/// I10: what did not count makes no retry that counts come later, and comes itself within a minute.
+#[test]
+fn an_outage_does_not_postpone_the_retries_behind_it() {
+    let mut delivery = held();
+    for _ in 0..960 {
+        let failed = settled(&delivery, &failure(Class::Busy), 0, true);
+        assert!(failed.due_at.since(NOW) <= limits::UNCOUNTED_DELAY_MAX);
+        delivery = again(&failed);
+    }
+    let mut delays = Vec::new();
+    for _ in 0..3 {
+        let failed = settled(&delivery, &answer(500), 0, true);
+        delays.push(failed.due_at.since(NOW).as_secs());
+        delivery = again(&failed);
+    }
+    assert_eq!(delays, [1, 2, 4]);
+}
+
+/// I10: `Retry-After` is heeded wherever the destination answered, within its bound.
+#[test]
+fn retry_after_is_heeded_on_refused_rejected_and_busy() {
+    let asked = |class, seconds| {
+        let outcome = Outcome { retry_after: Some(Duration::from_secs(seconds)), ..failure(class) };
+        settled(&held(), &outcome, 0, true).due_at.since(NOW).as_secs()
+    };
+    for class in [Class::Refused, Class::Rejected, Class::Busy] {
+        assert_eq!((asked(class, 90), asked(class, 90_000)), (90, limits::RETRY_AFTER_MAX.as_secs()), "{class:?}");
+    }
+    assert_eq!(asked(Class::Unreachable, 90), 1);
 }
 
 /// I10: busy counts only if another event was delivered since the previous try.
@@ -63,9 +133,8 @@ fn rejected_counts_and_unreachable_does_not() {
 fn busy_counts_once_the_destination_served_another() {
     let first = check(&held(), &failure(Class::Busy), 5, State::Scheduled, 0);
     assert_eq!(first.mark, Some(5));
-    let again = leased(&first, InstanceId::from_u128(3), 4, NOW, NOW);
-    check(&again, &failure(Class::Busy), 5, State::Scheduled, 0);
-    check(&again, &failure(Class::Busy), 6, State::Scheduled, 1);
+    check(&again(&first), &failure(Class::Busy), 5, State::Scheduled, 0);
+    check(&again(&first), &failure(Class::Busy), 6, State::Scheduled, 1);
 }
 
 /// I10: dead when the counted attempts exceed the retries.
@@ -73,8 +142,10 @@ fn busy_counts_once_the_destination_served_another() {
 fn a_delivery_is_dead_after_its_last_retry() {
     let mut last = held();
     last.attempts = limits::MAX_RETRIES;
-    let dead = check(&last, &failure(Class::Rejected), 0, State::Dead, limits::MAX_RETRIES + 1);
-    assert_eq!(dead.reason, Some(Reason::Rejected));
+    for (class, reason) in [(Class::Rejected, Reason::Rejected), (Class::Refused, Reason::Refused)] {
+        let dead = check(&last, &failure(class), 0, State::Dead, limits::MAX_RETRIES + 1);
+        assert_eq!(dead.reason, Some(reason));
+    }
 }
 
 /// I13: past its TTL a failure, a loss and a hand-back all end as expired.
@@ -91,16 +162,13 @@ fn past_its_ttl_a_lease_ends_as_expired() {
 /// I10: a redirect is an answer like any other.
 #[test]
 fn the_class_follows_from_the_status() {
-    let classes = [
-        (200, Class::Delivered),
-        (299, Class::Delivered),
-        (301, Class::Rejected),
-        (404, Class::Rejected),
-        (429, Class::Busy),
-        (500, Class::Rejected),
-        (503, Class::Busy),
-    ];
-    for (status, class) in classes {
+    for status in 100..1000 {
+        let class = match status {
+            200..300 => Class::Delivered,
+            400 | 409 | 412 | 413 | 414 | 415 | 422 | 424 | 431 => Class::Refused,
+            408 | 425 | 429 | 502 | 503 | 504 => Class::Busy,
+            _ => Class::Rejected,
+        };
         assert_eq!(Class::of_status(status), class, "{status}");
     }
 }

@@ -69,7 +69,7 @@ impl Hub {
         for route in routing.routes.get(&event.source).into_iter().flatten() {
             let id = self.ids.delivery(self.now.wall);
             let ready = Delivery::ready(id, &event, route.destination.clone(), false, self.now.wall, route.ttl);
-            if let Some(instance) = self.reserve_for(&ready) {
+            if let Some(instance) = self.reserve_for(&ready, event.size()) {
                 let until = self.now.wall + self.setup.lease;
                 let delivery = delivery::leased(&ready, instance, self.nonce, self.now.wall, until);
                 deliveries.push(delivery.clone());
@@ -82,7 +82,10 @@ impl Hub {
         if cfg!(feature = "canary_ack_before_commit") {
             // Canary: an answer must not outrun the commit it depends on.
             let (event, received_at) = (event.id, event.received_at);
-            self.outputs.push_back(Output::Answer(ticket, Answer::Accepted { event, received_at, repeat: false }));
+            self.outputs.push_back(Output::Answer(
+                ticket,
+                Answer::Accepted { event, received_at, repeat: false, differs: false },
+            ));
         }
         self.accepts.appending += 1;
         let append = Append { event: Arc::clone(&event), deliveries, dedupe, deadline };
@@ -119,11 +122,11 @@ impl Hub {
         match result {
             Ok(Appended::Stored) => self.on_event_stored(pending),
             Ok(Appended::Repeat { first, received_at, differs, deliveries }) => {
-                self.undo_reservations(&pending.leased);
+                self.undo_reservations(&pending);
                 if differs {
                     self.notice(Notice::RepeatDiffers { event: first });
                 }
-                let answer = Answer::Accepted { event: first, received_at, repeat: true };
+                let answer = Answer::Accepted { event: first, received_at, repeat: true, differs };
                 if pending.resend && !differs && delivery::is_done(&deliveries) {
                     self.resend_then_answer(pending.ticket, answer, (first, &pending.event), &deliveries);
                 } else {
@@ -131,7 +134,7 @@ impl Hub {
                 }
             }
             Err(error) => {
-                self.undo_reservations(&pending.leased);
+                self.undo_reservations(&pending);
                 let answer = match error {
                     AppendError::TooLate | AppendError::Damaged => Answer::Unavailable,
                     AppendError::Full => Answer::Full,
@@ -147,12 +150,13 @@ impl Hub {
 
     fn on_event_stored(&mut self, pending: Pending) {
         let Pending { ticket, event, leased, waiting, .. } = pending;
-        self.answer(ticket, Answer::Accepted { event: event.id, received_at: event.received_at, repeat: false });
+        let (id, received_at) = (event.id, event.received_at);
+        self.answer(ticket, Answer::Accepted { event: id, received_at, repeat: false, differs: false });
         for (instance, delivery) in leased {
             self.hold_reserved(instance, delivery, &event);
         }
         for destination in waiting {
-            self.on_work(&destination);
+            self.on_arrival(&destination);
         }
     }
 
@@ -162,9 +166,9 @@ impl Hub {
         }
     }
 
-    fn undo_reservations(&mut self, leased: &[(InstanceId, Delivery)]) {
-        for (instance, delivery) in leased {
-            self.unreserve(*instance, delivery);
+    fn undo_reservations(&mut self, pending: &Pending) {
+        for (instance, delivery) in &pending.leased {
+            self.unreserve(*instance, delivery, pending.event.size());
         }
     }
 
@@ -194,6 +198,6 @@ impl Hub {
 
     /// The TTL of a delivery that becomes ready again.
     pub(super) fn ttl_of(&self, record: &Delivery) -> std::time::Duration {
-        self.routing.route(&record.source, &record.destination).map_or(limits::MESSAGE_TTL, |route| route.ttl)
+        self.routing.route(&record.source, &record.destination).map_or(self.routing.standard_ttl, |route| route.ttl)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Hub, Op, settle::Why, timers::Timer};
+use super::{Hub, Op, instances::Served, settle::Why, timers::Timer};
 use crate::{
-    circuit::Permit,
+    circuit::{Permit, Pick, Streak},
     id::InstanceId,
     limits,
     name::Name,
@@ -13,14 +13,24 @@ use crate::{
     time::{Mono, Wall},
 };
 
-/// Smallest share of the outgoing budget that is worth asking with.
+/// Smallest share of the outgoing budget that is worth asking with: the longest head, and as much again.
 const ASK_BYTES_MIN: u64 = limits::CHUNK_BYTES as u64;
+
+/// What a head comes to at most.
+const HEAD_BYTES: u64 = limits::HEAD_BYTES_MAX as u64;
+/// Which part of its memory, at most, what comes in lends to what goes out without having been stored first: half of
+/// `MAX_INFLIGHT_BYTES` is for what comes in, and so much more than half of that stays for it.
+const BORROWED_PART: u64 = 4;
 
 /// What the hub knows of one destination.
 #[derive(Debug)]
 pub(super) struct Destination {
     /// Deliveries ever made here, durably.
     pub(super) made: u64,
+    /// What has failed since the last delivery made here, whoever tried it.
+    pub(super) streak: Streak,
+    /// Instances whose circuit is open here, and has not heard of what arrived since its last try.
+    pub(super) open: BTreeSet<InstanceId>,
     /// Something may be due in the store. Starts as true: nothing is known.
     pub(super) work: bool,
     /// Goes up with each delivery that became due since: an older answer of the store does not speak of it.
@@ -35,9 +45,9 @@ pub(super) struct Destination {
     pub(super) joined: BTreeSet<InstanceId>,
     /// Lease operations under way.
     asks: usize,
-    /// Body bytes on their way out.
+    /// Bytes of events on their way out.
     pub(super) outgoing: u64,
-    /// Body bytes that lease operations under way may bring.
+    /// Bytes of events that lease operations under way may bring.
     asked: u64,
     /// It is in [`Hub::pumps`](super::Hub).
     pumping: bool,
@@ -48,9 +58,12 @@ pub(super) struct Destination {
 pub(super) struct Ask {
     destination: Name,
     instance: InstanceId,
-    probe: bool,
-    /// What was asked for of the instance's credit, and of the outgoing budget.
+    /// Which of them were asked for in trouble.
+    pick: Option<Pick>,
+    /// Body bytes that were asked for of the instance's credit, and of the outgoing budget.
     reserved: u64,
+    /// What was asked for of the outgoing budget for the heads.
+    heads: u64,
     limit: u32,
     changes: u64,
 }
@@ -59,6 +72,8 @@ impl Destination {
     fn new() -> Self {
         Self {
             made: 0,
+            streak: Streak::default(),
+            open: BTreeSet::new(),
             work: true,
             changes: 0,
             next_due: None,
@@ -77,6 +92,9 @@ impl Hub {
     pub(super) fn on_routing(&mut self, routing: Arc<Routing>) {
         let before = std::mem::replace(&mut self.routing, routing);
         self.routed = self.routing.routes.values().flatten().map(|route| route.destination.clone()).collect();
+        for name in self.routed.clone() {
+            self.destination(&name);
+        }
         if !self.started {
             self.started = true;
             self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX });
@@ -94,23 +112,40 @@ impl Hub {
     }
 
     pub(super) fn on_woken(&mut self, destination: &Name) {
-        self.on_work(destination);
+        self.on_arrival(destination);
     }
 
-    /// The destination's entry, made when first named. Names come from routes, stored deliveries and allowed clients.
+    /// Deliveries were accepted, redriven or replayed: what may end the pause of an open circuit.
+    pub(super) fn on_arrival(&mut self, name: &Name) {
+        for id in std::mem::take(&mut self.destination(name).open) {
+            let served = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name));
+            if served.is_some_and(|served| served.circuit.on_arrival()) {
+                self.arm_probe(id, name);
+                self.destination(name).open.remove(&id);
+                self.rerank(id, name);
+            }
+        }
+        self.on_work(name);
+    }
+
+    /// The destination's entry, made when a route or the store first names it.
     pub(super) fn destination(&mut self, name: &Name) -> &mut Destination {
         if !self.destinations.contains_key(name) {
             self.destinations.insert(name.clone(), Destination::new());
+            self.appeared.push(name.clone());
         }
         self.destinations.get_mut(name).expect("it was inserted above if it was missing")
     }
 
-    /// Drops the entry of a destination that only clients ever named: they may make up as many as they like.
+    /// Drops the entry of a destination that no route leads to any more and nothing was ever delivered to.
     pub(super) fn forget_destination(&mut self, name: &Name) {
         let unknown = !self.routed.contains(name)
             && self.destinations.get(name).is_some_and(|destination| {
                 let idle = destination.asks == 0 && destination.outgoing == 0 && destination.timer.is_none();
-                idle && destination.made == 0 && destination.joined.is_empty() && destination.free.is_empty()
+                idle && destination.open.is_empty()
+                    && destination.made == 0
+                    && destination.joined.is_empty()
+                    && destination.free.is_empty()
             });
         if unknown {
             self.destinations.remove(name);
@@ -219,27 +254,42 @@ impl Hub {
         let Some(instance) = self.instances.get_mut(&id) else { return false };
         let taken = instance.bytes + instance.asked_bytes;
         let Some(served) = instance.served.get_mut(name) else { return false };
-        let probe = served.circuit.permit(now.mono) == Permit::Probe;
+        let pick = served.circuit.pick(served.slots);
         let idle = served.oversize && taken == 0 && self.outgoing.bytes + self.outgoing.asked == 0;
         let credit = if taken == 0 && served.oversize { u64::MAX } else { instance.buffer_bytes.saturating_sub(taken) };
-        let reserved = credit.min(budget);
-        let single = probe || served.oversize;
-        let free = (served.slots - served.used) as usize;
-        let most = limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).max(1);
+        let single = served.circuit.is_one_at_a_time() || served.oversize;
+        let free = served.free() as usize;
+        // Half of the room at most for heads, as long as a head may be: what is left is for the bodies.
+        let roomy = usize::try_from(budget / (2 * HEAD_BYTES)).unwrap_or(usize::MAX);
+        let most = limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).min(roomy).max(1);
         let limit = if single { 1 } else { free.min(most) as u32 };
+        let heads = HEAD_BYTES.saturating_mul(limit.into()).min(budget / 2);
+        let reserved = credit.min(budget - heads);
         instance.granted += limit as usize;
         served.asking = true;
-        if probe {
-            served.circuit.on_probe();
-        }
+        let order = match pick {
+            Some(Pick::Newest) => LeaseOrder::Newest,
+            Some(Pick::FewestTries) => LeaseOrder::FewestTries,
+            // One that is larger than the rest comes when it is the oldest of all.
+            None if served.oversize => LeaseOrder::Oldest,
+            // Canary: deliveries that wait for their first try must not stand behind all retries, nor the other way round.
+            None if cfg!(feature = "canary_no_shares") => LeaseOrder::Oldest,
+            None => LeaseOrder::Shared { tried: served.share_of_tried(limit) },
+        };
+        served.circuit.on_asked();
+        let open = served.circuit.is_open();
         instance.asked_bytes += reserved;
         instance.asked_last = Some(name.clone());
-        self.outgoing.asked += reserved;
+        self.outgoing.asked += reserved + heads;
         let nonce = self.nonce;
         let destination = self.destination(name);
+        if open {
+            destination.open.insert(id);
+        }
         destination.asks += 1;
-        destination.asked += reserved;
-        let ask = Ask { destination: name.clone(), instance: id, probe, reserved, limit, changes: destination.changes };
+        destination.asked += reserved + heads;
+        let changes = destination.changes;
+        let ask = Ask { destination: name.clone(), instance: id, pick, reserved, heads, limit, changes };
         let lease = LeaseAsk {
             destination: name.clone(),
             instance: id,
@@ -248,7 +298,7 @@ impl Hub {
             now: now.wall,
             limit,
             body_bytes_max: if idle { u64::MAX } else { reserved },
-            order: if probe { LeaseOrder::FewestTries } else { LeaseOrder::Oldest },
+            order,
         };
         self.ask_store(Op::Lease(Box::new(ask)), StoreOp::Lease(lease));
         self.rerank_served(id);
@@ -256,40 +306,55 @@ impl Hub {
     }
 
     pub(super) fn on_leased(&mut self, ask: Ask, result: Result<Leased, StoreError>) {
-        let Ask { destination: name, instance: id, probe, reserved, limit, changes } = ask;
-        self.outgoing.asked -= reserved;
+        let Ask { destination: name, instance: id, pick, reserved, heads, limit, changes } = ask;
+        self.outgoing.asked -= reserved + heads;
         let destination = self.destination(&name);
         destination.asks -= 1;
-        destination.asked -= reserved;
+        destination.asked -= reserved + heads;
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.asked_bytes -= reserved;
             instance.granted -= limit as usize;
+            if instance.conn.is_none() {
+                self.emptied.insert(id);
+            }
             if let Some(served) = instance.served.get_mut(&name) {
                 served.asking = false;
             }
         }
         match result {
-            Ok(leased) => self.on_lease_batch(&name, id, probe, current, leased),
+            Ok(leased) => self.on_lease_batch(&name, id, pick, current, leased),
             Err(StoreError::Unavailable) => self.on_store_failed(),
             Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
-                self.on_probe_gone(id, &name, probe);
+                if let Some(served) = self.served_mut(id, &name) {
+                    served.circuit.on_ask_failed();
+                }
                 self.destination(&name).work = false;
                 self.on_scheduled(&name, self.now.wall + limits::STORE_RETRY);
             }
         }
-        self.outgoing.freed |= reserved > 0;
+        self.outgoing.freed |= reserved + heads > 0;
         self.rerank_all(id);
         self.pump(&name);
     }
 
-    fn on_lease_batch(&mut self, name: &Name, id: InstanceId, probe: bool, current: bool, leased: Leased) {
+    fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, current: bool, leased: Leased) {
         let none = leased.deliveries.is_empty();
         let did_not_fit = none && leased.end == LeaseEnd::More;
-        if did_not_fit && probe {
-            self.on_probe_waits(id, name);
-        } else if none {
-            self.on_probe_gone(id, name, probe);
+        let now = self.now.mono;
+        let mut probe = false;
+        if let Some(served) = self.served_mut(id, name) {
+            served.circuit.on_backlog(leased.backlog, now);
+            if none {
+                // Nothing was due, or it did not fit: its place is kept, for another pause would come on top.
+                served.circuit.on_ask_failed();
+            } else {
+                probe = pick.is_some() && served.circuit.is_open();
+                served.tried_first = !served.tried_first;
+                if let Some(pick) = pick {
+                    served.circuit.on_picked(pick);
+                }
+            }
         }
         for (delivery, event) in leased.deliveries {
             self.hold_leased(id, delivery, event, probe);
@@ -321,34 +386,32 @@ impl Hub {
         }
     }
 
-    fn on_probe_gone(&mut self, id: InstanceId, name: &Name, probe: bool) {
-        if !probe {
-            return;
-        }
-        let now = self.now.mono;
-        let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
-            return;
-        };
-        served.circuit.on_probe_gone(now);
-        self.arm_probe(id, name);
+    fn served_mut(&mut self, id: InstanceId, name: &Name) -> Option<&mut Served> {
+        self.instances.get_mut(&id)?.served.get_mut(name)
     }
 
-    /// A probe whose body did not fit keeps its place: another pause would let others take the room each time.
-    fn on_probe_waits(&mut self, id: InstanceId, name: &Name) {
-        if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) {
-            served.circuit.on_probe_waits();
-        }
-    }
-
-    /// Wakes an open circuit when its pause is over.
+    /// Wakes an open circuit when its pause is over, or when something arrives.
     pub(super) fn arm_probe(&mut self, id: InstanceId, name: &Name) {
         let served = self.instances.get(&id).and_then(|instance| instance.served.get(name));
-        if let Some(Permit::NotBefore(at)) = served.map(|served| served.circuit.permit(self.now.mono)) {
+        let Some(circuit) = served.map(|served| &served.circuit) else { return };
+        let permit = circuit.permit(self.now.mono);
+        if circuit.is_open() {
+            self.destination(name).open.insert(id);
+        }
+        if let Permit::NotBefore(at) = permit {
             self.timers.insert((at, Timer::Probe(id, name.clone())));
         }
     }
 
-    /// Body bytes that a lease operation of this destination may bring; `None` if there is no room. `whole`: all of it.
+    /// Circuits that know of nothing yet begin closed where nothing waits.
+    pub(super) fn tell_if_nothing_waits(&mut self, id: InstanceId, name: &Name) {
+        let idle = self.destinations.get(name).is_some_and(|known| !known.work && known.next_due.is_none());
+        if let Some(served) = self.served_mut(id, name).filter(|_| idle) {
+            served.circuit.on_nothing_waits();
+        }
+    }
+
+    /// Bytes of events that a lease operation of this destination may bring; `None` if there is no room. `whole`: all of it.
     fn outgoing_room(&self, name: &Name, whole: bool) -> Option<u64> {
         let max = self.setup.outgoing_bytes_max;
         let (taken, mine) = self.outgoing_taken(name);
@@ -360,29 +423,37 @@ impl Hub {
         let room = if whole && mine == 0 { left } else { left.min(half) };
         // A part of what is left, so that others can ask before this one's answer is in.
         let part = if whole { room } else { room.min((room / 4).max(ASK_BYTES_MIN)) };
-        (room > 0).then_some(part)
+        (room >= ASK_BYTES_MIN).then_some(part)
     }
 
-    /// Whether a body may go out beside those that do. No destination takes more than half of the room, so that one whose
+    /// Whether an event may go out beside those that do. No destination takes more than half of the room, so that one whose
     /// clients do not read leaves some to the others; one body of its own may be larger.
-    pub(super) fn has_outgoing_room(&self, name: &Name, body_bytes: u64) -> bool {
+    pub(super) fn has_outgoing_room(&self, name: &Name, size: u64) -> bool {
         let max = self.setup.outgoing_bytes_max;
         let (taken, mine) = self.outgoing_taken(name);
-        taken == 0 || (taken + body_bytes <= max && (mine == 0 || mine + body_bytes <= max / 2))
+        taken == 0 || (taken + size <= max && (mine == 0 || mine + size <= max / 2))
     }
 
-    /// Body bytes going out or asked for: of all destinations, and of this one.
+    /// Whether an event may wait for its clients in the memory it came in with. That memory is for what comes in: were it lent
+    /// out without a bound, some clients that read slowly would stop all intake (I15, I16).
+    pub(super) fn may_borrow(&self, size: u64) -> bool {
+        // Canary: slow clients must not hold the memory of what comes in.
+        self.outgoing.borrowed + size <= self.setup.outgoing_bytes_max / BORROWED_PART
+            || cfg!(feature = "canary_borrows_all")
+    }
+
+    /// Bytes of events going out or asked for: of all destinations, and of this one.
     fn outgoing_taken(&self, name: &Name) -> (u64, u64) {
         let mine = self.destinations.get(name).map_or(0, |destination| destination.outgoing + destination.asked);
         (self.outgoing.bytes + self.outgoing.asked, mine)
     }
 
-    /// A body has left, or will not.
-    pub(super) fn free_outgoing(&mut self, name: &Name, body_bytes: u64) {
-        self.outgoing.bytes -= body_bytes;
-        self.destination(name).outgoing -= body_bytes;
-        self.outgoing.freed |= body_bytes > 0;
-        self.outgoing.left |= body_bytes > 0;
+    /// An event has left, or will not.
+    pub(super) fn free_outgoing(&mut self, name: &Name, size: u64) {
+        self.outgoing.bytes -= size;
+        self.destination(name).outgoing -= size;
+        self.outgoing.freed |= size > 0;
+        self.outgoing.left |= size > 0;
     }
 
     /// Lets those that waited for room ask again. One whose next body did not fit waits until another body has left, or

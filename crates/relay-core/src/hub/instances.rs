@@ -56,6 +56,10 @@ pub(super) struct Served {
     pub(super) forward_timeout: Duration,
     /// Deliveries it holds or is about to get.
     pub(super) used: u32,
+    /// Those among them that were tried before.
+    pub(super) tried: u32,
+    /// Of an odd number of slots the one in the middle is for tried ones; changes with each lease.
+    pub(super) tried_first: bool,
     /// A lease operation is under way.
     pub(super) asking: bool,
     pub(super) circuit: Circuit,
@@ -69,6 +73,13 @@ pub(super) struct Served {
     pub(super) oversize: bool,
     /// Its key in the destination's free set.
     pub(super) rank: Option<u32>,
+}
+
+impl Served {
+    /// Nothing of it is served, held, or worth remembering.
+    pub(super) fn is_over(&self) -> bool {
+        self.slots == 0 && self.used == 0 && !self.asking && self.rank.is_none() && self.circuit.is_blank()
+    }
 }
 
 impl Instance {
@@ -115,14 +126,36 @@ impl Instance {
         let in_turn = self.asked_bytes > 0 && self.served.values().any(|served| served.oversize);
         let blocked =
             served.asking || in_turn || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
-        if !self.takes_new() || blocked || served.used >= served.slots || !self.has_room() {
+        if !self.takes_new() || blocked || served.free() == 0 || !self.has_room() {
             return None;
         }
         match served.circuit.permit(now) {
-            Permit::All => Some(served.slots - served.used),
+            Permit::All => Some(served.free()),
             Permit::Probe => Some(0),
             Permit::NotBefore(_) | Permit::Probing => None,
         }
+    }
+}
+
+impl Served {
+    /// Slots that its circuit lets it use and nothing takes.
+    pub(super) fn free(&self) -> u32 {
+        self.circuit.slots(self.slots).saturating_sub(self.used)
+    }
+
+    /// How many of the next `limit` deliveries tried ones may be: each kind has half of the slots, as far as both are due.
+    pub(super) fn share_of_tried(&self, limit: u32) -> u32 {
+        let slots = self.circuit.slots(self.slots);
+        let half = if self.tried_first { slots.div_ceil(2) } else { slots / 2 };
+        let tried = half.saturating_sub(self.tried);
+        let fresh = (slots - half).saturating_sub(self.used - self.tried);
+        let all = u64::from(tried) + u64::from(fresh);
+        if all <= u64::from(limit) {
+            return tried;
+        }
+        let part = u64::from(limit) * u64::from(tried);
+        let share = if self.tried_first { part.div_ceil(all) } else { part / all };
+        u32::try_from(share).unwrap_or(limit)
     }
 }
 
@@ -131,7 +164,8 @@ impl Hub {
     pub(super) fn rerank(&mut self, id: InstanceId, destination: &Name) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(served) = instance.served.get(destination) else { return };
-        let (before, after) = (served.rank, instance.rank(served, self.now.mono));
+        let known = self.destinations.contains_key(destination);
+        let (before, after) = (served.rank, instance.rank(served, self.now.mono).filter(|_| known));
         if before == after {
             return;
         }
@@ -183,8 +217,9 @@ impl Hub {
         instance.line.iter().find(waits).is_none_or(|first| first == name)
     }
 
-    /// Finds an instance that can take a delivery the moment it is stored, and sets its credit aside.
-    pub(super) fn reserve_for(&mut self, ready: &Delivery) -> Option<InstanceId> {
+    /// Finds an instance that can take a delivery of an event of so many bytes the moment it is stored, and sets its credit
+    /// aside.
+    pub(super) fn reserve_for(&mut self, ready: &Delivery, size: u64) -> Option<InstanceId> {
         if self.routing.paused.contains(&ready.destination) {
             return None;
         }
@@ -197,25 +232,28 @@ impl Hub {
         if rank == 0
             || !fits
             || !self.has_turn(id, &ready.destination)
-            || !self.has_outgoing_room(&ready.destination, ready.body_bytes)
+            || !self.has_outgoing_room(&ready.destination, size)
+            || !self.may_borrow(size)
         {
             return None;
         }
-        self.take_credit(id, ready);
+        self.outgoing.borrowed += size;
+        self.take_credit(id, ready, size);
         self.rerank(id, &ready.destination);
         Some(id)
     }
 
     /// Gives back what [`Self::reserve_for`] set aside.
-    pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery) {
-        self.free_outgoing(&delivery.destination, delivery.body_bytes);
+    pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
+        self.outgoing.borrowed -= size;
+        self.free_outgoing(&delivery.destination, size);
         self.free_credit(id, delivery);
     }
 
-    /// Counts a delivery against its instance's slots and bytes, and against the bodies going out.
-    pub(super) fn take_credit(&mut self, id: InstanceId, delivery: &Delivery) {
-        self.outgoing.bytes += delivery.body_bytes;
-        self.destination(&delivery.destination).outgoing += delivery.body_bytes;
+    /// Counts a delivery against its instance's slots and bytes, and its event against those going out.
+    pub(super) fn take_credit(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
+        self.outgoing.bytes += size;
+        self.destination(&delivery.destination).outgoing += size;
         self.take_slot(id, delivery);
     }
 
@@ -224,7 +262,9 @@ impl Hub {
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
         instance.bytes += delivery.body_bytes;
         instance.granted += 1;
-        instance.served.entry(delivery.destination.clone()).or_default().used += 1;
+        let served = instance.served.entry(delivery.destination.clone()).or_default();
+        served.used += 1;
+        served.tried += u32::from(delivery.tries > 0);
     }
 
     /// Gives a slot and its bytes back, and what waits for them a chance.
@@ -239,16 +279,30 @@ impl Hub {
         }
         if let Some(served) = instance.served.get_mut(&delivery.destination) {
             served.used -= 1;
+            served.tried -= u32::from(delivery.tries > 0);
             served.suspects.retain(|waiting| *waiting != delivery.id);
             if served.alone == Some(delivery.id) {
                 served.alone = None;
             }
+        }
+        if instance.conn.is_none() {
+            self.emptied.insert(id);
         }
         self.grant_next_suspect(id, &delivery.destination);
         self.rerank(id, &delivery.destination);
         self.pump(&delivery.destination);
         if others {
             self.rerank_all(id);
+        }
+    }
+
+    /// Forgets instances that were gone before, once nothing of theirs is under way any more.
+    pub(super) fn forget_emptied(&mut self) {
+        for id in std::mem::take(&mut self.emptied) {
+            let gone = |instance: &Instance| instance.conn.is_none() && !instance.joined && instance.held.is_empty();
+            if self.instances.get(&id).is_some_and(gone) {
+                self.go_absent(id);
+            }
         }
     }
 
@@ -261,6 +315,9 @@ impl Hub {
         }
         let gone = self.instances.remove(&id);
         for name in gone.iter().flat_map(|gone| gone.served.keys()) {
+            if let Some(destination) = self.destinations.get_mut(name) {
+                destination.open.remove(&id);
+            }
             self.forget_destination(name);
         }
     }

@@ -5,18 +5,18 @@
 //! extends it (lost). Leases of an earlier run of the server are re-armed to their stored end, at least the grace; if
 //! their instance does not come by then they are handed back, for a crash of the server counts nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    Hub, Op,
+    Hub, Op, OpId,
     instances::Instance,
     settle::{Reported, Why},
 };
 use crate::{
-    circuit::Turn,
-    delivery::{Delivery, State, outcome::Class},
+    circuit::{Change, Tried},
+    delivery::{Delivery, State},
     event::Event,
-    id::{DeliveryId, EventId, InstanceId},
+    id::{DeliveryId, InstanceId},
     limits,
     name::Name,
     storage::{Extend, StoreError, StoreOp},
@@ -35,11 +35,13 @@ pub(super) struct Held {
     pub(super) instance: InstanceId,
     /// Its end unless extended.
     pub(super) until: Wall,
-    /// Not extended beyond this; set when its body has left.
+    /// Not extended beyond this; set when its body has left, and once more when its client has it whole.
     pub(super) cap: Option<Wall>,
     pub(super) sent: Sent,
     /// Its event, until the body has left.
     pub(super) event: Option<Arc<Event>>,
+    /// That event came in and was not stored first.
+    borrowed: bool,
     /// The probe of an open circuit.
     pub(super) probe: bool,
     /// Taken over from an earlier run of the server, and its instance has not come yet.
@@ -55,8 +57,10 @@ pub(super) enum Sent {
     Queued,
     /// A part of the body.
     Begun,
-    /// Everything.
+    /// Everything, as far as this end can see: the rest may still be on its way.
     Done,
+    /// Its client has named it, so it has the whole body.
+    Named,
 }
 
 /// A released lease whose end has not come yet.
@@ -70,8 +74,8 @@ pub(super) struct PendingLoss {
 impl Held {
     fn new(instance: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) -> Self {
         let until = delivery.lease.map_or(Wall::MIN, |lease| lease.until);
-        let event = Some(event);
-        Self { delivery, instance, until, cap: None, sent: Sent::Queued, event, probe, rearmed: false }
+        let (event, borrowed, rearmed) = (Some(event), false, false);
+        Self { delivery, instance, until, cap: None, sent: Sent::Queued, event, borrowed, probe, rearmed }
     }
 }
 
@@ -79,17 +83,27 @@ impl Hub {
     /// A delivery was stored already leased, against credit that was set aside.
     pub(super) fn hold_reserved(&mut self, id: InstanceId, delivery: Delivery, event: &Arc<Event>) {
         let delivery_id = delivery.id;
-        self.register(Held::new(id, delivery, Arc::clone(event), false));
-        self.grant_or_return(delivery_id);
+        let touched = self.touched.remove(&delivery_id).is_some();
+        self.register(Held { borrowed: true, ..Held::new(id, delivery, Arc::clone(event), false) });
+        if touched {
+            self.unwanted.push(delivery_id);
+        } else {
+            self.grant_or_return(delivery_id);
+        }
     }
 
     /// The store leased a delivery for an instance.
     pub(super) fn hold_leased(&mut self, id: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) {
         let delivery_id = delivery.id;
-        self.take_credit(id, &delivery);
+        self.take_credit(id, &delivery, event.size());
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
+        let touched = self.touched.remove(&delivery_id).is_some();
         self.register(Held::new(id, delivery, event, probe));
+        if touched {
+            // It may be somebody's no more: handed back, and leased again if it is not over.
+            return self.unwanted.push(delivery_id);
+        }
         if !suspect {
             return self.grant_or_return(delivery_id);
         }
@@ -117,17 +131,30 @@ impl Hub {
         self.grant_or_return(next);
     }
 
-    /// Puts a lease's grant in line, or hands the lease back if its instance is away, leaving, or we are.
+    /// Puts a lease's grant in line, or hands the lease back if its instance is away, leaving, or we are; or if it came
+    /// back meanwhile with less than the store was asked for (I21).
     fn grant_or_return(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
-        let conn = self.instances.get(&held.instance).filter(|instance| instance.takes_new()).and_then(|i| i.conn);
+        let takes = |instance: &&Instance| {
+            let served = instance.served.get(&held.delivery.destination);
+            instance.takes_new() && served.is_some_and(|served| served.used <= served.slots)
+        };
+        let conn = self.instances.get(&held.instance).filter(takes).and_then(|instance| instance.conn);
         let session = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
         match (session, &held.event) {
             (Some((conn, session)), Some(event)) if !self.stopping => {
                 session.queue.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
                 self.signal(conn);
             }
-            _ => self.hand_back(id),
+            // Not at once: what it frees may be for the next one that cannot be granted, and so on.
+            _ => self.unwanted.push(id),
+        }
+    }
+
+    /// Hands back what could not be granted.
+    pub(super) fn return_unwanted(&mut self) {
+        while let Some(id) = self.unwanted.pop() {
+            self.hand_back(id);
         }
     }
 
@@ -139,21 +166,48 @@ impl Hub {
             return;
         }
         held.sent = Sent::Done;
-        let served = self.instances.get(&held.instance).and_then(|i| i.served.get(&held.delivery.destination));
-        let timeout = served.map_or(limits::FORWARD_TIMEOUT, |served| served.forward_timeout);
-        held.cap = Some(self.now.wall + timeout + limits::LEASE_OVERTIME);
-        if held.event.take().is_some() {
-            let (name, bytes) = (held.delivery.destination.clone(), held.delivery.body_bytes);
-            self.free_outgoing(&name, bytes);
+        // Canary: what has left this machine is not at its client yet.
+        let early = cfg!(feature = "canary_cap_from_queue");
+        self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let (event, borrowed, name) = (held.event.take(), held.borrowed, held.delivery.destination.clone());
+        self.let_go(&name, event, borrowed);
+    }
+
+    /// An event is on its way out no longer.
+    fn let_go(&mut self, name: &Name, event: Option<Arc<Event>>, borrowed: bool) {
+        let Some(size) = event.map(|event| event.size()) else { return };
+        if borrowed {
+            self.outgoing.borrowed -= size;
         }
+        self.free_outgoing(name, size);
+    }
+
+    /// A client names a lease, which it does once it has the whole body: from now on it has `FORWARD_TIMEOUT`.
+    pub(super) fn on_named(&mut self, id: DeliveryId) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        // A body that has not left whole is not there whole, whatever its client says.
+        if held.sent == Sent::Done {
+            held.sent = Sent::Named;
+            self.cap_from_now(id, Duration::ZERO);
+        }
+        self.extend(id);
+    }
+
+    /// Bounds a lease by what its instance says of its forwards.
+    fn cap_from_now(&mut self, id: DeliveryId, tail: Duration) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let served = self.instances.get(&held.instance).and_then(|i| i.served.get(&held.delivery.destination));
+        // Canary: how long a forward may take is its client's to say.
+        let served = served.filter(|_| !cfg!(feature = "canary_default_cap"));
+        let timeout = served.map_or(limits::FORWARD_TIMEOUT, |served| served.forward_timeout);
+        held.cap = Some(self.now.wall + tail + timeout + limits::LEASE_OVERTIME);
     }
 
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
-        if held.event.take().is_none() {
-            return;
-        }
-        self.free_outgoing(&held.delivery.destination, held.delivery.body_bytes);
+        let Some(event) = held.event.take() else { return };
+        self.let_go(&held.delivery.destination, Some(event), held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
             session.queue.cancel_grant(held.delivery.id);
@@ -171,30 +225,35 @@ impl Hub {
             return self.look_up(id, Why::Report(report));
         }
         let Some(held) = self.held.get(&id) else { return };
-        report.probe = held.probe;
-        let (event, name) = (held.delivery.event, held.delivery.destination.clone());
-        self.feed_circuit(instance, &name, event, &report);
+        let (event, name, probe) = (held.delivery.event, held.delivery.destination.clone(), held.probe);
+        let speaks = held.delivery.attempts == 0;
+        let tried = Tried { event, speaks, outcome: &report.outcome, probe };
+        report.charges = self.feed_circuit(instance, &name, &tried);
         if let Some(held) = self.unregister(id) {
             self.decide(id, Why::Report(report), &held.delivery);
         }
     }
 
-    fn feed_circuit(&mut self, id: InstanceId, name: &Name, event: EventId, report: &Reported) {
+    /// Tells the circuit of a try. Gives whether a failure may count against its event: where so many have failed since the
+    /// last delivery that a circuit may open, none does any more, whichever client tried it.
+    fn feed_circuit(&mut self, id: InstanceId, name: &Name, tried: &Tried<'_>) -> bool {
         let (now, pause_max) = (self.now.mono, self.setup.circuit_pause_max);
+        let streak = &mut self.destination(name).streak;
+        streak.on_try(tried);
+        let outage = streak.is_full() && !cfg!(feature = "canary_charged_while_open");
         let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
-            return;
+            return false;
         };
-        let turn = served.circuit.on_outcome(event, &report.outcome, report.probe, now, pause_max);
+        let (change, charges) = served.circuit.on_outcome(tried, now, served.slots, pause_max);
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
         let (destination, instance) = (name.clone(), id);
-        match turn {
-            Turn::Opened => self.notice(super::Notice::DestinationDown { destination, instance, error }),
-            Turn::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
-            Turn::Same => {}
+        match change {
+            Change::Opened => self.notice(super::Notice::DestinationDown { destination, instance, error }),
+            Change::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
+            Change::Same => {}
         }
-        if report.outcome.class != Class::Delivered {
-            self.arm_probe(id, name);
-        }
+        self.arm_probe(id, name);
+        charges && !outage
     }
 
     /// A client names what it holds.
@@ -202,7 +261,7 @@ impl Hub {
         let mut gone = Vec::new();
         for (id, token) in named {
             match self.held.get(&id) {
-                Some(held) if held.instance == instance && held.delivery.token == token => self.extend(id),
+                Some(held) if held.instance == instance && held.delivery.token == token => self.on_named(id),
                 _ => gone.push(lease_ref((id, token))),
             }
         }
@@ -253,16 +312,18 @@ impl Hub {
         let Some(held) = self.held.get(&id) else { return };
         let live = self.instances.get(&held.instance).is_some_and(|instance| instance.conn.is_some());
         let token = held.delivery.token;
+        let tail_over = held.cap.is_some_and(|cap| cap <= self.now.wall);
         match held.sent {
-            // Its client does not know it yet, so nobody but us can extend it.
+            // Its client does not have it whole yet, so nobody but us can extend it.
             Sent::Queued | Sent::Begun if live => return self.extend(id),
+            Sent::Done if live && !tail_over => return self.extend(id),
             Sent::Waiting | Sent::Queued => return self.hand_back(id),
-            Sent::Begun | Sent::Done if held.rearmed => {
+            Sent::Begun | Sent::Done | Sent::Named if held.rearmed => {
                 let instance = held.instance;
                 self.hand_back(id);
                 return self.forget_instance(instance);
             }
-            Sent::Begun | Sent::Done => {}
+            Sent::Begun | Sent::Done | Sent::Named => {}
         }
         let instance = held.instance;
         if let Some(held) = self.unregister(id) {
@@ -283,7 +344,7 @@ impl Hub {
     /// Releases a lease whose instance stays away. It counts as lost when its end comes and the instance has not.
     pub(super) fn release_absent(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
-        if held.sent == Sent::Done && !held.rearmed {
+        if held.sent >= Sent::Done && !held.rearmed {
             let (until, instance, ready_at) = (held.until, held.instance, held.delivery.ready_at);
             self.losses.insert((until, id), PendingLoss { instance, ready_at });
             if let Some(absent) = self.instances.get_mut(&instance) {
@@ -317,8 +378,9 @@ impl Hub {
             return;
         }
         let (now, name) = (self.now.mono, &held.delivery.destination);
+        let pause_max = self.setup.circuit_pause_max;
         if let Some(served) = self.instances.get_mut(&held.instance).and_then(|i| i.served.get_mut(name)) {
-            served.circuit.on_probe_gone(now);
+            served.circuit.on_probe_gone(now, pause_max);
         }
         self.arm_probe(held.instance, name);
     }
@@ -343,6 +405,24 @@ impl Hub {
     pub(super) fn on_touched(&mut self, id: DeliveryId) {
         if self.held.contains_key(&id) {
             self.look_up(id, Why::Look);
+        } else if self.first_bringing().is_some() {
+            self.touched.insert(id, OpId(self.last_op));
+        }
+    }
+
+    /// The first store operation under way that may bring a lease.
+    fn first_bringing(&self) -> Option<OpId> {
+        self.ops.iter().find(|(_, op)| matches!(op, Op::Lease(_) | Op::Append(_))).map(|(id, _)| *id)
+    }
+
+    /// Forgets what was touched before anything that is under way was asked for: that brings what is so by now.
+    pub(super) fn forget_touched(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        match self.first_bringing() {
+            None => self.touched.clear(),
+            Some(first) => self.touched.retain(|_, at| *at >= first),
         }
     }
 
@@ -386,15 +466,16 @@ impl Hub {
         let until = lease.until.max(self.now.wall + limits::RESUME_GRACE);
         self.instances.entry(lease.instance).or_insert_with(Instance::unseen);
         self.take_slot(lease.instance, &delivery);
-        let cap = Some(until.max(self.now.wall + limits::FORWARD_TIMEOUT + limits::LEASE_OVERTIME));
         let instance = lease.instance;
         self.register(Held {
             delivery,
             instance,
             until,
-            cap,
+            // Set by its instance's Hello: nothing here knows how long it may forward.
+            cap: None,
             sent: Sent::Done,
             event: None,
+            borrowed: false,
             probe: false,
             rearmed: true,
         });

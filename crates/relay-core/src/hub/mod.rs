@@ -74,7 +74,18 @@ pub struct Hub {
     now: Now,
 
     accepts: Accepts,
+    /// Those that a route leads to, or the store knows of. Clients may serve whatever they like: a name that only they know
+    /// has no entry here.
     destinations: BTreeMap<Name, Destination>,
+    /// Destinations that have an entry since the last input.
+    appeared: Vec<Name>,
+    /// Leases that cannot be granted: handed back once the input at hand is taken in.
+    unwanted: Vec<DeliveryId>,
+    /// Instances without a socket that hold less than before: forgotten when that is nothing.
+    emptied: BTreeSet<InstanceId>,
+    /// What somebody else changed, and the last store operation that was asked for by then: a lease that one of those brings
+    /// may be one that is over.
+    touched: BTreeMap<DeliveryId, OpId>,
     instances: BTreeMap<InstanceId, Instance>,
     sessions: BTreeMap<ConnId, Session>,
     held: BTreeMap<DeliveryId, Held>,
@@ -108,10 +119,12 @@ pub struct Hub {
     failed: bool,
 }
 
-/// Bodies on their way out, and those that lease operations under way may bring.
+/// Events on their way out, heads and bodies, and those that lease operations under way may bring.
 #[derive(Debug, Default)]
 struct Outgoing {
     bytes: u64,
+    /// Those of them that came in and were not stored first: their bodies stand on the account of what comes in as well.
+    borrowed: u64,
     asked: u64,
     /// Destinations that wait for room.
     thirsty: BTreeSet<Name>,
@@ -148,6 +161,10 @@ impl Hub {
             now: Now::default(),
             accepts: Accepts::default(),
             destinations: BTreeMap::new(),
+            appeared: Vec::new(),
+            unwanted: Vec::new(),
+            emptied: BTreeSet::new(),
+            touched: BTreeMap::new(),
             instances: BTreeMap::new(),
             sessions: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -176,6 +193,11 @@ impl Hub {
     /// A delivery id that rises with the hub's own, for deliveries made elsewhere (replays).
     pub fn mint_delivery(&mut self, now: Wall) -> DeliveryId {
         self.ids.delivery(now)
+    }
+
+    /// See [`Setup::instance_of`].
+    pub fn instance_of(&self, token: &Name, said: InstanceId) -> InstanceId {
+        self.setup.instance_of(token, said)
     }
 
     /// Takes in one thing that happened.
@@ -269,6 +291,7 @@ impl Hub {
             (Op::Held, StoreAnswer::Held(result)) => self.on_held_page(result),
             (op, answer) => unreachable!("the driver answered {op:?} with {answer:?}"),
         }
+        self.forget_touched();
     }
 
     /// The store has failed for good: nobody is told anything that is not known to be durable, and the process stops.
@@ -280,6 +303,9 @@ impl Hub {
     }
 
     fn finish_input(&mut self) {
+        self.join_appeared();
+        self.return_unwanted();
+        self.forget_emptied();
         self.quench();
         self.finish_stop();
         if cfg!(debug_assertions) {

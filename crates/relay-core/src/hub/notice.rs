@@ -25,6 +25,19 @@ pub enum Notice {
         /// Instances that serve the destination now.
         clients: u32,
     },
+    /// A client instance wants to serve destinations that no route leads to: it joins once one does.
+    ClientUnrouted {
+        /// The first of them.
+        first: Name,
+        /// How many they are.
+        destinations: usize,
+        /// Which instance.
+        instance: InstanceId,
+        /// Its name for people.
+        label: String,
+        /// Its token's name.
+        token: Name,
+    },
     /// A client instance serves a destination no longer.
     ClientLeft {
         /// Which destination.

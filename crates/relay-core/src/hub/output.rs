@@ -35,6 +35,8 @@ pub enum Answer {
         received_at: Wall,
         /// It repeats an event that was already stored.
         repeat: bool,
+        /// It is a repeat with another body than the first: that body is not stored.
+        differs: bool,
     },
     /// It is not known to be stored: 503.
     Unavailable,

@@ -79,7 +79,7 @@ impl Hub {
         let stored: Vec<&Name> =
             resent.destinations.iter().zip(stored).filter(|(_, stored)| **stored).map(|(name, _)| name).collect();
         for destination in &stored {
-            self.on_work(destination);
+            self.on_arrival(destination);
         }
         if !stored.is_empty() {
             self.notice(Notice::Resent { event: resent.event, destinations: stored.len() });

@@ -54,8 +54,9 @@ impl Hub {
                 Ok((lease, outcome)) => {
                     session.undecided += 1;
                     let serves = Arc::clone(&session.serves);
-                    let probe = false;
-                    self.on_report(instance, Box::new(Reported { conn, lease, outcome, probe, serves }));
+                    // What no lease stands for any more says nothing about a circuit either.
+                    let charges = false;
+                    self.on_report(instance, Box::new(Reported { conn, lease, outcome, charges, serves }));
                 }
                 Err(error) => self.misbehaved(conn, &error.to_string()),
             },
@@ -102,9 +103,12 @@ impl Hub {
     fn welcome(&mut self, conn: ConnId, greeting: Greeting) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let (token, serves, peer) = (session.token.clone(), Arc::clone(&session.serves), session.peer.clone());
-        let id = greeting.instance;
-        if self.instances.get(&id).is_some_and(|known| known.joined && known.token != token) {
-            return self.misbehaved(conn, "claims an instance that another token speaks for");
+        let id = self.setup.instance_of(&token, greeting.instance);
+        let is_others = |(delivery, token): &LeaseKey| {
+            self.held.get(delivery).is_some_and(|held| held.instance != id && held.delivery.token == *token)
+        };
+        if greeting.held.iter().any(is_others) {
+            return self.misbehaved(conn, "claims leases of an instance that is another token's");
         }
         let before = self.instances.get(&id).and_then(|instance| instance.conn);
         if let Some(old) = before {
@@ -132,6 +136,7 @@ impl Hub {
             served.forward_timeout = wanted.forward_timeout;
             served.stalled = false;
         }
+        self.leave_unserved(id);
         self.forgive_losses(id);
         let resumed = self.resume(id, &greeting.held, &serves);
         let destinations = greeting
@@ -145,6 +150,9 @@ impl Hub {
         self.set_tick(conn, self.now.mono + self.heartbeat());
         self.join(id);
         self.rerank_all(id);
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.served.retain(|_, served| !served.is_over());
+        }
     }
 
     /// How often each side names what it holds: often enough that the shortest lease outlives a missed heartbeat.
@@ -167,12 +175,12 @@ impl Hub {
         for &(delivery, token) in named {
             let mine = |held: &&mut Held| held.instance == id && held.delivery.token == token;
             let held = self.held.get_mut(&delivery).filter(mine);
-            let held = held.filter(|held| held.sent == Sent::Done && serves.allows(&held.delivery.destination));
+            let held = held.filter(|held| held.sent >= Sent::Done && serves.allows(&held.delivery.destination));
             if let Some(held) = held {
                 held.rearmed = false;
                 kept.insert(delivery);
                 resumed.push(lease_ref((delivery, token)));
-                self.extend(delivery);
+                self.on_named(delivery);
             } else if cfg!(feature = "canary_resumed_keeps_released") {
                 resumed.push(lease_ref((delivery, token))); // Canary: a released lease must not stay with its client.
             }
@@ -200,23 +208,43 @@ impl Hub {
     fn join(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.joined = true;
+        let served = instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone());
+        let (known, unknown): (Vec<Name>, Vec<Name>) = served.partition(|name| self.destinations.contains_key(name));
+        if let Some(first) = unknown.first().cloned() {
+            let (label, token) = (instance.label.clone(), instance.token.clone());
+            self.notice(Notice::ClientUnrouted { first, destinations: unknown.len(), instance: id, label, token });
+        }
+        for name in known {
+            self.join_one(id, &name);
+        }
+    }
+
+    fn join_one(&mut self, id: InstanceId, name: &Name) {
+        self.tell_if_nothing_waits(id, name);
+        let Some(instance) = self.instances.get(&id) else { return };
+        let Some(destination) = self.destinations.get_mut(name).filter(|known| !known.joined.contains(&id)) else {
+            return;
+        };
+        destination.joined.insert(id);
+        let clients = destination.joined.len() as u32;
         let (label, peer, token) = (instance.label.clone(), instance.peer.clone(), instance.token.clone());
-        let names: Vec<Name> =
-            instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone()).collect();
-        for name in names {
-            if !self.destination(&name).joined.insert(id) {
-                continue;
+        self.notice(Notice::ClientJoined { destination: name.clone(), instance: id, label, peer, token, clients });
+        self.tell_peers(name, id);
+    }
+
+    /// Announces the clients of destinations that nobody knew when they said Hello.
+    pub(super) fn join_appeared(&mut self) {
+        for name in std::mem::take(&mut self.appeared) {
+            let serves = |instance: &Instance| {
+                instance.joined && instance.served.get(&name).is_some_and(|served| served.slots > 0)
+            };
+            let ids: Vec<InstanceId> =
+                self.instances.iter().filter(|(_, instance)| serves(instance)).map(|(id, _)| *id).collect();
+            for id in ids {
+                self.join_one(id, &name);
+                self.rerank(id, &name);
             }
-            let clients = self.destination(&name).joined.len() as u32;
-            self.notice(Notice::ClientJoined {
-                destination: name.clone(),
-                instance: id,
-                label: label.clone(),
-                peer: peer.clone(),
-                token: token.clone(),
-                clients,
-            });
-            self.tell_peers(&name, id);
+            self.pump(&name);
         }
     }
 
@@ -226,23 +254,42 @@ impl Hub {
         if !std::mem::replace(&mut instance.joined, false) {
             return;
         }
-        let label = instance.label.clone();
-        let names: Vec<(Name, u32)> =
-            instance.served.iter().map(|(name, served)| (name.clone(), served.used)).collect();
-        for (name, held) in names {
-            if !self.destination(&name).joined.remove(&id) {
-                continue;
-            }
-            let clients = self.destination(&name).joined.len() as u32;
-            let (destination, label) = (name.clone(), label.clone());
-            self.notice(Notice::ClientLeft { destination, instance: id, label, clients, held });
-            self.tell_peers(&name, id);
+        let names: Vec<Name> = instance.served.keys().cloned().collect();
+        for name in names {
+            self.leave_one(id, &name);
         }
+    }
+
+    /// Announces that an instance does not serve any more what its new Hello, or its token, leaves out (I21).
+    fn leave_unserved(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(&id) else { return };
+        let unserved = instance.served.iter().filter(|(_, served)| served.slots == 0);
+        let names: Vec<Name> = unserved.map(|(name, _)| name.clone()).collect();
+        if cfg!(feature = "canary_narrowed_stays") {
+            return; // Canary: who may not serve a destination any more hears nothing more of it.
+        }
+        for name in names {
+            self.leave_one(id, &name);
+        }
+    }
+
+    fn leave_one(&mut self, id: InstanceId, name: &Name) {
+        let served = self.instances.get(&id).and_then(|instance| Some((instance, instance.served.get(name)?)));
+        let Some((label, held)) = served.map(|(instance, served)| (instance.label.clone(), served.used)) else {
+            return;
+        };
+        let Some(destination) = self.destinations.get_mut(name) else { return };
+        if !destination.joined.remove(&id) {
+            return;
+        }
+        let clients = destination.joined.len() as u32;
+        self.notice(Notice::ClientLeft { destination: name.clone(), instance: id, label, clients, held });
+        self.tell_peers(name, id);
     }
 
     /// Tells the other clients of a destination how many they are now.
     fn tell_peers(&mut self, name: &Name, except: InstanceId) {
-        let joined = &self.destination(name).joined;
+        let Some(joined) = self.destinations.get(name).map(|destination| &destination.joined) else { return };
         let clients = joined.len() as u32;
         let others: Vec<InstanceId> = joined.iter().copied().filter(|id| *id != except).collect();
         for id in others {
@@ -300,7 +347,7 @@ impl Hub {
     }
 
     /// An instance is gone for good, as far as anybody can tell. Its circuits are remembered for a while.
-    fn go_absent(&mut self, id: InstanceId) {
+    pub(super) fn go_absent(&mut self, id: InstanceId) {
         self.leave(id);
         let blank = self.instances.get(&id).is_none_or(|i| i.served.values().all(|served| served.circuit.is_blank()));
         if blank {

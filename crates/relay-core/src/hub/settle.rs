@@ -9,7 +9,7 @@ use rand::RngExt as _;
 
 use super::{ConnId, Hub, Notice, Op, Serves, Ticket};
 use crate::{
-    delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome, retry::RetryPolicy},
+    delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome},
     id::DeliveryId,
     limits,
     storage::{Change, Changed, StoreError, StoreOp},
@@ -51,8 +51,8 @@ pub(super) struct Reported {
     pub(super) conn: ConnId,
     pub(super) lease: LeaseKey,
     pub(super) outcome: Outcome,
-    /// It was the probe of an open circuit.
-    pub(super) probe: bool,
+    /// A failure may count against its event: see [`Terms::charges`].
+    pub(super) charges: bool,
     /// What the reporting client may serve; checked against a record that the hub did not lease to it.
     pub(super) serves: Arc<Serves>,
 }
@@ -193,11 +193,13 @@ impl Hub {
             return None;
         }
         let jitter = self.rng.random_range(-1.0..=1.0);
-        let standard = RetryPolicy::default();
-        let retry = self.routing.route(&record.source, &record.destination).map_or(&standard, |route| &route.retry);
+        let route = self.routing.route(&record.source, &record.destination);
+        let retry = route.map_or(&self.routing.standard_retry, |route| &route.retry);
         let made = self.destinations.get(&record.destination).map_or(0, |destination| destination.made);
         let retry_after_max = self.setup.retry_after_max;
-        let terms = Terms { retry, retry_after_max, made, probe: report.probe, jitter };
+        let uncounted_delay_max = limits::UNCOUNTED_DELAY_MAX.min(self.setup.circuit_pause_max);
+        let charges = report.charges;
+        let terms = Terms { retry, retry_after_max, uncounted_delay_max, made, charges, jitter };
         delivery::settle(record, report.lease.1, &report.outcome, &terms, self.now.wall)
     }
 
@@ -205,6 +207,7 @@ impl Hub {
     fn on_applied(&mut self, work: &Work, change: &Change) {
         let Change { before, next, .. } = change;
         match next.state {
+            State::Ready if !before.state.is_open() => self.on_arrival(&next.destination),
             State::Ready => self.on_work(&next.destination),
             State::Scheduled => self.on_scheduled(&next.destination, next.due_at),
             State::Delivered => self.destination(&next.destination).made += 1,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::name::Name;
+use crate::{id::InstanceId, name::Name};
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -24,6 +24,23 @@ pub struct Setup {
     pub seed: u64,
     /// Highest id sequence in the store.
     pub id_floor: i64,
+    /// SHA-256, which the driver brings: see [`Setup::instance_of`].
+    pub sha256: fn(&[u8]) -> [u8; 32],
+}
+
+impl Setup {
+    /// The instance that a client is here which came with this token and says that it is that instance. Both go into it, and
+    /// it is what leases are stored with: whoever has another token is another instance, whatever he says and whatever he
+    /// knows, also after a restart. So nobody can resume, free or lock out what is another token's (I21).
+    pub fn instance_of(&self, token: &Name, said: InstanceId) -> InstanceId {
+        if cfg!(feature = "canary_instance_unbound") {
+            return said; // Canary: an instance is its token's.
+        }
+        // No name holds a zero.
+        let digest = (self.sha256)(&[token.as_str().as_bytes(), &[0], &said.as_u128().to_be_bytes()].concat());
+        let (first, _) = digest.split_at(size_of::<u128>());
+        InstanceId::from_u128(first.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte)))
+    }
 }
 
 /// Which destinations a token may serve.

@@ -1,7 +1,7 @@
 //! Messages to bytes and back, and from messages to the values that both ends work with.
 //!
-//! **Invariant:** [`decode`] takes any bytes: it gives a message whose ids, names and sizes are within bounds, or an error,
-//! and never copies a body, a header or an id out of the buffer that arrived.
+//! **Invariant:** [`decode`] takes any bytes: it gives a message whose ids, names, sizes and counts are within bounds, or an
+//! error, takes memory of the order of what arrived, and never copies a body, a header or an id out of the buffer that arrived.
 
 use std::time::Duration;
 
@@ -17,7 +17,10 @@ use crate::{
     limits,
     name::Name,
     session::client::Served,
-    wire::message::{Chunk, Frame, Grant, Hello, HelloDestination, LeaseRef, Message, Report},
+    wire::{
+        counts,
+        message::{Chunk, Frame, Grant, Hello, HelloDestination, LeaseRef, Message, Report},
+    },
 };
 
 /// Bytes of an id.
@@ -86,6 +89,7 @@ pub fn decode(bytes: Bytes) -> Result<Option<Message>, CodecError> {
     if bytes.len() > limits::MESSAGE_BYTES_MAX {
         return Err(CodecError::TooLarge(bytes.len()));
     }
+    counts::check(&bytes)?;
     let Some(message) = Frame::decode(bytes)?.message else { return Ok(None) };
     check(&message)?;
     Ok(Some(message))
@@ -145,10 +149,11 @@ pub fn report(lease: LeaseKey, outcome: &Outcome) -> Report {
     }
 }
 
-/// The lease and the outcome in a report.
+/// The lease and the outcome in a report. The class of an answer follows from its status here, whatever an older client made
+/// of it.
 ///
 /// # Errors
-/// [`CodecError::Field`] for a class or a status that does not exist.
+/// [`CodecError::Field`] for a class or a status that does not exist, or one that contradicts the other.
 pub fn reported(report: &Report) -> Result<(LeaseKey, Outcome), CodecError> {
     let class = class_of(report.class)?;
     let status = match report.status {
@@ -156,9 +161,11 @@ pub fn reported(report: &Report) -> Result<(LeaseKey, Outcome), CodecError> {
         code @ 100..=999 => Some(code as u16),
         _ => return Err(CodecError::Field("report.status")),
     };
-    if class == Class::Delivered && status.map(Class::of_status) != Some(Class::Delivered) {
+    let answered = status.map(Class::of_status);
+    if (class == Class::Delivered) != (answered == Some(Class::Delivered)) {
         return Err(CodecError::Field("report.status"));
     }
+    let class = answered.unwrap_or(class);
     let outcome = Outcome {
         class,
         status,
@@ -203,13 +210,14 @@ fn served(destination: &HelloDestination) -> Result<Served, CodecError> {
     if !(1..=limits::CONCURRENCY_MAX).contains(&destination.slots) {
         return Err(CodecError::Field("hello.destinations.slots"));
     }
-    if destination.forward_timeout_ms == 0 {
+    let forward_timeout = Duration::from_millis(destination.forward_timeout_ms.into());
+    if forward_timeout.is_zero() || forward_timeout > limits::FORWARD_TIMEOUT_MAX {
         return Err(CodecError::Field("hello.destinations.forward_timeout_ms"));
     }
     Ok(Served {
         name: destination.name.parse().map_err(|_| CodecError::Field("hello.destinations.name"))?,
         slots: destination.slots,
-        forward_timeout: Duration::from_millis(destination.forward_timeout_ms.into()),
+        forward_timeout,
     })
 }
 
@@ -241,9 +249,6 @@ fn check_hello(hello: &Hello) -> Result<(), CodecError> {
     id_bits(&hello.instance, "hello.instance")?;
     words(&hello.version, "hello.version")?;
     words(&hello.label, "hello.label")?;
-    if hello.destinations.len() > limits::SESSION_DESTINATIONS_MAX {
-        return Err(CodecError::Field("hello.destinations"));
-    }
     leases(&hello.held)
 }
 
@@ -253,9 +258,6 @@ fn check_grant(grant: &Grant) -> Result<(), CodecError> {
     body_digest(grant)?;
     grant.destination.parse::<Name>().map_err(|_| CodecError::Field("grant.destination"))?;
     grant.source.parse::<Name>().map_err(|_| CodecError::Field("grant.source"))?;
-    if grant.headers.len() > limits::HEADERS_MAX {
-        return Err(CodecError::Field("grant.headers"));
-    }
     if grant.body.len() > limits::CHUNK_BYTES || grant.body.len() as u64 > grant.body_bytes {
         return Err(CodecError::Field("grant.body"));
     }
@@ -284,10 +286,7 @@ fn id_bits(bytes: &[u8], field: &'static str) -> Result<u128, CodecError> {
 }
 
 fn class_of(number: u32) -> Result<Class, CodecError> {
-    [Class::Delivered, Class::Rejected, Class::Busy, Class::Unreachable]
-        .into_iter()
-        .find(|class| *class as u32 == number)
-        .ok_or(CodecError::Field("report.class"))
+    u8::try_from(number).ok().and_then(Class::from_number).ok_or(CodecError::Field("report.class"))
 }
 
 /// The longest part of `text` within [`WORDS_BYTES_MAX`] that does not split a character.

@@ -130,6 +130,121 @@ fn other_clients_of_the_destination_go_on_when_one_circuit_opens() {
     assert!(rig.grants(healthy).len() >= 2);
 }
 
+/// I10: what several clients saw of an outage is put together, so that they do not charge it one after the other.
+#[test]
+fn two_clients_charge_an_outage_together() {
+    let mut rig = Rig::new();
+    let clients = [rig.join(1, 7, 4), rig.join(2, 8, 4)];
+    for _ in 0..6 {
+        rig.send();
+    }
+    for _ in 0..600 {
+        for client in clients {
+            report_all(&mut rig, client, Class::Rejected);
+            rig.heartbeat(client, &[]);
+        }
+        rig.pass(Duration::from_secs(1));
+    }
+    let charged: u32 = rig.store.deliveries.values().map(|delivery| delivery.attempts).sum();
+    assert_eq!((rig.count(State::Dead), charged), (0, 4));
+}
+
+/// I15, I19: while the circuit is open, a new webhook goes out a second after the try before it, and ahead of what waits.
+#[test]
+fn a_new_webhook_does_not_wait_for_a_long_pause() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    for _ in 0..20 {
+        rig.send();
+    }
+    for _ in 0..300 {
+        report_all(&mut rig, client, Class::Rejected);
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    rig.pass(Duration::from_secs(2));
+    rig.grants(client);
+    let known: Vec<DeliveryId> = rig.store.deliveries.keys().copied().collect();
+    rig.send();
+    rig.pass(Duration::from_secs(1));
+    let first = lease_of(&rig.grant(client)).0;
+    assert!(!known.contains(&first), "the new one goes first");
+}
+
+/// I10: a server that starts anew in an outage charges nothing for it again.
+#[test]
+fn a_restart_in_an_outage_charges_nothing() {
+    let mut rig = Rig::new();
+    let mut client = rig.join(1, 7, 8);
+    for _ in 0..6 {
+        rig.send();
+    }
+    for restart in 0..5 {
+        for _ in 0..60 {
+            report_all(&mut rig, client, Class::Rejected);
+            rig.heartbeat(client, &[]);
+            rig.pass(Duration::from_secs(1));
+        }
+        rig.crash();
+        client = rig.join(10 + restart, 70 + u128::from(restart), 8);
+    }
+    assert!(rig.store.deliveries.values().all(|delivery| delivery.attempts <= 1 && delivery.state.is_open()));
+}
+
+/// I10: what the destination judges ends after its retries, in an outage too.
+#[test]
+fn what_is_refused_ends_in_an_outage_too() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    for _ in 0..6 {
+        rig.send();
+    }
+    for _ in 0..600 {
+        report_all(&mut rig, client, Class::Rejected);
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    rig.send();
+    let bad = *rig.store.deliveries.keys().last().expect("there are some");
+    for _ in 0..300 {
+        for grant in rig.grants(client) {
+            let class = if lease_of(&grant).0 == bad { Class::Refused } else { Class::Rejected };
+            rig.report(client, lease_of(&grant), &outcome(class));
+        }
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!(rig.store.deliveries[&bad].reason, Some(Reason::Refused));
+    assert_eq!(rig.count(State::Dead), 1);
+}
+
+/// I15: where retries and first tries are due, each have half of the slots.
+#[test]
+fn retries_and_first_tries_share_the_slots() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    for _ in 0..4 {
+        rig.send();
+    }
+    // Three fail and one is delivered, so the circuit stays closed; the three come again in a second.
+    for (number, grant) in rig.grants(client).into_iter().enumerate() {
+        let class = if number == 3 { Class::Delivered } else { Class::Rejected };
+        rig.report(client, lease_of(&grant), &outcome(class));
+    }
+    rig.pass(Duration::from_millis(500));
+    for _ in 0..8 {
+        rig.send();
+    }
+    let held = rig.grants(client);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(held.len(), 4, "nothing else was due");
+    for grant in &held {
+        rig.report(client, lease_of(grant), &outcome(Class::Delivered));
+    }
+    let tried = rig.grants(client).iter().filter(|grant| grant.attempt > 1).count();
+    assert_eq!(tried, 2);
+}
+
 /// I10: `Retry-After` is honoured up to its bound.
 #[test]
 fn retry_after_is_honoured() {

@@ -164,6 +164,21 @@ fn clients_that_do_not_read_leave_room_for_other_destinations() {
     assert_eq!(rig.count(State::Delivered), 20);
 }
 
+/// I15, I16: heads take memory too. Webhooks without a body, whose clients do not read, stay within the same bound.
+#[test]
+fn heads_count_against_what_goes_out() {
+    let mut rig = Rig::new();
+    rig.field = vec![b'x'; 30 * 1024].into();
+    rig.deaf.insert(ConnId(1));
+    rig.join(1, 7, limits::CONCURRENCY_MAX);
+    for _ in 0..3_000 {
+        rig.send_body("src", b"", None);
+    }
+    let leased = rig.store.deliveries.values().filter(|delivery| delivery.state == State::Leased);
+    let taken: u64 = leased.map(|delivery| rig.store.events[&delivery.event].size()).sum();
+    assert!((OUTGOING_BYTES_MAX / 4..=OUTGOING_BYTES_MAX / 2).contains(&taken), "{taken} of {OUTGOING_BYTES_MAX}");
+}
+
 /// A pause holds back what is not leased; what a client holds is finished.
 #[test]
 fn a_paused_destination_finishes_what_is_leased() {
@@ -185,6 +200,20 @@ fn a_paused_destination_finishes_what_is_leased() {
     let again = lease_of(&rig.grant(client));
     rig.report(client, again, &outcome(Class::Delivered));
     assert_eq!(rig.count(State::Delivered), 1);
+}
+
+/// I10: without a route the operator's own defaults hold, not the program's.
+#[test]
+fn deliveries_of_a_deleted_route_have_the_operators_defaults() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.routing.routes.clear();
+    rig.routing.standard_retry.max_retries = 0;
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    let client = rig.join(1, 7, 4);
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!(rig.count(State::Dead), 1, "no retries are the operator's default");
 }
 
 /// I1: a route that is deleted takes nothing along: what it made is delivered, under the default policy.

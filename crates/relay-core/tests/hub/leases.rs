@@ -9,7 +9,7 @@ use relay_core::{
     wire::{codec::LeaseKey, message::Message},
 };
 
-use crate::rig::{Rig, keys, lease_of, outcome};
+use crate::rig::{FORWARD_TIMEOUT, Rig, keys, lease_of, outcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -117,16 +117,90 @@ fn a_lease_is_extended_as_far_as_its_cap() {
     let client = rig.join(1, 7, 4);
     rig.send();
     let lease = lease_of(&rig.grant(client));
-    for _ in 0..8 {
-        rig.pass(Duration::from_secs(10));
+    rig.heartbeat(client, &[lease]);
+    for _ in 0..9 {
+        rig.pass(10 * SECOND);
         rig.heartbeat(client, &[lease]);
     }
     assert_eq!(rig.only().state, State::Leased);
     rig.received(client);
-    rig.pass(Duration::from_secs(10));
-    assert_eq!(rig.only().losses, 1, "85 s after the body left: forward timeout and overtime");
+    rig.pass((FORWARD_TIMEOUT + limits::LEASE_OVERTIME).saturating_sub(90 * SECOND));
+    assert_eq!(rig.only().losses, 1, "its forward timeout and the overtime are over");
     let told = rig.received(client);
     assert!(told.iter().any(|message| matches!(message, Message::Release(_))));
+}
+
+/// I8: a restart knows nothing of the client's forward timeout; the client that resumes says it.
+#[test]
+fn a_resumed_lease_has_the_forward_timeout_of_its_client() {
+    let mut rig = Rig::new();
+    rig.forward_timeout = 300 * SECOND;
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.heartbeat(client, &[lease]);
+    rig.crash();
+    let again = rejoin(&mut rig, 2, 7, &[lease]);
+    assert_eq!(resumed(&rig.received(again)), [lease]);
+    for _ in 0..30 {
+        rig.pass(10 * SECOND);
+        rig.heartbeat(again, &[lease]);
+    }
+    assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0));
+    rig.pass(limits::LEASE_OVERTIME);
+    assert_eq!(rig.only().losses, 1, "and no more than that");
+}
+
+/// I8: coming back again and again moves no cap.
+#[test]
+fn a_lease_that_is_resumed_often_is_not_kept_for_longer() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.heartbeat(client, &[lease]);
+    for conn in 2..12 {
+        rig.pass(10 * SECOND);
+        rig.input(Input::Closed(relay_core::hub::ConnId(conn - 1)));
+        rejoin(&mut rig, conn, 7, &[lease]);
+    }
+    assert_eq!(rig.only().losses, 1);
+}
+
+/// I8, I11: what is still on its way to its client is not lost, however slow that way is. Its time at the target starts when
+/// the client has it whole.
+#[test]
+fn a_lease_lives_while_its_body_is_on_its_way() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    for _ in 0..30 {
+        rig.pass(10 * SECOND);
+        rig.heartbeat(client, &[]);
+    }
+    for _ in 0..9 {
+        rig.heartbeat(client, &[lease]);
+        rig.pass(10 * SECOND);
+    }
+    assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0));
+    rig.report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Delivered);
+}
+
+/// I8: a client that is there and never has its body loses the lease all the same.
+#[test]
+fn a_lease_that_is_never_named_ends() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    rig.received(client);
+    let most = limits::TRANSFER_TAIL + FORWARD_TIMEOUT + limits::LEASE_OVERTIME;
+    for _ in 0..most.as_secs() / 10 {
+        rig.pass(10 * SECOND);
+        rig.heartbeat(client, &[]);
+    }
+    assert_eq!(rig.only().losses, 1);
 }
 
 /// A client that says what it holds a thousand times costs no thousand commits.
@@ -282,4 +356,88 @@ fn a_cancelled_delivery_is_taken_from_its_client() {
     assert_eq!(rig.only().state, State::Cancelled, "the report came too late");
     rig.send();
     assert_eq!(rig.grants(client).len(), 1, "the slot is free");
+}
+
+/// I7, I12: the news that a delivery was cancelled may overtake the answer of the operation that leased it.
+#[test]
+fn what_was_cancelled_while_it_was_leased_is_not_granted() {
+    for pre_leased in [true, false] {
+        let mut rig = Rig::new();
+        if pre_leased {
+            rig.join(1, 7, 4);
+            rig.prompt = false;
+            rig.send();
+        } else {
+            rig.send();
+            rig.prompt = false;
+            rig.join(1, 7, 4);
+        }
+        let client = relay_core::hub::ConnId(1);
+        let (op, ask) = rig.pending.pop_front().expect("an append, or a lease");
+        let leased = rig.store.perform(ask);
+        let cancelled = relay_core::delivery::cancel(rig.only(), rig.now.wall).next;
+        let id = cancelled.id;
+        rig.store.deliveries.insert(id, cancelled);
+        rig.prompt = true;
+        rig.input(Input::Touched(id));
+        rig.input(Input::Stored(op, leased));
+        assert!(rig.grants(client).is_empty(), "pre-leased: {pre_leased}");
+        assert_eq!(rig.only().state, State::Cancelled);
+        rig.send();
+        assert_eq!(rig.grants(client).len(), 1, "its slot is free, and others go on");
+    }
+}
+
+/// What was touched and goes on is leased again.
+#[test]
+fn what_was_touched_while_it_was_leased_comes_in_the_end() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.prompt = false;
+    let client = rig.join(1, 7, 4);
+    let id = rig.only().id;
+    rig.input(Input::Touched(id));
+    rig.prompt = true;
+    rig.answer_store();
+    assert_eq!(rig.grants(client).len(), 1);
+    assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0));
+}
+
+/// An instance that says goodbye while something is still under way for it is forgotten once that is over.
+#[test]
+fn an_instance_is_forgotten_once_nothing_is_under_way_for_it() {
+    for pre_leased in [true, false] {
+        let mut rig = Rig::new();
+        let client = rig.join(1, 7, 4);
+        rig.prompt = false;
+        if pre_leased {
+            rig.send();
+        } else {
+            rig.input(Input::Woken(crate::rig::name("crm")));
+        }
+        assert!(!rig.pending.is_empty());
+        rig.input(Input::Received(client, Message::GoAway(relay_core::wire::message::GoAway::default())));
+        rig.input(Input::Closed(client));
+        assert!(format!("{:?}", rig.hub).contains("client-7"), "something is under way");
+        rig.prompt = true;
+        rig.answer_store();
+        assert!(!format!("{:?}", rig.hub).contains("client-7"), "pre-leased: {pre_leased}");
+    }
+}
+
+/// Suspects that wait behind each other are handed back one after the other, not inside each other.
+#[test]
+fn many_suspects_of_a_client_that_leaves_are_handed_back() {
+    let mut rig = Rig::new();
+    for _ in 0..256 {
+        rig.send();
+    }
+    rig.store.deliveries.values_mut().for_each(|delivery| delivery.losses = limits::LOSSES_SUSPECT);
+    let client = rig.join(1, 7, 256);
+    assert_eq!((rig.grants(client).len(), rig.count(State::Leased)), (1, 256));
+    rig.input(Input::Received(client, Message::GoAway(relay_core::wire::message::GoAway::default())));
+    assert_eq!(rig.count(State::Ready), 255, "all but the one that is out");
+    rig.input(Input::Closed(client));
+    rig.pass(limits::RESUME_GRACE);
+    assert_eq!(rig.count(State::Ready), 256);
 }

@@ -37,7 +37,7 @@ fn a_resend_of_what_was_delivered_is_a_new_delivery() {
     assert!(rig.answer_one(), "the append finds the first");
     assert!(!rig.answers.contains_key(&again), "the new delivery is not durable yet");
     rig.answer_store();
-    assert_eq!(rig.answers[&again], Answer::Accepted { event, received_at, repeat: true });
+    assert_eq!(rig.answers[&again], Answer::Accepted { event, received_at, repeat: true, differs: false });
     let [replay] = replays(&rig)[..] else { panic!("one replay") };
     assert_eq!((replay.event, replay.body_bytes), (event, 1));
     assert!(rig.notices.contains(&Notice::Resent { event, destinations: 1 }));

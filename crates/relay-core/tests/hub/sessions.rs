@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use relay_core::{
-    delivery::{Delivery, State, outcome::Class, retry::RetryPolicy},
+    delivery::{Delivery, State, Token, outcome::Class, retry::RetryPolicy},
     hub::{ConnId, Input, Notice, Serves},
     id::DeliveryId,
     limits,
+    routing::Route,
     wire::{
         codec::{LeaseKey, lease_ref},
         message::{GoAway, Hello, Message, Peers, Welcome},
@@ -121,6 +122,60 @@ fn leases_beyond_a_narrowed_token_are_not_resumed() {
     assert_eq!(rig.grants(other).len(), 1);
 }
 
+/// I21, I24: a client that may not serve a destination any more, or does not want to, is no client of it: it hears no counts,
+/// and nobody counts on it.
+#[test]
+fn a_client_leaves_what_its_new_hello_or_token_does_not_serve() {
+    let both: &[&str] = &["crm", "erp"];
+    for (serves, wanted) in [(erp_only(), both), (Serves::All, &["erp"])] {
+        let mut rig = Rig::with_routes(&[("src", "crm"), ("other", "erp")], &RetryPolicy::default());
+        let narrowed = connect(&mut rig, 1, "office", Serves::All, hello(7, both));
+        let witness = rig.join(2, 8, 4);
+        rig.received(witness);
+        rig.input(Input::Closed(narrowed));
+        let again = connect(&mut rig, 3, "office", serves, hello(7, wanted));
+        rig.received(again);
+        let alone = Message::Peers(Peers { destination: "crm".to_owned(), clients: 1 });
+        assert_eq!(rig.received(witness), [alone]);
+        let left = |notice: &&Notice| matches!(notice, Notice::ClientLeft { clients: 1, destination, .. } if destination.as_str() == "crm");
+        assert_eq!(rig.notices.iter().filter(left).count(), 1);
+        rig.input(Input::Closed(witness));
+        rig.pass(limits::RESUME_GRACE);
+        let other = rig.join(4, 9, 4);
+        rig.input(Input::Closed(other));
+        rig.pass(limits::RESUME_GRACE);
+        assert_eq!(rig.received(again), [], "no count reaches it");
+        let view = rig.hub.view();
+        let clients =
+            |name: &str| view.iter().find(|seen| seen.destination.as_str() == name).map(|seen| seen.clients.len());
+        assert_eq!((clients("crm"), clients("erp")), (Some(0), Some(1)));
+    }
+}
+
+/// I21: nor does it get what the store was asked for on its behalf before.
+#[test]
+fn what_the_store_leases_for_a_narrowed_client_is_handed_back() {
+    for pre_leased in [true, false] {
+        let mut rig = Rig::with_routes(&[("src", "crm"), ("other", "erp")], &RetryPolicy::default());
+        let before = connect(&mut rig, 1, "office", Serves::All, hello(7, &["crm", "erp"]));
+        rig.prompt = false;
+        if pre_leased {
+            rig.send();
+        } else {
+            rig.prompt = true;
+            rig.input(Input::Closed(before));
+            rig.send();
+            rig.prompt = false;
+            connect(&mut rig, 2, "office", Serves::All, hello(7, &["crm", "erp"]));
+        }
+        let again = connect(&mut rig, 3, "office", erp_only(), hello(7, &["crm", "erp"]));
+        rig.answer_store();
+        rig.prompt = true;
+        assert!(rig.grants(again).is_empty(), "pre-leased: {pre_leased}");
+        assert_eq!((rig.only().state, rig.only().losses), (State::Ready, 0));
+    }
+}
+
 /// I21: nor may another token take over the leases of an instance that is away.
 #[test]
 fn an_instance_that_is_away_still_belongs_to_its_token() {
@@ -160,6 +215,45 @@ fn made_up_instances_and_destinations_are_forgotten() {
     }
     let known: Vec<String> = rig.hub.view().into_iter().map(|seen| seen.destination.to_string()).collect();
     assert!(known.iter().all(|known| known == "crm"), "{known:?}");
+}
+
+/// What no route leads to has no clients, asks the store for nothing and costs one line; a client that came first joins once
+/// there is a route.
+#[test]
+fn a_client_joins_a_destination_once_a_route_leads_there() {
+    let mut rig = Rig::new();
+    rig.asked.clear();
+    let names: Vec<String> = (0..1_000).map(|number| format!("made-up-{number}")).collect();
+    let served: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 4)).collect();
+    let client = rig.join_with(1, 7, &served, limits::CLIENT_BUFFER, &[]);
+    assert!(welcome(rig.received(client)).destinations.iter().all(|told| told.allowed && !told.known));
+    assert!(rig.asked.is_empty(), "{:?}", rig.asked);
+    assert_eq!(rig.hub.view().len(), 1);
+    let unrouted = |notice: &Notice| matches!(notice, Notice::ClientUnrouted { destinations: 1_000, .. });
+    assert_eq!(rig.notices.iter().map(unrouted).collect::<Vec<_>>(), [true]);
+
+    let route = rig.routing.routes[&name("src")][0].clone();
+    let route = Route { destination: name("made-up-7"), ..route };
+    rig.routing.routes.insert(name("late"), vec![route]);
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    let joined = |notice: &&Notice| matches!(notice, Notice::ClientJoined { clients: 1, .. });
+    assert_eq!(rig.notices.iter().filter(joined).count(), 1);
+    rig.send_body("late", b"x", None);
+    assert_eq!(rig.grants(client).len(), 1);
+}
+
+/// One instance that comes back with ever new names leaves nothing behind either, and is granted nothing of the old ones.
+#[test]
+fn what_an_instance_served_before_is_forgotten() {
+    let mut rig = Rig::with_routes(&[("src", "crm"), ("other", "erp")], &RetryPolicy::default());
+    let first = connect(&mut rig, 1, "office", Serves::All, hello(7, &["crm", "erp"]));
+    let again = connect(&mut rig, 2, "office", Serves::All, hello(7, &["erp"]));
+    rig.send();
+    assert!(rig.grants(first).is_empty() && rig.grants(again).is_empty());
+    rig.input(Input::Closed(again));
+    rig.pass(limits::RESUME_GRACE);
+    let left = |notice: &&Notice| matches!(notice, Notice::ClientLeft { .. });
+    assert_eq!(rig.notices.iter().filter(left).count(), 2, "once of each");
 }
 
 /// Many leases may end at once: their client is told, and stays.
@@ -240,14 +334,46 @@ fn a_revoked_token_loses_its_sockets() {
     assert!(rig.grants(client).is_empty());
 }
 
+/// I21: whoever says under another token that he is an instance is another one: the first goes on.
 #[test]
 fn an_instance_belongs_to_the_token_that_brought_it() {
-    let mut rig = Rig::new();
-    let client = rig.join(1, 7, 4);
+    let (mut rig, client, lease) = forwarding();
     let thief = connect(&mut rig, 2, "other", Serves::All, hello(7, &["crm"]));
-    assert_eq!(rig.closed.last().map(|(conn, _)| *conn), Some(thief));
-    rig.send();
-    assert_eq!(rig.grants(client).len(), 1);
+    assert!(welcome(rig.received(thief)).resumed.is_empty());
+    assert_eq!(rig.hub.view()[0].clients.len(), 2);
+    rig.report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Delivered);
+    assert!(rig.closed.is_empty(), "{:?}", rig.closed);
+}
+
+/// I21: a restart makes no difference, whether or not the thief knows the lease, and whatever he may serve: he can neither take
+/// it, nor free it, nor keep its owner out.
+#[test]
+fn after_a_restart_an_instance_is_still_its_tokens() {
+    for (serves, knows) in [(Serves::All, true), (Serves::All, false), (erp_only(), true), (erp_only(), false)] {
+        let (mut rig, _, lease) = forwarding();
+        rig.crash();
+        let greeting = if knows { resuming(7, &["crm", "erp"], lease) } else { hello(7, &["crm", "erp"]) };
+        let thief = connect(&mut rig, 2, "other", serves, greeting);
+        assert_eq!(rig.closed.iter().any(|(conn, _)| *conn == thief), knows, "a lease that he cannot have");
+        assert_eq!(rig.only().state, State::Leased);
+        let owner = connect(&mut rig, 3, "office", Serves::All, resuming(7, &["crm"], lease));
+        assert_eq!(keys(&welcome(rig.received(owner)).resumed), [lease]);
+        rig.report(owner, lease, &outcome(Class::Delivered));
+        assert_eq!((rig.only().state, rig.only().losses), (State::Delivered, 0));
+    }
+}
+
+/// I6, I7: a success counts under a token that was once given out, and under no other.
+#[test]
+fn a_fence_that_never_was_settles_nothing() {
+    let (mut rig, client, (id, token)) = forwarding();
+    for counter in [0, token.counter + 1, 424_242, u64::MAX] {
+        rig.report(client, (id, Token { counter, ..token }), &outcome(Class::Delivered));
+        assert_eq!(rig.only().state, State::Leased, "counter {counter}");
+    }
+    rig.report(client, (id, token), &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Delivered);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use relay_core::{
 use crate::rig::{START, name, outcome};
 
 const TTL: Duration = Duration::from_hours(1);
+const UNCOUNTED_DELAY_MAX: Duration = Duration::from_secs(40);
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(20);
 
 /// What the contract says of a delivery.
@@ -54,7 +55,8 @@ impl Reference {
         }
     }
 
-    fn report(&mut self, current: bool, class: Class, probe: bool, made: u64, retries: u32, now: Wall) {
+    fn report(&mut self, current: bool, reported: &Outcome, charges: bool, made: u64, retries: u32, now: Wall) {
+        let class = reported.class;
         if class == Class::Delivered {
             if !matches!(self.state, State::Delivered | State::Cancelled) {
                 self.end(State::Delivered, None);
@@ -67,8 +69,17 @@ impl Reference {
             return;
         }
         let counts = match class {
-            Class::Rejected => !probe,
-            Class::Busy => !probe && self.seen.is_some_and(|seen| made > seen),
+            Class::Refused => true,
+            Class::Rejected => charges,
+            Class::Busy => {
+                let others = charges && self.seen.is_some_and(|seen| made > seen);
+                let patient = match reported.status {
+                    None => true,
+                    Some(429) => false,
+                    Some(_) => self.tries >= 7,
+                };
+                others && patient
+            }
             Class::Unreachable | Class::Delivered => false,
         };
         self.tries += 1;
@@ -77,7 +88,12 @@ impl Reference {
         if now >= self.expires_at {
             self.end(State::Expired, Some(Reason::Expired));
         } else if counts && self.counted == retries + 1 {
-            self.end(State::Dead, Some(if class == Class::Busy { Reason::Busy } else { Reason::Rejected }));
+            let reason = match class {
+                Class::Busy => Reason::Busy,
+                Class::Refused => Reason::Refused,
+                _ => Reason::Rejected,
+            };
+            self.end(State::Dead, Some(reason));
         } else {
             self.end(State::Scheduled, None);
         }
@@ -150,9 +166,12 @@ impl Pair {
 
     fn report(&mut self) {
         let Some(token) = self.tokens.choose(&mut self.rng).copied() else { return };
-        let classes = [Class::Delivered, Class::Rejected, Class::Rejected, Class::Busy, Class::Unreachable];
-        let class = *classes.choose(&mut self.rng).expect("there are five");
+        let classes = [Class::Delivered, Class::Rejected, Class::Refused, Class::Busy, Class::Busy, Class::Unreachable];
+        let class = *classes.choose(&mut self.rng).expect("there are six");
         let mut reported: Outcome = outcome(class);
+        if class == Class::Busy {
+            reported.status = *[None, Some(429), Some(503)].choose(&mut self.rng).expect("there are three");
+        }
         if self.rng.random() {
             reported.retry_after = Some(Duration::from_secs(self.rng.random_range(0..4_000)));
         }
@@ -160,12 +179,19 @@ impl Pair {
             max_retries: 2,
             schedule: Schedule::Exponential { delay: Duration::from_secs(10), multiplier: 3.0 },
         };
-        let probe = self.rng.random_ratio(1, 8);
+        let charges = !self.rng.random_ratio(1, 8);
         let jitter = self.rng.random_range(-1.0..=1.0);
-        let terms = Terms { retry: &retry, retry_after_max: RETRY_AFTER_MAX, made: self.made, probe, jitter };
+        let terms = Terms {
+            retry: &retry,
+            retry_after_max: RETRY_AFTER_MAX,
+            uncounted_delay_max: UNCOUNTED_DELAY_MAX,
+            made: self.made,
+            charges,
+            jitter,
+        };
         let current = token == self.record.token;
         let before = self.record.attempts;
-        self.reference.report(current, class, probe, self.made, retry.max_retries, self.now);
+        self.reference.report(current, &reported, charges, self.made, retry.max_retries, self.now);
         let change = delivery::settle(&self.record, token, &reported, &terms, self.now);
         self.apply(change);
         if self.record.state == State::Scheduled && current && self.record.changed_at == self.now {
@@ -180,10 +206,13 @@ impl Pair {
         if self.record.last.as_ref().is_none_or(|last| last.at != self.now) {
             return;
         }
-        let planned = retry.schedule.delay(self.record.tries).as_secs_f64();
-        let planned = if counted { planned } else { planned.min(60.0) };
+        let n = if counted { self.record.attempts } else { self.record.tries };
+        let planned = retry.schedule.delay(n).as_secs_f64();
+        let planned = if counted { planned } else { planned.min(UNCOUNTED_DELAY_MAX.as_secs_f64()) };
         let asked = match reported.class {
-            Class::Rejected | Class::Busy => reported.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX),
+            Class::Refused | Class::Rejected | Class::Busy => {
+                reported.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)
+            }
             Class::Delivered | Class::Unreachable => Duration::ZERO,
         };
         let delay = self.record.due_at.since(self.now).as_secs_f64();

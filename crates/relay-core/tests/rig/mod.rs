@@ -20,7 +20,7 @@ use relay_core::{
     name::Name,
     routing::{Route, Routing},
     storage::{
-        Appended, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer,
+        Appended, Backlog, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer,
         StoreError, StoreOp,
     },
     time::{Now, Wall},
@@ -32,6 +32,9 @@ use relay_core::{
 
 /// When every test begins.
 pub(crate) const START: Wall = Wall::from_micros(1_700_000_000_000_000);
+
+/// `FORWARD_TIMEOUT` of the clients here.
+pub(crate) const FORWARD_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Bytes of bodies on their way out.
 pub(crate) const OUTGOING_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -63,6 +66,10 @@ pub(crate) struct Rig {
     tickets: u64,
     runs: u64,
     lease: Duration,
+    /// `FORWARD_TIMEOUT` of clients that join from now on: another than the default, which must not stand in for it.
+    pub(crate) forward_timeout: Duration,
+    /// The value of a header field of webhooks that are sent from now on.
+    pub(crate) field: Bytes,
 }
 
 impl Rig {
@@ -104,6 +111,8 @@ impl Rig {
             tickets: 0,
             runs: 1,
             lease,
+            forward_timeout: FORWARD_TIMEOUT,
+            field: Bytes::from_static(b"text/plain"),
         };
         rig.start();
         rig
@@ -213,7 +222,7 @@ impl Rig {
             method: Bytes::from_static(b"POST"),
             path: Bytes::from_static(b"/webhook/src/a%2Fb"),
             query: Some(Bytes::from_static(b"x=1")),
-            headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"text/plain"))],
+            headers: vec![(Bytes::from_static(b"content-type"), self.field.clone())],
             body: Bytes::copy_from_slice(body),
             body_sha256: [7; 32],
             received_at: self.now.wall,
@@ -242,10 +251,11 @@ impl Rig {
         let conn = ConnId(conn);
         let peer = "10.0.0.7:4711".to_owned();
         self.input(Input::Opened { conn, token: name("office"), serves: Serves::All, peer });
+        let forward_timeout_ms = self.forward_timeout.as_millis() as u32;
         let destination = |(name, slots): &(&str, u32)| HelloDestination {
             name: (*name).to_owned(),
             slots: *slots,
-            forward_timeout_ms: 25_000,
+            forward_timeout_ms,
         };
         let hello = Hello {
             instance: Bytes::copy_from_slice(&instance.to_be_bytes()),
@@ -315,7 +325,16 @@ fn setup(seed: u64, id_floor: i64, lease: Duration) -> Setup {
         public_url: Some("https://relay.example.com".to_owned()),
         seed,
         id_floor,
+        sha256: mixed,
     }
+}
+
+/// Something of all bytes, in the place of a digest.
+fn mixed(bytes: &[u8]) -> [u8; 32] {
+    let mix = |seed: u64| bytes.iter().fold(seed, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut mixed = [0; 32];
+    mixed.chunks_mut(8).zip(1_u64..).for_each(|(part, seed)| part.copy_from_slice(&mix(seed << 40).to_be_bytes()));
+    mixed
 }
 
 /// The lease that a grant speaks of.
@@ -333,6 +352,7 @@ pub(crate) fn outcome(class: Class) -> Outcome {
     let status = match class {
         Class::Delivered => Some(200),
         Class::Rejected => Some(500),
+        Class::Refused => Some(422),
         Class::Busy | Class::Unreachable => None,
     };
     let duration = Duration::from_millis(20);
@@ -436,8 +456,29 @@ impl Store {
         let waiting = self.waiting(&ask.destination);
         let due = |delivery: &&&Delivery| delivery.due_at <= ask.now && delivery.expires_at > ask.now;
         let mut ids: Vec<&Delivery> = waiting.iter().filter(due).copied().collect();
-        if ask.order == LeaseOrder::FewestTries {
-            ids.sort_by_key(|delivery| (delivery.tries, delivery.due_at, delivery.id));
+        let fewest = |delivery: &&Delivery| (delivery.tries, delivery.due_at, delivery.id);
+        match ask.order {
+            LeaseOrder::Oldest => {}
+            LeaseOrder::FewestTries => ids.sort_by_key(fewest),
+            LeaseOrder::Newest => {
+                let (mut fresh, mut tried): (Vec<_>, Vec<_>) =
+                    ids.into_iter().partition(|delivery| delivery.tries == 0);
+                fresh.reverse();
+                tried.sort_by_key(fewest);
+                ids = fresh.into_iter().chain(tried).collect();
+            }
+            LeaseOrder::Shared { tried: share } => {
+                let (mut fresh, mut tried): (Vec<_>, Vec<_>) =
+                    ids.into_iter().partition(|delivery| delivery.tries == 0);
+                let limit = ask.limit as usize;
+                let of_tried = tried.len().min((share as usize).max(limit.saturating_sub(fresh.len())));
+                let of_fresh = fresh.len().min(limit - of_tried.min(limit));
+                let rest = tried.split_off(of_tried).into_iter().chain(fresh.split_off(of_fresh));
+                let rest: Vec<_> = rest.collect();
+                ids = fresh.into_iter().chain(tried).collect();
+                ids.sort_by_key(|delivery| (delivery.due_at, delivery.id));
+                ids.extend(rest);
+            }
         }
         let mut bytes = 0;
         let fits = |delivery: &&Delivery| {
@@ -455,7 +496,10 @@ impl Store {
         }
         let next_due = self.waiting(&ask.destination).first().map(|delivery| delivery.due_at);
         let end = if ids.len() == all { LeaseEnd::Drained { next_due } } else { LeaseEnd::More };
-        Leased { deliveries, end }
+        let open =
+            self.deliveries.values().filter(|known| known.destination == ask.destination && known.state.is_open());
+        let backlog = Backlog { tried: open.clone().any(|known| known.tries > 0), open: open.count() as u64 };
+        Leased { deliveries, end, backlog }
     }
 
     fn settle(&mut self, change: relay_core::storage::Change) -> Changed {

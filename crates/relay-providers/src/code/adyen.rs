@@ -38,7 +38,7 @@ pub(super) const PROVIDER: Provider = Provider {
     unproven: "In standard webhooks eight fields of each item are signed: pspReference, originalReference, \
         merchantAccountCode, merchantReference, amount, eventCode and success. Everything else, such as eventDate, reason \
         and additionalData, can be changed by whoever passes the request on, and no time is signed: whoever has seen one \
-        request can send it again.",
+        request can send it again. Where a reference holds a colon, the borders between the four references are open.",
     sample: Sample::json(include_str!("../../samples/adyen.json")),
     proof: Proof::Code(|parameters| Box::new(Adyen::read(parameters))),
     ..Provider::BASE
@@ -169,12 +169,11 @@ impl Item {
         let text = |member: Option<&str>| member.and_then(json::scalar).unwrap_or_default();
         let [psp, original, account, value, currency, event, success] =
             [psp, original, account, value, currency, event, success].map(text);
-        // Only the merchant's own reference may hold the separator; elsewhere it would move the borders between fields.
-        if [&psp, &original, &account, &value, &currency, &event, &success].iter().any(|field| field.contains(':')) {
-            return Err(Refusal::new(
-                "malformed_body",
-                format!("{what} has a colon in a field other than merchantReference"),
-            ));
+        // The platform joins by colons and escapes none. Its references, and the names of its reports, may hold some; in an
+        // amount or the name of an event one could only move the borders.
+        if [&value, &currency, &event, &success].iter().any(|field| field.contains(':')) {
+            let detail = format!("{what} has a colon in its amount, eventCode or success");
+            return Err(Refusal::new("malformed_body", detail));
         }
         let reference = text(reference);
         let signed = [psp, original, account, reference, value, currency, event, success].join(":");
@@ -196,10 +195,20 @@ mod tests {
         );
     }
 
+    /// **Source** github.com/Adyen/adyen-ruby-api-library, issue 108, and `hmac_validator` of Adyen's own libraries.
+    #[test]
+    fn references_may_hold_colons_as_the_platform_signs_them() {
+        let item = r#"{"pspReference":"report_2022-11-01T00:00:00.csv","merchantAccountCode":"A:B","amount":{"value":0,
+            "currency":"EUR"},"eventCode":"REPORT_AVAILABLE","success":"true"}"#;
+        assert_eq!(
+            Item::read(item, "").map(|item| item.signed).as_deref(),
+            Ok("report_2022-11-01T00:00:00.csv::A:B::0:EUR:REPORT_AVAILABLE:true")
+        );
+    }
+
     #[test]
     fn borders_between_fields_cannot_be_moved() {
         for item in [
-            r#"{"pspReference":"p:o","amount":{}}"#,
             r#"{"success":"true:x"}"#,
             r#"{"amount":{"value":"1:2"}}"#,
             r#"{"pspReference":"p","pspReference":"q"}"#,

@@ -33,7 +33,10 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: Duration::from_secs(15),
     // 4xx is final for SNS, and 401 makes it ask again with credentials.
     refusal: 403,
-    delivery: DeliveryId::Json(&["MessageId"]),
+    delivery: DeliveryId::Documented(
+        &DeliveryId::Json(&["MessageId"]),
+        "https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html",
+    ),
     event: Name::Json("Type"),
     docs: "https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html",
     checked: "`TopicArn` is `topic_arn`, and `Signature` is an RSA signature, with SHA-1 or SHA-256 by \

@@ -8,8 +8,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, first, is_signed, names, secrets, verdict};
 use crate::{
-    DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Verdict,
+    DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request,
+    Sample, SignError, Verdict,
     form::{self, Pairs},
     handshake::is_bt_challenge,
     parameters::Parameters,
@@ -97,7 +97,7 @@ impl Braintree {
             return Err(bad_signature(SIGNATURE));
         }
         let dedupe = secret::secret_digest(payload.trim_ascii_end()).to_vec();
-        Ok(Genuine { dedupe: Some(dedupe), event: kind(payload), ..Genuine::default() })
+        Ok(Genuine { dedupe: Some(DedupeKey::with_body(dedupe)), event: kind(payload), ..Genuine::default() })
     }
 
     /// The signatures made with our key, out of `PUBLIC_KEY|SIGNATURE` pairs.

@@ -6,7 +6,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, jwt, names, secrets, verdict};
 use crate::{
-    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, header,
+    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    header,
     parameters::Parameters,
     provider::Proof,
     scheme::{
@@ -27,6 +28,7 @@ pub(super) const PROVIDER: Provider = Provider {
         Parameter::tolerance("30s"),
     ],
     answer_within: Duration::from_secs(30),
+    methods: &["GET", "POST", "PUT", "PATCH", "DELETE"],
     delivery: DeliveryId::Code(
         "X-Contentful-Topic, and space, environment, id and version, revision or deletedAt in sys",
     ),
@@ -85,7 +87,7 @@ impl Contentful {
         if !found {
             return Err(bad_signature(SIGNATURE));
         }
-        Ok(Genuine { dedupe: delivery(request), ..Genuine::default() })
+        Ok(Genuine { dedupe: delivery(request).map(DedupeKey::with_body), ..Genuine::default() })
     }
 }
 

@@ -35,7 +35,10 @@ pub(super) const PROVIDER: Provider = Provider {
     // Of 2xx these and no others confirm: 200, 201, 202, 204.
     acknowledgement: Acknowledgement::Fixed { status: 204, content_type: None, body: "" },
     answer_within: Duration::from_secs(10),
-    delivery: DeliveryId::Json(&["message.messageId", "subscription"]),
+    delivery: DeliveryId::Documented(
+        &DeliveryId::Json(&["message.messageId", "subscription"]),
+        "https://cloud.google.com/pubsub/docs/reference/rest/v1/PubsubMessage",
+    ),
     event: Name::Json("message.attributes.eventType"),
     order: Name::Json("message.orderingKey"),
     docs: "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions",

@@ -7,8 +7,9 @@ use serde_json::json as value;
 
 use super::{Code, bad_signature, first, hex_signature, is_signed, json, names, object, secrets, set_body, verdict};
 use crate::{
-    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
     form::{self, Pairs},
+    header, multipart,
     parameters::Parameters,
     provider::Proof,
     scheme::{
@@ -25,7 +26,10 @@ pub(super) const PROVIDER: Provider = Provider {
         Parameter::key("signing_key_http", "the HTTP webhook signing key: app.mailgun.com, Send, Sending, Webhooks"),
         Parameter::tolerance("12h"),
     ],
-    delivery: DeliveryId::Code("token of the signature"),
+    delivery: DeliveryId::Documented(
+        &DeliveryId::Code("`token` of the signature"),
+        "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
+    ),
     event: Name::Code("event-data.event, or event of the form"),
     docs: "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
     checked: "`signature.signature` of the body is the HMAC-SHA256, in hex, of `signature.timestamp` and \
@@ -63,7 +67,8 @@ impl Mailgun {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
-        let Proven { timestamp, token, signature, event } = Proven::read(request.body)?;
+        let Proven { timestamp, token, signature, event } =
+            Proven::read(header::first(request.headers, "content-type").unwrap_or_default(), request.body)?;
         // Time and token stand side by side in what is signed: that the time is all digits and the token no more than
         // a word of its usual kind keeps the border where it is.
         if token.is_empty() || token.len() > 255 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -75,7 +80,7 @@ impl Mailgun {
         }
         stamp::check_window(timestamp.as_bytes(), Unit::Seconds, "timestamp", self.tolerance, request.now)?;
         // The event's own id is not signed; the token is, and each event has one of its own.
-        Ok(Genuine { dedupe: Some(token.into_bytes()), event, ..Genuine::default() })
+        Ok(Genuine { dedupe: Some(DedupeKey::documented(token.into_bytes())), event, ..Genuine::default() })
     }
 }
 
@@ -111,7 +116,11 @@ impl Code for Mailgun {
 }
 
 impl Proven {
-    fn read(body: &[u8]) -> Result<Self, Refusal> {
+    fn read(content_type: &[u8], body: &[u8]) -> Result<Self, Refusal> {
+        // Routes post an inbound mail with attachments as multipart.
+        if let Some(fields) = multipart::texts(content_type, body) {
+            return Self::of_fields(&fields);
+        }
         if is_json(body) { Self::of_json(body) } else { Self::of_form(body) }
     }
 
@@ -128,9 +137,12 @@ impl Proven {
 
     fn of_form(body: &[u8]) -> Result<Self, Refusal> {
         let too_many = || Refusal::new("malformed_body", "the body is a form of too many fields");
-        let fields = form::all(body).ok_or_else(too_many)?;
-        let [timestamp, token, signature] = FORM_FIELDS.map(|name| one(&fields, name));
-        let event = one(&fields, "event").ok().flatten();
+        Self::of_fields(&form::all(body).ok_or_else(too_many)?)
+    }
+
+    fn of_fields(fields: &Pairs) -> Result<Self, Refusal> {
+        let [timestamp, token, signature] = FORM_FIELDS.map(|name| one(fields, name));
+        let event = one(fields, "event").ok().flatten();
         let event = event.filter(|event| is_word(event));
         match (timestamp?, token?, signature?) {
             (Some(timestamp), Some(token), Some(signature)) => Ok(Self { timestamp, token, signature, event }),
@@ -165,14 +177,33 @@ fn missing() -> Refusal {
 mod tests {
     use super::*;
 
+    fn read(body: &[u8]) -> Result<Proven, Refusal> {
+        Proven::read(b"", body)
+    }
+
+    #[test]
+    fn a_mail_with_attachments_says_it_in_parts() {
+        let part = |name: &str, value: &str| {
+            format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let mut body = part("recipient", "a@example.com") + &part("timestamp", "1") + &part("token", "t");
+        body += &part("signature", "00");
+        body += "--B\r\nContent-Disposition: form-data; name=\"signature\"; filename=\"a\"\r\n\r\nff\r\n--B--\r\n";
+        let found = Proven::read(b"multipart/form-data; boundary=B", body.as_bytes());
+        assert_eq!(found, read(b"timestamp=1&token=t&signature=00"));
+        let twice = part("token", "u") + &body;
+        let refused =
+            Proven::read(b"multipart/form-data; boundary=B", twice.as_bytes()).map_err(|refusal| refusal.check);
+        assert_eq!(refused, Err("malformed_body"));
+    }
+
     #[test]
     fn json_and_form_say_the_same() {
-        let json =
-            Proven::read(br#" {"signature": {"timestamp": "1", "token": "t", "signature": "00"}, "event-data": {}}"#);
-        let form = Proven::read(b"timestamp=1&token=t&signature=00&x=%FF");
+        let json = read(br#" {"signature": {"timestamp": "1", "token": "t", "signature": "00"}, "event-data": {}}"#);
+        let form = read(b"timestamp=1&token=t&signature=00&x=%FF");
         assert_eq!(json, form);
         assert_eq!(json.map(|proven| proven.token).as_deref(), Ok("t"));
-        let number = Proven::read(br#"{"signature": {"timestamp": 1, "token": "t", "signature": "00"}}"#);
+        let number = read(br#"{"signature": {"timestamp": 1, "token": "t", "signature": "00"}}"#);
         assert_eq!(number, form);
     }
 
@@ -192,7 +223,7 @@ mod tests {
             (br#"{"signature": {"timestamp": "1", "token": "t", "Token": "u", "signature": "00"}}"#, "malformed_body"),
             (b"{", "malformed_body"),
         ] {
-            assert_eq!(Proven::read(body).map_err(|refusal| refusal.check), Err(check), "{body:?}");
+            assert_eq!(read(body).map_err(|refusal| refusal.check), Err(check), "{body:?}");
         }
     }
 }

@@ -5,8 +5,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, batch_id, first, is_signed, json, names, public_url, secrets};
 use crate::{
-    Answer, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Verdict,
+    Answer, DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, Parameter, Provider, Refusal, Request,
+    Sample, SignError, Verdict,
     form::{self, Pairs},
     parameters::Parameters,
     provider::Proof,
@@ -75,7 +75,7 @@ impl Mandrill {
             return Ok(Verdict::Handshake(Answer { status: 200, ..Answer::default() }));
         }
         let (dedupe, event) = described(events);
-        Ok(Verdict::Genuine(Genuine { dedupe, event, ..Genuine::default() }))
+        Ok(Verdict::Genuine(Genuine { dedupe: dedupe.map(DedupeKey::with_body), event, ..Genuine::default() }))
     }
 }
 

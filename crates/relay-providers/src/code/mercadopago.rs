@@ -25,7 +25,7 @@ pub(super) const PROVIDER: Provider = Provider {
     event: Name::Json("action"),
     order: Name::Json("data.id"),
     docs: "https://www.mercadopago.com/developers/en/docs/your-integrations/notifications/webhooks",
-    checked: "`x-signature` is `ts=...,v1=...`; `v1` is the HMAC-SHA256, in hex, of `id:` + `data.id` of the query + \
+    checked: "`x-signature` is `ts=...,v1=...`; `v1` is the HMAC-SHA256, in hex, of `id:` + `data.id` of the query, as it is or in lower case, + \
         `;request-id:` + `x-request-id` + `;ts:` + `ts` + `;`, without the parts that are not there. The key is \
         `secret`, used as the text it is.",
     unproven: "The signature covers data.id of the query, x-request-id and a time, not the body: take nothing from the body \
@@ -55,8 +55,12 @@ impl MercadoPago {
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
         let value = header::required(request, SIGNATURE, "missing_signature")?;
         let (timestamp, presented) = signature(value)?;
-        let line = line(data_id(request)?, header::single(request, REQUEST_ID)?, timestamp);
-        let signed = |presented: &Vec<u8>| is_signed(Algorithm::HmacSha256, &self.0, &[&line], presented);
+        let (id, request_id) = (data_id(request)?, header::single(request, REQUEST_ID)?);
+        // The older documents sign the id in lower case, the official libraries as it stands in the URL: either may match.
+        let lower = id.as_ref().map(|id| id.to_ascii_lowercase());
+        let lines = [line(lower, request_id, timestamp), line(id, request_id, timestamp)];
+        let is_signed = |line: &[u8], presented: &[u8]| is_signed(Algorithm::HmacSha256, &self.0, &[line], presented);
+        let signed = |presented: &Vec<u8>| is_signed(&lines[0], presented) | is_signed(&lines[1], presented);
         if !presented.iter().fold(false, |found, presented| signed(presented) | found) {
             return Err(bad_signature(SIGNATURE));
         }
@@ -120,7 +124,6 @@ fn data_id(request: &Request<'_>) -> Result<Option<Vec<u8>>, Refusal> {
 /// What is signed. What the request does not have is left out whole.
 fn line(data_id: Option<Vec<u8>>, request_id: Option<&[u8]>, timestamp: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
-    let data_id = data_id.map(|id| id.to_ascii_lowercase());
     for (name, value) in [("id", data_id.as_deref()), ("request-id", request_id), ("ts", Some(timestamp))] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             line.extend_from_slice(name.as_bytes());
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn absent_parts_are_left_out_whole() {
-        assert_eq!(line(Some(b"ORD1".to_vec()), Some(b"r-A"), b"1"), b"id:ord1;request-id:r-A;ts:1;");
+        assert_eq!(line(Some(b"ORD1".to_vec()), Some(b"r-A"), b"1"), b"id:ORD1;request-id:r-A;ts:1;");
         assert_eq!(line(None, Some(b"r"), b"1"), b"request-id:r;ts:1;");
         assert_eq!(line(Some(b"1".to_vec()), None, b"1"), b"id:1;ts:1;");
         assert_eq!(line(Some(Vec::new()), None, b"1"), b"ts:1;");

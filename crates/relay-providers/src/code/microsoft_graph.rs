@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
 use crate::{
-    DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Verdict, parameters::Parameters, provider::Proof, secret::Secret,
+    DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request,
+    Sample, SignError, Verdict, parameters::Parameters, provider::Proof, secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -73,7 +73,7 @@ impl Graph {
                 _ => ids = None,
             }
         }
-        Ok(Genuine { dedupe: ids.and_then(batch_id), ..Genuine::default() })
+        Ok(Genuine { dedupe: ids.and_then(batch_id).map(DedupeKey::with_body), ..Genuine::default() })
     }
 }
 

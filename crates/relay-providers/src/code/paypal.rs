@@ -30,7 +30,10 @@ pub(super) const PROVIDER: Provider = Provider {
     )],
     answer_within: Duration::from_secs(30),
     // Of the body only a checksum is signed, so a delivery id from the body would be anybody's to choose.
-    delivery: DeliveryId::Header(TRANSMISSION_ID),
+    delivery: DeliveryId::Documented(
+        &DeliveryId::Header(TRANSMISSION_ID),
+        "https://developer.paypal.com/api/rest/webhooks/rest/",
+    ),
     event: Name::Json("event_type"),
     docs: "https://developer.paypal.com/api/rest/webhooks/rest/",
     checked: "`paypal-transmission-sig` is an RSA signature (SHA-256) of `paypal-transmission-id`, \

@@ -10,8 +10,8 @@ use super::{
     verdict,
 };
 use crate::{
-    Acknowledgement, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
-    Verdict,
+    Acknowledgement, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
+    SignError, Verdict,
     parameters::Parameters,
     provider::Proof,
     secret::{self, Secret},
@@ -36,7 +36,10 @@ pub(super) const PROVIDER: Provider = Provider {
     },
     answer_within: Duration::from_secs(10),
     refusal: 403,
-    delivery: DeliveryId::Code("Notification/Id of every notification"),
+    delivery: DeliveryId::Documented(
+        &DeliveryId::Code("`Notification/Id` of every notification"),
+        "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging_notifications.htm",
+    ),
     event: Name::Code("type of the first sObject"),
     docs: "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm",
     checked: "`OrganizationId` of the SOAP message is `organization_id`; its form of 15 and that of 18 characters \
@@ -82,7 +85,11 @@ impl Salesforce {
         if !self.0.iter().fold(false, |found, ours| is_same(ours.expose(), organization.as_bytes()) | found) {
             return Err(Refusal::new("wrong_organization", "OrganizationId is not this source's"));
         }
-        Ok(Genuine { dedupe: batch_id(message.notifications), event: message.object, ..Genuine::default() })
+        Ok(Genuine {
+            dedupe: batch_id(message.notifications).map(DedupeKey::documented),
+            event: message.object,
+            ..Genuine::default()
+        })
     }
 }
 

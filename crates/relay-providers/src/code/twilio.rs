@@ -6,7 +6,7 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
 use crate::{
-    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     header,
     parameters::Parameters,
@@ -25,14 +25,18 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: std::time::Duration::from_secs(15),
     methods: &["GET", "POST"],
     signs_url: true,
-    delivery: DeliveryId::Code(
-        "I-Twilio-Idempotency-Token, else MessageSid with its status, else CallSid with its status and SequenceNumber",
-    ),
+    delivery: DeliveryId::First(&[
+        DeliveryId::Documented(
+            &DeliveryId::Code("the header field `i-twilio-idempotency-token`"),
+            "https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides",
+        ),
+        DeliveryId::Code("`MessageSid` or `CallSid` with its status"),
+    ]),
     event: Name::Code("MessageStatus, SmsStatus or CallStatus of the form"),
     docs: "https://www.twilio.com/docs/usage/security#validating-requests",
-    checked: "`x-twilio-signature` is the HMAC-SHA1, in base64, of the URL and of name and value of every field of \
+    checked: "`x-twilio-signature` is the HMAC-SHA1 (HMAC-SHA256 where `x-twilio-webhooks-signature-settings` says so), in base64, of the URL and of name and value of every field of \
         the form, sorted by name; of the URL alone where the body is no form, and then `bodySHA256` of the query is \
-        the SHA-256 of the body. The URL counts with and without its default port. The key is `auth_token`, used as \
+        the SHA-256 of the body. The URL counts with and without its default port, and in each spelling of its query that twilio-node tries. The key is `auth_token`, used as \
         the text it is.",
     unproven: "The signature covers the URL and the body, but no time, no method and no other header field: whoever has \
         seen one request can send it again. In forms, where one field's name ends and its value begins is not covered.",
@@ -47,6 +51,8 @@ pub(super) const PROVIDER: Provider = Provider {
 };
 
 const SIGNATURE: &str = "x-twilio-signature";
+/// `key=NAME,algorithm=HMAC_SHA256`: what signed the request, where that is not the account's token with SHA-1.
+const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 const IDEMPOTENCY_TOKEN: &str = "i-twilio-idempotency-token";
 const BODY_HASH: &str = "bodySHA256";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -62,6 +68,7 @@ impl Twilio {
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
         let url = public_url(request)?;
         let presented = base64_field(request, SIGNATURE)?;
+        let algorithm = announced(request)?;
         let content_type = header::single(request, "content-type")?;
         // What comes without a type is a form, unless the URL has a hash of it.
         let is_hashed = content_type.is_none() && body_hash(request).is_some();
@@ -70,9 +77,9 @@ impl Twilio {
         check_body(request, &fields)?;
         let signed = signed_fields(&fields);
         // The vendor's own libraries try the URL with and without a port too: proxies and frameworks add and drop it.
-        let found = spellings(url).iter().fold(false, |found, url| {
-            is_signed(Algorithm::HmacSha1, &self.0, &[url.as_bytes(), &signed], &presented) | found
-        });
+        let found = spellings(url)
+            .iter()
+            .fold(false, |found, url| is_signed(algorithm, &self.0, &[url.as_bytes(), &signed], &presented) | found);
         if !found {
             return Err(bad_signature(SIGNATURE));
         }
@@ -103,7 +110,7 @@ impl Code for Twilio {
     }
 
     fn reads(&self) -> Vec<String> {
-        names(&[SIGNATURE, IDEMPOTENCY_TOKEN, "content-type"])
+        names(&[SIGNATURE, SETTINGS, IDEMPOTENCY_TOKEN, "content-type"])
     }
 }
 
@@ -148,8 +155,58 @@ fn signed_fields(fields: &Pairs) -> Vec<u8> {
     sorted.into_iter().flat_map(|(name, value)| name.iter().chain(value)).copied().collect()
 }
 
-/// The URL as it is, and without its port, or with the one its scheme implies.
+/// The algorithm of the signature. What a request announces chooses between HMACs with the source's own keys, no more.
+///
+/// **Source** `request_validator` of twilio-python 9.13.
+fn announced(request: &Request<'_>) -> Result<Algorithm, Refusal> {
+    let Some(settings) = header::single(request, SETTINGS)? else { return Ok(Algorithm::HmacSha1) };
+    let mut items = settings.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    match items.find_map(|item| item.strip_prefix(b"algorithm=")) {
+        Some(b"HMAC_SHA256") => Ok(Algorithm::HmacSha256),
+        Some(b"HMAC_SHA1") | None => Ok(Algorithm::HmacSha1),
+        Some(_) => Err(Refusal::new("unsupported_algorithm", format!("{SETTINGS} must say HMAC_SHA256 or HMAC_SHA1"))),
+    }
+}
+
+/// Every URL that a signature may be over: each spelling of the query, with and without the port.
+///
+/// **Source** `validateRequest` of twilio-node: the URL as it is, as `new URL()` and as `querystring` spell its query.
 fn spellings(url: &str) -> Vec<String> {
+    let Some((before, query)) = url.split_once('?') else { return ports(url) };
+    let mut queries = vec![query.to_owned(), as_url_writes(query), as_querystring_writes(query)];
+    queries.dedup();
+    queries.iter().flat_map(|query| ports(&format!("{before}?{query}"))).collect()
+}
+
+/// A query with those characters escaped that the URL standard escapes in one of http or https.
+fn as_url_writes(query: &str) -> String {
+    let mut written = String::with_capacity(query.len());
+    for byte in query.bytes() {
+        if byte.is_ascii_graphic() && !b"\"'<>".contains(&byte) {
+            written.push(char::from(byte));
+        } else {
+            written.push('%');
+            written.push_str(&secret::to_hex(&[byte]).to_ascii_uppercase());
+        }
+    }
+    written
+}
+
+/// A query taken apart and written anew, as Node's `querystring` escapes.
+fn as_querystring_writes(query: &str) -> String {
+    let written = |text: &[u8]| {
+        let mut written = form::encode(text);
+        for plain in ["!", "'", "(", ")", "*"] {
+            written = written.replace(&form::encode(plain.as_bytes()), plain);
+        }
+        written
+    };
+    let pairs = form::pairs(query.as_bytes()).map(|(name, value)| format!("{}={}", written(&name), written(&value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// The URL as it is, and without its port, or with the one its scheme implies.
+fn ports(url: &str) -> Vec<String> {
     let mut all = vec![url.to_owned()];
     let Some((scheme, rest)) = url.split_once("://") else { return all };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -173,11 +230,11 @@ fn without_body_hash(url: &str) -> String {
 
 /// The token that stays the same over retries; else what identifies one callback. A call's requests without a sequence
 /// number are not told apart by their fields: a second `in-progress` is another question of the same call.
-fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<Vec<u8>> {
+fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<DedupeKey> {
     if let Some(token) = header::first(request.headers, IDEMPOTENCY_TOKEN)
         && (1..=255).contains(&token.len())
     {
-        return Some(token.to_vec());
+        return Some(DedupeKey::documented(token.to_vec()));
     }
     let together = |names: &[&str]| {
         let values: Option<Vec<&[u8]>> = names.iter().map(|name| one(fields, name)).collect();
@@ -186,6 +243,7 @@ fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<Vec<u8>> {
     together(&["MessageSid", "MessageStatus"])
         .or_else(|| together(&["MessageSid", "SmsStatus"]))
         .or_else(|| together(&["CallSid", "CallStatus", "SequenceNumber"]))
+        .map(DedupeKey::with_body)
 }
 
 fn event(fields: &Pairs) -> Option<String> {
@@ -211,9 +269,31 @@ mod tests {
             ("https://[::1]/x", "https://[::1]:443/x"),
             ("https://[::1]:8/x", "https://[::1]/x"),
         ] {
-            assert_eq!(spellings(url), [url, other]);
+            assert_eq!(ports(url), [url, other]);
         }
-        assert_eq!(spellings("x"), ["x"]);
+        assert_eq!(ports("x"), ["x"]);
+    }
+
+    #[test]
+    fn a_query_is_tried_as_it_is_and_as_node_spells_it() {
+        let tried = |url: &str, other: &str| spellings(url).iter().any(|tried| tried == other);
+        assert!(tried("https://h/x?s=Sull'Adda", "https://h/x?s=Sull%27Adda"));
+        assert!(tried("https://h/x?s=Sull%27Adda", "https://h/x?s=Sull'Adda"));
+        assert!(tried("https://h/x?c=sip:1@192.0.2.1&d", "https://h/x?c=sip%3A1%40192.0.2.1&d="));
+        assert!(tried("https://h:1/x?a=b+c", "https://h/x?a=b%20c"));
+        assert_eq!(spellings("https://h/x?a=1"), ["https://h/x?a=1", "https://h:443/x?a=1"]);
+    }
+
+    #[test]
+    fn the_algorithm_is_what_the_request_announces_and_no_other_than_an_hmac() {
+        let announced = |value: &str| {
+            let mut draft = Draft::post("https://h/x", "");
+            draft.set_header(SETTINGS, value.to_owned());
+            announced(&draft.request(Wall::from_micros(0), &[])).map_err(|refusal| refusal.check)
+        };
+        assert_eq!(announced("key=webhooks_sharedkey_1,algorithm=HMAC_SHA256"), Ok(Algorithm::HmacSha256));
+        assert_eq!(announced("key=k"), Ok(Algorithm::HmacSha1));
+        assert_eq!(announced("algorithm=none"), Err("unsupported_algorithm"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
 use crate::{
-    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
     parameters::Parameters, provider::Proof, secret::Secret,
 };
 
@@ -49,7 +49,8 @@ impl Zoho {
         }
         // The records that changed at one moment; without the moment two changes of a record would look the same.
         let parts: Option<Vec<&str>> = [channel, ids, operation, time].into_iter().collect();
-        Ok(Genuine { dedupe: parts.and_then(|parts| batch_id(vec![parts.join("\n")])), ..Genuine::default() })
+        let id = parts.and_then(|parts| batch_id(vec![parts.join("\n")]));
+        Ok(Genuine { dedupe: id.map(DedupeKey::with_body), ..Genuine::default() })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
-    table::{HEADERS_OPEN, NO_TIME, TOLERANCE, generic::STANDARD, ping},
+    table::{HEADERS_OPEN, NO_TIME, STANDARD_WEBHOOKS, TOLERANCE, generic::STANDARD, ping},
 };
 
 /// `TIME.BODY`.
@@ -25,7 +25,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ),
             TOLERANCE,
         ],
-        delivery: DeliveryId::Json(&["id"]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Json(&["id"]),
+            "https://docs.stripe.com/webhooks#handle-duplicate-events",
+        ),
         event: Name::Json("type"),
         order: Name::Json("data.object.id"),
         docs: "https://docs.stripe.com/webhooks#verify-official-libraries",
@@ -136,7 +139,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key("header_secret", "the value of that header field").or_none(),
             TOLERANCE,
         ],
-        delivery: DeliveryId::First(&[DeliveryId::Header("webhook-id"), DeliveryId::Json(&["hash"])]),
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(&DeliveryId::Header("webhook-id"), STANDARD_WEBHOOKS),
+            DeliveryId::Json(&["hash"]),
+        ]),
         event: Name::Json("scope"),
         order: Name::Json("data.id"),
         docs: "https://developer.bigcommerce.com/docs/integrations/webhooks",
@@ -163,7 +169,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "the subscription's signature key: Developer Console, your application, Webhooks, Subscriptions",
         )],
         signs_url: true,
-        delivery: DeliveryId::Json(&["event_id"]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Json(&["event_id"]),
+            "https://developer.squareup.com/docs/webhooks/overview",
+        ),
         event: Name::Json("type"),
         order: Name::Json("data.id"),
         docs: "https://developer.squareup.com/docs/webhooks/step3validate",
@@ -190,7 +199,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             TOLERANCE,
         ],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Json(&["event_id"]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Json(&["event_id"]),
+            "https://developer.paddle.com/webhooks/respond-to-webhooks",
+        ),
         event: Name::Json("event_type"),
         order: Name::Json("data.id"),
         docs: "https://developer.paddle.com/webhooks/signature-verification",
@@ -233,6 +245,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(5),
         // The intent to receive: some good, some badly signed, each to be told apart at once.
         handshakes: &[ping(&[On::JsonEmpty("events")])],
+        bare_refusals: true,
         delivery: DeliveryId::Items(&[("events[]", &["resourceId", "eventDateUtc", "eventType"])]),
         event: Name::Json("events[].eventType"),
         order: Name::Json("events[].resourceId"),
@@ -270,7 +283,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "the webhook's secret: Razorpay Dashboard, Account & Settings, Webhooks",
         )],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Header("x-razorpay-event-id"),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Header("x-razorpay-event-id"),
+            "https://razorpay.com/docs/webhooks/validate-test/",
+        ),
         event: Name::Json("event"),
         order: Name::Json("payload.payment.entity.id"),
         docs: "https://razorpay.com/docs/webhooks/validate-test/",
@@ -334,7 +350,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key("secret", "the webhook's signing secret: Mux Dashboard, Settings, Webhooks"),
             TOLERANCE,
         ],
-        delivery: DeliveryId::Json(&["id"]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Json(&["id"]),
+            "https://www.mux.com/docs/core/listen-for-webhooks",
+        ),
         event: Name::Json("type"),
         order: Name::Json("object.id"),
         docs: "https://www.mux.com/docs/core/verify-webhook-signatures",

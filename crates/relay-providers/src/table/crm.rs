@@ -6,7 +6,7 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
-    table::{HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE, ping},
+    table::{ANY_METHOD, GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -24,7 +24,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(5),
         signs_url: true,
+        // Of the webhooks that a workflow sends.
+        methods: GET_POST,
         delivery: DeliveryId::Items(&[("[]", &["eventId", "subscriptionId", "occurredAt"])]),
+        attempts: &["attemptNumber"],
         event: Name::Json("[].subscriptionType"),
         order: Name::Json("[].objectId"),
         docs: "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
@@ -72,6 +75,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key("password", "the HTTP auth password beside it; make one with: openssl rand -hex 32"),
         ],
         delivery: DeliveryId::Json(&["meta.id"]),
+        attempts: &["attempt", "retry"],
         event: Name::Json("meta.action"),
         order: Name::Json("meta.entity_id"),
         docs: "https://pipedrive.readme.io/docs/guide-for-webhooks-v2",
@@ -90,6 +94,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ),
             TOLERANCE,
         ],
+        methods: ANY_METHOD,
         delivery: DeliveryId::Header("x-zendesk-webhook-invocation-id"),
         event: Name::Json("type"),
         order: Name::Json("detail.id"),
@@ -126,6 +131,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         methods: HEAD_POST,
         handshakes: &[Handshake::any("HEAD"), ping(&[On::JsonIs("topic", "ping")])],
         delivery: DeliveryId::Json(&["id"]),
+        attempts: &["delivery_attempts", "delivered_at"],
         event: Name::Json("topic"),
         order: Name::Json("data.item.id"),
         docs: "https://developers.intercom.com/docs/webhooks/setting-up-webhooks",
@@ -157,6 +163,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ),
             Parameter::key("secret", "the value of that header field; make one with: openssl rand -hex 32").or_none(),
         ],
+        methods: ANY_METHOD,
         // The body is made up by whoever writes the automation: equal ones can be two events.
         delivery: DeliveryId::Nothing,
         docs: "https://support.freshdesk.com/support/solutions/articles/132589-using-webhooks-in-automation-rules",

@@ -7,11 +7,13 @@ use crate::{
     provider::Proof,
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
-        GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_IN_URL, TOLERANCE,
+        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_IN_URL, TOLERANCE,
         generic::STANDARD, ping,
     },
 };
 
+/// Where `Idempotency-Key` and `webhook-id` are said to be the same over retries; the event's UUID is shared by webhooks that one caused.
+const GITLAB_HEADERS: &str = "https://docs.gitlab.com/user/project/integrations/webhooks/#delivery-headers";
 const OPTIONS_POST: &[&str] = &["OPTIONS", "POST"];
 /// How `CloudEvents` ask: may I send to you?
 const MAY_I: Handshake = Handshake {
@@ -39,7 +41,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // A redelivery is somebody who pressed the button, and it has the id of the first.
         retries: false,
         handshakes: &[ping(&[On::HeaderIs("x-github-event", "ping")])],
-        delivery: DeliveryId::Header("x-github-delivery"),
+        // The first is shared by the deliveries of one event to all hooks, so it takes the hook to name one of them.
+        delivery: DeliveryId::Headers(&["x-github-delivery", "x-github-hook-id"]),
         event: Name::Header("x-github-event"),
         order: Name::Json("repository.full_name"),
         docs: "https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries",
@@ -70,8 +73,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             TOLERANCE,
         ],
         delivery: DeliveryId::First(&[
-            DeliveryId::Header("idempotency-key"),
-            DeliveryId::Header("webhook-id"),
+            DeliveryId::Documented(&DeliveryId::Header("idempotency-key"), GITLAB_HEADERS),
+            DeliveryId::Documented(&DeliveryId::Header("webhook-id"), GITLAB_HEADERS),
             DeliveryId::Header("x-gitlab-event-uuid"),
         ]),
         event: Name::Header("x-gitlab-event"),
@@ -102,6 +105,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "bitbucket",
         title: "Bitbucket Cloud",
         parameters: &[Parameter::key("secret", "the webhook's secret: Repository settings, Webhooks, Edit")],
+        // "Test connection" of Bitbucket Data Center is not signed.
+        handshakes: &[Handshake {
+            method: "POST",
+            on: &[On::HeaderIs("x-event-key", "diagnostics:ping")],
+            signed: false,
+            exchange: Exchange::OK,
+        }],
         delivery: DeliveryId::Header("x-request-uuid"),
         event: Name::Header("x-event-key"),
         order: Name::Json("repository.full_name"),
@@ -152,7 +162,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "CircleCI",
         parameters: &[Parameter::key("secret", "the webhook's secret token: Project settings, Webhooks, Edit")],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Json(&["id"]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Json(&["id"]),
+            "https://circleci.com/docs/guides/integration/webhooks/",
+        ),
         event: Name::Json("type"),
         order: Name::Json("workflow.id"),
         docs: "https://circleci.com/docs/guides/integration/outbound-webhooks/",
@@ -193,7 +206,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::tolerance("off"),
         ],
         answer_within: Duration::from_secs(30),
-        delivery: DeliveryId::Header("idempotency-key"),
+        methods: ANY_METHOD,
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Header("idempotency-key"),
+            "https://www.sanity.io/docs/content-lake/webhooks",
+        ),
         event: Name::Header("sanity-operation"),
         order: Name::Header("sanity-document-id"),
         docs: "https://www.sanity.io/docs/content-lake/webhooks",
@@ -281,11 +298,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         methods: OPTIONS_POST,
         handshakes: &[MAY_I],
-        delivery: DeliveryId::First(&[
-            DeliveryId::Headers(&["ce-id", "ce-source"]),
-            DeliveryId::Json(&["id", "source"]),
-            DeliveryId::Items(&[("[]", &["id", "source"])]),
-        ]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::First(&[
+                DeliveryId::Headers(&["ce-id", "ce-source"]),
+                DeliveryId::Json(&["id", "source"]),
+                DeliveryId::Items(&[("[]", &["id", "source"])]),
+            ]),
+            "https://github.com/cloudevents/spec/blob/main/cloudevents/spec.md#id",
+        ),
         event: Name::Header("ce-type"),
         order: Name::Header("ce-subject"),
         docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
@@ -344,7 +364,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(30),
         // BOX-DELIVERY-ID changes from attempt to attempt.
-        delivery: DeliveryId::Json(&["id"]),
+        delivery: DeliveryId::Documented(&DeliveryId::Json(&["id"]), "https://developer.box.com/guides/webhooks/v2/"),
         event: Name::Json("trigger"),
         order: Name::Json("source.id"),
         docs: "https://developer.box.com/guides/webhooks/v2/signatures-v2/",

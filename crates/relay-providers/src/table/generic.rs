@@ -6,13 +6,11 @@ use crate::{
     Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
-    table::{HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE},
+    table::{HEADERS_OPEN, NO_TIME, SENT_ALONG, STANDARD_WEBHOOKS, TOLERANCE},
 };
 
 const KEY_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const RFC_6750: &str = "https://www.rfc-editor.org/rfc/rfc6750";
-const STANDARD_WEBHOOKS: &str =
-    "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md";
 const SAMPLE: Sample = Sample::json(
     r#"{"type":"contact.created","id":"{{id}}","data":{"name":"Ada Lovelace","email":"ada@example.com","number":{{number}}}}"#,
 );
@@ -118,7 +116,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::choice("encoding", &["hex", "base64"], "hex or base64"),
             Parameter::optional("prefix", Some(""), "what stands before the signature in the header field, like sha256="),
         ],
-        delivery: DeliveryId::Header("webhook-id"),
+        delivery: DeliveryId::Documented(&DeliveryId::Header("webhook-id"), STANDARD_WEBHOOKS),
         docs: "https://www.rfc-editor.org/rfc/rfc2104",
         unproven: NO_TIME,
         sample: SAMPLE,
@@ -137,7 +135,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         sending: &[Parameter::signing_key("the private key: whsk_ and base64, for sources with a whpk_ key").or_none()],
         answer_within: Duration::from_secs(15),
-        delivery: DeliveryId::Header("webhook-id"),
+        delivery: DeliveryId::Documented(&DeliveryId::Header("webhook-id"), STANDARD_WEBHOOKS),
         event: Name::Json("type"),
         docs: STANDARD_WEBHOOKS,
         unproven: HEADERS_OPEN,
@@ -153,7 +151,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             TOLERANCE,
         ],
         answer_within: Duration::from_secs(15),
-        delivery: DeliveryId::First(&[DeliveryId::Header("svix-id"), DeliveryId::Header("webhook-id")]),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::First(&[DeliveryId::Header("svix-id"), DeliveryId::Header("webhook-id")]),
+            "https://docs.svix.com/receiving/verifying-payloads/how-manual",
+        ),
         event: Name::Json("type"),
         docs: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
         unproven: HEADERS_OPEN,

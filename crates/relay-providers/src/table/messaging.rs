@@ -61,7 +61,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             signed: true,
             exchange: Exchange::EchoJson("challenge"),
         }],
-        delivery: DeliveryId::Json(&["event_id"]),
+        delivery: DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
         event: Name::Json("event.type"),
         docs: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
         unproven: HEADERS_OPEN,
@@ -207,6 +207,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // The console's Verify button sends no events.
         handshakes: &[ping(&[On::JsonEmpty("events")])],
         delivery: DeliveryId::Items(&[("events[]", &["webhookEventId"])]),
+        attempts: &["isRedelivery"],
         event: Name::Json("events[].type"),
         docs: "https://developers.line.biz/en/docs/messaging-api/verify-webhook-signature/",
         unproven: NO_TIME,
@@ -233,7 +234,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             signed: true,
             exchange: Exchange::EchoJsonText("challenge"),
         }],
-        delivery: DeliveryId::Header("twitch-eventsub-message-id"),
+        delivery: DeliveryId::Documented(
+            &DeliveryId::Header("twitch-eventsub-message-id"),
+            "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/",
+        ),
         event: Name::Header("twitch-eventsub-subscription-type"),
         docs: "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/",
         unproven: "The signature covers message id, time and body; other header fields, the message type among them, can be \
@@ -298,6 +302,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex or base64")],
         answer_within: Duration::from_secs(2),
         delivery: DeliveryId::Json(&["data.id"]),
+        attempts: &["attempt"],
         event: Name::Json("data.event_type"),
         docs: "https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks",
         unproven: HEADERS_OPEN,

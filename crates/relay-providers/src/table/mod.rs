@@ -28,7 +28,12 @@ pub(crate) const FAMILIES: &[&[Provider]] = &[
 
 const GET_POST: &[&str] = &["GET", "POST"];
 const HEAD_POST: &[&str] = &["HEAD", "POST"];
+/// For platforms whose users choose the method.
+const ANY_METHOD: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
 const TOLERANCE: Parameter = Parameter::tolerance("300s");
+/// Where `webhook-id` is said to be the same over the retries of a webhook.
+const STANDARD_WEBHOOKS: &str =
+    "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md";
 /// For signatures over the body alone.
 const NO_TIME: &str = "The signature covers the body alone and no time: whoever has seen one request can send it again, \
     and header fields can be changed. The relay recognises repeats by their delivery id.";

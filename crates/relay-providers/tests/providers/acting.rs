@@ -1,7 +1,7 @@
 //! Both sides of every provider: parameters of a source, and of a signer that its verifier believes.
 
 use relay_core::time::Wall;
-use relay_providers::{Draft, Fetched, Provider, Signer, Verdict, Verifier};
+use relay_providers::{BodyShare, DedupeKey, Draft, Fetched, Provider, Signer, Verdict, Verifier};
 
 /// Where samples go.
 pub(crate) const URL: &str = "https://relay.example.com/webhook/x?y=1";
@@ -90,9 +90,27 @@ impl Acting {
         self.verifier.judge(&draft.request(now, &self.fetched))
     }
 
+    /// What a repeat of this request is known by, all of it.
+    pub(crate) fn key(&self, draft: &Draft, now: Wall) -> Option<Vec<u8>> {
+        match self.judge(draft, now) {
+            Verdict::Genuine(genuine) => genuine.dedupe.map(|key| whole(&key, draft)),
+            other => panic!("{}: {other:?}", self.provider.name),
+        }
+    }
+
     pub(crate) fn is_genuine(&self, draft: &Draft, now: Wall) -> bool {
         matches!(self.judge(draft, now), Verdict::Genuine(_))
     }
+}
+
+/// A dedupe key with its share of the body.
+pub(crate) fn whole(key: &DedupeKey, draft: &Draft) -> Vec<u8> {
+    let share: &[u8] = match &key.body {
+        BodyShare::Nothing => b"",
+        BodyShare::Whole => &draft.body,
+        BodyShare::ButAttempts(digest) => digest,
+    };
+    [&key.id[..], b"\n", share].concat()
 }
 
 /// The certificate or key set of `RSA_KEY`, where a verifier looks for it.

@@ -285,7 +285,7 @@ fn refused(verdict: Verdict) -> Refusal {
 
 fn dedupe(verdict: Verdict) -> Option<Vec<u8>> {
     match verdict {
-        Verdict::Genuine(genuine) => genuine.dedupe,
+        Verdict::Genuine(genuine) => genuine.dedupe.map(|key| key.id),
         other => panic!("not genuine: {other:?}"),
     }
 }

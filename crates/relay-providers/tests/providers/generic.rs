@@ -138,12 +138,15 @@ fn a_timestamp_outside_its_window_is_refused_with_its_age() {
 fn the_delivery_id_is_what_webhook_id_says() {
     let parameters = [("secret", WHSEC)];
     let signed = signer("standard-webhooks", &parameters).sign(draft(), "msg_1", NOW).expect("signed").headers;
-    assert_eq!(genuine(&verifier("standard-webhooks", &parameters), &signed).dedupe.as_deref(), Some(&b"msg_1"[..]));
+    assert_eq!(
+        genuine(&verifier("standard-webhooks", &parameters), &signed).dedupe.map(|key| key.id).as_deref(),
+        Some(&b"msg_1"[..])
+    );
 
     let parameters = [("secret", "a secret"), ("header", "X-Signature")];
     let signed = signer("hmac", &parameters).sign(draft(), "msg_2", NOW).expect("signed").headers;
     let verifier = verifier("hmac", &parameters);
-    assert_eq!(genuine(&verifier, &signed).dedupe.as_deref(), Some(&b"msg_2"[..]));
+    assert_eq!(genuine(&verifier, &signed).dedupe.map(|key| key.id).as_deref(), Some(&b"msg_2"[..]));
     let without: Headers = signed.into_iter().filter(|(name, _)| &name[..] != b"webhook-id").collect();
     assert_eq!(genuine(&verifier, &without).dedupe, None);
 }

@@ -5,6 +5,8 @@ mod code;
 mod generic;
 mod handshakes;
 mod hostile;
+mod oracle;
 mod properties;
+mod repeats;
 mod schemes;
 mod table;

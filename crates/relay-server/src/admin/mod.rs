@@ -9,7 +9,10 @@ pub(crate) mod problem;
 mod routes;
 mod serve;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Extension, Router,
@@ -30,10 +33,12 @@ use self::problem::AdminError;
 pub(crate) use self::serve::serve;
 use crate::{
     clock::Clock,
+    guesses::{Entrance, Guesses, Wrong},
     health::Health,
     hub::Handle,
     ingress::Refusals,
     metrics::Metrics,
+    origin::Origin,
     registry::{Registry, secret},
     supervise::{Supervisor, TaskKind},
 };
@@ -46,7 +51,9 @@ pub(crate) struct Admin {
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     /// What sources refused lately.
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: Arc<Refusals>,
+    /// Who shows wrong tokens.
+    pub(crate) guesses: Arc<Guesses>,
     pub(crate) clock: Clock,
     pub(crate) supervisor: Supervisor,
     pub(crate) promises: Promises,
@@ -125,13 +132,52 @@ async fn to_its_end(State(admin): Shared, request: Request, next: Next) -> Respo
 }
 
 async fn require_token(State(admin): Shared, request: Request, next: Next) -> Response {
-    if admin.knows(request.headers()) { next.run(request).await } else { AdminError::Unauthorized.into_response() }
+    let origin = request.extensions().get().copied().unwrap_or(Origin::local());
+    match admin.looks_at(request.headers(), Entrance::Admin, origin).await {
+        Ok(Known::Yes) => next.run(request).await,
+        Ok(Known::No | Known::Nothing) => AdminError::Unauthorized.into_response(),
+        Err(wait) => AdminError::TooManyTokens(wait).into_response(),
+    }
+}
+
+/// What a request shows of the admin token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is the right one.
+    Yes,
+    /// It is another.
+    No,
+    /// It shows none.
+    Nothing,
 }
 
 impl Admin {
-    /// Whether the request carries the admin token.
-    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
+    /// Whether the request carries the admin token. One that does not is taken note of.
+    ///
+    /// # Errors
+    /// How long to wait, after too many wrong ones.
+    pub(crate) async fn looks_at(
+        &self,
+        headers: &HeaderMap,
+        entrance: Entrance,
+        origin: Origin,
+    ) -> Result<Known, Duration> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            // Anybody may ask for the short answer of /health.
+            if entrance == Entrance::Admin {
+                self.guesses.note(entrance, Wrong::Missing, origin).await?;
+            }
+            return Ok(Known::Nothing);
+        };
+        self.guesses.may_try(entrance, origin)?;
+        if self.knows(value.as_bytes()) {
+            return Ok(Known::Yes);
+        }
+        self.guesses.note(entrance, Wrong::Unknown, origin).await?;
+        Ok(Known::No)
+    }
+
+    fn knows(&self, value: &[u8]) -> bool {
         let Some((scheme, token)) = value.split_at_checked(7) else { return false };
         scheme.eq_ignore_ascii_case(b"bearer ") && secret::same(&secret::sha256(token), &self.token)
     }

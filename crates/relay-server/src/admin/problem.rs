@@ -1,5 +1,7 @@
 //! Errors of the admin API as problem JSON: a stable `code`, and words that say what to do next.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{
@@ -20,6 +22,9 @@ pub(crate) enum AdminError {
     /// No or the wrong admin token.
     #[error("the admin token is missing or wrong; it stands in DATA_DIR/credentials as ADMIN_TOKEN")]
     Unauthorized,
+    /// Too many wrong admin tokens came from there.
+    #[error("too many wrong tokens came from this address; come again in {} s", .0.as_secs() + 1)]
+    TooManyTokens(Duration),
     /// A value is not acceptable.
     #[error("{0}")]
     Invalid(String),
@@ -62,6 +67,7 @@ impl AdminError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::TooManyTokens(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, "unknown"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
@@ -102,6 +108,7 @@ fn of_store(error: &StoreError) -> (StatusCode, &'static str) {
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
+        let wait = if let Self::TooManyTokens(wait) = &self { Some(wait.as_secs() + 1) } else { None };
         let body = serde_json::json!({
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
@@ -111,6 +118,9 @@ impl IntoResponse for AdminError {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = wait {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crm-relay admin\""));
         }

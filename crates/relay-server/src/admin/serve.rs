@@ -3,11 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -15,8 +13,12 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
-use crate::accept::{Acceptor, Listening};
+use crate::{
+    accept::{Acceptor, Listening},
+    origin::Origin,
+};
 
 /// Connections at once: far more than operators and scrapers need.
 const CONNECTIONS_MAX: u64 = 256;
@@ -43,8 +45,8 @@ where
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            (socket, permit) = accept(&mut acceptor, &room) => {
-                connections.spawn(connection(socket, router.clone(), stop.clone(), permit));
+            ((socket, origin), permit) = accept(&mut acceptor, &room) => {
+                connections.spawn(connection(socket, origin, router.clone(), stop.clone(), permit));
             }
         }
     }
@@ -57,20 +59,33 @@ fn connections_max() -> usize {
     (descriptors / DESCRIPTORS_SHARE).clamp(1, CONNECTIONS_MAX) as usize
 }
 
-async fn accept<L: Listening>(acceptor: &mut Acceptor<L>, room: &Arc<Semaphore>) -> (L::Socket, OwnedSemaphorePermit) {
+async fn accept<L: Listening>(
+    acceptor: &mut Acceptor<L>,
+    room: &Arc<Semaphore>,
+) -> ((L::Socket, Origin), OwnedSemaphorePermit) {
     let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
     (acceptor.accept().await, permit)
 }
 
-async fn connection<S>(socket: S, router: Router, stop: CancellationToken, _permit: OwnedSemaphorePermit)
-where
+async fn connection<S>(
+    socket: S,
+    origin: Origin,
+    router: Router,
+    stop: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
+    // Handlers and middleware find there whom they answer.
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(origin);
+        router.clone().oneshot(request)
+    });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(socket), service)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

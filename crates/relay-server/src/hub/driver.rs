@@ -5,24 +5,20 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
     delivery::Delivery,
-    hub::{Answer, ConnId, Hub, Input, OpId, Output, Ticket},
+    hub::{Answer, ConnId, Hub, Input, Notice, OpId, Output, Ticket},
     id::EventId,
     name::Name,
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
     time::Now,
-    wire::message::Message,
 };
 use relay_store::{Store, seam::AuditEntry};
 use tokio::{
-    sync::{
-        mpsc::{self, error::TrySendError},
-        oneshot,
-    },
+    sync::{mpsc::error::TrySendError, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Event, Inlet, Request, Socket};
-use crate::{clock::Clock, metrics::Metrics, notice::Notices};
+use super::{Event, Inlet, OldestCommit, Request, Socket, commits::Commits};
+use crate::{clock::Clock, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
 const TURN: usize = 256;
@@ -47,6 +43,7 @@ pub(crate) struct Driver {
     answers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     sockets: BTreeMap<ConnId, Line>,
     appends: BTreeMap<Name, Vec<(OpId, Append)>>,
+    commits: Commits,
     pending: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     stopping: Option<oneshot::Sender<()>>,
     stopped: bool,
@@ -54,7 +51,7 @@ pub(crate) struct Driver {
 
 /// A socket as the driver keeps it.
 struct Line {
-    outbox: mpsc::Sender<Message>,
+    outbox: Outbox,
     hangup: Option<oneshot::Sender<&'static str>>,
     /// Its queue is full; a [`Done::Space`] is under way.
     full: bool,
@@ -72,7 +69,14 @@ enum Done {
 
 impl Driver {
     /// A driver of this machine, which has had its first inputs.
-    pub(crate) fn new(hub: Hub, clock: Clock, store: Arc<dyn Store>, metrics: Arc<Metrics>, inlet: Inlet) -> Self {
+    pub(crate) fn new(
+        hub: Hub,
+        clock: Clock,
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        inlet: Inlet,
+        oldest_commit: OldestCommit,
+    ) -> Self {
         Self {
             hub,
             now: clock.now(),
@@ -85,6 +89,7 @@ impl Driver {
             answers: BTreeMap::new(),
             sockets: BTreeMap::new(),
             appends: BTreeMap::new(),
+            commits: Commits::new(oldest_commit),
             pending: FuturesUnordered::new(),
             stopping: None,
             stopped: false,
@@ -167,6 +172,10 @@ impl Driver {
                     self.feed(Input::Received(conn, message));
                 }
             }
+            Event::Garbled(conn, error) => {
+                let notice = Notice::Misbehaved { conn, what: error.to_string() };
+                self.notices.on(&notice, self.clock.now());
+            }
             Event::Closed(conn) => {
                 self.sockets.remove(&conn);
                 // Also after the hub closed it itself: only now is it gone.
@@ -191,8 +200,12 @@ impl Driver {
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Stored(op, answer) => self.feed(Input::Stored(op, answer)),
+            Done::Stored(op, answer) => {
+                self.commits.end(op);
+                self.feed(Input::Stored(op, answer));
+            }
             Done::Appended(ops, mut results) => {
+                ops.first().into_iter().for_each(|op| self.commits.end(*op));
                 // A store that answers fewer than it was asked has failed for the rest.
                 results.resize(ops.len(), Err(AppendError::Unavailable));
                 for (op, result) in ops.into_iter().zip(results) {
@@ -233,6 +246,9 @@ impl Driver {
     }
 
     fn ask(&mut self, op: OpId, ask: StoreOp) {
+        if matches!(ask, StoreOp::Lease(_) | StoreOp::Extend(_) | StoreOp::Settle(_) | StoreOp::Replay(_)) {
+            self.commits.begin(op, self.now.mono);
+        }
         let store = &self.store;
         let later: Pin<Box<dyn Future<Output = Done> + Send>> = match ask {
             StoreOp::Append(append) => {
@@ -292,6 +308,7 @@ impl Driver {
     }
 
     fn append(&mut self, ops: Vec<OpId>, batch: Vec<Append>) {
+        ops.first().into_iter().for_each(|op| self.commits.begin(*op, self.now.mono));
         let (began, metrics) = (Instant::now(), self.metrics.clone());
         let later = self.store.append(batch).map(move |results| {
             metrics.committed(began.elapsed());
@@ -308,15 +325,14 @@ impl Driver {
         }
         loop {
             match line.outbox.try_reserve() {
-                Ok(permit) => match self.hub.poll_transmit(conn) {
-                    Some(message) => permit.send(message),
+                Ok(place) => match self.hub.poll_transmit(conn) {
+                    Some(message) => place.send(message),
                     None => break,
                 },
                 Err(TrySendError::Full(())) => {
                     line.full = true;
-                    let space = line.outbox.clone().reserve_owned();
-                    // A permit or an error, either way: look again. The permit goes back unused.
-                    self.pending.push(Box::pin(space.map(move |_| Done::Space(conn))));
+                    let space = line.outbox.space();
+                    self.pending.push(Box::pin(space.map(move |()| Done::Space(conn))));
                     return;
                 }
                 // The socket's task has ended; its `Closed` is on the way.

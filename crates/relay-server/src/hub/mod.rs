@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** nothing here decides about a delivery.
 
+mod commits;
 mod driver;
 mod handle;
 
@@ -15,16 +16,16 @@ use relay_core::{
     id::DeliveryId,
     name::Name,
     routing::Routing,
-    wire::message::Message,
+    wire::{codec::CodecError, message::Message},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+pub(crate) use commits::OldestCommit;
 pub(crate) use driver::Driver;
 pub(crate) use handle::{Handle, Inlet};
 
-/// Messages to one socket that wait for its writer. Small: what does not fit waits in the machine, where control goes
-/// before chunks.
-pub(crate) const SOCKET_QUEUE: usize = 64;
+use crate::outbox::Outbox;
+
 /// Events that wait for the hub; more than a turn takes, so that a turn is full under load.
 const QUEUE: usize = 1024;
 
@@ -40,6 +41,8 @@ pub(crate) enum Event {
     Opened { conn: ConnId, token: Name, serves: Serves, peer: String, socket: Socket },
     /// A client said something.
     Received(ConnId, Message),
+    /// A client sent what is no message; its socket is about to close.
+    Garbled(ConnId, CodecError),
     /// A client's socket is gone.
     Closed(ConnId),
     /// Routes or pauses changed.
@@ -61,7 +64,7 @@ pub(crate) enum Event {
 /// The hub's end of a client's socket.
 pub(crate) struct Socket {
     /// To its writer.
-    pub(crate) outbox: mpsc::Sender<Message>,
+    pub(crate) outbox: Outbox,
     /// Asks it to end soon, whether or not its peer reads.
     pub(crate) hangup: oneshot::Sender<&'static str>,
 }

@@ -5,6 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Uri, header};
 
+use super::target;
 use crate::error::{Code, Problem};
 
 /// Fields that are about one hop only, and never forwarded, beside `Proxy-*`; `Host` is the target's, `Content-Length` is made anew.
@@ -35,9 +36,10 @@ pub(super) struct Raw {
 impl Raw {
     /// Copies a request's head.
     pub(super) fn copy(method: &str, uri: &Uri, headers: &HeaderMap) -> Self {
-        let (path, query) = (uri.path().as_bytes(), uri.query().map(str::as_bytes));
+        let (path, query) = (uri.path().as_bytes(), target::query(uri));
         let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        let mut all = BytesMut::with_capacity(method.len() + path.len() + query.map_or(0, <[u8]>::len) + fields);
+        let mut all =
+            BytesMut::with_capacity(method.len() + path.len() + query.as_ref().map_or(0, |query| query.len()) + fields);
         let mut keep = |part: &[u8]| {
             all.extend_from_slice(part);
             all.split().freeze()
@@ -45,7 +47,7 @@ impl Raw {
         Self {
             method: keep(method.as_bytes()),
             path: keep(path),
-            query: query.map(&mut keep),
+            query: query.as_deref().map(&mut keep),
             headers: headers
                 .iter()
                 .map(|(name, value)| (keep(name.as_str().as_bytes()), keep(value.as_bytes())))

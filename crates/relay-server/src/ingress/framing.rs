@@ -6,6 +6,7 @@ use super::{
     chunks::Chunks,
     flaw::Flaw,
     head::{Framed, Head},
+    target::Rewrite,
 };
 
 /// Where a connection's incoming bytes stand.
@@ -47,6 +48,8 @@ pub(super) enum Stop {
     BrokenBody,
     /// Wait for [`Framing::http_goes_on`].
     Undecided,
+    /// The head that follows, so many bytes, goes on with another target; what is behind it comes again.
+    Rewrite { head: usize, target: Rewrite },
 }
 
 impl Default for Framing {
@@ -70,6 +73,9 @@ impl Framing {
                             Framed::Length(left) => At::Length { left },
                             Framed::Chunked => At::Chunks(Chunks::default()),
                         };
+                        if let Some(target) = complete.rewrite {
+                            return Judged { pass, stop: Some(Stop::Rewrite { head: complete.len, target }) };
+                        }
                         complete.len
                     }
                     Err(flaw) => return self.stop(pass, Stop::Flawed(flaw)),

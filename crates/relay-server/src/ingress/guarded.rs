@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -16,6 +16,7 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use futures_util::task::AtomicWaker;
+use relay_core::limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
@@ -24,6 +25,7 @@ use tokio::{
 use super::{
     flaw::{Flaw, HEAD_TIME_MAX},
     framing::{Framing, Stop},
+    target::Rewrite,
 };
 
 /// How much is read at once while a head is not complete.
@@ -31,6 +33,8 @@ const PIECE_BYTES: usize = 4 * 1024;
 /// How long, and how much, is read and dropped behind an answer that came before the end of its request: a socket closed
 /// with unread bytes is reset, and the sender would never see the answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long an answer may still wait to be taken once the server stops.
+const STOP_WRITE: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -57,7 +61,7 @@ impl Default for Patience {
             idle: Duration::from_mins(1),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
-            commit: Duration::from_millis(2_500),
+            commit: limits::COMMIT_WITHIN,
         }
     }
 }
@@ -98,11 +102,12 @@ struct Linger {
     bytes_left: usize,
 }
 
-/// Tells a [`Guarded`] socket how the request that asked for another protocol was answered.
+/// Tells a [`Guarded`] socket how the request that asked for another protocol was answered, and that the server stops.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     decision: AtomicU8,
     waker: AtomicWaker,
+    closing: AtomicBool,
 }
 
 const NOT_DECIDED: u8 = 0;
@@ -114,6 +119,15 @@ impl Gate {
     pub(super) fn decide(&self, switched: bool) {
         self.decision.store(if switched { BECOMES_RAW } else { STAYS_HTTP }, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// The server stops: nobody is waited for long to take an answer. Whoever says so polls the socket afterwards.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<u8> {
@@ -183,19 +197,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Judges what is held and has not passed yet.
     fn judge_held(&mut self) {
-        let judged = self.framing.judge(&self.held);
-        self.passed = judged.pass;
-        if judged.pass > 0 {
-            self.head_until = None;
+        loop {
+            let judged = self.framing.judge(&self.held[self.passed..]);
+            self.passed += judged.pass;
+            if judged.pass > 0 {
+                self.head_until = None;
+            }
+            match judged.stop {
+                Some(Stop::Rewrite { head, target }) => self.rewrite(head, target),
+                stop => return self.obey(stop),
+            }
         }
-        self.obey(judged.stop);
+    }
+
+    /// Puts another target into the head that is next, and lets it pass.
+    fn rewrite(&mut self, head: usize, target: Rewrite) {
+        let behind = self.held.split_off(self.passed);
+        let put = target.target(&behind);
+        self.held.reserve(behind.len() + put.len());
+        self.held.extend_from_slice(&behind[..target.from]);
+        self.held.extend_from_slice(&put);
+        self.held.extend_from_slice(&behind[target.to..]);
+        self.passed += head - (target.to - target.from) + put.len();
+        self.head_until = None;
     }
 
     fn obey(&mut self, stop: Option<Stop>) {
         match stop {
             None => {}
             Some(Stop::Undecided) => self.mode = Mode::Undecided,
+            Some(Stop::Rewrite { head, target }) => {
+                self.rewrite(head, target);
+                self.judge_held();
+            }
             Some(Stop::Flawed(flaw)) => self.refuse(flaw),
             // To the reader the body ends too early, which is all it needs to store nothing.
             Some(Stop::BrokenBody) => {
@@ -228,7 +264,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             if self.held.is_empty() {
                 self.mode = Mode::Ended;
             } else {
-                self.passed = 0;
                 self.refuse(Flaw::Slow);
             }
         }
@@ -241,7 +276,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             self.writing.clear();
             return poll;
         }
-        let until = self.writing.until.unwrap_or_else(|| Instant::now() + self.patience.write);
+        let mut until = self.writing.until.unwrap_or_else(|| Instant::now() + self.patience.write);
+        if self.gate.is_closing() {
+            until = until.min(Instant::now() + STOP_WRITE.min(self.patience.write));
+        }
         ready!(self.writing.poll(cx, until));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -3,9 +3,14 @@
 //! **Source** RFC 9112; where it leaves a choice between tolerating and refusing, this refuses: what two parsers may read
 //! differently is how requests are smuggled.
 
-use relay_core::limits;
+use std::ops::Range;
 
-use super::flaw::Flaw;
+use relay_core::{limits, target::is_query};
+
+use super::{
+    flaw::Flaw,
+    target::{self, Rewrite},
+};
 
 /// The head of one request, as far as it was read.
 #[derive(Debug, Default)]
@@ -17,7 +22,10 @@ pub(super) struct Head {
     started: bool,
     http_1_0: bool,
     fields: usize,
-    host: bool,
+    host: Option<Vec<u8>>,
+    /// Of a target in absolute form: its scheme's port, and its authority.
+    authority: Option<(&'static str, Vec<u8>)>,
+    rewrite: Option<Rewrite>,
     upgrade: bool,
     length: Option<u64>,
     coding: Option<Coding>,
@@ -32,6 +40,8 @@ pub(super) struct Complete {
     pub(super) body: Framed,
     /// It asks for another protocol: what follows is not HTTP if the answer is 101.
     pub(super) upgrade: bool,
+    /// Its target has to be rewritten for the library behind.
+    pub(super) rewrite: Option<Rewrite>,
 }
 
 /// How a body is framed.
@@ -61,12 +71,13 @@ impl Head {
                 return Err(self.oversized());
             }
             let Some(line) = input[self.line..end].strip_suffix(b"\r") else { return Err(Flaw::LineEnd) };
+            let begin = self.line;
             self.line = end + 1;
             self.searched = end + 1;
             if !self.started {
                 // Empty lines before a request are tolerated: RFC 9112 section 2.2.
                 if !line.is_empty() {
-                    self.request_line(line)?;
+                    self.request_line(line, begin)?;
                 }
             } else if line.is_empty() {
                 return self.complete(end + 1).map(Some);
@@ -82,7 +93,8 @@ impl Head {
         if self.started { Flaw::HeadTooLarge } else { Flaw::UriTooLong }
     }
 
-    fn request_line(&mut self, line: &[u8]) -> Result<(), Flaw> {
+    /// Reads the first line, which begins there in its head.
+    fn request_line(&mut self, line: &[u8], begin: usize) -> Result<(), Flaw> {
         self.started = true;
         let mut parts = line.splitn(3, |byte| *byte == b' ');
         let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
@@ -95,14 +107,34 @@ impl Head {
             return Err(Flaw::UriTooLong);
         }
         let asterisk = target == b"*" && method == b"OPTIONS";
-        if !asterisk && !is_origin_form(target) {
-            return Err(Flaw::Target);
+        if !asterisk {
+            self.target(target, begin + method.len() + 1)?;
         }
         self.http_1_0 = match version {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
             _ => return Err(Flaw::Version),
         };
+        Ok(())
+    }
+
+    /// A path with an optional query, in absolute form too: RFC 9112 section 3.2.2 has every server take that.
+    fn target(&mut self, target: &[u8], from: usize) -> Result<(), Flaw> {
+        let mut path = 0;
+        if target[0] != b'/' {
+            let (port, authority) = absolute(target).ok_or(Flaw::Target)?;
+            path = authority.end;
+            self.authority = Some((port, target[authority].to_ascii_lowercase()));
+        }
+        let origin = &target[path..];
+        let query = origin.iter().position(|byte| *byte == b'?').unwrap_or(origin.len());
+        let is_path = |path: &[u8]| path.iter().all(|byte| is_of(*byte, PATH)) && std::str::from_utf8(path).is_ok();
+        if !is_path(&origin[..query]) || !is_query(&origin[query..]) {
+            return Err(Flaw::Target);
+        }
+        if path > 0 || !target::is_plain(&origin[query..]) {
+            self.rewrite = Some(Rewrite { from, path: from + path, to: from + target.len() });
+        }
         Ok(())
     }
 
@@ -135,11 +167,11 @@ impl Head {
     }
 
     fn host(&mut self, value: &[u8]) -> Result<(), Flaw> {
-        if self.host {
+        if self.host.is_some() {
             return Err(Flaw::HostRepeated);
         }
-        self.host = true;
-        if value.iter().all(|byte| is_of(*byte, HOST)) { Ok(()) } else { Err(Flaw::HostInvalid) }
+        self.host = Some(if self.authority.is_some() { value.to_ascii_lowercase() } else { Vec::new() });
+        if is_host(value) { Ok(()) } else { Err(Flaw::HostInvalid) }
     }
 
     /// Bounded by `i64::MAX`: nobody means more, and nobody behind this has to think about overflow.
@@ -174,8 +206,12 @@ impl Head {
     }
 
     fn complete(&self, len: usize) -> Result<Complete, Flaw> {
-        if !self.host && !self.http_1_0 {
-            return Err(Flaw::HostMissing);
+        match (&self.host, &self.authority) {
+            (None, _) if !self.http_1_0 => return Err(Flaw::HostMissing),
+            (Some(host), Some((port, authority))) if without(host, port) != without(authority, port) => {
+                return Err(Flaw::Target);
+            }
+            _ => {}
         }
         let body = match (self.coding, self.length) {
             (Some(_), Some(_)) => return Err(Flaw::LengthAndCoding),
@@ -184,18 +220,43 @@ impl Head {
             (Some(Coding::Chunked), None) => Framed::Chunked,
             (None, length) => Framed::Length(length.unwrap_or(0)),
         };
-        Ok(Complete { len, body, upgrade: self.upgrade })
+        Ok(Complete { len, body, upgrade: self.upgrade, rewrite: self.rewrite })
     }
 }
 
-/// Whether a target is a path with an optional query. Takes what WHATWG's URL standard lets stand unescaped, UTF-8
-/// included, and no fragment: senders are not always as strict as RFC 3986.
-fn is_origin_form(target: &[u8]) -> bool {
-    let query = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
-    target[0] == b'/'
-        && target[..query].iter().all(|byte| is_of(*byte, PATH))
-        && target[query..].iter().all(|byte| is_of(*byte, QUERY))
-        && (target.is_ascii() || std::str::from_utf8(target).is_ok())
+/// The scheme's port and the authority of a target in absolute form.
+fn absolute(target: &[u8]) -> Option<(&'static str, Range<usize>)> {
+    let is_scheme =
+        |scheme: &str| target.get(..scheme.len()).is_some_and(|has| has.eq_ignore_ascii_case(scheme.as_bytes()));
+    let (port, from) = if is_scheme("http://") {
+        (":80", 7)
+    } else if is_scheme("https://") {
+        (":443", 8)
+    } else {
+        return None;
+    };
+    let length = target[from..].iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(target.len() - from);
+    let authority = from..from + length;
+    is_host(&target[authority.clone()]).then_some((port, authority))
+}
+
+/// A host without the port that its scheme has anyway.
+fn without<'a>(host: &'a [u8], port: &str) -> &'a [u8] {
+    host.strip_suffix(port.as_bytes()).or_else(|| host.strip_suffix(b":")).unwrap_or(host)
+}
+
+/// A name or an address, with an optional port. Names are those of DNS; what a program may decode, split or cut off is none.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(at) if value[at] == b':' => (&value[..at], &value[at + 1..]),
+        _ => (value, b"".as_slice()),
+    };
+    let is_port = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let is_host = match host {
+        [b'[', address @ .., b']'] => !address.is_empty() && address.iter().all(|byte| is_of(*byte, ADDRESS)),
+        name => !name.is_empty() && name.iter().all(|byte| is_of(*byte, HOST)),
+    };
+    is_port && is_host
 }
 
 /// A registered coding that may stand before `chunked` and that is not taken here.
@@ -207,7 +268,7 @@ fn is_other_coding(coding: &[u8]) -> bool {
 
 const TOKEN: u8 = 1;
 const PATH: u8 = 2;
-const QUERY: u8 = 4;
+const ADDRESS: u8 = 4;
 const VALUE: u8 = 8;
 const HOST: u8 = 16;
 
@@ -226,14 +287,14 @@ const fn classes() -> [u8; 256] {
         if matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~') {
             class |= TOKEN;
         }
-        if matches!(byte, b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'[' | b']' | b'_' | b'~') {
+        if matches!(byte, b'-' | b'.' | b'_' | b'~') {
             class |= HOST;
+        }
+        if byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.') {
+            class |= ADDRESS;
         }
         if matches!(byte, 0x21..=0x7e | 0x80..) && !matches!(byte, b'#' | b'<' | b'>' | b'`' | b'?') {
             class |= PATH;
-        }
-        if matches!(byte, 0x21..=0x7e | 0x80..) && !matches!(byte, b'"' | b'#' | b'<' | b'>') {
-            class |= QUERY;
         }
         if matches!(byte, b'\t' | 0x20..=0x7e | 0x80..) {
             class |= VALUE;
@@ -270,7 +331,7 @@ mod tests {
     #[test]
     fn a_plain_head_is_complete_at_its_empty_line() {
         let head = "POST /webhook?a=b HTTP/1.1\r\nHost: a:8080\r\nContent-Length: 12\r\n\r\nhello";
-        let complete = Complete { len: head.len() - 5, body: Framed::Length(12), upgrade: false };
+        let complete = Complete { len: head.len() - 5, body: Framed::Length(12), upgrade: false, rewrite: None };
         assert_eq!(read(head), Ok(Some(complete)));
         assert_eq!(with("transfer-encoding:Chunked \r\n").unwrap().unwrap().body, Framed::Chunked);
         assert!(with("Upgrade: websocket\r\n").unwrap().unwrap().upgrade);
@@ -328,6 +389,14 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", Flaw::FieldName),
             ("GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", Flaw::FieldName),
             ("POST http://evil/a HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("POST http://a:81/a HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("POST http://a:80/a HTTP/1.1\r\nHost: a:8080\r\n\r\n", Flaw::Target),
+            ("POST http://u@a/a HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("POST http:///a HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("POST ftp://a/a HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("POST http://a/a HTTP/1.1\r\n\r\n", Flaw::HostMissing),
+            ("GET /?a#b HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("GET /\u{fffd}?\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
             ("CONNECT evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
             ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::RequestLine),
@@ -337,6 +406,64 @@ mod tests {
         ] {
             assert_eq!(read(head), Err(flaw), "{head:?}");
         }
+    }
+
+    /// S7: what is no host is refused, however some program behind would read it.
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
+        for host in
+            ["a", "a:8080", "a.example:", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]:80", "xn--4ca", "A_b-c~", "a."]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "a,b",
+            "[::1",
+            "::1",
+            "a%00b",
+            "a%41",
+            "a b",
+            "a@b",
+            "a/b",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "[]",
+            "[a]b",
+            "a:80:80",
+            "a:80a",
+            "a:123456",
+            "[::1]x",
+            "\u{e9}",
+            "a;b",
+            "a'b",
+            "a(b)",
+            "[::1%25eth0]",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    /// RFC 9112 section 3.2.2: every server takes the absolute form; the authority is that of Host.
+    #[test]
+    fn an_absolute_target_is_taken_if_it_names_the_host() {
+        for (target, host, want) in [
+            ("http://a/webhook?x=1", "a", "/webhook?x=1"),
+            ("HTTP://A:80/webhook", "a", "/webhook"),
+            ("https://a/webhook", "a:443", "/webhook"),
+            ("http://[::1]:8080/webhook", "[::1]:8080", "/webhook"),
+            ("http://a", "a", "/"),
+            ("http://a?x={\"<", "a", "http://raw/?x={^22^3C"),
+            ("/webhook?{\"a\"}", "a", "http://raw/webhook?{^22a^22}"),
+        ] {
+            let head = format!("\r\nPOST {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let complete = read(&head).unwrap().unwrap();
+            let rewritten = complete.rewrite.unwrap().target(head.as_bytes());
+            assert_eq!(String::from_utf8(rewritten).unwrap(), want, "{target}");
+        }
+        assert_eq!(with("").unwrap().unwrap().rewrite, None);
     }
 
     /// S8: sizes.
@@ -355,7 +482,7 @@ mod tests {
 
     /// A head of plausible lines, some with a byte put in their middle.
     fn plausible_head() -> impl Strategy<Value = Vec<u8>> {
-        let target = "/[!-~]{0,12}";
+        let target = "(http://a(:80)?)?/[!-~]{0,12}(\\?[!-~\u{e9}]{0,6})?";
         let line = ("(GET|POST|OPTIONS|b-c)", target, "HTTP/1\\.[01]").prop_map(|(m, t, v)| format!("{m} {t} {v}\r\n"));
         let field =
             "(Host|Content-Length|Transfer-Encoding|X-[!-~]{1,6}): ?(chunked|[0-9]{1,4}|[ -~\u{e9}\t]{0,10})\r\n";
@@ -376,7 +503,13 @@ mod tests {
         /// What this takes, the parser behind it takes too, ending at the same byte: it never answers on its own.
         #[test]
         fn a_head_that_is_taken_is_taken_by_the_parser_behind(head in plausible_head()) {
-            let Ok(Some(complete)) = Head::default().read(&head) else { return Ok(()) };
+            let Ok(Some(mut complete)) = Head::default().read(&head) else { return Ok(()) };
+            let mut head = head;
+            if let Some(rewrite) = complete.rewrite {
+                let target = rewrite.target(&head);
+                complete.len = complete.len - (rewrite.to - rewrite.from) + target.len();
+                head.splice(rewrite.from..rewrite.to, target);
+            }
             let mut fields = [httparse::EMPTY_HEADER; limits::HEADERS_MAX];
             let mut parsed = httparse::Request::new(&mut fields);
             prop_assert_eq!(parsed.parse(&head), Ok(httparse::Status::Complete(complete.len)));

@@ -28,10 +28,10 @@ use super::{
     guarded::{Gate, Guarded},
     intake,
     path::{self, Place},
-    seam::{Backend, Body, Peer},
+    seam::{Backend, Body},
     webhook::{Door, UNKNOWN},
 };
-use crate::accept::Acceptor;
+use crate::{accept::Acceptor, origin::Origin};
 
 /// Bytes the HTTP library may buffer per connection: a whole head with room for a good part of a body behind it.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -41,14 +41,14 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let cors = Cors::new(&settings.cors_origins);
-    let door = Arc::new(Door { backend, settings, cors });
+    let door = Arc::new(Door { backend, settings, cors, stop: stop.clone() });
     let closing = Arc::new(Closing::default());
     // Dropped with this future, and then it ends the connections that are left.
     let mut tasks = JoinSet::new();
     let mut acceptor = Acceptor::new(listener, "public");
     loop {
         // Cancel safety: see `Acceptor::accept`; a permit that was not used goes back.
-        let (socket, permit) = tokio::select! {
+        let ((socket, origin), permit) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = tasks.join_next() => continue,
@@ -58,7 +58,7 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings:
         tasks.spawn(async move {
             let _permit = permit;
             let backend = Arc::clone(&door.backend);
-            contained(connection(door, socket, &closing), &*backend).await;
+            contained(connection(door, socket, origin, &closing), &*backend).await;
         });
     }
     drop(acceptor);
@@ -92,7 +92,7 @@ impl Closing {
 async fn accept(
     acceptor: &mut Acceptor<TcpListener>,
     connections: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+) -> ((TcpStream, Origin), OwnedSemaphorePermit) {
     let permit = Arc::clone(connections).acquire_owned().await.expect("the semaphore is never closed");
     (acceptor.accept().await, permit)
 }
@@ -105,17 +105,17 @@ async fn contained<B: Backend>(connection: impl Future<Output = ()>, backend: &B
     }
 }
 
-async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, closing: &Closing) {
-    let peer = socket.peer_addr().ok().map(Peer);
+async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, origin: Origin, closing: &Closing) {
     // Best effort: without it answers only come later.
     let _ = socket.set_nodelay(true);
+    crate::connect::prepare(&socket);
     let gate = Arc::new(Gate::default());
     let guarded = Guarded::new(socket, Arc::clone(&gate), door.settings.patience);
     let service = service_fn(|request| {
         // It is handed from one future to the next: a pointer, not a copy in each.
         let request = Box::new(request);
         let (door, gate) = (Arc::clone(&door), Arc::clone(&gate));
-        async move { Ok::<_, Infallible>(answer(&door, &gate, peer, request).await) }
+        async move { Ok::<_, Infallible>(answer(&door, &gate, origin, request).await) }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -133,6 +133,7 @@ async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, closing: 
             registered = true;
             if told.as_mut().poll(cx).is_ready() {
                 graceful = true;
+                gate.close();
                 connection.as_mut().graceful_shutdown();
             }
         }
@@ -147,18 +148,18 @@ async fn connection<B: Backend>(door: Arc<Door<B>>, socket: TcpStream, closing: 
 async fn answer<B: Backend>(
     door: &Door<B>,
     gate: &Gate,
-    peer: Option<Peer>,
+    origin: Origin,
     request: Box<Request<Incoming>>,
 ) -> Response<Body> {
     let asks_upgrade = request.headers().contains_key(header::UPGRADE);
-    let response = route(door, peer, request).await;
+    let response = route(door, origin, request).await;
     if asks_upgrade {
         gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
     }
     response
 }
 
-async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Box<Request<Incoming>>) -> Response<Body> {
+async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
     let uri = request.uri().clone();
     if let Some(flaw) = Flaw::of(&uri) {
         let problem = flaw.problem();
@@ -167,17 +168,13 @@ async fn route<B: Backend>(door: &Door<B>, peer: Option<Peer>, mut request: Box<
     }
     match path::place(uri.path()) {
         Place::Elsewhere => {
-            // Not for webhooks: the map of extensions would be an allocation that nobody reads.
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(peer);
-            }
             let ends = intake::is_given_up(request.headers(), request.body());
-            let mut response = door.backend.other(*request).await;
+            let mut response = door.backend.other(*request, origin).await;
             if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             response
         }
-        place @ (Place::Source(_) | Place::DotSegments) => door.answer(place, peer, request).await,
+        place @ (Place::Source(_) | Place::DotSegments) => door.answer(place, origin, request).await,
     }
 }

@@ -19,6 +19,7 @@ mod path;
 mod refusals;
 mod respond;
 mod seam;
+mod target;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -28,10 +29,11 @@ use std::{sync::Arc, time::Duration};
 
 use crate::budget::Budget;
 
+pub use crate::origin::{Address, Origin};
 pub use guarded::Patience;
 pub use listener::serve;
 pub use refusals::{Refusals, Refused};
-pub use seam::{Backend, Body, Peer, Source};
+pub use seam::{Backend, Body, Source};
 
 /// What an operator decides about the public listener.
 #[derive(Clone, Debug)]

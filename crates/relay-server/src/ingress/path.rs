@@ -1,5 +1,7 @@
 //! Which source a path leads to. Raw bytes, compared as they are: nothing is decoded, nothing is mended.
 
+use relay_core::target::has_dot_segment;
+
 /// Where a request path leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
@@ -22,25 +24,7 @@ pub(super) fn place(path: &str) -> Place<'_> {
     }
     let Some(named) = behind.strip_prefix('/') else { return Place::Elsewhere };
     let (name, rest) = named.split_once('/').unwrap_or((named, ""));
-    if rest.split(['/', '\\']).any(is_dot_segment) { Place::DotSegments } else { Place::Source(name) }
-}
-
-/// `.` or `..`, also with dots written as `%2e`.
-fn is_dot_segment(segment: &str) -> bool {
-    let mut rest = segment;
-    for dots in 0..=2 {
-        if rest.is_empty() {
-            return dots > 0;
-        }
-        let behind = match rest.as_bytes() {
-            [b'.', ..] => rest.get(1..),
-            [b'%', b'2', b'e' | b'E', ..] => rest.get(3..),
-            _ => None,
-        };
-        let Some(behind) = behind else { return false };
-        rest = behind;
-    }
-    false
+    if has_dot_segment(rest.as_bytes()) { Place::DotSegments } else { Place::Source(name) }
 }
 
 #[cfg(test)]
@@ -61,10 +45,10 @@ mod tests {
     /// S18: what a program behind may read as a way out of its base path is refused here.
     #[test]
     fn dot_segments_are_refused_however_they_are_written() {
-        for rest in ["..", ".", "a/..", "../a", "%2e%2E", ".%2e/b", "a/%2e/b", "a\\..\\b", "./"] {
+        for rest in ["..", "a/..", "%2e%2E", "a\\..\\b", "..%2fx", "..;/x", "%252e%252e/x"] {
             assert_eq!(place(&format!("/webhook/s/{rest}")), Place::DotSegments, "{rest}");
         }
-        for rest in ["...", "a..", ".a", "%2ea", "%2", "a.b", "%252e"] {
+        for rest in ["...", "a..", "%2ea", "%2", "a.b"] {
             assert_eq!(place(&format!("/webhook/s/{rest}")), Place::Source("s"), "{rest}");
         }
     }

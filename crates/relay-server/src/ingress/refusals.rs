@@ -59,7 +59,7 @@ impl Refusals {
 
     /// Whether a line about this may be written, and how many were left out before it: one a minute for each source and
     /// reason, for strangers can cause as many as they like.
-    pub(super) fn may_tell(&self, source: &str, reason: &'static str, now: Wall) -> Option<u64> {
+    pub(crate) fn may_tell(&self, source: &str, reason: &'static str, now: Wall) -> Option<u64> {
         let mut sources = self.lock();
         let minute = now.as_micros() / MINUTE;
         let (told, left_out) = of(&mut sources, source).told.entry(reason).or_insert((i64::MIN, 0));

@@ -13,6 +13,7 @@ use relay_core::{
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
+use crate::origin::Origin;
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
@@ -55,11 +56,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Counts a panic that was contained in one connection's task.
     fn panicked(&self) {}
 
-    /// The present time, for what is stored.
+    /// The time of schedules, for what is stored.
     fn now(&self) -> Wall;
 
     /// The present time as the system's clock has it, for comparing with what others signed.
-    fn system_now(&self) -> Wall {
+    fn present(&self) -> Wall {
         self.now()
     }
 
@@ -68,12 +69,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Answers what is not a webhook: `/connect` (by an upgrade), `/livez`, `/readyz`, `/health`. Unknown paths get
     /// [`error::Problem::not_found`](crate::error::Problem).
-    fn other(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    fn other(&self, request: Request<Incoming>, origin: Origin) -> impl Future<Output = Response<Body>> + Send;
 }
-
-/// The address that a connection came from: among the extensions of every request of [`Backend::other`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub std::net::SocketAddr);
 
 /// A named public intake, as the ingress sees it. Part of a snapshot; replaced whole when it changes.
 #[derive(Debug)]

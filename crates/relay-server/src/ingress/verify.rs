@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use relay_core::{storage::Dedupe, time::Wall};
-use relay_providers::{Answer, Fetched, Genuine, Refusal, Request, Verdict};
+use relay_providers::{Answer, BodyShare, DedupeKey, Fetched, Genuine, Refusal, Request, Verdict};
 
 use super::{fields::Raw, seam::Source};
 use crate::error::{Code, Problem};
@@ -89,12 +89,18 @@ pub(super) fn judge(
 
 const NOT_GENUINE: Problem = Problem::new(Code::NotGenuine, "the request did not prove that it may use this source");
 
-/// The key under which a repeat of this webhook is found: scoped to the API key, and by the store to the source.
-pub(super) fn dedupe(genuine: &Genuine, until: Wall) -> Option<Dedupe> {
-    let id = genuine.dedupe.as_deref()?;
+/// The key under which a repeat of this webhook is found: scoped to the API key, and by the store to the source. Where the
+/// id is not enough, the body has a share in it, so that another body is never taken for a repeat.
+pub(super) fn dedupe(genuine: &Genuine, body_sha256: &[u8; 32], until: Wall) -> Option<Dedupe> {
+    let DedupeKey { id, body } = genuine.dedupe.as_ref()?;
     let key = genuine.key.as_deref().unwrap_or_default().as_bytes();
-    let mut parts = Vec::with_capacity(id.len() + key.len() + 16);
-    for part in [key, id] {
+    let body: &[u8] = match body {
+        BodyShare::Nothing => &[],
+        BodyShare::Whole => body_sha256,
+        BodyShare::ButAttempts(digest) => digest,
+    };
+    let mut parts = Vec::with_capacity(id.len() + key.len() + body.len() + 24);
+    for part in [key, id, body] {
         parts.extend_from_slice(&(part.len() as u64).to_be_bytes());
         parts.extend_from_slice(part);
     }
@@ -112,17 +118,32 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 mod tests {
     use super::*;
 
+    /// I20: an id that is not a delivery's own counts together with the body.
+    #[test]
+    fn another_body_is_another_key_where_the_body_has_a_share() {
+        let key = |body, sha256: u8| {
+            let id = DedupeKey { id: b"1".to_vec(), body };
+            let genuine = Genuine { dedupe: Some(id), ..Genuine::default() };
+            dedupe(&genuine, &[sha256; 32], Wall::MAX).unwrap().key
+        };
+        assert_eq!(key(BodyShare::Nothing, 1), key(BodyShare::Nothing, 2));
+        assert_ne!(key(BodyShare::Whole, 1), key(BodyShare::Whole, 2));
+        assert_eq!(key(BodyShare::ButAttempts([7; 32]), 1), key(BodyShare::ButAttempts([7; 32]), 2));
+        assert_ne!(key(BodyShare::Nothing, 1), key(BodyShare::Whole, 1));
+    }
+
     /// I20: a dedupe key means something only together with the key that sent it.
     #[test]
     fn dedupe_keys_of_different_senders_or_ids_never_meet() {
         let key = |key: Option<&str>, id: &str| {
-            let genuine = Genuine { dedupe: Some(id.into()), key: key.map(str::to_owned), ..Genuine::default() };
-            dedupe(&genuine, Wall::MAX).unwrap().key
+            let id = DedupeKey { id: id.into(), body: BodyShare::Nothing };
+            let genuine = Genuine { dedupe: Some(id), key: key.map(str::to_owned), ..Genuine::default() };
+            dedupe(&genuine, &[0; 32], Wall::MAX).unwrap().key
         };
         assert_eq!(key(Some("a"), "1"), key(Some("a"), "1"));
         assert_ne!(key(Some("a"), "1"), key(Some("b"), "1"));
         assert_ne!(key(Some("a"), "b1"), key(Some("ab"), "1"));
         assert_ne!(key(None, "1"), key(Some("1"), ""));
-        assert_eq!(dedupe(&Genuine::default(), Wall::MAX), None);
+        assert_eq!(dedupe(&Genuine::default(), &[0; 32], Wall::MAX), None);
     }
 }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, header, request::Parts};
 use hyper::{Request, Response, body::Incoming};
-use relay_core::hub::Accepting;
+use relay_core::{
+    hub::{Accepting, Answer},
+    id::EventId,
+};
 use relay_providers::{Fetched, Genuine};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
@@ -17,10 +21,13 @@ use super::{
     intake::{self, Bounds},
     path::Place,
     refusals as seen, respond,
-    seam::{Backend, Body, Peer, Source},
+    seam::{Backend, Body, Source},
     verify::{self, Judged, Refused},
 };
-use crate::error::{Code, Problem};
+use crate::{
+    error::{Code, Problem},
+    origin::Origin,
+};
 
 /// The name that requests without a source are counted under.
 pub(super) const UNKNOWN: &str = "unknown";
@@ -31,6 +38,8 @@ pub(super) struct Door<B> {
     pub(super) backend: Arc<B>,
     pub(super) settings: Settings,
     pub(super) cors: Cors,
+    /// Is cancelled when the server stops.
+    pub(super) stop: CancellationToken,
 }
 
 /// A head that may have a body.
@@ -44,8 +53,8 @@ struct Admitted {
 
 /// A request that was read and judged: all that is left of it while its commit is waited for.
 enum Ready {
-    /// Take it in.
-    Genuine(Box<Accepting>),
+    /// Take it in, for this source.
+    Genuine(Arc<Source>, Box<Accepting>),
     /// It was no webhook, or is taken in already.
     Answered(Response<Body>),
 }
@@ -55,23 +64,23 @@ impl<B: Backend> Door<B> {
     pub(super) async fn answer(
         &self,
         place: Place<'_>,
-        peer: Option<Peer>,
+        origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Response<Body> {
         let source = match self.find(place) {
             Ok(source) => source,
             Err(refused) => {
                 let ends = intake::is_given_up(request.headers(), request.body());
-                return self.refuse(None, peer, refused.closing_if(ends));
+                return self.refuse(None, origin, refused.closing_if(ends));
             }
         };
-        let origin = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
-        let mut response = match self.take(&source, request).await {
+        let site = self.cors.is_on().then(|| request.headers().get(header::ORIGIN).cloned()).flatten();
+        let mut response = match self.take(&source, origin, request).await {
             Ok(response) => response,
-            Err(refused) => self.refuse(Some(&source), peer, refused),
+            Err(refused) => self.refuse(Some(&source), origin, refused),
         };
         if !response.headers().contains_key(header::VARY) {
-            self.cors.allow(origin.as_ref(), response.headers_mut());
+            self.cors.allow(site.as_ref(), response.headers_mut());
         }
         response
     }
@@ -88,15 +97,20 @@ impl<B: Backend> Door<B> {
     }
 
     /// From head to acknowledgement.
-    async fn take(&self, source: &Source, request: Box<Request<Incoming>>) -> Result<Response<Body>, Refused> {
+    async fn take(
+        &self,
+        source: &Arc<Source>,
+        origin: Origin,
+        request: Box<Request<Incoming>>,
+    ) -> Result<Response<Body>, Refused> {
         match self.read(source, request).await? {
-            Ready::Genuine(accepting) => self.accept(source, accepting).await,
+            Ready::Genuine(source, accepting) => self.accept(&source, origin, accepting).await,
             Ready::Answered(response) => Ok(response),
         }
     }
 
     /// From head to verdict. Whatever is wrong with the head is said before any of the body is read.
-    async fn read(&self, source: &Source, request: Box<Request<Incoming>>) -> Result<Ready, Refused> {
+    async fn read(&self, source: &Arc<Source>, request: Box<Request<Incoming>>) -> Result<Ready, Refused> {
         if self.backend.is_stopping() {
             return Err(respond::STOPPING.into());
         }
@@ -107,30 +121,51 @@ impl<B: Backend> Door<B> {
         }
         let ends = intake::is_given_up(&head.headers, &body);
         let admitted = self.admit(source, &head);
-        let Admitted { mut raw, connection, by_head } = admitted.map_err(|refused| refused.closing_if(ends))?;
+        let admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         let bounds = Bounds {
             bytes_max: self.settings.body_bytes_max,
             patience: self.settings.patience.body,
-            head_bytes: raw.size(),
+            head_bytes: admitted.raw.size(),
         };
-        let body = intake::read(body, &self.settings.budget, bounds).await?;
-        let judged = by_head.unwrap_or_else(|| self.judge(source, &raw, &body, &[]));
+        // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
+        // back.
+        let body = tokio::select! {
+            biased;
+            body = intake::read(body, &self.settings.budget, bounds) => body?,
+            () = self.stop.cancelled() => return Err(respond::STOPPING.into()),
+        };
+        let (source, Admitted { mut raw, connection, by_head }) = self.look_again(source, admitted, &head)?;
+        let judged = by_head.unwrap_or_else(|| self.judge(&source, &raw, &body, &[]));
         let genuine = match judged {
             Judged::Genuine(genuine) => genuine,
             Judged::Refused(refused) => return Err(refused),
-            Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(source, &raw, answer))),
+            Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(&source, &raw, answer))),
             // Seldom, and large: not a part of every request's future.
-            Judged::First(errand) => match Box::pin(self.run(errand, source, &raw, &body)).await? {
+            Judged::First(errand) => match Box::pin(self.run(errand, &source, &raw, &body)).await? {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             },
         };
-        if body.is_empty() && !may_be_empty(source, &head.method) {
+        if body.is_empty() && !may_be_empty(&source, &head.method) {
             let hint = "the body is empty; to take this, set allow_empty on the source";
             return Err(Problem::new(Code::Malformed, hint).into());
         }
         raw.clean(&connection, &genuine.strip);
-        Ok(Ready::Genuine(Box::new(self.accepting(source, raw, body, &genuine))))
+        let accepting = Box::new(self.accepting(&source, raw, body, &genuine));
+        Ok(Ready::Genuine(source, accepting))
+    }
+
+    /// The source as it is now that the body is there, which may have taken minutes: its key may be revoked by now, its secret
+    /// another, itself paused or gone. What was said of the head is said again if anything changed (I21).
+    fn look_again(
+        &self,
+        before: &Arc<Source>,
+        admitted: Admitted,
+        head: &Parts,
+    ) -> Result<(Arc<Source>, Admitted), Refused> {
+        let present = self.find(Place::Source(before.name.as_str()))?;
+        let admitted = if Arc::ptr_eq(&present, before) { admitted } else { self.admit(&present, head)? };
+        Ok((present, admitted))
     }
 
     /// All that can be said before the body is there.
@@ -159,7 +194,7 @@ impl<B: Backend> Door<B> {
     /// Puts a request before its verifier.
     pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        verify::judge(source, raw, body, url.as_deref(), self.backend.system_now(), fetched)
+        verify::judge(source, raw, body, url.as_deref(), self.backend.present(), fetched)
     }
 
     /// The URL as the sender sees it, for providers that sign it.
@@ -179,31 +214,50 @@ impl<B: Backend> Door<B> {
     /// What the hub is given.
     fn accepting(&self, source: &Source, raw: Raw, body: Bytes, genuine: &Genuine) -> Accepting {
         let now = self.backend.now();
+        let body_sha256 = verify::sha256(&body);
         Accepting {
             source: source.name.clone(),
             method: raw.method,
             path: raw.path,
             query: raw.query,
             headers: raw.headers,
-            body_sha256: verify::sha256(&body),
+            body_sha256,
             body,
             received_at: now,
-            dedupe: verify::dedupe(genuine, now + self.settings.dedupe_window),
+            dedupe: verify::dedupe(genuine, &body_sha256, now + self.settings.dedupe_window),
             resend: source.resends,
             deadline: now + self.settings.patience.commit,
         }
     }
 
     /// Hands the webhook to the hub and waits until it is durable.
-    async fn accept(&self, source: &Source, accepting: Box<Accepting>) -> Result<Response<Body>, Refused> {
+    async fn accept(
+        &self,
+        source: &Source,
+        origin: Origin,
+        accepting: Box<Accepting>,
+    ) -> Result<Response<Body>, Refused> {
         let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
         };
+        if let Answer::Accepted { event, differs: true, .. } = answer {
+            self.note_difference(source, origin, event);
+        }
         Ok(respond::outcome(&answer, source.verifier.acknowledgement())?)
     }
 
+    /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.
+    fn note_difference(&self, source: &Source, origin: Origin, first: EventId) {
+        const CHECK: &str = "repeat_differs";
+        let name = source.name.as_str();
+        self.backend.refused(name, CHECK);
+        let detail = format!("another body under the id of {first}: answered as its repeat, not stored");
+        let at = self.backend.now();
+        self.backend.refusals().keep(name, seen::Refused { check: CHECK, detail, at, peer: origin.ip() });
+    }
+
     /// Counts a refusal, keeps it for the operator, and answers it.
-    fn refuse(&self, source: Option<&Source>, peer: Option<Peer>, refused: Refused) -> Response<Body> {
+    fn refuse(&self, source: Option<&Source>, origin: Origin, refused: Refused) -> Response<Body> {
         let Refused { problem, reason, detail } = refused;
         let name = source.map_or(UNKNOWN, |source| source.name.as_str());
         self.backend.refused(name, reason);
@@ -223,8 +277,10 @@ impl<B: Backend> Door<B> {
                 );
             }
             let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
-            let peer = peer.map(|peer| peer.0.ip());
-            refusals.keep(name, seen::Refused { check: reason, detail, at, peer });
+            refusals.keep(name, seen::Refused { check: reason, detail, at, peer: origin.ip() });
+        }
+        if source.is_some_and(|source| source.verifier.provider().bare_refusals) {
+            return problem.respond_bare();
         }
         problem.respond()
     }

@@ -2,19 +2,26 @@
 
 use std::sync::Arc;
 
-use relay_server::Outcome;
+use futures_util::{SinkExt as _, StreamExt as _};
+use relay_server::{Config, Outcome};
 use relay_store::sqlite::{Options, SqliteStore};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
     bench::{Bench, RELAY_TOKEN},
-    client::{answers, join},
+    client::{answers, join, upgrade},
+    session::hello,
 };
 
 async fn start(dir: TempDir) -> Bench<SqliteStore> {
+    start_with(dir, |_| {}).await
+}
+
+async fn start_with(dir: TempDir, adjust: impl FnOnce(&mut Config)) -> Bench<SqliteStore> {
     let store = SqliteStore::open(Options::new(dir.path().join("store"))).unwrap();
-    Bench::start_over(Arc::new(store), dir, |_| {}).await
+    Bench::start_over(Arc::new(store), dir, adjust).await
 }
 
 /// I1, I23: what was accepted before a restart is delivered after it.
@@ -50,4 +57,26 @@ async fn the_registry_outlives_a_restart() {
     let bench = start(bench.into_dir()).await;
     assert_eq!(bench.post_to("/webhook/shop", &headers, b"{}").await.status, 202);
     assert_eq!(bench.ask("/api/v1/sources/shop").await["destinations"], json!(["crm"]));
+}
+
+/// I15, I16: clients that do not read hold some of the memory for bodies, and never all that intake has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_clients_do_not_stop_intake() {
+    let bench = start_with(tempfile::tempdir().unwrap(), |config| config.inflight_bytes_max = 16 * 1024 * 1024).await;
+    bench.command("POST", "/api/v1/routes", json!({"source": "default", "destination": "erp"})).await;
+    bench.command("POST", "/api/v1/routes", json!({"source": "default", "destination": "crm"})).await;
+    let mut slow = Vec::new();
+    for (instance, destination) in ["default", "erp", "crm"].into_iter().cycle().take(9).enumerate() {
+        let mut socket = upgrade(bench.public, RELAY_TOKEN, Some("1")).await.unwrap();
+        socket.send(hello(instance as u128, destination)).await.unwrap();
+        let welcome = socket.next().await;
+        assert!(matches!(welcome, Some(Ok(Frame::Binary(_)))));
+        slow.push(socket);
+    }
+    let body = vec![0; 1024 * 1024];
+    for number in 0..40 {
+        assert_eq!(bench.post(&body).await.status, 202, "webhook {number}");
+    }
+    drop(slow);
+    bench.finish().await;
 }

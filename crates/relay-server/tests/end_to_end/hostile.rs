@@ -9,6 +9,7 @@ use relay_core::{
         message::{GoAway, Hello, HelloDestination, Message},
     },
 };
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -16,8 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    bench::{Bench, RELAY_TOKEN},
+    bench::{ADMIN_TOKEN, API_KEY, Bench, RELAY_TOKEN},
     client::{answers, join},
+    http,
 };
 
 /// Nothing here takes this long.
@@ -117,7 +119,7 @@ async fn what_is_no_message_ends_its_session_alone() {
         ("bytes that are no message", frame(0x82, &[0xff; 100])),
         ("a frame over 1 MiB", frame(0x82, &vec![0; 1024 * 1024 + 1])),
         ("a frame that claims 4 EiB", claimed),
-        ("a message over 4 MiB in many frames", endless),
+        ("a message over 1 MiB in many frames", endless),
         ("a ping over 125 bytes", frame(0x89, &[0; 126])),
         ("something before its Hello", frame(0x82, &codec::encode(Message::GoAway(GoAway::default())))),
         ("a Hello for too many destinations", frame(0x82, &hello(limits::SESSION_DESTINATIONS_MAX + 1))),
@@ -162,5 +164,93 @@ async fn a_flood_of_pings_holds_up_nobody() {
     flood.abort();
     client.stop().await;
     bench.until("delivered", 20).await;
+    bench.finish().await;
+}
+
+/// I21, S28: what was true of a source when an upload began is looked at again when its body is there.
+#[tokio::test]
+async fn an_upload_is_judged_by_the_source_as_it_is_at_its_end() {
+    let bench = Bench::start().await;
+    let made = bench.command("POST", "/api/v1/keys", json!({"source": "default", "name": "late"})).await.json();
+    let key = made["key"].as_str().unwrap().to_owned();
+    let source = json!({"name": "hub", "provider": "github", "parameters": [["secret", "the-first-secret"]]});
+    assert_eq!(bench.command("POST", "/api/v1/sources", source).await.status, 201);
+    let gone = json!({"name": "gone", "provider": "bearer", "parameters": [["token", "a-token-of-the-test"]]});
+    assert_eq!(bench.command("POST", "/api/v1/sources", gone).await.status, 201);
+    let signature = "8267b1658ae17fd734cd114335f40aeb5f0506db87ddec24be04da3744341b1b";
+    let with = |path: &str, field: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{field}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
+    };
+    let good = with("/webhook", &format!("X-API-Key: {API_KEY}"));
+    let revoked = with("/webhook", &format!("X-API-Key: {key}"));
+    let resigned = with("/webhook/hub", &format!("X-GitHub-Event: push\r\nX-Hub-Signature-256: sha256={signature}"));
+    let deleted = with("/webhook/gone", "Authorization: Bearer a-token-of-the-test");
+    let mut uploads = Vec::new();
+    for head in [&good, &revoked, &resigned, &deleted] {
+        uploads.push(begun(&bench, head).await);
+    }
+    assert_eq!(bench.command("DELETE", "/api/v1/keys/default/late", Value::Null).await.status, 204);
+    let other = json!({"parameters": [["secret", "the-second-secret"]]});
+    assert_eq!(bench.command("PATCH", "/api/v1/sources/hub", other).await.status, 200);
+    assert_eq!(bench.command("DELETE", "/api/v1/sources/gone", Value::Null).await.status, 204);
+    let mut told = Vec::new();
+    for mut upload in uploads {
+        upload.write_all(b"{}").await.unwrap();
+        let mut answer = String::new();
+        upload.read_to_string(&mut answer).await.unwrap();
+        told.push(answer.split(' ').nth(1).unwrap().to_owned());
+    }
+    assert_eq!(told, ["202", "401", "401", "404"]);
+    bench.finish().await;
+}
+
+/// Sends a head and reads the interim answer: from then on its body is waited for.
+async fn begun(bench: &Bench, head: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(bench.public).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = Vec::new();
+    while !interim.ends_with(b"\r\n\r\n") {
+        interim.push(socket.read_u8().await.unwrap());
+    }
+    assert!(interim.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&interim));
+    socket
+}
+
+/// S23, S27: wrong tokens are counted and slowed at every entrance, and a right one passes all the while: behind a reverse proxy
+/// on this machine everybody has its address.
+#[tokio::test]
+async fn guessed_tokens_are_counted_and_slowed() {
+    let bench = Bench::start().await;
+    let wrong = "Authorization: Bearer crt_guess\r\n";
+    let right = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
+    let status = async |admin: bool, path: &str, field: &str| {
+        let addr = if admin { bench.admin } else { bench.public };
+        http::tcp(addr, "GET", path, field, b"").await
+    };
+    let mut told = Vec::new();
+    for (admin, path) in [(false, "/connect"), (true, "/api/v1/status"), (false, "/health")] {
+        for _ in 0..3 {
+            told.push(status(admin, path, wrong).await.status);
+        }
+    }
+    assert_eq!(told[..5], [401, 401, 401, 401, 401]);
+    assert!(told[5..].iter().all(|status| *status == 429), "S23: {told:?}");
+    let slowed = status(true, "/api/v1/status", wrong).await;
+    assert!(slowed.head.contains("retry-after: ") && slowed.json()["code"] == "rate_limited", "{slowed:?}");
+    assert_eq!(status(true, "/api/v1/status", &right).await.status, 200);
+    assert_eq!(status(false, "/health", &right).await.json()["reasons"], json!([]));
+    drop(let_in(&bench).await);
+    assert_eq!(status(false, "/connect", "").await.status, 401);
+    let metrics = http::tcp(bench.admin, "GET", "/metrics", "", b"").await.text();
+    for line in [
+        "crm_relay_tokens_refused_total{entrance=\"connect\",reason=\"wrong\"} 3",
+        "crm_relay_tokens_refused_total{entrance=\"connect\",reason=\"missing\"} 1",
+        "crm_relay_tokens_refused_total{entrance=\"admin\",reason=\"wrong\"} 4",
+        "crm_relay_tokens_refused_total{entrance=\"health\",reason=\"wrong\"} 3",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
     bench.finish().await;
 }

@@ -1,5 +1,6 @@
 //! The whole server over real sockets: senders and operators speak HTTP, clients are the core's own client machine.
 
+#![expect(clippy::disallowed_methods, reason = "tests sign as of now")]
 #![expect(clippy::unwrap_used, reason = "the whole crate is a test")]
 
 mod admin;

@@ -1,6 +1,16 @@
 //! Who is let in, and who is put out again.
 
+use futures_util::{SinkExt as _, StreamExt as _};
+use relay_core::wire::{
+    codec,
+    message::{Hello, HelloDestination, Message},
+};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
     bench::{Bench, RELAY_TOKEN},
@@ -37,6 +47,36 @@ async fn a_request_without_an_upgrade_is_told_what_is_wanted() {
     bench.finish().await;
 }
 
+/// S11: the key of the handshake is 16 bytes in base64, and nothing else (RFC 6455, 4.2.1).
+#[tokio::test]
+async fn a_handshake_with_another_key_is_refused() {
+    let bench = Bench::start().await;
+    for (key, status) in [
+        ("x", 400),
+        ("AAAAAAAAAAAAAAAAAAAA", 400),
+        ("AAAAAAAAAAAAAAAAAAAAAAAA", 400),
+        ("AAAAAAAAAAAAAAAAAAAAAA", 400),
+        ("AAAAAAAAAAAAAAAAAAAAAB==", 400),
+        ("dGhlIHNhbXBsZSBub25jZQ==", 101),
+    ] {
+        let headers = format!(
+            "Authorization: Bearer {RELAY_TOKEN}\r\nRelay-Protocol: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+        );
+        assert_eq!(upgrade_status(bench.public, &headers).await, status, "{key}");
+    }
+    bench.finish().await;
+}
+
+/// The status of the answer to `GET /connect`.
+async fn upgrade_status(addr: std::net::SocketAddr, headers: &str) -> u16 {
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    socket.write_all(format!("GET /connect HTTP/1.1\r\nHost: a\r\n{headers}\r\n").as_bytes()).await.unwrap();
+    let mut line = [0; 12];
+    socket.read_exact(&mut line).await.unwrap();
+    std::str::from_utf8(&line[9..]).unwrap().parse().unwrap()
+}
+
 /// I21: a revoked token lets nobody in, and closes the sockets it let in before.
 #[tokio::test]
 async fn a_revoked_token_closes_its_sockets() {
@@ -71,5 +111,45 @@ async fn a_token_of_another_destination_gets_nothing() {
     assert!(stranger.seen.try_recv().is_err());
     stranger.stop().await;
     client.stop().await;
+    bench.finish().await;
+}
+
+/// A client's first message.
+pub(crate) fn hello(instance: u128, destination: &str) -> Frame {
+    let served = HelloDestination { name: destination.to_owned(), slots: 8, forward_timeout_ms: 5_000 };
+    let hello = Hello {
+        instance: instance.to_be_bytes().to_vec().into(),
+        version: "0".into(),
+        destinations: vec![served],
+        buffer_bytes: 1 << 26,
+        ..Hello::default()
+    };
+    Frame::Binary(codec::encode(Message::Hello(hello)))
+}
+
+/// I8, I19: to a client that reads slowly, what matters does not wait behind megabytes of bodies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_messages_overtake_bodies_that_wait_for_a_slow_client() {
+    let bench = Bench::start().await;
+    let mut slow = upgrade(bench.public, RELAY_TOKEN, Some("1")).await.unwrap();
+    slow.send(hello(7, "default")).await.unwrap();
+    let body = vec![0; 8 * 1024 * 1024];
+    for _ in 0..2 {
+        assert_eq!(bench.post(&body).await.status, 202);
+    }
+    bench.until("leased", 2).await;
+    let other = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
+    bench.until_holds(|| async { bench.ask("/api/v1/destinations/default").await["clients"] == 2 }).await;
+    let mut before = 0;
+    loop {
+        let Some(Ok(Frame::Binary(bytes))) = slow.next().await else { panic!("the session ended") };
+        before += bytes.len();
+        if let Ok(Some(Message::Peers(_))) = codec::decode(bytes) {
+            break;
+        }
+    }
+    assert!(before < 2 * 1024 * 1024, "{before} bytes of bodies came first");
+    drop(slow);
+    other.stop().await;
     bench.finish().await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{Delivery, Lease, State, Token, outcome::Class},
-    storage::{Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    storage::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
 };
 
 use super::{
@@ -65,6 +65,76 @@ pub async fn fewest_tries_come_first_for_a_probe<B: Backend>() {
     assert_eq!(ids(&first)[0].id, fresh.id);
     assert_eq!(ids(&second)[0].id, tried.id);
     assert!(third.deliveries.is_empty(), "{} is not due", not_due.id);
+    fixture.check_sums().await;
+}
+
+/// After an outage: what was never tried, newest first, then what was, fewest tries first. Both never before their due time.
+pub async fn the_newest_never_tried_comes_first_then_fewest_tries<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let twice = fixture.accept("crm", at(0)).await;
+    let once = fixture.accept("crm", at(1)).await;
+    let older = fixture.accept("crm", at(2)).await;
+    let newer = fixture.accept("crm", at(3)).await;
+    let newest = fixture.accept("crm", at(3)).await;
+    fixture.accept("crm", at(50)).await;
+    let twice = fixture.apply(failing(&twice, Class::Busy, at(4), at(4))).await;
+    fixture.apply(failing(&twice, Class::Busy, at(5), at(5))).await;
+    fixture.apply(failing(&once, Class::Busy, at(6), at(6))).await;
+    // Back from a lease, it is still never tried, and keeps its place.
+    let back = fixture.apply(ending(&newer, State::Ready, at(7))).await;
+    let mut order = Vec::new();
+    loop {
+        let ask = LeaseAsk { limit: 2, order: LeaseOrder::Newest, ..asking("crm", at(9)) };
+        let leased = ids(&fixture.store().lease(ask).await.expect("leasing works"));
+        if leased.is_empty() {
+            break;
+        }
+        order.extend(leased.iter().map(|found| found.id));
+    }
+    assert_eq!(order, [newest.id, back.id, older.id, once.id, twice.id]);
+    fixture.check_sums().await;
+}
+
+/// Retries and what was never tried have their share each, the oldest of a kind first; what one kind does not need the other
+/// has.
+pub async fn tried_and_never_tried_share_a_batch<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut tried = Vec::new();
+    for number in 0..4 {
+        let made = fixture.accept("crm", at(number)).await;
+        tried.push(fixture.apply(failing(&made, Class::Busy, at(5), at(20 + number))).await.id);
+    }
+    let mut fresh = Vec::new();
+    for number in 0..4 {
+        fresh.push(fixture.accept("crm", at(10 + number)).await.id);
+    }
+    let lease = async |fixture: &Fixture<B>, limit, tried| {
+        let order = LeaseOrder::Shared { tried };
+        let leased = fixture.store().lease(LeaseAsk { limit, order, ..asking("crm", at(90)) }).await;
+        let leased = leased.expect("leasing works");
+        (ids(&leased).iter().map(|found| found.id).collect::<Vec<_>>(), leased.end)
+    };
+    assert_eq!(lease(&fixture, 3, 2).await, (vec![fresh[0], tried[0], tried[1]], LeaseEnd::More));
+    assert_eq!(lease(&fixture, 1, 0).await, (vec![fresh[1]], LeaseEnd::More));
+    assert_eq!(lease(&fixture, 1, 1).await, (vec![tried[2]], LeaseEnd::More));
+    assert_eq!(lease(&fixture, 3, 3).await, (vec![fresh[2], fresh[3], tried[3]], LeaseEnd::Drained { next_due: None }));
+    fixture.check_sums().await;
+}
+
+/// A lease says what else there is: whether anything that was tried waits, due or not, and how much is not over.
+pub async fn a_lease_tells_what_there_is<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    assert_eq!(fixture.lease("crm", at(0)).await.backlog, Backlog::default());
+    let first = fixture.accept("crm", at(0)).await;
+    fixture.accept("crm", at(0)).await;
+    fixture.accept("erp", at(0)).await;
+    let one = LeaseAsk { limit: 1, ..asking("crm", at(1)) };
+    let leased = fixture.store().lease(one).await.expect("leasing works");
+    assert_eq!(leased.backlog, Backlog { tried: false, open: 2 });
+    let held = fixture.find(first.id).await.expect("it is there");
+    fixture.apply(failing(&held, Class::Busy, at(2), at(500))).await;
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.lease("crm", at(3)).await.backlog, Backlog { tried: true, open: 2 });
     fixture.check_sums().await;
 }
 

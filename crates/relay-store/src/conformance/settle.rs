@@ -37,7 +37,7 @@ pub async fn settling_twice_changes_nothing_the_second_time<B: Backend>() {
     let answers = fixture.store().settle(vec![done.clone(), done.clone()]).await.expect("settling works");
     assert_eq!(answers, [Changed::Applied, Changed::Conflict(Some(stored.clone()))]);
     assert_eq!(fixture.settle(done).await, Changed::Conflict(Some(stored)));
-    assert_eq!(fixture.counters("crm").await.outcomes, [1, 0, 0, 0]);
+    assert_eq!(fixture.counters("crm").await.outcomes, [1, 0, 0, 0, 0]);
     fixture.check_sums().await;
 }
 
@@ -70,7 +70,7 @@ pub async fn earlier_tries_are_kept_as_attempts<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let mut delivery = fixture.accept("crm", at(0)).await;
     let mut expected = Vec::new();
-    for (number, class) in [Class::Rejected, Class::Busy, Class::Unreachable].into_iter().enumerate() {
+    for (number, class) in [Class::Rejected, Class::Busy, Class::Unreachable, Class::Refused].into_iter().enumerate() {
         let now = at(10 * (number as u64 + 1));
         expected.push(attempt(&delivery, class, now));
         delivery = fixture.apply(failing(&delivery, class, now, now)).await;
@@ -88,7 +88,8 @@ pub async fn outcomes_and_retries_are_counted<B: Backend>() {
     let delivery = fixture.apply(failing(&delivery, Class::Unreachable, at(1), at(2))).await;
     let delivery = fixture.apply(failing(&delivery, Class::Busy, at(3), at(4))).await;
     let delivery = fixture.apply(failing(&delivery, Class::Rejected, at(5), at(6))).await;
-    let last = attempt(&delivery, Class::Delivered, at(7));
+    let delivery = fixture.apply(failing(&delivery, Class::Refused, at(7), at(8))).await;
+    let last = attempt(&delivery, Class::Delivered, at(9));
     fixture
         .apply(change(&delivery, |next| {
             next.state = State::Delivered;
@@ -98,7 +99,7 @@ pub async fn outcomes_and_retries_are_counted<B: Backend>() {
         .await;
     let fixture = fixture.reopen().await;
     let counters = fixture.counters("crm").await;
-    assert_eq!((counters.outcomes, counters.retried), ([1, 1, 1, 1], 3));
+    assert_eq!((counters.outcomes, counters.retried), ([1, 1, 1, 1, 1], 4));
     fixture.check_sums().await;
 }
 

@@ -29,7 +29,7 @@ pub(super) struct DestinationTally {
     pub(super) created: u64,
     pub(super) states: [u64; 7],
     pub(super) retired: u64,
-    pub(super) outcomes: [u64; 4],
+    pub(super) outcomes: [u64; 5],
     pub(super) retried: u64,
 }
 

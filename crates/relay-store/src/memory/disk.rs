@@ -42,6 +42,11 @@ pub(super) struct Disk {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) by_due: BTreeSet<(Wall, DeliveryId)>,
+    /// Those among them that were never tried, and the others.
+    pub(super) fresh: BTreeSet<(Wall, DeliveryId)>,
+    pub(super) tried: BTreeSet<(Wall, DeliveryId)>,
+    /// The others, by tries.
+    pub(super) by_tries: BTreeSet<(u32, Wall, DeliveryId)>,
     pub(super) by_expiry: BTreeSet<(Wall, DeliveryId)>,
 }
 
@@ -267,6 +272,12 @@ impl Disk {
         if waits(delivery) {
             let waiting = self.waiting.entry(delivery.destination.clone()).or_default();
             waiting.by_due.insert((delivery.due_at, delivery.id));
+            if delivery.tries == 0 {
+                waiting.fresh.insert((delivery.due_at, delivery.id));
+            } else {
+                waiting.tried.insert((delivery.due_at, delivery.id));
+                waiting.by_tries.insert((delivery.tries, delivery.due_at, delivery.id));
+            }
             waiting.by_expiry.insert((delivery.expires_at, delivery.id));
         }
     }
@@ -274,6 +285,9 @@ impl Disk {
     fn unindex(&mut self, delivery: &Delivery) {
         if let Some(waiting) = self.waiting.get_mut(&delivery.destination) {
             waiting.by_due.remove(&(delivery.due_at, delivery.id));
+            waiting.fresh.remove(&(delivery.due_at, delivery.id));
+            waiting.tried.remove(&(delivery.due_at, delivery.id));
+            waiting.by_tries.remove(&(delivery.tries, delivery.due_at, delivery.id));
             waiting.by_expiry.remove(&(delivery.expires_at, delivery.id));
         }
     }

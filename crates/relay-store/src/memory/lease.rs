@@ -1,20 +1,21 @@
 //! The one decision a store makes: which of the waiting deliveries are leased, and what waits at all.
 
-use std::{ops::Bound, sync::Arc};
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use relay_core::{
     delivery::{self, Delivery, State},
     id::DeliveryId,
-    storage::{DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    name::Name,
+    storage::{Backlog, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
 
-use super::disk::Disk;
+use super::{counters::slot, disk::Disk};
 
 impl Disk {
     /// Leases what is due, in the order asked for, until a bound is met.
     pub(super) fn lease(&mut self, ask: &LeaseAsk) -> Leased {
-        let mut leased = Leased::default();
+        let mut leased = Leased { backlog: self.backlog(&ask.destination), ..Leased::default() };
         let mut body_bytes = 0;
         for id in self.due_at(ask) {
             let Some(found) = self.deliveries.get(&id) else { continue };
@@ -32,20 +33,42 @@ impl Disk {
         leased
     }
 
-    /// Ids of the destination's deliveries that are due and within their TTL, in order.
+    /// Ids of the destination's deliveries that are due and within their TTL, in order; one more than may be leased.
     fn due_at(&self, ask: &LeaseAsk) -> Vec<DeliveryId> {
         let Some(waiting) = self.waiting.get(&ask.destination) else { return Vec::new() };
         if self.is_paused(&ask.destination) {
             return Vec::new();
         }
-        let due = waiting.by_due.iter().take_while(|(due_at, _)| *due_at <= ask.now);
-        let mut due: Vec<&Delivery> =
-            due.filter_map(|(_, id)| self.deliveries.get(id)).filter(|found| found.expires_at > ask.now).collect();
-        match ask.order {
-            LeaseOrder::Oldest => {}
-            LeaseOrder::FewestTries => due.sort_by_key(|found| (found.tries, found.due_at, found.id)),
-        }
-        due.iter().map(|found| found.id).collect()
+        let wanted = ask.limit as usize + 1;
+        let alive = |id: &DeliveryId| self.deliveries.get(id).is_some_and(|found| found.expires_at > ask.now);
+        let by = ..=(ask.now, DeliveryId::from_u128(u128::MAX));
+        let oldest = |of: &BTreeSet<(Wall, DeliveryId)>| -> Vec<(Wall, DeliveryId)> {
+            of.range(by).filter(|(_, id)| alive(id)).take(wanted).copied().collect()
+        };
+        let by_tries = || {
+            let due = waiting.by_tries.iter().filter(|(_, due_at, id)| *due_at <= ask.now && alive(id));
+            due.map(|(_, due_at, id)| (*due_at, *id))
+        };
+        let found: Vec<(Wall, DeliveryId)> = match ask.order {
+            LeaseOrder::Oldest => oldest(&waiting.by_due),
+            LeaseOrder::Shared { tried } => {
+                shared(oldest(&waiting.tried), oldest(&waiting.fresh), tried as usize, ask.limit as usize)
+            }
+            LeaseOrder::FewestTries => oldest(&waiting.fresh).into_iter().chain(by_tries()).take(wanted).collect(),
+            LeaseOrder::Newest => {
+                let newest = waiting.fresh.range(by).rev().filter(|(_, id)| alive(id)).copied();
+                newest.chain(by_tries()).take(wanted).collect()
+            }
+        };
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// What there is at a destination, due or not.
+    fn backlog(&self, destination: &Name) -> Backlog {
+        let tried = self.waiting.get(destination).is_some_and(|waiting| !waiting.tried.is_empty());
+        let states = self.counters.destinations.get(destination).map(|tally| tally.states).unwrap_or_default();
+        let open = State::ALL.into_iter().filter(|state| state.is_open()).map(|state| states[slot(state)]).sum();
+        Backlog { tried, open }
     }
 
     fn next_due_after(&self, ask: &LeaseAsk) -> Option<Wall> {
@@ -75,4 +98,16 @@ impl Disk {
         let behind = self.deliveries.range((from, Bound::Unbounded)).map(|(_, found)| found);
         behind.filter(|found| found.state == State::Leased).take(limit as usize).cloned().collect()
     }
+}
+
+/// Which of those that are due come first when both kinds have their share: see [`LeaseOrder::Shared`].
+fn shared<T: Ord>(mut tried: Vec<T>, mut fresh: Vec<T>, share: usize, limit: usize) -> Vec<T> {
+    let of_tried = tried.len().min(share.max(limit.saturating_sub(fresh.len())));
+    let of_fresh = fresh.len().min(limit.saturating_sub(of_tried));
+    let mut rest = tried.split_off(of_tried);
+    rest.extend(fresh.split_off(of_fresh));
+    tried.extend(fresh);
+    tried.sort_unstable();
+    tried.extend(rest);
+    tried
 }

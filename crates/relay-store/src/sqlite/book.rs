@@ -10,7 +10,7 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::{Delivery, State, outcome::Class},
     name::Name,
     time::Wall,
 };
@@ -32,13 +32,15 @@ const ACCEPTED: usize = 0;
 const STORED: usize = 1;
 const RETIRED_EVENTS: usize = 2;
 const DUPLICATES: usize = 3;
-/// Slots of [`Counters`] of a destination: created, one per state, retired, lost, one per class, retried.
+/// Slots of [`Counters`] of a destination: created, one per state, retired, lost, one per class but the last, retried, and
+/// one for the class that came last.
 const CREATED: usize = 0;
 const STATES: usize = 1;
 const RETIRED: usize = 8;
 const LOST: usize = 9;
 const OUTCOMES: usize = 10;
 const RETRIED: usize = 14;
+const REFUSED: usize = 15;
 const SLOTS: usize = 16;
 
 /// The counters of one name.
@@ -182,6 +184,13 @@ impl Book {
         numbered.filter(move |(_, entry)| entry.kind == kind)
     }
 
+    /// Deliveries of a destination that are not over.
+    pub(super) fn open(&self, destination: u32) -> u64 {
+        let open = State::ALL.into_iter().filter(|state| state.is_open());
+        let counters = destination.checked_sub(1).and_then(|index| self.entries.get(index as usize));
+        counters.map_or(0, |entry| open.map(|state| entry.counters[slot(state)]).sum())
+    }
+
     /// Counts a stored event.
     pub(super) fn stored(&mut self, source: u32) {
         self.accepted += 1;
@@ -219,7 +228,7 @@ impl Book {
         if let Some(last) = &next.last
             && before.last.as_ref() != Some(last)
         {
-            counters[OUTCOMES + last.class as usize - 1] += 1;
+            counters[outcome_slot(last.class)] += 1;
             counters[RETRIED] += u64::from(last.number > 1);
         }
     }
@@ -328,11 +337,18 @@ impl Entry {
             states: std::array::from_fn(|index| counters[STATES + index]),
             retired: counters[RETIRED],
             lost: counters[LOST],
-            outcomes: std::array::from_fn(|index| counters[OUTCOMES + index]),
+            outcomes: Class::ALL.map(|class| counters[outcome_slot(class)]),
             retried: counters[RETRIED],
             oldest_due: None,
             next_expiry: None,
         }
+    }
+}
+
+const fn outcome_slot(class: Class) -> usize {
+    match class {
+        Class::Refused => REFUSED,
+        Class::Delivered | Class::Rejected | Class::Busy | Class::Unreachable => OUTCOMES + class as usize - 1,
     }
 }
 

@@ -105,6 +105,10 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     note("lease, oldest");
     assert_eq!(lease::lease(&mut tx, &ask(LeaseOrder::FewestTries)).expect("leases").deliveries.len(), 20);
     note("lease, fewest tries");
+    assert_eq!(lease::lease(&mut tx, &ask(LeaseOrder::Newest)).expect("leases").deliveries.len(), 20);
+    note("lease, newest");
+    assert_eq!(lease::lease(&mut tx, &ask(LeaseOrder::Shared { tried: 10 })).expect("leases").deliveries.len(), 20);
+    note("lease, shared");
     let changes: Vec<Change> = leased.deliveries.into_iter().map(|(before, _)| delivered(before)).collect();
     settle::settle(&mut tx, &changes).expect("settles");
     note("settle");
@@ -117,9 +121,12 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     let live = Delivery::ready(DeliveryId::from_u128(u128::MAX >> 1), &event, name("crm"), false, later, TTL);
     tx.insert_event(&event, std::slice::from_ref(&live)).expect("writes");
     tx.insert_delivery(&live).expect("writes");
-    for (what, order) in
-        [("lease behind an expired backlog", LeaseOrder::Oldest), ("probe behind it", LeaseOrder::FewestTries)]
-    {
+    for (what, order) in [
+        ("lease behind an expired backlog", LeaseOrder::Oldest),
+        ("probe behind it", LeaseOrder::FewestTries),
+        ("newest behind it", LeaseOrder::Newest),
+        ("shares behind it", LeaseOrder::Shared { tried: 10 }),
+    ] {
         note("");
         let late = LeaseAsk { now: later, until: later + TTL, ..ask(order) };
         let leased = lease::lease(&mut tx, &late).expect("leases");

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{self, Delivery},
-    storage::{LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    storage::{Backlog, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, params};
@@ -20,7 +20,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Due deliveries that wait, but not in line, and were not tried since they became ready, oldest first.
 const UNTRIED: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_due
     WHERE dest = ?1 AND (tries > 0) = 0 AND due <= ?2 AND state < 30 AND line IS NULL ORDER BY due, seq";
-/// The same of those tried before.
+/// The same, newest first.
+const UNTRIED_NEWEST: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_due
+    WHERE dest = ?1 AND (tries > 0) = 0 AND due <= ?2 AND state < 30 AND line IS NULL ORDER BY due DESC, seq DESC";
+/// Whether anything waits that was tried before.
+const ANY_TRIED: &str = "SELECT 1 FROM deliveries INDEXED BY by_due
+    WHERE dest = ?1 AND (tries > 0) = 1 AND state < 30 AND line IS NULL LIMIT 1";
+/// Those due that were tried before, oldest first.
 const TRIED: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by_due
     WHERE dest = ?1 AND (tries > 0) = 1 AND due <= ?2 AND state < 30 AND line IS NULL ORDER BY due, seq";
 /// The next higher number of tries that any waiting delivery has.
@@ -38,15 +44,17 @@ const NEXT_DUE: &str = "SELECT due FROM deliveries INDEXED BY by_due
 
 /// Leases what is due, in the order asked for, until a bound is met.
 pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, Fault> {
-    let nothing = Leased { deliveries: Vec::new(), end: LeaseEnd::Drained { next_due: None } };
+    let nothing = Leased { end: LeaseEnd::Drained { next_due: None }, ..Leased::default() };
     let Some(destination) = tx.book.number(Kind::Destination, &ask.destination) else { return Ok(nothing) };
+    let tried = tx.db.prepare_cached(ANY_TRIED)?.exists([destination])?;
+    let backlog = Backlog { tried, open: tx.book.open(destination) };
     if tx.paused.contains(&ask.destination) {
-        return Ok(nothing);
+        return Ok(Leased { backlog, ..nothing });
     }
     // One more than may be leased shows whether more is due.
     let wanted = ask.limit as usize + 1 + tx.damage.passed_over();
     let Candidates { found, all_seen } = candidates(tx.db, destination, ask, wanted)?;
-    let mut leased = Leased::default();
+    let mut leased = Leased { backlog, ..Leased::default() };
     let mut body_bytes = 0u64;
     for Candidate { seq, .. } in found {
         if leased.deliveries.len() >= ask.limit as usize {
@@ -84,12 +92,24 @@ pub(super) fn next_due(db: &Connection, destination: u32, now: Wall) -> Result<O
     Ok(earliest.map(Wall::from_micros))
 }
 
-/// A row that may be leased. They are leased as they sort: `tries` is 0 for all where it plays no part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A row that may be leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Candidate {
+    /// Where the number plays no part, 1 for all that were tried.
     tries: i64,
     due: i64,
     seq: i64,
+}
+
+impl Candidate {
+    /// They are leased as these sort.
+    fn place(self, order: LeaseOrder) -> (i64, i64, i64) {
+        match order {
+            LeaseOrder::Oldest | LeaseOrder::Shared { .. } => (0, self.due, self.seq),
+            LeaseOrder::Newest if self.tries == 0 => (0, -self.due, -self.seq),
+            LeaseOrder::Newest | LeaseOrder::FewestTries => (self.tries, self.due, self.seq),
+        }
+    }
 }
 
 /// What may be leased, in order.
@@ -101,31 +121,62 @@ struct Candidates {
 
 fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
     let now = ask.now.as_micros();
-    let Candidates { mut found, all_seen } = out_of_line(db, dest, ask, wanted)?;
+    let mut in_line = Vec::new();
     for line in Line::all(db, dest)? {
-        let due = line.between(db, now.saturating_sub(line.ttl), now, wanted)?.into_iter();
-        found.extend(due.map(|next| Candidate { tries: 0, due: next.due, seq: next.seq }));
+        let behind = now.saturating_sub(line.ttl);
+        let due = match ask.order {
+            LeaseOrder::Newest => line.newest(db, behind, now, wanted)?,
+            LeaseOrder::Oldest | LeaseOrder::Shared { .. } | LeaseOrder::FewestTries => {
+                line.between(db, behind, now, wanted)?
+            }
+        };
+        in_line.extend(due.iter().map(|next| Candidate { tries: 0, due: next.due, seq: next.seq }));
     }
-    found.sort_unstable();
+    let enough = ask.order == LeaseOrder::Newest && in_line.len() >= wanted;
+    let Candidates { mut found, all_seen } = out_of_line(db, dest, ask, wanted, enough)?;
+    found.extend(in_line);
+    found.sort_unstable_by_key(|found| found.place(ask.order));
     let all_seen = all_seen && found.len() < wanted;
+    if let LeaseOrder::Shared { tried } = ask.order {
+        found = shared(found, tried as usize, ask.limit as usize);
+    }
     found.truncate(wanted);
     Ok(Candidates { found, all_seen })
 }
 
-/// What may be leased of that which does not wait in line: at least the first `wanted`, in any order.
-fn out_of_line(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
+/// Takes what each kind has its share of first: see [`LeaseOrder::Shared`].
+fn shared(found: Vec<Candidate>, share: usize, limit: usize) -> Vec<Candidate> {
+    let (mut tried, mut fresh): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.tries > 0);
+    let of_tried = tried.len().min(share.max(limit.saturating_sub(fresh.len())));
+    let of_fresh = fresh.len().min(limit.saturating_sub(of_tried));
+    let mut rest = tried.split_off(of_tried);
+    rest.extend(fresh.split_off(of_fresh));
+    tried.extend(fresh);
+    tried.sort_unstable_by_key(|found| (found.due, found.seq));
+    tried.extend(rest);
+    tried
+}
+
+/// What may be leased of that which does not wait in line: at least the first `wanted`, in any order. `enough`: what waits
+/// in line comes before all that was tried, and there is enough of it.
+fn out_of_line(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize, enough: bool) -> Result<Candidates, Fault> {
     let now = ask.now.as_micros();
-    let Some(mut found) = due_in(&mut db.prepare_cached(UNTRIED)?, params![dest, now], 0, now, wanted)? else {
+    let untried = if ask.order == LeaseOrder::Newest { UNTRIED_NEWEST } else { UNTRIED };
+    let Some(mut found) = due_in(&mut db.prepare_cached(untried)?, params![dest, now], 0, now, wanted)? else {
         return unexpired(db, dest, ask, wanted);
     };
     match ask.order {
-        LeaseOrder::Oldest => {
-            let Some(tried) = due_in(&mut db.prepare_cached(TRIED)?, params![dest, now], 0, now, wanted)? else {
+        LeaseOrder::Oldest | LeaseOrder::Shared { .. } => {
+            let all_untried = found.len() < wanted;
+            let Some(tried) = due_in(&mut db.prepare_cached(TRIED)?, params![dest, now], 1, now, wanted)? else {
                 return unexpired(db, dest, ask, wanted);
             };
+            let all_seen = all_untried && tried.len() < wanted;
             found.extend(tried);
+            return Ok(Candidates { found, all_seen });
         }
-        LeaseOrder::FewestTries => {
+        LeaseOrder::Newest if enough => {}
+        LeaseOrder::FewestTries | LeaseOrder::Newest => {
             let mut tries = 0i64;
             while found.len() < wanted {
                 let next =
@@ -171,19 +222,17 @@ fn due_in(
     Ok(Some(found))
 }
 
-/// What is left of a backlog of which much has expired: the first to expire first, then in the order asked for.
+/// What is left of a backlog of which much has expired: the first to expire.
 fn unexpired(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
     let now = ask.now.as_micros();
     let rows_max = wanted + EXPIRED_MAX;
     let mut statement = db.prepare_cached(UNEXPIRED)?;
-    let by_tries = i64::from(ask.order == LeaseOrder::FewestTries);
     let rows = statement.query_map(params![dest, now, rows_max as i64], |row| {
-        Ok(Candidate { tries: row.get::<_, i64>(2)? * by_tries, due: row.get(0)?, seq: row.get(1)? })
+        Ok(Candidate { tries: row.get(2)?, due: row.get(0)?, seq: row.get(1)? })
     })?;
     let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let all_seen = found.len() < rows_max;
     found.retain(|waits| waits.due <= now);
-    found.sort_unstable();
     Ok(Candidates { found, all_seen })
 }
 

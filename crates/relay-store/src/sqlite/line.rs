@@ -25,6 +25,9 @@ const NEXT_LINE: &str = "SELECT line FROM deliveries INDEXED BY by_state
 /// A line behind a row.
 const BEHIND: &str = "SELECT seq, due FROM deliveries INDEXED BY by_state
     WHERE dest = ?1 AND state = 10 AND line = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+/// A line before a row, newest first.
+const NEWEST: &str = "SELECT seq, due FROM deliveries INDEXED BY by_state
+    WHERE dest = ?1 AND state = 10 AND line = ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4";
 /// The last of a line before a row.
 const BEFORE: &str = "SELECT seq, due FROM deliveries INDEXED BY by_state
     WHERE dest = ?1 AND state = 10 AND line = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1";
@@ -111,6 +114,16 @@ impl Line {
             Some(first) => self.until(&mut statement, first.seq - 1, by, limit),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The same, the newest first.
+    pub(super) fn newest(self, db: &Connection, behind: i64, by: i64, limit: usize) -> Result<Vec<Waits>, Fault> {
+        let end = self.first_behind(db, by)?.map_or(i64::MAX, |first| first.seq);
+        let mut statement = db.prepare_cached(NEWEST)?;
+        let found = statement.query_map(params![self.dest, self.ttl, end, limit as i64], Waits::read)?;
+        let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        found.retain(|waits| waits.due > behind);
+        Ok(found)
     }
 
     /// The first whose due time lies behind a moment.
@@ -249,6 +262,13 @@ mod tests {
             (vec![1, 2], vec![3, 4], vec![1, 2, 3, 4])
         );
         assert_eq!((seqs(9, i64::MAX, 9), seqs(i64::MIN, 4, 9)), (Vec::new(), Vec::new()));
+        let newest = |behind, by, limit| -> Vec<i64> {
+            line.newest(&db, behind, by, limit).expect("reads").iter().map(|waits| waits.seq).collect()
+        };
+        assert_eq!(
+            (newest(i64::MIN, 8, 9), newest(5, 8, 9), newest(i64::MIN, i64::MAX, 2), newest(i64::MIN, 4, 2)),
+            (vec![4, 3, 2, 1], vec![4, 3], vec![5, 4], Vec::new())
+        );
         let db = with_line(&[(1, 5), (2, 4)]);
         assert_eq!(Line { dest: 1, ttl: 9 }.out_of_order(&db).expect("reads"), Some(1));
     }

@@ -89,8 +89,8 @@ pub(super) const fn codes(state: State) -> &'static [i64] {
         State::Scheduled => &[20],
         State::Leased => &[30],
         State::Delivered => &[40],
-        State::Dead => &[50, 51, 52, 53, 54],
-        State::Expired => &[60, 61, 62, 63, 64],
+        State::Dead => &[50, 51, 52, 53, 54, 55],
+        State::Expired => &[60, 61, 62, 63, 64, 65],
         State::Cancelled => &[70],
     }
 }

@@ -402,7 +402,7 @@ fn the_recount_equals_the_counters() {
     let recount = wait(store.recount()).expect("counts");
     assert_eq!(recount.counted, recount.kept);
     assert_eq!(recount.kept.sources[0].accepted, 4);
-    assert_eq!(recount.kept.destinations[0].outcomes, [0, 2, 0, 0]);
+    assert_eq!(recount.kept.destinations[0].outcomes, [0, 2, 0, 0, 0]);
 }
 
 /// I18: a backup made while the store works is whole, restores elsewhere, and begins a new epoch.

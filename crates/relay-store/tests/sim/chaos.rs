@@ -23,9 +23,12 @@ pub(crate) enum Fault {
     ClientKill,
     ClientStop,
     TargetMood,
+    TargetMixed,
     StoreFull(bool),
     RouteRemoved,
     RouteMade,
+    Narrow,
+    Thief,
 }
 
 const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -53,10 +56,28 @@ impl World {
                 self.at(at, What::Trouble(fault));
             }
         }
+        if self.plan.faults.mixed {
+            for _ in 0..self.later.random_range(1..=4) {
+                let at = self.later.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::TargetMixed));
+            }
+        }
         if self.plan.faults.routes {
             for _ in 0..self.later.random_range(1..=4) {
                 let at = self.later.random_range(0..trouble);
                 self.at(at, What::Trouble(Fault::RouteRemoved));
+            }
+        }
+        if self.plan.faults.narrowing {
+            for _ in 0..self.later.random_range(1..=4) {
+                let at = self.later.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::Narrow));
+            }
+        }
+        if self.plan.faults.thieves {
+            for _ in 0..self.later.random_range(1..=6) {
+                let at = self.later.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::Thief));
             }
         }
     }
@@ -101,8 +122,14 @@ impl World {
                 let (name, mood) = self.targets.change(&mut self.rng);
                 self.tell(format_args!("target {name} is now {mood:?}"));
             }
+            Fault::TargetMixed => {
+                let (name, mood) = self.targets.mix(&mut self.later);
+                self.tell(format_args!("target {name} is now {mood:?}"));
+            }
             Fault::RouteRemoved => self.remove_route(),
             Fault::RouteMade => self.make_routes(1),
+            Fault::Narrow => self.narrow(),
+            Fault::Thief => self.thief_comes(),
             Fault::StoreFull(full) => {
                 self.store.set_full(full);
                 if full {
@@ -124,6 +151,7 @@ impl World {
         }
         let wall = self.wall(self.server.as_ref().map_or(self.skew, |server| server.skew));
         self.resume_all(wall);
+        self.widen_all();
         self.plan.faults.bytes_per_second = None;
         self.make_routes(usize::MAX);
         self.oracle.healed(&self.store, wall);
@@ -169,7 +197,10 @@ impl World {
             self.sockets.iter().filter(|(_, socket)| socket.client == client).map(|(number, _)| *number).collect();
         for number in numbers {
             let Some(socket) = self.sockets.get_mut(&number) else { continue };
-            for (end, packet) in std::mem::take(&mut socket.stalled) {
+            let stalled = std::mem::take(&mut socket.stalled);
+            let to_client = stalled.iter().filter(|(end, _)| *end == End::Client);
+            socket.queued -= to_client.map(|(_, packet)| packet.len()).sum::<usize>();
+            for (end, packet) in stalled {
                 self.put(number, end, packet);
             }
         }
@@ -198,5 +229,5 @@ impl World {
 }
 
 /// How long after healing every destination must have seen a try: half-open sockets are noticed within 45 s, a client is
-/// back within 30 s, and the first try follows within 65 s.
-pub(crate) const FIRST_TRY_WITHIN: Duration = Duration::from_secs(140);
+/// back within 30 s, and the first try follows within 65 s; beside the longest time that a forward may hang.
+pub(crate) const FIRST_TRY_WITHIN: Duration = Duration::from_secs(115);

@@ -8,17 +8,19 @@ use relay_core::{
     hub::{ConnId, Input as HubInput, Serves},
     id::{DeliveryId, InstanceId},
     session::client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
-    wire::{codec, message::Message},
+    wire::{
+        codec,
+        message::{Hello, HelloDestination, Message},
+    },
 };
 
 use crate::{
     net::{End, Packet, Socket, Words},
     operator::token_of,
+    scenario::{Asked, Said, Seen},
+    target::Meeting,
     world::{ClientProcess, What, World},
 };
-
-/// `FORWARD_TIMEOUT` of every client here.
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
 
 impl World {
     /// A client process starts, with an instance of its own.
@@ -27,10 +29,11 @@ impl World {
         let served = plan.serves.iter().map(|name| Served {
             name: name.clone(),
             slots: plan.slots,
-            forward_timeout: FORWARD_TIMEOUT,
+            forward_timeout: plan.forward_timeout,
         });
+        let instance = InstanceId::from_u128(self.rng.random());
         let setup = Setup {
-            instance: InstanceId::from_u128(self.rng.random()),
+            instance,
             label: format!("client-{client}"),
             version: "sim".to_owned(),
             destinations: served.collect(),
@@ -42,6 +45,7 @@ impl World {
         self.clients[client].epoch += 1;
         self.clients[client].process = Some(ClientProcess {
             machine,
+            instance,
             started: self.clock,
             socket: None,
             wake: None,
@@ -141,10 +145,26 @@ impl World {
         self.tell(format_args!("client {client} forwards {} try {}", forward.delivery, forward.attempt));
         self.oracle.forwarding(forward, taken_away, calm);
         let poison = forward.body.starts_with(crate::load::POISON);
-        let meeting = self.targets.meet(&mut self.rng, &forward.destination, poison, FORWARD_TIMEOUT);
+        let timeout = self.plan.clients[client].forward_timeout;
+        let meeting = self.meet(forward, poison, timeout);
         let (delivery, epoch) = (forward.delivery, self.clients[client].epoch);
         let outcome = Box::new(meeting.outcome);
         self.after(meeting.after, What::TargetAnswers { client, epoch, delivery, outcome });
+    }
+
+    fn meet(&mut self, forward: &Forward, poison: bool, timeout: Duration) -> Meeting {
+        if self.script.is_none() {
+            return self.targets.meet(&mut self.rng, forward, poison, timeout);
+        }
+        let number = forward.headers.iter().find(|(name, _)| &name[..] == b"x-number");
+        let number =
+            number.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<usize>().ok()).unwrap_or_default();
+        let (at, die) = (Duration::from_micros(self.clock), self.die());
+        let kind = self.sendings[number].kind().to_owned();
+        let Some(script) = &mut self.script else { return Said::Unreachable.meeting() };
+        let said = script(&Asked { at, kind: &kind, number, die });
+        self.seen.push(Seen { at, number, said });
+        said.meeting()
     }
 
     pub(crate) fn target_answers(&mut self, client: usize, epoch: u64, delivery: DeliveryId, outcome: Outcome) {
@@ -172,9 +192,39 @@ impl World {
         if let Some(process) = &mut self.clients[client].process {
             process.socket = Some(number);
         }
-        let (conn, token) = (ConnId(number), token_of(client));
-        self.server_handles(HubInput::Opened { conn, token, serves: Serves::All, peer: format!("client-{client}") });
+        let (conn, token, serves) = (ConnId(number), token_of(client), self.serves(client));
+        self.oracle.opened(number, serves.clone());
+        self.server_handles(HubInput::Opened { conn, token, serves, peer: format!("client-{client}") });
         self.client_handles(client, Input::Connected);
+    }
+
+    /// Somebody with another token comes, who knows an instance and its leases, and says that they are his.
+    pub(crate) fn thief_comes(&mut self) {
+        let victim = self.later.random_range(0..self.clients.len());
+        let Some(process) = &self.clients[victim].process else { return };
+        let knows = self.later.random_bool(0.5);
+        let destination = HelloDestination { name: "to-0".to_owned(), slots: 8, forward_timeout_ms: 1_000 };
+        let hello = Hello {
+            instance: process.instance.as_u128().to_be_bytes().to_vec().into(),
+            destinations: vec![destination],
+            buffer_bytes: 1,
+            held: process.machine.held().filter(|_| knows).map(codec::lease_ref).collect(),
+            ..Hello::default()
+        };
+        self.last_socket += 1;
+        let (number, token) = (self.last_socket, "token-thief".parse().expect("it is a name"));
+        self.tell(format_args!(
+            "socket {number} opens for a thief of client {victim}, who says {} held",
+            hello.held.len()
+        ));
+        self.thief = Some(number);
+        let serves = Serves::Only(BTreeSet::new());
+        self.oracle.opened(number, serves.clone());
+        self.server_handles(HubInput::Opened { conn: ConnId(number), token, serves, peer: "thief".to_owned() });
+        self.server_handles(HubInput::Received(ConnId(number), Message::Hello(hello)));
+        self.thief = None;
+        let span = self.later.random_range(0..5_000);
+        self.after(Duration::from_millis(span), What::ThiefGoes { socket: number });
     }
 
     /// Puts a packet on its way to `end`.
@@ -184,6 +234,9 @@ impl World {
         let clock = self.clock;
         let span = packet.span(self.plan.faults.bytes_per_second);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
+        if end == End::Client {
+            socket.queued += packet.len();
+        }
         if socket.half_open {
             return;
         }
@@ -212,13 +265,19 @@ impl World {
     }
 
     pub(crate) fn arrive(&mut self, number: u64, end: End, packet: Packet) {
-        let Some(socket) = self.sockets.get(&number) else { return };
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        if end == End::Client {
+            socket.queued = socket.queued.saturating_sub(packet.len());
+        }
         if socket.half_open || !socket.is_open(end) || (socket.reset && matches!(packet, Packet::Message(_))) {
             return;
         }
         let (client, client_epoch, server_epoch) = (socket.client, socket.client_epoch, socket.server_epoch);
         match end {
-            End::Client if self.clients[client].epoch == client_epoch => self.arrive_at_client(client, number, packet),
+            End::Client if self.clients[client].epoch == client_epoch => {
+                self.arrive_at_client(client, number, packet);
+                self.taken(number);
+            }
             End::Server if self.server.as_ref().is_some_and(|server| server.epoch == server_epoch) => {
                 self.arrive_at_server(number, packet);
             }
@@ -226,6 +285,16 @@ impl World {
         }
         if self.sockets.get(&number).is_some_and(|socket| !socket.client_open && !socket.server_open) {
             self.sockets.remove(&number);
+        }
+    }
+
+    /// The client took something: there is room for more.
+    fn taken(&mut self, number: u64) {
+        let here = |socket: &Socket| {
+            socket.server_open && self.server.as_ref().is_some_and(|server| server.epoch == socket.server_epoch)
+        };
+        if self.sockets.get(&number).is_some_and(here) {
+            self.socket_takes(ConnId(number));
         }
     }
 
@@ -253,13 +322,32 @@ impl World {
     fn arrive_at_server(&mut self, number: u64, packet: Packet) {
         match packet {
             Packet::Message(bytes) => match codec::decode(bytes) {
-                Ok(Some(message)) => self.server_handles(HubInput::Received(ConnId(number), message)),
+                Ok(Some(message)) => {
+                    self.oracle.server_heard(&message, &self.store);
+                    let greets = matches!(message, Message::Hello(_));
+                    self.server_handles(HubInput::Received(ConnId(number), message));
+                    if greets {
+                        self.see_joined(number);
+                    }
+                }
                 Ok(None) | Err(_) => self.oracle.broken("I3", "a message does not decode".to_owned()),
             },
             Packet::Close => {
                 self.drop_end(number, End::Server);
                 self.server_handles(HubInput::Closed(ConnId(number)));
             }
+        }
+    }
+}
+
+impl World {
+    /// After a Hello: the server counts its client where it may serve, and nowhere else.
+    fn see_joined(&mut self, number: u64) {
+        let (Some(server), Some(socket)) = (&self.server, self.sockets.get(&number)) else { return };
+        let Some(process) = &self.clients[socket.client].process else { return };
+        if process.socket == Some(number) {
+            let instance = server.hub.instance_of(&token_of(socket.client), process.instance);
+            self.oracle.counted(number, instance, &server.hub.view());
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Producers: what they send, and what they do when nobody says yes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use rand::RngExt as _;
 use relay_core::{
     hub::{Accepting, Answer, Input, Ticket},
+    id::EventId,
     limits,
     name::Name,
     storage::Dedupe,
@@ -33,6 +34,10 @@ pub(crate) struct Sending {
     /// Sends after the first yes, as some platforms do.
     encores: u32,
     state: State,
+    /// What a scenario calls it.
+    scripted: Option<&'static str>,
+    /// The event that it became.
+    event: Option<EventId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,11 @@ enum State {
 impl Sending {
     pub(crate) fn is_over(&self) -> bool {
         self.state == State::Over
+    }
+
+    /// What a script calls it.
+    pub(crate) fn kind(&self) -> &str {
+        std::str::from_utf8(&self.body).ok().and_then(|text| text.split(' ').next()).unwrap_or_default()
     }
 }
 
@@ -65,8 +75,34 @@ impl World {
         }
     }
 
+    /// Plans one webhook of a scenario.
+    pub(crate) fn plan_scripted(&mut self, at: u64, kind: &'static str) {
+        let sending = self.sendings.len();
+        let body = Bytes::from(format!("{kind} webhook {sending}"));
+        let source = self.plan.sources[0].clone();
+        let state = State::Waits;
+        self.sendings.push(Sending {
+            source,
+            body,
+            keyed: false,
+            sends: 0,
+            encores: 0,
+            state,
+            scripted: Some(kind),
+            event: None,
+        });
+        self.at(at, What::Send { sending });
+    }
+
+    /// The kinds of all scripted events that were accepted.
+    pub(crate) fn scripted(&self) -> BTreeMap<EventId, &'static str> {
+        let known = |sending: &Sending| Some((sending.event?, sending.scripted?));
+        self.sendings.iter().filter_map(known).collect()
+    }
+
     fn plan_sending(&mut self, number: u32, at: u64, poison: bool) {
-        let large = self.plan.faults.large_bodies && self.rng.random_bool(0.1);
+        let often = if self.plan.faults.is_slow() { 0.6 } else { 0.1 };
+        let large = self.plan.faults.large_bodies && self.rng.random_bool(often);
         let length = if large { self.rng.random_range(10_000..=300_000) } else { self.rng.random_range(0..=60) };
         let mut body = if poison { POISON.to_vec() } else { Vec::new() };
         body.extend_from_slice(format!("webhook {number} ").as_bytes());
@@ -74,7 +110,16 @@ impl World {
         let keyed = self.rng.random_bool(0.6);
         let encores = if keyed && self.rng.random_bool(0.3) { self.rng.random_range(1..=2) } else { 0 };
         let source = pick(&mut self.rng, &self.plan.sources).clone();
-        self.sendings.push(Sending { source, body: body.into(), keyed, sends: 0, encores, state: State::Waits });
+        self.sendings.push(Sending {
+            source,
+            body: body.into(),
+            keyed,
+            sends: 0,
+            encores,
+            state: State::Waits,
+            scripted: None,
+            event: None,
+        });
         let sending = self.sendings.len() - 1;
         self.at(at, What::Send { sending });
     }
@@ -100,7 +145,7 @@ impl World {
                 (Bytes::from_static(b"x-number"), Bytes::from_static(b"\xff\x00\x80")),
             ],
             body_sha256: sha256(&sending.body),
-            body: sending.body.clone(),
+            body: self.intake.body(&sending.body),
             received_at: wall,
             dedupe,
             // Every third sender never tries again by itself.
@@ -120,8 +165,9 @@ impl World {
         let key = self.sendings[number].keyed.then_some(number as u32);
         self.oracle.answered(key, answer, &self.store);
         match answer {
-            Answer::Accepted { .. } => {
+            Answer::Accepted { event, .. } => {
                 let sending = &mut self.sendings[number];
+                sending.event = Some(*event);
                 sending.state = State::Over;
                 if sending.encores > 0 {
                     sending.encores -= 1;
@@ -148,6 +194,6 @@ impl World {
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

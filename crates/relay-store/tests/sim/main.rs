@@ -7,15 +7,20 @@
 //! cargo test -p relay-store --release --test sim                  # a small fixed set of seeds
 //! SEEDS=100000 cargo test -p relay-store --release --test sim     # many; FROM=n begins elsewhere
 //! SEED=17 cargo test -p relay-store --release --test sim          # one, with its trace
+//! SCENARIO=poisoned_among_healthy cargo test -p relay-store --test sim     # one scenario alone; TRACE=file for its trace
 //! ```
+
+#![expect(clippy::disallowed_methods, reason = "how long it took is said at the end")]
 
 mod chaos;
 mod client_end;
+mod intake;
 mod load;
 mod net;
 mod operator;
 mod oracle;
 mod plan;
+mod scenario;
 mod server_end;
 mod target;
 mod trace;
@@ -68,6 +73,17 @@ impl Tally {
 fn main() -> ExitCode {
     if let Some(seed) = number("SEED") {
         return replay(seed);
+    }
+    let began = Instant::now();
+    match scenario::run(env::var("SCENARIO").ok().as_deref()) {
+        Ok(ran) => say(format_args!("sim: {ran} scenarios, {:.1} s", began.elapsed().as_secs_f64())),
+        Err(what) => {
+            say(format_args!("{what}"));
+            return ExitCode::FAILURE;
+        }
+    }
+    if env::var_os("SCENARIO").is_some() {
+        return ExitCode::SUCCESS;
     }
     if let Some(seed) = (0..TWICE).find(|seed| trace_of(*seed) != trace_of(*seed)) {
         say(format_args!("seed {seed} ran differently the second time"));

@@ -32,6 +32,13 @@ pub(crate) enum Packet {
 }
 
 impl Packet {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Message(bytes) => bytes.len(),
+            Self::Close => 0,
+        }
+    }
+
     /// How long it takes on a way that carries so many bytes a second, in microseconds.
     pub(crate) fn span(&self, bytes_per_second: Option<u64>) -> u64 {
         match (self, bytes_per_second) {
@@ -55,6 +62,8 @@ pub(crate) struct Socket {
     pub(crate) reset: bool,
     /// Earliest arrival of the next packet towards client and server: packets of one socket never overtake each other.
     not_before: [u64; 2],
+    /// Bytes on their way to the client.
+    pub(crate) queued: usize,
     /// What waits for the end of a partition, with its receiver.
     pub(crate) stalled: Vec<(End, Packet)>,
 }
@@ -70,6 +79,7 @@ impl Socket {
             half_open: false,
             reset: false,
             not_before: [0; 2],
+            queued: 0,
             stalled: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Operators: what they do to deliveries, destinations and tokens while everything else goes on.
 
 use std::{
+    collections::BTreeSet,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 use rand::RngExt as _;
 use relay_core::{
     delivery::{Delivery, State},
-    hub::Input,
+    hub::{Input, Serves},
     id::{DeliveryId, IdMint},
     name::Name,
     time::Wall,
@@ -166,11 +167,37 @@ impl World {
     /// The token of one client is revoked and made anew: its sockets are closed, and it may come back.
     fn revoke(&mut self) {
         let client = self.operator.random_range(0..self.clients.len());
+        self.close_sockets_of(client);
+    }
+
+    fn close_sockets_of(&mut self, client: usize) {
         let open = |socket: &crate::net::Socket| socket.client == client && socket.server_open;
         let numbers: Vec<u64> =
             self.sockets.iter().filter(|(_, socket)| open(socket)).map(|(number, _)| *number).collect();
         self.oracle.revoked(&numbers);
         self.server_handles(Input::Revoked(token_of(client)));
+    }
+
+    /// The token of one client may serve less from now on.
+    pub(crate) fn narrow(&mut self) {
+        let client = self.later.random_range(0..self.clients.len());
+        let mut kept: BTreeSet<Name> = self.plan.destinations.iter().cloned().collect();
+        kept.retain(|_| self.later.random_bool(0.5));
+        self.tell(format_args!("token of client {client} may serve {kept:?}"));
+        self.narrowed.insert(client, kept);
+        self.close_sockets_of(client);
+    }
+
+    /// Every token may serve everything again.
+    pub(crate) fn widen_all(&mut self) {
+        for client in std::mem::take(&mut self.narrowed).into_keys() {
+            self.close_sockets_of(client);
+        }
+    }
+
+    /// What the token of a client may serve.
+    pub(crate) fn serves(&self, client: usize) -> Serves {
+        self.narrowed.get(&client).map_or(Serves::All, |names| Serves::Only(names.clone()))
     }
 }
 

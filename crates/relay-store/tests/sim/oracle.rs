@@ -11,8 +11,9 @@ use std::{
 use relay_core::{
     delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
-    hub::Answer,
-    id::{DeliveryId, EventId},
+    hub::{Answer, DestinationView, Serves},
+    id::{DeliveryId, EventId, InstanceId},
+    limits,
     name::Name,
     routing::Routing,
     session::client::Forward,
@@ -28,7 +29,10 @@ use relay_store::{
     seam::{BulkAction, Retain},
 };
 
-use crate::chaos::FIRST_TRY_WITHIN;
+use crate::{chaos::FIRST_TRY_WITHIN, plan::Plan};
+
+/// How long a slow link takes to empty what is on its way.
+const FULL_LINK: Duration = Duration::from_secs(120);
 
 /// A broken promise.
 #[derive(Debug)]
@@ -55,6 +59,10 @@ pub(crate) struct Oracle {
     met: BTreeMap<DeliveryId, u64>,
     /// Deliveries made durable at each destination.
     made: BTreeMap<Name, u64>,
+    /// What was reported of each lease, as the server heard it.
+    heard: BTreeMap<LeaseKey, Heard>,
+    /// Different events at each destination that failed without having been charged, since it last delivered.
+    failed: BTreeMap<Name, BTreeSet<EventId>>,
     /// Failures that clients reported.
     reported: BTreeSet<(LeaseKey, u32)>,
     /// Forwards of what the target had taken already.
@@ -75,6 +83,14 @@ pub(crate) struct Oracle {
     retired: BTreeSet<(EventId, Name)>,
     /// Sockets whose token was revoked.
     shut: BTreeSet<u64>,
+    /// What each socket's token may serve.
+    serves: BTreeMap<u64, Serves>,
+    /// Nothing happens that could cost a lease.
+    loses_nothing: bool,
+    /// No server's clock is a day off: what it stored then is due a day late.
+    steady_clock: bool,
+    /// How long after healing each destination with due work has seen a try.
+    first_try_within: Duration,
     pub(crate) violation: Option<Violation>,
 }
 
@@ -88,11 +104,26 @@ struct Book {
     excused: u32,
 }
 
+/// What a report was, at the moment when the server heard it.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    retry_after: Duration,
+    /// So few events have failed that it may be they, and not their destination.
+    may_be_charged: bool,
+}
+
 impl Oracle {
-    pub(crate) fn new(routing: Routing) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let longest = plan.clients.iter().map(|client| client.forward_timeout).max().unwrap_or_default();
         Self {
-            planned: routing.clone(),
-            routing,
+            planned: plan.routing.clone(),
+            routing: plan.routing.clone(),
+            serves: BTreeMap::new(),
+            steady_clock: !plan.faults.clock_jumps,
+            loses_nothing: plan.faults.spares_clients() && !plan.operators,
+            first_try_within: FIRST_TRY_WITHIN
+                + longest
+                + if plan.faults.is_slow() { FULL_LINK } else { Duration::ZERO },
             events: BTreeMap::new(),
             promised: BTreeSet::new(),
             keyed: BTreeMap::new(),
@@ -103,6 +134,8 @@ impl Oracle {
             books: BTreeMap::new(),
             met: BTreeMap::new(),
             made: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            failed: BTreeMap::new(),
             reported: BTreeSet::new(),
             duplicates: 0,
             paused: BTreeMap::new(),
@@ -284,6 +317,7 @@ impl Oracle {
         }
         match class {
             Class::Delivered | Class::Rejected => {}
+            Class::Refused => self.check(charged, "I10", || format!("{id} was refused and not charged")),
             Class::Unreachable => self.check(!charged, "I11", || format!("{id} was charged for an outage")),
             Class::Busy => {
                 let made = self.made.get(&next.destination).copied().unwrap_or(0);
@@ -293,11 +327,39 @@ impl Oracle {
                 });
             }
         }
+        if charged && matches!(class, Class::Rejected | Class::Busy) {
+            let may = self.heard.get(&(id, before.token)).is_some_and(|heard| heard.may_be_charged);
+            self.check(may, "I10", || format!("{id} was charged, and so were four others since the last delivery"));
+        }
+        if next.state == State::Scheduled {
+            self.check_delay(before, next, charged);
+        }
         self.check(next.tries == before.tries + 1, "I10", || format!("{id}: one try counted otherwise"));
+    }
+
+    /// A try that did not count has no say in when those come that do.
+    fn check_delay(&mut self, before: &Delivery, next: &Delivery, charged: bool) {
+        let heard = self.heard.get(&(next.id, before.token));
+        let asked = heard.map(|heard| heard.retry_after.min(limits::RETRY_AFTER_MAX)).unwrap_or_default();
+        let bound = if charged { self.longest_delay(next, next.attempts) } else { limits::UNCOUNTED_DELAY_MAX };
+        let delay = next.due_at.since(next.changed_at);
+        self.check(delay <= bound.max(asked) + Duration::from_millis(1), "I10", || {
+            format!("{} is due after {delay:?}: {next:?}", next.id)
+        });
+    }
+
+    /// The delay after so many counted attempts, on its route or, while that is removed, on any.
+    fn longest_delay(&self, delivery: &Delivery, attempts: u32) -> Duration {
+        let standard = RetryPolicy::default();
+        let own = self.planned.route(&delivery.source, &delivery.destination).map(|route| &route.retry);
+        let longest = own.into_iter().chain([&standard]).map(|retry| retry.schedule.delay(attempts)).max();
+        longest.unwrap_or_default().mul_f64(1.1)
     }
 
     fn lost(&mut self, before: &Delivery, wall: Wall) {
         let id = before.id;
+        let nothing = self.loses_nothing;
+        self.check(!nothing, "I11", || format!("{id}: a loss was counted though its client is there all the time"));
         let Some(book) = self.books.get_mut(&id) else { return };
         let over = book.lease_ends.iter().find(|(_, until)| **until <= wall).map(|(token, _)| *token);
         match over {
@@ -320,7 +382,7 @@ impl Oracle {
         let retries = self.retries(&next.source, &next.destination);
         let id = next.id;
         match next.reason {
-            Some(Reason::Rejected | Reason::Busy) => {
+            Some(Reason::Refused | Reason::Rejected | Reason::Busy) => {
                 let attempts = next.attempts;
                 self.check(attempts > retries, "I10", || {
                     format!("{id} is dead after {attempts} attempts, {retries} retries are allowed")
@@ -328,9 +390,7 @@ impl Oracle {
             }
             Some(Reason::LostLeases) => {
                 let losses = next.losses;
-                self.check(losses >= relay_core::limits::LOSSES_MAX, "I11", || {
-                    format!("{id} is dead after {losses} losses")
-                });
+                self.check(losses >= limits::LOSSES_MAX, "I11", || format!("{id} is dead after {losses} losses"));
             }
             Some(Reason::Expired) | None => self.broken("I12", format!("{id} is dead without a reason of the dead")),
         }
@@ -345,12 +405,38 @@ impl Oracle {
         }
     }
 
+    /// The server hears something.
+    pub(crate) fn server_heard(&mut self, message: &Message, store: &MemoryStore) {
+        let Message::Report(report) = message else { return };
+        let Ok((key, outcome)) = codec::reported(report) else { return };
+        let held = |record: &Delivery| record.state == State::Leased && record.token == key.1;
+        let Some(record) = store.delivery(key.0).filter(held) else { return };
+        let failed = self.failed.entry(record.destination).or_default();
+        match outcome.class {
+            Class::Delivered => failed.clear(),
+            Class::Rejected | Class::Busy if record.attempts == 0 => drop(failed.insert(record.event)),
+            Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {}
+        }
+        let may_be_charged = failed.len() < limits::CIRCUIT_EVENTS;
+        let retry_after = outcome.retry_after.unwrap_or_default();
+        self.heard.insert(key, Heard { retry_after, may_be_charged });
+    }
+
+    /// A server starts, which knows nothing of what its clients met before.
+    pub(crate) fn server_starts(&mut self) {
+        self.failed.clear();
+    }
+
     /// The server said something.
     pub(crate) fn server_said(&mut self, socket: u64, message: &Message, store: &MemoryStore) {
         let gives = matches!(message, Message::Grant(_) | Message::Chunk(_));
         let shut = self.shut.contains(&socket);
         self.check(!(gives && shut), "I21", || format!("socket {socket} gets more after its token was revoked"));
+        self.check_told(socket, message);
         if let Message::Welcome(welcome) = message {
+            let may = self.serves.get(&socket).is_some_and(|serves| *serves != Serves::Only(BTreeSet::new()));
+            let resumes = !welcome.resumed.is_empty();
+            self.check(may || !resumes, "I21", || format!("socket {socket} resumes what its token may not serve"));
             for (id, token) in welcome.resumed.iter().flat_map(codec::lease_key) {
                 // A late success of somebody else may just have ended it; the server hears of that in a moment.
                 let waits = |state| matches!(state, State::Ready | State::Scheduled);
@@ -360,7 +446,11 @@ impl Oracle {
         }
         let Message::Settled(settled) = message else { return };
         for (id, token) in settled.leases.iter().flat_map(codec::lease_key) {
-            let open = store.delivery(id).is_some_and(|found| found.state == State::Leased && found.token == token);
+            // Beyond its token nothing that a client says counts, and it may forget it.
+            let counts = |name: &Name| self.serves.get(&socket).is_some_and(|serves| serves.allows(name));
+            let open = store.delivery(id).is_some_and(|found| {
+                found.state == State::Leased && found.token == token && counts(&found.destination)
+            });
             self.check(!open, "I6", || format!("{id}: the client was told that its outcome is durable, and it is not"));
         }
     }
@@ -400,6 +490,16 @@ impl Oracle {
 
     /// Everything is well from now on.
     pub(crate) fn healed(&mut self, store: &MemoryStore, wall: Wall) {
+        let scheduled = |found: &&Delivery| found.state == State::Scheduled && self.steady_clock;
+        let scheduled: Vec<Delivery> = store.deliveries().iter().filter(scheduled).cloned().collect();
+        for found in &scheduled {
+            let asked = self.heard.get(&(found.id, found.token)).map(|heard| heard.retry_after).unwrap_or_default();
+            let counted = self.longest_delay(found, self.retries(&found.source, &found.destination));
+            let longest = counted.max(limits::UNCOUNTED_DELAY_MAX).max(asked.min(limits::RETRY_AFTER_MAX));
+            let wait = found.due_at.since(wall);
+            let soon = wait <= longest + Duration::from_millis(1);
+            self.check(soon, "I19", || format!("{} waits {wait:?} after all is well: {found:?}", found.id));
+        }
         let waiting = store.deliveries().into_iter();
         let due =
             waiting.filter(|found| matches!(found.state, State::Ready | State::Scheduled) && found.due_at <= wall);
@@ -408,8 +508,9 @@ impl Oracle {
 
     /// I19: so long after healing, every destination with due work must have seen a try.
     pub(crate) fn check_progress(&mut self, healed_for: Duration) {
-        if !self.awaiting.is_empty() && healed_for > FIRST_TRY_WITHIN {
-            let what = format!("no try at {:?} within {FIRST_TRY_WITHIN:?} after healing", self.awaiting);
+        let within = self.first_try_within;
+        if !self.awaiting.is_empty() && healed_for > within {
+            let what = format!("no try at {:?} within {within:?} after healing", self.awaiting);
             self.broken("I19", what);
         }
     }
@@ -417,6 +518,32 @@ impl Oracle {
     /// These destinations are paused from now on, and no others.
     pub(crate) fn paused(&mut self, names: &BTreeSet<Name>, wall: Wall) {
         self.paused = names.iter().map(|name| (name.clone(), wall)).collect();
+    }
+
+    /// A socket is open, and its token may serve this.
+    pub(crate) fn opened(&mut self, socket: u64, serves: Serves) {
+        self.serves.insert(socket, serves);
+    }
+
+    /// The server counts these clients, right after one has said Hello on this socket.
+    pub(crate) fn counted(&mut self, socket: u64, instance: InstanceId, view: &[DestinationView]) {
+        for DestinationView { destination, clients, .. } in view {
+            let counts = clients.iter().any(|client| client.instance == instance);
+            let may = self.serves.get(&socket).is_some_and(|serves| serves.allows(destination));
+            self.check(may || !counts, "I24", || format!("{destination} counts a client that may not serve it"));
+        }
+    }
+
+    /// What is told on a socket of a destination, its token may serve.
+    fn check_told(&mut self, socket: u64, message: &Message) {
+        let name = match message {
+            Message::Grant(grant) => &grant.destination,
+            Message::Peers(peers) => &peers.destination,
+            _ => return,
+        };
+        let name: Option<Name> = name.parse().ok();
+        let may = name.is_some_and(|name| self.serves.get(&socket).is_some_and(|serves| serves.allows(&name)));
+        self.check(may, "I21", || format!("socket {socket} is told what its token may not serve: {message:?}"));
     }
 
     /// The tokens of these sockets were revoked.

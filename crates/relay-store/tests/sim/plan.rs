@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
+    limits,
     name::Name,
     routing::{Route, Routing},
 };
 
 use crate::{ONCE_RED, ONCE_RED_OPERATED};
+
+/// Bytes a second of the slowest link: a chunk takes half as long as a session may be silent.
+const SLOW: u64 = 3_000;
 
 /// Everything that is decided before the first step.
 #[derive(Debug)]
@@ -22,6 +26,9 @@ pub(crate) struct Plan {
     /// How long faults last; the load is spread over it.
     pub(crate) trouble: Duration,
     pub(crate) lease: Duration,
+    pub(crate) circuit_pause_max: Duration,
+    /// Half of `MAX_INFLIGHT_BYTES`: for what comes in, and as much for what goes out.
+    pub(crate) intake_bytes: u64,
     pub(crate) faults: Faults,
     /// Operators give commands.
     pub(crate) operators: bool,
@@ -33,6 +40,7 @@ pub(crate) struct ClientPlan {
     pub(crate) serves: Vec<Name>,
     pub(crate) slots: u32,
     pub(crate) buffer_bytes: u64,
+    pub(crate) forward_timeout: Duration,
 }
 
 /// Which faults this seed has: a random subset, so that rare combinations come up and calm runs are held to more.
@@ -59,6 +67,12 @@ pub(crate) struct Faults {
     pub(crate) routes: bool,
     /// What each way of a socket carries; `None`: as much as it is given.
     pub(crate) bytes_per_second: Option<u64>,
+    /// Somebody says that he is somebody else.
+    pub(crate) thieves: bool,
+    /// Tokens are made to serve less, and more again.
+    pub(crate) narrowing: bool,
+    /// Targets answer one event so and another so.
+    pub(crate) mixed: bool,
 }
 
 impl Plan {
@@ -67,8 +81,10 @@ impl Plan {
         let mut faults = Faults::new(&mut rng);
         // With a TTL of days, an event that hangs its target is tried for days once nothing else is served.
         faults.poison &= !faults.clock_jumps;
-        if !ONCE_RED.contains(&seed) && !ONCE_RED_OPERATED.contains(&seed) {
-            faults.add_later_ones(&mut StdRng::seed_from_u64(seed.reverse_bits()));
+        let mut later = StdRng::seed_from_u64(seed.reverse_bits());
+        let is_old = ONCE_RED.contains(&seed) || ONCE_RED_OPERATED.contains(&seed);
+        if !is_old {
+            faults.add_later_ones(&mut later);
         }
         let sources = names("in", rng.random_range(1..=2));
         let destinations = names("to", rng.random_range(1..=3));
@@ -86,14 +102,22 @@ impl Plan {
         let count = rng.random_range(1..=4);
         let mut clients: Vec<ClientPlan> = (0..count).map(|_| client(&mut rng, &destinations)).collect();
         clients[0].serves.clone_from(&destinations);
+        for client in clients.iter_mut().filter(|_| !is_old) {
+            client.forward_timeout = Duration::from_secs(*pick(&mut later, &[25, 40, 120]));
+            if faults.is_slow() {
+                client.buffer_bytes = client.buffer_bytes.max(SLOW * 300);
+            }
+        }
         Self {
             routing: Routing { routes, ..Routing::default() },
             sources,
             destinations,
             clients,
             events: rng.random_range(5..=80),
-            trouble: Duration::from_secs(rng.random_range(20..=200)),
+            trouble: Duration::from_secs(rng.random_range(20..=200)) * if faults.is_slow() { 4 } else { 1 },
             lease: Duration::from_secs(60),
+            circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
+            intake_bytes: if faults.is_slow() { 1_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
             faults,
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
         }
@@ -119,14 +143,60 @@ impl Faults {
             large_bodies: rng.random_bool(0.2),
             routes: false,
             bytes_per_second: None,
+            narrowing: false,
+            mixed: false,
+            thieves: false,
+        }
+    }
+
+    /// Nothing but restarts, and a quick network: for scenarios.
+    pub(crate) fn restarts() -> Self {
+        Self {
+            delay_ms: 1,
+            store_ms: 1,
+            store_full: false,
+            resets: false,
+            half_open: false,
+            partitions: false,
+            server_kills: true,
+            server_stops: false,
+            client_kills: true,
+            client_stops: false,
+            clock_jumps: false,
+            target_trouble: false,
+            poison: false,
+            large_bodies: false,
+            routes: false,
+            bytes_per_second: None,
+            narrowing: false,
+            mixed: false,
+            thieves: false,
         }
     }
 
     /// Faults with a source of chance of their own, so that the others come as they came before.
     fn add_later_ones(&mut self, rng: &mut impl Rng) {
         self.routes = rng.random_bool(0.3);
-        let bytes = *pick(rng, &[100_000, 1_000_000, 10_000_000]);
-        self.bytes_per_second = rng.random_bool(0.3).then_some(bytes);
+        let bytes = *pick(rng, &[SLOW, 20_000, 100_000, 1_000_000, 10_000_000]);
+        self.bytes_per_second = rng.random_bool(0.4).then_some(bytes);
+        self.narrowing = rng.random_bool(0.3);
+        self.mixed = rng.random_bool(0.4);
+        self.thieves = rng.random_bool(0.3);
+        self.large_bodies |= self.is_slow();
+        if self.is_slow() && rng.random_bool(0.6) {
+            // Nothing but a slow link: it must cost nobody anything.
+            for fault in [&mut self.resets, &mut self.half_open, &mut self.partitions, &mut self.clock_jumps] {
+                *fault = false;
+            }
+            for fault in [&mut self.client_kills, &mut self.client_stops, &mut self.narrowing] {
+                *fault = false;
+            }
+        }
+    }
+
+    /// Whether a body takes longer than most other things here.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.bytes_per_second.is_some_and(|rate| rate <= SLOW)
     }
 
     /// Whether nothing happens that could end a lease before its report: then nothing may arrive twice (I9).
@@ -138,6 +208,18 @@ impl Faults {
             || self.server_stops
             || self.client_kills
             || self.client_stops
+            || self.narrowing
+            || self.clock_jumps)
+    }
+
+    /// Whether every client lives on with what it holds, and finds back to any server: then no lease may be lost (I11).
+    pub(crate) fn spares_clients(&self) -> bool {
+        !(self.resets
+            || self.half_open
+            || self.partitions
+            || self.client_kills
+            || self.client_stops
+            || self.narrowing
             || self.clock_jumps)
     }
 }
@@ -147,7 +229,12 @@ fn client(rng: &mut impl Rng, destinations: &[Name]) -> ClientPlan {
     if serves.is_empty() {
         serves.push(pick(rng, destinations).clone());
     }
-    ClientPlan { serves, slots: rng.random_range(1..=8), buffer_bytes: *pick(rng, &[1_000, 200_000, 64 << 20]) }
+    ClientPlan {
+        serves,
+        slots: rng.random_range(1..=8),
+        buffer_bytes: *pick(rng, &[1_000, 200_000, 64 << 20]),
+        forward_timeout: Duration::from_secs(25),
+    }
 }
 
 fn policy(rng: &mut impl Rng) -> RetryPolicy {

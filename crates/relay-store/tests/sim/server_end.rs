@@ -11,6 +11,7 @@ use relay_core::{
 };
 
 use crate::{
+    load::sha256,
     net::{End, Packet, Words},
     world::{Server, What, World, routing},
 };
@@ -24,16 +25,18 @@ impl World {
         self.server_epoch += 1;
         let epoch = self.server_epoch;
         self.oracle.check_store(&self.store);
+        self.oracle.server_starts();
         let stats = self.store.stats_now();
         let setup = Setup {
             version: "sim".to_owned(),
             lease: self.plan.lease,
             retry_after_max: limits::RETRY_AFTER_MAX,
-            circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
-            outgoing_bytes_max: limits::MAX_INFLIGHT_BYTES / 2,
+            circuit_pause_max: self.plan.circuit_pause_max,
+            outgoing_bytes_max: self.plan.intake_bytes,
             public_url: None,
             seed: self.rng.random(),
             id_floor: stats.id_floor,
+            sha256,
         };
         // As the server's own clock does it: never before what is stored (I10).
         let behind = stats.latest.since(self.wall(self.skew));
@@ -107,6 +110,7 @@ impl World {
             server.hub.handle(input, now);
         }
         self.drain_server();
+        self.check_intake();
     }
 
     pub(crate) fn server_wakes(&mut self, epoch: u64) {
@@ -129,6 +133,9 @@ impl World {
                 Output::Answer(ticket, answer) => self.answered(ticket, &answer),
                 Output::Transmit(conn) => self.transmit(conn),
                 Output::Close(conn, why) => {
+                    if self.thief.is_some() && self.sockets.contains_key(&conn.0) {
+                        self.oracle.broken("I21", format!("a stranger closed socket {}: {why}", conn.0));
+                    }
                     self.tell(format_args!("server closes socket {}: {why}", conn.0));
                     self.transmit(conn);
                     self.drop_end(conn.0, End::Server);
@@ -160,12 +167,26 @@ impl World {
         }
     }
 
+    /// Writes as much as the socket takes: on a slow link little more than nothing, and the hub keeps the rest.
     fn transmit(&mut self, conn: ConnId) {
-        while let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn)) {
+        while self.has_room(conn)
+            && let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn))
+        {
             self.oracle.server_said(conn.0, &message, &self.store);
             self.tell(format_args!("socket {} <- {}", conn.0, Words(&message)));
             self.put(conn.0, End::Client, Packet::Message(codec::encode(message)));
         }
+    }
+
+    /// A socket takes more.
+    pub(crate) fn socket_takes(&mut self, conn: ConnId) {
+        self.transmit(conn);
+        self.arm_server();
+    }
+
+    fn has_room(&self, conn: ConnId) -> bool {
+        let queued = self.sockets.get(&conn.0).map_or(0, |socket| socket.queued);
+        self.plan.faults.bytes_per_second.is_none() || queued < limits::SESSION_QUEUE_BYTES
     }
 
     fn store_is_asked(&mut self, op: OpId, ask: StoreOp) {

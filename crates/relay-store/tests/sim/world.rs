@@ -13,8 +13,8 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::outcome::Outcome,
-    hub::{Hub, OpId, Ticket},
-    id::DeliveryId,
+    hub::{ConnId, Hub, Input as HubInput, OpId, Ticket},
+    id::{DeliveryId, InstanceId},
     name::Name,
     routing::Route,
     session::client::Client,
@@ -26,11 +26,13 @@ use relay_store::memory::MemoryStore;
 
 use crate::{
     chaos::Fault,
+    intake::{self, Intake},
     load::Sending,
     net::{End, Packet, Socket},
     operator::Act,
     oracle::Oracle,
     plan::Plan,
+    scenario::{Script, Seen},
     target::Targets,
     trace::Trace,
 };
@@ -63,11 +65,20 @@ pub(crate) struct World {
     /// How far the wall clock of the next server process is off, in microseconds.
     pub(crate) skew: i64,
     pub(crate) clients: Vec<ClientSlot>,
+    /// What the tokens of clients may serve that may not serve everything.
+    pub(crate) narrowed: BTreeMap<usize, BTreeSet<Name>>,
     pub(crate) sockets: BTreeMap<u64, Socket>,
     pub(crate) last_socket: u64,
+    /// The socket of somebody who says right now that he is somebody else.
+    pub(crate) thief: Option<u64>,
     pub(crate) targets: Targets,
+    /// What the target does instead, in a scenario.
+    pub(crate) script: Option<Script>,
+    /// What a scripted target saw.
+    pub(crate) seen: Vec<Seen>,
     pub(crate) sendings: Vec<Sending>,
     pub(crate) tickets: BTreeMap<Ticket, usize>,
+    pub(crate) intake: Intake,
     pub(crate) last_ticket: u64,
     pub(crate) healed_at: Option<u64>,
     pub(crate) oracle: Oracle,
@@ -96,6 +107,7 @@ pub(crate) struct ClientSlot {
 /// One life of a client process.
 pub(crate) struct ClientProcess {
     pub(crate) machine: Client,
+    pub(crate) instance: InstanceId,
     pub(crate) started: u64,
     pub(crate) socket: Option<u64>,
     pub(crate) wake: Option<Mono>,
@@ -119,6 +131,7 @@ pub(crate) enum What {
     ClientStarts { client: usize, epoch: u64 },
     TargetAnswers { client: usize, epoch: u64, delivery: DeliveryId, outcome: Box<Outcome> },
     Send { sending: usize },
+    ThiefGoes { socket: u64 },
     Trouble(Fault),
     Operate(Act),
     Heal,
@@ -132,7 +145,11 @@ struct Entry {
 
 impl World {
     pub(crate) fn new(seed: u64, keep_trace: bool) -> Self {
-        let plan = Plan::new(seed);
+        Self::with_plan(Plan::new(seed), seed, Trace::new(keep_trace))
+    }
+
+    /// A world of which more is known than its seed.
+    pub(crate) fn with_plan(plan: Plan, seed: u64, trace: Trace) -> Self {
         let mut world = Self {
             rng: StdRng::seed_from_u64(seed ^ 0x005e_ed0f_7e57),
             operator: StdRng::seed_from_u64(!seed),
@@ -146,15 +163,20 @@ impl World {
             server_epoch: 0,
             skew: 0,
             clients: Vec::new(),
+            narrowed: BTreeMap::new(),
             sockets: BTreeMap::new(),
             last_socket: 0,
+            thief: None,
             targets: Targets::new(&plan.destinations),
+            script: None,
+            seen: Vec::new(),
             sendings: Vec::new(),
             tickets: BTreeMap::new(),
+            intake: Intake::default(),
             last_ticket: 0,
             healed_at: None,
-            oracle: Oracle::new(plan.routing.clone()),
-            trace: Trace::new(keep_trace),
+            oracle: Oracle::new(&plan),
+            trace,
             plan,
         };
         world.trace.line(0, format_args!("plan {:?}", world.plan));
@@ -179,12 +201,27 @@ impl World {
         (self.oracle, self.trace, steps)
     }
 
-    fn begin(&mut self) {
+    /// Lets happen what is to happen until then, or until a promise is broken.
+    pub(crate) fn run_until(&mut self, end: u64) {
+        while self.oracle.violation.is_none() && self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= end) {
+            let Some(Reverse(entry)) = self.queue.pop() else { break };
+            self.clock = entry.at;
+            self.happen(entry.what);
+        }
+        self.clock = self.clock.max(end);
+    }
+
+    /// Starts all processes.
+    pub(crate) fn set_up(&mut self) {
         self.start_server();
         for client in 0..self.plan.clients.len() {
             self.clients.push(ClientSlot { process: None, epoch: 0, partitioned: false });
             self.start_client(client);
         }
+    }
+
+    fn begin(&mut self) {
+        self.set_up();
         self.plan_load();
         self.plan_trouble();
         self.plan_operators();
@@ -231,6 +268,7 @@ impl World {
                 self.target_answers(client, epoch, delivery, *outcome);
             }
             What::Send { sending } => self.send(sending),
+            What::ThiefGoes { socket } => self.server_handles(HubInput::Closed(ConnId(socket))),
             What::Trouble(fault) => self.trouble(fault),
             What::Operate(act) => self.operate(act),
             What::Heal => self.heal(),
@@ -270,10 +308,11 @@ impl World {
 
     /// Store operations and answers go by the oracle.
     pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> StoreAnswer {
+        let op = intake::on_disk(op);
         self.store.tell_time(wall);
-        self.oracle.applying(op, &self.store);
+        self.oracle.applying(&op, &self.store);
         let answer = self.store.perform(op.clone());
-        self.oracle.applied(op, &answer, wall);
+        self.oracle.applied(&op, &answer, wall);
         answer
     }
 

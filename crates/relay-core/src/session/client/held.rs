@@ -253,9 +253,11 @@ impl Holdings {
         self.leases.keys().copied()
     }
 
-    /// The leases on the server's account, for a heartbeat.
+    /// The leases on the server's account whose bodies are whole, for a heartbeat. The server extends the others by itself,
+    /// for it knows best how far their bodies are.
     pub(super) fn credited(&self) -> impl Iterator<Item = LeaseKey> {
-        self.leases.iter().filter(|(_, held)| held.credited).map(|(key, _)| *key)
+        let whole = |held: &Held| held.credited && !matches!(held.stage, Stage::Assembling(_));
+        self.leases.iter().filter(move |(_, held)| whole(held)).map(|(key, _)| *key)
     }
 
     pub(super) fn view(&self) -> Vec<HeldView> {

@@ -148,6 +148,11 @@ impl Client {
         View { up, stopping: self.stopping, destinations: self.held.view() }
     }
 
+    /// The leases that its Hello would name.
+    pub fn held(&self) -> impl Iterator<Item = LeaseKey> {
+        self.held.all()
+    }
+
     /// Panics if its books contradict each other: for tests and simulation.
     pub fn check_invariants(&self) {
         self.held.check_invariants();

@@ -49,6 +49,13 @@ fn samples() -> Vec<(&'static str, Message)> {
         duration_us: 12_345,
         error: "429 Too Many Requests".into(),
     };
+    let refused = Report {
+        class: 5,
+        status: 422,
+        retry_after_ms: None,
+        error: "422 Unprocessable Content".into(),
+        ..report.clone()
+    };
     let chunk = Chunk { lease: Some(lease.clone()), offset: 2, data: Bytes::from_static(b"[]") };
     vec![
         ("hello", Message::Hello(hello)),
@@ -57,6 +64,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("chunk", Message::Chunk(chunk)),
         ("extend", Message::Extend(Extend { held: vec![lease.clone()] })),
         ("report", Message::Report(report)),
+        ("report_refused", Message::Report(refused)),
         ("settled", Message::Settled(Settled { leases: vec![lease.clone()] })),
         ("release", Message::Release(Release { leases: vec![lease] })),
         ("go_away", Message::GoAway(GoAway { reason: "stopping".into(), retry_after_ms: 1_000 })),
@@ -106,6 +114,64 @@ fn what_is_out_of_bounds_is_refused() {
     assert_eq!(decode(huge), Err(CodecError::TooLarge(limits::MESSAGE_BYTES_MAX + 1)));
 }
 
+/// S11: what repeats is counted before it is decoded: two bytes on the wire are fifty in memory.
+#[test]
+fn too_many_of_anything_are_refused_before_they_are_decoded() {
+    let empty = vec![LeaseRef::default(); limits::HELD_MAX + 1];
+    let destinations = vec![HelloDestination::default(); limits::SESSION_DESTINATIONS_MAX + 1];
+    let welcomes = vec![WelcomeDestination::default(); limits::SESSION_DESTINATIONS_MAX + 1];
+    let headers = vec![HeaderField::default(); limits::HEADERS_MAX + 1];
+    for (field, message) in [
+        ("extend.held", Message::Extend(Extend { held: empty.clone() })),
+        ("settled.leases", Message::Settled(Settled { leases: empty.clone() })),
+        ("release.leases", Message::Release(Release { leases: empty.clone() })),
+        ("hello.held", Message::Hello(Hello { held: empty.clone(), ..Hello::default() })),
+        ("hello.destinations", Message::Hello(Hello { destinations, ..Hello::default() })),
+        ("welcome.resumed", Message::Welcome(Welcome { resumed: empty, ..Welcome::default() })),
+        ("welcome.destinations", Message::Welcome(Welcome { destinations: welcomes, ..Welcome::default() })),
+        ("grant.headers", Message::Grant(Box::new(Grant { headers, ..Grant::default() }))),
+    ] {
+        let whole = encode(message);
+        // Each has ids that are none: had it been decoded, that would be the error.
+        assert_eq!(decode(whole.clone()), Err(CodecError::Field(field)));
+    }
+    // A message that comes in two parts is one message.
+    let half = encode(Message::Extend(Extend { held: vec![LeaseRef::default(); limits::HELD_MAX / 2 + 1] }));
+    assert_eq!(decode([half.clone(), half].concat().into()), Err(CodecError::Field("extend.held")));
+    // A group could hide what is behind it.
+    assert_eq!(decode(Bytes::from_static(&[0x2a, 4, 0x13, 0x14, 0x0a, 0])), Err(CodecError::Field("frame")));
+}
+
+/// The largest messages there are pass.
+#[test]
+fn a_client_that_holds_all_it_may_can_say_so() {
+    let token = Token { counter: u64::MAX, nonce: u64::MAX };
+    let held: Vec<LeaseRef> =
+        (0..limits::HELD_MAX).map(|_| lease_ref((DeliveryId::from_u128(u128::MAX), token))).collect();
+    let name = "x".repeat(limits::NAME_BYTES_MAX);
+    let destination = HelloDestination { name: name.clone(), slots: u32::MAX, forward_timeout_ms: u32::MAX };
+    let hello = Hello {
+        instance: vec![7; ID_BYTES].into(),
+        version: "x".repeat(WORDS_BYTES_MAX),
+        label: "x".repeat(WORDS_BYTES_MAX),
+        destinations: vec![destination; limits::SESSION_DESTINATIONS_MAX],
+        buffer_bytes: u64::MAX,
+        held: held.clone(),
+    };
+    let told = WelcomeDestination { name, known: true, others: u32::MAX, allowed: true };
+    let welcome = Welcome {
+        version: "x".repeat(WORDS_BYTES_MAX),
+        heartbeat_ms: u32::MAX,
+        destinations: vec![told; limits::SESSION_DESTINATIONS_MAX],
+        resumed: held,
+    };
+    for message in [Message::Hello(hello), Message::Welcome(welcome)] {
+        let bytes = encode(message);
+        assert!(bytes.len() <= limits::MESSAGE_BYTES_MAX * 3 / 4, "{}", bytes.len());
+        decode(bytes).unwrap();
+    }
+}
+
 #[test]
 fn a_grant_with_more_body_than_it_announces_is_refused() {
     let Some((_, Message::Grant(mut grant))) = samples().into_iter().find(|(name, _)| *name == "grant") else {
@@ -130,6 +196,9 @@ fn a_hello_is_checked_field_by_field() {
     check("hello.destinations.slots", |hello| hello.destinations[0].slots = 0);
     check("hello.destinations.slots", |hello| hello.destinations[0].slots = limits::CONCURRENCY_MAX + 1);
     check("hello.destinations.forward_timeout_ms", |hello| hello.destinations[0].forward_timeout_ms = 0);
+    check("hello.destinations.forward_timeout_ms", |hello| {
+        hello.destinations[0].forward_timeout_ms = limits::FORWARD_TIMEOUT_MAX.as_millis() as u32 + 1;
+    });
     check("hello.buffer_bytes", |hello| hello.buffer_bytes = 0);
     check("hello.instance", |hello| hello.instance = Bytes::new());
 }
@@ -150,13 +219,30 @@ fn a_report_of_success_without_a_2xx_is_refused() {
     assert_eq!(reported(&report(lease, &outcome)), Ok((lease, outcome)));
 }
 
+/// I10, I23: the class of an answer is what its status makes of it here, whatever a client of an older version calls it; and
+/// a 2xx is no failure.
+#[test]
+fn the_class_of_a_report_follows_from_its_status() {
+    let lease = (DeliveryId::from_u128(1), Token { counter: 1, nonce: 2 });
+    let mut outcome =
+        Outcome { class: Class::Rejected, status: Some(422), retry_after: None, duration: Duration::ZERO, error: None };
+    let class = |outcome: &Outcome| reported(&report(lease, outcome)).map(|(_, outcome)| outcome.class);
+    assert_eq!(class(&outcome), Ok(Class::Refused));
+    outcome.status = Some(425);
+    assert_eq!(class(&outcome), Ok(Class::Busy));
+    outcome.status = Some(204);
+    assert_eq!(class(&outcome), Err(CodecError::Field("report.status")));
+    (outcome.class, outcome.status) = (Class::Busy, None);
+    assert_eq!(class(&outcome), Ok(Class::Busy));
+}
+
 fn any_outcome() -> impl Strategy<Value = Outcome> {
-    let class = prop_oneof![Just(Class::Rejected), Just(Class::Busy), Just(Class::Unreachable)];
-    let status = proptest::option::of(100_u16..1000);
+    let class = prop_oneof![Just(Class::Rejected), Just(Class::Busy), Just(Class::Unreachable), Just(Class::Refused)];
+    let status = proptest::option::of(prop_oneof![100_u16..200, 300_u16..1000]);
     let retry_after = proptest::option::of((0..u64::MAX / 2).prop_map(Duration::from_millis));
     (class, status, retry_after, any::<u32>(), proptest::option::of("[a-z]{1,40}")).prop_map(
         |(class, status, retry_after, micros, error)| Outcome {
-            class,
+            class: status.map_or(class, Class::of_status),
             status,
             retry_after,
             duration: Duration::from_micros(micros.into()),
@@ -193,6 +279,47 @@ fn any_grant() -> impl Strategy<Value = Message> {
             }))
         },
     )
+}
+
+/// Pieces of which hostile grants are made: header fields, what is around them, and what could make a count lose its way.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let header = (0..200_usize).prop_map(|count| [0x52, 0].repeat(count));
+    let fixed: &[&[u8]] = &[
+        &[0x1a, 0],
+        &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+        &[0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00],
+        &[0xfd, 0xff, 0xff, 0xff, 0x0f, 1, 2, 3, 4],
+        &[0xd2, 0x80, 0x80, 0x80, 0x80, 0x00, 0],
+        &[0x81, 0x02, 1, 2, 3, 4, 5, 6, 7, 8],
+        &[0x82, 0x02, 2, 0x52, 0],
+        &[0x54],
+        &[0x57],
+    ];
+    let fixed = fixed.iter().map(|piece| piece.to_vec()).collect::<Vec<_>>();
+    prop_oneof![header, prop::sample::select(fixed), prop::collection::vec(any::<u8>(), 0..6)]
+}
+
+proptest! {
+    /// S11: whatever the decoder would take, the count has counted.
+    #[test]
+    fn the_count_misses_nothing_that_the_decoder_takes(
+        grants in prop::collection::vec(prop::collection::vec(pieces(), 0..5), 1..4),
+        between in prop::collection::vec(any::<u8>(), 0..4),
+    ) {
+        let mut frame = Vec::new();
+        for grant in grants {
+            let inside = grant.concat();
+            frame.push(0x1a);
+            prost::encoding::encode_varint(inside.len() as u64, &mut frame);
+            frame.extend_from_slice(&inside);
+            frame.extend_from_slice(&between);
+        }
+        if counts::check(&frame).is_ok()
+            && let Ok(Frame { message: Some(Message::Grant(grant)) }) = Frame::decode(&frame[..])
+        {
+            prop_assert!(grant.headers.len() <= limits::HEADERS_MAX);
+        }
+    }
 }
 
 proptest! {

@@ -88,9 +88,8 @@ fn state(text: &str) -> Result<State, AdminError> {
 }
 
 fn reason(text: &str) -> Result<Reason, AdminError> {
-    let all = [Reason::Rejected, Reason::Busy, Reason::LostLeases, Reason::Expired];
-    let known = all.map(Reason::as_str).join(", ");
-    let found = all.into_iter().find(|reason| reason.as_str() == text);
+    let known = Reason::ALL.map(Reason::as_str).join(", ");
+    let found = Reason::ALL.into_iter().find(|reason| reason.as_str() == text);
     found.ok_or_else(|| AdminError::Invalid(format!("no reason {text:?}; known: {known}")))
 }
 

@@ -29,7 +29,7 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem};
+use crate::{clock::Clock, error::Problem, origin::Origin};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -119,11 +119,11 @@ impl Recorder {
         if let Some(dedupe) = &request.dedupe {
             let first = *accepted.first.entry((request.source.clone(), dedupe.key)).or_insert(id);
             if first != id {
-                return Answer::Accepted { event: first, received_at, repeat: true };
+                return Answer::Accepted { event: first, received_at, repeat: true, differs: false };
             }
         }
         accepted.events.push(request);
-        Answer::Accepted { event: id, received_at, repeat: false }
+        Answer::Accepted { event: id, received_at, repeat: false, differs: false }
     }
 }
 
@@ -178,7 +178,7 @@ impl Backend for Recorder {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    async fn other(&self, mut request: Request<Incoming>) -> Response<Body> {
+    async fn other(&self, mut request: Request<Incoming>, _origin: Origin) -> Response<Body> {
         match request.uri().path() {
             "/livez" => Response::new(Full::new(Bytes::from_static(b"alive\n"))),
             "/large" => Response::new(Full::new(Bytes::from(vec![b'x'; LARGE_BYTES]))),

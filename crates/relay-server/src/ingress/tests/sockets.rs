@@ -252,13 +252,20 @@ async fn http_goes_on_after_an_upgrade_that_was_not_granted() {
     assert_eq!(socket.reply().await.status, 400);
 }
 
-/// I22: requests at hand are finished, idle connections closed, new ones not accepted.
+/// I22: requests at hand are finished or told that the server stops, others closed, new ones not accepted: whoever uploads,
+/// has sent half a head, has never said anything or takes no answer holds nothing up.
 #[tokio::test]
-async fn a_stop_finishes_what_was_begun() {
+async fn a_stop_waits_for_nobody() {
     let relay = Relay::start().await;
     let mut idle = relay.connect().await;
     idle.send(request("POST /webhook", "", "1")).await;
     assert_eq!(idle.reply().await.status, 202);
+    let mut silent = relay.connect().await;
+    let mut half = relay.connect().await;
+    half.send("POST /webhook HTTP/1.1\r\nHost").await;
+    let mut deaf = relay.connect().await;
+    deaf.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(deaf.head().await.starts_with("HTTP/1.1 200 "));
     let mut begun = relay.connect().await;
     begun
         .send(format!(
@@ -268,10 +275,14 @@ async fn a_stop_finishes_what_was_begun() {
     assert!(begun.head().await.starts_with("HTTP/1.1 100 "));
     relay.stop.cancel();
     assert!(idle.is_closed().await);
-    begun.send("2").await;
-    assert_eq!(begun.reply().await.status, 202);
+    assert!(silent.is_closed().await && half.is_closed().await);
+    let reply = begun.reply().await;
+    assert_eq!((reply.status, reply.code().as_deref()), (503, Some("shutting_down")), "{reply:?}");
+    assert_eq!((reply.field("connection"), reply.field("retry-after")), (Some("close"), Some("5")));
     assert!(begun.is_closed().await);
-    timeout(STUCK, relay.served).await.expect("the listener ends").unwrap();
+    assert!(relay.backend.events().len() == 1 && relay.budget.used() < 1_000);
+    // Well below the patience for heads, bodies and answers.
+    timeout(Duration::from_secs(5), relay.served).await.expect("the listener ends").unwrap();
     assert!(tokio::net::TcpStream::connect(relay.address).await.is_err());
 }
 

@@ -1,12 +1,9 @@
 //! What is stored of a webhook, and what its sender is told.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use relay_core::{hub::Accepting, id::EventId};
+use relay_core::{hub::Accepting, id::EventId, time::Wall};
 
 use super::{KEY, Relay, recorder::Mode, request};
 use crate::{budget::Budget, ingress::verify::sha256};
@@ -194,7 +191,7 @@ async fn a_body_without_memory_for_it_is_refused_at_once() {
     let body = "x".repeat(600);
     assert_eq!(relay.ask(request("POST /webhook", "", &body)).await.status, 202);
     assert!(relay.budget.used() > 600, "the head counts too");
-    let asked = Instant::now();
+    let asked = tokio::time::Instant::now();
     let reply = relay.ask(request("POST /webhook", "", &body)).await;
     assert_eq!((reply.code().as_deref(), reply.field("retry-after")), (Some("store_unavailable"), Some("1")));
     assert!(asked.elapsed().as_millis() < 1_000);
@@ -232,7 +229,7 @@ async fn browsers_are_told_what_they_may_only_where_origins_are_named() {
 #[tokio::test]
 async fn a_signed_webhook_is_verified_and_acknowledged_as_its_provider_wants() {
     let relay = Relay::start().await;
-    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let seconds = crate::clock::Clock::start(Wall::MIN).present().as_millis() / 1_000;
     let body = "{\"a\": 1}";
     let fields = signature("msg_1", seconds, body);
     let reply = relay.ask(request("POST /webhook/signed", &fields, body)).await;
@@ -257,4 +254,42 @@ fn signature(id: &str, seconds: u64, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
     let signature = STANDARD.encode(hmac::sign(&key, format!("{id}.{seconds}.{body}").as_bytes()));
     format!("Webhook-Id: {id}\r\nWebhook-Timestamp: {seconds}\r\nWebhook-Signature: v1,{signature}\r\n")
+}
+
+/// I3: a target in absolute form, and a query with bytes that senders leave raw, are taken as any other, byte for byte, however
+/// they arrive and whatever is before and behind them.
+#[tokio::test]
+async fn targets_as_senders_write_them_are_taken_byte_for_byte() {
+    let relay = Relay::start().await;
+    let queries: [&[u8]; 6] =
+        [b"q={\"a\":1}", b"x=<b>", b"name=J\xfcrgen", b"x={a}|b^c`d", b"name=J\xc3\xbcrgen", b"^22=%22&\""];
+    let mut all = Vec::new();
+    for query in queries {
+        for target in ["/webhook", "http://a/webhook", "HTTP://A:80/webhook"] {
+            let head = format!("POST {target}?");
+            let fields = format!(" HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nContent-Length: 2\r\n\r\nhi");
+            all.push([head.as_bytes(), query, fields.as_bytes()].concat());
+        }
+    }
+    for piece in [1, 7, usize::MAX] {
+        relay.backend.forget();
+        let mut socket = relay.connect().await;
+        let bytes = all.concat();
+        for bytes in bytes.chunks(piece.min(bytes.len())) {
+            socket.send(bytes).await;
+        }
+        for _ in &all {
+            assert_eq!(socket.reply().await.status, 202);
+        }
+        let events = relay.backend.events();
+        assert_eq!(events.len(), all.len());
+        for (index, event) in events.iter().enumerate() {
+            assert_eq!((&event.path[..], &event.body[..]), (b"/webhook".as_slice(), b"hi".as_slice()));
+            assert_eq!(event.query.as_deref(), Some(queries[index / 3]));
+        }
+    }
+    for target in ["http://b/webhook", "http://flawed/9", "http://raw/webhook?^41"] {
+        let refused = relay.ask(request(&format!("POST {target}"), "", "hi")).await;
+        assert_eq!((refused.status, refused.code().as_deref()), (400, Some("malformed")), "{target}");
+    }
 }

@@ -1,0 +1,80 @@
+//! How many of each thing a message holds, counted in its bytes before anything is decoded: a few bytes can say "one more",
+//! and each costs the decoder a structure of fifty. Decoded first and counted then, a message would take fifty times its size.
+
+use super::codec::CodecError;
+use crate::limits;
+
+/// Fields that repeat: of which message, which field, how often at most, and what it is called.
+const REPEATED: [(u64, u64, usize, &str); 8] = [
+    (1, 3, limits::SESSION_DESTINATIONS_MAX, "hello.destinations"),
+    (1, 5, limits::HELD_MAX, "hello.held"),
+    (2, 3, limits::SESSION_DESTINATIONS_MAX, "welcome.destinations"),
+    (2, 4, limits::HELD_MAX, "welcome.resumed"),
+    (3, 10, limits::HEADERS_MAX, "grant.headers"),
+    (5, 1, limits::HELD_MAX, "extend.held"),
+    (7, 1, limits::HELD_MAX, "settled.leases"),
+    (8, 1, limits::HELD_MAX, "release.leases"),
+];
+
+/// Counts what repeats in the bytes of a frame. Where they end within a field or are no protobuf the count ends as well, for
+/// so does the decoder.
+///
+/// # Errors
+/// [`CodecError::Field`] for what there is too much of, and for groups, which this protocol never had and which could hide
+/// what is behind them.
+pub(super) fn check(frame: &[u8]) -> Result<(), CodecError> {
+    // Over the whole frame: fields of one message that come twice are merged.
+    let mut left = REPEATED.map(|(_, _, most, _)| most);
+    let mut rest = frame;
+    while let Some(field) = next(&mut rest)? {
+        let mut inside = field.bytes;
+        while REPEATED.iter().any(|(message, ..)| *message == field.number)
+            && let Some(found) = next(&mut inside)?
+        {
+            let is =
+                |(message, number, ..): &(u64, u64, usize, &str)| (*message, *number) == (field.number, found.number);
+            let Some(at) = REPEATED.iter().position(is) else { continue };
+            left[at] = left[at].checked_sub(1).ok_or(CodecError::Field(REPEATED[at].3))?;
+        }
+    }
+    Ok(())
+}
+
+/// One field. Its bytes, if it has a length.
+struct Field<'a> {
+    number: u64,
+    bytes: &'a [u8],
+}
+
+/// The next field; `None` at the end, and where it cannot be told where the next one begins.
+fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, CodecError> {
+    let Some(key) = varint(rest) else { return Ok(None) };
+    let taken = match key & 7 {
+        0 => varint(rest).map(|_| &[][..]),
+        1 => take(rest, 8).map(|_| &[][..]),
+        2 => varint(rest).and_then(|length| take(rest, usize::try_from(length).ok()?)),
+        3 | 4 => return Err(CodecError::Field("frame")),
+        5 => take(rest, 4).map(|_| &[][..]),
+        _ => None,
+    };
+    Ok(taken.map(|bytes| Field { number: key >> 3, bytes }))
+}
+
+/// A number of one to ten bytes. What of it is beyond 64 bits the decoder refuses.
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for (at, byte) in rest.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            *rest = &rest[at + 1..];
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(taken)
+}

@@ -1,0 +1,124 @@
+//! Request targets that the HTTP library behind would refuse or keep, rewritten for it: in absolute form, or with bytes in the
+//! query that senders leave raw.
+//!
+//! The path and the query of an event are those of the sender, byte for byte: what is escaped here for the way through the
+//! library is undone in [`query`].
+
+use std::borrow::Cow;
+
+use hyper::Uri;
+
+/// The authority of a target whose query is escaped. No request of a sender has one behind the guard: targets in absolute
+/// form lose theirs.
+const ESCAPED: &str = "raw";
+/// Begins an escaped byte, and is escaped itself.
+const ESCAPE: u8 = b'^';
+
+/// A target to be rewritten: where it stands in its head, and where its path begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rewrite {
+    pub(super) from: usize,
+    pub(super) path: usize,
+    pub(super) to: usize,
+}
+
+impl Rewrite {
+    /// What stands in its place.
+    pub(super) fn target(&self, head: &[u8]) -> Vec<u8> {
+        let (path, query) = split(&head[self.path..self.to]);
+        let path = if path.is_empty() { b"/" } else { path };
+        let mut target = Vec::with_capacity(self.to - self.from + 16);
+        let is_escaped = query.is_some_and(|query| !is_plain(query));
+        if is_escaped {
+            target.extend_from_slice(b"http://");
+            target.extend_from_slice(ESCAPED.as_bytes());
+        }
+        target.extend_from_slice(path);
+        if let Some(query) = query {
+            target.push(b'?');
+            if is_escaped { escape(query, &mut target) } else { target.extend_from_slice(query) }
+        }
+        target
+    }
+}
+
+/// Path and query.
+fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match target.iter().position(|byte| *byte == b'?') {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
+}
+
+/// Whether the library takes a query as it is.
+pub(super) fn is_plain(query: &[u8]) -> bool {
+    !query.iter().any(|byte| is_odd(*byte)) && (query.is_ascii() || std::str::from_utf8(query).is_ok())
+}
+
+const fn is_odd(byte: u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>')
+}
+
+fn escape(query: &[u8], into: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in query {
+        if is_odd(*byte) || *byte >= 0x80 || *byte == ESCAPE {
+            into.extend([ESCAPE, DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        } else {
+            into.push(*byte);
+        }
+    }
+}
+
+/// The query as the sender wrote it.
+pub(super) fn query(uri: &Uri) -> Option<Cow<'_, [u8]>> {
+    let query = uri.query()?.as_bytes();
+    if uri.authority().is_none_or(|authority| authority.as_str() != ESCAPED) {
+        return Some(Cow::Borrowed(query));
+    }
+    let mut raw = Vec::with_capacity(query.len());
+    let mut rest = query;
+    while let [first, behind @ ..] = rest {
+        let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or_default() as u8;
+        rest = if let (&ESCAPE, [high, low, behind @ ..]) = (first, behind) {
+            raw.push(digit(high) << 4 | digit(low));
+            behind
+        } else {
+            raw.push(*first);
+            behind
+        };
+    }
+    Some(Cow::Owned(raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use relay_core::target::is_query;
+
+    use super::*;
+
+    fn rewritten(target: &[u8], path: usize) -> Vec<u8> {
+        Rewrite { from: 0, path, to: target.len() }.target(target)
+    }
+
+    #[test]
+    fn an_absolute_target_becomes_its_path() {
+        assert_eq!(rewritten(b"http://a/webhook?x", 8), b"/webhook?x");
+        assert_eq!(rewritten(b"http://a", 8), b"/");
+        assert_eq!(rewritten(b"http://a?x=1", 8), b"/?x=1");
+    }
+
+    proptest! {
+        /// I3: whatever stands in a query comes out of the library as it was.
+        #[test]
+        fn a_query_comes_back_byte_for_byte(
+            query in prop::collection::vec(any::<u8>().prop_filter("in a query", |byte| is_query(&[*byte])), 0..200),
+        ) {
+            let target = [b"/webhook?".as_slice(), &query].concat();
+            let uri: Uri = Uri::try_from(&rewritten(&target, 0)[..]).unwrap();
+            prop_assert_eq!(super::query(&uri).unwrap().into_owned(), query);
+            prop_assert_eq!(uri.path(), "/webhook");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Where a connection comes from.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+/// Where a connection comes from. Made once, where it is accepted, and given to whatever answers on it: shares, refusals,
+/// sessions and the audit log all speak of the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The other end of the socket; none where it has no address.
+    pub peer: Option<SocketAddr>,
+    /// Whom the connection is charged to.
+    pub address: Address,
+}
+
+/// Whom connections and memory are charged to: one network that one owner is likely to hold whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// This machine: its loopback network and its own sockets. A reverse proxy here brings everybody, so that nobody is
+    /// held to a share by this address.
+    Local,
+    /// One IPv4 address.
+    V4(Ipv4Addr),
+    /// The first half of an IPv6 address: a /64 is the least that one customer is given.
+    V6(u64),
+}
+
+impl Origin {
+    /// A socket that has no address: whoever may open its file.
+    pub const fn local() -> Self {
+        Self { peer: None, address: Address::Local }
+    }
+
+    /// A peer of the network.
+    pub fn of(peer: SocketAddr) -> Self {
+        Self { peer: Some(peer), address: Address::of(peer.ip()) }
+    }
+
+    /// The address that the socket itself shows.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip())
+    }
+}
+
+impl Address {
+    /// Whom an address is charged to. One of IPv4 that is written as one of IPv6 is the same.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(v4) if v4.is_loopback() => Self::Local,
+            IpAddr::V4(v4) => Self::V4(v4),
+            IpAddr::V6(v6) if v6.is_loopback() => Self::Local,
+            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
+        }
+    }
+
+    /// Whether it is this machine.
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::Local)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("this machine"),
+            Self::V4(v4) => v4.fmt(f),
+            Self::V6(half) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*half) << 64)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_the_network_of_one_owner() {
+        let of = |text: &str| Address::of(text.parse().unwrap()).to_string();
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::"));
+        assert_ne!(of("2001:db8:1:3::1"), of("2001:db8:1:2::1"));
+        for local in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(of(local), "this machine");
+        }
+    }
+}

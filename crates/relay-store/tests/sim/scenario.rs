@@ -1,0 +1,494 @@
+//! Scenarios: one destination whose target does what a script says, for minutes or hours of virtual time, and what must hold
+//! of it in numbers. They run before the seeds; `SCENARIO=name` runs one of them alone.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
+
+use rand::RngExt as _;
+use relay_core::{
+    delivery::{Delivery, Reason, State, retry::RetryPolicy},
+    id::EventId,
+    limits,
+    name::Name,
+    routing::{Route, Routing},
+};
+
+use crate::{
+    oracle::Violation,
+    plan::{ClientPlan, Faults, Plan},
+    target::{Meeting, answer, nothing},
+    trace::Trace,
+    world::{World, micros},
+};
+
+/// What a webhook meets, by script.
+pub(crate) type Script = Box<dyn FnMut(&Asked<'_>) -> Said + Send>;
+
+/// A webhook at its target.
+pub(crate) struct Asked<'a> {
+    /// Since the start of the run.
+    pub(crate) at: Duration,
+    /// What kind of webhook it is.
+    pub(crate) kind: &'a str,
+    /// Which of all.
+    pub(crate) number: usize,
+    /// A die of a hundred sides, thrown for this try.
+    pub(crate) die: u32,
+}
+
+/// What the target says, 20 ms later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Status(u16),
+    Unreachable,
+}
+
+/// One try, as the target saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) at: Duration,
+    pub(crate) number: usize,
+    pub(crate) said: Said,
+}
+
+/// How long a target takes.
+const TAKES: Duration = Duration::from_millis(20);
+/// `FORWARD_TIMEOUT` of its clients.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// A scenario under way.
+struct Stage {
+    world: World,
+    at: Duration,
+}
+
+/// What became of one webhook.
+struct Fate {
+    kind: &'static str,
+    record: Delivery,
+}
+
+type Scenario = (&'static str, fn() -> Result<(), String>);
+
+const SCENARIOS: [Scenario; 14] = [
+    ("only_refused", only_refused),
+    ("refused_among_an_outage", refused_among_an_outage),
+    ("forty_nine_in_flight", forty_nine_in_flight),
+    ("one_success_in_an_outage", one_success_in_an_outage),
+    ("twenty_a_second", twenty_a_second),
+    ("a_lone_event_behind_an_outage", a_lone_event_behind_an_outage),
+    ("two_fifths_by_event", two_fifths_by_event),
+    ("two_fifths_by_chance", two_fifths_by_chance),
+    ("a_third_refused_for_good", a_third_refused_for_good),
+    ("healthy_behind_a_forbidden_backlog", healthy_behind_a_forbidden_backlog),
+    ("poisoned_among_healthy", poisoned_among_healthy),
+    ("an_outage_with_restarts", an_outage_with_restarts),
+    ("an_outage_of_few_with_restarts", an_outage_of_few_with_restarts),
+    ("an_outage_of_hours_with_two_clients", an_outage_of_hours_with_two_clients),
+];
+
+/// Runs all of them, or the one that is asked for. The first that does not hold is named with what is wrong.
+pub(crate) fn run(only: Option<&str>) -> Result<usize, String> {
+    let wanted: Vec<&Scenario> = SCENARIOS.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((name, scenario)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            scenario().map_err(|what| format!("scenario {name} breaks I10: {what}"))?;
+        }
+        Ok(())
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let ends: Vec<Result<(), String>> = thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        handles.into_iter().map(|handle| handle.join().expect("a worker does not panic")).collect()
+    });
+    ends.into_iter().collect::<Result<(), String>>()?;
+    Ok(wanted.len())
+}
+
+impl Stage {
+    /// A server and clients with so many slots each at one target.
+    fn new(clients: usize, slots: u32, script: impl FnMut(&Asked<'_>) -> Said + Send + 'static) -> Self {
+        Self::with_pause(limits::CIRCUIT_PAUSE_MAX, clients, slots, script)
+    }
+
+    fn with_pause(
+        pause_max: Duration,
+        clients: usize,
+        slots: u32,
+        script: impl FnMut(&Asked<'_>) -> Said + Send + 'static,
+    ) -> Self {
+        let name = |text: &str| -> Name { text.parse().expect("it is a valid name") };
+        let route = Route { destination: name("to"), ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() };
+        let client = || ClientPlan {
+            serves: vec![name("to")],
+            slots,
+            buffer_bytes: limits::CLIENT_BUFFER,
+            forward_timeout: FORWARD_TIMEOUT,
+        };
+        let plan = Plan {
+            routing: Routing { routes: BTreeMap::from([(name("in"), vec![route])]), ..Routing::default() },
+            sources: vec![name("in")],
+            destinations: vec![name("to")],
+            clients: (0..clients).map(|_| client()).collect(),
+            events: 0,
+            trouble: Duration::ZERO,
+            lease: limits::LEASE,
+            circuit_pause_max: pause_max,
+            intake_bytes: limits::MAX_INFLIGHT_BYTES / 2,
+            faults: Faults::restarts(),
+            operators: false,
+        };
+        let mut world = World::with_plan(plan, 1, Trace::new(std::env::var_os("TRACE").is_some()));
+        world.script = Some(Box::new(script));
+        world.set_up();
+        Self { world, at: Duration::ZERO }
+    }
+
+    /// Sends so many webhooks of a kind, one each `every` from now on.
+    fn send(&mut self, kind: &'static str, count: u64, every: Duration) {
+        for number in 0..count {
+            let at = micros(self.at) + number * micros(every).max(1);
+            self.world.plan_scripted(at, kind);
+        }
+    }
+
+    fn pass(&mut self, span: Duration) -> Result<(), String> {
+        self.at += span;
+        self.world.run_until(micros(self.at));
+        match self.world.oracle.violation.take() {
+            None => Ok(()),
+            Some(Violation { promise, what }) => {
+                if let Some(text) = std::env::var_os("TRACE") {
+                    let trace = std::mem::replace(&mut self.world.trace, Trace::new(false));
+                    let _ = std::fs::write(text, trace.into_text());
+                }
+                Err(format!("{promise}: {what}"))
+            }
+        }
+    }
+
+    /// Until nothing waits any more, a day at most.
+    fn drain(&mut self) -> Result<(), String> {
+        for _ in 0..24 * 3600 {
+            self.pass(Duration::from_secs(1))?;
+            if self.world.store.open_deliveries() == 0 {
+                return Ok(());
+            }
+        }
+        Err(format!("{} wait still", self.world.store.open_deliveries()))
+    }
+
+    fn fates(&self) -> Vec<Fate> {
+        let kinds: BTreeMap<EventId, &'static str> = self.world.scripted();
+        let fate = |record: Delivery| Some(Fate { kind: kinds.get(&record.event)?, record });
+        self.world.store.deliveries().into_iter().filter_map(fate).collect()
+    }
+
+    fn seen(&self) -> &[Seen] {
+        &self.world.seen
+    }
+
+    /// When the last of what was delivered had been.
+    fn tries_until_last_success(&self) -> (usize, Duration) {
+        let last = self.seen().iter().rposition(|seen| seen.said == Said::Status(200)).unwrap_or_default();
+        (last + 1, self.seen().get(last).map(|seen| seen.at).unwrap_or_default())
+    }
+
+    /// Answers a second until the last success, beside what the slots allow.
+    fn utilization(&self, slots: u32) -> f64 {
+        let (tries, took) = self.tries_until_last_success();
+        tries as f64 / took.as_secs_f64() / (f64::from(slots) / (TAKES.as_secs_f64() + OVERHEAD.as_secs_f64()))
+    }
+
+    fn restart_server(&mut self) {
+        self.world.end_server(false);
+    }
+
+    fn restart_client(&mut self, client: usize) {
+        self.world.kill_client(client);
+    }
+}
+
+/// What a try costs here beside the target's time: twice the way, a report's commit and a lease's.
+const OVERHEAD: Duration = Duration::from_millis(3);
+
+impl Fate {
+    /// From when it was accepted until it came to its end.
+    fn took(&self) -> Duration {
+        self.record.changed_at.since(self.record.ready_at)
+    }
+}
+
+fn expect(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+fn count(fates: &[Fate], wanted: impl Fn(&Fate) -> bool) -> usize {
+    fates.iter().filter(|fate| wanted(fate)).count()
+}
+
+impl Said {
+    pub(crate) fn meeting(self) -> Meeting {
+        match self {
+            Self::Status(status) => answer(TAKES, status, None),
+            Self::Unreachable => {
+                nothing(TAKES, relay_core::delivery::outcome::Class::Unreachable, "connection refused")
+            }
+        }
+    }
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Whatever is wrong with them, twenty events that the target judges are dead after their retries: nothing pauses.
+fn only_refused() -> Result<(), String> {
+    let mut stage = Stage::new(1, 8, |_| Said::Status(422));
+    stage.send("bad", 20, millis(10));
+    stage.pass(seconds(12))?;
+    let refused = count(&stage.fates(), |fate| fate.record.reason == Some(Reason::Refused));
+    expect(refused == 20, || format!("{refused} of 20 are dead after 12 s"))
+}
+
+/// 500 to all but 422 to a tenth: the judged ones are charged when their turn comes, the others live.
+fn refused_among_an_outage() -> Result<(), String> {
+    let mut stage = Stage::new(1, 8, |asked| Said::Status(if asked.kind == "bad" { 422 } else { 500 }));
+    for _ in 0..120 {
+        stage.send("good", 9, millis(1));
+        stage.send("bad", 1, millis(1));
+        stage.pass(millis(20))?;
+    }
+    stage.pass(seconds(3 * 3600))?;
+    let fates = stage.fates();
+    let dead = |kind| count(&fates, |fate| fate.kind == kind && fate.record.state == State::Dead);
+    // An outage has a try a minute, and each of these needs four.
+    let judged = count(&fates, |fate| fate.kind == "bad" && fate.record.attempts > 0);
+    let charged = count(&fates, |fate| fate.kind == "good" && fate.record.attempts > 0);
+    expect(fates.len() == 1_200 && dead("good") == 0, || format!("{} are dead of an outage", dead("good")))?;
+    expect(charged <= 4, || format!("{charged} were charged for an outage"))?;
+    expect(judged >= 10, || format!("{judged} of those refused were charged in three hours"))
+}
+
+/// 49 in flight when one is delivered, and then 500 to all of them at once.
+fn forty_nine_in_flight() -> Result<(), String> {
+    let mut first = true;
+    let mut stage = Stage::new(1, 50, move |_| Said::Status(if std::mem::take(&mut first) { 200 } else { 500 }));
+    stage.send("any", 200, Duration::ZERO);
+    stage.pass(seconds(600))?;
+    let charged = count(&stage.fates(), |fate| fate.record.state != State::Delivered && fate.record.attempts > 0);
+    expect(charged <= 8, || format!("{charged} were charged"))
+}
+
+/// 20 wait through an outage of an hour, one is delivered, and the outage goes on for another.
+fn one_success_in_an_outage() -> Result<(), String> {
+    let mut once = true;
+    let mut stage = Stage::new(1, 8, move |asked| {
+        let well = asked.at > seconds(3600) && std::mem::take(&mut once);
+        Said::Status(if well { 200 } else { 500 })
+    });
+    stage.send("any", 20, millis(50));
+    stage.pass(seconds(7_200))?;
+    let dead = count(&stage.fates(), |fate| fate.record.state == State::Dead);
+    let delivered = count(&stage.fates(), |fate| fate.record.state == State::Delivered);
+    expect(dead <= 5 && delivered == 1, || format!("{dead} are dead, {delivered} delivered"))
+}
+
+/// 20 a second are taken, and 429 answers the others: nobody dies, and all arrive.
+fn twenty_a_second() -> Result<(), String> {
+    let mut taken = (0, 0);
+    let mut stage = Stage::new(1, 8, move |asked| {
+        if taken.0 != asked.at.as_secs() {
+            taken = (asked.at.as_secs(), 0);
+        }
+        taken.1 += 1;
+        Said::Status(if taken.1 <= 20 { 200 } else { 429 })
+    });
+    stage.send("any", 5_000, millis(1));
+    stage.drain()?;
+    let dead = count(&stage.fates(), |fate| fate.record.state == State::Dead);
+    expect(dead == 0, || format!("{dead} are dead"))?;
+    // The last of them come back once a minute each, though there is room for more.
+    expect(stage.at <= seconds(600), || format!("it took {:?}", stage.at))
+}
+
+/// Nothing can be reached for ten minutes, then 500: one event alone is dead after its retries.
+fn a_lone_event_behind_an_outage() -> Result<(), String> {
+    let mut stage =
+        Stage::new(1, 8, |asked| if asked.at < seconds(600) { Said::Unreachable } else { Said::Status(500) });
+    stage.send("lone", 1, Duration::ZERO);
+    stage.pass(seconds(600 + 65 + 60 + 10))?;
+    let fates = stage.fates();
+    let reason = fates.first().map(|fate| fate.record.reason);
+    expect(reason == Some(Some(Reason::Rejected)), || format!("it is {:?}", fates.first().map(|fate| &fate.record)))
+}
+
+fn two_fifths(status: impl Fn(&Asked<'_>) -> u16 + Send + 'static) -> Result<Stage, String> {
+    let mut stage = Stage::new(1, 8, move |asked| Said::Status(status(asked)));
+    stage.send("any", 8_000, Duration::ZERO);
+    stage.drain()?;
+    let used = stage.utilization(8);
+    expect(used >= 0.8, || format!("{used:.2} of what the slots allow"))?;
+    Ok(stage)
+}
+
+fn failure(number: u32) -> u16 {
+    [500, 403, 422][number as usize % 3]
+}
+
+/// 41 % of the events are taken, the others never: those are dead after their retries.
+fn two_fifths_by_event() -> Result<(), String> {
+    let stage = two_fifths(|asked| {
+        let side = (asked.number as u32).wrapping_mul(2_654_435_761) >> 16;
+        if side % 100 < 41 { 200 } else { failure(side) }
+    })?;
+    let odd = count(&stage.fates(), |fate| {
+        let dead = fate.record.state == State::Dead;
+        dead && (fate.record.attempts != 4 || fate.record.tries > 8)
+    });
+    expect(odd == 0, || format!("{odd} needed more than a few tries"))
+}
+
+/// 41 % of the tries succeed, whichever event it is.
+fn two_fifths_by_chance() -> Result<(), String> {
+    two_fifths(|asked| if asked.die < 41 { 200 } else { failure(asked.die) }).map(drop)
+}
+
+/// 30 % are refused for good: dead within their retries' time and five seconds, and the others are not held up.
+fn a_third_refused_for_good() -> Result<(), String> {
+    let bad = |number: usize| (number as u32).wrapping_mul(2_654_435_761) >> 16 < 19_661;
+    let mut stage = Stage::new(1, 8, move |asked| Said::Status(if bad(asked.number) { 422 } else { 200 }));
+    stage.send("any", 4_000, Duration::ZERO);
+    stage.drain()?;
+    let mut firsts = BTreeMap::new();
+    for seen in stage.seen() {
+        firsts.entry(seen.number).or_insert(seen.at);
+    }
+    let mut lasts = BTreeMap::new();
+    for seen in stage.seen().iter().filter(|seen| seen.said == Said::Status(422)) {
+        lasts.insert(seen.number, seen.at);
+    }
+    let slowest = lasts.iter().map(|(number, last)| last.saturating_sub(firsts[number])).max().unwrap_or_default();
+    expect(slowest <= millis(7_700 + 5_000), || format!("the slowest dead letter took {slowest:?}"))?;
+    let used = stage.utilization(8);
+    expect(used >= 0.9, || format!("{used:.2} of what the slots allow"))
+}
+
+fn latest(stage: &Stage, kind: &str) -> Duration {
+    stage.fates().iter().filter(|fate| fate.kind == kind).map(Fate::took).max().unwrap_or_default()
+}
+
+/// A backlog with 403 waits, and each healthy webhook arrives within a second and a half.
+fn healthy_behind_a_forbidden_backlog() -> Result<(), String> {
+    let mut stage = Stage::new(1, 8, |asked| Said::Status(if asked.kind == "good" { 200 } else { 403 }));
+    stage.send("bad", 5_000, Duration::ZERO);
+    stage.pass(seconds(40))?;
+    stage.send("good", 60, seconds(2));
+    stage.pass(seconds(125))?;
+    let missing = count(&stage.fates(), |fate| fate.kind == "good" && fate.record.state != State::Delivered);
+    let late = latest(&stage, "good");
+    expect(missing == 0, || format!("{missing} were not delivered"))?;
+    expect(late <= millis(1_500), || format!("one was {late:?} late"))
+}
+
+/// 300 events whose handler answers 500, among healthy ones at one a second.
+fn poisoned_among_healthy() -> Result<(), String> {
+    let mut stage = Stage::new(1, 8, |asked| Said::Status(if asked.kind == "good" { 200 } else { 500 }));
+    stage.send("bad", 300, Duration::ZERO);
+    stage.send("good", 600, millis(997));
+    stage.pass(seconds(601))?;
+    let fates = stage.fates();
+    let alive = count(&fates, |fate| fate.kind == "bad" && fate.record.state != State::Dead);
+    let missing = count(&fates, |fate| fate.kind == "good" && fate.record.state != State::Delivered);
+    let late = latest(&stage, "good");
+    expect(alive == 0, || format!("{alive} are not dead"))?;
+    expect(missing == 0 && late <= millis(1_500), || format!("{missing} were not delivered, one was {late:?} late"))
+}
+
+/// 500 and 404 to all for ten minutes, with four restarts of client and server.
+fn an_outage_with_restarts() -> Result<(), String> {
+    for (pause_max, within) in [(limits::CIRCUIT_PAUSE_MAX, seconds(65)), (seconds(2), seconds(3))] {
+        let healed = seconds(700);
+        let mut stage = Stage::with_pause(pause_max, 1, 8, move |asked| {
+            let status = if asked.number.is_multiple_of(2) { 500 } else { 404 };
+            Said::Status(if asked.at < healed { status } else { 200 })
+        });
+        stage.send("any", 40, millis(20));
+        stage.pass(seconds(20))?;
+        stage.send("any", 10, seconds(30));
+        for restart in 0..4 {
+            stage.pass(seconds(120))?;
+            if restart % 2 == 0 {
+                stage.restart_client(0);
+            } else {
+                stage.restart_server();
+            }
+        }
+        stage.pass(seconds(200))?;
+        let charged = count(&stage.fates(), |fate| fate.record.attempts > 0);
+        expect(charged <= 4, || format!("{charged} were charged"))?;
+        let open: Vec<Duration> = stage.seen().iter().map(|seen| seen.at).filter(|at| *at > seconds(10)).collect();
+        // After a restart the first try is not paused.
+        let close = open.windows(2).filter(|pair| pair[1].saturating_sub(pair[0]) < seconds(1)).count();
+        expect(close <= 4, || format!("{close} tries within a second of another"))?;
+        let overlap = open.windows(2).filter(|pair| pair[1].saturating_sub(pair[0]) < TAKES).count();
+        expect(overlap == 0, || format!("{overlap} tries beside another"))?;
+        stage.pass(within)?;
+        let waiting = stage.world.store.open_deliveries();
+        let dead = count(&stage.fates(), |fate| fate.record.state == State::Dead);
+        expect(waiting == 0 && dead == 0, || format!("{waiting} wait {within:?} after it is well, {dead} are dead"))?;
+    }
+    Ok(())
+}
+
+/// Six wait through an outage in which the server restarts every minute: nobody is charged twice.
+fn an_outage_of_few_with_restarts() -> Result<(), String> {
+    let mut stage = Stage::new(1, 8, |_| Said::Status(500));
+    stage.send("any", 6, millis(1));
+    for _ in 0..6 {
+        stage.pass(seconds(60))?;
+        stage.restart_server();
+        stage.restart_client(0);
+    }
+    stage.pass(seconds(120))?;
+    let fates = stage.fates();
+    let most = fates.iter().map(|fate| fate.record.attempts).max().unwrap_or_default();
+    expect(fates.len() == 6 && most <= 1, || format!("one was charged {most} times"))
+}
+
+/// Three hours of 500, unreachable and hanging by turns, with two clients: nothing dies, and what waits is due soon after.
+fn an_outage_of_hours_with_two_clients() -> Result<(), String> {
+    let healed = seconds(3 * 3600);
+    let mut stage = Stage::new(2, 4, move |asked| match asked.at.as_secs() / 600 % 3 {
+        _ if asked.at > healed => Said::Status(200),
+        0 => Said::Status(500),
+        1 => Said::Unreachable,
+        _ => Said::Status(503),
+    });
+    stage.send("any", 8, millis(1));
+    stage.send("any", 90, seconds(120));
+    stage.pass(seconds(2 * 3600))?;
+    stage.restart_client(0);
+    stage.pass(seconds(3600))?;
+    let charged: u32 = stage.fates().iter().map(|fate| fate.record.attempts).sum();
+    expect(charged <= 4, || format!("{charged} attempts were counted"))?;
+    stage.pass(seconds(65))?;
+    let waiting = stage.world.store.open_deliveries();
+    expect(waiting == 0, || format!("{waiting} wait 65 s after it is well"))
+}
+
+impl World {
+    /// A die for a scripted target.
+    pub(crate) fn die(&mut self) -> u32 {
+        self.rng.random_range(0..100)
+    }
+}
