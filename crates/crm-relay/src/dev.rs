@@ -3,7 +3,11 @@
 use std::{pin::pin, time::Duration};
 
 use futures_util::FutureExt as _;
-use relay_client::{Transport, config::Destination, run::Dialing};
+use relay_client::{
+    Transport,
+    config::Destination,
+    run::{Dialing, Watcher},
+};
 use relay_core::{limits, name::Name};
 use relay_server::Joiner;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +18,10 @@ use crate::{
     config::{Logging, server::Plan},
     exit::{self, Exit, Failure, Outcome},
     receive::{Behaviour, Receiver},
-    render::hints,
+    render::{
+        forwarded::{Show, Teller},
+        hints, style,
+    },
     server::{self, Facts},
     signals::{self, Stop},
     telemetry,
@@ -27,7 +34,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// It could not start, or the store failed.
-pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, logging: &Logging) -> Outcome {
+pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, show: Option<Show>, logging: &Logging) -> Outcome {
     telemetry::start(logging);
     for note in &plan.notes {
         tracing::warn!(event = "configuration", "{note}");
@@ -35,14 +42,19 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, logging: &Loggin
     block_on_beside_writer(async {
         let stop = signals::listen()?;
         let (server, kept) = server::start(plan).await?;
-        let receiver = if joined.destinations.is_empty() { Some(receiver().await?) } else { None };
+        let is_quiet = show.is_some();
+        let receiver = if joined.destinations.is_empty() { Some(receiver(is_quiet).await?) } else { None };
         joined.destinations.extend(receiver.as_ref().map(to_receiver).transpose()?);
         let greeting = hints::dev(&Facts::of(&server, &kept), &joined.destinations, receiver.is_some());
 
+        // The receiver prints whole requests by itself, unless somebody wants less.
+        let is_told = receiver.is_none() || is_quiet;
+        let watcher = is_told.then(|| watcher(Teller::new(show.unwrap_or(Show::Line), &joined.destinations)));
         // Whichever half ends first takes the other with it: neither is of use alone.
         let over = CancellationToken::new();
         let joiner = server.joiner();
-        let mut client = pin!(relay_client::run_with(joined, || dial(&joiner), either(stop.clone(), over.clone())));
+        let mut client =
+            pin!(relay_client::run_watched(joined, || dial(&joiner), watcher, either(stop.clone(), over.clone())));
         // A client that cannot start says so when it is first asked, before a greeting promises anything.
         if let Some(ended) = client.as_mut().now_or_never() {
             let served = server.run(std::future::ready(())).await;
@@ -69,6 +81,9 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, logging: &Loggin
             }
         };
         receiving.abort();
+        if style::is_terminal() && outcome.is_ok() {
+            print("\nstopped; what is not delivered is after the next start")?;
+        }
         outcome
     })
 }
@@ -81,6 +96,16 @@ async fn either(stop: Stop, over: CancellationToken) {
     }
 }
 
+/// Prints what the teller has to say.
+fn watcher(mut teller: Teller) -> Watcher {
+    Box::new(move |forward, outcome| {
+        if let Some(text) = teller.tell(forward, outcome) {
+            // Nobody reads any more: forwarding goes on.
+            let _closed = print(&text);
+        }
+    })
+}
+
 /// A line to the server of this process.
 fn dial(joiner: &Joiner) -> Dialing {
     let attached = joiner.attach();
@@ -88,8 +113,8 @@ fn dial(joiner: &Joiner) -> Dialing {
 }
 
 /// The built-in receiver, at any free port.
-async fn receiver() -> Result<Receiver, Failure> {
-    let behaviour = Behaviour { status: http::StatusCode::OK, delay: Duration::ZERO, fail_first: 0, quiet: false };
+async fn receiver(quiet: bool) -> Result<Receiver, Failure> {
+    let behaviour = Behaviour { status: http::StatusCode::OK, delay: Duration::ZERO, fail_first: 0, quiet };
     Receiver::bind(([127, 0, 0, 1], 0).into(), behaviour).await
 }
 

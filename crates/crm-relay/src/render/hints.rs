@@ -15,7 +15,7 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
             if has_receiver {
                 "printed here".to_owned()
             } else {
-                format!("{} {}", destination.url, dim(format!("(destination {})", destination.name)))
+                format!("{} {}", without_query(&destination.url), dim(format!("(destination {})", destination.name)))
             }
         })
         .collect();
@@ -61,6 +61,12 @@ pub(crate) fn server(facts: &Facts<'_>) -> String {
         copy(format!("crm-relay client --url {} --token {} --to localhost:3000", facts.url, credentials.relay_token)),
         copy(curl(&intake, &credentials.api_key)),
     )
+}
+
+/// A target's URL as it may be shown: its query often holds a secret.
+fn without_query(url: &http::Uri) -> String {
+    let text = url.to_string();
+    text.split('?').next().unwrap_or_default().to_owned()
 }
 
 /// The key itself on a terminal; elsewhere, as in a log, only where it stands.

@@ -1,6 +1,7 @@
 //! What people see: tables and colours on a terminal, plain lines elsewhere.
 
 pub(crate) mod body;
+pub(crate) mod forwarded;
 pub(crate) mod hints;
 pub(crate) mod progress;
 pub(crate) mod request;

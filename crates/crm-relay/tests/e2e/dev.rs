@@ -80,3 +80,26 @@ fn dev_listens_where_the_file_says_and_at_any_admin_port() {
     let _second = dev(dir.path(), &[], &[]);
     assert!(public(dir.path()).ip().is_unspecified(), "the file's word");
 }
+
+/// `dev --to` says in a line what became of each webhook, once that a target is away, and once that it is back; a hangup
+/// of a service ends nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dev_tells_of_each_webhook_in_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let process = dev(dir.path(), &["--to", &format!("{place}/hook?token=not-to-be-shown"), "--show", "body"], &[]);
+    let url = format!("http://{}/webhook/default/a?x=1", public(dir.path()));
+    let sender = Sender::new();
+    sender.post(&url, "{\"order\":1}").await.unwrap().event();
+    wait_for("word of the target", || process.log().contains(&format!("{place} is away: ")).then_some(()));
+    process.signal("HUP");
+    wait_for("word of the hangup", || process.log().contains("hangup").then_some(()));
+
+    let receiver = Process::start(&dir.path().join("receiver.log"), &["receive", "--listen", &place.to_string()], &[]);
+    wait_for("the line of the webhook", || process.log().contains(" 200 POST /a?x=1 ").then_some(()));
+    let log = process.log();
+    assert_eq!(log.matches("is away").count(), 1, "{log}");
+    assert!(log.contains("answers again after") && log.contains("\"order\": 1"), "{log}");
+    assert!(!log.contains("token=not-to-be-shown ") && !log.contains("forward_failed"), "{log}");
+    drop(receiver);
+}
