@@ -23,7 +23,7 @@ use crate::{
     config::{self, layers::Layers, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
-    render::style,
+    render::{style, visible::visible},
     server, tls,
 };
 
@@ -312,7 +312,7 @@ impl Api {
         let field = |name: &str| problem.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let words = field("detail").or_else(|| field("title")).map_or_else(
             || format!("{self} answered {}: is that the admin API of crm-relay?", answer.status.as_u16()),
-            str::to_owned,
+            |words| visible(words).into_owned(),
         );
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(

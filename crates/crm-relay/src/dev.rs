@@ -1,25 +1,40 @@
 //! Runs server and client in one process, joined without a socket.
 
-use relay_client::{Transport, config::Destination, run::Dialing};
+use std::{pin::pin, time::Duration};
+
+use futures_util::FutureExt as _;
+use relay_client::{
+    Transport,
+    config::Destination,
+    run::{Dialing, Watcher},
+};
 use relay_core::name::Name;
 use relay_server::Joiner;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{block_on_beside_writer, print},
     client,
     config::{Logging, server::Plan},
-    exit::{Exit, Failure, Outcome},
+    exit::{self, Exit, Failure, Outcome},
     receive::{Behaviour, Receiver},
-    render::hints,
+    render::{
+        forwarded::{Show, Teller},
+        hints, style,
+    },
     server::{self, Facts},
-    signals, telemetry,
+    signals::{self, Stop},
+    telemetry,
 };
 
-/// Runs until stopped.
+/// How long forwards may go on once the server of this process is gone.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs until stopped, or until one of the two halves ends.
 ///
 /// # Errors
 /// It could not start, or the store failed.
-pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, logging: &Logging) -> Outcome {
+pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, show: Option<Show>, logging: &Logging) -> Outcome {
     telemetry::start(logging);
     for note in &plan.notes {
         tracing::warn!(event = "configuration", "{note}");
@@ -27,22 +42,67 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, logging: &Loggin
     block_on_beside_writer(async {
         let stop = signals::listen()?;
         let (server, kept) = server::start_in_project(plan).await?;
-        let receiver = if joined.destinations.is_empty() { Some(receiver().await?) } else { None };
+        let is_quiet = show.is_some();
+        let receiver = if joined.destinations.is_empty() { Some(receiver(is_quiet).await?) } else { None };
         joined.destinations.extend(receiver.as_ref().map(to_receiver).transpose()?);
-        print(&hints::dev(&Facts::of(&server, &kept), &joined.destinations, receiver.is_some()))?;
+        let greeting = hints::dev(&Facts::of(&server, &kept), &joined.destinations, receiver.is_some());
 
+        // The receiver prints whole requests by itself, unless somebody wants less.
+        let is_told = receiver.is_none() || is_quiet;
+        let watcher = is_told.then(|| watcher(Teller::new(show.unwrap_or(Show::Line), &joined.destinations)));
+        // Whichever half ends first takes the other with it: neither is of use alone.
+        let over = CancellationToken::new();
         let joiner = server.joiner();
-        let client = relay_client::run_with(joined, || dial(&joiner), stop.clone().asked());
+        let mut client =
+            pin!(relay_client::run_watched(joined, || dial(&joiner), watcher, either(stop.clone(), over.clone())));
+        // A client that cannot start says so when it is first asked, before a greeting promises anything.
+        if let Some(ended) = client.as_mut().now_or_never() {
+            let served = server.run(std::future::ready(())).await;
+            return exit::worse(client::end(ended), server::end(served));
+        }
+        print(&greeting)?;
         // The receiver outlives both, so that what is under way at a stop still arrives.
         let receiving = tokio::spawn(async move {
             if let Some(receiver) = receiver {
                 receiver.serve().await;
             }
         });
-        let (served, ended) = tokio::join!(server.run(stop.asked()), client);
+        let mut server = pin!(server.run(either(stop, over.clone())));
+        let outcome = tokio::select! {
+            served = &mut server => {
+                over.cancel();
+                // Nobody is there any more to settle what the client holds: what it forwards may end, no more.
+                let ended = tokio::time::timeout(FAREWELL, client).await;
+                exit::worse(server::end(served), ended.map_or(Ok(Exit::Done), client::end))
+            }
+            ended = &mut client => {
+                over.cancel();
+                exit::worse(client::end(ended), server::end(server.await))
+            }
+        };
         receiving.abort();
-        let worse = server::end(served)?;
-        client::end(ended).map(|_| worse)
+        if style::is_terminal() && outcome.is_ok() {
+            print("\nstopped; what is not delivered is after the next start")?;
+        }
+        outcome
+    })
+}
+
+/// Completes when a stop was asked for, or the other half is over. Cancel safe.
+async fn either(stop: Stop, over: CancellationToken) {
+    tokio::select! {
+        () = stop.asked() => {}
+        () = over.cancelled() => {}
+    }
+}
+
+/// Prints what the teller has to say.
+fn watcher(mut teller: Teller) -> Watcher {
+    Box::new(move |forward, outcome| {
+        if let Some(text) = teller.tell(forward, outcome) {
+            // Nobody reads any more: forwarding goes on.
+            let _closed = print(&text);
+        }
     })
 }
 
@@ -53,9 +113,8 @@ fn dial(joiner: &Joiner) -> Dialing {
 }
 
 /// The built-in receiver, at any free port.
-async fn receiver() -> Result<Receiver, Failure> {
-    let behaviour =
-        Behaviour { status: http::StatusCode::OK, delay: std::time::Duration::ZERO, fail_first: 0, quiet: false };
+async fn receiver(quiet: bool) -> Result<Receiver, Failure> {
+    let behaviour = Behaviour { status: http::StatusCode::OK, delay: Duration::ZERO, fail_first: 0, quiet };
     Receiver::bind(([127, 0, 0, 1], 0).into(), behaviour).await
 }
 

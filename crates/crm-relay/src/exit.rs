@@ -86,6 +86,16 @@ impl fmt::Display for Failure {
     }
 }
 
+/// How a process ends whose two halves ended, the first one first: with its failure, which is the cause of what followed;
+/// but to have stopped over the grace is the least of failures.
+pub(crate) fn worse(first: Outcome, second: Outcome) -> Outcome {
+    match (first, second) {
+        (Err(first), Err(second)) if first.exit == Exit::OverGrace => Err(second),
+        (Err(failure), _) | (Ok(_), Err(failure)) => Err(failure),
+        (Ok(first), Ok(second)) => Ok(if first == Exit::Done { second } else { first }),
+    }
+}
+
 /// An IO error in plain words, without the number of the operating system.
 pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
@@ -99,5 +109,25 @@ pub(crate) fn reason(error: &io::Error) -> String {
             let end = text.find(" (os error").unwrap_or(text.len());
             text[..end].to_lowercase()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_halves_end_as_the_worse_of_them() {
+        let failed = |exit| -> Outcome { Err(Failure::new(exit, "")) };
+        let code = |first, second| match worse(first, second) {
+            Ok(exit) => exit,
+            Err(failure) => failure.exit,
+        };
+        assert_eq!(code(Ok(Exit::Done), Ok(Exit::Done)), Exit::Done);
+        assert_eq!(code(failed(Exit::StoreFailed), Ok(Exit::Done)), Exit::StoreFailed);
+        assert_eq!(code(Ok(Exit::Done), failed(Exit::OverGrace)), Exit::OverGrace);
+        assert_eq!(code(failed(Exit::Configuration), failed(Exit::OverGrace)), Exit::Configuration);
+        assert_eq!(code(failed(Exit::OverGrace), failed(Exit::StoreFailed)), Exit::StoreFailed);
+        assert_eq!(code(failed(Exit::StoreFailed), failed(Exit::Configuration)), Exit::StoreFailed);
     }
 }

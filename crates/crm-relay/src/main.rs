@@ -28,7 +28,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 
-use crate::{cli::Cli, render::style};
+use crate::{
+    cli::Cli,
+    render::{style, visible},
+};
 
 /// A request is made in one thread, stored by another and dropped by a third: an allocator that is good at just that saves
 /// a sixth of the processor time per webhook.
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if !failure.text.is_empty() {
-                anstream::eprintln!("{}{}", style::error("crm-relay: "), failure.text);
+                anstream::eprintln!("{}{}", style::error("crm-relay: "), visible::safe(&failure.text));
             }
             failure.exit.into()
         }

@@ -15,7 +15,7 @@ use crate::{
     cli::Cli,
     config::{
         quantity,
-        settings::{Kind, Role, SETTINGS},
+        settings::{Kind, Process, Role, SETTINGS},
     },
 };
 
@@ -57,7 +57,10 @@ fn settings() -> String {
          | setting | process | default | values | meaning |\n| --- | --- | --- | --- | --- |\n",
     );
     for setting in SETTINGS {
-        let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        let mut default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        if setting.default_in(Process::Dev) != setting.default {
+            default = format!("{default} (dev: `{}`)", setting.default_in(Process::Dev));
+        }
         let process = match setting.name {
             "RELAY_TOKEN" => "both",
             _ => role(setting.role),
@@ -88,7 +91,7 @@ fn describe_command(page: &mut String, command: &mut Command, above: &str) {
     let help = command.render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     writeln!(page, "\n## {name}\n\n```text\n{}\n```", help.join("\n").trim_end()).unwrap();
-    for child in command.get_subcommands_mut() {
+    for child in command.get_subcommands_mut().filter(|child| child.get_name() != "help") {
         describe_command(page, child, &format!("{name} "));
     }
 }

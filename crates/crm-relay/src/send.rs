@@ -61,11 +61,11 @@ impl Sent {
     }
 }
 
-/// Sends them all and tells `report` about each as it is answered.
+/// Sends them all and tells `report` about each as it is answered, until it says that this is enough.
 ///
 /// # Errors
 /// No TLS, or what `report` failed with.
-pub(crate) async fn send(plan: Plan, mut report: impl FnMut(&Sent) -> Result<(), Failure>) -> Result<(), Failure> {
+pub(crate) async fn send(plan: Plan, mut report: impl FnMut(&Sent) -> Result<bool, Failure>) -> Result<(), Failure> {
     let client = client(plan.tls.as_deref())?;
     let (plan, client) = (&plan, &client);
     let start = tokio::time::Instant::now();
@@ -79,7 +79,9 @@ pub(crate) async fn send(plan: Plan, mut report: impl FnMut(&Sent) -> Result<(),
     let at_once = if plan.rate.is_some() { 1024 } else { CONCURRENCY };
     let mut answers = sends.buffer_unordered(at_once);
     while let Some(sent) = answers.next().await {
-        report(&sent?)?;
+        if !report(&sent?)? {
+            break;
+        }
     }
     Ok(())
 }

@@ -1,8 +1,12 @@
-//! SIGTERM and SIGINT: the first asks for a graceful stop, the second ends the process at once.
+//! SIGTERM and SIGINT (and SIGHUP of a terminal): the first asks for a graceful stop, the second ends the process at once.
 //!
 //! A thread of their own waits for them: it outlives the runtime, and a runtime whose workers are all busy does not hold it up.
 
-use std::{io, sync::mpsc, thread};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::mpsc,
+    thread,
+};
 
 use tokio::{
     runtime,
@@ -49,13 +53,18 @@ pub(crate) fn listen() -> Result<Stop, Failure> {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 fn handlers() -> io::Result<(runtime::Runtime, Signals)> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let signals = {
         let _entered = runtime.enter();
-        Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? }
+        Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        }
     };
     Ok((runtime, signals))
 }
@@ -70,9 +79,18 @@ async fn obey(mut signals: Signals, asked: &watch::Sender<bool>) {
 impl Signals {
     /// Whichever comes first. Cancel safe: a signal is not lost when the other branch wins.
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                // A terminal that was closed ends what ran in it; to a service it means that its settings changed.
+                _ = self.hangup.recv() => {
+                    if io::stdin().is_terminal() {
+                        return;
+                    }
+                    tracing::warn!(event = "hangup", "SIGHUP changes nothing: settings are read at start; restart to change them");
+                }
+            }
         }
     }
 }

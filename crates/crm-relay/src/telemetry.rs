@@ -13,7 +13,10 @@ const OURS: [&str; 6] = ["crm_relay", "relay_client", "relay_core", "relay_provi
 pub(crate) fn start(logging: &Logging) {
     let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let filter = asked.and_then(|text| EnvFilter::try_new(capped(&text)).ok());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new(own_directives(&logging.level)));
+    let filter = filter.unwrap_or_else(|| {
+        let hidden = if logging.hides_notices { ",relay_server::notice=error" } else { "" };
+        EnvFilter::new(format!("{}{hidden}", own_directives(&logging.level)))
+    });
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call, as in tests, changes nothing: the first one's log stays.
     let _already_started = if logging.json {

@@ -31,5 +31,5 @@ mod turns;
 pub use config::Config;
 pub use connect::TlsError;
 pub use resign::{ResignFault, Resigner};
-pub use run::{Ended, RunError, run, run_with};
+pub use run::{Ended, RunError, run, run_watched, run_with};
 pub use transport::Transport;

@@ -41,6 +41,9 @@ use crate::{
 /// Events after which what is to be sent is sent and timers are looked at, even while more events wait.
 const EVENTS_PER_FLUSH: u32 = 32;
 
+/// Hears of each try at a target, on the client's loop: it must not take long.
+pub type Watcher = Box<dyn FnMut(&Forward, &relay_core::delivery::outcome::Outcome) + Send>;
+
 /// One attempt to reach the server.
 pub type Dialing = Pin<Box<dyn Future<Output = Result<Transport, DialFailure>> + Send>>;
 
@@ -120,10 +123,23 @@ pub async fn run_with(
     dial: impl FnMut() -> Dialing + Send,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Ended, RunError> {
+    run_watched(config, dial, None, shutdown).await
+}
+
+/// [`run_with`], with somebody who watches and hears of each try in place of the log.
+///
+/// # Errors
+/// [`RunError`]: it cannot start; nothing was dialled.
+pub async fn run_watched(
+    config: Config,
+    dial: impl FnMut() -> Dialing + Send,
+    watcher: Option<Watcher>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<Ended, RunError> {
     let names = config.destinations.iter().map(|destination| destination.name.clone());
     let status = Arc::new(Status::new(names));
     // Boxed: the driver's state would make every future that awaits this one large.
-    let driven = Box::pin(Driver::new(&config, status.clone(), dial)?.run(shutdown));
+    let driven = Box::pin(Driver::new(&config, status.clone(), dial, watcher)?.run(shutdown));
     let Some(addr) = config.listen else { return Ok(driven.await) };
     let listener = TcpListener::bind(addr).await.map_err(|source| RunError::Listen { addr, source })?;
     tokio::select! {
@@ -151,6 +167,7 @@ struct Driver<D> {
     client: Client,
     targets: BTreeMap<Name, Arc<Target>>,
     dial: D,
+    watcher: Option<Watcher>,
     dialing: Option<Dialing>,
     transport: Option<Transport>,
     outbox: VecDeque<Message>,
@@ -171,7 +188,7 @@ struct Driver<D> {
 }
 
 impl<D: FnMut() -> Dialing> Driver<D> {
-    fn new(config: &Config, status: Arc<Status>, dial: D) -> Result<Self, RunError> {
+    fn new(config: &Config, status: Arc<Status>, dial: D, watcher: Option<Watcher>) -> Result<Self, RunError> {
         let clock = Clock::start();
         let mut targets = BTreeMap::new();
         for destination in &config.destinations {
@@ -187,6 +204,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             clock,
             targets,
             dial,
+            watcher,
             dialing: None,
             transport: None,
             outbox: VecDeque::new(),
@@ -247,7 +265,10 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Dialed(Err(failure)) => Input::DialFailed(failure),
             Event::Forwarded(forward, forward::Ended::Tried(outcome)) => {
                 self.status.forwarded(&forward.destination, outcome.class);
-                self.notices.forwarded(&forward, &outcome);
+                match &mut self.watcher {
+                    Some(watcher) => watcher(&forward, &outcome),
+                    None => self.notices.forwarded(&forward, &outcome),
+                }
                 Input::Forwarded(forward.delivery, outcome)
             }
             Event::Forwarded(forward, forward::Ended::Corrupt) => {

@@ -55,6 +55,8 @@ impl Addressee<'_> {
         let source = match (&api, self.source) {
             (Some(api), Some(name)) => Some(api.get(&format!("/api/v1/sources/{}", encode(name))).await?),
             (Some(api), None) if self.parameters.is_empty() => Some(self.only_source(api).await?),
+            // Its parameters are given, so it needs no source; but where there is one, that is what is meant.
+            (Some(api), None) if self.to.is_none() => self.only_source(api).await.ok(),
             (Some(_) | None, None) => None,
             (None, Some(_)) => Some(Api::running(layers).await.map(|_| Value::Null)?),
         };

@@ -18,19 +18,37 @@ use crate::exit::{Exit, Failure, Outcome};
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Selection {
     /// Their ids, dlv_...
-    #[arg(value_name = "ID", conflicts_with_all = ["all", "destination", "source", "reason"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["all", "destination", "source", "reason", "status", "error", "limit"])]
     ids: Vec<String>,
     /// Every one that matches the other options
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     filter: Ended,
+    #[arg(help = "Whose last try was answered with this status", long, value_name = "N")]
+    status: Option<u16>,
+    /// Whose last try failed with these words among others
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+    /// At most so many, the latest first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
     /// Only say how many
     #[arg(long)]
     dry_run: bool,
+}
+
+impl Selection {
+    /// What is picked out of what the filters give.
+    fn picks(&self) -> Map<String, Value> {
+        let status = self.status.map(|status| ("status".to_owned(), json!(status)));
+        let error = self.error.as_ref().map(|error| ("error".to_owned(), json!(error)));
+        let limit = self.limit.map(|limit| ("limit".to_owned(), json!(limit)));
+        [status, error, limit].into_iter().flatten().collect()
+    }
 }
 
 /// What a bulk command does.
@@ -50,15 +68,16 @@ pub(crate) struct Bulk {
 /// # Errors
 /// Nothing was selected, nobody agreed, or those of the admin API.
 pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Outcome {
-    let (api, as_json) = (asked.running().await?, asked.json);
+    let (api, as_json) = (asked.running().await?, asked.is_json());
+    let picks = selection.picks();
     let filters = selection.filter.parameters()?;
-    if selection.ids.is_empty() && !selection.all && filters.is_empty() {
+    if selection.ids.is_empty() && !selection.all && filters.is_empty() && picks.is_empty() {
         return Err(Failure::usage(format!(
             "say which: {} ID..., or --all, or a filter like --destination NAME",
             bulk.verb
         )));
     }
-    let preview = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, true))).await?;
+    let preview = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, &picks, true))).await?;
     let matched = preview.get("matched").and_then(Value::as_u64).unwrap_or(0);
     if selection.dry_run {
         return report(&preview, &format!("would {} {}", bulk.verb, count(matched)), as_json);
@@ -70,14 +89,15 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
     if selection.ids.is_empty() && !selection.yes {
         confirm(&format!("{} {}", bulk.verb, count(matched)))?;
     }
-    let done = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, false))).await?;
+    let done = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, &picks, false))).await?;
     let changed = done.get("changed").and_then(Value::as_u64).unwrap_or(0);
     report(&done, &format!("{} {}", count(changed), bulk.done), as_json)
 }
 
-fn body(ids: &[String], filters: &Parameters, dry_run: bool) -> Value {
+fn body(ids: &[String], filters: &Parameters, picks: &Map<String, Value>, dry_run: bool) -> Value {
     let mut body: Map<String, Value> = filters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let (which, these) = if ids.is_empty() { ("all", json!(true)) } else { ("ids", json!(ids)) };
+    body.extend(picks.clone());
     body.insert(which.to_owned(), these);
     body.insert("dry_run".to_owned(), json!(dry_run));
     Value::Object(body)

@@ -31,7 +31,7 @@ pub(super) struct Collection {
 impl Collection {
     /// Lists them.
     pub(super) async fn list(&self, asked: &Asked, filters: Vec<(&'static str, String)>) -> Outcome {
-        list(&asked.reading().await?, &self.view, filters, None, asked.json).await?;
+        list(&asked.reading().await?, &self.view, filters, None, asked.form).await?;
         Ok(Exit::Done)
     }
 

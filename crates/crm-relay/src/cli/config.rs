@@ -127,7 +127,7 @@ impl Which {
         if self.json {
             print(&pretty(&json!({"items": items, "next": null})))?;
         } else {
-            print(&table::table(&["setting", "value", "from"], &rows))?;
+            print(&table::wide(&["setting", "value", "from"], &rows))?;
         }
         // What is missing is for `check` to say; what could not be read would be missing from this list in silence.
         let unread = self.processes().into_iter().map(|process| self.layers(process).faults);

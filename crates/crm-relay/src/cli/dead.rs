@@ -1,15 +1,21 @@
 //! `crm-relay dead`: dead letters, the expired ones among them.
 
 use clap::Subcommand;
+use serde_json::{Value, json};
 
 use super::{
     bulk::{self, Bulk, Selection},
     delivery,
-    filter::Ended,
-    listing::{Column, Paging, View, last, list, state, text, when},
+    filter::{Ended, Parameters},
+    listing::{Column, Form, Paging, View, last, list, pretty, reason, text, when},
     noun::{self, Asked},
+    shared_options::{print, say},
 };
-use crate::exit::{Exit, Outcome};
+use crate::{
+    admin_client::query,
+    exit::{Exit, Outcome},
+    render::{style, table},
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -25,6 +31,11 @@ pub(crate) enum Verb {
         /// Its id, dlv_...
         id: String,
     },
+    /// Count dead letters by what they failed with
+    Summary {
+        #[command(flatten)]
+        filter: Ended,
+    },
     /// Deliver again: attempts and TTL start anew
     Redrive(Selection),
     /// Remove for good, before their retention ends
@@ -35,8 +46,7 @@ const COLUMNS: &[Column] = &[
     ("id", |delivery| text(delivery, "id")),
     ("source", |delivery| text(delivery, "source")),
     ("destination", |delivery| text(delivery, "destination")),
-    ("state", state),
-    ("reason", |delivery| text(delivery, "reason")),
+    ("reason", reason),
     ("tries", |delivery| text(delivery, "tries")),
     ("ended", |delivery| when(delivery, "changed_at")),
     ("last try", last),
@@ -53,12 +63,79 @@ impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
         match self {
             Self::List { filter, paging } => {
-                list(&asked.reading().await?, &VIEW, filter.parameters()?, Some(&paging), asked.json).await?;
+                list(&asked.reading().await?, &VIEW, filter.parameters()?, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }
+            Self::Summary { filter } => summary(asked, filter.parameters()?).await,
             Self::Show { id } => delivery::show(asked, &id).await,
             Self::Redrive(selection) => bulk::run(asked, &REDRIVE, selection).await,
             Self::Purge(selection) => bulk::run(asked, &PURGE, selection).await,
         }
     }
+}
+
+/// Groups of what failed alike, the largest first.
+async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
+    let api = asked.reading().await?;
+    let mut groups: Vec<Value> = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let here = cursor.iter().map(|cursor| ("cursor", cursor.clone()));
+        let page = api.get(&query("/api/v1/dead/summary", filters.iter().cloned().chain(here))).await?;
+        for group in page.get("items").and_then(Value::as_array).into_iter().flatten() {
+            join(&mut groups, group);
+        }
+        cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(count_of(group)));
+    if asked.is_json() {
+        print(&pretty(&json!({"items": groups, "next": null})))?;
+        return Ok(Exit::Done);
+    }
+    if groups.is_empty() && style::is_terminal() {
+        print(&style::dim("no dead letters"))?;
+        return Ok(Exit::Done);
+    }
+    let answer = |group: &Value| match group.get("status").and_then(Value::as_u64) {
+        Some(status) => format!("HTTP {status}"),
+        None => "-".to_owned(),
+    };
+    let row = |group: &Value| {
+        let cell = |name| text(group, name);
+        let ages = [when(group, "oldest"), when(group, "newest")];
+        let [oldest, newest] = ages;
+        vec![
+            cell("count"),
+            cell("destination"),
+            reason(group),
+            answer(group),
+            cell("error"),
+            oldest,
+            newest,
+            cell("example"),
+        ]
+    };
+    let rows: Vec<Vec<String>> = groups.iter().map(row).collect();
+    let headings = ["count", "destination", "reason", "answer", "error", "oldest", "newest", "example"];
+    print(&if asked.form == Form::Wide { table::wide(&headings, &rows) } else { table::table(&headings, &rows) })?;
+    say(&style::dim("look at one: crm-relay dead show EXAMPLE; again: crm-relay dead redrive --status N --error TEXT"));
+    Ok(Exit::Done)
+}
+
+fn count_of(group: &Value) -> u64 {
+    group.get("count").and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// Adds a group of a later page to the one it is like.
+fn join(groups: &mut Vec<Value>, group: &Value) {
+    let is_like = |known: &&mut Value| {
+        ["destination", "reason", "status", "error"].iter().all(|field| known.get(*field) == group.get(*field))
+    };
+    let Some(known) = groups.iter_mut().find(is_like) else { return groups.push(group.clone()) };
+    known["count"] = json!(count_of(known) + count_of(group));
+    // Pages come the latest first.
+    known["oldest"] = group.get("oldest").cloned().unwrap_or_default();
 }

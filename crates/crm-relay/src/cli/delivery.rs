@@ -46,6 +46,7 @@ const COLUMNS: &[Column] = &[
     ("destination", |delivery| text(delivery, "destination")),
     ("state", state),
     ("tries", |delivery| text(delivery, "tries")),
+    ("age", |delivery| when(delivery, "ready_at")),
     ("due", due),
     ("last try", last),
 ];
@@ -61,7 +62,7 @@ impl noun::Verb for Verb {
                 let mut parameters = along.parameters();
                 parameters.extend(given([("state", state), ("event", event)]));
                 parameters.extend(range.parameters(time::now())?);
-                list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.json).await?;
+                list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }
             Self::Show { id } => show(asked, &id).await,

@@ -10,6 +10,7 @@ use super::{
     collection::{Collection, Named},
     listing::{Column, View, text},
     noun::{self, Asked},
+    shared_options::say,
 };
 use crate::{
     exit::{Exit, Outcome},
@@ -56,7 +57,7 @@ impl noun::Verb for Verb {
 async fn switch(asked: &Asked, name: &str, to: &str, done: &str) -> Outcome {
     let path = format!("{}/{to}", DESTINATIONS.path(&[name]));
     asked.running().await?.call(Method::POST, &path, None).await?;
-    anstream::eprintln!("destination {name} {done}");
+    say(&format!("destination {name} {done}"));
     Ok(Exit::Done)
 }
 

@@ -8,16 +8,22 @@ use serde_json::{Value, json};
 
 use super::{
     filter::given,
-    listing::{Column, Paging, Range, View, list, pretty, state, text, when},
+    listing::{Column, Form, Paging, Range, View, list, pretty, state, text, when, words},
     noun::{self, Asked},
     route_of,
-    shared_options::print,
+    shared_options::{print, say},
 };
 use crate::{
     admin_client::encode,
     exit::{Exit, Outcome},
-    render::{style, table, time},
+    render::{
+        body::{self, About},
+        style, table, time,
+    },
 };
+
+/// A larger body is not fetched to be shown.
+const BODY_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -67,7 +73,7 @@ impl noun::Verb for Verb {
             Self::List { source, range, paging } => {
                 let mut parameters = given([("source", source)]);
                 parameters.extend(range.parameters(time::now())?);
-                list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.json).await?;
+                list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }
             Self::Show { id, body } => show(asked, &id, body).await,
@@ -86,28 +92,46 @@ async fn show(asked: &Asked, id: &str, body: bool) -> Outcome {
         out.flush()?;
         return Ok(Exit::Done);
     }
-    asked.tell(&api.get(&path).await?, in_words)
+    let event = api.get(&path).await?;
+    // On a terminal somebody wants to see it; a script asks for it with --body.
+    let size = event.get("body_size").and_then(Value::as_u64).unwrap_or(0);
+    let is_shown = !asked.is_json() && style::is_terminal() && size <= BODY_BYTES_MAX;
+    let bytes = if is_shown { Some(api.bytes(&format!("{path}/body")).await?) } else { None };
+    asked.tell(&event, |event| in_words(event, bytes.as_deref(), asked.form))
 }
 
-fn in_words(event: &Value) -> String {
-    let query = event.get("query").and_then(Value::as_str).map_or_else(String::new, |query| format!("?{query}"));
+/// The body below what is known of it, or how to get it.
+fn body_of(event: &Value, bytes: Option<&[u8]>, form: Form) -> String {
+    let raw = format!("crm-relay event show {} --body", text(event, "id"));
+    let Some(bytes) = bytes else { return style::dim(format!("the body: {raw}")) };
+    let headers = event.get("headers").and_then(Value::as_array).into_iter().flatten();
+    let fields = headers.filter_map(|header| Some((header.get(0)?.as_str()?, header.get(1)?.as_str()?)));
+    let max = if form == Form::Wide { usize::MAX } else { body::SHOWN_MAX };
+    let lines = body::lines(bytes, About::of(fields), max);
+    let lines: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
+    format!("{}\n{}\n{}", style::bold("body"), lines.join("\n"), style::dim(format!("as it came: {raw}")))
+}
+
+fn in_words(event: &Value, bytes: Option<&[u8]>, form: Form) -> String {
+    let query = event.get("query").filter(|query| !query.is_null());
+    let query = query.map_or_else(String::new, |query| format!("?{}", words(query)));
     let about = table::fields(&[
         ("event", style::bold(text(event, "id"))),
         ("source", text(event, "source")),
         ("received", text(event, "received_at")),
         ("request", format!("{} {}{query}", text(event, "method"), text(event, "path"))),
-        ("body", format!("{} bytes, sha256 {}", text(event, "body_size"), text(event, "body_sha256"))),
+        ("body", format!("{} bytes", text(event, "body_size"))),
+        ("sha256", text(event, "body_sha256")),
     ]);
     let header = |header: &Value| {
-        let part = |index: usize| header.get(index).and_then(Value::as_str).unwrap_or_default();
-        format!("  {} {}\n", style::dim(format!("{}:", part(0))), visible(part(1)))
+        let part = |index: usize| header.get(index).map(words).unwrap_or_default();
+        format!("  {} {}\n", style::dim(format!("{}:", part(0))), part(1))
     };
     let headers: String = event.get("headers").and_then(Value::as_array).into_iter().flatten().map(header).collect();
     let found = event.get("deliveries").and_then(Value::as_array);
     let rows: Vec<Vec<String>> = found.into_iter().flatten().map(super::delivery::row).collect();
     let deliveries = table::table(&super::delivery::headings(), &rows);
-    let next = style::dim(format!("\nthe body: crm-relay event show {} --body", text(event, "id")));
-    format!("{about}\n\nheaders\n{headers}\n{deliveries}\n{next}")
+    format!("{about}\n\nheaders\n{headers}\n{deliveries}\n\n{}", body_of(event, bytes, form))
 }
 
 async fn replay(asked: &Asked, ids: &[String], destination: Option<String>) -> Outcome {
@@ -119,13 +143,13 @@ async fn replay(asked: &Asked, ids: &[String], destination: Option<String>) -> O
         match api.call(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), Some(&body)).await {
             Ok(done) => items.push(done),
             Err(failure) if failure.exit == Exit::No => {
-                anstream::eprintln!("{id}: {failure}");
+                say(&format!("{id}: {failure}"));
                 exit = Exit::No;
             }
             Err(failure) => return Err(failure),
         }
     }
-    if asked.json {
+    if asked.is_json() {
         print(&pretty(&json!({"items": items, "next": null})))?;
     } else {
         for item in items.iter().filter_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
@@ -149,9 +173,4 @@ fn deliveries(event: &Value) -> String {
     let parts: Vec<String> =
         counted.into_iter().map(|(state, count)| if count == 1 { state } else { format!("{count} {state}") }).collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
-}
-
-/// S27: a header cannot steer the terminal.
-fn visible(value: &str) -> String {
-    value.chars().map(|c| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }

@@ -1,10 +1,9 @@
 //! `crm-relay health`.
 
 use clap::Args;
-use serde_json::Value;
 
 use super::{
-    listing::{pretty, text},
+    listing::{each, pretty, text},
     shared_options::{self, Common, print},
 };
 use crate::{
@@ -25,6 +24,9 @@ pub(crate) struct HealthArgs {
     common: Common,
     #[arg(help = "Of the client on this machine, over its CLIENT_LISTEN", long)]
     client: bool,
+    /// Exit 1 also while it is ready and degraded: for monitoring
+    #[arg(long)]
+    strict: bool,
 }
 
 impl HealthArgs {
@@ -41,11 +43,12 @@ impl HealthArgs {
                 let word = if is_ready { style::good("ready") } else { style::bad("not ready") };
                 let known = text(&health, "status");
                 print(&if known == "-" { word } else { format!("{word}, {known}") })?;
-                for reason in health.get("reasons").and_then(Value::as_array).into_iter().flatten() {
-                    print(&style::warn(format!("! {}", reason.as_str().unwrap_or_default())))?;
+                for reason in each(&health, "reasons") {
+                    print(&style::warn(format!("! {reason}")))?;
                 }
             }
-            Ok(if is_ready { Exit::Done } else { Exit::No })
+            let is_well = is_ready && (!self.strict || text(&health, "status") == "ok");
+            Ok(if is_well { Exit::Done } else { Exit::No })
         })
     }
 

@@ -63,6 +63,9 @@ impl InviteArgs {
         if let Some(key) = &key {
             lines.push(format!("  with X-API-Key    {}", copy(key)));
         } else {
+            for made in made.get("generated").and_then(Value::as_array).into_iter().flatten() {
+                lines.push(format!("  {:17} {}", text(made, "name"), copy(text(made, "value"))));
+            }
             let show = format!("what to enter there: crm-relay provider show {}", self.about.provider());
             lines.push(format!("                    {}", dim(show)));
         }

@@ -8,6 +8,7 @@ use super::{
     filter::given,
     listing::{Column, View, text, when},
     noun::{self, Asked},
+    shared_options::say,
     token::{show_secret, status},
 };
 use crate::{
@@ -67,7 +68,7 @@ impl noun::Verb for Verb {
             }
             Self::Revoke(Which { source, name }) => {
                 KEYS.delete(&asked.running().await?, &[&source, &name]).await?;
-                anstream::eprintln!("key {source}/{name} is revoked");
+                say(&format!("key {source}/{name} is revoked"));
                 Ok(Exit::Done)
             }
         }

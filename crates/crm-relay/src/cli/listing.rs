@@ -5,11 +5,14 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::shared_options::print;
+use super::shared_options::{print, say};
 use crate::{
     admin_client::{Api, query},
     exit::Failure,
-    render::{style, table, time},
+    render::{
+        style, table, time,
+        visible::{safe_json, visible},
+    },
 };
 
 /// How much of a list.
@@ -56,6 +59,18 @@ impl Range {
 /// A column of a list: its heading and what it shows of an item.
 pub(crate) type Column = (&'static str, fn(&Value) -> String);
 
+/// How something is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// In words; lists fit the terminal.
+    #[default]
+    Words,
+    /// In words, nothing shortened.
+    Wide,
+    /// As JSON.
+    Json,
+}
+
 /// What a list shows.
 pub(crate) struct View {
     /// Where the admin API has it.
@@ -75,10 +90,10 @@ pub(crate) async fn list(
     view: &View,
     parameters: Vec<(&'static str, String)>,
     paging: Option<&Paging>,
-    as_json: bool,
+    form: Form,
 ) -> Result<(), Failure> {
     let (items, next) = collect(api, view.path, parameters, paging).await?;
-    if as_json {
+    if form == Form::Json {
         return print(&pretty(&json!({"items": items, "next": next})));
     }
     if items.is_empty() && style::is_terminal() {
@@ -87,9 +102,9 @@ pub(crate) async fn list(
     let headings: Vec<&str> = view.columns.iter().map(|(heading, _)| *heading).collect();
     let rows: Vec<Vec<String>> =
         items.iter().map(|item| view.columns.iter().map(|(_, show)| show(item)).collect()).collect();
-    print(&table::table(&headings, &rows))?;
+    print(&if form == Form::Wide { table::wide(&headings, &rows) } else { table::table(&headings, &rows) })?;
     if let Some(cursor) = next.as_str() {
-        anstream::eprintln!("{}", style::dim(format!("there are more: --cursor {cursor}, or --all")));
+        say(&style::dim(format!("there are more: --cursor {cursor}, or --all")));
     }
     Ok(())
 }
@@ -127,27 +142,42 @@ pub(crate) async fn collect(
 
 /// JSON for people and scripts alike.
 pub(crate) fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+    safe_json(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()))
 }
 
-/// A field as text; a missing one as `-`.
+/// The same on one line.
+pub(crate) fn compact(value: &Value) -> String {
+    safe_json(&value.to_string())
+}
+
+/// A field as text; a missing one as `-`. The one place where what somebody else wrote becomes a cell or a word: nothing
+/// in it steers the terminal.
 pub(crate) fn text(item: &Value, field: &str) -> String {
-    match item.get(field) {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
-            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    item.get(field).map_or_else(|| "-".to_owned(), words)
+}
+
+/// A value as text; see [`text`].
+pub(crate) fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => visible(text).into_owned(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().map(words).collect::<Vec<_>>().join(", ")
         }
-        Some(other) => other.to_string(),
+        other => compact(other),
     }
 }
 
-/// A point in time: relative on a terminal, exact elsewhere.
+/// Each of a list of texts.
+pub(crate) fn each(item: &Value, field: &str) -> Vec<String> {
+    item.get(field).and_then(Value::as_array).into_iter().flatten().map(words).collect()
+}
+
+/// A point in time: how long ago on a terminal, exact elsewhere.
 pub(crate) fn when(item: &Value, field: &str) -> String {
     match item.get(field).and_then(Value::as_str) {
-        Some(time) if style::is_terminal() => time::relative(time, time::now()),
-        Some(time) => time.to_owned(),
-        None => "-".to_owned(),
+        Some(time) if style::is_terminal() => time::short(time, time::now()),
+        Some(_) | None => text(item, field),
     }
 }
 
@@ -162,12 +192,16 @@ pub(crate) fn state(item: &Value) -> String {
     }
 }
 
+/// Why it ended, in the colour of a failure.
+pub(crate) fn reason(item: &Value) -> String {
+    style::bad(text(item, "reason"))
+}
+
 /// The last try in a few words: `500 after 12 ms`, `connection refused`.
 pub(crate) fn last(item: &Value) -> String {
     let Some(last) = item.get("last").filter(|last| !last.is_null()) else { return "-".to_owned() };
-    match (last.get("status").and_then(Value::as_u64), last.get("error").and_then(Value::as_str)) {
-        (Some(status), _) => format!("HTTP {status}"),
-        (None, Some(error)) => error.chars().take(60).collect(),
-        (None, None) => "-".to_owned(),
+    match last.get("status").and_then(Value::as_u64) {
+        Some(status) => format!("HTTP {status}"),
+        None => text(last, "error").chars().take(60).collect(),
     }
 }

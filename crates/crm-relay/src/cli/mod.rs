@@ -4,9 +4,11 @@ pub(crate) mod setting_flags;
 
 mod addressee;
 mod audit;
+mod audit_log;
 mod bulk;
 mod client;
 mod collection;
+mod completions;
 mod config;
 mod dead;
 mod delivery;
@@ -47,7 +49,6 @@ use crate::{exit::Outcome, render::style};
     version,
     propagate_version = false,
     max_term_width = 100,
-    disable_help_subcommand = true,
     after_help = "Start here: crm-relay dev\n\
                   Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unreachable or in use, 74 store failed,\n\
                   75 stopped over its grace, 76 newer version, 77 token refused, 78 configuration."
@@ -100,6 +101,8 @@ enum Command {
     Dead(Noun<dead::Verb>),
     /// Recount everything: was nothing lost?
     Audit(audit::AuditArgs),
+    /// Who changed what, and when
+    AuditLog(audit_log::AuditLogArgs),
     /// What the server does right now
     Status(status::StatusArgs),
     /// Health of the server, or of a client
@@ -108,6 +111,8 @@ enum Command {
     Store(store::StoreArgs),
     /// Check or print the configuration
     Config(config::ConfigArgs),
+    /// Completions for a shell
+    Completions(completions::CompletionsArgs),
 }
 
 impl Cli {
@@ -130,10 +135,12 @@ impl Cli {
             Command::Delivery(args) => args.run(),
             Command::Dead(args) => args.run(),
             Command::Audit(args) => args.run(),
+            Command::AuditLog(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Health(args) => args.run(),
             Command::Store(args) => args.run(),
             Command::Config(args) => args.run(),
+            Command::Completions(args) => args.run(),
         }
     }
 }

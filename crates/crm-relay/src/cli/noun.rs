@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{
-    listing::pretty,
+    listing::{Form, pretty},
     shared_options::{self, Common, print},
 };
 use crate::{
@@ -36,8 +36,8 @@ pub(crate) trait Verb: Subcommand {
 pub(crate) struct Asked {
     /// The settings that concern commands.
     pub(crate) layers: Layers,
-    /// JSON, not words.
-    pub(crate) json: bool,
+    /// How to tell it.
+    pub(crate) form: Form,
 }
 
 impl<V: Verb> Noun<V> {
@@ -47,13 +47,18 @@ impl<V: Verb> Noun<V> {
     /// Those of the verb, and faults of the settings.
     pub(crate) fn run(self) -> Outcome {
         shared_options::block_on(async {
-            let asked = Asked { layers: self.common.layers()?, json: self.common.json };
+            let asked = Asked { layers: self.common.layers()?, form: self.common.form() };
             self.verb.run(&asked).await
         })
     }
 }
 
 impl Asked {
+    /// JSON, not words.
+    pub(crate) fn is_json(&self) -> bool {
+        self.form == Form::Json
+    }
+
     /// The server, or the data directory where none runs.
     ///
     /// # Errors
@@ -75,7 +80,7 @@ impl Asked {
     /// # Errors
     /// Standard output is gone.
     pub(crate) fn tell(&self, found: &Value, in_words: impl FnOnce(&Value) -> String) -> Outcome {
-        print(&if self.json { pretty(found) } else { in_words(found) })?;
+        print(&if self.is_json() { pretty(found) } else { in_words(found) })?;
         Ok(Exit::Done)
     }
 }

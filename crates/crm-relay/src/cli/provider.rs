@@ -6,7 +6,10 @@ use clap::{Args, Subcommand};
 use relay_providers::{Acknowledgement, Parameter, Provider, provider, providers};
 use serde_json::{Value, json};
 
-use super::{listing::pretty, shared_options::print};
+use super::{
+    listing::pretty,
+    shared_options::{print, say},
+};
 use crate::{
     config::fault::nearest,
     exit::{Exit, Failure, Outcome},
@@ -108,7 +111,7 @@ fn list(is_json: bool) -> Outcome {
     };
     let rows: Vec<Vec<String>> = providers().iter().map(row).collect();
     print(&table::table(&["name", "platform", "needs", "retries"], &rows))?;
-    anstream::eprintln!("{}", style::dim("where to find what one needs: crm-relay provider show NAME"));
+    say(&style::dim("where to find what one needs: crm-relay provider show NAME"));
     Ok(Exit::Done)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use http::StatusCode;
 
-use super::shared_options;
+use super::shared_options::{self, say};
 use crate::{
     config::{
         quantity::{self, Bare},
@@ -47,13 +47,13 @@ impl ReceiveArgs {
         shared_options::block_on(async {
             let stop = signals::listen()?;
             let receiver = Receiver::bind(address, behaviour.clone()).await?;
-            anstream::eprintln!("{}", greeting(receiver.address(), &behaviour));
+            say(&greeting(receiver.address(), &behaviour));
             let counter = receiver.counter();
             tokio::select! {
                 () = receiver.serve() => {}
                 () = stop.asked() => {}
             }
-            anstream::eprintln!("{} requests received", counter.seen());
+            say(&format!("{} requests received", counter.seen()));
             Ok(Exit::Done)
         })
     }

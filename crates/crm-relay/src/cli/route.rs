@@ -9,6 +9,7 @@ use super::{
     collection::Collection,
     listing::{Column, View, text, when},
     noun::{self, Asked},
+    shared_options::say,
 };
 use crate::{
     config::{
@@ -94,7 +95,7 @@ impl noun::Verb for Verb {
             }
             Self::Delete(ends) => {
                 ROUTES.delete(&asked.running().await?, &ends.names()).await?;
-                anstream::eprintln!("route {} -> {} is deleted", ends.source, ends.destination);
+                say(&format!("route {} -> {} is deleted", ends.source, ends.destination));
                 Ok(Exit::Done)
             }
         }

@@ -12,7 +12,7 @@ use super::{
     addressee::Addressee,
     listing::pretty,
     provider::{self, needs},
-    shared_options::{self, Common, print},
+    shared_options::{self, Common, print, say},
     tally::Tally,
 };
 use crate::{
@@ -97,11 +97,18 @@ impl SendArgs {
                 count: self.count,
                 rate: self.rate,
             };
-            let mut tally = Tally::default();
-            send(plan, |sent| tally.report(sent, &aim.url, self.common.json)).await?;
-            tally.finish(self.count, self.common.json)?;
+            let mut tally = Tally::new(self.count, self.common.json);
+            // Interrupted, it still says what was sent.
+            let is_interrupted = tokio::select! {
+                sent = send(plan, |sent| tally.report(sent, &aim.url)) => sent.map(|()| false)?,
+                pressed = tokio::signal::ctrl_c() => pressed.is_ok(),
+            };
+            tally.finish()?;
+            if is_interrupted {
+                return Ok(Exit::No);
+            }
             if let (Exit::No, Some(source), false) = (tally.exit(), &aim.source, self.common.json) {
-                anstream::eprintln!("{}", style::dim(format!("which check failed: crm-relay source show {source}")));
+                say(&style::dim(format!("which check failed: crm-relay source show {source}")));
             }
             Ok(tally.exit())
         })
@@ -144,7 +151,7 @@ fn list(is_json: bool) -> Outcome {
     let rows: Vec<Vec<String>> = providers().iter().map(row).collect();
     print(&table::table(&["provider", "platform", "event", "needs"], &rows))?;
     let next = "send one: crm-relay send --provider NAME; spoilt: --tamper body|signature|timestamp";
-    anstream::eprintln!("{}", style::dim(next));
+    say(&style::dim(next));
     Ok(Exit::Done)
 }
 

@@ -107,8 +107,9 @@ pub(crate) fn secret_value(text: &str) -> Result<String, String> {
 
 fn flag(setting: &'static Setting, process: Process) -> Arg {
     let mut help = setting.meaning.to_owned();
-    if !setting.default.is_empty() {
-        help = format!("{help} [default: {}]", setting.default);
+    let default = setting.default_in(process);
+    if !default.is_empty() {
+        help = format!("{help} [default: {default}]");
     }
     let arg = Arg::new(setting.key())
         .long(setting.flag())

@@ -4,7 +4,7 @@ use std::{future::Future, io::Write as _, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 
-use super::setting_flags::secret_value;
+use super::{listing::Form, setting_flags::secret_value};
 use crate::{
     config::{
         self, DEV_DATA_DIR,
@@ -12,6 +12,7 @@ use crate::{
         settings::Process,
     },
     exit::{Exit, Failure},
+    render::visible::safe,
 };
 
 /// Options of every command that talks to a server.
@@ -43,9 +44,21 @@ pub(crate) struct Common {
     /// Print JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Shorten nothing to fit the terminal
+    #[arg(long, global = true, conflicts_with = "json", hide_short_help = true)]
+    pub(crate) wide: bool,
 }
 
 impl Common {
+    /// How to tell what was found.
+    pub(crate) const fn form(&self) -> Form {
+        match (self.json, self.wide) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Wide,
+            (false, false) => Form::Words,
+        }
+    }
+
     /// The settings that concern commands.
     ///
     /// # Errors
@@ -87,14 +100,19 @@ pub(crate) fn parameters(given: &[String]) -> Result<Vec<(String, String)>, Fail
     given.iter().map(pair).collect()
 }
 
-/// Prints a result.
+/// Prints a result. Lines and colours are ours; nothing else in it steers the terminal.
 ///
 /// # Errors
 /// Standard output is gone.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", safe(text))?;
     Ok(out.flush()?)
+}
+
+/// Says something beside the result.
+pub(crate) fn say(text: &str) {
+    anstream::eprintln!("{}", safe(text));
 }
 
 /// Runs a command's future to its end.

@@ -12,7 +12,7 @@ use super::{
     listing::{Column, View, text, when},
     noun::{self, Asked},
     provider,
-    shared_options::parameters,
+    shared_options::{parameters, say},
 };
 use crate::{
     exit::{Exit, Failure, Outcome},
@@ -53,9 +53,12 @@ pub(crate) enum Verb {
         /// Another provider, with all of its parameters
         #[arg(long, value_name = "NAME")]
         provider: Option<String>,
-        /// All parameters of the provider anew; a secret given twice: both are valid
+        /// This parameter anew, the others stay; a secret given twice: both are valid
         #[arg(long = "set", value_name = "K=V|K=@FILE|K=-")]
         set: Vec<String>,
+        /// Take this parameter away
+        #[arg(long = "unset", value_name = "K")]
+        unset: Vec<String>,
         /// Take empty bodies
         #[arg(long, value_name = "true|false")]
         allow_empty: Option<bool>,
@@ -117,8 +120,8 @@ impl noun::Verb for Verb {
                 body["allow_empty"] = json!(allow_empty);
                 let made = SOURCES.create(asked, &body).await?;
                 asked.tell(&made, in_words)?;
-                if !asked.json && about.provider == "api-key" && about.set.is_empty() {
-                    anstream::eprintln!("{}", style::dim(format!("its first key: crm-relay key create {name} NAME")));
+                if !asked.is_json() && about.provider == "api-key" && about.set.is_empty() {
+                    say(&style::dim(format!("its first key: crm-relay key create {name} NAME")));
                 }
                 Ok(Exit::Done)
             }
@@ -128,11 +131,11 @@ impl noun::Verb for Verb {
                 asked.tell(&shown, in_words)?;
                 Ok(Exit::Done)
             }
-            Self::Update { named, provider, set, allow_empty, dedupe } => {
-                let set = parameters(&set)?;
+            Self::Update { named, provider, set, unset, allow_empty, dedupe } => {
                 let body = json!({
                     "provider": provider,
-                    "parameters": (!set.is_empty()).then_some(set),
+                    "set": parameters(&set)?,
+                    "unset": unset,
                     "allow_empty": allow_empty,
                     "dedupe": dedupe.map(Dedupe::as_str),
                 });
@@ -144,7 +147,7 @@ impl noun::Verb for Verb {
                     confirm(&format!("delete source {name} with its routes and keys"))?;
                 }
                 SOURCES.delete(&api, &[&name]).await?;
-                anstream::eprintln!("source {name} is deleted");
+                say(&format!("source {name} is deleted"));
                 Ok(Exit::Done)
             }
         }

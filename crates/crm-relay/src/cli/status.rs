@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     destination,
-    listing::{list, pretty, text},
+    listing::{each, list, pretty, text},
     shared_options::{self, Common, print},
 };
 use crate::{
@@ -43,11 +43,11 @@ impl StatusArgs {
                 ("dead or expired", text(&status, "webhooks_failed")),
                 ("waiting", text(&status, "queue_depth")),
             ]))?;
-            for reason in status.get("reasons").and_then(Value::as_array).into_iter().flatten() {
-                print(&style::warn(format!("! {}", reason.as_str().unwrap_or_default())))?;
+            for reason in each(&status, "reasons") {
+                print(&style::warn(format!("! {reason}")))?;
             }
             print("")?;
-            list(&api, &destination::DESTINATIONS.view, Vec::new(), None, false).await?;
+            list(&api, &destination::DESTINATIONS.view, Vec::new(), None, self.common.form()).await?;
             missed(&status)?;
             Ok(Exit::Done)
         })

@@ -5,28 +5,54 @@ use std::io::Write as _;
 use http::Uri;
 use serde_json::json;
 
-use super::shared_options::print;
+use super::{
+    listing::compact,
+    shared_options::{print, say},
+};
 use crate::{
     exit::{Exit, Failure},
-    render::{human_duration, style},
+    render::{human_duration, progress::Progress, style, visible::visible},
     send::Sent,
 };
 
+/// Failures in a row that are alike and end the command: the next thousand would be no other.
+const ALIKE_MAX: u64 = 10;
+/// Ids that a terminal is given one below the other; more of them are for a pipe.
+const LISTED_MAX: u64 = 20;
+
 /// What became of all of them.
-#[derive(Default)]
 pub(super) struct Tally {
+    count: u64,
+    json: bool,
     accepted: u64,
     refused: u64,
     unanswered: u64,
     slowest: std::time::Duration,
+    /// The last failure, and how many in a row were like it.
+    alike: (String, u64),
+    progress: Progress,
 }
 
 impl Tally {
-    /// Tells of one.
+    /// Of so many to be sent.
+    pub(super) fn new(count: u64, json: bool) -> Self {
+        Self {
+            count,
+            json,
+            accepted: 0,
+            refused: 0,
+            unanswered: 0,
+            slowest: std::time::Duration::ZERO,
+            alike: (String::new(), 0),
+            progress: Progress::new(count),
+        }
+    }
+
+    /// Tells of one; whether to go on.
     ///
     /// # Errors
     /// Standard output is gone.
-    pub(super) fn report(&mut self, sent: &Sent, url: &Uri, json: bool) -> Result<(), Failure> {
+    pub(super) fn report(&mut self, sent: &Sent, url: &Uri) -> Result<bool, Failure> {
         self.slowest = self.slowest.max(sent.took);
         let is_accepted = sent.is_accepted();
         match &sent.answer {
@@ -34,28 +60,54 @@ impl Tally {
             Ok(_) => self.refused += 1,
             Err(_) => self.unanswered += 1,
         }
-        let status = sent.answer.as_ref().ok().map(http::StatusCode::as_u16);
-        if json {
+        let goes_on = self.tell(sent, url)?;
+        if self.is_many() {
+            self.progress.add(1);
+        }
+        Ok(goes_on)
+    }
+
+    fn is_many(&self) -> bool {
+        self.count > LISTED_MAX
+    }
+
+    fn tell(&mut self, sent: &Sent, url: &Uri) -> Result<bool, Failure> {
+        let failure = match &sent.answer {
+            Ok(_) if sent.is_accepted() => None,
+            Ok(status) => Some(format!("{} {status}: {}", style::bad("refused"), refusal(&sent.text))),
+            Err(error) => {
+                let why = format!("{url}: {}. Does a server listen there?", visible(error));
+                Some(format!("{} {why}", style::bad("not sent to")))
+            }
+        };
+        if self.json {
             let line = json!({
                 "event_id": sent.event_id,
-                "status": status,
+                "status": sent.answer.as_ref().ok().map(http::StatusCode::as_u16),
                 "error": sent.answer.as_ref().err(),
                 "duration_ms": sent.took.as_secs_f64() * 1_000.0,
             });
-            return print(&line.to_string());
+            print(&compact(&line))?;
         }
-        match (&sent.answer, &sent.event_id) {
-            (Ok(_), Some(id)) if is_accepted => print(id),
-            (Ok(status), _) if is_accepted => print(&format!("accepted ({status})")),
-            (Ok(status), _) => {
-                anstream::eprintln!("{} {status}: {}", style::bad("refused"), refusal(&sent.text));
-                Ok(())
+        let Some(failure) = failure else {
+            self.alike = (String::new(), 0);
+            let is_listed = !self.json && !(self.is_many() && style::is_terminal());
+            return match (&sent.event_id, &sent.answer) {
+                (Some(id), _) if is_listed => print(&visible(id)),
+                (None, Ok(status)) if is_listed => print(&format!("accepted ({status})")),
+                _ => Ok(()),
             }
-            (Err(error), _) => {
-                anstream::eprintln!("{} {url}: {error}. Does a server listen there?", style::bad("not sent to"));
-                Ok(())
+            .map(|()| true);
+        };
+        if self.alike.0 != failure {
+            if !self.json {
+                self.progress.clear();
+                say(&failure);
             }
+            self.alike = (failure, 0);
         }
+        self.alike.1 += 1;
+        Ok(self.alike.1 < ALIKE_MAX)
     }
 
     /// How the command ends.
@@ -71,15 +123,23 @@ impl Tally {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub(super) fn finish(&self, count: u64, json: bool) -> Result<(), Failure> {
-        if count > 1 && !json {
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        self.progress.clear();
+        let sent = self.accepted + self.refused + self.unanswered;
+        if sent < self.count {
+            let why = if self.alike.1 >= ALIKE_MAX {
+                format!("{ALIKE_MAX} in a row failed alike")
+            } else {
+                "interrupted".to_owned()
+            };
+            say(&style::warn(format!("stopped after {sent} of {}: {why}", self.count)));
+        }
+        if self.count > 1 && !self.json {
             let slowest = human_duration(self.slowest);
-            anstream::eprintln!(
+            say(&format!(
                 "{} accepted, {} refused, {} not answered, slowest {slowest}",
-                self.accepted,
-                self.refused,
-                self.unanswered
-            );
+                self.accepted, self.refused, self.unanswered
+            ));
         }
         std::io::stdout().flush().map_err(Failure::from)
     }
@@ -89,5 +149,5 @@ impl Tally {
 fn refusal(answer: &str) -> String {
     let problem: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
     let detail = problem.get("detail").and_then(serde_json::Value::as_str);
-    detail.unwrap_or_else(|| answer.trim()).to_owned()
+    visible(detail.unwrap_or_else(|| answer.trim())).into_owned()
 }

@@ -7,6 +7,7 @@ use super::{
     collection::{Collection, Named},
     listing::{Column, View, text, when},
     noun::{self, Asked},
+    shared_options::say,
 };
 use crate::{
     exit::{Exit, Outcome},
@@ -72,7 +73,7 @@ impl noun::Verb for Verb {
             }
             Self::Revoke(Named { name }) => {
                 TOKENS.delete(&asked.running().await?, &[&name]).await?;
-                anstream::eprintln!("token {name} is revoked");
+                say(&format!("token {name} is revoked"));
                 Ok(Exit::Done)
             }
         }
@@ -88,8 +89,8 @@ impl Serves {
 
 /// A secret that is shown this once: alone on stdout, so that a script can take it.
 pub(super) fn show_secret(asked: &Asked, made: &Value, field: &str) -> Outcome {
-    if !asked.json {
-        anstream::eprintln!("{}", style::dim(format!("the {field} is shown this once:")));
+    if !asked.is_json() {
+        say(&style::dim(format!("the {field} is shown this once:")));
     }
     asked.tell(made, |made| text(made, field))
 }

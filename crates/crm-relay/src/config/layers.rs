@@ -75,7 +75,8 @@ impl Layers {
             return Some(given.value.clone());
         }
         let setting = find(name)?;
-        if setting.default.is_empty() { None } else { setting.kind.read(setting.default).ok() }
+        let default = setting.default_in(self.process);
+        if default.is_empty() { None } else { setting.kind.read(default).ok() }
     }
 
     /// As [`Layers::value`], for text.

@@ -48,6 +48,8 @@ pub(crate) struct Logging {
     pub(crate) json: bool,
     /// Least severity.
     pub(crate) level: String,
+    /// Without the hub's lines about single destinations and deliveries: somebody tells of them in words.
+    pub(crate) hides_notices: bool,
 }
 
 impl Logging {
@@ -56,6 +58,7 @@ impl Logging {
         Self {
             json: layers.value("LOG_FORMAT") == Some(Value::Text("json".to_owned())),
             level: layers.text("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
+            hides_notices: false,
         }
     }
 }

@@ -141,6 +141,12 @@ impl Setting {
         }
     }
 
+    /// The value in `process` when nothing else is given; empty: none.
+    pub(crate) fn default_in(&self, process: Process) -> &'static str {
+        let of_dev = DEV_DEFAULTS.iter().find(|(name, _)| *name == self.name);
+        of_dev.filter(|_| process == Process::Dev).map_or(self.default, |(_, default)| default)
+    }
+
     /// Whether `process` reads it.
     pub(crate) fn concerns(&self, process: Process) -> bool {
         match (self.role, process) {
@@ -412,6 +418,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("DEAD_LETTER_QUEUE", Kind::Text, "webhook-dlq", Role::Server, "Dead-letter stream of the Redis store."),
 ];
 
+/// What is otherwise in `dev`: what is tried out stays on this machine, and a port that nobody asked for is nobody's
+/// hindrance.
+pub(crate) const DEV_DEFAULTS: &[(&str, &str)] = &[("SERVER_HOST", "127.0.0.1"), ("ADMIN_LISTEN", "127.0.0.1:0")];
+
 /// Settings that have a meaning only together with `REDIS_URL`.
 pub(crate) const REDIS_ONLY: &[&str] =
     &["REDIS_PASSWORD", "REDIS_DB", "STREAM_NAME", "CONSUMER_GROUP", "CONSUMER_NAME", "DEAD_LETTER_QUEUE"];
@@ -527,8 +537,11 @@ mod tests {
     #[test]
     fn every_default_is_a_value_its_setting_takes() {
         for setting in SETTINGS.iter().filter(|s| !s.default.is_empty()) {
-            assert!(setting.kind.read(setting.default).is_ok(), "{}", setting.name);
+            for process in [Process::Server, Process::Dev] {
+                assert!(setting.kind.read(setting.default_in(process)).is_ok(), "{}", setting.name);
+            }
         }
+        assert!(DEV_DEFAULTS.iter().all(|(name, _)| find(name).is_some()));
     }
 
     #[test]

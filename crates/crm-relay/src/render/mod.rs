@@ -1,9 +1,13 @@
 //! What people see: tables and colours on a terminal, plain lines elsewhere.
 
+pub(crate) mod body;
+pub(crate) mod forwarded;
 pub(crate) mod hints;
+pub(crate) mod progress;
 pub(crate) mod request;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod time;
+pub(crate) mod visible;
 
 pub(crate) use time::human_duration;

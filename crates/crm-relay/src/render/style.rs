@@ -9,12 +9,22 @@ pub(crate) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
-/// Places in a line of the terminal; no more than text is comfortably read in.
-pub(crate) fn columns() -> usize {
-    const WIDEST: usize = 100;
+/// Whether what is said beside results goes to a terminal.
+pub(crate) fn is_attended() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Places in a line of the terminal.
+pub(crate) fn screen() -> usize {
     const USUAL: usize = 80;
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL).min(WIDEST)
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL)
+}
+
+/// The same, no more than text is comfortably read in.
+pub(crate) fn columns() -> usize {
+    const WIDEST: usize = 100;
+    screen().min(WIDEST)
 }
 
 /// A heading.

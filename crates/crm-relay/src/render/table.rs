@@ -7,9 +7,89 @@ use super::style;
 /// Blanks between two columns.
 const GAP: &str = "  ";
 
-/// Lays out rows under headings.
+/// Places of a whole id that are shown where there is little room: `evt_` or `dlv_`, the millisecond and its counter, which
+/// no other id of a store has.
+const ID_PLACES: usize = 22;
+/// A column is not made narrower than this.
+const NARROWEST: usize = 8;
+
+/// Lays out rows under headings. On a terminal they fit it, as far as they can: ids are shown by their beginning, which
+/// names them as well, then what is longest is cut.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    if style::is_terminal() {
+        aligned(headings, &fitted(headings, rows, style::screen()))
+    } else {
+        plain(headings, rows)
+    }
+}
+
+/// The same with every cell whole.
+pub(crate) fn wide(headings: &[&str], rows: &[Vec<String>]) -> String {
     if style::is_terminal() { aligned(headings, rows) } else { plain(headings, rows) }
+}
+
+/// Rows whose lines take at most `room` places.
+fn fitted(headings: &[&str], rows: &[Vec<String>], room: usize) -> Vec<Vec<String>> {
+    let mut rows = rows.to_vec();
+    let total = |rows: &[Vec<String>]| {
+        let places = (0..headings.len()).map(|column| widest(headings, rows, column) + GAP.len());
+        places.sum::<usize>().saturating_sub(GAP.len())
+    };
+    if total(&rows) > room {
+        for cell in rows.iter_mut().flatten().filter(|cell| is_id(cell)) {
+            *cell = cell.chars().take(ID_PLACES).collect();
+        }
+    }
+    loop {
+        let over = total(&rows).saturating_sub(room);
+        let widest_first = (0..headings.len())
+            .filter(|column| !rows.iter().filter_map(|row| row.get(*column)).any(|cell| is_short_id(cell)))
+            .map(|column| (widest(headings, &rows, column), column))
+            .max();
+        let Some((places, column)) = widest_first.filter(|_| over > 0) else { return rows };
+        let floor = headings[column].len().max(NARROWEST);
+        if places <= floor {
+            return rows;
+        }
+        // Down to the next widest at most, so that two long columns share what is missing.
+        let next =
+            (0..headings.len()).filter(|other| *other != column).map(|other| widest(headings, &rows, other)).max();
+        let wanted = places.saturating_sub(over).max(next.unwrap_or(0).min(places - 1)).max(floor);
+        for cell in rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+            *cell = cut(cell, wanted);
+        }
+    }
+}
+
+fn is_id(cell: &str) -> bool {
+    cell.len() == 40 && is_short_id(cell)
+}
+
+fn is_short_id(cell: &str) -> bool {
+    (cell.starts_with("evt_") || cell.starts_with("dlv_")) && cell.len() >= ID_PLACES
+}
+
+/// A cell of at most `places`, its end left out; codes of colours take no place and stay.
+fn cut(cell: &str, places: usize) -> String {
+    if width(cell) <= places {
+        return cell.to_owned();
+    }
+    let (mut out, mut left, mut rest) = (String::new(), places.saturating_sub(1), cell);
+    while let Some(character) = rest.chars().next() {
+        let code = rest.starts_with('\u{1b}').then(|| rest.find('m').map(|at| at + 1)).flatten();
+        let length = code.unwrap_or(character.len_utf8());
+        if code.is_some() {
+            out.push_str(&rest[..length]);
+        } else if left > 0 {
+            out.push(character);
+            left -= 1;
+            if left == 0 {
+                out.push('…');
+            }
+        }
+        rest = &rest[length..];
+    }
+    out
 }
 
 /// As [`table`]; on a terminal its last column is wrapped, so that long sentences stay below their heading.
@@ -108,6 +188,20 @@ mod tests {
         ];
         let text = strip_str(&aligned(&["name", "status", "waiting"], &rows)).to_string();
         assert_eq!(text, "NAME  STATUS     WAITING\ncrm   up         7\nerp   no client  0");
+    }
+
+    #[test]
+    fn a_list_fits_its_terminal() {
+        let id = "evt_0192f3c2-7d4e-7a31-8f5e-2b1c9d0e4f6a";
+        let rows = [vec![id.to_owned(), style::bad("a long error that nobody reads to its end"), "7".to_owned()]];
+        let lines = |room| {
+            strip_str(&aligned(&["id", "last try", "n"], &fitted(&["id", "last try", "n"], &rows, room))).to_string()
+        };
+        assert!(lines(200).contains(id));
+        let text = lines(50);
+        assert_eq!(text.lines().last(), Some("evt_0192f3c2-7d4e-7a31  a long error that nobo…  7"));
+        assert!(text.lines().all(|line| line.chars().count() <= 50), "{text}");
+        assert!(cut(&rows[0][1], 8).ends_with("\u{1b}[39m"), "the colour ends: {:?}", cut(&rows[0][1], 8));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+use super::visible::visible;
 use crate::config::quantity::{self, Bare};
 
 /// The present, for whoever shows or reads a time.
@@ -28,19 +29,21 @@ pub(crate) fn human_duration(span: Duration) -> String {
     }
 }
 
-/// `12 s ago`, `in 3 min`; text that is no point in time stays as it is.
-pub(crate) fn relative(rfc3339: &str, now: SystemTime) -> String {
+/// `12s`, `3m`, `5h`, `2d`: how long ago, for a column; `in 3m` if it is still to come. Text that is no point in time
+/// stays as it is.
+pub(crate) fn short(rfc3339: &str, now: SystemTime) -> String {
     let (Ok(then), Ok(now)) = (rfc3339.parse::<Timestamp>(), Timestamp::try_from(now)) else {
-        return rfc3339.to_owned();
+        return visible(rfc3339).into_owned();
     };
     let span = now.duration_since(then);
-    if span.is_negative() {
-        return format!("in {}", human_duration(span.unsigned_abs()));
-    }
-    match span.unsigned_abs() {
-        span if span.as_secs() == 0 => "just now".to_owned(),
-        span => format!("{} ago", human_duration(span)),
-    }
+    let seconds = span.unsigned_abs().as_secs();
+    let text = match seconds {
+        0..100 => format!("{seconds}s"),
+        100..6_000 => format!("{}m", seconds / 60),
+        6_000..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    };
+    if span.is_negative() && seconds > 0 { format!("in {text}") } else { text }
 }
 
 /// A point in time as people write it: RFC 3339, a day, or a span before `now`. Gives RFC 3339.
@@ -88,8 +91,10 @@ mod tests {
     #[test]
     fn points_in_time_are_told_from_now() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        assert_eq!(relative("1970-01-12T13:46:28Z", now), "12 s ago");
-        assert_eq!(relative("1970-01-12T13:49:40Z", now), "in 3 min");
-        assert_eq!(relative("soon", now), "soon");
+        assert_eq!(short("1970-01-12T13:46:28Z", now), "12s");
+        assert_eq!(short("1970-01-12T13:49:40Z", now), "in 3m");
+        assert_eq!(short("1970-01-12T11:46:28Z", now), "2h");
+        assert_eq!(short("1970-01-01T00:00:00Z", now), "11d");
+        assert_eq!(short("so\u{9b}on", now), "so\\u{9b}on");
     }
 }

@@ -6,6 +6,7 @@
 mod declared;
 mod every_provider;
 mod exits;
+mod night_shift;
 mod place;
 mod providers;
 mod redact;

@@ -10,6 +10,7 @@
 mod backup;
 mod delivery;
 mod descriptors;
+mod dev;
 mod faults;
 mod history;
 mod hostile;

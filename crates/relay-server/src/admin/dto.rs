@@ -169,8 +169,8 @@ pub(crate) struct TokenDto {
     token: Option<String>,
 }
 
-/// What an invitation made; `key` and `token` are shown this once.
-#[derive(Debug, Serialize)]
+/// What an invitation made; `key`, `token` and what was generated are shown this once.
+#[derive(Serialize)]
 pub(crate) struct InviteDto {
     pub(crate) source: SourceDto,
     pub(crate) key: Option<KeyDto>,
@@ -180,6 +180,8 @@ pub(crate) struct InviteDto {
     pub(crate) path: String,
     /// Where clients connect; `null` without `PUBLIC_URL`.
     pub(crate) relay_url: Option<String>,
+    /// Parameters that the server made up, for the platform's form.
+    pub(crate) generated: Vec<SecretDto>,
 }
 
 /// A request as it is to be sent.
@@ -272,6 +274,30 @@ pub(crate) struct BulkDto {
     pub(crate) matched: u64,
     pub(crate) changed: u64,
     pub(crate) dry_run: bool,
+    /// Where the next command goes on that asks for so many more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+/// Dead letters in groups; `next` where there are more than one request looks through.
+#[derive(Debug, Serialize)]
+pub(crate) struct SummaryDto {
+    pub(crate) items: Vec<GroupDto>,
+    pub(crate) next: Option<String>,
+}
+
+/// Dead letters that failed alike. In `error` numbers and ids are `#`.
+#[derive(Debug, Serialize)]
+pub(crate) struct GroupDto {
+    pub(crate) destination: String,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<String>,
+    pub(crate) count: u64,
+    pub(crate) oldest: String,
+    pub(crate) newest: String,
+    /// One of them.
+    pub(crate) example: String,
 }
 
 /// The recount.
@@ -506,6 +532,22 @@ impl RouteDto {
 }
 
 impl DestinationDto {
+    /// Those that are something: a route leads there, an operator paused it, something of it waits or is dead, or a client
+    /// serves it. One whose last route and last delivery are gone is not listed for good.
+    pub(crate) fn all(directory: &Directory, report: &Report, now: Wall) -> Vec<Self> {
+        let mut names = directory.destination_names();
+        names.extend(report.stats.destinations.iter().map(|stats| stats.destination.clone()));
+        let all = names.iter().map(|name| Self::new(name.as_str(), directory, report, now));
+        all.filter(Self::is_something).collect()
+    }
+
+    fn is_something(&self) -> bool {
+        const OVER: [State; 2] = [State::Delivered, State::Cancelled];
+        let is_open = |state: &&State| !OVER.contains(*state);
+        let left = State::ALL.iter().filter(is_open).filter_map(|state| self.deliveries.get(state.as_str()));
+        !self.sources.is_empty() || self.paused || self.clients > 0 || left.sum::<u64>() > 0
+    }
+
     pub(crate) fn new(name: &str, directory: &Directory, report: &Report, now: Wall) -> Self {
         let stats = report.stats.destinations.iter().find(|stats| stats.destination.as_str() == name);
         let view = report.view.iter().find(|view| view.destination.as_str() == name);
@@ -768,8 +810,6 @@ impl HealthDto {
 
 impl StatusDto {
     pub(crate) fn new(report: &Report, promises: &Promises, directory: &Directory, now: Wall) -> Self {
-        let mut names = directory.destination_names();
-        names.extend(report.stats.destinations.iter().map(|stats| stats.destination.clone()));
         let source = |stats: &SourceStats| SourceCountsDto {
             name: stats.source.to_string(),
             accepted: stats.accepted,
@@ -788,7 +828,7 @@ impl StatusDto {
             disk_free_bytes: report.stats.disk_free_bytes,
             full: report.stats.full,
             sources: report.stats.sources.iter().map(source).collect(),
-            destinations: names.iter().map(|name| DestinationDto::new(name.as_str(), directory, report, now)).collect(),
+            destinations: DestinationDto::all(directory, report, now),
             missed: Vec::new(),
         }
     }

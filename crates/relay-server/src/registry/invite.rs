@@ -6,7 +6,11 @@ use super::{
     NewKey, NewSource, NewToken, Registry, RegistryError,
     change::Shown,
     document::{Key, Source, Token},
+    secret,
 };
+
+/// Parameters whose value is anybody's choice, and only has to be the same at both ends.
+const MADE_UP: [&str; 1] = ["verify_token"];
 
 /// What an invitation made.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub struct Invited {
     pub key: Option<Shown<Key>>,
     /// Lets a client serve the destination.
     pub token: Shown<Token>,
+    /// Parameters that nobody gave and nobody else has to choose: to be pasted at the platform.
+    pub generated: Vec<(String, String)>,
 }
 
 impl Registry {
@@ -25,9 +31,11 @@ impl Registry {
     ///
     /// # Errors
     /// `Taken` source or token, `Invalid` for a provider or parameters that cannot be, `NoRandomness`, `Store`.
-    pub async fn invite(&self, new: NewSource, who: &str) -> Result<Invited, RegistryError> {
+    pub async fn invite(&self, mut new: NewSource, who: &str) -> Result<Invited, RegistryError> {
+        let generated = generate_missing(&new)?;
         let needs_key =
             provider(&new.provider).is_some_and(|provider| provider.key_source) && new.parameters.is_empty();
+        new.parameters.extend(generated.iter().cloned());
         let new_key = NewKey { source: new.name.clone(), name: new.name.clone() };
         let key = if needs_key { Some(self.new_key(&new_key)?) } else { None };
         let new_token = NewToken { name: new.name.clone(), destinations: Some(vec![new.destination.clone()]) };
@@ -39,6 +47,14 @@ impl Registry {
                 Ok(key.into_iter().chain([token]).collect())
             })
             .await?;
-        Ok(Invited { source, key, token })
+        Ok(Invited { source, key, token, generated })
     }
+}
+
+/// Values for the parameters that an operator would only make up.
+fn generate_missing(new: &NewSource) -> Result<Vec<(String, String)>, RegistryError> {
+    let parameters = provider(&new.provider).map_or(&[][..], |provider| provider.parameters);
+    let is_missing = |name: &str| new.parameters.iter().all(|(given, _)| given != name);
+    let missing = parameters.iter().filter(|parameter| MADE_UP.contains(&parameter.name) && is_missing(parameter.name));
+    missing.map(|parameter| Ok((parameter.name.to_owned(), secret::generate("")?))).collect()
 }

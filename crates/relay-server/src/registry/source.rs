@@ -43,6 +43,10 @@ pub struct SourceUpdate {
     pub provider: Option<String>,
     /// All of the provider's parameters anew.
     pub parameters: Option<Parameters>,
+    /// These parameters anew, in place of all values they had; the others stay.
+    pub set: Parameters,
+    /// These parameters go.
+    pub unset: Vec<String>,
     /// See [`Source::allow_empty`].
     pub allow_empty: Option<bool>,
     /// See [`Source::dedupe`].
@@ -135,6 +139,20 @@ impl Registry {
                 source.parameters.retain(|known| parameters.contains(known));
                 source.adopted.retain(|adopted| source.parameters.iter().any(|(name, _)| name == adopted));
                 source.parameters = parameters.into();
+            }
+            if let Some(name) =
+                update.unset.iter().find(|name| source.parameters.iter().all(|(known, _)| known != *name))
+            {
+                let known: Vec<&str> = source.parameters.iter().map(|(name, _)| name.as_str()).collect();
+                let text = format!("it has no parameter {name:?} to take away; it has: {}", known.join(", "));
+                return Err(RegistryError::Invalid(text));
+            }
+            let is_named = |name: &String| update.unset.contains(name) || update.set.iter().any(|(set, _)| set == name);
+            source.parameters.retain(|(name, _)| !is_named(name));
+            source.adopted.retain(|name| !is_named(name));
+            source.parameters.extend(update.set.iter().cloned());
+            if !update.set.is_empty() {
+                source.parameters = self.given(name, &source.provider, &source.parameters)?.into();
             }
             source.allow_empty = update.allow_empty.unwrap_or(source.allow_empty);
             source.dedupe = update.dedupe.unwrap_or(source.dedupe);

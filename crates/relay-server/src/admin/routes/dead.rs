@@ -2,10 +2,10 @@
 
 use axum::{Extension, Json, extract::State};
 use relay_core::{
-    delivery::State as DeliveryState,
-    id::{DeliveryId, IdError, IdMint, JobId},
+    delivery::{Delivery, State as DeliveryState},
+    id::{IdError, IdMint, JobId},
 };
-use relay_store::seam::{BulkAction, BulkStep, BulkTarget, DeliveryFilter};
+use relay_store::seam::{BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, Page};
 use serde::Deserialize;
 
 use super::filter::Listing;
@@ -35,6 +35,14 @@ pub(super) struct Bulk {
     reason: Option<String>,
     since: Option<String>,
     until: Option<String>,
+    /// Of the last try's answer.
+    status: Option<u16>,
+    /// In the last try's error, in any case.
+    error: Option<String>,
+    /// At most so many, the latest first.
+    limit: Option<u64>,
+    /// Where the command before this one ended; only with `status`, `error` or `limit`.
+    cursor: Option<String>,
     #[serde(default)]
     dry_run: bool,
     /// The command's id, to repeat it without doing anything twice.
@@ -84,6 +92,11 @@ pub(super) async fn run(
     action: BulkAction,
     bulk: Bulk,
 ) -> Result<BulkDto, AdminError> {
+    let mut bulk = bulk;
+    for id in &mut bulk.ids {
+        *id = super::id::delivery(admin, id).await?.to_string();
+    }
+    let picks = Picks::of(&bulk)?;
     let job = job_id(admin, bulk.job.as_deref())?;
     let states = match &action {
         BulkAction::Redrive { .. } | BulkAction::Purge => ended(),
@@ -91,6 +104,17 @@ pub(super) async fn run(
     };
     let dry_run = bulk.dry_run;
     let (target, subject) = target(bulk, states)?;
+    let target = match (picks, target) {
+        (Some(picks), BulkTarget::Matching(filter)) => {
+            let subject = format!("{job}: {subject} {picks:?}");
+            let audit = (!dry_run).then(|| admin.audited(who, action_name, subject));
+            return picked(admin, picks, filter, Picked { job, action, dry_run, audit }).await;
+        }
+        (Some(_), BulkTarget::Ids(_)) => {
+            return Err(AdminError::Invalid("give either ids, or status, error and limit".into()));
+        }
+        (None, target) => target,
+    };
     let mut audit = (!dry_run).then(|| admin.audited(who, action_name, format!("{job}: {subject}")));
     let mut done = BulkDto { job: job.to_string(), dry_run, ..BulkDto::default() };
     let mut cursor = None;
@@ -104,8 +128,7 @@ pub(super) async fn run(
             audit = None;
         }
         if !dry_run {
-            admin.hub.tell(Event::Touched(result.ids)).await;
-            admin.hub.tell(Event::Woken(result.destinations)).await;
+            tell(admin, &result).await;
         }
         cursor = result.next;
         if cursor.is_none() {
@@ -115,6 +138,97 @@ pub(super) async fn run(
             return Err(AdminError::Interrupted { job: done.job });
         }
     }
+}
+
+/// What the hub hears of a step.
+async fn tell(admin: &Admin, result: &BulkDone) {
+    admin.hub.tell(Event::Touched(result.ids.clone())).await;
+    admin.hub.tell(Event::Woken(result.destinations.clone())).await;
+}
+
+/// What the store has no index for: it is picked out of what the filters give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Picks {
+    status: Option<u16>,
+    error: Option<String>,
+    limit: Option<u64>,
+    cursor: Option<String>,
+}
+
+/// How a command that picks is done.
+struct Picked {
+    job: JobId,
+    action: BulkAction,
+    dry_run: bool,
+    audit: Option<relay_store::seam::AuditEntry>,
+}
+
+impl Picks {
+    fn of(bulk: &Bulk) -> Result<Option<Self>, AdminError> {
+        let Bulk { status, error, limit, cursor, .. } = bulk;
+        if status.is_none() && error.is_none() && limit.is_none() {
+            return match cursor {
+                None => Ok(None),
+                Some(_) => Err(AdminError::Invalid("a cursor goes with status, error or limit".into())),
+            };
+        }
+        if bulk.job.is_some() {
+            let text = "status, error and limit are picked anew each time; repeat the command without a job";
+            return Err(AdminError::Invalid(text.into()));
+        }
+        let error = error.as_deref().map(str::to_lowercase);
+        Ok(Some(Self { status: *status, error, limit: *limit, cursor: cursor.clone() }))
+    }
+
+    fn hold(&self, delivery: &Delivery) -> bool {
+        let last = delivery.last.as_ref();
+        let says = |wanted: &String| {
+            let error = last.and_then(|last| last.error.as_deref()).unwrap_or_default();
+            error.to_lowercase().contains(wanted.as_str())
+        };
+        self.status.is_none_or(|status| last.and_then(|last| last.status) == Some(status))
+            && self.error.as_ref().is_none_or(says)
+    }
+}
+
+/// Page by page, the latest first. What was changed has left the filter, so the same command again does the rest; a page
+/// never holds more than is still wanted, so that the cursor behind it passes over nothing.
+async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked) -> Result<BulkDto, AdminError> {
+    const PAGE: u64 = 500;
+    let mut audit = how.audit;
+    let mut done = BulkDto { job: how.job.to_string(), dry_run: how.dry_run, ..BulkDto::default() };
+    let mut left = picks.limit.unwrap_or(u64::MAX);
+    let mut job = how.job;
+    let mut cursor = picks.cursor.clone();
+    while left > 0 {
+        let page = Page { cursor: cursor.clone(), limit: left.min(PAGE) as u32 };
+        let listing = admin.store.browse_deliveries(filter.clone(), page).await?;
+        let ids: Vec<_> = listing.items.iter().filter(|found| picks.hold(found)).map(|found| found.id).collect();
+        if !ids.is_empty() {
+            let target = BulkTarget::Ids(ids);
+            let (action, dry_run, now) = (how.action.clone(), how.dry_run, admin.clock.wall());
+            let step = BulkStep { job, action, target, cursor: None, dry_run, now, audit: audit.clone() };
+            let result = admin.store.bulk(step).await?;
+            done.matched += result.matched;
+            done.changed += result.changed;
+            left = left.saturating_sub(result.matched);
+            if !how.dry_run {
+                audit = audit.filter(|_| result.changed == 0);
+                tell(admin, &result).await;
+            }
+            // A step answers for its job: the next page is another one.
+            job = job_id(admin, None)?;
+        }
+        cursor = listing.next;
+        if cursor.is_none() {
+            break;
+        }
+        if admin.supervisor.is_stopping() {
+            return Err(AdminError::Stopping);
+        }
+    }
+    done.next = cursor;
+    Ok(done)
 }
 
 fn job_id(admin: &Admin, given: Option<&str>) -> Result<JobId, AdminError> {
@@ -146,7 +260,7 @@ fn target(bulk: Bulk, states: Vec<DeliveryState>) -> Result<(BulkTarget, String)
             Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())))
         }
         (false, false) => {
-            let ids: Result<Vec<DeliveryId>, IdError> = bulk.ids.iter().map(|id| id.parse()).collect();
+            let ids: Result<Vec<_>, IdError> = bulk.ids.iter().map(|id| id.parse()).collect();
             let ids = ids.map_err(|error| AdminError::Invalid(error.to_string()))?;
             let subject = format!("{} named deliveries", ids.len());
             Ok((BulkTarget::Ids(ids), subject))
@@ -160,6 +274,6 @@ fn target(bulk: Bulk, states: Vec<DeliveryState>) -> Result<(BulkTarget, String)
 }
 
 /// The states that dead letters are in.
-fn ended() -> Vec<DeliveryState> {
+pub(super) fn ended() -> Vec<DeliveryState> {
     vec![DeliveryState::Dead, DeliveryState::Expired]
 }

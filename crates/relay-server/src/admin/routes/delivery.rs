@@ -1,7 +1,6 @@
 //! Deliveries: list, show, cancel.
 
 use axum::{Extension, Json, extract::State};
-use relay_core::id::DeliveryId;
 use relay_store::seam::BulkAction;
 
 use super::{
@@ -18,13 +17,16 @@ pub(super) async fn list(
     State(admin): Shared,
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<DeliveryDto>>, AdminError> {
+    let mut asked = asked;
+    if let Some(event) = &asked.event {
+        asked.event = Some(super::id::event(&admin, event).await?.to_string());
+    }
     let listing = admin.store.browse_deliveries(asked.deliveries()?, asked.page()?).await?;
     Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
 }
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
-    let parsed: DeliveryId =
-        id.parse().map_err(|error: relay_core::id::IdError| AdminError::Invalid(error.to_string()))?;
+    let parsed = super::id::delivery(&admin, &id).await?;
     let found = admin.store.find(vec![parsed]).await?.pop().flatten();
     let delivery = found
         .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;

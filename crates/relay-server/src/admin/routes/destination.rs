@@ -17,10 +17,7 @@ use crate::{
 pub(super) async fn list(State(admin): Shared) -> Result<Json<List<DestinationDto>>, AdminError> {
     let report = admin.health.report().await?;
     let directory = admin.registry.directory();
-    let mut names = directory.destination_names();
-    names.extend(report.stats.destinations.iter().map(|stats| stats.destination.clone()));
-    let now = admin.clock.wall();
-    let items = names.iter().map(|name| DestinationDto::new(name.as_str(), &directory, &report, now)).collect();
+    let items = DestinationDto::all(&directory, &report, admin.clock.wall());
     Ok(Json(List { items, next: None }))
 }
 

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::header;
-use relay_core::{delivery::Delivery, event::Event, id::EventId};
+use relay_core::{delivery::Delivery, event::Event};
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
 
@@ -95,9 +95,8 @@ pub(super) async fn replay(
 }
 
 async fn find(admin: &Admin, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {
-    let parsed: EventId =
-        id.parse().map_err(|error: relay_core::id::IdError| AdminError::Invalid(error.to_string()))?;
-    admin.store.event(parsed).await?.ok_or_else(|| gone(id))
+    let named = super::id::event(admin, id).await?;
+    admin.store.event(named).await?.ok_or_else(|| gone(id))
 }
 
 fn gone(id: &str) -> AdminError {

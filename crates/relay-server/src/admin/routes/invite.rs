@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::source::Create;
 use crate::admin::{
     Shared, Who,
-    dto::{InviteDto, KeyDto, SourceDto, TokenDto},
+    dto::{InviteDto, KeyDto, SecretDto, SourceDto, TokenDto},
     problem::{AdminError, Body},
 };
 
@@ -24,6 +24,7 @@ pub(super) async fn create(
         url: admin.public_url.as_ref().map(|base| format!("{base}{path}")),
         path,
         relay_url: admin.public_url.clone(),
+        generated: made.generated.into_iter().map(|(name, value)| SecretDto { name, value }).collect(),
     };
     Ok((StatusCode::CREATED, Json(invite)))
 }

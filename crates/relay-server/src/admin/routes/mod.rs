@@ -7,6 +7,7 @@ mod delivery;
 mod destination;
 mod event;
 mod filter;
+mod id;
 mod invite;
 mod key;
 mod route;
@@ -14,6 +15,7 @@ mod sign;
 mod source;
 pub(crate) mod status;
 mod store;
+mod summary;
 mod token;
 
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/deliveries/cancel", post(delivery::cancel))
         .route("/deliveries/{id}", get(delivery::show))
         .route("/dead", get(dead::list))
+        .route("/dead/summary", get(summary::summary))
         .route("/dead/redrive", post(dead::redrive))
         .route("/dead/purge", post(dead::purge))
         .route("/dead/{id}", get(delivery::show))

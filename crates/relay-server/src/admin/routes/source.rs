@@ -38,7 +38,14 @@ pub(super) struct Create {
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
     provider: Option<String>,
+    /// All of them anew.
     parameters: Option<Parameters>,
+    /// These anew; the others stay.
+    #[serde(default)]
+    set: Parameters,
+    /// These go.
+    #[serde(default)]
+    unset: Vec<String>,
     allow_empty: Option<bool>,
     dedupe: Option<Dedupe>,
 }
@@ -119,6 +126,8 @@ pub(super) async fn update(
     let update = SourceUpdate {
         provider: body.provider,
         parameters: body.parameters,
+        set: body.set,
+        unset: body.unset,
         allow_empty: body.allow_empty,
         dedupe: body.dedupe,
     };

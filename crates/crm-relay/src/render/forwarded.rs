@@ -1,0 +1,114 @@
+//! What `dev` says of webhooks that it forwards: a line each; of a target that is away one line when it goes and one when
+//! it is back.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use relay_client::config::Destination;
+use relay_core::{
+    delivery::outcome::{Class, Outcome},
+    name::Name,
+    session::client::Forward,
+};
+use tokio::time::Instant;
+
+use super::{
+    body::{self, About},
+    human_duration, style, time,
+    visible::{visible, visible_bytes},
+};
+
+/// Characters of a path and query in a line.
+const PATH_MAX: usize = 40;
+/// Places of an id that no other one of a store has.
+const ID_PLACES: usize = 22;
+
+/// How much of a webhook is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Show {
+    /// One line
+    Line,
+    /// One line, and the body below it: JSON, XML and forms in lines, gzip inflated
+    Body,
+}
+
+/// Tells of what was forwarded.
+pub(crate) struct Teller {
+    show: Show,
+    /// Host and port of each target: its path may hold a secret.
+    targets: BTreeMap<Name, String>,
+    /// Targets that are away, and since when.
+    away: BTreeMap<Name, Instant>,
+}
+
+impl Teller {
+    /// For these targets.
+    pub(crate) fn new(show: Show, destinations: &[Destination]) -> Self {
+        let target = |destination: &Destination| {
+            let url = destination.url.uri();
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let place = format!("{}{port}", url.host().unwrap_or_default());
+            (destination.name.clone(), place)
+        };
+        Self { show, targets: destinations.iter().map(target).collect(), away: BTreeMap::new() }
+    }
+
+    /// The lines about one try; none where it says nothing new.
+    pub(crate) fn tell(&mut self, forward: &Forward, outcome: &Outcome) -> Option<String> {
+        let target = self.targets.get(&forward.destination).cloned().unwrap_or_default();
+        if outcome.class == Class::Unreachable {
+            if self.away.contains_key(&forward.destination) {
+                return None;
+            }
+            self.away.insert(forward.destination.clone(), Instant::now());
+            let why = visible(outcome.error.as_deref().unwrap_or("no answer")).into_owned();
+            let text = format!("{} {target} is away: {why}", now());
+            let next = "webhooks wait here and arrive once it answers; nothing is lost";
+            return Some(format!("{}\n         {}", style::bad(text), style::dim(next)));
+        }
+        let mut lines = Vec::new();
+        if let Some(since) = self.away.remove(&forward.destination) {
+            let span = human_duration(since.elapsed());
+            lines.push(style::good(format!("{} {target} answers again after {span}", now())));
+        }
+        lines.push(line(forward, outcome, &target));
+        if outcome.class != Class::Delivered {
+            let id = forward.delivery.to_string();
+            let short = id.get(..ID_PLACES).unwrap_or(&id);
+            let why = outcome.error.as_deref().map_or_else(String::new, |why| format!("{}; ", visible(why)));
+            let next = format!("         {why}tried again later: crm-relay delivery show {short}");
+            lines.push(style::dim(next));
+        }
+        if self.show == Show::Body {
+            let fields = forward.headers.iter();
+            let fields =
+                fields.filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)));
+            let shown = body::lines(&forward.body, About::of(fields), body::SHOWN_MAX);
+            lines.extend(shown.into_iter().map(|line| format!("         {line}")));
+        }
+        Some(lines.join("\n"))
+    }
+}
+
+fn now() -> String {
+    time::clock(time::now())
+}
+
+/// `12:00:05 200 POST /orders?x=1 12 ms  shop -> localhost:3000  evt_0192f3c2-7d4e-7a31`
+fn line(forward: &Forward, outcome: &Outcome, target: &str) -> String {
+    let answer = outcome.status.map_or_else(|| outcome.class.as_str().to_owned(), |status| status.to_string());
+    let answer = if outcome.class == Class::Delivered { style::good(answer) } else { style::bad(answer) };
+    let query =
+        forward.query.as_deref().map_or_else(String::new, |query| format!("?{}", String::from_utf8_lossy(query)));
+    let path = format!("{}{query}", String::from_utf8_lossy(&forward.rest));
+    let path = if path.is_empty() { "/".to_owned() } else { visible_bytes(path.as_bytes(), PATH_MAX) };
+    let event = forward.event.to_string();
+    format!(
+        "{} {answer} {} {path} {} ms  {} -> {target}  {}",
+        style::dim(now()),
+        style::bold(visible_bytes(&forward.method, PATH_MAX)),
+        outcome.duration.as_millis(),
+        forward.source,
+        style::dim(event.get(..ID_PLACES).unwrap_or(&event)),
+    )
+}

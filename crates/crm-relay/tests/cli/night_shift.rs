@@ -1,0 +1,123 @@
+//! What somebody does at night: groups, ids by their beginning, one secret replaced, a server that is not there.
+
+use crate::place::{Place, wait_until};
+
+/// Dead letters are told in groups, and redriven by what they failed with.
+#[test]
+fn dead_letters_are_grouped_and_redriven_by_their_status() {
+    let place = Place::new();
+    let _server = place.server();
+    let (_receiver, target) = place.receiver(&["--status", "422", "--fail-first", "2"]);
+    let _client = place.client_to("client", &target);
+    place.wait_for("server.log", "client_joined");
+    for dead in 1..=3_u64 {
+        place.send();
+        wait_until("a dead letter", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() as u64 == dead);
+    }
+    let summary = place.json(&["dead", "summary"]);
+    let groups: Vec<(u64, u64)> = summary["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| (group["count"].as_u64().unwrap(), group["status"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(groups, [(2, 500), (1, 422)], "{summary}");
+    let example = summary["items"][1]["example"].as_str().unwrap();
+    assert!(place.cli(&["dead", "show", example]).status.success());
+
+    let _ = place.cli(&["destination", "pause", "default"]);
+    let dry = place.json(&["dead", "redrive", "--status", "500", "--dry-run"]);
+    assert_eq!((dry["matched"].as_u64(), dry["changed"].as_u64()), (Some(2), Some(0)));
+    assert_eq!(place.json(&["dead", "redrive", "--status", "500", "--limit", "1", "--yes"])["changed"], 1);
+    assert_eq!(place.json(&["dead", "redrive", "--error", "no such words", "--yes"])["matched"], 0);
+    assert_eq!(place.json(&["dead", "redrive", "--status", "500", "--yes"])["changed"], 1);
+    assert_eq!(place.json(&["dead", "list"])["items"].as_array().unwrap().len(), 1);
+    let log = place.json(&["audit-log", "--action", "dead"]);
+    assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
+}
+
+/// Nobody types 40 characters.
+#[test]
+fn an_id_is_found_by_its_beginning_by_last_and_by_its_delivery() {
+    let place = Place::new();
+    let _server = place.server();
+    let (first, last) = (place.send(), place.send());
+    let id = |name: &str| place.json(&["event", "show", name])["id"].as_str().unwrap().to_owned();
+    assert_eq!(id(&first[..22]), first);
+    assert_eq!(id(&last[..22].replace('-', "")), last);
+    assert_eq!(id("last"), last);
+    let delivery = place.json(&["delivery", "show", "last"])["id"].as_str().unwrap().to_owned();
+    assert_eq!(id(&delivery), last);
+    assert_eq!(place.json(&["delivery", "list", "--event", &first[..22]])["items"].as_array().unwrap().len(), 1);
+    assert_eq!(place.json(&["delivery", "cancel", &delivery[..22]])["changed"], 1);
+
+    let several = place.cli(&["event", "show", &first[..8]]);
+    assert_eq!(several.status.code(), Some(2));
+    assert!(String::from_utf8(several.stderr).unwrap().contains("several ids begin with"));
+    assert_eq!(place.cli(&["event", "show", "evt_ffffffff"]).status.code(), Some(1));
+}
+
+/// What is not named stays; what only has to be the same at both ends is made up.
+#[test]
+fn one_parameter_is_replaced_and_the_others_stay() {
+    let place = Place::new();
+    let _server = place.server();
+    place.write("secret.txt", "0123456789abcdef0123456789abcdef");
+    let made = place.json(&["invite", "whatsapp", "--provider", "meta", "--set", "app_secret=@secret.txt"]);
+    assert_eq!(made["generated"][0]["name"], "verify_token");
+    assert!(made["generated"][0]["value"].as_str().unwrap().len() >= 32);
+    place.write("secret.txt", "fedcba9876543210fedcba9876543210");
+    let set = ["source", "update", "whatsapp", "--set", "app_secret=@secret.txt"];
+    let names = |source: &serde_json::Value| {
+        let all = source["parameters"].as_array().unwrap().iter();
+        all.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&place.json(&set)), ["verify_token", "app_secret"]);
+    assert_eq!(names(&place.json(&["source", "update", "whatsapp", "--unset", "verify_token"])), ["app_secret"]);
+    let unknown = place.cli(&["source", "update", "whatsapp", "--unset", "nothing"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let refused = place.cli(&["send", "--provider", "meta", "--set", "app_secret=not-the-one-that-is-set-there"]);
+    assert_eq!(refused.status.code(), Some(1), "it goes to the source of that provider");
+    assert!(place.json(&["source", "show", "whatsapp"])["counters"]["refused"].to_string().contains("signature"));
+}
+
+/// The eleventh equal line says nothing new.
+#[test]
+fn samples_to_nobody_end_after_ten_equal_failures() {
+    let place = Place::new();
+    let output = place
+        .run(&["send", "--to", "http://127.0.0.1:9", "--count", "2000", "--set", "key=a-key-of-nobody-at-all"], &[]);
+    assert_eq!(output.status.code(), Some(69));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.matches("connection refused").count(), 1, "{text}");
+    assert!(text.contains("stopped after 10 of 2000: 10 in a row failed alike"), "{text}");
+}
+
+/// A destination that nothing leads to and nothing is left of does not stay in the status for good.
+#[test]
+fn a_destination_whose_route_is_deleted_leaves_the_status() {
+    let place = Place::new();
+    let _server = place.server();
+    let names = || {
+        let status = place.json(&["status"]);
+        let all = status["destinations"].as_array().unwrap().iter();
+        all.map(|destination| destination["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    place.send();
+    let _ = place.cli(&["route", "create", "default", "crm"]);
+    let _ = place.cli(&["route", "delete", "default", "default"]);
+    assert_eq!(names(), ["crm", "default"], "something of it waits");
+    let _ = place.cli(&["delivery", "cancel", "--all", "--yes"]);
+    wait_until("the status without it", || names() == ["crm"]);
+}
+
+#[test]
+fn help_completions_and_strict_health_are_there() {
+    let place = Place::new();
+    let help = place.run(&["help", "dead", "redrive"], &[]);
+    assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--status <N>"));
+    let script = place.run(&["completions", "bash"], &[]);
+    assert!(script.status.success() && String::from_utf8(script.stdout).unwrap().contains("_crm__relay"));
+    let _server = place.server();
+    assert_eq!(place.cli(&["health", "--strict"]).status.code(), Some(0));
+}
