@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -146,7 +146,7 @@ struct Copy {
     digest: Digest,
     written: u64,
     expected: u64,
-    shown: Instant,
+    shown: tokio::time::Instant,
 }
 
 impl Copy {
@@ -163,7 +163,7 @@ impl Copy {
             digest: Digest::new(),
             written: 0,
             expected: 0,
-            shown: Instant::now(),
+            shown: tokio::time::Instant::now(),
         })
     }
 
@@ -187,7 +187,7 @@ impl Copy {
         self.digest.update(bytes);
         self.written += bytes.len() as u64;
         if self.shown.elapsed() >= SHOW_EVERY {
-            self.shown = Instant::now();
+            self.shown = tokio::time::Instant::now();
             self.show();
         }
         Ok(())

@@ -73,7 +73,7 @@ fn name_of_text(head: &[u8]) -> Option<Vec<u8>> {
         match &key[..] {
             b"filename" | b"filename*" => return None,
             b"name" => {
-                name = Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+                name = Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value));
             }
             _ => {}
         }

@@ -117,7 +117,7 @@ async fn take(
     seen.tries += 1;
     seen.last = Some(now);
     let entry = seen.events.entry(event).or_insert((begun, begun, 0, false));
-    (entry.1, entry.2, entry.3) = (begun, entry.2 + 1, entry.3 | (status == 200));
+    (entry.1, entry.2, entry.3) = (begun, entry.2 + 1, entry.3 || status == 200);
     if status == 200 {
         seen.last_success = Some((now, seen.tries));
     }

@@ -91,7 +91,7 @@ impl Tally {
         }
         let Some(failure) = failure else {
             self.alike = (String::new(), 0);
-            let is_listed = !self.json && !(self.is_many() && style::is_terminal());
+            let is_listed = !(self.json || self.is_many() && style::is_terminal());
             return match (&sent.event_id, &sent.answer) {
                 (Some(id), _) if is_listed => print(&visible(id)),
                 (None, Ok(status)) if is_listed => print(&format!("accepted ({status})")),
