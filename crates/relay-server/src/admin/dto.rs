@@ -9,7 +9,7 @@ use relay_core::{
     time::Wall,
 };
 use relay_providers::provider;
-use relay_store::seam::{AuditEntry, DestinationStats, EventRow, Promises, Recount, SourceStats, Stats};
+use relay_store::seam::{EventRow, Promises, SourceStats};
 use serde::Serialize;
 
 use crate::{
@@ -23,6 +23,10 @@ use crate::{
         secret::hex,
     },
 };
+
+mod audit;
+
+pub(crate) use audit::{AuditDto, AuditLineDto};
 
 /// A page of a listing.
 #[derive(Debug, Serialize)]
@@ -298,64 +302,6 @@ pub(crate) struct GroupDto {
     pub(crate) newest: String,
     /// One of them.
     pub(crate) example: String,
-}
-
-/// The recount.
-#[derive(Debug, Serialize)]
-pub(crate) struct AuditDto {
-    pub(crate) ok: bool,
-    events: Vec<AuditEventsDto>,
-    deliveries: Vec<AuditDeliveriesDto>,
-    /// Stretches of time of which a restored store knows nothing.
-    unknown: Vec<GapDto>,
-}
-
-#[derive(Debug, Serialize)]
-struct GapDto {
-    since: String,
-    until: String,
-    /// At most; `null`: nothing is left to tell.
-    commits: Option<u64>,
-    events: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-struct AuditEventsDto {
-    source: String,
-    accepted: u64,
-    stored: u64,
-    retired: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct AuditDeliveriesDto {
-    destination: String,
-    created: u64,
-    ready: u64,
-    scheduled: u64,
-    leased: u64,
-    delivered: u64,
-    dead: u64,
-    expired: u64,
-    cancelled: u64,
-    retired: u64,
-    lost: u64,
-}
-
-/// A line of the audit log.
-#[derive(Debug, Serialize)]
-pub(crate) struct AuditLineDto {
-    at: String,
-    who: String,
-    action: String,
-    subject: String,
-}
-
-impl AuditLineDto {
-    pub(crate) fn new(entry: &AuditEntry) -> Self {
-        let AuditEntry { at, who, action, subject } = entry.clone();
-        Self { at: rfc3339(at), who, action, subject }
-    }
 }
 
 /// `/health`; `reasons` only for those who may know them.
@@ -714,74 +660,6 @@ impl EventDto {
             deliveries: deliveries.iter().map(DeliveryDto::new).collect(),
         }
     }
-}
-
-impl AuditDto {
-    /// What was counted beside the counters that only ever rise; equal when both sums hold and the count is what the
-    /// counters say (I5).
-    pub(crate) fn new(recount: &Recount) -> Self {
-        let (events, events_ok) = audit_events(&recount.counted, &recount.kept);
-        let (deliveries, deliveries_ok) = audit_deliveries(&recount.counted, &recount.kept);
-        let unknown = recount.gaps.iter().map(|gap| GapDto {
-            since: rfc3339(gap.since),
-            until: rfc3339(gap.until),
-            commits: gap.commits,
-            events: gap.events,
-        });
-        Self { ok: events_ok && deliveries_ok, events, deliveries, unknown: unknown.collect() }
-    }
-}
-
-fn audit_events(counted: &Stats, kept: &Stats) -> (Vec<AuditEventsDto>, bool) {
-    let mut rows: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
-    for source in &kept.sources {
-        rows.insert(source.source.as_str(), [source.accepted, 0, source.retired, source.stored]);
-    }
-    for source in &counted.sources {
-        rows.entry(source.source.as_str()).or_default()[1] = source.stored;
-    }
-    let ok = rows.values().all(|[accepted, stored, retired, kept]| *accepted == stored + retired && stored == kept);
-    let row = |(source, [accepted, stored, retired, _]): (&str, [u64; 4])| AuditEventsDto {
-        source: source.to_owned(),
-        accepted,
-        stored,
-        retired,
-    };
-    (rows.into_iter().map(row).collect(), ok)
-}
-
-fn audit_deliveries(counted: &Stats, kept: &Stats) -> (Vec<AuditDeliveriesDto>, bool) {
-    let none = |name: &str| -> [u64; 7] {
-        counted
-            .destinations
-            .iter()
-            .find(|stats| stats.destination.as_str() == name)
-            .map_or([0; 7], |stats| stats.states)
-    };
-    let unknown = |stats: &&DestinationStats| {
-        stats.states != [0; 7] && !kept.destinations.iter().any(|known| known.destination == stats.destination)
-    };
-    let mut ok = !counted.destinations.iter().any(|stats| unknown(&stats));
-    let mut rows = Vec::new();
-    for stats in &kept.destinations {
-        let states = none(stats.destination.as_str());
-        ok &= states == stats.states && stats.created == states.iter().sum::<u64>() + stats.retired + stats.lost;
-        let [ready, scheduled, leased, delivered, dead, expired, cancelled] = states;
-        rows.push(AuditDeliveriesDto {
-            destination: stats.destination.to_string(),
-            created: stats.created,
-            ready,
-            scheduled,
-            leased,
-            delivered,
-            dead,
-            expired,
-            cancelled,
-            retired: stats.retired,
-            lost: stats.lost,
-        });
-    }
-    (rows, ok)
 }
 
 impl HealthDto {
