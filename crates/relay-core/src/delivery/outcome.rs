@@ -12,7 +12,7 @@ pub enum Class {
     /// event or about the destination, nobody knows which. Counts while the circuit is closed.
     Rejected = 2,
     /// Timeout, socket closed before a complete head, or a status that says "not now". Counts only if the destination
-    /// served another event since this one's previous try: see [`settle`](super::settle).
+    /// served another event since this one's previous try: see [`settle`](fn@super::settle).
     Busy = 3,
     /// Everything before a request could be sent: DNS, refused, TLS. Never counts.
     Unreachable = 4,
