@@ -81,6 +81,9 @@ pub(crate) struct Oracle {
     by_hand: BTreeSet<DeliveryId>,
     /// Deliveries that were retired: of which event, and where to.
     retired: BTreeSet<(EventId, Name)>,
+    /// Events that the store named in the answer to an append, when it was durable: it may be retired while the answer is on its
+    /// way to the sender.
+    vouched: BTreeSet<EventId>,
     /// Sockets whose token was revoked.
     shut: BTreeSet<u64>,
     /// What each socket's token may serve.
@@ -142,6 +145,7 @@ impl Oracle {
             cancelled: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             retired: BTreeSet::new(),
+            vouched: BTreeSet::new(),
             shut: BTreeSet::new(),
             violation: None,
         }
@@ -164,7 +168,7 @@ impl Oracle {
     pub(crate) fn answered(&mut self, key: Option<u32>, answer: &Answer, store: &MemoryStore) {
         let Answer::Accepted { event, .. } = answer else { return };
         self.promised.insert(*event);
-        let kept = store.holds_event(*event);
+        let kept = store.holds_event(*event) || (self.vouched.contains(event) && self.is_retired(*event));
         self.check(kept, "I1", || format!("{event} was acknowledged and is not durable"));
         if let Some(key) = key {
             // A key goes with its event: what is sent after a purge is a new one.
@@ -187,7 +191,14 @@ impl Oracle {
     }
 
     /// A store operation took effect.
-    pub(crate) fn applied(&mut self, op: &StoreOp, answer: &StoreAnswer, wall: Wall) {
+    pub(crate) fn applied(&mut self, op: &StoreOp, answer: &StoreAnswer, store: &MemoryStore, wall: Wall) {
+        if let (StoreOp::Append(append), StoreAnswer::Append(Ok(appended))) = (op, answer) {
+            let named = if let Appended::Repeat { first, .. } = appended { *first } else { append.event.id };
+            self.check(store.holds_event(named), "I1", || {
+                format!("the store answers with {named}, which is not durable")
+            });
+            self.vouched.insert(named);
+        }
         match (op, answer) {
             (StoreOp::Append(append), StoreAnswer::Append(Ok(Appended::Stored))) => self.appended(append, wall),
             (StoreOp::Lease(ask), StoreAnswer::Lease(Ok(leased))) => self.leased(leased, ask.now),
@@ -421,7 +432,8 @@ impl Oracle {
         }
         let may_be_charged = failed.len() < limits::CIRCUIT_EVENTS;
         let retry_after = outcome.retry_after.unwrap_or_default();
-        self.heard.insert(key, Heard { retry_after, may_be_charged });
+        // A report that comes again, over another socket, was decided on when it came first.
+        self.heard.entry(key).or_insert(Heard { retry_after, may_be_charged });
     }
 
     /// A server starts, which knows nothing of what its clients met before.
@@ -496,7 +508,9 @@ impl Oracle {
         let scheduled: Vec<Delivery> = store.deliveries().iter().filter(scheduled).cloned().collect();
         for found in &scheduled {
             let asked = self.heard.get(&(found.id, found.token)).map(|heard| heard.retry_after).unwrap_or_default();
-            let counted = self.longest_delay(found, self.retries(&found.source, &found.destination));
+            // Its attempts counted under its route, also if that is removed by now.
+            let most = self.retries(&found.source, &found.destination).max(found.attempts);
+            let counted = self.longest_delay(found, most);
             let longest = counted.max(limits::UNCOUNTED_DELAY_MAX).max(asked.min(limits::RETRY_AFTER_MAX));
             let wait = found.due_at.since(wall);
             let soon = wait <= longest + Duration::from_millis(1);

@@ -312,7 +312,7 @@ impl World {
         self.store.tell_time(wall);
         self.oracle.applying(&op, &self.store);
         let answer = self.store.perform(op.clone());
-        self.oracle.applied(&op, &answer, wall);
+        self.oracle.applied(&op, &answer, &self.store, wall);
         answer
     }
 
