@@ -84,6 +84,8 @@ pub(crate) struct Oracle {
     /// Events that the store named in the answer to an append, when it was durable: it may be retired while the answer is on its
     /// way to the sender.
     vouched: BTreeSet<EventId>,
+    /// Starts of the server.
+    run: u32,
     /// Sockets whose token was revoked.
     shut: BTreeSet<u64>,
     /// What each socket's token may serve.
@@ -113,6 +115,8 @@ struct Heard {
     retry_after: Duration,
     /// So few events have failed that it may be they, and not their destination.
     may_be_charged: bool,
+    /// By which start of the server.
+    run: u32,
 }
 
 impl Oracle {
@@ -146,6 +150,7 @@ impl Oracle {
             by_hand: BTreeSet::new(),
             retired: BTreeSet::new(),
             vouched: BTreeSet::new(),
+            run: 0,
             shut: BTreeSet::new(),
             violation: None,
         }
@@ -432,13 +437,17 @@ impl Oracle {
         }
         let may_be_charged = failed.len() < limits::CIRCUIT_EVENTS;
         let retry_after = outcome.retry_after.unwrap_or_default();
-        // A report that comes again, over another socket, was decided on when it came first.
-        self.heard.entry(key).or_insert(Heard { retry_after, may_be_charged });
+        // A report that comes again to the same server, over another socket, was decided on when it came first.
+        let run = self.run;
+        if self.heard.get(&key).is_none_or(|heard| heard.run != run) {
+            self.heard.insert(key, Heard { retry_after, may_be_charged, run });
+        }
     }
 
     /// A server starts, which knows nothing of what its clients met before.
     pub(crate) fn server_starts(&mut self) {
         self.failed.clear();
+        self.run += 1;
     }
 
     /// The server said something.
