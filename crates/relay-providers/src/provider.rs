@@ -163,89 +163,46 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// The secret that requests are checked with.
-    pub(crate) const fn key(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            secret: true,
-            key: true,
-            repeated: true,
-            required: true,
-            default: None,
-            choices: &[],
-            made_up: false,
-            begins: &[],
-            not: &[],
-            help,
-        }
-    }
-
-    /// The public key that requests are checked with.
-    pub(crate) const fn public_key(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            secret: false,
-            key: true,
-            repeated: true,
-            required: true,
-            default: None,
-            choices: &[],
-            made_up: false,
-            begins: &[],
-            not: &[],
-            help,
-        }
-    }
-
-    /// A secret beside the key.
-    pub(crate) const fn secret(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            secret: true,
-            key: false,
-            repeated: true,
-            required: true,
-            default: None,
-            choices: &[],
-            made_up: false,
-            begins: &[],
-            not: &[],
-            help,
-        }
-    }
-
-    /// Something that has to be given and may be known.
-    pub(crate) const fn required(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            secret: false,
-            key: false,
-            repeated: false,
-            required: true,
-            default: None,
-            choices: &[],
-            made_up: false,
-            begins: &[],
-            not: &[],
-            help,
-        }
-    }
-
-    /// Something that may be given.
-    pub(crate) const fn optional(name: &'static str, default: Option<&'static str>, help: &'static str) -> Self {
+    /// Something that may be given and known; the others name what differs.
+    const fn plain(name: &'static str, help: &'static str) -> Self {
         Self {
             name,
             secret: false,
             key: false,
             repeated: false,
             required: false,
-            default,
+            default: None,
             choices: &[],
             made_up: false,
             begins: &[],
             not: &[],
             help,
         }
+    }
+
+    /// The secret that requests are checked with.
+    pub(crate) const fn key(name: &'static str, help: &'static str) -> Self {
+        Self { secret: true, key: true, repeated: true, required: true, ..Self::plain(name, help) }
+    }
+
+    /// The public key that requests are checked with.
+    pub(crate) const fn public_key(name: &'static str, help: &'static str) -> Self {
+        Self { secret: false, ..Self::key(name, help) }
+    }
+
+    /// A secret beside the key.
+    pub(crate) const fn secret(name: &'static str, help: &'static str) -> Self {
+        Self { key: false, ..Self::key(name, help) }
+    }
+
+    /// Something that has to be given and may be known.
+    pub(crate) const fn required(name: &'static str, help: &'static str) -> Self {
+        Self { required: true, ..Self::plain(name, help) }
+    }
+
+    /// Something that may be given.
+    pub(crate) const fn optional(name: &'static str, default: Option<&'static str>, help: &'static str) -> Self {
+        Self { default, ..Self::plain(name, help) }
     }
 
     /// One of a few words, the first if it is not given.
@@ -255,19 +212,7 @@ impl Parameter {
 
     /// The private key to act as the provider with.
     pub(crate) const fn signing_key(help: &'static str) -> Self {
-        Self {
-            name: "signing_key",
-            secret: true,
-            key: false,
-            repeated: false,
-            required: true,
-            default: None,
-            choices: &[],
-            made_up: false,
-            begins: &[],
-            not: &[],
-            help,
-        }
+        Self { secret: true, required: true, ..Self::plain("signing_key", help) }
     }
 
     /// How far a signed timestamp may be from the relay's clock.
