@@ -25,6 +25,8 @@ mod line;
 mod meta;
 mod of_source;
 mod open;
+#[cfg(test)]
+mod plan_tests;
 mod queue;
 mod reader;
 mod recount;

@@ -5,7 +5,14 @@ use std::time::Duration;
 use relay_core::{delivery::State, time::Wall};
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{book::Kind, fault::Fault, rows, schema, transaction::Transaction};
+use super::{
+    book::Kind,
+    fault::Fault,
+    queue::BATCH_OPS_MAX,
+    rows,
+    schema::{self, SEQ_BITS},
+    transaction::Transaction,
+};
 use crate::seam::{Retain, Retained};
 
 /// Rows that one call removes at most, so that it stays one short commit.
@@ -16,7 +23,7 @@ const ROWS_FOR_EACH: usize = 2;
 /// Rows stored that earn one call its turn: so many always pass between two of them.
 const STORED_MIN: usize = 256;
 /// Rows stored that count for one call: those of the largest batch.
-const STORED_MAX: usize = super::queue::BATCH_OPS_MAX;
+const STORED_MAX: usize = BATCH_OPS_MAX;
 /// How long a repeated bulk command is still recognised.
 const STEPS_KEPT: Duration = Duration::from_hours(7 * 24);
 
@@ -124,7 +131,7 @@ fn ended(tx: &Transaction<'_>, rules: &Retain, wanted: usize) -> Result<Vec<i64>
 
 /// Removes events that never had a delivery; gives how many.
 fn unrouted(tx: &mut Transaction<'_>, before: Wall, limit: usize) -> Result<u64, Fault> {
-    let before = (before.as_millis() as i64) << 12;
+    let before = (before.as_millis() as i64).min(i64::MAX >> SEQ_BITS) << SEQ_BITS;
     let mut statement = tx.db.prepare_cached(UNROUTED)?;
     let rows = statement.query_map(params![before, limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let found = rows.collect::<rusqlite::Result<Vec<(i64, u32)>>>()?;
