@@ -2,6 +2,7 @@
 
 mod copies;
 mod loss;
+mod retire;
 
 use std::{
     path::Path,
