@@ -6,7 +6,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
 use crate::{
-    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    Acknowledgement, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
+    SignError, Verdict,
     form::{self, Pairs},
     header,
     parameters::Parameters,
@@ -23,6 +24,13 @@ pub(super) const PROVIDER: Provider = Provider {
         "the primary auth token: console.twilio.com, Account Dashboard, Account Info",
     )
     .not(&[("AC", "the account's SID"), ("SK", "the SID of an API key")])],
+    // Instructions, and none: an empty answer without their type is an error in the account's log.
+    // https://www.twilio.com/docs/usage/webhooks/messaging-webhooks, https://www.twilio.com/docs/api/errors/15003
+    acknowledgement: Acknowledgement::Fixed {
+        status: 200,
+        content_type: Some("text/xml"),
+        body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response></Response>",
+    },
     answer_within: std::time::Duration::from_secs(15),
     methods: &["GET", "POST"],
     signs_url: true,
