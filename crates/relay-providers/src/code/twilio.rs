@@ -14,6 +14,7 @@ use crate::{
     provider::Proof,
     scheme::Algorithm,
     secret::{self, Secret},
+    url,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -181,10 +182,19 @@ fn announced(request: &Request<'_>) -> Result<Algorithm, Refusal> {
 ///
 /// **Source** `validateRequest` of twilio-node: the URL as it is, as `new URL()` and as `querystring` spell its query.
 fn spellings(url: &str) -> Vec<String> {
-    let Some((before, query)) = url.split_once('?') else { return ports(url) };
-    let mut queries = vec![query.to_owned(), as_url_writes(query), as_querystring_writes(query)];
-    queries.dedup();
-    queries.iter().flat_map(|query| ports(&format!("{before}?{query}"))).collect()
+    let typed: Vec<String> = url::spellings(url).iter().flat_map(|url| ports(url)).collect();
+    let mut all = Vec::new();
+    for url in typed {
+        if let Some((before, query)) = url.split_once('?') {
+            let queries = [query.to_owned(), as_url_writes(query), as_querystring_writes(query)];
+            all.extend(queries.iter().map(|query| format!("{before}?{query}")));
+        } else {
+            all.push(url);
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// A query with those characters escaped that the URL standard escapes in one of http or https.

@@ -20,6 +20,7 @@ use crate::{
     parameters::Parameters,
     pruned::unmarked,
     secret::{self, Secret},
+    url,
 };
 
 /// Members of a numbered family of header fields: `DocuSign` has up to a hundred keys active at once.
@@ -234,14 +235,19 @@ impl Signed {
     /// Whether a presented signature is one that a key makes. All are computed and compared, match or no match.
     fn compare(&self, request: &Request<'_>, stamp: &[u8], presented: &[Vec<u8>]) -> Result<(), Refusal> {
         let algorithm = self.scheme.algorithm;
-        let decoded = request.url.and_then(|url| url.split('#').next()).map(decode_reserved);
+        let urls: Vec<Url> = match request.url.filter(|_| self.scheme.signs_url()) {
+            Some(url) => url::spellings(url).into_iter().map(Url::of).collect(),
+            None => vec![Url::default()],
+        };
         let mut found = false;
         for key in &self.keys {
             if algorithm == Algorithm::Equal {
                 found |= algorithm.verify(key, &[], presented);
             }
-            for message in self.scheme.messages {
-                let parts = parts(message, request, decoded.as_deref(), stamp, key)?;
+            for (message, url) in
+                self.scheme.messages.iter().flat_map(|message| urls.iter().map(move |url| (message, url)))
+            {
+                let parts = parts(message, request, url, stamp, key)?;
                 found |= algorithm.verify(key, &parts, presented);
             }
         }
@@ -316,10 +322,10 @@ impl Signed {
 
     fn signature(&self, draft: &Draft, message: &[Part], stamp: &str, now: Wall) -> Result<Vec<u8>, SignError> {
         let request = draft.request(now, &[]);
-        let decoded = request.url.and_then(|url| url.split('#').next()).map(decode_reserved);
+        let url = request.url.map(|url| Url::of(url.to_owned())).unwrap_or_default();
         let none = Secret::new("");
         let key = self.keys.first().unwrap_or(&none);
-        let parts = parts(message, &request, decoded.as_deref(), stamp.as_bytes(), key).map_err(|_| SignError::Key)?;
+        let parts = parts(message, &request, &url, stamp.as_bytes(), key).map_err(|_| SignError::Key)?;
         match &self.private {
             Some(private) => private.sign(self.scheme.algorithm, &parts),
             None if self.keys.is_empty() || self.scheme.algorithm.is_asymmetric() => Err(SignError::Key),
@@ -355,16 +361,32 @@ fn json_stamp(body: &[u8], field: &str) -> Vec<u8> {
     body.get(field).and_then(naming::text).unwrap_or_default().into_bytes()
 }
 
+/// A URL as it may be signed.
+#[derive(Default)]
+struct Url {
+    plain: Option<String>,
+    /// With some of its escapes decoded.
+    decoded: Option<String>,
+}
+
+impl Url {
+    fn of(mut url: String) -> Self {
+        // No fragment is ever sent, so none is signed.
+        url.truncate(url.find('#').unwrap_or(url.len()));
+        Self { decoded: Some(decode_reserved(&url).into_owned()), plain: Some(url) }
+    }
+}
+
 /// The bytes that are signed, piece by piece.
 fn parts<'a>(
     message: &[Part],
     request: &Request<'a>,
-    decoded: Option<&'a str>,
+    url: &'a Url,
     stamp: &'a [u8],
     key: &'a Secret,
 ) -> Result<Vec<&'a [u8]>, Refusal> {
-    let url = |url: Option<&'a str>| {
-        url.map(str::as_bytes).ok_or_else(|| {
+    let known = |url: &'a Option<String>| {
+        url.as_deref().map(str::as_bytes).ok_or_else(|| {
             Refusal::new(
                 "missing_url",
                 "the signature covers the URL, and the relay does not know its own: set PUBLIC_URL",
@@ -376,9 +398,8 @@ fn parts<'a>(
             Part::Body => request.body,
             Part::Stamp => stamp,
             Part::Method => request.method.as_bytes(),
-            // No fragment is ever sent, so none is signed.
-            Part::Url => url(request.url.and_then(|url| url.split('#').next()))?,
-            Part::UrlDecoded => url(decoded)?,
+            Part::Url => known(&url.plain)?,
+            Part::UrlDecoded => known(&url.decoded)?,
             Part::Secret => key.expose(),
             Part::Literal(text) => text.as_bytes(),
             Part::Header(name) => header::required(request, name, "missing_header")?,
@@ -399,6 +420,10 @@ impl When {
 }
 
 impl Scheme {
+    fn signs_url(&self) -> bool {
+        self.messages.iter().copied().flatten().any(|part| matches!(part, Part::Url | Part::UrlDecoded))
+    }
+
     fn keys(&self, parameters: &mut Parameters<'_>) -> Vec<Secret> {
         let values = parameters.agreed_secrets(self.key);
         let mut keys = Vec::new();
