@@ -10,7 +10,10 @@ mod night_shift;
 mod place;
 mod providers;
 mod redact;
+mod refusals;
 mod remote;
+mod screens;
+mod session;
 mod shapes;
 mod terminal;
 

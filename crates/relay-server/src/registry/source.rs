@@ -144,7 +144,8 @@ impl Registry {
                 update.unset.iter().find(|name| source.parameters.iter().all(|(known, _)| known != *name))
             {
                 let known: Vec<&str> = source.parameters.iter().map(|(name, _)| name.as_str()).collect();
-                let text = format!("it has no parameter {name:?} to take away; it has: {}", known.join(", "));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let text = format!("it has no parameter {name:?} to take away; it has: {known}");
                 return Err(RegistryError::Invalid(text));
             }
             let is_named = |name: &String| update.unset.contains(name) || update.set.iter().any(|(set, _)| set == name);
