@@ -35,7 +35,9 @@ impl Listening for UnixListener {
     type Socket = UnixStream;
 
     async fn accept(&self) -> io::Result<(UnixStream, Origin)> {
-        Self::accept(self).await.map(|(socket, _)| (socket, Origin::local()))
+        let (socket, _) = Self::accept(self).await?;
+        let uid = socket.peer_cred().ok().map(|user| user.uid());
+        Ok((socket, Origin::of_user(uid)))
     }
 }
 

@@ -353,6 +353,7 @@ fn accept(place: &Place, db: &mut Connection, damaged: &Damaged, faults: &[Strin
             who: "cli".to_owned(),
             action: "store.accept-loss".to_owned(),
             subject: fault.clone(),
+            origin: String::new(),
         })
         .collect();
     let begun = begin_epoch(db, &audit, 0, |_| Ok(None)).map_err(|error| place.damaged(error))?;

@@ -128,6 +128,7 @@ fn begin_epoch(
         who: "cli".to_owned(),
         action: "store.restore".to_owned(),
         subject: format!("backup {} of commit {}", from.display(), manifest.backup.commit),
+        origin: String::new(),
     };
     // The next id is minted above this, whatever the clock says then.
     let id_high =
