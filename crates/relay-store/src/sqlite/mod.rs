@@ -73,10 +73,10 @@ use self::{
     writer::{Clock, WalPages, Writer},
 };
 pub use self::{
-    check::{CheckReport, check},
+    check::{CheckReport, check, check_watched},
     edge::{Edge, EdgeAction, Edges},
     open::{OpenError, Options},
-    restore::{RestoreError, Restored, restore},
+    restore::{RestoreError, Restored, restore, restore_watched},
     room::DiskFree,
 };
 use crate::{

@@ -18,6 +18,7 @@ use crate::{
     copy::{DATABASE, Digest, FORMAT, MANIFEST, Manifest},
     private::{self, Owners},
     seam::{AuditEntry, Gap},
+    watch::Watch,
 };
 
 /// Why a backup was not restored. The data directory was not changed.
@@ -56,6 +57,14 @@ pub struct Restored {
 /// # Errors
 /// See [`RestoreError`].
 pub fn restore(from: &Path, dir: &Path, at: Wall) -> Result<Restored, RestoreError> {
+    restore_watched(from, dir, at, &Watch::default())
+}
+
+/// As [`restore`], watched: ended early it leaves the directory as it was.
+///
+/// # Errors
+/// See [`RestoreError`].
+pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Result<Restored, RestoreError> {
     let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
     let manifest = read_manifest(from).map_err(unusable)?;
     if dir.join(DATABASE).symlink_metadata().is_ok_and(|found| found.len() > 0) {
@@ -65,7 +74,8 @@ pub fn restore(from: &Path, dir: &Path, at: Wall) -> Result<Restored, RestoreErr
     let cannot_write = |error| open::io_error("write", dir, error);
     let part = dir.join("store.db.part");
     remove_companions(&part).map_err(cannot_write)?;
-    let copied = take_copy(&from.join(DATABASE), &part).and_then(|found| {
+    watch.expect(manifest.backup.bytes);
+    let copied = take_copy(&from.join(DATABASE), &part, watch).and_then(|found| {
         let backup = &manifest.backup;
         if found == (backup.bytes, manifest.sha256.clone()) {
             return Ok(());
@@ -78,6 +88,7 @@ pub fn restore(from: &Path, dir: &Path, at: Wall) -> Result<Restored, RestoreErr
         return Err(match why {
             Copy::Source(what) => unusable(what),
             Copy::Target(error) => cannot_write(error).into(),
+            Copy::Interrupted => OpenError::Interrupted { dir: place.dir }.into(),
         });
     }
     let left = ledger::read(&place.ledger()).ok().flatten();
@@ -142,10 +153,11 @@ fn begin_epoch(
 enum Copy {
     Source(String),
     Target(io::Error),
+    Interrupted,
 }
 
 /// Copies under another name first, so that a restore that was cut short leaves no store; gives length and SHA-256.
-fn take_copy(from: &Path, part: &Path) -> Result<(u64, String), Copy> {
+fn take_copy(from: &Path, part: &Path, watch: &Watch) -> Result<(u64, String), Copy> {
     let read = |error: io::Error| Copy::Source(format!("{DATABASE}: {error}"));
     let mut source = File::open(from).map_err(read)?;
     match fs::remove_file(part) {
@@ -155,10 +167,14 @@ fn take_copy(from: &Path, part: &Path) -> Result<(u64, String), Copy> {
     let mut target = private::create(part).map_err(Copy::Target)?;
     let (mut digest, mut bytes, mut chunk) = (Digest::new(), 0, vec![0; 256 * 1024]);
     loop {
+        if watch.is_stopped() {
+            return Err(Copy::Interrupted);
+        }
         let count = source.read(&mut chunk).map_err(read)?;
         if count == 0 {
             return Ok((bytes, digest.finish()));
         }
+        watch.add(count as u64);
         digest.update(&chunk[..count]);
         target.write_all(&chunk[..count]).map_err(Copy::Target)?;
         bytes += count as u64;

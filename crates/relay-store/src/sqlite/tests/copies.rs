@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::seam::Gap;
+use crate::{seam::Gap, watch::Watch};
 
 /// A store whose copy is many times longer than what waits between its two ends.
 fn large(dir: &Path) -> (SqliteStore, Maker) {
@@ -174,6 +174,30 @@ fn a_restore_names_what_nobody_knows() {
     drop(db);
     let report = check(dir.path(), false, NOW).expect("reads");
     assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
+}
+
+/// Whoever waits sees how far it is, and may end it: then nothing has changed, and the same command does it again.
+#[test]
+fn a_restore_and_a_check_that_are_ended_early_change_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let into = dir.path().join("backup");
+    let made = back_up(&filled(&dir.path().join("data")), &into);
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let stopped = Arc::new(Watch::default());
+    stopped.stop();
+    let refused = restore_watched(&into, elsewhere.path(), NOW, &stopped).expect_err("was ended");
+    assert!(matches!(refused, RestoreError::Open(OpenError::Interrupted { .. })), "{refused}");
+    assert!(!elsewhere.path().join("store.db").exists() && !elsewhere.path().join("store.db.part").exists());
+
+    let seen = Arc::new(Watch::default());
+    restore_watched(&into, elsewhere.path(), NOW, &seen).expect("restores");
+    assert_eq!(seen.progress(), (made.bytes, made.bytes));
+    let refused = check_watched(elsewhere.path(), true, NOW, &stopped).expect_err("was ended");
+    assert!(matches!(refused, OpenError::Interrupted { .. }), "{refused}");
+    let seen = Arc::new(Watch::default());
+    let report = check_watched(elsewhere.path(), false, NOW, &seen).expect("reads");
+    let read = report.events + report.deliveries;
+    assert_eq!((report.faults.as_slice(), seen.progress()), (&[][..], (read, read)));
 }
 
 /// What root restores or checks belongs to whom the directory belongs.
