@@ -415,10 +415,19 @@ fn request_of(method: Method, path: &str, body: Option<&Value>) -> Result<Reques
     *request.uri_mut() = path.parse().map_err(|_| Failure::usage(format!("not a path: {path}")))?;
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_static("crm-relay"));
+    if let Some(user) = user() {
+        headers.insert("relay-user", user);
+    }
     if body.is_some() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     Ok(request)
+}
+
+/// Who runs this command, for the audit log: what the system told the shell, and behind `sudo` who called that.
+fn user() -> Option<HeaderValue> {
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(config::environment);
+    user.filter(|user| !user.is_empty()).and_then(|user| HeaderValue::from_str(&user).ok())
 }
 
 /// A path with its query.

@@ -7,6 +7,7 @@ mod declared;
 mod every_provider;
 mod exits;
 mod night_shift;
+mod operators;
 mod packaging;
 mod place;
 mod providers;
