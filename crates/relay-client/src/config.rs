@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, Uri};
 use relay_core::{limits, name::Name};
 
-use crate::{Resigner, request};
+use crate::{ReportAnswers, Resigner, request};
 
 /// Configuration of a client. Defaults stand in `relay_core::limits`.
 #[derive(Clone)]
@@ -51,6 +51,8 @@ pub struct Destination {
     /// Fields that every request to the target carries, in place of the sender's of the same name. Made by [`field`] or
     /// [`basic`], so that no log shows their values.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// `REPORT_ANSWERS`.
+    pub report_answers: ReportAnswers,
 }
 
 /// The URL of a target. Targets carry secrets in their queries, so that neither `Display` nor `Debug` shows one.
@@ -68,6 +70,7 @@ impl Destination {
             ca_file: None,
             resign: None,
             headers: Vec::new(),
+            report_answers: ReportAnswers::Status,
         }
     }
 }

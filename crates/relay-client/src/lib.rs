@@ -1,5 +1,6 @@
 //! The relay client behind the firewall: dials out, leases, forwards.
 
+mod answer;
 #[cfg(test)]
 mod certificate;
 #[expect(clippy::disallowed_methods, reason = "the client's clocks")]
@@ -28,6 +29,7 @@ pub mod transport;
 mod trust;
 mod turns;
 
+pub use answer::ReportAnswers;
 pub use config::Config;
 pub use connect::TlsError;
 pub use resign::{ResignFault, Resigner};

@@ -20,7 +20,7 @@ use relay_core::{
     name::Name,
     session::client::{Client, DialFailure, Exit, Forward, Input, Output, Served, Setup},
     time::Mono,
-    wire::message::Message,
+    wire::message::{Message, Report},
 };
 use tokio::{
     net::TcpListener,
@@ -158,6 +158,16 @@ enum Event {
     Stop,
     GraceOver,
     Summary,
+}
+
+/// A message that goes behind so many others: without what a target said, where these are too many to keep it for all.
+fn lightened(message: Message, waiting: usize) -> Message {
+    match message {
+        Message::Report(report) if waiting >= limits::ANSWERS_WAITING_MAX => {
+            Message::Report(Report { answer: None, ..report })
+        }
+        other => other,
+    }
 }
 
 type Forwarding = Pin<Box<dyn Future<Output = (Arc<Forward>, forward::Ended)> + Send>>;
@@ -302,6 +312,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 // What is lost with it is said again in the next session.
                 Output::Send(_) if self.outbox.len() >= limits::CLIENT_OUTBOX_MAX => self.overflowed = true,
                 Output::Send(message) => {
+                    let message = lightened(message, self.outbox.len());
                     self.outbox.push_back(message);
                     self.unflushed = true;
                 }

@@ -7,7 +7,7 @@ use super::{
     bulk::{self, Bulk, Selection},
     delivery,
     filter::{Ended, Parameters},
-    listing::{Column, Form, Paging, View, last, list, pretty, reason, text, when},
+    listing::{Column, Form, Paging, View, answer, last, list, pretty, reason, text, when},
     noun::{self, Asked},
     shared_options::{print, say},
 };
@@ -99,10 +99,6 @@ async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
         print(&style::dim("no dead letters"))?;
         return Ok(Exit::Done);
     }
-    let answer = |group: &Value| match group.get("status").and_then(Value::as_u64) {
-        Some(status) => format!("HTTP {status}"),
-        None => "-".to_owned(),
-    };
     let row = |group: &Value| {
         let cell = |name| text(group, name);
         let ages = [when(group, "oldest"), when(group, "newest")];
@@ -111,7 +107,7 @@ async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
             cell("count"),
             cell("destination"),
             reason(group),
-            answer(group),
+            answer(group).unwrap_or_else(|| "-".to_owned()),
             cell("error"),
             oldest,
             newest,

@@ -55,6 +55,8 @@ pub(super) struct Holdings {
     /// Bytes of announced bodies that are no longer wanted and may still arrive.
     stray_bytes: u64,
     buffer_bytes: u64,
+    /// Outcomes that carry what a target said.
+    answers: usize,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,7 @@ impl Holdings {
             kept_bytes: 0,
             stray_bytes: 0,
             buffer_bytes: setup.buffer_bytes,
+            answers: 0,
         }
     }
 
@@ -207,16 +210,21 @@ impl Holdings {
         None
     }
 
-    /// A forward ended: its outcome is kept until it is settled. Gives the lease it belongs to.
-    pub(super) fn forwarded(&mut self, delivery: DeliveryId, outcome: Outcome) -> Option<LeaseKey> {
+    /// A forward ended: its outcome is kept until it is settled, without what the target said where too many wait. Gives the
+    /// lease it belongs to, and what is to be reported.
+    pub(super) fn forwarded(&mut self, delivery: DeliveryId, mut outcome: Outcome) -> Option<(LeaseKey, Outcome)> {
         let key = self.running.remove(&delivery)?;
         self.discredit(key);
         let held = self.leases.get_mut(&key)?;
         self.kept_bytes -= held.kept_bytes();
-        held.stage = Stage::Reported(outcome);
+        if self.answers >= limits::ANSWERS_WAITING_MAX {
+            outcome.answer = None;
+        }
+        self.answers += usize::from(outcome.answer.is_some());
+        held.stage = Stage::Reported(outcome.clone());
         let destination = held.destination.clone();
         self.slots(&destination).running -= 1;
-        Some(key)
+        Some((key, outcome))
     }
 
     /// A forward could not begin because its body is damaged. `false` if there is no such forward.
@@ -320,6 +328,9 @@ impl Holdings {
         assert_eq!(credited, self.credited_bytes, "credited bytes");
         let kept: u64 = self.leases.values().map(Held::kept_bytes).sum();
         assert_eq!(kept, self.kept_bytes, "bytes of bodies in memory");
+        let answers = self.leases.values().filter(|held| held.stage.has_answer()).count();
+        assert_eq!(answers, self.answers, "outcomes with what a target said");
+        assert!(answers <= limits::ANSWERS_WAITING_MAX, "too many outcomes with what a target said");
         for (name, slots) in &self.destinations {
             let here = || self.leases.values().filter(|held| held.destination == *name);
             let running = here().filter(|held| matches!(held.stage, Stage::Forwarding)).count();
@@ -409,6 +420,7 @@ impl Holdings {
         self.discredit(key);
         let Some(held) = self.leases.remove(&key) else { return };
         self.kept_bytes -= held.kept_bytes();
+        self.answers -= usize::from(held.stage.has_answer());
         if let Stage::Assembling(assembly) = &held.stage {
             self.expect_stray(held.body_bytes - assembly.body.len() as u64);
         }
@@ -455,6 +467,10 @@ impl Held {
 }
 
 impl Stage {
+    fn has_answer(&self) -> bool {
+        matches!(self, Self::Reported(outcome) if outcome.answer.is_some())
+    }
+
     /// Nothing of it reached the target.
     fn has_not_begun(&self) -> bool {
         match self {

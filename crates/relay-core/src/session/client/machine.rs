@@ -94,7 +94,7 @@ impl Client {
             Input::Received(message) => self.received(message, now),
             Input::Disconnected => self.disconnected(now),
             Input::Forwarded(delivery, outcome) => {
-                if let Some(lease) = self.held.forwarded(delivery, outcome.clone()) {
+                if let Some((lease, outcome)) = self.held.forwarded(delivery, outcome) {
                     self.report(lease, &outcome);
                 }
             }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    delivery::{Token, outcome::Class},
+    delivery::{Token, answer::Answer, outcome::Class},
     limits,
     time::Now,
     wire::{
@@ -110,7 +110,7 @@ fn outcome(class: Class) -> Outcome {
         Class::Refused => Some(422),
         Class::Busy | Class::Unreachable => None,
     };
-    Outcome { class, status, retry_after: None, duration: Duration::from_millis(3), error: None }
+    Outcome { class, status, retry_after: None, duration: Duration::from_millis(3), error: None, answer: None }
 }
 
 fn grant_of(lease: LeaseKey, body_bytes: u64, body: &'static [u8]) -> Message {
@@ -520,4 +520,27 @@ fn a_token_that_was_good_is_tried_for_an_hour() {
     bench.now = bench.now + limits::TOKEN_REFUSED_MAX / 2;
     let outputs = bench.feed(Input::DialFailed(DialFailure::TokenRefused));
     assert!(is_down(&outputs[0], "took before"), "the hour begins anew once it was let in: {outputs:?}");
+}
+
+/// S20: a server that confirms nothing does not fill the memory with what a target says.
+#[test]
+fn what_a_target_says_is_left_out_where_too_many_outcomes_wait() {
+    let most = limits::ANSWERS_WAITING_MAX as u128;
+    let mut bench = Bench::up(1);
+    let said = Answer { body: Some("no".into()), ..Answer::default() }.shared();
+    let refuse = |bench: &mut Bench, n: u128| {
+        bench.client.handle(Input::Received(grant(lease(n))), bench.now);
+        let refused = Outcome { answer: said.clone(), ..outcome(Class::Refused) };
+        bench.client.handle(Input::Forwarded(lease(n).0, refused), bench.now);
+        let outputs = std::iter::from_fn(|| bench.client.poll_output());
+        outputs.filter(|o| matches!(o, Output::Send(Message::Report(r)) if r.answer.is_some())).count()
+    };
+    for n in 0..most {
+        assert_eq!(refuse(&mut bench, n), 1);
+    }
+    bench.client.check_invariants();
+    assert_eq!(refuse(&mut bench, most), 0, "the report goes without");
+    assert_eq!(bench.client.held().count() as u128, most + 1);
+    bench.says(settled(lease(0)));
+    assert_eq!(refuse(&mut bench, most + 1), 1, "there is room again");
 }
