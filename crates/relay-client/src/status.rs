@@ -34,6 +34,7 @@ pub(crate) struct Status {
     connected: AtomicBool,
     up: Gauge,
     reconnects: Counter,
+    panics: Counter,
     sessions: AtomicI64,
     /// Per destination: a counter per class, resolved once, so that counting takes no lock and no allocation.
     forwarded: BTreeMap<Name, [Counter; 5]>,
@@ -43,10 +44,11 @@ pub(crate) struct Status {
 impl Status {
     pub(crate) fn new(destinations: impl Iterator<Item = Name>) -> Self {
         let mut registry = Registry::with_prefix("crm_relay_client");
-        let (up, reconnects) = (Gauge::default(), Counter::default());
+        let (up, reconnects, panics) = (Gauge::default(), Counter::default(), Counter::default());
         let (tries, held) = (Family::<Tried, Counter>::default(), Family::<At, Gauge>::default());
         registry.register("up", "1 while the session with the server is up", up.clone());
         registry.register("reconnects", "Sessions after the first", reconnects.clone());
+        registry.register("panics", "Connections of this listener that ended in a panic: bugs", panics.clone());
         registry.register("forwarded", "Webhooks forwarded, by outcome class", tries.clone());
         registry.register("held", "Webhooks at the target now", held.clone());
         let names: Vec<Name> = destinations.collect();
@@ -60,6 +62,7 @@ impl Status {
             connected: AtomicBool::new(false),
             up,
             reconnects,
+            panics,
             sessions: AtomicI64::new(0),
             forwarded: names.iter().map(|name| (name.clone(), Class::ALL.map(|class| counter(name, class)))).collect(),
             held: names.iter().map(|name| (name.clone(), gauge(name))).collect(),
@@ -101,6 +104,11 @@ impl Status {
             }
             Notice::Peers { .. } | Notice::Corrupt(_) => {}
         }
+    }
+
+    /// A connection of the listener ended in a panic.
+    pub(crate) fn panicked(&self) {
+        self.panics.inc();
     }
 
     pub(crate) fn is_connected(&self) -> bool {
