@@ -59,6 +59,25 @@ pub struct Destination {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl(Uri);
 
+impl Config {
+    /// The names of its destinations.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
+        self.destinations.iter().map(|destination| destination.name.clone())
+    }
+
+    /// Whether a session of `other` would be the same: same server, same way there, same Hello.
+    pub(crate) fn has_session_of(&self, other: &Self) -> bool {
+        let served = |of: &Destination| (of.name.clone(), of.concurrency, of.forward_timeout);
+        self.relay_url == other.relay_url
+            && self.token == other.token
+            && self.proxy == other.proxy
+            && self.ca_file == other.ca_file
+            && self.buffer_bytes == other.buffer_bytes
+            && self.label == other.label
+            && self.destinations.iter().map(served).eq(other.destinations.iter().map(served))
+    }
+}
+
 impl Destination {
     /// A destination with the defaults.
     pub const fn new(name: Name, url: TargetUrl) -> Self {

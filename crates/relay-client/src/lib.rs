@@ -33,5 +33,5 @@ pub use answer::ReportAnswers;
 pub use config::Config;
 pub use connect::TlsError;
 pub use resign::{ResignFault, Resigner};
-pub use run::{Ended, RunError, run, run_watched, run_with};
+pub use run::{Ended, Outside, RunError, Waiting, run, run_watched, run_with};
 pub use transport::Transport;
