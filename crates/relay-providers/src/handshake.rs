@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Answer, Refusal, Request, Verdict, form, header, naming,
+    pruned::unmarked,
     scheme::{Algorithm, Encoding},
     secret::{self, Secret},
 };
@@ -53,6 +54,8 @@ pub enum On {
     JsonEmpty(&'static str),
     /// A JSON body with this one field and no other.
     JsonOnly(&'static str),
+    /// A form with this field.
+    Form(&'static str),
     /// A form with this one field and no other.
     FormOnly(&'static str),
 }
@@ -159,7 +162,7 @@ impl Handshake {
     pub(crate) fn needs_json(&self) -> bool {
         self.on.iter().any(|on| match on {
             On::Json(_) | On::NoJson(_) | On::JsonIs(..) | On::JsonEmpty(_) | On::JsonOnly(_) => true,
-            On::Query(_) | On::Header(_) | On::HeaderIs(..) | On::FormOnly(_) => false,
+            On::Query(_) | On::Header(_) | On::HeaderIs(..) | On::Form(_) | On::FormOnly(_) => false,
         })
     }
 
@@ -197,7 +200,7 @@ pub(crate) fn small_json(request: &Request<'_>) -> Option<Value> {
     if request.body.len() > BODY_BYTES_MAX {
         return None;
     }
-    serde_json::from_slice(request.body).ok()
+    serde_json::from_slice(unmarked(request.body)).ok()
 }
 
 impl On {
@@ -216,6 +219,7 @@ impl On {
             Self::JsonOnly(field) => body
                 .and_then(Value::as_object)
                 .is_some_and(|object| object.len() == 1 && object.get(field).is_some_and(Value::is_string)),
+            Self::Form(name) => request.body.len() <= BODY_BYTES_MAX && form::value(request.body, name).is_some(),
             Self::FormOnly(name) => {
                 request.body.len() <= BODY_BYTES_MAX && {
                     let mut pairs = form::pairs(request.body);
