@@ -171,6 +171,19 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
+/// Whether an answer in plain HTTP says that the port speaks TLS: the words of nginx, Go's server, Apache, and Tomcat.
+pub(crate) fn wants_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    [
+        "plain http request was sent to https port",
+        "http request to an https server",
+        "speaking plain http to an ssl-enabled server port",
+        "combination of host and port requires tls",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}
+
 /// What went wrong on the way to `peer`, in words that say where to look.
 pub fn explain(error: &io::Error, peer: &str, whose: Whose) -> String {
     if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {

@@ -10,8 +10,15 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of a WebSocket message (security: a peer cannot make us buffer more). The largest there are, a Hello or a Welcome
 /// that names [`HELD_MAX`] leases, come to three quarters of it.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of a target's answer that are kept; the rest is read and dropped until the timeout.
-pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a refusal's body that a client reports and a server keeps with the attempt: a sentence that says why, or the head
+/// of a page that does.
+pub const ANSWER_WORDS_BYTES_MAX: usize = 2 * 1024;
+/// Tries of a delivery, redrives included, whose answers are kept beside that of the latest: a target that says no for days
+/// must not fill the store with what it says.
+pub const ANSWERS_ARCHIVED_MAX: u32 = 16;
+/// Outcomes that wait for somebody else and may carry what a target said: in a client for their confirmation, before its
+/// socket, in a server for their commit. Where more wait, the rest goes without (security: the memory of each is 6 MiB).
+pub const ANSWERS_WAITING_MAX: usize = 2 * 1024;
 /// Bytes of a target's answer head. More is a malformed answer: outcome *rejected*.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Interim answers (1xx) of a target before its answer; real ones send one or two. More never come to an answer: outcome

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use relay_core::{
-    delivery::{Attempt, Delivery, Reason, State},
+    delivery::{Attempt, Delivery, Reason, State, answer::Answer},
     event::Event,
     hub::{ClientView, DestinationView},
     time::Wall,
@@ -237,8 +237,22 @@ struct AttemptDto {
     counted: bool,
     status: Option<u16>,
     error: Option<String>,
+    /// What the target said with its refusal, if its client tells.
+    answer: Option<AnswerDto>,
     duration_ms: u64,
     at: String,
+}
+
+/// The words of a refusal: a target's own.
+#[derive(Debug, Serialize)]
+pub(crate) struct AnswerDto {
+    /// The reason phrase, where it is not the usual one.
+    reason: Option<String>,
+    location: Option<String>,
+    /// How the body begins, if that is text.
+    body: Option<String>,
+    /// There was more of it.
+    cut: bool,
 }
 
 /// An event without its body.
@@ -300,8 +314,10 @@ pub(crate) struct GroupDto {
     pub(crate) count: u64,
     pub(crate) oldest: String,
     pub(crate) newest: String,
-    /// One of them.
+    /// The latest of them.
     pub(crate) example: String,
+    /// What the target said to it, if its client tells.
+    pub(crate) answer: Option<AnswerDto>,
 }
 
 /// `/health`; `reasons` only for those who may know them.
@@ -624,8 +640,21 @@ impl AttemptDto {
             counted: attempt.counted,
             status: attempt.status,
             error: attempt.error.as_deref().map(str::to_owned),
+            answer: attempt.answer.as_deref().map(AnswerDto::new),
             duration_ms: attempt.duration_ms,
             at: rfc3339(attempt.at),
+        }
+    }
+}
+
+impl AnswerDto {
+    pub(crate) fn new(answer: &Answer) -> Self {
+        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        Self {
+            reason: text(&answer.reason),
+            location: text(&answer.location),
+            body: text(&answer.body),
+            cut: answer.cut,
         }
     }
 }
