@@ -36,8 +36,13 @@ impl Listening for UnixListener {
 
     async fn accept(&self) -> io::Result<(UnixStream, Origin)> {
         let (socket, _) = Self::accept(self).await?;
-        let uid = socket.peer_cred().ok().map(|user| user.uid());
-        Ok((socket, Origin::of_user(uid)))
+        // Its mode says the same, but for the moment in which it is made.
+        let uid = socket.peer_cred()?.uid();
+        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+            tracing::warn!(event = "socket_refused", uid, "another user connected to the admin socket");
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok((socket, Origin::of_user(Some(uid))))
     }
 }
 

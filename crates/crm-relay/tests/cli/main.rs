@@ -11,7 +11,10 @@ mod operators;
 mod place;
 mod providers;
 mod redact;
+mod refusals;
 mod remote;
+mod screens;
+mod session;
 mod shapes;
 mod terminal;
 

@@ -132,8 +132,10 @@ impl Registry {
         }
         let longest = policy.span();
         if new.retry.is_some() && longest > ttl {
-            let text =
-                format!("the retries take {longest:?}, longer than the TTL of {ttl:?}: the last ones never happen");
+            let text = format!(
+                "the retries take {longest:?}, longer than the TTL of {ttl:?}: the last ones never happen; want a longer \
+                 TTL, or fewer or earlier retries"
+            );
             return Err(RegistryError::Invalid(text));
         }
         Ok(Route {

@@ -152,7 +152,8 @@ impl Registry {
                 .find(|name| source.parameters.iter().all(|(known, _)| known_as(known) != known_as(name)))
             {
                 let known: Vec<&str> = source.parameters.iter().map(|(name, _)| name.as_str()).collect();
-                let text = format!("it has no parameter {name:?} to take away; it has: {}", known.join(", "));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let text = format!("it has no parameter {name:?} to take away; it has: {known}");
                 return Err(RegistryError::Invalid(text));
             }
             // By whichever of its two names it was given: an old value must not stay valid beside the new one.

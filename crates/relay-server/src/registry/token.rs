@@ -143,7 +143,11 @@ fn known_destinations(directory: &Directory, names: &[Name]) -> Result<(), Regis
     match names.iter().find(|name| !known.contains(*name)) {
         None => Ok(()),
         Some(name) => {
-            let text = format!("no route leads to {:?}; known: {}", name.as_str(), listed(&known));
+            let text = format!(
+                "no route leads to {:?}; known: {}. Make one: crm-relay route create SOURCE {name}",
+                name.as_str(),
+                listed(&known)
+            );
             Err(RegistryError::Invalid(text))
         }
     }

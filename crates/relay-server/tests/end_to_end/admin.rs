@@ -61,7 +61,7 @@ async fn faults_say_what_would_be_right() {
             "/api/v1/tokens",
             json!({"name": "t", "destinations": ["crn"]}),
             400,
-            "no route leads to \"crn\"; known: default",
+            "no route leads to \"crn\"; known: default. Make one: crm-relay route create SOURCE crn",
         ),
         ("DELETE", "/api/v1/routes/default/default", json!(null), 409, "create another route first"),
         ("GET", "/api/v1/deliveries?state=gone", json!(null), 400, "known: ready, scheduled"),

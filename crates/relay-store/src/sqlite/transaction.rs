@@ -101,6 +101,9 @@ impl<'a> Transaction<'a> {
             &event.body[..]
         ])?;
         self.book.stored(source);
+        if deliveries.is_empty() {
+            self.book.arrears.on_stored();
+        }
         self.new_events.push((source, seq));
         self.id_high = self.id_high.max(seq);
         self.latest = self.latest.max(event.received_at);
