@@ -157,6 +157,12 @@ pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
 /// (security: whoever comes first is believed).
 pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
 
+/// How long an old secret stays valid beside the one that replaces it, where a time is given: shorter is no rotation, and
+/// longer is forgotten.
+pub const ROTATION_KEPT_MIN: Duration = Duration::from_secs(1);
+/// See [`ROTATION_KEPT_MIN`].
+pub const ROTATION_KEPT_MAX: Duration = Duration::from_hours(366 * 24);
+
 /// Bytes of a key, a certificate or another small document that a provider keeps at a URL.
 pub const FETCHED_BYTES_MAX: usize = 64 * 1024;
 /// From the first packet to the whole document: whoever sent the webhook waits that long.
