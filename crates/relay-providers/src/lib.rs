@@ -45,6 +45,7 @@ mod scheme;
 mod secret;
 mod signer;
 mod table;
+mod url;
 mod verifier;
 mod words;
 

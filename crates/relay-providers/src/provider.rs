@@ -45,6 +45,8 @@ pub struct Provider {
     pub bare_refusals: bool,
     /// Requests that are answered on the spot and never stored.
     pub handshakes: &'static [Handshake],
+    /// A key that everybody knows, with which the platform signs what tests an endpoint: answered, and never stored.
+    pub test_key: Option<&'static str>,
     /// Where the id stands that is the same over the retries of one webhook.
     pub delivery: DeliveryId,
     /// Members of its JSON bodies whose values are about the attempt, and so differ between the retries of one webhook: they
@@ -99,6 +101,7 @@ impl Provider {
         refusal: 401,
         bare_refusals: false,
         handshakes: &[],
+        test_key: None,
         delivery: DeliveryId::Nothing,
         attempts: &[],
         event: Name::Nowhere,
