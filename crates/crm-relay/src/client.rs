@@ -39,9 +39,11 @@ pub(crate) fn end(ended: Result<Ended, RunError>) -> Outcome {
             Exit::OverGrace,
             "stopped, but forwards took longer than SHUTDOWN_GRACE; the server will deliver them again",
         )),
-        Ok(Ended::TokenRefused) => {
-            Err(Failure::new(Exit::TokenRefused, "the server refused this token; on the server: crm-relay token list"))
-        }
+        Ok(Ended::TokenRefused) => Err(Failure::new(
+            Exit::TokenRefused,
+            "the server refused this token. On the server: crm-relay token list shows what it knows, and \
+                 crm-relay token create NAME makes a new one",
+        )),
         Ok(Ended::VersionRefused) => Err(Failure::new(
             Exit::NewerVersion,
             "the server speaks another protocol version than this client; use versions that are next to each other",

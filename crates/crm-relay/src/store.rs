@@ -4,22 +4,26 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use relay_core::time::Wall;
 use relay_server::clock::rfc3339;
-use relay_store::sqlite::{self, CheckReport, OpenError, RestoreError, Restored};
+use relay_store::{
+    sqlite::{self, CheckReport, OpenError, RestoreError, Restored},
+    watch::Watch,
+};
 use serde_json::json;
 
 use crate::{
     admin_client::Api,
     backup::{self, Source},
-    cli::{Common, block_on, data_dirs, pretty, print},
+    cli::{Common, block_on, data_dirs, pretty, print, tell},
     credentials,
     exit::{Exit, Failure, Outcome, reason},
-    render::{style, time},
-    server,
+    render::{progress::Progress, style, time},
+    server, signals,
 };
 
 /// Faults that are listed for people; a broken page may make thousands.
@@ -41,7 +45,7 @@ pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
         let done = backup::take(source, &into).await?.backup;
         let value = json!({"bytes": done.bytes, "events": done.events});
         let text = format!("{} holds {} events, {} bytes", into.display(), done.events, done.bytes);
-        print(&if common.json { pretty(&value) } else { text })?;
+        if common.json { print(&pretty(&value)) } else { tell(&text) }?;
         Ok(Exit::Done)
     })
 }
@@ -57,7 +61,9 @@ pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
         let text = format!("{} is not a directory; want one that store backup wrote", directory.display());
         return Err(Failure::usage(text));
     }
-    let done = sqlite::restore(directory, &dir, now()).map_err(|error| restore_failed(&error, &dir))?;
+    let (from, into) = (directory.to_owned(), dir.clone());
+    let work = move |watch: &Arc<Watch>| sqlite::restore_watched(&from, &into, now(), watch);
+    let done = block_on(watched(Progress::bytes(0), work))?.map_err(|error| restore_failed(&error, &dir))?;
     if common.json {
         let credentials = credentials::are_there(&dir);
         let value = json!({
@@ -73,7 +79,7 @@ pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
         });
         print(&pretty(&value))?;
     } else {
-        print(&restored_in_words(&dir, &done))?;
+        tell(&restored_in_words(&dir, &done))?;
     }
     Ok(Exit::Done)
 }
@@ -113,7 +119,9 @@ fn restored_in_words(dir: &Path, done: &Restored) -> String {
 /// The store is in use, or cannot be read at all.
 pub(crate) fn check(common: &Common, accept_loss: bool) -> Outcome {
     let dir = data_dir(&common.layers()?)?;
-    let report = sqlite::check(&dir, accept_loss, now()).map_err(|error| check_failed(&dir, &error))?;
+    let place = dir.clone();
+    let work = move |watch: &Arc<Watch>| sqlite::check_watched(&place, accept_loss, now(), watch);
+    let report = block_on(watched(Progress::new(0), work))?.map_err(|error| check_failed(&dir, &error))?;
     if common.json {
         print(&pretty(&json!({
             "ok": report.is_healthy(),
@@ -123,7 +131,7 @@ pub(crate) fn check(common: &Common, accept_loss: bool) -> Outcome {
             "accepted": report.accepted,
         })))?;
     } else {
-        print(&in_words(&dir, &report))?;
+        tell(&in_words(&dir, &report))?;
     }
     Ok(if report.is_healthy() || report.accepted { Exit::Done } else { Exit::No })
 }
@@ -149,6 +157,32 @@ fn in_words(dir: &Path, report: &CheckReport) -> String {
             .to_owned()
     });
     lines.join("\n")
+}
+
+/// Does long work in a thread of its own, tells how far it is, and ends it early when somebody asks for that.
+async fn watched<T: Send + 'static>(
+    mut progress: Progress,
+    work: impl FnOnce(&Arc<Watch>) -> T + Send + 'static,
+) -> Result<T, Failure> {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    let stop = signals::listen()?;
+    let watch = Arc::new(Watch::default());
+    let worker = Arc::clone(&watch);
+    let mut done = tokio::task::spawn_blocking(move || work(&worker));
+    loop {
+        tokio::select! {
+            done = &mut done => {
+                return done.map_err(|error| Failure::new(Exit::StoreFailed, format!("the store's thread ended: {error}")));
+            }
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                let (done, total) = watch.progress();
+                progress.reach(done, Some(total));
+                if stop.is_asked() {
+                    watch.stop();
+                }
+            }
+        }
+    }
 }
 
 /// The data directory that holds a store.
@@ -180,7 +214,10 @@ fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {
         RestoreError::NotEmpty(_) => {
             Failure::no(format!("{error}. Move it away, or choose another directory: --data-dir DIR"))
         }
-        RestoreError::Unusable { .. } => Failure::new(Exit::StoreFailed, error.to_string()),
+        RestoreError::Unusable { .. } => Failure::new(
+            Exit::StoreFailed,
+            format!("{error}. Take another copy: the directory that crm-relay store backup wrote, whole"),
+        ),
     }
 }
 

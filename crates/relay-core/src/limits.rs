@@ -224,6 +224,8 @@ pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 pub const MISSES_KEPT: usize = 50;
 /// Bytes of the path of such a request: enough to recognise it, and strangers choose it.
 pub const MISS_PATH_BYTES: usize = 64;
+/// Bytes of the name under which somebody asks the admin API: enough for a user's, and anybody may write anything there.
+pub const CLAIMED_USER_BYTES_MAX: usize = 64;
 
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);

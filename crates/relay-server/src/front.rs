@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     admin::{Admin, Known, dto::HealthDto},
+    asker::Asker,
     connect::Gate,
     error::{Code, Problem},
     fetch::Keyring,
@@ -67,12 +68,12 @@ impl Backend for Front {
     }
 
     /// Goes on to its end when the sender goes away: what is half done helps nobody.
-    async fn adopt(&self, source: &Name, parameter: &'static str, value: String) -> Result<(), String> {
+    async fn adopt(&self, source: &Name, origin: Origin, parameter: &'static str, value: String) -> Result<(), String> {
         let (admin, name) = (Arc::clone(&self.admin), source.clone());
         let (answer, answered) = oneshot::channel();
         self.admin.supervisor.spawn(TaskKind::Command, "adopt", async move {
             // The sender may have gone away.
-            let _ = answer.send(admin.registry.adopt(&name, parameter, &value).await);
+            let _ = answer.send(admin.registry.adopt(&name, parameter, &value, &Asker::sender(origin)).await);
             Ok(())
         });
         let kept = answered.await.map_err(|_| "it was broken off; the platform is to send it again".to_owned())?;

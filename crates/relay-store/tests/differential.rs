@@ -393,7 +393,7 @@ impl Pair {
 }
 
 fn audit(at: Wall) -> AuditEntry {
-    AuditEntry { at, who: "cli".into(), action: "test".into(), subject: "all".into() }
+    AuditEntry { at, who: "cli".into(), action: "test".into(), subject: "all".into(), origin: "{\"uid\":1}".into() }
 }
 
 /// Both sums hold, and what is left is what both backends have: counters and times.

@@ -53,7 +53,13 @@ const COLUMNS: &[Column] = &[
 
 const VIEW: View = View { path: "/api/v1/deliveries", columns: COLUMNS, nothing: "no deliveries" };
 
-const CANCEL: Bulk = Bulk { path: "/api/v1/deliveries/cancel", verb: "cancel", done: "cancelled", takes: "open" };
+const CANCEL: Bulk = Bulk {
+    path: "/api/v1/deliveries/cancel",
+    verb: "cancel",
+    done: "cancelled",
+    takes: "open",
+    list: "crm-relay delivery list --state ready,scheduled,leased",
+};
 
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {

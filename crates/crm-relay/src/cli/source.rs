@@ -118,7 +118,7 @@ impl noun::Verb for Verb {
             Self::Create { name, about, allow_empty } => {
                 let mut body = about.body(&name)?;
                 body["allow_empty"] = json!(allow_empty);
-                let made = SOURCES.create(asked, &body).await?;
+                let made = SOURCES.create(asked, &body).await.map_err(|failure| about.looked_up(failure))?;
                 asked.tell(&made, in_words)?;
                 if !asked.is_json() && about.provider == "api-key" && about.set.is_empty() {
                     say(&style::dim(format!("its first key: crm-relay key create {name} NAME")));
@@ -139,7 +139,13 @@ impl noun::Verb for Verb {
                     "allow_empty": allow_empty,
                     "dedupe": dedupe.map(Dedupe::as_str),
                 });
-                SOURCES.update(asked, &[&named.name], &body).await
+                SOURCES.update(asked, &[&named.name], &body).await.map_err(|failure| match failure.exit {
+                    Exit::Usage => {
+                        let look = format!("{failure}. What it has: crm-relay source show {}", named.name);
+                        Failure::usage(look)
+                    }
+                    _ => failure,
+                })
             }
             Self::Delete { named: Named { name }, yes } => {
                 let api = asked.running().await?;
@@ -167,7 +173,7 @@ impl NewSource {
             && !given.doubts.is_empty()
         {
             let doubts: Vec<String> = given.doubts.iter().map(ToString::to_string).collect();
-            return Err(Failure::usage(doubts.join("; ")));
+            return Err(self.looked_up(Failure::usage(doubts.join("; "))));
         }
         Ok(json!({
             "name": name,
@@ -178,6 +184,16 @@ impl NewSource {
             "destination": self.destination,
             "dedupe": self.dedupe.as_str(),
         }))
+    }
+
+    /// A refusal of its parameters, with where to look them up.
+    pub(super) fn looked_up(&self, failure: Failure) -> Failure {
+        let is_of_them = !failure.text.contains("is not a name") && !failure.text.contains("crm-relay ");
+        if failure.exit != Exit::Usage || !is_of_them {
+            return failure;
+        }
+        let text = format!("{failure}. What it needs, and where that is: crm-relay provider show {}", self.provider);
+        Failure::new(failure.exit, text)
     }
 
     /// The provider's name.

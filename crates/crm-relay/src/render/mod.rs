@@ -9,5 +9,6 @@ pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod visible;
+pub(crate) mod wrap;
 
 pub(crate) use time::human_duration;

@@ -1,55 +1,11 @@
 //! The same commands on a terminal: a pseudo-terminal stands in for the person.
 
-use std::{
-    fs::File,
-    io::{Read as _, Write as _},
-    os::fd::OwnedFd,
-    process::Stdio,
-    thread::JoinHandle,
+use std::io::Write as _;
+
+use crate::{
+    place::{Place, wait_until},
+    session::Session,
 };
-
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-use crate::place::{Place, Running, wait_until};
-
-/// A command on a terminal of its own.
-struct Session {
-    running: Running,
-    keyboard: File,
-    screen: JoinHandle<String>,
-}
-
-impl Session {
-    fn start(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let path = ptsname(&master, Vec::new()).unwrap();
-        let terminal = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
-        let mut command = place.command(args, env);
-        let side = || Stdio::from(OwnedFd::from(terminal.try_clone().unwrap()));
-        command.stdin(side()).stdout(side()).stderr(side());
-        let running = Running(command.spawn().unwrap());
-        drop((command, terminal));
-        let keyboard = File::from(master);
-        let mut screen = keyboard.try_clone().unwrap();
-        let screen = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let mut part = [0; 4096];
-            // Reading a terminal that nobody holds any more is an error, not an end of file.
-            while let Ok(count @ 1..) = screen.read(&mut part) {
-                text.extend_from_slice(&part[..count]);
-            }
-            String::from_utf8(text).unwrap().replace("\r\n", "\n")
-        });
-        Self { running, keyboard, screen }
-    }
-
-    fn end(mut self) -> (Option<i32>, String) {
-        let status = self.running.0.wait().unwrap();
-        (status.code(), self.screen.join().unwrap())
-    }
-}
 
 /// The first start shows the secrets and what to type next, once.
 #[test]
@@ -97,4 +53,17 @@ fn a_terminal_gets_aligned_tables_and_questions() {
         assert_eq!(ended, Some(code), "{screen}");
         assert!(screen.contains("delete source shop with its routes and keys? [y/N]"), "{screen}");
     }
+}
+
+/// What takes long tells how far it is, on a terminal, in a line that is gone at the end.
+#[test]
+fn a_terminal_is_told_how_far_a_long_command_is() {
+    let place = Place::new();
+    let _server = place.server();
+    let env = [("DATA_DIR", "data"), ("TERM", "xterm-256color")];
+    let (code, screen) = Session::start(&place, &["send", "--count", "60", "--rate", "60"], &env).end();
+    assert_eq!(code, Some(0));
+    assert!(screen.contains(" of 60, ") && screen.contains("/s, "), "{screen:?}");
+    let last = screen.rsplit("\r\u{1b}[K").next().unwrap();
+    assert!(last.starts_with("60 accepted, 0 refused, 0 not answered"), "{screen:?}");
 }

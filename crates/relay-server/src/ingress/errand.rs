@@ -128,7 +128,7 @@ impl<B: Backend> Door<B> {
             );
             return Err(refused(NOT_AWAITED, "secret_not_awaited", detail));
         }
-        let kept = self.backend.adopt(&source.name, parameter, value).await;
+        let kept = self.backend.adopt(&source.name, origin, parameter, value).await;
         kept.map_err(|why| refused(NOT_KEPT, "not_adopted", why))?;
         tracing::warn!(
             event = "secret_adopted",

@@ -52,6 +52,7 @@ pub trait Backend: Send + Sync + 'static {
     fn adopt(
         &self,
         source: &Name,
+        origin: Origin,
         parameter: &'static str,
         value: String,
     ) -> impl Future<Output = Result<(), String>> + Send;

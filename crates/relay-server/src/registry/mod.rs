@@ -43,6 +43,7 @@ pub use source::{NewSource, SourceUpdate};
 pub use token::NewToken;
 
 use crate::{
+    asker::Asker,
     clock::Clock,
     config::RouteDefaults,
     directory::{Directory, Versioned},
@@ -273,8 +274,8 @@ impl Registry {
         Ok(self.store.put_document(key, expect, body, vec![audit]).await?.is_some())
     }
 
-    fn audited(&self, who: &str, action: &str, subject: impl Into<String>) -> AuditEntry {
-        AuditEntry { at: self.clock.now().wall, who: who.into(), action: action.into(), subject: subject.into() }
+    fn audited(&self, who: &Asker, action: &str, subject: impl Into<String>) -> AuditEntry {
+        who.audited(self.clock.now().wall, action, subject)
     }
 }
 

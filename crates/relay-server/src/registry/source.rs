@@ -13,6 +13,7 @@ use super::{
     route::plain_route,
 };
 use crate::{
+    asker::Asker,
     directory::{Directory, Versioned},
     parameters::Parameters,
 };
@@ -58,7 +59,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Taken`, `Invalid` for a provider or parameters that cannot be, `Store`.
-    pub async fn create_source(&self, new: NewSource, who: &str) -> Result<Source, RegistryError> {
+    pub async fn create_source(&self, new: NewSource, who: &Asker) -> Result<Source, RegistryError> {
         self.create_source_with(new, who, |_| Ok(Vec::new())).await
     }
 
@@ -66,7 +67,7 @@ impl Registry {
     pub(super) async fn create_source_with(
         &self,
         new: NewSource,
-        who: &str,
+        who: &Asker,
         more: impl Fn(&Directory) -> Result<Vec<Write>, RegistryError>,
     ) -> Result<Source, RegistryError> {
         let now = self.clock.now().wall;
@@ -124,7 +125,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Invalid`, `Store`.
-    pub async fn update_source(&self, name: &Name, update: SourceUpdate, who: &str) -> Result<Source, RegistryError> {
+    pub async fn update_source(&self, name: &Name, update: SourceUpdate, who: &Asker) -> Result<Source, RegistryError> {
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             undeclared("source", name.as_str(), entry.document.declared.as_deref())?;
@@ -144,7 +145,8 @@ impl Registry {
                 update.unset.iter().find(|name| source.parameters.iter().all(|(known, _)| known != *name))
             {
                 let known: Vec<&str> = source.parameters.iter().map(|(name, _)| name.as_str()).collect();
-                let text = format!("it has no parameter {name:?} to take away; it has: {}", known.join(", "));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let text = format!("it has no parameter {name:?} to take away; it has: {known}");
                 return Err(RegistryError::Invalid(text));
             }
             let is_named = |name: &String| update.unset.contains(name) || update.set.iter().any(|(set, _)| set == name);
@@ -176,7 +178,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Store`.
-    pub async fn delete_source(&self, name: &Name, who: &str) -> Result<(), RegistryError> {
+    pub async fn delete_source(&self, name: &Name, who: &Asker) -> Result<(), RegistryError> {
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             let still_declared = entry.document.declared.as_deref().filter(|_| !entry.document.paused);
@@ -259,7 +261,7 @@ fn routes_of<'a>(directory: &'a Directory, source: &'a Name) -> impl Iterator<It
     directory.routes.values().filter(move |entry| entry.document.source == *source)
 }
 
-pub(super) fn delete_key(registry: &Registry, who: &str, entry: &Versioned<Key>) -> Write {
+pub(super) fn delete_key(registry: &Registry, who: &Asker, entry: &Versioned<Key>) -> Write {
     let Key { source, name, .. } = &entry.document;
     Write {
         key: key_of_pair(DocumentKind::Key, source, name),
@@ -269,7 +271,7 @@ pub(super) fn delete_key(registry: &Registry, who: &str, entry: &Versioned<Key>)
     }
 }
 
-pub(super) fn delete_route(registry: &Registry, who: &str, entry: &Versioned<Route>) -> Write {
+pub(super) fn delete_route(registry: &Registry, who: &Asker, entry: &Versioned<Route>) -> Write {
     let Route { source, destination, .. } = &entry.document;
     Write {
         key: key_of_pair(DocumentKind::Route, source, destination),

@@ -9,7 +9,7 @@ use super::{
     document::{Token, render},
     key_of, listed, secret,
 };
-use crate::{connect::STATIC_TOKEN, directory::Directory};
+use crate::{asker::Asker, connect::STATIC_TOKEN, directory::Directory};
 
 /// A token to be made.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown` destination, `Taken`, `NoRandomness`, `Store`.
-    pub async fn create_token(&self, new: NewToken, who: &str) -> Result<Shown<Token>, RegistryError> {
+    pub async fn create_token(&self, new: NewToken, who: &Asker) -> Result<Shown<Token>, RegistryError> {
         let made = self.new_token(&new)?;
         self.change(|directory| {
             known_destinations(directory, new.destinations.as_deref().unwrap_or_default())?;
@@ -50,7 +50,12 @@ impl Registry {
     }
 
     /// Writes a new token, unless its name is taken.
-    pub(super) fn token_write(&self, directory: &Directory, token: &Token, who: &str) -> Result<Write, RegistryError> {
+    pub(super) fn token_write(
+        &self,
+        directory: &Directory,
+        token: &Token,
+        who: &Asker,
+    ) -> Result<Write, RegistryError> {
         if token.name.as_str() == STATIC_TOKEN {
             let text = format!("{STATIC_TOKEN} is the name of RELAY_TOKEN; choose another");
             return Err(RegistryError::Invalid(text));
@@ -75,7 +80,7 @@ impl Registry {
         &self,
         name: &Name,
         destinations: Option<Vec<Name>>,
-        who: &str,
+        who: &Asker,
     ) -> Result<Token, RegistryError> {
         let wanted: Option<Vec<String>> =
             destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect());
@@ -95,7 +100,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Store`.
-    pub async fn revoke_token(&self, name: &Name, who: &str) -> Result<(), RegistryError> {
+    pub async fn revoke_token(&self, name: &Name, who: &Asker) -> Result<(), RegistryError> {
         let now = self.clock.now().wall.as_micros();
         self.change_token(name, "token.revoke", who, |_, token| {
             Ok(Token { revoked_at: token.revoked_at.or(Some(now)), ..token.clone() })
@@ -107,7 +112,7 @@ impl Registry {
         &self,
         name: &Name,
         action: &str,
-        who: &str,
+        who: &Asker,
         decide: impl Fn(&Directory, &Token) -> Result<Token, RegistryError>,
     ) -> Result<(), RegistryError> {
         self.change(|directory| {
@@ -136,7 +141,11 @@ fn known_destinations(directory: &Directory, names: &[Name]) -> Result<(), Regis
     match names.iter().find(|name| !known.contains(*name)) {
         None => Ok(()),
         Some(name) => {
-            let text = format!("no route leads to {:?}; known: {}", name.as_str(), listed(&known));
+            let text = format!(
+                "no route leads to {:?}; known: {}. Make one: crm-relay route create SOURCE {name}",
+                name.as_str(),
+                listed(&known)
+            );
             Err(RegistryError::Invalid(text))
         }
     }

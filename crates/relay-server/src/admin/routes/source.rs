@@ -7,11 +7,12 @@ use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared, Who,
+        DONE, Shared,
         dto::{ActivityDto, List, SecretDto, SourceDto},
         name,
         problem::{AdminError, At, Body},
     },
+    asker::Asker,
     parameters::Parameters,
     registry::{NewSource, RegistryError, SourceUpdate, document::Dedupe, listed},
 };
@@ -75,30 +76,30 @@ pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result
 /// Opens the window in which the platform may hand over its secret.
 pub(super) async fn await_secret(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(source): At<String>,
 ) -> Result<Json<SourceDto>, AdminError> {
-    let source = admin.registry.await_secret(&name(&source)?, who.0).await?;
+    let source = admin.registry.await_secret(&name(&source)?, &who).await?;
     Ok(Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall())))
 }
 
 /// Shows the secrets that the platform handed over, which nobody else has seen.
 pub(super) async fn reveal(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(source): At<String>,
 ) -> Result<Json<List<SecretDto>>, AdminError> {
-    let secrets = admin.registry.reveal(&name(&source)?, who.0).await?;
+    let secrets = admin.registry.reveal(&name(&source)?, &who).await?;
     let items = secrets.into_iter().map(|(name, value)| SecretDto { name, value }).collect();
     Ok(Json(List { items, next: None }))
 }
 
 pub(super) async fn create(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
-    let source = admin.registry.create_source(body.read()?, who.0).await?;
+    let source = admin.registry.create_source(body.read()?, &who).await?;
     Ok((StatusCode::CREATED, Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall()))))
 }
 
@@ -119,7 +120,7 @@ impl Create {
 
 pub(super) async fn update(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(source): At<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<SourceDto>, AdminError> {
@@ -131,15 +132,15 @@ pub(super) async fn update(
         allow_empty: body.allow_empty,
         dedupe: body.dedupe,
     };
-    let source = admin.registry.update_source(&name(&source)?, update, who.0).await?;
+    let source = admin.registry.update_source(&name(&source)?, update, &who).await?;
     Ok(Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall())))
 }
 
 pub(super) async fn delete(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(source): At<String>,
 ) -> Result<StatusCode, AdminError> {
-    admin.registry.delete_source(&name(&source)?, who.0).await?;
+    admin.registry.delete_source(&name(&source)?, &who).await?;
     Ok(DONE)
 }

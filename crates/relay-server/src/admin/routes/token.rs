@@ -7,11 +7,12 @@ use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared, Who,
+        DONE, Shared,
         dto::{List, TokenDto},
         name,
         problem::{AdminError, At, Body},
     },
+    asker::Asker,
     hub::Event,
     registry::{NewToken, RegistryError, listed},
 };
@@ -48,22 +49,22 @@ pub(super) async fn show(State(admin): Shared, At(token): At<String>) -> Result<
 
 pub(super) async fn create(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewToken { name: name(&body.name)?, destinations: names(body.destinations)? };
-    let made = admin.registry.create_token(new, who.0).await?;
+    let made = admin.registry.create_token(new, &who).await?;
     Ok((StatusCode::CREATED, Json(TokenDto::new(&made.document).showing(made.secret))))
 }
 
 pub(super) async fn update(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(token): At<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<TokenDto>, AdminError> {
     let token = name(&token)?;
-    let updated = admin.registry.update_token(&token, names(body.destinations)?, who.0).await?;
+    let updated = admin.registry.update_token(&token, names(body.destinations)?, &who).await?;
     admin.hub.tell(Event::Revoked(token)).await;
     Ok(Json(TokenDto::new(&updated)))
 }
@@ -71,11 +72,11 @@ pub(super) async fn update(
 /// I21: the answer comes once the hub was told to close the token's sockets.
 pub(super) async fn revoke(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(token): At<String>,
 ) -> Result<StatusCode, AdminError> {
     let token = name(&token)?;
-    admin.registry.revoke_token(&token, who.0).await?;
+    admin.registry.revoke_token(&token, &who).await?;
     admin.hub.tell(Event::Revoked(token)).await;
     Ok(DONE)
 }

@@ -173,7 +173,13 @@ impl Backend for Recorder {
         Ok(())
     }
 
-    async fn adopt(&self, _source: &Name, _parameter: &'static str, _value: String) -> Result<(), String> {
+    async fn adopt(
+        &self,
+        _source: &Name,
+        _origin: Origin,
+        _parameter: &'static str,
+        _value: String,
+    ) -> Result<(), String> {
         Err("nothing is kept".to_owned())
     }
 
