@@ -169,6 +169,9 @@ pub const FETCHED_BYTES_MAX: usize = 64 * 1024;
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a key that was fetched is believed.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);
+/// How often a set of keys that is kept is fetched anew, because a request names a key that is not in it (security: strangers
+/// may name any).
+pub const KEY_RENEWED_AFTER: Duration = Duration::from_mins(1);
 /// How long a key that could not be fetched is not asked for again.
 pub const KEY_FAILURE_KEPT: Duration = Duration::from_secs(10);
 /// Keys that are kept: more than all providers have at a time.

@@ -64,6 +64,10 @@ impl Backend for Front {
         self.keyring.key(source, asker, url).await.map_err(|why| why.to_string())
     }
 
+    async fn renewed_key(&self, source: &Name, url: &str, known: &Bytes) -> Option<Bytes> {
+        self.keyring.renewed(source, url, known).await
+    }
+
     async fn visit(&self, source: &Name, asker: Address, url: &str) -> Result<(), String> {
         self.keyring.visit(source, asker, url).await.map_err(|why| why.to_string())
     }

@@ -50,6 +50,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The key or certificate at a URL that the source's provider named: kept, or fetched.
     fn key(&self, source: &Name, asker: Address, url: &str) -> impl Future<Output = Result<Bytes, String>> + Send;
 
+    /// What is at that URL now, where it is something else than `known`; fetched anew once a minute at most.
+    fn renewed_key(&self, source: &Name, url: &str, known: &Bytes) -> impl Future<Output = Option<Bytes>> + Send;
+
     /// Visits a URL that the source's provider named, for what that does there.
     fn visit(&self, source: &Name, asker: Address, url: &str) -> impl Future<Output = Result<(), String>> + Send;
 

@@ -1,7 +1,14 @@
 //! Real platforms at the edge: handshakes, keys, secrets handed over, resends, acknowledgements.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use relay_core::time::Wall;
 use relay_providers::{Draft, Signer, provider};
 use relay_server::{
@@ -282,6 +289,44 @@ async fn without_its_certificate_a_message_is_to_be_sent_again() {
     let refusal = &source["refusals"][0];
     assert_eq!(refusal["check"], "no_key");
     assert_eq!(refusal["detail"], format!("{SNS}: status 404; want 200, and redirects are not followed"));
+    bench.finish().await;
+}
+
+/// Google signs with a key that is not in the set which was kept: it is fetched anew, and not whenever somebody names a key.
+#[tokio::test]
+async fn a_set_of_keys_is_fetched_anew_when_the_platform_has_changed_them() {
+    const HOST: &str = "www.googleapis.com";
+    const KEYS: &str = include_str!("../../../../fixtures/providers/keys/rsa.jwks.json");
+    let dir = tempfile::tempdir().unwrap();
+    let asked = AtomicUsize::new(0);
+    let answer = move |_: &str| {
+        let keys = if asked.fetch_add(1, Ordering::SeqCst) == 0 { r#"{"keys":[]}"# } else { KEYS };
+        Some(ok(keys.as_bytes()))
+    };
+    let server = KeyServer::start(dir.path(), HOST, Arc::new(answer)).await;
+    let bench = Bench::start_with(|config| {
+        with_url(config);
+        config.fetching.ca_file = Some(server.ca_file.clone());
+        config.fetching.pinned.insert(HOST.to_owned(), server.addr);
+    })
+    .await;
+    let source = [("audience", PUBLIC_URL), ("email", "push@example.iam.gserviceaccount.com")];
+    let made = create(&bench, "google-pubsub", &source, "auto").await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let key = ("signing_key", include_str!("../../../../fixtures/providers/keys/rsa.key.pem"));
+    let message = signed("google-pubsub", &[source[0], source[1], key], "1", None);
+
+    let reply = send(&bench, &message).await;
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    assert_eq!(server.asked().len(), 2, "once more, since the key was not in the first set");
+    let head = r#"{"alg":"RS256","kid":"nobody's"}"#;
+    let mut forged = message.clone();
+    forged.set_header("authorization", format!("Bearer {}.e30.AAAA", URL_SAFE_NO_PAD.encode(head)));
+    for _ in 0..5 {
+        assert_eq!(send(&bench, &forged).await.status, 401);
+    }
+    assert_eq!(server.asked().len(), 2, "strangers name any");
+    assert_eq!(send(&bench, &message).await.status, 204);
     bench.finish().await;
 }
 

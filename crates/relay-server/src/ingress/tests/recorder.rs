@@ -166,6 +166,10 @@ impl Backend for Recorder {
         Err("there are no keys".to_owned())
     }
 
+    async fn renewed_key(&self, _source: &Name, _url: &str, _known: &Bytes) -> Option<Bytes> {
+        None
+    }
+
     async fn visit(&self, _source: &Name, _asker: Address, _url: &str) -> Result<(), String> {
         Ok(())
     }
