@@ -87,7 +87,7 @@ pub fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     } else {
         Verifier::new_with_extra_roots(extra.iter().cloned(), provider.clone())?
     };
-    let verifier = Named::new(verifier, &extra, &provider);
+    let verifier = Named::new(Arc::new(verifier), &extra, &provider);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()

@@ -157,12 +157,21 @@ pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
 /// (security: whoever comes first is believed).
 pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
 
+/// How long an old secret stays valid beside the one that replaces it, where a time is given: shorter is no rotation, and
+/// longer is forgotten.
+pub const ROTATION_KEPT_MIN: Duration = Duration::from_secs(1);
+/// See [`ROTATION_KEPT_MIN`].
+pub const ROTATION_KEPT_MAX: Duration = Duration::from_hours(366 * 24);
+
 /// Bytes of a key, a certificate or another small document that a provider keeps at a URL.
 pub const FETCHED_BYTES_MAX: usize = 64 * 1024;
 /// From the first packet to the whole document: whoever sent the webhook waits that long.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a key that was fetched is believed.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);
+/// How often a set of keys that is kept is fetched anew, because a request names a key that is not in it (security: strangers
+/// may name any).
+pub const KEY_RENEWED_AFTER: Duration = Duration::from_mins(1);
 /// How long a key that could not be fetched is not asked for again.
 pub const KEY_FAILURE_KEPT: Duration = Duration::from_secs(10);
 /// Keys that are kept: more than all providers have at a time.

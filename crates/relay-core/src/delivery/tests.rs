@@ -7,7 +7,7 @@ use super::{
     answer::Answer,
     outcome::{Class, Outcome},
     redrive,
-    retry::{RetryPolicy, Schedule},
+    retry::{self, RetryPolicy, Schedule},
     *,
 };
 use crate::{
@@ -233,9 +233,13 @@ fn schedules_grow_and_never_overflow() {
     assert_eq!([1, 2, 3].map(|n| seconds(&default.schedule, n)), [1, 2, 4]);
     assert_eq!(default.schedule.delay(u32::MAX), Duration::MAX);
     assert_eq!(default.span(), Duration::from_secs(7));
-    let standard = RetryPolicy { max_retries: 9, schedule: Schedule::standard_webhooks() };
+    let standard = RetryPolicy { max_retries: 9, schedule: Schedule::Listed(retry::STANDARD_WEBHOOKS.to_vec()) };
     assert_eq!([1, 2, 9, 10].map(|n| seconds(&standard.schedule, n)), [5, 300, 86_400, 86_400]);
     assert_eq!(standard.span().as_secs() / 3_600, 75);
     let constant = Schedule::Exponential { delay: Duration::from_secs(1), multiplier: 1.0 };
     assert_eq!(RetryPolicy { max_retries: u32::MAX, schedule: constant }.span().as_secs(), u64::from(u32::MAX));
+    // A long list that stands still for a while is read to its end.
+    let delays: Vec<Duration> = (0..100).map(|n| Duration::from_secs(if n < 80 { 1 } else { 10 })).collect();
+    let listed = RetryPolicy { max_retries: 1_000, schedule: Schedule::Listed(delays) };
+    assert_eq!(listed.span().as_secs(), 80 + 920 * 10);
 }

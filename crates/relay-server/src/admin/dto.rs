@@ -19,14 +19,17 @@ use crate::{
     ingress::{Refusals, Refused},
     metrics::Metrics,
     registry::{
+        Registry,
         document::{self, Retry},
         secret::hex,
     },
 };
 
 mod audit;
+mod rotation;
 
 pub(crate) use audit::{AuditDto, AuditLineDto};
+pub(crate) use rotation::RotationDto;
 
 /// A page of a listing.
 #[derive(Debug, Serialize)]
@@ -47,6 +50,8 @@ pub(crate) struct SourceDto {
     awaits_secret: bool,
     /// Until when it may; none: whoever hands one over is refused.
     awaits_secret_until: Option<String>,
+    /// Secrets of it that are being replaced.
+    rotation: Option<RotationDto>,
     /// What is wrong with its parameters, where they do not read: it takes nothing.
     broken: Option<String>,
     paused: bool,
@@ -167,6 +172,8 @@ pub(crate) struct TokenDto {
     name: String,
     prefix: String,
     destinations: Option<Vec<String>>,
+    /// It is being replaced: `prefix` is that of the new one.
+    rotation: Option<RotationDto>,
     created_at: String,
     revoked_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -399,10 +406,11 @@ struct SourceCountsDto {
 }
 
 impl SourceDto {
-    pub(crate) fn new(source: &document::Source, directory: &Directory, now: Wall) -> Self {
+    pub(crate) fn new(source: &document::Source, registry: &Registry) -> Self {
+        let directory = registry.directory();
         let intake = directory.intakes.get(&source.name);
         let awaits_secret = intake.is_some_and(|intake| intake.verifier.awaits_secret());
-        let until = source.adopts_until(now).filter(|_| awaits_secret);
+        let until = source.adopts_until(registry.now()).filter(|_| awaits_secret);
         let routes = directory.routing.routes.get(&source.name).into_iter().flatten();
         Self {
             name: source.name.to_string(),
@@ -412,6 +420,7 @@ impl SourceDto {
             dedupe: source.dedupe.as_str(),
             awaits_secret,
             awaits_secret_until: until.map(rfc3339),
+            rotation: RotationDto::of_source(source, registry),
             broken: intake.and_then(|intake| intake.broken.clone()),
             paused: source.paused,
             declared: source.declared.clone(),
@@ -567,11 +576,12 @@ impl KeyDto {
 }
 
 impl TokenDto {
-    pub(crate) fn new(token: &document::Token) -> Self {
+    pub(crate) fn new(token: &document::Token, registry: &Registry) -> Self {
         Self {
             name: token.name.to_string(),
             prefix: token.prefix.clone(),
             destinations: token.destinations.clone(),
+            rotation: RotationDto::of_token(token, registry),
             created_at: rfc3339(token.created_at),
             revoked_at: token.revoked_at.map(Wall::from_micros).map(rfc3339),
             token: None,
