@@ -200,6 +200,8 @@ pub const CONNECTIONS_ADDRESS_MIN: usize = 16;
 pub const CONNECTIONS_RESERVE_SHARE: usize = 16;
 /// See [`CONNECTIONS_RESERVE_SHARE`]; more than these are not kept.
 pub const CONNECTIONS_RESERVE_MAX: usize = 256;
+/// How long a request waits for a place where every connection is at work (I16: the answer comes within a second).
+pub const PLACE_WAIT: Duration = Duration::from_millis(500);
 /// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
 /// anybody notices, enough that the next one to come finds room.
 pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
