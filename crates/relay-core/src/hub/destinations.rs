@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Hub, Op, instances::Served, settle::Why, timers::Timer};
+use super::{Hub, Op, instances::Served, timers::Timer};
 use crate::{
     circuit::{Permit, Pick, Streak},
     id::InstanceId,
     limits,
     name::Name,
     routing::Routing,
-    storage::{Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreError, StoreOp},
+    storage::{LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreError, StoreOp},
     time::{Mono, Wall},
 };
 
@@ -186,33 +186,6 @@ impl Hub {
         self.on_work(name);
     }
 
-    pub(super) fn on_due(&mut self, result: Result<Due, StoreError>) {
-        let due = match result {
-            Ok(due) => due,
-            Err(StoreError::Unavailable) => return self.on_store_failed(),
-            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
-                return self.arm(limits::DUE_EVERY, Timer::Poll);
-            }
-        };
-        for waiting in due.destinations {
-            if let Some(next_due) = waiting.next_due {
-                self.on_scheduled(&waiting.destination, next_due);
-            }
-        }
-        let pause =
-            if due.expired.len() < limits::PAGE_MAX as usize { limits::DUE_EVERY } else { limits::EXPIRE_PAUSE };
-        for record in due.expired {
-            self.decide(record.id, Why::Expire, &record);
-        }
-        self.arm(pause, Timer::Poll);
-    }
-
-    pub(super) fn ask_due(&mut self) {
-        if !self.failed {
-            self.ask_store(Op::Due, StoreOp::Due { now: self.now.wall, limit: limits::PAGE_MAX });
-        }
-    }
-
     /// Has the store asked for deliveries once the inputs at hand are taken in: one operation for all the credit that
     /// they free.
     pub(super) fn pump(&mut self, name: &Name) {
@@ -228,6 +201,10 @@ impl Hub {
             destination.pumping = false;
         }
         if self.stopping || self.failed || !self.started || self.routing.paused.contains(name) {
+            return;
+        }
+        if self.undecided.are_many() {
+            self.undecided.keep_back(name);
             return;
         }
         loop {

@@ -220,7 +220,7 @@ impl Hub {
     /// Finds an instance that can take a delivery of an event of so many bytes the moment it is stored, and sets its credit
     /// aside.
     pub(super) fn reserve_for(&mut self, ready: &Delivery, size: u64) -> Option<InstanceId> {
-        if self.routing.paused.contains(&ready.destination) {
+        if self.routing.paused.contains(&ready.destination) || self.undecided.are_many() {
             return None;
         }
         let destination = self.destinations.get(&ready.destination)?;
