@@ -134,6 +134,8 @@ struct Outgoing {
     asked: u64,
     /// Destinations that wait for room.
     thirsty: BTreeSet<Name>,
+    /// The first of them that was let ask when there was some.
+    first: Option<Name>,
     /// Room was made outside of an input.
     freed: bool,
     /// A body has left since the thirsty were last looked at.
