@@ -27,6 +27,7 @@ mod status;
 pub mod transport;
 mod trust;
 mod turns;
+mod x509;
 
 pub use config::Config;
 pub use connect::TlsError;
