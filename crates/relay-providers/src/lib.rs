@@ -195,6 +195,10 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// The check of a [`Refusal`] where what was fetched does not hold the key that a request names: whoever keeps what was fetched
+/// is to fetch it anew, unless it is fresh, and judge again.
+pub const UNKNOWN_KEY: &str = "unknown_key";
+
 /// Which check failed and what was expected; never a secret, never a valid signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

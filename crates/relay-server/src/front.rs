@@ -11,6 +11,7 @@ use relay_core::{
     name::Name,
     time::Wall,
 };
+use relay_store::seam::DocumentKind;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
     origin::Address,
-    registry::RegistryError,
+    registry::{RegistryError, uses::Proof},
     supervise::TaskKind,
 };
 
@@ -47,6 +48,10 @@ impl Backend for Front {
         self.admin.metrics.refused(source, reason);
     }
 
+    fn proved(&self, source: &Name, since: Wall, by: Proof) {
+        self.admin.registry.uses().proved(DocumentKind::Source, source, since, by, self.admin.clock.wall());
+    }
+
     fn handshake(&self, source: &str) {
         self.admin.metrics.handshake(source);
     }
@@ -57,6 +62,10 @@ impl Backend for Front {
 
     async fn key(&self, source: &Name, asker: Address, url: &str) -> Result<Bytes, String> {
         self.keyring.key(source, asker, url).await.map_err(|why| why.to_string())
+    }
+
+    async fn renewed_key(&self, source: &Name, url: &str, known: &Bytes) -> Option<Bytes> {
+        self.keyring.renewed(source, url, known).await
     }
 
     async fn visit(&self, source: &Name, asker: Address, url: &str) -> Result<(), String> {
@@ -75,7 +84,7 @@ impl Backend for Front {
         let kept = answered.await.map_err(|_| "it was broken off; the platform is to send it again".to_owned())?;
         kept.map_err(|error| match error {
             RegistryError::Declared { at, .. } => format!(
-                "the source is declared in {at}, where the platform cannot write: take it out there, restart the server, and \
+                "the source is declared in {at}, where the platform cannot write: take it out there, reload the server (SIGHUP), and \
                  make it with: crm-relay source create {source} --provider NAME"
             ),
             other => other.to_string(),

@@ -24,6 +24,7 @@ mod listing;
 mod noun;
 mod provider;
 mod receive;
+mod rotation;
 mod route;
 mod send;
 mod server;
@@ -38,7 +39,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde_json::Value;
 
 pub(crate) use listing::pretty;
-pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, print, tell};
+pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, print, say, tell};
 
 use self::noun::Noun;
 use crate::{exit::Outcome, render::style};

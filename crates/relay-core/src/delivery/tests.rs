@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     Delivery, Reason, State, Terms,
+    answer::Answer,
     outcome::{Class, Outcome},
     redrive,
     retry::{self, RetryPolicy, Schedule},
@@ -40,7 +41,7 @@ fn held() -> Delivery {
 
 fn failure(class: Class) -> Outcome {
     let error = Some("connection refused".into());
-    Outcome { class, status: None, retry_after: None, duration: Duration::from_millis(5), error }
+    Outcome { class, status: None, retry_after: None, duration: Duration::from_millis(5), error, answer: None }
 }
 
 fn answer(status: u16) -> Outcome {
@@ -182,6 +183,38 @@ fn a_redriven_delivery_starts_anew_and_its_attempt_records_go_on() {
     assert_eq!((next.state, next.attempts, next.tries, next.losses, next.earlier), (State::Ready, 0, 0, 0, 3));
     assert_eq!((next.expires_at, next.next_attempt()), (NOW + TTL + TTL, 1));
     assert_eq!(change.archive, dead.last);
+}
+
+/// S27: what a destination said is kept, and no `Debug` shows it.
+#[test]
+fn what_a_destination_says_is_kept_of_the_first_tries_and_of_the_latest() {
+    let said = |text: &str| Answer { body: Some(text.into()), ..Answer::default() }.shared();
+    let refusal = |text: &str| Outcome { answer: said(text), ..answer(422) };
+    let retry = RetryPolicy { max_retries: 100, ..RetryPolicy::default() };
+    let terms = Terms {
+        retry: &retry,
+        retry_after_max: limits::RETRY_AFTER_MAX,
+        uncounted_delay_max: limits::UNCOUNTED_DELAY_MAX,
+        made: 0,
+        charges: true,
+        jitter: 0.0,
+    };
+    let mut delivery = held();
+    let mut archived = Vec::new();
+    for number in 1..=limits::ANSWERS_ARCHIVED_MAX + 2 {
+        let change = settle(&delivery, delivery.token, &refusal(&number.to_string()), &terms, NOW).expect("settled");
+        archived.extend(change.archive.map(|last| last.answer));
+        assert_eq!(change.next.last.as_ref().and_then(|last| last.answer.clone()), said(&number.to_string()));
+        assert!(!format!("{:?}", change.next).contains(&format!("\"{number}\"")));
+        delivery = leased(&change.next, InstanceId::from_u128(3), 4, NOW, NOW + limits::LEASE);
+    }
+    assert_eq!(archived.len() as u32, limits::ANSWERS_ARCHIVED_MAX + 1);
+    assert_eq!((archived[0].clone(), archived[15].clone(), archived[16].clone()), (said("1"), said("16"), None));
+    // A redrive begins the numbers anew, and not the room for answers.
+    delivery.earlier = limits::ANSWERS_ARCHIVED_MAX;
+    delivery.last = delivery.last.map(|last| Attempt { number: 1, ..last });
+    delivery.state = State::Dead;
+    assert_eq!(redrive(&delivery, NOW, TTL).archive.and_then(|last| last.answer), None);
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl Recorder {
                 paused,
                 broken: (name == "broken").then(|| "secret: missing".to_owned()),
                 adopts_until: None,
+                old: None,
             };
             (name, Arc::new(source))
         };
@@ -163,6 +164,10 @@ impl Backend for Recorder {
 
     async fn key(&self, _source: &Name, _asker: Address, _url: &str) -> Result<Bytes, String> {
         Err("there are no keys".to_owned())
+    }
+
+    async fn renewed_key(&self, _source: &Name, _url: &str, _known: &Bytes) -> Option<Bytes> {
+        None
     }
 
     async fn visit(&self, _source: &Name, _asker: Address, _url: &str) -> Result<(), String> {
