@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use relay_client::{Config, Ended, RunError};
+use relay_client::{Config, Ended, Outside, RunError};
 
 use crate::{
     cli::block_on,
@@ -24,7 +24,7 @@ pub(crate) fn run(config: Config, notes: &[String], logging: &Logging) -> Outcom
     tracing::info!(event = "starting", server = %config.relay_url, targets = targets.join(", "));
     block_on(async {
         let stop = signals::listen()?;
-        end(relay_client::run(config, stop.asked()).await)
+        end(relay_client::run(config, Outside::default(), stop.asked()).await)
     })
 }
 

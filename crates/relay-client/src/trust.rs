@@ -22,8 +22,8 @@ use crate::x509::Certificate;
 
 /// Verifies as `inner` does, and lets pass what is named, for its own names and in its own time.
 #[derive(Debug)]
-pub(crate) struct Named<V> {
-    inner: V,
+pub(crate) struct Named {
+    inner: Arc<dyn ServerCertVerifier>,
     pinned: Vec<Pinned>,
     provider: Arc<CryptoProvider>,
 }
@@ -35,9 +35,13 @@ struct Pinned {
     certificate: Certificate,
 }
 
-impl<V> Named<V> {
+impl Named {
     /// Over what `inner` trusts. What does not read as a certificate is not refused here; it matches nothing.
-    pub(crate) fn new(inner: V, named: &[CertificateDer<'static>], provider: &Arc<CryptoProvider>) -> Self {
+    pub(crate) fn new(
+        inner: Arc<dyn ServerCertVerifier>,
+        named: &[CertificateDer<'static>],
+        provider: &Arc<CryptoProvider>,
+    ) -> Self {
         let pinned =
             |der: &CertificateDer<'static>| Some(Pinned { der: der.clone(), certificate: Certificate::read(der)? });
         Self { inner, pinned: named.iter().filter_map(pinned).collect(), provider: Arc::clone(provider) }
@@ -65,7 +69,7 @@ impl Pinned {
     }
 }
 
-impl<V: ServerCertVerifier> ServerCertVerifier for Named<V> {
+impl ServerCertVerifier for Named {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -127,13 +131,13 @@ mod tests {
     }
 
     /// Trusts `named`, and somebody else who matters not.
-    fn verifier(named: &CertificateDer<'static>) -> Named<Wrapped> {
+    fn verifier(named: &CertificateDer<'static>) -> Named {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let other = certificate(IsCa::Ca(BasicConstraints::Unconstrained), (2099, 1, 1));
         let mut roots = RootCertStore::empty();
         roots.add(other).unwrap();
         let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
-        Named::new(Wrapped(inner), std::slice::from_ref(named), &provider)
+        Named::new(inner, std::slice::from_ref(named), &provider)
     }
 
     fn name(text: &'static str) -> ServerName<'static> {
@@ -143,45 +147,6 @@ mod tests {
     fn verify(named: &CertificateDer<'static>, shown: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
         verifier(named).verify_server_cert(shown, &[], name, &[], now).map(drop)
-    }
-
-    /// The library gives its verifier in an `Arc` only.
-    #[derive(Debug)]
-    struct Wrapped(Arc<WebPkiServerVerifier>);
-
-    impl ServerCertVerifier for Wrapped {
-        fn verify_server_cert(
-            &self,
-            end_entity: &CertificateDer<'_>,
-            intermediates: &[CertificateDer<'_>],
-            name: &ServerName<'_>,
-            ocsp: &[u8],
-            now: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now)
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            self.0.verify_tls12_signature(message, certificate, signed)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            self.0.verify_tls13_signature(message, certificate, signed)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.supported_verify_schemes()
-        }
     }
 
     /// S30: a certificate that is named is trusted, an authority or not, but for its own names and in its own time only.

@@ -123,6 +123,11 @@ impl Provider {
         Names::new(request, DeliveryId::Nothing, [self.event, Name::Nowhere]).name(self.event)
     }
 
+    /// The name by which the table knows a parameter: the one key of a provider is also taken under the name `secret`.
+    pub fn known_as<'a>(&self, name: &'a str) -> &'a str {
+        if name == "secret" { self.secret_alias().unwrap_or(name) } else { name }
+    }
+
     /// Whether it answers strangers' challenges with the key, and in the way, that its events are signed with: then an event
     /// must be nothing that could be a challenge.
     pub(crate) fn signs_challenges(&self) -> bool {

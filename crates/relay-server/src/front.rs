@@ -11,6 +11,7 @@ use relay_core::{
     name::Name,
     time::Wall,
 };
+use relay_store::seam::DocumentKind;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
     origin::Address,
-    registry::RegistryError,
+    registry::{RegistryError, uses::Proof},
     supervise::TaskKind,
 };
 
@@ -45,6 +46,10 @@ impl Backend for Front {
 
     fn refused(&self, source: &str, reason: &'static str) {
         self.admin.metrics.refused(source, reason);
+    }
+
+    fn proved(&self, source: &Name, since: Wall, by: Proof) {
+        self.admin.registry.uses().proved(DocumentKind::Source, source, since, by, self.admin.clock.wall());
     }
 
     fn handshake(&self, source: &str) {

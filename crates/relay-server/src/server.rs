@@ -328,6 +328,11 @@ impl Server {
             retention::run(store, clock, keep).await;
             Ok(())
         });
+        let registry = Arc::clone(&self.admin.registry);
+        self.supervisor.spawn(TaskKind::Watch, "rotations", async move {
+            registry.keep_time().await;
+            Ok(())
+        });
         let health = Arc::clone(&self.admin.health);
         self.supervisor.spawn(TaskKind::Watch, "watch", async move {
             watch::run(health).await;

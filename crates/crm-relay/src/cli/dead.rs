@@ -7,7 +7,7 @@ use super::{
     bulk::{self, Bulk, Selection},
     delivery,
     filter::{Ended, Parameters},
-    listing::{Column, Form, Paging, View, last, list, pretty, reason, text, when},
+    listing::{Column, Form, Paging, View, answer, last, list, pretty, reason, text, when},
     noun::{self, Asked},
     shared_options::{print, say},
 };
@@ -83,10 +83,7 @@ const GROUPS: &[Column] = &[
     ("count", |group| text(group, "count")),
     ("destination", |group| text(group, "destination")),
     ("reason", reason),
-    ("answer", |group| match group.get("status").and_then(Value::as_u64) {
-        Some(status) => format!("HTTP {status}"),
-        None => text(group, "reason"),
-    }),
+    ("answer", |group| answer(group).unwrap_or_else(|| text(group, "reason"))),
     ("error", |group| text(group, "error")),
     ("oldest", |group| when(group, "oldest")),
     ("newest", |group| when(group, "newest")),

@@ -12,6 +12,7 @@ use super::{
     listing::{Column, View, text, when},
     noun::{self, Asked},
     provider,
+    rotation::{Rotation, Step, under_way},
     shared_options::{parameters, say},
 };
 use crate::{
@@ -65,6 +66,21 @@ pub(crate) enum Verb {
         /// strict: deliver what is sent again only once
         #[arg(long, value_name = "auto|strict")]
         dedupe: Option<Dedupe>,
+    },
+    /// Replace secrets without a gap: the old ones stay valid beside the new ones until --finish
+    Rotate {
+        #[command(flatten)]
+        named: Named,
+        /// The new secret, and whatever belongs to it
+        #[arg(
+            long = "set",
+            value_name = "K=V|K=@FILE|K=-",
+            required_unless_present_any = ["finish", "abort"],
+            conflicts_with_all = ["finish", "abort"]
+        )]
+        set: Vec<String>,
+        #[command(flatten)]
+        rotation: Rotation,
     },
     /// Delete a source with its routes and keys; its events stay
     Delete {
@@ -147,6 +163,7 @@ impl noun::Verb for Verb {
                     _ => failure,
                 })
             }
+            Self::Rotate { named: Named { name }, set, rotation } => rotate(asked, &name, &set, &rotation).await,
             Self::Delete { named: Named { name }, yes } => {
                 let api = asked.running().await?;
                 if !yes {
@@ -202,6 +219,26 @@ impl NewSource {
     }
 }
 
+async fn rotate(asked: &Asked, name: &str, set: &[String], rotation: &Rotation) -> Outcome {
+    let path = format!("{}/rotate", SOURCES.path(&[name]));
+    let api = asked.running().await?;
+    match rotation.step()? {
+        Step::Begin(mut body) => {
+            body["set"] = json!(parameters(set)?);
+            let source = api.call(Method::POST, &path, Some(&body)).await?;
+            asked.tell(&source, in_words)?;
+            if !asked.is_json() {
+                say(&style::dim(format!(
+                    "once the platform has the new one, and source show says that the old one is not used any more: \
+                     crm-relay source rotate {name} --finish"
+                )));
+            }
+            Ok(Exit::Done)
+        }
+        Step::End(end) => asked.tell(&api.call(Method::POST, &format!("{path}/{end}"), None).await?, in_words),
+    }
+}
+
 fn in_words(source: &Value) -> String {
     let mut fields = vec![
         ("source", style::bold(text(source, "name"))),
@@ -214,6 +251,9 @@ fn in_words(source: &Value) -> String {
         ("declared", text(source, "declared")),
         ("created", text(source, "created_at")),
     ];
+    if let Some(rotation) = under_way(source) {
+        fields.insert(3, ("rotation", style::warn(rotation)));
+    }
     if let Some(counters) = source.get("counters") {
         fields.push(("received", received(counters)));
         fields.push(("refused", refused(counters)));

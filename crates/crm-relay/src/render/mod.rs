@@ -1,5 +1,6 @@
 //! What people see: tables and colours on a terminal, plain lines elsewhere.
 
+pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod forwarded;
 pub(crate) mod hints;

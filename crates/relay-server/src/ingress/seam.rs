@@ -13,7 +13,10 @@ use relay_core::{
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
-use crate::origin::{Address, Origin};
+use crate::{
+    origin::{Address, Origin},
+    registry::uses::Proof,
+};
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
@@ -32,6 +35,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Counts a request that was refused. `source` is `unknown` where none was found; `reason` is a problem code or the
     /// check that failed.
     fn refused(&self, source: &str, reason: &'static str);
+
+    /// Takes note of what proved a request to a source whose secrets are being replaced since then.
+    fn proved(&self, source: &Name, since: Wall, by: Proof) {
+        let _ = (source, since, by);
+    }
 
     /// Counts a handshake that was answered.
     fn handshake(&self, source: &str);
@@ -76,6 +84,24 @@ pub trait Backend: Send + Sync + 'static {
     fn other(&self, request: Request<Incoming>, origin: Origin) -> impl Future<Output = Response<Body>> + Send;
 }
 
+/// What proves the requests of a source too, while its secrets are being replaced.
+#[derive(Debug)]
+pub struct Old {
+    /// It judges by what was there before.
+    pub verifier: Verifier,
+    /// Since when they are being replaced.
+    pub since: Wall,
+    /// Until when; none: until an operator says so.
+    pub until: Option<Wall>,
+}
+
+impl Old {
+    /// Whether it still proves anything.
+    pub fn is_valid(&self, now: Wall) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// A named public intake, as the ingress sees it. Part of a snapshot; replaced whole when it changes.
 #[derive(Debug)]
 pub struct Source {
@@ -83,6 +109,8 @@ pub struct Source {
     pub name: Name,
     /// How its requests prove themselves.
     pub verifier: Verifier,
+    /// How they proved themselves before, and do beside that while its secrets are being replaced.
+    pub old: Option<Old>,
     /// Its provider's name.
     pub provider: String,
     /// Key sources: an empty body is taken with POST, PUT and PATCH.

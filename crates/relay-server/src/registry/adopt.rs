@@ -27,6 +27,7 @@ impl Registry {
             let mut source = entry.document.clone();
             source.parameters.retain(|(parameter, _)| !source.adopted.contains(parameter));
             source.adopted.clear();
+            source.rotation = None;
             source.adopts_until = Some(until.as_micros());
             check_awaits(&source)?;
             Ok(vec![Write {

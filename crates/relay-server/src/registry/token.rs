@@ -43,6 +43,7 @@ impl Registry {
             sha256: secret::sha256(secret.as_bytes()),
             prefix: secret::shown(&secret),
             destinations: new.destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect()),
+            rotation: None,
             created_at: self.clock.now().wall,
             revoked_at: None,
         };
@@ -89,11 +90,7 @@ impl Registry {
             Ok(Token { destinations: wanted.clone(), ..token.clone() })
         })
         .await?;
-        self.directory()
-            .tokens
-            .get(name)
-            .map(|entry| entry.document.clone())
-            .ok_or_else(|| unknown_token(&self.directory(), name))
+        self.present_token(name)
     }
 
     /// Revokes a token: its sockets are closed, and it lets nobody in again.
@@ -103,9 +100,19 @@ impl Registry {
     pub async fn revoke_token(&self, name: &Name, who: &Asker) -> Result<(), RegistryError> {
         let now = self.clock.now().wall.as_micros();
         self.change_token(name, "token.revoke", who, |_, token| {
-            Ok(Token { revoked_at: token.revoked_at.or(Some(now)), ..token.clone() })
+            Ok(Token { revoked_at: token.revoked_at.or(Some(now)), rotation: None, ..token.clone() })
         })
         .await
+    }
+
+    /// Writes a token that is there anew.
+    pub(super) fn token_rewrite(&self, token: &Token, expect: u64, action: &str, who: &Asker) -> Write {
+        Write {
+            key: key_of(DocumentKind::Token, &token.name),
+            expect,
+            body: Some(render(token)),
+            audit: self.audited(who, action, token.name.as_str()),
+        }
     }
 
     async fn change_token(
@@ -121,18 +128,13 @@ impl Registry {
             if next == entry.document {
                 return Ok(Vec::new());
             }
-            Ok(vec![Write {
-                key: key_of(DocumentKind::Token, name),
-                expect: entry.version,
-                body: Some(render(&next)),
-                audit: self.audited(who, action, name.as_str()),
-            }])
+            Ok(vec![self.token_rewrite(&next, entry.version, action, who)])
         })
         .await
     }
 }
 
-fn unknown_token(directory: &Directory, name: &Name) -> RegistryError {
+pub(super) fn unknown_token(directory: &Directory, name: &Name) -> RegistryError {
     RegistryError::Unknown { kind: "token", name: name.to_string(), known: listed(directory.tokens.keys()) }
 }
 

@@ -28,19 +28,19 @@ const PUBLIC_URL: &str = "https://relay.example.com/hooks";
 const SNS: &str = "sns.us-east-1.amazonaws.com";
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:orders";
 
-fn with_url(config: &mut Config) {
+pub(crate) fn with_url(config: &mut Config) {
     config.public_url = Some(PUBLIC_URL.to_owned());
 }
 
 /// Makes a source of that name and provider.
-async fn create(bench: &Bench, provider: &str, parameters: &[(&str, &str)], dedupe: &str) -> Reply {
+pub(crate) async fn create(bench: &Bench, provider: &str, parameters: &[(&str, &str)], dedupe: &str) -> Reply {
     let parameters: Vec<_> = parameters.iter().map(|(name, value)| json!([name, value])).collect();
     let new = json!({"name": provider, "provider": provider, "parameters": parameters, "dedupe": dedupe});
     bench.command("POST", "/api/v1/sources", new).await
 }
 
 /// A signed sample event of that provider, or with that body.
-fn signed(name: &str, parameters: &[(&str, &str)], id: &str, body: Option<&str>) -> Draft {
+pub(crate) fn signed(name: &str, parameters: &[(&str, &str)], id: &str, body: Option<&str>) -> Draft {
     let parameters: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let now = now();
     let mut draft = provider(name).unwrap().draft(&format!("{PUBLIC_URL}/webhook/{name}/a%2Fb?x=1&x=2"), id, now);
@@ -55,7 +55,7 @@ fn now() -> Wall {
 }
 
 /// Sends a draft as it is.
-async fn send(bench: &Bench, draft: &Draft) -> Reply {
+pub(crate) async fn send(bench: &Bench, draft: &Draft) -> Reply {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let headers = draft.headers.iter().fold(String::new(), |mut lines, (name, value)| {
         write!(lines, "{}: {}\r\n", text(name), text(value)).unwrap();

@@ -404,6 +404,7 @@ fn filled(dir: &Path) -> SqliteStore {
             class: relay_core::delivery::outcome::Class::Rejected,
             counted: true,
             error: Some("refused".into()),
+            answer: None,
         };
         let next = Delivery {
             version: held.version + 1,

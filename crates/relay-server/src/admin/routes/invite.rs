@@ -21,9 +21,9 @@ pub(super) async fn create(
     let made = admin.registry.invite(body.read()?, &who).await?;
     let path = format!("/webhook/{}", made.source.name);
     let invite = InviteDto {
-        source: SourceDto::new(&made.source, &admin.registry.directory(), admin.clock.wall()),
+        source: SourceDto::new(&made.source, &admin.registry),
         key: made.key.map(|key| KeyDto::new(&key.document).showing(key.secret)),
-        token: TokenDto::new(&made.token.document).showing(made.token.secret),
+        token: TokenDto::new(&made.token.document, &admin.registry).showing(made.token.secret),
         url: admin.public_url.as_ref().map(|base| format!("{base}{path}")),
         path,
         relay_url: admin.public_url.clone(),

@@ -81,6 +81,7 @@ impl Recorder {
                 paused,
                 broken: (name == "broken").then(|| "secret: missing".to_owned()),
                 adopts_until: None,
+                old: None,
             };
             (name, Arc::new(source))
         };
