@@ -339,14 +339,14 @@ impl Hub {
         let none = leased.deliveries.is_empty();
         let did_not_fit = none && leased.end == LeaseEnd::More;
         let now = self.now.mono;
-        let mut probe = false;
+        let mut permit = Permit::All;
         if let Some(served) = self.served_mut(id, name) {
             served.circuit.on_backlog(leased.backlog, now);
+            permit = served.circuit.permit(now);
             if none {
                 // Nothing was due, or it did not fit: its place is kept, for another pause would come on top.
                 served.circuit.on_ask_failed();
-            } else {
-                probe = pick.is_some() && served.circuit.is_open();
+            } else if matches!(permit, Permit::All | Permit::Probing) {
                 served.tried_first = !served.tried_first;
                 if let Some(pick) = pick {
                     served.circuit.on_picked(pick);
@@ -354,7 +354,7 @@ impl Hub {
             }
         }
         for (delivery, event) in leased.deliveries {
-            self.hold_leased(id, delivery, event, probe);
+            self.hold_leased(id, delivery, event, permit);
         }
         self.grant_next_suspect(id, name);
         match leased.end {

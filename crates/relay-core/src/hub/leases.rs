@@ -13,7 +13,7 @@ use super::{
     settle::{Reported, Why},
 };
 use crate::{
-    circuit::{Change, Tried},
+    circuit::{Change, Permit, Tried},
     delivery::{Delivery, State},
     event::Event,
     id::{DeliveryId, InstanceId},
@@ -84,22 +84,33 @@ impl Hub {
     pub(super) fn hold_reserved(&mut self, id: InstanceId, delivery: Delivery, event: &Arc<Event>) {
         let delivery_id = delivery.id;
         let touched = self.touched.remove(&delivery_id).is_some();
+        let name = delivery.destination.clone();
+        let served = self.instances.get(&id).and_then(|instance| instance.served.get(&name));
+        let opened = served.is_some_and(|served| served.circuit.is_open());
         self.register(Held { borrowed: true, ..Held::new(id, delivery, Arc::clone(event), false) });
-        if touched {
+        if opened {
+            // Meanwhile; it has arrived like one that was not leased.
+            self.unwanted.push(delivery_id);
+            self.on_arrival(&name);
+        } else if touched {
             self.unwanted.push(delivery_id);
         } else {
             self.grant_or_return(delivery_id);
         }
     }
 
-    /// The store leased a delivery for an instance.
-    pub(super) fn hold_leased(&mut self, id: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) {
+    /// The store leased a delivery for an instance, whose circuit lets out so much by now: it may have opened since the
+    /// store was asked.
+    pub(super) fn hold_leased(&mut self, id: InstanceId, delivery: Delivery, event: Arc<Event>, permit: Permit) {
         let delivery_id = delivery.id;
         self.take_credit(id, &delivery, event.size());
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
         let touched = self.touched.remove(&delivery_id).is_some();
-        self.register(Held::new(id, delivery, event, probe));
+        self.register(Held::new(id, delivery, event, permit == Permit::Probing));
+        if !matches!(permit, Permit::All | Permit::Probing) {
+            return self.unwanted.push(delivery_id);
+        }
         if touched {
             // It may be somebody's no more: handed back, and leased again if it is not over.
             return self.unwanted.push(delivery_id);

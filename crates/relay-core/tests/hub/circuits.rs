@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{Reason, State, outcome::Class},
-    hub::Notice,
+    hub::{Input, Notice},
     id::DeliveryId,
 };
 
@@ -257,4 +257,62 @@ fn retry_after_is_honoured() {
     later.retry_after = Some(Duration::from_mins(2));
     rig.report(client, lease, &later);
     assert_eq!(rig.only().due_at, rig.now.wall + Duration::from_mins(2));
+}
+
+/// Three are out, ten wait, and the store is asked for five of these when the three come back unreachable.
+fn opened_while_asking() -> (Rig, relay_core::hub::ConnId) {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    (0..3).for_each(|_| drop_ticket(rig.send()));
+    let out = rig.grants(client);
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(crate::rig::name("crm"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    (0..10).for_each(|_| drop_ticket(rig.send()));
+    rig.prompt = false;
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    for grant in out {
+        rig.report(client, lease_of(&grant), &outcome(Class::Unreachable));
+    }
+    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DestinationDown { .. })));
+    rig.prompt = true;
+    rig.answer_store();
+    (rig, client)
+}
+
+fn drop_ticket(_: relay_core::hub::Ticket) {}
+
+/// I10, I19: what the store brings after the circuit opened does not go out, and is no probe either.
+#[test]
+fn what_was_asked_for_before_the_circuit_opened_is_handed_back() {
+    let (mut rig, client) = opened_while_asking();
+    assert!(rig.grants(client).is_empty());
+    assert_eq!(rig.count(State::Leased), 0);
+    let mut at = Vec::new();
+    for tenth in 0..80 {
+        rig.pass(Duration::from_millis(100));
+        let probes = report_all(&mut rig, client, Class::Unreachable).len();
+        assert!(probes <= 1, "one at a time");
+        at.extend((probes == 1).then_some(tenth + 1));
+    }
+    assert_eq!(at, [10, 30, 70], "the pauses double once for each failed probe");
+}
+
+/// The same of what was stored already leased.
+#[test]
+fn what_was_leased_with_its_append_when_the_circuit_opened_is_handed_back() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    (0..3).for_each(|_| drop_ticket(rig.send()));
+    let out = rig.grants(client);
+    rig.prompt = false;
+    (0..5).for_each(|_| drop_ticket(rig.send()));
+    for grant in out {
+        rig.report(client, lease_of(&grant), &outcome(Class::Unreachable));
+    }
+    rig.prompt = true;
+    rig.answer_store();
+    assert!(rig.grants(client).is_empty());
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.grants(client).len(), 1, "what arrived is tried after a second");
 }
