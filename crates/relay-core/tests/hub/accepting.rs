@@ -364,7 +364,7 @@ fn a_repeat_of_what_is_purged_while_the_store_is_full_is_not_acknowledged() {
     rig.store.deliveries.clear();
     rig.store.events.clear();
     rig.store.trouble.clear();
-    rig.pass(std::time::Duration::from_secs(2));
+    rig.pass(Duration::from_secs(2));
     assert_eq!(rig.answers[&repeat], Answer::Unavailable);
 }
 
