@@ -38,7 +38,7 @@ async fn what_the_file_declares_is_read_only_and_paused_once_it_is_gone() {
     let refused = registry.delete_source(&shop, &CLI).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "source \"shop\" is declared in crm-relay.toml line 4; change it there and restart the server"
+        "source \"shop\" is declared in crm-relay.toml line 4; change it there and reload the server (SIGHUP)"
     );
     let update = SourceUpdate { allow_empty: Some(true), ..SourceUpdate::default() };
     assert!(matches!(registry.update_source(&shop, update, &CLI).await, Err(RegistryError::Declared { .. })));
