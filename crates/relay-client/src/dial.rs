@@ -109,6 +109,10 @@ impl Dialer {
                 "{} did not open a session, what it says is no HTTP; if it speaks TLS there, use https:// ({error})",
                 self.peer()
             ))),
+            Err(error) if self.tls.is_none() && is_broken_off(&error) => Err(DialFailure::Failed(format!(
+                "{} broke off before it opened a session; if it speaks TLS there, use https:// ({error})",
+                self.peer()
+            ))),
             Err(error) => Err(DialFailure::Failed(format!("{} did not open a session: {error}", self.peer()))),
         }
     }
@@ -144,7 +148,7 @@ impl Dialer {
         match status {
             StatusCode::UNAUTHORIZED if is_ours => DialFailure::TokenRefused,
             StatusCode::UPGRADE_REQUIRED if is_ours => DialFailure::VersionRefused,
-            StatusCode::BAD_REQUEST if wants_tls(body) => {
+            StatusCode::BAD_REQUEST if connect::wants_tls(body) => {
                 DialFailure::Failed(format!("{} speaks TLS there; use https://", self.peer()))
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
@@ -166,19 +170,27 @@ impl Dialer {
     }
 }
 
-/// Whether an answer in plain HTTP says that the port speaks TLS: the words of nginx and of Go's server.
-pub(crate) fn wants_tls(body: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
-    text.contains("plain http request was sent to https port") || text.contains("http request to an https server")
-}
-
 /// Whether what came is no HTTP at all.
 fn is_garbage(error: &tungstenite::Error) -> bool {
     matches!(
         error,
-        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HttparseError(_))
-            | tungstenite::Error::HttpFormat(_)
+        tungstenite::Error::Protocol(
+            tungstenite::error::ProtocolError::HttparseError(_) | tungstenite::error::ProtocolError::WrongHttpVersion
+        ) | tungstenite::Error::HttpFormat(_)
     )
+}
+
+/// Some servers that want TLS hang up on plain words.
+fn is_broken_off(error: &tungstenite::Error) -> bool {
+    match error {
+        tungstenite::Error::Io(error) => {
+            matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof)
+        }
+        tungstenite::Error::Protocol(error) => {
+            matches!(error, tungstenite::error::ProtocolError::HandshakeIncomplete)
+        }
+        _ => false,
+    }
 }
 
 /// The base URL with `/connect` appended, in the schemes of WebSocket.

@@ -54,6 +54,8 @@ pub enum On {
     JsonEmpty(&'static str),
     /// A JSON body with this one field and no other.
     JsonOnly(&'static str),
+    /// A form with this field.
+    Form(&'static str),
     /// A form with this one field and no other.
     FormOnly(&'static str),
 }
@@ -160,7 +162,7 @@ impl Handshake {
     pub(crate) fn needs_json(&self) -> bool {
         self.on.iter().any(|on| match on {
             On::Json(_) | On::NoJson(_) | On::JsonIs(..) | On::JsonEmpty(_) | On::JsonOnly(_) => true,
-            On::Query(_) | On::Header(_) | On::HeaderIs(..) | On::FormOnly(_) => false,
+            On::Query(_) | On::Header(_) | On::HeaderIs(..) | On::Form(_) | On::FormOnly(_) => false,
         })
     }
 
@@ -217,6 +219,7 @@ impl On {
             Self::JsonOnly(field) => body
                 .and_then(Value::as_object)
                 .is_some_and(|object| object.len() == 1 && object.get(field).is_some_and(Value::is_string)),
+            Self::Form(name) => request.body.len() <= BODY_BYTES_MAX && form::value(request.body, name).is_some(),
             Self::FormOnly(name) => {
                 request.body.len() <= BODY_BYTES_MAX && {
                     let mut pairs = form::pairs(request.body);

@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    Acknowledgement, BodyShare, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict, attempt,
+    Acknowledgement, Answer, BodyShare, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict,
+    attempt,
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
@@ -19,6 +20,8 @@ use crate::{
 pub struct Verifier {
     provider: &'static Provider,
     proof: Proof,
+    /// What the platform's tests are signed with, where that is no secret.
+    tests: Option<Signatures>,
     protected: Vec<String>,
     values: Arc<Values>,
 }
@@ -72,8 +75,12 @@ impl Verifier {
             provider::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
         };
         let protected = protected(provider, &proof);
+        let tests = match (provider.test_key, provider.proof) {
+            (Some(key), provider::Proof::Signed(schemes)) => Some(Signatures::of_tests(schemes, key, &mut parameters)),
+            _ => None,
+        };
         let values = Arc::new(Values(parameters.values()));
-        parameters.finish(Self { provider, proof, protected, values })
+        parameters.finish(Self { provider, proof, tests, protected, values })
     }
 
     /// One that refuses everything, for a source whose parameters do not read.
@@ -91,6 +98,9 @@ impl Verifier {
                 let event = if self.provider.signs_challenges() { is_no_challenge(request) } else { Ok(()) };
                 event.map_or_else(|refusal| self.refused(refusal), |()| self.complete(request, genuine))
             }),
+            Verdict::Refused(_) if self.is_test(request) => {
+                Verdict::Handshake(Answer { status: 200, ..Answer::default() })
+            }
             Verdict::Refused(refusal) => self.refused(self.second_handover(request).unwrap_or(refusal)),
             other @ (Verdict::Handshake(_)
             | Verdict::Confirm { .. }
@@ -143,6 +153,11 @@ impl Verifier {
         let values = &self.values.0;
         let settings = |name: &str| values.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
         Some(handshake.exchange.answer(request, &settings).unwrap_or_else(Verdict::Refused))
+    }
+
+    /// Whether it is the platform's test of the endpoint, or somebody who does the same.
+    fn is_test(&self, request: &Request<'_>) -> bool {
+        self.tests.as_ref().is_some_and(|tests| tests.verify(request).is_ok())
     }
 
     /// What to say of somebody who hands over a secret where there is one already: the platform once more, or somebody who

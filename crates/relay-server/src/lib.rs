@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+pub mod asker;
 pub mod budget;
 pub mod clock;
 pub mod config;
@@ -19,7 +20,7 @@ mod listen;
 mod metrics;
 mod notice;
 mod offline;
-mod origin;
+pub mod origin;
 mod outbox;
 mod parameters;
 pub mod registry;
@@ -31,5 +32,5 @@ mod watch;
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;
-pub use server::{Joiner, Outcome, Server, StartError, run};
+pub use server::{Joiner, OnStop, Outcome, Reloader, Server, StartError, run};
 pub use supervise::Failure;

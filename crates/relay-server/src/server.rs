@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use relay_core::{
     fault::{Fault, Retry},
     hub::{Hub, Input, Setup},
@@ -36,13 +37,15 @@ use crate::{
     ingress::{self, Refusals},
     metrics::Metrics,
     registry::{Registry, RegistryError, secret},
-    retention,
+    retention::{self, Keep},
     supervise::{Failure, Supervisor, TaskKind},
     watch,
 };
 
 /// How long the store of a server that has failed may take to close; otherwise it has what is left of the grace.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the hub may take to say what a stop waits for.
+const VIEW_TIMEOUT: Duration = Duration::from_millis(200);
 /// Kept of the grace for closing the store and ending sessions.
 const CLOSE_SHARE: u32 = 10;
 
@@ -58,7 +61,11 @@ pub struct Server {
     accepting: CancellationToken,
     public: SocketAddr,
     admin_addr: Option<SocketAddr>,
+    on_stop: Option<OnStop>,
 }
+
+/// Hears at a stop how many webhooks are at clients, and how long they may take.
+pub type OnStop = Box<dyn FnOnce(u32, Duration) + Send + Sync>;
 
 /// Where it listens: for senders and clients, for operators over TCP, for operators on this machine.
 type Listeners = (TcpListener, Option<TcpListener>, UnixListener);
@@ -71,6 +78,22 @@ impl Joiner {
     /// Joins it, without a socket and without a token.
     pub fn attach(&self) -> Attached {
         self.0.attach()
+    }
+}
+
+/// Takes over what a configuration file declares by now; see [`Server::reloader`].
+#[derive(Clone)]
+pub struct Reloader(Arc<Registry>);
+
+impl Reloader {
+    /// Sources and routes as `config` declares them; what it no longer declares is paused. Nothing else of it is looked at.
+    ///
+    /// # Errors
+    /// A source that cannot be: nothing has changed. Or the store failed: the next time does the rest.
+    pub async fn reload(&self, config: &Config) -> Result<(), RegistryError> {
+        self.0.declare_anew(config).await?;
+        tracing::info!(event = "reloaded", sources = config.sources.len(), routes = config.routes.len());
+        Ok(())
     }
 }
 
@@ -207,6 +230,7 @@ impl Server {
             supervisor,
             failures,
             accepting,
+            on_stop: None,
         };
         let socket = bind_socket(&server.config.data_dir)?;
         server.spawn(driver, fetcher, (public, admin_listener, socket));
@@ -239,6 +263,16 @@ impl Server {
         Joiner(self.gate.clone())
     }
 
+    /// Takes over, while it runs, what its configuration file declares by then.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.admin.registry))
+    }
+
+    /// Has a graceful stop told, as long as it has not begun.
+    pub fn on_stop(&mut self, told: OnStop) {
+        self.on_stop = Some(told);
+    }
+
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let store_failed = self.store.failed();
@@ -251,8 +285,21 @@ impl Server {
             }
             Some(failure) = self.failures.recv() => Some(Outcome::TaskFailed(failure)),
         };
+        if let Some(told) = self.on_stop.take().filter(|_| ended.is_none()) {
+            // For people: not worth waiting for a hub that is busy.
+            let view = timeout(VIEW_TIMEOUT, self.admin.hub.view()).await.unwrap_or_default();
+            told(view.iter().flat_map(|at| &at.clients).map(|client| client.held).sum(), self.config.shutdown_grace);
+        }
         let stopped = self.stop(ended.is_none()).await;
-        ended.unwrap_or(stopped)
+        ended.or_else(|| self.failed_at_the_end()).unwrap_or(stopped)
+    }
+
+    /// What failed while the server stopped: its last commits may be missing, so that is no orderly end (I17).
+    fn failed_at_the_end(&mut self) -> Option<Outcome> {
+        if let Some(reason) = self.store.failed().now_or_never() {
+            return Some(Outcome::StoreFailed(reason));
+        }
+        self.failures.try_recv().ok().map(Outcome::TaskFailed)
     }
 
     /// Readiness off, no new connections, requests at hand finished, sessions told, leases settled or handed back, store
@@ -272,8 +319,9 @@ impl Server {
         self.supervisor.cancel();
         self.supervisor.finished().await;
         let left = if graceful { deadline.saturating_duration_since(Instant::now()) } else { CLOSE_TIMEOUT };
-        let closed = timeout(left, self.store.close()).await.is_ok();
+        // Before the store lets go of the directory: the next server may begin the moment it does.
         self.withdraw();
+        let closed = timeout(left, self.store.close()).await.is_ok();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
         tracing::info!(event = "stopped", in_time, closed);
         outcome
@@ -313,9 +361,14 @@ impl Server {
 
     fn spawn_watchers(&self) {
         let (store, clock) = (Arc::clone(&self.store), self.admin.clock);
-        let (delivered, dead) = (self.config.retention_delivered, self.config.retention_dead);
+        let keep = Keep { delivered: self.config.retention_delivered, dead: self.config.retention_dead };
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {
-            retention::run(store, clock, delivered, dead).await;
+            retention::run(store, clock, keep).await;
+            Ok(())
+        });
+        let registry = Arc::clone(&self.admin.registry);
+        self.supervisor.spawn(TaskKind::Watch, "rotations", async move {
+            registry.keep_time().await;
             Ok(())
         });
         let health = Arc::clone(&self.admin.health);
@@ -432,6 +485,19 @@ mod tests {
         let Outcome::TaskFailed(failure) = running.await else { panic!("the server ends as failed") };
         assert_eq!(failure.to_string(), "the task hub panicked: a bug");
         assert!(!dir.path().join("run.json").exists(), "it does not say that it runs");
+    }
+
+    /// I17: an error of the last commit or checkpoint is no orderly end.
+    #[tokio::test]
+    async fn a_store_that_fails_at_its_close_is_told() {
+        use relay_store::sqlite::{Edge, EdgeAction, Edges, Options, SqliteStore};
+        let dir = tempfile::tempdir().unwrap();
+        let fails = |edge| if edge == Edge::BeforeCheckpoint { EdgeAction::Io } else { EdgeAction::Continue };
+        let options = Options { edges: Edges::new(fails), disk_reserve: 0, ..Options::new(dir.path()) };
+        let store = Arc::new(SqliteStore::open(options).unwrap());
+        let server = Server::start(Config::sample(dir.path().to_owned()), store).await.unwrap();
+        let outcome = server.run(std::future::ready(())).await;
+        assert!(matches!(&outcome, Outcome::StoreFailed(reason) if reason.contains("BeforeCheckpoint")), "{outcome:?}");
     }
 
     #[tokio::test]

@@ -1,25 +1,47 @@
 //! Every setting as a flag, made from the table of settings.
 
-use std::{io::Read as _, marker::PhantomData, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
 
 use crate::{
     config::{
+        fault::{Faults, Origin},
         layers::Flags,
         raw,
-        settings::{Kind, Process, SETTINGS, Setting},
+        settings::{Kind, Process, REDIS_ONLY, SETTINGS, Setting},
         target,
     },
     exit::reason,
 };
 
 /// The settings of one process, as given on its command line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SettingFlags<P> {
     /// Those that were given.
     pub(crate) given: Flags,
+    /// Where secrets were read from that were given as `@FILE`.
+    files: BTreeMap<&'static str, PathBuf>,
     process: PhantomData<P>,
+}
+
+impl<P> SettingFlags<P> {
+    /// Those that were given, with what stands in their files by now.
+    pub(crate) fn again(&self) -> (Flags, Faults) {
+        let (mut given, mut faults) = (self.given.clone(), Faults::default());
+        for (name, path) in &self.files {
+            match raw::read_value(path) {
+                Ok(text) => drop(given.insert(name, text)),
+                Err(text) => faults.add(*name, Some(format!("@{}", path.display())), &Origin::Flag, text),
+            }
+        }
+        (given, faults)
+    }
 }
 
 /// Names a process in the type of its flags.
@@ -29,13 +51,13 @@ pub(crate) trait Of: std::fmt::Debug + 'static {
 }
 
 /// `crm-relay server`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OfServer;
 /// `crm-relay client`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OfClient;
 /// `crm-relay dev`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OfDev;
 
 impl Of for OfServer {
@@ -62,7 +84,7 @@ impl<P: Of> Args for SettingFlags<P> {
 
 impl<P: Of> FromArgMatches for SettingFlags<P> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut given = Flags::new();
+        let (mut given, mut files) = (Flags::new(), BTreeMap::new());
         if P::PROCESS != Process::Client
             && let Some(address) = matches.get_one::<String>("listen")
         {
@@ -71,14 +93,16 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
         for setting in SETTINGS.iter().filter(|setting| setting.concerns(P::PROCESS)) {
             let Some(values) = matches.get_many::<String>(&setting.key()) else { continue };
             let text = values.cloned().collect::<Vec<_>>().join(",");
+            let file = text.strip_prefix('@').filter(|_| setting.is_secret());
+            files.extend(file.map(|path| (setting.name, PathBuf::from(path))));
             let text = if setting.is_secret() {
-                secret_value(&text).map_err(|why| refused(&format!("--{}: {why}", setting.flag())))?
+                secret_value(&text).map_err(|why| refused(&format!("--{}: {why}", typed(setting, P::PROCESS))))?
             } else {
                 text
             };
             given.insert(setting.name, text);
         }
-        Ok(Self { given, process: PhantomData })
+        Ok(Self { given, files, process: PhantomData })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -105,6 +129,16 @@ pub(crate) fn secret_value(text: &str) -> Result<String, String> {
     }
 }
 
+/// What people type goes by its short name.
+fn typed(setting: &Setting, process: Process) -> String {
+    match (setting.name, process) {
+        ("RELAY_URL", Process::Client) => "url".to_owned(),
+        ("RELAY_TOKEN", Process::Client) => "token".to_owned(),
+        ("LOCAL_WEBHOOK_URL", _) => "to".to_owned(),
+        _ => setting.flag(),
+    }
+}
+
 fn flag(setting: &'static Setting, process: Process) -> Arg {
     let mut help = setting.meaning.to_owned();
     let default = setting.default_in(process);
@@ -112,15 +146,15 @@ fn flag(setting: &'static Setting, process: Process) -> Arg {
         help = format!("{help} [default: {default}]");
     }
     let arg = Arg::new(setting.key())
-        .long(setting.flag())
+        .long(typed(setting, process))
         .value_name(setting.kind.placeholder())
         .help(help)
         .allow_hyphen_values(setting.is_secret());
     let arg = if setting.kind == Kind::Targets { arg.action(ArgAction::Append) } else { arg };
     match (setting.name, process) {
-        ("RELAY_URL", Process::Client) => arg.visible_alias("url"),
-        ("RELAY_TOKEN", Process::Client) => arg.visible_alias("token"),
-        ("LOCAL_WEBHOOK_URL", _) => arg.visible_alias("to"),
+        ("RELAY_URL" | "RELAY_TOKEN", Process::Client) | ("LOCAL_WEBHOOK_URL", _) => arg.visible_alias(setting.flag()),
+        // Taken to say why they are refused.
+        (name, _) if name == "REDIS_URL" || REDIS_ONLY.contains(&name) => arg.hide(true),
         ("DATA_DIR", _) => arg,
         ("CLIENT_LISTEN", Process::Client) => {
             arg.visible_alias("listen").hide_short_help(true).help_heading("Settings")

@@ -17,6 +17,8 @@ mod hostile;
 mod libraries;
 mod predecessor;
 mod process;
+mod refusals;
+mod reload;
 mod resign;
 mod retention;
 mod sender;

@@ -2,9 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use relay_core::{storage::Dedupe, time::Wall};
-use relay_providers::{Answer, BodyShare, DedupeKey, Fetched, Genuine, Refusal, Request, Verdict};
+use relay_providers::{Answer, BodyShare, DedupeKey, Fetched, Genuine, Refusal, Request, Verdict, Verifier};
 
-use super::{fields::Raw, seam::Source};
+use super::fields::Raw;
 use crate::error::{Code, Problem};
 
 /// What the ingress does with a request that was judged.
@@ -43,6 +43,11 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// It showed nothing that it is genuine; not: it did, and something else is wrong with it.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.problem.code == Code::NotGenuine
+    }
+
     pub(super) fn closing_if(mut self, closing: bool) -> Self {
         self.problem.close |= closing;
         self
@@ -57,7 +62,7 @@ impl From<Problem> for Refused {
 
 /// Judges a request by its raw bytes.
 pub(super) fn judge(
-    source: &Source,
+    verifier: &Verifier,
     raw: &Raw,
     body: &[u8],
     url: Option<&str>,
@@ -69,7 +74,7 @@ pub(super) fn judge(
     };
     let (path, query) = (raw.path.as_ref(), raw.query.as_deref());
     let request = Request { method, path, query, headers: &raw.headers, body, url, now, fetched };
-    match source.verifier.judge(&request) {
+    match verifier.judge(&request) {
         Verdict::Genuine(genuine) => Judged::Genuine(genuine),
         Verdict::Handshake(answer) => Judged::Handshake(answer),
         Verdict::NeedsKey { url } => Judged::First(Errand::Fetch(url)),

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     error::{Code, Problem},
     origin::Origin,
+    registry::uses::Proof,
 };
 
 /// The name that requests without a source are counted under.
@@ -214,7 +215,21 @@ impl<B: Backend> Door<B> {
     /// Puts a request before its verifier.
     pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        verify::judge(source, raw, body, url.as_deref(), self.backend.present(), fetched)
+        let judge = |verifier| verify::judge(verifier, raw, body, url.as_deref(), self.backend.present(), fetched);
+        let judged = judge(&source.verifier);
+        let Some(old) = source.old.as_ref().filter(|old| old.is_valid(self.backend.now())) else { return judged };
+        // What was there before is looked at last: where an answer has room for one secret, it is the new one.
+        let (judged, by) = match judged {
+            Judged::Refused(refused) if refused.is_unproven() => match judge(&old.verifier) {
+                Judged::Refused(_) => return Judged::Refused(refused),
+                judged => (judged, Proof::Old),
+            },
+            judged => (judged, Proof::New),
+        };
+        if matches!(judged, Judged::Genuine(_)) || by == Proof::Old {
+            self.backend.proved(&source.name, old.since, by);
+        }
+        judged
     }
 
     /// The URL as the sender sees it, for providers that sign it.

@@ -17,7 +17,7 @@ use super::{
     documents,
     fault::Fault,
     gap,
-    ledger::{Ledger, Slot},
+    ledger::{self, Ledger, Slot},
     line::{Line, line_of},
     meta::Meta,
     of_source,
@@ -394,9 +394,12 @@ fn accept(place: &Place, db: &mut Connection, damaged: &Damaged, faults: &[Strin
             who: "cli".to_owned(),
             action: "store.accept-loss".to_owned(),
             subject: fault.clone(),
+            origin: String::new(),
         })
         .collect();
-    let begun = begin_epoch(db, &audit, 0, |_| Ok(None)).map_err(|error| place.damaged(error))?;
+    // What the database has lost may have been given out: the ledger knows how far.
+    let given_out = ledger::read(&place.ledger()).ok().flatten().map_or(0, |slot| slot.id_high);
+    let begun = begin_epoch(db, &audit, given_out, |_| Ok(None)).map_err(|error| place.damaged(error))?;
     let ledger = Ledger::open(&place.ledger(), &Slot::of(&begun.0, begun.1));
     ledger.map(drop).map_err(|error| io_error("write", &place.ledger(), error))
 }

@@ -25,6 +25,8 @@ mod line;
 mod meta;
 mod of_source;
 mod open;
+#[cfg(test)]
+mod plan_tests;
 mod queue;
 mod reader;
 mod recount;
@@ -66,6 +68,7 @@ use self::{
     open::Place,
     queue::{Ask, Queues, Refusal, Task, Weight},
     reader::Readers,
+    recount::Counting,
     room::{Room, Seen},
     scrub::Scrub,
     status::Status,
@@ -98,6 +101,7 @@ pub struct SqliteStore {
     dir: PathBuf,
     clock: Arc<Mutex<Clock>>,
     copies: Copies,
+    counting: Counting,
     queues: Arc<Queues>,
     status: Arc<Status>,
     shelf: Shelf,
@@ -166,7 +170,21 @@ impl SqliteStore {
         let scrub = Scrub::start(dir.clone(), shelf.clone(), Arc::clone(&status), SCRUB_AFTER).map_err(cannot_start)?;
         let writer =
             thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
-        Ok(Self { dir, clock, copies, queues, status, shelf, seen, disk_free, readers, scrub, writer: Some(writer) })
+        let counting = Counting::default();
+        Ok(Self {
+            dir,
+            clock,
+            copies,
+            counting,
+            queues,
+            status,
+            shelf,
+            seen,
+            disk_free,
+            readers,
+            scrub,
+            writer: Some(writer),
+        })
     }
 
     /// Ends the store as a kill of the process would: what was not answered never is. For tests.
@@ -174,6 +192,7 @@ impl SqliteStore {
         self.readers.stop();
         self.scrub.stop();
         self.copies.stop();
+        self.counting.stop();
         self.queues.abandon();
         Box::pin(self.status.end())
     }
@@ -249,6 +268,7 @@ impl Store for SqliteStore {
         let Some(first) = batch.first() else { return Box::pin(async { Vec::new() }) };
         let source = first.event.source.clone();
         let bytes = batch.iter().map(|item| item.event.size()).sum();
+        let ops = batch.iter().map(|item| item.deliveries.len().max(1)).sum();
         let (answer, asked) = oneshot::channel();
         // Freed where it was allocated: the writer lets go of it first, and is spared the work.
         let batch = Arc::new(batch);
@@ -263,7 +283,7 @@ impl Store for SqliteStore {
                 };
                 vec![Err(error); count]
             },
-            weight: Weight { ops: count, bytes },
+            weight: Weight { ops, bytes },
             done: None,
             answer,
         });
@@ -350,7 +370,9 @@ impl Store for SqliteStore {
     }
 
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
-        self.bulk_work(false, move |tx| retain::retain(tx, &rules))
+        let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, move |tx| retain::retain(tx, &rules));
+        self.queues.push_retire(task);
+        later
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
@@ -362,18 +384,7 @@ impl Store for SqliteStore {
     }
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {
-        let (answer, asked) = oneshot::channel();
-        let (dir, status) = (self.dir.clone(), Arc::clone(&self.status));
-        let counting = move || {
-            let counted = open::connect_reader(&dir).and_then(|db| recount::recount(&db));
-            if let Some(reason) = counted.as_ref().err().and_then(Fault::breaks) {
-                status.fail(reason);
-            }
-            drop(answer.send(counted.map_err(Fault::answer)));
-        };
-        if self.status.has_failed() || thread::Builder::new().name("store-recount".into()).spawn(counting).is_err() {
-            return Box::pin(async { Err(StoreError::Unavailable) });
-        }
+        let asked = self.counting.ask(&self.dir, &self.status);
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 
@@ -409,6 +420,7 @@ impl Store for SqliteStore {
         self.readers.stop();
         self.scrub.stop();
         self.copies.stop();
+        self.counting.stop();
         self.queues.finish();
         Box::pin(self.status.end())
     }
@@ -417,12 +429,14 @@ impl Store for SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.copies.stop();
+        self.counting.stop();
         self.queues.abandon();
         if let Some(writer) = self.writer.take() {
             // A panic there has been noticed and told by the writer itself.
             drop(writer.join());
         }
         self.copies.join();
+        self.counting.join();
     }
 }
 

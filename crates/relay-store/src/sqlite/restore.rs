@@ -21,6 +21,9 @@ use crate::{
     watch::Watch,
 };
 
+/// The ledger of the store that was lost, until the restore is through.
+const LEDGER_LEFT: &str = "ledger.left";
+
 /// Why a backup was not restored. The data directory was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -67,10 +70,10 @@ pub fn restore(from: &Path, dir: &Path, at: Wall) -> Result<Restored, RestoreErr
 pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Result<Restored, RestoreError> {
     let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
     let manifest = read_manifest(from).map_err(unusable)?;
-    if dir.join(DATABASE).symlink_metadata().is_ok_and(|found| found.len() > 0) {
-        return Err(RestoreError::NotEmpty(dir.to_owned()));
-    }
+    refuse_used(dir)?;
     let place = Place::claim(dir, Owners::UsOrServed)?;
+    // Again: a server may have begun and ended there before it was claimed.
+    refuse_used(dir)?;
     let cannot_write = |error| open::io_error("write", dir, error);
     let part = dir.join("store.db.part");
     remove_companions(&part).map_err(cannot_write)?;
@@ -91,14 +94,38 @@ pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Resu
             Copy::Interrupted => OpenError::Interrupted { dir: place.dir }.into(),
         });
     }
-    let left = ledger::read(&place.ledger()).ok().flatten();
-    let gap = gap_of(&manifest, left.as_ref(), at);
+    let left = left_in(&place, &manifest).map_err(cannot_write)?;
+    let gap = gap_of(&manifest, &left, at);
     let mut db = place.connect(&part)?;
-    begin_epoch(&place, &mut db, &manifest, left.as_ref(), from, &gap)?;
+    begin_epoch(&place, &mut db, &manifest, &left, from, &gap)?;
     db.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE).map_err(|error| place.damaged(error))?;
     drop(db);
     put_in_place(&part, dir).map_err(cannot_write)?;
+    // It has said what it knew; a left one is harmless.
+    drop(fs::remove_file(place.dir.join(LEDGER_LEFT)));
     Ok(Restored { bytes: manifest.backup.bytes, events: manifest.backup.events, gap })
+}
+
+fn refuse_used(dir: &Path) -> Result<(), RestoreError> {
+    let used = dir.join(DATABASE).symlink_metadata().is_ok_and(|found| found.len() > 0);
+    if used { Err(RestoreError::NotEmpty(dir.to_owned())) } else { Ok(()) }
+}
+
+/// What the ledgers that are left say: the lost store's own, and the copy of it that a restore which was cut short has put
+/// aside. Such a copy is made here, before the ledger begins a new epoch, so that the repeated restore still knows what was
+/// lost.
+fn left_in(place: &Place, manifest: &Manifest) -> io::Result<Vec<Slot>> {
+    let aside = place.dir.join(LEDGER_LEFT);
+    let [own, earlier] = [&place.ledger(), &aside].map(|path| ledger::read(path).ok().flatten());
+    if own.as_ref().is_some_and(|slot| is_of(manifest, slot)) {
+        private::replace(&aside, &fs::read(place.ledger())?)?;
+    }
+    Ok(own.into_iter().chain(earlier).collect())
+}
+
+/// Whether a ledger goes on where the backup was taken.
+fn is_of(manifest: &Manifest, slot: &Slot) -> bool {
+    format!("{:032x}", slot.epoch) == manifest.backup.epoch && slot.commit >= manifest.backup.commit
 }
 
 fn read_manifest(from: &Path) -> Result<Manifest, String> {
@@ -113,10 +140,10 @@ fn read_manifest(from: &Path) -> Result<Manifest, String> {
     Ok(manifest)
 }
 
-/// What the ledger that was left says of the time since the backup, if it is of the same history.
-fn gap_of(manifest: &Manifest, left: Option<&Slot>, at: Wall) -> Gap {
+/// What the ledgers that were left say of the time since the backup, if they are of the same history.
+fn gap_of(manifest: &Manifest, left: &[Slot], at: Wall) -> Gap {
     let backup = &manifest.backup;
-    let left = left.filter(|slot| format!("{:032x}", slot.epoch) == backup.epoch && slot.commit >= backup.commit);
+    let left = left.iter().filter(|slot| is_of(manifest, slot)).max_by_key(|slot| slot.commit);
     Gap {
         since: Wall::from_micros(backup.at_ms.saturating_mul(1000)),
         until: at,
@@ -130,7 +157,7 @@ fn begin_epoch(
     place: &Place,
     db: &mut Connection,
     manifest: &Manifest,
-    left: Option<&Slot>,
+    left: &[Slot],
     from: &Path,
     gap: &Gap,
 ) -> Result<(), OpenError> {
@@ -139,10 +166,11 @@ fn begin_epoch(
         who: "cli".to_owned(),
         action: "store.restore".to_owned(),
         subject: format!("backup {} of commit {}", from.display(), manifest.backup.commit),
+        origin: String::new(),
     };
     // The next id is minted above this, whatever the clock says then.
-    let id_high =
-        left.map_or(0, |slot| slot.id_high).max(gap.until.as_millis() as i64 * (1 << super::schema::SEQ_BITS));
+    let at_least = gap.until.as_millis() as i64 * (1 << super::schema::SEQ_BITS);
+    let id_high = left.iter().map(|slot| slot.id_high).fold(at_least, i64::max);
     let begun = check::begin_epoch(db, &[entry], id_high, |db| gap::add(db, gap).map(Some));
     let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
     let ledger = Ledger::open(&place.ledger(), &Slot::of(&meta, accepted));

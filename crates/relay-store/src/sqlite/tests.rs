@@ -2,6 +2,7 @@
 
 mod copies;
 mod loss;
+mod retire;
 
 use std::{
     path::Path,
@@ -32,6 +33,29 @@ const TTL: Duration = Duration::from_hours(1);
 
 fn name(text: &str) -> Name {
     text.parse().expect("a name")
+}
+
+/// A program that looks into the file for a moment, or copies it, does not end the server.
+#[test]
+fn a_lock_of_somebody_else_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(open(dir.path()));
+    let path = dir.path().join("store.db");
+    let edges = Edges::new(move |edge| {
+        if edge == Edge::BeforeBegin {
+            let other = rusqlite::Connection::open(&path).expect("opens");
+            other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+            // How long it looks into the file.
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                other.execute_batch("ROLLBACK").expect("unlocks");
+            });
+        }
+        EdgeAction::Continue
+    });
+    let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
+    assert_eq!(append_one(&store, &Maker::new(&store).append("waits", NOW)), Ok(Appended::Stored));
+    assert!(!store.status.has_failed());
 }
 
 fn options(dir: &Path) -> Options {
@@ -380,6 +404,7 @@ fn filled(dir: &Path) -> SqliteStore {
             class: relay_core::delivery::outcome::Class::Rejected,
             counted: true,
             error: Some("refused".into()),
+            answer: None,
         };
         let next = Delivery {
             version: held.version + 1,
@@ -404,6 +429,7 @@ fn filled(dir: &Path) -> SqliteStore {
         who: "cli".to_owned(),
         action: "destination.create".to_owned(),
         subject: "crm".to_owned(),
+        origin: r#"{"peer":"192.0.2.7:1"}"#.to_owned(),
     };
     let put = store.put_document(key, 0, Some("{\"paused\":false}".to_owned()), vec![entry]);
     assert_eq!(wait(put), Ok(Some(1)));
@@ -537,7 +563,8 @@ fn audit_lines_are_kept_for_a_year() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     let year = Duration::from_hours(365 * 24);
-    let entry = |at| AuditEntry { at, who: "cli".into(), action: "a".into(), subject: "b".into() };
+    let entry =
+        |at| AuditEntry { at, who: "cli".into(), action: "a".into(), subject: "b".into(), origin: String::new() };
     let second = Duration::from_secs(1);
     let entries = [NOW - year - second, NOW - year - second, NOW - year, NOW].map(entry);
     wait(store.audit(entries.to_vec())).expect("writes");

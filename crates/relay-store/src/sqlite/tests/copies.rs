@@ -176,6 +176,49 @@ fn a_restore_names_what_nobody_knows() {
     assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
 }
 
+/// A restore that was cut short behind its ledger knows what was lost when it is repeated.
+#[test]
+fn a_repeated_restore_still_knows_what_was_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let into = dir.path().join("backup");
+    back_up(&store, &into);
+    append_one(&store, &Maker::new(&store).append("lost", NOW)).expect("stored");
+    wait(store.close());
+    drop(store);
+    let lose = || ["store.db", "store.db-wal", "store.db-shm"].map(|name| drop(fs::remove_file(dir.path().join(name))));
+    lose();
+    let ledger = fs::read(dir.path().join("ledger")).expect("reads");
+    let first = restore(&into, dir.path(), NOW).expect("restores");
+    assert!(!dir.path().join("ledger.left").exists(), "nothing is left of it");
+    // As a kill between the new ledger and the last name leaves it.
+    lose();
+    fs::write(dir.path().join("ledger.left"), ledger).expect("writes");
+    let second = restore(&into, dir.path(), NOW).expect("restores");
+    assert_eq!((first.gap.events, second.gap), (Some(1), first.gap));
+}
+
+/// Counts hold up the log: however many ask, one runs at a time, each sees what was stored before it was asked for, and one
+/// that nobody waits for any more ends.
+#[test]
+fn counts_are_shared_and_end_with_whoever_asked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let mut maker = Maker::new(&store);
+    for _ in 0..20 {
+        append_one(&store, &maker.append("more", NOW)).expect("stored");
+        let stored = wait(store.stats()).expect("stats").sources[0].stored;
+        drop(store.recount());
+        let asked: Vec<_> = (0..8).map(|_| store.recount()).collect();
+        for later in asked {
+            let counted = wait(later).expect("counts");
+            assert_eq!((counted.counted.sources[0].stored, counted.counted == counted.kept), (stored, true));
+        }
+    }
+    wait(store.close());
+    assert_eq!(wait(store.recount()).expect_err("is closed"), StoreError::Unavailable);
+}
+
 /// Whoever waits sees how far it is, and may end it: then nothing has changed, and the same command does it again.
 #[test]
 fn a_restore_and_a_check_that_are_ended_early_change_nothing() {
@@ -264,6 +307,36 @@ fn a_restart_on_a_full_disk_knows_its_ballast() {
     fails.store(1, Ordering::SeqCst);
     assert_eq!(wait(store.settle(vec![delivered(&held)])), Ok(vec![Changed::Applied]));
     assert!(!dir.path().join("ballast").exists(), "it was used up");
+}
+
+/// I10, F6: deadlines are compared with the clock that they were reckoned with, also if the store's own was read before the
+/// system's was set.
+#[test]
+fn deadlines_are_compared_with_the_clock_that_made_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ahead = Options { clock: Arc::new(|| NOW + 24 * TTL), ..options(dir.path()) };
+    let store = SqliteStore::open(ahead).expect("opens");
+    let mut maker = Maker::new(&store);
+    assert_eq!(append_one(&store, &maker.append("1", NOW)), Err(AppendError::TooLate));
+    store.keep_time(Arc::new(|| NOW));
+    assert_eq!(append_one(&store, &maker.append("2", NOW)), Ok(Appended::Stored));
+}
+
+/// I15: the writer waits for no reader when it moves the write-ahead log into the database.
+#[test]
+fn a_checkpoint_waits_for_no_reader() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(filled(dir.path()));
+    let place = Place::claim(dir.path(), crate::private::Owners::Us).expect("is ours");
+    let db = place.connect_writer().expect("opens");
+    let reader = open::connect_reader(dir.path()).expect("opens");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events").expect("holds a snapshot");
+    db.execute_batch("UPDATE events SET deliveries = NULL").expect("writes");
+    let waits: i64 = db.pragma_query_value(None, "busy_timeout", |row| row.get(0)).expect("is told");
+    assert_eq!(waits, 0, "whoever comes meanwhile would wait for as long");
+    let done = db.wal_checkpoint_v2(None::<&str>, rusqlite::wal::CheckpointMode::TRUNCATE);
+    let error = done.expect_err("the reader is in the way");
+    assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
 }
 
 /// I17: that no connection can be opened says nothing about what is stored.

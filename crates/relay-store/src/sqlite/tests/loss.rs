@@ -122,7 +122,8 @@ fn a_store_that_failed_is_verified_by_the_next_start() {
 fn accepting_a_loss_leaves_nothing_damaged() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = filled(dir.path());
-    let entry = AuditEntry { at: NOW, who: "cli".into(), action: "a".into(), subject: "b".into() };
+    let entry =
+        AuditEntry { at: NOW, who: "cli".into(), action: "a".into(), subject: "b".into(), origin: String::new() };
     let key = DocumentKey { kind: DocumentKind::Route, name: "r".into() };
     wait(store.put_document(key, 0, Some("{}".into()), vec![entry])).expect("writes");
     let dedupe = Some(Dedupe { key: [7; 32], until: NOW + TTL });
@@ -151,6 +152,25 @@ fn accepting_a_loss_leaves_nothing_damaged() {
     assert_eq!(check(dir.path(), false, NOW).expect("reads").faults, Vec::<String>::new());
     let recount = wait(open(dir.path()).recount()).expect("counts");
     assert_eq!(recount.counted, recount.kept);
+}
+
+/// I18: ids that were given out are not given out again, though the events that had them are lost and the clock is set back.
+#[test]
+fn accepting_lost_commits_gives_out_no_id_twice() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    wait(store.close());
+    drop(store);
+    let before = fs::read(dir.path().join("store.db")).expect("reads");
+    let store = open(dir.path());
+    append_one(&store, &Maker::new(&store).append("lost", NOW + Duration::from_hours(1))).expect("stored");
+    let floor = wait(store.stats()).expect("stats").id_floor;
+    wait(store.close());
+    drop(store);
+    fs::write(dir.path().join("store.db"), before).expect("writes");
+    assert!(matches!(refused(dir.path()), OpenError::LostCommits { .. }));
+    assert!(check(dir.path(), true, NOW).expect("reads").accepted);
+    assert!(wait(open(dir.path()).stats()).expect("stats").id_floor >= floor);
 }
 
 /// A backup that was not finished is told from one that was; a restore that was not finished can be done again.
@@ -268,7 +288,13 @@ fn the_scrub_finds_every_kind_of_damage_once() {
     let store = filled(dir.path());
     let key = DocumentKey { kind: DocumentKind::Route, name: "r".into() };
     wait(store.put_document(key, 0, Some("{}".into()), Vec::new())).expect("writes");
-    let line = AuditEntry { at: NOW, who: "cli".into(), action: "a.b".into(), subject: "what was done".into() };
+    let line = AuditEntry {
+        at: NOW,
+        who: "cli".into(),
+        action: "a.b".into(),
+        subject: "what was done".into(),
+        origin: String::new(),
+    };
     wait(store.audit(vec![line])).expect("writes");
     let db = open::connect_reader(dir.path()).expect("opens");
     let pass = || {
