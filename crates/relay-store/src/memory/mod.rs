@@ -121,15 +121,14 @@ impl MemoryStore {
         self.lock().full = full;
     }
 
-<<<<<<< HEAD
     /// Does not let documents be read in time, until told otherwise.
     pub fn set_unread(&self, unread: bool) {
         self.lock().unread = unread;
-=======
+    }
+
     /// Answers these operations so, and does nothing of them, until told otherwise.
     pub fn set_trouble(&self, trouble: Vec<(Trouble, StoreError)>) {
         self.lock().trouble = trouble;
->>>>>>> main
     }
 
     /// Lets the next writing operation die there: it answers [`StoreError::Unavailable`], and so does everything
