@@ -213,6 +213,9 @@ fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {
         RestoreError::NotEmpty(_) => {
             Failure::no(format!("{error}. Move it away, or choose another directory: --data-dir DIR"))
         }
+        RestoreError::NoRoom { .. } => {
+            Failure::no(format!("{error}. Make room there, or choose another directory: --data-dir DIR"))
+        }
         RestoreError::Unusable { .. } => Failure::new(
             Exit::StoreFailed,
             format!("{error}. Take another copy: the directory that crm-relay store backup wrote, whole"),
