@@ -10,9 +10,11 @@ use relay_core::{
     name::Name,
     session::client::Forward,
 };
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
+    answer,
     body::{self, About},
     human_duration, style, time,
     visible::{visible, visible_bytes},
@@ -78,8 +80,7 @@ impl Teller {
         if outcome.class != Class::Delivered {
             let id = forward.delivery.to_string();
             let short = id.get(..ID_PLACES).unwrap_or(&id);
-            let why = outcome.error.as_deref().filter(|why| !is_told(outcome, why));
-            lines.extend(why.map(|why| wrap::results(&format!("{MARGIN}{}", visible(why)))).map(style::dim));
+            lines.extend(why(outcome).map(|why| style::dim(wrap::results(&format!("{MARGIN}{why}")))));
             lines.push(style::dim(format!("{MARGIN}why, and when again: crm-relay delivery show {short}")));
         }
         if self.show == Show::Body {
@@ -97,10 +98,16 @@ fn now() -> String {
     time::clock(time::now())
 }
 
-/// Whether the words of a failure say no more than its status, which is told anyhow.
-fn is_told(outcome: &Outcome, why: &str) -> bool {
+/// What the target said with its refusal, else what went wrong; nothing where that says no more than the status.
+fn why(outcome: &Outcome) -> Option<String> {
+    let answer = outcome.answer.as_deref();
+    let told = answer.map(|said| json!({"reason": said.reason, "location": said.location, "body": said.body}));
+    let said = answer::gist(&json!({ "answer": told }));
+    let words = if said.is_empty() { visible(outcome.error.as_deref()?).into_owned() } else { said };
     let status = outcome.status.and_then(|status| http::StatusCode::from_u16(status).ok());
-    status.is_some_and(|status| why == status.as_str() || why == status.to_string())
+    let is_told =
+        status.is_some_and(|status| words == status.to_string() || Some(&*words) == status.canonical_reason());
+    (!is_told).then_some(words)
 }
 
 /// `12:00:05 200 POST /orders?x=1 12 ms  shop -> localhost:3000  evt_0192f3c2-7d4e-7a31`
@@ -123,4 +130,30 @@ fn line(forward: &Forward, outcome: &Outcome, target: &str) -> String {
         style::bold(method),
         style::dim(event)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use relay_core::delivery::answer::Answer;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_why_where_its_status_does_not() {
+        let failed = |status, error: Option<&str>, body: Option<&str>| Outcome {
+            class: Class::Rejected,
+            status,
+            retry_after: None,
+            duration: Duration::ZERO,
+            error: error.map(Into::into),
+            answer: body.map(|body| Answer { body: Some(body.into()), ..Answer::default() }).and_then(Answer::shared),
+        };
+        let words = |status, error, body| why(&failed(status, error, body));
+        let said = words(Some(422), Some("422 Unprocessable Entity"), Some("{\"error\": \"email is\\u001b missing\"}"));
+        assert_eq!(said.as_deref(), Some("email is\\u{1b} missing"));
+        assert_eq!(words(Some(500), Some("500 Internal Server Error"), None), None);
+        assert_eq!(words(None, Some("no answer within 25 s"), None).as_deref(), Some("no answer within 25 s"));
+    }
 }
