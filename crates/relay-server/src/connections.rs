@@ -8,7 +8,7 @@
 //! connection opens or ends, and searched where there is no room.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::origin::{Address, Origin};
+use crate::origin::{Address, Network, Origin};
 
 /// File descriptors that the store and the listeners take, with some for clients and the operator.
 const DESCRIPTORS_OWN: u64 = 64;
@@ -43,7 +43,8 @@ pub struct Bounds {
     pub all: usize,
     /// Of these, kept for clients and for this machine.
     pub reserve: usize,
-    /// Of one address, unless it is this machine. Sessions do not count: they have shown a token.
+    /// Of one address, unless it is this machine; a wider network has a few times as many. Sessions do not count: they have
+    /// shown a token.
     pub address: usize,
     /// Sessions of clients.
     pub sessions: usize,
@@ -81,6 +82,11 @@ impl Bounds {
         self.all - self.reserve
     }
 
+    /// Connections that a network may have.
+    fn share(&self, network: Network) -> usize {
+        if network.is_wider() { self.address * limits::WIDER_NETWORK_SHARES } else { self.address }
+    }
+
     fn evicted_at_a_time(&self) -> usize {
         self.all.div_ceil(limits::CONNECTIONS_EVICTED_SHARE)
     }
@@ -111,7 +117,8 @@ pub(crate) struct Connections {
 struct Table {
     seats: Vec<Option<Arc<Seat>>>,
     vacant: Vec<usize>,
-    addresses: BTreeMap<Address, usize>,
+    /// How many are of each network that has a share.
+    networks: BTreeMap<Network, usize>,
     sessions: usize,
     /// Connections on places of the reserve that may not be meant for it.
     reserved: usize,
@@ -192,10 +199,11 @@ impl Connections {
 
     fn try_seat(self: &Arc<Self>, address: Address) -> Tried {
         let mut table = self.lock();
-        let has_share =
-            !address.is_local() && table.addresses.get(&address).is_some_and(|open| *open >= self.bounds.address);
-        if has_share && table.evict(1, |seat| seat.address == address) == 0 {
-            return Tried::Refused;
+        for network in address.networks() {
+            let has_share = table.networks.get(&network).is_some_and(|open| *open >= self.bounds.share(network));
+            if has_share && table.evict(1, |seat| seat.address.networks().any(|other| other == network)) == 0 {
+                return Tried::Refused;
+            }
         }
         let open = self.open.load(Ordering::Relaxed);
         if open < self.bounds.general() {
@@ -231,7 +239,7 @@ impl Connections {
             table.seats.len() - 1
         });
         table.seats[index] = Some(Arc::clone(&seat));
-        *table.addresses.entry(address).or_default() += 1;
+        address.networks().for_each(|network| *table.networks.entry(network).or_default() += 1);
         self.open.fetch_add(1, Ordering::Relaxed);
         Seated { connections: Arc::clone(self), seat, index, session: AtomicBool::new(false) }
     }
@@ -469,10 +477,12 @@ impl Drop for Moving<'_> {
 
 impl Table {
     fn leave(&mut self, address: Address) {
-        if let Some(open) = self.addresses.get_mut(&address) {
-            *open -= 1;
-            if *open == 0 {
-                self.addresses.remove(&address);
+        for network in address.networks() {
+            if let Entry::Occupied(mut open) = self.networks.entry(network) {
+                *open.get_mut() -= 1;
+                if *open.get() == 0 {
+                    open.remove();
+                }
             }
         }
     }

@@ -371,6 +371,11 @@ impl Server {
             registry.keep_time().await;
             Ok(())
         });
+        let registry = Arc::clone(&self.admin.registry);
+        self.supervisor.spawn(TaskKind::Watch, "registry", async move {
+            registry.keep_fresh().await;
+            Ok(())
+        });
         let health = Arc::clone(&self.admin.health);
         self.supervisor.spawn(TaskKind::Watch, "watch", async move {
             watch::run(health).await;

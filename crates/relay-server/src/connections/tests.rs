@@ -80,7 +80,28 @@ fn an_address_has_its_share_and_no_more() {
     taken(&connections, address(3));
     // Whoever ends them all has none left in the books.
     drop((third, fourth));
-    assert_eq!(connections.lock().addresses.len(), 1);
+    assert_eq!(connections.lock().networks.len(), 1);
+}
+
+/// S36: whoever has a whole /48, or a part of one, has a share or two, however many addresses that is.
+#[test]
+fn a_wider_network_has_its_share_too() {
+    let connections = Connections::new(Bounds { address: 2, ..Bounds::of(16) });
+    let home = |number: u8| Address::of(format!("2001:db8:0:{number}::1").parse().unwrap());
+    let seats: Vec<_> = (1..=4).map(|number| taken(&connections, home(number))).collect();
+    for seat in &seats[1..] {
+        seat.works();
+    }
+    let fifth = taken(&connections, home(5));
+    fifth.works();
+    assert!(seats[0].is_evicted(), "it waits, and is of the same network");
+    drop(seats);
+    let seats: Vec<_> = (6..=8).map(|number| taken(&connections, home(number))).collect();
+    seats.iter().for_each(Seated::works);
+    assert!(matches!(connections.try_seat(home(9)), Tried::Refused));
+    taken(&connections, Address::of("2001:db8:1::1".parse().unwrap()));
+    drop((fifth, seats));
+    assert!(connections.lock().networks.is_empty());
 }
 
 /// A reverse proxy on this machine brings everybody: its address is nobody's.
@@ -142,7 +163,7 @@ fn sessions_leave_room_for_senders() {
     let connections = Connections::new(Bounds { address: 2, ..Bounds::of(4) });
     let seats = [taken(&connections, address(1)), taken(&connections, address(1))];
     assert!(seats.iter().all(Seated::begin_session));
-    assert!(connections.lock().addresses.is_empty());
+    assert!(connections.lock().networks.is_empty());
     let third = taken(&connections, address(1));
     assert!(!third.begin_session());
     let [first, second] = seats;
@@ -151,7 +172,7 @@ fn sessions_leave_room_for_senders() {
     assert_eq!(connections.lock().sessions, 2);
     drop((second, third));
     let table = connections.lock();
-    assert_eq!((table.sessions, table.addresses.len()), (0, 0));
+    assert_eq!((table.sessions, table.networks.len()), (0, 0));
 }
 
 /// S9, S36: what is put aside for peers that dawdle is bounded; who has dawdled longest with something ends first.
@@ -222,7 +243,8 @@ proptest! {
             let table = connections.lock();
             let sessions = seats.iter().filter(|seat| seat.session.load(Ordering::Relaxed)).count();
             prop_assert_eq!(table.sessions, sessions);
-            prop_assert_eq!(table.addresses.values().sum::<usize>(), seats.len() - sessions);
+            let strangers = seats.iter().filter(|seat| !seat.session.load(Ordering::Relaxed) && !seat.seat.address.is_local());
+            prop_assert_eq!(table.networks.values().sum::<usize>(), strangers.count());
             prop_assert_eq!(table.seats.iter().flatten().count(), seats.len());
             prop_assert_eq!(connections.open.load(Ordering::Relaxed), seats.len());
             prop_assert_eq!(table.reserved, seats.iter().filter(|seat| seat.is_reserved()).count());

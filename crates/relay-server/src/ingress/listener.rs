@@ -111,13 +111,13 @@ async fn answer<B: Backend>(
     let mut response = if joins || may_ask(door, seat, &request).await {
         route(door, origin, request).await
     } else {
-        turn_away(door, NO_CONNECTIONS)
+        turn_away(door, &NO_CONNECTIONS)
     };
     if asks_upgrade {
         // Only who has shown a token takes one of the places for sessions. The session itself waits for the upgrade, which
         // any other answer is the end of.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS && !seat.begin_session() {
-            response = turn_away(door, NO_SESSIONS);
+            response = turn_away(door, &NO_SESSIONS);
         }
         gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
     }
@@ -134,7 +134,7 @@ async fn may_ask<B: Backend>(door: &Door<B>, seat: &Seated, request: &Request<In
         || seat.leaves_reserve(|| door.uploads.give_up_slow()).await
 }
 
-fn turn_away<B: Backend>(door: &Door<B>, problem: Problem) -> Response<Body> {
+fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
     door.backend.refused(UNKNOWN, problem.code.as_str());
     problem.respond()
 }

@@ -119,7 +119,7 @@ impl Registry {
         body: Option<String>,
         audit: AuditEntry,
     ) -> Result<(), RegistryError> {
-        if self.put(key, expect, body, audit).await? { Ok(()) } else { Err(RegistryError::Contended) }
+        self.put(key, expect, body, audit).await?.map(drop).ok_or(RegistryError::Contended)
     }
 
     async fn pause_undeclared(&self, config: &Config) -> Result<(), RegistryError> {

@@ -14,6 +14,7 @@ use std::{
     future::{poll_fn, ready},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use relay_core::{
@@ -77,6 +78,7 @@ struct Inner {
     /// As the driver last told it; only [`Append::deadline`] is compared with it.
     now: Wall,
     full: bool,
+    unread: bool,
     edge: Option<Edge>,
     trouble: Vec<(Trouble, StoreError)>,
     watchers: Vec<Waker>,
@@ -117,6 +119,11 @@ impl MemoryStore {
     /// Refuses appends for want of room, until told otherwise.
     pub fn set_full(&self, full: bool) {
         self.lock().full = full;
+    }
+
+    /// Does not let documents be read in time, until told otherwise.
+    pub fn set_unread(&self, unread: bool) {
+        self.lock().unread = unread;
     }
 
     /// Answers these operations so, and does nothing of them, until told otherwise.
@@ -333,6 +340,9 @@ impl Store for MemoryStore {
     }
 
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
+        if self.lock().unread {
+            return done(Err(StoreError::TooSlow { after: Duration::ZERO }));
+        }
         done(self.read(|disk| disk.documents.values().filter(|found| found.key.kind == kind).cloned().collect()))
     }
 

@@ -94,6 +94,10 @@ pub(super) async fn run(
     bulk: Bulk,
 ) -> Result<BulkDto, AdminError> {
     let mut bulk = bulk;
+    // Before the first is looked up.
+    if bulk.ids.len() > IDS_MAX {
+        return Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())));
+    }
     for id in &mut bulk.ids {
         *id = super::id::delivery(admin, id).await?.to_string();
     }
@@ -259,9 +263,6 @@ fn target(bulk: Bulk, states: Vec<DeliveryState>) -> Result<(BulkTarget, String)
     match (bulk.ids.is_empty(), bulk.all || filtered) {
         (true, false) => Err(AdminError::Invalid("name deliveries in ids, give a filter, or ask for all".into())),
         (false, true) => Err(AdminError::Invalid("give either ids or filters".into())),
-        (false, false) if bulk.ids.len() > IDS_MAX => {
-            Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())))
-        }
         (false, false) => {
             let ids: Result<Vec<_>, IdError> = bulk.ids.iter().map(|id| id.parse()).collect();
             let ids = ids.map_err(|error| AdminError::Invalid(error.to_string()))?;
@@ -279,4 +280,23 @@ fn target(bulk: Bulk, states: Vec<DeliveryState>) -> Result<(BulkTarget, String)
 /// The states that dead letters are in.
 pub(super) fn ended() -> Vec<DeliveryState> {
     vec![DeliveryState::Dead, DeliveryState::Expired]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use relay_store::memory::MemoryStore;
+
+    use super::*;
+
+    /// A command costs look-ups by the ids that it may have, not by those that it has.
+    #[tokio::test]
+    async fn too_many_ids_are_refused_before_any_is_looked_up() {
+        let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let ids = vec!["unknown"; IDS_MAX + 1];
+        let bulk = serde_json::from_value(serde_json::json!({ "ids": ids })).unwrap();
+        let refused = run(&admin, &Asker::CONFIG, "dead.purge", BulkAction::Purge, bulk).await.err().unwrap();
+        assert!(refused.to_string().contains("ids at once"), "{refused}");
+    }
 }
