@@ -412,8 +412,9 @@ impl Recovery {
         }
     }
 
+    /// A client that is away has no slots, and says nothing about how many its destination bears.
     fn is_over(&self, slots: u32) -> bool {
-        self.slots >= slots && self.delivered >= slots
+        slots > 0 && self.slots >= slots && self.delivered >= slots
     }
 }
 

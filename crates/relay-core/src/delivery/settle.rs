@@ -107,7 +107,9 @@ fn delay(next: &Delivery, counted: bool, outcome: &Outcome, terms: &Terms<'_>) -
     let (n, bound) = if counted { (next.attempts, Duration::MAX) } else { (next.tries, terms.uncounted_delay_max) };
     // Canary: an outage must not postpone what comes after it.
     let n = if cfg!(feature = "canary_delay_by_tries") { next.tries } else { n };
-    let planned = terms.retry.schedule.delay(n).min(bound);
+    // However short a route's delays are, a destination that cannot is not asked more often than an open circuit asks.
+    let least = if counted { Duration::ZERO } else { limits::CIRCUIT_PAUSE_FIRST };
+    let planned = terms.retry.schedule.delay(n).max(least).min(bound);
     let factor = 1.0 + JITTER * terms.jitter.clamp(-1.0, 1.0);
     let spread = Duration::try_from_secs_f64(planned.as_secs_f64() * factor).unwrap_or(Duration::MAX).min(bound);
     let asked = outcome.retry_after.filter(|_| outcome.class.heeds_retry_after()).unwrap_or_default();

@@ -115,8 +115,28 @@ impl Hub {
             self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX });
             self.ask_due();
         }
-        for name in before.paused.difference(&Arc::clone(&self.routing).paused) {
+        let routing = Arc::clone(&self.routing);
+        for name in before.paused.difference(&routing.paused) {
             self.on_work(name);
+        }
+        for name in routing.paused.difference(&before.paused) {
+            self.leave_line(name);
+        }
+    }
+
+    /// Of a paused destination nothing waits for room: its next body must not hold up those of others.
+    fn leave_line(&mut self, name: &Name) {
+        let joined = self.destinations.get(name).map(|destination| destination.joined.clone()).unwrap_or_default();
+        for id in joined {
+            let Some(instance) = self.instances.get_mut(&id) else { continue };
+            let waited = instance.line.len();
+            instance.line.retain(|other| other != name);
+            if let Some(served) = instance.served.get_mut(name) {
+                (served.oversize, served.stalled) = (false, false);
+            }
+            if instance.line.len() < waited {
+                self.rerank_all(id);
+            }
         }
     }
 
@@ -338,7 +358,8 @@ impl Hub {
     fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, asked: Asked, leased: Leased) {
         let Asked { op, current, whole } = asked;
         let none = leased.deliveries.is_empty();
-        let did_not_fit = none && leased.end == LeaseEnd::More;
+        let paused = self.routing.paused.contains(name);
+        let did_not_fit = none && leased.end == LeaseEnd::More && !paused;
         let now = self.now.mono;
         let mut permit = Permit::All;
         if let Some(served) = self.served_mut(id, name) {
@@ -416,13 +437,16 @@ impl Hub {
         let max = self.setup.outgoing_bytes_max;
         let (taken, mine) = self.outgoing_taken(name);
         let half = (max / 2).saturating_sub(mine);
-        if taken == 0 {
-            return Some(if whole { max } else { half });
+        if whole {
+            let room = if taken == 0 { max } else { self.outgoing_left(mine) };
+            let room = if mine == 0 { room } else { room.min(half) };
+            return (room >= ASK_BYTES_MIN).then_some(room);
         }
-        let left = self.outgoing_left(mine);
-        let room = if whole && mine == 0 { left } else { left.min(half) };
-        // A part of what is left, so that others can ask before this one's answer is in.
-        let part = if whole { room } else { room.min((room / 4).max(ASK_BYTES_MIN)).min(self.unsent_left(id)) };
+        // A part of what is left, so that others can ask before this one's answer is in; and other destinations of the instance.
+        let room = half.min(if taken == 0 { max } else { self.outgoing_left(mine) });
+        let part = if taken == 0 { room } else { room.min((room / 4).max(ASK_BYTES_MIN)) };
+        let unsent = self.unsent_left(id);
+        let part = part.min(unsent.min((unsent / 2).max(ASK_BYTES_MIN)));
         (part >= ASK_BYTES_MIN).then_some(part)
     }
 

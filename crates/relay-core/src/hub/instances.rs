@@ -74,7 +74,8 @@ pub(super) struct Served {
     pub(super) alone: Option<DeliveryId>,
     /// The next body did not fit; ask again when bytes are free.
     pub(super) stalled: bool,
-    /// The next body is larger than what was asked for: ask for it alone when nothing is in flight.
+    /// The next body is larger than what was asked for: ask for it alone when nothing is in flight. Its destination is in
+    /// [`Instance::line`] then.
     pub(super) oversize: bool,
     /// Its key in the destination's free set.
     pub(super) rank: Option<u32>,
@@ -131,7 +132,7 @@ impl Instance {
 
     fn rank(&self, served: &Served, now: Mono) -> Option<u32> {
         // A body that did not fit needs all the room there is: asks that share it out would each find too little, for ever.
-        let in_turn = self.asked_bytes > 0 && self.served.values().any(|served| served.oversize);
+        let in_turn = self.asked_bytes > 0 && !self.line.is_empty();
         let blocked =
             served.asking || in_turn || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
         if !self.takes_new() || blocked || served.free() == 0 || !self.has_room() {
@@ -173,7 +174,8 @@ impl Hub {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(served) = instance.served.get(destination) else { return };
         let known = self.destinations.contains_key(destination);
-        let (before, after) = (served.rank, instance.rank(served, self.now.mono).filter(|_| known));
+        let after = if known { instance.rank(served, self.now.mono) } else { None };
+        let before = served.rank;
         if before == after {
             return;
         }

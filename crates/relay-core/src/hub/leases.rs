@@ -329,6 +329,9 @@ impl Hub {
     /// A lease's end has come.
     pub(super) fn on_lease_end(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
+        if !self.loaded {
+            return self.postpone(id);
+        }
         let live = self.instances.get(&held.instance).is_some_and(|instance| instance.conn.is_some());
         let token = held.delivery.token;
         let tail_over = held.cap.is_some_and(|cap| cap <= self.now.wall);
@@ -350,6 +353,15 @@ impl Hub {
             self.release_at(instance, vec![lease_ref((id, token))]);
             self.decide(id, Why::Lose(token), &held.delivery);
         }
+    }
+
+    /// Gives the instance of a lease of an earlier run its time to come back: nobody is welcomed before all are known.
+    pub(super) fn postpone(&mut self, id: DeliveryId) {
+        let until = self.now.wall + limits::RESUME_GRACE;
+        let Some(held) = self.held.get_mut(&id) else { return };
+        self.ends.remove(&(held.until, id));
+        self.ends.insert((until, id));
+        held.until = until;
     }
 
     /// Ends a lease without a try.

@@ -89,6 +89,12 @@ impl Hub {
     /// The leases of the previous run are known: who waited with its Hello is answered.
     pub(super) fn on_loaded(&mut self) {
         self.loaded = true;
+        // From now on their instances can come.
+        let soon = self.now.wall + limits::RESUME_GRACE;
+        let early: Vec<DeliveryId> = self.ends.range(..(soon, DeliveryId::from_u128(0))).map(|(_, id)| *id).collect();
+        for id in early {
+            self.postpone(id);
+        }
         let waiting: Vec<ConnId> = self
             .sessions
             .iter()
@@ -132,7 +138,7 @@ impl Hub {
         instance.line.clear();
         instance.buffer_bytes = greeting.buffer_bytes;
         for served in instance.served.values_mut() {
-            served.slots = 0;
+            (served.slots, served.oversize) = (0, false);
         }
         for wanted in greeting.destinations.iter().filter(|wanted| serves.allows(&wanted.name)) {
             let served = instance.served.entry(wanted.name.clone()).or_default();
@@ -154,8 +160,19 @@ impl Hub {
         self.set_tick(conn, self.now.mono + self.heartbeat());
         self.join(id);
         self.rerank_all(id);
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance.served.retain(|_, served| !served.is_over());
+        self.drop_unserved(id);
+    }
+
+    /// Forgets what an instance served before and has nothing left of.
+    fn drop_unserved(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let over: Vec<Name> =
+            instance.served.iter().filter(|(_, served)| served.is_over()).map(|(name, _)| name.clone()).collect();
+        for name in over {
+            instance.served.remove(&name);
+            if let Some(destination) = self.destinations.get_mut(&name) {
+                destination.open.remove(&id);
+            }
         }
     }
 

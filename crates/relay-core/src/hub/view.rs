@@ -31,7 +31,7 @@ pub struct ClientView {
     pub slots: u32,
     /// Whether its circuit is open.
     pub circuit_open: bool,
-    /// The latest failure while the circuit is open.
+    /// The latest failure while the circuit is open; none yet if it began open.
     pub error: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Hub {
                 peer: instance.peer.clone(),
                 held: served.used,
                 slots: served.slots,
-                circuit_open: served.circuit.open_error().is_some(),
+                circuit_open: served.circuit.is_open(),
                 error: served.circuit.open_error().map(str::to_owned),
             });
         }
@@ -95,6 +95,8 @@ impl Hub {
     fn check_instance(instance: &Instance) {
         let used: u32 = instance.served.values().map(|served| served.used).sum();
         assert!(used as usize >= instance.held.len(), "what is held takes a slot");
+        let oversize = instance.served.iter().filter(|(_, served)| served.oversize);
+        assert!(oversize.clone().all(|(name, _)| instance.line.contains(name)), "what does not fit is in line");
         for served in instance.served.values() {
             assert!(served.suspects.is_empty() || served.used as usize >= served.suspects.len(), "suspects take slots");
         }

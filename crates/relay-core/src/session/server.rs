@@ -63,7 +63,11 @@ pub(crate) struct Queue {
     released: Vec<LeaseRef>,
     heartbeat: Option<Extend>,
     settled: Vec<LeaseRef>,
-    bodies: VecDeque<Outgoing>,
+    /// Grants on their way out, by turn.
+    bodies: BTreeMap<u64, Outgoing>,
+    /// The turn of each.
+    turns: BTreeMap<DeliveryId, u64>,
+    last_turn: u64,
     /// The driver was told and has not yet taken everything.
     signalled: bool,
 }
@@ -142,12 +146,21 @@ impl Queue {
 
     /// Puts a grant and its body in line.
     pub(crate) fn push_grant(&mut self, delivery: Delivery, event: Arc<Event>, public_url: Option<Arc<str>>) {
-        self.bodies.push_back(Outgoing { delivery: Box::new(delivery), event, offset: 0, public_url });
+        self.line_up(Outgoing { delivery: Box::new(delivery), event, offset: 0, public_url });
+    }
+
+    /// Behind all others.
+    fn line_up(&mut self, outgoing: Outgoing) {
+        self.last_turn += 1;
+        self.turns.insert(outgoing.delivery.id, self.last_turn);
+        self.bodies.insert(self.last_turn, outgoing);
     }
 
     /// Drops what is left of a grant.
     pub(crate) fn cancel_grant(&mut self, id: DeliveryId) {
-        self.bodies.retain(|outgoing| outgoing.delivery.id != id);
+        if let Some(turn) = self.turns.remove(&id) {
+            self.bodies.remove(&turn);
+        }
     }
 
     /// Whether the driver must be told that there is something to send.
@@ -175,15 +188,17 @@ impl Queue {
             let leases = first_of(&mut self.settled);
             return Some(Popped { message: Message::Settled(Settled { leases }), piece: None });
         }
-        let Some(mut outgoing) = self.bodies.pop_front() else {
+        let Some((_, mut outgoing)) = self.bodies.pop_first() else {
             self.signalled = false;
             return None;
         };
         let message = outgoing.next_piece();
         let id = outgoing.delivery.id;
         let done = outgoing.offset >= outgoing.event.body.len();
-        if !done {
-            self.bodies.push_back(outgoing);
+        if done {
+            self.turns.remove(&id);
+        } else {
+            self.line_up(outgoing);
         }
         Some(Popped { message, piece: Some((id, done)) })
     }

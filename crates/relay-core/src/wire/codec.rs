@@ -3,7 +3,7 @@
 //! **Invariant:** [`decode`] takes any bytes: it gives a message whose ids, names, sizes and counts are within bounds, or an
 //! error, takes memory of the order of what arrived, and never copies a body, a header or an id out of the buffer that arrived.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -208,9 +208,10 @@ fn heard(answer: &message::Answer) -> Option<Arc<Answer>> {
 /// [`CodecError::Field`] for no destination, one named twice, a name or a number out of bounds.
 pub fn greeting(hello: &Hello) -> Result<Greeting, CodecError> {
     let mut destinations: Vec<Served> = Vec::with_capacity(hello.destinations.len());
+    let mut names = BTreeSet::new();
     for destination in &hello.destinations {
         let served = served(destination)?;
-        if destinations.iter().any(|other| other.name == served.name) {
+        if !names.insert(served.name.clone()) {
             return Err(CodecError::Field("hello.destinations"));
         }
         destinations.push(served);

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use relay_core::{
-    delivery::{Reason, State, outcome::Class, retry::RetryPolicy},
+    delivery::{
+        Reason, State,
+        outcome::Class,
+        retry::{self, RetryPolicy},
+    },
     hub::{Input, Notice},
     id::DeliveryId,
     limits,
@@ -380,4 +384,40 @@ fn a_circuit_outlives_the_leases_of_its_client() {
     rig.pass(Duration::from_secs(45));
     rig.join(3, 7, 8);
     assert!(rig.hub.view()[0].clients[0].circuit_open, "it was forgotten by the timer of the first absence");
+}
+
+/// I24: a circuit that began open is shown as open.
+#[test]
+fn a_circuit_that_begins_open_is_seen() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    (0..6).for_each(|_| drop_ticket(rig.send()));
+    for _ in 0..5 {
+        report_all(&mut rig, client, Class::Rejected);
+        rig.heartbeat(client, &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    rig.crash();
+    rig.join(2, 7, 8);
+    let view = rig.hub.view();
+    assert_eq!((view[0].clients[0].circuit_open, view[0].served), (true, false));
+}
+
+/// I10: delays of a millisecond do not hammer a destination that says that it is too much.
+#[test]
+fn what_does_not_count_waits_a_second_however_short_the_delays_are() {
+    let schedule = retry::Schedule::Exponential { delay: Duration::from_millis(1), multiplier: 1.0 };
+    let mut rig = Rig::with_routes(&[("src", "crm")], &RetryPolicy { schedule, ..RetryPolicy::default() });
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    let busy = relay_core::delivery::outcome::Outcome { status: Some(429), ..outcome(Class::Busy) };
+    let mut tries = 0;
+    for _ in 0..100 {
+        for grant in rig.grants(client) {
+            tries += 1;
+            rig.report(client, lease_of(&grant), &busy);
+        }
+        rig.pass(Duration::from_millis(100));
+    }
+    assert!(tries <= 12, "{tries} tries in ten seconds");
 }

@@ -323,3 +323,24 @@ fn work_announced_from_outside_is_leased() {
     rig.input(Input::Woken(name("crm")));
     assert_eq!(rig.grants(client).len(), 1);
 }
+
+/// I15: a large body that waits at a paused destination does not make the others ask one after the other.
+#[test]
+fn what_does_not_fit_at_a_paused_destination_holds_up_no_other() {
+    let routes = [("a", "tall"), ("b", "second"), ("c", "third")];
+    let mut rig = Rig::with_routes(&routes, &RetryPolicy::default());
+    let client = rig.join_with(1, 7, &[("tall", 2), ("second", 2), ("third", 2)], limits::CLIENT_BUFFER, &[]);
+    rig.send_body("b", &[1; 10], None);
+    rig.send_body("a", &vec![1; limits::CLIENT_BUFFER as usize], None);
+    let small = rig.grant(client);
+    rig.routing.paused = ["tall", "second", "third"].into_iter().map(name).collect();
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    rig.report(client, lease_of(&small), &outcome(Class::Delivered));
+    rig.send_body("b", &[1; 10], None);
+    rig.send_body("c", &[1; 10], None);
+    rig.prompt = false;
+    rig.routing.paused = [name("tall")].into();
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    let asks = rig.pending.iter().filter(|(_, ask)| matches!(ask, relay_core::storage::StoreOp::Lease(_))).count();
+    assert_eq!(asks, 2, "both are asked for at the same time");
+}

@@ -462,3 +462,19 @@ fn a_resumed_suspect_is_alone() {
     rig.report(client, lease, &outcome(Class::Delivered));
     assert_eq!(rig.grants(client).len(), 1);
 }
+
+/// I8, I11: a server whose store reads slowly after a restart ends no lease before its instance could come back to it.
+#[test]
+fn leases_of_an_earlier_run_wait_until_all_are_read() {
+    let mut rig = Rig::with_lease(Duration::from_secs(10));
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    rig.grant(client);
+    rig.prompt = false;
+    rig.crash();
+    assert!(rig.answer_one(), "the first page");
+    rig.pending.clear();
+    rig.prompt = true;
+    rig.pass(Duration::from_secs(30));
+    assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0));
+}
