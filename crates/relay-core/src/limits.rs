@@ -142,7 +142,12 @@ pub const RESEND_WINDOW: Duration = Duration::from_hours(1);
 pub const DUE_EVERY: Duration = Duration::from_secs(1);
 /// Expired deliveries and held leases that are read at a time.
 pub const PAGE_MAX: u32 = 256;
-/// Pause before the next page of expired deliveries: long enough for the last page's ends to be stored.
+/// Changes of one settlement, so that a batch stays one short commit, and one that fails takes few along.
+pub const DECISIONS_MAX: usize = 1_024;
+/// Decisions that wait for a store that could not take them. With more nothing is leased: its outcome would only wait with
+/// them, and be forwarded twice if the process ended before there is room.
+pub const UNDECIDED_MAX: usize = 512;
+/// Pause before the next page of expired deliveries, once the last page's ends are stored: others have their turn.
 pub const EXPIRE_PAUSE: Duration = Duration::from_millis(10);
 /// How often a decision is taken again because the record changed meanwhile. Each time somebody else has made progress.
 pub const DECIDE_AGAIN_MAX: u8 = 16;
@@ -200,6 +205,8 @@ pub const CONNECTIONS_ADDRESS_MIN: usize = 16;
 pub const CONNECTIONS_RESERVE_SHARE: usize = 16;
 /// See [`CONNECTIONS_RESERVE_SHARE`]; more than these are not kept.
 pub const CONNECTIONS_RESERVE_MAX: usize = 256;
+/// How long a request waits for a place where every connection is at work (I16: the answer comes within a second).
+pub const PLACE_WAIT: Duration = Duration::from_millis(500);
 /// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
 /// anybody notices, enough that the next one to come finds room.
 pub const CONNECTIONS_EVICTED_SHARE: usize = 64;

@@ -15,7 +15,7 @@ fn address(last: u8) -> Address {
 
 fn taken(connections: &Arc<Connections>, address: Address) -> Seated {
     match connections.try_seat(address) {
-        Tried::Seated(seated) => seated,
+        Tried::Seated(seated) | Tried::SeatedInReserve(seated) => seated,
         Tried::Refused => panic!("refused"),
         Tried::Evicting => panic!("others are to end"),
         Tried::Full => panic!("full"),
@@ -105,6 +105,37 @@ fn the_reserve_is_for_clients_and_for_this_machine() {
     assert!(stranger.is_reserved() && !local.is_reserved() && !seats[0].is_reserved());
 }
 
+/// S9: what the reserve is not kept for leaves it for a place that is free, and waits for one only as long as the reserve has
+/// room for those it is kept for.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_in_the_reserve_waits_for_another_place() {
+    let connections = Connections::new(Bounds { reserve: 4, address: 8, ..Bounds::of(6) });
+    let working = |last| {
+        let seated = taken(&connections, address(last));
+        seated.works();
+        seated
+    };
+    let general = [working(1), working(2)];
+    let reserved = [working(3), working(4), working(5)];
+    let full = AtomicUsize::new(0);
+    let asks = reserved.each_ref().map(|seated| seated.leaves_reserve(|| _ = full.fetch_add(1, Ordering::Relaxed)));
+    let [first, second, third] = asks;
+    tokio::pin!(first, second);
+    for waiting in [&mut first, &mut second] {
+        assert!(futures_util::FutureExt::now_or_never(waiting.as_mut()).is_none());
+    }
+    assert!(!third.await, "half of the reserve is for others");
+    assert_eq!(full.load(Ordering::Relaxed), 3, "what is at work is looked at for each");
+    let [one, _other] = general;
+    drop(one);
+    assert!(first.await);
+    assert!(!second.await, "one place was free, and nothing lasts for ever");
+    assert_eq!(reserved.each_ref().map(Seated::is_reserved), [false, true, true]);
+    let table = connections.lock();
+    assert_eq!((table.reserved, table.moving), (2, 0));
+    drop(table);
+}
+
 /// S9, S36: sessions leave half to senders, and do not count as those of their address.
 #[test]
 fn sessions_leave_room_for_senders() {
@@ -114,10 +145,11 @@ fn sessions_leave_room_for_senders() {
     assert!(connections.lock().addresses.is_empty());
     let third = taken(&connections, address(1));
     assert!(!third.begin_session());
-    seats[0].end_session();
+    let [first, second] = seats;
+    drop(first);
     assert!(third.begin_session());
     assert_eq!(connections.lock().sessions, 2);
-    drop((seats, third));
+    drop((second, third));
     let table = connections.lock();
     assert_eq!((table.sessions, table.addresses.len()), (0, 0));
 }
@@ -168,15 +200,15 @@ async fn whoever_waits_for_room_has_it_as_soon_as_one_ends() {
 proptest! {
     /// Whatever happens to connections, the books agree with what is there.
     #[test]
-    fn the_books_agree_with_what_is_there(steps in prop::collection::vec((0u8..6, 0u8..4, 0usize..64), 0..200)) {
-        let connections = Connections::new(Bounds { address: 3, waiting_bytes: 100, ..Bounds::of(20) });
+    fn the_books_agree_with_what_is_there(steps in prop::collection::vec((0u8..6, 0u8..8, 0usize..64), 0..200)) {
+        let connections = Connections::new(Bounds { address: 3, reserve: 8, waiting_bytes: 100, ..Bounds::of(20) });
         let mut seats: Vec<Seated> = Vec::new();
         for (what, last, which) in steps {
             let index = which % seats.len().max(1);
             match (what, seats.get(index)) {
                 (0, _) => {
                     let origin = if last == 0 { Address::Local } else { address(last) };
-                    if let Tried::Seated(seated) = connections.try_seat(origin) {
+                    if let Tried::Seated(seated) | Tried::SeatedInReserve(seated) = connections.try_seat(origin) {
                         seats.push(seated);
                     }
                 }
@@ -184,7 +216,7 @@ proptest! {
                 (2, Some(seat)) => seat.works(),
                 (3, Some(_)) => drop(seats.swap_remove(index)),
                 (4, Some(seat)) if !seat.session.load(Ordering::Relaxed) => drop(seat.begin_session()),
-                (5, Some(seat)) => seat.end_session(),
+                (5, Some(seat)) if seat.is_reserved() => drop(seat.try_leave_reserve()),
                 _ => {}
             }
             let table = connections.lock();
@@ -193,6 +225,7 @@ proptest! {
             prop_assert_eq!(table.addresses.values().sum::<usize>(), seats.len() - sessions);
             prop_assert_eq!(table.seats.iter().flatten().count(), seats.len());
             prop_assert_eq!(connections.open.load(Ordering::Relaxed), seats.len());
+            prop_assert_eq!(table.reserved, seats.iter().filter(|seat| seat.is_reserved()).count());
             prop_assert!(seats.len() <= 20);
             let bytes: u64 = seats.iter().map(|seat| seat.seat.bytes.load(Ordering::Relaxed)).sum();
             prop_assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), bytes);

@@ -181,18 +181,23 @@ impl Uploads {
     }
 
     /// There is no connection left, all are at work: gives up some bodies that nobody has proven and that are far from
-    /// whole at their pace.
+    /// whole at their pace, the longest first. Some at a time, whoever asks and however often: those that were given up and
+    /// have not gone yet are among them.
     pub(super) fn give_up_slow(&self) {
         let now = self.tick();
         let table = self.lock();
+        let going = table.all().filter(|upload| upload.is_given_up()).count();
+        let count = limits::UPLOADS_GIVEN_UP_MAX.saturating_sub(going);
         let mut slow: Vec<_> = table
             .all()
-            .filter(|upload| !upload.proven)
-            .map(|upload| (upload.left(now), upload))
-            .filter(|(left, _)| *left > LONG)
+            .filter(|upload| !upload.proven && !upload.is_given_up())
+            .map(|upload| (upload.left(now), upload.silent(now), upload))
+            .filter(|(left, _, _)| *left > LONG)
             .collect();
-        slow.sort_by_key(|(left, _)| std::cmp::Reverse(*left));
-        for (_, upload) in slow.into_iter().take(limits::UPLOADS_GIVEN_UP_MAX) {
+        if count > 0 && count < slow.len() {
+            slow.select_nth_unstable_by_key(count - 1, |(left, silent, _)| std::cmp::Reverse((*left, *silent)));
+        }
+        for (_, _, upload) in slow.into_iter().take(count) {
             upload.give_up();
         }
     }
@@ -231,9 +236,14 @@ impl Upload {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Milliseconds since its last byte.
+    fn silent(&self, now: u64) -> u64 {
+        now.saturating_sub(self.last.load(Ordering::Relaxed))
+    }
+
     /// Milliseconds until it is whole at its pace.
     fn left(&self, now: u64) -> u64 {
-        if now.saturating_sub(self.last.load(Ordering::Relaxed)) > STALLED_AFTER {
+        if self.silent(now) > STALLED_AFTER {
             return u64::MAX;
         }
         let (since, from) = (self.mark_before.0.load(Ordering::Relaxed), self.mark_before.1.load(Ordering::Relaxed));
@@ -258,6 +268,10 @@ impl Upload {
         }
     }
 
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
     fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
         self.waker.wake();
@@ -273,7 +287,7 @@ impl Listed<'_> {
     /// Whether it is given up; the task that asks is woken when that changes.
     pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         self.upload.waker.register(cx.waker());
-        self.upload.given_up.load(Ordering::Acquire)
+        self.upload.is_given_up()
     }
 }
 
