@@ -142,7 +142,12 @@ pub const RESEND_WINDOW: Duration = Duration::from_hours(1);
 pub const DUE_EVERY: Duration = Duration::from_secs(1);
 /// Expired deliveries and held leases that are read at a time.
 pub const PAGE_MAX: u32 = 256;
-/// Pause before the next page of expired deliveries: long enough for the last page's ends to be stored.
+/// Changes of one settlement, so that a batch stays one short commit, and one that fails takes few along.
+pub const DECISIONS_MAX: usize = 1_024;
+/// Decisions that wait for a store that could not take them. With more nothing is leased: its outcome would only wait with
+/// them, and be forwarded twice if the process ended before there is room.
+pub const UNDECIDED_MAX: usize = 512;
+/// Pause before the next page of expired deliveries, once the last page's ends are stored: others have their turn.
 pub const EXPIRE_PAUSE: Duration = Duration::from_millis(10);
 /// How often a decision is taken again because the record changed meanwhile. Each time somebody else has made progress.
 pub const DECIDE_AGAIN_MAX: u8 = 16;

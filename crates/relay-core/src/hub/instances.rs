@@ -39,6 +39,9 @@ pub(super) struct Instance {
     pub(super) bytes: u64,
     /// Body bytes that lease operations under way may bring it.
     pub(super) asked_bytes: u64,
+    /// Bytes of events that wait to be sent to it, and those that lease operations under way may bring.
+    pub(super) outgoing: u64,
+    pub(super) outgoing_asked: u64,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
     /// Destinations whose next body did not fit, in the order in which they came to wait.
@@ -97,6 +100,8 @@ impl Instance {
             granted: 0,
             bytes: 0,
             asked_bytes: 0,
+            outgoing: 0,
+            outgoing_asked: 0,
             asked_last: None,
             line: Vec::new(),
             served: BTreeMap::new(),
@@ -220,7 +225,7 @@ impl Hub {
     /// Finds an instance that can take a delivery of an event of so many bytes the moment it is stored, and sets its credit
     /// aside.
     pub(super) fn reserve_for(&mut self, ready: &Delivery, size: u64) -> Option<InstanceId> {
-        if self.routing.paused.contains(&ready.destination) {
+        if self.routing.paused.contains(&ready.destination) || self.undecided.are_many() {
             return None;
         }
         let destination = self.destinations.get(&ready.destination)?;
@@ -232,7 +237,7 @@ impl Hub {
         if rank == 0
             || !fits
             || !self.has_turn(id, &ready.destination)
-            || !self.has_outgoing_room(&ready.destination, size)
+            || !self.has_outgoing_room(&ready.destination, id, size)
             || !self.may_borrow(size)
         {
             return None;
@@ -246,7 +251,7 @@ impl Hub {
     /// Gives back what [`Self::reserve_for`] set aside.
     pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
         self.outgoing.borrowed -= size;
-        self.free_outgoing(&delivery.destination, size);
+        self.free_outgoing(&delivery.destination, id, size);
         self.free_credit(id, delivery);
     }
 
@@ -255,6 +260,9 @@ impl Hub {
         self.outgoing.bytes += size;
         self.destination(&delivery.destination).outgoing += size;
         self.take_slot(id, delivery);
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.outgoing += size;
+        }
     }
 
     /// Counts a delivery against its instance's slots and bytes.

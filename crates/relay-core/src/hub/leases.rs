@@ -171,16 +171,17 @@ impl Hub {
         self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
         let (event, borrowed, name) = (held.event.take(), held.borrowed, held.delivery.destination.clone());
-        self.let_go(&name, event, borrowed);
+        let instance = held.instance;
+        self.let_go(&name, instance, event, borrowed);
     }
 
     /// An event is on its way out no longer.
-    fn let_go(&mut self, name: &Name, event: Option<Arc<Event>>, borrowed: bool) {
+    fn let_go(&mut self, name: &Name, id: InstanceId, event: Option<Arc<Event>>, borrowed: bool) {
         let Some(size) = event.map(|event| event.size()) else { return };
         if borrowed {
             self.outgoing.borrowed -= size;
         }
-        self.free_outgoing(name, size);
+        self.free_outgoing(name, id, size);
     }
 
     /// A client names a lease, which it does once it has the whole body: from now on it has `FORWARD_TIMEOUT`.
@@ -207,7 +208,7 @@ impl Hub {
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
         let Some(event) = held.event.take() else { return };
-        self.let_go(&held.delivery.destination, Some(event), held.borrowed);
+        self.let_go(&held.delivery.destination, held.instance, Some(event), held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
             session.queue.cancel_grant(held.delivery.id);

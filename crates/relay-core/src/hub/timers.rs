@@ -70,7 +70,7 @@ impl Hub {
         match timer {
             Timer::Poll => self.ask_due(),
             Timer::Load => self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX }),
-            Timer::Retry => self.retry_decisions(),
+            Timer::Retry => self.on_retry(),
             Timer::Tick(conn) => self.on_tick(conn),
             Timer::Grace(instance) => self.on_grace_over(instance),
             Timer::Forget(instance) => self.forget_instance(instance),
@@ -85,10 +85,6 @@ impl Hub {
     /// Sets a timer.
     pub(super) fn arm(&mut self, after: Duration, timer: Timer) {
         self.timers.insert((self.now.mono + after, timer));
-    }
-
-    pub(super) fn retry_later(&mut self) {
-        self.arm(limits::STORE_RETRY, Timer::Retry);
     }
 
     /// The same moment on the monotonic clock, not before now.

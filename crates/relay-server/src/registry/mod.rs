@@ -1,7 +1,8 @@
 //! The registry: sources, routes, destinations, keys and tokens, kept as documents in the store.
 //!
 //! Every change is a compare-and-set with its audit entry in the same commit; afterwards the [`Directory`] is read anew
-//! and handed to whoever listens. What the configuration file declares is merged at start and read-only here.
+//! and handed to whoever listens. What the configuration file declares is merged at start and at a reload, and read-only
+//! otherwise.
 
 mod adopt;
 mod change;
@@ -104,7 +105,7 @@ pub enum RegistryError {
         name: String,
     },
     /// The configuration file declares it.
-    #[error("{kind} {name:?} is declared in {at}; change it there and restart the server")]
+    #[error("{kind} {name:?} is declared in {at}; change it there and reload the server (SIGHUP)")]
     Declared {
         /// What was to be changed.
         kind: &'static str,
