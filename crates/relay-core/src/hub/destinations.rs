@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Hub, Op, instances::Served, timers::Timer};
+use super::{Hub, Op, OpId, instances::Served, timers::Timer};
 use crate::{
     circuit::{Permit, Pick, Streak},
     id::InstanceId,
@@ -77,6 +77,7 @@ pub(super) struct Ask {
 /// How a lease operation was asked for.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
+    op: OpId,
     /// Nothing became due since.
     current: bool,
     whole: bool,
@@ -300,7 +301,7 @@ impl Hub {
         true
     }
 
-    pub(super) fn on_leased(&mut self, ask: Ask, result: Result<Leased, StoreError>) {
+    pub(super) fn on_leased(&mut self, op: OpId, ask: Ask, result: Result<Leased, StoreError>) {
         let Ask { destination: name, instance: id, pick, reserved, heads, whole, limit, changes } = ask;
         self.outgoing.asked -= reserved + heads;
         let destination = self.destination(&name);
@@ -319,7 +320,7 @@ impl Hub {
             }
         }
         match result {
-            Ok(leased) => self.on_lease_batch(&name, id, pick, Asked { current, whole }, leased),
+            Ok(leased) => self.on_lease_batch(&name, id, pick, Asked { op, current, whole }, leased),
             Err(StoreError::Unavailable) => self.on_store_failed(),
             Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
                 if let Some(served) = self.served_mut(id, &name) {
@@ -335,18 +336,18 @@ impl Hub {
     }
 
     fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, asked: Asked, leased: Leased) {
-        let Asked { current, whole } = asked;
+        let Asked { op, current, whole } = asked;
         let none = leased.deliveries.is_empty();
         let did_not_fit = none && leased.end == LeaseEnd::More;
         let now = self.now.mono;
-        let mut probe = false;
+        let mut permit = Permit::All;
         if let Some(served) = self.served_mut(id, name) {
             served.circuit.on_backlog(leased.backlog, now);
+            permit = served.circuit.permit(now);
             if none {
                 // Nothing was due, or it did not fit: its place is kept, for another pause would come on top.
                 served.circuit.on_ask_failed();
-            } else {
-                probe = pick.is_some() && served.circuit.is_open();
+            } else if matches!(permit, Permit::All | Permit::Probing) {
                 served.tried_first = !served.tried_first;
                 if let Some(pick) = pick {
                     served.circuit.on_picked(pick);
@@ -354,7 +355,7 @@ impl Hub {
             }
         }
         for (delivery, event) in leased.deliveries {
-            self.hold_leased(id, delivery, event, probe);
+            self.hold_leased(op, id, delivery, event, permit);
         }
         self.grant_next_suspect(id, name);
         match leased.end {

@@ -28,6 +28,8 @@ pub(super) struct Instance {
     pub(super) peer: String,
     /// Until when it may come back to its leases, after its socket was lost.
     pub(super) away_until: Option<Mono>,
+    /// Until when its circuits are remembered, once it is gone.
+    pub(super) forget_at: Option<Mono>,
     /// It was announced as serving its destinations, and has not been announced as gone.
     pub(super) joined: bool,
     /// It said goodbye: nothing new for it.
@@ -91,6 +93,7 @@ impl Instance {
         Self {
             conn: None,
             away_until: None,
+            forget_at: None,
             token: Name::fallback(),
             label: String::new(),
             peer: String::new(),
@@ -311,6 +314,14 @@ impl Hub {
             if self.instances.get(&id).is_some_and(gone) {
                 self.go_absent(id);
             }
+        }
+    }
+
+    /// The same once its circuits have been remembered for long enough.
+    pub(super) fn forget_if_old(&mut self, id: InstanceId) {
+        let young = |instance: &Instance| instance.forget_at.is_some_and(|at| at > self.now.mono);
+        if !self.instances.get(&id).is_some_and(young) {
+            self.forget_instance(id);
         }
     }
 

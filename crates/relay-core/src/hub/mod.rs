@@ -291,8 +291,8 @@ impl Hub {
     fn on_stored(&mut self, id: OpId, answer: StoreAnswer) {
         let Some(op) = self.ops.remove(&id) else { return };
         match (op, answer) {
-            (Op::Append(pending), StoreAnswer::Append(result)) => self.on_appended(*pending, result),
-            (Op::Lease(ask), StoreAnswer::Lease(result)) => self.on_leased(*ask, result),
+            (Op::Append(pending), StoreAnswer::Append(result)) => self.on_appended(id, *pending, result),
+            (Op::Lease(ask), StoreAnswer::Lease(result)) => self.on_leased(id, *ask, result),
             (Op::Extend(extends), StoreAnswer::Extend(result)) => self.on_extended(&extends, &result),
             (Op::Settle(decided), StoreAnswer::Settle(result)) => self.on_settled(decided, result),
             (Op::Find(works), StoreAnswer::Find(result)) => self.on_found(works, result),

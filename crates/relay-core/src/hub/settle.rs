@@ -88,7 +88,7 @@ impl Hub {
         for (work, record) in works.into_iter().zip(records) {
             match record {
                 Some(record) => self.decide_on(work, &record),
-                None => self.finish(&work),
+                None => self.gone(&work),
             }
         }
         if self.settles.len() == before {
@@ -109,12 +109,7 @@ impl Hub {
                     self.on_applied(&work, &change);
                     self.finish(&work);
                 }
-                Changed::Conflict(None) => {
-                    if let Why::Redrive(ticket) = work.why {
-                        self.accepts.is_gone(ticket);
-                    }
-                    self.finish(&work);
-                }
+                Changed::Conflict(None) => self.gone(&work),
                 Changed::Conflict(Some(record)) => {
                     let work = Work { again: work.again + 1, ..work };
                     if work.again < limits::DECIDE_AGAIN_MAX {
@@ -149,7 +144,7 @@ impl Hub {
         match (works.is_empty(), rest.first()) {
             (true, Some(only)) => {
                 self.notice(Notice::Damaged { delivery: only.id, what: what.into() });
-                self.finish(only);
+                self.gone(only);
             }
             _ => {
                 for half in [works, rest] {
@@ -244,6 +239,14 @@ impl Hub {
         } else if next.state == State::Expired {
             self.notice(Notice::DeliveryExpired { delivery, event, destination });
         }
+    }
+
+    /// There is no record to decide on: it was purged, or cannot be read.
+    fn gone(&mut self, work: &Work) {
+        if let Why::Redrive(ticket) = work.why {
+            self.accepts.is_gone(ticket);
+        }
+        self.finish(work);
     }
 
     /// A decision has nothing more to wait for.

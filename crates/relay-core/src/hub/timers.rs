@@ -73,7 +73,7 @@ impl Hub {
             Timer::Retry => self.on_retry(),
             Timer::Tick(conn) => self.on_tick(conn),
             Timer::Grace(instance) => self.on_grace_over(instance),
-            Timer::Forget(instance) => self.forget_instance(instance),
+            Timer::Forget(instance) => self.forget_if_old(instance),
             Timer::NextDue(name) => self.on_next_due(&name),
             Timer::Probe(instance, name) => {
                 self.rerank(instance, &name);

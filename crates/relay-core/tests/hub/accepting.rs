@@ -365,3 +365,39 @@ fn what_a_target_said_is_kept_unless_too_many_reports_wait() {
         assert_eq!((last.status, last.answer), (Some(422), said().filter(|_| waiting == 0)));
     }
 }
+
+/// A dead delivery, and its key.
+fn dead_under(key: [u8; 32]) -> Rig {
+    let retry = RetryPolicy { max_retries: 0, ..RetryPolicy::default() };
+    let mut rig = Rig::with_routes(&[("src", "crm")], &retry);
+    let client = rig.join(1, 7, 4);
+    rig.send_body("src", b"a", Some(key));
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Refused));
+    assert_eq!(rig.count(State::Dead), 1);
+    rig
+}
+
+/// I1, I20: a repeat is not acknowledged if what it repeats was purged before its redrive was durable, however late that is
+/// found out.
+#[test]
+fn a_repeat_of_what_is_purged_while_the_store_is_full_is_not_acknowledged() {
+    let mut rig = dead_under([1; 32]);
+    rig.store.trouble.insert("settle", relay_core::storage::StoreError::Full);
+    let repeat = rig.send_body("src", b"a", Some([1; 32]));
+    assert!(!rig.answers.contains_key(&repeat));
+    rig.store.deliveries.clear();
+    rig.store.events.clear();
+    rig.store.trouble.clear();
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.answers[&repeat], Answer::Unavailable);
+}
+
+/// I1, I18: nor if the record that it would redrive is damaged.
+#[test]
+fn a_repeat_of_a_damaged_delivery_is_not_acknowledged() {
+    let mut rig = dead_under([1; 32]);
+    rig.store.damaged = rig.store.deliveries.keys().copied().collect();
+    let repeat = rig.send_body("src", b"a", Some([1; 32]));
+    assert_eq!(rig.answers[&repeat], Answer::Unavailable);
+}

@@ -24,8 +24,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// The waiting deliveries that an operation ends.
 fn ends(op: &StoreOp) -> impl Iterator<Item = DeliveryId> {
     let changes = if let StoreOp::Settle(changes) = op { &changes[..] } else { &[] };
-    let waits = |state| matches!(state, State::Ready | State::Scheduled);
-    let ended = |change: &&Change| waits(change.before.state) && change.next.state == State::Expired;
+    let ended = |change: &&Change| {
+        matches!(change.before.state, State::Ready | State::Scheduled) && change.next.state == State::Expired
+    };
     changes.iter().filter(ended).map(|change| change.next.id)
 }
 

@@ -124,8 +124,8 @@ pub(super) async fn run(
     let mut done = BulkDto { job: job.to_string(), dry_run, ..BulkDto::default() };
     let mut cursor = None;
     loop {
-        let (action, target, now) = (action.clone(), target.clone(), admin.clock.wall());
-        let step = BulkStep { job, action, target, cursor, dry_run, now, audit: audit.clone() };
+        let (step_action, target, now) = (action.clone(), target.clone(), admin.clock.wall());
+        let step = BulkStep { job, action: step_action, target, cursor, dry_run, now, audit: audit.clone() };
         let result = admin.store.bulk(step).await?;
         done.matched += result.matched;
         done.changed += result.changed;
@@ -133,7 +133,7 @@ pub(super) async fn run(
             audit = None;
         }
         if !dry_run {
-            tell(admin, &result).await;
+            tell(admin, &action, &result).await;
         }
         cursor = result.next;
         if cursor.is_none() {
@@ -145,10 +145,12 @@ pub(super) async fn run(
     }
 }
 
-/// What the hub hears of a step.
-async fn tell(admin: &Admin, result: &BulkDone) {
+/// What the hub hears of a step. Only a redrive makes anything due: the others must not cut short the pause of a circuit.
+async fn tell(admin: &Admin, action: &BulkAction, result: &BulkDone) {
     admin.hub.tell(Event::Touched(result.ids.clone())).await;
-    admin.hub.tell(Event::Woken(result.destinations.clone())).await;
+    if matches!(action, BulkAction::Redrive { .. }) {
+        admin.hub.tell(Event::Woken(result.destinations.clone())).await;
+    }
 }
 
 /// What the store has no index for: it is picked out of what the filters give.
@@ -219,7 +221,7 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
             left = left.saturating_sub(result.matched);
             if !how.dry_run {
                 audit = audit.filter(|_| result.changed == 0);
-                tell(admin, &result).await;
+                tell(admin, &how.action, &result).await;
             }
             // A step answers for its job: the next page is another one.
             job = job_id(admin, None)?;

@@ -30,6 +30,12 @@ impl SmallDisk {
         }
     }
 
+    /// Gives so many bytes of it back.
+    fn leave(&self, bytes: u64) {
+        let hog = fs::OpenOptions::new().write(true).open(self.dir.path().join("hog")).expect("is there");
+        hog.set_len(hog.metadata().expect("is there").len() - bytes).expect("shrinks");
+    }
+
     fn empty(&self) {
         fs::remove_file(self.dir.path().join("hog")).expect("is there");
     }
@@ -89,6 +95,49 @@ fn a_store_is_opened_on_a_disk_without_a_byte_of_room() {
     }
 }
 
+/// I16, I17: whichever write is the first that finds no room, what was asked for happens whole or not at all, the store goes
+/// on, and all of it works again once there is room.
+#[test]
+fn any_write_may_be_the_first_without_room() {
+    let Some(disk) = SmallDisk::mount(8) else { return };
+    for pages in (0..40).step_by(2) {
+        let store = SqliteStore::open(options(&disk.data())).expect("opens");
+        let mut maker = Maker::new(&store);
+        let appends: Vec<Append> = (0..10).map(|_| maker.append(&"x".repeat(9_000), NOW)).collect();
+        assert!(wait(store.append(appends)).iter().all(Result::is_ok));
+        let held = wait(store.lease(lease_ask(5))).expect("leases").deliveries;
+        disk.fill();
+        disk.leave(pages * 4_096);
+
+        let key = DocumentKey { kind: DocumentKind::Destination, name: "crm".into() };
+        let put = || store.put_document(key.clone(), 0, Some("{}".into()), Vec::new());
+        let stored = append_one(&store, &maker.append(&"x".repeat(9_000), NOW));
+        assert!(matches!(stored, Ok(Appended::Stored) | Err(AppendError::Full)), "{pages}: {stored:?}");
+        for (held, _) in &held {
+            let settled = wait(store.settle(vec![delivered(held)]));
+            assert!(settled == Ok(vec![Changed::Applied]) || settled == Err(StoreError::Full), "{pages}: {settled:?}");
+        }
+        let later = NOW + TTL;
+        let rules = Retain { now: later, delivered_before: later, dead_before: later, limit: 2 };
+        let retired = wait(store.retain(rules));
+        assert!(matches!(retired, Ok(_) | Err(StoreError::Full)), "{pages}: {retired:?}");
+        let written = wait(put());
+        assert!(matches!(written, Ok(Some(1)) | Err(StoreError::Full)), "{pages}: {written:?}");
+
+        disk.empty();
+        let again = wait(put());
+        assert_eq!(again.is_ok_and(|version| version.is_some()), written.is_err(), "{pages}");
+        while append_one(&store, &maker.append("x", NOW)) == Err(AppendError::Full) {}
+        let recount = wait(store.recount()).expect("counts");
+        assert_eq!(recount.counted, recount.kept, "{pages}");
+        wait(store.close());
+        drop(store);
+        let report = check(&disk.data(), false, NOW).expect("reads");
+        assert_eq!(report.faults, Vec::<String>::new(), "{pages}");
+        fs::remove_dir_all(disk.data()).expect("is removed");
+    }
+}
+
 /// I18: where a copy does not fit, its restore says so before it begins, and leaves nothing.
 #[test]
 fn a_restore_without_room_is_refused() {
@@ -102,13 +151,10 @@ fn a_restore_without_room_is_refused() {
     let into = dir.path().join("backup");
     let bytes = back_up(&store, &into).bytes;
     disk.fill();
-    let hog = fs::OpenOptions::new().write(true).open(disk.dir.path().join("hog")).expect("is there");
-    let taken = hog.metadata().expect("is there").len();
-    hog.set_len(taken - bytes).expect("shrinks");
+    disk.leave(bytes);
     let refused = restore(&into, &disk.data(), NOW).expect_err("there is no room");
     assert!(matches!(refused, RestoreError::NoRoom { .. }), "{refused}");
     assert!(!disk.data().join("store.db.part").exists());
-    drop(hog);
     disk.empty();
     restore(&into, &disk.data(), NOW).expect("restores");
     assert_eq!(check(&disk.data(), false, NOW).expect("reads").faults, Vec::<String>::new());
