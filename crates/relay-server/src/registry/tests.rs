@@ -5,7 +5,7 @@ use relay_core::{
     limits,
     time::Wall,
 };
-use relay_store::memory::{Edge, MemoryStore};
+use relay_store::memory::{Edge, MemoryStore, Trouble};
 
 use super::{
     document::{Dedupe, Retry, Route, Source},
@@ -362,14 +362,14 @@ async fn what_is_written_holds_also_if_nothing_can_be_read() {
     let new = NewToken { name: name("crm"), destinations: None };
     registry.create_token(new.clone(), &CLI).await.unwrap();
     other.create_source(shop("crm"), &CLI).await.unwrap();
-    store.set_unread(true);
+    store.set_trouble(vec![(Trouble::Documents, StoreError::TooSlow { after: Duration::ZERO })]);
     registry.revoke_token(&name("crm"), &CLI).await.unwrap();
     let is_revoked = |registry: &Registry| registry.directory().tokens["crm"].document.revoked_at.is_some();
     assert!(is_revoked(&registry));
     registry.create_token(new, &CLI).await.expect("decided on the version that was written");
     assert!(!is_revoked(&registry) && !registry.directory().sources.contains_key("shop"));
     let read = async {
-        store.set_unread(false);
+        store.set_trouble(Vec::new());
         while !registry.directory().sources.contains_key("shop") {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

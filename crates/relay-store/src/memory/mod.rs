@@ -14,7 +14,6 @@ use std::{
     future::{poll_fn, ready},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
-    time::Duration,
 };
 
 use relay_core::{
@@ -69,6 +68,8 @@ pub enum Trouble {
     Due,
     /// [`StoreOp::Held`].
     Held,
+    /// [`Store::documents`].
+    Documents,
 }
 
 #[derive(Debug, Default)]
@@ -78,10 +79,15 @@ struct Inner {
     /// As the driver last told it; only [`Append::deadline`] is compared with it.
     now: Wall,
     full: bool,
-    unread: bool,
     edge: Option<Edge>,
     trouble: Vec<(Trouble, StoreError)>,
     watchers: Vec<Waker>,
+}
+
+impl Inner {
+    fn refused(&self, which: Trouble) -> Option<StoreError> {
+        self.trouble.iter().find(|(known, _)| *known == which).map(|(_, error)| error.clone())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -119,11 +125,6 @@ impl MemoryStore {
     /// Refuses appends for want of room, until told otherwise.
     pub fn set_full(&self, full: bool) {
         self.lock().full = full;
-    }
-
-    /// Does not let documents be read in time, until told otherwise.
-    pub fn set_unread(&self, unread: bool) {
-        self.lock().unread = unread;
     }
 
     /// Answers these operations so, and does nothing of them, until told otherwise.
@@ -199,7 +200,7 @@ impl MemoryStore {
     /// See [`MemoryStore::set_trouble`].
     fn refusal(&self, op: &StoreOp) -> Option<StoreAnswer> {
         let inner = self.lock();
-        let refused = |which| inner.trouble.iter().find(|(known, _)| *known == which).map(|(_, error)| error.clone());
+        let refused = |which| inner.refused(which);
         match op {
             StoreOp::Append(_) => None,
             StoreOp::Lease(_) => refused(Trouble::Lease).map(|error| StoreAnswer::Lease(Err(error))),
@@ -340,8 +341,9 @@ impl Store for MemoryStore {
     }
 
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
-        if self.lock().unread {
-            return done(Err(StoreError::TooSlow { after: Duration::ZERO }));
+        let refused = self.lock().refused(Trouble::Documents);
+        if let Some(error) = refused {
+            return done(Err(error));
         }
         done(self.read(|disk| disk.documents.values().filter(|found| found.key.kind == kind).cloned().collect()))
     }
