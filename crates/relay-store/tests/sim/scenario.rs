@@ -494,7 +494,7 @@ fn an_outage_of_hours_with_two_clients() -> Result<(), String> {
 fn expired_while_the_store_is_full() -> Result<(), String> {
     let mut stage = Stage::new(0, 8, |_| Said::Unreachable);
     stage.send("any", 1_000, millis(1));
-    stage.pass(limits::MESSAGE_TTL - seconds(60))?;
+    stage.pass(limits::MESSAGE_TTL.saturating_sub(seconds(60)))?;
     stage.world.store.set_trouble(vec![(Trouble::Settle, StoreError::Full)]);
     let mut most = 0;
     for _ in 0..240 {
