@@ -162,6 +162,13 @@ pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
 /// (security: whoever comes first is believed).
 pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
 
+/// Fewest deliveries a second that an operator's command makes due: one in a hundred seconds.
+pub const RATE_MIN: f64 = 0.01;
+/// Most: more than any target takes, so that it is no rate.
+pub const RATE_MAX: f64 = 10_000.0;
+/// How far ahead the first of them may be due.
+pub const START_AHEAD_MAX: Duration = Duration::from_hours(366 * 24);
+
 /// How long an old secret stays valid beside the one that replaces it, where a time is given: shorter is no rotation, and
 /// longer is forgotten.
 pub const ROTATION_KEPT_MIN: Duration = Duration::from_secs(1);

@@ -49,7 +49,7 @@ pub trait Store: Send + Sync + 'static {
     /// Reads one event with its body.
     fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>>;
 
-    /// A page of events, newest first.
+    /// A page of events, in the order of the filter.
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>>;
 
     /// A page of deliveries: the newest first, see [`DeliveryFilter::comes_by_end`].
@@ -151,6 +151,8 @@ pub struct EventFilter {
     pub source: Option<Name>,
     /// Received in this range.
     pub range: Range,
+    /// The oldest first, not the newest. A cursor goes on in the order of its page.
+    pub oldest_first: bool,
 }
 
 /// Which deliveries. The combinations a store must serve at constant cost: `event` alone; `destination` with or without
@@ -222,11 +224,29 @@ pub enum BulkAction {
         ttl: Vec<(Name, Name, Duration)>,
         /// For those not named.
         ttl_default: Duration,
+        /// Not all at once.
+        pace: Option<Pace>,
     },
     /// Dead or expired: removed now, counted as retired.
     Purge,
     /// Open: cancelled. A leased one too; its report comes too late.
     Cancel,
+}
+
+/// How fast many become due, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// When the first one does.
+    pub from: Wall,
+    /// From each to the next.
+    pub every: Duration,
+}
+
+impl Pace {
+    /// When the one behind so many others becomes due.
+    pub fn due(&self, before: u64) -> Wall {
+        self.from + self.every.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX))
+    }
 }
 
 /// Which deliveries a bulk command is about.

@@ -22,8 +22,8 @@ use relay_store::{
     Store,
     memory::MemoryStore,
     seam::{
-        AuditEntry, AuditFilter, BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, EventFilter, Page, Range,
-        Retain, Stats,
+        AuditEntry, AuditFilter, BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, EventFilter, Pace, Page,
+        Range, Retain, Stats,
     },
     sqlite::{Options, SqliteStore},
 };
@@ -277,7 +277,11 @@ impl Pair {
         let action = match self.rng.random_range(0..4) {
             0 => BulkAction::Purge,
             1 => BulkAction::Cancel,
-            _ => BulkAction::Redrive { ttl: vec![(self.source(), self.destination(), TTL * 2)], ttl_default: TTL },
+            _ => {
+                let pace = Pace { from: self.now, every: Duration::from_secs(3) };
+                let pace = Some(pace).filter(|_| self.rng.random_bool(0.5));
+                BulkAction::Redrive { ttl: vec![(self.source(), self.destination(), TTL * 2)], ttl_default: TTL, pace }
+            }
         };
         let target = if self.rng.random_bool(0.5) {
             let ids = self.deliveries.iter().copied().filter(|_| self.rng.random_bool(0.1)).collect();
@@ -368,7 +372,8 @@ impl Pair {
             let memory = pages(&self.memory, &filter, limit).await;
             assert_eq!(sqlite, memory, "{}: {filter:?} by {limit}", self.at);
         }
-        let events = EventFilter { source: Some(self.source()), ..EventFilter::default() };
+        let oldest_first = self.rng.random_bool(0.5);
+        let events = EventFilter { source: Some(self.source()), oldest_first, ..EventFilter::default() };
         let page = Page { cursor: None, limit: 1_000 };
         both!(self, |store| store.browse_events(events.clone(), page.clone())).expect("reads");
         let page = Page { cursor: None, limit: 1_000 };

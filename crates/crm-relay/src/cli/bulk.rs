@@ -52,15 +52,52 @@ pub(crate) struct Selection {
     /// Only say how many
     #[arg(long)]
     dry_run: bool,
+    #[arg(skip)]
+    pace: Map<String, Value>,
+}
+
+/// How fast what is made ready becomes due.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Pacing {
+    /// So many a second: due one after the other, which goes on when this command has ended
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    #[arg(help = "With --rate: when the first is due", long, value_name = "TIME", requires = "rate")]
+    start_at: Option<String>,
+}
+
+impl Pacing {
+    /// Whether a rate was given.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.rate.is_some()
+    }
+
+    /// As the admin API takes it.
+    pub(crate) fn put_into(&self, body: &mut Map<String, Value>) {
+        body.extend(self.rate.map(|rate| ("rate".to_owned(), json!(rate))));
+        body.extend(self.start_at.as_ref().map(|at| ("start_at".to_owned(), json!(at))));
+    }
+}
+
+/// `20` and `20/s` are the same.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    number.trim().parse().map_err(|_| "want a number a second, like 20 or 0.5".to_owned())
 }
 
 impl Selection {
+    /// With this beside the filters.
+    pub(crate) fn paced(mut self, pacing: &Pacing) -> Self {
+        pacing.put_into(&mut self.pace);
+        self
+    }
+
     /// What is picked out of what the filters give.
     fn picks(&self) -> Map<String, Value> {
         let status = self.status.map(|status| ("status".to_owned(), json!(status)));
         let error = self.error.as_ref().map(|error| ("error".to_owned(), json!(error)));
         let limit = self.limit.map(|limit| ("limit".to_owned(), json!(limit)));
-        [status, error, limit].into_iter().flatten().collect()
+        [status, error, limit].into_iter().flatten().chain(self.pace.clone()).collect()
     }
 }
 
@@ -86,7 +123,7 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
     let (api, as_json) = (asked.running().await?, asked.is_json());
     let picks = selection.picks();
     let filters = selection.filter.parameters()?;
-    if selection.ids.is_empty() && !selection.all && filters.is_empty() && picks.is_empty() {
+    if selection.ids.is_empty() && !selection.all && filters.is_empty() && picks.len() == selection.pace.len() {
         return Err(Failure::usage(format!(
             "say which: {} ID..., or --all, or a filter like --destination NAME",
             bulk.verb
@@ -154,6 +191,9 @@ impl Steps<'_> {
             left = left.saturating_sub(number(&done, "matched"));
             progress.add(number(&done, "matched"));
             cursor = done.get("next").cloned().unwrap_or_default();
+            if let Some(next_at) = done.get("next_at") {
+                self.body["start_at"] = next_at.clone();
+            }
             if job.is_null() {
                 job = done.get("job").cloned().unwrap_or_default();
             }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    bulk::{self, Bulk, Selection},
+    bulk::{self, Bulk, Pacing, Selection},
     delivery,
     filter::{Ended, Parameters},
     listing::{Column, Form, Paging, View, answer, last, list, pretty, reason, text, when},
@@ -37,7 +37,12 @@ pub(crate) enum Verb {
         filter: Ended,
     },
     /// Deliver again: attempts and TTL start anew
-    Redrive(Selection),
+    Redrive {
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        pacing: Pacing,
+    },
     /// Remove for good, before their retention ends
     Purge(Selection),
 }
@@ -73,7 +78,7 @@ impl noun::Verb for Verb {
             }
             Self::Summary { filter } => summary(asked, filter.parameters()?).await,
             Self::Show { id } => delivery::show(asked, &id).await,
-            Self::Redrive(selection) => bulk::run(asked, &REDRIVE, selection).await,
+            Self::Redrive { selection, pacing } => bulk::run(asked, &REDRIVE, selection.paced(&pacing)).await,
             Self::Purge(selection) => bulk::run(asked, &PURGE, selection).await,
         }
     }

@@ -3,15 +3,13 @@
 use std::io::Write as _;
 
 use clap::Subcommand;
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     filter::given,
-    listing::{Column, Form, Paging, Range, View, list, pretty, state, text, when, words},
+    listing::{Column, Form, Paging, Range, View, list, state, text, when, words},
     noun::{self, Asked},
-    route_of,
-    shared_options::{print, say},
+    replay::Replay,
 };
 use crate::{
     admin_client::encode,
@@ -46,14 +44,7 @@ pub(crate) enum Verb {
         body: bool,
     },
     /// Deliver old events again, as new deliveries with Relay-Replay: true
-    Replay {
-        /// Their ids, evt_...
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
-        /// To this destination only
-        #[arg(long, value_name = "NAME")]
-        destination: Option<String>,
-    },
+    Replay(Replay),
 }
 
 const COLUMNS: &[Column] = &[
@@ -77,7 +68,7 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Show { id, body } => show(asked, &id, body).await,
-            Self::Replay { ids, destination } => replay(asked, &ids, destination).await,
+            Self::Replay(replay) => replay.run(asked).await,
         }
     }
 }
@@ -132,31 +123,6 @@ fn in_words(event: &Value, bytes: Option<&[u8]>, form: Form) -> String {
     let rows: Vec<Vec<String>> = found.into_iter().flatten().map(super::delivery::row).collect();
     let deliveries = table::table(&super::delivery::headings(), &rows);
     format!("{about}\n\nheaders\n{headers}\n{deliveries}\n\n{}", body_of(event, bytes, form))
-}
-
-async fn replay(asked: &Asked, ids: &[String], destination: Option<String>) -> Outcome {
-    let api = asked.running().await?;
-    let mut exit = Exit::Done;
-    let mut items = Vec::new();
-    for id in ids {
-        let body = json!({"destination": destination});
-        match api.call(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), Some(&body)).await {
-            Ok(done) => items.push(done),
-            Err(failure) if failure.exit == Exit::No => {
-                say(&format!("{id}: {failure}"));
-                exit = Exit::No;
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-    if asked.is_json() {
-        print(&pretty(&json!({"items": items, "next": null})))?;
-    } else {
-        for item in items.iter().filter_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
-            print(&format!("{} {}", text(item, "id"), route_of(item)))?;
-        }
-    }
-    Ok(exit)
 }
 
 /// `2 delivered, 1 dead`.

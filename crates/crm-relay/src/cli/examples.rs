@@ -68,7 +68,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "source rotate",
         &[
             "crm-relay source rotate pay --set endpoint_secret=@new --keep-old 24h",
-            "crm-relay source rotate pay --finish     # the old one is worth nothing now",
+            "crm-relay source rotate pay --finish     # the platform has the new one",
         ],
     ),
     ("source delete", &["crm-relay source delete shop"]),
@@ -94,7 +94,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("token list", &["crm-relay token list"]),
     ("token show", &["crm-relay token show office"]),
     ("token update", &["crm-relay token update office --destination crm --destination erp"]),
-    ("token rotate", &["crm-relay token rotate office > token", "crm-relay token rotate office --finish"]),
+    (
+        "token rotate",
+        &[
+            "crm-relay token rotate office > token    # then the client with it, then:",
+            "crm-relay token rotate office --finish",
+        ],
+    ),
     ("token revoke", &["crm-relay token revoke office"]),
     ("destination list", &["crm-relay destination list"]),
     ("destination show", &["crm-relay destination show crm           # who serves it, and how it is"]),
@@ -112,7 +118,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "crm-relay event show last --body > body.json",
         ],
     ),
-    ("event replay", &["crm-relay event replay last", "crm-relay event replay last --destination crm"]),
+    (
+        "event replay",
+        &[
+            "crm-relay event replay last --destination crm",
+            "crm-relay event replay --source shop --since 24h --rate 20",
+        ],
+    ),
     (
         "delivery list",
         &["crm-relay delivery list --destination crm --state scheduled", "crm-relay delivery list --event last"],
@@ -130,7 +142,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "crm-relay dead redrive --all             # asks first",
             "crm-relay dead redrive --status 500 --limit 100 --dry-run",
-            "crm-relay dead redrive dlv_01a2214f-0295",
+            "crm-relay dead redrive --destination crm --rate 20",
         ],
     ),
     ("dead purge", &["crm-relay dead purge --destination crm --until 2026-01-31 --dry-run"]),

@@ -24,6 +24,7 @@ mod listing;
 mod noun;
 mod provider;
 mod receive;
+mod replay;
 mod rotation;
 mod route;
 mod send;

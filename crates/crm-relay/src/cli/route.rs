@@ -88,7 +88,11 @@ impl noun::Verb for Verb {
                 body.insert("source".to_owned(), json!(ends.source));
                 body.insert("destination".to_owned(), json!(ends.destination));
                 let made = ROUTES.create(asked, &Value::Object(body)).await?;
-                asked.tell(&made, in_words)
+                asked.tell(&made, in_words)?;
+                if !asked.is_json() {
+                    say_others(asked, &ends).await?;
+                }
+                Ok(Exit::Done)
             }
             Self::Update(Revision { ends, policy }) => {
                 ROUTES.update(asked, &ends.names(), &Value::Object(policy.body()?)).await
@@ -100,6 +104,23 @@ impl noun::Verb for Verb {
             }
         }
     }
+}
+
+/// A second route is a second delivery of each webhook, which not everybody wants who makes one.
+async fn say_others(asked: &Asked, ends: &Ends) -> Result<(), Failure> {
+    let listed = asked.running().await?.get(ROUTES.view.path).await?;
+    let routes = listed.get("items").and_then(Value::as_array).into_iter().flatten();
+    let of_source = routes.filter(|route| text(route, "source") == ends.source);
+    let others: Vec<String> =
+        of_source.map(|route| text(route, "destination")).filter(|to| *to != ends.destination).collect();
+    if let Some(other) = others.first() {
+        let source = &ends.source;
+        say(&style::warn(format!(
+            "each webhook of {source} goes to {} as well; if it shall not: crm-relay route delete {source} {other}",
+            others.join(" and ")
+        )));
+    }
+    Ok(())
 }
 
 impl Ends {

@@ -5,10 +5,12 @@ use std::{
     io::Read as _,
     marker::PhantomData,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
 
+use super::shared_options::say;
 use crate::{
     config::{
         fault::{Faults, Origin},
@@ -18,6 +20,7 @@ use crate::{
         target,
     },
     exit::reason,
+    render::style,
 };
 
 /// The settings of one process, as given on its command line.
@@ -95,6 +98,9 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
             let text = values.cloned().collect::<Vec<_>>().join(",");
             let file = text.strip_prefix('@').filter(|_| setting.is_secret());
             files.extend(file.map(|path| (setting.name, PathBuf::from(path))));
+            if setting.is_secret() || (setting.name == "RELAY_PROXY" && holds_password(&text)) {
+                warn_of_bare(&format!("--{}", typed(setting, P::PROCESS)), &text, Some(setting.name));
+            }
             let text = if setting.is_secret() {
                 secret_value(&text).map_err(|why| refused(&format!("--{}: {why}", typed(setting, P::PROCESS))))?
             } else {
@@ -109,6 +115,30 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// Warns, once in a process, of a secret that stands on the command line itself: every user of the machine sees it with `ps`,
+/// and shells write it down.
+pub(crate) fn warn_of_bare(option: &str, value: &str, setting: Option<&str>) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if value == "-" || value.starts_with('@') || WARNED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let instead = match (setting, option.split_once(' ')) {
+        (Some("RELAY_PROXY"), _) => "RELAY_PROXY in the environment or in crm-relay.toml".to_owned(),
+        (Some(name), _) => format!("{option} @FILE, or {name} in the environment"),
+        (None, Some((flag, name))) => format!("{flag} {name}=@FILE, or {name}=- for standard input"),
+        (None, None) => format!("{option} @FILE, or - for standard input"),
+    };
+    let text = format!("{option}: a secret on the command line is seen by ps and kept by shells; better: {instead}");
+    say(&style::warn(text));
+}
+
+/// Whether a URL carries a password.
+fn holds_password(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// The value of a secret option: itself, `@FILE`, or `-` for standard input.

@@ -3,8 +3,12 @@
 use std::{future::Future, io::Write as _, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
+use relay_providers::{Parameter, providers};
 
-use super::{listing::Form, setting_flags::secret_value};
+use super::{
+    listing::Form,
+    setting_flags::{secret_value, warn_of_bare},
+};
 use crate::{
     config::{
         self, DEV_DATA_DIR, SERVICE_DATA_DIR,
@@ -69,6 +73,7 @@ impl Common {
         flags.extend(self.data_dir.clone().map(|dir| ("DATA_DIR", dir)));
         flags.extend(self.admin_url.clone().map(|url| ("ADMIN_URL", url)));
         if let Some(token) = &self.admin_token {
+            warn_of_bare("--admin-token", token, Some("ADMIN_TOKEN"));
             let token = secret_value(token).map_err(|why| Failure::usage(format!("--admin-token: {why}")))?;
             flags.insert("ADMIN_TOKEN", token);
         }
@@ -104,6 +109,10 @@ pub(crate) fn parameters(given: &[String]) -> Result<Vec<(String, String)>, Fail
         let (name, value) = text
             .split_once('=')
             .ok_or_else(|| Failure::usage("--set: want NAME=VALUE, NAME=@FILE, or NAME=- for standard input"))?;
+        let is_named = |parameter: &Parameter| parameter.name == name.trim() && (parameter.secret || parameter.key);
+        if name.trim() == "secret" || providers().iter().any(|provider| provider.parameters.iter().any(is_named)) {
+            warn_of_bare(&format!("--set {}", name.trim()), value, None);
+        }
         let value = secret_value(value).map_err(|why| Failure::usage(format!("--set {}: {why}", name.trim())))?;
         Ok((name.trim().to_owned(), value))
     };

@@ -54,6 +54,54 @@ fn a_token_is_replaced_without_a_gap() {
     assert_eq!(second.terminate(), Some(0));
 }
 
+/// S39: whoever may run ps sees a command line, so a secret on one is warned of, once, and not shown again.
+#[test]
+fn a_secret_on_the_command_line_is_warned_of() {
+    let place = Place::new();
+    let _server = place.server();
+    place.write("file", "0123456789abcdef-of-ours");
+    let warnings = |args: &[&str]| {
+        let said = String::from_utf8(place.cli(args).stderr).unwrap();
+        assert!(!said.contains("of-ours"), "{said}");
+        said.matches("a secret on the command line").count()
+    };
+    let update = ["source", "create", "shop", "--provider", "hmac", "--set", "header=X-Signature"];
+    let with = |secret: &'static str| [&update[..], &["--set", secret]].concat();
+    assert_eq!(warnings(&with("secret=0123456789abcdef-of-ours")), 1);
+    assert_eq!(warnings(&["source", "update", "shop", "--set", "secret=@file"]), 0);
+    assert_eq!(warnings(&["status", "--admin-token", "0123456789abcdef-of-ours"]), 1);
+    for (args, count) in [
+        (&["config", "check"][..], 0),
+        (
+            &[
+                "client",
+                "--to",
+                "9",
+                "--url",
+                "127.0.0.1:9",
+                "--token",
+                "crt_0123456789abcdef-of-ours",
+                "--config",
+                "none",
+            ],
+            1,
+        ),
+        (&["server", "--api-key", "@none"], 0),
+    ] {
+        assert_eq!(warnings(args), count, "{args:?}");
+    }
+}
+
+/// A second route doubles every webhook: whoever meant to move it is told how.
+#[test]
+fn a_second_route_says_that_the_first_stays() {
+    let place = Place::new();
+    let _server = place.server();
+    let made = place.cli(&["route", "create", "default", "crm"]);
+    let said = String::from_utf8(made.stderr).unwrap();
+    assert!(said.contains("crm-relay route delete default default"), "{said}");
+}
+
 /// The whole way of an operator whose platform makes the secret.
 #[test]
 fn a_secret_of_a_source_is_replaced_without_a_gap() {
@@ -79,4 +127,67 @@ fn a_secret_of_a_source_is_replaced_without_a_gap() {
     assert!(place.cli(&rotate[..5]).status.success());
     assert!(place.cli(&["source", "rotate", "shop", "--finish"]).status.success());
     assert_eq!((send("secret=@old"), send("secret=@new")), (Some(1), Some(0)));
+}
+
+/// A day again, not faster than its target takes it: the oldest first, each due behind the one before it.
+#[test]
+fn old_events_are_replayed_by_filter_at_a_rate() {
+    let place = Place::new();
+    let _server = place.server();
+    let sent: Vec<String> = (0..3).map(|_| place.send()).collect();
+    let _ = place.cli(&["delivery", "cancel", "--all", "--yes"]);
+    assert_eq!(place.json(&replay(&["--source", "default", "--dry-run"]))["matched"], 3);
+    let asked = place.cli(&replay(&["--since", "1h"]));
+    assert_eq!(asked.status.code(), Some(2), "nobody is here to agree");
+    assert!(String::from_utf8(asked.stderr).unwrap().contains("replay 3 events"));
+    assert_eq!(place.cli(&replay(&[])).status.code(), Some(2), "not everything by a slip");
+    assert_eq!(place.cli(&replay(&["--all", "--yes", "--destination", "crm"])).status.code(), Some(1));
+
+    let told = place.json(&replay(&["--source", "default", "--limit", "2", "--rate", "0.1/s", "--yes"]));
+    assert_eq!((&told["matched"], &told["changed"]), (&json!(2), &json!(2)), "{told}");
+    let next = told["next"].as_str().unwrap();
+    let more = ["--all", "--cursor", next, "--rate", "0.1", "--start-at", told["next_at"].as_str().unwrap(), "--yes"];
+    let told = place.json(&replay(&more));
+    assert_eq!((&told["changed"], &told["next"]), (&json!(1), &json!(null)), "the rest");
+
+    let listed = place.json(&["delivery", "list", "--state", "ready,scheduled"]);
+    let mut made: Vec<(String, String)> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|made| {
+            assert_eq!(made["replay"], true);
+            (made["due_at"].as_str().unwrap().to_owned(), made["event_id"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    made.sort();
+    let order: Vec<String> = made.iter().map(|(_, event)| event.clone()).collect();
+    assert_eq!(order, sent, "the oldest first");
+    let seconds = |at: usize| made[at].0[17..19].parse::<i64>().unwrap();
+    assert_eq!([(seconds(1) - seconds(0)).rem_euclid(60), (seconds(2) - seconds(1)).rem_euclid(60)], [10, 10]);
+    let log = place.json(&["audit-log", "--action", "event.replay"]);
+    assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
+}
+
+/// I13: dead letters come back at a rate too; a rate is not for what goes.
+#[test]
+fn dead_letters_are_redriven_at_a_rate() {
+    let place = Place::new();
+    let _server = place.server();
+    let (_receiver, target) = place.receiver(&["--status", "422"]);
+    let client = place.client_to("client", &target);
+    place.wait_for("server.log", "client_joined");
+    let _ = (place.send(), place.send());
+    wait_until("dead letters", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() == 2);
+    drop(client);
+    let told = place.json(&["dead", "redrive", "--all", "--rate", "0.1", "--yes"]);
+    assert_eq!(told["changed"], 2);
+    let waiting = place.json(&["delivery", "list", "--state", "scheduled"]);
+    assert_eq!(waiting["items"].as_array().unwrap().len(), 1, "one now, one in ten seconds: {waiting}");
+    assert_eq!(place.cli(&["dead", "purge", "--all", "--rate", "1", "--yes"]).status.code(), Some(2));
+}
+
+/// `event replay` with these.
+fn replay<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["event", "replay"], more].concat()
 }

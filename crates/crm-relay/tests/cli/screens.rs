@@ -33,6 +33,7 @@ fn lists_and_overviews_fit_eighty_columns() {
         &["status"],
         &["health"],
         &["audit"],
+        &["audit-log", "--who", "config"],
         &["event", "list"],
         &["event", "show", "last"],
         &["delivery", "list"],

@@ -53,6 +53,18 @@ pub fn redrive(before: &Delivery, now: Wall, ttl: Duration) -> Change {
 }
 
 impl Delivery {
+    /// The same, just made ready, but due only then and with its TTL from then on: many are to come at a rate.
+    #[must_use]
+    pub fn due_from(mut self, due: Wall) -> Self {
+        debug_assert!(self.state == State::Ready && self.tries == 0, "only what was just made ready");
+        if due > self.ready_at {
+            let ttl = self.expires_at.since(self.ready_at);
+            self.state = State::Scheduled;
+            (self.ready_at, self.due_at, self.expires_at) = (due, due, due + ttl);
+        }
+        self
+    }
+
     /// This record one version on, in `state` and without lease or reason.
     pub(super) fn next(&self, state: State, now: Wall) -> Self {
         Self { version: self.version + 1, state, reason: None, lease: None, changed_at: now, ..self.clone() }

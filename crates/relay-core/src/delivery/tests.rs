@@ -73,6 +73,20 @@ fn again(failed: &Delivery) -> Delivery {
 }
 
 /// I10: rejected counts while the circuit is closed, refused always, unreachable never.
+/// I13: what comes at a rate has its whole TTL from when it is due; it is taken back like any redrive.
+#[test]
+fn a_delivery_that_is_due_later_waits_with_its_whole_ttl() {
+    let dead = Delivery { state: State::Dead, reason: Some(Reason::Rejected), ..ready() };
+    let now = NOW + TTL;
+    let next = redrive(&dead, now, TTL).next;
+    assert_eq!(next.clone().due_from(now), next, "now is no later");
+    let later = next.due_from(now + TTL * 5);
+    assert_eq!((later.state, later.due_at, later.ready_at), (State::Scheduled, now + TTL * 5, now + TTL * 5));
+    assert_eq!(later.expires_at, now + TTL * 6);
+    assert_eq!(expire(&later, now + TTL * 5).map(|change| change.next.state), None);
+    assert_eq!(cancel(&later, now).next.state, State::Dead);
+}
+
 #[test]
 fn rejected_counts_while_the_circuit_is_closed_refused_always_unreachable_never() {
     for (class, closed, open) in [(Class::Rejected, 1, 0), (Class::Refused, 1, 1), (Class::Unreachable, 0, 0)] {

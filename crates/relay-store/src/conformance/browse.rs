@@ -69,14 +69,21 @@ pub async fn event_filters_select_source_and_range<B: Backend>() {
         let append = fixture.appending(event, &["crm"]);
         fixture.append(append).await.expect("appending works");
     }
-    let of_source = EventFilter { source: Some(name("in")), range: Range::default() };
+    let of_source = EventFilter { source: Some(name("in")), ..EventFilter::default() };
     assert_eq!(all_events(&fixture, of_source.clone(), 2).await, [stored[3].id, stored[2].id, stored[0].id]);
     let range = Range { since: Some(at(10)), until: Some(at(30)) };
-    let in_range = EventFilter { source: None, range };
+    let in_range = EventFilter { range, ..EventFilter::default() };
     assert_eq!(all_events(&fixture, in_range, 10).await, [stored[2].id, stored[1].id]);
+    let oldest = EventFilter { oldest_first: true, ..of_source.clone() };
+    for limit in [1, 2, 9] {
+        let found = all_events(&fixture, oldest.clone(), limit).await;
+        assert_eq!(found, [stored[0].id, stored[2].id, stored[3].id], "the oldest first");
+    }
+    let oldest = EventFilter { oldest_first: true, range, ..EventFilter::default() };
+    assert_eq!(all_events(&fixture, oldest, 1).await, [stored[1].id, stored[2].id]);
     let both = EventFilter { range, ..of_source };
     assert_eq!(all_events(&fixture, both, 10).await, [stored[2].id]);
-    let unknown = EventFilter { source: Some(name("nobody")), range: Range::default() };
+    let unknown = EventFilter { source: Some(name("nobody")), ..EventFilter::default() };
     assert!(all_events(&fixture, unknown, 10).await.is_empty());
     fixture.check_sums().await;
 }

@@ -5,18 +5,23 @@ use std::time::Duration;
 use relay_core::{
     delivery::{Delivery, State, outcome::Class},
     id::EventId,
+    storage::LeaseEnd,
 };
 
 use super::{
     Backend, Fixture,
     fixture::{TTL, at, change, ending, failing, name},
 };
-use crate::seam::{AuditEntry, AuditFilter, BulkAction, BulkTarget, DeliveryFilter, Page};
+use crate::seam::{AuditEntry, AuditFilter, BulkAction, BulkTarget, DeliveryFilter, Pace, Page};
+
+/// What `redrive` says of the deliveries here.
+const TTL_OF_ROUTE: Duration = Duration::from_secs(50);
 
 fn redrive() -> BulkAction {
     BulkAction::Redrive {
-        ttl: vec![(name("in"), name("crm"), Duration::from_secs(50))],
+        ttl: vec![(name("in"), name("crm"), TTL_OF_ROUTE)],
         ttl_default: Duration::from_secs(70),
+        pace: None,
     }
 }
 
@@ -47,6 +52,35 @@ pub async fn redrive_makes_dead_and_expired_ready_again<B: Backend>() {
     assert_eq!(fixture.find(expired.id).await.map(|found| found.expires_at), Some(at(80)));
     assert_eq!(fixture.lease("crm", at(10)).await.deliveries.len(), 1);
     assert_eq!(fixture.store().attempts(dead.id).await.map(|attempts| attempts.len()), Ok(1));
+    fixture.check_sums().await;
+}
+
+/// At a rate each is due behind the one before it, over all steps; leased when its time has come, with its whole TTL.
+pub async fn a_paced_redrive_is_due_one_after_the_other<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let ids = [fixture.ended("crm", State::Dead, at(1)).await.id, fixture.ended("crm", State::Expired, at(1)).await.id];
+    let pace = Some(Pace { from: at(20), every: Duration::from_secs(5) });
+    let BulkAction::Redrive { ttl, ttl_default, .. } = redrive() else { unreachable!("it is one") };
+    let step = fixture.step(BulkAction::Redrive { ttl, ttl_default, pace }, everything(), at(10));
+    assert_eq!(fixture.bulk(step).await.changed, 2);
+    let mut fixture = fixture.reopen().await;
+    assert!(fixture.lease("crm", at(19)).await.deliveries.is_empty());
+    let mut due = Vec::new();
+    for id in ids {
+        let found = fixture.find(id).await.expect("it is there");
+        assert_eq!((found.state, found.tries, found.expires_at), (State::Scheduled, 0, found.due_at + TTL_OF_ROUTE));
+        due.push(found.due_at);
+    }
+    due.sort_unstable();
+    assert_eq!(due, [at(20), at(25)]);
+    let first = fixture.lease("crm", at(20)).await;
+    assert_eq!((first.deliveries.len(), first.end), (1, LeaseEnd::Drained { next_due: Some(at(25)) }));
+    let step = fixture.step(BulkAction::Cancel, everything(), at(21));
+    fixture.bulk(step).await;
+    for id in ids {
+        let found = fixture.find(id).await.expect("it is there");
+        assert!(matches!(found.state, State::Dead | State::Expired), "it goes back: {found:?}");
+    }
     fixture.check_sums().await;
 }
 

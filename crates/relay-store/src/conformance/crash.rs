@@ -112,7 +112,9 @@ pub async fn a_settlement_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
 /// I12: for each of the three actions, and repeating the step afterwards ends in the same state.
 pub async fn a_bulk_step_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
     let ttl_default = Duration::from_mins(1);
-    for action in [BulkAction::Redrive { ttl: Vec::new(), ttl_default }, BulkAction::Purge, BulkAction::Cancel] {
+    for action in
+        [BulkAction::Redrive { ttl: Vec::new(), ttl_default, pace: None }, BulkAction::Purge, BulkAction::Cancel]
+    {
         cut::<B, _, _>(async |fixture: Fixture<B>, _| {
             let step = BulkStep {
                 job: JobId::from_u128(3 << 80),

@@ -107,6 +107,7 @@ macro_rules! conformance_suite {
         ]);
         $crate::conformance_suite!(@ $backend, bulk [
             redrive_makes_dead_and_expired_ready_again,
+            a_paced_redrive_is_due_one_after_the_other,
             redrive_leaves_everything_else_alone,
             purge_removes_and_counts_as_retired,
             cancel_ends_what_is_open_also_when_leased,

@@ -1,5 +1,7 @@
 //! Pages of events and deliveries. Reads everything behind the cursor: fine for what a test holds.
 
+use std::sync::Arc;
+
 use std::cmp::Reverse;
 
 use bytes::Bytes;
@@ -12,8 +14,13 @@ impl Disk {
     /// A page of events, newest first.
     pub(super) fn browse_events(&self, filter: &EventFilter, page: &Page) -> Listing<EventRow> {
         let behind = cursor::<EventId>(page);
-        let matching = self.events.values().rev().filter(|event| {
-            behind.is_none_or(|behind| event.id < behind)
+        let ordered: Box<dyn Iterator<Item = &Arc<Event>>> =
+            if filter.oldest_first { Box::new(self.events.values()) } else { Box::new(self.events.values().rev()) };
+        let is_behind = |event: &Event, behind: EventId| {
+            if filter.oldest_first { event.id > behind } else { event.id < behind }
+        };
+        let matching = ordered.filter(|event| {
+            behind.is_none_or(|behind| is_behind(event, behind))
                 && filter.source.as_ref().is_none_or(|source| event.source == *source)
                 && contains(filter.range, event.id.minted_at())
         });

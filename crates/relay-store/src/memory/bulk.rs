@@ -32,8 +32,8 @@ impl Disk {
         done.changed = done.matched;
         done.ids = chosen.iter().map(|found| found.id).collect();
         done.destinations = destinations.into_iter().collect();
-        for found in &chosen {
-            self.act(&step, found);
+        for (before, found) in chosen.iter().enumerate() {
+            self.act(&step, found, before as u64);
         }
         let is_first = !self.steps.iter().any(|((job, _), done)| *job == step.job && done.changed > 0);
         self.audit.extend(step.audit.filter(|_| is_first && done.changed > 0));
@@ -62,12 +62,16 @@ impl Disk {
         }
     }
 
-    fn act(&mut self, step: &BulkStep, found: &Delivery) {
+    fn act(&mut self, step: &BulkStep, found: &Delivery, before: u64) {
         match &step.action {
-            BulkAction::Redrive { ttl, ttl_default } => {
+            BulkAction::Redrive { ttl, ttl_default, pace } => {
                 let route = ttl.iter().find(|(source, to, _)| *source == found.source && *to == found.destination);
                 let ttl = route.map_or(*ttl_default, |(_, _, ttl)| *ttl);
-                self.change(delivery::redrive(found, step.now, ttl));
+                let mut change = delivery::redrive(found, step.now, ttl);
+                if let Some(pace) = pace {
+                    change.next = change.next.due_from(pace.due(before));
+                }
+                self.change(change);
             }
             BulkAction::Purge => {
                 self.retire(found.id);

@@ -30,6 +30,7 @@ const SCAN_MAX: usize = 10_000;
 const CHUNK: usize = 500;
 
 const EVENTS: &str = "SELECT seq, seq FROM events WHERE seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
+const EVENTS_OLDEST: &str = "SELECT seq, seq FROM events WHERE seq < ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
 const DELIVERIES: &str = "SELECT seq, seq FROM deliveries WHERE seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
 const BY_STATE: &str = "SELECT seq, seq FROM deliveries INDEXED BY by_state
     WHERE dest = ?4 AND state = ?5 AND line IS ?6 AND seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
@@ -40,7 +41,7 @@ const BY_END: &str = "SELECT changed, seq FROM deliveries INDEXED BY by_end
 /// Where a row stands in a listing: by `seq`, or by when it ended and then by `seq`.
 type Place = (i64, i64);
 
-/// A page of events, newest first, without their bodies.
+/// A page of events, without their bodies.
 pub(super) fn events(
     db: &Connection,
     shelf: &Shelf,
@@ -49,15 +50,21 @@ pub(super) fn events(
 ) -> Result<Listing<EventRow>, Fault> {
     let limit = page.limit.clamp(1, 1000) as usize;
     let (since, until) = sequences(filter.range);
-    let before = position(page).map_or(until, |(at, _)| at.min(until));
+    let from = position(page).map(|(at, _)| at);
+    let (since, before) = if filter.oldest_first {
+        (from.map_or(since, |at| since.max(at.saturating_add(1))), until)
+    } else {
+        (since, from.map_or(until, |at| at.min(until)))
+    };
     let wanted = (limit + 1) as i64;
+    let sql = if filter.oldest_first { EVENTS_OLDEST } else { EVENTS };
     let places = match &filter.source {
-        None => listed(&mut db.prepare_cached(EVENTS)?, params![before, since, wanted])?,
+        None => listed(&mut db.prepare_cached(sql)?, params![before, since, wanted])?,
         Some(source) => match shelf.number(Kind::Source, source) {
             None => Vec::new(),
             Some(number) => {
-                let newest = of_source::newest(db, number, (since, before), limit + 1)?;
-                newest.into_iter().map(|seq| (seq, seq)).collect()
+                let found = of_source::page(db, number, (since, before), limit + 1, filter.oldest_first)?;
+                found.into_iter().map(|seq| (seq, seq)).collect()
             }
         },
     };

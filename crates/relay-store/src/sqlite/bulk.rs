@@ -31,8 +31,8 @@ pub(super) fn bulk(tx: &mut Transaction<'_>, step: &BulkStep) -> Result<BulkDone
     if step.dry_run {
         return Ok(done);
     }
-    for found in &chosen {
-        act(tx, step, found)?;
+    for (before, found) in chosen.iter().enumerate() {
+        act(tx, step, found, before as u64)?;
     }
     done.changed = done.matched;
     done.ids = chosen.iter().map(|found| found.id).collect();
@@ -114,11 +114,15 @@ fn choose(tx: &Transaction<'_>, step: &BulkStep) -> Result<(Vec<Delivery>, Optio
     }
 }
 
-fn act(tx: &mut Transaction<'_>, step: &BulkStep, found: &Delivery) -> Result<(), Fault> {
+fn act(tx: &mut Transaction<'_>, step: &BulkStep, found: &Delivery, before: u64) -> Result<(), Fault> {
     match &step.action {
-        BulkAction::Redrive { ttl, ttl_default } => {
+        BulkAction::Redrive { ttl, ttl_default, pace } => {
             let ttl = ttl_of(ttl, found).unwrap_or(*ttl_default);
-            settle::apply(tx, found, &delivery::redrive(found, step.now, ttl))
+            let mut change = delivery::redrive(found, step.now, ttl);
+            if let Some(pace) = pace {
+                change.next = change.next.due_from(pace.due(before));
+            }
+            settle::apply(tx, found, &change)
         }
         BulkAction::Purge => tx.retire(found).map(drop),
         BulkAction::Cancel => settle::apply(tx, found, &delivery::cancel(found, step.now)),

@@ -10,6 +10,8 @@ const STORED: &str = "SELECT seqs FROM of_source WHERE source = ?1 AND ms = ?2";
 const UPDATE: &str = "UPDATE of_source SET seqs = ?3 WHERE source = ?1 AND ms = ?2";
 const PAGE: &str = "SELECT ms, seqs FROM of_source WHERE source = ?1 AND ms <= ?2 AND ms >= ?3 ORDER BY ms DESC";
 
+const PAGE_OLDEST: &str = "SELECT ms, seqs FROM of_source WHERE source = ?1 AND ms <= ?2 AND ms >= ?3 ORDER BY ms";
+
 /// Notes new events, as source and sequence.
 pub(super) fn add(db: &Connection, new: &mut [(u32, i64)]) -> Result<(), Fault> {
     new.sort_unstable();
@@ -41,21 +43,23 @@ pub(super) fn remove(db: &Connection, source: u32, seq: i64) -> Result<(), Fault
     Ok(())
 }
 
-/// The newest events of a source from `since` and before `before`, at most `wanted`.
-pub(super) fn newest(
+/// The newest, or the oldest, events of a source from `since` and before `before`, at most `wanted`, in that order.
+pub(super) fn page(
     db: &Connection,
     source: u32,
     (since, before): (i64, i64),
     wanted: usize,
+    oldest_first: bool,
 ) -> Result<Vec<i64>, Fault> {
-    let mut statement = db.prepare_cached(PAGE)?;
+    let mut statement = db.prepare_cached(if oldest_first { PAGE_OLDEST } else { PAGE })?;
     let mut rows = statement.query(params![source, before >> SEQ_BITS, since >> SEQ_BITS])?;
     let mut found = Vec::new();
     while found.len() < wanted
         && let Some(row) = rows.next()?
     {
         let seqs = decode(row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default());
-        found.extend(seqs.rev().filter(|seq| (since..before).contains(seq)));
+        let seqs: Vec<i64> = if oldest_first { seqs.collect() } else { seqs.rev().collect() };
+        found.extend(seqs.into_iter().filter(|seq| (since..before).contains(seq)));
     }
     found.truncate(wanted);
     Ok(found)
@@ -119,10 +123,10 @@ mod tests {
         add(&db, &mut new).expect("writes");
         add(&db, &mut [(1, (9 << SEQ_BITS) | 3)]).expect("writes");
         assert_eq!(count(&db).expect("counts"), [(1, 5), (2, 1)]);
-        let all = newest(&db, 1, (i64::MIN, i64::MAX), 9).expect("reads");
+        let all = page(&db, 1, (i64::MIN, i64::MAX), 9, false).expect("reads");
         assert_eq!(all, [seqs[3], (9 << SEQ_BITS) | 3, seqs[2], seqs[0], seqs[1]]);
-        assert_eq!(newest(&db, 1, (seqs[1], seqs[3]), 2).expect("reads"), all[1..3]);
-        assert_eq!(newest(&db, 1, (seqs[0], seqs[2]), 9).expect("reads"), [seqs[0]]);
+        assert_eq!(page(&db, 1, (seqs[1], seqs[3]), 2, false).expect("reads"), all[1..3]);
+        assert_eq!(page(&db, 1, (seqs[0], seqs[2]), 9, false).expect("reads"), [seqs[0]]);
         for seq in all {
             assert!(has(&db, 1, seq).expect("reads"));
             remove(&db, 1, seq).expect("writes");

@@ -595,7 +595,7 @@ fn a_bulk_job_goes_on_after_a_crash_and_lets_urgent_work_pass() {
     let job = maker.mint.job(NOW);
     let redrive = |cursor: Option<String>| BulkStep {
         job,
-        action: BulkAction::Redrive { ttl: Vec::new(), ttl_default: TTL },
+        action: BulkAction::Redrive { ttl: Vec::new(), ttl_default: TTL, pace: None },
         target: BulkTarget::Matching(DeliveryFilter::default()),
         cursor,
         dry_run: false,

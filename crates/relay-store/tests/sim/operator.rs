@@ -75,7 +75,8 @@ impl World {
             Act::Redrive => {
                 let routes = self.plan.routing.routes.values().flatten();
                 let ttl_default = routes.map(|route| route.ttl).max().unwrap_or_default();
-                self.bulk(&BulkAction::Redrive { ttl: Vec::new(), ttl_default }, wall, is_dead_letter);
+                let action = BulkAction::Redrive { ttl: Vec::new(), ttl_default, pace: None };
+                self.bulk(&action, wall, is_dead_letter);
             }
             Act::Purge => self.bulk(&BulkAction::Purge, wall, is_dead_letter),
             Act::Replay => self.replay(wall),

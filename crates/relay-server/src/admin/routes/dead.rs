@@ -8,7 +8,7 @@ use relay_core::{
 use relay_store::seam::{BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, Page};
 use serde::Deserialize;
 
-use super::filter::Listing;
+use super::{filter::Listing, pace};
 use crate::{
     admin::{
         Admin, Shared,
@@ -44,6 +44,10 @@ pub(super) struct Bulk {
     limit: Option<u64>,
     /// Where the command before this one ended; only with `status`, `error` or `limit`.
     cursor: Option<String>,
+    /// So many a second; only where they become ready again.
+    rate: Option<f64>,
+    /// With `rate`: when the first of them is due.
+    start_at: Option<String>,
     #[serde(default)]
     dry_run: bool,
     /// The command's id, to repeat it without doing anything twice.
@@ -72,7 +76,8 @@ pub(super) async fn redrive(
         routes.iter().map(|route| (source.clone(), route.destination.clone(), route.ttl)).collect::<Vec<_>>()
     };
     let ttl = routing.routes.iter().flat_map(of_source).collect();
-    let action = BulkAction::Redrive { ttl, ttl_default: admin.registry.defaults().ttl };
+    let pace = pace::pace(bulk.rate, bulk.start_at.as_deref(), admin.clock.wall())?;
+    let action = BulkAction::Redrive { ttl, ttl_default: admin.registry.defaults().ttl, pace };
     run(&admin, &who, "dead.redrive", action, bulk).await.map(Json)
 }
 
@@ -93,7 +98,10 @@ pub(super) async fn run(
     action: BulkAction,
     bulk: Bulk,
 ) -> Result<BulkDto, AdminError> {
-    let mut bulk = bulk;
+    let (mut bulk, mut action) = (bulk, action);
+    if (bulk.rate.is_some() || bulk.start_at.is_some()) && !matches!(action, BulkAction::Redrive { .. }) {
+        return Err(AdminError::Invalid("a rate is for what becomes ready again".into()));
+    }
     // Before the first is looked up.
     if bulk.ids.len() > IDS_MAX {
         return Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())));
@@ -124,11 +132,12 @@ pub(super) async fn run(
     let mut done = BulkDto { job: job.to_string(), dry_run, ..BulkDto::default() };
     let mut cursor = None;
     loop {
-        let (step_action, target, now) = (action.clone(), target.clone(), admin.clock.wall());
-        let step = BulkStep { job, action: step_action, target, cursor, dry_run, now, audit: audit.clone() };
+        let (target, now) = (target.clone(), admin.clock.wall());
+        let step = BulkStep { job, action: action.clone(), target, cursor, dry_run, now, audit: audit.clone() };
         let result = admin.store.bulk(step).await?;
         done.matched += result.matched;
         done.changed += result.changed;
+        pace::advance(&mut action, result.changed);
         if result.changed > 0 {
             audit = None;
         }
@@ -137,6 +146,7 @@ pub(super) async fn run(
         }
         cursor = result.next;
         if cursor.is_none() {
+            done.next_at = pace::next_at(&action);
             return Ok(done);
         }
         if admin.supervisor.is_stopping() {
@@ -202,7 +212,7 @@ impl Picks {
 /// never holds more than is still wanted, so that the cursor behind it passes over nothing.
 async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked) -> Result<BulkDto, AdminError> {
     const PAGE: u64 = 500;
-    let mut audit = how.audit;
+    let (mut audit, mut action) = (how.audit, how.action);
     let mut done = BulkDto { job: how.job.to_string(), dry_run: how.dry_run, ..BulkDto::default() };
     let mut left = picks.limit.unwrap_or(u64::MAX);
     let mut job = how.job;
@@ -213,15 +223,17 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
         let ids: Vec<_> = listing.items.iter().filter(|found| picks.hold(found)).map(|found| found.id).collect();
         if !ids.is_empty() {
             let target = BulkTarget::Ids(ids);
-            let (action, dry_run, now) = (how.action.clone(), how.dry_run, admin.clock.wall());
-            let step = BulkStep { job, action, target, cursor: None, dry_run, now, audit: audit.clone() };
+            let (dry_run, now) = (how.dry_run, admin.clock.wall());
+            let step =
+                BulkStep { job, action: action.clone(), target, cursor: None, dry_run, now, audit: audit.clone() };
             let result = admin.store.bulk(step).await?;
             done.matched += result.matched;
             done.changed += result.changed;
+            pace::advance(&mut action, result.changed);
             left = left.saturating_sub(result.matched);
             if !how.dry_run {
                 audit = audit.filter(|_| result.changed == 0);
-                tell(admin, &how.action, &result).await;
+                tell(admin, &action, &result).await;
             }
             // A step answers for its job: the next page is another one.
             job = job_id(admin, None)?;
@@ -235,6 +247,7 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
         }
     }
     done.next = cursor;
+    done.next_at = pace::next_at(&action);
     Ok(done)
 }
 

@@ -39,7 +39,11 @@ impl Listing {
         if self.event.is_some() || self.destination.is_some() || self.state.is_some() || self.reason.is_some() {
             return Err(AdminError::Invalid("events are filtered by source, since and until only".into()));
         }
-        Ok(EventFilter { source: self.source.as_deref().map(name).transpose()?, range: self.range()? })
+        Ok(EventFilter {
+            source: self.source.as_deref().map(name).transpose()?,
+            range: self.range()?,
+            oldest_first: false,
+        })
     }
 
     pub(super) fn deliveries(&self) -> Result<DeliveryFilter, AdminError> {
@@ -75,7 +79,7 @@ pub(super) fn range(since: Option<&str>, until: Option<&str>) -> Result<Range, A
     })
 }
 
-fn time(field: &str, text: &str) -> Result<Wall, AdminError> {
+pub(super) fn time(field: &str, text: &str) -> Result<Wall, AdminError> {
     let parsed: Result<jiff::Timestamp, _> = text.parse();
     let wrong = |_| AdminError::Invalid(format!("{field} is {text:?}; want a time like 2026-11-23T18:00:00Z"));
     Ok(Wall::from_micros(parsed.map_err(wrong)?.as_microsecond()))

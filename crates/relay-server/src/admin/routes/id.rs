@@ -45,6 +45,10 @@ pub(super) async fn delivery(admin: &Admin, text: &str) -> Result<DeliveryId, Ad
         Ok(id) => return Ok(id),
         Err(error) => error,
     };
+    if text.starts_with(EventId::PREFIX) {
+        let text = format!("{text} is an event's id; its deliveries: crm-relay delivery list --event {text}");
+        return Err(AdminError::Invalid(text));
+    }
     let range = span(text, DeliveryId::PREFIX, parsed)?;
     let filter = DeliveryFilter { range, ..DeliveryFilter::default() };
     let listing = admin.store.browse_deliveries(filter, page(text)).await?;

@@ -10,6 +10,8 @@ mod filter;
 mod id;
 mod invite;
 mod key;
+mod pace;
+mod replay;
 mod route;
 mod sign;
 mod source;
@@ -55,6 +57,7 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/tokens/{name}/rotate/finish", post(token::finish_rotation))
         .route("/tokens/{name}/rotate/abort", post(token::abort_rotation))
         .route("/events", get(event::list))
+        .route("/events/replay", post(replay::replay))
         .route("/events/{id}", get(event::show))
         .route("/events/{id}/body", get(event::body))
         .route("/events/{id}/replay", post(event::replay))
