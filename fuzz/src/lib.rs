@@ -16,6 +16,10 @@ pub mod wire;
 #[expect(dead_code, reason = "the providers' own tests need more of it")]
 mod acting;
 
+/// What is said of a head holds with any body.
+#[path = "../../crates/relay-providers/tests/providers/agree.rs"]
+mod agree;
+
 /// Takes arbitrary bytes; panics on a defect.
 pub type Run = fn(&[u8]);
 

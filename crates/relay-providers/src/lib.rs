@@ -27,6 +27,7 @@
 
 mod attempt;
 mod basic;
+mod by_head;
 mod code;
 mod draft;
 mod fault;
@@ -53,10 +54,11 @@ use std::fmt;
 use bytes::Bytes;
 use relay_core::time::Wall;
 
+pub use by_head::ByHead;
 pub use draft::{Draft, SignError};
 pub use fault::ParameterFault;
 pub use given::Given;
-pub use handshake::{Exchange, Handshake, On, Settings};
+pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings};
 pub use keys::StoredKey;
 pub use naming::{DeliveryId, Name};
 pub use provider::{Acknowledgement, Parameter, Provider, provider, providers};

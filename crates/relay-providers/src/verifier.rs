@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    Acknowledgement, BodyShare, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict, attempt,
+    Acknowledgement, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict,
+    attempt,
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
@@ -100,6 +101,26 @@ impl Verifier {
         })
     }
 
+    /// Judges the head of a request before its body is there; `request.body` is not looked at. What is said holds with any
+    /// body, so that nobody need be listened to whose head proves that he has no proof.
+    pub fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        let request = &Request { body: b"", ..*request };
+        let mut unsigned = self.candidates(false).filter(|handshake| handshake.may_be(request));
+        if unsigned.clone().any(|handshake| !handshake.needs_body()) {
+            return ByHead::Open;
+        }
+        match self.proof.judge_head(request) {
+            ByHead::Refused { refusal, .. } => {
+                let mut adopting = self.provider.handshakes.iter().filter(|handshake| handshake.adopts().is_some());
+                let hands_over = adopting.any(|handshake| handshake.needs_body() && handshake.may_be(request));
+                let refusal = self.second_handover(request).unwrap_or(refusal);
+                let or_handshake = hands_over || unsigned.next().is_some();
+                ByHead::Refused { refusal: with_status(self.provider, refusal), or_handshake }
+            }
+            judged => judged,
+        }
+    }
+
     /// The provider's entry in the table.
     pub fn provider(&self) -> &'static Provider {
         self.provider
@@ -133,16 +154,20 @@ impl Verifier {
 
     /// The answer, if the request is one of the provider's handshakes that are, or are not, signed.
     fn handshake(&self, request: &Request<'_>, signed: bool) -> Option<Verdict> {
-        let awaits = self.awaits_secret();
-        let mut candidates = self.provider.handshakes.iter().filter(|handshake| {
-            handshake.signed == signed && handshake.method == request.method && (handshake.adopts().is_none() || awaits)
-        });
+        let mut candidates = self.candidates(signed).filter(|handshake| handshake.method == request.method);
         let needs_json = candidates.clone().any(crate::Handshake::needs_json);
         let body = if needs_json { small_json(request) } else { None };
         let handshake = candidates.find(|handshake| handshake.is(request, body.as_ref()))?;
         let values = &self.values.0;
         let settings = |name: &str| values.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
         Some(handshake.exchange.answer(request, &settings).unwrap_or_else(Verdict::Refused))
+    }
+
+    /// The provider's handshakes that are, or are not, signed, as this source has use for them.
+    fn candidates(&self, signed: bool) -> impl Iterator<Item = &'static crate::Handshake> + Clone + use<> {
+        let awaits = self.awaits_secret();
+        let handshakes = self.provider.handshakes.iter();
+        handshakes.filter(move |handshake| handshake.signed == signed && (handshake.adopts().is_none() || awaits))
     }
 
     /// What to say of somebody who hands over a secret where there is one already: the platform once more, or somebody who
@@ -180,9 +205,13 @@ impl Verifier {
 
     /// A refusal with the status that the provider wants to see.
     fn refused(&self, refusal: Refusal) -> Verdict {
-        let status = if refusal.status == 401 { self.provider.refusal } else { refusal.status };
-        Verdict::Refused(Refusal { status, ..refusal })
+        Verdict::Refused(with_status(self.provider, refusal))
     }
+}
+
+fn with_status(provider: &Provider, refusal: Refusal) -> Refusal {
+    let status = if refusal.status == 401 { provider.refusal } else { refusal.status };
+    Refusal { status, ..refusal }
 }
 
 impl Proof {
@@ -195,6 +224,15 @@ impl Proof {
                 Err(refusal) => Verdict::Refused(refusal),
             },
             Self::Code(code) => code.judge(request),
+        }
+    }
+
+    /// What holds whatever the body is.
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        match self {
+            Self::Keys(_) | Self::Basic(_) => self.judge(request).into(),
+            Self::Signed(signatures) => signatures.judge_head(request),
+            Self::Code(code) => code.judge_head(request),
         }
     }
 

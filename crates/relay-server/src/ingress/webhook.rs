@@ -9,7 +9,7 @@ use relay_core::{
     hub::{Accepting, Answer},
     id::EventId,
 };
-use relay_providers::{Fetched, Genuine};
+use relay_providers::{Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use super::{
     respond,
     seam::{Backend, Body, Source},
     uploads::{Owner, Uploads},
-    verify::{self, Judged, Refused},
+    verify::{self, By, Head, Judged, Refused},
 };
 use crate::{
     error::{Code, Problem},
@@ -54,8 +54,10 @@ struct Admitted {
     raw: Raw,
     /// What `Connection` names.
     connection: Vec<String>,
-    /// What the head alone proved, if it can.
-    by_head: Option<Judged>,
+    /// What the head alone says.
+    head: Head,
+    /// The whole verdict, where nothing of the body has a share in it.
+    judged: Option<Judged>,
 }
 
 /// A request that was read and judged: all that is left of it while its commit is waited for.
@@ -139,23 +141,15 @@ impl<B: Backend> Door<B> {
         }
         let ends = intake::is_given_up(&head.headers, &body);
         let admitted = self.admit(source, &head);
-        let admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
-        let bounds = Bounds {
-            bytes_max: self.settings.body_bytes_max,
-            patience: self.settings.patience.body,
-            head_bytes: admitted.raw.size(),
-        };
-        let proven = matches!(admitted.by_head, Some(Judged::Genuine(_)));
-        let owner = Owner { source: &source.name, address: origin.address, proven };
-        // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
-        // back.
-        let body = tokio::select! {
-            biased;
-            body = intake::read(body, &self.uploads, owner, bounds) => body?,
-            () = self.stop.cancelled() => return Err(respond::STOPPING.into()),
-        };
-        let (source, Admitted { mut raw, connection, by_head }) = self.look_again(source, admitted, &head)?;
-        let judged = by_head.unwrap_or_else(|| self.judge(&source, &raw, &body, &[]));
+        let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
+        if let Head::NeedsKey(url) = admitted.head {
+            // Seldom, and large: not a part of every request's future.
+            let proven = Box::pin(self.prove(source, origin, &admitted.raw, url)).await;
+            admitted.head = proven.map_err(|refused| refused.closing_if(ends))?;
+        }
+        let body = self.take_in(source, origin, &admitted, body).await?;
+        let (source, Admitted { mut raw, connection, judged, .. }) = self.look_again(source, admitted, &head)?;
+        let judged = judged.unwrap_or_else(|| self.judge(&source, &raw, &body, &[]));
         let genuine = match judged {
             Judged::Genuine(genuine) => genuine,
             Judged::Refused(refused) => return Err(refused),
@@ -173,6 +167,35 @@ impl<B: Backend> Door<B> {
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, body, &genuine));
         Ok(Ready::Genuine(source, accepting))
+    }
+
+    /// The body: as large as it may be, and for as long as it may take.
+    async fn take_in(
+        &self,
+        source: &Source,
+        origin: Origin,
+        admitted: &Admitted,
+        body: Incoming,
+    ) -> Result<Bytes, Refused> {
+        let bytes_max = match admitted.head {
+            Head::HandshakeAtMost(_) => self.settings.body_bytes_max.min(HANDSHAKE_BODY_BYTES_MAX as u64),
+            Head::Open | Head::Proven | Head::NeedsKey(_) => self.settings.body_bytes_max,
+        };
+        let bounds = Bounds { bytes_max, patience: self.settings.patience.body, head_bytes: admitted.raw.size() };
+        let proven = matches!(admitted.head, Head::Proven);
+        let owner = Owner { source: &source.name, address: origin.address, proven };
+        // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
+        // back.
+        let read = tokio::select! {
+            biased;
+            read = intake::read(body, &self.uploads, owner, bounds) => read,
+            () = self.stop.cancelled() => Err(respond::STOPPING),
+        };
+        read.map_err(|problem| match &admitted.head {
+            // Too large for a handshake, so it is what its head says.
+            Head::HandshakeAtMost(refused) if problem.code == Code::TooLarge => refused.clone().closing_if(true),
+            _ => problem.into(),
+        })
     }
 
     /// The source as it is now that the body is there, which may have taken minutes: its key may be revoked by now, its secret
@@ -203,18 +226,28 @@ impl<B: Backend> Door<B> {
         }
         let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
         let raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
-        // A key stands in the head: whoever has none cannot make us hold a body.
-        let by_head = source.verifier.is_key_source().then(|| self.judge(source, &raw, b"", &[]));
-        match by_head {
-            Some(Judged::Refused(refused)) => Err(refused),
-            by_head => Ok(Admitted { raw, connection, by_head }),
+        // Whoever has no proof where it stands in the head cannot make us hold a body.
+        if !source.verifier.is_key_source() {
+            let head = self.judge_head(source, &raw, &[])?;
+            return Ok(Admitted { raw, connection, head, judged: None });
         }
+        // The key is all that is judged there: once is enough.
+        match self.judge(source, &raw, b"", &[]) {
+            Judged::Refused(refused) => Err(refused),
+            judged => Ok(Admitted { raw, connection, head: Head::Proven, judged: Some(judged) }),
+        }
+    }
+
+    /// Puts a head before its verifier.
+    pub(super) fn judge_head(&self, source: &Source, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Refused> {
+        let url = self.url(source, raw);
+        verify::judge_head(source, raw, By { url: url.as_deref(), now: self.backend.present(), fetched })
     }
 
     /// Puts a request before its verifier.
     pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        verify::judge(source, raw, body, url.as_deref(), self.backend.present(), fetched)
+        verify::judge(source, raw, body, By { url: url.as_deref(), now: self.backend.present(), fetched })
     }
 
     /// The URL as the sender sees it, for providers that sign it.

@@ -4,6 +4,7 @@ mod agreement;
 mod answers;
 mod crowds;
 mod fixtures;
+mod heads;
 mod logs;
 mod recorder;
 mod sockets;

@@ -93,6 +93,11 @@ impl Recorder {
                 source("paused", "api-key", &key, false, true),
                 source("broken", "api-key", &[], false, false),
                 source("signed", "standard-webhooks", &[("secret", super::webhooks::SECRET)], false, false),
+                source("basic", "basic", &[("username", "crm"), ("password", KEY)], false, false),
+                source("token", "telegram", &[("secret_token", KEY)], false, false),
+                source("query", "cloudevents", &[("token", KEY)], false, false),
+                source("jwt", "monday", &[("signing_secret", KEY), ("audience", "https://relay.test")], false, false),
+                source("header", "mercadopago", &[("secret", KEY)], false, false),
             ]),
             mode: Mutex::new(Mode::Store),
             stopping: AtomicBool::new(false),
@@ -109,6 +114,11 @@ impl Recorder {
 
     pub(super) fn events(&self) -> Vec<Accepting> {
         self.accepted.lock().unwrap().events.clone()
+    }
+
+    /// How many were accepted and are not forgotten.
+    pub(super) fn heard(&self) -> usize {
+        self.accepted.lock().unwrap().events.len()
     }
 
     pub(super) fn forget(&self) {

@@ -249,7 +249,8 @@ async fn a_signed_webhook_is_verified_and_acknowledged_as_its_provider_wants() {
     assert_eq!(relay.backend.events().len(), 1);
 }
 
-fn signature(id: &str, seconds: u64, body: &str) -> String {
+/// Header fields that sign a body for the source `signed`.
+pub(super) fn signature(id: &str, seconds: u64, body: &str) -> String {
     use aws_lc_rs::hmac;
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
