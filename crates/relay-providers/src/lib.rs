@@ -44,6 +44,7 @@ mod pruned;
 mod sample;
 mod scheme;
 mod secret;
+mod signed_over;
 mod signer;
 mod table;
 mod verifier;
@@ -64,6 +65,7 @@ pub use naming::{DeliveryId, Name};
 pub use provider::{Acknowledgement, Parameter, Provider, provider, providers};
 pub use sample::Sample;
 pub use secret::{secret_digest, secret_fault};
+pub use signed_over::SignedOver;
 pub use signer::Signer;
 pub use verifier::Verifier;
 
@@ -78,7 +80,7 @@ pub struct Request<'a> {
     pub query: Option<&'a [u8]>,
     /// Header fields in order, names in lower case, repetitions kept.
     pub headers: &'a [(Bytes, Bytes)],
-    /// The body, byte for byte.
+    /// The body, byte for byte; as its sender signed it, where a [`Verifier::signed_over`] has it decoded.
     pub body: &'a [u8],
     /// `PUBLIC_URL` + raw path and query, for providers that sign the URL.
     pub url: Option<&'a str>,

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    Acknowledgement, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict,
-    attempt,
+    Acknowledgement, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, SignedOver, StoredKey,
+    Verdict, attempt,
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
@@ -20,6 +20,7 @@ use crate::{
 pub struct Verifier {
     provider: &'static Provider,
     proof: Proof,
+    signed_over: SignedOver,
     protected: Vec<String>,
     values: Arc<Values>,
 }
@@ -73,8 +74,8 @@ impl Verifier {
             provider::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
         };
         let protected = protected(provider, &proof);
-        let values = Arc::new(Values(parameters.values()));
-        parameters.finish(Self { provider, proof, protected, values })
+        let (values, signed_over) = (Arc::new(Values(parameters.values())), SignedOver::read(&parameters));
+        parameters.finish(Self { provider, proof, signed_over, protected, values })
     }
 
     /// One that refuses everything, for a source whose parameters do not read.
@@ -134,6 +135,12 @@ impl Verifier {
     /// Methods the source takes; anything else is answered 405.
     pub fn methods(&self) -> &'static [&'static str] {
         self.provider.methods
+    }
+
+    /// Which bytes of an encoded body its requests are judged by. What is in it besides the proof (ids, names, handshakes) is
+    /// read of the same bytes.
+    pub fn signed_over(&self) -> SignedOver {
+        self.signed_over
     }
 
     /// Whether a key opens the source.

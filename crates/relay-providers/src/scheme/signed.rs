@@ -419,7 +419,7 @@ impl When {
 
 impl Scheme {
     /// Whether the proof depends on the body.
-    fn binds_body(&self) -> bool {
+    pub(crate) fn binds_body(&self) -> bool {
         let in_body = self.stamp.is_some_and(|stamp| matches!(stamp.at, StampAt::Json(_)));
         in_body || self.messages.iter().copied().flatten().any(|part| matches!(part, Part::Body))
     }

@@ -7,6 +7,7 @@
 
 mod chunks;
 mod cors;
+mod decoded;
 mod errand;
 mod fields;
 mod flaw;

@@ -43,6 +43,13 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// The same, with why the body was not judged decoded either: for the operator.
+    pub(super) fn and_not(mut self, problem: &Problem) -> Self {
+        let detail = self.detail.unwrap_or_else(|| self.problem.detail.clone().into_owned());
+        self.detail = Some(format!("{detail}; nor is it decoded: {}", problem.detail));
+        self
+    }
+
     pub(super) fn closing_if(mut self, closing: bool) -> Self {
         self.problem.close |= closing;
         self

@@ -9,13 +9,14 @@ use relay_core::{
     hub::{Accepting, Answer},
     id::EventId,
 };
-use relay_providers::{Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX};
+use relay_providers::{Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
     cors::Cors,
+    decoded::{self, Coding},
     errand::Errands,
     fields::{Raw, named_in_connection},
     intake::{self, Bounds},
@@ -148,14 +149,15 @@ impl<B: Backend> Door<B> {
             admitted.head = proven.map_err(|refused| refused.closing_if(ends))?;
         }
         let body = self.take_in(source, origin, &admitted, body).await?;
-        let (source, Admitted { mut raw, connection, judged, .. }) = self.look_again(source, admitted, &head)?;
-        let judged = judged.unwrap_or_else(|| self.judge(&source, &raw, &body, &[]));
+        let (source, mut admitted) = self.look_again(source, admitted, &head)?;
+        let (judged, signed) = self.judge_whole(&source, origin, &mut admitted, &body).await?;
+        let Admitted { mut raw, connection, .. } = admitted;
         let genuine = match judged {
             Judged::Genuine(genuine) => genuine,
             Judged::Refused(refused) => return Err(refused),
             Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(&source, &raw, answer))),
             // Seldom, and large: not a part of every request's future.
-            Judged::First(errand) => match Box::pin(self.run(errand, &source, origin, (&raw, &body))).await? {
+            Judged::First(errand) => match Box::pin(self.run(errand, &source, origin, (&raw, &signed))).await? {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             },
@@ -165,7 +167,7 @@ impl<B: Backend> Door<B> {
             return Err(Problem::new(Code::Malformed, hint).into());
         }
         raw.clean(&connection, &genuine.strip);
-        let accepting = Box::new(self.accepting(&source, raw, body, &genuine));
+        let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, accepting))
     }
 
@@ -238,6 +240,55 @@ impl<B: Backend> Door<B> {
         }
     }
 
+    /// The verdict, and the bytes that it is over: those of the body, or what they are decoded.
+    async fn judge_whole(
+        &self,
+        source: &Source,
+        origin: Origin,
+        admitted: &mut Admitted,
+        body: &Bytes,
+    ) -> Result<(Judged, Bytes), Refused> {
+        if let Some(judged) = admitted.judged.take() {
+            return Ok((judged, body.clone()));
+        }
+        let raw = &admitted.raw;
+        let signed_over = source.verifier.signed_over();
+        // What may be no more than a handshake was not compressed by anybody who has a secret.
+        let is_sent = signed_over == SignedOver::Sent || matches!(admitted.head, Head::HandshakeAtMost(_));
+        let coding = if is_sent { Ok(None) } else { Coding::of(&raw.headers) };
+        if signed_over == SignedOver::Decoded {
+            let Some(coding) = coding? else { return Ok((self.judge(source, raw, body, &[]), body.clone())) };
+            let decoded = Box::pin(self.decode(source, origin, admitted, coding, body)).await?;
+            return Ok((self.judge(source, raw, &decoded, &[]), decoded));
+        }
+        let refused = match self.judge(source, raw, body, &[]) {
+            Judged::Refused(refused) => refused,
+            judged => return Ok((judged, body.clone())),
+        };
+        let decoded = match coding {
+            Ok(None) => return Err(refused),
+            Ok(Some(coding)) => Box::pin(self.decode(source, origin, admitted, coding, body)).await,
+            Err(problem) => Err(problem),
+        };
+        match decoded {
+            Ok(decoded) => Ok((self.judge(source, raw, &decoded, &[]), decoded)),
+            Err(problem) => Err(refused.and_not(&problem)),
+        }
+    }
+
+    async fn decode(
+        &self,
+        source: &Source,
+        origin: Origin,
+        admitted: &Admitted,
+        coding: Coding,
+        body: &[u8],
+    ) -> Result<Bytes, Problem> {
+        let proven = matches!(admitted.head, Head::Proven);
+        let owner = Owner { source: &source.name, address: origin.address, proven };
+        decoded::decode(body, coding, self.settings.body_bytes_max, &self.uploads, owner).await
+    }
+
     /// Puts a head before its verifier.
     pub(super) fn judge_head(&self, source: &Source, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Refused> {
         let url = self.url(source, raw);
@@ -265,9 +316,12 @@ impl<B: Backend> Door<B> {
     }
 
     /// What the hub is given.
-    fn accepting(&self, source: &Source, raw: Raw, body: Bytes, genuine: &Genuine) -> Accepting {
+    fn accepting(&self, source: &Source, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
         let now = self.backend.now();
         let body_sha256 = verify::sha256(&body);
+        // A retry may be compressed anew, into other bytes.
+        let is_decoded = !std::ptr::eq(&raw const body[..], &raw const signed[..]);
+        let signed_sha256 = if is_decoded { verify::sha256(&signed) } else { body_sha256 };
         Accepting {
             source: source.name.clone(),
             method: raw.method,
@@ -277,7 +331,7 @@ impl<B: Backend> Door<B> {
             body_sha256,
             body,
             received_at: now,
-            dedupe: verify::dedupe(genuine, &body_sha256, now + self.settings.dedupe_window),
+            dedupe: verify::dedupe(genuine, &signed_sha256, now + self.settings.dedupe_window),
             resend: source.resends,
             deadline: now + self.settings.patience.commit,
         }

@@ -3,6 +3,7 @@
 mod agreement;
 mod answers;
 mod crowds;
+mod decoded;
 mod fixtures;
 mod heads;
 mod logs;
