@@ -7,7 +7,6 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -22,12 +21,9 @@ use crate::{
     admin_client::{Api, Arriving},
     config::quantity::show_size,
     exit::{Exit, Failure, reason},
-    render::style,
+    render::progress::Progress,
     server, signals,
 };
-
-/// Between two looks of somebody who watches.
-const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// Where a copy comes from.
 pub(crate) enum Source {
@@ -145,8 +141,7 @@ struct Copy {
     database: File,
     digest: Digest,
     written: u64,
-    expected: u64,
-    shown: tokio::time::Instant,
+    progress: Progress,
 }
 
 impl Copy {
@@ -157,19 +152,12 @@ impl Copy {
             drop(fs::remove_dir(dir));
             cannot("write", &dir.join(DATABASE), &error)
         })?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            database,
-            digest: Digest::new(),
-            written: 0,
-            expected: 0,
-            shown: tokio::time::Instant::now(),
-        })
+        Ok(Self { dir: dir.to_owned(), database, digest: Digest::new(), written: 0, progress: Progress::bytes(0) })
     }
 
     /// Says what will come: no use to begin where there is no room for it.
     fn expect(&mut self, backup: &Backup) -> Result<(), Failure> {
-        self.expected = backup.bytes;
+        self.progress = Progress::bytes(backup.bytes);
         let free = rustix::fs::statvfs(&self.dir).map(|stat| stat.f_bavail * stat.f_frsize);
         match free {
             Ok(free) if free < backup.bytes => Err(Failure::no(format!(
@@ -186,26 +174,13 @@ impl Copy {
         self.database.write_all(bytes).map_err(|error| cannot("write", &self.dir.join(DATABASE), &error))?;
         self.digest.update(bytes);
         self.written += bytes.len() as u64;
-        if self.shown.elapsed() >= SHOW_EVERY {
-            self.shown = tokio::time::Instant::now();
-            self.show();
-        }
+        self.progress.add(bytes.len() as u64);
         Ok(())
-    }
-
-    /// For whoever watches a terminal.
-    fn show(&self) {
-        if style::is_terminal() && self.expected > 0 {
-            let percent = self.written * 100 / self.expected;
-            anstream::eprint!("\r{percent:3} % of {} ", size(self.expected));
-        }
     }
 
     /// Compares what came with what was sent, and writes the manifest, last: a directory without one is no backup.
     fn finish(&mut self, manifest: &Manifest) -> Result<(), Failure> {
-        if style::is_terminal() {
-            anstream::eprint!("\r                                \r");
-        }
+        self.progress.clear();
         let sha256 = std::mem::take(&mut self.digest).finish();
         if manifest.format != FORMAT {
             return Err(Failure::new(
@@ -233,7 +208,7 @@ impl Copy {
 
     /// Removes what was written; says so, or what is left.
     fn undo(self, failure: &Failure) -> Failure {
-        drop(self.database);
+        drop((self.database, self.progress));
         for name in [MANIFEST, DATABASE] {
             drop(fs::remove_file(self.dir.join(name)));
         }

@@ -26,6 +26,11 @@ impl Stop {
         // The sender lives as long as the process: an error cannot come before a stop.
         let _closed = self.0.wait_for(|stop| *stop).await;
     }
+
+    /// Whether a stop was asked for: for work that goes on step by step.
+    pub(crate) fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
 }
 
 /// Begins to listen for signals; they are listened for until the process ends.

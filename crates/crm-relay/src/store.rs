@@ -4,12 +4,16 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use relay_core::time::Wall;
 use relay_server::clock::rfc3339;
-use relay_store::sqlite::{self, CheckReport, OpenError, RestoreError, Restored};
+use relay_store::{
+    sqlite::{self, CheckReport, OpenError, RestoreError, Restored},
+    watch::Watch,
+};
 use serde_json::json;
 
 use crate::{
@@ -18,8 +22,8 @@ use crate::{
     cli::{Common, block_on, data_dirs, pretty, print},
     credentials,
     exit::{Exit, Failure, Outcome, reason},
-    render::{style, time},
-    server,
+    render::{progress::Progress, style, time},
+    server, signals,
 };
 
 /// Faults that are listed for people; a broken page may make thousands.
@@ -57,7 +61,9 @@ pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
         let text = format!("{} is not a directory; want one that store backup wrote", directory.display());
         return Err(Failure::usage(text));
     }
-    let done = sqlite::restore(directory, &dir, now()).map_err(|error| restore_failed(&error, &dir))?;
+    let (from, into) = (directory.to_owned(), dir.clone());
+    let work = move |watch: &Arc<Watch>| sqlite::restore_watched(&from, &into, now(), watch);
+    let done = block_on(watched(Progress::bytes(0), work))?.map_err(|error| restore_failed(&error, &dir))?;
     if common.json {
         let credentials = credentials::are_there(&dir);
         let value = json!({
@@ -113,7 +119,9 @@ fn restored_in_words(dir: &Path, done: &Restored) -> String {
 /// The store is in use, or cannot be read at all.
 pub(crate) fn check(common: &Common, accept_loss: bool) -> Outcome {
     let dir = data_dir(&common.layers()?)?;
-    let report = sqlite::check(&dir, accept_loss, now()).map_err(|error| check_failed(&dir, &error))?;
+    let place = dir.clone();
+    let work = move |watch: &Arc<Watch>| sqlite::check_watched(&place, accept_loss, now(), watch);
+    let report = block_on(watched(Progress::new(0), work))?.map_err(|error| check_failed(&dir, &error))?;
     if common.json {
         print(&pretty(&json!({
             "ok": report.is_healthy(),
@@ -149,6 +157,32 @@ fn in_words(dir: &Path, report: &CheckReport) -> String {
             .to_owned()
     });
     lines.join("\n")
+}
+
+/// Does long work in a thread of its own, tells how far it is, and ends it early when somebody asks for that.
+async fn watched<T: Send + 'static>(
+    mut progress: Progress,
+    work: impl FnOnce(&Arc<Watch>) -> T + Send + 'static,
+) -> Result<T, Failure> {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    let stop = signals::listen()?;
+    let watch = Arc::new(Watch::default());
+    let worker = Arc::clone(&watch);
+    let mut done = tokio::task::spawn_blocking(move || work(&worker));
+    loop {
+        tokio::select! {
+            done = &mut done => {
+                return done.map_err(|error| Failure::new(Exit::StoreFailed, format!("the store's thread ended: {error}")));
+            }
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                let (done, total) = watch.progress();
+                progress.reach(done, Some(total));
+                if stop.is_asked() {
+                    watch.stop();
+                }
+            }
+        }
+    }
 }
 
 /// The data directory that holds a store.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Answer, Refusal, Request, Verdict, form, header, naming,
+    pruned::unmarked,
     scheme::{Algorithm, Encoding},
     secret::{self, Secret},
 };
@@ -205,7 +206,7 @@ pub(crate) fn small_json(request: &Request<'_>) -> Option<Value> {
     if request.body.len() > HANDSHAKE_BODY_BYTES_MAX {
         return None;
     }
-    serde_json::from_slice(request.body).ok()
+    serde_json::from_slice(unmarked(request.body)).ok()
 }
 
 impl On {

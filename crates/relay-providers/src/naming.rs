@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{DedupeKey, Refusal, Request, header, pruned, secret};
 
-/// Largest body that is read for its names; of a larger one only header fields count.
+/// Largest body that is read for its names; of a larger one header fields count, and the body as a whole.
 const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Items of a batch that are looked at.
 const ITEMS_MAX: usize = 10_000;
@@ -30,7 +30,7 @@ pub enum DeliveryId {
     /// Nowhere: the body alone decides.
     Body,
     /// There, and the platform documents it on that page as the id of a delivery, the same over its retries and another for
-    /// another webhook.
+    /// another webhook. If any of it is missing, the body counts too.
     Documented(&'static DeliveryId, &'static str),
     /// The first of these that there is.
     First(&'static [DeliveryId]),
@@ -51,10 +51,20 @@ pub enum Name {
     Code(&'static str),
 }
 
+/// What stands where an id is said to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    id: Vec<u8>,
+    /// Nothing of it is missing.
+    is_whole: bool,
+}
+
 /// A request's body, parsed when somebody first asks.
 pub(crate) struct Names<'a> {
     request: &'a Request<'a>,
     json: Option<Value>,
+    /// The body is too large to look for ids in.
+    is_unread: bool,
 }
 
 impl<'a> Names<'a> {
@@ -65,8 +75,10 @@ impl<'a> Names<'a> {
             Name::Json(path) => Some((*path).to_owned()),
             Name::Nowhere | Name::Header(_) | Name::Code(_) => None,
         }));
-        let is_read = !paths.is_empty() && request.body.len() <= JSON_BYTES_MAX;
-        Self { request, json: if is_read { pruned::read(request.body, &paths, ITEMS_MAX) } else { None } }
+        let is_unread = request.body.len() > JSON_BYTES_MAX;
+        let is_read = !paths.is_empty() && !is_unread;
+        let json = if is_read { pruned::read(request.body, &paths, ITEMS_MAX) } else { None };
+        Self { request, json, is_unread }
     }
 
     /// What a repeat is known by; the id in it is bounded in length.
@@ -75,7 +87,14 @@ impl<'a> Names<'a> {
     /// A header field for it that no sender may send.
     pub(crate) fn delivery(&self, id: DeliveryId) -> Result<Option<DedupeKey>, Refusal> {
         match id {
-            DeliveryId::Documented(id, _) => Ok(self.id(*id)?.map(DedupeKey::documented)),
+            // Of a documented id that is not there whole, the rest may be anything: the id of an object, of one item of many.
+            DeliveryId::Documented(id, _) => {
+                Ok(self.id(*id)?.map(
+                    |Found { id, is_whole }| {
+                        if is_whole { DedupeKey::documented(id) } else { DedupeKey::with_body(id) }
+                    },
+                ))
+            }
             DeliveryId::First(ids) => {
                 for id in ids {
                     if let Some(found) = self.delivery(*id)? {
@@ -84,27 +103,35 @@ impl<'a> Names<'a> {
                 }
                 Ok(None)
             }
-            id => Ok(self.id(id)?.map(DedupeKey::with_body)),
+            id => Ok(self.id(id)?.map(|found| DedupeKey::with_body(found.id))),
         }
     }
 
-    fn id(&self, id: DeliveryId) -> Result<Option<Vec<u8>>, Refusal> {
+    fn id(&self, id: DeliveryId) -> Result<Option<Found>, Refusal> {
         Ok(match id {
             DeliveryId::Nothing | DeliveryId::Code(_) => None,
-            DeliveryId::Header(name) => self.header_id(name)?,
+            DeliveryId::Header(name) => self.header_id(name)?.map(|id| Found { id, is_whole: true }),
             DeliveryId::Headers(names) => {
                 let Some(first) = names.first().map(|name| self.header_id(name)).transpose()?.flatten() else {
                     return Ok(None);
                 };
                 let others =
                     names[1..].iter().map(|name| header::first(self.request.headers, name).unwrap_or_default());
-                Some(bounded(others.fold(first, |all, value| [&all[..], b"\n", value].concat())))
+                let is_whole = others.clone().all(|value| !value.is_empty());
+                let id = bounded(others.fold(first, |all, value| [&all[..], b"\n", value].concat()));
+                Some(Found { id, is_whole })
             }
-            DeliveryId::Json(fields) => {
-                self.json.as_ref().and_then(|json| joined(json, fields)).map(|id| bounded(id.into_bytes()))
+            // A retry repeats such a body all the same.
+            DeliveryId::Json(_) | DeliveryId::Items(_) if self.is_unread => {
+                Some(Found { id: Vec::new(), is_whole: false })
             }
+            DeliveryId::Json(fields) => self
+                .json
+                .as_ref()
+                .and_then(|json| joined(json, fields))
+                .map(|joined| Found { id: bounded(joined.text.into_bytes()), is_whole: joined.is_whole }),
             DeliveryId::Items(lists) => self.json.as_ref().and_then(|json| items(json, lists)),
-            DeliveryId::Body => Some(Vec::new()),
+            DeliveryId::Body => Some(Found { id: Vec::new(), is_whole: false }),
             DeliveryId::Documented(id, _) => self.id(*id)?,
             DeliveryId::First(ids) => {
                 for id in ids {
@@ -129,13 +156,10 @@ impl<'a> Names<'a> {
         text.filter(|text| !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control))
     }
 
+    /// A sender that leaves it empty says none; one that is too long is known by its digest.
     fn header_id(&self, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        let Some(id) = header::single(self.request, name)? else { return Ok(None) };
-        if id.is_empty() || id.len() > IDEMPOTENCY_KEY_BYTES_MAX {
-            let detail = format!("{name} of {} bytes, allowed are 1 to {IDEMPOTENCY_KEY_BYTES_MAX}", id.len());
-            return Err(Refusal::new("malformed_id", detail));
-        }
-        Ok(Some(id.to_vec()))
+        let id = header::single(self.request, name)?.filter(|id| !id.is_empty());
+        Ok(id.map(|id| bounded(id.to_vec())))
     }
 }
 
@@ -198,18 +222,35 @@ pub(crate) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The first of `fields`, which has to be there, and what there is of the others.
-fn joined(root: &Value, fields: &[&str]) -> Option<String> {
-    let mut texts = fields.iter().map(|field| find(root, field).first().and_then(|value| text(value)));
-    let first = texts.next()?.filter(|text| !text.is_empty())?;
-    Some(texts.fold(first, |all, text| format!("{all}\n{}", text.unwrap_or_default())))
+/// Texts of some fields, one a line, and whether none of them is missing.
+struct Joined {
+    text: String,
+    is_whole: bool,
 }
 
-/// A digest over the sorted ids of all items.
-fn items(root: &Value, lists: &[(&str, &[&str])]) -> Option<Vec<u8>> {
-    let mut ids: Vec<String> = Vec::new();
+/// The first of `fields`, which has to be there, and what there is of the others.
+fn joined(root: &Value, fields: &[&str]) -> Option<Joined> {
+    let mut texts = fields.iter().map(|field| find(root, field).first().and_then(|value| text(value)));
+    let first = texts.next()?.filter(|text| !text.is_empty())?;
+    let none = Joined { text: first, is_whole: true };
+    Some(texts.map(Option::unwrap_or_default).fold(none, |all, text| Joined {
+        is_whole: all.is_whole && !text.is_empty(),
+        text: format!("{}\n{text}", all.text),
+    }))
+}
+
+/// A digest over the sorted ids of all items. It is whole if each item has one.
+fn items(root: &Value, lists: &[(&str, &[&str])]) -> Option<Found> {
+    let (mut ids, mut is_whole) = (Vec::new(), true);
     for (list, fields) in lists {
-        ids.extend(find(root, list).into_iter().filter_map(|item| joined(item, fields)));
+        let found = find(root, list);
+        // There may be more than were looked at.
+        is_whole &= found.len() < ITEMS_MAX;
+        for item in found {
+            let joined = joined(item, fields);
+            is_whole &= joined.as_ref().is_some_and(|joined| joined.is_whole);
+            ids.extend(joined.map(|joined| joined.text));
+        }
     }
     if ids.is_empty() {
         return None;
@@ -217,7 +258,7 @@ fn items(root: &Value, lists: &[(&str, &[&str])]) -> Option<Vec<u8>> {
     ids.sort_unstable();
     let all: Vec<u8> =
         ids.iter().flat_map(|id| [&(id.len() as u64).to_be_bytes()[..], id.as_bytes()].concat()).collect();
-    Some(secret::secret_digest(&all).to_vec())
+    Some(Found { id: secret::secret_digest(&all).to_vec(), is_whole })
 }
 
 fn bounded(id: Vec<u8>) -> Vec<u8> {
@@ -242,11 +283,16 @@ mod tests {
 
     #[test]
     fn the_order_of_a_batch_does_not_change_its_id_and_its_items_do() {
-        let id = |body| items(&body, &[("[]", &["id", "at"])]);
+        let id = |body| items(&body, &[("[]", &["id", "at"])]).map(|found| found.id);
         let first = id(serde_json::json!([{"id": 1, "at": 2}, {"id": 3}]));
         assert!(first.is_some());
         assert_eq!(first, id(serde_json::json!([{"id": 3}, {"id": 1, "at": 2}])));
         assert_ne!(first, id(serde_json::json!([{"id": 1, "at": 2}])));
         assert_eq!(id(serde_json::json!([{"at": 2}])), None);
+        let is_whole = |body| items(&body, &[("[]", &["id", "at"])]).map(|found| found.is_whole);
+        assert_eq!(is_whole(serde_json::json!([{"id": 1, "at": 2}, {"id": 3, "at": 4}])), Some(true));
+        assert_eq!(is_whole(serde_json::json!([{"id": 1, "at": 2}, {"id": 3}])), Some(false));
+        assert_eq!(is_whole(serde_json::json!([{"id": 1, "at": 2}, {"at": 4}])), Some(false));
+        assert_eq!(is_whole(serde_json::json!([{"id": 1, "at": 2}, "text"])), Some(false));
     }
 }

@@ -16,10 +16,15 @@ enum Step {
 /// The document as far as these paths lead, if it is JSON. At most `items_max` items of each list are kept.
 pub(crate) fn read(json: &[u8], paths: &[String], items_max: usize) -> Option<Value> {
     let paths: Vec<Vec<Step>> = paths.iter().map(|path| steps(path)).collect();
-    let mut reader = serde_json::Deserializer::from_slice(json);
+    let mut reader = serde_json::Deserializer::from_slice(unmarked(json));
     let pruned = Pruned { paths: paths.iter().map(Vec::as_slice).collect(), items_max };
     let value = pruned.deserialize(&mut reader).ok()?;
     reader.end().ok().map(|()| value)
+}
+
+/// JSON without the byte order mark that some senders put in front (RFC 8259, section 8.1).
+pub(crate) fn unmarked(json: &[u8]) -> &[u8] {
+    json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json)
 }
 
 /// `a[].b` as steps.
@@ -142,6 +147,7 @@ mod tests {
         assert_eq!(found, json!({"id": "e1", "n": {"b": "x"}, "l": [{"id": 1}, {"id": 2}, null], "t": true}));
         assert_eq!(pruned(r#"[{"id":1},{"id":2}]"#, &["[].id"]), Some(json!([{"id": 1}, {"id": 2}])));
         assert_eq!(pruned(r#"{"a":{"b":1}}"#, &["a"]), Some(json!({"a": {}})), "an object is no text");
+        assert_eq!(pruned("\u{feff}{\"id\":1}", &["id"]), Some(json!({"id": 1})));
     }
 
     #[test]

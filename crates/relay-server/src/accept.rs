@@ -35,7 +35,14 @@ impl Listening for UnixListener {
     type Socket = UnixStream;
 
     async fn accept(&self) -> io::Result<(UnixStream, Origin)> {
-        Self::accept(self).await.map(|(socket, _)| (socket, Origin::local()))
+        let (socket, _) = Self::accept(self).await?;
+        // Its mode says the same, but for the moment in which it is made.
+        let peer = socket.peer_cred()?.uid();
+        if peer != 0 && peer != rustix::process::geteuid().as_raw() {
+            tracing::warn!(event = "socket_refused", uid = peer, "another user connected to the admin socket");
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok((socket, Origin::local()))
     }
 }
 

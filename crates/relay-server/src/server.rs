@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use relay_core::{
     fault::{Fault, Retry},
     hub::{Hub, Input, Setup},
@@ -252,7 +253,15 @@ impl Server {
             Some(failure) = self.failures.recv() => Some(Outcome::TaskFailed(failure)),
         };
         let stopped = self.stop(ended.is_none()).await;
-        ended.unwrap_or(stopped)
+        ended.or_else(|| self.failed_at_the_end()).unwrap_or(stopped)
+    }
+
+    /// What failed while the server stopped: its last commits may be missing, so that is no orderly end (I17).
+    fn failed_at_the_end(&mut self) -> Option<Outcome> {
+        if let Some(reason) = self.store.failed().now_or_never() {
+            return Some(Outcome::StoreFailed(reason));
+        }
+        self.failures.try_recv().ok().map(Outcome::TaskFailed)
     }
 
     /// Readiness off, no new connections, requests at hand finished, sessions told, leases settled or handed back, store
@@ -272,8 +281,9 @@ impl Server {
         self.supervisor.cancel();
         self.supervisor.finished().await;
         let left = if graceful { deadline.saturating_duration_since(Instant::now()) } else { CLOSE_TIMEOUT };
-        let closed = timeout(left, self.store.close()).await.is_ok();
+        // Before the store lets go of the directory: the next server may begin the moment it does.
         self.withdraw();
+        let closed = timeout(left, self.store.close()).await.is_ok();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
         tracing::info!(event = "stopped", in_time, closed);
         outcome
@@ -432,6 +442,19 @@ mod tests {
         let Outcome::TaskFailed(failure) = running.await else { panic!("the server ends as failed") };
         assert_eq!(failure.to_string(), "the task hub panicked: a bug");
         assert!(!dir.path().join("run.json").exists(), "it does not say that it runs");
+    }
+
+    /// I17: an error of the last commit or checkpoint is no orderly end.
+    #[tokio::test]
+    async fn a_store_that_fails_at_its_close_is_told() {
+        use relay_store::sqlite::{Edge, EdgeAction, Edges, Options, SqliteStore};
+        let dir = tempfile::tempdir().unwrap();
+        let fails = |edge| if edge == Edge::BeforeCheckpoint { EdgeAction::Io } else { EdgeAction::Continue };
+        let options = Options { edges: Edges::new(fails), disk_reserve: 0, ..Options::new(dir.path()) };
+        let store = Arc::new(SqliteStore::open(options).unwrap());
+        let server = Server::start(Config::sample(dir.path().to_owned()), store).await.unwrap();
+        let outcome = server.run(std::future::ready(())).await;
+        assert!(matches!(&outcome, Outcome::StoreFailed(reason) if reason.contains("BeforeCheckpoint")), "{outcome:?}");
     }
 
     #[tokio::test]

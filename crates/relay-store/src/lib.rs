@@ -21,6 +21,7 @@ pub mod record;
 pub mod seam;
 #[expect(clippy::disallowed_methods, reason = "threads without a runtime; the times stored are handed in")]
 pub mod sqlite;
+pub mod watch;
 
 pub use seam::Store;
 

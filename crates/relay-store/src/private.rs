@@ -26,6 +26,7 @@ enum Why {
     OthersMayWrite { mode: u32 },
     OtherOwner { owner: u32, us: u32 },
     Link,
+    Linked,
     NoFile,
 }
 
@@ -48,6 +49,11 @@ impl fmt::Display for Unsafe {
             Why::Link => write!(
                 f,
                 "{path} is a symbolic link, and none is followed there. Put the file itself in its place: rm {path}"
+            ),
+            Why::Linked => write!(
+                f,
+                "{path} has another name elsewhere (a hard link), so that what root does to it is done there too. Make it \
+                 a file of its own: cp -p {path} {path}.copy && mv {path}.copy {path}"
             ),
             Why::NoFile => write!(f, "{path} is not a regular file. Remove it: rm -r {path}"),
         }
@@ -92,7 +98,7 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
 
 /// Opens a file for reading and writing, and makes it if it is not there: no link is followed, and it is ours alone. One
 /// that others may read is closed to them, with a warning. What root makes in a directory of another user belongs to that
-/// user, as all that is in it.
+/// user, as all that is in it; a file with a second name is refused there.
 ///
 /// # Errors
 /// Those of the system; an [`Unsafe`] for what is a link, no file, or another user's.
@@ -188,8 +194,14 @@ fn claim(path: &Path, file: &File) -> io::Result<()> {
     let us = rustix::process::geteuid().as_raw();
     if us == 0 {
         let dir = path.parent().and_then(|dir| fs::metadata(dir).ok());
-        if let Some(dir) = dir.filter(|dir| dir.uid() != 0 && found.uid() == 0) {
-            fchown(file, Some(dir.uid()), Some(dir.gid()))?;
+        if let Some(dir) = dir.filter(|dir| dir.uid() != 0) {
+            // Whoever owns the directory may have put a file of somebody else there under a second name.
+            if found.nlink() > 1 {
+                return Err(refused(path, Why::Linked));
+            }
+            if found.uid() == 0 {
+                fchown(file, Some(dir.uid()), Some(dir.gid()))?;
+            }
         }
     } else if found.uid() != us && found.uid() != 0 {
         return Err(refused(path, Why::OtherOwner { owner: found.uid(), us }));
@@ -265,6 +277,26 @@ mod tests {
         replace(&link, b"new").expect("the link itself is replaced");
         assert_eq!(fs::read(&victim).expect("reads"), b"precious");
         assert_eq!(fs::read(&link).expect("reads"), b"new");
+    }
+
+    /// S39: root gives away no file that the owner of a directory has put there under a second name.
+    #[test]
+    fn root_touches_no_hard_link_in_the_directory_of_another_user() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let (outside, dir) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        std::os::unix::fs::chown(dir.path(), Some(65_534), Some(65_534)).expect("gives it away");
+        let victim = outside.path().join("victim");
+        fs::write(&victim, "precious").expect("writes");
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o644)).expect("sets");
+        let link = dir.path().join("store.lock");
+        fs::hard_link(&victim, &link).expect("one file system");
+        for error in [open(&link), open_existing(&link)].map(|opened| opened.expect_err("has two names")) {
+            assert!(of_error(&error).is_some_and(|refused| refused.to_string().contains("hard link")), "{error}");
+        }
+        let found = fs::metadata(&victim).expect("is there");
+        assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o644));
     }
 
     /// S39: what is there with a mode for others is closed to them.

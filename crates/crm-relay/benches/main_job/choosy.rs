@@ -1,4 +1,6 @@
 //! Targets that take some webhooks and fail others: what such a backlog drains at, and what stands behind it.
+//!
+//! The rows of outages (`outage.rs`) have the same target.
 
 use std::{
     collections::BTreeMap,
@@ -25,9 +27,9 @@ use crate::{
 };
 
 /// How long a handler takes.
-const TAKES: Duration = Duration::from_millis(20);
+pub(crate) const TAKES: Duration = Duration::from_millis(20);
 /// Slots of the client.
-const CONCURRENCY: u32 = 8;
+pub(crate) const CONCURRENCY: u32 = 8;
 /// Retries of the standard policy: 1, 2 and 4 seconds, a tenth more at most.
 const RETRIES: Duration = Duration::from_millis(7_700);
 /// No try for so long, and a drain is over.
@@ -40,26 +42,49 @@ const HEALTHY: u64 = 30;
 const FIRST_HEALTHY: u64 = 1_000_000;
 
 /// What a target answers to the webhook of this number and event.
-type Answer = fn(number: u64, event: u64) -> u16;
+type Answer = dyn Fn(u64, u64) -> u16 + Send + Sync;
 
 /// A target that counts what it answered to which event.
-struct Choosy {
-    addr: SocketAddr,
+pub(crate) struct Choosy {
+    pub(crate) addr: SocketAddr,
     seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     tries: u64,
     /// Of each event: first try, last try, how many, delivered.
     events: BTreeMap<u64, (Instant, Instant, u32, bool)>,
     last: Option<Instant>,
     last_success: Option<(Instant, u64)>,
-    arrived: BTreeMap<u64, Instant>,
+    /// When each numbered webhook came first.
+    pub(crate) arrived: BTreeMap<u64, Instant>,
+    under_way: u32,
+    /// When each try began that began while others were under way.
+    pub(crate) crowded: Vec<Instant>,
+    /// When each try began.
+    pub(crate) begun: Vec<Instant>,
+}
+
+impl Seen {
+    fn begins(&mut self, number: u64, at: Instant) {
+        self.arrived.entry(number).or_insert(at);
+        self.begun.push(at);
+        if self.under_way > 0 {
+            self.crowded.push(at);
+        }
+        self.under_way += 1;
+    }
+
+    /// Events that were delivered.
+    pub(crate) fn delivered(&self) -> usize {
+        self.events.values().filter(|event| event.3).count()
+    }
 }
 
 impl Choosy {
-    async fn start(answer: Answer) -> Self {
+    pub(crate) async fn start(answer: impl Fn(u64, u64) -> u16 + Send + Sync + 'static) -> Self {
+        let answer: Arc<Answer> = Arc::new(answer);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let addr = listener.local_addr().expect("bound");
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -68,9 +93,9 @@ impl Choosy {
             loop {
                 let Ok((socket, _)) = listener.accept().await else { continue };
                 let _ = socket.set_nodelay(true);
-                let seen = Arc::clone(&shared);
+                let (seen, answer) = (Arc::clone(&shared), Arc::clone(&answer));
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| take(request, Arc::clone(&seen), answer));
+                    let service = service_fn(move |request| take(request, Arc::clone(&seen), Arc::clone(&answer)));
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(socket), service)
                         .await;
@@ -80,7 +105,7 @@ impl Choosy {
         Self { addr, seen }
     }
 
-    fn look<T>(&self, at: impl FnOnce(&Seen) -> T) -> T {
+    pub(crate) fn look<T>(&self, at: impl FnOnce(&Seen) -> T) -> T {
         at(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -100,7 +125,7 @@ impl Choosy {
 async fn take(
     request: Request<Incoming>,
     seen: Arc<Mutex<Seen>>,
-    answer: Answer,
+    answer: Arc<Answer>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let number = request.uri().query().and_then(|query| query.parse().ok()).unwrap_or(0);
     let id = request.headers().get("relay-event-id").map(|id| id.as_bytes().to_vec()).unwrap_or_default();
@@ -109,12 +134,13 @@ async fn take(
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     let _ = request.into_body().collect().await;
     let begun = Instant::now();
-    seen.lock().unwrap_or_else(PoisonError::into_inner).arrived.entry(number).or_insert(begun);
+    seen.lock().unwrap_or_else(PoisonError::into_inner).begins(number, begun);
     tokio::time::sleep(TAKES).await;
     let status = answer(number, event);
     let now = Instant::now();
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     seen.tries += 1;
+    seen.under_way -= 1;
     seen.last = Some(now);
     let entry = seen.events.entry(event).or_insert((begun, begun, 0, false));
     (entry.1, entry.2, entry.3) = (begun, entry.2 + 1, entry.3 || status == 200);
@@ -125,7 +151,7 @@ async fn take(
 }
 
 /// Sends a backlog, then lets a client drain it; gives the target, and answers a second until the last success.
-async fn drain(count: u64, answer: Answer) -> (Choosy, f64) {
+async fn drain(count: u64, answer: fn(u64, u64) -> u16) -> (Choosy, f64) {
     let dir = tempfile::tempdir().expect("a directory");
     let target = Choosy::start(answer).await;
     let (server, addr, _) = process::server(dir.path());
@@ -156,7 +182,7 @@ pub(crate) async fn partial(settings: &Settings, report: &mut Report) {
     let (losers, most, delivered) = target.look(|seen| {
         let lost = seen.events.values().filter(|event| !event.3);
         let most = lost.clone().map(|event| event.2).max().unwrap_or(0);
-        (lost.count(), most, seen.events.values().filter(|event| event.3).count())
+        (lost.count(), most, seen.delivered())
     });
     println!("partial_drain: {delivered} delivered, {losers} lost after {most} tries at most");
     report.add("partial_drain", &[rate * 0.41], "events/s", Some(&[rate / whole]));
@@ -167,10 +193,7 @@ pub(crate) async fn partial(settings: &Settings, report: &mut Report) {
 pub(crate) async fn refused(settings: &Settings, report: &mut Report) {
     let (_, whole) = drain(settings.choosy, |_, _| 200).await;
     let (target, rate) = drain(settings.choosy, |_, event| if event % 100 < 30 { 422 } else { 200 }).await;
-    let share = target.look(|seen| {
-        seen.events.values().filter(|event| event.3).count() as f64
-            / seen.last_success.map_or(1, |(_, tries)| tries) as f64
-    });
+    let share = target.look(|seen| seen.delivered() as f64 / seen.last_success.map_or(1, |(_, tries)| tries) as f64);
     let slowest = target.look(|seen| {
         seen.events.values().filter(|event| !event.3).map(|event| event.1 - event.0).max().unwrap_or_default()
     });

@@ -6,7 +6,8 @@
 //!
 //! `ROUNDS` (5), `SECONDS` (3), `BACKLOG` (1000000) and `CHOOSY` (20000: the backlog of a target that takes a part of it)
 //! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
-//! `partial_drain`, `refused_drain`, `fresh_behind_sick` and `backlog`. What limits each row: `docs/internals/performance.md`.
+//! `partial_drain`, `refused_drain`, `fresh_behind_sick` and `backlog`; `sick_among_healthy` and `outage`, ten minutes each
+//! (`OUTAGE`, in seconds), run only where they are named. What limits each row: `docs/internals/performance.md`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
@@ -20,6 +21,7 @@ mod isolation;
 mod keys;
 mod load;
 mod memory;
+mod outage;
 mod process;
 mod report;
 mod slow;
@@ -73,6 +75,12 @@ fn main() {
         if settings.wants("fresh_behind_sick") {
             choosy::fresh(&settings, &mut report).await;
         }
+        if settings.names("sick_among_healthy") {
+            outage::sick(&settings, &mut report).await;
+        }
+        if settings.names("outage") {
+            outage::restarts(&settings, &mut report).await;
+        }
         if settings.wants("backlog") {
             backlog::measure(&settings, &mut report).await;
         }
@@ -88,6 +96,7 @@ pub(crate) struct Settings {
     seconds: u64,
     backlog: u64,
     choosy: u64,
+    outage: u64,
     rows: Option<String>,
 }
 
@@ -100,11 +109,17 @@ impl Settings {
             seconds: number("SECONDS", 3).max(1),
             backlog: number("BACKLOG", 1_000_000).max(1),
             choosy: number("CHOOSY", 20_000).max(100),
+            outage: number("OUTAGE", 600).max(60),
             rows: std::env::var("ROWS").ok(),
         }
     }
 
+    /// Whether this part runs: it is named, or nothing is.
     fn wants(&self, part: &str) -> bool {
-        self.rows.as_ref().is_none_or(|rows| rows.split(',').any(|row| row == part))
+        self.rows.is_none() || self.names(part)
+    }
+
+    fn names(&self, part: &str) -> bool {
+        self.rows.as_ref().is_some_and(|rows| rows.split(',').any(|row| row == part))
     }
 }

@@ -65,6 +65,11 @@ pub(crate) fn server(dir: &Path) -> (Process, SocketAddr, Duration) {
 
 /// The same with a configuration file.
 pub(crate) fn server_with(dir: &Path, config: Option<&Path>) -> (Process, SocketAddr, Duration) {
+    server_at(dir, config, 0)
+}
+
+/// The same at this port of the loopback address; 0: any.
+pub(crate) fn server_at(dir: &Path, config: Option<&Path>, port: u16) -> (Process, SocketAddr, Duration) {
     let announced = dir.join("run.json");
     let _ = std::fs::remove_file(&announced);
     let start = Instant::now();
@@ -74,8 +79,8 @@ pub(crate) fn server_with(dir: &Path, config: Option<&Path>) -> (Process, Socket
         .envs([
             ("DATA_DIR", dir.to_str().expect("a plain path")),
             ("SERVER_HOST", "127.0.0.1"),
-            ("SERVER_PORT", "0"),
-            ("ADMIN_LISTEN", "off"),
+            ("SERVER_PORT", &port.to_string()),
+            ("ADMIN_LISTEN", "127.0.0.1:0"),
             ("API_KEY", API_KEY),
             ("RELAY_TOKEN", RELAY_TOKEN),
             ("ADMIN_TOKEN", ADMIN_TOKEN),
@@ -97,6 +102,21 @@ pub(crate) fn server_with(dir: &Path, config: Option<&Path>) -> (Process, Socket
         assert!(start.elapsed() < Duration::from_secs(120), "the server did not come up");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// How many deliveries the server of `dir` has in this state.
+pub(crate) fn count(dir: &Path, state: &str) -> u64 {
+    let output = Command::new(env!("CARGO_BIN_EXE_crm-relay"))
+        .args(["status", "--json", "--data-dir"])
+        .arg(dir)
+        .env_clear()
+        .env("ADMIN_TOKEN", ADMIN_TOKEN)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("it starts");
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let destinations = status["destinations"].as_array().expect("its destinations");
+    destinations.iter().filter_map(|destination| destination["deliveries"][state].as_u64()).sum()
 }
 
 /// Starts a relay client that forwards to `target`.

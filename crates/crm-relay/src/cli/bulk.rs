@@ -1,6 +1,9 @@
 //! Commands that change many deliveries: they show the count, ask on a terminal, and else need `--yes`.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::{
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use clap::Args;
 use http::Method;
@@ -12,7 +15,17 @@ use super::{
     noun::Asked,
     shared_options::print,
 };
-use crate::exit::{Exit, Failure, Outcome};
+use crate::{
+    admin_client::Api,
+    exit::{Exit, Failure, Outcome},
+    render::{progress::Progress, style},
+    signals,
+};
+
+/// More than so many are changed step by step, so that whoever waits sees how far it is and can stop it in between.
+const STEP: u64 = 1_000;
+/// A step that takes less is followed by one of twice as many.
+const STEP_LASTS: Duration = Duration::from_millis(500);
 
 /// Which deliveries, and how carefully.
 #[derive(Clone, Debug, Args)]
@@ -78,7 +91,7 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
         )));
     }
     let preview = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, &picks, true))).await?;
-    let matched = preview.get("matched").and_then(Value::as_u64).unwrap_or(0);
+    let matched = number(&preview, "matched");
     if selection.dry_run {
         return report(&preview, &format!("would {} {}", bulk.verb, count(matched)), as_json);
     }
@@ -89,9 +102,80 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
     if selection.ids.is_empty() && !selection.yes {
         confirm(&format!("{} {}", bulk.verb, count(matched)))?;
     }
+    if matched > STEP && selection.ids.is_empty() {
+        return Steps { api: &api, bulk, body: body(&[], &filters, &picks, false), matched, limit: selection.limit }
+            .run(as_json)
+            .await;
+    }
     let done = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, &picks, false))).await?;
-    let changed = done.get("changed").and_then(Value::as_u64).unwrap_or(0);
-    report(&done, &format!("{} {}", count(changed), bulk.done), as_json)
+    report(&done, &format!("{} {}", count(number(&done, "changed")), bulk.done), as_json)
+}
+
+/// A command about so many deliveries that it takes a while.
+struct Steps<'a> {
+    api: &'a Api,
+    bulk: &'a Bulk,
+    /// What is asked for.
+    body: Value,
+    /// How many it was about when it began.
+    matched: u64,
+    /// At most so many.
+    limit: Option<u64>,
+}
+
+impl Steps<'_> {
+    /// One request after the other, each going on where the one before ended. Interrupted, the one under way is waited for
+    /// and what was done is told; the same command again does the rest.
+    async fn run(mut self, as_json: bool) -> Outcome {
+        let stop = signals::listen()?;
+        let mut progress = Progress::new(self.matched);
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        let (mut step, mut cursor, mut ended) = (STEP, Value::Null, None);
+        let (mut job, mut matched, mut changed) = (Value::Null, 0, 0);
+        while left > 0 && ended.is_none() {
+            self.body["limit"] = json!(step.min(left));
+            self.body["cursor"] = cursor;
+            let began = tokio::time::Instant::now();
+            let done = match self.api.call(Method::POST, self.bulk.path, Some(&self.body)).await {
+                Ok(done) => done,
+                Err(failure) => {
+                    ended = Some(failure);
+                    break;
+                }
+            };
+            if began.elapsed() < STEP_LASTS {
+                step *= 2;
+            }
+            matched += number(&done, "matched");
+            changed += number(&done, "changed");
+            left = left.saturating_sub(number(&done, "matched"));
+            progress.add(number(&done, "matched"));
+            cursor = done.get("next").cloned().unwrap_or_default();
+            if job.is_null() {
+                job = done.get("job").cloned().unwrap_or_default();
+            }
+            if cursor.is_null() {
+                break;
+            }
+            ended = stop.is_asked().then(|| Failure::no("interrupted"));
+        }
+        progress.clear();
+        let told = json!({"job": job, "matched": matched, "changed": changed});
+        let text = format!("{} {}", count(changed), self.bulk.done);
+        match ended {
+            None => report(&told, &text, as_json),
+            Some(failure) => {
+                let text = format!("{text} of {}; the rest stays as it was", self.matched);
+                report(&told, &style::warn(text), as_json)?;
+                let again = format!("{failure}; to go on, the same command again");
+                Err(Failure::new(failure.exit, again))
+            }
+        }
+    }
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value.get(name).and_then(Value::as_u64).unwrap_or(0)
 }
 
 fn body(ids: &[String], filters: &Parameters, picks: &Map<String, Value>, dry_run: bool) -> Value {

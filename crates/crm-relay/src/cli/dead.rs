@@ -14,7 +14,7 @@ use super::{
 use crate::{
     admin_client::query,
     exit::{Exit, Outcome},
-    render::{style, table},
+    render::{progress::Progress, style, table},
 };
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +79,7 @@ async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
     let api = asked.reading().await?;
     let mut groups: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
+    let mut progress = Progress::endless();
     loop {
         let here = cursor.iter().map(|cursor| ("cursor", cursor.clone()));
         let page = api.get(&query("/api/v1/dead/summary", filters.iter().cloned().chain(here))).await?;
@@ -89,7 +90,9 @@ async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
         if cursor.is_none() {
             break;
         }
+        progress.reach(groups.iter().map(count_of).sum(), None);
     }
+    progress.clear();
     groups.sort_by_key(|group| std::cmp::Reverse(count_of(group)));
     if asked.is_json() {
         print(&pretty(&json!({"items": groups, "next": null})))?;

@@ -10,9 +10,11 @@ use crate::{
     admin_client::{Api, query},
     exit::Failure,
     render::{
+        progress::Progress,
         style, table, time,
         visible::{safe_json, visible},
     },
+    signals::{self, Stop},
 };
 
 /// How much of a list.
@@ -126,6 +128,8 @@ pub(crate) async fn collect(
         parameters.push(("limit", limit.to_string()));
     }
     let mut items = Vec::new();
+    let mut progress = Progress::endless();
+    let stop = if all { Some(signals::listen()?) } else { None };
     loop {
         let here = cursor.iter().map(|cursor| ("cursor", cursor.clone()));
         let page = api.get(&query(path, parameters.iter().cloned().chain(here))).await?;
@@ -133,6 +137,13 @@ pub(crate) async fn collect(
         if let Some(Value::Array(found)) = page.get("items") {
             items.extend(found.iter().cloned());
         }
+        if stop.as_ref().is_some_and(Stop::is_asked) {
+            let count = items.len();
+            let text =
+                format!("interrupted: {count} were read, none is printed. Page by page: --limit N, then --cursor");
+            return Err(Failure::no(text));
+        }
+        progress.reach(items.len() as u64, None);
         match next.as_str() {
             Some(text) if all => cursor = Some(text.to_owned()),
             Some(_) | None => return Ok((items, next)),

@@ -1,5 +1,7 @@
 //! What somebody does at night: groups, ids by their beginning, one secret replaced, a server that is not there.
 
+use rustix::process::Signal;
+
 use crate::place::{Place, wait_until};
 
 /// Dead letters are told in groups, and redriven by what they failed with.
@@ -34,6 +36,35 @@ fn dead_letters_are_grouped_and_redriven_by_their_status() {
     assert_eq!(place.json(&["dead", "list"])["items"].as_array().unwrap().len(), 1);
     let log = place.json(&["audit-log", "--action", "dead"]);
     assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
+}
+
+/// What takes long is done step by step: once, whole, and told in one sum.
+#[test]
+fn a_command_about_thousands_is_done_in_steps() {
+    let place = Place::new();
+    let server = place.server();
+    let _ = place.cli(&["send", "--count", "2500"]);
+    let audit = |field: &str| place.json(&["audit"])["deliveries"][0][field].as_u64().unwrap();
+    let made = audit("created");
+    assert_eq!(made, 2500);
+    let some = place.json(&["delivery", "cancel", "--all", "--limit", "1200", "--yes"]);
+    assert_eq!((some["matched"].as_u64(), some["changed"].as_u64()), (Some(1200), Some(1200)));
+    assert_eq!(audit("cancelled"), 1200);
+    let rest = place.cli(&["delivery", "cancel", "--all", "--yes"]);
+    assert_eq!(String::from_utf8(rest.stdout).unwrap(), "1300 deliveries cancelled\n");
+    assert!(rest.stderr.is_empty(), "progress is for terminals: {:?}", String::from_utf8_lossy(&rest.stderr));
+    assert_eq!((audit("cancelled"), audit("ready")), (2500, 0));
+
+    // A list of all is read page by page, and may be stopped between two.
+    server.signal(Signal::STOP);
+    let list = place.start("list", &["event", "list", "--all", "--json"], &[("DATA_DIR", "data")]);
+    wait_until("the list to listen for signals", || list.catches(Signal::INT));
+    list.signal(Signal::INT);
+    server.signal(Signal::CONT);
+    let ended = list.ended();
+    let said = place.read("list.log");
+    assert_eq!(ended, Some(1), "{said}");
+    assert!(said.starts_with("crm-relay: interrupted: 1000 were read, none is printed."), "{said}");
 }
 
 /// Nobody types 40 characters.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::redact::redact;
@@ -148,10 +149,25 @@ impl Place {
 
 impl Running {
     /// Asks it to stop; how it ended.
-    pub(crate) fn terminate(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    pub(crate) fn terminate(self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// How it ended by itself.
+    pub(crate) fn ended(mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
+    }
+
+    /// Whether it has a handler for a signal by now.
+    pub(crate) fn catches(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal.as_raw() - 1) & 1 == 1
     }
 }
 

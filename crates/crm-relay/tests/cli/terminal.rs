@@ -98,3 +98,16 @@ fn a_terminal_gets_aligned_tables_and_questions() {
         assert!(screen.contains("delete source shop with its routes and keys? [y/N]"), "{screen}");
     }
 }
+
+/// What takes long tells how far it is, on a terminal, in a line that is gone at the end.
+#[test]
+fn a_terminal_is_told_how_far_a_long_command_is() {
+    let place = Place::new();
+    let _server = place.server();
+    let env = [("DATA_DIR", "data"), ("TERM", "xterm-256color")];
+    let (code, screen) = Session::start(&place, &["send", "--count", "60", "--rate", "60"], &env).end();
+    assert_eq!(code, Some(0));
+    assert!(screen.contains(" of 60, ") && screen.contains("/s, "), "{screen:?}");
+    let last = screen.rsplit("\r\u{1b}[K").next().unwrap();
+    assert!(last.starts_with("60 accepted, 0 refused, 0 not answered"), "{screen:?}");
+}

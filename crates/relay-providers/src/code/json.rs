@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::Refusal;
+use crate::{Refusal, pruned::unmarked};
 
 /// Items of a list that are looked at; more than any platform puts in one request.
 const ITEMS_MAX: usize = 10_000;
@@ -23,7 +23,7 @@ pub(crate) fn members<'a, const N: usize>(
     what: &str,
     names: [&str; N],
 ) -> Result<[Option<&'a str>; N], Refusal> {
-    let text = str::from_utf8(json).map_err(|_| malformed(what, "is not text in UTF-8"))?;
+    let text = str::from_utf8(unmarked(json)).map_err(|_| malformed(what, "is not text in UTF-8"))?;
     let mut twice = None;
     let mut reader = serde_json::Deserializer::from_str(text);
     let object = Object { names: &names, twice: &mut twice };
@@ -167,6 +167,7 @@ mod tests {
         assert_eq!(at(body, &["a"]).as_deref(), Some("1.50"));
         assert_eq!(at(body, &["b", "c"]), None);
         assert_eq!(at(body, &["e"]), None);
+        assert_eq!(at("\u{feff}{\"a\":1}".as_bytes(), &["a"]).as_deref(), Some("1"));
     }
 
     #[test]

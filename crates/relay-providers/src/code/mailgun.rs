@@ -12,6 +12,7 @@ use crate::{
     header, multipart,
     parameters::Parameters,
     provider::Proof,
+    pruned::unmarked,
     scheme::{
         Algorithm,
         stamp::{self, Unit},
@@ -166,7 +167,7 @@ fn is_word(text: &str) -> bool {
 }
 
 fn is_json(body: &[u8]) -> bool {
-    body.trim_ascii_start().first() == Some(&b'{')
+    unmarked(body).trim_ascii_start().first() == Some(&b'{')
 }
 
 fn missing() -> Refusal {

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     ByHead, Draft, Refusal, Request, SignError, form, header, naming,
     parameters::Parameters,
+    pruned::unmarked,
     secret::{self, Secret},
 };
 
@@ -371,7 +372,7 @@ impl Signed {
 
 /// The text of a field of a JSON object; empty if there is none.
 fn json_stamp(body: &[u8], field: &str) -> Vec<u8> {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(unmarked(body)).unwrap_or_default();
     body.get(field).and_then(naming::text).unwrap_or_default().into_bytes()
 }
 

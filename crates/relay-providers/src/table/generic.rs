@@ -116,7 +116,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::choice("encoding", &["hex", "base64"], "hex or base64"),
             Parameter::optional("prefix", Some(""), "what stands before the signature in the header field, like sha256="),
         ],
-        delivery: DeliveryId::Documented(&DeliveryId::Header("webhook-id"), STANDARD_WEBHOOKS),
+        // It is not signed here, and senders that are not of Standard Webhooks number their subscriptions in it.
+        delivery: DeliveryId::Header("webhook-id"),
         docs: "https://www.rfc-editor.org/rfc/rfc2104",
         unproven: NO_TIME,
         sample: SAMPLE,

@@ -153,3 +153,55 @@ fn an_equal_body_under_another_id_is_another_webhook() {
         assert_ne!(key("1"), key("2"), "{name}");
     }
 }
+
+/// I20: what is left of a documented id is no id of a delivery. Each pair is two webhooks, and each of them is its own repeat.
+#[test]
+fn a_documented_id_that_is_not_whole_counts_with_the_body() {
+    let json = ("content-type", "application/json");
+    for (name, header, first, second) in [
+        ("cloudevents", json, r#"{"id":5,"name":"a"}"#, r#"{"id":5,"name":"b"}"#),
+        ("cloudevents", ("ce-id", "5"), "a", "b"),
+        ("cloudevents", json, r#"[{"id":"1","source":"s"},{"n":1}]"#, r#"[{"id":"1","source":"s"},{"n":2}]"#),
+        ("hmac", ("webhook-id", "the subscription"), "a", "b"),
+    ] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let key = |body: &str| {
+            let mut draft = Draft::post(URL, body.to_owned());
+            draft.set_header(header.0, header.1);
+            acting.key(&acting.signer.sign(draft, "", NOW).expect("it can be signed"), NOW)
+        };
+        assert!(key(first).is_some() && key(first) == key(first), "{name}: {first}");
+        assert_ne!(key(first), key(second), "{name}");
+    }
+}
+
+/// I20: an id that a sender leaves empty, or makes longer than any, is no reason to lose its webhook.
+#[test]
+fn odd_ids_in_header_fields_are_taken() {
+    for (name, header) in [("github", "x-github-delivery"), ("jira", "x-atlassian-webhook-identifier")] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let key = |id: &str| {
+            let mut draft = acting.sample("wh_1", NOW);
+            draft.set_header(header, id.to_owned());
+            acting.key(&draft, NOW)
+        };
+        assert_eq!(key(""), None, "{name}");
+        let long = "1".repeat(300);
+        assert!(key(&long).is_some() && key(&long) == key(&long), "{name}");
+        assert_ne!(key(&long), key(&long.replacen('1', "2", 1)), "{name}");
+    }
+}
+
+/// I20: a body that is too large to be looked through for ids is repeated by a retry all the same.
+#[test]
+fn a_very_large_body_is_known_as_a_whole() {
+    for name in ["stripe", "meta"] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let key = |fill: &str| {
+            let draft = Draft::post(URL, format!(r#"{{"id":"evt_1","fill":"{}"}}"#, fill.repeat(5 * 1024 * 1024)));
+            acting.key(&acting.signer.sign(draft, "", NOW).expect("it can be signed"), NOW)
+        };
+        assert!(key("a").is_some() && key("a") == key("a"), "{name}");
+        assert_ne!(key("a"), key("b"), "{name}");
+    }
+}

@@ -96,7 +96,7 @@ impl Copies {
             return asked;
         }
         let under_way = UnderWay(self.clone());
-        let work = move || under_way.0.work(&order, answer);
+        let work = move || order.status.guard("the backup", || under_way.0.work(&order, answer));
         doing.under_way = true;
         drop(doing);
         // Without a thread the answer is dropped, which is an answer too, and so is what was under way.
@@ -321,7 +321,11 @@ fn catch_up(db: &Connection) -> Result<(), Fault> {
         Err(error) => match error.sqlite_error_code() {
             // Somebody else does it, or there is no room for it: the log keeps what it has.
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => Ok(()),
-            _ => Err(Fault::Broken(format!("checkpoint: {error}"))),
+            _ => match error.into() {
+                // Perhaps for want of room, as of a quota: the writer, whose next checkpoint meets the same, finds out.
+                Fault::Unwritten(_) => Ok(()),
+                fault => Err(fault),
+            },
         },
     }
 }

@@ -1,6 +1,6 @@
 //! `store check`: reads everything that is stored, while no server runs, and says what does not hold.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
 
 use relay_core::{
     delivery::{Delivery, State},
@@ -17,7 +17,7 @@ use super::{
     documents,
     fault::Fault,
     gap,
-    ledger::{Ledger, Slot},
+    ledger::{self, Ledger, Slot},
     line::{Line, line_of},
     meta::Meta,
     of_source,
@@ -29,7 +29,11 @@ use crate::{
     private::Owners,
     record,
     seam::{AuditEntry, DocumentKey, DocumentKind, Recount},
+    watch::Watch,
 };
+
+/// Steps of SQLite's machine between two looks at whether somebody wants an early end: some milliseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 100_000;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,13 +63,27 @@ impl CheckReport {
 /// # Errors
 /// The store is in use, of a newer version, or cannot be read at all.
 pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, OpenError> {
+    check_watched(dir, accept_loss, at, &Arc::default())
+}
+
+/// As [`check`], watched: ended early it has read, and changed nothing.
+///
+/// # Errors
+/// As [`check`], and that it was ended early.
+pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
     let place = Place::claim(dir, Owners::UsOrServed)?;
     place.refuse_lone_ledger()?;
     let mut db = place.connect_writer()?;
     let mut report = CheckReport::default();
     let mut damaged = Damaged::default();
     ledger(&place, &db, &mut report)?;
-    let read = read_everything(&db, &mut report, &mut damaged);
+    let asked = Arc::clone(watch);
+    db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
+    let read = read_everything(&db, &mut report, &mut damaged, watch);
+    db.progress_handler(0, None::<fn() -> bool>).map_err(|error| place.damaged(error))?;
+    if watch.is_stopped() {
+        return Err(OpenError::Interrupted { dir: place.dir });
+    }
     if let Err(fault) = read {
         report.faults.push(place.damaged(fault).to_string());
     }
@@ -86,7 +104,8 @@ pub(super) fn verify_if_suspect(place: &Place, db: &Connection) -> Result<(), Op
     let Ok(reason) = fs::read_to_string(place.suspect()) else { return Ok(()) };
     tracing::warn!(event = "store_verifying", reason, "the store failed before: everything in it is read first");
     let mut report = CheckReport::default();
-    read_everything(db, &mut report, &mut Damaged::default()).map_err(|fault| place.damaged(fault))?;
+    read_everything(db, &mut report, &mut Damaged::default(), &Watch::default())
+        .map_err(|fault| place.damaged(fault))?;
     if let Some(first) = report.faults.first() {
         let count = report.faults.len();
         return Err(place.damaged(Fault::Damaged(format!("{count} faults after it failed ({reason}): {first}").into())));
@@ -158,11 +177,19 @@ fn ledger(place: &Place, db: &Connection, report: &mut CheckReport) -> Result<()
     Ok(())
 }
 
-fn read_everything(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+fn read_everything(
+    db: &Connection,
+    report: &mut CheckReport,
+    damaged: &mut Damaged,
+    watch: &Watch,
+) -> Result<(), Fault> {
+    let rows = |table: &str| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
+    // Where even that cannot be read, nobody learns how long it takes; what is wrong is found below.
+    watch.expect(["events", "deliveries"].map(|table| rows(table).unwrap_or(0) as u64).iter().sum());
     integrity(db, report)?;
     let book = Book::load(db)?;
-    read_events(db, &book, report, damaged)?;
-    read_deliveries(db, &book, report, damaged)?;
+    read_events(db, &book, report, damaged, watch)?;
+    read_deliveries(db, &book, report, damaged, watch)?;
     read_lines(db, &book, report)?;
     read_documents(db, report, damaged)?;
     read_keys_and_steps(db, report, damaged)?;
@@ -184,9 +211,16 @@ fn integrity(db: &Connection, report: &mut CheckReport) -> Result<(), Fault> {
     Ok(())
 }
 
-fn read_events(db: &Connection, book: &Book, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
-    for seq in sequences(db, "SELECT seq FROM events")? {
+fn read_events(
+    db: &Connection,
+    book: &Book,
+    report: &mut CheckReport,
+    damaged: &mut Damaged,
+    watch: &Watch,
+) -> Result<(), Fault> {
+    for seq in sequences(db, "SELECT seq FROM events")?.into_iter().take_while(|_| !watch.is_stopped()) {
         report.events += 1;
+        watch.add(1);
         let read = rows::event_at(db, seq, book).and_then(|event| {
             let deliveries = rows::deliveries_of(db, seq)?;
             Ok((event, deliveries))
@@ -223,9 +257,16 @@ fn read_events(db: &Connection, book: &Book, report: &mut CheckReport, damaged: 
     Ok(())
 }
 
-fn read_deliveries(db: &Connection, book: &Book, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
-    for seq in sequences(db, "SELECT seq FROM deliveries")? {
+fn read_deliveries(
+    db: &Connection,
+    book: &Book,
+    report: &mut CheckReport,
+    damaged: &mut Damaged,
+    watch: &Watch,
+) -> Result<(), Fault> {
+    for seq in sequences(db, "SELECT seq FROM deliveries")?.into_iter().take_while(|_| !watch.is_stopped()) {
         report.deliveries += 1;
+        watch.add(1);
         match rows::delivery_at(db, seq, book) {
             Ok(Some(found)) => {
                 let destination = book.number(Kind::Destination, &found.destination);
@@ -355,7 +396,9 @@ fn accept(place: &Place, db: &mut Connection, damaged: &Damaged, faults: &[Strin
             subject: fault.clone(),
         })
         .collect();
-    let begun = begin_epoch(db, &audit, 0, |_| Ok(None)).map_err(|error| place.damaged(error))?;
+    // What the database has lost may have been given out: the ledger knows how far.
+    let given_out = ledger::read(&place.ledger()).ok().flatten().map_or(0, |slot| slot.id_high);
+    let begun = begin_epoch(db, &audit, given_out, |_| Ok(None)).map_err(|error| place.damaged(error))?;
     let ledger = Ledger::open(&place.ledger(), &Slot::of(&begun.0, begun.1));
     ledger.map(drop).map_err(|error| io_error("write", &place.ledger(), error))
 }

@@ -66,6 +66,7 @@ use self::{
     open::Place,
     queue::{Ask, Queues, Refusal, Task, Weight},
     reader::Readers,
+    recount::Counting,
     room::{Room, Seen},
     scrub::Scrub,
     status::Status,
@@ -73,10 +74,10 @@ use self::{
     writer::{Clock, WalPages, Writer},
 };
 pub use self::{
-    check::{CheckReport, check},
+    check::{CheckReport, check, check_watched},
     edge::{Edge, EdgeAction, Edges},
     open::{OpenError, Options},
-    restore::{RestoreError, Restored, restore},
+    restore::{RestoreError, Restored, restore, restore_watched},
     room::DiskFree,
 };
 use crate::{
@@ -98,6 +99,7 @@ pub struct SqliteStore {
     dir: PathBuf,
     clock: Arc<Mutex<Clock>>,
     copies: Copies,
+    counting: Counting,
     queues: Arc<Queues>,
     status: Arc<Status>,
     shelf: Shelf,
@@ -166,7 +168,21 @@ impl SqliteStore {
         let scrub = Scrub::start(dir.clone(), shelf.clone(), Arc::clone(&status), SCRUB_AFTER).map_err(cannot_start)?;
         let writer =
             thread::Builder::new().name("store-write".into()).spawn(move || writer.run(db)).map_err(cannot_start)?;
-        Ok(Self { dir, clock, copies, queues, status, shelf, seen, disk_free, readers, scrub, writer: Some(writer) })
+        let counting = Counting::default();
+        Ok(Self {
+            dir,
+            clock,
+            copies,
+            counting,
+            queues,
+            status,
+            shelf,
+            seen,
+            disk_free,
+            readers,
+            scrub,
+            writer: Some(writer),
+        })
     }
 
     /// Ends the store as a kill of the process would: what was not answered never is. For tests.
@@ -174,6 +190,7 @@ impl SqliteStore {
         self.readers.stop();
         self.scrub.stop();
         self.copies.stop();
+        self.counting.stop();
         self.queues.abandon();
         Box::pin(self.status.end())
     }
@@ -362,18 +379,7 @@ impl Store for SqliteStore {
     }
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {
-        let (answer, asked) = oneshot::channel();
-        let (dir, status) = (self.dir.clone(), Arc::clone(&self.status));
-        let counting = move || {
-            let counted = open::connect_reader(&dir).and_then(|db| recount::recount(&db));
-            if let Some(reason) = counted.as_ref().err().and_then(Fault::breaks) {
-                status.fail(reason);
-            }
-            drop(answer.send(counted.map_err(Fault::answer)));
-        };
-        if self.status.has_failed() || thread::Builder::new().name("store-recount".into()).spawn(counting).is_err() {
-            return Box::pin(async { Err(StoreError::Unavailable) });
-        }
+        let asked = self.counting.ask(&self.dir, &self.status);
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 
@@ -409,6 +415,7 @@ impl Store for SqliteStore {
         self.readers.stop();
         self.scrub.stop();
         self.copies.stop();
+        self.counting.stop();
         self.queues.finish();
         Box::pin(self.status.end())
     }
@@ -417,12 +424,14 @@ impl Store for SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.copies.stop();
+        self.counting.stop();
         self.queues.abandon();
         if let Some(writer) = self.writer.take() {
             // A panic there has been noticed and told by the writer itself.
             drop(writer.join());
         }
         self.copies.join();
+        self.counting.join();
     }
 }
 

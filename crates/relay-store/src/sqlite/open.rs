@@ -151,6 +151,12 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// Somebody asked for an early end.
+    #[error("interrupted: {} is as it was", dir.display())]
+    Interrupted {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// The SQLite in this program is too old to be safe.
     #[error("SQLite {0} may corrupt a store; 3.51.3 or later is needed")]
     OldSqlite(&'static str),

@@ -55,7 +55,7 @@ impl Readers {
         Ok(Self { shared, threads })
     }
 
-    /// Reads at one snapshot. An answer comes in any case.
+    /// Reads at one snapshot. An answer comes in any case, if only by the drop of its sender.
     pub(super) fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -83,12 +83,18 @@ impl Readers {
 
     /// Takes no more reads; those that wait are dropped.
     pub(super) fn stop(&self) {
-        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.stop();
+    }
+}
+
+impl Shared {
+    fn stop(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.stop = true;
         let dropped = std::mem::take(&mut waiting.reads);
         drop(waiting);
         drop(dropped);
-        self.shared.wake.notify_all();
+        self.wake.notify_all();
     }
 }
 
@@ -138,10 +144,33 @@ fn serve(mut db: Connection, shared: &Shared) {
         };
         drop(waiting);
         give_up_at.store(elapsed(started) + READ_TIME_MAX.as_micros() as u64, Ordering::Relaxed);
-        read(&db, &shared.status);
+        shared.status.guard("a read", || read(&db, &shared.status));
+        if shared.status.has_failed() {
+            // Perhaps by this panic, in the midst of a transaction. Nothing is read any more: whoever waits is told.
+            return shared.stop();
+        }
     }
 }
 
 fn elapsed(since: Instant) -> u64 {
     since.elapsed().as_micros() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I17: a bug in a read is the end of the store, and nobody waits for a thread that is gone.
+    #[test]
+    fn a_read_that_panics_ends_the_store_and_everybody_is_answered() {
+        let status = Arc::new(Status::default());
+        let db = Connection::open_in_memory().expect("opens");
+        let readers = Readers::start(vec![db], &status).expect("starts");
+        let panics = readers.read(|_| -> Result<(), Fault> { panic!("a bug") });
+        let behind = readers.read(|_| Ok(()));
+        panics.blocking_recv().expect_err("it has no answer");
+        drop(behind.blocking_recv());
+        assert_eq!(status.reason().as_deref(), Some("a read panicked"));
+        readers.read(|_| Ok(())).blocking_recv().expect_err("nothing is read any more");
+    }
 }

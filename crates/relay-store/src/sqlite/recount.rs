@@ -1,15 +1,124 @@
 //! The recount: everything is counted at one read snapshot and set beside the counters of the same snapshot.
 
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use relay_core::storage::StoreError;
 use rusqlite::Connection;
+use tokio::sync::oneshot;
 
 use super::{
     book::{Book, Kind},
     fault::Fault,
-    gap, of_source,
+    gap, of_source, open,
     reader::at_one_snapshot,
     schema,
+    status::Status,
 };
 use crate::seam::{DestinationStats, Recount, SourceStats, Stats};
+
+/// Steps of SQLite's machine between two looks at whether anybody still wants the count; some milliseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 100_000;
+
+type Asker = oneshot::Sender<Result<Recount, StoreError>>;
+
+/// Counts, one at a time: each holds a snapshot, which keeps the write-ahead log from shrinking, and reads all there is. Who
+/// asks meanwhile shares the next one, so that nobody gets what was counted before he asked.
+#[derive(Clone, Default)]
+pub(super) struct Counting(Arc<Mutex<Doing>>);
+
+#[derive(Default)]
+struct Doing {
+    stop: bool,
+    running: bool,
+    /// Who gets the count that is under way.
+    served: Vec<Asker>,
+    /// Who gets the next one.
+    waiting: Vec<Asker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Counting {
+    /// Asks for a count. Ends without an answer when the store closes, or has failed.
+    pub(super) fn ask(&self, dir: &Path, status: &Arc<Status>) -> oneshot::Receiver<Result<Recount, StoreError>> {
+        let (answer, asked) = oneshot::channel();
+        let mut doing = self.lock();
+        if doing.stop || status.has_failed() {
+            return asked;
+        }
+        doing.waiting.push(answer);
+        if !doing.running {
+            let (this, dir, status) = (self.clone(), dir.to_owned(), Arc::clone(status));
+            let work = move || {
+                status.guard("a recount", || this.work(&dir, &status));
+                if status.has_failed() {
+                    this.stop();
+                }
+            };
+            let started = thread::Builder::new().name("store-recount".into()).spawn(work);
+            match started {
+                Ok(thread) => (doing.running, doing.thread) = (true, Some(thread)),
+                // Nothing is known then, which says nothing about what is stored.
+                Err(_) => doing.waiting.clear(),
+            }
+        }
+        asked
+    }
+
+    /// Ends the count that is under way, and lets none begin.
+    pub(super) fn stop(&self) {
+        let mut doing = self.lock();
+        doing.stop = true;
+        doing.waiting.clear();
+        doing.served.clear();
+    }
+
+    /// Waits for the end of the thread.
+    pub(super) fn join(&self) {
+        let thread = self.lock().thread.take();
+        // A panic there has been noticed.
+        drop(thread.map(JoinHandle::join));
+    }
+
+    fn work(&self, dir: &Path, status: &Status) {
+        while self.takes_next() {
+            let counted = open::connect_reader(dir).and_then(|mut db| self.count(&mut db));
+            if let Some(reason) = counted.as_ref().err().and_then(Fault::breaks) {
+                status.fail(reason);
+            }
+            let answer = counted.map_err(Fault::answer);
+            for asker in std::mem::take(&mut self.lock().served) {
+                // One who has gone meanwhile.
+                drop(asker.send(answer.clone()));
+            }
+        }
+    }
+
+    /// Whether there is somebody to count for.
+    fn takes_next(&self) -> bool {
+        let mut doing = self.lock();
+        doing.served = std::mem::take(&mut doing.waiting);
+        doing.running = !doing.served.is_empty();
+        doing.running
+    }
+
+    fn count(&self, db: &mut Connection) -> Result<Recount, Fault> {
+        let this = self.clone();
+        let is_unwanted = move || {
+            let doing = this.lock();
+            doing.stop || doing.served.iter().all(oneshot::Sender::is_closed)
+        };
+        db.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_unwanted))?;
+        recount(db)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Doing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The count, and what nobody knows.
 pub(super) fn recount(db: &Connection) -> Result<Recount, Fault> {

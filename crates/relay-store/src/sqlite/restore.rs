@@ -18,7 +18,11 @@ use crate::{
     copy::{DATABASE, Digest, FORMAT, MANIFEST, Manifest},
     private::{self, Owners},
     seam::{AuditEntry, Gap},
+    watch::Watch,
 };
+
+/// The ledger of the store that was lost, until the restore is through.
+const LEDGER_LEFT: &str = "ledger.left";
 
 /// Why a backup was not restored. The data directory was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -56,16 +60,25 @@ pub struct Restored {
 /// # Errors
 /// See [`RestoreError`].
 pub fn restore(from: &Path, dir: &Path, at: Wall) -> Result<Restored, RestoreError> {
+    restore_watched(from, dir, at, &Watch::default())
+}
+
+/// As [`restore`], watched: ended early it leaves the directory as it was.
+///
+/// # Errors
+/// See [`RestoreError`].
+pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Result<Restored, RestoreError> {
     let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
     let manifest = read_manifest(from).map_err(unusable)?;
-    if dir.join(DATABASE).symlink_metadata().is_ok_and(|found| found.len() > 0) {
-        return Err(RestoreError::NotEmpty(dir.to_owned()));
-    }
+    refuse_used(dir)?;
     let place = Place::claim(dir, Owners::UsOrServed)?;
+    // Again: a server may have begun and ended there before it was claimed.
+    refuse_used(dir)?;
     let cannot_write = |error| open::io_error("write", dir, error);
     let part = dir.join("store.db.part");
     remove_companions(&part).map_err(cannot_write)?;
-    let copied = take_copy(&from.join(DATABASE), &part).and_then(|found| {
+    watch.expect(manifest.backup.bytes);
+    let copied = take_copy(&from.join(DATABASE), &part, watch).and_then(|found| {
         let backup = &manifest.backup;
         if found == (backup.bytes, manifest.sha256.clone()) {
             return Ok(());
@@ -78,16 +91,41 @@ pub fn restore(from: &Path, dir: &Path, at: Wall) -> Result<Restored, RestoreErr
         return Err(match why {
             Copy::Source(what) => unusable(what),
             Copy::Target(error) => cannot_write(error).into(),
+            Copy::Interrupted => OpenError::Interrupted { dir: place.dir }.into(),
         });
     }
-    let left = ledger::read(&place.ledger()).ok().flatten();
-    let gap = gap_of(&manifest, left.as_ref(), at);
+    let left = left_in(&place, &manifest).map_err(cannot_write)?;
+    let gap = gap_of(&manifest, &left, at);
     let mut db = place.connect(&part)?;
-    begin_epoch(&place, &mut db, &manifest, left.as_ref(), from, &gap)?;
+    begin_epoch(&place, &mut db, &manifest, &left, from, &gap)?;
     db.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE).map_err(|error| place.damaged(error))?;
     drop(db);
     put_in_place(&part, dir).map_err(cannot_write)?;
+    // It has said what it knew; a left one is harmless.
+    drop(fs::remove_file(place.dir.join(LEDGER_LEFT)));
     Ok(Restored { bytes: manifest.backup.bytes, events: manifest.backup.events, gap })
+}
+
+fn refuse_used(dir: &Path) -> Result<(), RestoreError> {
+    let used = dir.join(DATABASE).symlink_metadata().is_ok_and(|found| found.len() > 0);
+    if used { Err(RestoreError::NotEmpty(dir.to_owned())) } else { Ok(()) }
+}
+
+/// What the ledgers that are left say: the lost store's own, and the copy of it that a restore which was cut short has put
+/// aside. Such a copy is made here, before the ledger begins a new epoch, so that the repeated restore still knows what was
+/// lost.
+fn left_in(place: &Place, manifest: &Manifest) -> io::Result<Vec<Slot>> {
+    let aside = place.dir.join(LEDGER_LEFT);
+    let [own, earlier] = [&place.ledger(), &aside].map(|path| ledger::read(path).ok().flatten());
+    if own.as_ref().is_some_and(|slot| is_of(manifest, slot)) {
+        private::replace(&aside, &fs::read(place.ledger())?)?;
+    }
+    Ok(own.into_iter().chain(earlier).collect())
+}
+
+/// Whether a ledger goes on where the backup was taken.
+fn is_of(manifest: &Manifest, slot: &Slot) -> bool {
+    format!("{:032x}", slot.epoch) == manifest.backup.epoch && slot.commit >= manifest.backup.commit
 }
 
 fn read_manifest(from: &Path) -> Result<Manifest, String> {
@@ -102,10 +140,10 @@ fn read_manifest(from: &Path) -> Result<Manifest, String> {
     Ok(manifest)
 }
 
-/// What the ledger that was left says of the time since the backup, if it is of the same history.
-fn gap_of(manifest: &Manifest, left: Option<&Slot>, at: Wall) -> Gap {
+/// What the ledgers that were left say of the time since the backup, if they are of the same history.
+fn gap_of(manifest: &Manifest, left: &[Slot], at: Wall) -> Gap {
     let backup = &manifest.backup;
-    let left = left.filter(|slot| format!("{:032x}", slot.epoch) == backup.epoch && slot.commit >= backup.commit);
+    let left = left.iter().filter(|slot| is_of(manifest, slot)).max_by_key(|slot| slot.commit);
     Gap {
         since: Wall::from_micros(backup.at_ms.saturating_mul(1000)),
         until: at,
@@ -119,7 +157,7 @@ fn begin_epoch(
     place: &Place,
     db: &mut Connection,
     manifest: &Manifest,
-    left: Option<&Slot>,
+    left: &[Slot],
     from: &Path,
     gap: &Gap,
 ) -> Result<(), OpenError> {
@@ -130,8 +168,8 @@ fn begin_epoch(
         subject: format!("backup {} of commit {}", from.display(), manifest.backup.commit),
     };
     // The next id is minted above this, whatever the clock says then.
-    let id_high =
-        left.map_or(0, |slot| slot.id_high).max(gap.until.as_millis() as i64 * (1 << super::schema::SEQ_BITS));
+    let at_least = gap.until.as_millis() as i64 * (1 << super::schema::SEQ_BITS);
+    let id_high = left.iter().map(|slot| slot.id_high).fold(at_least, i64::max);
     let begun = check::begin_epoch(db, &[entry], id_high, |db| gap::add(db, gap).map(Some));
     let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
     let ledger = Ledger::open(&place.ledger(), &Slot::of(&meta, accepted));
@@ -141,10 +179,11 @@ fn begin_epoch(
 enum Copy {
     Source(String),
     Target(io::Error),
+    Interrupted,
 }
 
 /// Copies under another name first, so that a restore that was cut short leaves no store; gives length and SHA-256.
-fn take_copy(from: &Path, part: &Path) -> Result<(u64, String), Copy> {
+fn take_copy(from: &Path, part: &Path, watch: &Watch) -> Result<(u64, String), Copy> {
     let read = |error: io::Error| Copy::Source(format!("{DATABASE}: {error}"));
     let mut source = File::open(from).map_err(read)?;
     match fs::remove_file(part) {
@@ -154,10 +193,14 @@ fn take_copy(from: &Path, part: &Path) -> Result<(u64, String), Copy> {
     let mut target = private::create(part).map_err(Copy::Target)?;
     let (mut digest, mut bytes, mut chunk) = (Digest::new(), 0, vec![0; 256 * 1024]);
     loop {
+        if watch.is_stopped() {
+            return Err(Copy::Interrupted);
+        }
         let count = source.read(&mut chunk).map_err(read)?;
         if count == 0 {
             return Ok((bytes, digest.finish()));
         }
+        watch.add(count as u64);
         digest.update(&chunk[..count]);
         target.write_all(&chunk[..count]).map_err(Copy::Target)?;
         bytes += count as u64;

@@ -112,8 +112,11 @@ impl Room {
         self.sampled = Some(Instant::now());
         // A disk that does not answer here will answer the next write.
         let free = (self.disk_free)().unwrap_or(u64::MAX);
-        if self.held < self.ballast_bytes && free > self.reserve && self.make_ballast().is_ok() {
-            self.held = self.ballast_bytes;
+        if self.held < self.ballast_bytes && free > self.reserve {
+            match self.make_ballast() {
+                Ok(()) => self.held = self.ballast_bytes,
+                Err(error) => self.go_without(&error),
+            }
         }
         let held_back = self.reserve - self.held.min(self.ballast_bytes);
         let full = free.saturating_add(free_inside) <= held_back;
@@ -124,6 +127,21 @@ impl Room {
                 tracing::info!(event = "store_room", free, "there is room again");
             }
         }
+    }
+
+    /// A file system that sets no room aside for a file has no ballast: `DISK_RESERVE` as a whole is what stays free then.
+    fn go_without(&mut self, error: &io::Error) {
+        let unsupported = [rustix::io::Errno::OPNOTSUPP, rustix::io::Errno::NOSYS];
+        if !unsupported.iter().any(|errno| Some(errno.raw_os_error()) == error.raw_os_error()) {
+            return;
+        }
+        let Some(path) = self.ballast.take() else { return };
+        tracing::warn!(
+            event = "no_ballast",
+            "this file system sets no room aside (fallocate is not supported): when the disk is full, settling has only \
+             what others leave it"
+        );
+        drop(fs::remove_file(path));
     }
 
     fn make_ballast(&self) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -87,21 +87,11 @@ impl Scrub {
         let stop = Arc::new(Stop::default());
         let seen = Arc::clone(&stop);
         let thread = thread::Builder::new().name("store-scrub".into()).spawn(move || {
-            let mut after = after;
-            let ended = loop {
-                match open::connect_reader(&dir).and_then(|db| run(&db, &shelf, &seen, after)) {
-                    // It is no fault of what is stored: later there may be a descriptor again.
-                    Err(Fault::NotOpened(reason)) if !seen.rest(OPEN_AGAIN) => {
-                        tracing::debug!(reason, "the scrub could not begin");
-                        after = Duration::ZERO;
-                    }
-                    Err(Fault::NotOpened(_)) => break Ok(()),
-                    ended => break ended,
+            status.guard("the scrub", || {
+                if let Err(fault) = begin(&dir, &shelf, &seen, after) {
+                    status.fail(&format!("scrub: {fault:?}"));
                 }
-            };
-            if let Err(fault) = ended {
-                status.fail(&format!("scrub: {fault:?}"));
-            }
+            });
         })?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -119,6 +109,21 @@ impl Drop for Scrub {
         if let Some(thread) = self.thread.take() {
             // A panic there has been printed; there is nothing left to save.
             drop(thread.join());
+        }
+    }
+}
+
+/// Passes until the store closes, as soon as there is a connection.
+fn begin(dir: &Path, shelf: &Shelf, stop: &Stop, mut after: Duration) -> Result<(), Fault> {
+    loop {
+        match open::connect_reader(dir).and_then(|db| run(&db, shelf, stop, after)) {
+            // It is no fault of what is stored: later there may be a descriptor again.
+            Err(Fault::NotOpened(reason)) if !stop.rest(OPEN_AGAIN) => {
+                tracing::debug!(reason, "the scrub could not begin");
+                after = Duration::ZERO;
+            }
+            Err(Fault::NotOpened(_)) => return Ok(()),
+            ended => return ended,
         }
     }
 }

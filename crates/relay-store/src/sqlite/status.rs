@@ -1,5 +1,7 @@
 //! Whether the store still works: set once by whoever finds out first, seen by everybody.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokio::sync::watch;
 
 /// How the store is doing.
@@ -29,6 +31,14 @@ impl Status {
         });
         if first {
             tracing::error!(event = "store_failed", reason, "the store stops: nothing is acknowledged any more");
+        }
+    }
+
+    /// Does the work of one of the store's threads. A panic in it is a bug in what reads or writes the store: everything
+    /// stops, for a store of which a thread is missing would leave its askers waiting.
+    pub(super) fn guard(&self, thread: &str, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            self.fail(&format!("{thread} panicked"));
         }
     }
 

@@ -34,6 +34,29 @@ fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
+/// A program that looks into the file for a moment, or copies it, does not end the server.
+#[test]
+fn a_lock_of_somebody_else_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(open(dir.path()));
+    let path = dir.path().join("store.db");
+    let edges = Edges::new(move |edge| {
+        if edge == Edge::BeforeBegin {
+            let other = rusqlite::Connection::open(&path).expect("opens");
+            other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+            // How long it looks into the file.
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                other.execute_batch("ROLLBACK").expect("unlocks");
+            });
+        }
+        EdgeAction::Continue
+    });
+    let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
+    assert_eq!(append_one(&store, &Maker::new(&store).append("waits", NOW)), Ok(Appended::Stored));
+    assert!(!store.status.has_failed());
+}
+
 fn options(dir: &Path) -> Options {
     Options { disk_reserve: 0, clock: Arc::new(|| NOW), ..Options::new(dir) }
 }

@@ -31,7 +31,7 @@ use super::{
     status::Status,
     transaction::{Transaction, Written},
 };
-use crate::private;
+use crate::{copy::DATABASE, private};
 
 /// WAL pages that make a checkpoint worth it, 8 MiB: small ones keep the slowest commit short.
 const CHECKPOINT_PAGES: i32 = 500;
@@ -43,6 +43,8 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_AFTER_FULL: Duration = Duration::from_millis(250);
 /// Bulk work pauses for so many times its own duration while other work comes in: a fifth of the time at most.
 const BULK_PAUSE: u32 = 4;
+/// How long a program of somebody else may hold the file locked (a shell that looks into it, a tool that copies it).
+const BUSY_MAX: Duration = Duration::from_secs(2);
 
 /// A clock for append deadlines.
 pub(super) type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
@@ -192,7 +194,7 @@ impl Writer {
 
     fn attempt(&mut self, db: &Connection, jobs: &mut [Job]) -> Result<(), Fault> {
         self.edges.meet(Edge::BeforeBegin)?;
-        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        begin(db)?;
         let clock = Arc::clone(&*self.clock.lock().unwrap_or_else(PoisonError::into_inner));
         let now = clock();
         let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, self.shelf.damage(), now);
@@ -284,6 +286,22 @@ impl Writer {
         tracing::debug!(lock = ?self.lock, "the store is closed");
         Ok(())
     }
+}
+
+/// Begins a transaction. A program of somebody else that has the file locked for a moment is waited for.
+fn begin(db: &Connection) -> Result<(), Fault> {
+    db.busy_timeout(BUSY_MAX)?;
+    let begun = db.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+    // A checkpoint must not wait: what is in its way is left for later.
+    db.busy_timeout(Duration::ZERO)?;
+    begun.map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => Fault::Broken(format!(
+            "another program has had {DATABASE} locked for {} s; only crm-relay may write there",
+            BUSY_MAX.as_secs()
+        )),
+        _ => error.into(),
+    })?;
+    Ok(())
 }
 
 /// Refuses the jobs that add to what is stored; gives the others.

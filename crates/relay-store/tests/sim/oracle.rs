@@ -427,11 +427,13 @@ impl Oracle {
     pub(crate) fn server_heard(&mut self, message: &Message, store: &MemoryStore) {
         let Message::Report(report) = message else { return };
         let Ok((key, outcome)) = codec::reported(report) else { return };
-        let held = |record: &Delivery| record.state == State::Leased && record.token == key.1;
-        let Some(record) = store.delivery(key.0).filter(held) else { return };
+        let last = |record: &Delivery| record.token == key.1;
+        let Some(record) = store.delivery(key.0).filter(last) else { return };
         let failed = self.failed.entry(record.destination).or_default();
         match outcome.class {
+            // Also of a lease that a late success has just ended: the server may hear of that only after this.
             Class::Delivered => failed.clear(),
+            _ if record.state != State::Leased => return,
             Class::Rejected | Class::Busy if record.attempts == 0 => drop(failed.insert(record.event)),
             Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {}
         }

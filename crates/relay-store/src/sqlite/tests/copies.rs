@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::seam::Gap;
+use crate::{seam::Gap, watch::Watch};
 
 /// A store whose copy is many times longer than what waits between its two ends.
 fn large(dir: &Path) -> (SqliteStore, Maker) {
@@ -174,6 +174,73 @@ fn a_restore_names_what_nobody_knows() {
     drop(db);
     let report = check(dir.path(), false, NOW).expect("reads");
     assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
+}
+
+/// A restore that was cut short behind its ledger knows what was lost when it is repeated.
+#[test]
+fn a_repeated_restore_still_knows_what_was_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let into = dir.path().join("backup");
+    back_up(&store, &into);
+    append_one(&store, &Maker::new(&store).append("lost", NOW)).expect("stored");
+    wait(store.close());
+    drop(store);
+    let lose = || ["store.db", "store.db-wal", "store.db-shm"].map(|name| drop(fs::remove_file(dir.path().join(name))));
+    lose();
+    let ledger = fs::read(dir.path().join("ledger")).expect("reads");
+    let first = restore(&into, dir.path(), NOW).expect("restores");
+    assert!(!dir.path().join("ledger.left").exists(), "nothing is left of it");
+    // As a kill between the new ledger and the last name leaves it.
+    lose();
+    fs::write(dir.path().join("ledger.left"), ledger).expect("writes");
+    let second = restore(&into, dir.path(), NOW).expect("restores");
+    assert_eq!((first.gap.events, second.gap), (Some(1), first.gap));
+}
+
+/// Counts hold up the log: however many ask, one runs at a time, each sees what was stored before it was asked for, and one
+/// that nobody waits for any more ends.
+#[test]
+fn counts_are_shared_and_end_with_whoever_asked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let mut maker = Maker::new(&store);
+    for _ in 0..20 {
+        append_one(&store, &maker.append("more", NOW)).expect("stored");
+        let stored = wait(store.stats()).expect("stats").sources[0].stored;
+        drop(store.recount());
+        let asked: Vec<_> = (0..8).map(|_| store.recount()).collect();
+        for later in asked {
+            let counted = wait(later).expect("counts");
+            assert_eq!((counted.counted.sources[0].stored, counted.counted == counted.kept), (stored, true));
+        }
+    }
+    wait(store.close());
+    assert_eq!(wait(store.recount()).expect_err("is closed"), StoreError::Unavailable);
+}
+
+/// Whoever waits sees how far it is, and may end it: then nothing has changed, and the same command does it again.
+#[test]
+fn a_restore_and_a_check_that_are_ended_early_change_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let into = dir.path().join("backup");
+    let made = back_up(&filled(&dir.path().join("data")), &into);
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let stopped = Arc::new(Watch::default());
+    stopped.stop();
+    let refused = restore_watched(&into, elsewhere.path(), NOW, &stopped).expect_err("was ended");
+    assert!(matches!(refused, RestoreError::Open(OpenError::Interrupted { .. })), "{refused}");
+    assert!(!elsewhere.path().join("store.db").exists() && !elsewhere.path().join("store.db.part").exists());
+
+    let seen = Arc::new(Watch::default());
+    restore_watched(&into, elsewhere.path(), NOW, &seen).expect("restores");
+    assert_eq!(seen.progress(), (made.bytes, made.bytes));
+    let refused = check_watched(elsewhere.path(), true, NOW, &stopped).expect_err("was ended");
+    assert!(matches!(refused, OpenError::Interrupted { .. }), "{refused}");
+    let seen = Arc::new(Watch::default());
+    let report = check_watched(elsewhere.path(), false, NOW, &seen).expect("reads");
+    let read = report.events + report.deliveries;
+    assert_eq!((report.faults.as_slice(), seen.progress()), (&[][..], (read, read)));
 }
 
 /// What root restores or checks belongs to whom the directory belongs.

@@ -153,6 +153,25 @@ fn accepting_a_loss_leaves_nothing_damaged() {
     assert_eq!(recount.counted, recount.kept);
 }
 
+/// I18: ids that were given out are not given out again, though the events that had them are lost and the clock is set back.
+#[test]
+fn accepting_lost_commits_gives_out_no_id_twice() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    wait(store.close());
+    drop(store);
+    let before = fs::read(dir.path().join("store.db")).expect("reads");
+    let store = open(dir.path());
+    append_one(&store, &Maker::new(&store).append("lost", NOW + Duration::from_hours(1))).expect("stored");
+    let floor = wait(store.stats()).expect("stats").id_floor;
+    wait(store.close());
+    drop(store);
+    fs::write(dir.path().join("store.db"), before).expect("writes");
+    assert!(matches!(refused(dir.path()), OpenError::LostCommits { .. }));
+    assert!(check(dir.path(), true, NOW).expect("reads").accepted);
+    assert!(wait(open(dir.path()).stats()).expect("stats").id_floor >= floor);
+}
+
 /// A backup that was not finished is told from one that was; a restore that was not finished can be done again.
 #[test]
 fn an_unfinished_backup_is_refused_and_an_unfinished_restore_repeated() {
