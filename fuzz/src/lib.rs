@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** the outcome depends on the bytes alone: no clock, no randomness, nothing kept from one input to the next.
 
+pub mod ingress;
 pub mod keys;
 pub mod parameters;
 pub mod record;
@@ -24,7 +25,8 @@ mod agree;
 pub type Run = fn(&[u8]);
 
 /// Every target by its name, which is also that of its folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, Run); 6] = [
+pub const TARGETS: [(&str, Run); 7] = [
+    ("ingress", ingress::run),
     ("keys", keys::run),
     ("parameters", parameters::run),
     ("record", record::run),

@@ -17,6 +17,8 @@ mod head;
 mod intake;
 mod listener;
 mod path;
+#[doc(hidden)]
+pub mod reading;
 mod refusals;
 mod respond;
 mod seam;
