@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Attempt, Delivery, Lease, State, Token, outcome::Class},
+    delivery::{Attempt, Delivery, Lease, State, Token, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId, InstanceId},
     name::Name,
@@ -57,7 +57,7 @@ pub fn is_record(data: &[u8]) -> bool {
 }
 
 /// A record of each kind, with its name.
-pub fn samples() -> [(&'static str, Vec<u8>); 4] {
+pub fn samples() -> [(&'static str, Vec<u8>); 5] {
     let event = Event {
         id: EventId::from_u128(0x0192_f3c2_7d4e_7a31_8f5e_2b1c_9d0e_4f6a),
         source: name(1).expect("known"),
@@ -77,7 +77,11 @@ pub fn samples() -> [(&'static str, Vec<u8>); 4] {
         class: Class::Busy,
         counted: true,
         error: Some("busy".into()),
+        answer: None,
     };
+    let location = Some("/hooks/".into());
+    let answer = Answer { reason: Some("No".into()), location, body: Some("CSRF\n".into()), cut: true };
+    let answered = Attempt { answer: answer.shared(), ..attempt.clone() };
     let id = DeliveryId::from_u128(0x0192_f3c2_7d4e_7a32_8f5e_2b1c_9d0e_4f6a);
     let ready = Delivery::ready(id, &event, name(2).expect("known"), true, event.received_at, Duration::from_secs(60));
     let lease = Lease { instance: InstanceId::from_u128(77), since: Wall::from_micros(5), until: Wall::from_micros(6) };
@@ -99,6 +103,7 @@ pub fn samples() -> [(&'static str, Vec<u8>); 4] {
         ("ready", written(&|out| record::encode_delivery(&ready, 1, 2, out))),
         ("leased", written(&|out| record::encode_delivery(&leased, 1, 2, out))),
         ("attempt", written(&|out| record::encode_attempt(&attempt, out))),
+        ("answered", written(&|out| record::encode_attempt(&answered, out))),
     ]
 }
 

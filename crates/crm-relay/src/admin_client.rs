@@ -23,6 +23,7 @@ use crate::{
     config::{self, layers::Layers, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
+    next_step,
     render::{style, visible::visible},
     server, tls,
 };
@@ -204,7 +205,7 @@ impl Api {
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let answer = self.exchange(method, path, body).await?;
         if !answer.status.is_success() {
-            return Err(self.refusal(&answer));
+            return Err(self.refusal(&answer, path));
         }
         if answer.body.is_empty() {
             return Ok(Value::Null);
@@ -219,7 +220,7 @@ impl Api {
     /// The server is away, or says no.
     pub(crate) async fn bytes(&self, path: &str) -> Result<Bytes, Failure> {
         let answer = self.exchange(Method::GET, path, None).await?;
-        if answer.status.is_success() { Ok(answer.body) } else { Err(self.refusal(&answer)) }
+        if answer.status.is_success() { Ok(answer.body) } else { Err(self.refusal(&answer, path)) }
     }
 
     /// Reads an answer whatever its status.
@@ -276,7 +277,7 @@ impl Api {
         }
         let body = Limited::new(&mut arriving.body, REFUSAL_BYTES_MAX).collect().await;
         let body = body.map_err(|error| self.away(&error.to_string()))?.to_bytes();
-        Err(self.refusal(&Answer { status, body }))
+        Err(self.refusal(&Answer { status, body }, path))
     }
 
     async fn perform<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Failure>
@@ -307,13 +308,17 @@ impl Api {
     }
 
     /// The words of a problem document, with what to do where we know it.
-    fn refusal(&self, answer: &Answer) -> Failure {
+    fn refusal(&self, answer: &Answer, path: &str) -> Failure {
         let problem: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         let field = |name: &str| problem.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let words = field("detail").or_else(|| field("title")).map_or_else(
             || format!("{self} answered {}: is that the admin API of crm-relay?", answer.status.as_u16()),
             |words| visible(words).into_owned(),
         );
+        let words = match next_step::after(field("code").unwrap_or_default(), &words, path) {
+            Some(step) => format!("{words}; {step}"),
+            None => words,
+        };
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
                 Exit::TokenRefused,
@@ -387,10 +392,19 @@ fn request_of(method: Method, path: &str, body: Option<&Value>) -> Result<Reques
     *request.uri_mut() = path.parse().map_err(|_| Failure::usage(format!("not a path: {path}")))?;
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_static("crm-relay"));
+    if let Some(user) = user() {
+        headers.insert("relay-user", user);
+    }
     if body.is_some() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     Ok(request)
+}
+
+/// Who runs this command, for the audit log: what the system told the shell, and behind `sudo` who called that.
+fn user() -> Option<HeaderValue> {
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(config::environment);
+    user.filter(|user| !user.is_empty()).and_then(|user| HeaderValue::from_str(&user).ok())
 }
 
 /// A path with its query.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use relay_client::{Config, Ended, RunError};
+use relay_client::{Config, Ended, Outside, RunError};
 
 use crate::{
     cli::block_on,
@@ -24,7 +24,7 @@ pub(crate) fn run(config: Config, notes: &[String], logging: &Logging) -> Outcom
     tracing::info!(event = "starting", server = %config.relay_url, targets = targets.join(", "));
     block_on(async {
         let stop = signals::listen()?;
-        end(relay_client::run(config, stop.asked()).await)
+        end(relay_client::run(config, Outside::default(), stop.asked()).await)
     })
 }
 
@@ -39,9 +39,11 @@ pub(crate) fn end(ended: Result<Ended, RunError>) -> Outcome {
             Exit::OverGrace,
             "stopped, but forwards took longer than SHUTDOWN_GRACE; the server will deliver them again",
         )),
-        Ok(Ended::TokenRefused) => {
-            Err(Failure::new(Exit::TokenRefused, "the server refused this token; on the server: crm-relay token list"))
-        }
+        Ok(Ended::TokenRefused) => Err(Failure::new(
+            Exit::TokenRefused,
+            "the server refused this token. On the server: crm-relay token list shows what it knows, and \
+                 crm-relay token create NAME makes a new one",
+        )),
         Ok(Ended::VersionRefused) => Err(Failure::new(
             Exit::NewerVersion,
             "the server speaks another protocol version than this client; use versions that are next to each other",

@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use futures_util::FutureExt as _;
 use relay_client::{
-    Transport,
+    Outside, Transport,
     config::Destination,
     run::{Dialing, Watcher},
 };
@@ -50,11 +50,12 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, show: Option<Sho
         // The receiver prints whole requests by itself, unless somebody wants less.
         let is_told = receiver.is_none() || is_quiet;
         let watcher = is_told.then(|| watcher(Teller::new(show.unwrap_or(Show::Line), &joined.destinations)));
+        let outside = Outside { watcher, ..Outside::default() };
         // Whichever half ends first takes the other with it: neither is of use alone.
         let over = CancellationToken::new();
         let joiner = server.joiner();
         let mut client =
-            pin!(relay_client::run_watched(joined, || dial(&joiner), watcher, either(stop.clone(), over.clone())));
+            pin!(relay_client::run_watched(joined, || dial(&joiner), outside, either(stop.clone(), over.clone())));
         // A client that cannot start says so when it is first asked, before a greeting promises anything.
         if let Some(ended) = client.as_mut().now_or_never() {
             let served = server.run(std::future::ready(())).await;

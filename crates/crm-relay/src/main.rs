@@ -9,6 +9,7 @@ mod credentials;
 mod descriptors;
 mod dev;
 mod exit;
+mod next_step;
 mod receive;
 #[cfg(test)]
 mod reference;
@@ -22,15 +23,15 @@ mod store;
 mod tamper;
 mod telemetry;
 mod tls;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use mimalloc::MiMalloc;
 
 use crate::{
     cli::Cli,
-    render::{style, visible},
+    render::{style, visible, wrap},
 };
 
 /// A request is made in one thread, stored by another and dropped by a third: an allocator that is good at just that saves
@@ -39,11 +40,17 @@ use crate::{
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let outcome = match Cli::read() {
+        Ok(cli) => cli.run(),
+        Err(error) => usage::told(&error, &args),
+    };
+    match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if !failure.text.is_empty() {
-                anstream::eprintln!("{}{}", style::error("crm-relay: "), visible::safe(&failure.text));
+                let text = format!("{}{}", style::error("crm-relay: "), failure.text);
+                anstream::eprintln!("{}", visible::safe(&wrap::beside(&text)));
             }
             failure.exit.into()
         }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 
 use crate::{
     cli::Cli,
@@ -80,7 +80,7 @@ fn command_line() -> String {
          | 74 | store failed |\n| 75 | stopped over its grace |\n| 76 | store or protocol of a newer version |\n\
          | 77 | token refused |\n| 78 | configuration |\n",
     );
-    let mut command = Cli::command();
+    let mut command = Cli::parser();
     command.build();
     describe_command(&mut page, &mut command, "");
     page

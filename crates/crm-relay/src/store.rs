@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::{
     admin_client::Api,
     backup::{self, Source},
-    cli::{Common, block_on, data_dirs, pretty, print},
+    cli::{Common, block_on, data_dirs, pretty, print, tell},
     credentials,
     exit::{Exit, Failure, Outcome, reason},
     render::{progress::Progress, style, time},
@@ -45,7 +45,7 @@ pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
         let done = backup::take(source, &into).await?.backup;
         let value = json!({"bytes": done.bytes, "events": done.events});
         let text = format!("{} holds {} events, {} bytes", into.display(), done.events, done.bytes);
-        print(&if common.json { pretty(&value) } else { text })?;
+        if common.json { print(&pretty(&value)) } else { tell(&text) }?;
         Ok(Exit::Done)
     })
 }
@@ -79,7 +79,7 @@ pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
         });
         print(&pretty(&value))?;
     } else {
-        print(&restored_in_words(&dir, &done))?;
+        tell(&restored_in_words(&dir, &done))?;
     }
     Ok(Exit::Done)
 }
@@ -131,7 +131,7 @@ pub(crate) fn check(common: &Common, accept_loss: bool) -> Outcome {
             "accepted": report.accepted,
         })))?;
     } else {
-        print(&in_words(&dir, &report))?;
+        tell(&in_words(&dir, &report))?;
     }
     Ok(if report.is_healthy() || report.accepted { Exit::Done } else { Exit::No })
 }
@@ -214,7 +214,10 @@ fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {
         RestoreError::NotEmpty(_) => {
             Failure::no(format!("{error}. Move it away, or choose another directory: --data-dir DIR"))
         }
-        RestoreError::Unusable { .. } => Failure::new(Exit::StoreFailed, error.to_string()),
+        RestoreError::Unusable { .. } => Failure::new(
+            Exit::StoreFailed,
+            format!("{error}. Take another copy: the directory that crm-relay store backup wrote, whole"),
+        ),
     }
 }
 

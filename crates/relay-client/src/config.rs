@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, Uri};
 use relay_core::{limits, name::Name};
 
-use crate::{Resigner, request};
+use crate::{ReportAnswers, Resigner, request};
 
 /// Configuration of a client. Defaults stand in `relay_core::limits`.
 #[derive(Clone)]
@@ -51,11 +51,32 @@ pub struct Destination {
     /// Fields that every request to the target carries, in place of the sender's of the same name. Made by [`field`] or
     /// [`basic`], so that no log shows their values.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// `REPORT_ANSWERS`.
+    pub report_answers: ReportAnswers,
 }
 
 /// The URL of a target. Targets carry secrets in their queries, so that neither `Display` nor `Debug` shows one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl(Uri);
+
+impl Config {
+    /// The names of its destinations.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
+        self.destinations.iter().map(|destination| destination.name.clone())
+    }
+
+    /// Whether a session of `other` would be the same: same server, same way there, same Hello.
+    pub(crate) fn has_session_of(&self, other: &Self) -> bool {
+        let served = |of: &Destination| (of.name.clone(), of.concurrency, of.forward_timeout);
+        self.relay_url == other.relay_url
+            && self.token == other.token
+            && self.proxy == other.proxy
+            && self.ca_file == other.ca_file
+            && self.buffer_bytes == other.buffer_bytes
+            && self.label == other.label
+            && self.destinations.iter().map(served).eq(other.destinations.iter().map(served))
+    }
+}
 
 impl Destination {
     /// A destination with the defaults.
@@ -68,6 +89,7 @@ impl Destination {
             ca_file: None,
             resign: None,
             headers: Vec::new(),
+            report_answers: ReportAnswers::Status,
         }
     }
 }

@@ -87,7 +87,7 @@ pub fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     } else {
         Verifier::new_with_extra_roots(extra.iter().cloned(), provider.clone())?
     };
-    let verifier = Named::new(verifier, &extra, &provider);
+    let verifier = Named::new(Arc::new(verifier), &extra, &provider);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -169,6 +169,19 @@ pub async fn encrypt(stream: TcpStream, host: &str, config: Arc<ClientConfig>) -
 /// A host without the brackets that a URL puts around an IPv6 address.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Whether an answer in plain HTTP says that the port speaks TLS: the words of nginx, Go's server, Apache, and Tomcat.
+pub(crate) fn wants_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    [
+        "plain http request was sent to https port",
+        "http request to an https server",
+        "speaking plain http to an ssl-enabled server port",
+        "combination of host and port requires tls",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 /// What went wrong on the way to `peer`, in words that say where to look.

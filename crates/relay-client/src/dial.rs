@@ -144,7 +144,7 @@ impl Dialer {
         match status {
             StatusCode::UNAUTHORIZED if is_ours => DialFailure::TokenRefused,
             StatusCode::UPGRADE_REQUIRED if is_ours => DialFailure::VersionRefused,
-            StatusCode::BAD_REQUEST if wants_tls(body) => {
+            StatusCode::BAD_REQUEST if connect::wants_tls(body) => {
                 DialFailure::Failed(format!("{} speaks TLS there; use https://", self.peer()))
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
@@ -164,12 +164,6 @@ impl Dialer {
     fn peer(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
-}
-
-/// Whether an answer in plain HTTP says that the port speaks TLS: the words of nginx and of Go's server.
-pub(crate) fn wants_tls(body: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
-    text.contains("plain http request was sent to https port") || text.contains("http request to an https server")
 }
 
 /// Whether what came is no HTTP at all.

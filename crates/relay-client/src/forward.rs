@@ -22,7 +22,10 @@ use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use relay_core::{
-    delivery::outcome::{Class, Outcome},
+    delivery::{
+        answer::Answer,
+        outcome::{Class, Outcome},
+    },
     limits,
     session::client::Forward,
 };
@@ -30,6 +33,8 @@ use rustls::ClientConfig;
 use tokio_util::either::Either;
 
 use crate::{
+    ReportAnswers,
+    answer::Refusal,
     clock,
     config::{Destination, TargetUrl},
     connect::{self, Stream, TlsError},
@@ -59,6 +64,7 @@ pub(crate) struct Target {
     port: u16,
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
+    report_answers: ReportAnswers,
     /// Kept connections, the one used last at the end.
     idle: Mutex<VecDeque<Idle>>,
 }
@@ -117,6 +123,7 @@ struct Verdict {
     status: Option<u16>,
     retry_after: Option<Duration>,
     error: Option<String>,
+    answer: Option<Arc<Answer>>,
 }
 
 impl Target {
@@ -135,6 +142,7 @@ impl Target {
             port: url.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
             tls: if encrypted { Some(connect::tls(destination.ca_file.as_deref())?) } else { None },
             timeout: destination.forward_timeout,
+            report_answers: destination.report_answers,
             idle: Mutex::new(VecDeque::new()),
         })
     }
@@ -156,6 +164,7 @@ impl Target {
             retry_after: verdict.retry_after,
             duration: begun.elapsed(),
             error: verdict.error.map(Into::into),
+            answer: verdict.answer,
         })
     }
 
@@ -199,19 +208,24 @@ impl Target {
         let status = response.status();
         let class = Class::of_status(status.as_u16());
         let retry_after = if class.heeds_retry_after() { retry_after::of(response.headers()) } else { None };
-        let drained = tokio::time::timeout_at(deadline, http.drain(response.into_body())).await;
+        let mut refusal = (class != Class::Delivered).then(|| Refusal::of(&response, self.report_answers));
+        let body = http.drain(response.into_body(), refusal.as_mut());
+        let drained = tokio::time::timeout_at(deadline, body).await;
+        if self.tls.is_none() && refusal.as_ref().is_some_and(Refusal::wants_tls) {
+            return self.is_encrypted();
+        }
         if drained == Ok(true) && http.is_open().await {
             self.keep(http);
         }
-        let error = (class != Class::Delivered).then(|| status.to_string());
-        Verdict { class, status: Some(status.as_u16()), retry_after, error }
+        let error = refusal.is_some().then(|| status.to_string());
+        let answer = refusal.and_then(Refusal::told);
+        Verdict { class, status: Some(status.as_u16()), retry_after, error, answer }
     }
 
     /// The request was sent, at least in part, and no complete head came back.
     fn unanswered(&self, unsent: &Unsent, http: &Http) -> Verdict {
         if self.tls.is_none() && http.heard.is_tls_alert() {
-            let words = format!("{}:{} speaks TLS there; use https://", self.host, self.port);
-            return Verdict::failed(Class::Unreachable, words);
+            return self.is_encrypted();
         }
         match unsent {
             Unsent::Returned(_) => Verdict::failed(Class::Busy, "the target closed the connection at once".into()),
@@ -227,6 +241,12 @@ impl Target {
                 Verdict::failed(Class::Busy, words)
             }
         }
+    }
+
+    /// Nobody there has seen the webhook: the URL is wrong, and it is not the webhook's fault.
+    fn is_encrypted(&self) -> Verdict {
+        let words = format!("{}:{} speaks TLS there; use https:// in the target's URL", self.host, self.port);
+        Verdict::failed(Class::Unreachable, words)
     }
 
     async fn connect(&self) -> Result<Http, String> {
@@ -322,8 +342,8 @@ impl Http {
         sent
     }
 
-    /// Reads a body to its end and drops it. `false`: it broke off.
-    async fn drain(&mut self, mut body: Incoming) -> bool {
+    /// Reads a body to its end, and drops what nobody takes. `false`: it broke off.
+    async fn drain(&mut self, mut body: Incoming, mut refusal: Option<&mut Refusal>) -> bool {
         let driver = &mut self.driver;
         std::future::poll_fn(|cx| {
             for _ in 0..FRAMES_PER_TURN {
@@ -332,7 +352,11 @@ impl Http {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => return Poll::Ready(true),
                     Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
-                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Ok(frame))) => {
+                        if let (Some(refusal), Some(piece)) = (refusal.as_deref_mut(), frame.data_ref()) {
+                            refusal.take(piece);
+                        }
+                    }
                 }
             }
             cx.waker().wake_by_ref();
@@ -382,7 +406,7 @@ fn drive(driver: &mut Option<Connection>, cx: &mut Context<'_>) {
 
 impl Verdict {
     fn failed(class: Class, error: String) -> Self {
-        Self { class, status: None, retry_after: None, error: Some(error) }
+        Self { class, status: None, retry_after: None, error: Some(error), answer: None }
     }
 }
 

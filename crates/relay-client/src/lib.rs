@@ -1,5 +1,6 @@
 //! The relay client behind the firewall: dials out, leases, forwards.
 
+mod answer;
 #[cfg(test)]
 mod certificate;
 #[expect(clippy::disallowed_methods, reason = "the client's clocks")]
@@ -28,8 +29,9 @@ pub mod transport;
 mod trust;
 mod turns;
 
+pub use answer::ReportAnswers;
 pub use config::Config;
 pub use connect::TlsError;
 pub use resign::{ResignFault, Resigner};
-pub use run::{Ended, RunError, run, run_watched, run_with};
+pub use run::{Ended, Outside, RunError, Waiting, run, run_watched, run_with};
 pub use transport::Transport;

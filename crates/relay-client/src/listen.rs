@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -27,15 +28,22 @@ use crate::status::Status;
 const CONNECTIONS_MAX: usize = 64;
 /// How long a request's head may take, and so an idle connection stay open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a peer may take nothing of its answer: a connection that is not read must not hold its place for good.
+/// How long a peer may take for its answer: a connection that is not read, or in drops, must not hold its place for good.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// At most one line in the log this long, however often accepting fails.
 const SAY_EVERY: Duration = Duration::from_mins(1);
 
+/// Makes the answer to a request.
+type Answer = fn(&Method, &str, &Status) -> Response<Full<Bytes>>;
+
 /// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) -> Infallible {
+    serve_by(answer, listener, status).await
+}
+
+async fn serve_by(answer: Answer, listener: TcpListener, status: Arc<Status>) -> Infallible {
     if let Ok(addr) = listener.local_addr() {
         tracing::info!(event = "listening", name = "client", %addr, "health and metrics of the client");
     }
@@ -45,7 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) -> Infalli
         // Cancel safety: an accept that is dropped has taken nothing, and at most its pause was cut short.
         tokio::select! {
             stream = acceptor.accept(), if connections.len() < CONNECTIONS_MAX => {
-                connections.push(connection(stream, status.clone()));
+                connections.push(contained(stream, answer, status.clone()));
             }
             Some(()) = connections.next() => {}
         }
@@ -84,7 +92,19 @@ impl Acceptor {
     }
 }
 
-async fn connection(stream: TcpStream, status: Arc<Status>) {
+/// One connection. Strangers reach this code, so a panic in it ends the connection and not the client.
+async fn contained(stream: TcpStream, answer: Answer, status: Arc<Status>) {
+    if AssertUnwindSafe(connection(stream, answer, status.clone())).catch_unwind().await.is_err() {
+        tracing::error!(
+            event = "connection_panicked",
+            listener = "client",
+            "a connection's task panicked; only this connection is lost"
+        );
+        status.panicked();
+    }
+}
+
+async fn connection(stream: TcpStream, answer: Answer, status: Arc<Status>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let response = answer(request.method(), request.uri().path(), &status);
         async move { Ok::<_, Infallible>(response) }
@@ -95,12 +115,12 @@ async fn connection(stream: TcpStream, status: Arc<Status>) {
     let _ = server.serve_connection(TokioIo::new(Impatient::new(stream, WRITE_TIMEOUT)), service).await;
 }
 
-/// A stream whose writes fail once the peer has taken nothing for so long.
+/// A stream whose writes fail once the peer has not taken all there is for so long.
 #[derive(Debug)]
 struct Impatient<S> {
     stream: S,
     patience: Duration,
-    /// Since a write has waited.
+    /// Since a write had to wait. Only a flush ends it, which comes when everything is written.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -110,13 +130,14 @@ impl<S> Impatient<S> {
     }
 
     fn watch<T>(&mut self, poll: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.waiting = None;
-            return poll;
-        }
         let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
-        waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        if poll.is_pending() {
+            self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        }
+        if self.waiting.as_mut().is_some_and(|waiting| waiting.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        poll
     }
 }
 
@@ -134,6 +155,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        if poll.is_ready() {
+            self.waiting = None;
+        }
         self.watch(poll, cx)
     }
 

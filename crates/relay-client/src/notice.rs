@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::{
     config::Config,
     limit::Limit,
+    run::RunError,
     status::{self, Status},
 };
 
@@ -69,6 +70,7 @@ impl Notices {
                 );
             }
             Notice::Peers { destination, others } => self.shared(&destination, others),
+            Notice::Renewing => tracing::info!(event = "renewing", server = %self.server, "a new session begins"),
             Notice::Corrupt(delivery) => {
                 if let Some(left_out) = self.allows("body_corrupt") {
                     tracing::error!(
@@ -101,6 +103,17 @@ impl Notices {
                     left_out = counted(left_out)
                 );
             }
+        }
+    }
+
+    /// A new configuration is in use.
+    pub(crate) fn reloaded(&mut self, before: &Config, now: &Config, renews: bool) {
+        now.relay_url.host().unwrap_or("the server").clone_into(&mut self.server);
+        let targets: Vec<String> = now.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
+        let session = if renews { "another one follows once what is under way is settled" } else { "the same goes on" };
+        tracing::info!(event = "reloaded", server = %now.relay_url, targets = targets.join(", "), session);
+        if before.listen != now.listen {
+            tracing::warn!(event = "reload_incomplete", setting = "CLIENT_LISTEN", "takes effect at the next start");
         }
     }
 
@@ -198,6 +211,13 @@ pub(crate) fn summary(view: &View, status: &Status) {
         unreachable = status.tries(Class::Unreachable),
         "client"
     );
+}
+
+/// A new configuration cannot be used.
+pub(crate) fn reload_failed(error: &RunError) {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    tracing::error!(event = "reload_failed", why, "the present configuration stays in use");
 }
 
 /// It was told to stop.

@@ -34,7 +34,9 @@ impl Resigner {
     /// # Errors
     /// It is none.
     pub fn new(secret: &str) -> Result<Self, ResignFault> {
-        if !secret.starts_with("whsec_") {
+        // What is made up here is as long as the specification has it.
+        let digits = secret.strip_prefix("whsec_").unwrap_or_default().trim_end_matches('=').len();
+        if !(32..=86).contains(&digits) {
             return Err(ResignFault("must be whsec_ followed by 24 to 64 bytes in base64".to_owned()));
         }
         let parameters = [("secret".to_owned(), secret.to_owned())];

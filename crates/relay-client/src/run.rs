@@ -20,16 +20,17 @@ use relay_core::{
     name::Name,
     session::client::{Client, DialFailure, Exit, Forward, Input, Output, Served, Setup},
     time::Mono,
-    wire::message::Message,
+    wire::message::{Message, Report},
 };
 use tokio::{
     net::TcpListener,
+    sync::mpsc,
     time::{Interval, Sleep},
 };
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, Destination},
     dial::{Dialer, DialerError},
     forward::{self, Target, TargetError},
     listen,
@@ -43,6 +44,28 @@ const EVENTS_PER_FLUSH: u32 = 32;
 
 /// Hears of each try at a target, on the client's loop: it must not take long.
 pub type Watcher = Box<dyn FnMut(&Forward, &relay_core::delivery::outcome::Outcome) + Send>;
+
+/// What a client waits for at a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Requests at their targets.
+    pub requests: u32,
+    /// Outcomes that the server has not confirmed.
+    pub outcomes: u32,
+    /// How long it waits at most.
+    pub grace: Duration,
+}
+
+/// What reaches a running client from outside, and what is told there.
+#[derive(Default)]
+pub struct Outside {
+    /// Hears of each try, in place of the log.
+    pub watcher: Option<Watcher>,
+    /// Hears what a stop waits for.
+    pub stopping: Option<Box<dyn FnOnce(Waiting) + Send>>,
+    /// Configurations to go on with.
+    pub reloads: Option<mpsc::Receiver<Config>>,
+}
 
 /// One attempt to reach the server.
 pub type Dialing = Pin<Box<dyn Future<Output = Result<Transport, DialFailure>> + Send>>;
@@ -105,13 +128,13 @@ impl RunError {
 ///
 /// # Errors
 /// [`RunError`]: it cannot start; nothing was dialled.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<Ended, RunError> {
-    let dialer = Dialer::new(&config)?;
-    let dial = move || -> Dialing {
-        let dialer = dialer.clone();
-        Box::pin(async move { dialer.dial().await })
-    };
-    run_with(config, dial, shutdown).await
+pub async fn run(
+    config: Config,
+    outside: Outside,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<Ended, RunError> {
+    let way = Way::<fn() -> Dialing>::Server(Box::new(Dialer::new(&config)?));
+    run_by(config, way, outside, shutdown).await
 }
 
 /// [`run`] with another way to reach the server, such as a hub in the same process.
@@ -123,24 +146,33 @@ pub async fn run_with(
     dial: impl FnMut() -> Dialing + Send,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Ended, RunError> {
-    run_watched(config, dial, None, shutdown).await
+    run_watched(config, dial, Outside::default(), shutdown).await
 }
 
-/// [`run_with`], with somebody who watches and hears of each try in place of the log.
+/// [`run_with`], with somebody who watches.
 ///
 /// # Errors
 /// [`RunError`]: it cannot start; nothing was dialled.
 pub async fn run_watched(
     config: Config,
     dial: impl FnMut() -> Dialing + Send,
-    watcher: Option<Watcher>,
+    outside: Outside,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Ended, RunError> {
-    let names = config.destinations.iter().map(|destination| destination.name.clone());
-    let status = Arc::new(Status::new(names));
+    run_by(config, Way::Other(dial), outside, shutdown).await
+}
+
+async fn run_by<D: FnMut() -> Dialing + Send>(
+    config: Config,
+    way: Way<D>,
+    outside: Outside,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<Ended, RunError> {
+    let status = Arc::new(Status::new(config.names()));
+    let listen = config.listen;
     // Boxed: the driver's state would make every future that awaits this one large.
-    let driven = Box::pin(Driver::new(&config, status.clone(), dial, watcher)?.run(shutdown));
-    let Some(addr) = config.listen else { return Ok(driven.await) };
+    let driven = Box::pin(Driver::new(config, status.clone(), way, outside)?.run(shutdown));
+    let Some(addr) = listen else { return Ok(driven.await) };
     let listener = TcpListener::bind(addr).await.map_err(|source| RunError::Listen { addr, source })?;
     tokio::select! {
         ended = driven => Ok(ended),
@@ -155,19 +187,60 @@ enum Event {
     Dialed(Result<Transport, DialFailure>),
     Forwarded(Arc<Forward>, forward::Ended),
     Timeout,
+    Reload(Box<Config>),
     Stop,
     GraceOver,
     Summary,
 }
 
+/// How the server is reached.
+enum Way<D> {
+    /// As the configuration says, whatever it is by then.
+    Server(Box<Dialer>),
+    /// As whoever runs this says.
+    Other(D),
+}
+
+impl<D: FnMut() -> Dialing> Way<D> {
+    fn dial(&mut self) -> Dialing {
+        match self {
+            Self::Server(dialer) => {
+                let dialer = dialer.clone();
+                Box::pin(async move { dialer.dial().await })
+            }
+            Self::Other(dial) => dial(),
+        }
+    }
+
+    /// The same for another configuration.
+    fn renewed(&self, config: &Config) -> Result<Option<Self>, DialerError> {
+        match self {
+            Self::Server(_) => Ok(Some(Self::Server(Box::new(Dialer::new(config)?)))),
+            Self::Other(_) => Ok(None),
+        }
+    }
+}
+
+/// A message that goes behind so many others: without what a target said, where these are too many to keep it for all.
+fn lightened(message: Message, waiting: usize) -> Message {
+    match message {
+        Message::Report(report) if waiting >= limits::ANSWERS_WAITING_MAX => {
+            Message::Report(Report { answer: None, ..report })
+        }
+        other => other,
+    }
+}
+
 type Forwarding = Pin<Box<dyn Future<Output = (Arc<Forward>, forward::Ended)> + Send>>;
 
 struct Driver<D> {
+    config: Config,
     clock: Clock,
     client: Client,
+    instance: InstanceId,
     targets: BTreeMap<Name, Arc<Target>>,
-    dial: D,
-    watcher: Option<Watcher>,
+    way: Way<D>,
+    outside: Outside,
     dialing: Option<Dialing>,
     transport: Option<Transport>,
     outbox: VecDeque<Message>,
@@ -180,7 +253,6 @@ struct Driver<D> {
     forwarding: FuturesUnordered<Forwarding>,
     timeout: Pin<Box<Sleep>>,
     timeout_at: Option<Mono>,
-    grace: Duration,
     grace_over: Option<Pin<Box<Sleep>>>,
     summary: Interval,
     notices: Notices,
@@ -188,23 +260,16 @@ struct Driver<D> {
 }
 
 impl<D: FnMut() -> Dialing> Driver<D> {
-    fn new(config: &Config, status: Arc<Status>, dial: D, watcher: Option<Watcher>) -> Result<Self, RunError> {
+    fn new(config: Config, status: Arc<Status>, way: Way<D>, outside: Outside) -> Result<Self, RunError> {
         let clock = Clock::start();
-        let mut targets = BTreeMap::new();
-        for destination in &config.destinations {
-            let target = Target::new(destination)
-                .map_err(|source| RunError::Target { destination: destination.name.clone(), source })?;
-            targets.insert(destination.name.clone(), Arc::new(target));
-        }
-        let mut summary = tokio::time::interval(config.summary_interval.max(Duration::from_secs(1)));
-        summary.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        summary.reset();
+        let instance = new_instance()?;
         Ok(Self {
-            client: Client::new(setup(config)?, clock.now()),
+            client: Client::new(setup(&config, instance)?, clock.now()),
             clock,
-            targets,
-            dial,
-            watcher,
+            instance,
+            targets: targets(&config)?,
+            way,
+            outside,
             dialing: None,
             transport: None,
             outbox: VecDeque::new(),
@@ -215,11 +280,11 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             forwarding: FuturesUnordered::new(),
             timeout: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timeout_at: None,
-            grace: config.shutdown_grace,
             grace_over: None,
-            summary,
-            notices: Notices::new(config),
+            summary: ticks(config.summary_interval),
+            notices: Notices::new(&config),
             status,
+            config,
         })
     }
 
@@ -265,7 +330,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Dialed(Err(failure)) => Input::DialFailed(failure),
             Event::Forwarded(forward, forward::Ended::Tried(outcome)) => {
                 self.status.forwarded(&forward.destination, outcome.class);
-                match &mut self.watcher {
+                match &mut self.outside.watcher {
                     Some(watcher) => watcher(&forward, &outcome),
                     None => self.notices.forwarded(&forward, &outcome),
                 }
@@ -279,10 +344,12 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 self.timeout_at = None;
                 return self.client.handle_timeout(self.clock.now());
             }
+            Event::Reload(config) => return self.reload(*config),
             Event::Stop => {
                 notice::stopping(&self.client.view());
-                self.grace_over = Some(Box::pin(tokio::time::sleep(self.grace)));
-                Input::Stop
+                self.grace_over = Some(Box::pin(tokio::time::sleep(self.config.shutdown_grace)));
+                self.client.handle(Input::Stop, self.clock.now());
+                return self.tell_stopping();
             }
             Event::Summary => {
                 self.targets.values().for_each(|target| target.retire());
@@ -294,14 +361,62 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         self.client.handle(input, self.clock.now());
     }
 
+    /// Tells what is left to wait for once all that has not begun was handed back.
+    fn tell_stopping(&mut self) {
+        let Some(told) = self.outside.stopping.take() else { return };
+        let destinations = self.client.view().destinations;
+        told(Waiting {
+            requests: destinations.iter().map(|held| held.forwarding).sum(),
+            outcomes: destinations.iter().map(|held| held.reported).sum(),
+            grace: self.config.shutdown_grace,
+        });
+    }
+
+    /// Goes on with another configuration; with the present one if the other cannot be used.
+    fn reload(&mut self, config: Config) {
+        if self.client.view().stopping {
+            return;
+        }
+        if let Err(error) = self.take_over(config) {
+            notice::reload_failed(&error);
+        }
+    }
+
+    /// All of it or nothing. What is at its target ends as it began; the session is kept if it would be the same.
+    fn take_over(&mut self, config: Config) -> Result<(), RunError> {
+        let targets = targets(&config)?;
+        let way = self.way.renewed(&config)?;
+        let is_other = !config.has_session_of(&self.config);
+        // An instance belongs to its token: with another one it would break into what was leased to somebody else.
+        let belongs = config.token == self.config.token && config.relay_url == self.config.relay_url;
+        let instance = if belongs { self.instance } else { new_instance()? };
+        let renews = is_other || !self.client.view().up;
+        let renewal = if renews { Some(Box::new(setup(&config, instance)?)) } else { None };
+        (self.targets, self.instance) = (targets, instance);
+        if let Some(way) = way {
+            self.way = way;
+        }
+        if config.summary_interval != self.config.summary_interval {
+            self.summary = ticks(config.summary_interval);
+        }
+        self.status.serve(config.names());
+        self.notices.reloaded(&self.config, &config, is_other);
+        self.config = config;
+        if let Some(setup) = renewal {
+            self.client.handle(Input::Renew(setup), self.clock.now());
+        }
+        Ok(())
+    }
+
     /// Does everything the machine asks for, then sets the timer.
     fn perform(&mut self) -> Option<Exit> {
         while let Some(output) = self.client.poll_output() {
             match output {
-                Output::Dial => self.dialing = Some((self.dial)()),
+                Output::Dial => self.dialing = Some(self.way.dial()),
                 // What is lost with it is said again in the next session.
                 Output::Send(_) if self.outbox.len() >= limits::CLIENT_OUTBOX_MAX => self.overflowed = true,
                 Output::Send(message) => {
+                    let message = lightened(message, self.outbox.len());
                     self.outbox.push_back(message);
                     self.unflushed = true;
                 }
@@ -386,7 +501,15 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             return Some(Event::Dialed(dialed));
         }
         while let Poll::Ready(Some(())) = Pin::new(&mut self.closing).poll_next(cx) {}
-        None
+        match self.outside.reloads.as_mut()?.poll_recv(cx) {
+            Poll::Ready(Some(config)) => Some(Event::Reload(Box::new(config))),
+            // Nobody is there any more who would send one.
+            Poll::Ready(None) => {
+                self.outside.reloads = None;
+                None
+            }
+            Poll::Pending => None,
+        }
     }
 
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Option<Event> {
@@ -425,14 +548,34 @@ impl<D: FnMut() -> Dialing> Driver<D> {
     }
 }
 
-fn setup(config: &Config) -> Result<Setup, RunError> {
-    let served = |destination: &crate::config::Destination| Served {
+fn targets(config: &Config) -> Result<BTreeMap<Name, Arc<Target>>, RunError> {
+    let one = |destination: &Destination| match Target::new(destination) {
+        Ok(target) => Ok((destination.name.clone(), Arc::new(target))),
+        Err(source) => Err(RunError::Target { destination: destination.name.clone(), source }),
+    };
+    config.destinations.iter().map(one).collect()
+}
+
+/// Ticks of the summary line, the first after a whole interval.
+fn ticks(interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(interval.max(Duration::from_secs(1)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.reset();
+    ticks
+}
+
+fn new_instance() -> Result<InstanceId, RunError> {
+    Ok(InstanceId::from_u128(u128::from_be_bytes(random()?)))
+}
+
+fn setup(config: &Config, instance: InstanceId) -> Result<Setup, RunError> {
+    let served = |destination: &Destination| Served {
         name: destination.name.clone(),
         slots: destination.concurrency,
         forward_timeout: destination.forward_timeout,
     };
     Ok(Setup {
-        instance: InstanceId::from_u128(u128::from_be_bytes(random()?)),
+        instance,
         label: config.label.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         destinations: config.destinations.iter().map(served).collect(),

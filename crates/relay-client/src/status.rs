@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    },
 };
 
 use prometheus_client::{
@@ -34,56 +37,83 @@ pub(crate) struct Status {
     connected: AtomicBool,
     up: Gauge,
     reconnects: Counter,
+    panics: Counter,
     sessions: AtomicI64,
-    /// Per destination: a counter per class, resolved once, so that counting takes no lock and no allocation.
-    forwarded: BTreeMap<Name, [Counter; 5]>,
-    held: BTreeMap<Name, Gauge>,
+    tries: Family<Tried, Counter>,
+    held: Family<At, Gauge>,
+    /// Per destination that is or was served; a new configuration adds some.
+    served: RwLock<BTreeMap<Name, Served>>,
+}
+
+/// Counters of one destination, resolved once, so that counting makes no label.
+#[derive(Debug)]
+struct Served {
+    /// A counter per class.
+    forwarded: [Counter; 5],
+    held: Gauge,
 }
 
 impl Status {
     pub(crate) fn new(destinations: impl Iterator<Item = Name>) -> Self {
         let mut registry = Registry::with_prefix("crm_relay_client");
-        let (up, reconnects) = (Gauge::default(), Counter::default());
+        let (up, reconnects, panics) = (Gauge::default(), Counter::default(), Counter::default());
         let (tries, held) = (Family::<Tried, Counter>::default(), Family::<At, Gauge>::default());
         registry.register("up", "1 while the session with the server is up", up.clone());
         registry.register("reconnects", "Sessions after the first", reconnects.clone());
+        registry.register("panics", "Connections of this listener that ended in a panic: bugs", panics.clone());
         registry.register("forwarded", "Webhooks forwarded, by outcome class", tries.clone());
         registry.register("held", "Webhooks at the target now", held.clone());
-        let names: Vec<Name> = destinations.collect();
-        let counter = |destination: &Name, class: Class| {
-            let label = Tried { destination: destination.to_string(), class: class.as_str() };
-            tries.get_or_create(&label).clone()
-        };
-        let gauge = |name: &Name| held.get_or_create(&At { destination: name.to_string() }).clone();
-        Self {
+        let status = Self {
             registry,
             connected: AtomicBool::new(false),
             up,
             reconnects,
+            panics,
             sessions: AtomicI64::new(0),
-            forwarded: names.iter().map(|name| (name.clone(), Class::ALL.map(|class| counter(name, class)))).collect(),
-            held: names.iter().map(|name| (name.clone(), gauge(name))).collect(),
+            tries,
+            held,
+            served: RwLock::default(),
+        };
+        status.serve(destinations);
+        status
+    }
+
+    /// Counts for these destinations too.
+    pub(crate) fn serve(&self, destinations: impl Iterator<Item = Name>) {
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        for name in destinations {
+            let counter = |class: Class| {
+                let label = Tried { destination: name.to_string(), class: class.as_str() };
+                self.tries.get_or_create(&label).clone()
+            };
+            let (forwarded, at) = (Class::ALL.map(counter), At { destination: name.to_string() });
+            let held = self.held.get_or_create(&at).clone();
+            served.entry(name).or_insert(Served { forwarded, held });
         }
     }
 
     pub(crate) fn forwarded(&self, destination: &Name, class: Class) {
-        let Some(counters) = self.forwarded.get(destination) else { return };
-        let index = class as usize - 1;
-        counters[index].inc();
-        self.ended(destination);
+        if let Some(served) = self.served().get(destination) {
+            served.forwarded[class as usize - 1].inc();
+            served.held.dec();
+        }
     }
 
     /// A forward is over, whatever came of it.
     pub(crate) fn ended(&self, destination: &Name) {
-        if let Some(held) = self.held.get(destination) {
-            held.dec();
+        if let Some(served) = self.served().get(destination) {
+            served.held.dec();
         }
     }
 
     pub(crate) fn began(&self, destination: &Name) {
-        if let Some(held) = self.held.get(destination) {
-            held.inc();
+        if let Some(served) = self.served().get(destination) {
+            served.held.inc();
         }
+    }
+
+    fn served(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Served>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn noticed(&self, notice: &Notice) {
@@ -95,12 +125,17 @@ impl Status {
                     self.reconnects.inc();
                 }
             }
-            Notice::Down { .. } => {
+            Notice::Down { .. } | Notice::Renewing => {
                 self.connected.store(false, Relaxed);
                 self.up.set(0);
             }
             Notice::Peers { .. } | Notice::Corrupt(_) => {}
         }
+    }
+
+    /// A connection of the listener ended in a panic.
+    pub(crate) fn panicked(&self) {
+        self.panics.inc();
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -110,7 +145,7 @@ impl Status {
     /// Tries so far with this outcome class, over all destinations.
     pub(crate) fn tries(&self, class: Class) -> u64 {
         let index = class as usize - 1;
-        self.forwarded.values().map(|counters| counters[index].get()).sum()
+        self.served().values().map(|served| served.forwarded[index].get()).sum()
     }
 
     /// In the text format of `OpenMetrics`.
@@ -122,12 +157,11 @@ impl Status {
 
     pub(crate) fn health(&self) -> serde_json::Value {
         let destinations: Vec<_> = self
-            .forwarded
+            .served()
             .iter()
-            .map(|(name, counters)| {
-                let held = self.held.get(name).map_or(0, Gauge::get);
-                let mut entry = serde_json::json!({ "destination": name.as_str(), "held": held });
-                for (class, counter) in Class::ALL.iter().zip(counters) {
+            .map(|(name, served)| {
+                let mut entry = serde_json::json!({ "destination": name.as_str(), "held": served.held.get() });
+                for (class, counter) in Class::ALL.iter().zip(&served.forwarded) {
                     entry[class.as_str()] = counter.get().into();
                 }
                 entry

@@ -20,8 +20,8 @@ use rustls::{
 
 /// Verifies as `inner` does, and lets pass what is named, for its own names and in its own time.
 #[derive(Debug)]
-pub(crate) struct Named<V> {
-    inner: V,
+pub(crate) struct Named {
+    inner: Arc<dyn ServerCertVerifier>,
     named: Vec<Pinned>,
 }
 
@@ -33,9 +33,13 @@ struct Pinned {
     alone: Arc<WebPkiServerVerifier>,
 }
 
-impl<V> Named<V> {
+impl Named {
     /// Over what `inner` trusts. A certificate that no chain can begin with is not refused here; it matches nothing.
-    pub(crate) fn new(inner: V, named: &[CertificateDer<'static>], provider: &Arc<CryptoProvider>) -> Self {
+    pub(crate) fn new(
+        inner: Arc<dyn ServerCertVerifier>,
+        named: &[CertificateDer<'static>],
+        provider: &Arc<CryptoProvider>,
+    ) -> Self {
         let named = named.iter().filter_map(|certificate| Pinned::new(certificate, provider)).collect();
         Self { inner, named }
     }
@@ -68,7 +72,7 @@ fn is_authority_at_the_end(error: &Error) -> bool {
         if format!("{other:?}").contains("CaUsedAsEndEntity"))
 }
 
-impl<V: ServerCertVerifier> ServerCertVerifier for Named<V> {
+impl ServerCertVerifier for Named {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -124,13 +128,13 @@ mod tests {
     }
 
     /// Trusts `named`, and somebody else who matters not.
-    fn verifier(named: &CertificateDer<'static>) -> Named<Wrapped> {
+    fn verifier(named: &CertificateDer<'static>) -> Named {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let other = certificate(IsCa::Ca(BasicConstraints::Unconstrained), (2099, 1, 1));
         let mut roots = RootCertStore::empty();
         roots.add(other).unwrap();
         let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
-        Named::new(Wrapped(inner), std::slice::from_ref(named), &provider)
+        Named::new(inner, std::slice::from_ref(named), &provider)
     }
 
     fn name(text: &'static str) -> ServerName<'static> {
@@ -140,45 +144,6 @@ mod tests {
     fn verify(named: &CertificateDer<'static>, shown: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
         verifier(named).verify_server_cert(shown, &[], name, &[], now).map(drop)
-    }
-
-    /// The library gives its verifier in an `Arc` only.
-    #[derive(Debug)]
-    struct Wrapped(Arc<WebPkiServerVerifier>);
-
-    impl ServerCertVerifier for Wrapped {
-        fn verify_server_cert(
-            &self,
-            end_entity: &CertificateDer<'_>,
-            intermediates: &[CertificateDer<'_>],
-            name: &ServerName<'_>,
-            ocsp: &[u8],
-            now: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now)
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            self.0.verify_tls12_signature(message, certificate, signed)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            self.0.verify_tls13_signature(message, certificate, signed)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.supported_verify_schemes()
-        }
     }
 
     /// S30: a certificate that is named is trusted, an authority or not, but for its own names and in its own time only.

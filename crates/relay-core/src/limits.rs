@@ -10,8 +10,15 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of a WebSocket message (security: a peer cannot make us buffer more). The largest there are, a Hello or a Welcome
 /// that names [`HELD_MAX`] leases, come to three quarters of it.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of a target's answer that are kept; the rest is read and dropped until the timeout.
-pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a refusal's body that a client reports and a server keeps with the attempt: a sentence that says why, or the head
+/// of a page that does.
+pub const ANSWER_WORDS_BYTES_MAX: usize = 2 * 1024;
+/// Tries of a delivery, redrives included, whose answers are kept beside that of the latest: a target that says no for days
+/// must not fill the store with what it says.
+pub const ANSWERS_ARCHIVED_MAX: u32 = 16;
+/// Outcomes that wait for somebody else and may carry what a target said: in a client for their confirmation, before its
+/// socket, in a server for their commit. Where more wait, the rest goes without (security: the memory of each is 6 MiB).
+pub const ANSWERS_WAITING_MAX: usize = 2 * 1024;
 /// Bytes of a target's answer head. More is a malformed answer: outcome *rejected*.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Interim answers (1xx) of a target before its answer; real ones send one or two. More never come to an answer: outcome
@@ -150,12 +157,21 @@ pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
 /// (security: whoever comes first is believed).
 pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
 
+/// How long an old secret stays valid beside the one that replaces it, where a time is given: shorter is no rotation, and
+/// longer is forgotten.
+pub const ROTATION_KEPT_MIN: Duration = Duration::from_secs(1);
+/// See [`ROTATION_KEPT_MIN`].
+pub const ROTATION_KEPT_MAX: Duration = Duration::from_hours(366 * 24);
+
 /// Bytes of a key, a certificate or another small document that a provider keeps at a URL.
 pub const FETCHED_BYTES_MAX: usize = 64 * 1024;
 /// From the first packet to the whole document: whoever sent the webhook waits that long.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a key that was fetched is believed.
 pub const KEY_KEPT: Duration = Duration::from_hours(24);
+/// How often a set of keys that is kept is fetched anew, because a request names a key that is not in it (security: strangers
+/// may name any).
+pub const KEY_RENEWED_AFTER: Duration = Duration::from_mins(1);
 /// How long a key that could not be fetched is not asked for again.
 pub const KEY_FAILURE_KEPT: Duration = Duration::from_secs(10);
 /// Keys that are kept: more than all providers have at a time.
@@ -226,6 +242,8 @@ pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 pub const MISSES_KEPT: usize = 50;
 /// Bytes of the path of such a request: enough to recognise it, and strangers choose it.
 pub const MISS_PATH_BYTES: usize = 64;
+/// Bytes of the name under which somebody asks the admin API: enough for a user's, and anybody may write anything there.
+pub const CLAIMED_USER_BYTES_MAX: usize = 64;
 
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);

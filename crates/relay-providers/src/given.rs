@@ -56,8 +56,7 @@ enum Wrong {
 }
 
 fn named(provider: &'static Provider, name: &str) -> Option<&'static Parameter> {
-    let name = if name == "secret" { provider.secret_alias().unwrap_or(name) } else { name };
-    provider.parameters.iter().find(|parameter| parameter.name == name)
+    provider.parameters.iter().find(|parameter| parameter.name == provider.known_as(name))
 }
 
 fn judge(provider: &Provider, parameter: &Parameter, value: &str) -> Result<(), Wrong> {

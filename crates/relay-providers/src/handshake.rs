@@ -54,6 +54,8 @@ pub enum On {
     JsonEmpty(&'static str),
     /// A JSON body with this one field and no other.
     JsonOnly(&'static str),
+    /// A form with this field.
+    Form(&'static str),
     /// A form with this one field and no other.
     FormOnly(&'static str),
 }
@@ -169,7 +171,7 @@ impl Handshake {
 
     /// Whether a JSON body has to be read to know it.
     pub(crate) fn needs_json(&self) -> bool {
-        self.on.iter().any(|on| on.is_in_body() && !matches!(on, On::FormOnly(_)))
+        self.on.iter().any(|on| on.is_in_body() && !matches!(on, On::Form(_) | On::FormOnly(_)))
     }
 
     /// The parameter that the platform hands over.
@@ -217,6 +219,7 @@ impl On {
             | Self::JsonIs(..)
             | Self::JsonEmpty(_)
             | Self::JsonOnly(_)
+            | Self::Form(_)
             | Self::FormOnly(_) => true,
             Self::Query(_) | Self::Header(_) | Self::HeaderIs(..) => false,
         }
@@ -237,6 +240,9 @@ impl On {
             Self::JsonOnly(field) => body
                 .and_then(Value::as_object)
                 .is_some_and(|object| object.len() == 1 && object.get(field).is_some_and(Value::is_string)),
+            Self::Form(name) => {
+                request.body.len() <= HANDSHAKE_BODY_BYTES_MAX && form::value(request.body, name).is_some()
+            }
             Self::FormOnly(name) => {
                 request.body.len() <= HANDSHAKE_BODY_BYTES_MAX && {
                     let mut pairs = form::pairs(request.body);

@@ -47,6 +47,7 @@ mod secret;
 mod signed_over;
 mod signer;
 mod table;
+mod url;
 mod verifier;
 mod words;
 
@@ -197,6 +198,10 @@ pub struct Answer {
     /// Body.
     pub body: Vec<u8>,
 }
+
+/// The check of a [`Refusal`] where what was fetched does not hold the key that a request names: whoever keeps what was fetched
+/// is to fetch it anew, unless it is fresh, and judge again.
+pub const UNKNOWN_KEY: &str = "unknown_key";
 
 /// Which check failed and what was expected; never a secret, never a valid signature.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,6 +45,8 @@ pub struct Provider {
     pub bare_refusals: bool,
     /// Requests that are answered on the spot and never stored.
     pub handshakes: &'static [Handshake],
+    /// A key that everybody knows, with which the platform signs what tests an endpoint: answered, and never stored.
+    pub test_key: Option<&'static str>,
     /// Where the id stands that is the same over the retries of one webhook.
     pub delivery: DeliveryId,
     /// Members of its JSON bodies whose values are about the attempt, and so differ between the retries of one webhook: they
@@ -99,6 +101,7 @@ impl Provider {
         refusal: 401,
         bare_refusals: false,
         handshakes: &[],
+        test_key: None,
         delivery: DeliveryId::Nothing,
         attempts: &[],
         event: Name::Nowhere,
@@ -118,6 +121,11 @@ impl Provider {
     /// What a request says happened, in the platform's words; for people, it proves nothing.
     pub fn event_in(&self, request: &Request<'_>) -> Option<String> {
         Names::new(request, DeliveryId::Nothing, [self.event, Name::Nowhere]).name(self.event)
+    }
+
+    /// The name by which the table knows a parameter: the one key of a provider is also taken under the name `secret`.
+    pub fn known_as<'a>(&self, name: &'a str) -> &'a str {
+        if name == "secret" { self.secret_alias().unwrap_or(name) } else { name }
     }
 
     /// Whether it answers strangers' challenges with the key, and in the way, that its events are signed with: then an event

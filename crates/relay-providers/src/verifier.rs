@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    Acknowledgement, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, SignedOver, StoredKey,
-    Verdict, attempt,
+    Acknowledgement, Answer, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, SignedOver,
+    StoredKey, Verdict, attempt,
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
@@ -20,6 +20,8 @@ use crate::{
 pub struct Verifier {
     provider: &'static Provider,
     proof: Proof,
+    /// What the platform's tests are signed with, where that is no secret.
+    tests: Option<Signatures>,
     signed_over: SignedOver,
     protected: Vec<String>,
     values: Arc<Values>,
@@ -74,8 +76,12 @@ impl Verifier {
             provider::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
         };
         let protected = protected(provider, &proof);
+        let tests = match (provider.test_key, provider.proof) {
+            (Some(key), provider::Proof::Signed(schemes)) => Some(Signatures::of_tests(schemes, key, &mut parameters)),
+            _ => None,
+        };
         let (values, signed_over) = (Arc::new(Values(parameters.values())), SignedOver::read(&parameters));
-        parameters.finish(Self { provider, proof, signed_over, protected, values })
+        parameters.finish(Self { provider, proof, tests, signed_over, protected, values })
     }
 
     /// One that refuses everything, for a source whose parameters do not read.
@@ -93,6 +99,9 @@ impl Verifier {
                 let event = if self.provider.signs_challenges() { is_no_challenge(request) } else { Ok(()) };
                 event.map_or_else(|refusal| self.refused(refusal), |()| self.complete(request, genuine))
             }),
+            Verdict::Refused(_) if self.is_test(request) => {
+                Verdict::Handshake(Answer { status: 200, ..Answer::default() })
+            }
             Verdict::Refused(refusal) => self.refused(self.second_handover(request).unwrap_or(refusal)),
             other @ (Verdict::Handshake(_)
             | Verdict::Confirm { .. }
@@ -111,6 +120,7 @@ impl Verifier {
             return ByHead::Open;
         }
         match self.proof.judge_head(request) {
+            ByHead::Refused { .. } if self.may_be_test(request) => ByHead::Open,
             ByHead::Refused { refusal, .. } => {
                 let mut adopting = self.provider.handshakes.iter().filter(|handshake| handshake.adopts().is_some());
                 let hands_over = adopting.any(|handshake| handshake.needs_body() && handshake.may_be(request));
@@ -175,6 +185,17 @@ impl Verifier {
         let awaits = self.awaits_secret();
         let handshakes = self.provider.handshakes.iter();
         handshakes.filter(move |handshake| handshake.signed == signed && (handshake.adopts().is_none() || awaits))
+    }
+
+    /// Whether it is the platform's test of the endpoint, or somebody who does the same.
+    fn is_test(&self, request: &Request<'_>) -> bool {
+        self.tests.as_ref().is_some_and(|tests| tests.verify(request).is_ok())
+    }
+
+    /// Whether it is that with some body.
+    fn may_be_test(&self, request: &Request<'_>) -> bool {
+        let by_head = self.tests.as_ref().map(|tests| tests.judge_head(request));
+        by_head.is_some_and(|by_head| !matches!(by_head, ByHead::Refused { .. }))
     }
 
     /// What to say of somebody who hands over a secret where there is one already: the platform once more, or somebody who

@@ -12,6 +12,14 @@ use crate::{
 impl Provider {
     /// What is checked of a request, in sentences of their own.
     pub fn checks(&self) -> Vec<String> {
+        let mut checks = self.proof_checks();
+        checks.extend(self.test_key.map(|key| {
+            format!("A test that is signed in the same way with `{key}`, as the platform tells everybody, is answered and not stored.")
+        }));
+        checks
+    }
+
+    fn proof_checks(&self) -> Vec<String> {
         match self.proof {
             Proof::Key(name) => vec![format!(
                 "`x-api-key`, or `authorization` behind `Bearer `, is one of the source's keys: `{name}`, or one made with \
@@ -56,8 +64,11 @@ impl Provider {
         };
         let place = place(scheme.at);
         if scheme.algorithm == Algorithm::Equal {
-            let prefix =
-                if let Style::Prefix(prefix) = scheme.style { format!("`{prefix}` and ") } else { String::new() };
+            let prefix = match scheme.style {
+                Style::Prefix(prefix) => format!("`{prefix}` and "),
+                Style::Authentication(name) => format!("`{name} ` and "),
+                _ => String::new(),
+            };
             return capital(&format!("{when}{place} is {prefix}the source's `{}`.", scheme.key));
         }
         let messages: Vec<String> = scheme.messages.iter().map(|parts| message(parts)).collect();
@@ -111,6 +122,7 @@ fn style(style: Style) -> String {
     match style {
         Style::Raw => String::new(),
         Style::Prefix(prefix) => format!("`{prefix}` and "),
+        Style::Authentication(name) => format!("`{name} ` and "),
         Style::Named => "the text of `prefix` and ".to_owned(),
         Style::List { separator, prefix } => {
             format!("a list, {} between, any item of which is `{prefix}` and ", between(separator))
@@ -209,6 +221,7 @@ impl fmt::Display for On {
             Self::JsonIs(path, value) => write!(f, "`{path}` = `{value}` in a JSON body"),
             Self::JsonEmpty(path) => write!(f, "an empty list `{path}` in a JSON body"),
             Self::JsonOnly(field) => write!(f, "nothing but `{field}` in a JSON body"),
+            Self::Form(name) => write!(f, "`{name}` in a form"),
             Self::FormOnly(name) => write!(f, "nothing but `{name}` in a form"),
         }
     }
@@ -398,7 +411,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                "POST with `type` = `url_verification` in a JSON body, signed like an event: the same `challenge`, as JSON"
+                "POST with `type` = `url_verification` in a JSON body, signed like an event: the same `challenge`, as JSON",
+                "GET with `ssl_check` in the query, not signed: 200, empty",
+                "POST with `ssl_check` in a form, not signed: 200, empty",
             ]
         );
         assert_eq!(

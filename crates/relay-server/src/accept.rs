@@ -37,12 +37,12 @@ impl Listening for UnixListener {
     async fn accept(&self) -> io::Result<(UnixStream, Origin)> {
         let (socket, _) = Self::accept(self).await?;
         // Its mode says the same, but for the moment in which it is made.
-        let peer = socket.peer_cred()?.uid();
-        if peer != 0 && peer != rustix::process::geteuid().as_raw() {
-            tracing::warn!(event = "socket_refused", uid = peer, "another user connected to the admin socket");
+        let uid = socket.peer_cred()?.uid();
+        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+            tracing::warn!(event = "socket_refused", uid, "another user connected to the admin socket");
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        Ok((socket, Origin::local()))
+        Ok((socket, Origin::of_user(Some(uid))))
     }
 }
 

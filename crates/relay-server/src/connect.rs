@@ -16,8 +16,10 @@ use relay_core::{
     hub::{ConnId, Serves},
     limits,
     name::Name,
+    time::Wall,
     wire::{self, codec, message::Message},
 };
+use relay_store::seam::DocumentKind;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
@@ -39,7 +41,7 @@ use crate::{
     hub::{Event, Handle, Socket},
     origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
-    registry::{Registry, secret},
+    registry::{Registry, secret, uses::Proof},
     supervise::{Supervisor, TaskKind},
 };
 
@@ -84,17 +86,32 @@ pub(crate) struct Gate {
 }
 
 /// Who a client is, once its token was found.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Principal {
     token: Name,
     serves: Serves,
+    /// SHA-256 of the secret that it showed.
+    digest: [u8; 32],
 }
 
 impl Principal {
     /// Whether the token is there, is not revoked, and serves what it served.
-    fn is_in(&self, directory: &Directory) -> bool {
+    fn is_in(&self, directory: &Directory, now: Wall) -> bool {
+        self.is_known(directory, now)
+            && directory.tokens.get(&self.token).is_some_and(|entry| entry.document.serves() == self.serves)
+    }
+
+    /// Whether its secret lets in.
+    fn is_known(&self, directory: &Directory, now: Wall) -> bool {
         let token = directory.tokens.get(&self.token).map(|entry| &entry.document);
-        token.is_some_and(|token| token.revoked_at.is_none() && token.serves() == self.serves)
+        token.is_some_and(|token| token.digests(now).any(|digest| secret::same(digest, &self.digest)))
+    }
+
+    /// Which of two secrets it showed, and since when there are two.
+    fn proof(&self, directory: &Directory) -> Option<(Wall, Proof)> {
+        let token = &directory.tokens.get(&self.token)?.document;
+        let by = if token.sha256 == self.digest { Proof::New } else { Proof::Old };
+        Some((token.rotation.as_ref()?.since, by))
     }
 }
 
@@ -225,7 +242,25 @@ impl Gate {
 
     /// Whether a client is still who it was when its token was found: let in, and to the same destinations.
     fn is_still(&self, principal: &Principal) -> bool {
-        principal.token.as_str() == STATIC_TOKEN || principal.is_in(&self.registry.directory())
+        let directory = self.registry.directory();
+        principal.token.as_str() == STATIC_TOKEN || principal.is_in(&directory, self.registry.now())
+    }
+
+    /// Completes when the secret that let a client in was replaced by another. Of a token that is revoked or serves less the
+    /// hub hears first.
+    async fn replaced(&self, principal: &Principal) {
+        let mut changes = self.registry.changes();
+        let is_replaced = || {
+            let (directory, now) = (self.registry.directory(), self.registry.now());
+            let token = directory.tokens.get(&principal.token);
+            token.is_some_and(|entry| entry.document.revoked_at.is_none()) && !principal.is_known(&directory, now)
+        };
+        // The static token is no document.
+        while principal.token.as_str() == STATIC_TOKEN || !is_replaced() {
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// One socket from its upgrade to its end.
@@ -246,7 +281,11 @@ impl Gate {
         let (outbox, inbox) = Outbox::new();
         let (hangup, hung_up) = oneshot::channel();
         let conn = hub.next_conn();
-        let Principal { token, serves } = principal.clone();
+        let Principal { token, serves, digest } = principal.clone();
+        let _open = self.registry.uses().session(conn, &token, digest);
+        if let Some((since, by)) = principal.proof(&self.registry.directory()) {
+            self.registry.uses().proved(DocumentKind::Token, &token, since, by, self.registry.now());
+        }
         let event = Event::Opened { conn, token: token.clone(), serves, peer, socket: Socket { outbox, hangup } };
         if !hub.tell(event).await {
             return;
@@ -262,12 +301,17 @@ impl Gate {
             // In this order, so that the reason is known when the writer ends for it: "revoked" must not read "closed".
             biased;
             () = overdue(hung_up, &why) => Ended::Overdue,
+            () = self.replaced(&principal) => Ended::Replaced,
             ended = self.read(&mut frames, conn) => ended,
             ended = write(&mut sink, inbox, &pace) => ended,
         };
         hub.tell(Event::Closed(conn)).await;
-        if ended == Ended::ByHub {
-            let reason = *why.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(ended, Ended::ByHub | Ended::Replaced) {
+            let reason = if ended == Ended::Replaced {
+                "its token was replaced by a new one"
+            } else {
+                *why.lock().unwrap_or_else(PoisonError::into_inner)
+            };
             let frame = CloseFrame { code: CloseCode::Away, reason: reason.into() };
             // The peer may be gone; then there is nobody to say goodbye to.
             let goodbye = async {
@@ -305,15 +349,16 @@ impl Gate {
             return None;
         }
         let digest = secret::sha256(token);
-        let mut found = None;
+        let (mut found, now) = (None, self.registry.now());
         for entry in self.registry.directory().tokens.values() {
             let known = &entry.document;
-            if secret::same(&known.sha256, &digest) && known.revoked_at.is_none() {
-                found = Some(Principal { token: known.name.clone(), serves: known.serves() });
+            // Not `any`: every one of them takes its time.
+            if known.digests(now).fold(false, |found, valid| secret::same(valid, &digest) | found) {
+                found = Some(Principal { token: known.name.clone(), serves: known.serves(), digest });
             }
         }
         if secret::same(&self.static_token, &digest) {
-            found = Some(Principal { token: static_token_name(), serves: Serves::All });
+            found = Some(Principal { token: static_token_name(), serves: Serves::All, digest });
         }
         found
     }
@@ -346,6 +391,8 @@ enum Ended {
     Garbled,
     /// The peer takes nothing.
     Stuck,
+    /// The secret that let it in was replaced.
+    Replaced,
     /// It should have ended, and its peer took too long.
     Overdue,
 }
@@ -434,7 +481,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{directory::Versioned, registry::document::Token};
+    use crate::{
+        directory::Versioned,
+        registry::document::{Digest, Rotation, Token},
+    };
 
     /// A peer that takes so many bytes a second, and sends none.
     struct Drip {
@@ -476,20 +526,32 @@ mod tests {
             sha256: [0; 32],
             prefix: String::new(),
             destinations: destinations.map(|names| names.iter().map(ToString::to_string).collect()),
-            created_at: relay_core::time::Wall::MIN,
+            rotation: None,
+            created_at: Wall::MIN,
             revoked_at,
         };
-        let principal = Principal { token: name("office"), serves: token(Some(&["crm", "erp"]), None).serves() };
+        let serves = token(Some(&["crm", "erp"]), None).serves();
+        let principal = Principal { token: name("office"), serves, digest: [0; 32] };
         let among = |document| {
             let mut directory = Directory::default();
             directory.tokens.insert(name("office"), Versioned { document, version: 1 });
-            principal.is_in(&directory)
+            principal.is_in(&directory, Wall::MIN)
         };
         assert!(among(token(Some(&["erp", "crm"]), None)));
         assert!(!among(token(Some(&["erp"]), None)), "narrowed");
         assert!(!among(token(None, None)), "widened: its client comes back and hears so");
         assert!(!among(token(Some(&["crm", "erp"]), Some(1))), "revoked");
-        assert!(!principal.is_in(&Directory::default()), "gone");
+        assert!(!principal.is_in(&Directory::default(), Wall::MIN), "gone");
+
+        // I21: an old secret lets in until its time is over, a replaced one no more.
+        let rotated = |until: Option<i64>| {
+            let old = Digest { sha256: [0; 32], prefix: String::new() };
+            let rotation = Some(Rotation { old, since: Wall::MIN, until });
+            Token { sha256: [1; 32], rotation, ..token(Some(&["crm", "erp"]), None) }
+        };
+        assert!(among(rotated(None)) && among(rotated(Some(1))));
+        assert!(!among(rotated(Some(0))), "its time is over");
+        assert!(!among(Token { rotation: None, ..rotated(None) }), "finished");
     }
 
     /// How writing a body of four chunks to such a peer ends.

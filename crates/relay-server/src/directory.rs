@@ -85,12 +85,18 @@ impl Directory {
                     (Verifier::closed(), Some(faults.join("; ")))
                 }
             };
+            let old = entry.document.rotation.as_ref().and_then(|rotation| {
+                let parameters = entry.document.old_parameters(verifier.provider())?;
+                let verifier = Verifier::new(&provider, &parameters).ok()?;
+                Some(ingress::Old { verifier, since: rotation.since, until: rotation.until() })
+            });
             let resends = !verifier.provider().retries && dedupe == Dedupe::Auto;
             // Nothing is kept for a source of the configuration file; the registry says what to do then.
             let adopts_until = if declared.is_some() { Some(Wall::MAX) } else { adopts_until.map(Wall::from_micros) };
             let intake = ingress::Source {
                 name: name.clone(),
                 verifier,
+                old,
                 provider,
                 allow_empty,
                 resends,
@@ -102,6 +108,13 @@ impl Directory {
         };
         self.intakes = self.sources.values().map(intake).collect();
         self
+    }
+
+    /// When rotations of secrets end, those of which the time is known.
+    pub(crate) fn rotations_end(&self) -> impl Iterator<Item = Wall> {
+        let sources = self.sources.values().filter_map(|entry| entry.document.rotation.as_ref()?.until());
+        let tokens = self.tokens.values().filter_map(|entry| entry.document.rotation.as_ref()?.until());
+        sources.chain(tokens)
     }
 
     /// Sources that take nothing, because their parameters do not read: which, and why.
@@ -130,6 +143,12 @@ impl Directory {
 }
 
 impl Token {
+    /// SHA-256 of the secrets that let its clients in.
+    pub(crate) fn digests(&self, now: Wall) -> impl Iterator<Item = &[u8; 32]> {
+        let old = self.rotation.as_ref().filter(|rotation| rotation.goes_on(now)).map(|rotation| &rotation.old.sha256);
+        std::iter::once(&self.sha256).chain(old).filter(|_| self.revoked_at.is_none())
+    }
+
     /// What this token may serve, as the hub wants it.
     pub(crate) fn serves(&self) -> Serves {
         match &self.destinations {

@@ -11,17 +11,19 @@ use relay_core::{
     name::Name,
     time::Wall,
 };
+use relay_store::seam::DocumentKind;
 use tokio::sync::oneshot;
 
 use crate::{
     admin::{Admin, Known, dto::HealthDto},
+    asker::Asker,
     connect::Gate,
     error::{Code, Problem},
     fetch::Keyring,
     guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
     origin::Address,
-    registry::RegistryError,
+    registry::{RegistryError, uses::Proof},
     supervise::TaskKind,
 };
 
@@ -46,6 +48,10 @@ impl Backend for Front {
         self.admin.metrics.refused(source, reason);
     }
 
+    fn proved(&self, source: &Name, since: Wall, by: Proof) {
+        self.admin.registry.uses().proved(DocumentKind::Source, source, since, by, self.admin.clock.wall());
+    }
+
     fn handshake(&self, source: &str) {
         self.admin.metrics.handshake(source);
     }
@@ -58,17 +64,21 @@ impl Backend for Front {
         self.keyring.key(source, asker, url).await.map_err(|why| why.to_string())
     }
 
+    async fn renewed_key(&self, source: &Name, url: &str, known: &Bytes) -> Option<Bytes> {
+        self.keyring.renewed(source, url, known).await
+    }
+
     async fn visit(&self, source: &Name, asker: Address, url: &str) -> Result<(), String> {
         self.keyring.visit(source, asker, url).await.map_err(|why| why.to_string())
     }
 
     /// Goes on to its end when the sender goes away: what is half done helps nobody.
-    async fn adopt(&self, source: &Name, parameter: &'static str, value: String) -> Result<(), String> {
+    async fn adopt(&self, source: &Name, origin: Origin, parameter: &'static str, value: String) -> Result<(), String> {
         let (admin, name) = (Arc::clone(&self.admin), source.clone());
         let (answer, answered) = oneshot::channel();
         self.admin.supervisor.spawn(TaskKind::Command, "adopt", async move {
             // The sender may have gone away.
-            let _ = answer.send(admin.registry.adopt(&name, parameter, &value).await);
+            let _ = answer.send(admin.registry.adopt(&name, parameter, &value, &Asker::sender(origin)).await);
             Ok(())
         });
         let kept = answered.await.map_err(|_| "it was broken off; the platform is to send it again".to_owned())?;

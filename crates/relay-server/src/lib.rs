@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+pub mod asker;
 pub mod budget;
 pub mod clock;
 pub mod config;
@@ -19,7 +20,7 @@ mod listen;
 mod metrics;
 mod notice;
 mod offline;
-mod origin;
+pub mod origin;
 mod outbox;
 mod parameters;
 pub mod registry;

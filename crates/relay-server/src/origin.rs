@@ -13,6 +13,8 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// Whom the connection is charged to.
     pub address: Address,
+    /// The user at the other end, as the system knows it; only of a socket of this machine.
+    pub uid: Option<u32>,
 }
 
 /// Whom connections and memory are charged to: one network that one owner is likely to hold whole.
@@ -30,12 +32,17 @@ pub enum Address {
 impl Origin {
     /// A socket that has no address: whoever may open its file.
     pub const fn local() -> Self {
-        Self { peer: None, address: Address::Local }
+        Self { peer: None, address: Address::Local, uid: None }
+    }
+
+    /// The same, with the user who opened it.
+    pub const fn of_user(uid: Option<u32>) -> Self {
+        Self { uid, ..Self::local() }
     }
 
     /// A peer of the network.
     pub fn of(peer: SocketAddr) -> Self {
-        Self { peer: Some(peer), address: Address::of(peer.ip()) }
+        Self { peer: Some(peer), address: Address::of(peer.ip()), uid: None }
     }
 
     /// The address that the socket itself shows.

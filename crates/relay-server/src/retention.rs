@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use relay_core::storage::StoreError;
+use relay_core::{storage::StoreError, time::Wall};
 use relay_store::{
     Store,
     seam::{Retain, Retained},
@@ -10,43 +10,71 @@ use relay_store::{
 
 use crate::clock::Clock;
 
-/// Between two rounds.
+/// Before each round. The first one waits as well: a machine that starts with a wrong clock has it put right by then.
 const EVERY: Duration = Duration::from_mins(1);
-/// Rows of one step: short enough that appends do not notice.
-const STEP_ROWS: u32 = 500;
-/// Between two steps of a round, so that retention takes a share of the store and not all of it.
-const BREATH: Duration = Duration::from_millis(50);
+/// Rows of one step at most. The store takes fewer where others wait, and gives steps the turns that they need to keep up
+/// with what comes in.
+const STEP_ROWS: u32 = 4_096;
+
+/// How long what ended is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keep {
+    /// Delivered and cancelled ones.
+    pub(crate) delivered: Duration,
+    /// Dead and expired ones.
+    pub(crate) dead: Duration,
+}
 
 /// Runs until it is dropped. A store that fails is somebody else's to notice.
-pub(crate) async fn run(store: Arc<dyn Store>, clock: Clock, delivered: Duration, dead: Duration) {
+pub(crate) async fn run(store: Arc<dyn Store>, clock: Clock, keep: Keep) {
     loop {
-        match round(&store, clock, delivered, dead).await {
+        tokio::time::sleep(EVERY).await;
+        match round(&store, clock, keep).await {
             Ok(Retained { deliveries: 0, events: 0, .. }) => {}
             Ok(removed) => {
                 tracing::debug!(event = "retired", deliveries = removed.deliveries, events = removed.events);
             }
             Err(error) => tracing::warn!(event = "retention_failed", %error),
         }
-        tokio::time::sleep(EVERY).await;
     }
 }
 
-async fn round(
-    store: &Arc<dyn Store>,
-    clock: Clock,
-    delivered: Duration,
-    dead: Duration,
-) -> Result<Retained, StoreError> {
+async fn round(store: &Arc<dyn Store>, clock: Clock, keep: Keep) -> Result<Retained, StoreError> {
     let mut removed = Retained::default();
     loop {
-        let now = clock.wall();
-        let rules = Retain { now, delivered_before: now - delivered, dead_before: now - dead, limit: STEP_ROWS };
-        let step = store.retain(rules).await?;
+        let step = store.retain(keep.rules(clock.wall(), clock.present())).await?;
         removed.deliveries += step.deliveries;
         removed.events += step.events;
         if !step.more {
             return Ok(removed);
         }
-        tokio::time::sleep(BREATH).await;
+    }
+}
+
+impl Keep {
+    /// What may go at a moment, as schedules have it and as the system's clock does. A dead letter that is removed does not
+    /// come back when a clock that was ahead is put right, so it goes only when both say so. All else goes by the clock that
+    /// dates it: were that one ahead from the start, nothing would go, and the disk fill up.
+    fn rules(self, wall: Wall, present: Wall) -> Retain {
+        let dead_before = wall.min(present) - self.dead;
+        Retain { now: wall, delivered_before: wall - self.delivered, dead_before, limit: STEP_ROWS }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I1, F6: a clock that runs ahead, be it the system's or the one of schedules, removes no dead letter before its time.
+    #[test]
+    fn a_dead_letter_goes_by_the_earlier_of_two_clocks() {
+        const DAY: Duration = Duration::from_hours(24);
+        const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
+        let keep = Keep { delivered: 7 * DAY, dead: 30 * DAY };
+        for (wall, present) in [(NOW, NOW), (NOW + 365 * DAY, NOW), (NOW, NOW + 365 * DAY)] {
+            let rules = keep.rules(wall, present);
+            assert_eq!(rules.dead_before, NOW - 30 * DAY);
+            assert_eq!((rules.now, rules.delivered_before), (wall, wall - 7 * DAY));
+        }
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     ingress::{self, Refusals},
     metrics::Metrics,
     registry::{Registry, RegistryError, secret},
-    retention,
+    retention::{self, Keep},
     supervise::{Failure, Supervisor, TaskKind},
     watch,
 };
@@ -323,9 +323,14 @@ impl Server {
 
     fn spawn_watchers(&self) {
         let (store, clock) = (Arc::clone(&self.store), self.admin.clock);
-        let (delivered, dead) = (self.config.retention_delivered, self.config.retention_dead);
+        let keep = Keep { delivered: self.config.retention_delivered, dead: self.config.retention_dead };
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {
-            retention::run(store, clock, delivered, dead).await;
+            retention::run(store, clock, keep).await;
+            Ok(())
+        });
+        let registry = Arc::clone(&self.admin.registry);
+        self.supervisor.spawn(TaskKind::Watch, "rotations", async move {
+            registry.keep_time().await;
             Ok(())
         });
         let health = Arc::clone(&self.admin.health);

@@ -24,6 +24,7 @@ use relay_core::{
 };
 use relay_store::{
     Store,
+    seam::Retain,
     sqlite::{Options, SqliteStore},
 };
 
@@ -43,6 +44,8 @@ enum Job {
     Direct,
     /// Leases and settlements of what waits.
     Drain,
+    /// Like `Direct`, while four times as many that ended before are retired.
+    Retire,
 }
 
 fn main() {
@@ -61,6 +64,8 @@ fn main() {
         ("direct_64", Job::Direct, 64),
         ("direct_256", Job::Direct, 256),
         ("drain", Job::Drain, 256),
+        ("retire_64", Job::Retire, 64),
+        ("retire_256", Job::Retire, 256),
     ] {
         if name.contains(&only) {
             row(name, job, callers, if callers == 1 { events / 10 } else { events });
@@ -76,13 +81,23 @@ fn row(name: &str, job: Job, callers: usize, events: usize) {
         let store = Arc::new(SqliteStore::open(Options::new(dir.path())).expect("opens"));
         let work = Arc::new(Work::new(Arc::clone(&store)));
         // The measured part begins with as many events stored as it will add, in pages that are in use.
-        let first = if job == Job::Drain { Job::Append } else { job };
-        work.run(first, callers, events).await;
+        let (first, times) = match job {
+            Job::Drain => (Job::Append, 1),
+            Job::Retire => (Job::Direct, 4),
+            other => (other, 1),
+        };
+        work.run(first, callers, times * events).await;
         let before = Counts::read(dir.path());
         let began = Instant::now();
+        let retiring = (job == Job::Retire).then(|| tokio::spawn(retire(Arc::clone(&store), work.now())));
         work.run(job, callers, events).await;
         let span = began.elapsed();
         Counts::read(dir.path()).since(&before).print(name, events as f64, span);
+        if let Some(retiring) = retiring {
+            let retired = (times + 1) * events - delivered_now(&store).await;
+            retiring.abort();
+            println!("{:<12} {:.2} retired for each event stored meanwhile", "", retired as f64 / events as f64);
+        }
         store.close().await;
     });
 }
@@ -127,7 +142,7 @@ impl Work {
         let append = self.append(job);
         let before = append.deliveries[0].clone();
         assert_eq!(self.store.append(vec![append]).await, [Ok(Appended::Stored)]);
-        if job == Job::Direct {
+        if matches!(job, Job::Direct | Job::Retire) {
             let answers = self.store.settle(vec![delivered(before, self.now())]).await;
             assert_eq!(answers, Ok(vec![Changed::Applied]));
         }
@@ -184,7 +199,7 @@ impl Work {
             received_at: now,
         };
         let mut delivery = Delivery::ready(mint.delivery(now), &event, name("crm"), false, now, TTL);
-        if job == Job::Direct {
+        if matches!(job, Job::Direct | Job::Retire) {
             delivery.state = State::Leased;
             delivery.token = Token { counter: 1, nonce: 4 };
             delivery.lease = Some(Lease { instance: InstanceId::from_u128(1), since: now, until: now + TTL });
@@ -200,6 +215,18 @@ impl Work {
         let dedupe = (job == Job::Keyed).then(|| Dedupe { key: key(id.as_u128()), until: now + TTL });
         Append { event: Arc::new(event), deliveries: vec![delivery], dedupe, deadline: Wall::MAX }
     }
+}
+
+/// Removes what ended before, step by step, as the server does.
+async fn retire(store: Arc<SqliteStore>, before: Wall) {
+    let rules = Retain { now: before, delivered_before: before, dead_before: before, limit: 4_096 };
+    while store.retain(rules).await.expect("retires").more {}
+}
+
+/// How many delivered ones are stored.
+async fn delivered_now(store: &SqliteStore) -> usize {
+    let stats = store.stats().await.expect("stats");
+    stats.destinations.iter().map(|counters| counters.states[State::Delivered as usize - 1]).sum::<u64>() as usize
 }
 
 fn delivered(before: Delivery, now: Wall) -> Change {

@@ -5,7 +5,7 @@
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Attempt, Delivery, Lease, Reason, State, Token, outcome::Class},
+    delivery::{Attempt, Delivery, Lease, Reason, State, Token, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId, InstanceId},
     name::Name,
@@ -24,6 +24,12 @@ const DELIVERY_LAST: u8 = 8;
 
 const ATTEMPT_COUNTED: u8 = 1;
 const ATTEMPT_ERROR: u8 = 2;
+const ATTEMPT_ANSWER: u8 = 4;
+
+const ANSWER_REASON: u8 = 1;
+const ANSWER_LOCATION: u8 = 2;
+const ANSWER_BODY: u8 = 4;
+const ANSWER_CUT: u8 = 8;
 
 /// Bytes that are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -256,17 +262,34 @@ pub fn decode_attempt(bytes: &[u8]) -> Result<Attempt, RecordError> {
 }
 
 fn write_attempt(attempt: &Attempt, out: &mut Vec<u8>) {
-    let error = attempt.error.as_deref().unwrap_or_default();
-    let error = &error[..error.floor_char_boundary(usize::from(u16::MAX))];
     let counted = if attempt.counted { ATTEMPT_COUNTED } else { 0 };
     let has_error = if attempt.error.is_some() { ATTEMPT_ERROR } else { 0 };
+    let has_answer = if attempt.answer.is_some() { ATTEMPT_ANSWER } else { 0 };
     out.extend_from_slice(&attempt.number.to_le_bytes());
     out.extend_from_slice(&attempt.at.as_micros().to_le_bytes());
     out.extend_from_slice(&attempt.duration_ms.to_le_bytes());
     out.extend_from_slice(&attempt.status.unwrap_or_default().to_le_bytes());
-    out.extend_from_slice(&[attempt.class as u8, counted | has_error]);
-    out.extend_from_slice(&(error.len() as u16).to_le_bytes());
-    out.extend_from_slice(error.as_bytes());
+    out.extend_from_slice(&[attempt.class as u8, counted | has_error | has_answer]);
+    write_text(attempt.error.as_deref().unwrap_or_default(), out);
+    if let Some(answer) = &attempt.answer {
+        write_answer(answer, out);
+    }
+}
+
+fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
+    let texts = [(&answer.reason, ANSWER_REASON), (&answer.location, ANSWER_LOCATION), (&answer.body, ANSWER_BODY)];
+    let there = texts.iter().filter(|(text, _)| text.is_some()).fold(0, |flags, (_, flag)| flags | flag);
+    out.push(there | if answer.cut { ANSWER_CUT } else { 0 });
+    for text in texts.iter().filter_map(|(text, _)| text.as_deref()) {
+        write_text(text, out);
+    }
+}
+
+/// A text with its length.
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    let text = &text[..text.floor_char_boundary(usize::from(u16::MAX))];
+    out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends the CRC of what was written since `start`.
@@ -370,10 +393,26 @@ impl<'a> Fields<'a> {
         let status = Some(self.u16()?).filter(|status| *status != 0);
         let class = class(self.u8()?)?;
         let flags = self.u8()?;
-        let error_len = usize::from(self.u16()?);
-        let error = std::str::from_utf8(self.take(error_len)?).map_err(|_| RecordError::Field("error"))?;
-        let error = (flags & ATTEMPT_ERROR != 0).then(|| Box::from(error));
-        Ok(Attempt { number, at, duration_ms, status, class, counted: flags & ATTEMPT_COUNTED != 0, error })
+        let error = Some(self.text("error")?).filter(|_| flags & ATTEMPT_ERROR != 0);
+        let answer = if flags & ATTEMPT_ANSWER == 0 { None } else { Some(self.answer()?.into()) };
+        Ok(Attempt { number, at, duration_ms, status, class, counted: flags & ATTEMPT_COUNTED != 0, error, answer })
+    }
+
+    fn answer(&mut self) -> Result<Answer, RecordError> {
+        let flags = self.u8()?;
+        let mut text = |flag, name| if flags & flag == 0 { Ok(None) } else { self.text(name).map(Some) };
+        Ok(Answer {
+            reason: text(ANSWER_REASON, "reason phrase")?,
+            location: text(ANSWER_LOCATION, "location")?,
+            body: text(ANSWER_BODY, "answer")?,
+            cut: flags & ANSWER_CUT != 0,
+        })
+    }
+
+    /// A text with its length.
+    fn text(&mut self, name: &'static str) -> Result<Box<str>, RecordError> {
+        let length = usize::from(self.u16()?);
+        std::str::from_utf8(self.take(length)?).map(Box::from).map_err(|_| RecordError::Field(name))
     }
 }
 
@@ -439,6 +478,7 @@ mod tests {
                 class: Class::Busy,
                 counted: true,
                 error: Some("busy".into()),
+                answer: None,
             }),
             ..made
         }
@@ -458,7 +498,19 @@ mod tests {
 
     #[test]
     fn a_delivery_is_read_as_it_was_written() {
-        for delivery in [delivery(), Delivery { lease: None, last: None, mark: None, ..delivery() }] {
+        let said = |answer: Answer| {
+            let last = delivery().last.map(|last| Attempt { answer: answer.shared(), ..last });
+            Delivery { last, ..delivery() }
+        };
+        let (location, body) = (Some("/hooks/".into()), Some("ü\n".repeat(700).into()));
+        let answer = Answer { reason: Some("No".into()), location, body, cut: true };
+        let parts = [
+            said(Answer { location: None, ..answer.clone() }),
+            said(Answer { reason: None, body: None, cut: false, ..answer.clone() }),
+            said(answer),
+        ];
+        let plain = [delivery(), Delivery { lease: None, last: None, mark: None, ..delivery() }];
+        for delivery in plain.into_iter().chain(parts) {
             let mut bytes = vec![9; 3];
             encode_delivery(&delivery, 1, 2, &mut bytes);
             assert_eq!(decode_delivery(&bytes[3..], name), Ok(delivery));

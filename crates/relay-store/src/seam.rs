@@ -302,6 +302,8 @@ pub struct AuditEntry {
     pub action: String,
     /// To what, in words; no secret, no payload.
     pub subject: String,
+    /// From where, as the server writes and reads it: JSON; empty where nobody asked.
+    pub origin: String,
 }
 
 impl AuditEntry {
@@ -313,6 +315,7 @@ impl AuditEntry {
             who: "sender".into(),
             action: "delivery.redrive".into(),
             subject: format!("{} of {}", change.next.id, change.next.event),
+            origin: String::new(),
         })
     }
 }

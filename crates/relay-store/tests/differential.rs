@@ -8,6 +8,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::{
         self, Delivery, Reason, State, Terms,
+        answer::Answer,
         outcome::{Class, Outcome},
         retry::RetryPolicy,
     },
@@ -232,6 +233,7 @@ impl Pair {
                     retry_after: None,
                     duration: Duration::from_millis(3),
                     error: (class != Class::Delivered).then(|| "no".into()),
+                    answer: Answer { body: Some("no such customer\n".into()), ..Answer::default() }.shared(),
                 };
                 let retry = RetryPolicy::default();
                 let (retry_after_max, made) = (Duration::from_hours(1), self.rng.random_range(0..4));
@@ -393,7 +395,7 @@ impl Pair {
 }
 
 fn audit(at: Wall) -> AuditEntry {
-    AuditEntry { at, who: "cli".into(), action: "test".into(), subject: "all".into() }
+    AuditEntry { at, who: "cli".into(), action: "test".into(), subject: "all".into(), origin: "{\"uid\":1}".into() }
 }
 
 /// Both sums hold, and what is left is what both backends have: counters and times.

@@ -148,9 +148,12 @@ fn api_key(layers: &Layers) -> Result<String, Failure> {
     }
     let kept = data_dirs(layers).into_iter().find_map(|dir| credentials::find(&dir, "API_KEY"));
     kept.map(|key| key.expose().to_owned()).ok_or_else(|| {
-        Failure::usage(
-            "no API key: give one with --set key=..., or API_KEY, or --data-dir of the server on this machine",
-        )
+        let looked: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
+        Failure::usage(format!(
+            "no API key is in {}. Start a server here: crm-relay dev; or give a key: --set key=KEY, or API_KEY; or say where \
+             the server of this machine has its own: --data-dir DIR",
+            looked.join(" or ")
+        ))
     })
 }
 

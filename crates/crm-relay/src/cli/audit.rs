@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     listing::{pretty, text},
-    shared_options::{self, Common, print},
+    shared_options::{self, Common, print, tell},
 };
 use crate::{
     admin_client::Api,
@@ -63,8 +63,8 @@ impl AuditArgs {
                 } else {
                     style::good("both sums hold: nothing of what is known here is missing")
                 };
-                print(&verdict)?;
-                unknown.iter().try_for_each(|line| print(&style::warn(line)))?;
+                tell(&verdict)?;
+                unknown.iter().try_for_each(|line| tell(&style::warn(line)))?;
             }
             Ok(if is_ok { Exit::Done } else { Exit::No })
         })

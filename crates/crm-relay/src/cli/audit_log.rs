@@ -1,10 +1,11 @@
 //! `crm-relay audit-log`: who changed what, and when.
 
 use clap::Args;
+use serde_json::Value;
 
 use super::{
     filter::given,
-    listing::{Column, Paging, Range, View, list, text, when},
+    listing::{Column, Paging, Range, View, list, text, when, words},
     shared_options::{self, Common},
 };
 use crate::{
@@ -19,7 +20,7 @@ pub(crate) struct AuditLogArgs {
     /// What was done: dead.redrive, or a noun: dead
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// By whom: cli, admin, config, sender
+    /// By whom: cli, admin, config, sender, server
     #[arg(long, value_name = "WHO")]
     who: Option<String>,
     #[command(flatten)]
@@ -33,11 +34,22 @@ pub(crate) struct AuditLogArgs {
 const COLUMNS: &[Column] = &[
     ("at", |line| when(line, "at")),
     ("who", |line| text(line, "who")),
+    ("from", origin),
     ("action", |line| text(line, "action")),
     ("subject", |line| text(line, "subject")),
 ];
 
 const VIEW: View = View { path: "/api/v1/audit-log", columns: COLUMNS, nothing: "nothing was changed yet" };
+
+/// Who it was, as far as anybody knows: `ada?` is who somebody said he is.
+fn origin(line: &Value) -> String {
+    let Some(origin) = line.get("origin").filter(|origin| origin.is_object()) else { return "-".to_owned() };
+    let known = |name| origin.get(name).filter(|value| !value.is_null()).map(words);
+    let claimed = known("claimed_user").map(|user| format!("{user}?"));
+    let uid = known("uid").map(|uid| format!("uid {uid}"));
+    let parts: Vec<String> = [claimed, uid, known("peer"), known("credential")].into_iter().flatten().collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
+}
 
 impl AuditLogArgs {
     pub(super) fn run(self) -> Outcome {

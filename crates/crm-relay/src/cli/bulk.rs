@@ -13,7 +13,7 @@ use super::{
     filter::{Ended, Parameters},
     listing::pretty,
     noun::Asked,
-    shared_options::print,
+    shared_options::{print, tell},
 };
 use crate::{
     admin_client::Api,
@@ -74,6 +74,8 @@ pub(crate) struct Bulk {
     pub(crate) done: &'static str,
     /// What it takes: `dead and expired`.
     pub(crate) takes: &'static str,
+    /// The command that lists what it takes.
+    pub(crate) list: &'static str,
 }
 
 /// Runs a bulk command.
@@ -96,7 +98,8 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
         return report(&preview, &format!("would {} {}", bulk.verb, count(matched)), as_json);
     }
     if matched == 0 {
-        report(&preview, &format!("nothing matches; only {} deliveries can be {}", bulk.takes, bulk.done), as_json)?;
+        let text = format!("nothing matches; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list);
+        report(&preview, &text, as_json)?;
         return Ok(if selection.ids.is_empty() { Exit::Done } else { Exit::No });
     }
     if selection.ids.is_empty() && !selection.yes {
@@ -205,7 +208,7 @@ pub(crate) fn confirm(what: &str) -> Result<(), Failure> {
 fn report(value: &Value, text: &str, as_json: bool) -> Outcome {
     let field = |name: &str| value.get(name).cloned().unwrap_or_default();
     let told = json!({"job": field("job"), "matched": field("matched"), "changed": field("changed")});
-    print(&if as_json { pretty(&told) } else { text.to_owned() })?;
+    if as_json { print(&pretty(&told)) } else { tell(text) }?;
     Ok(Exit::Done)
 }
 

@@ -10,7 +10,6 @@ use crate::exit::{Exit, Outcome};
 
 /// Completions for a shell, on standard output.
 #[derive(Debug, Args)]
-#[command(after_help = "For bash, now and here: source <(crm-relay completions bash)")]
 pub(crate) struct CompletionsArgs {
     /// Which shell
     #[arg(value_enum)]

@@ -7,7 +7,7 @@ use super::{
     bulk::{self, Bulk, Selection},
     delivery,
     filter::{Ended, Parameters},
-    listing::{Column, Form, Paging, View, last, list, pretty, reason, text, when},
+    listing::{Column, Form, Paging, View, answer, last, list, pretty, reason, text, when},
     noun::{self, Asked},
     shared_options::{print, say},
 };
@@ -54,10 +54,15 @@ const COLUMNS: &[Column] = &[
 
 const VIEW: View = View { path: "/api/v1/dead", columns: COLUMNS, nothing: "no dead letters" };
 
-const REDRIVE: Bulk =
-    Bulk { path: "/api/v1/dead/redrive", verb: "redrive", done: "redriven", takes: "dead and expired" };
+const REDRIVE: Bulk = Bulk {
+    path: "/api/v1/dead/redrive",
+    verb: "redrive",
+    done: "redriven",
+    takes: "dead and expired",
+    list: "crm-relay dead list",
+};
 
-const PURGE: Bulk = Bulk { path: "/api/v1/dead/purge", verb: "purge", done: "purged", takes: "dead and expired" };
+const PURGE: Bulk = Bulk { path: "/api/v1/dead/purge", verb: "purge", done: "purged", ..REDRIVE };
 
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
@@ -73,6 +78,17 @@ impl noun::Verb for Verb {
         }
     }
 }
+
+const GROUPS: &[Column] = &[
+    ("count", |group| text(group, "count")),
+    ("destination", |group| text(group, "destination")),
+    ("reason", reason),
+    ("answer", |group| answer(group).unwrap_or_else(|| text(group, "reason"))),
+    ("error", |group| text(group, "error")),
+    ("oldest", |group| when(group, "oldest")),
+    ("newest", |group| when(group, "newest")),
+    ("example", |group| text(group, "example")),
+];
 
 /// Groups of what failed alike, the largest first.
 async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
@@ -102,27 +118,13 @@ async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
         print(&style::dim("no dead letters"))?;
         return Ok(Exit::Done);
     }
-    let answer = |group: &Value| match group.get("status").and_then(Value::as_u64) {
-        Some(status) => format!("HTTP {status}"),
-        None => "-".to_owned(),
-    };
-    let row = |group: &Value| {
-        let cell = |name| text(group, name);
-        let ages = [when(group, "oldest"), when(group, "newest")];
-        let [oldest, newest] = ages;
-        vec![
-            cell("count"),
-            cell("destination"),
-            reason(group),
-            answer(group),
-            cell("error"),
-            oldest,
-            newest,
-            cell("example"),
-        ]
-    };
-    let rows: Vec<Vec<String>> = groups.iter().map(row).collect();
-    let headings = ["count", "destination", "reason", "answer", "error", "oldest", "newest", "example"];
+    let row = |group: &Value, columns: &[Column]| columns.iter().map(|(_, show)| show(group)).collect();
+    // All of it wants 100 places; the reason follows from the answer, and what counts is what is still going on.
+    let is_narrow = style::is_terminal() && style::screen() < 100 && asked.form != Form::Wide;
+    let left_out: &[&str] = if is_narrow { &["reason", "oldest"] } else { &[] };
+    let columns: Vec<Column> = GROUPS.iter().filter(|(name, _)| !left_out.contains(name)).copied().collect();
+    let rows: Vec<Vec<String>> = groups.iter().map(|group| row(group, &columns)).collect();
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
     print(&if asked.form == Form::Wide { table::wide(&headings, &rows) } else { table::table(&headings, &rows) })?;
     say(&style::dim("look at one: crm-relay dead show EXAMPLE; again: crm-relay dead redrive --status N --error TEXT"));
     Ok(Exit::Done)

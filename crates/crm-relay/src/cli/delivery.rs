@@ -6,13 +6,13 @@ use serde_json::Value;
 use super::{
     bulk::{self, Bulk, Selection},
     filter::{Along, given},
-    listing::{Column, Paging, Range, View, last, list, state, text, when},
+    listing::{self, Column, Paging, Range, View, last, list, state, text, when},
     noun::{self, Asked},
 };
 use crate::{
     admin_client::encode,
     exit::{Exit, Outcome},
-    render::{style, table, time},
+    render::{answer, style, table, time},
 };
 
 #[derive(Debug, Subcommand)]
@@ -53,7 +53,13 @@ const COLUMNS: &[Column] = &[
 
 const VIEW: View = View { path: "/api/v1/deliveries", columns: COLUMNS, nothing: "no deliveries" };
 
-const CANCEL: Bulk = Bulk { path: "/api/v1/deliveries/cancel", verb: "cancel", done: "cancelled", takes: "open" };
+const CANCEL: Bulk = Bulk {
+    path: "/api/v1/deliveries/cancel",
+    verb: "cancel",
+    done: "cancelled",
+    takes: "open",
+    list: "crm-relay delivery list --state ready,scheduled,leased",
+};
 
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
@@ -116,11 +122,19 @@ fn in_words(delivery: &Value) -> String {
     }
     let about = table::fields(&pairs);
     let attempts = delivery.get("history").and_then(Value::as_array);
-    let rows: Vec<Vec<String>> = attempts.into_iter().flatten().map(attempt).collect();
+    let attempts: Vec<&Value> = attempts.into_iter().flatten().collect();
+    let rows: Vec<Vec<String>> = attempts.iter().map(|item| attempt(item)).collect();
     if rows.is_empty() {
         return about;
     }
-    format!("{about}\n\n{}", table::table(&["try", "at", "answer", "ms"], &rows))
+    let tries = table::table(&["try", "at", "answer", "ms"], &rows);
+    // The latest that has words stands for all: those before it mostly said the same, and --json has each.
+    let said = attempts.iter().rev().map(|item| (item, answer::lines(item))).find(|(_, lines)| !lines.is_empty());
+    let said = said.map_or_else(String::new, |(item, lines)| {
+        let heading = style::dim(format!("answer to try {}", text(item, "number")));
+        format!("\n\n{heading}\n{}", lines.join("\n"))
+    });
+    format!("{about}\n\n{tries}{said}")
 }
 
 /// When it may be tried next; what has ended is never due again.
@@ -133,9 +147,6 @@ fn is_open(delivery: &Value) -> bool {
 }
 
 fn attempt(item: &Value) -> Vec<String> {
-    let answer = match item.get("status").and_then(Value::as_u64) {
-        Some(status) => format!("HTTP {status}"),
-        None => text(item, "error"),
-    };
+    let answer = listing::answer(item).unwrap_or_else(|| text(item, "error"));
     vec![text(item, "number"), text(item, "at"), answer, text(item, "duration_ms")]
 }

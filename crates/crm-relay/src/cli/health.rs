@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     listing::{each, pretty, text},
-    shared_options::{self, Common, print},
+    shared_options::{self, Common, print, tell},
 };
 use crate::{
     admin_client::Api,
@@ -44,7 +44,7 @@ impl HealthArgs {
                 let known = text(&health, "status");
                 print(&if known == "-" { word } else { format!("{word}, {known}") })?;
                 for reason in each(&health, "reasons") {
-                    print(&style::warn(format!("! {reason}")))?;
+                    tell(&style::warn(format!("! {reason}")))?;
                 }
             }
             let is_well = is_ready && (!self.strict || text(&health, "status") == "ok");

@@ -1,17 +1,24 @@
 //! `crm-relay invite`: everything that a new sender and its client need, in one go.
 
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
 use clap::Args;
 use http::Method;
 use serde_json::Value;
 
 use super::{
     listing::{pretty, text},
-    shared_options::{self, Common, print},
+    shared_options::{self, Common, print, tell},
     source::NewSource,
 };
 use crate::{
     admin_client::{Api, encode},
-    exit::{Exit, Failure, Outcome},
+    exit::{Exit, Failure, Outcome, reason},
     render::style::{bold, copy, dim, warn},
     run_file::on_this_machine,
 };
@@ -22,6 +29,9 @@ pub(crate) struct InviteArgs {
     name: String,
     #[command(flatten)]
     about: NewSource,
+    /// Write the client's token into this new file, its owner's alone, and show it nowhere
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -32,10 +42,21 @@ impl InviteArgs {
             let layers = self.common.layers()?;
             let body = self.about.body(&self.name)?;
             let api = Api::running(&layers).await?;
-            let made = match api.call(Method::POST, "/api/v1/invites", Some(&body)).await {
+            // Made first: a token that could not be written would be lost.
+            let mut file = self.token_file.as_deref().map(TokenFile::make).transpose()?;
+            let mut made = match api.call(Method::POST, "/api/v1/invites", Some(&body)).await {
                 Ok(made) => made,
-                Err(failure) => return Err(self.broken_off(&api, failure).await),
+                Err(failure) => {
+                    if let Some(file) = file {
+                        file.undo();
+                    }
+                    return Err(self.about.looked_up(self.broken_off(&api, failure).await));
+                }
             };
+            if let Some(file) = &mut file {
+                file.write(&text(&made["token"], "token"))?;
+                made["token"]["token"] = Value::Null;
+            }
             if self.common.json {
                 print(&pretty(&made))?;
                 return Ok(Exit::Done);
@@ -44,38 +65,49 @@ impl InviteArgs {
                 Some(url) => url.to_owned(),
                 None => format!("http://{}", on_this_machine(&text(&api.get("/api/v1/status").await?, "public"))),
             };
-            print(&self.in_words(&made, &relay))?;
+            tell(&self.in_words(&made, &relay))?;
             Ok(Exit::Done)
         })
     }
 
     fn in_words(&self, made: &Value, relay: &str) -> String {
         let destination = text(made.get("source").unwrap_or(&Value::Null), "destinations");
-        let token = made.get("token").map_or_else(String::new, |token| text(token, "token"));
+        let token = made.get("token").filter(|token| token["token"].is_string()).map(|token| text(token, "token"));
         let key = made.get("key").filter(|key| !key.is_null()).map(|key| text(key, "key"));
-        let has_url = made.get("url").is_some_and(|url| !url.is_null());
+        let field = |name: &str, value: String| format!("  {name:17} {value}");
         let mut lines = vec![bold(format!("{} -> {destination}", self.name)), String::new()];
-        lines.push(format!("  senders post to   {}", copy(text(made, if has_url { "url" } else { "path" }))));
-        if !has_url {
-            let why = "below the server's public address; PUBLIC_URL on the server makes it whole";
-            lines.push(format!("                    {}", warn(why)));
+        if made.get("url").is_some_and(|url| !url.is_null()) {
+            lines.push(field("senders post to", copy(text(made, "url"))));
+        } else {
+            lines.push(field("senders post to", copy(format!("{relay}{}", text(made, "path")))));
+            lines.push(field("", warn("as it is reached here; PUBLIC_URL on the server says how from outside")));
         }
         if let Some(key) = &key {
-            lines.push(format!("  with X-API-Key    {}", copy(key)));
+            lines.push(field("with X-API-Key", copy(key)));
         } else {
             for made in made.get("generated").and_then(Value::as_array).into_iter().flatten() {
-                lines.push(format!("  {:17} {}", text(made, "name"), copy(text(made, "value"))));
+                lines.push(field(&text(made, "name"), copy(text(made, "value"))));
             }
             let show = format!("what to enter there: crm-relay provider show {}", self.about.provider());
-            lines.push(format!("                    {}", dim(show)));
+            lines.push(field("", dim(show)));
         }
+        lines.extend(token.as_ref().map(|token| field("client's token", copy(token))));
         let target = if destination == "default" { "3000".to_owned() } else { format!("{destination}=3000") };
-        let client = copy(format!("crm-relay client --url {relay} --token {token} --to {target}"));
-        lines.push(format!("\nJoin a client, on the machine behind the firewall:\n\n  {client}"));
+        let file = self.token_file.as_deref().map_or_else(|| "token".into(), Path::to_string_lossy);
+        lines.push("\nJoin a client, on the machine behind the firewall:\n".to_owned());
+        lines.push(match token {
+            Some(_) => {
+                format!("  {}  {}", copy("install -m 600 /dev/stdin token"), dim("# paste the token; Enter, Ctrl-D"))
+            }
+            None => format!("  {}", dim(format!("# take the file {file} there"))),
+        });
+        lines.push(format!("  {}", copy(format!("crm-relay client --url {relay} --token @{file} --to {target}"))));
+        let way = "Through a proxy: --relay-proxy http://PROXY:3128. A private authority: --relay-ca-file FILE";
+        lines.push(format!("\n{}", dim(way)));
         if key.is_none() {
             lines.push(format!("\nTry it:\n\n  {}", copy(format!("crm-relay send --source {}", self.name))));
         }
-        let undo = format!("crm-relay source delete {0} && crm-relay token revoke {0}", self.name);
+        let undo = format!("crm-relay source delete {0}; crm-relay token revoke {0}", self.name);
         lines.push(format!("\n{}", dim(format!("Secrets are shown this once. Undo: {undo}"))));
         lines.join("\n")
     }
@@ -97,5 +129,42 @@ impl InviteArgs {
             Err(_) => format!("{failure}\nWhat was made, if anything: crm-relay source show {}", self.name),
         };
         Failure::new(failure.exit, text)
+    }
+}
+
+/// The file that a token is written into.
+struct TokenFile<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> TokenFile<'a> {
+    /// A new one, its owner's alone.
+    fn make(path: &'a Path) -> Result<Self, Failure> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+            let shown = path.display();
+            Failure::usage(match error.kind() {
+                io::ErrorKind::AlreadyExists => format!("--token-file {shown}: exists already; name a new file"),
+                _ => format!("--token-file {shown}: {}", reason(&error)),
+            })
+        })?;
+        Ok(Self { path, file })
+    }
+
+    fn write(&mut self, token: &str) -> Result<(), Failure> {
+        let written = writeln!(self.file, "{token}").and_then(|()| self.file.sync_all());
+        written.map_err(|error| {
+            let text = format!(
+                "the invitation is made, but its token cannot be written into {}: {}. Make another one: crm-relay token create",
+                self.path.display(),
+                reason(&error)
+            );
+            Failure::no(text)
+        })
+    }
+
+    /// Nothing was made.
+    fn undo(self) {
+        drop(fs::remove_file(self.path));
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     admin_client::{Api, query},
     exit::Failure,
     render::{
+        answer::gist,
         progress::Progress,
         style, table, time,
         visible::{safe_json, visible},
@@ -208,11 +209,16 @@ pub(crate) fn reason(item: &Value) -> String {
     style::bad(text(item, "reason"))
 }
 
-/// The last try in a few words: `500 after 12 ms`, `connection refused`.
+/// The last try in a few words: `HTTP 422 no such customer`, `connection refused`.
 pub(crate) fn last(item: &Value) -> String {
-    let Some(last) = item.get("last").filter(|last| !last.is_null()) else { return "-".to_owned() };
-    match last.get("status").and_then(Value::as_u64) {
-        Some(status) => format!("HTTP {status}"),
-        None => text(last, "error").chars().take(60).collect(),
+    match item.get("last").filter(|last| !last.is_null()) {
+        Some(last) => answer(last).unwrap_or_else(|| text(last, "error").chars().take(60).collect()),
+        None => "-".to_owned(),
     }
+}
+
+/// What the target answered to a try, in a few words; `None` if nothing.
+pub(crate) fn answer(attempt: &Value) -> Option<String> {
+    let status = attempt.get("status").and_then(Value::as_u64)?;
+    Some(format!("HTTP {status} {}", gist(attempt)).trim_end().to_owned())
 }

@@ -15,6 +15,7 @@ mod delivery;
 mod destination;
 mod dev;
 mod event;
+mod examples;
 mod filter;
 mod health;
 mod invite;
@@ -23,6 +24,7 @@ mod listing;
 mod noun;
 mod provider;
 mod receive;
+mod rotation;
 mod route;
 mod send;
 mod server;
@@ -33,11 +35,11 @@ mod store;
 mod tally;
 mod token;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde_json::Value;
 
 pub(crate) use listing::pretty;
-pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, print};
+pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, print, tell};
 
 use self::noun::Noun;
 use crate::{exit::Outcome, render::style};
@@ -49,9 +51,17 @@ use crate::{exit::Outcome, render::style};
     version,
     propagate_version = false,
     max_term_width = 100,
-    after_help = "Start here: crm-relay dev\n\
-                  Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unreachable or in use, 74 store failed,\n\
-                  75 stopped over its grace, 76 newer version, 77 token refused, 78 configuration."
+    after_help = "Start here: crm-relay dev\n\n\
+                  Exit codes:\n  \
+                  0   done\n  \
+                  1   the answer is no\n  \
+                  2   usage\n  \
+                  69  unreachable; port or data directory in use\n  \
+                  74  the store failed\n  \
+                  75  stopped over its grace\n  \
+                  76  store or server of a newer version\n  \
+                  77  token refused\n  \
+                  78  configuration"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -116,6 +126,20 @@ enum Command {
 }
 
 impl Cli {
+    /// The command line, with examples in its help.
+    pub(crate) fn parser() -> clap::Command {
+        examples::below(Self::command())
+    }
+
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// It makes no sense, or help was asked for.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let mut matches = Self::parser().try_get_matches()?;
+        Self::from_arg_matches_mut(&mut matches)
+    }
+
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
         match self.command {

@@ -8,7 +8,7 @@ use crate::{
     config::{
         layers::Flags,
         raw,
-        settings::{Kind, Process, SETTINGS, Setting},
+        settings::{Kind, Process, REDIS_ONLY, SETTINGS, Setting},
         target,
     },
     exit::reason,
@@ -72,7 +72,7 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
             let Some(values) = matches.get_many::<String>(&setting.key()) else { continue };
             let text = values.cloned().collect::<Vec<_>>().join(",");
             let text = if setting.is_secret() {
-                secret_value(&text).map_err(|why| refused(&format!("--{}: {why}", setting.flag())))?
+                secret_value(&text).map_err(|why| refused(&format!("--{}: {why}", typed(setting, P::PROCESS))))?
             } else {
                 text
             };
@@ -105,6 +105,16 @@ pub(crate) fn secret_value(text: &str) -> Result<String, String> {
     }
 }
 
+/// What people type goes by its short name.
+fn typed(setting: &Setting, process: Process) -> String {
+    match (setting.name, process) {
+        ("RELAY_URL", Process::Client) => "url".to_owned(),
+        ("RELAY_TOKEN", Process::Client) => "token".to_owned(),
+        ("LOCAL_WEBHOOK_URL", _) => "to".to_owned(),
+        _ => setting.flag(),
+    }
+}
+
 fn flag(setting: &'static Setting, process: Process) -> Arg {
     let mut help = setting.meaning.to_owned();
     let default = setting.default_in(process);
@@ -112,15 +122,15 @@ fn flag(setting: &'static Setting, process: Process) -> Arg {
         help = format!("{help} [default: {default}]");
     }
     let arg = Arg::new(setting.key())
-        .long(setting.flag())
+        .long(typed(setting, process))
         .value_name(setting.kind.placeholder())
         .help(help)
         .allow_hyphen_values(setting.is_secret());
     let arg = if setting.kind == Kind::Targets { arg.action(ArgAction::Append) } else { arg };
     match (setting.name, process) {
-        ("RELAY_URL", Process::Client) => arg.visible_alias("url"),
-        ("RELAY_TOKEN", Process::Client) => arg.visible_alias("token"),
-        ("LOCAL_WEBHOOK_URL", _) => arg.visible_alias("to"),
+        ("RELAY_URL" | "RELAY_TOKEN", Process::Client) | ("LOCAL_WEBHOOK_URL", _) => arg.visible_alias(setting.flag()),
+        // Taken to say why they are refused.
+        (name, _) if name == "REDIS_URL" || REDIS_ONLY.contains(&name) => arg.hide(true),
         ("DATA_DIR", _) => arg,
         ("CLIENT_LISTEN", Process::Client) => {
             arg.visible_alias("listen").hide_short_help(true).help_heading("Settings")

@@ -12,7 +12,7 @@ use crate::{
         settings::Process,
     },
     exit::{Exit, Failure},
-    render::visible::safe,
+    render::{visible::safe, wrap},
 };
 
 /// Options of every command that talks to a server.
@@ -42,10 +42,10 @@ pub(crate) struct Common {
     )]
     pub(crate) admin_token: Option<String>,
     /// Print JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub(crate) json: bool,
     /// Shorten nothing to fit the terminal
-    #[arg(long, global = true, conflicts_with = "json", hide_short_help = true)]
+    #[arg(long, global = true, display_order = 901, conflicts_with = "json", hide_short_help = true)]
     pub(crate) wide: bool,
 }
 
@@ -110,9 +110,17 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
+/// Prints sentences: on a terminal they are broken between words.
+///
+/// # Errors
+/// Standard output is gone.
+pub(crate) fn tell(text: &str) -> Result<(), Failure> {
+    print(&wrap::results(text))
+}
+
 /// Says something beside the result.
 pub(crate) fn say(text: &str) {
-    anstream::eprintln!("{}", safe(text));
+    anstream::eprintln!("{}", safe(&wrap::beside(text)));
 }
 
 /// Runs a command's future to its end.

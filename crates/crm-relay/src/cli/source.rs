@@ -12,6 +12,7 @@ use super::{
     listing::{Column, View, text, when},
     noun::{self, Asked},
     provider,
+    rotation::{Rotation, Step, under_way},
     shared_options::{parameters, say},
 };
 use crate::{
@@ -66,6 +67,21 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "auto|strict")]
         dedupe: Option<Dedupe>,
     },
+    /// Replace secrets without a gap: the old ones stay valid beside the new ones until --finish
+    Rotate {
+        #[command(flatten)]
+        named: Named,
+        /// The new secret, and whatever belongs to it
+        #[arg(
+            long = "set",
+            value_name = "K=V|K=@FILE|K=-",
+            required_unless_present_any = ["finish", "abort"],
+            conflicts_with_all = ["finish", "abort"]
+        )]
+        set: Vec<String>,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
     /// Delete a source with its routes and keys; its events stay
     Delete {
         #[command(flatten)]
@@ -118,7 +134,7 @@ impl noun::Verb for Verb {
             Self::Create { name, about, allow_empty } => {
                 let mut body = about.body(&name)?;
                 body["allow_empty"] = json!(allow_empty);
-                let made = SOURCES.create(asked, &body).await?;
+                let made = SOURCES.create(asked, &body).await.map_err(|failure| about.looked_up(failure))?;
                 asked.tell(&made, in_words)?;
                 if !asked.is_json() && about.provider == "api-key" && about.set.is_empty() {
                     say(&style::dim(format!("its first key: crm-relay key create {name} NAME")));
@@ -139,8 +155,15 @@ impl noun::Verb for Verb {
                     "allow_empty": allow_empty,
                     "dedupe": dedupe.map(Dedupe::as_str),
                 });
-                SOURCES.update(asked, &[&named.name], &body).await
+                SOURCES.update(asked, &[&named.name], &body).await.map_err(|failure| match failure.exit {
+                    Exit::Usage => {
+                        let look = format!("{failure}. What it has: crm-relay source show {}", named.name);
+                        Failure::usage(look)
+                    }
+                    _ => failure,
+                })
             }
+            Self::Rotate { named: Named { name }, set, rotation } => rotate(asked, &name, &set, &rotation).await,
             Self::Delete { named: Named { name }, yes } => {
                 let api = asked.running().await?;
                 if !yes {
@@ -167,7 +190,7 @@ impl NewSource {
             && !given.doubts.is_empty()
         {
             let doubts: Vec<String> = given.doubts.iter().map(ToString::to_string).collect();
-            return Err(Failure::usage(doubts.join("; ")));
+            return Err(self.looked_up(Failure::usage(doubts.join("; "))));
         }
         Ok(json!({
             "name": name,
@@ -180,9 +203,39 @@ impl NewSource {
         }))
     }
 
+    /// A refusal of its parameters, with where to look them up.
+    pub(super) fn looked_up(&self, failure: Failure) -> Failure {
+        let is_of_them = !failure.text.contains("is not a name") && !failure.text.contains("crm-relay ");
+        if failure.exit != Exit::Usage || !is_of_them {
+            return failure;
+        }
+        let text = format!("{failure}. What it needs, and where that is: crm-relay provider show {}", self.provider);
+        Failure::new(failure.exit, text)
+    }
+
     /// The provider's name.
     pub(super) fn provider(&self) -> &str {
         &self.provider
+    }
+}
+
+async fn rotate(asked: &Asked, name: &str, set: &[String], rotation: &Rotation) -> Outcome {
+    let path = format!("{}/rotate", SOURCES.path(&[name]));
+    let api = asked.running().await?;
+    match rotation.step()? {
+        Step::Begin(mut body) => {
+            body["set"] = json!(parameters(set)?);
+            let source = api.call(Method::POST, &path, Some(&body)).await?;
+            asked.tell(&source, in_words)?;
+            if !asked.is_json() {
+                say(&style::dim(format!(
+                    "once the platform has the new one, and source show says that the old one is not used any more: \
+                     crm-relay source rotate {name} --finish"
+                )));
+            }
+            Ok(Exit::Done)
+        }
+        Step::End(end) => asked.tell(&api.call(Method::POST, &format!("{path}/{end}"), None).await?, in_words),
     }
 }
 
@@ -198,6 +251,9 @@ fn in_words(source: &Value) -> String {
         ("declared", text(source, "declared")),
         ("created", text(source, "created_at")),
     ];
+    if let Some(rotation) = under_way(source) {
+        fields.insert(3, ("rotation", style::warn(rotation)));
+    }
     if let Some(counters) = source.get("counters") {
         fields.push(("received", received(counters)));
         fields.push(("refused", refused(counters)));

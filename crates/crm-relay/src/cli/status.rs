@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{
     destination,
-    listing::{each, list, pretty, text},
-    shared_options::{self, Common, print},
+    listing::{each, list, pretty, text, when},
+    shared_options::{self, Common, print, tell},
 };
 use crate::{
     admin_client::Api,
@@ -44,7 +44,7 @@ impl StatusArgs {
                 ("waiting", text(&status, "queue_depth")),
             ]))?;
             for reason in each(&status, "reasons") {
-                print(&style::warn(format!("! {reason}")))?;
+                tell(&style::warn(format!("! {reason}")))?;
             }
             print("")?;
             list(&api, &destination::DESTINATIONS.view, Vec::new(), None, self.common.form()).await?;
@@ -61,12 +61,14 @@ fn missed(status: &Value) -> Result<(), Failure> {
         return Ok(());
     }
     print("\nrequests to a path or source that there is none of, the latest first:")?;
-    for request in missed.iter().take(MISSED_SHOWN) {
-        let words = ["at", "status", "method", "path", "peer"].map(|field| text(request, field));
-        print(&format!("  {}", words.join("  ")))?;
-    }
+    let row = |request: &Value| {
+        let cell = |field| text(request, field);
+        vec![when(request, "at"), cell("status"), cell("method"), cell("path"), cell("peer")]
+    };
+    let rows: Vec<Vec<String>> = missed.iter().take(MISSED_SHOWN).map(row).collect();
+    print(&table::table(&["at", "status", "method", "path", "from"], &rows))?;
     match missed.len().checked_sub(MISSED_SHOWN) {
-        Some(more @ 1..) => print(&format!("  and {more} more: crm-relay status --json")),
+        Some(more @ 1..) => print(&format!("and {more} more: crm-relay status --json")),
         _ => Ok(()),
     }
 }

@@ -76,7 +76,8 @@ impl Tally {
             Ok(_) if sent.is_accepted() => None,
             Ok(status) => Some(format!("{} {status}: {}", style::bad("refused"), refusal(&sent.text))),
             Err(error) => {
-                let why = format!("{url}: {}. Does a server listen there?", visible(error));
+                let why =
+                    format!("{url}: {}. Start a server: crm-relay dev; or say where one is: --to URL", visible(error));
                 Some(format!("{} {why}", style::bad("not sent to")))
             }
         };

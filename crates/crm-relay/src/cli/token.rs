@@ -1,12 +1,14 @@
 //! `crm-relay token`.
 
 use clap::{Args, Subcommand};
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{
     collection::{Collection, Named},
     listing::{Column, View, text, when},
     noun::{self, Asked},
+    rotation::{Rotation, Step, under_way},
     shared_options::say,
 };
 use crate::{
@@ -33,6 +35,13 @@ pub(crate) enum Verb {
         named: Named,
         #[command(flatten)]
         serves: Serves,
+    },
+    /// Give a token a new secret, shown this once; the old one stays valid beside it until --finish
+    Rotate {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        rotation: Rotation,
     },
     /// Make a token worthless; its clients are cut off within seconds
     #[command(alias = "delete")]
@@ -71,6 +80,7 @@ impl noun::Verb for Verb {
             Self::Update { named, serves } => {
                 TOKENS.update(asked, &[&named.name], &json!({"destinations": serves.some()})).await
             }
+            Self::Rotate { named: Named { name }, rotation } => rotate(asked, &name, &rotation).await,
             Self::Revoke(Named { name }) => {
                 TOKENS.delete(&asked.running().await?, &[&name]).await?;
                 say(&format!("token {name} is revoked"));
@@ -84,6 +94,25 @@ impl Serves {
     /// `None`: every destination.
     fn some(self) -> Option<Vec<String>> {
         if self.destinations.is_empty() { None } else { Some(self.destinations) }
+    }
+}
+
+async fn rotate(asked: &Asked, name: &str, rotation: &Rotation) -> Outcome {
+    let path = format!("{}/rotate", TOKENS.path(&[name]));
+    let api = asked.running().await?;
+    match rotation.step()? {
+        Step::Begin(body) => {
+            let made = api.call(Method::POST, &path, Some(&body)).await?;
+            show_secret(asked, &made, "token")?;
+            if !asked.is_json() {
+                say(&style::dim(format!(
+                    "once its clients run with it, and token show says that no session is open with the old one: \
+                     crm-relay token rotate {name} --finish"
+                )));
+            }
+            Ok(Exit::Done)
+        }
+        Step::End(end) => asked.tell(&api.call(Method::POST, &format!("{path}/{end}"), None).await?, in_words),
     }
 }
 
@@ -102,14 +131,18 @@ pub(super) fn status(item: &Value) -> String {
 }
 
 fn in_words(token: &Value) -> String {
-    table::fields(&[
+    let mut fields = vec![
         ("token", style::bold(text(token, "name"))),
         ("begins", text(token, "prefix")),
         ("destinations", destinations(token)),
         ("status", status(token)),
         ("created", text(token, "created_at")),
         ("revoked", text(token, "revoked_at")),
-    ])
+    ];
+    if let Some(rotation) = under_way(token) {
+        fields.insert(2, ("rotation", style::warn(rotation)));
+    }
+    table::fields(&fields)
 }
 
 fn destinations(token: &Value) -> String {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri, uri};
 use relay_client::{
-    Resigner,
+    ReportAnswers, Resigner,
     config::{self, Config, Destination, TargetUrl},
 };
 use relay_core::name::Name;
@@ -86,8 +86,11 @@ pub(crate) fn joined(layers: &mut Layers) -> Config {
 
 /// The destinations of the command line, the environment and the file; the URL nearest to the command line wins.
 fn destinations(layers: &mut Layers) -> Vec<Destination> {
-    let defaults =
-        Defaults { concurrency: layers.number("CONCURRENCY") as u32, forward_timeout: layers.span("FORWARD_TIMEOUT") };
+    let defaults = Defaults {
+        concurrency: layers.number("CONCURRENCY") as u32,
+        forward_timeout: layers.span("FORWARD_TIMEOUT"),
+        report_answers: layers.text("REPORT_ANSWERS").and_then(|text| text.parse().ok()).unwrap_or_default(),
+    };
     let mut destinations: Vec<Destination> = Vec::new();
     let sections = std::mem::take(&mut layers.file.destinations);
     for section in &sections {
@@ -117,6 +120,7 @@ fn destinations(layers: &mut Layers) -> Vec<Destination> {
 struct Defaults {
     concurrency: u32,
     forward_timeout: Duration,
+    report_answers: ReportAnswers,
 }
 
 impl Defaults {
@@ -124,6 +128,7 @@ impl Defaults {
         Destination {
             concurrency: self.concurrency,
             forward_timeout: self.forward_timeout,
+            report_answers: self.report_answers,
             ..Destination::new(target.name, target.url)
         }
     }
@@ -182,6 +187,7 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         "headers",
         "username",
         "password",
+        "report_answers",
     ]);
     let url = fields.url("url");
     let (count, timeout) = (kind_of("CONCURRENCY"), kind_of("FORWARD_TIMEOUT"));
@@ -196,9 +202,11 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
     let ca_file = fields.optional("ca_file", |text| Ok(PathBuf::from(text)));
     let resign = fields.secret("resign_secret", |text| Resigner::new(text).map_err(|fault| fault.to_string()));
     let headers = fields.headers(resign.is_some());
+    let report_answers = fields.optional("report_answers", str::parse);
     Some(Destination {
         concurrency: concurrency.unwrap_or(defaults.concurrency),
         forward_timeout: forward_timeout.unwrap_or(defaults.forward_timeout),
+        report_answers: report_answers.unwrap_or(defaults.report_answers),
         ca_file,
         resign,
         headers,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use relay_core::{
-    delivery::retry::{RetryPolicy, Schedule},
+    delivery::retry::{RetryPolicy, STANDARD_WEBHOOKS, Schedule},
     limits,
     name::Name,
 };
@@ -145,16 +145,13 @@ fn fetching(layers: &Layers) -> Fetching {
     }
 }
 
-/// The delays of `standard-webhooks`: about 75 hours in all.
-const STANDARD_WEBHOOKS: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
-
 /// Reads a `schedule`: a name, or delays with commas between them.
 ///
 /// # Errors
 /// What would be right.
 pub(crate) fn schedule(text: &str) -> Result<Vec<Duration>, String> {
     if text == "standard-webhooks" {
-        return Ok(STANDARD_WEBHOOKS.into_iter().map(Duration::from_secs).collect());
+        return Ok(STANDARD_WEBHOOKS.to_vec());
     }
     let delays: Result<Vec<Duration>, String> =
         text.split(',').map(|part| quantity::duration(part.trim(), Bare::Seconds)).collect();
@@ -236,7 +233,7 @@ fn route_defaults(layers: &mut Layers) -> RouteDefaults {
 
 /// I10: a schedule longer than its TTL would promise tries that never come.
 fn too_long(retry: &RetryPolicy, ttl: Duration) -> Option<String> {
-    let total = total(retry);
+    let total = retry.span();
     (total > ttl).then(|| {
         let seconds = Duration::from_secs(total.as_secs());
         format!(
@@ -245,27 +242,6 @@ fn too_long(retry: &RetryPolicy, ttl: Duration) -> Option<String> {
             quantity::show_duration(ttl),
         )
     })
-}
-
-fn total(retry: &RetryPolicy) -> Duration {
-    const CEILING: f64 = 1.0e12;
-    let seconds = match &retry.schedule {
-        Schedule::Exponential { delay, multiplier } => {
-            let mut sum = 0.0;
-            let mut next = delay.as_secs_f64();
-            for _ in 0..retry.max_retries {
-                sum = (sum + next).min(CEILING);
-                next = (next * multiplier).min(CEILING);
-            }
-            sum
-        }
-        Schedule::Listed(delays) => {
-            let last = delays.last().copied().unwrap_or_default();
-            let at = |n: u32| delays.get(n as usize).copied().unwrap_or(last).as_secs_f64();
-            (0..retry.max_retries).map(at).sum::<f64>().min(CEILING)
-        }
-    };
-    Duration::from_secs_f64(seconds)
 }
 
 /// The sources and routes of the file. A source without a route leads to the destination `default`.

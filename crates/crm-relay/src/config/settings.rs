@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use relay_client::ReportAnswers;
 use relay_core::limits;
 
 use super::quantity::{self, Bare};
@@ -364,6 +365,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Role::Client,
         "Bodies the client holds at the same time.",
     ),
+    setting(
+        "REPORT_ANSWERS",
+        Kind::Word(&ReportAnswers::WORDS),
+        "status",
+        Role::Client,
+        "What of a target's refusal the server keeps with the attempt: off, status (reason phrase, Location) or body (these, \
+         and up to 2 KiB of a text; dev: body).",
+    ),
     setting("CLIENT_LISTEN", Kind::Listen, "off", Role::Client, "Address of the client's own health and metrics."),
     // Both.
     setting(
@@ -420,7 +429,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
 
 /// What is otherwise in `dev`: what is tried out stays on this machine, and a port that nobody asked for is nobody's
 /// hindrance.
-pub(crate) const DEV_DEFAULTS: &[(&str, &str)] = &[("SERVER_HOST", "127.0.0.1"), ("ADMIN_LISTEN", "127.0.0.1:0")];
+pub(crate) const DEV_DEFAULTS: &[(&str, &str)] =
+    &[("SERVER_HOST", "127.0.0.1"), ("ADMIN_LISTEN", "127.0.0.1:0"), ("REPORT_ANSWERS", "body")];
 
 /// Settings that have a meaning only together with `REDIS_URL`.
 pub(crate) const REDIS_ONLY: &[&str] =

@@ -173,6 +173,7 @@ fn check_authority(url: &str, place: &str) -> Result<(), String> {
     if authority.contains(['$', '{', '}', '%', '*']) {
         return Err(format!("{authority:?} is no host; is it a placeholder that nobody filled in?"));
     }
+    check_host(authority)?;
     let after = match authority.rsplit_once(']') {
         Some((_, after)) => after,
         None if authority.matches(':').count() > 1 => {
@@ -186,6 +187,26 @@ fn check_authority(url: &str, place: &str) -> Result<(), String> {
         Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
         Some(_) | None => Err("want a port from 1 to 65535".to_owned()),
     }
+}
+
+/// What can be no host, whatever a resolver says: a scheme, names without letters between their dots, addresses of other numbers.
+fn check_host(authority: &str) -> Result<(), String> {
+    let host = authority.split(':').next().unwrap_or_default();
+    if host.starts_with('[') || host.is_empty() {
+        return Ok(());
+    }
+    if ["http", "https", "ws", "wss"].iter().any(|scheme| host.eq_ignore_ascii_case(scheme)) {
+        return Err("that is two URLs; want one".to_owned());
+    }
+    let labels: Vec<&str> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
+    let is_label = |label: &&str| label.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    if !labels.iter().all(is_label) {
+        return Err(format!("{host:?} is no host; want a name or an address"));
+    }
+    let numbers = labels.iter().map(|label| label.parse::<u128>().ok());
+    let Some(numbers) = numbers.collect::<Option<Vec<u128>>>() else { return Ok(()) };
+    let is_address = numbers.len() < 4 || numbers.len() == 4 && numbers.iter().all(|number| *number < 256);
+    if is_address { Ok(()) } else { Err(format!("{host:?} is no address; want four numbers up to 255")) }
 }
 
 /// The value of `LOCAL_WEBHOOK_URL` as it may be shown: targets keep their secrets in queries.
@@ -271,6 +292,8 @@ mod tests {
         check("https://crm.local/a?x=1", "default", "https://crm.local/a?x=1");
         check("http://crm.local/a?to=http://x/", "default", "http://crm.local/a?to=http://x/");
         check("erp=https://erp.local", "erp", "https://erp.local/");
+        check("http://my_app.:3000", "default", "http://my_app.:3000/");
+        check("127.1:3000", "default", "http://127.1:3000/");
         check("HTTP://[::1]:3000/A'b", "default", "http://[::1]:3000/A'b");
         for bad in ["", "0", "70000", "ftp://x", "Crm=3000", "http://", "http://u:p@h/", "http://h/#a", "a b"] {
             assert!(target(bad).is_err(), "{bad}");
@@ -289,6 +312,12 @@ mod tests {
             ("http;//crm.local", "two slashes"),
             ("http:://crm.local", "two slashes"),
             ("http://http://crm.local", "two URLs"),
+            ("http://https//crm.local", "two URLs"),
+            ("http://.", "no host"),
+            ("http://crm..local/", "no host"),
+            ("http://-/", "no host"),
+            ("http://192.168.1.256:3000", "four numbers"),
+            ("192.168.1.10.3:3000", "four numbers"),
             ("http://crm.local /x", "white space"),
             ("http://crm.local/a\u{a0}b", "white space"),
             ("\"http://crm.local\"", "quotes"),

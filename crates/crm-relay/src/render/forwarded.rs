@@ -16,10 +16,13 @@ use super::{
     body::{self, About},
     human_duration, style, time,
     visible::{visible, visible_bytes},
+    wrap,
 };
 
-/// Characters of a path and query in a line.
-const PATH_MAX: usize = 40;
+/// Below a line's time.
+const MARGIN: &str = "         ";
+/// Characters of a path and query in a line: what is left of it, but not less and not more.
+const PATH: std::ops::RangeInclusive<usize> = 12..=60;
 /// Places of an id that no other one of a store has.
 const ID_PLACES: usize = 22;
 
@@ -62,9 +65,9 @@ impl Teller {
             }
             self.away.insert(forward.destination.clone(), Instant::now());
             let why = visible(outcome.error.as_deref().unwrap_or("no answer")).into_owned();
-            let text = format!("{} {target} is away: {why}", now());
-            let next = "webhooks wait here and arrive once it answers; nothing is lost";
-            return Some(format!("{}\n         {}", style::bad(text), style::dim(next)));
+            let text = style::bad(format!("{} {target} is away: {why}", now()));
+            let next = style::dim(format!("{MARGIN}webhooks wait here and arrive once it answers; nothing is lost"));
+            return Some(format!("{}\n{next}", wrap::results(&text)));
         }
         let mut lines = Vec::new();
         if let Some(since) = self.away.remove(&forward.destination) {
@@ -75,16 +78,16 @@ impl Teller {
         if outcome.class != Class::Delivered {
             let id = forward.delivery.to_string();
             let short = id.get(..ID_PLACES).unwrap_or(&id);
-            let why = outcome.error.as_deref().map_or_else(String::new, |why| format!("{}; ", visible(why)));
-            let next = format!("         {why}tried again later: crm-relay delivery show {short}");
-            lines.push(style::dim(next));
+            let why = outcome.error.as_deref().filter(|why| !is_told(outcome, why));
+            lines.extend(why.map(|why| wrap::results(&format!("{MARGIN}{}", visible(why)))).map(style::dim));
+            lines.push(style::dim(format!("{MARGIN}why, and when again: crm-relay delivery show {short}")));
         }
         if self.show == Show::Body {
             let fields = forward.headers.iter();
             let fields =
                 fields.filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)));
             let shown = body::lines(&forward.body, About::of(fields), body::SHOWN_MAX);
-            lines.extend(shown.into_iter().map(|line| format!("         {line}")));
+            lines.extend(shown.into_iter().map(|line| format!("{MARGIN}{line}")));
         }
         Some(lines.join("\n"))
     }
@@ -94,21 +97,30 @@ fn now() -> String {
     time::clock(time::now())
 }
 
+/// Whether the words of a failure say no more than its status, which is told anyhow.
+fn is_told(outcome: &Outcome, why: &str) -> bool {
+    let status = outcome.status.and_then(|status| http::StatusCode::from_u16(status).ok());
+    status.is_some_and(|status| why == status.as_str() || why == status.to_string())
+}
+
 /// `12:00:05 200 POST /orders?x=1 12 ms  shop -> localhost:3000  evt_0192f3c2-7d4e-7a31`
 fn line(forward: &Forward, outcome: &Outcome, target: &str) -> String {
     let answer = outcome.status.map_or_else(|| outcome.class.as_str().to_owned(), |status| status.to_string());
-    let answer = if outcome.class == Class::Delivered { style::good(answer) } else { style::bad(answer) };
     let query =
         forward.query.as_deref().map_or_else(String::new, |query| format!("?{}", String::from_utf8_lossy(query)));
     let path = format!("{}{query}", String::from_utf8_lossy(&forward.rest));
-    let path = if path.is_empty() { "/".to_owned() } else { visible_bytes(path.as_bytes(), PATH_MAX) };
     let event = forward.event.to_string();
-    format!(
-        "{} {answer} {} {path} {} ms  {} -> {target}  {}",
+    let event = event.get(..ID_PLACES).unwrap_or(&event);
+    let method = visible_bytes(&forward.method, *PATH.end());
+    let about = format!("{} ms  {} -> {target}", outcome.duration.as_millis(), forward.source);
+    let others = MARGIN.len() + answer.len() + method.len() + about.chars().count() + event.len() + 8;
+    let room = style::screen().saturating_sub(others).clamp(*PATH.start(), *PATH.end());
+    let path = if path.is_empty() { "/".to_owned() } else { visible_bytes(path.as_bytes(), room) };
+    let answer = if outcome.class == Class::Delivered { style::good(answer) } else { style::bad(answer) };
+    wrap::results(&format!(
+        "{} {answer} {} {path} {about}  {}",
         style::dim(now()),
-        style::bold(visible_bytes(&forward.method, PATH_MAX)),
-        outcome.duration.as_millis(),
-        forward.source,
-        style::dim(event.get(..ID_PLACES).unwrap_or(&event)),
-    )
+        style::bold(method),
+        style::dim(event)
+    ))
 }

@@ -58,7 +58,12 @@ pub(crate) fn server(facts: &Facts<'_>) -> String {
         "{head}{}{}\n\nJoin a client, on the machine behind the firewall:\n\n  {}\n\nPost a webhook:\n\n  {}\n",
         shown.concat(),
         dim(format!("  These are shown this once; they are kept in {path}")),
-        copy(format!("crm-relay client --url {} --token {} --to localhost:3000", facts.url, credentials.relay_token)),
+        format_args!(
+            "{}  {}\n  {}",
+            copy("install -m 600 /dev/stdin token"),
+            dim("# paste RELAY_TOKEN; Enter, Ctrl-D"),
+            copy(format!("crm-relay client --url {} --token @token --to localhost:3000", facts.url)),
+        ),
         copy(curl(&intake, &credentials.api_key)),
     )
 }

@@ -1,5 +1,6 @@
 //! What people see: tables and colours on a terminal, plain lines elsewhere.
 
+pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod forwarded;
 pub(crate) mod hints;
@@ -9,5 +10,6 @@ pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod visible;
+pub(crate) mod wrap;
 
 pub(crate) use time::human_duration;

@@ -1,6 +1,6 @@
 //! Colours. Written with codes everywhere; `anstream` takes them out where there is no terminal or `NO_COLOR` is set.
 
-use std::{fmt::Display, io::IsTerminal as _};
+use std::{fmt::Display, io::IsTerminal as _, os::fd::AsFd};
 
 use owo_colors::OwoColorize as _;
 
@@ -14,10 +14,19 @@ pub(crate) fn is_attended() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Places in a line of the terminal.
+/// Places in a line of the terminal that results go to.
 pub(crate) fn screen() -> usize {
+    width_of(std::io::stdout())
+}
+
+/// The same of the one that everything else goes to.
+pub(crate) fn screen_beside() -> usize {
+    width_of(std::io::stderr())
+}
+
+fn width_of(terminal: impl AsFd) -> usize {
     const USUAL: usize = 80;
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let size = rustix::termios::tcgetwinsize(terminal).ok();
     size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL)
 }
 
@@ -56,6 +65,9 @@ pub(crate) fn bad(text: impl Display) -> String {
 pub(crate) fn error(text: impl Display) -> String {
     text.red().bold().to_string()
 }
+
+/// What something to copy begins with.
+pub(super) const COPY: &str = "\u{1b}[36m";
 
 /// Something to copy.
 pub(crate) fn copy(text: impl Display) -> String {

@@ -7,10 +7,14 @@ mod declared;
 mod every_provider;
 mod exits;
 mod night_shift;
+mod operators;
 mod place;
 mod providers;
 mod redact;
+mod refusals;
 mod remote;
+mod screens;
+mod session;
 mod shapes;
 mod terminal;
 

@@ -21,7 +21,7 @@ pub(crate) fn redact(text: &str, dir: &Path) -> String {
 /// How much of the text's beginning to replace, and by what.
 type Rule = fn(&str) -> Option<(usize, &'static str)>;
 
-const RULES: &[Rule] = &[time, id, secret, port, digest, instance, host, milliseconds, uptime];
+const RULES: &[Rule] = &[time, id, secret, port, digest, instance, host, milliseconds, uptime, pid];
 
 fn time(text: &str) -> Option<(usize, &'static str)> {
     let is_time = text.len() > 20 && matches_shape(text, "dddd-dd-ddTdd:dd:dd");
@@ -67,6 +67,12 @@ fn milliseconds(text: &str) -> Option<(usize, &'static str)> {
 fn uptime(text: &str) -> Option<(usize, &'static str)> {
     let rest = text.strip_prefix("up ").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))?;
     Some((text.len() - rest.len() + rest.find(',')?, "up [SPAN]"))
+}
+
+fn pid(text: &str) -> Option<(usize, &'static str)> {
+    let rest = text.strip_prefix("pid ")?;
+    let digits = run(rest, |c| c.is_ascii_digit());
+    (digits > 0).then_some((4 + digits, "pid [PID]"))
 }
 
 /// `d` stands for a digit, anything else for itself.

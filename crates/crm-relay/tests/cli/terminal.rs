@@ -1,55 +1,11 @@
 //! The same commands on a terminal: a pseudo-terminal stands in for the person.
 
-use std::{
-    fs::File,
-    io::{Read as _, Write as _},
-    os::fd::OwnedFd,
-    process::Stdio,
-    thread::JoinHandle,
+use std::io::Write as _;
+
+use crate::{
+    place::{Place, wait_until},
+    session::Session,
 };
-
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-use crate::place::{Place, Running, wait_until};
-
-/// A command on a terminal of its own.
-struct Session {
-    running: Running,
-    keyboard: File,
-    screen: JoinHandle<String>,
-}
-
-impl Session {
-    fn start(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let path = ptsname(&master, Vec::new()).unwrap();
-        let terminal = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
-        let mut command = place.command(args, env);
-        let side = || Stdio::from(OwnedFd::from(terminal.try_clone().unwrap()));
-        command.stdin(side()).stdout(side()).stderr(side());
-        let running = Running(command.spawn().unwrap());
-        drop((command, terminal));
-        let keyboard = File::from(master);
-        let mut screen = keyboard.try_clone().unwrap();
-        let screen = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let mut part = [0; 4096];
-            // Reading a terminal that nobody holds any more is an error, not an end of file.
-            while let Ok(count @ 1..) = screen.read(&mut part) {
-                text.extend_from_slice(&part[..count]);
-            }
-            String::from_utf8(text).unwrap().replace("\r\n", "\n")
-        });
-        Self { running, keyboard, screen }
-    }
-
-    fn end(mut self) -> (Option<i32>, String) {
-        let status = self.running.0.wait().unwrap();
-        (status.code(), self.screen.join().unwrap())
-    }
-}
 
 /// The first start shows the secrets and what to type next, once.
 #[test]

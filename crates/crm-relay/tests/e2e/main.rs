@@ -17,6 +17,7 @@ mod hostile;
 mod libraries;
 mod predecessor;
 mod process;
+mod refusals;
 mod resign;
 mod retention;
 mod sender;

@@ -49,6 +49,7 @@ impl Arrival {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Bytes,
     pub(crate) delay: Duration,
     /// Never answers.
     pub(crate) hang: bool,
@@ -169,7 +170,7 @@ async fn answer(
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
-    Ok(response.body(Full::default()).unwrap())
+    Ok(response.body(Full::new(reply.body)).unwrap())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

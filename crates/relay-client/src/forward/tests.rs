@@ -551,3 +551,72 @@ async fn a_reset_in_the_middle_of_the_body_is_busy() {
         "{ended:?}"
     );
 }
+
+/// S20, S27: what a target says with its refusal is told as far as the configuration lets it, however it is framed, also where
+/// it breaks off.
+#[tokio::test]
+async fn what_a_target_says_with_its_refusal_is_told_if_the_configuration_lets_it() {
+    let said = |reason: Option<&str>, location: Option<&str>, body: Option<&str>| {
+        let (reason, location, body) = (reason.map(Into::into), location.map(Into::into), body.map(Into::into));
+        Answer { reason, location, body, cut: false }.shared()
+    };
+    let page = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: 9\r\n\r\n<p>no</p>";
+    let chunked =
+        b"HTTP/1.1 422 Not Today\r\ntransfer-encoding: chunked\r\n\r\n4;a=b\r\n{\"a\"\r\n3\r\n:1}\r\n0\r\n\r\n";
+    let moved = b"HTTP/1.1 301 Moved Permanently\r\nlocation: /hooks/?k=v\r\ncontent-length: 0\r\n\r\n";
+    let until_close = b"HTTP/1.0 500 Internal Server Error\r\n\r\nTraceback";
+    let broken = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\nno such cust";
+    let fine = b"HTTP/1.1 200 Very Well\r\nlocation: /a\r\ncontent-length: 2\r\n\r\nok";
+    let cases: [(&[u8], _, _); 6] = [
+        (page, said(None, None, Some("<p>no</p>")), None),
+        (chunked, said(Some("Not Today"), None, Some("{\"a\":1}")), said(Some("Not Today"), None, None)),
+        (moved, said(None, Some("/hooks/?..."), None), said(None, Some("/hooks/?..."), None)),
+        (until_close, said(None, None, Some("Traceback")), None),
+        (broken, said(None, None, Some("no such cust")), None),
+        (fine, None, None),
+    ];
+    for (answer, all, some) in cases {
+        for (how, want) in [(ReportAnswers::Body, all), (ReportAnswers::Status, some), (ReportAnswers::Off, None)] {
+            let outcome = answered_to(answer, how).await;
+            assert_eq!(outcome.answer, want, "{how:?} {}", String::from_utf8_lossy(answer));
+        }
+    }
+}
+
+/// A port that speaks TLS says so in its own words to who speaks plain HTTP: the URL is wrong, and not the webhook.
+#[tokio::test]
+async fn a_refusal_by_a_port_that_speaks_tls_is_not_the_webhooks_fault() {
+    for body in [
+        "Client sent an HTTP request to an HTTPS server.\n",
+        "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>",
+        "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+        "Bad Request\r\nThis combination of host and port requires TLS.\r\n",
+    ] {
+        for how in [ReportAnswers::Off, ReportAnswers::Body] {
+            let answer = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let outcome = answered_to(answer.as_bytes(), how).await;
+            assert_eq!((outcome.class, outcome.status, outcome.answer), (Class::Unreachable, None, None), "{body}");
+            assert!(outcome.error.unwrap().contains("speaks TLS there; use https://"));
+        }
+    }
+    let other =
+        answered_to(b"HTTP/1.1 500 X\r\n\r\nClient sent an HTTP request to an HTTPS server.", ReportAnswers::Off).await;
+    assert_eq!((other.class, other.status), (Class::Rejected, Some(500)));
+}
+
+/// The outcome of an answer where so much of it is reported.
+async fn answered_to(answer: &[u8], report_answers: ReportAnswers) -> Outcome {
+    let (listener, url) = listen().await;
+    let mut destination = Destination::new("crm".parse().unwrap(), url.parse().unwrap());
+    destination.report_answers = report_answers;
+    let target = Target::new(&destination).unwrap();
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(answer).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(target.forward(&webhook), serve);
+    let Ended::Tried(outcome) = ended else { panic!("{ended:?}") };
+    outcome
+}

@@ -73,7 +73,8 @@ impl Server {
     }
 
     async fn hears(&mut self) -> Message {
-        let tungstenite::Message::Binary(bytes) = self.0.next().await.unwrap().unwrap() else { panic!() };
+        let frame = self.0.next().await.unwrap().unwrap();
+        let tungstenite::Message::Binary(bytes) = frame else { panic!("{frame:?}") };
         codec::decode(bytes).unwrap().unwrap()
     }
 
@@ -146,7 +147,7 @@ async fn a_webhook_is_forwarded_reported_and_settled_before_the_client_stops() {
         assert!(matches!(server.0.next().await, Some(Ok(tungstenite::Message::Close(_)))));
     };
     let config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
-    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (ended, line, ()) = within(async { tokio::join!(client, target_once(&target), server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
     assert_eq!(line, "POST /hook/x HTTP/1.1");
@@ -171,7 +172,7 @@ async fn an_outcome_is_reported_again_after_the_socket_broke() {
         assert!(matches!(server.hears().await, Message::GoAway(_)));
     };
     let config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
-    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (ended, _, ()) = within(async { tokio::join!(client, target_once(&target), server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
@@ -187,7 +188,11 @@ async fn refused(answer: &str) -> Result<Ended, RunError> {
         }
         stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
     };
-    let client = Box::pin(run(config(&format!("http://{relay_addr}"), "http://127.0.0.1:9"), std::future::pending()));
+    let client = Box::pin(run(
+        config(&format!("http://{relay_addr}"), "http://127.0.0.1:9"),
+        Outside::default(),
+        std::future::pending(),
+    ));
     within(async { tokio::join!(client, server) }).await.0
 }
 
@@ -223,7 +228,7 @@ async fn a_refusal_by_somebody_in_between_ends_nothing() {
         while server.0.next().await.is_some_and(|frame| frame.is_ok()) {}
     };
     let config = config(&format!("ws://{relay_addr}"), "http://127.0.0.1:9");
-    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (ended, ()) = within(async { tokio::join!(client, server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
@@ -256,7 +261,7 @@ async fn a_server_that_does_not_read_loses_the_session() {
     };
     let mut config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
     config.shutdown_grace = Duration::from_millis(10);
-    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (_, granted) = within(async { tokio::join!(client, server) }).await;
     // What the kernel and the socket's buffers took of the Releases and of the grants, beside the outbox itself.
     let on_the_way = 400_000;
@@ -290,7 +295,7 @@ async fn pings_of_a_server_that_does_not_read_take_no_memory() {
         assert!(pongs <= limits::SOCKET_WRITE_BUFFER_MAX + in_the_kernel, "{pongs} bytes");
     };
     let config = config(&format!("ws://{relay_addr}"), "http://127.0.0.1:9");
-    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (ended, ()) = within(async { tokio::join!(client, server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
@@ -313,7 +318,7 @@ async fn a_grant_in_a_large_message_ends_the_session() {
         stop.send(()).unwrap();
     };
     let config = config(&format!("ws://{relay_addr}"), "http://127.0.0.1:9");
-    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (ended, ()) = within(async { tokio::join!(client, server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
@@ -333,7 +338,7 @@ async fn a_stop_that_outlives_its_grace_says_so() {
         stop.send(()).unwrap();
         (server, taken)
     };
-    let client = Box::pin(run(config, async { stopped.await.unwrap_or_default() }));
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (ended, _) = within(async { tokio::join!(client, server) }).await;
     assert_eq!(ended.unwrap(), Ended::GraceExceeded);
 }
@@ -363,4 +368,59 @@ async fn a_hub_in_the_same_process_needs_no_socket() {
     let client = Box::pin(run_with(config, dial, async { stopped.await.unwrap_or_default() }));
     let (ended, _, ()) = within(async { tokio::join!(client, target_once(&target), server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
+}
+
+/// I22: a new configuration holds for what begins after it. The session goes on if it would be the same, else another one
+/// follows; a configuration that cannot be used changes nothing.
+#[tokio::test]
+async fn a_new_configuration_is_taken_over_while_the_client_runs() {
+    let ((relay, relay_addr), (first, first_addr), (second, second_addr)) = (bind().await, bind().await, bind().await);
+    let relay_url = format!("ws://{relay_addr}");
+    let before = config(&relay_url, &format!("http://{first_addr}/first"));
+    let after = config(&relay_url, &format!("http://{second_addr}/second"));
+    let mut wrong = config(&relay_url, &format!("https://{first_addr}/wrong"));
+    wrong.destinations[0].ca_file = Some("/nowhere/ca.pem".into());
+    let mut wider = after.clone();
+    wider.destinations[0].concurrency = 9;
+
+    let (reload, reloads) = mpsc::channel(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let settled = |lease| Message::Settled(Settled { leases: vec![codec::lease_ref(lease)] });
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        server.says(grant()).await;
+        let (line, message) = tokio::join!(target_once(&first), server.hears());
+        assert_eq!((line.as_str(), delivered(message)), ("POST /first/x HTTP/1.1", lease()));
+        server.says(settled(lease())).await;
+
+        for config in [after, wrong] {
+            reload.send(config).await.unwrap();
+            // Taken from the channel means taken over by the time the next thing is done.
+            while reload.capacity() == 0 {
+                tokio::task::yield_now().await;
+            }
+            server.says(grant()).await;
+            let (line, message) = tokio::join!(target_once(&second), server.hears());
+            assert_eq!((line.as_str(), delivered(message)), ("POST /second/x HTTP/1.1", lease()));
+            server.says(settled(lease())).await;
+        }
+
+        reload.send(wider).await.unwrap();
+        assert!(matches!(server.hears().await, Message::GoAway(_)));
+        assert!(matches!(server.0.next().await, Some(Ok(tungstenite::Message::Close(_)))));
+        let mut server = Server::accept(&relay).await;
+        let Message::Hello(hello) = server.hears().await else { panic!() };
+        assert_eq!(codec::greeting(&hello).unwrap().destinations[0].slots, 9);
+        server.says(welcome(&[])).await;
+        stop.send(()).unwrap();
+        while server.0.next().await.is_some_and(|frame| frame.is_ok()) {}
+    };
+    let (told, waiting) = oneshot::channel();
+    let stopping = Box::new(|waiting| told.send(waiting).unwrap());
+    let outside = Outside { reloads: Some(reloads), stopping: Some(stopping), ..Outside::default() };
+    let client = Box::pin(run(before, outside, async { stopped.await.unwrap_or_default() }));
+    let (ended, ()) = Box::pin(within(async { tokio::join!(client, server) })).await;
+    assert_eq!(ended.unwrap(), Ended::Stopped);
+    assert_eq!(waiting.await.unwrap(), Waiting { requests: 0, outcomes: 0, grace: WAIT });
 }

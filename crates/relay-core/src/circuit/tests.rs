@@ -52,7 +52,7 @@ impl Rig {
 
     fn outcome(class: Class) -> Outcome {
         let (duration, error) = (Duration::from_millis(20), None);
-        Outcome { class, status: None, retry_after: None, duration, error }
+        Outcome { class, status: None, retry_after: None, duration, error, answer: None }
     }
 
     /// A try of an event without a counted try fails or not.

@@ -49,7 +49,7 @@ pub fn redrive(before: &Delivery, now: Wall, ttl: Duration) -> Change {
     next.due_at = now;
     next.expires_at = now + ttl;
     next.last = None;
-    Change { before: before.clone(), next, archive: before.last.clone() }
+    Change { before: before.clone(), next, archive: before.archived() }
 }
 
 impl Delivery {

@@ -12,6 +12,7 @@
 //!    '--------------------------------------------------------'-'
 //! ```
 
+pub mod answer;
 mod ending;
 mod lease;
 pub mod outcome;
@@ -26,8 +27,12 @@ pub use lease::{count_loss, hand_back, leased, lose};
 pub use resend::{is_done, may_be_resent};
 pub use settle::{Terms, settle};
 
+use std::sync::Arc;
+
+use self::answer::Answer;
 use crate::{
     id::{DeliveryId, EventId, InstanceId},
+    limits,
     name::Name,
     time::Wall,
 };
@@ -153,6 +158,8 @@ pub struct Attempt {
     pub counted: bool,
     /// What went wrong, in words, at most 500 bytes; never a payload, never a secret.
     pub error: Option<Box<str>>,
+    /// What the destination said with its refusal, if its client tells.
+    pub answer: Option<Arc<Answer>>,
 }
 
 /// One delivery as stored.
@@ -253,6 +260,13 @@ impl Delivery {
 
     /// Leased alone, because it may be what takes its clients down.
     pub fn is_suspect(&self) -> bool {
-        self.losses >= crate::limits::LOSSES_SUSPECT
+        self.losses >= limits::LOSSES_SUSPECT
+    }
+
+    /// The latest try as it is kept beside later ones: with what the destination said if it is one of the first.
+    fn archived(&self) -> Option<Attempt> {
+        let number = self.earlier.saturating_add(self.last.as_ref()?.number);
+        let is_early = number <= limits::ANSWERS_ARCHIVED_MAX;
+        self.last.clone().map(|last| Attempt { answer: last.answer.filter(|_| is_early), ..last })
     }
 }

@@ -1,6 +1,8 @@
 //! Outcome classes: what one try says about the event and about the destination.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use super::answer::Answer;
 
 /// What one try came to. The numbers are stored: never change or reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,4 +76,6 @@ pub struct Outcome {
     pub duration: Duration,
     /// What went wrong, in words; no payload, no secret.
     pub error: Option<Box<str>>,
+    /// What the destination said with its refusal, if its client tells.
+    pub answer: Option<Arc<Answer>>,
 }

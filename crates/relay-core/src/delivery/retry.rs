@@ -4,6 +4,21 @@ use std::time::Duration;
 
 use crate::limits;
 
+/// The delays that the Standard Webhooks specification recommends: about 75 h in all.
+///
+/// **Source** <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>, "retries".
+pub const STANDARD_WEBHOOKS: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(5),
+    Duration::from_hours(10),
+    Duration::from_hours(14),
+    Duration::from_hours(20),
+    Duration::from_hours(24),
+];
+
 /// Retry policy of a route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
@@ -37,14 +52,6 @@ impl Default for RetryPolicy {
 }
 
 impl Schedule {
-    /// The delays that the Standard Webhooks specification recommends: about 75 h in all.
-    ///
-    /// **Source** <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>, "retries".
-    pub fn standard_webhooks() -> Self {
-        const SECONDS: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
-        Self::Listed(SECONDS.into_iter().map(Duration::from_secs).collect())
-    }
-
     /// The delay after the `n`-th failed try in a row, `n` from 1, before jitter. Zero for an empty list.
     pub fn delay(&self, n: u32) -> Duration {
         match self {
@@ -67,12 +74,13 @@ impl RetryPolicy {
     /// All delays between the first try and the last that counts, before jitter. A policy whose span is longer than its
     /// route's TTL never comes to its end: a fault in the configuration.
     pub fn span(&self) -> Duration {
-        // A growing delay leaves every TTL behind within a few steps; a constant one needs no steps.
+        let listed = if let Schedule::Listed(delays) = &self.schedule { delays.len() as u32 } else { 0 };
+        // A growing delay leaves every TTL behind within a few steps; one that stays the same needs no steps.
         let mut span = Duration::ZERO;
         let mut last = Duration::ZERO;
         for n in 1..=self.max_retries {
             let delay = self.schedule.delay(n);
-            if n > 64 && delay == last {
+            if n > listed.max(64) && delay == last {
                 return span.saturating_add(delay.saturating_mul(self.max_retries - n + 1));
             }
             span = span.saturating_add(delay);

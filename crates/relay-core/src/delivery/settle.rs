@@ -58,7 +58,7 @@ fn delivered(before: &Delivery, outcome: &Outcome, now: Wall) -> Change {
     next.tries += 1;
     next.attempts += 1;
     next.last = Some(attempt(before, outcome, true, now));
-    Change { before: before.clone(), next, archive: before.last.clone() }
+    Change { before: before.clone(), next, archive: before.archived() }
 }
 
 fn failed(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>, now: Wall) -> Change {
@@ -81,7 +81,7 @@ fn failed(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>, now: Wall) ->
     } else {
         next.due_at = now + delay(&next, counted, outcome, terms);
     }
-    Change { before: before.clone(), next, archive: before.last.clone() }
+    Change { before: before.clone(), next, archive: before.archived() }
 }
 
 /// Whether a failure counts against the route's retries.
@@ -124,5 +124,6 @@ fn attempt(before: &Delivery, outcome: &Outcome, counted: bool, now: Wall) -> At
         class: outcome.class,
         counted,
         error: outcome.error.as_deref().map(|text| text[..text.floor_char_boundary(ERROR_BYTES_MAX)].into()),
+        answer: outcome.answer.clone(),
     }
 }

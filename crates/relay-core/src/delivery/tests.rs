@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{
     Delivery, Reason, State, Terms,
+    answer::Answer,
     outcome::{Class, Outcome},
     redrive,
-    retry::{RetryPolicy, Schedule},
+    retry::{self, RetryPolicy, Schedule},
     *,
 };
 use crate::{
@@ -40,7 +41,7 @@ fn held() -> Delivery {
 
 fn failure(class: Class) -> Outcome {
     let error = Some("connection refused".into());
-    Outcome { class, status: None, retry_after: None, duration: Duration::from_millis(5), error }
+    Outcome { class, status: None, retry_after: None, duration: Duration::from_millis(5), error, answer: None }
 }
 
 fn answer(status: u16) -> Outcome {
@@ -184,6 +185,38 @@ fn a_redriven_delivery_starts_anew_and_its_attempt_records_go_on() {
     assert_eq!(change.archive, dead.last);
 }
 
+/// S27: what a destination said is kept, and no `Debug` shows it.
+#[test]
+fn what_a_destination_says_is_kept_of_the_first_tries_and_of_the_latest() {
+    let said = |text: &str| Answer { body: Some(text.into()), ..Answer::default() }.shared();
+    let refusal = |text: &str| Outcome { answer: said(text), ..answer(422) };
+    let retry = RetryPolicy { max_retries: 100, ..RetryPolicy::default() };
+    let terms = Terms {
+        retry: &retry,
+        retry_after_max: limits::RETRY_AFTER_MAX,
+        uncounted_delay_max: limits::UNCOUNTED_DELAY_MAX,
+        made: 0,
+        charges: true,
+        jitter: 0.0,
+    };
+    let mut delivery = held();
+    let mut archived = Vec::new();
+    for number in 1..=limits::ANSWERS_ARCHIVED_MAX + 2 {
+        let change = settle(&delivery, delivery.token, &refusal(&number.to_string()), &terms, NOW).expect("settled");
+        archived.extend(change.archive.map(|last| last.answer));
+        assert_eq!(change.next.last.as_ref().and_then(|last| last.answer.clone()), said(&number.to_string()));
+        assert!(!format!("{:?}", change.next).contains(&format!("\"{number}\"")));
+        delivery = leased(&change.next, InstanceId::from_u128(3), 4, NOW, NOW + limits::LEASE);
+    }
+    assert_eq!(archived.len() as u32, limits::ANSWERS_ARCHIVED_MAX + 1);
+    assert_eq!((archived[0].clone(), archived[15].clone(), archived[16].clone()), (said("1"), said("16"), None));
+    // A redrive begins the numbers anew, and not the room for answers.
+    delivery.earlier = limits::ANSWERS_ARCHIVED_MAX;
+    delivery.last = delivery.last.map(|last| Attempt { number: 1, ..last });
+    delivery.state = State::Dead;
+    assert_eq!(redrive(&delivery, NOW, TTL).archive.and_then(|last| last.answer), None);
+}
+
 #[test]
 fn errors_are_cut_between_characters() {
     let mut long = failure(Class::Rejected);
@@ -200,9 +233,13 @@ fn schedules_grow_and_never_overflow() {
     assert_eq!([1, 2, 3].map(|n| seconds(&default.schedule, n)), [1, 2, 4]);
     assert_eq!(default.schedule.delay(u32::MAX), Duration::MAX);
     assert_eq!(default.span(), Duration::from_secs(7));
-    let standard = RetryPolicy { max_retries: 9, schedule: Schedule::standard_webhooks() };
+    let standard = RetryPolicy { max_retries: 9, schedule: Schedule::Listed(retry::STANDARD_WEBHOOKS.to_vec()) };
     assert_eq!([1, 2, 9, 10].map(|n| seconds(&standard.schedule, n)), [5, 300, 86_400, 86_400]);
     assert_eq!(standard.span().as_secs() / 3_600, 75);
     let constant = Schedule::Exponential { delay: Duration::from_secs(1), multiplier: 1.0 };
     assert_eq!(RetryPolicy { max_retries: u32::MAX, schedule: constant }.span().as_secs(), u64::from(u32::MAX));
+    // A long list that stands still for a while is read to its end.
+    let delays: Vec<Duration> = (0..100).map(|n| Duration::from_secs(if n < 80 { 1 } else { 10 })).collect();
+    let listed = RetryPolicy { max_retries: 1_000, schedule: Schedule::Listed(delays) };
+    assert_eq!(listed.span().as_secs(), 80 + 920 * 10);
 }

@@ -51,8 +51,11 @@ impl Hub {
                 Ok(_) if session.undecided >= limits::SESSION_LEASES_MAX => {
                     self.misbehaved(conn, "reports more than it can hold");
                 }
-                Ok((lease, outcome)) => {
+                Ok((lease, mut outcome)) => {
                     session.undecided += 1;
+                    if self.deciding >= limits::ANSWERS_WAITING_MAX {
+                        outcome.answer = None;
+                    }
                     let serves = Arc::clone(&session.serves);
                     // What no lease stands for any more says nothing about a circuit either.
                     let charges = false;

@@ -3,7 +3,7 @@
 //! **Invariant:** [`decode`] takes any bytes: it gives a message whose ids, names, sizes and counts are within bounds, or an
 //! error, takes memory of the order of what arrived, and never copies a body, a header or an id out of the buffer that arrived.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -11,6 +11,7 @@ use prost::Message as _;
 use crate::{
     delivery::{
         Token,
+        answer::Answer,
         outcome::{Class, Outcome},
     },
     id::{DeliveryId, EventId, InstanceId},
@@ -19,7 +20,7 @@ use crate::{
     session::client::Served,
     wire::{
         counts,
-        message::{Chunk, Frame, Grant, Hello, HelloDestination, LeaseRef, Message, Report},
+        message::{self, Chunk, Frame, Grant, Hello, HelloDestination, LeaseRef, Message, Report},
     },
 };
 
@@ -146,6 +147,20 @@ pub fn report(lease: LeaseKey, outcome: &Outcome) -> Report {
         retry_after_ms: outcome.retry_after.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
         duration_us: u64::try_from(outcome.duration.as_micros()).unwrap_or(u64::MAX),
         error: outcome.error.as_deref().map_or_else(String::new, plain),
+        answer: outcome.answer.as_deref().map(|answer| Box::new(said(answer))),
+    }
+}
+
+/// What a target said, its words as [`plain`] makes them and its body as [`legible`] does.
+fn said(answer: &Answer) -> message::Answer {
+    let words = |text: &Option<Box<str>>| text.as_deref().map_or_else(String::new, plain);
+    let body = answer.body.as_deref().map_or_else(String::new, legible);
+    let end = body.floor_char_boundary(limits::ANSWER_WORDS_BYTES_MAX);
+    message::Answer {
+        reason: words(&answer.reason),
+        location: words(&answer.location),
+        cut: answer.cut || end < body.len(),
+        body: body[..end].to_owned(),
     }
 }
 
@@ -153,7 +168,8 @@ pub fn report(lease: LeaseKey, outcome: &Outcome) -> Report {
 /// of it.
 ///
 /// # Errors
-/// [`CodecError::Field`] for a class or a status that does not exist, or one that contradicts the other.
+/// [`CodecError::Field`] for a class or a status that does not exist, or one that contradicts the other, and for the words
+/// of an answer that was none, or none that refuses.
 pub fn reported(report: &Report) -> Result<(LeaseKey, Outcome), CodecError> {
     let class = class_of(report.class)?;
     let status = match report.status {
@@ -165,6 +181,9 @@ pub fn reported(report: &Report) -> Result<(LeaseKey, Outcome), CodecError> {
     if (class == Class::Delivered) != (answered == Some(Class::Delivered)) {
         return Err(CodecError::Field("report.status"));
     }
+    if report.answer.is_some() && answered.is_none_or(|class| class == Class::Delivered) {
+        return Err(CodecError::Field("report.answer"));
+    }
     let class = answered.unwrap_or(class);
     let outcome = Outcome {
         class,
@@ -172,8 +191,15 @@ pub fn reported(report: &Report) -> Result<(LeaseKey, Outcome), CodecError> {
         retry_after: report.retry_after_ms.map(Duration::from_millis),
         duration: Duration::from_micros(report.duration_us),
         error: (!report.error.is_empty()).then(|| report.error.as_str().into()),
+        answer: report.answer.as_deref().and_then(heard),
     };
     Ok((required_lease(report.lease.as_ref())?, outcome))
+}
+
+fn heard(answer: &message::Answer) -> Option<Arc<Answer>> {
+    let words = |text: &str| (!text.is_empty()).then(|| text.into());
+    let (reason, location) = (words(&answer.reason), words(&answer.location));
+    Answer { reason, location, body: words(&answer.body), cut: answer.cut }.shared()
 }
 
 /// What a Hello says, checked.
@@ -234,6 +260,7 @@ fn check(message: &Message) -> Result<(), CodecError> {
         Message::Extend(extend) => leases(&extend.held),
         Message::Report(report) => {
             words(&report.error, "report.error")?;
+            report.answer.as_deref().map_or(Ok(()), check_answer)?;
             required_lease(report.lease.as_ref()).map(drop)
         }
         Message::Settled(settled) => leases(&settled.leases),
@@ -272,6 +299,15 @@ fn check_chunk(chunk: &Chunk) -> Result<(), CodecError> {
     Ok(())
 }
 
+fn check_answer(answer: &message::Answer) -> Result<(), CodecError> {
+    words(&answer.reason, "report.answer.reason")?;
+    words(&answer.location, "report.answer.location")?;
+    if answer.body.len() > limits::ANSWER_WORDS_BYTES_MAX || answer.body.contains(is_steering_text) {
+        return Err(CodecError::Field("report.answer.body"));
+    }
+    Ok(())
+}
+
 fn leases(leases: &[LeaseRef]) -> Result<(), CodecError> {
     leases.iter().try_for_each(|lease| lease_key(lease).map(drop))
 }
@@ -295,6 +331,18 @@ pub fn plain(text: &str) -> String {
     let text: String =
         text.chars().map(|char| if is_steering(char) { char::REPLACEMENT_CHARACTER } else { char }).collect();
     cut(&text).to_owned()
+}
+
+/// `text` of several lines as a peer takes it: lines end in a line feed, and U+FFFD stands in place of every other character
+/// that steers.
+fn legible(text: &str) -> String {
+    let plain = |char| if is_steering_text(char) { char::REPLACEMENT_CHARACTER } else { char };
+    text.replace("\r\n", "\n").chars().map(plain).collect()
+}
+
+/// As [`is_steering`], but for what makes lines and columns of a text.
+fn is_steering_text(char: char) -> bool {
+    !matches!(char, '\n' | '\t') && is_steering(char)
 }
 
 /// Whether a character does something to what shows it instead of being shown: control characters of both sets, line and

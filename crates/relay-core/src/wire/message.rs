@@ -237,6 +237,26 @@ pub struct Report {
     /// What went wrong, in words.
     #[prost(string, tag = "6")]
     pub error: String,
+    /// What the target said with its refusal, if the client tells.
+    #[prost(message, optional, boxed, tag = "7")]
+    pub answer: Option<Box<Answer>>,
+}
+
+/// The words of a target's answer that was no 2xx.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Answer {
+    /// Its reason phrase, where that is not the usual one of the status.
+    #[prost(string, tag = "1")]
+    pub reason: String,
+    /// Its `Location`.
+    #[prost(string, tag = "2")]
+    pub location: String,
+    /// How its body begins, if that is text.
+    #[prost(string, tag = "3")]
+    pub body: String,
+    /// There was more of the body.
+    #[prost(bool, tag = "4")]
+    pub cut: bool,
 }
 
 /// Outcomes that are durable.

@@ -5,10 +5,12 @@ use std::time::Duration;
 use relay_core::{
     delivery::{
         Reason, State,
-        outcome::Class,
+        answer::Answer as Said,
+        outcome::{Class, Outcome},
         retry::{RetryPolicy, Schedule},
     },
     hub::{Answer, Input, Notice},
+    id::DeliveryId,
     limits,
     storage::{AppendError, StoreAnswer},
     time::{Now, Wall},
@@ -339,4 +341,27 @@ fn a_delivery_nobody_takes_expires() {
 fn the_first_input_starts_with_what_an_earlier_run_had_leased() {
     let rig = Rig::new();
     assert_eq!(rig.asked[..2], ["held", "due"]);
+}
+
+/// S20: what a target said is stored with its try, and left out where so many reports wait for a commit that it would fill
+/// the memory.
+#[test]
+fn what_a_target_said_is_kept_unless_too_many_reports_wait() {
+    for waiting in [0, limits::ANSWERS_WAITING_MAX] {
+        let mut rig = Rig::new();
+        let client = rig.join(1, 7, 1);
+        rig.send();
+        let lease = lease_of(&rig.grant(client));
+        rig.prompt = false;
+        let said = || Said { body: Some("no such customer".into()), ..Said::default() }.shared();
+        let refused = Outcome { status: Some(422), answer: said(), ..outcome(Class::Refused) };
+        for unknown in 0..waiting as u128 {
+            let lease = (DeliveryId::from_u128(unknown), lease.1);
+            rig.hub.handle(Input::Received(client, Message::Report(report(lease, &refused))), rig.now);
+        }
+        rig.report(client, lease, &refused);
+        rig.answer_store();
+        let last = rig.only().last.clone().expect("a try");
+        assert_eq!((last.status, last.answer), (Some(422), said().filter(|_| waiting == 0)));
+    }
 }

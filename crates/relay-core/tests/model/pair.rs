@@ -18,6 +18,7 @@ use crate::rig::{Rig, name, outcome};
 
 /// A client process and its socket.
 struct Process {
+    instance: u128,
     machine: Client,
     conn: Option<ConnId>,
     /// On its way to the server.
@@ -54,17 +55,9 @@ impl World {
 
     fn process(&mut self) -> Process {
         self.instances += 1;
-        let served =
-            |destination, slots| Served { name: name(destination), slots, forward_timeout: Duration::from_secs(25) };
-        let setup = Setup {
-            instance: InstanceId::from_u128(self.instances),
-            label: "model".to_owned(),
-            version: "test".to_owned(),
-            destinations: vec![served("crm", 3)],
-            buffer_bytes: 200_000,
-            seed: self.rng.random(),
-        };
+        let setup = self.setup(self.instances, 3);
         Process {
+            instance: self.instances,
             machine: Client::new(setup, self.rig.now),
             conn: None,
             up: VecDeque::new(),
@@ -72,6 +65,30 @@ impl World {
             dialing: false,
             running: Vec::new(),
         }
+    }
+
+    fn setup(&mut self, instance: u128, slots: u32) -> Setup {
+        let served = Served { name: name("crm"), slots, forward_timeout: Duration::from_secs(25) };
+        Setup {
+            instance: InstanceId::from_u128(instance),
+            label: "model".to_owned(),
+            version: "test".to_owned(),
+            destinations: vec![served],
+            buffer_bytes: 200_000,
+            seed: self.rng.random(),
+        }
+    }
+
+    /// A process reads its configuration anew: it may be another instance then, and have fewer or more slots.
+    fn renew(&mut self) {
+        let at = self.rng.random_range(0..self.processes.len());
+        if self.rng.random() {
+            self.instances += 1;
+            self.processes[at].instance = self.instances;
+        }
+        let slots = self.rng.random_range(1..=4);
+        let setup = self.setup(self.processes[at].instance, slots);
+        self.processes[at].machine.handle(client::Input::Renew(Box::new(setup)), self.rig.now);
     }
 
     fn step(&mut self, faults: bool) {
@@ -95,6 +112,7 @@ impl World {
                     }
                 }
             }
+            97 if faults && self.rng.random_ratio(1, 3) => self.renew(),
             97 | 98 if faults => self.break_a_socket(),
             99 if faults && self.rng.random_ratio(1, 6) => self.crash(),
             _ => {}
@@ -170,13 +188,19 @@ impl World {
                 match output {
                     Output::Dial => self.processes[at].dialing = true,
                     Output::Send(message) => self.processes[at].up.push_back(message),
-                    Output::Hangup => self.disconnect(at),
+                    Output::Hangup => {
+                        self.processes[at].dialing = false;
+                        self.disconnect(at);
+                    }
                     Output::Forward(forward) => self.processes[at].running.push(forward.delivery),
                     Output::Notice(client::Notice::Down { why, .. }) => {
                         assert!(!why.contains("broke"), "the hub broke the protocol: {why}");
                     }
                     Output::Notice(
-                        client::Notice::Up { .. } | client::Notice::Peers { .. } | client::Notice::Corrupt(_),
+                        client::Notice::Up { .. }
+                        | client::Notice::Peers { .. }
+                        | client::Notice::Corrupt(_)
+                        | client::Notice::Renewing,
                     ) => {}
                     Output::Exit(exit) => panic!("nobody told it to stop: {exit:?}"),
                 }

@@ -356,7 +356,7 @@ pub(crate) fn outcome(class: Class) -> Outcome {
         Class::Busy | Class::Unreachable => None,
     };
     let duration = Duration::from_millis(20);
-    Outcome { class, status, retry_after: None, duration, error: Some(class.as_str().into()) }
+    Outcome { class, status, retry_after: None, duration, error: Some(class.as_str().into()), answer: None }
 }
 
 fn kind(ask: &StoreOp) -> &'static str {

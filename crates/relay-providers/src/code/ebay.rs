@@ -41,6 +41,8 @@ pub(super) const PROVIDER: Provider = Provider {
     sending: &[Parameter::signing_key("a P-256 private key in PEM (PKCS#8)")],
     answer_within: Duration::from_secs(3),
     methods: &["GET", "POST"],
+    // What the platform's own library answers: README.md of eBay/event-notification-nodejs-sdk.
+    refusal: 412,
     handshakes: &[Handshake {
         method: "GET",
         on: &[On::Query("challenge_code")],
@@ -51,7 +53,7 @@ pub(super) const PROVIDER: Provider = Provider {
     attempts: &["publishAttemptCount", "publishDate"],
     event: Name::Json("metadata.topic"),
     docs: "https://developer.ebay.com/api-docs/commerce/notification/overview.html",
-    checked: "`x-ebay-signature` is base64 of JSON with an ECDSA signature (P-256, SHA-1) of the body and the id of \
+    checked: "`x-ebay-signature` is base64 of JSON with an ECDSA signature (P-256, SHA-1 or SHA-256) of the body and the id of \
         its key. The key is the `public_key` of that id; with an id that the source does not know the answer is 503, \
         and the refusal names it.",
     unproven: "The signature covers the body alone and no time: whoever has seen one request can send it again. It is made \
@@ -88,8 +90,8 @@ impl Ebay {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
-        let Head { signature, points } = self.head(request)?;
-        let digest = digest_of(request.body)?;
+        let Head { signature, points, is_sha1 } = self.head(request)?;
+        let digest = if is_sha1 { digest_of(request.body)? } else { digest::digest(&digest::SHA256, request.body) };
         let verifies = |point: &Vec<u8>| {
             UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify_digest(&digest, &signature).is_ok()
         };
@@ -112,9 +114,17 @@ impl Ebay {
         else {
             return Err(malformed());
         };
-        if !["ecdsa", "ECDSA"].contains(&algorithm.as_str()) || !["SHA1", "sha1"].contains(&hash.as_str()) {
-            return Err(Refusal::new("unsupported_algorithm", format!("{SIGNATURE} must be ECDSA with SHA1")));
+        let unsupported =
+            || Refusal::new("unsupported_algorithm", format!("{SIGNATURE} must be ECDSA with SHA1 or SHA256"));
+        if !algorithm.eq_ignore_ascii_case("ecdsa") {
+            return Err(unsupported());
         }
+        // Documents of the platform have either; both are checked with the key of that id.
+        let is_sha1 = match hash.to_ascii_uppercase().as_str() {
+            "SHA1" => true,
+            "SHA256" => false,
+            _ => return Err(unsupported()),
+        };
         let signature = STANDARD.decode(signature).map_err(|_| malformed())?;
         let points = self.points(request, &kid);
         if points.is_empty() {
@@ -125,7 +135,7 @@ impl Ebay {
             // Not the sender's fault: it is to try again when the key is there.
             return Err(Refusal { status: 503, ..Refusal::new("unknown_key", detail) });
         }
-        Ok(Head { signature, points })
+        Ok(Head { signature, points, is_sha1 })
     }
 
     /// The keys of that id: of the source, and what a program around this one fetched.
@@ -141,6 +151,8 @@ impl Ebay {
 struct Head {
     signature: Vec<u8>,
     points: Vec<Vec<u8>>,
+    /// Else it is made with SHA-256.
+    is_sha1: bool,
 }
 
 impl Code for Ebay {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Acknowledgement, ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Verdict, parameters::Parameters, provider::Proof, scheme::PrivateKey,
+    SignError, UNKNOWN_KEY, Verdict, parameters::Parameters, provider::Proof, scheme::PrivateKey,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -84,7 +84,7 @@ impl GooglePubsub {
         let key_id = key_id.ok_or_else(|| Refusal::new("malformed_token", "the token names no key: it has no kid"))?;
         let Some(keys) = fetched(request, KEY_SET) else { return Ok(Verdict::NeedsKey { url: KEY_SET.to_owned() }) };
         let key = key(keys, key_id)?.ok_or_else(|| {
-            Refusal::new("unknown_key", "the token is signed with a key that is not in Google's key set")
+            Refusal::new(UNKNOWN_KEY, "the token is signed with a key that is not in Google's key set")
         })?;
         if !key.verifies(Hash::Sha256, token.message, &token.signature) {
             return Err(Refusal::new("bad_signature", "the token's signature is not that of Google's key"));

@@ -34,7 +34,8 @@ pub(super) const PROVIDER: Provider = Provider {
     event: Name::Code("event-data.event, or event of the form"),
     docs: "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
     checked: "`signature.signature` of the body is the HMAC-SHA256, in hex, of `signature.timestamp` and \
-        `signature.token`; in forms the fields are of the same names. The key is `signing_key_http`, used as the \
+        `signature.token`; in forms the fields are of the same names. Where an account has subaccounts, \
+        `signature.parent-signature` counts as well. The key is `signing_key_http`, used as the \
         text it is. The timestamp is whole seconds since 1970, and may be off by `tolerance` (12h).",
     unproven: "The signature covers a time and a random token, not the event: whoever has seen one request can send any \
         event with its signature. The relay takes each token once within its dedupe window, so this is open only to \
@@ -44,7 +45,8 @@ pub(super) const PROVIDER: Provider = Provider {
     ..Provider::BASE
 };
 
-const FORM_FIELDS: [&str; 3] = ["timestamp", "token", "signature"];
+/// What proves a request. The last is there where the event is of a subaccount: documentation.mailgun.com, "Securing Webhooks".
+const FIELDS: [&str; 4] = ["timestamp", "token", "signature", "parent-signature"];
 
 #[derive(Clone, Debug)]
 struct Mailgun {
@@ -57,7 +59,8 @@ struct Mailgun {
 struct Proven {
     timestamp: String,
     token: String,
-    signature: String,
+    /// Of the account itself, and of the account above it: either may be the one whose key the source has.
+    signatures: Vec<String>,
     /// What happened, if the body says so.
     event: Option<String>,
 }
@@ -68,15 +71,26 @@ impl Mailgun {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
-        let Proven { timestamp, token, signature, event } =
+        let Proven { timestamp, token, signatures, event } =
             Proven::read(header::first(request.headers, "content-type").unwrap_or_default(), request.body)?;
         // Time and token stand side by side in what is signed: that the time is all digits and the token no more than
         // a word of its usual kind keeps the border where it is.
         if token.is_empty() || token.len() > 255 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Refusal::new("malformed_body", "token must be 1 to 255 printable ASCII characters"));
         }
-        let presented = hex_signature(&signature, "signature")?;
-        if !is_signed(Algorithm::HmacSha256, &self.keys, &[timestamp.as_bytes(), token.as_bytes()], &presented) {
+        let signed = [timestamp.as_bytes(), token.as_bytes()];
+        let presented: Vec<_> = signatures.iter().map(|signature| hex_signature(signature, "signature")).collect();
+        // One that cannot be read is passed over, if there is another.
+        if let [Err(refusal), rest @ ..] = &presented[..]
+            && rest.iter().all(Result::is_err)
+        {
+            return Err(refusal.clone());
+        }
+        let is_good = presented
+            .iter()
+            .flatten()
+            .fold(false, |found, presented| is_signed(Algorithm::HmacSha256, &self.keys, &signed, presented) | found);
+        if !is_good {
             return Err(bad_signature("signature"));
         }
         stamp::check_window(timestamp.as_bytes(), Unit::Seconds, "timestamp", self.tolerance, request.now)?;
@@ -103,7 +117,7 @@ impl Code for Mailgun {
             return Ok(draft);
         }
         let fields = form::all(&draft.body).ok_or(SignError::Body("a form of fewer fields, or a JSON object"))?;
-        let kept = fields.iter().filter(|(name, _)| !FORM_FIELDS.iter().any(|field| name == field.as_bytes()));
+        let kept = fields.iter().filter(|(name, _)| !FIELDS.iter().any(|field| name == field.as_bytes()));
         let mut pairs: Vec<String> =
             kept.map(|(name, value)| format!("{}={}", form::encode(name), form::encode(value))).collect();
         pairs.push(format!("timestamp={timestamp}&token={token}&signature={signature}"));
@@ -128,12 +142,15 @@ impl Proven {
     fn of_json(body: &[u8]) -> Result<Self, Refusal> {
         let [signature] = json::members(body, "the body", ["signature"])?;
         let signature = signature.ok_or_else(missing)?;
-        let found = json::members(signature.as_bytes(), "signature", FORM_FIELDS)?;
-        let [Some(timestamp), Some(token), Some(signature)] = found.map(|member| member.and_then(json::scalar)) else {
+        let [timestamp, token, own, parent] = FIELDS;
+        let found = json::members(signature.as_bytes(), "signature", [timestamp, token, own, parent])?;
+        let [Some(timestamp), Some(token), Some(signature), parent] = found.map(|member| member.and_then(json::scalar))
+        else {
             return Err(missing());
         };
+        let signatures = [signature].into_iter().chain(parent).collect();
         let event = json::at(body, &["event-data", "event"]).filter(|event| is_word(event));
-        Ok(Self { timestamp, token, signature, event })
+        Ok(Self { timestamp, token, signatures, event })
     }
 
     fn of_form(body: &[u8]) -> Result<Self, Refusal> {
@@ -142,13 +159,13 @@ impl Proven {
     }
 
     fn of_fields(fields: &Pairs) -> Result<Self, Refusal> {
-        let [timestamp, token, signature] = FORM_FIELDS.map(|name| one(fields, name));
+        let [timestamp, token, signature, parent] = FIELDS.map(|name| one(fields, name));
         let event = one(fields, "event").ok().flatten();
         let event = event.filter(|event| is_word(event));
-        match (timestamp?, token?, signature?) {
-            (Some(timestamp), Some(token), Some(signature)) => Ok(Self { timestamp, token, signature, event }),
-            _ => Err(missing()),
-        }
+        let (Some(timestamp), Some(token), Some(signature)) = (timestamp?, token?, signature?) else {
+            return Err(missing());
+        };
+        Ok(Self { timestamp, token, signatures: [signature].into_iter().chain(parent?).collect(), event })
     }
 }
 
@@ -196,6 +213,26 @@ mod tests {
         let refused =
             Proven::read(b"multipart/form-data; boundary=B", twice.as_bytes()).map_err(|refusal| refusal.check);
         assert_eq!(refused, Err("malformed_body"));
+    }
+
+    #[test]
+    fn the_account_above_signs_too() {
+        let source = Mailgun { keys: vec![Secret::new("parent")], tolerance: None };
+        let mac = |key: &str| secret::to_hex(&Algorithm::HmacSha256.mac(&Secret::new(key), &[b"1", b"t"]));
+        let judge = |body: String| {
+            let draft = Draft::post("https://h/", body);
+            source.check(&draft.request(Wall::from_micros(0), &[])).map(drop).map_err(|refusal| refusal.check)
+        };
+        let body = |own: &str, parent: &str| {
+            let signed =
+                value!({"timestamp": "1", "token": "t", "signature": mac(own), "parent-signature": mac(parent)});
+            value!({"signature": signed}).to_string()
+        };
+        assert_eq!(judge(body("child", "parent")), Ok(()));
+        assert_eq!(judge(body("parent", "other")), Ok(()));
+        assert_eq!(judge(body("child", "other")), Err("bad_signature"));
+        let form = format!("timestamp=1&token=t&signature={}&parent-signature={}", mac("child"), mac("parent"));
+        assert_eq!(judge(form), Ok(()));
     }
 
     #[test]

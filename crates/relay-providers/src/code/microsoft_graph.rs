@@ -16,7 +16,7 @@ pub(super) const PROVIDER: Provider = Provider {
     title: "Microsoft Graph",
     parameters: &[Parameter::key(
         "client_state",
-        "the clientState you create the subscription with, at most 128 characters; make one with: openssl rand -hex 32",
+        "the clientState you create the subscription with, at most 255 characters; make one with: openssl rand -hex 32",
     )],
     answer_within: Duration::from_secs(3),
     handshakes: &[Handshake {
@@ -38,6 +38,8 @@ pub(super) const PROVIDER: Provider = Provider {
 
 const ITEMS: &str = "value";
 const CLIENT_STATE: &str = "clientState";
+/// **Source** learn.microsoft.com/graph/api/resources/changenotification.
+const CLIENT_STATE_CHARS_MAX: usize = 255;
 
 #[derive(Clone, Debug)]
 struct Graph(Vec<Secret>);
@@ -45,8 +47,8 @@ struct Graph(Vec<Secret>);
 impl Graph {
     fn read(parameters: &mut Parameters<'_>) -> Self {
         let states = secrets(parameters, "client_state");
-        if states.iter().any(|state| state.expose().len() > 128) {
-            parameters.fault("client_state", "must be at most 128 characters, as Microsoft Graph keeps no more");
+        if states.iter().any(|state| state.expose().len() > CLIENT_STATE_CHARS_MAX) {
+            parameters.fault("client_state", "must be at most 255 characters, as Microsoft Graph keeps no more");
         }
         Self(states)
     }

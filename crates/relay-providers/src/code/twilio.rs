@@ -6,14 +6,15 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
 use crate::{
-    ByHead, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
-    Verdict,
+    Acknowledgement, ByHead, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request,
+    Sample, SignError, Verdict,
     form::{self, Pairs},
     header,
     parameters::Parameters,
     provider::Proof,
     scheme::Algorithm,
     secret::{self, Secret},
+    url,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -24,6 +25,13 @@ pub(super) const PROVIDER: Provider = Provider {
         "the primary auth token: console.twilio.com, Account Dashboard, Account Info",
     )
     .not(&[("AC", "the account's SID"), ("SK", "the SID of an API key")])],
+    // Instructions, and none: an empty answer without their type is an error in the account's log.
+    // https://www.twilio.com/docs/usage/webhooks/messaging-webhooks, https://www.twilio.com/docs/api/errors/15003
+    acknowledgement: Acknowledgement::Fixed {
+        status: 200,
+        content_type: Some("text/xml"),
+        body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response></Response>",
+    },
     answer_within: std::time::Duration::from_secs(15),
     methods: &["GET", "POST"],
     signs_url: true,
@@ -199,10 +207,19 @@ fn announced(request: &Request<'_>) -> Result<Algorithm, Refusal> {
 ///
 /// **Source** `validateRequest` of twilio-node: the URL as it is, as `new URL()` and as `querystring` spell its query.
 fn spellings(url: &str) -> Vec<String> {
-    let Some((before, query)) = url.split_once('?') else { return ports(url) };
-    let mut queries = vec![query.to_owned(), as_url_writes(query), as_querystring_writes(query)];
-    queries.dedup();
-    queries.iter().flat_map(|query| ports(&format!("{before}?{query}"))).collect()
+    let typed: Vec<String> = url::spellings(url).iter().flat_map(|url| ports(url)).collect();
+    let mut all = Vec::new();
+    for url in typed {
+        if let Some((before, query)) = url.split_once('?') {
+            let queries = [query.to_owned(), as_url_writes(query), as_querystring_writes(query)];
+            all.extend(queries.iter().map(|query| format!("{before}?{query}")));
+        } else {
+            all.push(url);
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// A query with those characters escaped that the URL standard escapes in one of http or https.

@@ -97,6 +97,8 @@ pub(crate) enum Style {
     Raw,
     /// One, behind a fixed text.
     Prefix(&'static str),
+    /// One, behind the name of an authentication scheme, in whatever case, and a space (RFC 9110, section 11.1).
+    Authentication(&'static str),
     /// One, behind the text of the parameter `prefix`, which may be empty.
     Named,
     /// Several, each behind a fixed text; items without it are passed over.

@@ -7,15 +7,16 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-use super::{Encoding, SIGNATURES_MAX, Style};
+use super::{Encoding, Style};
 use crate::{Refusal, secret};
 
 /// Items of one field that are looked at; a field is bounded by the size of a request's head already.
 const ITEMS_MAX: usize = 64;
 
 /// What one field, or several of a family, present.
-#[derive(Default)]
 pub(super) struct Presented<'a> {
+    /// Signatures that are kept at most.
+    max: usize,
     /// Decoded signatures.
     pub(super) signatures: Vec<Vec<u8>>,
     /// The timestamp, where it stands in the same field.
@@ -23,6 +24,10 @@ pub(super) struct Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
+    pub(super) fn at_most(max: usize) -> Self {
+        Self { max, signatures: Vec::new(), stamp: None }
+    }
+
     /// Adds what `value` presents. Signatures that cannot be read are passed over: another may be good.
     pub(super) fn add(
         &mut self,
@@ -35,6 +40,7 @@ impl<'a> Presented<'a> {
         match style {
             Style::Raw => self.add_signature(Some(value), encoding),
             Style::Prefix(prefix) => self.add_signature(value.strip_prefix(prefix.as_bytes()), encoding),
+            Style::Authentication(scheme) => self.add_signature(behind_scheme(value, scheme), encoding),
             Style::Named => self.add_signature(value.strip_prefix(own_prefix.as_bytes()), encoding),
             Style::List { separator, prefix } => {
                 for item in items(value, separator) {
@@ -63,7 +69,7 @@ impl<'a> Presented<'a> {
     }
 
     fn add_signature(&mut self, encoded: Option<&[u8]>, encoding: Encoding) {
-        if self.signatures.len() < SIGNATURES_MAX {
+        if self.signatures.len() < self.max {
             self.signatures.extend(encoded.and_then(|encoded| encoding.decode(encoded)));
         }
     }
@@ -81,6 +87,12 @@ fn items(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     value.split(move |byte| *byte == separator).map(<[u8]>::trim_ascii).take(ITEMS_MAX)
 }
 
+fn behind_scheme<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
+    let (name, credentials) = value.split_at_checked(scheme.len())?;
+    let is_it = name.eq_ignore_ascii_case(scheme.as_bytes()) && credentials.first() == Some(&b' ');
+    is_it.then(|| credentials.trim_ascii())
+}
+
 fn pair(item: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = item.iter().position(|byte| *byte == b'=')?;
     Some((&item[..at], &item[at + 1..]))
@@ -91,6 +103,7 @@ pub(super) fn present(style: Style, own_prefix: &str, signature: &str, stamp: &s
     match style {
         Style::Raw => signature.to_owned(),
         Style::Prefix(prefix) | Style::List { prefix, .. } => format!("{prefix}{signature}"),
+        Style::Authentication(scheme) => format!("{scheme} {signature}"),
         Style::Named => format!("{own_prefix}{signature}"),
         Style::Pairs { separator, signature: key, stamp: stamp_key } => {
             format!("{stamp_key}={stamp}{}{key}={signature}", char::from(separator))
@@ -109,6 +122,7 @@ pub(super) fn shape(style: Style, own_prefix: &str, encoding: Encoding) -> Strin
     match style {
         Style::Raw => name.to_owned(),
         Style::Prefix(prefix) => format!("{prefix}SIGNATURE in {name}"),
+        Style::Authentication(scheme) => format!("{scheme} and the secret"),
         Style::Named if own_prefix.is_empty() => name.to_owned(),
         Style::Named => format!("{own_prefix}SIGNATURE in {name}"),
         Style::List { separator, prefix } => {

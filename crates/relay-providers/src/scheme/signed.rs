@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use relay_core::time::Wall;
 use serde_json::Value;
 
@@ -17,7 +20,11 @@ use crate::{
     parameters::Parameters,
     pruned::unmarked,
     secret::{self, Secret},
+    url,
 };
+
+/// Members of a numbered family of header fields: `DocuSign` has up to a hundred keys active at once.
+const NUMBERED_MAX: usize = 100;
 
 /// The schemes that apply to one source. A request that satisfies any one of them is genuine.
 #[derive(Clone, Debug)]
@@ -72,6 +79,19 @@ impl Signatures {
             parameters.needs_one_of(&keys);
         }
         Self(active)
+    }
+
+    /// The same with a key that everybody knows. Not at a source whose secret is that key decoded: whoever decoded it decodes
+    /// the others too, and is to find out.
+    pub(crate) fn of_tests(schemes: &'static [Scheme], key: &str, parameters: &mut Parameters<'_>) -> Self {
+        let mut tests = Self::read(schemes, parameters);
+        for signed in &mut tests.0 {
+            let decoded = STANDARD.decode(key).map(Secret::new);
+            let is_misread = decoded.is_ok_and(|decoded| signed.keys.contains(&decoded));
+            let key = signed.scheme.key_form.read(key).map(Secret::new);
+            signed.keys = key.into_iter().filter(|_| !is_misread).collect();
+        }
+        tests
     }
 
     /// A signature over the raw body, as the parameters describe it.
@@ -193,7 +213,8 @@ impl Signed {
     fn presented<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, Refusal> {
         let scheme = &self.scheme;
         let check = if scheme.algorithm == Algorithm::Equal { "missing_secret" } else { "missing_signature" };
-        let mut presented = Presented::default();
+        let max = if matches!(scheme.at, At::Numbered(_)) { NUMBERED_MAX } else { SIGNATURES_MAX };
+        let mut presented = Presented::at_most(max);
         let mut found = false;
         if let At::Query(name) = scheme.at {
             let value = form::value(request.query.unwrap_or_default(), name);
@@ -227,7 +248,7 @@ impl Signed {
             let number = name.strip_prefix(family.as_bytes()).filter(|number| (1..=3).contains(&number.len()));
             let is_member = number.is_some_and(|number| number.iter().all(u8::is_ascii_digit));
             let name = String::from_utf8_lossy(name);
-            if is_member && names.len() < SIGNATURES_MAX && !names.contains(&name.clone().into_owned()) {
+            if is_member && names.len() < NUMBERED_MAX && !names.contains(&name.clone().into_owned()) {
                 names.push(name.into_owned());
             }
         }
@@ -255,14 +276,19 @@ impl Signed {
     /// Whether a presented signature is one that a key makes. All are computed and compared, match or no match.
     fn compare(&self, request: &Request<'_>, stamp: &[u8], presented: &[Vec<u8>]) -> Result<(), Refusal> {
         let algorithm = self.scheme.algorithm;
-        let decoded = request.url.and_then(|url| url.split('#').next()).map(decode_reserved);
+        let urls: Vec<Url> = match request.url.filter(|_| self.scheme.signs_url()) {
+            Some(url) => url::spellings(url).into_iter().map(Url::of).collect(),
+            None => vec![Url::default()],
+        };
         let mut found = false;
         for key in &self.keys {
             if algorithm == Algorithm::Equal {
                 found |= algorithm.verify(key, &[], presented);
             }
-            for message in self.scheme.messages {
-                let parts = parts(message, request, decoded.as_deref(), stamp, key)?;
+            for (message, url) in
+                self.scheme.messages.iter().flat_map(|message| urls.iter().map(move |url| (message, url)))
+            {
+                let parts = parts(message, request, url, stamp, key)?;
                 found |= algorithm.verify(key, &parts, presented);
             }
         }
@@ -292,7 +318,7 @@ impl Signed {
         let scheme = &self.scheme;
         let mut names: Vec<String> = self.headers.iter().map(|name| name.clone().into_owned()).collect();
         if let At::Numbered(family) = scheme.at {
-            names = (1..=SIGNATURES_MAX).map(|number| format!("{family}{number}")).collect();
+            names = (1..=NUMBERED_MAX).map(|number| format!("{family}{number}")).collect();
         }
         names.extend(scheme.require.iter().map(|(name, _)| (*name).to_owned()));
         if let Some(Stamp { at: StampAt::Header(name), .. }) = scheme.stamp {
@@ -337,10 +363,10 @@ impl Signed {
 
     fn signature(&self, draft: &Draft, message: &[Part], stamp: &str, now: Wall) -> Result<Vec<u8>, SignError> {
         let request = draft.request(now, &[]);
-        let decoded = request.url.and_then(|url| url.split('#').next()).map(decode_reserved);
+        let url = request.url.map(|url| Url::of(url.to_owned())).unwrap_or_default();
         let none = Secret::new("");
         let key = self.keys.first().unwrap_or(&none);
-        let parts = parts(message, &request, decoded.as_deref(), stamp.as_bytes(), key).map_err(|_| SignError::Key)?;
+        let parts = parts(message, &request, &url, stamp.as_bytes(), key).map_err(|_| SignError::Key)?;
         match &self.private {
             Some(private) => private.sign(self.scheme.algorithm, &parts),
             None if self.keys.is_empty() || self.scheme.algorithm.is_asymmetric() => Err(SignError::Key),
@@ -383,11 +409,27 @@ fn public_url(url: Option<&str>) -> Result<&[u8], Refusal> {
     })
 }
 
+/// A URL as it may be signed.
+#[derive(Default)]
+struct Url {
+    plain: Option<String>,
+    /// With some of its escapes decoded.
+    decoded: Option<String>,
+}
+
+impl Url {
+    fn of(mut url: String) -> Self {
+        // No fragment is ever sent, so none is signed.
+        url.truncate(url.find('#').unwrap_or(url.len()));
+        Self { decoded: Some(decode_reserved(&url).into_owned()), plain: Some(url) }
+    }
+}
+
 /// The bytes that are signed, piece by piece.
 fn parts<'a>(
     message: &[Part],
     request: &Request<'a>,
-    decoded: Option<&'a str>,
+    url: &'a Url,
     stamp: &'a [u8],
     key: &'a Secret,
 ) -> Result<Vec<&'a [u8]>, Refusal> {
@@ -396,9 +438,8 @@ fn parts<'a>(
             Part::Body => request.body,
             Part::Stamp => stamp,
             Part::Method => request.method.as_bytes(),
-            // No fragment is ever sent, so none is signed.
-            Part::Url => public_url(request.url.and_then(|url| url.split('#').next()))?,
-            Part::UrlDecoded => public_url(decoded)?,
+            Part::Url => public_url(url.plain.as_deref())?,
+            Part::UrlDecoded => public_url(url.decoded.as_deref())?,
             Part::Secret => key.expose(),
             Part::Literal(text) => text.as_bytes(),
             Part::Header(name) => header::required(request, name, "missing_header")?,
@@ -423,6 +464,10 @@ impl Scheme {
     pub(crate) fn binds_body(&self) -> bool {
         let in_body = self.stamp.is_some_and(|stamp| matches!(stamp.at, StampAt::Json(_)));
         in_body || self.messages.iter().copied().flatten().any(|part| matches!(part, Part::Body))
+    }
+
+    fn signs_url(&self) -> bool {
+        self.messages.iter().copied().flatten().any(|part| matches!(part, Part::Url | Part::UrlDecoded))
     }
 
     fn keys(&self, parameters: &mut Parameters<'_>) -> Vec<Secret> {
@@ -472,10 +517,14 @@ impl KeyForm {
     }
 }
 
-/// The key bytes of a `whsec_` secret.
+/// The key bytes of a `whsec_` secret. Some platforms show it behind the version of the signatures it is for
+/// (`v1,whsec_`: supabase.com/docs/guides/auth/auth-hooks), or without its padding. The specification recommends 24 to 64
+/// bytes, the libraries take any number, and what a platform made cannot be changed.
 fn standard_key(secret: &str) -> Result<Vec<u8>, &'static str> {
-    const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-    let encoded = secret.strip_prefix("whsec_").unwrap_or(secret);
-    let key = STANDARD.decode(encoded).map_err(|_| "must be whsec_ followed by base64, as the sender shows it")?;
-    if KEY_BYTES.contains(&key.len()) { Ok(key) } else { Err("must hold 24 to 64 bytes in base64 after whsec_") }
+    const KEY_BYTES_MIN: usize = 8;
+    let secret = secret.strip_prefix("v1,").unwrap_or(secret);
+    let encoded = secret.strip_prefix("whsec_").unwrap_or(secret).trim_end_matches('=');
+    let key =
+        STANDARD_NO_PAD.decode(encoded).map_err(|_| "must be whsec_ followed by base64, as the sender shows it")?;
+    if key.len() >= KEY_BYTES_MIN { Ok(key) } else { Err("must hold at least 8 bytes in base64 after whsec_") }
 }

@@ -274,6 +274,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "secret",
             "the webhook endpoint's secret: GoCardless, Developers, Webhook endpoints",
         )],
+        // "498 Token Invalid": https://developer.gocardless.com/api-reference/#webhooks-overview
+        refusal: 498,
         delivery: DeliveryId::Items(&[("events[]", &["id"])]),
         event: Name::Json("events[].action"),
         docs: "https://developer.gocardless.com/api-reference/#webhooks-overview",

@@ -96,6 +96,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             TOLERANCE,
         ],
         methods: ANY_METHOD,
+        // Of tests before the webhook is created: https://developer.zendesk.com/documentation/webhooks/verifying/
+        test_key: Some("dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ=="),
         delivery: DeliveryId::Header("x-zendesk-webhook-invocation-id"),
         event: Name::Json("type"),
         order: Name::Json("detail.id"),

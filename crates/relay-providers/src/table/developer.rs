@@ -25,7 +25,8 @@ const MAY_I: Handshake = Handshake {
 const ALLOWED_RATE: Parameter =
     Parameter::optional("allowed_rate", Some("*"), "requests a minute that a sender is allowed; *: any number");
 /// A secret behind `Bearer`.
-const BEARER: Scheme = Scheme { style: Style::Prefix("Bearer "), strip: true, ..Scheme::token(&["authorization"]) };
+const BEARER: Scheme =
+    Scheme { style: Style::Authentication("Bearer"), strip: true, ..Scheme::token(&["authorization"]) };
 
 pub(super) const PROVIDERS: &[Provider] = &[
     Provider {

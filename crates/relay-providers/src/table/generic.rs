@@ -6,7 +6,7 @@ use crate::{
     Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
-    table::{HEADERS_OPEN, NO_TIME, SENT_ALONG, STANDARD_WEBHOOKS, TOLERANCE},
+    table::{ANY_METHOD, HEADERS_OPEN, NO_TIME, SENT_ALONG, STANDARD_WEBHOOKS, TOLERANCE},
 };
 
 const KEY_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -75,6 +75,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::required("username", "the user name the sender is given"),
             Parameter::key("password", "the password the sender is given; make one with: openssl rand -hex 32").made_up(),
         ],
+        methods: ANY_METHOD,
         docs: "https://www.rfc-editor.org/rfc/rfc7617",
         unproven: SENT_ALONG,
         sample: SAMPLE,
@@ -116,6 +117,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::choice("encoding", &["hex", "base64"], "hex or base64"),
             Parameter::optional("prefix", Some(""), "what stands before the signature in the header field, like sha256="),
         ],
+        methods: ANY_METHOD,
         // It is not signed here, and senders that are not of Standard Webhooks number their subscriptions in it.
         delivery: DeliveryId::Header("webhook-id"),
         docs: "https://www.rfc-editor.org/rfc/rfc2104",
@@ -131,7 +133,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "secret",
                 "the endpoint's signing secret: whsec_ (or whpk_ for a public key) and base64, as the sender shows it",
-            ).begins(&["whsec_", "whpk_"]).not(&[("whsk_", "a private key")]),
+            ).begins(&["whsec_", "whpk_", "v1,whsec_"]).not(&[("whsk_", "a private key")]),
             TOLERANCE,
         ],
         sending: &[Parameter::signing_key("the private key: whsk_ and base64, for sources with a whpk_ key").or_none()],
@@ -152,6 +154,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             TOLERANCE,
         ],
         answer_within: Duration::from_secs(15),
+        // A transformation may choose PUT: https://docs.svix.com/transformations
+        methods: &["POST", "PUT"],
         delivery: DeliveryId::Documented(
             &DeliveryId::First(&[DeliveryId::Header("svix-id"), DeliveryId::Header("webhook-id")]),
             "https://docs.svix.com/receiving/verifying-payloads/how-manual",

@@ -58,12 +58,19 @@ pub(super) const PROVIDERS: &[Provider] = &[
             TOLERANCE,
         ],
         answer_within: Duration::from_secs(3),
-        handshakes: &[Handshake {
-            method: "POST",
-            on: &[On::JsonIs("type", "url_verification")],
-            signed: true,
-            exchange: Exchange::EchoJson("challenge"),
-        }],
+        methods: GET_POST,
+        handshakes: &[
+            Handshake {
+                method: "POST",
+                on: &[On::JsonIs("type", "url_verification")],
+                signed: true,
+                exchange: Exchange::EchoJson("challenge"),
+            },
+            // Looks after the certificate of a slash command's URL: slackhq/slack-api-docs, index_slash_commands.md. As a form
+            // too: the platform's own receivers answer that before they look for a signature (AwsLambdaReceiver of bolt-js).
+            Handshake { method: "GET", on: &[On::Query("ssl_check")], signed: false, exchange: Exchange::OK },
+            Handshake { method: "POST", on: &[On::Form("ssl_check")], signed: false, exchange: Exchange::OK },
+        ],
         delivery: DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
         event: Name::Json("event.type"),
         docs: "https://docs.slack.dev/authentication/verifying-requests-from-slack",

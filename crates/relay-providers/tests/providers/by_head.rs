@@ -76,7 +76,7 @@ fn a_stale_timestamp_is_refused_by_the_head() {
         let acting = Acting::new(provider(name).expect("in the table"));
         let hour_ago = Wall::from_micros(NOW.as_micros() - 3_600_000_000);
         let by_head = judged(&acting, &acting.sample("wh_1", hour_ago));
-        let ByHead::Refused { refusal, or_handshake: false } = by_head else { panic!("{name}: {by_head:?}") };
+        let ByHead::Refused { refusal, .. } = by_head else { panic!("{name}: {by_head:?}") };
         assert_eq!(refusal.check, "stale_timestamp", "{name}");
     }
 }

@@ -1,7 +1,10 @@
 //! Providers with code of their own, as a source sees them: which keys they ask for and when, and what they never accept.
 
 use aws_lc_rs::hmac;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use bytes::Bytes;
 use relay_core::time::Wall;
 use relay_providers::{Draft, Fetched, Refusal, Request, Verdict, Verifier, provider};
@@ -157,6 +160,36 @@ fn an_ebay_key_is_a_parameter_or_what_a_program_with_a_login_fetched() {
 }
 
 /// The webhook that tests a URL comes before the webhook's key exists, and brings no event.
+/// The platform's documents have SHA-1 and SHA-256; what a request names is what is checked.
+#[test]
+fn an_ebay_signature_may_be_over_sha_256() {
+    use aws_lc_rs::{rand::SystemRandom, signature};
+    let pair = signature::EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key");
+    let spki =
+        [
+            &[
+                0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+                0x48,
+            ][..],
+            &[0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00],
+            signature::KeyPair::public_key(&pair).as_ref(),
+        ]
+        .concat();
+    let key = format!("k1:{}", STANDARD.encode(spki));
+    let source = Verifier::new("ebay", &owned(&[("public_key", &key)])).expect("good parameters");
+    let signed = pair.sign(&SystemRandom::new(), b"{}").expect("it signs");
+    for (algorithm, digest, good) in
+        [("ecdsa", "SHA256", true), ("ECDSA", "sha256", true), ("ecdsa", "SHA1", false), ("ecdsa", "MD5", false)]
+    {
+        let head =
+            json!({"alg": algorithm, "kid": "k1", "signature": STANDARD.encode(signed.as_ref()), "digest": digest});
+        let mut draft = Draft::post(URL, "{}");
+        draft.set_header("x-ebay-signature", STANDARD.encode(head.to_string()));
+        let verdict = source.judge(&draft.request(NOW, &[]));
+        assert_eq!(matches!(verdict, Verdict::Genuine(_)), good, "{digest}: {verdict:?}");
+    }
+}
+
 #[test]
 fn mandrills_test_is_answered_and_opens_nothing() {
     let source = Verifier::new("mandrill", &owned(&[("secret", "the real key")])).expect("good parameters");

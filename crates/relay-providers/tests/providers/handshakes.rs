@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use relay_core::time::Wall;
-use relay_providers::{Answer, Draft, Refusal, Request, Verdict, Verifier, provider, providers};
+use relay_providers::{Answer, Draft, Refusal, Request, Signer, Verdict, Verifier, provider, providers};
 
 use crate::acting::{Acting, URL, owned};
 
@@ -131,6 +131,33 @@ fn unsigned_requests_on_saving_are_answered_and_nothing_else_is() {
     let shop = verifier("woocommerce", &[("secret", "s")]);
     assert_eq!(answered(judge(&shop, &post("webhook_id=42"))).status, 200);
     assert_eq!(refused(judge(&shop, &post("webhook_id=42&total=1"))).check, "missing_signature");
+}
+
+/// Slack's check of a slash command's certificate is not signed, with GET and with POST.
+#[test]
+fn slack_checks_a_certificate_and_nothing_is_stored() {
+    let source = verifier("slack", &[("signing_secret", "s")]);
+    assert_eq!(answered(get(&source, "ssl_check=1&token=x")).status, 200);
+    assert_eq!(answered(judge(&source, &post("ssl_check=1&token=x"))).status, 200);
+    assert_eq!(refused(judge(&source, &post("command=%2Fcrm&text=ssl_check%3D1"))).check, "missing_signature");
+    assert_eq!(refused(get(&source, "token=x")).check, "missing_signature");
+}
+
+/// Before a webhook of Zendesk exists, its test is signed with a key that everybody knows.
+#[test]
+fn a_test_with_a_public_key_is_answered_and_never_an_event() {
+    const PUBLIC: &str = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==";
+    let test = Signer::new("zendesk", &owned(&[("signing_secret", PUBLIC)])).expect("good parameters");
+    let signed = test.sign(post(r#"{"test":1}"#), "", NOW).expect("can be signed");
+    let source = verifier("zendesk", &[("signing_secret", "a secret of a source")]);
+    let answer = answered(judge(&source, &signed));
+    assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]));
+    let other = Draft { body: "{}".into(), ..signed.clone() };
+    assert_eq!(refused(judge(&source, &other)).check, "bad_signature");
+    let late = Wall::from_micros(NOW.as_micros() + 3_600_000_000);
+    assert_eq!(refused(source.judge(&signed.request(late, &[]))).status, 401, "a test is as old as an event may be");
+    let theirs = verifier("zendesk", &[("signing_secret", PUBLIC)]);
+    assert!(matches!(judge(&theirs, &signed), Verdict::Genuine(_)), "whoever gives it as a secret means it");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn ask(handshake: &Handshake, challenge: &[u8]) -> Draft {
             On::Json(path) | On::JsonOnly(path) => drop(json.insert((*path).to_owned(), text.clone().into())),
             On::JsonIs(path, value) => drop(json.insert((*path).to_owned(), (*value).into())),
             On::JsonEmpty(path) => drop(json.insert((*path).to_owned(), serde_json::json!([]))),
-            On::FormOnly(name) => draft.body = format!("{name}={escaped}").into(),
+            On::Form(name) | On::FormOnly(name) => draft.body = format!("{name}={escaped}").into(),
             On::NoJson(_) => {}
         }
     }

@@ -78,6 +78,86 @@ fn any_field_of_a_numbered_family_may_match_and_only_numbers_are_of_it() {
     assert_eq!(refused("docusign", &[("secret", "s")], &signed).check, "missing_signature");
 }
 
+/// As many keys as `DocuSign` lets be active, each with a field of its own.
+#[test]
+fn the_last_of_a_hundred_numbered_fields_may_be_ours() {
+    let mut signed = signed("docusign", &[("hmac_key", "s")], "{}");
+    let ours = signed.header("x-docusign-signature-1").expect("signed").to_vec();
+    for number in 1..100 {
+        signed.set_header(&format!("x-docusign-signature-{number}"), "AAAA");
+    }
+    signed.set_header("x-docusign-signature-100", ours);
+    genuine("docusign", &[("hmac_key", "s")], &signed);
+}
+
+/// RFC 9110, section 11.1: the name of an authentication scheme has no case.
+#[test]
+fn a_bearer_is_one_in_whatever_case() {
+    for (name, key) in [("cloudevents", "token"), ("azure-event-grid", "secret")] {
+        let parameters = [(key, "a token"), ("subscription", "crm")];
+        let parameters = if name == "cloudevents" { &parameters[..1] } else { &parameters };
+        let with = |value: &str| {
+            let mut draft = Draft::post(URL, "{}");
+            draft.set_header("authorization", value.to_owned());
+            draft
+        };
+        for value in ["Bearer a token", "bearer a token", "BEARER   a token"] {
+            assert_eq!(genuine(name, parameters, &with(value)).strip, [0], "{value}");
+        }
+        for value in ["Bearera token", "Basic a token", "a token", "Bearer", "Bearer a tokem"] {
+            refused(name, parameters, &with(value));
+        }
+    }
+}
+
+/// Secrets of Standard Webhooks as platforms show them: all of these are the same key.
+#[test]
+fn a_secret_may_have_its_version_in_front_and_lack_its_padding() {
+    let key = STANDARD.encode([7; 25]);
+    let signed = signed("standard-webhooks", &[("secret", &format!("whsec_{key}"))], "{}");
+    for secret in [key.clone(), format!("v1,whsec_{key}"), format!("whsec_{}", key.trim_end_matches('='))] {
+        genuine("standard-webhooks", &[("secret", &secret)], &signed);
+    }
+    for bytes in [8, 16, 64, 65, 200] {
+        let secret = format!("whsec_{}", STANDARD.encode(vec![7; bytes]));
+        let parameters = [("secret", &secret[..])];
+        genuine("standard-webhooks", &parameters, &self::signed("standard-webhooks", &parameters, "{}"));
+    }
+    let short = format!("whsec_{}", STANDARD.encode([7; 7]));
+    assert!(Verifier::new("standard-webhooks", &owned(&[("secret", &short)])).is_err());
+}
+
+/// Host and port of a URL have spellings, and which one is signed is a matter of what was typed where.
+#[test]
+fn a_signed_url_may_be_spelled_otherwise_than_ours() {
+    for (name, key) in [
+        ("square", "signature_key"),
+        ("trello", "app_secret"),
+        ("hubspot", "client_secret"),
+        ("mandrill", "webhook_key"),
+        ("twilio", "auth_token"),
+    ] {
+        let (rest, spellings) =
+            ("/webhook/x/?y=1", ["https://h.example", "https://h.example:443", "https://H.Example"]);
+        let entry = relay_providers::provider(name).expect("in the table");
+        for theirs in spellings {
+            let draft = entry.draft(&format!("{theirs}{rest}"), "1", NOW);
+            let signed = sign(name, &[(key, "s")], draft);
+            for ours in ["https://h.example", "https://h.example:443", "https://H.EXAMPLE", "https://h.example:8443"] {
+                let here = Draft { url: format!("{ours}{rest}"), ..signed.clone() };
+                let is_good = matches!(judge(name, &[(key, "s")], &here), Verdict::Genuine(_));
+                let is_theirs = !ours.ends_with("8443") && theirs != "https://H.Example";
+                // Twilio's libraries leave any port out.
+                assert!(is_good == is_theirs || name == "twilio", "{name}: {ours}, signed {theirs}");
+                assert!(!is_theirs || is_good, "{name}: {ours}, signed {theirs}");
+            }
+        }
+        let other =
+            Draft { url: format!("https://g.example{rest}"), ..sign(name, &[(key, "s")], entry.draft(URL, "1", NOW)) };
+        assert_eq!(refused(name, &[(key, "s")], &other).check, "bad_signature", "{name}");
+    }
+}
+
 #[test]
 fn hubspot_may_have_decoded_the_url_or_not_and_never_falls_back_to_an_older_version() {
     let source = [("client_secret", "s")];

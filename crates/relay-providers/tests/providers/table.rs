@@ -47,6 +47,69 @@ fn every_entry_is_whole() {
     }
 }
 
+/// S28: what the platforms' documents, or their own libraries, want to see; each entry says where that stands.
+#[test]
+fn what_is_accepted_or_refused_is_answered_as_the_platform_documents() {
+    let differs = providers().iter().filter(|entry| entry.refusal != 401 || entry.bare_refusals);
+    let refusals: Vec<_> = differs.map(|entry| (entry.name, entry.refusal, entry.bare_refusals)).collect();
+    assert_eq!(
+        refusals,
+        [
+            ("aws-sns", 403, false),
+            ("ebay", 412, false),
+            ("gocardless", 498, false),
+            ("salesforce", 403, false),
+            ("xero", 401, true)
+        ]
+    );
+    let differs =
+        providers().iter().filter(|entry| !entry.key_source && entry.acknowledgement != Acknowledgement::EMPTY);
+    let accepted: Vec<_> = differs
+        .map(|entry| match entry.acknowledgement {
+            Acknowledgement::Fixed { status, content_type, .. } => (entry.name, status, content_type),
+            Acknowledgement::Receipt => (entry.name, 202, None),
+        })
+        .collect();
+    assert_eq!(
+        accepted,
+        [
+            ("adyen", 200, Some("text/plain")),
+            ("discord", 204, None),
+            ("google-pubsub", 204, None),
+            ("salesforce", 200, Some("text/xml; charset=utf-8")),
+            ("twilio", 200, Some("text/xml")),
+        ]
+    );
+}
+
+/// Beside POST and the handshakes' own: methods that the platform, or whoever writes the automation there, chooses.
+#[test]
+fn methods_that_a_sender_may_choose_are_taken() {
+    for (name, methods) in [
+        ("basic", "PUT PATCH DELETE GET"),
+        ("contentful", "PUT PATCH DELETE GET"),
+        ("freshdesk", "PUT PATCH DELETE GET"),
+        ("hmac", "PUT PATCH DELETE GET"),
+        ("hubspot", "GET"),
+        ("sanity", "PUT PATCH DELETE GET"),
+        ("svix", "PUT"),
+        ("twilio", "GET"),
+        ("zendesk", "PUT PATCH DELETE GET"),
+    ] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        for method in methods.split(' ') {
+            assert!(acting.verifier.methods().contains(&method), "{name} {method}");
+            let mut draft = acting.provider.draft(URL, "wh_1", NOW);
+            method.clone_into(&mut draft.method);
+            if method == "GET" {
+                draft.body = "".into();
+            }
+            let signed = acting.signer.sign(draft, "wh_1", NOW).expect("it can be signed");
+            assert!(acting.is_genuine(&signed, NOW), "{name} {method}");
+        }
+    }
+}
+
 #[test]
 fn every_entry_acknowledges_with_a_success_and_takes_its_own_handshakes() {
     for entry in providers() {
@@ -58,7 +121,7 @@ fn every_entry_acknowledges_with_a_success_and_takes_its_own_handshakes() {
                 assert!(!entry.key_source, "{}", entry.name);
             }
         }
-        let chosen = ["zendesk", "freshdesk", "sanity", "contentful"].contains(&entry.name);
+        let chosen = ["zendesk", "freshdesk", "sanity", "contentful", "basic", "hmac"].contains(&entry.name);
         assert_eq!(entry.key_source || chosen, entry.methods.contains(&"DELETE"), "{}", entry.name);
         for handshake in entry.handshakes {
             assert!(entry.methods.contains(&handshake.method), "{}: {handshake:?}", entry.name);

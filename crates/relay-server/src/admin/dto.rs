@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use relay_core::{
-    delivery::{Attempt, Delivery, Reason, State},
+    delivery::{Attempt, Delivery, Reason, State, answer::Answer},
     event::Event,
     hub::{ClientView, DestinationView},
     time::Wall,
@@ -19,14 +19,17 @@ use crate::{
     ingress::{Refusals, Refused},
     metrics::Metrics,
     registry::{
+        Registry,
         document::{self, Retry},
         secret::hex,
     },
 };
 
 mod audit;
+mod rotation;
 
 pub(crate) use audit::{AuditDto, AuditLineDto};
+pub(crate) use rotation::RotationDto;
 
 /// A page of a listing.
 #[derive(Debug, Serialize)]
@@ -47,6 +50,8 @@ pub(crate) struct SourceDto {
     awaits_secret: bool,
     /// Until when it may; none: whoever hands one over is refused.
     awaits_secret_until: Option<String>,
+    /// Secrets of it that are being replaced.
+    rotation: Option<RotationDto>,
     /// What is wrong with its parameters, where they do not read: it takes nothing.
     broken: Option<String>,
     paused: bool,
@@ -167,6 +172,8 @@ pub(crate) struct TokenDto {
     name: String,
     prefix: String,
     destinations: Option<Vec<String>>,
+    /// It is being replaced: `prefix` is that of the new one.
+    rotation: Option<RotationDto>,
     created_at: String,
     revoked_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,8 +244,22 @@ struct AttemptDto {
     counted: bool,
     status: Option<u16>,
     error: Option<String>,
+    /// What the target said with its refusal, if its client tells.
+    answer: Option<AnswerDto>,
     duration_ms: u64,
     at: String,
+}
+
+/// The words of a refusal: a target's own.
+#[derive(Debug, Serialize)]
+pub(crate) struct AnswerDto {
+    /// The reason phrase, where it is not the usual one.
+    reason: Option<String>,
+    location: Option<String>,
+    /// How the body begins, if that is text.
+    body: Option<String>,
+    /// There was more of it.
+    cut: bool,
 }
 
 /// An event without its body.
@@ -300,8 +321,10 @@ pub(crate) struct GroupDto {
     pub(crate) count: u64,
     pub(crate) oldest: String,
     pub(crate) newest: String,
-    /// One of them.
+    /// The latest of them.
     pub(crate) example: String,
+    /// What the target said to it, if its client tells.
+    pub(crate) answer: Option<AnswerDto>,
 }
 
 /// `/health`; `reasons` only for those who may know them.
@@ -383,10 +406,11 @@ struct SourceCountsDto {
 }
 
 impl SourceDto {
-    pub(crate) fn new(source: &document::Source, directory: &Directory, now: Wall) -> Self {
+    pub(crate) fn new(source: &document::Source, registry: &Registry) -> Self {
+        let directory = registry.directory();
         let intake = directory.intakes.get(&source.name);
         let awaits_secret = intake.is_some_and(|intake| intake.verifier.awaits_secret());
-        let until = source.adopts_until(now).filter(|_| awaits_secret);
+        let until = source.adopts_until(registry.now()).filter(|_| awaits_secret);
         let routes = directory.routing.routes.get(&source.name).into_iter().flatten();
         Self {
             name: source.name.to_string(),
@@ -396,6 +420,7 @@ impl SourceDto {
             dedupe: source.dedupe.as_str(),
             awaits_secret,
             awaits_secret_until: until.map(rfc3339),
+            rotation: RotationDto::of_source(source, registry),
             broken: intake.and_then(|intake| intake.broken.clone()),
             paused: source.paused,
             declared: source.declared.clone(),
@@ -551,11 +576,12 @@ impl KeyDto {
 }
 
 impl TokenDto {
-    pub(crate) fn new(token: &document::Token) -> Self {
+    pub(crate) fn new(token: &document::Token, registry: &Registry) -> Self {
         Self {
             name: token.name.to_string(),
             prefix: token.prefix.clone(),
             destinations: token.destinations.clone(),
+            rotation: RotationDto::of_token(token, registry),
             created_at: rfc3339(token.created_at),
             revoked_at: token.revoked_at.map(Wall::from_micros).map(rfc3339),
             token: None,
@@ -624,8 +650,21 @@ impl AttemptDto {
             counted: attempt.counted,
             status: attempt.status,
             error: attempt.error.as_deref().map(str::to_owned),
+            answer: attempt.answer.as_deref().map(AnswerDto::new),
             duration_ms: attempt.duration_ms,
             at: rfc3339(attempt.at),
+        }
+    }
+}
+
+impl AnswerDto {
+    pub(crate) fn new(answer: &Answer) -> Self {
+        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        Self {
+            reason: text(&answer.reason),
+            location: text(&answer.location),
+            body: text(&answer.body),
+            cut: answer.cut,
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::{
-    Extension, Router,
+    Router,
     extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -33,6 +33,7 @@ use tokio::sync::oneshot;
 use self::problem::AdminError;
 pub(crate) use self::{serve::serve, site::Sites};
 use crate::{
+    asker::Asker,
     clock::Clock,
     guesses::{Entrance, Guesses, Wrong},
     health::Health,
@@ -72,26 +73,24 @@ pub(crate) struct Listening {
     pub(crate) admin: Option<String>,
 }
 
-/// Who asks: for the audit log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Who(pub(crate) &'static str);
-
 /// The handlers' state.
 pub(crate) type Shared = State<Arc<Admin>>;
 
 /// For the admin listener: everything but metrics and probes wants the admin token.
 pub(crate) fn guarded(admin: Arc<Admin>) -> Router {
     let api = api(&admin).route_layer(middleware::from_fn_with_state(Arc::clone(&admin), require_token));
-    whole(api, Who("admin"), admin)
+    whole(api, ("admin", Some("ADMIN_TOKEN")), admin)
 }
 
 /// For the admin socket: whoever may open the file may do everything.
 pub(crate) fn unguarded(admin: Arc<Admin>) -> Router {
-    whole(api(&admin), Who("cli"), admin)
+    whole(api(&admin), ("cli", None), admin)
 }
 
-fn whole(api: Router<Arc<Admin>>, who: Who, admin: Arc<Admin>) -> Router {
-    let all = api.merge(open()).layer(Extension(who)).fallback(nothing_here);
+/// `entrance`: how the audit log calls who comes in there, and what lets them in.
+fn whole(api: Router<Arc<Admin>>, entrance: (&'static str, Option<&'static str>), admin: Arc<Admin>) -> Router {
+    let named = middleware::from_fn(move |request, next| named(entrance, request, next));
+    let all = api.merge(open()).layer(named).fallback(nothing_here);
     all.method_not_allowed_fallback(wrong_method).with_state(admin)
 }
 
@@ -108,6 +107,17 @@ fn open() -> Router<Arc<Admin>> {
         .route("/metrics", get(routes::status::metrics))
         .route("/livez", get(routes::status::live))
         .route("/readyz", get(routes::status::ready))
+}
+
+/// Handlers find there for whom they work.
+async fn named((who, credential): (&'static str, Option<&str>), mut request: Request, next: Next) -> Response {
+    let asker = Asker::operator(who, origin_of(&request), credential, request.headers());
+    request.extensions_mut().insert(asker);
+    next.run(request).await
+}
+
+fn origin_of(request: &Request) -> Origin {
+    request.extensions().get().copied().unwrap_or(Origin::local())
 }
 
 async fn nothing_here() -> AdminError {
@@ -133,7 +143,7 @@ async fn to_its_end(State(admin): Shared, request: Request, next: Next) -> Respo
 }
 
 async fn require_token(State(admin): Shared, request: Request, next: Next) -> Response {
-    let origin = request.extensions().get().copied().unwrap_or(Origin::local());
+    let origin = origin_of(&request);
     match admin.looks_at(request.headers(), Entrance::Admin, origin).await {
         Ok(Known::Yes) => next.run(request).await,
         Ok(Known::No | Known::Nothing) => AdminError::Unauthorized.into_response(),
@@ -186,8 +196,8 @@ impl Admin {
     }
 
     /// An audit entry of now.
-    pub(crate) fn audited(&self, who: Who, action: &str, subject: impl Into<String>) -> AuditEntry {
-        AuditEntry { at: self.clock.wall(), who: who.0.into(), action: action.into(), subject: subject.into() }
+    pub(crate) fn audited(&self, who: &Asker, action: &str, subject: impl Into<String>) -> AuditEntry {
+        who.audited(self.clock.wall(), action, subject)
     }
 }
 

@@ -102,6 +102,7 @@ fn of_registry(error: &RegistryError) -> (StatusCode, &'static str) {
         RegistryError::Taken { .. } => (StatusCode::CONFLICT, "taken"),
         RegistryError::Declared { .. } => (StatusCode::CONFLICT, "declared"),
         RegistryError::LastRoute { .. } => (StatusCode::CONFLICT, "last_route"),
+        RegistryError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
         RegistryError::Contended => (StatusCode::CONFLICT, "contended"),
         RegistryError::NoRandomness(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no_randomness"),
         RegistryError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),

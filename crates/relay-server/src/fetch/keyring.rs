@@ -41,6 +41,8 @@ pub(crate) struct Keyring {
 pub(super) struct Kept {
     pub(super) entries: BTreeMap<String, Entry>,
     asked: BTreeMap<Name, Asked>,
+    /// When what is kept was last asked for again.
+    renewed: BTreeMap<String, Mono>,
 }
 
 /// Fetches of one source within a minute that are under way or came to nothing.
@@ -89,6 +91,28 @@ impl Keyring {
             Look::Answer(answer) => answer,
             Look::Wait(fetch) => fetch.await,
         }
+    }
+
+    /// What is at `url` now, where it is something else than `known`: a platform that changes its keys signs with new ones
+    /// before a day is over. What is kept stays if it cannot be fetched.
+    pub(crate) async fn renewed(self: &Arc<Self>, source: &Name, url: &str, known: &Bytes) -> Option<Bytes> {
+        let now = self.clock.now().mono;
+        {
+            let mut kept = self.lock();
+            if let Some(Entry::Good { body, .. }) = kept.entries.get(url)
+                && body != known
+            {
+                return Some(body.clone());
+            }
+            if !kept.may_renew(url, now) {
+                return None;
+            }
+        }
+        let body = self.fetcher.get(url).await.ok().filter(|body| body != known)?;
+        self.lock().entries.insert(url.to_owned(), Entry::Good { body: body.clone(), until: now + limits::KEY_KEPT });
+        tracing::info!(event = "keys_renewed", %source, "a platform has new keys");
+        self.keep(url, &body).await;
+        Some(body)
     }
 
     /// Fetches `url` now, for what it does there.
@@ -168,12 +192,16 @@ impl Keyring {
                 kept.give_back(&source, asker);
             }
         }
-        if let Ok(body) = &fetched
-            && let Err(error) = self.shelf.keep(&url, body, self.clock.wall()).await
-        {
-            tracing::debug!(%error, "a fetched key could not be kept in the store");
+        if let Ok(body) = &fetched {
+            self.keep(&url, body).await;
         }
         fetched
+    }
+
+    async fn keep(&self, url: &str, body: &Bytes) {
+        if let Err(error) = self.shelf.keep(url, body, self.clock.wall()).await {
+            tracing::debug!(%error, "a fetched key could not be kept in the store");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -202,6 +230,13 @@ impl Kept {
         asked.all += 1;
         asked.by.insert(asker, own + 1);
         true
+    }
+
+    /// Whether what is kept of `url` may be asked for again.
+    fn may_renew(&mut self, url: &str, now: Mono) -> bool {
+        self.renewed.retain(|_, at| now.since(*at) < limits::KEY_RENEWED_AFTER);
+        let is_kept = matches!(self.entries.get(url), Some(Entry::Good { .. }));
+        is_kept && self.renewed.len() < limits::KEYS_MAX && self.renewed.insert(url.to_owned(), now).is_none()
     }
 
     /// What was there is no invention: it costs nobody anything.

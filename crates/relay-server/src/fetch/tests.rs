@@ -157,6 +157,21 @@ async fn a_certificate_that_does_not_hold_is_no_answer() {
     assert!(bench.server.asked().is_empty());
 }
 
+/// What is kept is asked for again once a minute at most, and stays where nothing new comes of it.
+#[tokio::test]
+async fn what_is_kept_is_renewed_seldom() {
+    let bench = Bench::start().await;
+    let url = format!("https://{HOST}/key");
+    assert_eq!(bench.keyring.renewed(&source(), &url, &"old".into()).await, None, "nothing is kept yet");
+    bench.key("/key").await.unwrap();
+    assert_eq!(bench.keyring.renewed(&source(), &url, &"old".into()).await.as_deref(), Some(&b"/key"[..]));
+    for _ in 0..3 {
+        assert_eq!(bench.keyring.renewed(&source(), &url, &"/key".into()).await, None);
+    }
+    assert_eq!(bench.server.asked(), ["/key", "/key"]);
+    assert_eq!(bench.key("/key").await.unwrap(), "/key");
+}
+
 /// Strangers choose what is fetched: they cannot make the relay fetch without end, and spend nobody's share but theirs.
 #[tokio::test]
 async fn an_address_has_few_keys_a_minute_that_are_not_there() {

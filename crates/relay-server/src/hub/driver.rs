@@ -303,6 +303,7 @@ impl Driver {
             who: "sender".into(),
             action: "event.resend".into(),
             subject: event.to_string(),
+            origin: String::new(),
         };
         made.first().map(|delivery| entry(delivery.event)).into_iter().collect()
     }

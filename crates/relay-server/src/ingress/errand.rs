@@ -2,7 +2,7 @@
 
 use hyper::Response;
 use relay_core::limits;
-use relay_providers::{Answer, Fetched, Genuine};
+use relay_providers::{Answer, Fetched, Genuine, UNKNOWN_KEY};
 
 use super::{
     fields::Raw,
@@ -52,9 +52,17 @@ impl<B: Backend> Door<B> {
         mut url: String,
     ) -> Result<Head, Refused> {
         let mut fetched = Vec::new();
+        let mut is_renewed = false;
         loop {
             fetched.push(self.fetch(source, origin, &fetched, url).await?);
-            match self.judge_head(source, raw, &fetched)? {
+            let mut judged = self.judge_head(source, raw, &fetched);
+            if matches!(&judged, Err(refused) if refused.reason == UNKNOWN_KEY) && !is_renewed {
+                is_renewed = true;
+                if self.renew(source, &mut fetched).await {
+                    judged = self.judge_head(source, raw, &fetched);
+                }
+            }
+            match judged? {
                 Head::NeedsKey(next) => url = next,
                 head => return Ok(head),
             }
@@ -87,6 +95,7 @@ impl<B: Backend> Door<B> {
         (raw, body): (&Raw, &[u8]),
     ) -> Result<Errands, Refused> {
         let mut fetched = Vec::new();
+        let mut is_renewed = false;
         loop {
             let url = match errand {
                 Errand::Fetch(url) => url,
@@ -98,13 +107,32 @@ impl<B: Backend> Door<B> {
                 }
             };
             fetched.push(self.fetch(source, origin, &fetched, url).await?);
-            errand = match self.judge(source, raw, body, &fetched) {
+            let mut judged = self.judge(source, raw, body, &fetched);
+            if matches!(&judged, Judged::Refused(refused) if refused.reason == UNKNOWN_KEY) && !is_renewed {
+                is_renewed = true;
+                if self.renew(source, &mut fetched).await {
+                    judged = self.judge(source, raw, body, &fetched);
+                }
+            }
+            errand = match judged {
                 Judged::Genuine(genuine) => return Ok(Errands::Genuine(genuine)),
                 Judged::Handshake(answer) => return Ok(Errands::Answered(self.shake_hands(source, raw, answer))),
                 Judged::Refused(refused) => return Err(refused),
                 Judged::First(errand) => errand,
             };
         }
+    }
+
+    /// Fetches anew what may have changed since it was: the platform has new keys. Says whether there is anything new.
+    async fn renew(&self, source: &Source, fetched: &mut [Fetched]) -> bool {
+        let mut is_new = false;
+        for known in fetched {
+            if let Some(body) = self.backend.renewed_key(&source.name, &known.url, &known.body).await {
+                known.body = body;
+                is_new = true;
+            }
+        }
+        is_new
     }
 
     async fn confirm(
@@ -138,7 +166,7 @@ impl<B: Backend> Door<B> {
             );
             return Err(refused(NOT_AWAITED, "secret_not_awaited", detail));
         }
-        let kept = self.backend.adopt(&source.name, parameter, value).await;
+        let kept = self.backend.adopt(&source.name, origin, parameter, value).await;
         kept.map_err(|why| refused(NOT_KEPT, "not_adopted", why))?;
         tracing::warn!(
             event = "secret_adopted",

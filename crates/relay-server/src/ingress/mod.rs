@@ -39,7 +39,7 @@ pub use guarded::Patience;
 pub(crate) use guarded::{Gate, Guarded};
 pub use listener::serve;
 pub use refusals::{Missed, Refusals, Refused};
-pub use seam::{Backend, Body, Source};
+pub use seam::{Backend, Body, Old, Source};
 
 /// What an operator decides about the public listener.
 #[derive(Clone, Debug)]

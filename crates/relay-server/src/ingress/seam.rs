@@ -13,7 +13,10 @@ use relay_core::{
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
-use crate::origin::{Address, Origin};
+use crate::{
+    origin::{Address, Origin},
+    registry::uses::Proof,
+};
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
@@ -33,6 +36,11 @@ pub trait Backend: Send + Sync + 'static {
     /// check that failed.
     fn refused(&self, source: &str, reason: &'static str);
 
+    /// Takes note of what proved a request to a source whose secrets are being replaced since then.
+    fn proved(&self, source: &Name, since: Wall, by: Proof) {
+        let _ = (source, since, by);
+    }
+
     /// Counts a handshake that was answered.
     fn handshake(&self, source: &str);
 
@@ -42,6 +50,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The key or certificate at a URL that the source's provider named: kept, or fetched.
     fn key(&self, source: &Name, asker: Address, url: &str) -> impl Future<Output = Result<Bytes, String>> + Send;
 
+    /// What is at that URL now, where it is something else than `known`; fetched anew once a minute at most.
+    fn renewed_key(&self, source: &Name, url: &str, known: &Bytes) -> impl Future<Output = Option<Bytes>> + Send;
+
     /// Visits a URL that the source's provider named, for what that does there.
     fn visit(&self, source: &Name, asker: Address, url: &str) -> impl Future<Output = Result<(), String>> + Send;
 
@@ -49,6 +60,7 @@ pub trait Backend: Send + Sync + 'static {
     fn adopt(
         &self,
         source: &Name,
+        origin: Origin,
         parameter: &'static str,
         value: String,
     ) -> impl Future<Output = Result<(), String>> + Send;
@@ -72,6 +84,24 @@ pub trait Backend: Send + Sync + 'static {
     fn other(&self, request: Request<Incoming>, origin: Origin) -> impl Future<Output = Response<Body>> + Send;
 }
 
+/// What proves the requests of a source too, while its secrets are being replaced.
+#[derive(Debug)]
+pub struct Old {
+    /// It judges by what was there before.
+    pub verifier: Verifier,
+    /// Since when they are being replaced.
+    pub since: Wall,
+    /// Until when; none: until an operator says so.
+    pub until: Option<Wall>,
+}
+
+impl Old {
+    /// Whether it still proves anything.
+    pub fn is_valid(&self, now: Wall) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// A named public intake, as the ingress sees it. Part of a snapshot; replaced whole when it changes.
 #[derive(Debug)]
 pub struct Source {
@@ -79,6 +109,8 @@ pub struct Source {
     pub name: Name,
     /// How its requests prove themselves.
     pub verifier: Verifier,
+    /// How they proved themselves before, and do beside that while its secrets are being replaced.
+    pub old: Option<Old>,
     /// Its provider's name.
     pub provider: String,
     /// Key sources: an empty body is taken with POST, PUT and PATCH.

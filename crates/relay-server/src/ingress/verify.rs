@@ -2,9 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use relay_core::{storage::Dedupe, time::Wall};
-use relay_providers::{Answer, BodyShare, ByHead, DedupeKey, Fetched, Genuine, Refusal, Request, Verdict};
+use relay_providers::{Answer, BodyShare, ByHead, DedupeKey, Fetched, Genuine, Refusal, Request, Verdict, Verifier};
 
-use super::{fields::Raw, seam::Source};
+use super::fields::Raw;
 use crate::error::{Code, Problem};
 
 /// What the ingress does with a request that was judged.
@@ -50,6 +50,11 @@ impl Refused {
         self
     }
 
+    /// It showed nothing that it is genuine; not: it did, and something else is wrong with it.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.problem.code == Code::NotGenuine
+    }
+
     pub(super) fn closing_if(mut self, closing: bool) -> Self {
         self.problem.close |= closing;
         self
@@ -87,12 +92,12 @@ pub(super) struct By<'a> {
 }
 
 /// Judges a request by its raw bytes.
-pub(super) fn judge(source: &Source, raw: &Raw, body: &[u8], by: By<'_>) -> Judged {
+pub(super) fn judge(verifier: &Verifier, raw: &Raw, body: &[u8], by: By<'_>) -> Judged {
     let request = match request(raw, body, by) {
         Ok(request) => request,
         Err(refused) => return Judged::Refused(refused),
     };
-    match source.verifier.judge(&request) {
+    match verifier.judge(&request) {
         Verdict::Genuine(genuine) => Judged::Genuine(genuine),
         Verdict::Handshake(answer) => Judged::Handshake(answer),
         Verdict::NeedsKey { url } => Judged::First(Errand::Fetch(url)),
@@ -109,8 +114,8 @@ pub(super) fn judge(source: &Source, raw: &Raw, body: &[u8], by: By<'_>) -> Judg
 }
 
 /// Judges a request by its head, so that nobody is listened to who cannot prove himself.
-pub(super) fn judge_head(source: &Source, raw: &Raw, by: By<'_>) -> Result<Head, Refused> {
-    match source.verifier.judge_head(&request(raw, b"", by)?) {
+pub(super) fn judge_head(verifier: &Verifier, raw: &Raw, by: By<'_>) -> Result<Head, Refused> {
+    match verifier.judge_head(&request(raw, b"", by)?) {
         ByHead::Open => Ok(Head::Open),
         ByHead::Proven => Ok(Head::Proven),
         ByHead::NeedsKey { url } => Ok(Head::NeedsKey(url)),

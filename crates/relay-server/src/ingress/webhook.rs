@@ -23,13 +23,14 @@ use super::{
     path::Place,
     refusals::{self as seen, Missed},
     respond,
-    seam::{Backend, Body, Source},
+    seam::{Backend, Body, Old, Source},
     uploads::{Owner, Uploads},
     verify::{self, By, Head, Judged, Refused},
 };
 use crate::{
     error::{Code, Problem},
     origin::Origin,
+    registry::uses::Proof,
 };
 
 /// The name that requests without a source are counted under.
@@ -292,13 +293,44 @@ impl<B: Backend> Door<B> {
     /// Puts a head before its verifier.
     pub(super) fn judge_head(&self, source: &Source, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Refused> {
         let url = self.url(source, raw);
-        verify::judge_head(source, raw, By { url: url.as_deref(), now: self.backend.present(), fetched })
+        let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
+        let judged = verify::judge_head(&source.verifier, raw, by);
+        match (judged, self.valid_old(source)) {
+            // While a secret is replaced, the one that was there before is as good.
+            (Err(refused), Some(old)) if refused.is_unproven() => {
+                verify::judge_head(&old.verifier, raw, by).map_err(|_| refused)
+            }
+            (Ok(Head::HandshakeAtMost(refused)), Some(old)) if refused.is_unproven() => {
+                Ok(verify::judge_head(&old.verifier, raw, by).unwrap_or(Head::HandshakeAtMost(refused)))
+            }
+            (judged, _) => judged,
+        }
+    }
+
+    /// The secret that was there before, while it holds.
+    fn valid_old<'a>(&self, source: &'a Source) -> Option<&'a Old> {
+        source.old.as_ref().filter(|old| old.is_valid(self.backend.now()))
     }
 
     /// Puts a request before its verifier.
     pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        verify::judge(source, raw, body, By { url: url.as_deref(), now: self.backend.present(), fetched })
+        let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
+        let judge = |verifier| verify::judge(verifier, raw, body, by);
+        let judged = judge(&source.verifier);
+        let Some(old) = self.valid_old(source) else { return judged };
+        // What was there before is looked at last: where an answer has room for one secret, it is the new one.
+        let (judged, by) = match judged {
+            Judged::Refused(refused) if refused.is_unproven() => match judge(&old.verifier) {
+                Judged::Refused(_) => return Judged::Refused(refused),
+                judged => (judged, Proof::Old),
+            },
+            judged => (judged, Proof::New),
+        };
+        if matches!(judged, Judged::Genuine(_)) || by == Proof::Old {
+            self.backend.proved(&source.name, old.since, by);
+        }
+        judged
     }
 
     /// The URL as the sender sees it, for providers that sign it.

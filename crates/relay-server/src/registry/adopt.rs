@@ -11,6 +11,7 @@ use super::{
     key_of,
     source::unknown_source,
 };
+use crate::asker::Asker;
 
 impl Registry {
     /// From now on, for [`limits::ADOPTION_WINDOW`], the source takes the secret that its platform hands over. What was handed
@@ -18,7 +19,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Invalid` where the platform hands over none or an operator gave it, `Store`.
-    pub async fn await_secret(&self, name: &Name, who: &str) -> Result<Source, RegistryError> {
+    pub async fn await_secret(&self, name: &Name, who: &Asker) -> Result<Source, RegistryError> {
         let until = self.clock.now().wall + limits::ADOPTION_WINDOW;
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
@@ -26,6 +27,7 @@ impl Registry {
             let mut source = entry.document.clone();
             source.parameters.retain(|(parameter, _)| !source.adopted.contains(parameter));
             source.adopted.clear();
+            source.rotation = None;
             source.adopts_until = Some(until.as_micros());
             check_awaits(&source)?;
             Ok(vec![Write {
@@ -45,7 +47,13 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared` (the configuration file says what the parameters are), `Taken`, `Invalid`, `Store`.
-    pub(crate) async fn adopt(&self, name: &Name, parameter: &'static str, value: &str) -> Result<(), RegistryError> {
+    pub(crate) async fn adopt(
+        &self,
+        name: &Name,
+        parameter: &'static str,
+        value: &str,
+        who: &Asker,
+    ) -> Result<(), RegistryError> {
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             undeclared("source", name.as_str(), entry.document.declared.as_deref())?;
@@ -65,7 +73,7 @@ impl Registry {
                 key: key_of(DocumentKind::Source, name),
                 expect: entry.version,
                 body: Some(render(&source)),
-                audit: self.audited("sender", "source.adopt", format!("{name} {parameter}")),
+                audit: self.audited(who, "source.adopt", format!("{name} {parameter}")),
             }])
         })
         .await
@@ -76,7 +84,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Store`.
-    pub(crate) async fn reveal(&self, name: &Name, who: &str) -> Result<Vec<(String, String)>, RegistryError> {
+    pub(crate) async fn reveal(&self, name: &Name, who: &Asker) -> Result<Vec<(String, String)>, RegistryError> {
         let directory = self.directory();
         let entry = directory.sources.get(name).ok_or_else(|| unknown_source(&directory, name))?;
         let Source { parameters, adopted, .. } = &entry.document;

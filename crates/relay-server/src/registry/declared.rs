@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Config,
+    asker::Asker,
     config::{DeclaredRoute, DeclaredSource},
 };
 
@@ -50,6 +51,7 @@ impl Registry {
             dedupe: declared.dedupe,
             adopted: Vec::new(),
             adopts_until: None,
+            rotation: None,
             paused: false,
             declared: Some(declared.at.clone()),
             created_at: present.map_or_else(|| self.clock.now().wall, |entry| entry.document.created_at),
@@ -63,7 +65,7 @@ impl Registry {
             return Err(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") });
         }
         let key = key_of(DocumentKind::Source, &declared.name);
-        let audit = self.audited("config", "source.declare", declared.name.as_str());
+        let audit = self.audited(&Asker::CONFIG, "source.declare", declared.name.as_str());
         self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
     }
 
@@ -83,7 +85,8 @@ impl Registry {
             return Ok(());
         }
         let key = key_of_pair(DocumentKind::Route, &declared.source, &declared.destination);
-        let audit = self.audited("config", "route.declare", format!("{} -> {}", declared.source, declared.destination));
+        let audit =
+            self.audited(&Asker::CONFIG, "route.declare", format!("{} -> {}", declared.source, declared.destination));
         self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
     }
 
@@ -108,7 +111,7 @@ impl Registry {
             }
             tracing::warn!(event = "undeclared", source = %source.name, "no longer in the configuration file: paused");
             let paused = Source { paused: true, ..source.clone() };
-            let audit = self.audited("config", "source.pause", source.name.as_str());
+            let audit = self.audited(&Asker::CONFIG, "source.pause", source.name.as_str());
             self.declared(key_of(DocumentKind::Source, &source.name), entry.version, Some(render(&paused)), audit)
                 .await?;
         }
@@ -121,7 +124,8 @@ impl Registry {
             tracing::warn!(event = "undeclared", %source, %destination, "no longer in the configuration file: paused");
             let paused = Route { paused: true, ..route.clone() };
             let key = key_of_pair(DocumentKind::Route, &route.source, &route.destination);
-            let audit = self.audited("config", "route.pause", format!("{} -> {}", route.source, route.destination));
+            let audit =
+                self.audited(&Asker::CONFIG, "route.pause", format!("{} -> {}", route.source, route.destination));
             self.declared(key, entry.version, Some(render(&paused)), audit).await?;
         }
         self.reload().await
@@ -142,11 +146,12 @@ impl Registry {
             dedupe: Dedupe::default(),
             adopted: Vec::new(),
             adopts_until: None,
+            rotation: None,
             paused: false,
             declared: None,
             created_at: self.clock.now().wall,
         };
-        let audit = self.audited("config", "source.create", name.as_str());
+        let audit = self.audited(&Asker::CONFIG, "source.create", name.as_str());
         self.declared(key_of(DocumentKind::Source, &name), 0, Some(render(&source)), audit).await?;
         self.reload().await
     }
@@ -174,7 +179,7 @@ impl Registry {
         let present = directory.routes.get(&(source.clone(), destination.clone()));
         let route = plain_route(source, &destination, self.clock.now().wall);
         let key = key_of_pair(DocumentKind::Route, source, &destination);
-        let audit = self.audited("config", "route.create", format!("{source} -> {destination}"));
+        let audit = self.audited(&Asker::CONFIG, "route.create", format!("{source} -> {destination}"));
         self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&route)), audit).await
     }
 
@@ -184,12 +189,12 @@ impl Registry {
         let directory = self.directory();
         let gone = |source: &Name| !directory.sources.contains_key(source);
         for entry in directory.keys.values().filter(|entry| gone(&entry.document.source)) {
-            let write = delete_key(self, "config", entry);
+            let write = delete_key(self, &Asker::CONFIG, entry);
             self.declared(write.key, write.expect, None, write.audit).await?;
         }
         let orphaned = |route: &Route| gone(&route.source) && !declares(config, route);
         for entry in directory.routes.values().filter(|entry| orphaned(&entry.document)) {
-            let write = delete_route(self, "config", entry);
+            let write = delete_route(self, &Asker::CONFIG, entry);
             self.declared(write.key, write.expect, None, write.audit).await?;
         }
         Ok(())

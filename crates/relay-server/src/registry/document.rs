@@ -10,6 +10,7 @@ use relay_core::{
     name::Name,
     time::Wall,
 };
+use relay_providers::Provider;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::parameters::Parameters;
@@ -37,6 +38,9 @@ pub struct Source {
     /// Until when the platform may hand over its secret, in microseconds since the epoch.
     #[serde(default)]
     pub adopts_until: Option<i64>,
+    /// Secrets that are being replaced.
+    #[serde(default)]
+    pub rotation: Option<Rotation<Replaced>>,
     /// The configuration file no longer declares it: nothing is taken in.
     #[serde(default)]
     pub paused: bool,
@@ -46,6 +50,44 @@ pub struct Source {
     /// When it was made.
     #[serde(with = "micros")]
     pub created_at: Wall,
+}
+
+/// Something that proves its bearer is being replaced: until that is over, the old one is valid beside the new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation<T> {
+    /// What was there before.
+    pub old: T,
+    /// Since when.
+    #[serde(with = "micros")]
+    pub since: Wall,
+    /// Until when, in microseconds since the epoch; `None`: until an operator says that it is over.
+    #[serde(default)]
+    pub until: Option<i64>,
+}
+
+/// Parameters that are being replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Which, as they are called in the provider's table.
+    pub names: Vec<String>,
+    /// What they were, under the names by which they were given.
+    pub values: Parameters,
+}
+
+/// What is kept of a secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Its SHA-256.
+    #[serde(with = "hex")]
+    pub sha256: [u8; 32],
+    /// Its first characters, for people.
+    pub prefix: String,
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Digest").field(&self.prefix).finish()
+    }
 }
 
 /// What a repeat of something delivered is.
@@ -175,6 +217,9 @@ pub struct Token {
     /// What it may serve; `None`: every destination.
     #[serde(default)]
     pub destinations: Option<Vec<String>>,
+    /// The secret that this one replaces.
+    #[serde(default)]
+    pub rotation: Option<Rotation<Digest>>,
     /// When it was made.
     #[serde(with = "micros")]
     pub created_at: Wall,
@@ -191,7 +236,26 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &str) -> Result<T, serde_json::Er
     serde_json::from_str(body)
 }
 
+impl<T> Rotation<T> {
+    /// Until when the old one is valid; `None`: until told.
+    pub fn until(&self) -> Option<Wall> {
+        self.until.map(Wall::from_micros)
+    }
+
+    /// Whether the old one is still valid.
+    pub fn goes_on(&self, now: Wall) -> bool {
+        self.until().is_none_or(|until| now < until)
+    }
+}
+
 impl Source {
+    /// Its parameters as they were before the rotation that is under way.
+    pub(crate) fn old_parameters(&self, provider: &Provider) -> Option<Vec<(String, String)>> {
+        let Replaced { names, values } = &self.rotation.as_ref()?.old;
+        let stays = |(name, _): &&(String, String)| !names.iter().any(|replaced| replaced == provider.known_as(name));
+        Some(self.parameters.iter().filter(stays).chain(values.iter()).cloned().collect())
+    }
+
     /// Until when the platform may hand over its secret, if it still may.
     pub(crate) fn adopts_until(&self, now: Wall) -> Option<Wall> {
         self.adopts_until.map(Wall::from_micros).filter(|until| now < *until)

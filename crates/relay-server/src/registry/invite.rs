@@ -8,6 +8,7 @@ use super::{
     document::{Key, Source, Token},
     secret,
 };
+use crate::asker::Asker;
 
 /// Parameters whose value is anybody's choice, and only has to be the same at both ends.
 const MADE_UP: [&str; 1] = ["verify_token"];
@@ -31,7 +32,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Taken` source or token, `Invalid` for a provider or parameters that cannot be, `NoRandomness`, `Store`.
-    pub async fn invite(&self, mut new: NewSource, who: &str) -> Result<Invited, RegistryError> {
+    pub async fn invite(&self, mut new: NewSource, who: &Asker) -> Result<Invited, RegistryError> {
         let generated = generate_missing(&new)?;
         let needs_key =
             provider(&new.provider).is_some_and(|provider| provider.key_source) && new.parameters.is_empty();

@@ -10,12 +10,14 @@ mod destination;
 pub mod document;
 mod invite;
 mod key;
+mod rotation;
 mod route;
 pub mod secret;
 mod source;
 #[cfg(test)]
 mod tests;
 mod token;
+pub mod uses;
 
 use std::{
     borrow::Borrow,
@@ -27,27 +29,33 @@ use relay_core::{
     fault::{Fault, Retry},
     name::Name,
     storage::StoreError,
+    time::Wall,
 };
 use relay_store::{
     Store,
     seam::{AuditEntry, DocumentKey, DocumentKind},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use change::Shown;
 pub use invite::Invited;
 pub use key::NewKey;
+pub use rotation::End;
 pub use route::{NewRoute, Policy};
 pub use source::{NewSource, SourceUpdate};
 pub use token::NewToken;
 
 use crate::{
+    asker::Asker,
     clock::Clock,
     config::RouteDefaults,
     directory::{Directory, Versioned},
     hub::Handle,
-    registry::document::{Destination, Key, Route, Source, Token},
+    registry::{
+        document::{Destination, Key, Route, Source, Token},
+        uses::Uses,
+    },
 };
 
 /// The one writer of registry documents in this process.
@@ -61,6 +69,10 @@ pub struct Registry {
     directory: ArcSwap<Directory>,
     /// Whom each new snapshot is given to before its change counts as done.
     hub: OnceLock<Handle>,
+    /// How what is being replaced is used.
+    uses: Uses,
+    /// Goes on with every new snapshot, and when the time of something in it is over.
+    changes: watch::Sender<()>,
     /// Changes one at a time: each reads the directory that the one before it left.
     turn: Mutex<()>,
 }
@@ -118,6 +130,9 @@ pub enum RegistryError {
         /// To.
         destination: String,
     },
+    /// It cannot be done to it as it is.
+    #[error("{0}")]
+    Conflict(String),
     /// Somebody else keeps changing it.
     #[error("somebody else keeps changing this; try again")]
     Contended,
@@ -144,7 +159,11 @@ impl RegistryError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Source { .. } | Self::Declared { .. } => Fault::Operator,
-            Self::Invalid(_) | Self::Unknown { .. } | Self::Taken { .. } | Self::LastRoute { .. } => Fault::Caller,
+            Self::Invalid(_)
+            | Self::Unknown { .. }
+            | Self::Taken { .. }
+            | Self::LastRoute { .. }
+            | Self::Conflict(_) => Fault::Caller,
             Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } | Self::Store(_) => Fault::Resource,
         }
     }
@@ -161,7 +180,8 @@ impl RegistryError {
             | Self::Invalid(_)
             | Self::Unknown { .. }
             | Self::Taken { .. }
-            | Self::LastRoute { .. } => Retry::Never,
+            | Self::LastRoute { .. }
+            | Self::Conflict(_) => Retry::Never,
         }
     }
 }
@@ -179,6 +199,7 @@ impl Registry {
         registry.declare(config).await?;
         registry.warn_of_unknown_url();
         registry.tell_broken();
+        registry.lapse().await;
         Ok(registry)
     }
 
@@ -205,6 +226,8 @@ impl Registry {
             knows_own_url: true,
             directory: ArcSwap::default(),
             hub: OnceLock::new(),
+            uses: Uses::default(),
+            changes: watch::Sender::new(()),
             turn: Mutex::default(),
         }
     }
@@ -219,6 +242,21 @@ impl Registry {
     pub(crate) fn tell(&self, hub: Handle) {
         // A registry has one hub.
         let _ = self.hub.set(hub);
+    }
+
+    /// How what is being replaced is used.
+    pub(crate) fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    /// Tells of every new snapshot, and of the time of something in it being over.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// The time that what is kept here is reckoned by.
+    pub(crate) fn now(&self) -> Wall {
+        self.clock.wall()
     }
 
     /// TTL and retry policy of routes that have none of their own.
@@ -248,6 +286,7 @@ impl Registry {
         let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
         let routing = Arc::clone(&directory.routing);
         self.directory.store(Arc::new(directory));
+        self.changes.send_modify(|()| {});
         if let Some(hub) = self.hub.get() {
             hub.route(routing).await;
         }
@@ -273,8 +312,8 @@ impl Registry {
         Ok(self.store.put_document(key, expect, body, vec![audit]).await?.is_some())
     }
 
-    fn audited(&self, who: &str, action: &str, subject: impl Into<String>) -> AuditEntry {
-        AuditEntry { at: self.clock.now().wall, who: who.into(), action: action.into(), subject: subject.into() }
+    fn audited(&self, who: &Asker, action: &str, subject: impl Into<String>) -> AuditEntry {
+        who.audited(self.clock.now().wall, action, subject)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     key_of_pair,
     source::unknown_source,
 };
-use crate::directory::Directory;
+use crate::{asker::Asker, directory::Directory};
 
 /// A route to be made, or what shall stand in it.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown` source, `Taken`, `Invalid`, `Store`.
-    pub async fn create_route(&self, new: NewRoute, who: &str) -> Result<Route, RegistryError> {
+    pub async fn create_route(&self, new: NewRoute, who: &Asker) -> Result<Route, RegistryError> {
         let route = self.route_of(&new)?;
         self.change(|directory| {
             if !directory.sources.contains_key(&new.source) {
@@ -71,7 +71,7 @@ impl Registry {
         &self,
         source: &Name,
         destination: &Name,
-        who: &str,
+        who: &Asker,
         revise: impl Fn(&Route) -> Result<Policy, RegistryError>,
     ) -> Result<Route, RegistryError> {
         let pair = (source.clone(), destination.clone());
@@ -99,7 +99,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `LastRoute`, `Store`.
-    pub async fn delete_route(&self, source: &Name, destination: &Name, who: &str) -> Result<(), RegistryError> {
+    pub async fn delete_route(&self, source: &Name, destination: &Name, who: &Asker) -> Result<(), RegistryError> {
         self.change(|directory| {
             let pair = (source.clone(), destination.clone());
             let entry = directory.routes.get(&pair).ok_or_else(|| unknown_route(directory, source, destination))?;
@@ -132,8 +132,10 @@ impl Registry {
         }
         let longest = policy.span();
         if new.retry.is_some() && longest > ttl {
-            let text =
-                format!("the retries take {longest:?}, longer than the TTL of {ttl:?}: the last ones never happen");
+            let text = format!(
+                "the retries take {longest:?}, longer than the TTL of {ttl:?}: the last ones never happen; want a longer \
+                 TTL, or fewer or earlier retries"
+            );
             return Err(RegistryError::Invalid(text));
         }
         Ok(Route {

@@ -13,6 +13,7 @@ use super::{
     route::plain_route,
 };
 use crate::{
+    asker::Asker,
     directory::{Directory, Versioned},
     parameters::Parameters,
 };
@@ -58,7 +59,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Taken`, `Invalid` for a provider or parameters that cannot be, `Store`.
-    pub async fn create_source(&self, new: NewSource, who: &str) -> Result<Source, RegistryError> {
+    pub async fn create_source(&self, new: NewSource, who: &Asker) -> Result<Source, RegistryError> {
         self.create_source_with(new, who, |_| Ok(Vec::new())).await
     }
 
@@ -66,7 +67,7 @@ impl Registry {
     pub(super) async fn create_source_with(
         &self,
         new: NewSource,
-        who: &str,
+        who: &Asker,
         more: impl Fn(&Directory) -> Result<Vec<Write>, RegistryError>,
     ) -> Result<Source, RegistryError> {
         let now = self.clock.now().wall;
@@ -79,6 +80,7 @@ impl Registry {
             dedupe: new.dedupe,
             adopted: Vec::new(),
             adopts_until: new.await_secret.then(|| (now + limits::ADOPTION_WINDOW).as_micros()),
+            rotation: None,
             paused: false,
             declared: None,
             created_at: now,
@@ -124,7 +126,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Invalid`, `Store`.
-    pub async fn update_source(&self, name: &Name, update: SourceUpdate, who: &str) -> Result<Source, RegistryError> {
+    pub async fn update_source(&self, name: &Name, update: SourceUpdate, who: &Asker) -> Result<Source, RegistryError> {
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             undeclared("source", name.as_str(), entry.document.declared.as_deref())?;
@@ -133,23 +135,37 @@ impl Registry {
                 source.provider.clone_from(provider);
                 source.parameters.clear();
                 source.adopted.clear();
+                source.rotation = None;
             }
+            let known_as =
+                |name: &str| provider(&source.provider).map_or(name, |provider| provider.known_as(name)).to_owned();
             if let Some(parameters) = &update.parameters {
                 let parameters = self.given(name, &source.provider, parameters)?;
                 source.parameters.retain(|known| parameters.contains(known));
                 source.adopted.retain(|adopted| source.parameters.iter().any(|(name, _)| name == adopted));
                 source.parameters = parameters.into();
+                source.rotation = None;
             }
-            if let Some(name) =
-                update.unset.iter().find(|name| source.parameters.iter().all(|(known, _)| known != *name))
+            if let Some(name) = update
+                .unset
+                .iter()
+                .find(|name| source.parameters.iter().all(|(known, _)| known_as(known) != known_as(name)))
             {
                 let known: Vec<&str> = source.parameters.iter().map(|(name, _)| name.as_str()).collect();
-                let text = format!("it has no parameter {name:?} to take away; it has: {}", known.join(", "));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let text = format!("it has no parameter {name:?} to take away; it has: {known}");
                 return Err(RegistryError::Invalid(text));
             }
-            let is_named = |name: &String| update.unset.contains(name) || update.set.iter().any(|(set, _)| set == name);
+            // By whichever of its two names it was given: an old value must not stay valid beside the new one.
+            let named = update.unset.iter().chain(update.set.iter().map(|(name, _)| name));
+            let named: Vec<String> = named.map(|name| known_as(name.trim())).collect();
+            let is_named = |name: &String| named.contains(&known_as(name));
             source.parameters.retain(|(name, _)| !is_named(name));
             source.adopted.retain(|name| !is_named(name));
+            // Whoever says what a secret is says that it is no other.
+            if source.rotation.as_ref().is_some_and(|rotation| rotation.old.names.iter().any(is_named)) {
+                source.rotation = None;
+            }
             source.parameters.extend(update.set.iter().cloned());
             if !update.set.is_empty() {
                 source.parameters = self.given(name, &source.provider, &source.parameters)?.into();
@@ -176,7 +192,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Store`.
-    pub async fn delete_source(&self, name: &Name, who: &str) -> Result<(), RegistryError> {
+    pub async fn delete_source(&self, name: &Name, who: &Asker) -> Result<(), RegistryError> {
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             let still_declared = entry.document.declared.as_deref().filter(|_| !entry.document.paused);
@@ -198,7 +214,7 @@ impl Registry {
 
     /// An operator's parameters as they are to be kept. What looks wrong and may be right is told: who asks here may be a
     /// program.
-    fn given(
+    pub(super) fn given(
         &self,
         source: &Name,
         provider: &str,
@@ -217,7 +233,9 @@ impl Registry {
 
     /// What is wrong with a source's provider or parameters, all of it together.
     pub(super) fn check_parameters(&self, source: &Source) -> Result<(), RegistryError> {
-        let faults = Verifier::new(&source.provider, &source.parameters).err().unwrap_or_default();
+        let mut faults = Verifier::new(&source.provider, &source.parameters).err().unwrap_or_default();
+        let old = provider(&source.provider).and_then(|provider| source.old_parameters(provider));
+        faults.extend(old.and_then(|old| Verifier::new(&source.provider, &old).err()).unwrap_or_default());
         let faults = faults.iter().map(ToString::to_string);
         let faults: Vec<String> = faults.chain(self.url_fault(&source.provider)).collect();
         if faults.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(faults.join("; "))) }
@@ -259,7 +277,7 @@ fn routes_of<'a>(directory: &'a Directory, source: &'a Name) -> impl Iterator<It
     directory.routes.values().filter(move |entry| entry.document.source == *source)
 }
 
-pub(super) fn delete_key(registry: &Registry, who: &str, entry: &Versioned<Key>) -> Write {
+pub(super) fn delete_key(registry: &Registry, who: &Asker, entry: &Versioned<Key>) -> Write {
     let Key { source, name, .. } = &entry.document;
     Write {
         key: key_of_pair(DocumentKind::Key, source, name),
@@ -269,7 +287,7 @@ pub(super) fn delete_key(registry: &Registry, who: &str, entry: &Versioned<Key>)
     }
 }
 
-pub(super) fn delete_route(registry: &Registry, who: &str, entry: &Versioned<Route>) -> Write {
+pub(super) fn delete_route(registry: &Registry, who: &Asker, entry: &Versioned<Route>) -> Write {
     let Route { source, destination, .. } = &entry.document;
     Write {
         key: key_of_pair(DocumentKind::Route, source, destination),

@@ -13,8 +13,11 @@ use super::{
 };
 use crate::{
     Config,
+    asker::Asker,
     config::{DeclaredRoute, DeclaredSource},
 };
+
+const CLI: Asker = Asker::nobody("cli");
 
 #[tokio::test]
 async fn out_of_the_box_the_source_default_leads_to_the_destination_default() {
@@ -32,13 +35,13 @@ async fn what_the_file_declares_is_read_only_and_paused_once_it_is_gone() {
     let store = store();
     let registry = open(&store, &declaring()).await;
     let shop = name("shop");
-    let refused = registry.delete_source(&shop, "cli").await.unwrap_err();
+    let refused = registry.delete_source(&shop, &CLI).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
         "source \"shop\" is declared in crm-relay.toml line 4; change it there and restart the server"
     );
     let update = SourceUpdate { allow_empty: Some(true), ..SourceUpdate::default() };
-    assert!(matches!(registry.update_source(&shop, update, "cli").await, Err(RegistryError::Declared { .. })));
+    assert!(matches!(registry.update_source(&shop, update, &CLI).await, Err(RegistryError::Declared { .. })));
     let route = &registry.directory().routing.routes["shop"][0];
     assert_eq!((route.destination.as_str(), route.ttl), ("crm", Duration::from_mins(1)));
 
@@ -47,7 +50,7 @@ async fn what_the_file_declares_is_read_only_and_paused_once_it_is_gone() {
     assert!(directory.intakes["shop"].paused, "removed from the file: paused, never deleted");
     assert!(directory.routes[&(shop.clone(), name("crm"))].document.paused);
     assert!(directory.routing.routes.contains_key("shop"), "a source never is without a route");
-    registry.delete_source(&shop, "cli").await.unwrap();
+    registry.delete_source(&shop, &CLI).await.unwrap();
     assert!(!registry.directory().intakes.contains_key("shop"));
 
     let registry = open(&store, &declaring()).await;
@@ -80,7 +83,7 @@ async fn a_stored_source_that_does_not_read_is_kept_as_broken() {
     let parameters =
         Some(vec![("endpoint_secret".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())].into());
     let update = SourceUpdate { parameters, ..SourceUpdate::default() };
-    registry.update_source(&name("old"), update, "cli").await.unwrap();
+    registry.update_source(&name("old"), update, &CLI).await.unwrap();
     assert_eq!(registry.directory().broken().count(), 0, "put right without a restart");
 }
 
@@ -91,26 +94,26 @@ async fn a_secret_is_adopted_only_while_an_operator_awaits_it() {
     let registry = open(&store, &config()).await;
     let new = NewSource { provider: "asana".into(), ..shop("crm") };
     let shop = name("shop");
-    registry.create_source(new.clone(), "cli").await.unwrap();
-    let refused = registry.adopt(&shop, "secret", "a-stranger-was-quick").await.unwrap_err();
+    registry.create_source(new.clone(), &CLI).await.unwrap();
+    let refused = registry.adopt(&shop, "secret", "a-stranger-was-quick", &CLI).await.unwrap_err();
     assert!(refused.to_string().contains("source await-secret shop"), "{refused}");
 
-    registry.await_secret(&shop, "cli").await.unwrap();
-    registry.adopt(&shop, "secret", "a-stranger-was-quick").await.unwrap();
-    registry.adopt(&shop, "secret", "a-stranger-was-quick").await.expect("the same once more");
-    assert!(registry.adopt(&shop, "secret", "the-platform-came-second").await.is_err());
+    registry.await_secret(&shop, &CLI).await.unwrap();
+    registry.adopt(&shop, "secret", "a-stranger-was-quick", &CLI).await.unwrap();
+    registry.adopt(&shop, "secret", "a-stranger-was-quick", &CLI).await.expect("the same once more");
+    assert!(registry.adopt(&shop, "secret", "the-platform-came-second", &CLI).await.is_err());
 
-    registry.await_secret(&shop, "cli").await.expect("what a stranger handed over is forgotten");
-    registry.adopt(&shop, "secret", "the-platform-came-second").await.unwrap();
+    registry.await_secret(&shop, &CLI).await.expect("what a stranger handed over is forgotten");
+    registry.adopt(&shop, "secret", "the-platform-came-second", &CLI).await.unwrap();
     let source = registry.directory().sources[&shop].document.clone();
     assert_eq!(*source.parameters, [("secret".to_owned(), "the-platform-came-second".to_owned())]);
     assert_eq!(source.adopts_until, None, "the window closes with the first");
 
     let update =
         SourceUpdate { parameters: Some(vec![("secret".into(), "given-by-hand".into())].into()), ..Default::default() };
-    registry.update_source(&shop, update, "cli").await.unwrap();
-    assert!(registry.await_secret(&shop, "cli").await.is_err(), "an operator gave it");
-    assert!(registry.await_secret(&name("default"), "cli").await.is_err(), "nobody hands one over there");
+    registry.update_source(&shop, update, &CLI).await.unwrap();
+    assert!(registry.await_secret(&shop, &CLI).await.is_err(), "an operator gave it");
+    assert!(registry.await_secret(&name("default"), &CLI).await.is_err(), "nobody hands one over there");
     let until = Source { adopts_until: Some(5), ..source };
     assert_eq!(until.adopts_until(Wall::from_micros(4)), Some(Wall::from_micros(5)));
     assert_eq!(until.adopts_until(Wall::from_micros(5)), None);
@@ -120,12 +123,12 @@ async fn a_secret_is_adopted_only_while_an_operator_awaits_it() {
 async fn the_last_route_of_a_source_stays() {
     let registry = open(&store(), &config()).await;
     let (source, first, second) = (name("default"), name("default"), name("crm"));
-    let refused = registry.delete_route(&source, &first, "cli").await.unwrap_err().to_string();
+    let refused = registry.delete_route(&source, &first, &CLI).await.unwrap_err().to_string();
     assert!(refused.contains("crm-relay route create default NAME"), "{refused}");
     let new = NewRoute { source: source.clone(), destination: second.clone(), ttl: None, retry: None };
-    registry.create_route(new.clone(), "cli").await.unwrap();
-    assert!(matches!(registry.create_route(new, "cli").await, Err(RegistryError::Taken { .. })));
-    registry.delete_route(&source, &first, "cli").await.unwrap();
+    registry.create_route(new.clone(), &CLI).await.unwrap();
+    assert!(matches!(registry.create_route(new, &CLI).await, Err(RegistryError::Taken { .. })));
+    registry.delete_route(&source, &first, &CLI).await.unwrap();
     assert_eq!(registry.directory().routing.routes["default"][0].destination, second);
 }
 
@@ -136,9 +139,9 @@ async fn a_schedule_longer_than_its_ttl_is_refused() {
     let schedule = Schedule::Listed(vec![Duration::from_mins(10); 3]);
     let retry = Some(RetryPolicy { max_retries: 3, schedule });
     let new = |ttl| NewRoute { source: name("default"), destination: name("crm"), ttl, retry: retry.clone() };
-    let refused = registry.create_route(new(Some(Duration::from_mins(20))), "cli").await.unwrap_err();
+    let refused = registry.create_route(new(Some(Duration::from_mins(20))), &CLI).await.unwrap_err();
     assert!(refused.to_string().contains("longer than the TTL"), "{refused}");
-    registry.create_route(new(None), "cli").await.unwrap();
+    registry.create_route(new(None), &CLI).await.unwrap();
 }
 
 /// S21: neither keys nor tokens are in the store, only what proves them.
@@ -147,9 +150,9 @@ async fn no_stored_document_holds_a_key_or_a_token() {
     let store = store();
     let registry = open(&store, &config()).await;
     let new = NewKey { source: name("default"), name: name("shop") };
-    let key = registry.create_key(new, "cli").await.unwrap().secret;
+    let key = registry.create_key(new, &CLI).await.unwrap().secret;
     let new = NewToken { name: name("crm"), destinations: None };
-    let token = registry.create_token(new, "cli").await.unwrap().secret;
+    let token = registry.create_token(new, &CLI).await.unwrap().secret;
     for kind in [DocumentKind::Key, DocumentKind::Token] {
         let documents = store.documents(kind).await.unwrap();
         assert_eq!(documents.len(), 1);
@@ -172,16 +175,16 @@ async fn an_invitation_makes_everything_or_nothing() {
         await_secret: false,
         destination: name("crm"),
     };
-    assert!(matches!(registry.invite(new("hmac"), "cli").await, Err(RegistryError::Invalid(_))));
+    assert!(matches!(registry.invite(new("hmac"), &CLI).await, Err(RegistryError::Invalid(_))));
     let taken = NewToken { name: name("shop"), destinations: None };
-    registry.create_token(taken, "cli").await.unwrap();
-    assert!(matches!(registry.invite(new("api-key"), "cli").await, Err(RegistryError::Taken { kind: "token", .. })));
+    registry.create_token(taken, &CLI).await.unwrap();
+    assert!(matches!(registry.invite(new("api-key"), &CLI).await, Err(RegistryError::Taken { kind: "token", .. })));
     let directory = registry.directory();
     assert!(directory.keys.is_empty() && !directory.sources.contains_key("shop"));
     assert!(!directory.routes.contains_key(&(name("shop"), name("crm"))));
 
-    registry.revoke_token(&name("shop"), "cli").await.unwrap();
-    let made = registry.invite(new("api-key"), "cli").await.unwrap();
+    registry.revoke_token(&name("shop"), &CLI).await.unwrap();
+    let made = registry.invite(new("api-key"), &CLI).await.unwrap();
     assert_eq!(made.token.document.destinations, Some(vec!["crm".to_owned()]));
     assert!(made.key.is_some_and(|key| key.secret.starts_with("crk_")));
     let directory = registry.directory();
@@ -196,10 +199,10 @@ async fn a_change_is_decided_anew_when_somebody_was_faster() {
     let first = open(&store, &config()).await;
     let second = open(&store, &config()).await;
     let new = NewToken { name: name("crm"), destinations: None };
-    first.create_token(new.clone(), "cli").await.unwrap();
-    assert!(matches!(second.create_token(new, "cli").await, Err(RegistryError::Taken { .. })));
-    second.revoke_token(&name("crm"), "cli").await.unwrap();
-    first.update_token(&name("crm"), Some(vec![name("default")]), "cli").await.unwrap();
+    first.create_token(new.clone(), &CLI).await.unwrap();
+    assert!(matches!(second.create_token(new, &CLI).await, Err(RegistryError::Taken { .. })));
+    second.revoke_token(&name("crm"), &CLI).await.unwrap();
+    first.update_token(&name("crm"), Some(vec![name("default")]), &CLI).await.unwrap();
     assert!(first.directory().tokens["crm"].document.revoked_at.is_some(), "it stays revoked");
 }
 
@@ -212,10 +215,10 @@ async fn a_change_of_a_route_starts_from_what_it_is_by_then() {
     let (source, destination) = (name("default"), name("default"));
     let own = |route: &Route| (route.ttl_ms.map(Duration::from_millis), route.retry.as_ref().map(Retry::policy));
     let longer = |route: &Route| Ok(Policy { ttl: Some(Duration::from_hours(100)), retry: own(route).1 });
-    first.update_route(&source, &destination, "cli", longer).await.unwrap();
+    first.update_route(&source, &destination, &CLI, longer).await.unwrap();
     let retry = RetryPolicy { max_retries: 9, ..RetryPolicy::default() };
     let more = |route: &Route| Ok(Policy { ttl: own(route).0, retry: Some(retry.clone()) });
-    let route = second.update_route(&source, &destination, "admin", more).await.unwrap();
+    let route = second.update_route(&source, &destination, &Asker::nobody("admin"), more).await.unwrap();
     assert_eq!((route.ttl_ms, route.retry.unwrap().max_retries), (Some(360_000_000), 9));
 }
 
@@ -225,16 +228,16 @@ async fn a_kill_between_two_writes_leaves_no_source_without_a_route_and_no_route
     let store = store();
     let registry = open(&store, &config()).await;
     store.fail_at(Edge::AfterCommit);
-    registry.create_source(shop("crm"), "cli").await.unwrap_err();
+    registry.create_source(shop("crm"), &CLI).await.unwrap_err();
     let store = Arc::new(store.reopen());
     let registry = open(&store, &config()).await;
     assert_eq!(registry.directory().sources.keys().map(Name::as_str).collect::<Vec<_>>(), ["default"]);
     assert_eq!(registry.directory().routes.len(), 1, "the route went with it");
 
-    registry.create_source(shop("crm"), "cli").await.unwrap();
-    registry.create_route(to_erp(), "cli").await.unwrap();
+    registry.create_source(shop("crm"), &CLI).await.unwrap();
+    registry.create_route(to_erp(), &CLI).await.unwrap();
     store.fail_at(Edge::AfterCommit);
-    registry.delete_source(&name("shop"), "cli").await.unwrap_err();
+    registry.delete_source(&name("shop"), &CLI).await.unwrap_err();
     let store = Arc::new(store.reopen());
     let registry = open(&store, &config()).await;
     assert_eq!(registry.directory().routes.len(), 1, "no later source of that name finds them");
@@ -244,15 +247,15 @@ async fn a_kill_between_two_writes_leaves_no_source_without_a_route_and_no_route
 async fn a_new_source_has_nothing_of_an_earlier_one() {
     let store = store();
     let registry = open(&store, &config()).await;
-    registry.create_source(shop("crm"), "cli").await.unwrap();
-    registry.create_route(to_erp(), "cli").await.unwrap();
+    registry.create_source(shop("crm"), &CLI).await.unwrap();
+    registry.create_route(to_erp(), &CLI).await.unwrap();
     let new = NewKey { source: name("shop"), name: name("first") };
-    registry.create_key(new, "cli").await.unwrap();
+    registry.create_key(new, &CLI).await.unwrap();
     // As if its deletion had lost all but the first of its writes.
     let key = key_of(DocumentKind::Source, &name("shop"));
     store.put_document(key, 1, None, Vec::new()).await.unwrap().unwrap();
     registry.reload().await.unwrap();
-    registry.create_source(shop("lab"), "cli").await.unwrap();
+    registry.create_source(shop("lab"), &CLI).await.unwrap();
     let directory = registry.directory();
     assert_eq!(directory.live_keys(&name("shop")).count(), 0);
     let led: Vec<&str> = directory.routing.routes["shop"].iter().map(|route| route.destination.as_str()).collect();
@@ -263,11 +266,11 @@ async fn a_new_source_has_nothing_of_an_earlier_one() {
 async fn the_source_default_stays_deleted_unless_it_was_the_last() {
     let store = store();
     let registry = open(&store, &config()).await;
-    registry.create_source(shop("crm"), "cli").await.unwrap();
-    registry.delete_source(&name("default"), "cli").await.unwrap();
+    registry.create_source(shop("crm"), &CLI).await.unwrap();
+    registry.delete_source(&name("default"), &CLI).await.unwrap();
     let registry = open(&store, &config()).await;
     assert!(!registry.directory().sources.contains_key("default"));
-    registry.delete_source(&name("shop"), "cli").await.unwrap();
+    registry.delete_source(&name("shop"), &CLI).await.unwrap();
     let registry = open(&store, &config()).await;
     assert!(registry.directory().sources.contains_key("default"));
 }
@@ -292,9 +295,9 @@ fn to_erp() -> NewRoute {
 async fn every_change_leaves_an_audit_entry() {
     let store = store();
     let registry = open(&store, &config()).await;
-    registry.set_paused(&name("default"), true, "cli").await.unwrap();
-    registry.set_paused(&name("default"), true, "cli").await.unwrap();
-    registry.set_paused(&name("default"), false, "admin").await.unwrap();
+    registry.set_paused(&name("default"), true, &CLI).await.unwrap();
+    registry.set_paused(&name("default"), true, &CLI).await.unwrap();
+    registry.set_paused(&name("default"), false, &Asker::nobody("admin")).await.unwrap();
     let log = store.audit_log();
     let lines: Vec<(&str, &str)> = log.iter().map(|e| (e.who.as_str(), e.action.as_str())).collect();
     assert_eq!(

@@ -9,7 +9,7 @@ use super::{
     document::{Token, render},
     key_of, listed, secret,
 };
-use crate::{connect::STATIC_TOKEN, directory::Directory};
+use crate::{asker::Asker, connect::STATIC_TOKEN, directory::Directory};
 
 /// A token to be made.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown` destination, `Taken`, `NoRandomness`, `Store`.
-    pub async fn create_token(&self, new: NewToken, who: &str) -> Result<Shown<Token>, RegistryError> {
+    pub async fn create_token(&self, new: NewToken, who: &Asker) -> Result<Shown<Token>, RegistryError> {
         let made = self.new_token(&new)?;
         self.change(|directory| {
             known_destinations(directory, new.destinations.as_deref().unwrap_or_default())?;
@@ -43,6 +43,7 @@ impl Registry {
             sha256: secret::sha256(secret.as_bytes()),
             prefix: secret::shown(&secret),
             destinations: new.destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect()),
+            rotation: None,
             created_at: self.clock.now().wall,
             revoked_at: None,
         };
@@ -50,7 +51,12 @@ impl Registry {
     }
 
     /// Writes a new token, unless its name is taken.
-    pub(super) fn token_write(&self, directory: &Directory, token: &Token, who: &str) -> Result<Write, RegistryError> {
+    pub(super) fn token_write(
+        &self,
+        directory: &Directory,
+        token: &Token,
+        who: &Asker,
+    ) -> Result<Write, RegistryError> {
         if token.name.as_str() == STATIC_TOKEN {
             let text = format!("{STATIC_TOKEN} is the name of RELAY_TOKEN; choose another");
             return Err(RegistryError::Invalid(text));
@@ -75,7 +81,7 @@ impl Registry {
         &self,
         name: &Name,
         destinations: Option<Vec<Name>>,
-        who: &str,
+        who: &Asker,
     ) -> Result<Token, RegistryError> {
         let wanted: Option<Vec<String>> =
             destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect());
@@ -84,30 +90,36 @@ impl Registry {
             Ok(Token { destinations: wanted.clone(), ..token.clone() })
         })
         .await?;
-        self.directory()
-            .tokens
-            .get(name)
-            .map(|entry| entry.document.clone())
-            .ok_or_else(|| unknown_token(&self.directory(), name))
+        self.present_token(name)
     }
 
     /// Revokes a token: its sockets are closed, and it lets nobody in again.
     ///
     /// # Errors
     /// `Unknown`, `Store`.
-    pub async fn revoke_token(&self, name: &Name, who: &str) -> Result<(), RegistryError> {
+    pub async fn revoke_token(&self, name: &Name, who: &Asker) -> Result<(), RegistryError> {
         let now = self.clock.now().wall.as_micros();
         self.change_token(name, "token.revoke", who, |_, token| {
-            Ok(Token { revoked_at: token.revoked_at.or(Some(now)), ..token.clone() })
+            Ok(Token { revoked_at: token.revoked_at.or(Some(now)), rotation: None, ..token.clone() })
         })
         .await
+    }
+
+    /// Writes a token that is there anew.
+    pub(super) fn token_rewrite(&self, token: &Token, expect: u64, action: &str, who: &Asker) -> Write {
+        Write {
+            key: key_of(DocumentKind::Token, &token.name),
+            expect,
+            body: Some(render(token)),
+            audit: self.audited(who, action, token.name.as_str()),
+        }
     }
 
     async fn change_token(
         &self,
         name: &Name,
         action: &str,
-        who: &str,
+        who: &Asker,
         decide: impl Fn(&Directory, &Token) -> Result<Token, RegistryError>,
     ) -> Result<(), RegistryError> {
         self.change(|directory| {
@@ -116,18 +128,13 @@ impl Registry {
             if next == entry.document {
                 return Ok(Vec::new());
             }
-            Ok(vec![Write {
-                key: key_of(DocumentKind::Token, name),
-                expect: entry.version,
-                body: Some(render(&next)),
-                audit: self.audited(who, action, name.as_str()),
-            }])
+            Ok(vec![self.token_rewrite(&next, entry.version, action, who)])
         })
         .await
     }
 }
 
-fn unknown_token(directory: &Directory, name: &Name) -> RegistryError {
+pub(super) fn unknown_token(directory: &Directory, name: &Name) -> RegistryError {
     RegistryError::Unknown { kind: "token", name: name.to_string(), known: listed(directory.tokens.keys()) }
 }
 
@@ -136,7 +143,11 @@ fn known_destinations(directory: &Directory, names: &[Name]) -> Result<(), Regis
     match names.iter().find(|name| !known.contains(*name)) {
         None => Ok(()),
         Some(name) => {
-            let text = format!("no route leads to {:?}; known: {}", name.as_str(), listed(&known));
+            let text = format!(
+                "no route leads to {:?}; known: {}. Make one: crm-relay route create SOURCE {name}",
+                name.as_str(),
+                listed(&known)
+            );
             Err(RegistryError::Invalid(text))
         }
     }

@@ -61,7 +61,7 @@ async fn faults_say_what_would_be_right() {
             "/api/v1/tokens",
             json!({"name": "t", "destinations": ["crn"]}),
             400,
-            "no route leads to \"crn\"; known: default",
+            "no route leads to \"crn\"; known: default. Make one: crm-relay route create SOURCE crn",
         ),
         ("DELETE", "/api/v1/routes/default/default", json!(null), 409, "create another route first"),
         ("GET", "/api/v1/deliveries?state=gone", json!(null), 400, "known: ready, scheduled"),
@@ -93,7 +93,8 @@ async fn the_audit_log_says_who_did_what() {
     let secret = made.json()["token"].as_str().unwrap().to_owned();
     bench.command("POST", "/api/v1/destinations/default/pause", json!(null)).await;
     let authorized = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
-    let revoked = http::tcp(bench.admin, "DELETE", "/api/v1/tokens/crm", &authorized, b"").await;
+    let named = format!("{authorized}Relay-User: ada\r\n");
+    let revoked = http::tcp(bench.admin, "DELETE", "/api/v1/tokens/crm", &named, b"").await;
     assert_eq!(revoked.status, 204);
 
     let actions = |log: &serde_json::Value| {
@@ -103,6 +104,12 @@ async fn the_audit_log_says_who_did_what() {
     let log = bench.ask("/api/v1/audit-log").await;
     let did = actions(&log);
     assert_eq!(did[..3], ["admin token.revoke", "cli destination.pause", "cli token.create"], "{log:#}");
+    let origin = |at: usize| log["items"][at]["origin"].clone();
+    assert!(origin(0)["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{log:#}");
+    assert_eq!((&origin(0)["credential"], &origin(0)["claimed_user"]), (&json!("ADMIN_TOKEN"), &json!("ada")));
+    assert_eq!(origin(1)["uid"], std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&bench.data_dir).unwrap()));
+    assert_eq!((&origin(1)["peer"], &origin(1)["credential"]), (&json!(null), &json!(null)));
+    assert!(!log.to_string().contains(ADMIN_TOKEN));
     assert!(!log.to_string().contains(&secret));
     let of_tokens = bench.ask("/api/v1/audit-log?action=token&limit=1").await;
     assert_eq!(actions(&of_tokens), ["admin token.revoke"]);

@@ -67,6 +67,7 @@ fn outcome(status: u16) -> Outcome {
         retry_after: None,
         duration: Duration::from_millis(1),
         error: None,
+        answer: None,
     }
 }
 

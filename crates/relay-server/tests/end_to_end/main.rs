@@ -13,5 +13,6 @@ mod http;
 #[path = "../key_server/mod.rs"]
 mod key_server;
 mod providers;
+mod rotation;
 mod session;
 mod stop;

@@ -1,7 +1,14 @@
 //! Real platforms at the edge: handshakes, keys, secrets handed over, resends, acknowledgements.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use relay_core::time::Wall;
 use relay_providers::{Draft, Signer, provider};
 use relay_server::{
@@ -21,19 +28,19 @@ const PUBLIC_URL: &str = "https://relay.example.com/hooks";
 const SNS: &str = "sns.us-east-1.amazonaws.com";
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:orders";
 
-fn with_url(config: &mut Config) {
+pub(crate) fn with_url(config: &mut Config) {
     config.public_url = Some(PUBLIC_URL.to_owned());
 }
 
 /// Makes a source of that name and provider.
-async fn create(bench: &Bench, provider: &str, parameters: &[(&str, &str)], dedupe: &str) -> Reply {
+pub(crate) async fn create(bench: &Bench, provider: &str, parameters: &[(&str, &str)], dedupe: &str) -> Reply {
     let parameters: Vec<_> = parameters.iter().map(|(name, value)| json!([name, value])).collect();
     let new = json!({"name": provider, "provider": provider, "parameters": parameters, "dedupe": dedupe});
     bench.command("POST", "/api/v1/sources", new).await
 }
 
 /// A signed sample event of that provider, or with that body.
-fn signed(name: &str, parameters: &[(&str, &str)], id: &str, body: Option<&str>) -> Draft {
+pub(crate) fn signed(name: &str, parameters: &[(&str, &str)], id: &str, body: Option<&str>) -> Draft {
     let parameters: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let now = now();
     let mut draft = provider(name).unwrap().draft(&format!("{PUBLIC_URL}/webhook/{name}/a%2Fb?x=1&x=2"), id, now);
@@ -48,7 +55,7 @@ fn now() -> Wall {
 }
 
 /// Sends a draft as it is.
-async fn send(bench: &Bench, draft: &Draft) -> Reply {
+pub(crate) async fn send(bench: &Bench, draft: &Draft) -> Reply {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let headers = draft.headers.iter().fold(String::new(), |mut lines, (name, value)| {
         write!(lines, "{}: {}\r\n", text(name), text(value)).unwrap();
@@ -282,6 +289,44 @@ async fn without_its_certificate_a_message_is_to_be_sent_again() {
     let refusal = &source["refusals"][0];
     assert_eq!(refusal["check"], "no_key");
     assert_eq!(refusal["detail"], format!("{SNS}: status 404; want 200, and redirects are not followed"));
+    bench.finish().await;
+}
+
+/// Google signs with a key that is not in the set which was kept: it is fetched anew, and not whenever somebody names a key.
+#[tokio::test]
+async fn a_set_of_keys_is_fetched_anew_when_the_platform_has_changed_them() {
+    const HOST: &str = "www.googleapis.com";
+    const KEYS: &str = include_str!("../../../../fixtures/providers/keys/rsa.jwks.json");
+    let dir = tempfile::tempdir().unwrap();
+    let asked = AtomicUsize::new(0);
+    let answer = move |_: &str| {
+        let keys = if asked.fetch_add(1, Ordering::SeqCst) == 0 { r#"{"keys":[]}"# } else { KEYS };
+        Some(ok(keys.as_bytes()))
+    };
+    let server = KeyServer::start(dir.path(), HOST, Arc::new(answer)).await;
+    let bench = Bench::start_with(|config| {
+        with_url(config);
+        config.fetching.ca_file = Some(server.ca_file.clone());
+        config.fetching.pinned.insert(HOST.to_owned(), server.addr);
+    })
+    .await;
+    let source = [("audience", PUBLIC_URL), ("email", "push@example.iam.gserviceaccount.com")];
+    let made = create(&bench, "google-pubsub", &source, "auto").await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let key = ("signing_key", include_str!("../../../../fixtures/providers/keys/rsa.key.pem"));
+    let message = signed("google-pubsub", &[source[0], source[1], key], "1", None);
+
+    let reply = send(&bench, &message).await;
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    assert_eq!(server.asked().len(), 2, "once more, since the key was not in the first set");
+    let head = r#"{"alg":"RS256","kid":"nobody's"}"#;
+    let mut forged = message.clone();
+    forged.set_header("authorization", format!("Bearer {}.e30.AAAA", URL_SAFE_NO_PAD.encode(head)));
+    for _ in 0..5 {
+        assert_eq!(send(&bench, &forged).await.status, 401);
+    }
+    assert_eq!(server.asked().len(), 2, "strangers name any");
+    assert_eq!(send(&bench, &message).await.status, 204);
     bench.finish().await;
 }
 

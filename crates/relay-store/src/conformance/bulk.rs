@@ -200,7 +200,13 @@ pub async fn a_job_is_audited_with_its_first_change<B: Backend>() {
     // The first 500 of them in their order are nothing that could be redriven.
     let early = (0..500).map(|number| relay_core::id::DeliveryId::from_u128(number << 64));
     ids.extend(early);
-    let entry = AuditEntry { at: at(10), who: "cli".into(), action: "dead.redrive".into(), subject: "many".into() };
+    let entry = AuditEntry {
+        at: at(10),
+        who: "cli".into(),
+        action: "dead.redrive".into(),
+        subject: "many".into(),
+        origin: "{}".into(),
+    };
     let mut step = fixture.step(redrive(), BulkTarget::Ids(ids), at(10));
     step.audit = Some(entry.clone());
     let mut changed = Vec::new();

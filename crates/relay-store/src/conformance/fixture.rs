@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Attempt, Delivery, Reason, State, outcome::Class},
+    delivery::{Attempt, Delivery, Reason, State, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, IdMint, InstanceId, JobId},
     name::Name,
@@ -286,5 +286,7 @@ pub(super) fn attempt(before: &Delivery, class: Class, now: Wall) -> Attempt {
         class,
         counted: true,
         error: Some("the target answered 500".into()),
+        answer: Answer { location: Some("/hooks/".into()), body: Some("größer\n".into()), ..Answer::default() }
+            .shared(),
     }
 }

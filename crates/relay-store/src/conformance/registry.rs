@@ -13,6 +13,7 @@ fn entry() -> Vec<AuditEntry> {
         who: "cli".to_owned(),
         action: "source.create".to_owned(),
         subject: "source stripe".to_owned(),
+        origin: r#"{"uid":1000}"#.to_owned(),
     }]
 }
 
@@ -88,7 +89,13 @@ pub async fn concurrent_writers_of_a_document_have_one_winner<B: Backend>() {
 }
 
 fn line(number: u64, who: &str, action: &str) -> AuditEntry {
-    AuditEntry { at: at(number), who: who.to_owned(), action: action.to_owned(), subject: format!("number {number}") }
+    AuditEntry {
+        at: at(number),
+        who: who.to_owned(),
+        action: action.to_owned(),
+        subject: format!("number {number}"),
+        origin: format!("{{\"uid\":{number}}}"),
+    }
 }
 
 async fn log<B: Backend>(fixture: &Fixture<B>, filter: AuditFilter, limit: u32) -> Vec<AuditEntry> {

@@ -37,14 +37,15 @@ pub(super) fn page(
 
 /// The line in a row.
 pub(super) fn at(db: &Connection, seq: i64) -> Result<Option<AuditEntry>, Fault> {
-    let mut statement = db.prepare_cached("SELECT at, who, action, subject, crc FROM audit WHERE seq = ?1")?;
+    let mut statement = db.prepare_cached("SELECT at, who, action, subject, origin, crc FROM audit WHERE seq = ?1")?;
     let mut rows = statement.query([seq])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     // Bytes that are no text are damage to this line, not to the store.
     let text = |column| row.get_ref(column).map(|value| String::from_utf8_lossy(value.as_bytes().unwrap_or_default()));
     let (who, action, subject) = (text(1)?.into_owned(), text(2)?.into_owned(), text(3)?.into_owned());
-    let entry = AuditEntry { at: Wall::from_micros(row.get(0)?), who, action, subject };
-    if i64::from(audit_crc(&entry)) != row.get::<_, i64>(4)? {
+    let origin = text(4)?.into_owned();
+    let entry = AuditEntry { at: Wall::from_micros(row.get(0)?), who, action, subject, origin };
+    if i64::from(audit_crc(&entry)) != row.get::<_, i64>(5)? {
         return Err(Fault::record(&format_args!("audit entry {seq}"), &RecordError::Checksum));
     }
     Ok(Some(entry))

@@ -16,7 +16,7 @@ use relay_core::{
 };
 use rusqlite::{Connection, params};
 
-use super::{damage::Damage, fault::Fault, line::Lines, meta::Meta, of_source};
+use super::{damage::Damage, fault::Fault, line::Lines, meta::Meta, of_source, retain::Arrears};
 use crate::seam::{DestinationStats, SourceStats};
 
 /// What a name is the name of. The numbers are stored.
@@ -118,6 +118,8 @@ pub(super) struct Book {
     dirty: Vec<bool>,
     /// Where what waits for its first lease stands.
     pub(super) lines: Lines,
+    /// How far retention is behind.
+    pub(super) arrears: Arrears,
     /// Events ever accepted, over all sources.
     pub(super) accepted: u64,
 }
@@ -213,6 +215,7 @@ impl Book {
 
     /// Counts a new delivery.
     pub(super) fn created(&mut self, destination: u32, state: State) {
+        self.arrears.on_stored();
         let counters = self.touch(destination);
         counters[CREATED] += 1;
         counters[slot(state)] += 1;

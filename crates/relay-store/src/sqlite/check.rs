@@ -394,6 +394,7 @@ fn accept(place: &Place, db: &mut Connection, damaged: &Damaged, faults: &[Strin
             who: "cli".to_owned(),
             action: "store.accept-loss".to_owned(),
             subject: fault.clone(),
+            origin: String::new(),
         })
         .collect();
     // What the database has lost may have been given out: the ledger knows how far.

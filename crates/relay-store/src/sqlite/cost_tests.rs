@@ -15,21 +15,22 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, IdMint, InstanceId},
     name::Name,
-    storage::{Change, LeaseAsk, LeaseOrder},
+    storage::{Append, Change, Dedupe, LeaseAsk, LeaseOrder},
     time::Wall,
 };
 use rusqlite::Connection;
 
 use super::{
+    append, audit,
     book::{Book, Shelf},
-    browse,
+    browse, bulk,
     damage::Damage,
-    due, lease,
+    due, lease, retain,
     room::Seen,
     schema, settle,
     transaction::Transaction,
 };
-use crate::seam::{DeliveryFilter, EventFilter, Page};
+use crate::seam::{AuditFilter, BulkAction, BulkStep, BulkTarget, DeliveryFilter, EventFilter, Page, Range, Retain};
 
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
 const TTL: Duration = Duration::from_hours(1);
@@ -148,6 +149,39 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     let of_destination = DeliveryFilter { destination: Some(name("crm")), ..DeliveryFilter::default() };
     browse::deliveries(&db, &shelf, &of_destination, &page).expect("reads");
     note("deliveries of a destination");
+    let ended = DeliveryFilter { states: vec![State::Dead, State::Expired], ..DeliveryFilter::default() };
+    let since = Range { since: Some(NOW), until: None };
+    browse::deliveries(&db, &shelf, &DeliveryFilter { range: since, ..ended }, &page).expect("reads");
+    note("dead letters of a time");
+    due::held(&db, &shelf, None, 20).expect("reads");
+    note("leases held");
+    audit::page(&db, shelf.damage(), &AuditFilter::default(), &page).expect("reads");
+    note("audit log");
+    let appending = |event: &Arc<Event>| Append {
+        event: Arc::clone(event),
+        deliveries: Vec::new(),
+        dedupe: Some(Dedupe { key: [1; 32], until: later + TTL }),
+        deadline: Wall::MAX,
+    };
+    let mut mint = IdMint::new((i64::MAX >> 1) + 1_000, 1);
+    let (first, again) = (Arc::new(super::cost_tests::event(&mut mint)), Arc::new(super::cost_tests::event(&mut mint)));
+    append::append_all(&mut tx, &[appending(&first), appending(&again)]).expect("stores one");
+    note("a key and its repeat");
+    let cancel = BulkStep {
+        job: mint.job(NOW),
+        action: BulkAction::Cancel,
+        target: BulkTarget::Matching(DeliveryFilter::default()),
+        cursor: None,
+        dry_run: false,
+        now: NOW,
+        audit: None,
+    };
+    assert_eq!(bulk::bulk(&mut tx, &cancel).expect("is done").changed, 500);
+    note("bulk step");
+    let edge = NOW + Duration::from_secs(1);
+    let rules = Retain { now: NOW, delivered_before: edge, dead_before: edge, limit: 100 };
+    assert_eq!(retain::retain(&mut tx, &rules).expect("is done").deliveries, 100);
+    note("retention");
     costs
 }
 

@@ -73,3 +73,21 @@ fn is_unwritten(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I16, I17: what may be want of room is found out before the store counts as failed; what cannot be is believed.
+    #[test]
+    fn what_may_be_want_of_room_is_told_from_a_broken_disk() {
+        let fault = |code| Fault::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        assert!(matches!(fault(ffi::SQLITE_FULL), Fault::Full));
+        for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(fault(code), Fault::Unwritten(_)), "{code}");
+        }
+        for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_CORRUPT, ffi::SQLITE_CANTOPEN] {
+            assert!(matches!(fault(code), Fault::Broken(_)), "{code}");
+        }
+    }
+}

@@ -25,6 +25,8 @@ mod line;
 mod meta;
 mod of_source;
 mod open;
+#[cfg(test)]
+mod plan_tests;
 mod queue;
 mod reader;
 mod recount;
@@ -266,6 +268,7 @@ impl Store for SqliteStore {
         let Some(first) = batch.first() else { return Box::pin(async { Vec::new() }) };
         let source = first.event.source.clone();
         let bytes = batch.iter().map(|item| item.event.size()).sum();
+        let ops = batch.iter().map(|item| item.deliveries.len().max(1)).sum();
         let (answer, asked) = oneshot::channel();
         // Freed where it was allocated: the writer lets go of it first, and is spared the work.
         let batch = Arc::new(batch);
@@ -280,7 +283,7 @@ impl Store for SqliteStore {
                 };
                 vec![Err(error); count]
             },
-            weight: Weight { ops: count, bytes },
+            weight: Weight { ops, bytes },
             done: None,
             answer,
         });
@@ -367,7 +370,9 @@ impl Store for SqliteStore {
     }
 
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
-        self.bulk_work(false, move |tx| retain::retain(tx, &rules))
+        let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, move |tx| retain::retain(tx, &rules));
+        self.queues.push_retire(task);
+        later
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {

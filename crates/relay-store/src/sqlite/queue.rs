@@ -1,9 +1,9 @@
-//! What waits for the writer: three lanes, each bounded, and the tasks in them.
+//! What waits for the writer: lanes, each bounded, and the tasks in them.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use relay_core::name::Name;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{fault::Fault, transaction::Transaction};
 
 /// Operations and bytes that one commit takes; a larger operation goes alone.
-const BATCH_OPS_MAX: usize = 1024;
+pub(super) const BATCH_OPS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Operations and bytes that wait at most; beyond that appends are refused at once instead of after their deadline.
 const WAITING_APPENDS_MAX: usize = 16 * 1024;
@@ -98,12 +98,33 @@ pub(super) enum Turn {
     Batch(Vec<Job>),
     /// One step of bulk work, in a commit of its own.
     Bulk(Job),
+    /// One step of retention that has earned its turn, in a commit of its own.
+    Retire(Job),
     /// Nothing came for a while.
     Idle,
     /// Everything asked for is done, and no more will come.
     Close,
     /// The store was dropped.
     Abandon,
+}
+
+/// What may have its turn although other work waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    /// Bulk work, from then on: until then its share of the time is used up.
+    pub(super) bulk_from: Option<Instant>,
+    /// Retention: so much was stored since its last turn.
+    pub(super) retire: bool,
+}
+
+impl Allowed {
+    /// All of it.
+    const ALL: Self = Self { bulk_from: None, retire: true };
+
+    /// How long bulk work has to wait.
+    fn pause(self) -> Duration {
+        self.bulk_from.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+    }
 }
 
 /// The queues.
@@ -122,6 +143,12 @@ struct Waiting {
     append_ops: usize,
     append_bytes: u64,
     bulk: VecDeque<Job>,
+    /// Steps of retention: bulk work that has turns of its own beside those that it shares.
+    retire: VecDeque<Job>,
+    /// Whose turn it is where both wait.
+    retire_next: bool,
+    /// Other work came since retention's last turn: it waits for its share, however quiet it is just now.
+    is_busy: bool,
     stop: Option<Stop>,
     writer_sleeps: bool,
 }
@@ -177,6 +204,17 @@ impl Queues {
         });
     }
 
+    /// Queues one step of retention.
+    pub(super) fn push_retire(&self, task: Box<dyn Task>) {
+        self.push(task, |waiting, task| {
+            if waiting.retire.len() >= WAITING_OTHERS_MAX {
+                return Some(task);
+            }
+            waiting.retire.push_back(Job { task, adds: false });
+            None
+        });
+    }
+
     /// No more will be taken; what waits is still done.
     pub(super) fn finish(&self) {
         let mut waiting = self.lock();
@@ -201,18 +239,19 @@ impl Queues {
     }
 
     /// Takes the next turn; waits up to `patience` for one.
-    pub(super) fn next(&self, bulk_allowed: bool, patience: Duration) -> Turn {
+    pub(super) fn next(&self, allowed: Allowed, patience: Duration) -> Turn {
         let mut waiting = self.lock();
         loop {
-            if let Some(turn) = waiting.take(bulk_allowed) {
+            if let Some(turn) = waiting.take(allowed) {
                 return turn;
             }
             waiting.writer_sleeps = true;
+            let patience = if waiting.retire.is_empty() { patience } else { allowed.pause().min(patience) };
             let (woken, timeout) = self.wake.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
             waiting = woken;
             waiting.writer_sleeps = false;
             if timeout.timed_out() {
-                return waiting.take(true).unwrap_or(Turn::Idle);
+                return waiting.take(Allowed::ALL).unwrap_or(Turn::Idle);
             }
         }
     }
@@ -244,21 +283,42 @@ impl Queues {
 }
 
 impl Waiting {
-    fn take(&mut self, bulk_allowed: bool) -> Option<Turn> {
+    fn take(&mut self, allowed: Allowed) -> Option<Turn> {
         if self.stop == Some(Stop::Abandon) {
             return Some(Turn::Abandon);
         }
         let quiet = self.urgent.is_empty() && self.turns.is_empty();
-        if (bulk_allowed || quiet || self.stop.is_some())
-            && let Some(job) = self.bulk.pop_front()
-        {
+        let shares = allowed.pause().is_zero() || self.stop.is_some();
+        if let Some(job) = self.take_bulk(shares || quiet, shares || (quiet && !self.is_busy)) {
             return Some(Turn::Bulk(job));
+        }
+        if allowed.retire
+            && let Some(job) = self.take_retire()
+        {
+            return Some(Turn::Retire(job));
         }
         let batch = self.take_batch();
         if !batch.is_empty() {
+            self.is_busy = true;
             return Some(Turn::Batch(batch));
         }
         (self.stop == Some(Stop::Finish)).then_some(Turn::Close)
+    }
+
+    /// Bulk work and retention, as far as they may, take turns.
+    fn take_bulk(&mut self, bulk: bool, retire: bool) -> Option<Job> {
+        let bulk = bulk && !self.bulk.is_empty();
+        if retire && (self.retire_next || !bulk) && !self.retire.is_empty() {
+            return self.take_retire();
+        }
+        self.retire_next |= bulk;
+        bulk.then(|| self.bulk.pop_front()).flatten()
+    }
+
+    fn take_retire(&mut self) -> Option<Job> {
+        let job = self.retire.pop_front()?;
+        (self.retire_next, self.is_busy) = (false, false);
+        Some(job)
     }
 
     fn take_batch(&mut self) -> Vec<Job> {
@@ -371,7 +431,36 @@ mod tests {
         queues.push_urgent(task(1, 1));
         queues.finish();
         queues.push_urgent(task(1, 2));
-        assert!(matches!(queues.next(true, Duration::ZERO), Turn::Batch(jobs) if jobs.len() == 1));
-        assert!(matches!(queues.next(true, Duration::ZERO), Turn::Close));
+        assert!(matches!(queues.next(Allowed::ALL, Duration::ZERO), Turn::Batch(jobs) if jobs.len() == 1));
+        assert!(matches!(queues.next(Allowed::ALL, Duration::ZERO), Turn::Close));
+    }
+
+    /// I15: bulk work and retention share what time there is for them, and retention waits for it once anything else came;
+    /// beside that it has the turns that it earned.
+    #[test]
+    fn retention_and_other_bulk_work_take_turns() {
+        let queues = Queues::default();
+        let turn = |share: bool, retire: bool| {
+            let far = (!share).then(|| Instant::now() + Duration::from_hours(1));
+            let mut waiting = queues.lock();
+            match waiting.take(Allowed { bulk_from: far, retire }) {
+                Some(Turn::Batch(jobs)) => ("batch", jobs[0].task.weight().bytes),
+                Some(Turn::Bulk(job)) => ("bulk", job.task.weight().bytes),
+                Some(Turn::Retire(job)) => ("retire", job.task.weight().bytes),
+                Some(Turn::Idle | Turn::Close | Turn::Abandon) | None => ("none", 0),
+            }
+        };
+        for bytes in [1, 2, 3, 4] {
+            queues.push_retire(task(1, bytes));
+            queues.push_bulk(task(1, 10 + bytes), false);
+        }
+        // Nothing else waits or came.
+        assert_eq!((turn(false, false), turn(false, false)), (("bulk", 11), ("bulk", 1)));
+        queues.push_urgent(task(1, 21));
+        assert_eq!((turn(true, true), turn(true, true)), (("bulk", 12), ("bulk", 2)));
+        assert_eq!((turn(false, true), turn(false, false)), (("retire", 3), ("batch", 21)));
+        // It is quiet, but something came.
+        assert_eq!((turn(false, false), turn(false, false)), (("bulk", 13), ("bulk", 14)));
+        assert_eq!((turn(false, false), turn(true, false)), (("none", 0), ("bulk", 4)));
     }
 }

@@ -166,6 +166,7 @@ fn begin_epoch(
         who: "cli".to_owned(),
         action: "store.restore".to_owned(),
         subject: format!("backup {} of commit {}", from.display(), manifest.backup.commit),
+        origin: String::new(),
     };
     // The next id is minted above this, whatever the clock says then.
     let at_least = gap.until.as_millis() as i64 * (1 << super::schema::SEQ_BITS);

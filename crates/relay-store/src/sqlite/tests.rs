@@ -2,6 +2,7 @@
 
 mod copies;
 mod loss;
+mod retire;
 
 use std::{
     path::Path,
@@ -403,6 +404,7 @@ fn filled(dir: &Path) -> SqliteStore {
             class: relay_core::delivery::outcome::Class::Rejected,
             counted: true,
             error: Some("refused".into()),
+            answer: None,
         };
         let next = Delivery {
             version: held.version + 1,
@@ -427,6 +429,7 @@ fn filled(dir: &Path) -> SqliteStore {
         who: "cli".to_owned(),
         action: "destination.create".to_owned(),
         subject: "crm".to_owned(),
+        origin: r#"{"peer":"192.0.2.7:1"}"#.to_owned(),
     };
     let put = store.put_document(key, 0, Some("{\"paused\":false}".to_owned()), vec![entry]);
     assert_eq!(wait(put), Ok(Some(1)));
@@ -560,7 +563,8 @@ fn audit_lines_are_kept_for_a_year() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     let year = Duration::from_hours(365 * 24);
-    let entry = |at| AuditEntry { at, who: "cli".into(), action: "a".into(), subject: "b".into() };
+    let entry =
+        |at| AuditEntry { at, who: "cli".into(), action: "a".into(), subject: "b".into(), origin: String::new() };
     let second = Duration::from_secs(1);
     let entries = [NOW - year - second, NOW - year - second, NOW - year, NOW].map(entry);
     wait(store.audit(entries.to_vec())).expect("writes");

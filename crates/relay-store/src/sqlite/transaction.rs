@@ -101,6 +101,9 @@ impl<'a> Transaction<'a> {
             &event.body[..]
         ])?;
         self.book.stored(source);
+        if deliveries.is_empty() {
+            self.book.arrears.on_stored();
+        }
         self.new_events.push((source, seq));
         self.id_high = self.id_high.max(seq);
         self.latest = self.latest.max(event.received_at);
@@ -208,13 +211,15 @@ impl<'a> Transaction<'a> {
 
     /// Writes audit entries.
     pub(super) fn audit(&mut self, entries: &[AuditEntry]) -> Result<(), Fault> {
-        let mut statement =
-            self.db.prepare_cached("INSERT INTO audit (at, who, action, subject, crc) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        const INSERT: &str =
+            "INSERT INTO audit (at, who, action, subject, origin, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let mut statement = self.db.prepare_cached(INSERT)?;
         for entry in entries {
             let crc = audit_crc(entry);
             self.latest = self.latest.max(entry.at);
             self.crcs.push(crc);
-            statement.execute(params![entry.at.as_micros(), entry.who, entry.action, entry.subject, crc])?;
+            let AuditEntry { at, who, action, subject, origin } = entry;
+            statement.execute(params![at.as_micros(), who, action, subject, origin, crc])?;
         }
         Ok(())
     }
@@ -251,7 +256,7 @@ fn at_hand<'s, 'a>(
 pub(super) fn audit_crc(entry: &AuditEntry) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&entry.at.as_micros().to_le_bytes());
-    for text in [&entry.who, &entry.action, &entry.subject] {
+    for text in [&entry.who, &entry.action, &entry.subject, &entry.origin] {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     }

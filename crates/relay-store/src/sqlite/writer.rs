@@ -25,7 +25,7 @@ use super::{
     fault::Fault,
     ledger::{Ledger, Slot},
     meta::Meta,
-    queue::{Job, Queues, Refusal, Turn},
+    queue::{Allowed, Job, Queues, Refusal, Turn},
     room::Room,
     schema,
     status::Status,
@@ -135,15 +135,16 @@ impl Writer {
 
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
         loop {
-            let bulk_allowed = self.bulk_not_before.is_none_or(|at| Instant::now() >= at);
+            let allowed = Allowed { bulk_from: self.bulk_not_before, retire: self.book.arrears.has_turn() };
             let patience = if self.room.was_full() { IDLE_AFTER_FULL } else { IDLE_AFTER };
-            let turn = self.queues.next(bulk_allowed, patience);
+            let turn = self.queues.next(allowed, patience);
             if self.status.has_failed() {
                 // A reader met an error: whatever this turn would answer can no longer be trusted.
                 return Ok(());
             }
             match turn {
                 Turn::Batch(jobs) => self.commit_and_checkpoint(db, jobs)?,
+                Turn::Retire(job) => self.commit_and_checkpoint(db, vec![job])?,
                 Turn::Bulk(job) => {
                     let began = Instant::now();
                     self.commit_and_checkpoint(db, vec![job])?;

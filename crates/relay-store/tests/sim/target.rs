@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rand::{Rng, RngExt as _};
 use relay_core::{
-    delivery::outcome::{Class, Outcome},
+    delivery::{
+        answer::Answer,
+        outcome::{Class, Outcome},
+    },
     name::Name,
     session::client::Forward,
 };
@@ -99,10 +102,15 @@ impl Targets {
 
 pub(crate) fn answer(after: Duration, status: u16, retry_after: Option<Duration>) -> Meeting {
     let class = Class::of_status(status);
-    Meeting { after, outcome: Outcome { class, status: Some(status), retry_after, duration: after, error: None } }
+    let body = (class != Class::Delivered).then(|| format!("no, {status}").into());
+    let answer = Answer { body, ..Answer::default() }.shared();
+    Meeting {
+        after,
+        outcome: Outcome { class, status: Some(status), retry_after, duration: after, error: None, answer },
+    }
 }
 
 pub(crate) fn nothing(after: Duration, class: Class, why: &str) -> Meeting {
     let error = Some(why.into());
-    Meeting { after, outcome: Outcome { class, status: None, retry_after: None, duration: after, error } }
+    Meeting { after, outcome: Outcome { class, status: None, retry_after: None, duration: after, error, answer: None } }
 }

@@ -55,6 +55,8 @@ pub(super) struct Holdings {
     /// Bytes of announced bodies that are no longer wanted and may still arrive.
     stray_bytes: u64,
     buffer_bytes: u64,
+    /// Outcomes that carry what a target said.
+    answers: usize,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,9 @@ struct Held {
     body_bytes: u64,
     /// It stands on the server's account of slots and bytes; ends with the report, a release, or the socket.
     credited: bool,
+    /// It was leased to an instance that this client was before. To name it in a Hello would break the protocol; what comes of
+    /// it is reported all the same.
+    disowned: bool,
     stage: Stage,
 }
 
@@ -85,6 +90,8 @@ struct Assembly {
 #[derive(Debug)]
 struct Slots {
     most: u32,
+    /// Forwards that ran when it was set: they may be more.
+    before: u32,
     credited: u32,
     running: u32,
     waiting: VecDeque<LeaseKey>,
@@ -92,7 +99,7 @@ struct Slots {
 
 impl Holdings {
     pub(super) fn new(setup: &Setup) -> Self {
-        let slots = |most| Slots { most, credited: 0, running: 0, waiting: VecDeque::new() };
+        let slots = |most| Slots { most, before: 0, credited: 0, running: 0, waiting: VecDeque::new() };
         Self {
             leases: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -101,7 +108,22 @@ impl Holdings {
             kept_bytes: 0,
             stray_bytes: 0,
             buffer_bytes: setup.buffer_bytes,
+            answers: 0,
         }
+    }
+
+    /// Goes on with the destinations and the buffer of another setup. What runs ends; nothing else may be held.
+    pub(super) fn reconfigure(&mut self, setup: &Setup) {
+        self.buffer_bytes = setup.buffer_bytes;
+        for slots in self.destinations.values_mut() {
+            (slots.most, slots.before) = (0, slots.running);
+        }
+        for served in &setup.destinations {
+            let anew = || Slots { most: 0, before: 0, credited: 0, running: 0, waiting: VecDeque::new() };
+            self.destinations.entry(served.name.clone()).or_insert_with(anew).most = served.slots;
+        }
+        let leases = &self.leases;
+        self.destinations.retain(|name, slots| slots.most > 0 || leases.values().any(|held| held.destination == *name));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -138,7 +160,7 @@ impl Holdings {
         if matches!(stage, Stage::Waiting(_)) {
             self.slots(&destination).waiting.push_back(key);
         }
-        let held = Held { destination, body_bytes, credited: false, stage };
+        let held = Held { destination, body_bytes, credited: false, disowned: false, stage };
         self.kept_bytes += held.kept_bytes();
         self.leases.insert(key, held);
         if let Some(outcome) = known {
@@ -207,16 +229,21 @@ impl Holdings {
         None
     }
 
-    /// A forward ended: its outcome is kept until it is settled. Gives the lease it belongs to.
-    pub(super) fn forwarded(&mut self, delivery: DeliveryId, outcome: Outcome) -> Option<LeaseKey> {
+    /// A forward ended: its outcome is kept until it is settled, without what the target said where too many wait. Gives the
+    /// lease it belongs to, and what is to be reported.
+    pub(super) fn forwarded(&mut self, delivery: DeliveryId, mut outcome: Outcome) -> Option<(LeaseKey, Outcome)> {
         let key = self.running.remove(&delivery)?;
         self.discredit(key);
         let held = self.leases.get_mut(&key)?;
         self.kept_bytes -= held.kept_bytes();
-        held.stage = Stage::Reported(outcome);
+        if self.answers >= limits::ANSWERS_WAITING_MAX {
+            outcome.answer = None;
+        }
+        self.answers += usize::from(outcome.answer.is_some());
+        held.stage = Stage::Reported(outcome.clone());
         let destination = held.destination.clone();
         self.slots(&destination).running -= 1;
-        Some(key)
+        Some((key, outcome))
     }
 
     /// A forward could not begin because its body is damaged. `false` if there is no such forward.
@@ -284,9 +311,14 @@ impl Holdings {
         })
     }
 
-    /// Every lease held, for a Hello.
+    /// What is held now was leased to another instance than what comes.
+    pub(super) fn disown(&mut self) {
+        self.leases.values_mut().for_each(|held| held.disowned = true);
+    }
+
+    /// Every lease of this instance that is held, for a Hello.
     pub(super) fn all(&self) -> impl Iterator<Item = LeaseKey> {
-        self.leases.keys().copied()
+        self.leases.iter().filter(|(_, held)| !held.disowned).map(|(key, _)| *key)
     }
 
     /// The leases on the server's account whose bodies are whole, for a heartbeat. The server extends the others by itself,
@@ -320,17 +352,21 @@ impl Holdings {
         assert_eq!(credited, self.credited_bytes, "credited bytes");
         let kept: u64 = self.leases.values().map(Held::kept_bytes).sum();
         assert_eq!(kept, self.kept_bytes, "bytes of bodies in memory");
+        let answers = self.leases.values().filter(|held| held.stage.has_answer()).count();
+        assert_eq!(answers, self.answers, "outcomes with what a target said");
+        assert!(answers <= limits::ANSWERS_WAITING_MAX, "too many outcomes with what a target said");
         for (name, slots) in &self.destinations {
             let here = || self.leases.values().filter(|held| held.destination == *name);
             let running = here().filter(|held| matches!(held.stage, Stage::Forwarding)).count();
             assert_eq!(running, slots.running as usize, "running forwards of {name}");
-            assert!(slots.running <= slots.most, "more forwards than slots at {name}");
+            let most = slots.most.max(slots.before);
+            assert!(slots.running <= most, "more forwards than slots at {name}");
             assert_eq!(
                 here().filter(|held| held.credited).count(),
                 slots.credited as usize,
                 "credited leases of {name}"
             );
-            assert!(slots.credited <= slots.most, "more leases than slots at {name}");
+            assert!(slots.credited <= most, "more leases than slots at {name}");
             let waiting = here().filter(|held| matches!(held.stage, Stage::Waiting(_))).count();
             assert_eq!(waiting, slots.waiting.len(), "waiting forwards of {name}");
         }
@@ -409,6 +445,7 @@ impl Holdings {
         self.discredit(key);
         let Some(held) = self.leases.remove(&key) else { return };
         self.kept_bytes -= held.kept_bytes();
+        self.answers -= usize::from(held.stage.has_answer());
         if let Stage::Assembling(assembly) = &held.stage {
             self.expect_stray(held.body_bytes - assembly.body.len() as u64);
         }
@@ -455,6 +492,10 @@ impl Held {
 }
 
 impl Stage {
+    fn has_answer(&self) -> bool {
+        matches!(self, Self::Reported(outcome) if outcome.answer.is_some())
+    }
+
     /// Nothing of it reached the target.
     fn has_not_begun(&self) -> bool {
         match self {

@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// Last words of a session that another one follows.
+const RENEWS: &str = "the client reads its configuration anew";
+
 /// The client's end of the session. Drive it as [`crate`] says; it asks for its first socket at once.
 ///
 /// **Order** After [`Output::Exit`] no input does anything.
@@ -38,6 +41,8 @@ pub struct Client {
     refused_since: Option<Mono>,
     /// The server said goodbye: why, and how long to stay away.
     leaving: Option<(String, Duration)>,
+    /// The setup to go on with once nothing is held any more, or the session is lost.
+    renewal: Option<Box<Setup>>,
     outputs: VecDeque<Output>,
 }
 
@@ -79,6 +84,7 @@ impl Client {
             let_in: false,
             refused_since: None,
             leaving: None,
+            renewal: None,
             outputs: VecDeque::from([Output::Dial]),
         }
     }
@@ -94,7 +100,7 @@ impl Client {
             Input::Received(message) => self.received(message, now),
             Input::Disconnected => self.disconnected(now),
             Input::Forwarded(delivery, outcome) => {
-                if let Some(lease) = self.held.forwarded(delivery, outcome.clone()) {
+                if let Some((lease, outcome)) = self.held.forwarded(delivery, outcome) {
                     self.report(lease, &outcome);
                 }
             }
@@ -102,10 +108,11 @@ impl Client {
                 if self.held.corrupt(delivery) {
                     self.outputs.push_back(Output::Notice(Notice::Corrupt(delivery)));
                 }
-                if self.stopping || self.leaving.is_some() {
+                if self.is_going() {
                     self.release_returning();
                 }
             }
+            Input::Renew(setup) => self.renew(setup, now),
             Input::Stop => self.stop(),
         }
         self.go_on(now);
@@ -195,7 +202,7 @@ impl Client {
         }
         match failure {
             DialFailure::TokenRefused if self.may_hope(now) => {
-                self.down("the server refuses the token that it took before".into(), Duration::ZERO, now);
+                self.down("the server refuses the token, though it took one before".into(), Duration::ZERO, now);
             }
             DialFailure::TokenRefused => self.exit(Exit::TokenRefused),
             DialFailure::VersionRefused => self.exit(Exit::VersionRefused),
@@ -302,7 +309,7 @@ impl Client {
 
     fn granted(&mut self, grant: Grant) -> Result<(), Violation> {
         let Ok(lease) = codec::required_lease(grant.lease.as_ref()) else { return Err("a grant without a lease") };
-        if self.stopping || self.leaving.is_some() {
+        if self.is_going() {
             self.held.expect_stray(grant.body_bytes.saturating_sub(grant.body.len() as u64));
             self.release(vec![lease]);
             return Ok(());
@@ -348,7 +355,53 @@ impl Client {
             self.exit(Exit::Stopped);
         } else if self.leaving.is_some() {
             self.hang_up("the server stops", now);
+        } else if let Some(setup) = self.renewal.take() {
+            self.begin_anew(*setup, now);
         }
+    }
+
+    /// Nothing new is begun in this session.
+    fn is_going(&self) -> bool {
+        self.stopping || self.leaving.is_some() || self.renewal.is_some()
+    }
+
+    /// The setup has changed. A session that is up ends as at a stop, so that nothing goes out twice.
+    fn renew(&mut self, setup: Box<Setup>, now: Now) {
+        match self.line {
+            Line::Up(_) if !self.stopping => {
+                let was_told = self.renewal.replace(setup).is_some();
+                let unbegun = self.held.hand_back();
+                self.release(unbegun);
+                if !was_told {
+                    self.send(Message::GoAway(GoAway { reason: RENEWS.into(), retry_after_ms: 0 }));
+                }
+            }
+            Line::Idle(_) | Line::Dialing | Line::Greeting(_) if !self.stopping => self.begin_anew(*setup, now),
+            Line::Up(_) | Line::Idle(_) | Line::Dialing | Line::Greeting(_) | Line::Ended => {}
+        }
+    }
+
+    /// Goes on with another setup, and dials at once: somebody waits to see whether it works.
+    fn begin_anew(&mut self, setup: Setup, now: Now) {
+        match self.line {
+            Line::Dialing | Line::Greeting(_) | Line::Up(_) => self.outputs.push_back(Output::Hangup),
+            Line::Idle(_) | Line::Ended => {}
+        }
+        self.held.disconnected();
+        self.take_over(setup);
+        self.failures = 0;
+        self.line = Line::Idle(now.mono);
+        self.outputs.push_back(Output::Notice(Notice::Renewing));
+    }
+
+    fn take_over(&mut self, setup: Setup) {
+        self.held.hand_back();
+        self.held.reconfigure(&setup);
+        if setup.instance != self.setup.instance {
+            self.held.disown();
+        }
+        self.refused_since = None;
+        self.setup = setup;
     }
 
     fn violated(&mut self, violation: Violation, now: Now) {
@@ -369,6 +422,9 @@ impl Client {
         let (why, at_least) = self.leaving.take().map_or((why, at_least), |(reason, pause)| (reason, pause));
         self.failures = if was_good { 1 } else { self.failures.saturating_add(1) };
         self.held.disconnected();
+        if let Some(setup) = self.renewal.take() {
+            self.take_over(*setup);
+        }
         let pause = at_least.min(limits::RECONNECT_LATER_MAX) + self.jitter();
         self.line = Line::Idle(now.mono + pause);
         self.outputs.push_back(Output::Notice(Notice::Down { why, pause, failures: self.failures }));
@@ -410,6 +466,7 @@ impl Client {
             self.outputs.push_back(Output::Hangup);
         }
         self.leaving = None;
+        self.renewal = None;
         self.line = Line::Ended;
         self.outputs.push_back(Output::Exit(exit));
     }

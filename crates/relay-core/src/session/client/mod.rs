@@ -64,6 +64,9 @@ pub enum Input {
     Forwarded(DeliveryId, Outcome),
     /// The body of the forward asked for does not match its digest; nothing was sent to the target.
     Corrupt(DeliveryId),
+    /// Go on with another setup: hand back what has not begun, wait for what has, end the session with a goodbye, and dial
+    /// anew at once.
+    Renew(Box<Setup>),
     /// Stop: hand back what has not begun, wait for what has, say goodbye.
     Stop,
 }
@@ -170,6 +173,8 @@ pub enum Notice {
     },
     /// A body did not match its digest; it was not forwarded.
     Corrupt(DeliveryId),
+    /// It goes on with another setup; the next dial follows at once.
+    Renewing,
 }
 
 /// What a client holds and whether it is connected, for health and metrics.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    delivery::{Token, outcome::Class},
+    delivery::{Token, answer::Answer, outcome::Class},
     limits,
     time::Now,
     wire::{
@@ -21,15 +21,7 @@ struct Bench {
 
 impl Bench {
     fn new(slots: u32) -> Self {
-        let served = Served { name: "crm".parse().unwrap(), slots, forward_timeout: limits::FORWARD_TIMEOUT };
-        let setup = Setup {
-            instance: InstanceId::from_u128(7),
-            label: "laptop".into(),
-            version: "0.1.0".into(),
-            destinations: vec![served],
-            buffer_bytes: 200_000,
-            seed: 1,
-        };
+        let setup = setup(7, &[("crm", slots)]);
         let mut bench = Self { client: Client::new(setup, Now::default()), now: Now::default() };
         assert!(matches!(bench.drain()[..], [Output::Dial]));
         bench
@@ -95,6 +87,22 @@ impl Bench {
     }
 }
 
+fn setup(instance: u128, served: &[(&str, u32)]) -> Setup {
+    let served_of = |(name, slots): &(&str, u32)| Served {
+        name: name.parse().unwrap(),
+        slots: *slots,
+        forward_timeout: limits::FORWARD_TIMEOUT,
+    };
+    Setup {
+        instance: InstanceId::from_u128(instance),
+        label: "laptop".into(),
+        version: "0.1.0".into(),
+        destinations: served.iter().map(served_of).collect(),
+        buffer_bytes: 200_000,
+        seed: 1,
+    }
+}
+
 fn lease(n: u128) -> LeaseKey {
     (DeliveryId::from_u128(n), Token { counter: 1, nonce: 9 })
 }
@@ -110,7 +118,7 @@ fn outcome(class: Class) -> Outcome {
         Class::Refused => Some(422),
         Class::Busy | Class::Unreachable => None,
     };
-    Outcome { class, status, retry_after: None, duration: Duration::from_millis(3), error: None }
+    Outcome { class, status, retry_after: None, duration: Duration::from_millis(3), error: None, answer: None }
 }
 
 fn grant_of(lease: LeaseKey, body_bytes: u64, body: &'static [u8]) -> Message {
@@ -500,7 +508,7 @@ fn a_token_that_was_good_is_tried_for_an_hour() {
     let refused_at = bench.now.mono;
     let outputs = loop {
         let outputs = bench.feed(Input::DialFailed(DialFailure::TokenRefused));
-        if !is_down(&outputs[0], "took before") {
+        if !is_down(&outputs[0], "took one before") {
             break outputs;
         }
         assert!(matches!(bench.wait()[..], [Output::Dial]));
@@ -519,5 +527,114 @@ fn a_token_that_was_good_is_tried_for_an_hour() {
     bench.lose();
     bench.now = bench.now + limits::TOKEN_REFUSED_MAX / 2;
     let outputs = bench.feed(Input::DialFailed(DialFailure::TokenRefused));
-    assert!(is_down(&outputs[0], "took before"), "the hour begins anew once it was let in: {outputs:?}");
+    assert!(is_down(&outputs[0], "took one before"), "the hour begins anew once it was let in: {outputs:?}");
+}
+
+/// S20: a server that confirms nothing does not fill the memory with what a target says.
+#[test]
+fn what_a_target_says_is_left_out_where_too_many_outcomes_wait() {
+    let most = limits::ANSWERS_WAITING_MAX as u128;
+    let mut bench = Bench::up(1);
+    let said = Answer { body: Some("no".into()), ..Answer::default() }.shared();
+    let refuse = |bench: &mut Bench, n: u128| {
+        bench.client.handle(Input::Received(grant(lease(n))), bench.now);
+        let refused = Outcome { answer: said.clone(), ..outcome(Class::Refused) };
+        bench.client.handle(Input::Forwarded(lease(n).0, refused), bench.now);
+        let outputs = std::iter::from_fn(|| bench.client.poll_output());
+        outputs.filter(|o| matches!(o, Output::Send(Message::Report(r)) if r.answer.is_some())).count()
+    };
+    for n in 0..most {
+        assert_eq!(refuse(&mut bench, n), 1);
+    }
+    bench.client.check_invariants();
+    assert_eq!(refuse(&mut bench, most), 0, "the report goes without");
+    assert_eq!(bench.client.held().count() as u128, most + 1);
+    bench.says(settled(lease(0)));
+    assert_eq!(refuse(&mut bench, most + 1), 1, "there is room again");
+}
+
+/// What the next Hello says: its instance, what it serves, what it names as held.
+fn hello(bench: &mut Bench) -> (u128, Vec<(String, u32)>, Vec<LeaseKey>) {
+    let outputs = bench.feed(Input::Connected);
+    let [Output::Send(Message::Hello(hello))] = &outputs[..] else { panic!("no Hello but {outputs:?}") };
+    let greeting = codec::greeting(hello).unwrap();
+    let served = greeting.destinations.iter().map(|served| (served.name.to_string(), served.slots)).collect();
+    (greeting.instance.as_u128(), served, greeting.held)
+}
+
+fn renew(setup: Setup) -> Input {
+    Input::Renew(Box::new(setup))
+}
+
+/// I9, I22: a session ends for a new setup as at a stop: what has begun ends and is settled first, so that nobody else is
+/// given it meanwhile.
+#[test]
+fn a_new_setup_waits_for_what_has_begun() {
+    let mut bench = Bench::up(2);
+    bench.says(grant(lease(1)));
+    bench.says(grant_of(lease(2), 6, b"ab"));
+    let outputs = bench.feed(renew(setup(7, &[("crm", 4), ("erp", 2)])));
+    let goodbye = |output: &Output| matches!(output, Output::Send(Message::GoAway(_)));
+    assert!(outputs.len() == 2 && is_release(&outputs[0], &[lease(2)]) && goodbye(&outputs[1]), "{outputs:?}");
+    assert!(is_release(&bench.says(grant(lease(3)))[0], &[lease(3)]), "nothing new is begun");
+    let again = bench.feed(renew(setup(8, &[("erp", 2)])));
+    assert_eq!(again.len(), 0, "the latest setup counts, and one goodbye is enough: {again:?}");
+    assert!(is_report(&bench.forwarded(lease(1), Class::Delivered)[0], lease(1), Class::Delivered));
+    let outputs = bench.says(settled(lease(1)));
+    assert!(matches!(outputs[..], [Output::Hangup, Output::Notice(Notice::Renewing)]), "{outputs:?}");
+    assert!(matches!(bench.wait()[..], [Output::Dial]));
+    assert_eq!(bench.now, Now::default(), "at once");
+    assert_eq!(hello(&mut bench), (8, vec![("erp".into(), 2)], vec![]));
+}
+
+/// The setup may be what keeps the session from coming up: it does not wait for one. What runs goes on and is reported.
+#[test]
+fn without_a_session_a_new_setup_counts_at_once() {
+    let mut bench = Bench::up(2);
+    bench.says(grant(lease(1)));
+    bench.says(grant(lease(2)));
+    bench.forwarded(lease(2), Class::Delivered);
+    let down = bench.feed(Input::Disconnected);
+    assert!(is_down(&down[0], "lost"));
+    let outputs = bench.feed(renew(setup(7, &[("crm", 1)])));
+    assert!(matches!(outputs[..], [Output::Notice(Notice::Renewing)]), "{outputs:?}");
+    assert!(matches!(bench.wait()[..], [Output::Dial]));
+    assert_eq!(hello(&mut bench), (7, vec![("crm".into(), 1)], vec![lease(1), lease(2)]), "the same instance resumes");
+    let outputs = bench.feed(renew(setup(8, &[("erp", 1)])));
+    assert!(matches!(outputs[..], [Output::Hangup, Output::Notice(Notice::Renewing)]), "{outputs:?}");
+    assert!(matches!(bench.wait()[..], [Output::Dial]));
+    assert_eq!(
+        hello(&mut bench),
+        (8, vec![("erp".into(), 1)], vec![]),
+        "another one names nothing that is not its own"
+    );
+    let destination = WelcomeDestination { name: "erp".into(), known: true, others: 0, allowed: true };
+    let heartbeat_ms = limits::HEARTBEAT.as_millis() as u32;
+    let welcome = Welcome { version: String::new(), heartbeat_ms, destinations: vec![destination], resumed: vec![] };
+    let outputs = bench.says(Message::Welcome(welcome));
+    assert!(is_report(&outputs[1], lease(2), Class::Delivered), "{outputs:?}");
+    assert!(is_report(&bench.forwarded(lease(1), Class::Delivered)[0], lease(1), Class::Delivered));
+    let outputs = bench.says(grant(lease(3)));
+    assert!(matches!(outputs[0], Output::Hangup), "crm is not served any more: {outputs:?}");
+}
+
+/// A lost session does not wait any longer; a stop comes before a new setup.
+#[test]
+fn a_session_that_is_lost_or_stopped_while_a_new_setup_waits() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.feed(renew(setup(7, &[("erp", 2)])));
+    bench.lose();
+    assert_eq!(hello(&mut bench), (7, vec![("erp".into(), 2)], vec![lease(1)]));
+
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.feed(renew(setup(7, &[("erp", 2)])));
+    bench.feed(Input::Stop);
+    bench.forwarded(lease(1), Class::Delivered);
+    let outputs = bench.says(settled(lease(1)));
+    assert!(matches!(outputs[..], [Output::Hangup, Output::Exit(Exit::Stopped)]), "{outputs:?}");
+    let mut bench = Bench::up(1);
+    bench.feed(Input::Stop);
+    assert!(bench.feed(renew(setup(7, &[("erp", 2)]))).is_empty(), "it has ended");
 }

@@ -48,6 +48,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         retry_after_ms: Some(2_000),
         duration_us: 12_345,
         error: "429 Too Many Requests".into(),
+        answer: None,
     };
     let refused = Report {
         class: 5,
@@ -55,6 +56,18 @@ fn samples() -> Vec<(&'static str, Message)> {
         retry_after_ms: None,
         error: "422 Unprocessable Content".into(),
         ..report.clone()
+    };
+    let moved = Report {
+        class: 2,
+        status: 301,
+        error: "301 Moved Permanently".into(),
+        answer: Some(Box::new(message::Answer {
+            reason: "Over There".into(),
+            location: "/hooks/".into(),
+            body: "<p>\tsee\nthere</p>".into(),
+            cut: true,
+        })),
+        ..refused.clone()
     };
     let chunk = Chunk { lease: Some(lease.clone()), offset: 2, data: Bytes::from_static(b"[]") };
     vec![
@@ -65,6 +78,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("extend", Message::Extend(Extend { held: vec![lease.clone()] })),
         ("report", Message::Report(report)),
         ("report_refused", Message::Report(refused)),
+        ("report_answer", Message::Report(moved)),
         ("settled", Message::Settled(Settled { leases: vec![lease.clone()] })),
         ("release", Message::Release(Release { leases: vec![lease] })),
         ("go_away", Message::GoAway(GoAway { reason: "stopping".into(), retry_after_ms: 1_000 })),
@@ -129,6 +143,7 @@ fn words_that_steer_are_refused_and_our_own_are_made_plain() {
             retry_after: None,
             duration: Duration::ZERO,
             error: Some(format!("{steering}{}", "\u{1b}".repeat(WORDS_BYTES_MAX)).into()),
+            answer: None,
         };
         let report = Message::Report(report(lease, &outcome));
         assert!(decode(encode(report)).is_ok(), "{steering:?}");
@@ -237,6 +252,7 @@ fn a_report_of_success_without_a_2xx_is_refused() {
         retry_after: None,
         duration: Duration::ZERO,
         error: None,
+        answer: None,
     };
     assert_eq!(reported(&report(lease, &outcome)), Err(CodecError::Field("report.status")));
     outcome.status = Some(204);
@@ -248,8 +264,7 @@ fn a_report_of_success_without_a_2xx_is_refused() {
 #[test]
 fn the_class_of_a_report_follows_from_its_status() {
     let lease = (DeliveryId::from_u128(1), Token { counter: 1, nonce: 2 });
-    let mut outcome =
-        Outcome { class: Class::Rejected, status: Some(422), retry_after: None, duration: Duration::ZERO, error: None };
+    let mut outcome = refusal(422, None);
     let class = |outcome: &Outcome| reported(&report(lease, outcome)).map(|(_, outcome)| outcome.class);
     assert_eq!(class(&outcome), Ok(Class::Refused));
     outcome.status = Some(425);
@@ -260,17 +275,86 @@ fn the_class_of_a_report_follows_from_its_status() {
     assert_eq!(class(&outcome), Ok(Class::Busy));
 }
 
+/// S27, S20: what a target said is cut and made plain by its client; from one that does neither, it is refused.
+#[test]
+fn the_words_of_a_target_are_bounded_and_steer_nothing() {
+    let lease = (DeliveryId::from_u128(1), Token { counter: 1, nonce: 2 });
+    let esc = "\u{1b}[2J\u{202e}";
+    let said = Answer {
+        reason: Some(format!("{esc}{}", "x".repeat(WORDS_BYTES_MAX)).into()),
+        location: Some(format!("/{esc}\n{}", "ü".repeat(WORDS_BYTES_MAX)).into()),
+        body: Some(format!("a\r\nb\tc\rd{esc}{}", "ü".repeat(limits::ANSWER_WORDS_BYTES_MAX)).into()),
+        cut: false,
+    };
+    let sent = report(lease, &refusal(422, said.shared()));
+    let Ok(Some(Message::Report(arrived))) = decode(encode(Message::Report(sent.clone()))) else { panic!() };
+    let (_, outcome) = reported(&arrived).unwrap();
+    let heard = outcome.answer.unwrap();
+    let body = heard.body.as_deref().unwrap();
+    assert!(body.starts_with("a\nb\tc\u{fffd}d\u{fffd}[2J\u{fffd}ü") && heard.cut, "{body}");
+    assert!((limits::ANSWER_WORDS_BYTES_MAX - 1..=limits::ANSWER_WORDS_BYTES_MAX).contains(&body.len()));
+    assert!(heard.location.as_deref().unwrap().starts_with("/\u{fffd}[2J\u{fffd}\u{fffd}ü"));
+
+    let refused = |change: &dyn Fn(&mut message::Answer)| {
+        let mut answer = message::Answer::default();
+        change(&mut answer);
+        decode(encode(Message::Report(Report { answer: Some(Box::new(answer)), ..sent.clone() }))).unwrap_err()
+    };
+    for steering in ["\u{1b}", "\r", "\u{9b}", "\u{2066}", "\u{2028}"] {
+        assert_eq!(refused(&|it| it.body = steering.into()), CodecError::Field("report.answer.body"));
+        assert_eq!(refused(&|it| it.location = steering.into()), CodecError::Field("report.answer.location"));
+        assert_eq!(refused(&|it| it.reason = steering.into()), CodecError::Field("report.answer.reason"));
+    }
+    let long = limits::ANSWER_WORDS_BYTES_MAX + 1;
+    assert_eq!(refused(&|it| it.body = "x".repeat(long)), CodecError::Field("report.answer.body"));
+    assert_eq!(refused(&|it| it.location = "\n".into()), CodecError::Field("report.answer.location"));
+    assert_eq!(refused(&|it| it.reason = "x".repeat(501)), CodecError::Field("report.answer.reason"));
+}
+
+/// Words of an answer belong to one that refuses.
+#[test]
+fn a_report_with_words_of_no_refusal_is_refused() {
+    let lease = (DeliveryId::from_u128(1), Token { counter: 1, nonce: 2 });
+    let said = || Answer { body: Some("no".into()), ..Answer::default() }.shared();
+    let mut outcome = refusal(200, said());
+    outcome.class = Class::Delivered;
+    assert_eq!(reported(&report(lease, &outcome)), Err(CodecError::Field("report.answer")));
+    (outcome.class, outcome.status) = (Class::Busy, None);
+    assert_eq!(reported(&report(lease, &outcome)), Err(CodecError::Field("report.answer")));
+    outcome.status = Some(503);
+    assert_eq!(reported(&report(lease, &outcome)), Ok((lease, outcome)));
+    assert_eq!(Answer::default().shared(), None);
+}
+
+fn refusal(status: u16, answer: Option<Arc<Answer>>) -> Outcome {
+    Outcome {
+        class: Class::Rejected,
+        status: Some(status),
+        retry_after: None,
+        duration: Duration::ZERO,
+        error: None,
+        answer,
+    }
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    let words = || proptest::option::of("[ -~]{1,40}").prop_map(|words| words.map(Into::into));
+    (words(), words(), proptest::option::of("[ -~\n\tü]{1,80}"), any::<bool>())
+        .prop_map(|(reason, location, body, cut)| Answer { reason, location, body: body.map(Into::into), cut })
+}
+
 fn any_outcome() -> impl Strategy<Value = Outcome> {
     let class = prop_oneof![Just(Class::Rejected), Just(Class::Busy), Just(Class::Unreachable), Just(Class::Refused)];
     let status = proptest::option::of(prop_oneof![100_u16..200, 300_u16..1000]);
     let retry_after = proptest::option::of((0..u64::MAX / 2).prop_map(Duration::from_millis));
-    (class, status, retry_after, any::<u32>(), proptest::option::of("[a-z]{1,40}")).prop_map(
-        |(class, status, retry_after, micros, error)| Outcome {
+    (class, status, retry_after, any::<u32>(), proptest::option::of("[a-z]{1,40}"), any_answer()).prop_map(
+        |(class, status, retry_after, micros, error, answer)| Outcome {
             class: status.map_or(class, Class::of_status),
             status,
             retry_after,
             duration: Duration::from_micros(micros.into()),
             error: error.map(Into::into),
+            answer: answer.shared().filter(|_| status.is_some()),
         },
     )
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use relay_store::seam::{AuditEntry, DestinationStats, Recount, Stats};
 use serde::Serialize;
 
-use crate::clock::rfc3339;
+use crate::{asker::Place, clock::rfc3339};
 
 /// The recount.
 #[derive(Debug, Serialize)]
@@ -56,12 +56,32 @@ pub(crate) struct AuditLineDto {
     who: String,
     action: String,
     subject: String,
+    /// From where; `null` where nobody asked.
+    origin: Option<OriginDto>,
+}
+
+/// From where somebody asked.
+#[derive(Debug, Serialize)]
+struct OriginDto {
+    peer: Option<String>,
+    /// Of the user who opened the admin socket, as the system knows it.
+    uid: Option<u32>,
+    /// The name of what let it in.
+    credential: Option<String>,
+    /// Who it said it is; nobody checked that.
+    claimed_user: Option<String>,
 }
 
 impl AuditLineDto {
     pub(crate) fn new(entry: &AuditEntry) -> Self {
-        let AuditEntry { at, who, action, subject } = entry.clone();
-        Self { at: rfc3339(at), who, action, subject }
+        let AuditEntry { at, who, action, subject, origin } = entry.clone();
+        let origin = Place::read(&origin).map(|Place { peer, uid, credential, claimed_user }| OriginDto {
+            peer,
+            uid,
+            credential,
+            claimed_user,
+        });
+        Self { at: rfc3339(at), who, action, subject, origin }
     }
 }
 

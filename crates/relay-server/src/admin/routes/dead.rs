@@ -11,10 +11,11 @@ use serde::Deserialize;
 use super::filter::Listing;
 use crate::{
     admin::{
-        Admin, Shared, Who,
+        Admin, Shared,
         dto::{BulkDto, DeliveryDto, List},
         problem::{AdminError, Asked, Body},
     },
+    asker::Asker,
     hub::Event,
 };
 
@@ -63,7 +64,7 @@ pub(super) async fn list(
 
 pub(super) async fn redrive(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(bulk): Body<Bulk>,
 ) -> Result<Json<BulkDto>, AdminError> {
     let routing = admin.registry.directory().routing.clone();
@@ -72,22 +73,22 @@ pub(super) async fn redrive(
     };
     let ttl = routing.routes.iter().flat_map(of_source).collect();
     let action = BulkAction::Redrive { ttl, ttl_default: admin.registry.defaults().ttl };
-    run(&admin, who, "dead.redrive", action, bulk).await.map(Json)
+    run(&admin, &who, "dead.redrive", action, bulk).await.map(Json)
 }
 
 pub(super) async fn purge(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(bulk): Body<Bulk>,
 ) -> Result<Json<BulkDto>, AdminError> {
-    run(&admin, who, "dead.purge", BulkAction::Purge, bulk).await.map(Json)
+    run(&admin, &who, "dead.purge", BulkAction::Purge, bulk).await.map(Json)
 }
 
 /// Runs a command step by step until it is through, and tells the hub what became of which delivery. If the asker goes
 /// away in the middle, the same command under the same job id does the rest.
 pub(super) async fn run(
     admin: &Admin,
-    who: Who,
+    who: &Asker,
     action_name: &str,
     action: BulkAction,
     bulk: Bulk,

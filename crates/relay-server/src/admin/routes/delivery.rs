@@ -7,10 +7,13 @@ use super::{
     dead::{Bulk, run},
     filter::Listing,
 };
-use crate::admin::{
-    Shared, Who,
-    dto::{BulkDto, DeliveryDto, List},
-    problem::{AdminError, Asked, At, Body},
+use crate::{
+    admin::{
+        Shared,
+        dto::{BulkDto, DeliveryDto, List},
+        problem::{AdminError, Asked, At, Body},
+    },
+    asker::Asker,
 };
 
 pub(super) async fn list(
@@ -36,8 +39,8 @@ pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Jso
 
 pub(super) async fn cancel(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(bulk): Body<Bulk>,
 ) -> Result<Json<BulkDto>, AdminError> {
-    run(&admin, who, "delivery.cancel", BulkAction::Cancel, bulk).await.map(Json)
+    run(&admin, &who, "delivery.cancel", BulkAction::Cancel, bulk).await.map(Json)
 }

@@ -5,11 +5,12 @@ use relay_core::name::Name;
 
 use crate::{
     admin::{
-        Admin, Shared, Who,
+        Admin, Shared,
         dto::{DestinationDto, List},
         name,
         problem::{AdminError, At},
     },
+    asker::Asker,
     hub::Event,
     registry::{RegistryError, listed},
 };
@@ -30,21 +31,21 @@ pub(super) async fn show(
 
 pub(super) async fn pause(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(destination): At<String>,
 ) -> Result<Json<DestinationDto>, AdminError> {
     let destination = name(&destination)?;
-    admin.registry.set_paused(&destination, true, who.0).await?;
+    admin.registry.set_paused(&destination, true, &who).await?;
     shown(&admin, &destination).await
 }
 
 pub(super) async fn resume(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(destination): At<String>,
 ) -> Result<Json<DestinationDto>, AdminError> {
     let destination = name(&destination)?;
-    admin.registry.set_paused(&destination, false, who.0).await?;
+    admin.registry.set_paused(&destination, false, &who).await?;
     admin.hub.tell(Event::Woken(vec![destination.clone()])).await;
     shown(&admin, &destination).await
 }

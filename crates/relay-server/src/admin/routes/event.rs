@@ -13,11 +13,12 @@ use serde::Deserialize;
 use super::filter::Listing;
 use crate::{
     admin::{
-        Admin, Shared, Who,
+        Admin, Shared,
         dto::{DeliveryDto, EventDto, List, ReplayDto},
         name,
         problem::{AdminError, Asked, At, Body},
     },
+    asker::Asker,
     hub,
     registry::listed,
 };
@@ -62,7 +63,7 @@ pub(super) async fn body(State(admin): Shared, At(id): At<String>) -> Result<Res
 
 pub(super) async fn replay(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(id): At<String>,
     Body(body): Body<Replay>,
 ) -> Result<Json<ReplayDto>, AdminError> {
@@ -84,7 +85,7 @@ pub(super) async fn replay(
         Delivery::ready(id, &event, route.destination.clone(), true, now, route.ttl)
     };
     let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
-    let audit = vec![admin.audited(who, "event.replay", event.id.to_string())];
+    let audit = vec![admin.audited(&who, "event.replay", event.id.to_string())];
     let stored = admin.store.replay(deliveries.clone(), audit).await?;
     if stored.iter().any(|stored| !stored) {
         return Err(gone(&id));

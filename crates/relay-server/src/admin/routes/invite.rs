@@ -4,23 +4,26 @@ use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 
 use super::source::Create;
-use crate::admin::{
-    Shared, Who,
-    dto::{InviteDto, KeyDto, SecretDto, SourceDto, TokenDto},
-    problem::{AdminError, Body},
+use crate::{
+    admin::{
+        Shared,
+        dto::{InviteDto, KeyDto, SecretDto, SourceDto, TokenDto},
+        problem::{AdminError, Body},
+    },
+    asker::Asker,
 };
 
 pub(super) async fn create(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
-    let made = admin.registry.invite(body.read()?, who.0).await?;
+    let made = admin.registry.invite(body.read()?, &who).await?;
     let path = format!("/webhook/{}", made.source.name);
     let invite = InviteDto {
-        source: SourceDto::new(&made.source, &admin.registry.directory(), admin.clock.wall()),
+        source: SourceDto::new(&made.source, &admin.registry),
         key: made.key.map(|key| KeyDto::new(&key.document).showing(key.secret)),
-        token: TokenDto::new(&made.token.document).showing(made.token.secret),
+        token: TokenDto::new(&made.token.document, &admin.registry).showing(made.token.secret),
         url: admin.public_url.as_ref().map(|base| format!("{base}{path}")),
         path,
         relay_url: admin.public_url.clone(),

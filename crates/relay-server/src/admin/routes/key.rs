@@ -6,11 +6,12 @@ use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared, Who,
+        DONE, Shared,
         dto::{KeyDto, List},
         name,
         problem::{AdminError, Asked, At, Body},
     },
+    asker::Asker,
     registry::NewKey,
 };
 
@@ -46,19 +47,19 @@ pub(super) async fn show(
 
 pub(super) async fn create(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewKey { source: name(&body.source)?, name: name(&body.name)? };
-    let made = admin.registry.create_key(new, who.0).await?;
+    let made = admin.registry.create_key(new, &who).await?;
     Ok((StatusCode::CREATED, Json(KeyDto::new(&made.document).showing(made.secret))))
 }
 
 pub(super) async fn revoke(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At((source, key)): At<(String, String)>,
 ) -> Result<StatusCode, AdminError> {
-    admin.registry.revoke_key(&name(&source)?, &name(&key)?, who.0).await?;
+    admin.registry.revoke_key(&name(&source)?, &name(&key)?, &who).await?;
     Ok(DONE)
 }

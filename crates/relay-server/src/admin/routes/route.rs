@@ -9,11 +9,12 @@ use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared, Who,
+        DONE, Shared,
         dto::{List, RouteDto},
         name,
         problem::{AdminError, At, Body},
     },
+    asker::Asker,
     config::RouteDefaults,
     registry::{
         NewRoute, Policy, RegistryError,
@@ -62,35 +63,35 @@ pub(super) async fn show(
 
 pub(super) async fn create(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
     let Create { source, destination, ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = body;
     let asked = Asked { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms };
     let Policy { ttl, retry } = asked.over(None, admin.registry.defaults())?;
     let new = NewRoute { source: name(&source)?, destination: name(&destination)?, ttl, retry };
-    let route = admin.registry.create_route(new, who.0).await?;
+    let route = admin.registry.create_route(new, &who).await?;
     let dto = RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults());
     Ok((StatusCode::CREATED, Json(dto)))
 }
 
 pub(super) async fn update(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At((source, destination)): At<(String, String)>,
     Body(asked): Body<Asked>,
 ) -> Result<Json<RouteDto>, AdminError> {
     let revise = |present: &Route| asked.over(Some(present), admin.registry.defaults());
-    let route = admin.registry.update_route(&name(&source)?, &name(&destination)?, who.0, revise).await?;
+    let route = admin.registry.update_route(&name(&source)?, &name(&destination)?, &who, revise).await?;
     Ok(Json(RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults())))
 }
 
 pub(super) async fn delete(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At((source, destination)): At<(String, String)>,
 ) -> Result<StatusCode, AdminError> {
-    admin.registry.delete_route(&name(&source)?, &name(&destination)?, who.0).await?;
+    admin.registry.delete_route(&name(&source)?, &name(&destination)?, &who).await?;
     Ok(DONE)
 }
 

@@ -1,5 +1,7 @@
 //! Sources.
 
+use std::time::Duration;
+
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use relay_core::name::Name;
@@ -7,13 +9,14 @@ use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared, Who,
+        DONE, Shared,
         dto::{ActivityDto, List, SecretDto, SourceDto},
         name,
         problem::{AdminError, At, Body},
     },
+    asker::Asker,
     parameters::Parameters,
-    registry::{NewSource, RegistryError, SourceUpdate, document::Dedupe, listed},
+    registry::{End, NewSource, RegistryError, SourceUpdate, document::Dedupe, listed},
 };
 
 #[derive(Debug, Deserialize)]
@@ -50,13 +53,18 @@ pub(super) struct Update {
     dedupe: Option<Dedupe>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotate {
+    /// The new values.
+    set: Parameters,
+    /// How long the old ones stay valid; left out: until told.
+    keep_old_ms: Option<u64>,
+}
+
 pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
     let directory = admin.registry.directory();
-    let items = directory
-        .sources
-        .values()
-        .map(|entry| SourceDto::new(&entry.document, &directory, admin.clock.wall()))
-        .collect();
+    let items = directory.sources.values().map(|entry| SourceDto::new(&entry.document, &admin.registry)).collect();
     Json(List { items, next: None })
 }
 
@@ -69,37 +77,37 @@ pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result
     let stats = admin.store.stats().await?;
     let stats = stats.sources.iter().find(|stats| stats.source == entry.document.name);
     let activity = ActivityDto::new(&entry.document, stats, &admin.metrics, &admin.refusals);
-    Ok(Json(SourceDto::new(&entry.document, &directory, admin.clock.wall()).with(activity)))
+    Ok(Json(SourceDto::new(&entry.document, &admin.registry).with(activity)))
 }
 
 /// Opens the window in which the platform may hand over its secret.
 pub(super) async fn await_secret(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(source): At<String>,
 ) -> Result<Json<SourceDto>, AdminError> {
-    let source = admin.registry.await_secret(&name(&source)?, who.0).await?;
-    Ok(Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall())))
+    let source = admin.registry.await_secret(&name(&source)?, &who).await?;
+    Ok(Json(SourceDto::new(&source, &admin.registry)))
 }
 
 /// Shows the secrets that the platform handed over, which nobody else has seen.
 pub(super) async fn reveal(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(source): At<String>,
 ) -> Result<Json<List<SecretDto>>, AdminError> {
-    let secrets = admin.registry.reveal(&name(&source)?, who.0).await?;
+    let secrets = admin.registry.reveal(&name(&source)?, &who).await?;
     let items = secrets.into_iter().map(|(name, value)| SecretDto { name, value }).collect();
     Ok(Json(List { items, next: None }))
 }
 
 pub(super) async fn create(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
-    let source = admin.registry.create_source(body.read()?, who.0).await?;
-    Ok((StatusCode::CREATED, Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall()))))
+    let source = admin.registry.create_source(body.read()?, &who).await?;
+    Ok((StatusCode::CREATED, Json(SourceDto::new(&source, &admin.registry))))
 }
 
 impl Create {
@@ -119,7 +127,7 @@ impl Create {
 
 pub(super) async fn update(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(source): At<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<SourceDto>, AdminError> {
@@ -131,15 +139,45 @@ pub(super) async fn update(
         allow_empty: body.allow_empty,
         dedupe: body.dedupe,
     };
-    let source = admin.registry.update_source(&name(&source)?, update, who.0).await?;
-    Ok(Json(SourceDto::new(&source, &admin.registry.directory(), admin.clock.wall())))
+    let source = admin.registry.update_source(&name(&source)?, update, &who).await?;
+    Ok(Json(SourceDto::new(&source, &admin.registry)))
+}
+
+/// Gives it new secrets; the old ones stay valid beside them.
+pub(super) async fn rotate(
+    State(admin): Shared,
+    Extension(who): Extension<Asker>,
+    At(source): At<String>,
+    Body(body): Body<Rotate>,
+) -> Result<Json<SourceDto>, AdminError> {
+    let keep_old = body.keep_old_ms.map(Duration::from_millis);
+    let source = admin.registry.rotate_source(&name(&source)?, &body.set, keep_old, &who).await?;
+    Ok(Json(SourceDto::new(&source, &admin.registry)))
+}
+
+pub(super) async fn finish_rotation(
+    State(admin): Shared,
+    Extension(who): Extension<Asker>,
+    At(source): At<String>,
+) -> Result<Json<SourceDto>, AdminError> {
+    let source = admin.registry.end_source_rotation(&name(&source)?, End::Finish, &who).await?;
+    Ok(Json(SourceDto::new(&source, &admin.registry)))
+}
+
+pub(super) async fn abort_rotation(
+    State(admin): Shared,
+    Extension(who): Extension<Asker>,
+    At(source): At<String>,
+) -> Result<Json<SourceDto>, AdminError> {
+    let source = admin.registry.end_source_rotation(&name(&source)?, End::Abort, &who).await?;
+    Ok(Json(SourceDto::new(&source, &admin.registry)))
 }
 
 pub(super) async fn delete(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(source): At<String>,
 ) -> Result<StatusCode, AdminError> {
-    admin.registry.delete_source(&name(&source)?, who.0).await?;
+    admin.registry.delete_source(&name(&source)?, &who).await?;
     Ok(DONE)
 }

@@ -10,9 +10,12 @@ use relay_store::copy::{Backup, BackupError, Copying, Frame, Piece};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{
-    Shared, Who,
-    problem::{AdminError, Body},
+use crate::{
+    admin::{
+        Shared,
+        problem::{AdminError, Body},
+    },
+    asker::Asker,
 };
 
 #[derive(Debug, Deserialize)]
@@ -26,7 +29,7 @@ pub(super) struct Asked {
 /// Streams a copy as frames: see [`Frame`]. It ends with the connection, and with the server.
 pub(super) async fn backup(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(asked): Body<Asked>,
 ) -> Result<Response, AdminError> {
     if asked.into.is_some() {
@@ -36,7 +39,7 @@ pub(super) async fn backup(
     }
     let copying = admin.store.backup().await?;
     let Backup { commit, events, .. } = copying.backup;
-    admin.store.audit(vec![admin.audited(who, "store.backup", format!("commit {commit}, {events} events"))]).await?;
+    admin.store.audit(vec![admin.audited(&who, "store.backup", format!("commit {commit}, {events} events"))]).await?;
     let mut response = Response::new(frames(copying, admin.supervisor.stopping()));
     let kind = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

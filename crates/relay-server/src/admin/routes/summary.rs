@@ -1,10 +1,10 @@
 //! Dead letters in groups: what failed alike is told once, with how many there are.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State};
 use relay_core::{
-    delivery::{Delivery, Reason},
+    delivery::{Delivery, Reason, answer::Answer},
     time::Wall,
 };
 use relay_store::seam::{DeliveryFilter, Page};
@@ -13,7 +13,7 @@ use super::{dead::ended, filter::Listing};
 use crate::{
     admin::{
         Shared,
-        dto::{GroupDto, SummaryDto},
+        dto::{AnswerDto, GroupDto, SummaryDto},
         problem::{AdminError, Asked},
     },
     clock::rfc3339,
@@ -41,6 +41,7 @@ struct Group {
     oldest: Wall,
     newest: Wall,
     example: String,
+    answer: Option<Arc<Answer>>,
 }
 
 pub(super) async fn summary(
@@ -85,6 +86,7 @@ fn count(groups: &mut BTreeMap<Likeness, Group>, delivery: &Delivery) {
         oldest: at,
         newest: at,
         example: delivery.id.to_string(),
+        answer: last.and_then(|last| last.answer.clone()),
     });
     group.count += 1;
     (group.oldest, group.newest) = (group.oldest.min(at), group.newest.max(at));
@@ -93,7 +95,8 @@ fn count(groups: &mut BTreeMap<Likeness, Group>, delivery: &Delivery) {
 fn shown((likeness, group): (Likeness, Group)) -> GroupDto {
     let Likeness { destination, reason, status, error } = likeness;
     let (oldest, newest) = (rfc3339(group.oldest), rfc3339(group.newest));
-    GroupDto { destination, reason, status, error, count: group.count, oldest, newest, example: group.example }
+    let (count, example, answer) = (group.count, group.example, group.answer.as_deref().map(AnswerDto::new));
+    GroupDto { destination, reason, status, error, count, oldest, newest, example, answer }
 }
 
 /// An error without what differs from one event to the next: numbers and ids become `#`.

@@ -1,5 +1,7 @@
 //! Tokens of clients.
 
+use std::time::Duration;
+
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use relay_core::name::Name;
@@ -7,13 +9,14 @@ use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared, Who,
+        DONE, Shared,
         dto::{List, TokenDto},
         name,
         problem::{AdminError, At, Body},
     },
+    asker::Asker,
     hub::Event,
-    registry::{NewToken, RegistryError, listed},
+    registry::{End, NewToken, RegistryError, listed},
 };
 
 #[derive(Debug, Deserialize)]
@@ -31,9 +34,16 @@ pub(super) struct Update {
     destinations: Option<Vec<String>>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotate {
+    /// How long the old one stays valid; left out: until told.
+    keep_old_ms: Option<u64>,
+}
+
 pub(super) async fn list(State(admin): Shared) -> Json<List<TokenDto>> {
     let directory = admin.registry.directory();
-    let items = directory.tokens.values().map(|entry| TokenDto::new(&entry.document)).collect();
+    let items = directory.tokens.values().map(|entry| TokenDto::new(&entry.document, &admin.registry)).collect();
     Json(List { items, next: None })
 }
 
@@ -43,39 +53,69 @@ pub(super) async fn show(State(admin): Shared, At(token): At<String>) -> Result<
         let known = listed(directory.tokens.keys());
         RegistryError::Unknown { kind: "token", name: token.clone(), known }
     })?;
-    Ok(Json(TokenDto::new(&entry.document)))
+    Ok(Json(TokenDto::new(&entry.document, &admin.registry)))
 }
 
 pub(super) async fn create(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     Body(body): Body<Create>,
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewToken { name: name(&body.name)?, destinations: names(body.destinations)? };
-    let made = admin.registry.create_token(new, who.0).await?;
-    Ok((StatusCode::CREATED, Json(TokenDto::new(&made.document).showing(made.secret))))
+    let made = admin.registry.create_token(new, &who).await?;
+    Ok((StatusCode::CREATED, Json(TokenDto::new(&made.document, &admin.registry).showing(made.secret))))
 }
 
 pub(super) async fn update(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(token): At<String>,
     Body(body): Body<Update>,
 ) -> Result<Json<TokenDto>, AdminError> {
     let token = name(&token)?;
-    let updated = admin.registry.update_token(&token, names(body.destinations)?, who.0).await?;
+    let updated = admin.registry.update_token(&token, names(body.destinations)?, &who).await?;
     admin.hub.tell(Event::Revoked(token)).await;
-    Ok(Json(TokenDto::new(&updated)))
+    Ok(Json(TokenDto::new(&updated, &admin.registry)))
+}
+
+/// Gives it a new secret, which is shown this once; the old one stays valid beside it.
+pub(super) async fn rotate(
+    State(admin): Shared,
+    Extension(who): Extension<Asker>,
+    At(token): At<String>,
+    Body(body): Body<Rotate>,
+) -> Result<Json<TokenDto>, AdminError> {
+    let keep_old = body.keep_old_ms.map(Duration::from_millis);
+    let made = admin.registry.rotate_token(&name(&token)?, keep_old, &who).await?;
+    Ok(Json(TokenDto::new(&made.document, &admin.registry).showing(made.secret)))
+}
+
+pub(super) async fn finish_rotation(
+    State(admin): Shared,
+    Extension(who): Extension<Asker>,
+    At(token): At<String>,
+) -> Result<Json<TokenDto>, AdminError> {
+    let token = admin.registry.end_token_rotation(&name(&token)?, End::Finish, &who).await?;
+    Ok(Json(TokenDto::new(&token, &admin.registry)))
+}
+
+pub(super) async fn abort_rotation(
+    State(admin): Shared,
+    Extension(who): Extension<Asker>,
+    At(token): At<String>,
+) -> Result<Json<TokenDto>, AdminError> {
+    let token = admin.registry.end_token_rotation(&name(&token)?, End::Abort, &who).await?;
+    Ok(Json(TokenDto::new(&token, &admin.registry)))
 }
 
 /// I21: the answer comes once the hub was told to close the token's sockets.
 pub(super) async fn revoke(
     State(admin): Shared,
-    Extension(who): Extension<Who>,
+    Extension(who): Extension<Asker>,
     At(token): At<String>,
 ) -> Result<StatusCode, AdminError> {
     let token = name(&token)?;
-    admin.registry.revoke_token(&token, who.0).await?;
+    admin.registry.revoke_token(&token, &who).await?;
     admin.hub.tell(Event::Revoked(token)).await;
     Ok(DONE)
 }

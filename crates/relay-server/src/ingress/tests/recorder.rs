@@ -81,6 +81,7 @@ impl Recorder {
                 paused,
                 broken: (name == "broken").then(|| "secret: missing".to_owned()),
                 adopts_until: None,
+                old: None,
             };
             (name, Arc::new(source))
         };
@@ -178,11 +179,21 @@ impl Backend for Recorder {
         Err("there are no keys".to_owned())
     }
 
+    async fn renewed_key(&self, _source: &Name, _url: &str, _known: &Bytes) -> Option<Bytes> {
+        None
+    }
+
     async fn visit(&self, _source: &Name, _asker: Address, _url: &str) -> Result<(), String> {
         Ok(())
     }
 
-    async fn adopt(&self, _source: &Name, _parameter: &'static str, _value: String) -> Result<(), String> {
+    async fn adopt(
+        &self,
+        _source: &Name,
+        _origin: Origin,
+        _parameter: &'static str,
+        _value: String,
+    ) -> Result<(), String> {
         Err("nothing is kept".to_owned())
     }
 

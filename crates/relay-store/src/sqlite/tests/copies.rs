@@ -309,6 +309,36 @@ fn a_restart_on_a_full_disk_knows_its_ballast() {
     assert!(!dir.path().join("ballast").exists(), "it was used up");
 }
 
+/// I10, F6: deadlines are compared with the clock that they were reckoned with, also if the store's own was read before the
+/// system's was set.
+#[test]
+fn deadlines_are_compared_with_the_clock_that_made_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ahead = Options { clock: Arc::new(|| NOW + 24 * TTL), ..options(dir.path()) };
+    let store = SqliteStore::open(ahead).expect("opens");
+    let mut maker = Maker::new(&store);
+    assert_eq!(append_one(&store, &maker.append("1", NOW)), Err(AppendError::TooLate));
+    store.keep_time(Arc::new(|| NOW));
+    assert_eq!(append_one(&store, &maker.append("2", NOW)), Ok(Appended::Stored));
+}
+
+/// I15: the writer waits for no reader when it moves the write-ahead log into the database.
+#[test]
+fn a_checkpoint_waits_for_no_reader() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(filled(dir.path()));
+    let place = Place::claim(dir.path(), crate::private::Owners::Us).expect("is ours");
+    let db = place.connect_writer().expect("opens");
+    let reader = open::connect_reader(dir.path()).expect("opens");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events").expect("holds a snapshot");
+    db.execute_batch("UPDATE events SET deliveries = NULL").expect("writes");
+    let waits: i64 = db.pragma_query_value(None, "busy_timeout", |row| row.get(0)).expect("is told");
+    assert_eq!(waits, 0, "whoever comes meanwhile would wait for as long");
+    let done = db.wal_checkpoint_v2(None::<&str>, rusqlite::wal::CheckpointMode::TRUNCATE);
+    let error = done.expect_err("the reader is in the way");
+    assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
+}
+
 /// I17: that no connection can be opened says nothing about what is stored.
 #[test]
 fn a_connection_that_cannot_be_opened_is_no_broken_store() {

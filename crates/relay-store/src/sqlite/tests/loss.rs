@@ -122,7 +122,8 @@ fn a_store_that_failed_is_verified_by_the_next_start() {
 fn accepting_a_loss_leaves_nothing_damaged() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = filled(dir.path());
-    let entry = AuditEntry { at: NOW, who: "cli".into(), action: "a".into(), subject: "b".into() };
+    let entry =
+        AuditEntry { at: NOW, who: "cli".into(), action: "a".into(), subject: "b".into(), origin: String::new() };
     let key = DocumentKey { kind: DocumentKind::Route, name: "r".into() };
     wait(store.put_document(key, 0, Some("{}".into()), vec![entry])).expect("writes");
     let dedupe = Some(Dedupe { key: [7; 32], until: NOW + TTL });
@@ -287,7 +288,13 @@ fn the_scrub_finds_every_kind_of_damage_once() {
     let store = filled(dir.path());
     let key = DocumentKey { kind: DocumentKind::Route, name: "r".into() };
     wait(store.put_document(key, 0, Some("{}".into()), Vec::new())).expect("writes");
-    let line = AuditEntry { at: NOW, who: "cli".into(), action: "a.b".into(), subject: "what was done".into() };
+    let line = AuditEntry {
+        at: NOW,
+        who: "cli".into(),
+        action: "a.b".into(),
+        subject: "what was done".into(),
+        origin: String::new(),
+    };
     wait(store.audit(vec![line])).expect("writes");
     let db = open::connect_reader(dir.path()).expect("opens");
     let pass = || {

@@ -1,0 +1,151 @@
+//! What stands on a terminal of 80 columns: nothing is wider, columns stand below each other, and no line is torn.
+
+use crate::{
+    place::{Place, wait_until},
+    session::{on_a_terminal, plain, too_wide},
+};
+
+/// Every list, show and overview that somebody on night shift looks at.
+#[test]
+fn lists_and_overviews_fit_eighty_columns() {
+    let place = Place::new();
+    let server = place.server_with(&[("PUBLIC_URL", "https://relay.example.com")]);
+    let (_receiver, target) = place.receiver(&["--status", "422", "--fail-first", "1"]);
+    let _client = place.client_to("client", &target);
+    place.wait_for("server.log", "client_joined");
+    place.write("body.json", r#"{"type":"contact.created","data":{"name":"Ada Lovelace","note":"one\ntwo"}}"#);
+    for dead in 1..=2_usize {
+        let _ = place.cli(&["send", "--body", "body.json"]);
+        wait_until("a dead letter", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() == dead);
+    }
+    let made = place.cli(&["invite", "customer-portal-of-the-north", "--destination", "customer-relations-north"]);
+    assert!(made.status.success(), "{made:?}");
+    let _ = place.cli(&["destination", "pause", "customer-relations-north"]);
+    let post = |path: &str| {
+        let url = format!("{}{path}", place.server_url());
+        let output = std::process::Command::new("curl").args(["-s", "-d", "{}", &url]).output();
+        assert!(output.is_ok_and(|output| output.status.success()));
+    };
+    post("/webhook/strpie");
+    wait_until("the client in the status", || place.json(&["status"])["destinations"][1]["clients"] == 1);
+
+    let commands: &[&[&str]] = &[
+        &["status"],
+        &["health"],
+        &["audit"],
+        &["audit-log"],
+        &["event", "list"],
+        &["event", "show", "last"],
+        &["delivery", "list"],
+        &["delivery", "show", "last"],
+        &["dead", "list"],
+        &["dead", "summary"],
+        &["source", "list"],
+        &["source", "show", "customer-portal-of-the-north"],
+        &["route", "list"],
+        &["route", "show", "default", "default"],
+        &["key", "list"],
+        &["token", "list"],
+        &["destination", "list"],
+        &["destination", "show", "default"],
+        &[
+            "invite",
+            "stripe",
+            "--provider",
+            "hmac",
+            "--set",
+            "header=X-Sig",
+            "--set",
+            "secret=0123456789abcdef01234567",
+        ],
+    ];
+    insta::assert_snapshot!(screens(&place, commands));
+    // These change with every provider.
+    let _fit = screens(&place, &[&["provider", "list"], &["provider", "show", "meta"], &["send", "--list"]]);
+
+    // The same of a server that does not run.
+    assert_eq!(server.terminate(), Some(0));
+    insta::assert_snapshot!(screens(&place, &[&["status"]]));
+}
+
+/// Help is read on the same terminal.
+#[test]
+fn help_fits_eighty_columns() {
+    let place = Place::new();
+    let commands: &[&[&str]] =
+        &[&["-h"], &["dev", "-h"], &["client", "-h"], &["server", "-h"], &["send", "-h"], &["dead", "redrive", "-h"]];
+    let mut shown = Vec::new();
+    for args in commands {
+        let (code, screen) = on_a_terminal(&place, args, &[]);
+        assert_eq!((code, too_wide(&screen)), (Some(0), Vec::new()), "{args:?}");
+        shown.push(format!("$ crm-relay {}\n{}", args.join(" "), plain(&screen)));
+    }
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+/// Screens without what changes from run to run.
+fn screens(place: &Place, commands: &[&[&str]]) -> String {
+    let (mut shown, mut faults) = (Vec::new(), Vec::new());
+    for args in commands {
+        let (code, screen) = on_a_terminal(place, args, &[]);
+        faults.extend(too_wide(&screen).into_iter().map(|line| format!("{args:?} is too wide: {line}")));
+        let screen = plain(&screen);
+        faults.extend(torn(&screen).into_iter().map(|line| format!("{args:?} has torn columns: {line}")));
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let same = |line: &str| times(&blanks(&place.redact(line))).replace(&format!("{host}  "), "[HOST]  ");
+        let lines: Vec<String> = screen.lines().map(same).collect();
+        shown.push(format!("$ crm-relay {}\n{}\n[exit {}]\n", args.join(" "), lines.join("\n"), code.unwrap()));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    shown.join("\n")
+}
+
+/// Rows of tables in which a column does not begin below its heading.
+fn torn(screen: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let is_heading = |line: &str| {
+        line.contains("  ") && !line.starts_with(' ') && line.chars().all(|c| c.is_ascii_uppercase() || c == ' ')
+    };
+    let mut starts: Vec<usize> = Vec::new();
+    for line in screen.lines() {
+        let cells: Vec<char> = line.chars().collect();
+        if is_heading(line) {
+            starts = (1..cells.len()).filter(|at| cells[*at] != ' ' && cells[at - 1] == ' ').collect();
+            // A heading of two words is one column.
+            starts.retain(|at| at.checked_sub(2).is_some_and(|before| cells[before] == ' '));
+        } else if line.is_empty() || line.contains(": ") {
+            starts.clear();
+        }
+        if starts.iter().any(|at| cells.get(at - 1).is_some_and(|before| *before != ' ')) {
+            found.push(line.to_owned());
+        }
+    }
+    found
+}
+
+/// How wide a column is depends on what is in it: two blanks between two.
+fn blanks(line: &str) -> String {
+    let margin = line.len() - line.trim_start().len();
+    let parts: Vec<&str> = line.trim().split("  ").map(str::trim).filter(|part| !part.is_empty()).collect();
+    format!("{}{}", &line[..margin], parts.join("  "))
+}
+
+/// `3s`, `in 2m`, `3 ms` and instances of clients, which are others in the next run.
+fn times(line: &str) -> String {
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_age = |word: &str| word.ends_with(['s', 'm']) && is_number(&word[..word.len() - 1]);
+    let is_instance = |word: &str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words: Vec<&str> = line.split(' ').collect();
+    let word = |(index, word): (usize, &&str)| {
+        let counts_time = matches!(words.get(index + 1), Some(&("ms" | "s" | "s," | "min")));
+        // The last column of a list of tries.
+        let is_took = line.contains("[TIME]  HTTP ") && index + 1 == words.len();
+        match *word {
+            word if is_age(word) => "[AGE]".to_owned(),
+            word if is_instance(word) => "[INSTANCE]".to_owned(),
+            word if is_number(word) && (counts_time || is_took) => "[N]".to_owned(),
+            word => word.to_owned(),
+        }
+    };
+    words.iter().enumerate().map(word).collect::<Vec<_>>().join(" ")
+}
