@@ -55,6 +55,7 @@ pub(super) struct Recorder {
 pub(super) enum Mode {
     Store,
     Unavailable,
+    Busy,
     Full,
     Stopping,
     Never,
@@ -158,6 +159,7 @@ impl Backend for Recorder {
         match mode {
             Mode::Store => self.store(*request),
             Mode::Unavailable => Answer::Unavailable,
+            Mode::Busy => Answer::Busy,
             Mode::Full => Answer::Full,
             Mode::Stopping => Answer::Stopping,
             Mode::Never => std::future::pending().await,
