@@ -1,6 +1,12 @@
 //! Talks to the admin API of a server: over its socket, or over TCP with a token.
 
-use std::{fmt::Write as _, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -19,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::data_dirs,
+    cli::{data_dirs, looked_in},
     config::{self, layers::Layers, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
@@ -115,8 +121,7 @@ impl Api {
         if let Some(text) = layers.text("ADMIN_URL") {
             let url = target::endpoint(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
             let token = layers.text("ADMIN_TOKEN").map(Secret::new);
-            let token =
-                token.or_else(|| data_dirs(layers).iter().find_map(|dir| credentials::find(dir, "ADMIN_TOKEN")));
+            let token = token.or_else(|| own_dirs(layers).iter().find_map(|dir| credentials::find(dir, "ADMIN_TOKEN")));
             let tls = (url.scheme_str() == Some("https")).then(|| tls::config(layers)).transpose()?;
             if tls.is_none() && token.is_some() && !target::is_loopback(&url) {
                 anstream::eprintln!(
@@ -167,10 +172,18 @@ impl Api {
         if let Some(api) = Self::find(layers).await? {
             return Ok(api);
         }
-        let looked: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
+        let closed = data_dirs(layers).into_iter().find(|dir| is_closed(&dir.join("admin.sock")));
+        if let Some(dir) = closed {
+            return Err(Failure::unreachable(format!(
+                "{} is another user's, and so is the server of it, if there is one. Ask as that user: \
+                 sudo -u crm-relay crm-relay ...; or say where another one is: --data-dir DIR or --admin-url URL",
+                dir.display()
+            )));
+        }
         Err(Failure::unreachable(format!(
-            "no server runs here (looked in {}). Start one: crm-relay server; or say where it is: --data-dir DIR or --admin-url URL",
-            looked.join(" and ")
+            "no server runs here (looked in {}). Start one: crm-relay server; or say where it is: --data-dir DIR or \
+             --admin-url URL",
+            looked_in(layers)
         )))
     }
 
@@ -183,7 +196,7 @@ impl Api {
     }
 
     /// The data directory that this command reads itself, because no server runs.
-    pub(crate) fn offline(&self) -> Option<&std::path::Path> {
+    pub(crate) fn offline(&self) -> Option<&Path> {
         match &self.way {
             Way::Store { dir, .. } => Some(dir),
             Way::Socket(_) | Way::Tcp(_) => None,
@@ -334,6 +347,16 @@ impl Api {
             _ => Failure::no(words),
         }
     }
+}
+
+/// Whether it cannot even be seen whether there is such a file.
+fn is_closed(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// Data directories of this user: the token of a service does not go wherever an `ADMIN_URL` leads.
+fn own_dirs(layers: &Layers) -> Vec<PathBuf> {
+    data_dirs(layers).into_iter().filter(|dir| dir != Path::new(config::SERVICE_DATA_DIR)).collect()
 }
 
 impl Remote {

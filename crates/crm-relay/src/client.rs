@@ -3,28 +3,45 @@
 use std::error::Error;
 
 use relay_client::{Config, Ended, Outside, RunError};
+use tokio::sync::mpsc;
 
 use crate::{
     cli::block_on,
-    config::Logging,
+    config::fault::Faults,
     exit::{Exit, Failure, Outcome, reason},
+    farewell,
+    reload::{self, Fixed, Read},
     signals, telemetry,
 };
 
-/// Runs until stopped.
+/// Settings of a client that do not change while it runs.
+const FIXED: Fixed = Fixed::These(&["CLIENT_LISTEN", "LOG_FORMAT", "LOG_LEVEL"]);
+
+/// Runs until stopped; `read` gives the configuration anew.
 ///
 /// # Errors
 /// The server refused it for good, or it could not start.
-pub(crate) fn run(config: Config, notes: &[String], logging: &Logging) -> Outcome {
-    telemetry::start(logging);
-    for note in notes {
+pub(crate) fn run(
+    found: Read<Config>,
+    read: impl Fn() -> Result<Read<Config>, Faults> + Clone + Send + 'static,
+) -> Outcome {
+    let Read { config, notes, logging, settings } = found;
+    telemetry::start(&logging);
+    for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
     }
     let targets: Vec<String> = config.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
     tracing::info!(event = "starting", server = %config.relay_url, targets = targets.join(", "));
     block_on(async {
-        let stop = signals::listen()?;
-        end(relay_client::run(config, Outside::default(), stop.asked()).await)
+        let (stop, hangups) = signals::attend()?;
+        let (taker, reloads) = mpsc::channel(1);
+        let outside = Outside { stopping: farewell::of_client(), reloads: Some(reloads), ..Outside::default() };
+        let ended = tokio::select! {
+            ended = relay_client::run(config, outside, stop.asked()) => end(ended),
+            never = reload::serve(hangups, read, settings, FIXED, taker) => match never {},
+        };
+        farewell::last(&ended);
+        ended
     })
 }
 

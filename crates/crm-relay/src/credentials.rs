@@ -6,7 +6,10 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use relay_server::config::Credentials;
+use relay_server::{
+    config::Credentials,
+    registry::secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX},
+};
 use relay_store::private;
 
 use crate::{
@@ -18,7 +21,8 @@ use crate::{
 const FILE_NAME: &str = "credentials";
 
 /// What the secrets are called and what a generated one begins with.
-const NAMES: [(&str, &str); 3] = [("API_KEY", "crk_"), ("RELAY_TOKEN", "crt_"), ("ADMIN_TOKEN", "cra_")];
+const NAMES: [(&str, &str); 3] =
+    [("API_KEY", KEY_PREFIX), ("RELAY_TOKEN", TOKEN_PREFIX), ("ADMIN_TOKEN", ADMIN_PREFIX)];
 
 /// All secrets of a server, and how they came about.
 pub(crate) struct Kept {

@@ -17,6 +17,7 @@ use crate::{
     client,
     config::{Logging, server::Plan},
     exit::{self, Exit, Failure, Outcome},
+    farewell,
     receive::{Behaviour, Receiver},
     render::{
         forwarded::{Show, Teller},
@@ -40,7 +41,7 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, show: Option<Sho
         tracing::warn!(event = "configuration", "{note}");
     }
     block_on_beside_writer(async {
-        let stop = signals::listen()?;
+        let (stop, _) = signals::attend()?;
         let (server, kept) = server::start_in_project(plan).await?;
         let is_quiet = show.is_some();
         let receiver = if joined.destinations.is_empty() { Some(receiver(is_quiet).await?) } else { None };
@@ -50,7 +51,7 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, show: Option<Sho
         // The receiver prints whole requests by itself, unless somebody wants less.
         let is_told = receiver.is_none() || is_quiet;
         let watcher = is_told.then(|| watcher(Teller::new(show.unwrap_or(Show::Line), &joined.destinations)));
-        let outside = Outside { watcher, ..Outside::default() };
+        let outside = Outside { watcher, stopping: farewell::of_client(), ..Outside::default() };
         // Whichever half ends first takes the other with it: neither is of use alone.
         let over = CancellationToken::new();
         let joiner = server.joiner();

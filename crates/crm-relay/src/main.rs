@@ -9,10 +9,12 @@ mod credentials;
 mod descriptors;
 mod dev;
 mod exit;
+mod farewell;
 mod next_step;
 mod receive;
 #[cfg(test)]
 mod reference;
+mod reload;
 mod render;
 mod run_file;
 mod sample;

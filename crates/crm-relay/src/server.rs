@@ -1,42 +1,70 @@
 //! Runs the server: from its plan to its end.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, future::pending, io, net::SocketAddr, path::Path, sync::Arc};
 
-use relay_server::{Config, Server, StartError, registry::RegistryError};
+use relay_server::{Config, Reloader, Server, StartError, registry::RegistryError};
 use relay_store::{
     Store as _,
     private::{self, Owners},
     sqlite::{OpenError, Options, SqliteStore},
 };
+use tokio::sync::mpsc;
 
 use crate::{
     cli::{block_on_beside_writer, print},
-    config::{Logging, server::Plan},
+    config::{fault::Faults, server::Plan},
     credentials::{self, Kept},
     descriptors,
     exit::{Exit, Failure, Outcome, reason},
+    farewell,
+    reload::{self, Fixed, Read},
     render::{hints, style},
     run_file::on_this_machine,
     signals, telemetry,
 };
 
-/// Runs until stopped.
+/// Runs until stopped; `read` gives the configuration anew.
 ///
 /// # Errors
 /// It could not start, or the store failed.
-pub(crate) fn run(plan: Plan, logging: &Logging) -> Outcome {
-    telemetry::start(logging);
-    for note in &plan.notes {
+pub(crate) fn run(
+    found: Read<Plan>,
+    read: impl Fn() -> Result<Read<Plan>, Faults> + Clone + Send + 'static,
+) -> Outcome {
+    let Read { config: plan, notes, logging, settings } = found;
+    telemetry::start(&logging);
+    for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
     }
     block_on_beside_writer(async {
-        let stop = signals::listen()?;
-        let (server, kept) = start(plan).await?;
+        let (stop, hangups) = signals::attend()?;
+        let (mut server, kept) = start(plan).await?;
         if style::is_terminal() {
             print(&hints::server(&Facts::of(&server, &kept)))?;
         }
-        end(server.run(stop.asked()).await)
+        if let Some(told) = farewell::of_server() {
+            server.on_stop(told);
+        }
+        let (taker, reloads) = mpsc::channel(1);
+        let reloader = server.reloader();
+        let ended = tokio::select! {
+            outcome = server.run(stop.asked()) => end(outcome),
+            never = reload::serve(hangups, read, settings, Fixed::All, taker) => match never {},
+            never = take_over(reloads, &reloader) => match never {},
+        };
+        farewell::last(&ended);
+        ended
     })
+}
+
+/// Has the server take over what its configuration file declares by now, as often as it is read.
+async fn take_over(mut reloads: mpsc::Receiver<Plan>, reloader: &Reloader) -> Infallible {
+    while let Some(plan) = reloads.recv().await {
+        if let Err(error) = reloader.reload(plan.declared()).await {
+            tracing::error!(event = "reload_failed", %error, "what the configuration file declares is not in use");
+        }
+    }
+    pending().await
 }
 
 /// What a server that has started can say about itself.

@@ -1,4 +1,5 @@
 //! SIGTERM and SIGINT (and SIGHUP of a terminal): the first asks for a graceful stop, the second ends the process at once.
+//! SIGHUP without a terminal asks for the configuration to be read anew.
 //!
 //! A thread of their own waits for them: it outlives the runtime, and a runtime whose workers are all busy does not hold it up.
 
@@ -14,7 +15,10 @@ use tokio::{
     sync::watch,
 };
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    farewell,
+};
 
 /// Tells whoever listens that the process shall stop.
 #[derive(Clone, Debug)]
@@ -33,28 +37,54 @@ impl Stop {
     }
 }
 
+/// Tells whoever listens that the configuration shall be read anew. Dropped: the process cannot do that.
+#[derive(Debug)]
+pub(crate) struct Hangups(tokio::sync::mpsc::Receiver<()>);
+
+impl Hangups {
+    /// Completes at the next one; several that came meanwhile are one. `false`: none will come any more. Cancel safe.
+    pub(crate) async fn next(&mut self) -> bool {
+        self.0.recv().await.is_some()
+    }
+}
+
 /// Begins to listen for signals; they are listened for until the process ends.
 ///
 /// # Errors
 /// The system refuses handlers or a thread.
 pub(crate) fn listen() -> Result<Stop, Failure> {
+    Ok(listen_by(|| {})?.0)
+}
+
+/// The same for a process that runs until it is stopped, and may read its configuration anew.
+///
+/// # Errors
+/// As [`listen`].
+pub(crate) fn attend() -> Result<(Stop, Hangups), Failure> {
+    listen_by(farewell::at_once)
+}
+
+fn listen_by(last_words: fn()) -> Result<(Stop, Hangups), Failure> {
     let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot listen for signals: {error}"));
     let (asked, receiver) = watch::channel(false);
+    let (hung_up, hangups) = tokio::sync::mpsc::channel(1);
     let (ready, begun) = mpsc::sync_channel(1);
     let wait = move || match handlers() {
         Ok((runtime, signals)) => {
             // Whoever began this waits for it.
             let _ = ready.send(Ok(()));
-            runtime.block_on(obey(signals, &asked));
+            runtime.block_on(obey(signals, &asked, &hung_up));
+            last_words();
+            end_at_once();
         }
         Err(error) => drop(ready.send(Err(error))),
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
     begun.recv().unwrap_or_else(|_| Err(io::Error::other("their thread has ended"))).map_err(failed)?;
-    Ok(Stop(receiver))
+    Ok((Stop(receiver), Hangups(hangups)))
 }
 
-/// Both signals.
+/// All three signals.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -74,16 +104,15 @@ fn handlers() -> io::Result<(runtime::Runtime, Signals)> {
     Ok((runtime, signals))
 }
 
-async fn obey(mut signals: Signals, asked: &watch::Sender<bool>) {
-    signals.next().await;
+async fn obey(mut signals: Signals, asked: &watch::Sender<bool>, hung_up: &tokio::sync::mpsc::Sender<()>) {
+    signals.next(hung_up).await;
     asked.send_replace(true);
-    signals.next().await;
-    end_at_once();
+    signals.next(hung_up).await;
 }
 
 impl Signals {
     /// Whichever comes first. Cancel safe: a signal is not lost when the other branch wins.
-    async fn next(&mut self) {
+    async fn next(&mut self, hung_up: &tokio::sync::mpsc::Sender<()>) {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
@@ -93,7 +122,12 @@ impl Signals {
                     if io::stdin().is_terminal() {
                         return;
                     }
-                    tracing::warn!(event = "hangup", "SIGHUP changes nothing: settings are read at start; restart to change them");
+                    // One that waits already stands for this one too.
+                    if hung_up.is_closed() {
+                        tracing::warn!(event = "hangup", "SIGHUP changes nothing here: settings are read at start; restart to change them");
+                    } else {
+                        let _waits = hung_up.try_send(());
+                    }
                 }
             }
         }

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::{
     admin_client::Api,
     backup::{self, Source},
-    cli::{Common, block_on, data_dirs, pretty, print, tell},
+    cli::{Common, block_on, data_dirs, looked_in, pretty, print, tell},
     credentials,
     exit::{Exit, Failure, Outcome, reason},
     render::{progress::Progress, style, time},
@@ -190,8 +190,7 @@ fn data_dir(layers: &crate::config::layers::Layers) -> Result<PathBuf, Failure> 
     let dirs = data_dirs(layers);
     let holds_store = |dir: &&PathBuf| ["store.db", "ledger"].iter().any(|name| dir.join(name).exists());
     dirs.iter().find(holds_store).cloned().ok_or_else(|| {
-        let looked: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-        Failure::unreachable(format!("no store in {}. Say where it is: --data-dir DIR", looked.join(" or ")))
+        Failure::unreachable(format!("no store in {}. Say where it is: --data-dir DIR", looked_in(layers)))
     })
 }
 
@@ -213,6 +212,9 @@ fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {
         RestoreError::Open(error) => server::open_failed(dir, error),
         RestoreError::NotEmpty(_) => {
             Failure::no(format!("{error}. Move it away, or choose another directory: --data-dir DIR"))
+        }
+        RestoreError::NoRoom { .. } => {
+            Failure::no(format!("{error}. Make room there, or choose another directory: --data-dir DIR"))
         }
         RestoreError::Unusable { .. } => Failure::new(
             Exit::StoreFailed,

@@ -89,6 +89,11 @@ impl Refusal {
         self.cut |= taken.len() < piece.len();
     }
 
+    /// Its body broke off, or did not end in time.
+    pub(crate) const fn broke_off(&mut self) {
+        self.cut = true;
+    }
+
     /// Whether it says that the port speaks TLS, to who sent it plain HTTP.
     pub(crate) fn wants_tls(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST && connect::wants_tls(&self.body)

@@ -13,7 +13,10 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, InvalidMessage,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, InvalidDnsNameError, ServerName,
+        pem::{self, PemObject as _},
+    },
 };
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
@@ -52,7 +55,7 @@ pub enum TlsError {
         file: String,
         /// Why.
         #[source]
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// The file with extra roots holds none.
     #[error("no certificate in {0}")]
@@ -99,7 +102,10 @@ pub fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let name = || file.display().to_string();
     let read = |source| TlsError::CaFile { file: name(), source };
-    let found: Vec<_> = CertificateDer::pem_file_iter(file).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
+    let text = std::fs::read(file).map_err(|error| read(pem::Error::Io(error)))?;
+    // Editors put a mark of byte order in front, and then the first line begins no certificate.
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+    let found: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(read)?;
     if found.is_empty() { Err(TlsError::NoCertificate(name())) } else { Ok(found) }
 }
 

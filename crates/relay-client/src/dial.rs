@@ -109,6 +109,10 @@ impl Dialer {
                 "{} did not open a session, what it says is no HTTP; if it speaks TLS there, use https:// ({error})",
                 self.peer()
             ))),
+            Err(error) if self.tls.is_none() && is_broken_off(&error) => Err(DialFailure::Failed(format!(
+                "{} broke off before it opened a session; if it speaks TLS there, use https:// ({error})",
+                self.peer()
+            ))),
             Err(error) => Err(DialFailure::Failed(format!("{} did not open a session: {error}", self.peer()))),
         }
     }
@@ -170,9 +174,23 @@ impl Dialer {
 fn is_garbage(error: &tungstenite::Error) -> bool {
     matches!(
         error,
-        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HttparseError(_))
-            | tungstenite::Error::HttpFormat(_)
+        tungstenite::Error::Protocol(
+            tungstenite::error::ProtocolError::HttparseError(_) | tungstenite::error::ProtocolError::WrongHttpVersion
+        ) | tungstenite::Error::HttpFormat(_)
     )
+}
+
+/// Some servers that want TLS hang up on plain words.
+fn is_broken_off(error: &tungstenite::Error) -> bool {
+    match error {
+        tungstenite::Error::Io(error) => {
+            matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof)
+        }
+        tungstenite::Error::Protocol(error) => {
+            matches!(error, tungstenite::error::ProtocolError::HandshakeIncomplete)
+        }
+        _ => false,
+    }
 }
 
 /// The base URL with `/connect` appended, in the schemes of WebSocket.

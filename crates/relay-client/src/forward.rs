@@ -214,8 +214,12 @@ impl Target {
         if self.tls.is_none() && refusal.as_ref().is_some_and(Refusal::wants_tls) {
             return self.is_encrypted();
         }
-        if drained == Ok(true) && http.is_open().await {
-            self.keep(http);
+        if drained == Ok(true) {
+            if http.is_open().await {
+                self.keep(http);
+            }
+        } else if let Some(refusal) = &mut refusal {
+            refusal.broke_off();
         }
         let error = refusal.is_some().then(|| status.to_string());
         let answer = refusal.and_then(Refusal::told);

@@ -28,6 +28,7 @@ mod status;
 pub mod transport;
 mod trust;
 mod turns;
+mod x509;
 
 pub use answer::ReportAnswers;
 pub use config::Config;

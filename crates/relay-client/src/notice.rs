@@ -107,14 +107,11 @@ impl Notices {
     }
 
     /// A new configuration is in use.
-    pub(crate) fn reloaded(&mut self, before: &Config, now: &Config, renews: bool) {
+    pub(crate) fn reloaded(&mut self, now: &Config, renews: bool) {
         now.relay_url.host().unwrap_or("the server").clone_into(&mut self.server);
         let targets: Vec<String> = now.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
         let session = if renews { "another one follows once what is under way is settled" } else { "the same goes on" };
         tracing::info!(event = "reloaded", server = %now.relay_url, targets = targets.join(", "), session);
-        if before.listen != now.listen {
-            tracing::warn!(event = "reload_incomplete", setting = "CLIENT_LISTEN", "takes effect at the next start");
-        }
     }
 
     /// Tells of lines that were left out and have had no follower since.

@@ -400,7 +400,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             self.summary = ticks(config.summary_interval);
         }
         self.status.serve(config.names());
-        self.notices.reloaded(&self.config, &config, is_other);
+        self.notices.reloaded(&config, is_other);
         self.config = config;
         if let Some(setup) = renewal {
             self.client.handle(Input::Renew(setup), self.clock.now());

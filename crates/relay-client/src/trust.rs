@@ -1,75 +1,72 @@
 //! Whom TLS trusts: the authorities of the operating system, and those that the configuration names; and a certificate that
 //! is itself named.
 //!
-//! Plain `openssl req -x509` makes a certificate that calls itself an authority and serves as the server's own. Verifiers
-//! refuse to see an authority at the end of a chain; but whoever names that very certificate as trusted means just that.
+//! Plain `openssl req -x509` makes a certificate that calls itself an authority and serves as the server's own, with a common
+//! name and no other; `openssl x509 -req` makes one of the first version, and one that an authority signed may be named without
+//! it. Verifiers refuse all of these; but whoever names that very certificate as trusted means just that.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use rustls::{
-    DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    crypto::{CryptoProvider, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     server::ParsedCertificate,
 };
+
+use crate::x509::Certificate;
 
 /// Verifies as `inner` does, and lets pass what is named, for its own names and in its own time.
 #[derive(Debug)]
 pub(crate) struct Named {
     inner: Arc<dyn ServerCertVerifier>,
-    named: Vec<Pinned>,
+    pinned: Vec<Pinned>,
+    provider: Arc<CryptoProvider>,
 }
 
 /// One certificate that is trusted as it stands.
 #[derive(Debug)]
 struct Pinned {
-    certificate: CertificateDer<'static>,
-    /// Trusts nothing but it.
-    alone: Arc<WebPkiServerVerifier>,
+    der: CertificateDer<'static>,
+    certificate: Certificate,
 }
 
 impl Named {
-    /// Over what `inner` trusts. A certificate that no chain can begin with is not refused here; it matches nothing.
+    /// Over what `inner` trusts. What does not read as a certificate is not refused here; it matches nothing.
     pub(crate) fn new(
         inner: Arc<dyn ServerCertVerifier>,
         named: &[CertificateDer<'static>],
         provider: &Arc<CryptoProvider>,
     ) -> Self {
-        let named = named.iter().filter_map(|certificate| Pinned::new(certificate, provider)).collect();
-        Self { inner, named }
+        let pinned =
+            |der: &CertificateDer<'static>| Some(Pinned { der: der.clone(), certificate: Certificate::read(der)? });
+        Self { inner, pinned: named.iter().filter_map(pinned).collect(), provider: Arc::clone(provider) }
+    }
+
+    fn find(&self, der: &CertificateDer<'_>) -> Option<&Pinned> {
+        self.pinned.iter().find(|pinned| pinned.der == *der)
     }
 }
 
 impl Pinned {
-    fn new(certificate: &CertificateDer<'static>, provider: &Arc<CryptoProvider>) -> Option<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).ok()?;
-        let alone = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build().ok()?;
-        Some(Self { certificate: certificate.clone(), alone })
-    }
-
-    fn verify(&self, name: &ServerName<'_>, ocsp: &[u8], now: UnixTime) -> Result<ServerCertVerified, Error> {
-        match self.alone.verify_server_cert(&self.certificate, &[], name, ocsp, now) {
-            // The library looks at the time first and at the name last, and stops in between at an authority. A test holds
-            // that order.
-            Err(error) if is_authority_at_the_end(&error) => {
-                verify_server_name(&ParsedCertificate::try_from(&self.certificate)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
+    fn verify(&self, name: &ServerName<'_>, now: UnixTime) -> Result<ServerCertVerified, Error> {
+        let Self { der, certificate } = self;
+        match certificate.age(now) {
+            Ordering::Less => return Err(CertificateError::NotValidYet.into()),
+            Ordering::Greater => return Err(CertificateError::Expired.into()),
+            Ordering::Equal => {}
         }
+        if certificate.has_alt_names {
+            verify_server_name(&ParsedCertificate::try_from(der)?, name)?;
+        } else if !certificate.is_common_name(name) {
+            return Err(CertificateError::NotValidForName.into());
+        }
+        Ok(ServerCertVerified::assertion())
     }
-}
-
-/// `CaUsedAsEndEntity` of the library that rustls verifies with; rustls has no variant for it.
-fn is_authority_at_the_end(error: &Error) -> bool {
-    matches!(error, Error::InvalidCertificate(rustls::CertificateError::Other(other))
-        if format!("{other:?}").contains("CaUsedAsEndEntity"))
 }
 
 impl ServerCertVerifier for Named {
@@ -81,8 +78,8 @@ impl ServerCertVerifier for Named {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.named.iter().find(|pinned| pinned.certificate == *end_entity) {
-            Some(pinned) => pinned.verify(name, ocsp, now),
+        match self.find(end_entity) {
+            Some(pinned) => pinned.verify(name, now),
             None => self.inner.verify_server_cert(end_entity, intermediates, name, ocsp, now),
         }
     }
@@ -102,6 +99,12 @@ impl ServerCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        // The library reads no certificate of the first version, so its key is taken out for it.
+        if let Some(pinned) = self.find(certificate).filter(|pinned| pinned.certificate.is_first_version) {
+            let key = SubjectPublicKeyInfoDer::from(&pinned.certificate.key[..]);
+            let algorithms = &self.provider.signature_verification_algorithms;
+            return verify_tls13_signature_with_raw_key(message, &key, signed, algorithms);
+        }
         self.inner.verify_tls13_signature(message, certificate, signed)
     }
 
@@ -115,7 +118,7 @@ mod tests {
     use std::time::Duration;
 
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
-    use rustls::{CertificateError, crypto::aws_lc_rs};
+    use rustls::{RootCertStore, client::WebPkiServerVerifier, crypto::aws_lc_rs};
 
     use super::*;
 
@@ -172,11 +175,40 @@ mod tests {
                 ),
                 "{expired:?}"
             );
+            let early = certificate(is_ca, (2099, 1, 1));
+            let long_ago = UnixTime::since_unix_epoch(Duration::from_secs(1_500_000_000));
+            let early =
+                verifier(&early).verify_server_cert(&early, &[], &name("relay.test"), &[], long_ago).unwrap_err();
+            assert_eq!(early, CertificateError::NotValidYet.into());
             let other = certificate(ca(), (2099, 1, 1));
             assert!(
                 verify(&named, &other, &name("relay.test")).is_err(),
                 "of another certificate nobody said anything"
             );
         }
+    }
+    /// S30: what an authority signed needs no authority where it is named itself, and where there is no other name the common
+    /// one counts.
+    #[test]
+    fn a_named_certificate_needs_no_authority_and_no_second_name() {
+        let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let authority = CertificateParams::new(vec!["somebody.test".to_owned()]).unwrap();
+        let authority = rcgen::Issuer::new(authority, authority_key);
+        let signed =
+            CertificateParams::new(vec!["relay.test".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        assert_eq!(verify(signed.der(), signed.der(), &name("relay.test")), Ok(()));
+        assert!(verify(signed.der(), signed.der(), &name("somebody.test")).is_err());
+
+        let common = |names: Vec<String>| {
+            let mut params = CertificateParams::new(names).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, "relay.test");
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        let alone = common(Vec::new());
+        assert_eq!(verify(&alone, &alone, &name("relay.test")), Ok(()));
+        assert_eq!(verify(&alone, &alone, &name("other.test")), Err(CertificateError::NotValidForName.into()));
+        let beside = common(vec!["other.test".to_owned()]);
+        assert!(verify(&beside, &beside, &name("relay.test")).is_err(), "beside others the common name means nothing");
+        assert_eq!(verify(&beside, &beside, &name("other.test")), Ok(()));
     }
 }

@@ -142,7 +142,12 @@ pub const RESEND_WINDOW: Duration = Duration::from_hours(1);
 pub const DUE_EVERY: Duration = Duration::from_secs(1);
 /// Expired deliveries and held leases that are read at a time.
 pub const PAGE_MAX: u32 = 256;
-/// Pause before the next page of expired deliveries: long enough for the last page's ends to be stored.
+/// Changes of one settlement, so that a batch stays one short commit, and one that fails takes few along.
+pub const DECISIONS_MAX: usize = 1_024;
+/// Decisions that wait for a store that could not take them. With more nothing is leased: its outcome would only wait with
+/// them, and be forwarded twice if the process ended before there is room.
+pub const UNDECIDED_MAX: usize = 512;
+/// Pause before the next page of expired deliveries, once the last page's ends are stored: others have their turn.
 pub const EXPIRE_PAUSE: Duration = Duration::from_millis(10);
 /// How often a decision is taken again because the record changed meanwhile. Each time somebody else has made progress.
 pub const DECIDE_AGAIN_MAX: u8 = 16;
@@ -184,6 +189,8 @@ pub const FETCHES_PER_MINUTE: u32 = 30;
 pub const FETCHES_PER_ADDRESS: u32 = 6;
 /// How many more a source may ask for beside a key that was good: platforms keep their next key in the same place.
 pub const FETCHES_RESERVE: u32 = 6;
+/// Of these more, how many one address or wider network may cause: what was good names the folder that a stranger needs.
+pub const FETCHES_RESERVE_PER_NETWORK: u32 = 2;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 
@@ -194,12 +201,19 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// One address has one in this many of a listener's connections at most (security: a stranger who takes all that one
 /// machine can still leaves most of them to others).
 pub const CONNECTIONS_ADDRESS_SHARE: usize = 8;
+/// Bits of the IPv6 network that a customer is given who asks for many addresses: a home has a /56 within it, a company one. It
+/// has shares of its own, so that nobody has 256 of them.
+pub const WIDER_NETWORK_BITS: u32 = 48;
+/// How many shares of an address such a network has: others may be in it as well.
+pub const WIDER_NETWORK_SHARES: usize = 2;
 /// However few connections there may be, one address may have these: a platform sends some at a time.
 pub const CONNECTIONS_ADDRESS_MIN: usize = 16;
 /// One in this many of the public listener's connections is kept for clients that dial in and for this machine.
 pub const CONNECTIONS_RESERVE_SHARE: usize = 16;
 /// See [`CONNECTIONS_RESERVE_SHARE`]; more than these are not kept.
 pub const CONNECTIONS_RESERVE_MAX: usize = 256;
+/// How long a request waits for a place where every connection is at work (I16: the answer comes within a second).
+pub const PLACE_WAIT: Duration = Duration::from_millis(500);
 /// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
 /// anybody notices, enough that the next one to come finds room.
 pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
@@ -234,9 +248,14 @@ pub const WRONG_TOKENS_EVERY: Duration = Duration::from_secs(12);
 pub const WRONG_TOKENS_WIDER: [(u32, u32); 2] = [(56, 4), (48, 16)];
 /// Networks of which it is known that they showed wrong tokens.
 pub const WRONG_TOKENS_KEYS_MAX: usize = 16_384;
-/// How long an answer to a wrong token is held back where all of them come from one address, such as that of a reverse proxy on
-/// this machine: a right token must pass there at once.
+/// How long an address from which a right token came is not shut out for wrong ones: long enough for a client that was away,
+/// or an operator on leave.
+pub const TOKEN_SHOWN_KEPT: Duration = Duration::from_hours(30 * 24);
+/// How long the answer to a wrong token is held back where many came, and nobody is shut out for them: a right token must pass
+/// there at once.
 pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
+/// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections).
+pub const WRONG_TOKENS_HELD_MAX: usize = 64;
 
 /// Requests to a path or source that there is none of, the latest of which an operator is shown.
 pub const MISSES_KEPT: usize = 50;

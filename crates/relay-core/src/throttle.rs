@@ -2,7 +2,10 @@
 //!
 //! **Invariant:** what is kept is bounded, however many keys there are.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::time::Mono;
 
@@ -20,13 +23,15 @@ pub struct Rate {
 pub struct Throttle<K> {
     /// When the bucket of a key is full again.
     full_at: BTreeMap<K, Mono>,
+    /// The same by time: who is to be forgotten next is the first.
+    next: BTreeSet<(Mono, K)>,
     keys_max: usize,
 }
 
 impl<K: Ord + Clone> Throttle<K> {
     /// Full buckets for everybody; of at most so many keys it is known that theirs are not.
     pub const fn new(keys_max: usize) -> Self {
-        Self { full_at: BTreeMap::new(), keys_max }
+        Self { full_at: BTreeMap::new(), next: BTreeSet::new(), keys_max }
     }
 
     /// How long this key has to wait until its bucket holds a token; nothing, if it holds one now.
@@ -41,22 +46,24 @@ impl<K: Ord + Clone> Throttle<K> {
         if self.wait(key, rate, now).is_some() {
             return;
         }
-        if !self.full_at.contains_key(key) {
-            self.make_room(now);
+        let before = self.full_at.get(key).copied();
+        match before {
+            Some(before) => drop(self.next.remove(&(before, key.clone()))),
+            None => self.make_room(now),
         }
-        let full_at = self.full_at.entry(key.clone()).or_insert(now);
-        *full_at = (*full_at).max(now) + rate.every;
+        let full_at = before.unwrap_or(now).max(now) + rate.every;
+        self.full_at.insert(key.clone(), full_at);
+        self.next.insert((full_at, key.clone()));
     }
 
-    /// Forgets who is as good as unknown; if that is nobody, whoever would be next.
+    /// Forgets who is as good as unknown; if that is nobody, whoever would be next. What is forgotten was put there once, so
+    /// that it costs no more than that, however many keys there are.
     fn make_room(&mut self, now: Mono) {
-        if self.full_at.len() < self.keys_max {
-            return;
-        }
-        self.full_at.retain(|_, full_at| *full_at > now);
-        if self.full_at.len() >= self.keys_max {
-            let next = self.full_at.iter().min_by_key(|(_, full_at)| **full_at).map(|(key, _)| key.clone());
-            next.map(|key| self.full_at.remove(&key));
+        while let Some((full_at, _)) = self.next.first()
+            && (*full_at <= now || self.full_at.len() >= self.keys_max)
+            && let Some((_, key)) = self.next.pop_first()
+        {
+            self.full_at.remove(&key);
         }
     }
 }
@@ -100,7 +107,22 @@ mod tests {
         let mut throttle = Throttle::new(10);
         (0..3).for_each(|_| throttle.charge(&u64::MAX, RATE, at(0)));
         (0..1_000).for_each(|key| throttle.charge(&key, RATE, at(0)));
-        assert_eq!(throttle.full_at.len(), 10);
+        assert_eq!((throttle.full_at.len(), throttle.next.len()), (10, 10));
         assert!(throttle.wait(&u64::MAX, RATE, at(0)).is_some());
+    }
+
+    /// Who has a full bucket again is forgotten with the next new key, and the order is that of the buckets.
+    #[test]
+    fn what_is_known_is_in_order_of_time() {
+        let mut throttle = Throttle::new(3);
+        for (key, seconds) in [("a", 0), ("b", 1), ("a", 2), ("c", 3)] {
+            throttle.charge(&key, RATE, at(seconds));
+        }
+        throttle.charge(&"d", RATE, at(4));
+        assert_eq!(throttle.full_at.keys().copied().collect::<Vec<_>>(), ["a", "c", "d"], "b is full next");
+        throttle.charge(&"e", RATE, at(13));
+        assert_eq!(throttle.full_at.keys().copied().collect::<Vec<_>>(), ["a", "d", "e"], "c is full again");
+        let by_time: Vec<_> = throttle.next.iter().map(|(full_at, key)| (*key, *full_at)).collect();
+        assert!(by_time.iter().all(|(key, full_at)| throttle.full_at[key] == *full_at) && by_time.len() == 3);
     }
 }

@@ -429,9 +429,11 @@ fn echo(value: Vec<u8>, name: &str) -> Result<Vec<u8>, Refusal> {
 /// A challenge that is answered with an HMAC: a word, as platforms make them. Where the answer is keyed like the signature
 /// of an event, anything else could be an event that a stranger wants signed; see [`Exchange::is_keyed_like_an_event`].
 fn challenge(value: Vec<u8>, name: &str) -> Result<Vec<u8>, Refusal> {
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
-    if value.len() > CHALLENGE_BYTES_MAX || !value.iter().all(is_word) {
-        let allowed = format!("1 to {CHALLENGE_BYTES_MAX} letters, digits and -._~+/=");
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+    // Elsewhere than at its end `=` would make a form of it.
+    let word = value.strip_suffix(b"=").map_or(&value[..], |word| word.strip_suffix(b"=").unwrap_or(word));
+    if value.len() > CHALLENGE_BYTES_MAX || word.is_empty() || !word.iter().all(is_word) {
+        let allowed = format!("1 to {CHALLENGE_BYTES_MAX} letters, digits and -._~+/, with = at the end");
         return Err(malformed(&format!("{name} must be {allowed}: the answer signs it")));
     }
     Ok(value)

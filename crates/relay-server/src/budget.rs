@@ -1,8 +1,11 @@
 //! `MAX_INFLIGHT_BYTES`: memory for bodies coming in, queued and going out, reserved before it is used.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,22 +15,27 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// How long one who waits for bytes looks away at most: others may have made room that it was not told of.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// A number of bytes that may be held in memory at once. A part of it is kept for those who are entitled to it.
 #[derive(Debug)]
 pub struct Budget {
     max: u64,
     kept: u64,
     used: AtomicU64,
-    /// Those that wait for bytes; nobody else is told when some are given back.
-    waiting: AtomicUsize,
-    freed: Notify,
+    /// Bytes that are waited for, over all who wait; where there are none, nobody is told when some are given back.
+    wanted: AtomicU64,
+    /// One who waits at a time is told, and tells the next one if there is something left; those who are entitled to the last
+    /// part do not stand behind those who are not.
+    freed: [Notify; 2],
 }
 
 impl Budget {
     /// A budget of `max` bytes.
     pub fn new(max: u64) -> Arc<Self> {
         let kept = max / limits::BUDGET_KEPT_SHARE;
-        Arc::new(Self { max, kept, used: AtomicU64::new(0), waiting: AtomicUsize::new(0), freed: Notify::new() })
+        Arc::new(Self { max, kept, used: AtomicU64::new(0), wanted: AtomicU64::new(0), freed: Default::default() })
     }
 
     /// Bytes reserved at present.
@@ -46,9 +54,16 @@ impl Budget {
         Reservation { budget: Arc::clone(self), bytes: 0, max }
     }
 
-    /// Bytes that `reservation` lacks to grow by `more`.
-    pub(crate) fn lacking(&self, reservation: &Reservation, more: u64) -> u64 {
-        self.used().saturating_add(more).saturating_sub(reservation.max)
+    /// Bytes that have to be given back for all who wait to have what they want, as far as this reservation may fill it.
+    pub(crate) fn lacking(&self, reservation: &Reservation) -> u64 {
+        self.used().saturating_add(self.wanted.load(Ordering::Relaxed)).saturating_sub(reservation.max)
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        if bytes > 0 && self.wanted.load(Ordering::SeqCst) > 0 {
+            self.freed.iter().for_each(Notify::notify_one);
+        }
     }
 }
 
@@ -76,19 +91,32 @@ impl Reservation {
 
     /// The same, waiting until `until` for others to give back; `make_room` is called before each wait. Cancel-safe.
     pub(crate) async fn grow_until(&mut self, more: u64, until: Instant, make_room: impl Fn(&Self)) -> bool {
-        let _waiting = Waiting::new(Arc::clone(&self.budget));
+        let budget = Arc::clone(&self.budget);
+        let freed = &budget.freed[usize::from(self.max == budget.max)];
+        let _waiting = Waiting::new(Arc::clone(&budget), more);
         loop {
             // Before the try: whatever is given back from now on is heard of.
-            let budget = Arc::clone(&self.budget);
-            let freed = budget.freed.notified();
+            let told = freed.notified();
             if self.grow(more) {
+                // There may be more; if not, the next one waits on.
+                freed.notify_one();
                 return true;
             }
             make_room(self);
-            if timeout_at(until, freed).await.is_err() {
+            let now = Instant::now();
+            // Nothing was given back in time: look again all the same.
+            let _ = timeout_at(until.min(now + LOOK_AGAIN), told).await;
+            if now >= until {
                 return self.grow(more);
             }
         }
+    }
+
+    /// Gives back what it holds beyond so many bytes.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        let more = self.bytes.saturating_sub(bytes);
+        self.bytes -= more;
+        self.budget.give_back(more);
     }
 
     /// Bytes it holds.
@@ -104,26 +132,23 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::SeqCst);
-        if self.budget.waiting.load(Ordering::SeqCst) > 0 {
-            self.budget.freed.notify_waiters();
-        }
+        self.budget.give_back(self.bytes);
     }
 }
 
-/// One that waits for bytes to be given back.
-struct Waiting(Arc<Budget>);
+/// One that waits for bytes to be given back, and how many.
+struct Waiting(Arc<Budget>, u64);
 
 impl Waiting {
-    fn new(budget: Arc<Budget>) -> Self {
-        budget.waiting.fetch_add(1, Ordering::SeqCst);
-        Self(budget)
+    fn new(budget: Arc<Budget>, wanted: u64) -> Self {
+        budget.wanted.fetch_add(wanted, Ordering::SeqCst);
+        Self(budget, wanted)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.0.wanted.fetch_sub(self.1, Ordering::SeqCst);
     }
 }
 
@@ -140,8 +165,6 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -172,7 +195,7 @@ mod tests {
         let budget = Budget::new(160);
         let mut stranger = budget.open(false);
         assert!(stranger.grow(150) && !stranger.grow(1));
-        assert_eq!(budget.lacking(&stranger, 1), 1);
+        assert_eq!(budget.lacking(&stranger), 0, "nobody waits");
         let mut entitled = budget.open(true);
         assert!(entitled.grow(10) && !entitled.grow(1));
     }
@@ -188,8 +211,29 @@ mod tests {
         assert!(futures_util::FutureExt::now_or_never(waits.as_mut()).is_none());
         drop(first);
         assert!(waits.await);
-        assert_eq!((budget.used(), budget.waiting.load(Ordering::Relaxed)), (5, 0));
+        assert_eq!((budget.used(), budget.wanted.load(Ordering::Relaxed)), (5, 0));
         let near = Instant::now() + Duration::from_millis(10);
         assert!(!budget.open(true).grow_until(6, near, |_| {}).await);
+    }
+
+    /// Whoever is told that there is something passes on what it leaves.
+    #[tokio::test(start_paused = true)]
+    async fn one_who_gives_back_much_serves_all_who_wait() {
+        let budget = Budget::new(160);
+        let mut first = budget.open(true);
+        assert!(first.grow(155));
+        let began = Instant::now();
+        let until = began + Duration::from_secs(9);
+        let waiting = [true, false, true, false].map(|entitled| {
+            let mut reservation = budget.open(entitled);
+            async move { reservation.grow_until(30, until, |_| {}).await.then_some(reservation) }
+        });
+        let give_back = async {
+            tokio::task::yield_now().await;
+            drop(first);
+        };
+        let (served, ()) = tokio::join!(futures_util::future::join_all(waiting), give_back);
+        assert!(served.iter().all(Option::is_some));
+        assert_eq!((began.elapsed(), budget.used()), (Duration::ZERO, 120), "nobody had to look again");
     }
 }

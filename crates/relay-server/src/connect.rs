@@ -37,7 +37,7 @@ use tokio_tungstenite::{
 use crate::{
     directory::Directory,
     error::{Code, Problem},
-    guesses::{Entrance, Guesses, Wrong},
+    guesses::{Entrance, Guesses, bearer},
     hub::{Event, Handle, Socket},
     origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
@@ -167,8 +167,9 @@ impl Gate {
     pub(crate) fn attach(&self) -> Attached {
         let (to_server, mut from_client) = mpsc::channel(outbox::MESSAGES_MAX);
         let (outbox, from_server) = mpsc::channel(outbox::MESSAGES_MAX);
-        let hub = self.hub.clone();
+        let gate = self.clone();
         self.supervisor.spawn(TaskKind::Session, "session-attached", async move {
+            let hub = &gate.hub;
             let conn = hub.next_conn();
             let (hangup, mut hung_up) = oneshot::channel();
             let event = Event::Opened {
@@ -181,6 +182,7 @@ impl Gate {
             if !hub.tell(event).await {
                 return Ok(());
             }
+            let open = Open { gate: &gate, conn };
             loop {
                 tokio::select! {
                     message = from_client.recv() => match message {
@@ -190,7 +192,7 @@ impl Gate {
                     _ = &mut hung_up => break,
                 };
             }
-            hub.tell(Event::Closed(conn)).await;
+            open.close().await;
             Ok(())
         });
         Attached { to_server, from_server }
@@ -290,6 +292,7 @@ impl Gate {
         if !hub.tell(event).await {
             return;
         }
+        let open = Open { gate: self, conn };
         // Revoked, or made to serve something else, between the check and now: the hub may have heard of that before it heard
         // of this socket (I21).
         if !self.is_still(&principal) {
@@ -305,7 +308,7 @@ impl Gate {
             ended = self.read(&mut frames, conn) => ended,
             ended = write(&mut sink, inbox, &pace) => ended,
         };
-        hub.tell(Event::Closed(conn)).await;
+        open.close().await;
         if matches!(ended, Ended::ByHub | Ended::Replaced) {
             let reason = if ended == Ended::Replaced {
                 "its token was replaced by a new one"
@@ -326,28 +329,22 @@ impl Gate {
     /// Who asks, by the token.
     async fn identify(&self, headers: &HeaderMap, origin: Origin) -> Result<Principal, Problem> {
         let (entrance, refused) = (Entrance::Connect, Problem::new(Code::NotGenuine, NO_TOKEN));
-        let noted = if headers.contains_key(header::AUTHORIZATION) {
-            self.guesses.may_try(entrance, origin).map_err(Problem::too_many_tokens)?;
-            if let Some(principal) = self.principal(headers) {
-                return Ok(principal);
-            }
-            self.guesses.note(entrance, Wrong::Unknown, origin).await
-        } else {
-            self.guesses.note(entrance, Wrong::Missing, origin).await
-        };
-        Err(noted.map_or_else(Problem::too_many_tokens, |()| refused))
+        if !headers.contains_key(header::AUTHORIZATION) {
+            self.guesses.missing(entrance, origin);
+            return Err(refused);
+        }
+        let token = bearer(headers);
+        self.guesses.may_try(entrance, origin, token).map_err(Problem::too_many_tokens)?;
+        if let Some((token, principal)) = token.and_then(|token| Some((token, self.principal(token)?))) {
+            self.guesses.right(entrance, origin, token);
+            return Ok(principal);
+        }
+        self.guesses.wrong(entrance, origin, token).await;
+        Err(refused)
     }
 
-    /// Whose token the request carries. Every token is compared, so the time taken does not tell which one matched.
-    fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        // Of two, a proxy may have added one, and nobody can tell which.
-        let (Some(value), None) = (values.next(), values.next()) else { return None };
-        let value = value.as_bytes();
-        let (scheme, token) = value.split_at_checked(7)?;
-        if !scheme.eq_ignore_ascii_case(b"bearer ") {
-            return None;
-        }
+    /// Whose token it is. Every token is compared, so the time taken does not tell which one matched.
+    fn principal(&self, token: &[u8]) -> Option<Principal> {
         let digest = secret::sha256(token);
         let (mut found, now) = (None, self.registry.now());
         for entry in self.registry.directory().tokens.values() {
@@ -424,6 +421,34 @@ impl Gate {
             }
         }
         Ended::ByPeer
+    }
+}
+
+/// A session that the hub was told of. It is told of the end too, also where the session's task panics: its leases wait for
+/// that (I8).
+struct Open<'a> {
+    gate: &'a Gate,
+    conn: ConnId,
+}
+
+impl Open<'_> {
+    async fn close(self) {
+        let Self { gate, conn } = &self;
+        gate.hub.tell(Event::Closed(*conn)).await;
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let (hub, conn) = (self.gate.hub.clone(), self.conn);
+        // A server that stops drops its sessions, and has told the hub itself.
+        if !std::thread::panicking() {
+            return;
+        }
+        self.gate.supervisor.spawn(TaskKind::Session, "session-closed", async move {
+            hub.tell(Event::Closed(conn)).await;
+            Ok(())
+        });
     }
 }
 
@@ -552,6 +577,47 @@ mod tests {
         assert!(among(rotated(None)) && among(rotated(Some(1))));
         assert!(!among(rotated(Some(0))), "its time is over");
         assert!(!among(Token { rotation: None, ..rotated(None) }), "finished");
+    }
+
+    /// A peer whose first word is the end of whoever reads it.
+    struct Poison;
+
+    impl AsyncRead for Poison {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+            panic!("a bug")
+        }
+    }
+
+    impl AsyncWrite for Poison {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// I8: the hub hears of the end of a session whose task panicked, and takes its leases back.
+    #[tokio::test]
+    async fn a_session_that_panics_is_closed() {
+        let admin = crate::offline::tests::admin(Arc::new(relay_store::memory::MemoryStore::new())).await;
+        let (hub, mut inlet) = Handle::new();
+        let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
+        let gate = Gate::new(hub, registry, "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
+        supervisor.spawn(TaskKind::Session, "session", async move {
+            let principal = Principal { token: static_token_name(), serves: Serves::All, digest: [0; 32] };
+            gate.serve(Poison, principal, String::new()).await;
+            Ok(())
+        });
+        let Some(Event::Opened { conn, socket: _socket, .. }) = inlet.event().await else {
+            panic!("it is opened first")
+        };
+        assert!(matches!(inlet.event().await, Some(Event::Closed(closed)) if closed == conn));
     }
 
     /// How writing a body of four chunks to such a peer ends.

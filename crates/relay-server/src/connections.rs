@@ -8,7 +8,7 @@
 //! connection opens or ends, and searched where there is no room.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -21,10 +21,10 @@ use futures_util::task::AtomicWaker;
 use relay_core::limits;
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
-use crate::origin::{Address, Origin};
+use crate::origin::{Address, Network, Origin};
 
 /// File descriptors that the store and the listeners take, with some for clients and the operator.
 const DESCRIPTORS_OWN: u64 = 64;
@@ -33,6 +33,8 @@ const DESCRIPTORS_OWN: u64 = 64;
 const DESCRIPTORS_ADMIN_SHARE: u64 = 16;
 /// How long one who waits for room looks away at most: a connection that was told to end may have had a request at hand.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// One in this many places of the reserve may be held by strangers that wait for another: the rest is for whom it is kept.
+const RESERVE_WAITING_SHARE: usize = 2;
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,8 @@ pub struct Bounds {
     pub all: usize,
     /// Of these, kept for clients and for this machine.
     pub reserve: usize,
-    /// Of one address, unless it is this machine. Sessions do not count: they have shown a token.
+    /// Of one address, unless it is this machine; a wider network has a few times as many. Sessions do not count: they have
+    /// shown a token.
     pub address: usize,
     /// Sessions of clients.
     pub sessions: usize,
@@ -78,6 +81,15 @@ impl Bounds {
     fn general(&self) -> usize {
         self.all - self.reserve
     }
+
+    /// Connections that a network may have.
+    fn share(&self, network: Network) -> usize {
+        if network.is_wider() { self.address * limits::WIDER_NETWORK_SHARES } else { self.address }
+    }
+
+    fn evicted_at_a_time(&self) -> usize {
+        self.all.div_ceil(limits::CONNECTIONS_EVICTED_SHARE)
+    }
 }
 
 fn descriptors() -> Option<u64> {
@@ -105,8 +117,13 @@ pub(crate) struct Connections {
 struct Table {
     seats: Vec<Option<Arc<Seat>>>,
     vacant: Vec<usize>,
-    addresses: BTreeMap<Address, usize>,
+    /// How many are of each network that has a share.
+    networks: BTreeMap<Network, usize>,
     sessions: usize,
+    /// Connections on places of the reserve that may not be meant for it.
+    reserved: usize,
+    /// Of these, requests that wait for another place.
+    moving: usize,
 }
 
 /// What others may see of one connection.
@@ -119,6 +136,8 @@ struct Seat {
     bytes: AtomicU64,
     /// Somebody else needs its room: it ends as soon as it waits.
     evicted: AtomicBool,
+    /// It has a place of the reserve, and may not be one of those that it is kept for. Changed with the table locked.
+    reserved: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -128,14 +147,14 @@ pub(crate) struct Seated {
     connections: Arc<Connections>,
     seat: Arc<Seat>,
     index: usize,
-    /// It has a place of the reserve, and is to ask for nothing else.
-    reserved: bool,
     session: AtomicBool,
 }
 
 /// What came of asking for a place.
 enum Tried {
     Seated(Seated),
+    /// Every other connection is at work, but for those in the reserve.
+    SeatedInReserve(Seated),
     /// Its address has its share, all of it at work.
     Refused,
     /// Others have been told to end.
@@ -157,13 +176,18 @@ impl Connections {
     }
 
     /// A place for one more connection, once there is one; `None` if its address has too many at work. `full` is called
-    /// whenever nothing waits that could end. Cancel-safe: what is dropped has taken nothing.
+    /// whenever nothing waits that could end, also where the reserve still has a place: what is at work then may be little
+    /// worth its place. Cancel-safe: what is dropped has taken nothing.
     pub(crate) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn()) -> Option<Seated> {
         loop {
             // Before the look at the table: whatever is freed from now on is heard of.
             let freed = self.freed.notified();
             match self.try_seat(origin.address) {
                 Tried::Seated(seated) => return Some(seated),
+                Tried::SeatedInReserve(seated) => {
+                    full();
+                    return Some(seated);
+                }
                 Tried::Refused => return None,
                 Tried::Evicting => {}
                 Tried::Full => full(),
@@ -175,34 +199,39 @@ impl Connections {
 
     fn try_seat(self: &Arc<Self>, address: Address) -> Tried {
         let mut table = self.lock();
-        let has_share =
-            !address.is_local() && table.addresses.get(&address).is_some_and(|open| *open >= self.bounds.address);
-        if has_share && table.evict(1, |seat| seat.address == address) == 0 {
-            return Tried::Refused;
+        for network in address.networks() {
+            let has_share = table.networks.get(&network).is_some_and(|open| *open >= self.bounds.share(network));
+            if has_share && table.evict(1, |seat| seat.address.networks().any(|other| other == network)) == 0 {
+                return Tried::Refused;
+            }
         }
         let open = self.open.load(Ordering::Relaxed);
         if open < self.bounds.general() {
             return Tried::Seated(self.take(&mut table, address, false));
         }
         // Some at a time: who has just been let in is not the next to look for room.
-        if table.evict(self.bounds.all.div_ceil(limits::CONNECTIONS_EVICTED_SHARE), |_| true) > 0 {
+        if table.evict(self.bounds.evicted_at_a_time(), |_| true) > 0 {
             return Tried::Evicting;
         }
-        if table.is_evicting() {
+        if table.is_evicting(|_| true) {
             return Tried::Evicting;
         }
         if open < self.bounds.all {
-            return Tried::Seated(self.take(&mut table, address, true));
+            return Tried::SeatedInReserve(self.take(&mut table, address, true));
         }
         Tried::Full
     }
 
-    fn take(self: &Arc<Self>, table: &mut Table, address: Address, reserved: bool) -> Seated {
+    fn take(self: &Arc<Self>, table: &mut Table, address: Address, in_reserve: bool) -> Seated {
+        // Whoever has the address of this machine is one of those that the reserve is kept for.
+        let reserved = in_reserve && !address.is_local();
+        table.reserved += usize::from(reserved);
         let seat = Arc::new(Seat {
             address,
             since: AtomicU64::new(self.tick()),
             bytes: AtomicU64::new(0),
             evicted: AtomicBool::new(false),
+            reserved: AtomicBool::new(reserved),
             waker: AtomicWaker::new(),
         });
         let index = table.vacant.pop().unwrap_or_else(|| {
@@ -210,9 +239,9 @@ impl Connections {
             table.seats.len() - 1
         });
         table.seats[index] = Some(Arc::clone(&seat));
-        *table.addresses.entry(address).or_default() += 1;
+        address.networks().for_each(|network| *table.networks.entry(network).or_default() += 1);
         self.open.fetch_add(1, Ordering::Relaxed);
-        Seated { connections: Arc::clone(self), seat, index, reserved, session: AtomicBool::new(false) }
+        Seated { connections: Arc::clone(self), seat, index, session: AtomicBool::new(false) }
     }
 
     /// How long a connection may be idle: less the fewer places there are.
@@ -270,8 +299,15 @@ impl Table {
     }
 
     /// Whether some were told to end that have not run yet.
-    fn is_evicting(&self) -> bool {
-        self.seats.iter().flatten().any(|seat| seat.is_waiting() && seat.is_evicted())
+    fn is_evicting(&self, which: impl Fn(&Seat) -> bool) -> bool {
+        self.seats.iter().flatten().any(|seat| seat.is_waiting() && seat.is_evicted() && which(seat))
+    }
+
+    /// A connection has another place than one of the reserve.
+    fn leave_reserve(&mut self, seat: &Seat) {
+        if seat.reserved.swap(false, Ordering::Relaxed) {
+            self.reserved -= 1;
+        }
     }
 
     /// Tells up to `count` of those that wait to end, the longest first; gives how many.
@@ -348,9 +384,52 @@ impl Seated {
         self.seat.is_evicted()
     }
 
-    /// Whether its place was kept for clients and for this machine.
+    /// Whether its place is kept for others, unless it is to become a session.
     pub(crate) fn is_reserved(&self) -> bool {
-        self.reserved && !self.seat.address.is_local()
+        self.seat.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Another place than that of the reserve, for a request that the reserve is not kept for, waiting a moment for one;
+    /// whether it has one. `full` is called whenever nothing waits that could end. Cancel-safe.
+    pub(crate) async fn leaves_reserve(&self, full: impl Fn()) -> bool {
+        let until = Instant::now() + limits::PLACE_WAIT;
+        let mut waits = None;
+        loop {
+            // Before the look at the table: whatever is freed from now on is heard of.
+            let freed = self.connections.freed.notified();
+            match self.try_leave_reserve() {
+                Left::Yes => return true,
+                Left::Evicting => {}
+                Left::Full => full(),
+            }
+            if waits.is_none() {
+                waits = Moving::begin(self);
+            }
+            if waits.is_none() {
+                return false;
+            }
+            let now = Instant::now();
+            if now >= until {
+                return false;
+            }
+            // Nothing was freed in time: look again all the same.
+            let _ = timeout_at(until.min(now + LOOK_AGAIN), freed).await;
+        }
+    }
+
+    fn try_leave_reserve(&self) -> Left {
+        let bounds = &self.connections.bounds;
+        let mut table = self.connections.lock();
+        // Those that wait like this one have no place among the others yet.
+        if self.connections.open.load(Ordering::Relaxed) - table.reserved < bounds.general() {
+            table.leave_reserve(&self.seat);
+            return Left::Yes;
+        }
+        let elsewhere = |seat: &Seat| !seat.reserved.load(Ordering::Relaxed);
+        if table.evict(bounds.evicted_at_a_time(), elsewhere) > 0 || table.is_evicting(elsewhere) {
+            return Left::Evicting;
+        }
+        Left::Full
     }
 
     /// Makes it the session of a client, if there may be one more; it is no longer among those of its address.
@@ -361,26 +440,48 @@ impl Seated {
         }
         table.sessions += 1;
         table.leave(self.seat.address);
+        table.leave_reserve(&self.seat);
         self.session.store(true, Ordering::Relaxed);
         true
     }
+}
 
-    /// It has become none.
-    pub(crate) fn end_session(&self) {
-        if self.session.swap(false, Ordering::Relaxed) {
-            let mut table = self.connections.lock();
-            table.sessions -= 1;
-            *table.addresses.entry(self.seat.address).or_default() += 1;
-        }
+/// What came of asking for a place outside the reserve.
+enum Left {
+    Yes,
+    /// Others have been told to end.
+    Evicting,
+    /// Every connection is at work.
+    Full,
+}
+
+/// A request that waits in the reserve for another place.
+struct Moving<'a>(&'a Seated);
+
+impl<'a> Moving<'a> {
+    /// If there may be one more: the reserve is not for those who wait.
+    fn begin(seated: &'a Seated) -> Option<Self> {
+        let mut table = seated.connections.lock();
+        let may = table.moving * RESERVE_WAITING_SHARE < seated.connections.bounds.reserve;
+        table.moving += usize::from(may);
+        may.then(|| Self(seated))
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.0.connections.lock().moving -= 1;
     }
 }
 
 impl Table {
     fn leave(&mut self, address: Address) {
-        if let Some(open) = self.addresses.get_mut(&address) {
-            *open -= 1;
-            if *open == 0 {
-                self.addresses.remove(&address);
+        for network in address.networks() {
+            if let Entry::Occupied(mut open) = self.networks.entry(network) {
+                *open.get_mut() -= 1;
+                if *open.get() == 0 {
+                    open.remove();
+                }
             }
         }
     }
@@ -394,13 +495,14 @@ impl Drop for Seated {
             let mut table = connections.lock();
             table.seats[self.index] = None;
             table.vacant.push(self.index);
+            table.leave_reserve(&self.seat);
             if *self.session.get_mut() {
                 table.sessions -= 1;
             } else {
                 table.leave(self.seat.address);
             }
+            connections.open.fetch_sub(1, Ordering::Relaxed);
         }
-        connections.open.fetch_sub(1, Ordering::Relaxed);
         connections.freed.notify_waiters();
     }
 }

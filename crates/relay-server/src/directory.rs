@@ -128,11 +128,6 @@ impl Directory {
         routed.chain(self.destinations.keys()).cloned().collect()
     }
 
-    /// Whether some route leads to this destination.
-    pub fn leads_to(&self, destination: &str) -> bool {
-        self.routes.values().any(|entry| !entry.document.paused && entry.document.destination.as_str() == destination)
-    }
-
     /// API keys of a source that are not revoked.
     pub fn live_keys<'a>(&'a self, source: &'a Name) -> impl Iterator<Item = &'a Key> {
         self.keys

@@ -84,7 +84,7 @@ impl Backend for Front {
         let kept = answered.await.map_err(|_| "it was broken off; the platform is to send it again".to_owned())?;
         kept.map_err(|error| match error {
             RegistryError::Declared { at, .. } => format!(
-                "the source is declared in {at}, where the platform cannot write: take it out there, restart the server, and \
+                "the source is declared in {at}, where the platform cannot write: take it out there, reload the server (SIGHUP), and \
                  make it with: crm-relay source create {source} --provider NAME"
             ),
             other => other.to_string(),

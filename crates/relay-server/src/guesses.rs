@@ -1,22 +1,25 @@
 //! Wrong tokens: counted, told, and slowed by the address that shows them (S23).
 
 use std::{
-    net::Ipv4Addr,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use http::{HeaderMap, header};
 use relay_core::{
     limits,
     throttle::{Rate, Throttle},
     time::Mono,
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     clock::Clock,
     ingress::Refusals,
     metrics::Metrics,
-    origin::{Address, Origin},
+    origin::{Address, Network, Origin},
+    registry::secret,
 };
 
 /// Where a token is asked for.
@@ -42,20 +45,33 @@ pub(crate) enum Wrong {
 }
 
 /// Keeps count of who guesses.
+///
+/// A token that could be one of our own, 256 random bits, is always looked at: nobody guesses one at any rate, and who has the
+/// right one must not be shut out for what others at his address do. One that an operator made up may be guessed; it is looked
+/// at few times a minute, unless somebody at that address has shown the right one.
 pub(crate) struct Guesses {
-    throttle: Mutex<Throttle<Network>>,
+    throttle: Mutex<Throttle<Key>>,
+    known: Mutex<BTreeMap<(Entrance, Address), Mono>>,
+    /// Answers that may be held back at a time.
+    held: Semaphore,
     clock: Clock,
     metrics: Arc<Metrics>,
     refusals: Arc<Refusals>,
 }
 
-/// Whom wrong tokens are charged to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Network {
-    Local,
-    V4(Ipv4Addr),
-    /// The first bits of an IPv6 address, and how many.
-    V6(u64, u32),
+/// What wrong tokens are charged to: where, whether they could be our own, and from which network. A client with an old
+/// token does not use up the guesses of others.
+type Key = (Entrance, bool, Charged);
+
+/// Whom wrong tokens are charged to: this machine, or one of the networks that an address is of.
+type Charged = Option<Network>;
+
+/// The one token that a request shows. Of two, a proxy may have added one, and nobody can tell which.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
 }
 
 impl Entrance {
@@ -82,47 +98,70 @@ impl Wrong {
 
 impl Guesses {
     pub(crate) fn new(clock: Clock, metrics: Arc<Metrics>, refusals: Arc<Refusals>) -> Self {
-        Self { throttle: Mutex::new(Throttle::new(limits::WRONG_TOKENS_KEYS_MAX)), clock, metrics, refusals }
+        Self {
+            throttle: Mutex::new(Throttle::new(limits::WRONG_TOKENS_KEYS_MAX)),
+            known: Mutex::default(),
+            held: Semaphore::new(limits::WRONG_TOKENS_HELD_MAX),
+            clock,
+            metrics,
+            refusals,
+        }
     }
 
-    /// Whether a token from there is looked at. This machine is never shut out: a reverse proxy on it brings everybody.
+    /// Whether a token from there is looked at.
     ///
     /// # Errors
     /// How long to wait.
-    pub(crate) fn may_try(&self, entrance: Entrance, origin: Origin) -> Result<(), Duration> {
-        if origin.address.is_local() {
+    pub(crate) fn may_try(&self, entrance: Entrance, origin: Origin, token: Option<&[u8]>) -> Result<(), Duration> {
+        if is_ours(token) || origin.address.is_local() || self.knows(entrance, origin.address) {
             return Ok(());
         }
-        let Some(wait) = self.wait(origin.address) else { return Ok(()) };
+        let Some(wait) = self.wait(entrance, false, origin.address) else { return Ok(()) };
         self.tell(entrance, Wrong::TooMany, origin);
         Err(wait)
     }
 
-    /// Takes note of a request without a token that is known. An error wants an answer that says when to come again.
-    ///
-    /// # Errors
-    /// How long to wait.
-    pub(crate) async fn note(&self, entrance: Entrance, wrong: Wrong, origin: Origin) -> Result<(), Duration> {
-        self.tell(entrance, wrong, origin);
-        if wrong != Wrong::Unknown {
-            return Ok(());
+    /// A right token came from there.
+    pub(crate) fn right(&self, entrance: Entrance, origin: Origin, token: &[u8]) {
+        if is_ours(Some(token)) || origin.address.is_local() {
+            return;
         }
-        let Some(wait) = self.wait(origin.address) else {
-            self.charge(origin.address);
-            return Ok(());
-        };
-        tokio::time::sleep(limits::WRONG_TOKEN_PAUSE).await;
-        Err(wait)
+        let (mut known, now) = (self.known.lock().unwrap_or_else(PoisonError::into_inner), self.now());
+        if known.len() >= limits::WRONG_TOKENS_KEYS_MAX && !known.contains_key(&(entrance, origin.address)) {
+            let oldest = known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
+            oldest.map(|key| known.remove(&key));
+        }
+        known.insert((entrance, origin.address), now);
     }
 
-    fn wait(&self, address: Address) -> Option<Duration> {
+    /// Takes note of a request with a token that is not known, and holds the answer back where there were many.
+    pub(crate) async fn wrong(&self, entrance: Entrance, origin: Origin, token: Option<&[u8]>) {
+        self.tell(entrance, Wrong::Unknown, origin);
+        if self.wait(entrance, is_ours(token), origin.address).is_none() {
+            self.charge(entrance, is_ours(token), origin.address);
+        } else if let Ok(_held) = self.held.try_acquire() {
+            tokio::time::sleep(limits::WRONG_TOKEN_PAUSE).await;
+        }
+    }
+
+    /// Takes note of a request without a token.
+    pub(crate) fn missing(&self, entrance: Entrance, origin: Origin) {
+        self.tell(entrance, Wrong::Missing, origin);
+    }
+
+    fn knows(&self, entrance: Entrance, address: Address) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(entrance, address)).is_some_and(|at| self.now().since(*at) < limits::TOKEN_SHOWN_KEPT)
+    }
+
+    fn wait(&self, entrance: Entrance, ours: bool, address: Address) -> Option<Duration> {
         let (throttle, now) = (self.lock(), self.now());
-        networks(address).filter_map(|(network, rate)| throttle.wait(&network, rate, now)).max()
+        networks(address).filter_map(|(network, rate)| throttle.wait(&(entrance, ours, network), rate, now)).max()
     }
 
-    fn charge(&self, address: Address) {
+    fn charge(&self, entrance: Entrance, ours: bool, address: Address) {
         let (mut throttle, now) = (self.lock(), self.now());
-        networks(address).for_each(|(network, rate)| throttle.charge(&network, rate, now));
+        networks(address).for_each(|(network, rate)| throttle.charge(&(entrance, ours, network), rate, now));
     }
 
     fn tell(&self, entrance: Entrance, wrong: Wrong, origin: Origin) {
@@ -155,22 +194,27 @@ impl Guesses {
         self.clock.now().mono
     }
 
-    fn lock(&self) -> MutexGuard<'_, Throttle<Network>> {
+    fn lock(&self) -> MutexGuard<'_, Throttle<Key>> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The networks that an address is of, each with what it may do.
-fn networks(address: Address) -> impl Iterator<Item = (Network, Rate)> {
+/// Whether a token has the form of those that are generated here.
+fn is_ours(token: Option<&[u8]>) -> bool {
+    token.is_some_and(secret::is_generated)
+}
+
+/// Whom an address's wrong tokens are charged to, each with what it may do.
+fn networks(address: Address) -> impl Iterator<Item = (Charged, Rate)> {
     let rate =
         |times: u32| Rate { burst: limits::WRONG_TOKENS_BURST * times, every: limits::WRONG_TOKENS_EVERY / times };
     let (own, half) = match address {
-        Address::Local => (Network::Local, None),
-        Address::V4(v4) => (Network::V4(v4), None),
-        Address::V6(half) => (Network::V6(half, 64), Some(half)),
+        Address::Local => (None, None),
+        Address::V4(v4) => (Some(Network::V4(v4)), None),
+        Address::V6(half) => (Some(Network::V6(half, 64)), Some(half)),
     };
     let wider = half.into_iter().flat_map(move |half| {
-        limits::WRONG_TOKENS_WIDER.map(|(bits, times)| (Network::V6(half >> (64 - bits), bits), rate(times)))
+        limits::WRONG_TOKENS_WIDER.map(|(bits, times)| (Some(Network::V6(half >> (64 - bits), bits)), rate(times)))
     });
     std::iter::once((own, rate(1))).chain(wider)
 }
@@ -189,24 +233,28 @@ mod tests {
         Origin::of((ip.parse::<std::net::IpAddr>().unwrap(), 1).into())
     }
 
+    const MADE_UP: Option<&[u8]> = Some(b"made-up-by-an-operator");
+
     /// Guesses until an address is not listened to any more.
     async fn guess(guesses: &Guesses, origin: Origin) -> usize {
         let mut count = 0;
-        while guesses.may_try(Entrance::Admin, origin).is_ok() && count < 1_000 {
-            let _ = guesses.note(Entrance::Admin, Wrong::Unknown, origin).await;
+        while guesses.may_try(Entrance::Admin, origin, MADE_UP).is_ok() && count < 1_000 {
+            guesses.wrong(Entrance::Admin, origin, MADE_UP).await;
             count += 1;
         }
         count
     }
 
-    /// S23: five and then no more; other networks are not shut out by it.
+    /// S23: five and then no more; other networks and other entrances are not shut out by it.
     #[tokio::test]
     async fn an_address_has_few_guesses() {
         let guesses = guesses();
         assert_eq!(guess(&guesses, from("192.0.2.1")).await, 5);
         assert_eq!(guess(&guesses, from("192.0.2.2")).await, 5);
-        assert!(guesses.may_try(Entrance::Connect, from("192.0.2.1")).unwrap_err() <= limits::WRONG_TOKENS_EVERY);
-        assert!(guesses.note(Entrance::Admin, Wrong::Missing, from("192.0.2.3")).await.is_ok());
+        let wait = guesses.may_try(Entrance::Admin, from("192.0.2.1"), MADE_UP).unwrap_err();
+        assert!(wait <= limits::WRONG_TOKENS_EVERY);
+        assert!(guesses.may_try(Entrance::Connect, from("192.0.2.1"), MADE_UP).is_ok());
+        assert!(guesses.may_try(Entrance::Admin, from("192.0.2.1"), None).is_err(), "what is no token is a guess");
     }
 
     /// S23: whoever has a whole /48 has not a /48 of guesses.
@@ -221,17 +269,36 @@ mod tests {
         assert_eq!(guess(&guesses, from("2001:db8:1::1")).await, 5, "another /48");
     }
 
-    /// S23: behind a reverse proxy on this machine everybody has its address. Nobody is shut out, and guessing is slow.
-    #[tokio::test]
-    async fn this_machine_is_slowed_and_not_shut_out() {
+    /// S23: behind a front everybody has its address: what one shows there shuts out nobody else.
+    #[tokio::test(start_paused = true)]
+    async fn a_right_token_is_looked_at_whatever_others_show() {
+        let (guesses, front) = (guesses(), from("192.0.2.1"));
+        let generated = secret::generate(secret::TOKEN_PREFIX).unwrap();
+        let generated = Some(generated.as_bytes());
+        for _ in 0..100 {
+            assert!(guesses.may_try(Entrance::Connect, front, generated).is_ok());
+            guesses.wrong(Entrance::Connect, front, generated).await;
+        }
+        assert_eq!(guess(&guesses, front).await, 5, "an old token of somebody else is none of their guesses");
+        assert!(guesses.may_try(Entrance::Admin, front, generated).is_ok());
+        guesses.right(Entrance::Admin, front, MADE_UP.unwrap());
+        assert!(guesses.may_try(Entrance::Admin, front, MADE_UP).is_ok(), "the right one has come from there");
+        assert!(guesses.may_try(Entrance::Admin, from("192.0.2.2"), MADE_UP).is_ok());
+    }
+
+    /// S23: guessing is slow where nobody is shut out, and holds few connections.
+    #[tokio::test(start_paused = true)]
+    async fn answers_to_many_wrong_tokens_are_held_back() {
         let guesses = guesses();
         let began = tokio::time::Instant::now();
-        let mut later = 0;
         for _ in 0..7 {
-            assert!(guesses.may_try(Entrance::Admin, from("127.0.0.1")).is_ok());
-            later += usize::from(guesses.note(Entrance::Admin, Wrong::Unknown, from("127.0.0.1")).await.is_err());
+            assert!(guesses.may_try(Entrance::Admin, from("127.0.0.1"), MADE_UP).is_ok());
+            guesses.wrong(Entrance::Admin, from("127.0.0.1"), MADE_UP).await;
         }
-        assert_eq!(later, 2);
-        assert!(began.elapsed() >= 2 * limits::WRONG_TOKEN_PAUSE);
+        assert_eq!(began.elapsed(), 2 * limits::WRONG_TOKEN_PAUSE);
+        let many = (0..1_000).map(|_| guesses.wrong(Entrance::Admin, from("127.0.0.1"), MADE_UP));
+        let mut many: Vec<_> = many.map(Box::pin).collect();
+        let at_once = many.iter_mut().filter_map(|wrong| futures_util::FutureExt::now_or_never(wrong.as_mut())).count();
+        assert_eq!(at_once, 1_000 - limits::WRONG_TOKENS_HELD_MAX);
     }
 }

@@ -51,7 +51,7 @@ pub(crate) enum Reason {
     /// Deliveries wait at a destination that an operator paused.
     Paused { destination: Name, waiting: u64 },
     /// There is no room.
-    Full { free: Option<u64> },
+    Full { free: Option<u64>, reserve: u64 },
     /// Room runs out.
     NearlyFull { free: u64 },
     /// Records of the store are damaged.
@@ -244,7 +244,7 @@ struct Known<'a> {
 fn assess(stats: &Stats, view: &[DestinationView], known: &Known<'_>, disk_reserve: u64) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if stats.full {
-        reasons.push(Reason::Full { free: stats.disk_free_bytes });
+        reasons.push(Reason::Full { free: stats.disk_free_bytes, reserve: disk_reserve });
     } else if let Some(free) = stats.disk_free_bytes.filter(|free| *free < disk_reserve.saturating_mul(2)) {
         reasons.push(Reason::NearlyFull { free });
     }
@@ -333,8 +333,11 @@ impl fmt::Display for Reason {
                     "destination {destination}: paused, {waiting} waiting; crm-relay destination resume {destination}"
                 )
             }
-            Self::Full { free: Some(free) } => write!(f, "the store is full: {free} bytes free on its disk"),
-            Self::Full { free: None } => f.write_str("the store is full"),
+            Self::Full { free: Some(free), reserve } => write!(
+                f,
+                "the store is full: {free} bytes free on its disk, DISK_RESERVE keeps {reserve}; make room, or lower it"
+            ),
+            Self::Full { free: None, .. } => f.write_str("the store is full"),
             Self::NearlyFull { free } => write!(f, "room runs out: {free} bytes free on the disk of the store"),
             Self::Damaged { records } => write!(
                 f,
@@ -435,7 +438,7 @@ mod tests {
         let known = known(&directory, &unserved, at(0));
         let reasons = |stats: &Stats| assess(stats, &[], &known, 100);
         assert_eq!(reasons(&stats), [Reason::NearlyFull { free: 150 }]);
-        assert_eq!(reasons(&Stats { full: true, ..stats.clone() }), [Reason::Full { free: Some(150) }]);
+        assert_eq!(reasons(&Stats { full: true, ..stats.clone() }), [Reason::Full { free: Some(150), reserve: 100 }]);
         assert_eq!(reasons(&Stats { disk_free_bytes: Some(200), ..stats }), []);
     }
 

@@ -32,5 +32,5 @@ mod watch;
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;
-pub use server::{Joiner, Outcome, Server, StartError, run};
+pub use server::{Joiner, OnStop, Outcome, Reloader, Server, StartError, run};
 pub use supervise::Failure;

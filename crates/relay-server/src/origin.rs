@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use relay_core::limits;
+
 /// Where a connection comes from. Made once, where it is accepted, and given to whatever answers on it: shares, refusals,
 /// sessions and the audit log all speak of the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,22 @@ pub enum Address {
     V4(Ipv4Addr),
     /// The first half of an IPv6 address: a /64 is the least that one customer is given.
     V6(u64),
+}
+
+/// A network that an address is of, and that one owner may hold whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Network {
+    /// One IPv4 address.
+    V4(Ipv4Addr),
+    /// The first bits of an IPv6 address, and how many: 64, or those of [`limits::WIDER_NETWORK_BITS`].
+    V6(u64, u32),
+}
+
+impl Network {
+    /// Whether many owners of one address may be in it.
+    pub(crate) const fn is_wider(self) -> bool {
+        matches!(self, Self::V6(_, bits) if bits < 64)
+    }
 }
 
 impl Origin {
@@ -60,6 +78,20 @@ impl Address {
             IpAddr::V6(v6) if v6.is_loopback() => Self::Local,
             IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
         }
+    }
+
+    /// Whom shares are kept for: its own network first, then the one that a provider gives a customer who asks for more. None
+    /// for this machine, which is held to no share.
+    pub(crate) fn networks(self) -> impl Iterator<Item = Network> {
+        let (own, wider) = match self {
+            Self::Local => (None, None),
+            Self::V4(v4) => (Some(Network::V4(v4)), None),
+            Self::V6(half) => {
+                let bits = limits::WIDER_NETWORK_BITS;
+                (Some(Network::V6(half, 64)), Some(Network::V6(half >> (64 - bits), bits)))
+            }
+        };
+        own.into_iter().chain(wider)
     }
 
     /// Whether it is this machine.

@@ -44,6 +44,8 @@ use crate::{
 
 /// How long the store of a server that has failed may take to close; otherwise it has what is left of the grace.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the hub may take to say what a stop waits for.
+const VIEW_TIMEOUT: Duration = Duration::from_millis(200);
 /// Kept of the grace for closing the store and ending sessions.
 const CLOSE_SHARE: u32 = 10;
 
@@ -59,7 +61,11 @@ pub struct Server {
     accepting: CancellationToken,
     public: SocketAddr,
     admin_addr: Option<SocketAddr>,
+    on_stop: Option<OnStop>,
 }
+
+/// Hears at a stop how many webhooks are at clients, and how long they may take.
+pub type OnStop = Box<dyn FnOnce(u32, Duration) + Send + Sync>;
 
 /// Where it listens: for senders and clients, for operators over TCP, for operators on this machine.
 type Listeners = (TcpListener, Option<TcpListener>, UnixListener);
@@ -72,6 +78,22 @@ impl Joiner {
     /// Joins it, without a socket and without a token.
     pub fn attach(&self) -> Attached {
         self.0.attach()
+    }
+}
+
+/// Takes over what a configuration file declares by now; see [`Server::reloader`].
+#[derive(Clone)]
+pub struct Reloader(Arc<Registry>);
+
+impl Reloader {
+    /// Sources and routes as `config` declares them; what it no longer declares is paused. Nothing else of it is looked at.
+    ///
+    /// # Errors
+    /// A source that cannot be: nothing has changed. Or the store failed: the next time does the rest.
+    pub async fn reload(&self, config: &Config) -> Result<(), RegistryError> {
+        self.0.declare_anew(config).await?;
+        tracing::info!(event = "reloaded", sources = config.sources.len(), routes = config.routes.len());
+        Ok(())
     }
 }
 
@@ -208,6 +230,7 @@ impl Server {
             supervisor,
             failures,
             accepting,
+            on_stop: None,
         };
         let socket = bind_socket(&server.config.data_dir)?;
         server.spawn(driver, fetcher, (public, admin_listener, socket));
@@ -240,6 +263,16 @@ impl Server {
         Joiner(self.gate.clone())
     }
 
+    /// Takes over, while it runs, what its configuration file declares by then.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.admin.registry))
+    }
+
+    /// Has a graceful stop told, as long as it has not begun.
+    pub fn on_stop(&mut self, told: OnStop) {
+        self.on_stop = Some(told);
+    }
+
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let store_failed = self.store.failed();
@@ -252,6 +285,11 @@ impl Server {
             }
             Some(failure) = self.failures.recv() => Some(Outcome::TaskFailed(failure)),
         };
+        if let Some(told) = self.on_stop.take().filter(|_| ended.is_none()) {
+            // For people: not worth waiting for a hub that is busy.
+            let view = timeout(VIEW_TIMEOUT, self.admin.hub.view()).await.unwrap_or_default();
+            told(view.iter().flat_map(|at| &at.clients).map(|client| client.held).sum(), self.config.shutdown_grace);
+        }
         let stopped = self.stop(ended.is_none()).await;
         ended.or_else(|| self.failed_at_the_end()).unwrap_or(stopped)
     }
@@ -331,6 +369,11 @@ impl Server {
         let registry = Arc::clone(&self.admin.registry);
         self.supervisor.spawn(TaskKind::Watch, "rotations", async move {
             registry.keep_time().await;
+            Ok(())
+        });
+        let registry = Arc::clone(&self.admin.registry);
+        self.supervisor.spawn(TaskKind::Watch, "registry", async move {
+            registry.keep_fresh().await;
             Ok(())
         });
         let health = Arc::clone(&self.admin.health);

@@ -7,7 +7,7 @@
 //! `ROUNDS` (5), `SECONDS` (3), `BACKLOG` (1000000) and `CHOOSY` (20000: the backlog of a target that takes a part of it)
 //! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
 //! `partial_drain`, `refused_drain`, `fresh_behind_sick` and `backlog`; `sick_among_healthy` and `outage`, ten minutes each
-//! (`OUTAGE`, in seconds), run only where they are named. What limits each row: `docs/internals/performance.md`.
+//! (`OUTAGE`, in seconds), run only where they are named. `PROGRAM` measures another build than this one, for pairs. What limits each row: `docs/internals/performance.md`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -11,6 +11,11 @@ use std::{
 pub(crate) const API_KEY: &str = "crk_0123456789abcdef0123456789abcdef";
 pub(crate) const RELAY_TOKEN: &str = "crt_0123456789abcdef0123456789abcdef";
 pub(crate) const ADMIN_TOKEN: &str = "cra_0123456789abcdef0123456789abcdef";
+
+/// The program under measurement: the one of this build, or another that `PROGRAM` names, for pairs.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_crm-relay").into(), PathBuf::from)
+}
 
 /// A child process; killed when dropped.
 pub(crate) struct Process {
@@ -73,7 +78,7 @@ pub(crate) fn server_at(dir: &Path, config: Option<&Path>, port: u16) -> (Proces
     let announced = dir.join("run.json");
     let _ = std::fs::remove_file(&announced);
     let start = Instant::now();
-    let child = Command::new(env!("CARGO_BIN_EXE_crm-relay"))
+    let child = Command::new(program())
         .arg("server")
         .env_clear()
         .envs([
@@ -106,7 +111,7 @@ pub(crate) fn server_at(dir: &Path, config: Option<&Path>, port: u16) -> (Proces
 
 /// How many deliveries the server of `dir` has in this state.
 pub(crate) fn count(dir: &Path, state: &str) -> u64 {
-    let output = Command::new(env!("CARGO_BIN_EXE_crm-relay"))
+    let output = Command::new(program())
         .args(["status", "--json", "--data-dir"])
         .arg(dir)
         .env_clear()
@@ -126,7 +131,7 @@ pub(crate) fn client(server: SocketAddr, target: SocketAddr, concurrency: u32) -
 
 /// The same for several destinations: `NAME=URL,...`.
 pub(crate) fn client_to(server: SocketAddr, targets: &str, concurrency: u32) -> Process {
-    let child = Command::new(env!("CARGO_BIN_EXE_crm-relay"))
+    let child = Command::new(program())
         .arg("client")
         .env_clear()
         .envs([

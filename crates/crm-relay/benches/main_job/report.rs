@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::process::program;
+
 /// All rows measured so far.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -40,7 +42,7 @@ impl Report {
 
     /// Row `binary_size`.
     pub(crate) fn binary_size(&mut self) {
-        let bytes = std::fs::metadata(env!("CARGO_BIN_EXE_crm-relay")).expect("it was built").len();
+        let bytes = std::fs::metadata(program()).expect("it was built").len();
         self.add("binary_size", &[bytes as f64 / 1e6], "MB", None);
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     listing::text,
     provider::{self, set_options, sign_options},
-    shared_options::data_dirs,
+    shared_options::{data_dirs, looked_in},
 };
 use crate::{
     admin_client::{Api, encode},
@@ -148,11 +148,10 @@ fn api_key(layers: &Layers) -> Result<String, Failure> {
     }
     let kept = data_dirs(layers).into_iter().find_map(|dir| credentials::find(&dir, "API_KEY"));
     kept.map(|key| key.expose().to_owned()).ok_or_else(|| {
-        let looked: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
         Failure::usage(format!(
             "no API key is in {}. Start a server here: crm-relay dev; or give a key: --set key=KEY, or API_KEY; or say where \
              the server of this machine has its own: --data-dir DIR",
-            looked.join(" or ")
+            looked_in(layers)
         ))
     })
 }

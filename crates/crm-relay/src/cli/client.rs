@@ -3,15 +3,22 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use relay_client::Config;
 
 use super::setting_flags::{OfClient, SettingFlags};
 use crate::{
-    config::{self, Logging, client, layers::Layers, settings::Process},
+    config::{
+        self, Logging, client,
+        fault::Faults,
+        layers::{Flags, Layers},
+        settings::Process,
+    },
     exit::Outcome,
+    reload::Read,
 };
 
 /// The relay client: connects outbound to the server and forwards each webhook to a local endpoint.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ClientArgs {
     /// Configuration file [default: ./crm-relay.toml, if there is one]
     #[arg(long, value_name = "FILE")]
@@ -22,10 +29,18 @@ pub(crate) struct ClientArgs {
 
 impl ClientArgs {
     pub(super) fn run(self) -> Outcome {
-        let layers =
-            Layers::collect(Process::Client, self.config.as_deref(), &self.settings.given, &config::environment);
-        let logging = Logging::from_layers(&layers);
+        let found = self.read(&self.settings.given, Faults::default())?;
+        crate::client::run(found, move || {
+            let (given, faults) = self.settings.again();
+            self.read(&given, faults)
+        })
+    }
+
+    fn read(&self, given: &Flags, faults: Faults) -> Result<Read<Config>, Faults> {
+        let mut layers = Layers::collect(Process::Client, self.config.as_deref(), given, &config::environment);
+        layers.faults = faults.and(layers.faults);
+        let (logging, settings) = (Logging::from_layers(&layers), layers.values());
         let (config, notes) = client::config(layers, &config::environment)?;
-        crate::client::run(config, &notes, &logging)
+        Ok(Read { config, notes, logging, settings })
     }
 }

@@ -64,6 +64,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "source update",
         &["crm-relay source update pay --set endpoint_secret=@new", "crm-relay source update shop --dedupe strict"],
     ),
+    (
+        "source rotate",
+        &[
+            "crm-relay source rotate pay --set endpoint_secret=@new --keep-old 24h",
+            "crm-relay source rotate pay --finish     # the old one is worth nothing now",
+        ],
+    ),
     ("source delete", &["crm-relay source delete shop"]),
     ("provider list", &["crm-relay provider list"]),
     ("provider show", &["crm-relay provider show stripe"]),
@@ -87,6 +94,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("token list", &["crm-relay token list"]),
     ("token show", &["crm-relay token show office"]),
     ("token update", &["crm-relay token update office --destination crm --destination erp"]),
+    ("token rotate", &["crm-relay token rotate office > token", "crm-relay token rotate office --finish"]),
     ("token revoke", &["crm-relay token revoke office"]),
     ("destination list", &["crm-relay destination list"]),
     ("destination show", &["crm-relay destination show crm           # who serves it, and how it is"]),

@@ -19,7 +19,10 @@ use super::{
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome, reason},
-    render::style::{bold, copy, dim, warn},
+    render::{
+        hints,
+        style::{bold, copy, dim, warn},
+    },
     run_file::on_this_machine,
 };
 
@@ -94,14 +97,12 @@ impl InviteArgs {
         lines.extend(token.as_ref().map(|token| field("client's token", copy(token))));
         let target = if destination == "default" { "3000".to_owned() } else { format!("{destination}=3000") };
         let file = self.token_file.as_deref().map_or_else(|| "token".into(), Path::to_string_lossy);
-        lines.push("\nJoin a client, on the machine behind the firewall:\n".to_owned());
         lines.push(match token {
-            Some(_) => {
-                format!("  {}  {}", copy("install -m 600 /dev/stdin token"), dim("# paste the token; Enter, Ctrl-D"))
-            }
-            None => format!("  {}", dim(format!("# take the file {file} there"))),
+            Some(_) => hints::token_into_a_file("the token"),
+            None => format!("\nJoin a client, on the machine behind the firewall. Take the file {file} there:"),
         });
-        lines.push(format!("  {}", copy(format!("crm-relay client --url {relay} --token @{file} --to {target}"))));
+        let client = copy(format!("crm-relay client --url {relay} --token @{file} --to {target}"));
+        lines.push(format!("\n  {client}"));
         let way = "Through a proxy: --relay-proxy http://PROXY:3128. A private authority: --relay-ca-file FILE";
         lines.push(format!("\n{}", dim(way)));
         if key.is_none() {

@@ -39,7 +39,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde_json::Value;
 
 pub(crate) use listing::pretty;
-pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, print, tell};
+pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, looked_in, print, say, tell};
 
 use self::noun::Noun;
 use crate::{exit::Outcome, render::style};

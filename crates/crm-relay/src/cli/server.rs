@@ -6,12 +6,19 @@ use clap::Args;
 
 use super::setting_flags::{OfServer, SettingFlags};
 use crate::{
-    config::{self, Logging, layers::Layers, server, settings::Process},
+    config::{
+        self, Logging,
+        fault::Faults,
+        layers::{Flags, Layers},
+        server::{self, Plan},
+        settings::Process,
+    },
     exit::Outcome,
+    reload::Read,
 };
 
 /// The relay server: takes webhooks in at a public address, stores each durably, hands them to clients.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Configuration file [default: ./crm-relay.toml, if there is one]
     #[arg(long, value_name = "FILE")]
@@ -22,9 +29,18 @@ pub(crate) struct ServerArgs {
 
 impl ServerArgs {
     pub(super) fn run(self) -> Outcome {
-        let layers =
-            Layers::collect(Process::Server, self.config.as_deref(), &self.settings.given, &config::environment);
-        let logging = Logging::from_layers(&layers);
-        crate::server::run(server::plan(layers)?, &logging)
+        let found = self.read(&self.settings.given, Faults::default())?;
+        crate::server::run(found, move || {
+            let (given, faults) = self.settings.again();
+            self.read(&given, faults)
+        })
+    }
+
+    fn read(&self, given: &Flags, faults: Faults) -> Result<Read<Plan>, Faults> {
+        let mut layers = Layers::collect(Process::Server, self.config.as_deref(), given, &config::environment);
+        layers.faults = faults.and(layers.faults);
+        let (logging, settings) = (Logging::from_layers(&layers), layers.values());
+        let plan = server::plan(layers)?;
+        Ok(Read { notes: plan.notes.clone(), config: plan, logging, settings })
     }
 }

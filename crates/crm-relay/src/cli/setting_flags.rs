@@ -1,11 +1,17 @@
 //! Every setting as a flag, made from the table of settings.
 
-use std::{io::Read as _, marker::PhantomData, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
 
 use crate::{
     config::{
+        fault::{Faults, Origin},
         layers::Flags,
         raw,
         settings::{Kind, Process, REDIS_ONLY, SETTINGS, Setting},
@@ -15,11 +21,27 @@ use crate::{
 };
 
 /// The settings of one process, as given on its command line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SettingFlags<P> {
     /// Those that were given.
     pub(crate) given: Flags,
+    /// Where secrets were read from that were given as `@FILE`.
+    files: BTreeMap<&'static str, PathBuf>,
     process: PhantomData<P>,
+}
+
+impl<P> SettingFlags<P> {
+    /// Those that were given, with what stands in their files by now.
+    pub(crate) fn again(&self) -> (Flags, Faults) {
+        let (mut given, mut faults) = (self.given.clone(), Faults::default());
+        for (name, path) in &self.files {
+            match raw::read_value(path) {
+                Ok(text) => drop(given.insert(name, text)),
+                Err(text) => faults.add(*name, Some(format!("@{}", path.display())), &Origin::Flag, text),
+            }
+        }
+        (given, faults)
+    }
 }
 
 /// Names a process in the type of its flags.
@@ -29,13 +51,13 @@ pub(crate) trait Of: std::fmt::Debug + 'static {
 }
 
 /// `crm-relay server`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OfServer;
 /// `crm-relay client`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OfClient;
 /// `crm-relay dev`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OfDev;
 
 impl Of for OfServer {
@@ -62,7 +84,7 @@ impl<P: Of> Args for SettingFlags<P> {
 
 impl<P: Of> FromArgMatches for SettingFlags<P> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut given = Flags::new();
+        let (mut given, mut files) = (Flags::new(), BTreeMap::new());
         if P::PROCESS != Process::Client
             && let Some(address) = matches.get_one::<String>("listen")
         {
@@ -71,6 +93,8 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
         for setting in SETTINGS.iter().filter(|setting| setting.concerns(P::PROCESS)) {
             let Some(values) = matches.get_many::<String>(&setting.key()) else { continue };
             let text = values.cloned().collect::<Vec<_>>().join(",");
+            let file = text.strip_prefix('@').filter(|_| setting.is_secret());
+            files.extend(file.map(|path| (setting.name, PathBuf::from(path))));
             let text = if setting.is_secret() {
                 secret_value(&text).map_err(|why| refused(&format!("--{}: {why}", typed(setting, P::PROCESS))))?
             } else {
@@ -78,7 +102,7 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
             };
             given.insert(setting.name, text);
         }
-        Ok(Self { given, process: PhantomData })
+        Ok(Self { given, files, process: PhantomData })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{listing::Form, setting_flags::secret_value};
 use crate::{
     config::{
-        self, DEV_DATA_DIR,
+        self, DEV_DATA_DIR, SERVICE_DATA_DIR,
         layers::{Flags, Layers},
         settings::Process,
     },
@@ -21,7 +21,8 @@ pub(crate) struct Common {
     /// Configuration file [default: ./crm-relay.toml, if there is one]
     #[arg(long, value_name = "FILE", global = true, help_heading = "Finding the server")]
     pub(crate) config: Option<PathBuf>,
-    /// Data directory of the server on this machine
+    /// Data directory of the server on this machine [default: the first of ./crm-relay-data, ./crm-relay-dev and
+    /// /var/lib/crm-relay in which one runs]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Finding the server")]
     pub(crate) data_dir: Option<String>,
     #[arg(
@@ -76,13 +77,22 @@ impl Common {
     }
 }
 
-/// Where a server on this machine may keep its things: where it is said to, else the two usual places.
+/// Where a server on this machine may keep its things: where it is said to, else the usual places, the nearest first.
 pub(crate) fn data_dirs(layers: &Layers) -> Vec<PathBuf> {
     let mut dirs = vec![config::data_dir(layers)];
     if layers.given("DATA_DIR").is_none() {
-        dirs.push(PathBuf::from(DEV_DATA_DIR));
+        dirs.extend([DEV_DATA_DIR, SERVICE_DATA_DIR].map(PathBuf::from));
     }
     dirs
+}
+
+/// The same in words.
+pub(crate) fn looked_in(layers: &Layers) -> String {
+    let dirs: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
+    match dirs.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => dirs.concat(),
+    }
 }
 
 /// `K=V` and `K=@FILE` options.

@@ -95,6 +95,10 @@ impl Tally {
             let is_listed = !(self.json || self.is_many() && style::is_terminal());
             return match (&sent.event_id, &sent.answer) {
                 (Some(id), _) if is_listed => print(&visible(id)),
+                // Platforms want no id in the answer; it has one all the same.
+                (None, Ok(status)) if is_listed && style::is_terminal() => {
+                    print(&format!("accepted ({status}): {}", style::dim("crm-relay event show last")))
+                }
                 (None, Ok(status)) if is_listed => print(&format!("accepted ({status})")),
                 _ => Ok(()),
             }

@@ -107,7 +107,8 @@ fn destinations(layers: &mut Layers) -> Vec<Destination> {
             None => destinations.push(defaults.destination(target)),
         }
     }
-    if destinations.is_empty() && layers.process == Process::Client && !has_fault(layers, "LOCAL_WEBHOOK_URL") {
+    let is_told = !layers.file.destinations.is_empty() || has_fault(layers, "LOCAL_WEBHOOK_URL");
+    if destinations.is_empty() && layers.process == Process::Client && !is_told {
         layers.fault(
             "LOCAL_WEBHOOK_URL",
             "missing: say where webhooks go, like --to 3000 or --to crm=http://crm.local/hooks",

@@ -111,6 +111,12 @@ impl Layers {
         }
     }
 
+    /// All settings of this process, each as given or by default.
+    pub(crate) fn values(&self) -> Vec<(&'static str, Option<Value>)> {
+        let concerned = SETTINGS.iter().filter(|setting| setting.concerns(self.process));
+        concerned.map(|setting| (setting.name, self.value(setting.name))).collect()
+    }
+
     /// What was given for a setting, if anything.
     pub(crate) fn given(&self, name: &str) -> Option<&Given> {
         self.given.get(name)

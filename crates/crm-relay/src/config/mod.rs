@@ -36,6 +36,9 @@ pub(crate) fn data_dir(layers: &Layers) -> PathBuf {
 /// Where `dev` keeps its things unless told otherwise.
 pub(crate) const DEV_DATA_DIR: &str = "./crm-relay-dev";
 
+/// Where the service keeps them: what `StateDirectory=crm-relay` makes.
+pub(crate) const SERVICE_DATA_DIR: &str = "/var/lib/crm-relay";
+
 /// A variable of the process's environment; one that is not UTF-8 counts as garbled text, so that its check names it.
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use relay_server::registry::secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX};
+
 /// Values of our own examples, beside those of others that the providers' crate knows.
 const SAMPLES: &[&str] = &[
     "change-me-to-a-long-secret",
@@ -43,9 +45,9 @@ impl fmt::Display for Secret {
 
 /// Ours begin with what they are; each with the setting it belongs to.
 const PREFIXES: [(&str, &str, &str); 3] = [
-    ("crk_", "API_KEY", "an API key"),
-    ("crt_", "RELAY_TOKEN", "a client's token"),
-    ("cra_", "ADMIN_TOKEN", "the admin token"),
+    (KEY_PREFIX, "API_KEY", "an API key"),
+    (TOKEN_PREFIX, "RELAY_TOKEN", "a client's token"),
+    (ADMIN_PREFIX, "ADMIN_TOKEN", "the admin token"),
 ];
 
 /// What a secret of ours is, if it is not one for this setting.

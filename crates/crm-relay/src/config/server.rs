@@ -74,6 +74,11 @@ impl Plan {
         self.config.public_url.clone()
     }
 
+    /// What it declares, for a server that has started: without secrets, which are settled then.
+    pub(crate) const fn declared(&self) -> &Config {
+        &self.config
+    }
+
     /// With all secrets.
     pub(crate) fn complete(self, credentials: Credentials) -> Config {
         Config { credentials, ..self.config }

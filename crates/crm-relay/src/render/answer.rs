@@ -44,7 +44,7 @@ pub(crate) fn lines(attempt: &Value) -> Vec<String> {
         lines.extend(body::lines(text.as_bytes(), About::default(), SHOWN_MAX));
     }
     if answer.get("cut") == Some(&Value::Bool(true)) {
-        lines.push(style::dim("(there was more; 2 KiB are kept)"));
+        lines.push(style::dim("(there was more, or it broke off; at most 2 KiB are kept)"));
     }
     lines
 }

@@ -55,16 +55,22 @@ pub(crate) fn server(facts: &Facts<'_>) -> String {
         .map(|(name, value)| format!("  {name:15}   {value}\n"))
         .collect();
     format!(
-        "{head}{}{}\n\nJoin a client, on the machine behind the firewall:\n\n  {}\n\nPost a webhook:\n\n  {}\n",
+        "{head}{}{}\n{}\n\n  {}\n\nPost a webhook:\n\n  {}\n",
         shown.concat(),
         dim(format!("  These are shown this once; they are kept in {path}")),
-        format_args!(
-            "{}  {}\n  {}",
-            copy("install -m 600 /dev/stdin token"),
-            dim("# paste RELAY_TOKEN; Enter, Ctrl-D"),
-            copy(format!("crm-relay client --url {} --token @token --to localhost:3000", facts.url)),
-        ),
+        token_into_a_file("RELAY_TOKEN"),
+        copy(format!("crm-relay client --url {} --token @token --to localhost:3000", facts.url)),
         copy(curl(&intake, &credentials.api_key)),
+    )
+}
+
+/// How a token gets to the client's machine without standing in a history or a list of processes. Two commands, to be
+/// pasted one after the other: the first one takes what comes next.
+pub(crate) fn token_into_a_file(what: &str) -> String {
+    let file = copy("install -m 600 /dev/stdin token");
+    let then = dim(format!("# then paste {what}; Enter, Ctrl-D"));
+    format!(
+        "\nJoin a client, on the machine behind the firewall. Its token goes into a file first:\n\n  {file}  {then}"
     )
 }
 

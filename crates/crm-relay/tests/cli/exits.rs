@@ -92,6 +92,26 @@ fn seventy_eight_is_the_configuration() {
     assert_eq!(place.run(&["config", "print", "--config", "nowhere.toml"], &[]).status.code(), Some(78));
 }
 
+/// A server that belongs to somebody else is not taken for none.
+#[test]
+fn sixty_nine_says_whose_server_it_is() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let _server = place.server();
+    fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = place.command(&["status"], &[("DATA_DIR", "data")]);
+    let stranger = command.uid(65_534).gid(65_534).output();
+    // A program that strangers may not run tells nothing.
+    let Ok(stranger) = stranger else { return };
+    assert_eq!(stranger.status.code(), Some(69), "{stranger:?}");
+    let told = String::from_utf8(stranger.stderr).unwrap();
+    assert!(told.contains("data is another user's") && told.contains("sudo -u crm-relay"), "{told}");
+}
+
 /// A directory in which no socket can be made is refused before a store is made in it.
 #[test]
 fn seventy_eight_is_a_data_directory_with_a_name_too_long() {

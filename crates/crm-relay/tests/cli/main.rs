@@ -8,6 +8,7 @@ mod every_provider;
 mod exits;
 mod night_shift;
 mod operators;
+mod packaging;
 mod place;
 mod providers;
 mod redact;

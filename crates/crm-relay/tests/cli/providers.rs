@@ -126,3 +126,28 @@ fn a_secret_given_twice_is_replaced_without_a_gap() {
     assert_eq!(place.json(&["source", "show", "hooks"])["provider"], "meta");
     assert_eq!(place.cli(&["send", "--source", "hooks"]).status.code(), Some(0));
 }
+
+/// S27: a client's token can be handed over without being shown: in a new file, its owner's alone.
+#[test]
+fn an_invitation_writes_the_token_into_a_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = Place::new();
+    let _server = place.server();
+    let made = place.cli(&["invite", "shop", "--token-file", "token"]);
+    let told = String::from_utf8(made.stdout).unwrap();
+    assert!(made.status.success() && !told.contains("crt_") && told.contains("--token @token"), "{told}");
+    assert!(place.read("token").starts_with("crt_"));
+    let mode = std::fs::metadata(place.path("token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let kept = place.read("token");
+    assert_eq!(
+        place.cli(&["invite", "more", "--token-file", "token"]).status.code(),
+        Some(2),
+        "never over another one"
+    );
+    assert_eq!((place.read("token"), place.cli(&["source", "show", "more"]).status.code()), (kept, Some(1)));
+    assert_eq!(place.cli(&["invite", "shop", "--token-file", "second"]).status.code(), Some(1), "the name is taken");
+    assert!(!place.path("second").exists(), "what was refused leaves no file");
+    assert!(place.json(&["invite", "json", "--token-file", "third"])["token"]["token"].is_null());
+}

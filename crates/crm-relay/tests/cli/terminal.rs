@@ -1,6 +1,8 @@
 //! The same commands on a terminal: a pseudo-terminal stands in for the person.
 
-use std::io::Write as _;
+use std::{io::Write as _, net::TcpListener};
+
+use rustix::process::Signal;
 
 use crate::{
     place::{Place, wait_until},
@@ -66,4 +68,42 @@ fn a_terminal_is_told_how_far_a_long_command_is() {
     assert!(screen.contains(" of 60, ") && screen.contains("/s, "), "{screen:?}");
     let last = screen.rsplit("\r\u{1b}[K").next().unwrap();
     assert!(last.starts_with("60 accepted, 0 refused, 0 not answered"), "{screen:?}");
+}
+
+/// I22: who presses Ctrl-C is told what is waited for, and what a second one does; a process that has nothing to wait for
+/// says that it has ended.
+#[test]
+fn a_stop_on_a_terminal_says_what_it_waits_for() {
+    let place = Place::new();
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = target.local_addr().unwrap().to_string();
+    let env = [
+        ("DATA_DIR", "data"),
+        ("SERVER_PORT", "0"),
+        ("DISK_RESERVE", "1MiB"),
+        ("SHUTDOWN_GRACE", "90s"),
+        ("NO_COLOR", "1"),
+        ("TERM", "xterm-256color"),
+    ];
+    let dev = Session::start(&place, &["dev", "--to", &to], &env);
+    wait_until("the server", || place.cli(&["health"]).status.success());
+    assert!(place.cli(&["send"]).status.success());
+    // It takes the webhook, and has no answer.
+    let _hanging = target.accept().unwrap();
+    let stopping = || place.cli(&["health"]).status.code() != Some(0);
+    dev.running.signal(Signal::INT);
+    wait_until("the stop to begin", stopping);
+    dev.running.signal(Signal::INT);
+    let (code, screen) = dev.end();
+    assert_eq!(code, Some(75), "{screen}");
+    assert!(screen.contains("waiting for 1 request (up to 1 min 30 s); Ctrl-C again stops at once"), "{screen}");
+    assert!(screen.contains("stopped at once"), "{screen}");
+
+    let server = Session::start(&place, &["server"], &env);
+    wait_until("the server", || place.cli(&["health"]).status.success());
+    server.running.signal(Signal::INT);
+    let (code, screen) = server.end();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(!screen.contains("waiting for"), "{screen}");
+    assert!(screen.trim_end().ends_with("stopped; what is not delivered is after the next start"), "{screen}");
 }

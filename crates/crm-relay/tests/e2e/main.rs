@@ -18,6 +18,7 @@ mod libraries;
 mod predecessor;
 mod process;
 mod refusals;
+mod reload;
 mod resign;
 mod retention;
 mod sender;

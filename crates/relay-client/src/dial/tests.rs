@@ -178,6 +178,12 @@ fn a_ca_file_that_holds_nothing_usable_is_a_fault() {
     let mut config = config("wss://relay.example.com");
     config.ca_file = Some(dir.path().join("missing.pem"));
     assert!(matches!(Dialer::new(&config), Err(DialerError::Tls(TlsError::CaFile { .. }))));
+    let marked = dir.path().join("marked.pem");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+    std::fs::write(&marked, format!("\u{feff}{}", pem.replace('\n', "\r\n"))).unwrap();
+    config.ca_file = Some(marked);
+    assert!(Dialer::new(&config).is_ok(), "an editor's mark of byte order is no fault");
     let empty = dir.path().join("empty.pem");
     std::fs::write(&empty, "nothing\n").unwrap();
     config.ca_file = Some(empty);
@@ -195,8 +201,12 @@ async fn a_port_that_speaks_tls_is_named_as_such() {
         let DialFailure::Failed(words) = answered(&answer).await else { panic!() };
         assert!(words.contains("speaks TLS there; use https://"), "{words}");
     }
-    let DialFailure::Failed(words) = answered("\u{15}\u{3}\u{3}\0\u{2}\u{2}F").await else { panic!() };
-    assert!(words.contains("use https://"), "{words}");
+    // An alert of TLS, the version that Go's server answers in, and no word at all.
+    let go = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    for answer in ["\u{15}\u{3}\u{3}\0\u{2}\u{2}F", go, ""] {
+        let DialFailure::Failed(words) = answered(answer).await else { panic!() };
+        assert!(words.contains("use https://"), "{answer:?}: {words}");
+    }
 }
 
 /// A port without TLS answers in plain words to who speaks TLS.

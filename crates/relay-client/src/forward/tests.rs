@@ -558,7 +558,7 @@ async fn a_reset_in_the_middle_of_the_body_is_busy() {
 async fn what_a_target_says_with_its_refusal_is_told_if_the_configuration_lets_it() {
     let said = |reason: Option<&str>, location: Option<&str>, body: Option<&str>| {
         let (reason, location, body) = (reason.map(Into::into), location.map(Into::into), body.map(Into::into));
-        Answer { reason, location, body, cut: false }.shared()
+        Answer { reason, location, body, cut: false }
     };
     let page = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: 9\r\n\r\n<p>no</p>";
     let chunked =
@@ -567,18 +567,20 @@ async fn what_a_target_says_with_its_refusal_is_told_if_the_configuration_lets_i
     let until_close = b"HTTP/1.0 500 Internal Server Error\r\n\r\nTraceback";
     let broken = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\nno such cust";
     let fine = b"HTTP/1.1 200 Very Well\r\nlocation: /a\r\ncontent-length: 2\r\n\r\nok";
+    let nothing = Answer::default;
     let cases: [(&[u8], _, _); 6] = [
-        (page, said(None, None, Some("<p>no</p>")), None),
+        (page, said(None, None, Some("<p>no</p>")), nothing()),
         (chunked, said(Some("Not Today"), None, Some("{\"a\":1}")), said(Some("Not Today"), None, None)),
         (moved, said(None, Some("/hooks/?..."), None), said(None, Some("/hooks/?..."), None)),
-        (until_close, said(None, None, Some("Traceback")), None),
-        (broken, said(None, None, Some("no such cust")), None),
-        (fine, None, None),
+        (until_close, said(None, None, Some("Traceback")), nothing()),
+        (broken, Answer { cut: true, ..said(None, None, Some("no such cust")) }, nothing()),
+        (fine, nothing(), nothing()),
     ];
     for (answer, all, some) in cases {
-        for (how, want) in [(ReportAnswers::Body, all), (ReportAnswers::Status, some), (ReportAnswers::Off, None)] {
+        for (how, want) in [(ReportAnswers::Body, all), (ReportAnswers::Status, some), (ReportAnswers::Off, nothing())]
+        {
             let outcome = answered_to(answer, how).await;
-            assert_eq!(outcome.answer, want, "{how:?} {}", String::from_utf8_lossy(answer));
+            assert_eq!(outcome.answer, want.shared(), "{how:?} {}", String::from_utf8_lossy(answer));
         }
     }
 }

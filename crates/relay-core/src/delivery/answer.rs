@@ -12,7 +12,7 @@ pub struct Answer {
     pub location: Option<Box<str>>,
     /// How its body begins, if that is text.
     pub body: Option<Box<str>>,
-    /// There was more of the body.
+    /// There was more of the body, or it broke off.
     pub cut: bool,
 }
 

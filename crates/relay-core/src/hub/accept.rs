@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Accepting, Answer, Hub, Notice, Op, Output, Ticket, settle::Why};
+use super::{Accepting, Answer, Hub, Notice, Op, OpId, Output, Ticket, settle::Why};
 use crate::{
     delivery::{self, Delivery, State},
     event::Event,
@@ -124,10 +124,10 @@ impl Hub {
         }
     }
 
-    pub(super) fn on_appended(&mut self, pending: Pending, result: Result<Appended, AppendError>) {
+    pub(super) fn on_appended(&mut self, op: OpId, pending: Pending, result: Result<Appended, AppendError>) {
         self.accepts.appending -= 1;
         match result {
-            Ok(Appended::Stored) => self.on_event_stored(pending),
+            Ok(Appended::Stored) => self.on_event_stored(op, pending),
             Ok(Appended::Repeat { first, received_at, differs, deliveries }) => {
                 self.undo_reservations(&pending);
                 if differs {
@@ -156,12 +156,12 @@ impl Hub {
         }
     }
 
-    fn on_event_stored(&mut self, pending: Pending) {
+    fn on_event_stored(&mut self, op: OpId, pending: Pending) {
         let Pending { ticket, event, leased, waiting, .. } = pending;
         let (id, received_at) = (event.id, event.received_at);
         self.answer(ticket, Answer::Accepted { event: id, received_at, repeat: false, differs: false });
         for (instance, delivery) in leased {
-            self.hold_reserved(instance, delivery, &event);
+            self.hold_reserved(op, instance, delivery, &event);
         }
         for destination in waiting {
             self.on_arrival(&destination);

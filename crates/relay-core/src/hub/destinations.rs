@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Hub, Op, instances::Served, settle::Why, timers::Timer};
+use super::{Hub, Op, OpId, instances::Served, timers::Timer};
 use crate::{
     circuit::{Permit, Pick, Streak},
     id::InstanceId,
     limits,
     name::Name,
     routing::Routing,
-    storage::{Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreError, StoreOp},
+    storage::{LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreError, StoreOp},
     time::{Mono, Wall},
 };
 
@@ -21,6 +21,10 @@ const HEAD_BYTES: u64 = limits::HEAD_BYTES_MAX as u64;
 /// Which part of its memory, at most, what comes in lends to what goes out without having been stored first: half of
 /// `MAX_INFLIGHT_BYTES` is for what comes in, and so much more than half of that stays for it.
 const BORROWED_PART: u64 = 4;
+/// Which part of the room for what goes out is for destinations that have nothing out.
+const KEPT_PART: u64 = 4;
+/// Which part of it, at most, waits for one instance.
+const UNSENT_PART: u64 = 4;
 
 /// What the hub knows of one destination.
 #[derive(Debug)]
@@ -64,8 +68,19 @@ pub(super) struct Ask {
     reserved: u64,
     /// What was asked for of the outgoing budget for the heads.
     heads: u64,
+    /// It was for the next one alone, with all the room there was.
+    whole: bool,
     limit: u32,
     changes: u64,
+}
+
+/// How a lease operation was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    op: OpId,
+    /// Nothing became due since.
+    current: bool,
+    whole: bool,
 }
 
 impl Destination {
@@ -186,33 +201,6 @@ impl Hub {
         self.on_work(name);
     }
 
-    pub(super) fn on_due(&mut self, result: Result<Due, StoreError>) {
-        let due = match result {
-            Ok(due) => due,
-            Err(StoreError::Unavailable) => return self.on_store_failed(),
-            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
-                return self.arm(limits::DUE_EVERY, Timer::Poll);
-            }
-        };
-        for waiting in due.destinations {
-            if let Some(next_due) = waiting.next_due {
-                self.on_scheduled(&waiting.destination, next_due);
-            }
-        }
-        let pause =
-            if due.expired.len() < limits::PAGE_MAX as usize { limits::DUE_EVERY } else { limits::EXPIRE_PAUSE };
-        for record in due.expired {
-            self.decide(record.id, Why::Expire, &record);
-        }
-        self.arm(pause, Timer::Poll);
-    }
-
-    pub(super) fn ask_due(&mut self) {
-        if !self.failed {
-            self.ask_store(Op::Due, StoreOp::Due { now: self.now.wall, limit: limits::PAGE_MAX });
-        }
-    }
-
     /// Has the store asked for deliveries once the inputs at hand are taken in: one operation for all the credit that
     /// they free.
     pub(super) fn pump(&mut self, name: &Name) {
@@ -230,14 +218,23 @@ impl Hub {
         if self.stopping || self.failed || !self.started || self.routing.paused.contains(name) {
             return;
         }
+        if self.undecided.are_many() {
+            self.undecided.keep_back(name);
+            return;
+        }
         loop {
             let Some(destination) = self.destinations.get(name) else { return };
             if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
                 return;
             }
-            let mut free = destination.free.iter().rev().map(|(_, instance)| *instance);
-            let Some(instance) = free.find(|instance| self.has_turn(*instance, name)) else { return };
-            if !self.ask_for(name, instance) {
+            let free = destination.free.iter().rev().map(|(_, instance)| *instance);
+            let mut free = free.filter(|instance| self.has_turn(*instance, name)).peekable();
+            if free.peek().is_none() {
+                return;
+            }
+            let instance = free.find(|instance| self.may_send_more(*instance, ASK_BYTES_MIN));
+            if !instance.is_some_and(|instance| self.ask_for(name, instance)) {
+                self.outgoing.thirsty.insert(name.clone());
                 return;
             }
         }
@@ -247,10 +244,7 @@ impl Hub {
     fn ask_for(&mut self, name: &Name, id: InstanceId) -> bool {
         let now = self.now;
         let oversize = self.instances.get(&id).and_then(|i| i.served.get(name)).is_some_and(|served| served.oversize);
-        let Some(budget) = self.outgoing_room(name, oversize) else {
-            self.outgoing.thirsty.insert(name.clone());
-            return false;
-        };
+        let Some(budget) = self.outgoing_room(name, id, oversize) else { return false };
         let Some(instance) = self.instances.get_mut(&id) else { return false };
         let taken = instance.bytes + instance.asked_bytes;
         let Some(served) = instance.served.get_mut(name) else { return false };
@@ -279,6 +273,7 @@ impl Hub {
         served.circuit.on_asked();
         let open = served.circuit.is_open();
         instance.asked_bytes += reserved;
+        instance.outgoing_asked += reserved + heads;
         instance.asked_last = Some(name.clone());
         self.outgoing.asked += reserved + heads;
         let nonce = self.nonce;
@@ -289,7 +284,8 @@ impl Hub {
         destination.asks += 1;
         destination.asked += reserved + heads;
         let changes = destination.changes;
-        let ask = Ask { destination: name.clone(), instance: id, pick, reserved, heads, limit, changes };
+        let ask =
+            Ask { destination: name.clone(), instance: id, pick, reserved, heads, whole: oversize, limit, changes };
         let lease = LeaseAsk {
             destination: name.clone(),
             instance: id,
@@ -305,8 +301,8 @@ impl Hub {
         true
     }
 
-    pub(super) fn on_leased(&mut self, ask: Ask, result: Result<Leased, StoreError>) {
-        let Ask { destination: name, instance: id, pick, reserved, heads, limit, changes } = ask;
+    pub(super) fn on_leased(&mut self, op: OpId, ask: Ask, result: Result<Leased, StoreError>) {
+        let Ask { destination: name, instance: id, pick, reserved, heads, whole, limit, changes } = ask;
         self.outgoing.asked -= reserved + heads;
         let destination = self.destination(&name);
         destination.asks -= 1;
@@ -314,6 +310,7 @@ impl Hub {
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.asked_bytes -= reserved;
+            instance.outgoing_asked -= reserved + heads;
             instance.granted -= limit as usize;
             if instance.conn.is_none() {
                 self.emptied.insert(id);
@@ -323,7 +320,7 @@ impl Hub {
             }
         }
         match result {
-            Ok(leased) => self.on_lease_batch(&name, id, pick, current, leased),
+            Ok(leased) => self.on_lease_batch(&name, id, pick, Asked { op, current, whole }, leased),
             Err(StoreError::Unavailable) => self.on_store_failed(),
             Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
                 if let Some(served) = self.served_mut(id, &name) {
@@ -338,18 +335,19 @@ impl Hub {
         self.pump(&name);
     }
 
-    fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, current: bool, leased: Leased) {
+    fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, asked: Asked, leased: Leased) {
+        let Asked { op, current, whole } = asked;
         let none = leased.deliveries.is_empty();
         let did_not_fit = none && leased.end == LeaseEnd::More;
         let now = self.now.mono;
-        let mut probe = false;
+        let mut permit = Permit::All;
         if let Some(served) = self.served_mut(id, name) {
             served.circuit.on_backlog(leased.backlog, now);
+            permit = served.circuit.permit(now);
             if none {
                 // Nothing was due, or it did not fit: its place is kept, for another pause would come on top.
                 served.circuit.on_ask_failed();
-            } else {
-                probe = pick.is_some() && served.circuit.is_open();
+            } else if matches!(permit, Permit::All | Permit::Probing) {
                 served.tried_first = !served.tried_first;
                 if let Some(pick) = pick {
                     served.circuit.on_picked(pick);
@@ -357,7 +355,7 @@ impl Hub {
             }
         }
         for (delivery, event) in leased.deliveries {
-            self.hold_leased(id, delivery, event, probe);
+            self.hold_leased(op, id, delivery, event, permit);
         }
         self.grant_next_suspect(id, name);
         match leased.end {
@@ -371,7 +369,8 @@ impl Hub {
         }
         let in_flight = self.outgoing.bytes + self.outgoing.asked > 0;
         if let Some(instance) = self.instances.get_mut(&id) {
-            let waits = instance.bytes + instance.asked_bytes > 0 || in_flight;
+            // Asked for with a part of the room, it may yet fit in all of it.
+            let waits = instance.bytes + instance.asked_bytes > 0 || (in_flight && whole);
             instance.line.retain(|other| other != name || did_not_fit);
             if did_not_fit && !instance.line.contains(name) {
                 instance.line.push(name.clone());
@@ -381,7 +380,7 @@ impl Hub {
                 served.stalled = did_not_fit && waits;
             }
         }
-        if did_not_fit && in_flight {
+        if did_not_fit && in_flight && whole {
             self.outgoing.thirsty.insert(name.clone());
         }
     }
@@ -411,27 +410,49 @@ impl Hub {
         }
     }
 
-    /// Bytes of events that a lease operation of this destination may bring; `None` if there is no room. `whole`: all of it.
-    fn outgoing_room(&self, name: &Name, whole: bool) -> Option<u64> {
+    /// Bytes of events that a lease operation of this destination for this instance may bring; `None` if there is no room.
+    /// `whole`: all of it.
+    fn outgoing_room(&self, name: &Name, id: InstanceId, whole: bool) -> Option<u64> {
         let max = self.setup.outgoing_bytes_max;
         let (taken, mine) = self.outgoing_taken(name);
         let half = (max / 2).saturating_sub(mine);
         if taken == 0 {
             return Some(if whole { max } else { half });
         }
-        let left = max.saturating_sub(taken);
+        let left = self.outgoing_left(mine);
         let room = if whole && mine == 0 { left } else { left.min(half) };
         // A part of what is left, so that others can ask before this one's answer is in.
-        let part = if whole { room } else { room.min((room / 4).max(ASK_BYTES_MIN)) };
-        (room >= ASK_BYTES_MIN).then_some(part)
+        let part = if whole { room } else { room.min((room / 4).max(ASK_BYTES_MIN)).min(self.unsent_left(id)) };
+        (part >= ASK_BYTES_MIN).then_some(part)
     }
 
     /// Whether an event may go out beside those that do. No destination takes more than half of the room, so that one whose
     /// clients do not read leaves some to the others; one body of its own may be larger.
-    pub(super) fn has_outgoing_room(&self, name: &Name, size: u64) -> bool {
-        let max = self.setup.outgoing_bytes_max;
+    pub(super) fn has_outgoing_room(&self, name: &Name, id: InstanceId, size: u64) -> bool {
         let (taken, mine) = self.outgoing_taken(name);
-        taken == 0 || (taken + size <= max && (mine == 0 || mine + size <= max / 2))
+        let half = mine == 0 || mine + size <= self.setup.outgoing_bytes_max / 2;
+        taken == 0 || (size <= self.outgoing_left(mine) && half && self.may_send_more(id, size))
+    }
+
+    /// Bytes of events that may go out beside those that do, for a destination that has so many out. A part of the room is
+    /// for those that have none: the others may all have clients that do not read.
+    fn outgoing_left(&self, mine: u64) -> u64 {
+        let max = self.setup.outgoing_bytes_max;
+        let kept = if mine == 0 { 0 } else { max / KEPT_PART };
+        max.saturating_sub(kept).saturating_sub(self.outgoing.bytes + self.outgoing.asked)
+    }
+
+    /// Whether so many bytes more may wait for an instance to take them. One event always may.
+    fn may_send_more(&self, id: InstanceId, size: u64) -> bool {
+        let unsent = self.instances.get(&id).map_or(0, |instance| instance.outgoing + instance.outgoing_asked);
+        unsent == 0 || size <= self.unsent_left(id)
+    }
+
+    /// Bytes of events that may wait for an instance beside those that do: whoever does not read holds a part of the room,
+    /// however many destinations it serves.
+    fn unsent_left(&self, id: InstanceId) -> u64 {
+        let unsent = self.instances.get(&id).map_or(0, |instance| instance.outgoing + instance.outgoing_asked);
+        (self.setup.outgoing_bytes_max / UNSENT_PART).saturating_sub(unsent)
     }
 
     /// Whether an event may wait for its clients in the memory it came in with. That memory is for what comes in: were it lent
@@ -449,8 +470,11 @@ impl Hub {
     }
 
     /// An event has left, or will not.
-    pub(super) fn free_outgoing(&mut self, name: &Name, size: u64) {
+    pub(super) fn free_outgoing(&mut self, name: &Name, id: InstanceId, size: u64) {
         self.outgoing.bytes -= size;
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.outgoing -= size;
+        }
         self.destination(name).outgoing -= size;
         self.outgoing.freed |= size > 0;
         self.outgoing.left |= size > 0;
@@ -465,7 +489,12 @@ impl Hub {
         }
         let left = std::mem::take(&mut self.outgoing.left);
         let idle = self.outgoing.bytes + self.outgoing.asked == 0;
-        for name in std::mem::take(&mut self.outgoing.thirsty) {
+        // Who came first last time comes last.
+        let mut names: Vec<Name> = std::mem::take(&mut self.outgoing.thirsty).into_iter().collect();
+        let behind = names.iter().position(|name| self.outgoing.first.as_ref() < Some(name)).unwrap_or(0);
+        names.rotate_left(behind);
+        self.outgoing.first = names.first().cloned();
+        for name in names {
             let joined: Vec<InstanceId> = self.destination(&name).joined.iter().copied().collect();
             for id in joined {
                 let Some(instance) = self.instances.get_mut(&id) else { continue };

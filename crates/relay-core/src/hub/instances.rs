@@ -28,6 +28,8 @@ pub(super) struct Instance {
     pub(super) peer: String,
     /// Until when it may come back to its leases, after its socket was lost.
     pub(super) away_until: Option<Mono>,
+    /// Until when its circuits are remembered, once it is gone.
+    pub(super) forget_at: Option<Mono>,
     /// It was announced as serving its destinations, and has not been announced as gone.
     pub(super) joined: bool,
     /// It said goodbye: nothing new for it.
@@ -39,6 +41,9 @@ pub(super) struct Instance {
     pub(super) bytes: u64,
     /// Body bytes that lease operations under way may bring it.
     pub(super) asked_bytes: u64,
+    /// Bytes of events that wait to be sent to it, and those that lease operations under way may bring.
+    pub(super) outgoing: u64,
+    pub(super) outgoing_asked: u64,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
     /// Destinations whose next body did not fit, in the order in which they came to wait.
@@ -88,6 +93,7 @@ impl Instance {
         Self {
             conn: None,
             away_until: None,
+            forget_at: None,
             token: Name::fallback(),
             label: String::new(),
             peer: String::new(),
@@ -97,6 +103,8 @@ impl Instance {
             granted: 0,
             bytes: 0,
             asked_bytes: 0,
+            outgoing: 0,
+            outgoing_asked: 0,
             asked_last: None,
             line: Vec::new(),
             served: BTreeMap::new(),
@@ -220,7 +228,7 @@ impl Hub {
     /// Finds an instance that can take a delivery of an event of so many bytes the moment it is stored, and sets its credit
     /// aside.
     pub(super) fn reserve_for(&mut self, ready: &Delivery, size: u64) -> Option<InstanceId> {
-        if self.routing.paused.contains(&ready.destination) {
+        if self.routing.paused.contains(&ready.destination) || self.undecided.are_many() {
             return None;
         }
         let destination = self.destinations.get(&ready.destination)?;
@@ -232,7 +240,7 @@ impl Hub {
         if rank == 0
             || !fits
             || !self.has_turn(id, &ready.destination)
-            || !self.has_outgoing_room(&ready.destination, size)
+            || !self.has_outgoing_room(&ready.destination, id, size)
             || !self.may_borrow(size)
         {
             return None;
@@ -246,7 +254,7 @@ impl Hub {
     /// Gives back what [`Self::reserve_for`] set aside.
     pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
         self.outgoing.borrowed -= size;
-        self.free_outgoing(&delivery.destination, size);
+        self.free_outgoing(&delivery.destination, id, size);
         self.free_credit(id, delivery);
     }
 
@@ -255,6 +263,9 @@ impl Hub {
         self.outgoing.bytes += size;
         self.destination(&delivery.destination).outgoing += size;
         self.take_slot(id, delivery);
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.outgoing += size;
+        }
     }
 
     /// Counts a delivery against its instance's slots and bytes.
@@ -303,6 +314,14 @@ impl Hub {
             if self.instances.get(&id).is_some_and(gone) {
                 self.go_absent(id);
             }
+        }
+    }
+
+    /// The same once its circuits have been remembered for long enough.
+    pub(super) fn forget_if_old(&mut self, id: InstanceId) {
+        let young = |instance: &Instance| instance.forget_at.is_some_and(|at| at > self.now.mono);
+        if !self.instances.get(&id).is_some_and(young) {
+            self.forget_instance(id);
         }
     }
 

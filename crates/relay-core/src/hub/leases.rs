@@ -13,7 +13,7 @@ use super::{
     settle::{Reported, Why},
 };
 use crate::{
-    circuit::{Change, Tried},
+    circuit::{Change, Permit, Tried},
     delivery::{Delivery, State},
     event::Event,
     id::{DeliveryId, InstanceId},
@@ -81,25 +81,43 @@ impl Held {
 
 impl Hub {
     /// A delivery was stored already leased, against credit that was set aside.
-    pub(super) fn hold_reserved(&mut self, id: InstanceId, delivery: Delivery, event: &Arc<Event>) {
+    pub(super) fn hold_reserved(&mut self, op: OpId, id: InstanceId, delivery: Delivery, event: &Arc<Event>) {
         let delivery_id = delivery.id;
-        let touched = self.touched.remove(&delivery_id).is_some();
+        let touched = self.was_touched_since(op, delivery_id);
+        let name = delivery.destination.clone();
+        let served = self.instances.get(&id).and_then(|instance| instance.served.get(&name));
+        let opened = served.is_some_and(|served| served.circuit.is_open());
         self.register(Held { borrowed: true, ..Held::new(id, delivery, Arc::clone(event), false) });
-        if touched {
+        if opened {
+            // Meanwhile; it has arrived like one that was not leased.
+            self.unwanted.push(delivery_id);
+            self.on_arrival(&name);
+        } else if touched {
             self.unwanted.push(delivery_id);
         } else {
             self.grant_or_return(delivery_id);
         }
     }
 
-    /// The store leased a delivery for an instance.
-    pub(super) fn hold_leased(&mut self, id: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) {
+    /// The store leased a delivery for an instance, whose circuit lets out so much by now: it may have opened since the
+    /// store was asked.
+    pub(super) fn hold_leased(
+        &mut self,
+        op: OpId,
+        id: InstanceId,
+        delivery: Delivery,
+        event: Arc<Event>,
+        permit: Permit,
+    ) {
         let delivery_id = delivery.id;
         self.take_credit(id, &delivery, event.size());
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
-        let touched = self.touched.remove(&delivery_id).is_some();
-        self.register(Held::new(id, delivery, event, probe));
+        let touched = self.was_touched_since(op, delivery_id);
+        self.register(Held::new(id, delivery, event, permit == Permit::Probing));
+        if !matches!(permit, Permit::All | Permit::Probing) {
+            return self.unwanted.push(delivery_id);
+        }
         if touched {
             // It may be somebody's no more: handed back, and leased again if it is not over.
             return self.unwanted.push(delivery_id);
@@ -171,16 +189,17 @@ impl Hub {
         self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
         let (event, borrowed, name) = (held.event.take(), held.borrowed, held.delivery.destination.clone());
-        self.let_go(&name, event, borrowed);
+        let instance = held.instance;
+        self.let_go(&name, instance, event, borrowed);
     }
 
     /// An event is on its way out no longer.
-    fn let_go(&mut self, name: &Name, event: Option<Arc<Event>>, borrowed: bool) {
+    fn let_go(&mut self, name: &Name, id: InstanceId, event: Option<Arc<Event>>, borrowed: bool) {
         let Some(size) = event.map(|event| event.size()) else { return };
         if borrowed {
             self.outgoing.borrowed -= size;
         }
-        self.free_outgoing(name, size);
+        self.free_outgoing(name, id, size);
     }
 
     /// A client names a lease, which it does once it has the whole body: from now on it has `FORWARD_TIMEOUT`.
@@ -207,7 +226,7 @@ impl Hub {
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
         let Some(event) = held.event.take() else { return };
-        self.let_go(&held.delivery.destination, Some(event), held.borrowed);
+        self.let_go(&held.delivery.destination, held.instance, Some(event), held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
             session.queue.cancel_grant(held.delivery.id);
@@ -360,7 +379,7 @@ impl Hub {
         if let Some(instance) = self.instances.get_mut(&loss.instance) {
             instance.losses.remove(&(until, id));
         }
-        self.forget_instance(loss.instance);
+        self.forget_if_old(loss.instance);
         self.look_up(id, Why::CountLoss(loss.ready_at));
     }
 
@@ -380,9 +399,16 @@ impl Hub {
         let (now, name) = (self.now.mono, &held.delivery.destination);
         let pause_max = self.setup.circuit_pause_max;
         if let Some(served) = self.instances.get_mut(&held.instance).and_then(|i| i.served.get_mut(name)) {
-            served.circuit.on_probe_gone(now, pause_max);
+            if held.sent <= Sent::Queued {
+                // It never left: the next one goes out in its place.
+                served.circuit.on_ask_failed();
+            } else {
+                served.circuit.on_probe_gone(now, pause_max);
+            }
         }
         self.arm_probe(held.instance, name);
+        self.rerank(held.instance, name);
+        self.pump(name);
     }
 
     /// Drops a lease that this record, now stored, knows nothing of any more; keeps the record of one that stands.
@@ -408,6 +434,11 @@ impl Hub {
         } else if self.first_bringing().is_some() {
             self.touched.insert(id, OpId(self.last_op));
         }
+    }
+
+    /// Whether somebody else changed it after this operation was asked for: what that brings may be over.
+    fn was_touched_since(&mut self, op: OpId, id: DeliveryId) -> bool {
+        self.touched.remove(&id).is_some_and(|at| op <= at)
     }
 
     /// The first store operation under way that may bring a lease.

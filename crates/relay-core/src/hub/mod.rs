@@ -13,6 +13,7 @@
 
 mod accept;
 mod destinations;
+mod due;
 mod input;
 mod instances;
 mod leases;
@@ -24,6 +25,7 @@ mod settle;
 mod setup;
 mod stop;
 mod timers;
+mod undecided;
 mod view;
 
 use std::{
@@ -36,11 +38,13 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use self::{
     accept::Accepts,
     destinations::Destination,
+    due::Looking,
     instances::Instance,
     leases::{Held, PendingLoss},
     resend::Resent,
     settle::{Decided, Work},
     timers::Timer,
+    undecided::Undecided,
 };
 pub use self::{
     input::{Accepting, ConnId, Input, Ticket},
@@ -51,6 +55,7 @@ pub use self::{
 };
 use crate::{
     id::{DeliveryId, IdMint, InstanceId},
+    limits,
     name::Name,
     routing::Routing,
     session::server::Session,
@@ -100,13 +105,14 @@ pub struct Hub {
     last_op: u64,
     outputs: VecDeque<Output>,
     /// Gathered until the outputs are drained.
-    settles: Vec<Decided>,
-    finds: Vec<Work>,
+    settles: VecDeque<Decided>,
+    finds: VecDeque<Work>,
     extends: Vec<Extend>,
     /// Destinations to ask for what is due, each once.
     pumps: VecDeque<Name>,
-    /// Decisions whose store operation failed for now.
-    again: Vec<Work>,
+    /// Decisions that the store could not take for now.
+    undecided: Undecided,
+    looking: Looking,
     /// Decisions whose store operation is under way.
     deciding: usize,
 
@@ -128,6 +134,8 @@ struct Outgoing {
     asked: u64,
     /// Destinations that wait for room.
     thirsty: BTreeSet<Name>,
+    /// The first of them that was let ask when there was some.
+    first: Option<Name>,
     /// Room was made outside of an input.
     freed: bool,
     /// A body has left since the thirsty were last looked at.
@@ -175,11 +183,12 @@ impl Hub {
             ops: BTreeMap::new(),
             last_op: 0,
             outputs: VecDeque::new(),
-            settles: Vec::new(),
-            finds: Vec::new(),
+            settles: VecDeque::new(),
+            finds: VecDeque::new(),
             extends: Vec::new(),
             pumps: VecDeque::new(),
-            again: Vec::new(),
+            undecided: Undecided::default(),
+            looking: Looking::default(),
             deciding: 0,
             loaded: false,
             started: false,
@@ -230,12 +239,13 @@ impl Hub {
             return Some(output);
         }
         if !self.settles.is_empty() {
-            let decided = std::mem::take(&mut self.settles);
+            let decided: Vec<Decided> = self.settles.drain(..self.settles.len().min(limits::DECISIONS_MAX)).collect();
             let changes = decided.iter().map(|decided| decided.change.clone()).collect();
             return Some(self.store(Op::Settle(decided), StoreOp::Settle(changes)));
         }
         if !self.finds.is_empty() {
-            let works = std::mem::take(&mut self.finds);
+            let piece = self.undecided.piece();
+            let works: Vec<Work> = self.finds.drain(..self.finds.len().min(piece)).collect();
             let ids = works.iter().map(|work| work.id).collect();
             return Some(self.store(Op::Find(works), StoreOp::Find(ids)));
         }
@@ -281,8 +291,8 @@ impl Hub {
     fn on_stored(&mut self, id: OpId, answer: StoreAnswer) {
         let Some(op) = self.ops.remove(&id) else { return };
         match (op, answer) {
-            (Op::Append(pending), StoreAnswer::Append(result)) => self.on_appended(*pending, result),
-            (Op::Lease(ask), StoreAnswer::Lease(result)) => self.on_leased(*ask, result),
+            (Op::Append(pending), StoreAnswer::Append(result)) => self.on_appended(id, *pending, result),
+            (Op::Lease(ask), StoreAnswer::Lease(result)) => self.on_leased(id, *ask, result),
             (Op::Extend(extends), StoreAnswer::Extend(result)) => self.on_extended(&extends, &result),
             (Op::Settle(decided), StoreAnswer::Settle(result)) => self.on_settled(decided, result),
             (Op::Find(works), StoreAnswer::Find(result)) => self.on_found(works, result),

@@ -124,6 +124,7 @@ impl Hub {
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
         instance.conn = Some(conn);
         instance.away_until = None;
+        instance.forget_at = None;
         instance.token = token;
         instance.peer = peer;
         instance.label = greeting.label;
@@ -181,6 +182,12 @@ impl Hub {
             let held = held.filter(|held| held.sent >= Sent::Done && serves.allows(&held.delivery.destination));
             if let Some(held) = held {
                 held.rearmed = false;
+                if held.delivery.is_suspect()
+                    && let Some(instance) = self.instances.get_mut(&id)
+                    && let Some(served) = instance.served.get_mut(&held.delivery.destination)
+                {
+                    served.alone = Some(delivery);
+                }
                 kept.insert(delivery);
                 resumed.push(lease_ref((delivery, token)));
                 self.on_named(delivery);
@@ -356,9 +363,14 @@ impl Hub {
         self.leave(id);
         let blank = self.instances.get(&id).is_none_or(|i| i.served.values().all(|served| served.circuit.is_blank()));
         if blank {
-            self.forget_instance(id);
-        } else {
-            self.arm(limits::INSTANCE_KEPT, Timer::Forget(id));
+            return self.forget_instance(id);
+        }
+        let at = self.now.mono + limits::INSTANCE_KEPT;
+        if let Some(instance) = self.instances.get_mut(&id)
+            && instance.forget_at.is_none()
+        {
+            instance.forget_at = Some(at);
+            self.timers.insert((at, Timer::Forget(id)));
         }
     }
 

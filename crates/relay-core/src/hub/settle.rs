@@ -23,7 +23,7 @@ pub(super) struct Work {
     pub(super) id: DeliveryId,
     pub(super) why: Why,
     /// How often it was taken before, on records that turned out to be old.
-    again: u8,
+    pub(super) again: u8,
 }
 
 /// Why a delivery is to change.
@@ -74,7 +74,7 @@ impl Hub {
     /// Reads the record, then decides.
     pub(super) fn look_up(&mut self, id: DeliveryId, why: Why) {
         self.deciding += 1;
-        self.finds.push(Work { id, why, again: 0 });
+        self.finds.push_back(Work { id, why, again: 0 });
     }
 
     pub(super) fn on_found(&mut self, works: Vec<Work>, result: Result<Vec<Option<Delivery>>, StoreError>) {
@@ -83,11 +83,16 @@ impl Hub {
             Err(error) => return self.on_not_decided(works, &error),
         };
         debug_assert_eq!(works.len(), records.len(), "one answer per delivery");
+        self.undecided.on_found(works.len());
+        let before = self.settles.len();
         for (work, record) in works.into_iter().zip(records) {
             match record {
                 Some(record) => self.decide_on(work, &record),
-                None => self.finish(&work),
+                None => self.gone(&work),
             }
+        }
+        if self.settles.len() == before {
+            self.decide_more();
         }
     }
 
@@ -97,30 +102,23 @@ impl Hub {
             Err(error) => return self.on_not_decided(decided.into_iter().map(|d| d.work).collect(), &error),
         };
         debug_assert_eq!(decided.len(), answers.len(), "one answer per change");
+        self.decide_more();
         for (Decided { work, change }, answer) in decided.into_iter().zip(answers) {
             match answer {
                 Changed::Applied => {
                     self.on_applied(&work, &change);
                     self.finish(&work);
                 }
-                Changed::Conflict(None) => {
-                    if let Why::Redrive(ticket) = work.why {
-                        self.accepts.is_gone(ticket);
-                    }
-                    self.finish(&work);
-                }
+                Changed::Conflict(None) => self.gone(&work),
                 Changed::Conflict(Some(record)) => {
                     let work = Work { again: work.again + 1, ..work };
                     if work.again < limits::DECIDE_AGAIN_MAX {
                         self.decide_on(work, &record);
                     } else {
-                        self.again.push(work);
+                        self.decide_later(vec![work]);
                     }
                 }
             }
-        }
-        if !self.again.is_empty() {
-            self.retry_later();
         }
     }
 
@@ -132,9 +130,10 @@ impl Hub {
                 self.on_store_failed();
             }
             StoreError::Damaged { what } => self.on_damaged(works, what),
-            StoreError::Full | StoreError::TooSlow { .. } => {
-                self.again.extend(works);
-                self.retry_later();
+            StoreError::Full => self.decide_later(works),
+            StoreError::TooSlow { .. } => {
+                self.undecided.on_too_slow(works.len());
+                self.decide_later(works);
             }
         }
     }
@@ -145,7 +144,7 @@ impl Hub {
         match (works.is_empty(), rest.first()) {
             (true, Some(only)) => {
                 self.notice(Notice::Damaged { delivery: only.id, what: what.into() });
-                self.finish(only);
+                self.gone(only);
             }
             _ => {
                 for half in [works, rest] {
@@ -156,19 +155,13 @@ impl Hub {
         }
     }
 
-    /// Asks again for what the store could not do for now.
-    pub(super) fn retry_decisions(&mut self) {
-        let again = std::mem::take(&mut self.again);
-        self.finds.extend(again.into_iter().map(|work| Work { again: 0, ..work }));
-    }
-
     fn decide_on(&mut self, work: Work, record: &Delivery) {
         match self.change_for(&work, record) {
             Some(change) => {
                 if cfg!(feature = "canary_settled_before_commit") {
                     self.confirm(&work.why); // Canary: a confirmation must not outrun its commit.
                 }
-                self.settles.push(Decided { work, change });
+                self.settles.push_back(Decided { work, change });
             }
             None => self.finish(&work),
         }
@@ -248,9 +241,20 @@ impl Hub {
         }
     }
 
+    /// There is no record to decide on: it was purged, or cannot be read.
+    fn gone(&mut self, work: &Work) {
+        if let Why::Redrive(ticket) = work.why {
+            self.accepts.is_gone(ticket);
+        }
+        self.finish(work);
+    }
+
     /// A decision has nothing more to wait for.
-    fn finish(&mut self, work: &Work) {
+    pub(super) fn finish(&mut self, work: &Work) {
         self.deciding -= 1;
+        if matches!(work.why, Why::Expire) {
+            self.on_expiry_decided(work.id);
+        }
         if let Why::Redrive(ticket) = work.why {
             self.on_redriven(ticket);
         } else if !cfg!(feature = "canary_settled_before_commit") {

@@ -13,6 +13,7 @@ impl Hub {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
+        self.leave_expired();
         let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in conns {
             self.say_goodbye(conn);

@@ -70,10 +70,10 @@ impl Hub {
         match timer {
             Timer::Poll => self.ask_due(),
             Timer::Load => self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX }),
-            Timer::Retry => self.retry_decisions(),
+            Timer::Retry => self.on_retry(),
             Timer::Tick(conn) => self.on_tick(conn),
             Timer::Grace(instance) => self.on_grace_over(instance),
-            Timer::Forget(instance) => self.forget_instance(instance),
+            Timer::Forget(instance) => self.forget_if_old(instance),
             Timer::NextDue(name) => self.on_next_due(&name),
             Timer::Probe(instance, name) => {
                 self.rerank(instance, &name);
@@ -85,10 +85,6 @@ impl Hub {
     /// Sets a timer.
     pub(super) fn arm(&mut self, after: Duration, timer: Timer) {
         self.timers.insert((self.now.mono + after, timer));
-    }
-
-    pub(super) fn retry_later(&mut self) {
-        self.arm(limits::STORE_RETRY, Timer::Retry);
     }
 
     /// The same moment on the monotonic clock, not before now.

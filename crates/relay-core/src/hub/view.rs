@@ -79,6 +79,8 @@ impl Hub {
         assert_eq!(self.losses.len(), losses, "every pending loss belongs to one instance");
         let outgoing: u64 = self.destinations.values().map(|destination| destination.outgoing).sum();
         assert_eq!(self.outgoing.bytes, outgoing, "outgoing bytes are those of all destinations");
+        let unsent: u64 = self.instances.values().map(|instance| instance.outgoing).sum();
+        assert_eq!(self.outgoing.bytes, unsent, "outgoing bytes are those of all instances");
         assert!(self.outgoing.borrowed <= self.outgoing.bytes, "what is borrowed is on its way out");
         for (id, instance) in &self.instances {
             Self::check_instance(instance);

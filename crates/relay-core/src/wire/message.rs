@@ -254,7 +254,7 @@ pub struct Answer {
     /// How its body begins, if that is text.
     #[prost(string, tag = "3")]
     pub body: String,
-    /// There was more of the body.
+    /// There was more of the body, or it broke off.
     #[prost(bool, tag = "4")]
     pub cut: bool,
 }

@@ -162,7 +162,7 @@ fn a_repeat_of_a_first_that_was_not_stored_is_a_first() {
 fn more_than_may_wait_for_their_commit_are_told_that_it_is_busy() {
     let mut rig = Rig::new();
     rig.prompt = false;
-    for _ in 0..relay_core::limits::APPENDS_MAX {
+    for _ in 0..limits::APPENDS_MAX {
         rig.send();
     }
     let refused = rig.send();
@@ -376,4 +376,40 @@ fn what_a_target_said_is_kept_unless_too_many_reports_wait() {
         let last = rig.only().last.clone().expect("a try");
         assert_eq!((last.status, last.answer), (Some(422), said().filter(|_| waiting == 0)));
     }
+}
+
+/// A dead delivery, and its key.
+fn dead_under(key: [u8; 32]) -> Rig {
+    let retry = RetryPolicy { max_retries: 0, ..RetryPolicy::default() };
+    let mut rig = Rig::with_routes(&[("src", "crm")], &retry);
+    let client = rig.join(1, 7, 4);
+    rig.send_body("src", b"a", Some(key));
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Refused));
+    assert_eq!(rig.count(State::Dead), 1);
+    rig
+}
+
+/// I1, I20: a repeat is not acknowledged if what it repeats was purged before its redrive was durable, however late that is
+/// found out.
+#[test]
+fn a_repeat_of_what_is_purged_while_the_store_is_full_is_not_acknowledged() {
+    let mut rig = dead_under([1; 32]);
+    rig.store.trouble.insert("settle", relay_core::storage::StoreError::Full);
+    let repeat = rig.send_body("src", b"a", Some([1; 32]));
+    assert!(!rig.answers.contains_key(&repeat));
+    rig.store.deliveries.clear();
+    rig.store.events.clear();
+    rig.store.trouble.clear();
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.answers[&repeat], Answer::Unavailable);
+}
+
+/// I1, I18: nor if the record that it would redrive is damaged.
+#[test]
+fn a_repeat_of_a_damaged_delivery_is_not_acknowledged() {
+    let mut rig = dead_under([1; 32]);
+    rig.store.damaged = rig.store.deliveries.keys().copied().collect();
+    let repeat = rig.send_body("src", b"a", Some([1; 32]));
+    assert_eq!(rig.answers[&repeat], Answer::Unavailable);
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use relay_core::{
-    delivery::{Reason, State, outcome::Class},
-    hub::Notice,
+    delivery::{Reason, State, outcome::Class, retry::RetryPolicy},
+    hub::{Input, Notice},
     id::DeliveryId,
+    limits,
 };
 
 use crate::rig::{Rig, lease_of, outcome};
@@ -257,4 +258,126 @@ fn retry_after_is_honoured() {
     later.retry_after = Some(Duration::from_mins(2));
     rig.report(client, lease, &later);
     assert_eq!(rig.only().due_at, rig.now.wall + Duration::from_mins(2));
+}
+
+/// Three are out, ten wait, and the store is asked for five of these when the three come back unreachable.
+fn opened_while_asking() -> (Rig, relay_core::hub::ConnId) {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    (0..3).for_each(|_| drop_ticket(rig.send()));
+    let out = rig.grants(client);
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(crate::rig::name("crm"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    (0..10).for_each(|_| drop_ticket(rig.send()));
+    rig.prompt = false;
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    for grant in out {
+        rig.report(client, lease_of(&grant), &outcome(Class::Unreachable));
+    }
+    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DestinationDown { .. })));
+    rig.prompt = true;
+    rig.answer_store();
+    (rig, client)
+}
+
+fn drop_ticket(_: relay_core::hub::Ticket) {}
+
+/// I10, I19: what the store brings after the circuit opened does not go out, and is no probe either.
+#[test]
+fn what_was_asked_for_before_the_circuit_opened_is_handed_back() {
+    let (mut rig, client) = opened_while_asking();
+    assert!(rig.grants(client).is_empty());
+    assert_eq!(rig.count(State::Leased), 0);
+    let mut at = Vec::new();
+    for tenth in 0..80 {
+        rig.pass(Duration::from_millis(100));
+        let probes = report_all(&mut rig, client, Class::Unreachable).len();
+        assert!(probes <= 1, "one at a time");
+        at.extend((probes == 1).then_some(tenth + 1));
+    }
+    assert_eq!(at, [10, 30, 70], "the pauses double once for each failed probe");
+}
+
+/// The same of what was stored already leased.
+#[test]
+fn what_was_leased_with_its_append_when_the_circuit_opened_is_handed_back() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 8);
+    (0..3).for_each(|_| drop_ticket(rig.send()));
+    let out = rig.grants(client);
+    rig.prompt = false;
+    (0..5).for_each(|_| drop_ticket(rig.send()));
+    for grant in out {
+        rig.report(client, lease_of(&grant), &outcome(Class::Unreachable));
+    }
+    rig.prompt = true;
+    rig.answer_store();
+    assert!(rig.grants(client).is_empty());
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.grants(client).len(), 1, "what arrived is tried after a second");
+}
+
+/// I19: a delivery that is redriven while its destination's circuit is open is tried a second after the last try, whatever
+/// else is under way, and is not taken for one that was changed while it was leased.
+#[test]
+fn a_redrive_does_not_lose_the_probe_it_causes() {
+    let mut rig = Rig::with_routes(&[("src", "crm"), ("b", "other")], &RetryPolicy::default());
+    let client = rig.join_with(1, 7, &[("crm", 4)], limits::CLIENT_BUFFER, &[]);
+    rig.join_with(2, 8, &[("other", 4)], limits::CLIENT_BUFFER, &[]);
+    rig.send();
+    for _ in 0..200 {
+        report_all(&mut rig, client, Class::Unreachable);
+        rig.heartbeat(client, &[]);
+        rig.heartbeat(relay_core::hub::ConnId(2), &[]);
+        rig.pass(Duration::from_secs(1));
+    }
+    // A lease operation of another destination is under way all the time.
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(crate::rig::name("other"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    rig.send_body("b", b"x", None);
+    rig.prompt = false;
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    assert_eq!(rig.pending.len(), 1);
+    let aside = rig.pending.pop_front().expect("the lease operation");
+    let now = rig.now.wall;
+    let record = rig.store.deliveries.values_mut().next().expect("it is there");
+    (record.state, record.version, record.due_at) = (State::Ready, record.version + 1, now);
+    let id = record.id;
+    rig.input(Input::Touched(id));
+    rig.input(Input::Woken(crate::rig::name("crm")));
+    for _ in 0..15 {
+        rig.answer_store();
+        rig.pass(Duration::from_millis(100));
+    }
+    assert_eq!(rig.grants(client).len(), 1);
+    rig.pending.push_back(aside);
+    rig.prompt = true;
+    rig.answer_store();
+}
+
+/// I10: a circuit is remembered for a minute after its client is gone, whatever of that client's ends meanwhile.
+#[test]
+fn a_circuit_outlives_the_leases_of_its_client() {
+    let mut rig = Rig::with_lease(Duration::from_secs(20));
+    let client = rig.join(1, 7, 8);
+    (0..6).for_each(|_| drop_ticket(rig.send()));
+    let mut out = rig.grants(client);
+    let kept = lease_of(&out.pop().expect("six"));
+    for grant in out {
+        rig.report(client, lease_of(&grant), &outcome(Class::Unreachable));
+    }
+    rig.heartbeat(client, &[kept]);
+    rig.input(Input::Closed(client));
+    rig.pass(Duration::from_secs(40));
+    let client = rig.join(2, 7, 8);
+    let view = rig.hub.view();
+    assert!(view[0].clients[0].circuit_open, "it was forgotten with the lost lease");
+    drop(rig.grants(client));
+    // It is gone again: an old timer does not cut short its minute.
+    rig.input(Input::Closed(client));
+    rig.pass(Duration::from_secs(45));
+    rig.join(3, 7, 8);
+    assert!(rig.hub.view()[0].clients[0].circuit_open, "it was forgotten by the timer of the first absence");
 }

@@ -445,3 +445,20 @@ fn many_suspects_of_a_client_that_leaves_are_handed_back() {
     rig.pass(limits::RESUME_GRACE);
     assert_eq!(rig.count(State::Ready), 256);
 }
+
+/// I11: a suspect that is out when the server dies is alone after the restart too.
+#[test]
+fn a_resumed_suspect_is_alone() {
+    let mut rig = Rig::new();
+    rig.send();
+    let suspect = *rig.store.deliveries.keys().next().expect("one");
+    rig.store.deliveries.get_mut(&suspect).expect("it is there").losses = limits::LOSSES_SUSPECT;
+    let client = rig.join(1, 7, 4);
+    let lease = lease_of(&rig.grant(client));
+    rig.crash();
+    let client = rejoin(&mut rig, 2, 7, &[lease]);
+    rig.send();
+    assert!(rig.grants(client).is_empty(), "nothing goes beside it");
+    rig.report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.grants(client).len(), 1);
+}

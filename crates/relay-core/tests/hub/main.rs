@@ -10,3 +10,4 @@ mod leases;
 mod resends;
 mod sessions;
 mod stopping;
+mod trouble;

@@ -20,8 +20,8 @@ use relay_core::{
     name::Name,
     routing::{Route, Routing},
     storage::{
-        Appended, Backlog, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreAnswer,
-        StoreError, StoreOp,
+        AppendError, Appended, Backlog, Changed, Dedupe, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased,
+        StoreAnswer, StoreError, StoreOp,
     },
     time::{Now, Wall},
     wire::{
@@ -59,6 +59,8 @@ pub(crate) struct Rig {
     pub(crate) prompt: bool,
     /// Every store operation asked for, by its kind.
     pub(crate) asked: Vec<&'static str>,
+    /// The most that one store operation of a kind was about.
+    pub(crate) largest: BTreeMap<&'static str, usize>,
     pub(crate) inbox: BTreeMap<ConnId, Vec<Message>>,
     /// Sockets whose clients do not read.
     pub(crate) deaf: BTreeSet<ConnId>,
@@ -105,6 +107,7 @@ impl Rig {
             pending: VecDeque::new(),
             prompt: true,
             asked: Vec::new(),
+            largest: BTreeMap::new(),
             inbox: BTreeMap::new(),
             deaf: BTreeSet::new(),
             routing,
@@ -146,6 +149,8 @@ impl Rig {
             match output {
                 Output::Store(op, ask) => {
                     self.asked.push(kind(&ask));
+                    let largest = self.largest.entry(kind(&ask)).or_default();
+                    *largest = (*largest).max(extent(&ask));
                     self.pending.push_back((op, ask));
                 }
                 Output::Answer(ticket, answer) => {
@@ -372,6 +377,17 @@ fn kind(ask: &StoreOp) -> &'static str {
     }
 }
 
+/// How much an operation is about.
+fn extent(ask: &StoreOp) -> usize {
+    match ask {
+        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due { .. } | StoreOp::Held { .. } => 1,
+        StoreOp::Extend(extends) => extends.len(),
+        StoreOp::Settle(changes) => changes.len(),
+        StoreOp::Replay(made) => made.len(),
+        StoreOp::Find(ids) => ids.len(),
+    }
+}
+
 /// A store that keeps everything in ordered maps and answers at once.
 #[derive(Default)]
 pub(crate) struct Store {
@@ -380,13 +396,23 @@ pub(crate) struct Store {
     pub(crate) made: BTreeMap<Name, u64>,
     /// Records that do not read.
     pub(crate) damaged: BTreeSet<DeliveryId>,
+    /// What operations of a kind answer instead of being done.
+    pub(crate) trouble: BTreeMap<&'static str, StoreError>,
+    /// A look-up of more than so many takes too long.
+    pub(crate) finds_most: Option<usize>,
     dedupe: BTreeMap<[u8; 32], EventId>,
 }
 
 impl Store {
     /// Does what was asked, durably.
     pub(crate) fn perform(&mut self, ask: StoreOp) -> StoreAnswer {
+        if let Some(error) = self.trouble.get(kind(&ask)) {
+            return refusal(&ask, error.clone());
+        }
         match ask {
+            StoreOp::Find(ids) if self.finds_most.is_some_and(|most| ids.len() > most) => {
+                StoreAnswer::Find(Err(StoreError::TooSlow { after: Duration::from_secs(1) }))
+            }
             StoreOp::Append(append) => StoreAnswer::Append(Ok(self.append(*append))),
             StoreOp::Lease(ask) => StoreAnswer::Lease(Ok(self.lease(&ask))),
             StoreOp::Extend(extends) => {
@@ -530,6 +556,20 @@ impl Store {
             destinations: names.iter().map(due).collect(),
             expired: expired.into_iter().flatten().take(limit as usize).collect(),
         }
+    }
+}
+
+/// The answer to an operation that is not done.
+fn refusal(ask: &StoreOp, error: StoreError) -> StoreAnswer {
+    match ask {
+        StoreOp::Append(_) => StoreAnswer::Append(Err(AppendError::Full)),
+        StoreOp::Lease(_) => StoreAnswer::Lease(Err(error)),
+        StoreOp::Extend(_) => StoreAnswer::Extend(Err(error)),
+        StoreOp::Settle(_) => StoreAnswer::Settle(Err(error)),
+        StoreOp::Replay(_) => StoreAnswer::Replay(Err(error)),
+        StoreOp::Find(_) => StoreAnswer::Find(Err(error)),
+        StoreOp::Due { .. } => StoreAnswer::Due(Err(error)),
+        StoreOp::Held { .. } => StoreAnswer::Held(Err(error)),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Code, bad_signature, base64_field, first, is_signed, json, names, object, set_body, verdict};
 use crate::{
     Acknowledgement, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
-    Verdict,
+    Verdict, form, header,
     parameters::Parameters,
     provider::Proof,
     scheme::Algorithm,
@@ -33,7 +33,7 @@ pub(super) const PROVIDER: Provider = Provider {
     docs: "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures",
     checked: "Standard webhooks: in every item `additionalData.hmacSignature` is the HMAC-SHA256, in base64, of \
         pspReference, originalReference, merchantAccountCode, merchantReference, value, currency, eventCode and \
-        success, with `:` between. Other webhooks: the header field `hmacsignature` is that of the body. The key is \
+        success, with `:` between; so too where the method is HTTP POST and these are fields of a form. Other webhooks: the header field `hmacsignature` is that of the body. The key is \
         `hmac_key`, decoded from hex.",
     unproven: "In standard webhooks eight fields of each item are signed: pspReference, originalReference, \
         merchantAccountCode, merchantReference, amount, eventCode and success. Everything else, such as eventDate, reason \
@@ -48,6 +48,17 @@ const SIGNATURE: &str = "hmacsignature";
 const ITEMS: &str = "notificationItems";
 const ITEM: &str = "NotificationRequestItem";
 const ITEM_SIGNATURE: &str = "additionalData.hmacSignature";
+/// Fields of a form that are signed.
+const SIGNED: [&str; 8] = [
+    "pspReference",
+    "originalReference",
+    "merchantAccountCode",
+    "merchantReference",
+    "value",
+    "currency",
+    "eventCode",
+    "success",
+];
 
 #[derive(Clone, Debug)]
 struct Adyen(Vec<Secret>);
@@ -65,6 +76,9 @@ impl Adyen {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
+        if is_form(request) {
+            return self.check_form(request.body);
+        }
         // The header form covers any bytes. That they are an object keeps an item's signature from being one for a
         // body that is nothing but the item's signed text.
         let [list, kind] = json::members(request.body, "the body", [ITEMS, "type"])?;
@@ -87,6 +101,29 @@ impl Adyen {
         Ok(Genuine::default())
     }
 
+    /// A standard webhook whose method is "HTTP POST": one item, its members as fields.
+    fn check_form(&self, body: &[u8]) -> Result<Genuine, Refusal> {
+        const WHAT: &str = "the form";
+        let fields = form::all(body).ok_or_else(|| Refusal::new("malformed_body", "the form has too many fields"))?;
+        let one = |name: &str| {
+            let mut values = fields.iter().filter(|(other, _)| other == name.as_bytes()).map(|(_, value)| value);
+            match (values.next(), values.next()) {
+                (value, None) => Ok(value.map(|value| String::from_utf8_lossy(value).into_owned())),
+                (_, Some(_)) => Err(Refusal::new("malformed_body", format!("{WHAT} has {name} more than once"))),
+            }
+        };
+        let mut texts = SIGNED.map(|_| String::new());
+        for (text, name) in texts.iter_mut().zip(SIGNED) {
+            *text = one(name)?.unwrap_or_default();
+        }
+        let signature = one(ITEM_SIGNATURE)?;
+        let signature =
+            signature.ok_or_else(|| Refusal::new("missing_signature", format!("{WHAT} has no {ITEM_SIGNATURE}")))?;
+        let event = one("eventCode")?.filter(|event| (1..=64).contains(&event.len()));
+        self.check_signature(&joined(&texts, WHAT)?, &signature, WHAT)?;
+        Ok(Genuine { event, ..Genuine::default() })
+    }
+
     fn check_item(&self, item: &str, number: usize) -> Result<(), Refusal> {
         let what = format!("item {number}");
         let [item] = json::members(item.as_bytes(), &what, [ITEM])?;
@@ -94,6 +131,10 @@ impl Adyen {
         let Item { signed, signature } = Item::read(item, &what)?;
         let signature =
             signature.ok_or_else(|| Refusal::new("missing_signature", format!("{what} has no {ITEM_SIGNATURE}")))?;
+        self.check_signature(&signed, &signature, &what)
+    }
+
+    fn check_signature(&self, signed: &str, signature: &str, what: &str) -> Result<(), Refusal> {
         let presented = STANDARD.decode(signature);
         let presented = presented
             .map_err(|_| Refusal::new("malformed_signature", format!("{ITEM_SIGNATURE} of {what} must be base64")))?;
@@ -167,18 +208,25 @@ impl Item {
             None => None,
         };
         let text = |member: Option<&str>| member.and_then(json::scalar).unwrap_or_default();
-        let [psp, original, account, value, currency, event, success] =
-            [psp, original, account, value, currency, event, success].map(text);
-        // The platform joins by colons and escapes none. Its references, and the names of its reports, may hold some; in an
-        // amount or the name of an event one could only move the borders.
-        if [&value, &currency, &event, &success].iter().any(|field| field.contains(':')) {
-            let detail = format!("{what} has a colon in its amount, eventCode or success");
-            return Err(Refusal::new("malformed_body", detail));
-        }
-        let reference = text(reference);
-        let signed = [psp, original, account, reference, value, currency, event, success].join(":");
-        Ok(Self { signed, signature })
+        let texts = [psp, original, account, reference, value, currency, event, success].map(text);
+        Ok(Self { signed: joined(&texts, what)?, signature })
     }
+}
+
+/// What is signed of an item. The platform joins by colons and escapes none. Its references, and the names of its reports, may
+/// hold some; in an amount or the name of an event one could only move the borders.
+fn joined(texts: &[String; 8], what: &str) -> Result<String, Refusal> {
+    if texts[4..].iter().any(|text| text.contains(':')) {
+        let detail = format!("{what} has a colon in its amount, eventCode or success");
+        return Err(Refusal::new("malformed_body", detail));
+    }
+    Ok(texts.join(":"))
+}
+
+fn is_form(request: &Request<'_>) -> bool {
+    let content_type = header::first(request.headers, "content-type").unwrap_or_default();
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    media_type.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
 #[cfg(test)]
@@ -204,6 +252,28 @@ mod tests {
             Item::read(item, "").map(|item| item.signed).as_deref(),
             Ok("report_2022-11-01T00:00:00.csv::A:B::0:EUR:REPORT_AVAILABLE:true")
         );
+    }
+
+    /// A standard webhook whose method in the Customer Area is "HTTP POST".
+    #[test]
+    fn a_form_is_signed_as_an_item_is() {
+        let source = Adyen(vec![Secret::new("key")]);
+        let judge = |body: &str| {
+            let mut draft = Draft::post("https://h/", body.to_owned());
+            draft.set_header("content-type", "application/x-www-form-urlencoded; charset=UTF-8");
+            source.check(&draft.request(Wall::from_micros(0), &[])).map_err(|refusal| refusal.check)
+        };
+        let mac = Algorithm::HmacSha256.mac(&Secret::new("key"), &[b"8535::Test:a:b c:1130:EUR:AUTHORISATION:true"]);
+        let signature = form::encode(STANDARD.encode(mac).as_bytes());
+        let body = format!(
+            "live=false&eventCode=AUTHORISATION&pspReference=8535&merchantAccountCode=Test&merchantReference=a%3Ab+c\
+             &value=1130&currency=EUR&success=true&originalReference=&additionalData.hmacSignature={signature}"
+        );
+        assert_eq!(judge(&body).map(|genuine| genuine.event), Ok(Some("AUTHORISATION".to_owned())));
+        assert_eq!(judge(&format!("{body}&value=1")), Err("malformed_body"));
+        assert_eq!(judge(&body.replace("1130", "1131")), Err("bad_signature"));
+        assert_eq!(judge(&body.replace("value=1130", "value=11%3A30")), Err("malformed_body"));
+        assert_eq!(judge("eventCode=AUTHORISATION"), Err("missing_signature"));
     }
 
     #[test]

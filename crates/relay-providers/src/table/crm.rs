@@ -134,7 +134,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         methods: HEAD_POST,
         handshakes: &[Handshake::any("HEAD"), ping(&[On::JsonIs("topic", "ping")])],
         delivery: DeliveryId::Json(&["id"]),
-        attempts: &["delivery_attempts", "delivered_at"],
+        attempts: &["delivery_attempts", "delivery_status", "delivered_at"],
         event: Name::Json("topic"),
         order: Name::Json("data.item.id"),
         docs: "https://developers.intercom.com/docs/webhooks/setting-up-webhooks",

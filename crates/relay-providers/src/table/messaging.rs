@@ -314,7 +314,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex or base64")],
         answer_within: Duration::from_secs(2),
         delivery: DeliveryId::Json(&["data.id"]),
-        attempts: &["attempt"],
+        // A retry may go to the second URL of two.
+        attempts: &["attempt", "delivered_to"],
         event: Name::Json("data.event_type"),
         docs: "https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks",
         unproven: HEADERS_OPEN,

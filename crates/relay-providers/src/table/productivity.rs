@@ -260,6 +260,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             exchange: Exchange::HeaderToJson { header: "x-okta-verification-challenge", field: "verification" },
         }],
         delivery: DeliveryId::Json(&["eventId"]),
+        // When it was delivered: help.okta.com, Okta Workflows, "Custom Webhook".
+        attempts: &["eventTime"],
         event: Name::Json("data.events[].eventType"),
         docs: "https://developer.okta.com/docs/concepts/event-hooks/",
         unproven: SENT_ALONG,

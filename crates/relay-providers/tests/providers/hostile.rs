@@ -15,6 +15,9 @@ fn no_challenge_gets_the_signature_of_an_event() {
     for (name, key, query, check) in [
         ("x-twitter", "consumer_secret", "crc_token=%7B%22for_user_id%22%3A%222244994945%22%7D", "malformed_handshake"),
         ("x-twitter", "consumer_secret", "crc_token=+%7b%7d", "malformed_handshake"),
+        ("x-twitter", "consumer_secret", "crc_token=a%3Db", "malformed_handshake"),
+        ("x-twitter", "consumer_secret", "crc_token=%3D%3D", "malformed_handshake"),
+        ("linkedin", "client_secret", "challengeCode=type%3Dx", "malformed_handshake"),
         ("linkedin", "client_secret", "challengeCode=hmacsha256%3D%7B%22type%22%3A%22x%22%7D", "malformed_handshake"),
     ] {
         let source = verifier(name, &[(key, "s")]);

@@ -35,7 +35,7 @@ pub(crate) use self::{serve::serve, site::Sites};
 use crate::{
     asker::Asker,
     clock::Clock,
-    guesses::{Entrance, Guesses, Wrong},
+    guesses::{Entrance, Guesses, bearer},
     health::Health,
     hub::Handle,
     ingress::Refusals,
@@ -173,26 +173,21 @@ impl Admin {
         entrance: Entrance,
         origin: Origin,
     ) -> Result<Known, Duration> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let Some(value) = values.next() else {
+        if !headers.contains_key(header::AUTHORIZATION) {
             // Anybody may ask for the short answer of /health.
             if entrance == Entrance::Admin {
-                self.guesses.note(entrance, Wrong::Missing, origin).await?;
+                self.guesses.missing(entrance, origin);
             }
             return Ok(Known::Nothing);
-        };
-        self.guesses.may_try(entrance, origin)?;
-        // Of two, a proxy may have added one, and nobody can tell which.
-        if values.next().is_none() && self.knows(value.as_bytes()) {
+        }
+        let token = bearer(headers);
+        self.guesses.may_try(entrance, origin, token)?;
+        if let Some(token) = token.filter(|token| secret::same(&secret::sha256(token), &self.token)) {
+            self.guesses.right(entrance, origin, token);
             return Ok(Known::Yes);
         }
-        self.guesses.note(entrance, Wrong::Unknown, origin).await?;
+        self.guesses.wrong(entrance, origin, token).await;
         Ok(Known::No)
-    }
-
-    fn knows(&self, value: &[u8]) -> bool {
-        let Some((scheme, token)) = value.split_at_checked(7) else { return false };
-        scheme.eq_ignore_ascii_case(b"bearer ") && secret::same(&secret::sha256(token), &self.token)
     }
 
     /// An audit entry of now.

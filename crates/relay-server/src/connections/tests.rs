@@ -15,7 +15,7 @@ fn address(last: u8) -> Address {
 
 fn taken(connections: &Arc<Connections>, address: Address) -> Seated {
     match connections.try_seat(address) {
-        Tried::Seated(seated) => seated,
+        Tried::Seated(seated) | Tried::SeatedInReserve(seated) => seated,
         Tried::Refused => panic!("refused"),
         Tried::Evicting => panic!("others are to end"),
         Tried::Full => panic!("full"),
@@ -80,7 +80,28 @@ fn an_address_has_its_share_and_no_more() {
     taken(&connections, address(3));
     // Whoever ends them all has none left in the books.
     drop((third, fourth));
-    assert_eq!(connections.lock().addresses.len(), 1);
+    assert_eq!(connections.lock().networks.len(), 1);
+}
+
+/// S36: whoever has a whole /48, or a part of one, has a share or two, however many addresses that is.
+#[test]
+fn a_wider_network_has_its_share_too() {
+    let connections = Connections::new(Bounds { address: 2, ..Bounds::of(16) });
+    let home = |number: u8| Address::of(format!("2001:db8:0:{number}::1").parse().unwrap());
+    let seats: Vec<_> = (1..=4).map(|number| taken(&connections, home(number))).collect();
+    for seat in &seats[1..] {
+        seat.works();
+    }
+    let fifth = taken(&connections, home(5));
+    fifth.works();
+    assert!(seats[0].is_evicted(), "it waits, and is of the same network");
+    drop(seats);
+    let seats: Vec<_> = (6..=8).map(|number| taken(&connections, home(number))).collect();
+    seats.iter().for_each(Seated::works);
+    assert!(matches!(connections.try_seat(home(9)), Tried::Refused));
+    taken(&connections, Address::of("2001:db8:1::1".parse().unwrap()));
+    drop((fifth, seats));
+    assert!(connections.lock().networks.is_empty());
 }
 
 /// A reverse proxy on this machine brings everybody: its address is nobody's.
@@ -105,21 +126,53 @@ fn the_reserve_is_for_clients_and_for_this_machine() {
     assert!(stranger.is_reserved() && !local.is_reserved() && !seats[0].is_reserved());
 }
 
+/// S9: what the reserve is not kept for leaves it for a place that is free, and waits for one only as long as the reserve has
+/// room for those it is kept for.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_in_the_reserve_waits_for_another_place() {
+    let connections = Connections::new(Bounds { reserve: 4, address: 8, ..Bounds::of(6) });
+    let working = |last| {
+        let seated = taken(&connections, address(last));
+        seated.works();
+        seated
+    };
+    let general = [working(1), working(2)];
+    let reserved = [working(3), working(4), working(5)];
+    let full = AtomicUsize::new(0);
+    let asks = reserved.each_ref().map(|seated| seated.leaves_reserve(|| _ = full.fetch_add(1, Ordering::Relaxed)));
+    let [first, second, third] = asks;
+    tokio::pin!(first, second);
+    for waiting in [&mut first, &mut second] {
+        assert!(futures_util::FutureExt::now_or_never(waiting.as_mut()).is_none());
+    }
+    assert!(!third.await, "half of the reserve is for others");
+    assert_eq!(full.load(Ordering::Relaxed), 3, "what is at work is looked at for each");
+    let [one, _other] = general;
+    drop(one);
+    assert!(first.await);
+    assert!(!second.await, "one place was free, and nothing lasts for ever");
+    assert_eq!(reserved.each_ref().map(Seated::is_reserved), [false, true, true]);
+    let table = connections.lock();
+    assert_eq!((table.reserved, table.moving), (2, 0));
+    drop(table);
+}
+
 /// S9, S36: sessions leave half to senders, and do not count as those of their address.
 #[test]
 fn sessions_leave_room_for_senders() {
     let connections = Connections::new(Bounds { address: 2, ..Bounds::of(4) });
     let seats = [taken(&connections, address(1)), taken(&connections, address(1))];
     assert!(seats.iter().all(Seated::begin_session));
-    assert!(connections.lock().addresses.is_empty());
+    assert!(connections.lock().networks.is_empty());
     let third = taken(&connections, address(1));
     assert!(!third.begin_session());
-    seats[0].end_session();
+    let [first, second] = seats;
+    drop(first);
     assert!(third.begin_session());
     assert_eq!(connections.lock().sessions, 2);
-    drop((seats, third));
+    drop((second, third));
     let table = connections.lock();
-    assert_eq!((table.sessions, table.addresses.len()), (0, 0));
+    assert_eq!((table.sessions, table.networks.len()), (0, 0));
 }
 
 /// S9, S36: what is put aside for peers that dawdle is bounded; who has dawdled longest with something ends first.
@@ -168,15 +221,15 @@ async fn whoever_waits_for_room_has_it_as_soon_as_one_ends() {
 proptest! {
     /// Whatever happens to connections, the books agree with what is there.
     #[test]
-    fn the_books_agree_with_what_is_there(steps in prop::collection::vec((0u8..6, 0u8..4, 0usize..64), 0..200)) {
-        let connections = Connections::new(Bounds { address: 3, waiting_bytes: 100, ..Bounds::of(20) });
+    fn the_books_agree_with_what_is_there(steps in prop::collection::vec((0u8..6, 0u8..8, 0usize..64), 0..200)) {
+        let connections = Connections::new(Bounds { address: 3, reserve: 8, waiting_bytes: 100, ..Bounds::of(20) });
         let mut seats: Vec<Seated> = Vec::new();
         for (what, last, which) in steps {
             let index = which % seats.len().max(1);
             match (what, seats.get(index)) {
                 (0, _) => {
                     let origin = if last == 0 { Address::Local } else { address(last) };
-                    if let Tried::Seated(seated) = connections.try_seat(origin) {
+                    if let Tried::Seated(seated) | Tried::SeatedInReserve(seated) = connections.try_seat(origin) {
                         seats.push(seated);
                     }
                 }
@@ -184,15 +237,17 @@ proptest! {
                 (2, Some(seat)) => seat.works(),
                 (3, Some(_)) => drop(seats.swap_remove(index)),
                 (4, Some(seat)) if !seat.session.load(Ordering::Relaxed) => drop(seat.begin_session()),
-                (5, Some(seat)) => seat.end_session(),
+                (5, Some(seat)) if seat.is_reserved() => drop(seat.try_leave_reserve()),
                 _ => {}
             }
             let table = connections.lock();
             let sessions = seats.iter().filter(|seat| seat.session.load(Ordering::Relaxed)).count();
             prop_assert_eq!(table.sessions, sessions);
-            prop_assert_eq!(table.addresses.values().sum::<usize>(), seats.len() - sessions);
+            let strangers = seats.iter().filter(|seat| !seat.session.load(Ordering::Relaxed) && !seat.seat.address.is_local());
+            prop_assert_eq!(table.networks.values().sum::<usize>(), strangers.count());
             prop_assert_eq!(table.seats.iter().flatten().count(), seats.len());
             prop_assert_eq!(connections.open.load(Ordering::Relaxed), seats.len());
+            prop_assert_eq!(table.reserved, seats.iter().filter(|seat| seat.is_reserved()).count());
             prop_assert!(seats.len() <= 20);
             let bytes: u64 = seats.iter().map(|seat| seat.seat.bytes.load(Ordering::Relaxed)).sum();
             prop_assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), bytes);

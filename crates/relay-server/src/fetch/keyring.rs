@@ -20,7 +20,10 @@ use relay_store::Store;
 use tokio::sync::OnceCell;
 
 use super::{Fetcher, Unfetched, shelf::Shelf};
-use crate::{clock::Clock, origin::Address};
+use crate::{
+    clock::Clock,
+    origin::{Address, Network},
+};
 
 /// The span that fetches of a source are counted in.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -50,7 +53,9 @@ pub(super) struct Kept {
 struct Asked {
     since: Mono,
     all: u32,
-    by: BTreeMap<Address, u32>,
+    by: BTreeMap<Network, u32>,
+    /// Of the reserve beside a good key.
+    reserve_by: BTreeMap<Network, u32>,
 }
 
 #[derive(Debug)]
@@ -219,16 +224,28 @@ impl Kept {
     fn may_ask(&mut self, source: &Name, asker: Address, url: &str, now: Mono) -> bool {
         self.asked.retain(|_, asked| now.since(asked.since) < MINUTE);
         let reserve = if self.is_like_a_good_one(url) { limits::FETCHES_RESERVE } else { 0 };
-        let fresh = || Asked { since: now, all: 0, by: BTreeMap::new() };
+        let fresh = || Asked { since: now, all: 0, by: BTreeMap::new(), reserve_by: BTreeMap::new() };
         let asked = self.asked.entry(source.clone()).or_insert_with(fresh);
-        let own = asked.by.get(&asker).copied().unwrap_or_default();
-        // Behind a proxy on this machine everybody has its address.
-        let is_spent = own >= limits::FETCHES_PER_ADDRESS && !asker.is_local();
-        if is_spent || asked.all >= limits::FETCHES_PER_MINUTE + reserve {
+        let is_in_reserve = asked.all >= limits::FETCHES_PER_MINUTE;
+        let spent = |by: &BTreeMap<Network, u32>, most: u32| {
+            let share =
+                |network: Network| if network.is_wider() { most * limits::WIDER_NETWORK_SHARES as u32 } else { most };
+            // Behind a proxy on this machine everybody has its address, and it is of no network.
+            asker.networks().any(|network| by.get(&network).is_some_and(|own| *own >= share(network)))
+        };
+        if spent(&asked.by, limits::FETCHES_PER_ADDRESS)
+            || is_in_reserve && spent(&asked.reserve_by, limits::FETCHES_RESERVE_PER_NETWORK)
+            || asked.all >= limits::FETCHES_PER_MINUTE + reserve
+        {
             return false;
         }
         asked.all += 1;
-        asked.by.insert(asker, own + 1);
+        for network in asker.networks() {
+            *asked.by.entry(network).or_default() += 1;
+            if is_in_reserve {
+                *asked.reserve_by.entry(network).or_default() += 1;
+            }
+        }
         true
     }
 
@@ -243,8 +260,10 @@ impl Kept {
     fn give_back(&mut self, source: &Name, asker: Address) {
         if let Some(asked) = self.asked.get_mut(source) {
             asked.all = asked.all.saturating_sub(1);
-            if let Some(own) = asked.by.get_mut(&asker) {
-                *own = own.saturating_sub(1);
+            for network in asker.networks() {
+                if let Some(own) = asked.by.get_mut(&network) {
+                    *own = own.saturating_sub(1);
+                }
             }
         }
     }

@@ -40,7 +40,10 @@ impl fmt::Debug for ProxyChoice {
 
 /// A byte stream through `proxy` to port 443 of `host`.
 pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<Box<dyn Stream>, String> {
-    let address = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80));
+    let host_of_proxy = proxy.host().unwrap_or_default();
+    // A URL has brackets around an IPv6 address; a socket has none.
+    let bare = host_of_proxy.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host_of_proxy);
+    let address = (bare, proxy.port_u16().unwrap_or(80));
     let socket = TcpStream::connect(address).await.map_err(|error| format!("cannot connect to the proxy: {error}"))?;
     let said = |error: hyper::Error| format!("the proxy does not answer: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(said)?;
@@ -65,4 +68,32 @@ fn login(proxy: &Uri) -> Option<String> {
     let (login, _) = proxy.authority()?.as_str().rsplit_once('@')?;
     let decoded: Vec<u8> = percent_encoding::percent_decode_str(login).collect();
     Some(BASE64_STANDARD.encode(decoded))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_proxy_is_reached_by_an_address_of_either_kind() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let proxy: Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+            let answers = async {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = [0; 1024];
+                let read = socket.read(&mut head).await.unwrap();
+                assert!(head[..read].starts_with(b"CONNECT keys.example:443 HTTP/1.1\r\n"));
+                socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                socket
+            };
+            let (tunnel, _socket) = tokio::join!(tunnel(&proxy, "keys.example"), answers);
+            assert!(tunnel.is_ok(), "{proxy}: {}", tunnel.err().unwrap_or_default());
+        }
+    }
 }

@@ -191,8 +191,13 @@ async fn an_address_has_few_keys_a_minute_that_are_not_there() {
         assert!(bench.keyring.key(&source(), platform, &url).await.is_ok(), "what is there costs nothing: {number}");
     }
     let mut asked = 0;
-    for number in 100..200 {
+    for number in 300..400 {
         asked += u32::from(gone(Address::V6(number.into()), number).await);
+    }
+    let wider = limits::FETCHES_PER_ADDRESS * limits::WIDER_NETWORK_SHARES as u32;
+    assert_eq!(asked, wider, "all addresses of one /48 together");
+    for number in 100..200 {
+        asked += u32::from(gone(Address::V6(u64::from(number) << 16), number).await);
     }
     // Beside what was good there is a reserve.
     let left = limits::FETCHES_PER_MINUTE + limits::FETCHES_RESERVE - limits::FETCHES_PER_ADDRESS;

@@ -28,6 +28,14 @@ pub(crate) struct Inlet {
     pub(super) events: mpsc::Receiver<Event>,
 }
 
+#[cfg(test)]
+impl Inlet {
+    /// The next event, for a test that stands where the hub is.
+    pub(crate) async fn event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+}
+
 impl Handle {
     /// A handle and where it leads.
     pub(crate) fn new() -> (Self, Inlet) {

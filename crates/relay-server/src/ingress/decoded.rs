@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use relay_core::limits;
 
-use super::uploads::{Owner, Uploads};
+use super::uploads::{Owner, Uploads, Waited};
 use crate::error::{Code, Problem};
 
 /// Decoded at a time; other connections have their turn in between.
@@ -88,7 +88,7 @@ pub(super) async fn decode(
         }
         if len > decoded.capacity() as u64 {
             let step = (decoded.len() as u64).min(bytes_max - decoded.len() as u64).max(read as u64);
-            if !uploads.grow(&mut reservation, step, owner, None).await {
+            if !reservation.grow(step) && uploads.wait(&mut reservation, step, owner, None).await != Waited::Grown {
                 return Err(NO_MEMORY);
             }
             decoded.reserve_exact(step as usize);

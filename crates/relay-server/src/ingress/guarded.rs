@@ -431,6 +431,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         loop {
             let mut buf = ReadBuf::new(&mut piece);
             if Pin::new(&mut this.socket).poll_read(cx, &mut buf)?.is_pending() {
+                if this.seat.waits(cx, 0) {
+                    // Its answer is on its way, and others need its place.
+                    return Poll::Ready(Ok(()));
+                }
                 return this.reading.poll(cx, linger.until).map(Ok);
             }
             linger.bytes_left = linger.bytes_left.saturating_sub(buf.filled().len());

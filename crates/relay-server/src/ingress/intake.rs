@@ -14,7 +14,7 @@ use hyper::body::{Frame, Incoming};
 use relay_core::limits;
 use tokio::time::{Instant, timeout_at};
 
-use super::uploads::{Listed, Owner, Uploads};
+use super::uploads::{Listed, Owner, Uploads, Waited};
 use crate::{
     budget::Reservation,
     error::{Code, Problem},
@@ -29,8 +29,8 @@ const WHOLE_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
 const CROWDED_BYTES_PER_SECOND_MIN: u64 = 1024 * 1024;
 /// A body of this size may well have come with its head.
 const SKIPPED_BYTES_MAX: u64 = 8 * 1024;
-/// Memory that is set aside before the first byte is there.
-const FIRST_BYTES: u64 = 64 * 1024;
+/// Memory that is set aside at most for what a body has not sent yet: others may want it meanwhile.
+const STEP_BYTES_MAX: u64 = 1024 * 1024;
 
 const NO_MEMORY: Problem =
     Problem::new(Code::StoreUnavailable, "there is no memory for another body at the moment; send it again").closing();
@@ -69,7 +69,10 @@ pub(super) async fn read(
     let entitled = owner.proven || whole <= limits::SMALL_BODY_BYTES;
     let mut taken = Taken::new(uploads.budget.open(entitled), declared);
     let mut listed = None;
-    if !uploads.grow(&mut taken.reservation, bounds.head_bytes, owner, None).await {
+    taken.reserved = bounds.head_bytes;
+    if !taken.reservation.grow(bounds.head_bytes)
+        && uploads.wait(&mut taken.reservation, bounds.head_bytes, owner, None).await != Waited::Grown
+    {
         let ends = !body.is_end_stream();
         return Err(Problem { close: ends, ..NO_MEMORY });
     }
@@ -97,8 +100,18 @@ pub(super) async fn read(
         if taken.len() + data.len() as u64 > bounds.bytes_max {
             return Err(TOO_LARGE);
         }
-        if !uploads.grow(&mut taken.reservation, data.len() as u64, owner, listed.as_ref()).await {
-            return Err(Problem { close: declared != Some(taken.len() + data.len() as u64), ..NO_MEMORY });
+        if !taken.has_room_for(data.len()) {
+            let held = taken.len();
+            // What waits for memory may have to give way itself.
+            let listed = &*listed.get_or_insert_with(|| uploads.list(owner, whole, held));
+            let lacking = taken.lacking(data.len());
+            match uploads.wait(&mut taken.reservation, lacking, owner, Some(listed)).await {
+                Waited::Grown => {}
+                Waited::GivenUp => return Err(GIVEN_UP),
+                Waited::InVain => {
+                    return Err(Problem { close: declared != Some(taken.len() + data.len() as u64), ..NO_MEMORY });
+                }
+            }
         }
         taken.push(&data);
         if declared == Some(taken.len()) {
@@ -152,44 +165,59 @@ fn end(started: Instant, whole: u64, crowded: bool, patience: Duration) -> Insta
 }
 
 /// A body as far as it has arrived, copied out of the connection's buffer: a small body must not pin a large buffer.
+///
+/// **Invariant:** no more is allocated than is reserved.
 struct Taken {
     data: Vec<u8>,
     declared: Option<u64>,
     reservation: Reservation,
+    /// Of the reservation, what is for the head.
+    reserved: u64,
 }
 
 impl Taken {
     fn new(reservation: Reservation, declared: Option<u64>) -> Self {
-        Self { data: Vec::new(), declared, reservation }
+        Self { data: Vec::new(), declared, reservation, reserved: 0 }
     }
 
     fn len(&self) -> u64 {
         self.data.len() as u64
     }
 
+    /// Bytes that are missing in the reservation for so many more.
+    fn lacking(&self, more: usize) -> u64 {
+        (self.reserved + self.len() + more as u64).saturating_sub(self.reservation.bytes())
+    }
+
+    /// Whether so many more fit into what is reserved, or can be reserved at once: then with a step for what is to follow, if
+    /// there is memory for that.
+    fn has_room_for(&mut self, more: usize) -> bool {
+        let lacking = self.lacking(more);
+        lacking == 0 || self.reservation.grow(lacking.max(self.step())) || self.reservation.grow(lacking)
+    }
+
     /// Adds what there is a reservation for.
     fn push(&mut self, data: &[u8]) {
-        if self.data.capacity() - self.data.len() < data.len() {
-            self.data.reserve_exact(self.step(data.len()));
+        let reserved = (self.reservation.bytes() - self.reserved) as usize;
+        if self.data.capacity() < self.data.len() + data.len() {
+            self.data.reserve_exact(reserved - self.data.len());
         }
         self.data.extend_from_slice(data);
     }
 
-    /// How much more to allocate: all of a small declared body at once, else doubling, never beyond what was declared.
-    fn step(&self, needed: usize) -> usize {
-        let doubled = self.len().max(FIRST_BYTES);
-        let step = match self.declared {
-            Some(declared) => doubled.min(declared.saturating_sub(self.len())),
-            None if self.data.is_empty() => 0,
-            None => doubled,
-        };
-        needed.max(step as usize)
+    /// How much more to reserve than what came: as much again as is there, so that a body is not moved with each piece; never
+    /// beyond what was declared, and nothing for the first piece, which may be the last for long.
+    fn step(&self) -> u64 {
+        let wanted = self.len() + self.len().min(STEP_BYTES_MAX);
+        let wanted = self.declared.map_or(wanted, |declared| wanted.min(declared));
+        (self.reserved + wanted).saturating_sub(self.reservation.bytes())
     }
 
     fn finish(mut self) -> Bytes {
         if self.data.capacity() > self.data.len() + self.data.len() / 8 {
             self.data.shrink_to_fit();
         }
+        self.reservation.shrink_to(self.reserved + self.data.capacity() as u64);
         self.reservation.hold(self.data)
     }
 }
@@ -218,5 +246,25 @@ mod tests {
         assert_eq!(end(started, 25 * 1024 * 1024, false, patience), after(430));
         assert_eq!(end(started, 25 * 1024 * 1024, true, patience), after(55));
         assert_eq!(end(started, 0, false, patience), after(30));
+    }
+
+    /// I16: one byte of a large body takes little, and what is taken is reserved, however it comes.
+    #[test]
+    fn no_more_is_allocated_than_is_reserved() {
+        for declared in [Some(1_000_000), None] {
+            let budget = crate::budget::Budget::new(2_000_000);
+            let mut taken = Taken { reserved: 100, ..Taken::new(budget.open(true), declared) };
+            assert!(taken.reservation.grow(100));
+            for piece in [1, 1, 5_000, 70_000, 1, 200_000, 724_997] {
+                assert!(taken.has_room_for(piece));
+                taken.push(&vec![b'x'; piece]);
+                assert!(taken.data.capacity() as u64 + 100 <= budget.used(), "{piece} of {declared:?}");
+                assert!(budget.used() <= 100 + 2 * taken.len(), "{piece} of {declared:?}");
+            }
+            let body = taken.finish();
+            assert_eq!((body.len(), budget.used()), (1_000_000, 1_000_100));
+            drop(body);
+            assert_eq!(budget.used(), 0);
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     webhook::{Door, UNKNOWN},
 };
 use crate::{
+    accept::Listening,
     connections::{Connections, Seated},
     error::{Code, Problem},
     listen::{self, Closing, Serve},
@@ -38,6 +39,16 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Serves the public listener until `stop`; then accepts no more, finishes the requests at hand, and returns when the last
 /// connection has ended. Whoever called bounds that wait by dropping the future.
 pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
+    serve_on(listener, backend, settings, stop).await;
+}
+
+/// The same, wherever its sockets come from.
+pub(super) async fn serve_on<B: Backend>(
+    listener: impl Listening<Socket = TcpStream>,
+    backend: Arc<B>,
+    settings: Settings,
+    stop: CancellationToken,
+) {
     let connections = Connections::new(settings.connections);
     let cors = Cors::new(&settings.cors_origins);
     let door = Arc::new(Door {
@@ -97,19 +108,18 @@ async fn answer<B: Backend>(
 ) -> Response<Body> {
     let asks_upgrade = request.headers().contains_key(header::UPGRADE);
     let joins = asks_upgrade && request.uri().path() == CONNECT;
-    let mut response = match may_ask(seat, joins, &request) {
-        Ok(()) => route(door, origin, request).await,
-        Err(problem) => {
-            door.backend.refused(UNKNOWN, problem.code.as_str());
-            problem.respond()
-        }
+    let mut response = if joins || may_ask(door, seat, &request).await {
+        route(door, origin, request).await
+    } else {
+        turn_away(door, &NO_CONNECTIONS)
     };
     if asks_upgrade {
-        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !switched {
-            seat.end_session();
+        // Only who has shown a token takes one of the places for sessions. The session itself waits for the upgrade, which
+        // any other answer is the end of.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS && !seat.begin_session() {
+            response = turn_away(door, &NO_SESSIONS);
         }
-        gate.decide(switched);
+        gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
     }
     if seat.is_evicted() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -117,15 +127,16 @@ async fn answer<B: Backend>(
     response
 }
 
-/// Whether there is a place for what the request is. A flaw is answered on any.
-fn may_ask(seat: &Seated, joins: bool, request: &Request<Incoming>) -> Result<(), Problem> {
-    if joins && !seat.begin_session() {
-        return Err(NO_SESSIONS);
-    }
-    if !joins && seat.is_reserved() && Flaw::of(request.uri()).is_none() {
-        return Err(NO_CONNECTIONS);
-    }
-    Ok(())
+/// Whether there is a place for what is no session. A flaw is answered on any.
+async fn may_ask<B: Backend>(door: &Door<B>, seat: &Seated, request: &Request<Incoming>) -> bool {
+    !seat.is_reserved()
+        || Flaw::of(request.uri()).is_some()
+        || seat.leaves_reserve(|| door.uploads.give_up_slow()).await
+}
+
+fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
+    door.backend.refused(UNKNOWN, problem.code.as_str());
+    problem.respond()
 }
 
 async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {

@@ -4,12 +4,13 @@
 //! A body that comes with its head is never in this table: the table is for those that are waited for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BinaryHeap},
+    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::Context,
+    task::{Context, Poll},
 };
 
 use futures_util::task::AtomicWaker;
@@ -18,13 +19,15 @@ use tokio::time::Instant;
 
 use crate::{
     budget::{Budget, Reservation},
-    origin::Address,
+    origin::{Address, Network},
 };
 
 /// Over this long the pace of a body is taken, once or twice.
 const PACE_TAKEN_OVER: u64 = 2_000;
 /// A body that has not had a byte for this long is as one that will never have one.
 const STALLED_AFTER: u64 = 1_000;
+/// Milliseconds from one look at who could be given up to the next, however many wait for memory.
+const LOOK_EVERY: u64 = 5;
 /// Where no connection is left, bodies that would take this much longer, at their pace, are given up for others.
 const LONG: u64 = 10_000;
 
@@ -34,12 +37,29 @@ pub(super) struct Uploads {
     pub(super) budget: Arc<Budget>,
     began: Instant,
     table: Mutex<Table>,
+    /// When somebody may look again who could be given up: for strangers, and for those who have proven themselves.
+    next_look: [AtomicU64; 2],
+    #[cfg(test)]
+    looked_at: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     uploads: Vec<Option<Arc<Upload>>>,
     vacant: Vec<usize>,
+    /// Bytes that the bodies of each source and network hold, all in all.
+    by_source: BTreeMap<Name, Arc<AtomicU64>>,
+    by_network: BTreeMap<Network, Arc<AtomicU64>>,
+}
+
+/// What came of waiting for memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    Grown,
+    /// There was none in time.
+    InVain,
+    /// Others had more to say for themselves.
+    GivenUp,
 }
 
 /// Whose body it is, and what is known of it by its head.
@@ -66,6 +86,9 @@ struct Upload {
     mark_before: (AtomicU64, AtomicU64),
     given_up: AtomicBool,
     waker: AtomicWaker,
+    /// What all of its source, and of each of its networks, hold.
+    of_source: Arc<AtomicU64>,
+    of_networks: Vec<Arc<AtomicU64>>,
 }
 
 /// A body in the table; leaves it when dropped.
@@ -85,6 +108,32 @@ struct Burden {
     cost: u64,
 }
 
+/// A body by what it burdens memory with.
+struct Heaviest<'a> {
+    burden: Burden,
+    upload: &'a Upload,
+}
+
+impl Ord for Heaviest<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.burden.cmp(&other.burden)
+    }
+}
+
+impl PartialOrd for Heaviest<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Heaviest<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.burden == other.burden
+    }
+}
+
+impl Eq for Heaviest<'_> {}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     /// Its head has proven it.
@@ -99,12 +148,27 @@ enum Class {
 
 impl Uploads {
     pub(super) fn new(budget: Arc<Budget>) -> Self {
-        Self { budget, began: Instant::now(), table: Mutex::default() }
+        Self::since(budget, Instant::now())
+    }
+
+    fn since(budget: Arc<Budget>, began: Instant) -> Self {
+        Self {
+            budget,
+            began,
+            table: Mutex::default(),
+            next_look: Default::default(),
+            #[cfg(test)]
+            looked_at: AtomicU64::new(0),
+        }
     }
 
     /// Puts a body into the table that has to be waited for.
     pub(super) fn list(&self, owner: Owner<'_>, whole: u64, held: u64) -> Listed<'_> {
         let now = self.tick();
+        let mut table = self.lock();
+        let of_source = sum(&mut table.by_source, owner.source);
+        let of_networks: Vec<_> =
+            owner.address.networks().map(|network| sum(&mut table.by_network, &network)).collect();
         let upload = Arc::new(Upload {
             source: owner.source.clone(),
             address: owner.address,
@@ -116,8 +180,10 @@ impl Uploads {
             mark_before: (AtomicU64::new(now), AtomicU64::new(0)),
             given_up: AtomicBool::new(false),
             waker: AtomicWaker::new(),
+            of_source,
+            of_networks,
         });
-        let mut table = self.lock();
+        upload.weigh(0, held);
         let index = table.vacant.pop().unwrap_or_else(|| {
             table.uploads.push(None);
             table.uploads.len() - 1
@@ -126,22 +192,40 @@ impl Uploads {
         Listed { uploads: self, upload, index }
     }
 
-    /// Grows a body's reservation; where memory is short, others are given up for it that have less to say for
-    /// themselves. `false` if that gave nothing in time.
-    pub(super) async fn grow(
+    /// Waits for memory that a body's reservation shall grow by; others are given up for it that have less to say for
+    /// themselves, and so may it be.
+    pub(super) async fn wait(
         &self,
         reservation: &mut Reservation,
         more: u64,
         owner: Owner<'_>,
         listed: Option<&Listed<'_>>,
-    ) -> bool {
-        if reservation.grow(more) {
-            return true;
-        }
+    ) -> Waited {
         let until = Instant::now() + limits::MEMORY_WAIT;
         let own = listed.map(|listed| &listed.upload);
-        let make_room = |reservation: &Reservation| self.make_room(self.budget.lacking(reservation, more), owner, own);
-        reservation.grow_until(more, until, make_room).await
+        let make_room = |reservation: &Reservation| {
+            if self.may_look(owner.proven) {
+                self.make_room(self.budget.lacking(reservation), owner, own);
+            }
+        };
+        let given_up = poll_fn(|cx| match listed {
+            Some(listed) if listed.is_given_up(cx) => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
+        // Cancel safety: what is dropped has reserved nothing.
+        tokio::select! {
+            biased;
+            () = given_up => Waited::GivenUp,
+            grown = reservation.grow_until(more, until, make_room) => if grown { Waited::Grown } else { Waited::InVain },
+        }
+    }
+
+    /// Whether it is time to look who could be given up. One look is for all who wait, so that it is taken now and then however
+    /// many they are; who has proven himself does not stand behind strangers.
+    fn may_look(&self, proven: bool) -> bool {
+        let (now, next) = (self.tick(), &self.next_look[usize::from(proven)]);
+        let due = next.load(Ordering::Relaxed);
+        now >= due && next.compare_exchange(due, now + LOOK_EVERY, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Gives up bodies that burden memory more than one that wants some, the greatest burden first, until `bytes` are on
@@ -149,50 +233,53 @@ impl Uploads {
     fn make_room(&self, bytes: u64, owner: Owner<'_>, own: Option<&Arc<Upload>>) {
         let now = self.tick();
         let table = self.lock();
+        #[cfg(test)]
+        self.looked_at.fetch_add(table.uploads.len() as u64, Ordering::Relaxed);
         let half = self.budget.max() / 2;
-        let (mut by_source, mut by_address) = (BTreeMap::new(), BTreeMap::new());
-        for upload in table.all() {
-            *by_source.entry(&upload.source).or_insert(0) += upload.held();
-            *by_address.entry(upload.address).or_insert(0) += upload.held();
-        }
-        let class = |of: Owner<'_>| {
-            let source = of.source != owner.source && by_source.get(of.source).is_some_and(|held| *held > half);
-            let address = !of.address.is_local() && by_address.get(&of.address).is_some_and(|held| *held > half);
-            class_of(of.proven, source, address)
+        let class = |upload: &Upload| {
+            let source = upload.source != *owner.source && upload.of_source.load(Ordering::Relaxed) > half;
+            let address = upload.of_networks.iter().any(|held| held.load(Ordering::Relaxed) > half);
+            class_of(upload.proven, source, address)
         };
-        let wants =
-            own.map_or(Burden { class: class(owner), stalled: false, cost: 0 }, |own| own.burden(class(owner), now));
-        let mut burdens: Vec<(Burden, &Arc<Upload>)> = table
+        let over_half = |networks| table.of_networks(networks).any(|held| held.load(Ordering::Relaxed) > half);
+        let wants = match own {
+            Some(own) => own.burden(class(own), now),
+            None => Burden { class: class_of(owner.proven, false, over_half(owner.address)), stalled: false, cost: 0 },
+        };
+        let burdens = table
             .all()
             .filter(|upload| own.is_none_or(|own| !Arc::ptr_eq(own, upload)))
-            .map(|upload| (upload.burden(class(upload.owner()), now), upload))
-            .filter(|(burden, _)| burden.class > Class::Proven && *burden > wants)
-            .collect();
-        burdens.sort_by_key(|(burden, _)| std::cmp::Reverse(*burden));
+            .map(|upload| Heaviest { burden: upload.burden(class(upload), now), upload })
+            .filter(|Heaviest { burden, .. }| burden.class > Class::Proven && *burden > wants);
+        let mut burdens: BinaryHeap<_> = burdens.collect();
         let mut coming = 0;
-        for (_, upload) in burdens {
-            // What was given up before is on its way already.
-            if coming >= bytes {
-                return;
-            }
+        // What was given up before is on its way already.
+        while coming < bytes
+            && let Some(Heaviest { upload, .. }) = burdens.pop()
+        {
             upload.give_up();
             coming += upload.held();
         }
     }
 
     /// There is no connection left, all are at work: gives up some bodies that nobody has proven and that are far from
-    /// whole at their pace.
+    /// whole at their pace, the longest first. Some at a time, whoever asks and however often: those that were given up and
+    /// have not gone yet are among them.
     pub(super) fn give_up_slow(&self) {
         let now = self.tick();
         let table = self.lock();
+        let going = table.all().filter(|upload| upload.is_given_up()).count();
+        let count = limits::UPLOADS_GIVEN_UP_MAX.saturating_sub(going);
         let mut slow: Vec<_> = table
             .all()
-            .filter(|upload| !upload.proven)
-            .map(|upload| (upload.left(now), upload))
-            .filter(|(left, _)| *left > LONG)
+            .filter(|upload| !upload.proven && !upload.is_given_up())
+            .map(|upload| (upload.left(now), upload.silent(now), upload))
+            .filter(|(left, _, _)| *left > LONG)
             .collect();
-        slow.sort_by_key(|(left, _)| std::cmp::Reverse(*left));
-        for (_, upload) in slow.into_iter().take(limits::UPLOADS_GIVEN_UP_MAX) {
+        if count > 0 && count < slow.len() {
+            slow.select_nth_unstable_by_key(count - 1, |(left, silent, _)| std::cmp::Reverse((*left, *silent)));
+        }
+        for (_, _, upload) in slow.into_iter().take(count) {
             upload.give_up();
         }
     }
@@ -216,24 +303,54 @@ const fn class_of(proven: bool, source_over_half: bool, address_over_half: bool)
     }
 }
 
+/// What all of one source or network hold.
+fn sum<K: Ord + Clone>(sums: &mut BTreeMap<K, Arc<AtomicU64>>, key: &K) -> Arc<AtomicU64> {
+    if let Some(sum) = sums.get(key) {
+        return Arc::clone(sum);
+    }
+    let sum = Arc::<AtomicU64>::default();
+    sums.insert(key.clone(), Arc::clone(&sum));
+    sum
+}
+
+/// Forgets a sum that is the last one's.
+fn drop_sum<K: Ord>(sums: &mut BTreeMap<K, Arc<AtomicU64>>, key: &K) {
+    // One is here, and one with the body that goes.
+    if sums.get(key).is_some_and(|sum| Arc::strong_count(sum) <= 2) {
+        sums.remove(key);
+    }
+}
+
 impl Table {
     fn all(&self) -> impl Iterator<Item = &Arc<Upload>> {
         self.uploads.iter().flatten()
     }
+
+    fn of_networks(&self, address: Address) -> impl Iterator<Item = &Arc<AtomicU64>> {
+        address.networks().filter_map(|network| self.by_network.get(&network))
+    }
 }
 
 impl Upload {
-    fn owner(&self) -> Owner<'_> {
-        Owner { source: &self.source, address: self.address, proven: self.proven }
+    /// It holds other than before: so do its source and networks.
+    fn weigh(&self, before: u64, now: u64) {
+        for sum in self.of_networks.iter().chain([&self.of_source]) {
+            sum.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        }
     }
 
     fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Milliseconds since its last byte.
+    fn silent(&self, now: u64) -> u64 {
+        now.saturating_sub(self.last.load(Ordering::Relaxed))
+    }
+
     /// Milliseconds until it is whole at its pace.
     fn left(&self, now: u64) -> u64 {
-        if now.saturating_sub(self.last.load(Ordering::Relaxed)) > STALLED_AFTER {
+        if self.silent(now) > STALLED_AFTER {
             return u64::MAX;
         }
         let (since, from) = (self.mark_before.0.load(Ordering::Relaxed), self.mark_before.1.load(Ordering::Relaxed));
@@ -250,12 +367,16 @@ impl Upload {
     }
 
     fn came(&self, held: u64, now: u64) {
-        self.held.store(held, Ordering::Relaxed);
+        self.weigh(self.held.swap(held, Ordering::Relaxed), held);
         self.last.store(now, Ordering::Relaxed);
         if now.saturating_sub(self.mark.0.load(Ordering::Relaxed)) >= PACE_TAKEN_OVER {
             self.mark_before.0.store(self.mark.0.swap(now, Ordering::Relaxed), Ordering::Relaxed);
             self.mark_before.1.store(self.mark.1.swap(held, Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
     }
 
     fn give_up(&self) {
@@ -273,7 +394,7 @@ impl Listed<'_> {
     /// Whether it is given up; the task that asks is woken when that changes.
     pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         self.upload.waker.register(cx.waker());
-        self.upload.given_up.load(Ordering::Acquire)
+        self.upload.is_given_up()
     }
 }
 
@@ -282,6 +403,9 @@ impl Drop for Listed<'_> {
         let mut table = self.uploads.lock();
         table.uploads[self.index] = None;
         table.vacant.push(self.index);
+        self.upload.weigh(self.upload.held(), 0);
+        drop_sum(&mut table.by_source, &self.upload.source);
+        self.upload.address.networks().for_each(|network| drop_sum(&mut table.by_network, &network));
     }
 }
 

@@ -1,20 +1,28 @@
 //! How a change of the registry comes about: decided on the present directory, written by compare-and-set.
 
+use std::fmt;
+
 use relay_store::seam::{AuditEntry, DocumentKey};
 
-use super::{Registry, RegistryError};
+use super::{Registry, RegistryError, snapshot::Written};
 use crate::directory::Directory;
 
 /// How often a change is tried when somebody else keeps changing the same document.
 const TRIES: u32 = 8;
 
 /// A secret that is shown once, with the document that keeps its digest.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Shown<T> {
     /// The secret itself.
     pub secret: String,
     /// What is kept.
     pub document: T,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("document", &self.document).finish_non_exhaustive()
+    }
 }
 
 /// One write that a change comes to.
@@ -26,30 +34,31 @@ pub(super) struct Write {
 }
 
 impl Registry {
-    /// Decides on the present directory and writes; decides anew if somebody was faster. Nothing to write is no change.
+    /// Decides on the present directory and writes; decides anew if somebody was faster. Nothing to write is no change. What
+    /// was written is in force when this returns, also if the store did not let the rest be read.
     pub(super) async fn change(
         &self,
         decide: impl Fn(&Directory) -> Result<Vec<Write>, RegistryError>,
     ) -> Result<(), RegistryError> {
         let _turn = self.turn.lock().await;
         for _ in 0..TRIES {
-            let applied = self.write_all(decide(&self.directory())?).await;
+            let mut written = Vec::new();
+            let applied = self.write_all(decide(&self.directory())?, &mut written).await;
             // Also after a failure: what was written before it holds.
-            let reloaded = self.reload().await;
+            let renewed = self.renew(written).await;
             if applied? {
-                return reloaded;
+                return Ok(());
             }
-            reloaded?;
+            renewed?;
         }
         Err(RegistryError::Contended)
     }
 
     /// Writes one after the other; `Ok(false)`, and the rest unwritten, once a document is not what was decided on.
-    async fn write_all(&self, writes: Vec<Write>) -> Result<bool, RegistryError> {
+    async fn write_all(&self, writes: Vec<Write>, written: &mut Vec<Written>) -> Result<bool, RegistryError> {
         for write in writes {
-            if !self.put(write.key, write.expect, write.body, write.audit).await? {
-                return Ok(false);
-            }
+            let Some(put) = self.put(write.key, write.expect, write.body, write.audit).await? else { return Ok(false) };
+            written.push(put);
         }
         Ok(true)
     }

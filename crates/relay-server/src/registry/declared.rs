@@ -40,6 +40,26 @@ impl Registry {
         self.reload().await
     }
 
+    /// Merges what the configuration file declares by now, while the server runs. One source that cannot be keeps all as it is.
+    ///
+    /// # Errors
+    /// Every source that cannot be, or the store fails: the next time does the rest.
+    pub(crate) async fn declare_anew(&self, config: &Config) -> Result<(), RegistryError> {
+        let wrong = |declared: &DeclaredSource| {
+            let faults = Verifier::new(&declared.provider, &declared.parameters).err()?;
+            let what: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Some(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") }.to_string())
+        };
+        let wrong: Vec<String> = config.sources.iter().filter_map(wrong).collect();
+        if !wrong.is_empty() {
+            return Err(RegistryError::Invalid(wrong.join("; ")));
+        }
+        let _turn = self.turn.lock().await;
+        let declared = self.declare(config).await;
+        // Also after a failure: what was written before it holds.
+        declared.and(self.reload().await)
+    }
+
     async fn declare_source(&self, declared: &DeclaredSource) -> Result<(), RegistryError> {
         let directory = self.directory();
         let present = directory.sources.get(&declared.name);
@@ -90,7 +110,8 @@ impl Registry {
         self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
     }
 
-    /// Writes while nobody else may: the data directory is locked, and the listeners are not served yet.
+    /// Writes while nobody else may: the data directory is locked, and either the listeners are not served yet or it is this
+    /// change's turn.
     async fn declared(
         &self,
         key: DocumentKey,
@@ -98,7 +119,7 @@ impl Registry {
         body: Option<String>,
         audit: AuditEntry,
     ) -> Result<(), RegistryError> {
-        if self.put(key, expect, body, audit).await? { Ok(()) } else { Err(RegistryError::Contended) }
+        self.put(key, expect, body, audit).await?.map(drop).ok_or(RegistryError::Contended)
     }
 
     async fn pause_undeclared(&self, config: &Config) -> Result<(), RegistryError> {

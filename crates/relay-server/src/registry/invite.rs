@@ -1,5 +1,7 @@
 //! Invitations: a source with its route, a key where its senders need one, and a token for the client, in one change.
 
+use std::fmt;
+
 use relay_providers::provider;
 
 use super::{
@@ -14,7 +16,7 @@ use crate::asker::Asker;
 const MADE_UP: [&str; 1] = ["verify_token"];
 
 /// What an invitation made.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Invited {
     /// The source; its route leads to the destination that was asked for.
     pub source: Source,
@@ -24,6 +26,15 @@ pub struct Invited {
     pub token: Shown<Token>,
     /// Parameters that nobody gave and nobody else has to choose: to be pasted at the platform.
     pub generated: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Invited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generated: Vec<&str> = self.generated.iter().map(|(name, _)| name.as_str()).collect();
+        let Self { source, key, token, .. } = self;
+        let mut invited = f.debug_struct("Invited");
+        invited.field("source", source).field("key", key).field("token", token).field("generated", &generated).finish()
+    }
 }
 
 impl Registry {

@@ -1,7 +1,8 @@
 //! The registry: sources, routes, destinations, keys and tokens, kept as documents in the store.
 //!
 //! Every change is a compare-and-set with its audit entry in the same commit; afterwards the [`Directory`] is read anew
-//! and handed to whoever listens. What the configuration file declares is merged at start and read-only here.
+//! and handed to whoever listens. What the configuration file declares is merged at start and at a reload, and read-only
+//! otherwise.
 
 mod adopt;
 mod change;
@@ -13,6 +14,7 @@ mod key;
 mod rotation;
 mod route;
 pub mod secret;
+mod snapshot;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -35,8 +37,7 @@ use relay_store::{
     Store,
     seam::{AuditEntry, DocumentKey, DocumentKind},
 };
-use serde::de::DeserializeOwned;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 pub use change::Shown;
 pub use invite::Invited;
@@ -47,15 +48,7 @@ pub use source::{NewSource, SourceUpdate};
 pub use token::NewToken;
 
 use crate::{
-    asker::Asker,
-    clock::Clock,
-    config::RouteDefaults,
-    directory::{Directory, Versioned},
-    hub::Handle,
-    registry::{
-        document::{Destination, Key, Route, Source, Token},
-        uses::Uses,
-    },
+    asker::Asker, clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, registry::uses::Uses,
 };
 
 /// The one writer of registry documents in this process.
@@ -75,6 +68,8 @@ pub struct Registry {
     changes: watch::Sender<()>,
     /// Changes one at a time: each reads the directory that the one before it left.
     turn: Mutex<()>,
+    /// The snapshot could not be read anew after a change.
+    stale: Notify,
 }
 
 /// Why a change of the registry was refused.
@@ -110,7 +105,7 @@ pub enum RegistryError {
         name: String,
     },
     /// The configuration file declares it.
-    #[error("{kind} {name:?} is declared in {at}; change it there and restart the server")]
+    #[error("{kind} {name:?} is declared in {at}; change it there and reload the server (SIGHUP)")]
     Declared {
         /// What was to be changed.
         kind: &'static str,
@@ -195,7 +190,7 @@ impl Registry {
         let api_key = secret::sha256(config.credentials.api_key.as_bytes());
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.knows_own_url = config.public_url.is_some();
-        registry.reload().await?;
+        registry.load().await?;
         registry.declare(config).await?;
         registry.warn_of_unknown_url();
         registry.tell_broken();
@@ -213,7 +208,7 @@ impl Registry {
         defaults: RouteDefaults,
     ) -> Result<Self, RegistryError> {
         let registry = Self::empty(store, clock, defaults, [0; 32]);
-        registry.reload().await?;
+        registry.load().await?;
         Ok(registry)
     }
 
@@ -229,6 +224,7 @@ impl Registry {
             uses: Uses::default(),
             changes: watch::Sender::new(()),
             turn: Mutex::default(),
+            stale: Notify::new(),
         }
     }
 
@@ -262,54 +258,6 @@ impl Registry {
     /// TTL and retry policy of routes that have none of their own.
     pub fn defaults(&self) -> &RouteDefaults {
         &self.defaults
-    }
-
-    /// Reads all documents anew.
-    async fn reload(&self) -> Result<(), RegistryError> {
-        let mut directory = Directory::default();
-        for entry in self.read::<Source>(DocumentKind::Source).await? {
-            directory.sources.insert(entry.document.name.clone(), entry);
-        }
-        for entry in self.read::<Route>(DocumentKind::Route).await? {
-            let key = (entry.document.source.clone(), entry.document.destination.clone());
-            directory.routes.insert(key, entry);
-        }
-        for entry in self.read::<Destination>(DocumentKind::Destination).await? {
-            directory.destinations.insert(entry.document.name.clone(), entry);
-        }
-        for entry in self.read::<Key>(DocumentKind::Key).await? {
-            directory.keys.insert((entry.document.source.clone(), entry.document.name.clone()), entry);
-        }
-        for entry in self.read::<Token>(DocumentKind::Token).await? {
-            directory.tokens.insert(entry.document.name.clone(), entry);
-        }
-        let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
-        let routing = Arc::clone(&directory.routing);
-        self.directory.store(Arc::new(directory));
-        self.changes.send_modify(|()| {});
-        if let Some(hub) = self.hub.get() {
-            hub.route(routing).await;
-        }
-        Ok(())
-    }
-
-    async fn read<T: DeserializeOwned>(&self, kind: DocumentKind) -> Result<Vec<Versioned<T>>, RegistryError> {
-        let parsed = self.store.documents(kind).await?.into_iter().map(|stored| match document::parse(&stored.body) {
-            Ok(document) => Ok(Versioned { version: stored.version, document }),
-            Err(error) => Err(RegistryError::Damaged { kind, name: stored.key.name, what: error.to_string() }),
-        });
-        parsed.collect()
-    }
-
-    /// Writes one document if it is still at `expect`; `Ok(false)` if it is not.
-    async fn put(
-        &self,
-        key: DocumentKey,
-        expect: u64,
-        body: Option<String>,
-        audit: AuditEntry,
-    ) -> Result<bool, RegistryError> {
-        Ok(self.store.put_document(key, expect, body, vec![audit]).await?.is_some())
     }
 
     fn audited(&self, who: &Asker, action: &str, subject: impl Into<String>) -> AuditEntry {

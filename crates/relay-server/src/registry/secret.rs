@@ -30,6 +30,13 @@ pub fn generate(prefix: &str) -> Result<String, NoRandomness> {
     Ok(format!("{prefix}{}", hex(&bytes)))
 }
 
+/// Whether a secret has the form of a generated token: nobody guesses those.
+pub(crate) fn is_generated(secret: &[u8]) -> bool {
+    let prefixes = [TOKEN_PREFIX, ADMIN_PREFIX];
+    let bits = prefixes.iter().find_map(|prefix| secret.strip_prefix(prefix.as_bytes()));
+    bits.is_some_and(|bits| bits.len() == 64 && bits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
 /// SHA-256 of a secret.
 pub fn sha256(secret: &[u8]) -> [u8; 32] {
     let digest = digest::digest(&digest::SHA256, secret);
@@ -78,6 +85,7 @@ mod tests {
         let second = generate(KEY_PREFIX).unwrap();
         assert!(first.starts_with("crk_") && first.len() == 4 + 64);
         assert_ne!(first, second);
+        assert!(is_generated(generate(TOKEN_PREFIX).unwrap().as_bytes()) && !is_generated(b"crt_chosen-by-hand"));
         assert!(same(&sha256(first.as_bytes()), &sha256(first.as_bytes())));
         assert!(!same(&sha256(first.as_bytes()), &sha256(second.as_bytes())));
     }

@@ -8,7 +8,7 @@ use relay_core::{
 use relay_store::memory::{Edge, MemoryStore};
 
 use super::{
-    document::{Dedupe, Retry},
+    document::{Dedupe, Retry, Route, Source},
     *,
 };
 use crate::{
@@ -38,7 +38,7 @@ async fn what_the_file_declares_is_read_only_and_paused_once_it_is_gone() {
     let refused = registry.delete_source(&shop, &CLI).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "source \"shop\" is declared in crm-relay.toml line 4; change it there and restart the server"
+        "source \"shop\" is declared in crm-relay.toml line 4; change it there and reload the server (SIGHUP)"
     );
     let update = SourceUpdate { allow_empty: Some(true), ..SourceUpdate::default() };
     assert!(matches!(registry.update_source(&shop, update, &CLI).await, Err(RegistryError::Declared { .. })));
@@ -152,7 +152,9 @@ async fn no_stored_document_holds_a_key_or_a_token() {
     let new = NewKey { source: name("default"), name: name("shop") };
     let key = registry.create_key(new, &CLI).await.unwrap().secret;
     let new = NewToken { name: name("crm"), destinations: None };
-    let token = registry.create_token(new, &CLI).await.unwrap().secret;
+    let token = registry.create_token(new, &CLI).await.unwrap();
+    assert!(!format!("{token:?}").contains(&token.secret[8..]), "S27: nor in what is printed of an answer");
+    let token = token.secret;
     for kind in [DocumentKind::Key, DocumentKind::Token] {
         let documents = store.documents(kind).await.unwrap();
         assert_eq!(documents.len(), 1);
@@ -349,4 +351,49 @@ fn declaring() -> Config {
 
 fn config() -> Config {
     Config::sample("/nonexistent".into())
+}
+
+/// I21: a revocation that is durable is in force, whatever the store does not let be read afterwards; what others wrote
+/// meanwhile is read as soon as it can be.
+#[tokio::test(start_paused = true)]
+async fn what_is_written_holds_also_if_nothing_can_be_read() {
+    let store = store();
+    let (registry, other) = (open(&store, &config()).await, open(&store, &config()).await);
+    let new = NewToken { name: name("crm"), destinations: None };
+    registry.create_token(new.clone(), &CLI).await.unwrap();
+    other.create_source(shop("crm"), &CLI).await.unwrap();
+    store.set_unread(true);
+    registry.revoke_token(&name("crm"), &CLI).await.unwrap();
+    let is_revoked = |registry: &Registry| registry.directory().tokens["crm"].document.revoked_at.is_some();
+    assert!(is_revoked(&registry));
+    registry.create_token(new, &CLI).await.expect("decided on the version that was written");
+    assert!(!is_revoked(&registry) && !registry.directory().sources.contains_key("shop"));
+    let read = async {
+        store.set_unread(false);
+        while !registry.directory().sources.contains_key("shop") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! { () = registry.keep_fresh() => {}, () = read => {} }
+}
+
+/// I21: a damaged document keeps no other from being changed; it stays as it was when it was last read.
+#[tokio::test]
+async fn a_damaged_document_holds_up_no_revocation() {
+    let store = store();
+    let registry = open(&store, &config()).await;
+    for token in ["crm", "erp"] {
+        registry.create_token(NewToken { name: name(token), destinations: None }, &CLI).await.unwrap();
+    }
+    registry.revoke_token(&name("erp"), &CLI).await.unwrap();
+    for (kind, damaged) in [(DocumentKind::Token, "erp"), (DocumentKind::Route, "default/default")] {
+        let (key, version) = (DocumentKey { kind, name: damaged.into() }, if damaged == "erp" { 2 } else { 1 });
+        store.put_document(key, version, Some("{".into()), Vec::new()).await.unwrap().expect("the present version");
+    }
+    registry.revoke_token(&name("crm"), &CLI).await.unwrap();
+    let directory = registry.directory();
+    assert!(["crm", "erp"].iter().all(|token| directory.tokens[*token].document.revoked_at.is_some()));
+    assert_eq!(directory.routing.routes["default"].len(), 1);
+    let opened = Registry::open(store, Clock::start(Wall::MIN), &config()).await;
+    assert!(matches!(opened.err(), Some(RegistryError::Damaged { .. })), "a start has it seen to first");
 }

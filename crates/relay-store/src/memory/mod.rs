@@ -14,6 +14,7 @@ use std::{
     future::{poll_fn, ready},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use relay_core::{
@@ -51,6 +52,25 @@ pub enum Edge {
     AfterCommit,
 }
 
+/// An operation that can be made to fail for a while: see [`MemoryStore::set_trouble`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// [`StoreOp::Lease`].
+    Lease,
+    /// [`StoreOp::Extend`].
+    Extend,
+    /// [`StoreOp::Settle`].
+    Settle,
+    /// [`StoreOp::Replay`].
+    Replay,
+    /// [`StoreOp::Find`].
+    Find,
+    /// [`StoreOp::Due`].
+    Due,
+    /// [`StoreOp::Held`].
+    Held,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     disk: Disk,
@@ -58,7 +78,9 @@ struct Inner {
     /// As the driver last told it; only [`Append::deadline`] is compared with it.
     now: Wall,
     full: bool,
+    unread: bool,
     edge: Option<Edge>,
+    trouble: Vec<(Trouble, StoreError)>,
     watchers: Vec<Waker>,
 }
 
@@ -97,6 +119,16 @@ impl MemoryStore {
     /// Refuses appends for want of room, until told otherwise.
     pub fn set_full(&self, full: bool) {
         self.lock().full = full;
+    }
+
+    /// Does not let documents be read in time, until told otherwise.
+    pub fn set_unread(&self, unread: bool) {
+        self.lock().unread = unread;
+    }
+
+    /// Answers these operations so, and does nothing of them, until told otherwise.
+    pub fn set_trouble(&self, trouble: Vec<(Trouble, StoreError)>) {
+        self.lock().trouble = trouble;
     }
 
     /// Lets the next writing operation die there: it answers [`StoreError::Unavailable`], and so does everything
@@ -149,6 +181,9 @@ impl MemoryStore {
 
     /// Performs what the core asks for, at once: for drivers without a runtime.
     pub fn perform(&self, op: StoreOp) -> StoreAnswer {
+        if let Some(answer) = self.refusal(&op) {
+            return answer;
+        }
         match op {
             StoreOp::Append(append) => StoreAnswer::Append(self.append_one(&append)),
             StoreOp::Lease(ask) => StoreAnswer::Lease(self.write(|disk| disk.lease(&ask))),
@@ -158,6 +193,22 @@ impl MemoryStore {
             StoreOp::Find(ids) => StoreAnswer::Find(self.read(|disk| disk.find(&ids))),
             StoreOp::Due { now, limit } => StoreAnswer::Due(self.read(|disk| disk.due(now, limit))),
             StoreOp::Held { after, limit } => StoreAnswer::Held(self.read(|disk| disk.held(after, limit))),
+        }
+    }
+
+    /// See [`MemoryStore::set_trouble`].
+    fn refusal(&self, op: &StoreOp) -> Option<StoreAnswer> {
+        let inner = self.lock();
+        let refused = |which| inner.trouble.iter().find(|(known, _)| *known == which).map(|(_, error)| error.clone());
+        match op {
+            StoreOp::Append(_) => None,
+            StoreOp::Lease(_) => refused(Trouble::Lease).map(|error| StoreAnswer::Lease(Err(error))),
+            StoreOp::Extend(_) => refused(Trouble::Extend).map(|error| StoreAnswer::Extend(Err(error))),
+            StoreOp::Settle(_) => refused(Trouble::Settle).map(|error| StoreAnswer::Settle(Err(error))),
+            StoreOp::Replay(_) => refused(Trouble::Replay).map(|error| StoreAnswer::Replay(Err(error))),
+            StoreOp::Find(_) => refused(Trouble::Find).map(|error| StoreAnswer::Find(Err(error))),
+            StoreOp::Due { .. } => refused(Trouble::Due).map(|error| StoreAnswer::Due(Err(error))),
+            StoreOp::Held { .. } => refused(Trouble::Held).map(|error| StoreAnswer::Held(Err(error))),
         }
     }
 
@@ -289,6 +340,9 @@ impl Store for MemoryStore {
     }
 
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
+        if self.lock().unread {
+            return done(Err(StoreError::TooSlow { after: Duration::ZERO }));
+        }
         done(self.read(|disk| disk.documents.values().filter(|found| found.key.kind == kind).cloned().collect()))
     }
 

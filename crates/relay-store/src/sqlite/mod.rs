@@ -1,7 +1,8 @@
 //! The embedded store: SQLite behind one writing thread with group commit. Files, tables and indexes:
 //! `docs/internals/schema.md`.
 //!
-//! **Invariant:** one thread writes and checkpoints; every other connection only reads.
+//! **Invariant:** one thread writes; every other connection only reads. The same thread checkpoints, but for what a backup
+//! held back.
 
 mod append;
 mod audit;

@@ -295,7 +295,7 @@ impl Place {
         let what = match error.into() {
             Fault::Damaged(what) => what.into(),
             Fault::Broken(what) | Fault::Unwritten(what) | Fault::NotOpened(what) => what,
-            Fault::Full => "the disk is full".to_owned(),
+            Fault::Full => return io_error("write", &self.dir, io::ErrorKind::StorageFull.into()),
             Fault::TooSlow | Fault::Crash => "it could not be read".to_owned(),
         };
         OpenError::Damaged { dir: self.dir.clone(), what }
@@ -383,10 +383,13 @@ fn close_to_others(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Bytes of what a database says of itself.
+pub(super) const HEADER_BYTES: usize = 100;
+
 /// Looks at version and application id in the file's first bytes, without SQLite, which might recover a WAL.
 fn check_header(dir: &Path) -> Result<(), OpenError> {
     let path = dir.join("store.db");
-    let mut header = [0; 100];
+    let mut header = [0; HEADER_BYTES];
     match private::open_existing(&path).and_then(|file| file.read_exact_at(&mut header, 0)) {
         Ok(()) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => return Ok(()),
@@ -394,11 +397,16 @@ fn check_header(dir: &Path) -> Result<(), OpenError> {
             return Err(io_error("read", &path, error));
         }
     }
+    judge_header(&header, dir, &path)
+}
+
+/// Whether the first bytes of a database are those of a store that this program knows.
+pub(super) fn judge_header(header: &[u8; HEADER_BYTES], dir: &Path, path: &Path) -> Result<(), OpenError> {
     let number = |at: usize| header[at..].first_chunk::<4>().map_or(0, |bytes| i32::from_be_bytes(*bytes));
     let (user_version, application_id) = (number(60), number(68));
     let is_sqlite = header.starts_with(b"SQLite format 3\0");
     if !is_sqlite || (application_id != schema::APPLICATION_ID && (application_id != 0 || user_version != 0)) {
-        return Err(OpenError::NotAStore(path));
+        return Err(OpenError::NotAStore(path.to_owned()));
     }
     if user_version > schema::SCHEMA_VERSION {
         return Err(OpenError::Newer { dir: dir.to_owned(), found: user_version, known: schema::SCHEMA_VERSION });

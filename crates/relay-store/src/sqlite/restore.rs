@@ -24,6 +24,9 @@ use crate::{
 /// The ledger of the store that was lost, until the restore is through.
 const LEDGER_LEFT: &str = "ledger.left";
 
+/// What beginning a new epoch writes beside the copy, at most.
+const EPOCH_BYTES: u64 = 1024 * 1024;
+
 /// Why a backup was not restored. The data directory was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -34,6 +37,16 @@ pub enum RestoreError {
         from: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// It does not fit.
+    #[error("{} has no room for the backup: it takes {bytes} bytes, {free} are free there", dir.display())]
+    NoRoom {
+        /// The data directory.
+        dir: PathBuf,
+        /// What it takes, with what a new epoch needs.
+        bytes: u64,
+        /// What there is.
+        free: u64,
     },
     /// There is a store already.
     #[error("{} already holds a store: restore into an empty data directory", .0.display())]
@@ -70,40 +83,81 @@ pub fn restore(from: &Path, dir: &Path, at: Wall) -> Result<Restored, RestoreErr
 pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Result<Restored, RestoreError> {
     let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
     let manifest = read_manifest(from).map_err(unusable)?;
+    refuse_newer(from, &manifest)?;
     refuse_used(dir)?;
     let place = Place::claim(dir, Owners::UsOrServed)?;
     // Again: a server may have begun and ended there before it was claimed.
     refuse_used(dir)?;
     let cannot_write = |error| open::io_error("write", dir, error);
     let part = dir.join("store.db.part");
-    remove_companions(&part).map_err(cannot_write)?;
+    remove_part(&part).map_err(cannot_write)?;
+    refuse_small(&place, manifest.backup.bytes)?;
+    let restored = put_back(from, &place, &manifest, &part, at, watch);
+    if restored.is_err() {
+        // It is no store under this name; whoever tries again begins anew.
+        drop(remove_part(&part));
+    }
+    restored
+}
+
+fn put_back(
+    from: &Path,
+    place: &Place,
+    manifest: &Manifest,
+    part: &Path,
+    at: Wall,
+    watch: &Watch,
+) -> Result<Restored, RestoreError> {
+    let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
+    let cannot_write = |error| open::io_error("write", &place.dir, error);
     watch.expect(manifest.backup.bytes);
-    let copied = take_copy(&from.join(DATABASE), &part, watch).and_then(|found| {
+    let copied = take_copy(&from.join(DATABASE), part, watch).and_then(|found| {
         let backup = &manifest.backup;
         if found == (backup.bytes, manifest.sha256.clone()) {
             return Ok(());
         }
         Err(Copy::Source(format!("{DATABASE} does not have the length and SHA-256 that {MANIFEST} names")))
     });
-    if let Err(why) = copied {
-        // It is no store under this name; whoever tries again begins anew.
-        drop(fs::remove_file(&part));
-        return Err(match why {
-            Copy::Source(what) => unusable(what),
-            Copy::Target(error) => cannot_write(error).into(),
-            Copy::Interrupted => OpenError::Interrupted { dir: place.dir }.into(),
-        });
-    }
-    let left = left_in(&place, &manifest).map_err(cannot_write)?;
-    let gap = gap_of(&manifest, &left, at);
-    let mut db = place.connect(&part)?;
-    begin_epoch(&place, &mut db, &manifest, &left, from, &gap)?;
+    copied.map_err(|why| match why {
+        Copy::Source(what) => unusable(what),
+        Copy::Target(error) => cannot_write(error).into(),
+        Copy::Interrupted => OpenError::Interrupted { dir: place.dir.clone() }.into(),
+    })?;
+    let left = left_in(place, manifest).map_err(cannot_write)?;
+    let gap = gap_of(manifest, &left, at);
+    let mut db = place.connect(part)?;
+    begin_epoch(place, &mut db, manifest, &left, from, &gap)?;
     db.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE).map_err(|error| place.damaged(error))?;
     drop(db);
-    put_in_place(&part, dir).map_err(cannot_write)?;
+    put_in_place(part, &place.dir).map_err(cannot_write)?;
     // It has said what it knew; a left one is harmless.
     drop(fs::remove_file(place.dir.join(LEDGER_LEFT)));
     Ok(Restored { bytes: manifest.backup.bytes, events: manifest.backup.events, gap })
+}
+
+/// Refuses what this program cannot read before a byte of it is copied.
+fn refuse_newer(from: &Path, manifest: &Manifest) -> Result<(), RestoreError> {
+    let unusable = |what: String| RestoreError::Unusable { from: from.to_owned(), what };
+    let read = |error: io::Error| unusable(format!("{DATABASE}: {error}"));
+    let mut source = File::open(from.join(DATABASE)).map_err(read)?;
+    let bytes = source.metadata().map_err(read)?.len();
+    if bytes != manifest.backup.bytes {
+        return Err(unusable(format!("{DATABASE} has {bytes} bytes, {MANIFEST} names {}", manifest.backup.bytes)));
+    }
+    let mut header = [0; open::HEADER_BYTES];
+    source.read_exact(&mut header).map_err(read)?;
+    open::judge_header(&header, from, &from.join(DATABASE))?;
+    Ok(())
+}
+
+/// No use to begin where the end cannot be reached.
+fn refuse_small(place: &Place, bytes: u64) -> Result<(), RestoreError> {
+    let bytes = bytes.saturating_add(EPOCH_BYTES);
+    match open::disk_free_below(&place.dir)() {
+        Ok(free) if free < bytes => Err(RestoreError::NoRoom { dir: place.dir.clone(), bytes, free }),
+        // A disk that does not answer here will answer the first write.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn refuse_used(dir: &Path) -> Result<(), RestoreError> {
@@ -187,10 +241,6 @@ enum Copy {
 fn take_copy(from: &Path, part: &Path, watch: &Watch) -> Result<(u64, String), Copy> {
     let read = |error: io::Error| Copy::Source(format!("{DATABASE}: {error}"));
     let mut source = File::open(from).map_err(read)?;
-    match fs::remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Copy::Target(error)),
-        _ => {}
-    }
     let mut target = private::create(part).map_err(Copy::Target)?;
     let (mut digest, mut bytes, mut chunk) = (Digest::new(), 0, vec![0; 256 * 1024]);
     loop {
@@ -215,6 +265,15 @@ fn put_in_place(part: &Path, dir: &Path) -> io::Result<()> {
     remove_companions(&dir.join(DATABASE))?;
     fs::rename(part, dir.join(DATABASE))?;
     File::open(dir)?.sync_all()
+}
+
+/// Removes what is left of a restore that did not come to its end.
+fn remove_part(part: &Path) -> io::Result<()> {
+    remove_companions(part)?;
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Removes what SQLite leaves beside a database.

@@ -122,7 +122,13 @@ impl Room {
         let full = free.saturating_add(free_inside) <= held_back;
         if self.seen.full.swap(full, Ordering::Relaxed) != full {
             if full {
-                tracing::warn!(event = "store_full", free, "no room: new webhooks are refused");
+                let reserve = self.reserve;
+                tracing::warn!(
+                    event = "store_full",
+                    free,
+                    reserve,
+                    "no room beyond the reserve: new webhooks are refused"
+                );
             } else {
                 tracing::info!(event = "store_room", free, "there is room again");
             }

@@ -1,6 +1,7 @@
 //! What only this backend can show: files, crashes between the steps of a commit, a full disk, damage.
 
 mod copies;
+mod full_disk;
 mod loss;
 mod retire;
 

@@ -180,7 +180,7 @@ impl Writer {
                     self.room.ran_out();
                     if jobs.iter().any(|job| job.adds) {
                         jobs = refuse_adders(jobs);
-                    } else if !self.room.drop_ballast() {
+                    } else if !self.make_room(db)? {
                         jobs.drain(..).for_each(|job| job.task.refuse(Refusal::Full));
                     }
                 }
@@ -222,6 +222,20 @@ impl Writer {
         self.edges.meet(Edge::AfterLedger)
     }
 
+    /// For what must go on although the disk is full: once all of the write-ahead log is in the database, whose pages are
+    /// there already, it is written from its beginning again. Where the database itself has to grow for that, the ballast
+    /// makes room. `false`: nothing is left to try.
+    fn make_room(&mut self, db: &Connection) -> Result<bool, Fault> {
+        if self.wal.pending() > 0 && !self.copies.is_catching_up() && self.checkpoint(db, CheckpointMode::PASSIVE)? {
+            return Ok(true);
+        }
+        let had_ballast = self.room.drop_ballast();
+        if had_ballast && !self.copies.is_catching_up() {
+            self.checkpoint(db, CheckpointMode::PASSIVE)?;
+        }
+        Ok(had_ballast)
+    }
+
     /// A write that did not go through: was it for want of room?
     fn judged(&self, fault: Fault) -> Fault {
         match fault {
@@ -253,27 +267,30 @@ impl Writer {
         }
         let mode =
             if self.wal.written() >= TRUNCATE_PAGES { CheckpointMode::TRUNCATE } else { CheckpointMode::PASSIVE };
-        self.checkpoint(db, mode)
+        self.checkpoint(db, mode)?;
+        Ok(())
     }
 
-    fn checkpoint(&mut self, db: &Connection, mode: CheckpointMode) -> Result<(), Fault> {
+    /// Moves the write-ahead log into the database; whether all of it is there now.
+    fn checkpoint(&mut self, db: &Connection, mode: CheckpointMode) -> Result<bool, Fault> {
         match self.edges.meet(Edge::BeforeCheckpoint) {
             // No room for a checkpoint: the WAL keeps what it has.
-            Err(Fault::Full) => return Ok(()),
+            Err(Fault::Full) => return Ok(false),
             met => met?,
         }
         self.wal.checkpointed = self.wal.written();
         let done = db.wal_checkpoint_v2(None::<&str>, mode);
         match done.map_err(|error| (error.sqlite_error_code(), error)) {
-            Ok(_) | Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _)) => Ok(()),
+            Ok((in_log, moved)) => Ok(in_log == moved),
+            Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _)) => Ok(false),
             Err((Some(ErrorCode::DiskFull), _)) => {
                 self.room.ran_out();
-                Ok(())
+                Ok(false)
             }
             Err((_, error)) => match self.judged(error.into()) {
                 Fault::Full => {
                     self.room.ran_out();
-                    Ok(())
+                    Ok(false)
                 }
                 Fault::Broken(reason) => Err(Fault::Broken(format!("checkpoint: {reason}"))),
                 other => Err(other),

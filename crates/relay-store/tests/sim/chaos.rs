@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use rand::RngExt as _;
-use relay_core::{hub::Input, name::Name, session::client::Input as ClientInput};
+use rand::{RngExt as _, rngs::StdRng};
+use relay_core::{hub::Input, name::Name, session::client::Input as ClientInput, storage::StoreError};
+use relay_store::memory::Trouble;
 
 use crate::{
     net::{End, Packet},
@@ -25,6 +26,7 @@ pub(crate) enum Fault {
     TargetMood,
     TargetMixed,
     StoreFull(bool),
+    StoreTrouble(bool),
     RouteRemoved,
     RouteMade,
     Narrow,
@@ -54,6 +56,12 @@ impl World {
             for _ in 0..times {
                 let at = self.rng.random_range(0..trouble);
                 self.at(at, What::Trouble(fault));
+            }
+        }
+        if self.plan.faults.store_trouble {
+            for _ in 0..self.unwell.random_range(1..=4) {
+                let at = self.unwell.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::StoreTrouble(true)));
             }
         }
         if self.plan.faults.mixed {
@@ -130,6 +138,7 @@ impl World {
             Fault::RouteMade => self.make_routes(1),
             Fault::Narrow => self.narrow(),
             Fault::Thief => self.thief_comes(),
+            Fault::StoreTrouble(begins) => self.trouble_store(begins),
             Fault::StoreFull(full) => {
                 self.store.set_full(full);
                 if full {
@@ -146,6 +155,7 @@ impl World {
         self.tell(format_args!("healed"));
         self.targets.heal();
         self.store.set_full(false);
+        self.store.set_trouble(Vec::new());
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }
@@ -156,6 +166,23 @@ impl World {
         self.make_routes(usize::MAX);
         self.oracle.healed(&self.store, wall);
         self.healed_at = Some(self.clock);
+    }
+
+    /// Some of the store's operations fail for a while: those that write for want of room, others because they are slow.
+    fn trouble_store(&mut self, begins: bool) {
+        let mut trouble = Vec::new();
+        if begins {
+            let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
+            let writes = [Trouble::Lease, Trouble::Extend, Trouble::Settle, Trouble::Replay];
+            let reads = [Trouble::Find, Trouble::Due, Trouble::Held];
+            let some = |rng: &mut StdRng| rng.random_bool(0.5);
+            trouble.extend(writes.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, StoreError::Full)));
+            trouble.extend(reads.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, slow.clone())));
+            let span = Duration::from_millis(self.unwell.random_range(0..30_000));
+            self.after(span, What::Trouble(Fault::StoreTrouble(false)));
+        }
+        self.tell(format_args!("store fails {trouble:?}"));
+        self.store.set_trouble(trouble);
     }
 
     /// A route of a source that has others; what is under way along it goes on.

@@ -127,7 +127,8 @@ impl World {
         for id in ids {
             self.server_handles(Input::Touched(id));
         }
-        for name in destinations {
+        let due = if matches!(action, BulkAction::Redrive { .. }) { destinations } else { Vec::new() };
+        for name in due {
             self.server_handles(Input::Woken(name));
         }
     }

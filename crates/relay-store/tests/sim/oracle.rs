@@ -229,6 +229,12 @@ impl Oracle {
 
     /// The hub asks for this at this moment: each event gets one delivery per route that there is now.
     pub(crate) fn asking(&mut self, op: &StoreOp) {
+        let extent = match op {
+            StoreOp::Settle(changes) => changes.len(),
+            StoreOp::Find(ids) => ids.len(),
+            _ => 0,
+        };
+        self.check(extent <= limits::DECISIONS_MAX, "I16", || format!("one store operation is about {extent} records"));
         let StoreOp::Append(append) = op else { return };
         let routes = self.routing.routes.get(&append.event.source).into_iter().flatten();
         let wanted: BTreeSet<&Name> = routes.map(|route| &route.destination).collect();

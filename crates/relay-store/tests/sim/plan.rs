@@ -15,6 +15,9 @@ use crate::{ONCE_RED, ONCE_RED_OPERATED};
 /// Bytes a second of the slowest link: a chunk takes half as long as a session may be silent.
 const SLOW: u64 = 3_000;
 
+/// Makes of a seed the one for the store's trouble, so that a seed without it is the run that it was before there was any.
+pub(crate) const STORE_TROUBLE: u64 = 0x5707_e7b0_0b1e;
+
 /// Everything that is decided before the first step.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -73,6 +76,8 @@ pub(crate) struct Faults {
     pub(crate) narrowing: bool,
     /// Targets answer one event so and another so.
     pub(crate) mixed: bool,
+    /// Operations of the store fail for a while.
+    pub(crate) store_trouble: bool,
 }
 
 impl Plan {
@@ -85,6 +90,7 @@ impl Plan {
         let is_old = ONCE_RED.contains(&seed) || ONCE_RED_OPERATED.contains(&seed);
         if !is_old {
             faults.add_later_ones(&mut later);
+            faults.store_trouble = StdRng::seed_from_u64(seed ^ STORE_TROUBLE).random_bool(0.3);
         }
         let sources = names("in", rng.random_range(1..=2));
         let destinations = names("to", rng.random_range(1..=3));
@@ -146,6 +152,7 @@ impl Faults {
             narrowing: false,
             mixed: false,
             thieves: false,
+            store_trouble: false,
         }
     }
 
@@ -171,6 +178,7 @@ impl Faults {
             narrowing: false,
             mixed: false,
             thieves: false,
+            store_trouble: false,
         }
     }
 

@@ -15,7 +15,9 @@ use relay_core::{
     limits,
     name::Name,
     routing::{Route, Routing},
+    storage::StoreError,
 };
+use relay_store::memory::Trouble;
 
 use crate::{
     oracle::Violation,
@@ -74,7 +76,7 @@ struct Fate {
 
 type Scenario = (&'static str, fn() -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 14] = [
+const SCENARIOS: [Scenario; 15] = [
     ("only_refused", only_refused),
     ("refused_among_an_outage", refused_among_an_outage),
     ("forty_nine_in_flight", forty_nine_in_flight),
@@ -89,6 +91,7 @@ const SCENARIOS: [Scenario; 14] = [
     ("an_outage_with_restarts", an_outage_with_restarts),
     ("an_outage_of_few_with_restarts", an_outage_of_few_with_restarts),
     ("an_outage_of_hours_with_two_clients", an_outage_of_hours_with_two_clients),
+    ("expired_while_the_store_is_full", expired_while_the_store_is_full),
 ];
 
 /// Runs all of them, or the one that is asked for. The first that does not hold is named with what is wrong.
@@ -484,6 +487,31 @@ fn an_outage_of_hours_with_two_clients() -> Result<(), String> {
     stage.pass(seconds(65))?;
     let waiting = stage.world.store.open_deliveries();
     expect(waiting == 0, || format!("{waiting} wait 65 s after it is well"))
+}
+
+/// I16, I19: a thousand pass their TTL while the store has no room to end them. Nothing piles up meanwhile, and all of them
+/// end within seconds once there is room.
+fn expired_while_the_store_is_full() -> Result<(), String> {
+    let mut stage = Stage::new(0, 8, |_| Said::Unreachable);
+    stage.send("any", 1_000, millis(1));
+    stage.pass(limits::MESSAGE_TTL - seconds(60))?;
+    stage.world.store.set_trouble(vec![(Trouble::Settle, StoreError::Full)]);
+    let mut most = 0;
+    for _ in 0..240 {
+        stage.pass(millis(500))?;
+        most = most.max(stage.world.server.as_ref().map_or(0, |server| server.pending.len()));
+    }
+    expect(most <= 8, || format!("{most} store operations are under way at a time"))?;
+    stage.world.store.set_trouble(Vec::new());
+    stage.pass(seconds(5))?;
+    let left = stage.world.store.open_deliveries();
+    expect(left == 0, || format!("{left} have not ended five seconds after there is room"))?;
+    // A store that takes long to commit.
+    stage.world.plan.faults.store_ms = 3_000;
+    stage.send("any", 1_000, millis(1));
+    stage.pass(limits::MESSAGE_TTL + seconds(180))?;
+    let left = stage.world.store.open_deliveries();
+    expect(left == 0, || format!("{left} have not ended three minutes after their TTL"))
 }
 
 impl World {

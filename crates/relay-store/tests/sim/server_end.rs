@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
+    delivery::State,
     hub::{ConnId, Hub, Input, OpId, Output, Setup},
+    id::DeliveryId,
     limits,
-    storage::{StoreAnswer, StoreOp},
+    storage::{Change, StoreAnswer, StoreOp},
     wire::codec,
 };
 
@@ -18,6 +20,15 @@ use crate::{
 
 /// How long a server that was told to stop may take.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// The waiting deliveries that an operation ends.
+fn ends(op: &StoreOp) -> impl Iterator<Item = DeliveryId> {
+    let changes = if let StoreOp::Settle(changes) = op { &changes[..] } else { &[] };
+    let ended = |change: &&Change| {
+        matches!(change.before.state, State::Ready | State::Scheduled) && change.next.state == State::Expired
+    };
+    changes.iter().filter(ended).map(|change| change.next.id)
+}
 
 impl World {
     /// A server process starts on what the last one left.
@@ -193,10 +204,25 @@ impl World {
         let most = self.plan.faults.store_ms;
         let span = self.some_millis(most);
         self.oracle.asking(&ask);
+        self.check_ends(&ask);
         let Some(server) = &mut self.server else { return };
         server.pending.insert(op, ask);
         let epoch = server.epoch;
         self.after(span, What::StoreActs { epoch, op });
+    }
+
+    /// I16: what is being ended because its TTL has passed is not ended once more at the same time.
+    fn check_ends(&mut self, ask: &StoreOp) {
+        let mut twice = None;
+        for end in ends(ask) {
+            let pending = self.server.iter().flat_map(|server| server.pending.values());
+            if pending.flat_map(ends).any(|known| known == end) {
+                twice = Some(end);
+            }
+        }
+        if let Some(id) = twice {
+            self.oracle.broken("I16", format!("{id} is being ended, and is to be ended once more"));
+        }
     }
 
     pub(crate) fn store_acts(&mut self, epoch: u64, op: OpId) {

@@ -31,7 +31,7 @@ use crate::{
     net::{End, Packet, Socket},
     operator::Act,
     oracle::Oracle,
-    plan::Plan,
+    plan::{Plan, STORE_TROUBLE},
     scenario::{Script, Seen},
     target::Targets,
     trace::Trace,
@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) operator: StdRng,
     /// Chance of the faults that were added later.
     pub(crate) later: StdRng,
+    /// Chance of what the store cannot for a while.
+    pub(crate) unwell: StdRng,
     /// Routes that are removed at present.
     pub(crate) unrouted: Vec<(Name, Route)>,
     /// Microseconds since the start of the run.
@@ -154,6 +156,7 @@ impl World {
             rng: StdRng::seed_from_u64(seed ^ 0x005e_ed0f_7e57),
             operator: StdRng::seed_from_u64(!seed),
             later: StdRng::seed_from_u64(!seed.reverse_bits()),
+            unwell: StdRng::seed_from_u64(!seed ^ STORE_TROUBLE),
             unrouted: Vec::new(),
             clock: 0,
             queue: BinaryHeap::new(),

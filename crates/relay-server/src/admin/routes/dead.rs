@@ -94,6 +94,10 @@ pub(super) async fn run(
     bulk: Bulk,
 ) -> Result<BulkDto, AdminError> {
     let mut bulk = bulk;
+    // Before the first is looked up.
+    if bulk.ids.len() > IDS_MAX {
+        return Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())));
+    }
     for id in &mut bulk.ids {
         *id = super::id::delivery(admin, id).await?.to_string();
     }
@@ -120,8 +124,8 @@ pub(super) async fn run(
     let mut done = BulkDto { job: job.to_string(), dry_run, ..BulkDto::default() };
     let mut cursor = None;
     loop {
-        let (action, target, now) = (action.clone(), target.clone(), admin.clock.wall());
-        let step = BulkStep { job, action, target, cursor, dry_run, now, audit: audit.clone() };
+        let (step_action, target, now) = (action.clone(), target.clone(), admin.clock.wall());
+        let step = BulkStep { job, action: step_action, target, cursor, dry_run, now, audit: audit.clone() };
         let result = admin.store.bulk(step).await?;
         done.matched += result.matched;
         done.changed += result.changed;
@@ -129,7 +133,7 @@ pub(super) async fn run(
             audit = None;
         }
         if !dry_run {
-            tell(admin, &result).await;
+            tell(admin, &action, &result).await;
         }
         cursor = result.next;
         if cursor.is_none() {
@@ -141,10 +145,12 @@ pub(super) async fn run(
     }
 }
 
-/// What the hub hears of a step.
-async fn tell(admin: &Admin, result: &BulkDone) {
+/// What the hub hears of a step. Only a redrive makes anything due: the others must not cut short the pause of a circuit.
+async fn tell(admin: &Admin, action: &BulkAction, result: &BulkDone) {
     admin.hub.tell(Event::Touched(result.ids.clone())).await;
-    admin.hub.tell(Event::Woken(result.destinations.clone())).await;
+    if matches!(action, BulkAction::Redrive { .. }) {
+        admin.hub.tell(Event::Woken(result.destinations.clone())).await;
+    }
 }
 
 /// What the store has no index for: it is picked out of what the filters give.
@@ -215,7 +221,7 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
             left = left.saturating_sub(result.matched);
             if !how.dry_run {
                 audit = audit.filter(|_| result.changed == 0);
-                tell(admin, &result).await;
+                tell(admin, &how.action, &result).await;
             }
             // A step answers for its job: the next page is another one.
             job = job_id(admin, None)?;
@@ -257,9 +263,6 @@ fn target(bulk: Bulk, states: Vec<DeliveryState>) -> Result<(BulkTarget, String)
     match (bulk.ids.is_empty(), bulk.all || filtered) {
         (true, false) => Err(AdminError::Invalid("name deliveries in ids, give a filter, or ask for all".into())),
         (false, true) => Err(AdminError::Invalid("give either ids or filters".into())),
-        (false, false) if bulk.ids.len() > IDS_MAX => {
-            Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())))
-        }
         (false, false) => {
             let ids: Result<Vec<_>, IdError> = bulk.ids.iter().map(|id| id.parse()).collect();
             let ids = ids.map_err(|error| AdminError::Invalid(error.to_string()))?;
@@ -277,4 +280,23 @@ fn target(bulk: Bulk, states: Vec<DeliveryState>) -> Result<(BulkTarget, String)
 /// The states that dead letters are in.
 pub(super) fn ended() -> Vec<DeliveryState> {
     vec![DeliveryState::Dead, DeliveryState::Expired]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use relay_store::memory::MemoryStore;
+
+    use super::*;
+
+    /// A command costs look-ups by the ids that it may have, not by those that it has.
+    #[tokio::test]
+    async fn too_many_ids_are_refused_before_any_is_looked_up() {
+        let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let ids = vec!["unknown"; IDS_MAX + 1];
+        let bulk = serde_json::from_value(serde_json::json!({ "ids": ids })).unwrap();
+        let refused = run(&admin, &Asker::CONFIG, "dead.purge", BulkAction::Purge, bulk).await.err().unwrap();
+        assert!(refused.to_string().contains("ids at once"), "{refused}");
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
     ingress::guarded::{Gate, Guarded},
 };
 
+const JOIN: &str = "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
 const ASK: &str = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// S9: connections that wait for their next request, or for their first, give way to those that have one; the one that
@@ -76,6 +77,56 @@ async fn a_request_at_work_is_finished_before_another_gets_its_place() {
     assert_eq!(second.reply().await.status, 202);
     let bodies: Vec<_> = relay.backend.events().iter().map(|event| event.body[0]).collect();
     assert_eq!(bodies, b"12");
+}
+
+/// S9, S36: strangers who begin bodies and do not send them, from however many addresses, keep out neither senders nor
+/// clients: what is far from whole gives its place.
+#[tokio::test]
+async fn slow_bodies_on_every_place_give_way() {
+    const PLACES: usize = 32;
+    let bounds = Bounds { reserve: 4, address: PLACES, ..Bounds::of(PLACES) };
+    let relay = Relay::among_strangers(|settings| settings.connections = bounds).await;
+    // No head shows that it is not the signature of the body to come.
+    let forged = signature("1", Clock::start(Wall::MIN).present().as_millis() / 1_000, "another body");
+    let slow = &format!(
+        "POST /webhook/signed HTTP/1.1\r\nHost: a\r\n{forged}Expect: 100-continue\r\nContent-Length: 90000\r\n\r\n"
+    );
+    let mut strangers = Vec::new();
+    for _ in 0..PLACES - bounds.reserve {
+        let mut stranger = relay.connect().await;
+        stranger.send(slow).await;
+        assert!(stranger.head().await.starts_with("HTTP/1.1 100 "));
+        strangers.push(stranger);
+    }
+    for _ in 0..2 * PLACES {
+        let mut stranger = relay.connect().await;
+        stranger.send(slow).await;
+        strangers.push(stranger);
+        assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+    }
+    let mut client = relay.connect().await;
+    client.send(JOIN).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(strangers[0].reply().await.status, 503, "those that wait longest go first");
+}
+
+/// S9: what is at work on every place, and is not slow, is waited for a moment; then the answer is honest.
+#[tokio::test]
+async fn a_request_in_the_reserve_waits_for_a_place() {
+    let bounds = Bounds { reserve: 2, address: 8, ..Bounds::of(3) };
+    let relay = Relay::among_strangers(|settings| settings.connections = bounds).await;
+    let whole = request("POST /webhook", "Expect: 100-continue\r\n", "1");
+    let (head, body) = whole.split_at(whole.len() - 1);
+    let mut first = relay.connect().await;
+    first.send(head).await;
+    assert!(first.head().await.starts_with("HTTP/1.1 100 "));
+    assert_eq!(relay.ask(request("POST /webhook", "", "2")).await.status, 503, "a key has proven the first");
+    let mut second = relay.connect().await;
+    second.send(request("POST /webhook", "", "3")).await;
+    first.send(body).await;
+    assert_eq!(first.reply().await.status, 202);
+    drop(first);
+    assert_eq!(second.reply().await.status, 202);
 }
 
 /// S9, S36: heads that stay unfinished are put aside up to a bound; those that have been there longest end.
@@ -173,16 +224,15 @@ async fn an_answer_that_is_taken_in_drops_is_given_up() {
 async fn sessions_are_let_in_up_to_half() {
     let bounds = Bounds { sessions: 2, ..Bounds::of(8) };
     let relay = Relay::with(|settings| settings.connections = bounds).await;
-    let join = "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     let mut sessions = Vec::new();
     for _ in 0..2 {
         let mut socket = relay.connect().await;
-        socket.send(join).await;
+        socket.send(JOIN).await;
         assert!(socket.head().await.starts_with("HTTP/1.1 101 "));
         sessions.push(socket);
     }
     let mut third = relay.connect().await;
-    third.send(join).await;
+    third.send(JOIN).await;
     assert_eq!(third.reply().await.status, 503);
     // Silent strangers do not push out a session, though it says nothing either.
     let mut silent = Vec::new();
@@ -195,7 +245,7 @@ async fn sessions_are_let_in_up_to_half() {
     drop(sessions);
     loop {
         let mut socket = relay.connect().await;
-        socket.send(join).await;
+        socket.send(JOIN).await;
         if socket.head().await.starts_with("HTTP/1.1 101 ") {
             break;
         }

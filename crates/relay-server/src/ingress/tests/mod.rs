@@ -11,7 +11,13 @@ mod recorder;
 mod sockets;
 mod webhooks;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -21,8 +27,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Patience, Settings, serve};
-use crate::{budget::Budget, connections::Bounds};
+use super::{Patience, Settings, listener::serve_on};
+use crate::{accept::Listening, budget::Budget, connections::Bounds, origin::Origin};
 use recorder::Recorder;
 
 /// Nothing here takes this long; a test that would hang fails instead.
@@ -47,6 +53,18 @@ impl Relay {
     }
 
     async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::behind(change, |listener| listener).await
+    }
+
+    /// One whose peers come from addresses of the documentation's network, each from the next.
+    async fn among_strangers(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::behind(change, |listener| Strangers { listener, accepted: AtomicU8::new(0) }).await
+    }
+
+    async fn behind<L: Listening<Socket = TcpStream>>(
+        change: impl FnOnce(&mut Settings),
+        put_before: impl FnOnce(TcpListener) -> L,
+    ) -> Self {
         let mut settings = Settings {
             body_bytes_max: BODY_BYTES_MAX,
             budget: Budget::new(1_000_000),
@@ -62,7 +80,7 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, Arc::clone(&backend), settings, stop.clone()));
+        let served = tokio::spawn(serve_on(put_before(listener), Arc::clone(&backend), settings, stop.clone()));
         Self { backend, budget, address, stop, served }
     }
 
@@ -75,6 +93,22 @@ impl Relay {
         let mut socket = self.connect().await;
         socket.send(request).await;
         socket.reply().await
+    }
+}
+
+/// Sockets that seem to come from everywhere.
+struct Strangers {
+    listener: TcpListener,
+    accepted: AtomicU8,
+}
+
+impl Listening for Strangers {
+    type Socket = TcpStream;
+
+    async fn accept(&self) -> std::io::Result<(TcpStream, Origin)> {
+        let (socket, peer) = self.listener.accept().await?;
+        let last = self.accepted.fetch_add(1, Ordering::Relaxed);
+        Ok((socket, Origin::of((std::net::Ipv4Addr::new(192, 0, 2, last), peer.port()).into())))
     }
 }
 

@@ -29,7 +29,7 @@ fn is_given_up(listed: &Listed<'_>) -> bool {
 /// A table whose time began a minute ago.
 fn uploads(max: u64) -> Uploads {
     let began = Instant::now().checked_sub(std::time::Duration::from_mins(1)).unwrap();
-    Uploads { budget: Budget::new(max), began, table: Mutex::default() }
+    Uploads::since(Budget::new(max), began)
 }
 
 /// I16, S36: what stalls is given up first, of that what holds most; what was proven by its head never.
@@ -98,4 +98,90 @@ fn slow_bodies_make_room_for_connections() {
     assert!(is_given_up(&stalled) && !is_given_up(&proven) && !is_given_up(&fast));
     drop((stalled, proven, fast));
     assert_eq!(uploads.lock().all().count(), 0);
+}
+
+/// I16, S36: a body that waits for memory itself is given up like any other, and gives back what it holds at once.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_waits_for_memory_is_given_up_for_another() {
+    let (budget, hub) = (Budget::new(100 * MIB), source("hub"));
+    let uploads = Uploads::new(Arc::clone(&budget));
+    let mut large = budget.open(true);
+    assert!(large.grow(90 * MIB));
+    let mut small = budget.open(true);
+    assert!(small.grow(10 * MIB));
+    let (heavy, light) =
+        (list(&uploads, &hub, address(1), false, 90 * MIB), list(&uploads, &hub, address(2), true, 10 * MIB));
+    let owner = |last, proven| Owner { source: &hub, address: address(last), proven };
+    let began = Instant::now();
+    let give_way = async {
+        let waited = uploads.wait(&mut large, MIB, owner(1, false), Some(&heavy)).await;
+        drop((large, heavy));
+        waited
+    };
+    let (gave_way, grew) = tokio::join!(give_way, uploads.wait(&mut small, MIB, owner(2, true), Some(&light)));
+    assert_eq!((gave_way, grew), (Waited::GivenUp, Waited::Grown));
+    assert!(began.elapsed() < limits::MEMORY_WAIT / 2, "it does not first wait in vain");
+}
+
+/// I16: what a shortage costs grows with those who hold memory, and not with those who want some as well.
+#[tokio::test(start_paused = true)]
+async fn many_who_want_memory_do_not_look_for_it_all_the_time() {
+    const HOLDING: u64 = 200;
+    const WAITING: usize = 500;
+    let (budget, hub) = (Budget::new(HOLDING * MIB), source("hub"));
+    let uploads = Uploads::new(Arc::clone(&budget));
+    let mut held: Vec<_> = (0..HOLDING)
+        .map(|_| {
+            let mut reservation = budget.open(true);
+            assert!(reservation.grow(MIB));
+            (reservation, list(&uploads, &hub, address(1), true, MIB))
+        })
+        .collect();
+    let wants = Owner { source: &hub, address: address(2), proven: false };
+    let waiting = (0..WAITING).map(|_| async {
+        let mut reservation = budget.open(true);
+        uploads.wait(&mut reservation, MIB, wants, None).await;
+    });
+    let given_back = async {
+        while held.pop().is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    tokio::join!(futures_util::future::join_all(waiting), given_back);
+    let looks = limits::MEMORY_WAIT.as_millis() as u64 / LOOK_EVERY + 1;
+    let looked_at = uploads.looked_at.load(Ordering::Relaxed);
+    assert!(looked_at <= looks * HOLDING, "{looked_at} looked at, of {HOLDING} in {looks} looks");
+}
+
+/// S36: the sums by source and network are those of the bodies that are there.
+#[test]
+fn sums_are_those_of_what_is_there() {
+    let (uploads, hub) = (uploads(100 * MIB), source("hub"));
+    let home = |text: &str| Address::of(text.parse().unwrap());
+    let first = list(&uploads, &hub, home("2001:db8:1:1::1"), false, 3);
+    let second = list(&uploads, &hub, home("2001:db8:1:2::1"), false, 4);
+    second.came(10);
+    let sums = |uploads: &Uploads| {
+        let table = uploads.lock();
+        let of = |sums: &Arc<AtomicU64>| sums.load(Ordering::Relaxed);
+        (table.by_source.values().map(of).collect::<Vec<_>>(), table.by_network.values().map(of).max())
+    };
+    assert_eq!(sums(&uploads), (vec![13], Some(13)), "both /64s are of one /48");
+    drop(first);
+    assert_eq!(sums(&uploads), (vec![10], Some(10)));
+    drop(second);
+    let table = uploads.lock();
+    assert!(table.by_source.is_empty() && table.by_network.is_empty());
+}
+
+/// S36: whoever has a whole /48 is one owner, however many of its /64s he comes from.
+#[test]
+fn a_network_over_half_gives_way_before_anybody_else() {
+    let (uploads, hub) = (uploads(100 * MIB), source("hub"));
+    let home = |number: u8| Address::of(format!("2001:db8:0:{number}::1").parse().unwrap());
+    let greedy = [0, 1, 2].map(|number| list(&uploads, &hub, home(number), false, 20 * MIB));
+    let slow = list(&uploads, &hub, address(2), false, 20 * MIB);
+    stalls(&slow);
+    uploads.make_room(MIB, Owner { source: &hub, address: address(9), proven: false }, None);
+    assert!(greedy.iter().any(is_given_up) && !is_given_up(&slow));
 }

@@ -1,0 +1,90 @@
+//! SIGHUP: the configuration is read anew, and what may change while a process runs does. A faulty one changes nothing.
+
+use std::{convert::Infallible, future::pending};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    config::{Logging, fault::Faults, settings::Value},
+    signals::Hangups,
+};
+
+/// What a process reads at its start, and again at each SIGHUP.
+pub(crate) struct Read<C> {
+    /// What it runs by.
+    pub(crate) config: C,
+    /// What is worth saying once.
+    pub(crate) notes: Vec<String>,
+    /// How it logs.
+    pub(crate) logging: Logging,
+    /// All settings, to tell what has changed.
+    pub(crate) settings: Settings,
+}
+
+/// Settings by name.
+pub(crate) type Settings = Vec<(&'static str, Option<Value>)>;
+
+/// What takes effect at the next start only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fixed {
+    /// Every setting: what may change is declared beside them.
+    All,
+    /// These.
+    These(&'static [&'static str]),
+}
+
+/// Reads the configuration at each SIGHUP and gives it to `taker`, for as long as it is polled.
+pub(crate) async fn serve<C: Send + 'static>(
+    mut hangups: Hangups,
+    read: impl Fn() -> Result<Read<C>, Faults> + Clone + Send + 'static,
+    begun_with: Settings,
+    fixed: Fixed,
+    taker: mpsc::Sender<C>,
+) -> Infallible {
+    while hangups.next().await {
+        tracing::info!(event = "reloading", "SIGHUP: the configuration is read anew");
+        // A file may be a pipe that nobody writes to: that must hold up nothing but this.
+        let Ok(found) = tokio::task::spawn_blocking(read.clone()).await else { continue };
+        match found {
+            Ok(found) => {
+                for note in &found.notes {
+                    tracing::warn!(event = "configuration", "{note}");
+                }
+                tell_fixed(&begun_with, &found.settings, fixed);
+                // Without a taker the process is about to end.
+                let _ended = taker.send(found.config).await;
+            }
+            Err(faults) => tell(&faults),
+        }
+    }
+    pending().await
+}
+
+/// Settings that differ from those at the start and cannot be changed without another.
+fn tell_fixed(begun_with: &Settings, found: &Settings, fixed: Fixed) {
+    let is_fixed = |name: &str| match fixed {
+        Fixed::All => true,
+        Fixed::These(names) => names.contains(&name),
+    };
+    let pairs = begun_with.iter().zip(found);
+    let changed: Vec<&str> =
+        pairs.filter(|(before, now)| before != now && is_fixed(now.0)).map(|(_, (name, _))| *name).collect();
+    if !changed.is_empty() {
+        let settings = changed.join(", ");
+        tracing::warn!(event = "reload_incomplete", settings, "changed, and in effect from the next start on");
+    }
+}
+
+/// All that is wrong, a line each.
+fn tell(faults: &Faults) {
+    for fault in &faults.0 {
+        tracing::error!(
+            event = "configuration",
+            setting = fault.name,
+            value = fault.value.as_deref(),
+            place = %fault.origin,
+            want = fault.text
+        );
+    }
+    tracing::error!(event = "reload_failed", faults = faults.0.len(), "the present configuration stays in use");
+}

@@ -1,0 +1,133 @@
+//! SIGHUP: what may change while a process runs does, and a faulty configuration changes nothing.
+
+use std::{fs, path::Path};
+
+use crate::{
+    process::{API_KEY, Process, RELAY_TOKEN, Server, wait_for},
+    sender::Sender,
+    target::{Reply, Target},
+};
+
+/// Tells a process to read its configuration anew, and waits until its log has `what` once more.
+fn reload(process: &Process, what: &str) {
+    let count = || process.log().matches(what).count();
+    let before = count();
+    process.signal("HUP");
+    wait_for(what, || (count() > before).then_some(()));
+}
+
+fn arrives(target: &Target, count: usize) {
+    wait_for("the webhook to arrive", || (target.count() >= count).then_some(()));
+}
+
+/// I22: targets, headers, tokens and slots of a client change while it runs; what is at its target ends as it began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_takes_its_configuration_over_at_sighup() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Target::start(|_| Reply::status(204)).await;
+    let second = Target::start(|_| Reply::status(204)).await;
+    let server = Server::start(dir.path(), &[]);
+    let file = dir.path().join("client.toml");
+    let secret = dir.path().join("secret");
+    let token = dir.path().join("token");
+    let write = |target: &Target, more: &str| {
+        let text = format!(
+            "[destination.default]\nurl = \"{}\"\nheaders = {{ \"X-Secret\" = \"@{}\" }}\n{more}",
+            target.url("/"),
+            secret.display()
+        );
+        fs::write(&file, text).unwrap();
+    };
+    fs::write(&secret, "one").unwrap();
+    fs::write(&token, RELAY_TOKEN).unwrap();
+    write(&first, "");
+    let url = format!("http://{}", server.public);
+    let env = [("RELAY_URL", url.as_str()), ("RELAY_TOKEN_FILE", token.to_str().unwrap())];
+    let client = Process::start(&dir.path().join("client.log"), &["client", "--config", file.to_str().unwrap()], &env);
+    let sender = Sender::new();
+    let post = || async { sender.post(&server.url("/webhook"), "{}").await.unwrap().event() };
+    post().await;
+    arrives(&first, 1);
+    assert_eq!(first.arrivals()[0].header("x-secret"), "one");
+
+    // A forward under way ends at the target where it began, by the answer that it gets there.
+    let slow = |_: &_| Reply { delay: std::time::Duration::from_secs(2), ..Reply::status(204) };
+    first.answer(slow);
+    let slow_event = post().await;
+    arrives(&first, 2);
+    fs::write(&secret, "two").unwrap();
+    write(&second, "");
+    reload(&client, "event=\"reloaded\"");
+    post().await;
+    arrives(&second, 1);
+    assert_eq!(second.arrivals()[0].header("x-secret"), "two");
+    assert_eq!((first.count(), first.arrivals()[1].event()), (2, slow_event.as_str()));
+
+    // Faults change nothing, and all are said.
+    fs::write(&file, "[destination.default]\nurl = \"http:/x\"\nconcurency = 3\n").unwrap();
+    reload(&client, "event=\"reload_failed\"");
+    assert!(
+        client.log().contains("two slashes") && client.log().contains("did you mean concurrency"),
+        "{}",
+        client.log()
+    );
+    post().await;
+    arrives(&second, 2);
+
+    // Another token and other slots make another session; a setting that wants a restart is named.
+    let made = server.json(&["token", "create", "office", "--destination", "default"]);
+    fs::write(&token, made["token"].as_str().unwrap()).unwrap();
+    write(&second, "concurrency = 3\n");
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("client_listen = \"127.0.0.1:1\"\n{whole}")).unwrap();
+    reload(&client, "event=\"connected\"");
+    assert!(client.log().contains("settings=\"CLIENT_LISTEN\""), "{}", client.log());
+    wait_for("a session by the other token", || server.process.log().contains("token=office").then_some(()));
+    post().await;
+    arrives(&second, 3);
+    wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
+    server.audit();
+    assert_eq!((first.count(), second.count()), (2, 3), "I9: nothing went out twice");
+}
+
+/// Sources and routes that the server's file declares are taken over at SIGHUP; settings wait for the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_takes_what_its_file_declares_over_at_sighup() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("server.toml");
+    let secret = dir.path().join("secret");
+    let declare = |text: &str| fs::write(&file, text).unwrap();
+    let hub =
+        |secret: &Path| format!("[source.hub]\nprovider = \"bearer\"\ntoken = {{ file = \"{}\" }}\n", secret.display());
+    fs::write(&secret, "0123456789abcdef-one").unwrap();
+    declare("");
+    let server = Server::start(dir.path(), &[("CRM_RELAY_CONFIG", file.to_str().unwrap())]);
+    let sender = Sender::new();
+    let status = |key: &'static str| {
+        let (sender, url) = (sender.clone(), server.url("/webhook/hub"));
+        async move { sender.send(http::Method::POST, &url, &[("authorization", key)], "{}").await.unwrap().status }
+    };
+    assert_eq!(status("Bearer 0123456789abcdef-one").await, 404);
+    declare(&hub(&secret));
+    reload(&server.process, "event=\"reloaded\"");
+    assert_eq!(status("Bearer 0123456789abcdef-one").await, 202);
+
+    // A secret that was replaced in its file.
+    fs::write(&secret, "0123456789abcdef-two").unwrap();
+    reload(&server.process, "event=\"reloaded\"");
+    assert_eq!(status("Bearer 0123456789abcdef-one").await, 401);
+    assert_eq!(status("Bearer 0123456789abcdef-two").await, 202);
+
+    declare(&format!("message_ttl = \"9h\"\nmax_retrys = 3\n{}", hub(&secret)));
+    reload(&server.process, "event=\"reload_failed\"");
+    declare(&format!("message_ttl = \"9h\"\n{}[source.other]\nprovider = \"hmac\"\n", hub(&secret)));
+    reload(&server.process, "event=\"reload_failed\"");
+    assert_eq!(status("Bearer 0123456789abcdef-two").await, 202, "nothing has changed");
+    declare("message_ttl = \"9h\"\n");
+    reload(&server.process, "event=\"reloaded\"");
+    assert!(server.process.log().contains("settings=\"MESSAGE_TTL\""), "{}", server.process.log());
+    assert_ne!(status("Bearer 0123456789abcdef-two").await, 202, "what is not declared any more is paused");
+    let told = sender.send(http::Method::POST, &server.url("/webhook"), &[("x-api-key", API_KEY)], "{}").await.unwrap();
+    assert_eq!(told.status, 202);
+    server.audit();
+}

@@ -1,0 +1,81 @@
+//! Looking: what has work to do that nobody announced, and what has expired.
+//!
+//! **Invariant:** at most one look is under way or set for later, and no delivery is being ended twice at a time.
+
+use std::collections::BTreeSet;
+
+use super::{Hub, Op, settle::Why, timers::Timer};
+use crate::{
+    id::DeliveryId,
+    limits,
+    storage::{Due, StoreError, StoreOp},
+    time::Mono,
+};
+
+/// When the store is looked at, and what of that is not done yet.
+#[derive(Debug, Default)]
+pub(super) struct Looking {
+    /// When the timer goes off.
+    next: Option<Mono>,
+    /// Deliveries whose end by TTL is not decided yet.
+    pub(super) expiring: BTreeSet<DeliveryId>,
+    /// There are more behind them.
+    more: bool,
+}
+
+impl Hub {
+    /// Asks what has work to do.
+    pub(super) fn ask_due(&mut self) {
+        self.looking.next = None;
+        if !self.failed && !self.stopping {
+            self.ask_store(Op::Due, StoreOp::Due { now: self.now.wall, limit: limits::PAGE_MAX });
+        }
+    }
+
+    pub(super) fn on_due(&mut self, result: Result<Due, StoreError>) {
+        let due = match result {
+            Ok(due) => due,
+            Err(StoreError::Unavailable) => return self.on_store_failed(),
+            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
+                return self.look_after(limits::DUE_EVERY);
+            }
+        };
+        for waiting in due.destinations {
+            if let Some(next_due) = waiting.next_due {
+                self.on_scheduled(&waiting.destination, next_due);
+            }
+        }
+        self.looking.more = due.expired.len() >= limits::PAGE_MAX as usize;
+        self.look_after(limits::DUE_EVERY);
+        if self.stopping {
+            return;
+        }
+        for record in due.expired {
+            // One that the store is about to end, or has no room to, is not ended once more.
+            let new = self.looking.expiring.insert(record.id);
+            if new || cfg!(feature = "canary_expired_again") {
+                self.decide(record.id, Why::Expire, &record);
+            }
+        }
+    }
+
+    /// The end of one that had expired is decided, or it has another.
+    pub(super) fn on_expiry_decided(&mut self, id: DeliveryId) {
+        self.looking.expiring.remove(&id);
+        if self.looking.expiring.is_empty() && self.looking.more {
+            let soon = self.now.mono + limits::EXPIRE_PAUSE;
+            // No timer: a look is under way.
+            if self.looking.next.is_some_and(|next| soon < next) {
+                self.look_after(limits::EXPIRE_PAUSE);
+            }
+        }
+    }
+
+    fn look_after(&mut self, pause: std::time::Duration) {
+        if let Some(before) = self.looking.next.take() {
+            self.timers.remove(&(before, Timer::Poll));
+        }
+        self.looking.next = Some(self.now.mono + pause);
+        self.arm(pause, Timer::Poll);
+    }
+}

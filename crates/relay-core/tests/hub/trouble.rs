@@ -1,0 +1,185 @@
+//! A store that cannot, for now: full, or too slow.
+
+use std::time::Duration;
+
+use relay_core::{
+    delivery::{State, outcome::Class},
+    hub::Input,
+    limits,
+    storage::{StoreError, StoreOp},
+};
+
+use crate::rig::{Rig, lease_of, outcome};
+
+/// More than two pages of deliveries past their TTL, which nobody has looked at yet.
+const EXPIRED: usize = 2 * limits::PAGE_MAX as usize + 88;
+
+/// A hub whose store holds them.
+fn expired() -> Rig {
+    let mut rig = Rig::new();
+    for _ in 0..EXPIRED {
+        rig.send();
+    }
+    rig.now = rig.now + limits::MESSAGE_TTL.saturating_sub(Duration::from_millis(1));
+    rig.asked.clear();
+    rig
+}
+
+fn asked(rig: &Rig, kind: &str) -> usize {
+    rig.asked.iter().filter(|asked| **asked == kind).count()
+}
+
+/// I16, I19: what a full store cannot end waits, once; and it ends within moments once there is room.
+#[test]
+fn a_full_store_is_not_asked_for_the_same_again_and_again() {
+    let mut rig = expired();
+    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.pass(Duration::from_mins(2));
+    let largest = (rig.largest.get("settle").copied(), rig.largest.get("find").copied());
+    assert!(largest.0 <= Some(limits::DECISIONS_MAX) && largest.1 <= Some(limits::PAGE_MAX as usize), "{largest:?}");
+    let per_second = (asked(&rig, "settle") + asked(&rig, "find") + asked(&rig, "due")) / 120;
+    assert!(per_second <= 6, "{per_second} store operations a second");
+    rig.store.trouble.clear();
+    rig.pass(Duration::from_secs(3));
+    assert_eq!(rig.count(State::Expired), EXPIRED);
+}
+
+/// I19: a store that reads slowly is asked for less at a time, until it can.
+#[test]
+fn a_look_up_that_takes_too_long_is_made_smaller() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 400);
+    for _ in 0..400 {
+        rig.send();
+    }
+    rig.store.trouble.insert("settle", StoreError::Full);
+    for grant in rig.grants(client) {
+        rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+    }
+    rig.pass(Duration::from_secs(5));
+    rig.store.trouble.clear();
+    rig.store.finds_most = Some(40);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.count(State::Delivered), 400);
+}
+
+/// I16: a commit slower than the pause between pages does not have its page decided twice.
+#[test]
+fn what_is_being_ended_is_not_ended_again() {
+    let mut rig = expired();
+    rig.prompt = false;
+    for _ in 0..10 {
+        rig.pass(Duration::from_secs(1));
+        // Everything but the commits is quick.
+        while let Some(at) = rig.pending.iter().position(|(_, ask)| !matches!(ask, StoreOp::Settle(_))) {
+            rig.pending.rotate_left(at);
+            rig.answer_one();
+        }
+    }
+    assert_eq!(rig.pending.len(), 1, "settlements of one page");
+    rig.prompt = true;
+    rig.answer_store();
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.count(State::Expired), EXPIRED);
+}
+
+/// I22: a hub that stops begins nothing new; what it was about to end, the next start ends.
+#[test]
+fn a_stopping_hub_looks_for_nothing_that_has_expired() {
+    let mut rig = expired();
+    let client = rig.join(1, 7, 1);
+    rig.grants(client);
+    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.pass(Duration::from_secs(5));
+    rig.input(Input::Stop);
+    rig.asked.clear();
+    rig.heartbeat(client, &[]);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(asked(&rig, "due"), 0);
+}
+
+/// I22: a store that is full does not hold up a stop for what only it could end.
+#[test]
+fn a_stop_does_not_wait_for_what_has_expired() {
+    let mut rig = expired();
+    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.pass(Duration::from_secs(5));
+    rig.input(Input::Stop);
+    rig.pass(Duration::from_secs(5));
+    assert!(rig.stopped);
+}
+
+/// I16, I19: while outcomes cannot be stored no more is leased than a bound, and then all goes on.
+#[test]
+fn a_store_that_takes_no_outcomes_is_not_leased_from() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 100);
+    for _ in 0..1_200 {
+        rig.send();
+    }
+    rig.store.trouble.insert("settle", StoreError::Full);
+    for _ in 0..20 {
+        for grant in rig.grants(client) {
+            rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+        }
+        rig.pass(Duration::from_secs(1));
+        rig.heartbeat(client, &[]);
+    }
+    let leased = rig.count(State::Leased);
+    assert!(leased <= limits::UNDECIDED_MAX + limits::PAGE_MAX as usize + 200, "{leased} outcomes wait");
+    rig.store.trouble.clear();
+    for _ in 0..20 {
+        rig.pass(Duration::from_secs(1));
+        for grant in rig.grants(client) {
+            rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+        }
+    }
+    assert_eq!(rig.count(State::Delivered), 1_200);
+}
+
+/// I19: whatever a store could not do for a while, all of it goes on once it can.
+#[test]
+fn everything_goes_on_after_any_trouble() {
+    let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
+    let kinds = ["lease", "extend", "settle", "find", "due", "replay"];
+    for kind in kinds {
+        for error in [StoreError::Full, slow.clone()] {
+            let mut rig = Rig::new();
+            let client = rig.join(1, 7, 4);
+            for _ in 0..10 {
+                rig.send();
+            }
+            rig.store.trouble.insert(kind, error.clone());
+            for second in 0..90 {
+                if second == 30 {
+                    rig.store.trouble.clear();
+                }
+                for grant in rig.grants(client) {
+                    rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+                }
+                rig.heartbeat(client, &[]);
+                rig.pass(Duration::from_secs(1));
+            }
+            assert_eq!(rig.count(State::Delivered), 10, "{kind} answered {error:?}");
+            rig.input(Input::Stop);
+            assert!(rig.stopped, "{kind} answered {error:?}");
+        }
+    }
+}
+
+/// I8, I11: leases of an earlier run are taken over as soon as they can be read.
+#[test]
+fn leases_of_an_earlier_run_are_read_once_the_store_can() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.store.trouble.insert("held", StoreError::TooSlow { after: Duration::from_secs(1) });
+    rig.crash();
+    rig.pass(Duration::from_secs(5));
+    rig.store.trouble.clear();
+    rig.pass(Duration::from_secs(2));
+    let client = rig.join_with(2, 7, &[("crm", 4)], limits::CLIENT_BUFFER, &[lease]);
+    rig.report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rig.count(State::Delivered), 1);
+}

@@ -1,0 +1,194 @@
+//! The snapshot of the registry: read from the store, and made anew with each change.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use relay_core::{limits, name::Name};
+use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
+use serde::de::DeserializeOwned;
+
+use super::{Registry, RegistryError, document};
+use crate::directory::{Directory, Versioned};
+
+/// Longest pause before documents that could not be read are read again.
+const AGAIN_MAX: Duration = Duration::from_mins(1);
+
+/// A write that is durable.
+#[derive(Debug)]
+pub(super) struct Written {
+    key: DocumentKey,
+    version: u64,
+    body: Option<String>,
+}
+
+/// What names a document among those of its kind.
+trait Named: Ord {
+    fn of(name: &str) -> Option<Self>
+    where
+        Self: Sized;
+}
+
+impl Named for Name {
+    fn of(name: &str) -> Option<Self> {
+        name.parse().ok()
+    }
+}
+
+impl Named for (Name, Name) {
+    fn of(name: &str) -> Option<Self> {
+        let (first, second) = name.split_once('/')?;
+        Some((first.parse().ok()?, second.parse().ok()?))
+    }
+}
+
+impl Registry {
+    /// Reads all documents, as a server does at its start: one that is damaged has to be seen to first.
+    pub(super) async fn load(&self) -> Result<(), RegistryError> {
+        let directory = self.read_all(None).await?;
+        self.publish(directory).await;
+        Ok(())
+    }
+
+    /// Reads all documents anew. One that is damaged by now stays as it was when it was last read, and nothing else waits for
+    /// it.
+    pub(super) async fn reload(&self) -> Result<(), RegistryError> {
+        let directory = self.read_all(Some(&self.directory())).await?;
+        self.publish(directory).await;
+        Ok(())
+    }
+
+    /// The same after a change. Where the documents cannot be read, what was written holds all the same (I21), and they are
+    /// read later.
+    pub(super) async fn renew(&self, written: Vec<Written>) -> Result<(), RegistryError> {
+        let Err(error) = self.reload().await else { return Ok(()) };
+        tracing::warn!(
+            event = "registry_unread",
+            %error,
+            "what was changed holds; the other documents of the registry are read again until they can be"
+        );
+        let mut directory = Directory::clone(&self.directory());
+        for Written { key, version, body } in written {
+            apply(&mut directory, &key, version, body.as_deref());
+        }
+        self.publish(directory).await;
+        self.stale.notify_one();
+        Err(error)
+    }
+
+    /// Reads again, for as long as the server runs, whatever could not be read after a change.
+    pub(crate) async fn keep_fresh(&self) {
+        loop {
+            self.stale.notified().await;
+            let mut pause = limits::STORE_RETRY;
+            loop {
+                tokio::time::sleep(pause).await;
+                let _turn = self.turn.lock().await;
+                if self.reload().await.is_ok() {
+                    tracing::info!(event = "registry_read", "the documents of the registry could be read again");
+                    break;
+                }
+                pause = (2 * pause).min(AGAIN_MAX);
+            }
+        }
+    }
+
+    /// Writes one document if it is still at `expect`; `None` if it is not.
+    pub(super) async fn put(
+        &self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        audit: AuditEntry,
+    ) -> Result<Option<Written>, RegistryError> {
+        let version = self.store.put_document(key.clone(), expect, body.clone(), vec![audit]).await?;
+        Ok(version.map(|version| Written { key, version, body }))
+    }
+
+    async fn read_all(&self, before: Option<&Directory>) -> Result<Directory, RegistryError> {
+        Ok(Directory {
+            sources: self.read(DocumentKind::Source, before.map(|directory| &directory.sources)).await?,
+            routes: self.read(DocumentKind::Route, before.map(|directory| &directory.routes)).await?,
+            destinations: self.read(DocumentKind::Destination, before.map(|directory| &directory.destinations)).await?,
+            keys: self.read(DocumentKind::Key, before.map(|directory| &directory.keys)).await?,
+            tokens: self.read(DocumentKind::Token, before.map(|directory| &directory.tokens)).await?,
+            ..Directory::default()
+        })
+    }
+
+    /// The documents of one kind. One that is damaged is an error, or as it was before.
+    async fn read<N: Named, T: DeserializeOwned + Clone>(
+        &self,
+        kind: DocumentKind,
+        before: Option<&BTreeMap<N, Versioned<T>>>,
+    ) -> Result<BTreeMap<N, Versioned<T>>, RegistryError> {
+        let mut all = BTreeMap::new();
+        for stored in self.store.documents(kind).await? {
+            let name = stored.key.name;
+            let parsed = document::parse(&stored.body).map_err(|error| error.to_string());
+            let named = N::of(&name).ok_or_else(|| "it has no name".to_owned());
+            match (named, parsed, before) {
+                (Ok(named), Ok(document), _) => {
+                    all.insert(named, Versioned { version: stored.version, document });
+                }
+                (Err(what), _, None) | (_, Err(what), None) => return Err(RegistryError::Damaged { kind, name, what }),
+                (named, parsed, Some(before)) => {
+                    let what = named.as_ref().err().or(parsed.as_ref().err());
+                    tracing::error!(
+                        event = "document_damaged",
+                        ?kind,
+                        name,
+                        what,
+                        "left as it was when it was last read"
+                    );
+                    let kept = named.ok().and_then(|named| {
+                        before.get_key_value(&named).map(|(_, entry)| entry.clone()).map(|entry| (named, entry))
+                    });
+                    all.extend(kept);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Hands a new snapshot to everybody.
+    async fn publish(&self, directory: Directory) {
+        let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
+        let routing = Arc::clone(&directory.routing);
+        self.directory.store(Arc::new(directory));
+        self.changes.send_modify(|()| {});
+        if let Some(hub) = self.hub.get() {
+            hub.route(routing).await;
+        }
+    }
+}
+
+/// Puts into a snapshot what was written.
+fn apply(directory: &mut Directory, key: &DocumentKey, version: u64, body: Option<&str>) {
+    match key.kind {
+        DocumentKind::Source => put(&mut directory.sources, &key.name, version, body),
+        DocumentKind::Route => put(&mut directory.routes, &key.name, version, body),
+        DocumentKind::Destination => put(&mut directory.destinations, &key.name, version, body),
+        DocumentKind::Key => put(&mut directory.keys, &key.name, version, body),
+        DocumentKind::Token => put(&mut directory.tokens, &key.name, version, body),
+        // Not of the registry.
+        DocumentKind::FetchedKey => {}
+    }
+}
+
+fn put<N: Named, T: DeserializeOwned>(
+    entries: &mut BTreeMap<N, Versioned<T>>,
+    name: &str,
+    version: u64,
+    body: Option<&str>,
+) {
+    let Some(named) = N::of(name) else { return };
+    match body.map(document::parse) {
+        None => {
+            entries.remove(&named);
+        }
+        Some(Ok(document)) => {
+            entries.insert(named, Versioned { version, document });
+        }
+        // Written by this process a moment ago.
+        Some(Err(_)) => {}
+    }
+}

@@ -1,0 +1,193 @@
+//! Real file systems without room: what is done on one, what is refused, and what is left behind. They are small ones in
+//! memory, which only root can make; without the right to, these tests do nothing.
+
+use std::{fs, io::Write as _, path::PathBuf, process::Command};
+
+use super::*;
+
+/// A small file system.
+struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount(mebibytes: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let size = format!("size={mebibytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self { dir })
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let mut hog = fs::File::create(self.dir.path().join("hog")).expect("is made");
+        for size in [1 << 20, 4096, 1] {
+            while hog.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
+    /// Gives so many bytes of it back.
+    fn leave(&self, bytes: u64) {
+        let hog = fs::OpenOptions::new().write(true).open(self.dir.path().join("hog")).expect("is there");
+        hog.set_len(hog.metadata().expect("is there").len() - bytes).expect("shrinks");
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.dir.path().join("hog")).expect("is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whatever is still open there goes with the process.
+        let _ = Command::new("umount").arg("--lazy").arg(self.dir.path()).status();
+    }
+}
+
+/// So many commits of one settlement each write several times what the ballast holds.
+const SETTLED: u32 = 100;
+
+fn with_ballast(dir: &Path) -> Options {
+    Options { disk_reserve: 8 << 20, ..options(dir) }
+}
+
+/// I16: a store is opened on a disk without a byte of room, be it after a clean end or a kill; what is leased is settled
+/// there, what comes in is refused, and is taken again once there is room.
+#[test]
+fn a_store_is_opened_on_a_disk_without_a_byte_of_room() {
+    for killed in [false, true] {
+        let Some(disk) = SmallDisk::mount(32) else { return };
+        let store = SqliteStore::open(with_ballast(&disk.data())).expect("opens");
+        let mut maker = Maker::new(&store);
+        for _ in 0..SETTLED {
+            append_one(&store, &maker.append(&"x".repeat(10_000), NOW)).expect("stored");
+        }
+        let held = wait(store.lease(lease_ask(SETTLED))).expect("leases").deliveries;
+        if killed {
+            wait(store.crash());
+        } else {
+            wait(store.close());
+        }
+        drop(store);
+        disk.fill();
+        let store = SqliteStore::open(with_ballast(&disk.data())).expect("opens without room");
+        assert_eq!(append_one(&store, &maker.append("x", NOW)), Err(AppendError::Full));
+        for (number, (held, _)) in held.iter().enumerate() {
+            let changed = wait(store.settle(vec![delivered(held)]));
+            assert_eq!(changed, Ok(vec![Changed::Applied]), "killed: {killed}, {number}");
+        }
+        let later = NOW + TTL;
+        let rules = Retain { now: later, delivered_before: later, dead_before: later, limit: 10 };
+        assert_eq!(wait(store.retain(rules)).map(|done| done.deliveries), Ok(10));
+        disk.empty();
+        wait(store.close());
+        drop(store);
+        let store = SqliteStore::open(with_ballast(&disk.data())).expect("opens");
+        append_one(&store, &maker.append("x", NOW)).expect("stored");
+        let recount = wait(store.recount()).expect("counts");
+        assert_eq!(recount.counted, recount.kept);
+        let states = recount.kept.destinations[0].states;
+        assert_eq!(states[State::Delivered as usize - 1], u64::from(SETTLED) - 10);
+    }
+}
+
+/// I16, I17: whichever write is the first that finds no room, what was asked for happens whole or not at all, the store goes
+/// on, and all of it works again once there is room.
+#[test]
+fn any_write_may_be_the_first_without_room() {
+    let Some(disk) = SmallDisk::mount(8) else { return };
+    for pages in (0..40).step_by(2) {
+        let store = SqliteStore::open(options(&disk.data())).expect("opens");
+        let mut maker = Maker::new(&store);
+        let appends: Vec<Append> = (0..10).map(|_| maker.append(&"x".repeat(9_000), NOW)).collect();
+        assert!(wait(store.append(appends)).iter().all(Result::is_ok));
+        let held = wait(store.lease(lease_ask(5))).expect("leases").deliveries;
+        disk.fill();
+        disk.leave(pages * 4_096);
+
+        let key = DocumentKey { kind: DocumentKind::Destination, name: "crm".into() };
+        let put = || store.put_document(key.clone(), 0, Some("{}".into()), Vec::new());
+        let stored = append_one(&store, &maker.append(&"x".repeat(9_000), NOW));
+        assert!(matches!(stored, Ok(Appended::Stored) | Err(AppendError::Full)), "{pages}: {stored:?}");
+        for (held, _) in &held {
+            let settled = wait(store.settle(vec![delivered(held)]));
+            assert!(settled == Ok(vec![Changed::Applied]) || settled == Err(StoreError::Full), "{pages}: {settled:?}");
+        }
+        let later = NOW + TTL;
+        let rules = Retain { now: later, delivered_before: later, dead_before: later, limit: 2 };
+        let retired = wait(store.retain(rules));
+        assert!(matches!(retired, Ok(_) | Err(StoreError::Full)), "{pages}: {retired:?}");
+        let written = wait(put());
+        assert!(matches!(written, Ok(Some(1)) | Err(StoreError::Full)), "{pages}: {written:?}");
+
+        disk.empty();
+        let again = wait(put());
+        assert_eq!(again.is_ok_and(|version| version.is_some()), written.is_err(), "{pages}");
+        while append_one(&store, &maker.append("x", NOW)) == Err(AppendError::Full) {}
+        let recount = wait(store.recount()).expect("counts");
+        assert_eq!(recount.counted, recount.kept, "{pages}");
+        wait(store.close());
+        drop(store);
+        let report = check(&disk.data(), false, NOW).expect("reads");
+        assert_eq!(report.faults, Vec::<String>::new(), "{pages}");
+        fs::remove_dir_all(disk.data()).expect("is removed");
+    }
+}
+
+/// I18: where a copy does not fit, its restore says so before it begins, and leaves nothing.
+#[test]
+fn a_restore_without_room_is_refused() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(&dir.path().join("data"));
+    let mut maker = Maker::new(&store);
+    for _ in 0..40 {
+        append_one(&store, &maker.append(&"x".repeat(50_000), NOW)).expect("stored");
+    }
+    let into = dir.path().join("backup");
+    let bytes = back_up(&store, &into).bytes;
+    disk.fill();
+    disk.leave(bytes);
+    let refused = restore(&into, &disk.data(), NOW).expect_err("there is no room");
+    assert!(matches!(refused, RestoreError::NoRoom { .. }), "{refused}");
+    assert!(!disk.data().join("store.db.part").exists());
+    disk.empty();
+    restore(&into, &disk.data(), NOW).expect("restores");
+    assert_eq!(check(&disk.data(), false, NOW).expect("reads").faults, Vec::<String>::new());
+}
+
+/// I18: a restore that does not come to its end leaves nothing of the copy, and none begins with a copy that this program
+/// cannot read or that was cut short.
+#[test]
+fn a_restore_that_fails_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let into = dir.path().join("backup");
+    back_up(&filled(&dir.path().join("data")), &into);
+    let target = tempfile::tempdir().expect("a directory");
+    let restored = || restore(&into, target.path(), NOW);
+    let is_clean = || ["store.db.part", "store.db.part-wal"].iter().all(|name| !target.path().join(name).exists());
+
+    fs::create_dir(target.path().join("ledger")).expect("is in the way");
+    let refused = restored().expect_err("there can be no ledger");
+    assert!(matches!(refused, RestoreError::Open(OpenError::Io { .. })) && is_clean(), "{refused}");
+    fs::remove_dir(target.path().join("ledger")).expect("is empty");
+
+    let whole = fs::read(into.join("store.db")).expect("reads");
+    fs::write(into.join("store.db"), &whole[..whole.len() - 1]).expect("writes");
+    let refused = restored().expect_err("is cut short");
+    assert!(matches!(refused, RestoreError::Unusable { .. }) && is_clean(), "{refused}");
+
+    let mut newer = whole.clone();
+    newer[60..64].copy_from_slice(&2i32.to_be_bytes());
+    fs::write(into.join("store.db"), newer).expect("writes");
+    let refused = restored().expect_err("is newer");
+    let RestoreError::Open(OpenError::Newer { dir: named, .. }) = &refused else { panic!("{refused}") };
+    assert!(*named == into && is_clean(), "{refused}");
+
+    fs::write(into.join("store.db"), whole).expect("writes");
+    restored().expect("restores");
+}
