@@ -53,7 +53,7 @@ canaries: ## plant each known bug in turn; fails unless the simulation finds the
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
-fuzz: ## fuzz TARGET=verify (signed, keys, parameters, wire, record) for SECONDS=60; `make test` replays the corpus
+fuzz: ## fuzz TARGET=verify (ingress, signed, keys, parameters, wire, record) for SECONDS=60; `make test` replays the corpus
 	@TARGET='$(TARGET)' FUZZ_SECONDS='$(SECONDS)' scripts/fuzz
 
 bench: ## measure the main job beside a bare HTTP server: target/bench/main-job.json; then cost

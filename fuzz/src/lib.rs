@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** the outcome depends on the bytes alone: no clock, no randomness, nothing kept from one input to the next.
 
+pub mod ingress;
 pub mod keys;
 pub mod parameters;
 pub mod record;
@@ -16,11 +17,16 @@ pub mod wire;
 #[expect(dead_code, reason = "the providers' own tests need more of it")]
 mod acting;
 
+/// What is said of a head holds with any body.
+#[path = "../../crates/relay-providers/tests/providers/agree.rs"]
+mod agree;
+
 /// Takes arbitrary bytes; panics on a defect.
 pub type Run = fn(&[u8]);
 
 /// Every target by its name, which is also that of its folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, Run); 6] = [
+pub const TARGETS: [(&str, Run); 7] = [
+    ("ingress", ingress::run),
     ("keys", keys::run),
     ("parameters", parameters::run),
     ("record", record::run),

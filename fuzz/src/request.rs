@@ -14,7 +14,10 @@ use bytes::Bytes;
 use relay_core::time::Wall;
 use relay_providers::{Draft, Fetched, Request, Verdict, providers};
 
-use super::acting::{Acting, URL};
+use super::{
+    acting::{Acting, URL},
+    agree::agree,
+};
 
 /// When everything happens.
 pub const NOW: Wall = Wall::from_micros(1_700_000_000_000_000);
@@ -60,7 +63,7 @@ impl<'a> Case<'a> {
 
     /// What the source's verifier says, with these keys fetched.
     pub fn judge(&self, fetched: &[Fetched]) -> Verdict {
-        let verdict = self.acting.verifier.judge(&Request {
+        let request = Request {
             method: self.method,
             path: self.path,
             query: self.query,
@@ -69,7 +72,9 @@ impl<'a> Case<'a> {
             url: Some(&self.url),
             now: NOW,
             fetched,
-        });
+        };
+        agree(&self.acting.verifier, &request);
+        let verdict = self.acting.verifier.judge(&request);
         check(&verdict, self.headers.len());
         verdict
     }

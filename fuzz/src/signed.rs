@@ -3,7 +3,10 @@
 
 use relay_providers::Verdict;
 
-use super::request::{self, NOW};
+use super::{
+    agree::agree,
+    request::{self, NOW},
+};
 
 /// Signs and judges.
 pub fn run(data: &[u8]) {
@@ -13,6 +16,7 @@ pub fn run(data: &[u8]) {
     draft.body = body.to_vec().into();
     // Not everything is a body that the provider could send.
     let Ok(signed) = acting.signer.sign(draft, "wh_1", NOW) else { return };
+    agree(&acting.verifier, &signed.request(NOW, &acting.fetched));
     let verdict = acting.judge(&signed, NOW);
     request::check(&verdict, signed.headers.len());
     match verdict {

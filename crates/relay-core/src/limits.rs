@@ -231,6 +231,11 @@ pub const IDLE_SHORTENED_MAX: u32 = 12;
 pub const WAITING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// One in this many bytes of the memory for bodies is kept for small ones, and for those whose head has proven them.
 pub const BUDGET_KEPT_SHARE: u64 = 16;
+/// A body that is decoded to check its signature may become so many times as large as it was sent. Text that people and
+/// programs write becomes ten to thirty times as large, a bomb a thousand times.
+pub const DECODED_RATIO_MAX: u64 = 100;
+/// To this size it may in any case: small repetitive bodies compress further than that.
+pub const DECODED_FREE_BYTES: u64 = 1024 * 1024;
 /// A body of this size is small.
 pub const SMALL_BODY_BYTES: u64 = 64 * 1024;
 /// How long a body may wait for memory that others are to give back (I16: the answer comes within a second).

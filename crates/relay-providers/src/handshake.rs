@@ -17,8 +17,8 @@ use crate::{
 const ECHO_BYTES_MAX: usize = 4 * 1024;
 /// Longest challenge that is answered with an HMAC. Those of platforms are UUIDs or some 30 random bytes in base64.
 const CHALLENGE_BYTES_MAX: usize = 128;
-/// Largest body that is read before its sender is known.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Largest body that is read as a handshake: its sender is not known.
+pub const HANDSHAKE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Values of one parameter a handshake looks at.
 const VALUES_MAX: usize = 16;
 
@@ -158,12 +158,20 @@ impl Handshake {
         request.method == self.method && self.on.iter().all(|on| on.holds(request, body))
     }
 
+    /// Whether the request is this handshake with some body.
+    pub(crate) fn may_be(&self, request: &Request<'_>) -> bool {
+        let by_head = |on: &&On| !on.is_in_body();
+        request.method == self.method && self.on.iter().filter(by_head).all(|on| on.holds(request, None))
+    }
+
+    /// Whether the body has a say in that.
+    pub(crate) fn needs_body(&self) -> bool {
+        self.on.iter().any(|on| on.is_in_body())
+    }
+
     /// Whether a JSON body has to be read to know it.
     pub(crate) fn needs_json(&self) -> bool {
-        self.on.iter().any(|on| match on {
-            On::Json(_) | On::NoJson(_) | On::JsonIs(..) | On::JsonEmpty(_) | On::JsonOnly(_) => true,
-            On::Query(_) | On::Header(_) | On::HeaderIs(..) | On::Form(_) | On::FormOnly(_) => false,
-        })
+        self.on.iter().any(|on| on.is_in_body() && !matches!(on, On::Form(_) | On::FormOnly(_)))
     }
 
     /// The parameter that the platform hands over.
@@ -197,13 +205,26 @@ pub(crate) fn is_json_object(bytes: &[u8]) -> bool {
 
 /// The body as JSON, if a stranger's is small enough to be read.
 pub(crate) fn small_json(request: &Request<'_>) -> Option<Value> {
-    if request.body.len() > BODY_BYTES_MAX {
+    if request.body.len() > HANDSHAKE_BODY_BYTES_MAX {
         return None;
     }
     serde_json::from_slice(unmarked(request.body)).ok()
 }
 
 impl On {
+    fn is_in_body(self) -> bool {
+        match self {
+            Self::Json(_)
+            | Self::NoJson(_)
+            | Self::JsonIs(..)
+            | Self::JsonEmpty(_)
+            | Self::JsonOnly(_)
+            | Self::Form(_)
+            | Self::FormOnly(_) => true,
+            Self::Query(_) | Self::Header(_) | Self::HeaderIs(..) => false,
+        }
+    }
+
     fn holds(self, request: &Request<'_>, body: Option<&Value>) -> bool {
         let texts = |path| body.into_iter().flat_map(move |body| naming::find(body, path));
         match self {
@@ -219,9 +240,11 @@ impl On {
             Self::JsonOnly(field) => body
                 .and_then(Value::as_object)
                 .is_some_and(|object| object.len() == 1 && object.get(field).is_some_and(Value::is_string)),
-            Self::Form(name) => request.body.len() <= BODY_BYTES_MAX && form::value(request.body, name).is_some(),
+            Self::Form(name) => {
+                request.body.len() <= HANDSHAKE_BODY_BYTES_MAX && form::value(request.body, name).is_some()
+            }
             Self::FormOnly(name) => {
-                request.body.len() <= BODY_BYTES_MAX && {
+                request.body.len() <= HANDSHAKE_BODY_BYTES_MAX && {
                     let mut pairs = form::pairs(request.body);
                     pairs.next().is_some_and(|(found, _)| found == name.as_bytes()) && pairs.next().is_none()
                 }

@@ -27,6 +27,7 @@
 
 mod attempt;
 mod basic;
+mod by_head;
 mod code;
 mod draft;
 mod fault;
@@ -43,6 +44,7 @@ mod pruned;
 mod sample;
 mod scheme;
 mod secret;
+mod signed_over;
 mod signer;
 mod table;
 mod url;
@@ -54,15 +56,17 @@ use std::fmt;
 use bytes::Bytes;
 use relay_core::time::Wall;
 
+pub use by_head::ByHead;
 pub use draft::{Draft, SignError};
 pub use fault::ParameterFault;
 pub use given::Given;
-pub use handshake::{Exchange, Handshake, On, Settings};
+pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings};
 pub use keys::StoredKey;
 pub use naming::{DeliveryId, Name};
 pub use provider::{Acknowledgement, Parameter, Provider, provider, providers};
 pub use sample::Sample;
 pub use secret::{secret_digest, secret_fault};
+pub use signed_over::SignedOver;
 pub use signer::Signer;
 pub use verifier::Verifier;
 
@@ -77,7 +81,7 @@ pub struct Request<'a> {
     pub query: Option<&'a [u8]>,
     /// Header fields in order, names in lower case, repetitions kept.
     pub headers: &'a [(Bytes, Bytes)],
-    /// The body, byte for byte.
+    /// The body, byte for byte; as its sender signed it, where a [`Verifier::signed_over`] has it decoded.
     pub body: &'a [u8],
     /// `PUBLIC_URL` + raw path and query, for providers that sign the URL.
     pub url: Option<&'a str>,

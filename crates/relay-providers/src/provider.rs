@@ -12,7 +12,7 @@ use crate::{
     parameters::Parameters,
     sample::Sample,
     scheme::Scheme,
-    table,
+    signed_over, table,
 };
 
 /// One provider. Everything about it that is data stands here; [`providers`] lists all of them.
@@ -279,7 +279,8 @@ impl Acknowledgement {
 /// Every provider, by name.
 pub fn providers() -> &'static [Provider] {
     static ALL: LazyLock<Vec<Provider>> = LazyLock::new(|| {
-        let mut all: Vec<Provider> = table::FAMILIES.iter().flat_map(|family| family.iter().copied()).collect();
+        let entries = table::FAMILIES.iter().flat_map(|family| family.iter());
+        let mut all: Vec<Provider> = entries.map(signed_over::with_parameter).collect();
         all.sort_by_key(|provider| provider.name);
         all
     });

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    Acknowledgement, Answer, BodyShare, Genuine, ParameterFault, Provider, Refusal, Request, StoredKey, Verdict,
-    attempt,
+    Acknowledgement, Answer, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, SignedOver,
+    StoredKey, Verdict, attempt,
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
@@ -22,6 +22,7 @@ pub struct Verifier {
     proof: Proof,
     /// What the platform's tests are signed with, where that is no secret.
     tests: Option<Signatures>,
+    signed_over: SignedOver,
     protected: Vec<String>,
     values: Arc<Values>,
 }
@@ -79,8 +80,8 @@ impl Verifier {
             (Some(key), provider::Proof::Signed(schemes)) => Some(Signatures::of_tests(schemes, key, &mut parameters)),
             _ => None,
         };
-        let values = Arc::new(Values(parameters.values()));
-        parameters.finish(Self { provider, proof, tests, protected, values })
+        let (values, signed_over) = (Arc::new(Values(parameters.values())), SignedOver::read(&parameters));
+        parameters.finish(Self { provider, proof, tests, signed_over, protected, values })
     }
 
     /// One that refuses everything, for a source whose parameters do not read.
@@ -110,6 +111,27 @@ impl Verifier {
         })
     }
 
+    /// Judges the head of a request before its body is there; `request.body` is not looked at. What is said holds with any
+    /// body, so that nobody need be listened to whose head proves that he has no proof.
+    pub fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        let request = &Request { body: b"", ..*request };
+        let mut unsigned = self.candidates(false).filter(|handshake| handshake.may_be(request));
+        if unsigned.clone().any(|handshake| !handshake.needs_body()) {
+            return ByHead::Open;
+        }
+        match self.proof.judge_head(request) {
+            ByHead::Refused { .. } if self.may_be_test(request) => ByHead::Open,
+            ByHead::Refused { refusal, .. } => {
+                let mut adopting = self.provider.handshakes.iter().filter(|handshake| handshake.adopts().is_some());
+                let hands_over = adopting.any(|handshake| handshake.needs_body() && handshake.may_be(request));
+                let refusal = self.second_handover(request).unwrap_or(refusal);
+                let or_handshake = hands_over || unsigned.next().is_some();
+                ByHead::Refused { refusal: with_status(self.provider, refusal), or_handshake }
+            }
+            judged => judged,
+        }
+    }
+
     /// The provider's entry in the table.
     pub fn provider(&self) -> &'static Provider {
         self.provider
@@ -123,6 +145,12 @@ impl Verifier {
     /// Methods the source takes; anything else is answered 405.
     pub fn methods(&self) -> &'static [&'static str] {
         self.provider.methods
+    }
+
+    /// Which bytes of an encoded body its requests are judged by. What is in it besides the proof (ids, names, handshakes) is
+    /// read of the same bytes.
+    pub fn signed_over(&self) -> SignedOver {
+        self.signed_over
     }
 
     /// Whether a key opens the source.
@@ -143,10 +171,7 @@ impl Verifier {
 
     /// The answer, if the request is one of the provider's handshakes that are, or are not, signed.
     fn handshake(&self, request: &Request<'_>, signed: bool) -> Option<Verdict> {
-        let awaits = self.awaits_secret();
-        let mut candidates = self.provider.handshakes.iter().filter(|handshake| {
-            handshake.signed == signed && handshake.method == request.method && (handshake.adopts().is_none() || awaits)
-        });
+        let mut candidates = self.candidates(signed).filter(|handshake| handshake.method == request.method);
         let needs_json = candidates.clone().any(crate::Handshake::needs_json);
         let body = if needs_json { small_json(request) } else { None };
         let handshake = candidates.find(|handshake| handshake.is(request, body.as_ref()))?;
@@ -155,9 +180,22 @@ impl Verifier {
         Some(handshake.exchange.answer(request, &settings).unwrap_or_else(Verdict::Refused))
     }
 
+    /// The provider's handshakes that are, or are not, signed, as this source has use for them.
+    fn candidates(&self, signed: bool) -> impl Iterator<Item = &'static crate::Handshake> + Clone + use<> {
+        let awaits = self.awaits_secret();
+        let handshakes = self.provider.handshakes.iter();
+        handshakes.filter(move |handshake| handshake.signed == signed && (handshake.adopts().is_none() || awaits))
+    }
+
     /// Whether it is the platform's test of the endpoint, or somebody who does the same.
     fn is_test(&self, request: &Request<'_>) -> bool {
         self.tests.as_ref().is_some_and(|tests| tests.verify(request).is_ok())
+    }
+
+    /// Whether it is that with some body.
+    fn may_be_test(&self, request: &Request<'_>) -> bool {
+        let by_head = self.tests.as_ref().map(|tests| tests.judge_head(request));
+        by_head.is_some_and(|by_head| !matches!(by_head, ByHead::Refused { .. }))
     }
 
     /// What to say of somebody who hands over a secret where there is one already: the platform once more, or somebody who
@@ -195,9 +233,13 @@ impl Verifier {
 
     /// A refusal with the status that the provider wants to see.
     fn refused(&self, refusal: Refusal) -> Verdict {
-        let status = if refusal.status == 401 { self.provider.refusal } else { refusal.status };
-        Verdict::Refused(Refusal { status, ..refusal })
+        Verdict::Refused(with_status(self.provider, refusal))
     }
+}
+
+fn with_status(provider: &Provider, refusal: Refusal) -> Refusal {
+    let status = if refusal.status == 401 { provider.refusal } else { refusal.status };
+    Refusal { status, ..refusal }
 }
 
 impl Proof {
@@ -210,6 +252,15 @@ impl Proof {
                 Err(refusal) => Verdict::Refused(refusal),
             },
             Self::Code(code) => code.judge(request),
+        }
+    }
+
+    /// What holds whatever the body is.
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        match self {
+            Self::Keys(_) | Self::Basic(_) => self.judge(request).into(),
+            Self::Signed(signatures) => signatures.judge_head(request),
+            Self::Code(code) => code.judge_head(request),
         }
     }
 

@@ -6,6 +6,9 @@
 
 #![expect(clippy::print_stdout, reason = "it is its own test harness")]
 
+#[path = "providers/agree.rs"]
+mod agree;
+
 use std::{env, fs, path::PathBuf, process::ExitCode};
 
 use base64::{
@@ -242,7 +245,9 @@ fn judge(verifier: &Verifier, case: &Value, made: &Made) -> Result<Verdict, Stri
     let now = Wall::from_micros((seconds.ok_or("no timestamp_now")? * 1_000_000.0) as i64);
     let mut fetched: Vec<Fetched> = Vec::new();
     for _ in 0..FETCHES_MAX {
-        let verdict = verifier.judge(&made.request(now, &fetched));
+        let request = made.request(now, &fetched);
+        agree::agree(verifier, &request);
+        let verdict = verifier.judge(&request);
         let Verdict::NeedsKey { url } = &verdict else { return Ok(verdict) };
         let Some(body) = fetch(&case["config"], url) else { return Ok(verdict) };
         fetched.push(Fetched { url: url.clone(), body });

@@ -368,7 +368,6 @@ impl Seated {
     }
 
     /// The only connection that there is.
-    #[cfg(test)]
     pub(crate) fn alone() -> Arc<Self> {
         let connections = Connections::new(Bounds::of(1));
         let Tried::Seated(seated) = connections.try_seat(Address::Local) else { unreachable!("there is room for one") };

@@ -41,6 +41,8 @@ pub enum Code {
     SourceBroken,
     /// It is not certain that the event is stored, or there is no memory to take it in.
     StoreUnavailable,
+    /// More comes in than is stored at the moment.
+    StoreBusy,
     /// There is no room on disk.
     StoreFull,
     /// The server is about to stop.
@@ -49,7 +51,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::NotGenuine,
         Self::UnknownSource,
@@ -65,6 +67,7 @@ impl Code {
         Self::SourcePaused,
         Self::SourceBroken,
         Self::StoreUnavailable,
+        Self::StoreBusy,
         Self::StoreFull,
         Self::ShuttingDown,
     ];
@@ -87,6 +90,7 @@ impl Code {
             Self::SourcePaused => "source_paused",
             Self::SourceBroken => "source_broken",
             Self::StoreUnavailable => "store_unavailable",
+            Self::StoreBusy => "store_busy",
             Self::StoreFull => "store_full",
             Self::ShuttingDown => "shutting_down",
         }
@@ -106,9 +110,12 @@ impl Code {
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::SourcePaused | Self::SourceBroken | Self::StoreUnavailable | Self::StoreFull | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::SourcePaused
+            | Self::SourceBroken
+            | Self::StoreUnavailable
+            | Self::StoreBusy
+            | Self::StoreFull
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -128,7 +135,7 @@ impl Code {
             | Self::HeadersTooLarge
             | Self::NotImplemented => Fault::Peer,
             Self::SourcePaused | Self::SourceBroken | Self::ShuttingDown => Fault::Operator,
-            Self::StoreUnavailable | Self::StoreFull => Fault::Resource,
+            Self::StoreUnavailable | Self::StoreBusy | Self::StoreFull => Fault::Resource,
         }
     }
 
@@ -144,7 +151,7 @@ impl Code {
     /// Seconds after which the same request may succeed, for `Retry-After`.
     pub const fn retry_after(self) -> Option<u32> {
         match self {
-            Self::StoreUnavailable | Self::RateLimited => Some(1),
+            Self::StoreUnavailable | Self::StoreBusy | Self::RateLimited => Some(1),
             Self::ShuttingDown => Some(5),
             Self::StoreFull => Some(30),
             Self::SourcePaused | Self::SourceBroken => Some(60),

@@ -107,7 +107,7 @@ impl Hub {
         if self.failed || self.routing.routes.get(source).is_none_or(Vec::is_empty) {
             return Err(Answer::Unavailable);
         }
-        if self.accepts.appending >= limits::APPENDS_MAX { Err(Answer::Full) } else { Ok(()) }
+        if self.accepts.appending >= limits::APPENDS_MAX { Err(Answer::Busy) } else { Ok(()) }
     }
 
     fn event_of(&mut self, request: Accepting) -> Event {
@@ -143,7 +143,8 @@ impl Hub {
             Err(error) => {
                 self.undo_reservations(&pending);
                 let answer = match error {
-                    AppendError::TooLate | AppendError::Damaged => Answer::Unavailable,
+                    AppendError::TooLate => Answer::Busy,
+                    AppendError::Damaged => Answer::Unavailable,
                     AppendError::Full => Answer::Full,
                     AppendError::Unavailable => {
                         self.on_store_failed();

@@ -40,6 +40,9 @@ pub enum Answer {
     },
     /// It is not known to be stored: 503.
     Unavailable,
+    /// As many wait for their commit as may, or its turn did not come in time: it is not stored, and a moment later it may be.
+    /// 503.
+    Busy,
     /// No room: 503.
     Full,
     /// The server stops: 503.

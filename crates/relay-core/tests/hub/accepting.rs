@@ -114,7 +114,7 @@ fn a_repeat_of_what_is_purged_meanwhile_is_not_acknowledged() {
 /// I2, I16: what is not known to be stored is not acknowledged, and the credit set aside for it is free again.
 #[test]
 fn a_failed_append_is_refused_and_gives_its_credit_back() {
-    let cases = [(AppendError::TooLate, Answer::Unavailable), (AppendError::Full, Answer::Full)];
+    let cases = [(AppendError::TooLate, Answer::Busy), (AppendError::Full, Answer::Full)];
     for (error, answer) in cases {
         let mut rig = Rig::new();
         let client = rig.join(1, 7, 1);
@@ -153,8 +153,20 @@ fn a_repeat_of_a_first_that_was_not_stored_is_a_first() {
     rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::TooLate))));
     let repeat = rig.send_body("src", b"x", Some([1; 32]));
     rig.answer_store();
-    assert_eq!(rig.answers[&first], Answer::Unavailable);
+    assert_eq!(rig.answers[&first], Answer::Busy);
     assert!(matches!(rig.answers[&repeat], Answer::Accepted { repeat: false, .. }));
+}
+
+/// I16: a burst beyond what may wait for its commit is not a full disk: it is told to come again at once.
+#[test]
+fn more_than_may_wait_for_their_commit_are_told_that_it_is_busy() {
+    let mut rig = Rig::new();
+    rig.prompt = false;
+    for _ in 0..limits::APPENDS_MAX {
+        rig.send();
+    }
+    let refused = rig.send();
+    assert_eq!(rig.answers[&refused], Answer::Busy);
 }
 
 /// I10: without retries the first failure that counts is the last.

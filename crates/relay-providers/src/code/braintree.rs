@@ -8,8 +8,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, first, is_signed, names, secrets, verdict};
 use crate::{
-    DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request,
-    Sample, SignError, Verdict,
+    ByHead, DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal,
+    Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     handshake::is_bt_challenge,
     parameters::Parameters,
@@ -73,10 +73,7 @@ impl Braintree {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
-        if request.method == "GET" {
-            let detail = "a GET must have bt_challenge in its query";
-            return Err(Refusal { status: 400, ..Refusal::new("malformed_handshake", detail) });
-        }
+        head(request)?;
         let fields = form::all(request.body);
         let fields = fields.ok_or_else(|| Refusal::new("malformed_body", "the body is a form of too many fields"))?;
         let (signatures, payload) = (one(&fields, SIGNATURE)?, one(&fields, PAYLOAD)?);
@@ -119,9 +116,22 @@ impl Braintree {
     }
 }
 
+/// A GET is for challenges alone.
+fn head(request: &Request<'_>) -> Result<(), Refusal> {
+    if request.method == "GET" {
+        let detail = "a GET must have bt_challenge in its query";
+        return Err(Refusal { status: 400, ..Refusal::new("malformed_handshake", detail) });
+    }
+    Ok(())
+}
+
 impl Code for Braintree {
     fn judge(&self, request: &Request<'_>) -> Verdict {
         verdict(self.check(request))
+    }
+
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        ByHead::of(head(request))
     }
 
     fn sign(&self, mut draft: Draft, _: &str, _: Wall) -> Result<Draft, SignError> {

@@ -6,8 +6,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, jwt, names, secrets, verdict};
 use crate::{
-    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
-    header,
+    ByHead, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
+    Verdict, header,
     parameters::Parameters,
     provider::Proof,
     scheme::{
@@ -72,12 +72,7 @@ impl Contentful {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
-        let signature = header::required(request, SIGNATURE, "missing_signature")?;
-        let presented = hex_signature(str::from_utf8(signature).unwrap_or_default(), SIGNATURE)?;
-        let listed = header::required(request, SIGNED_HEADERS, "missing_header")?;
-        let timestamp = header::required(request, TIMESTAMP, "missing_timestamp")?;
-        let fields = signed_fields(request, listed)?;
-        stamp::check_window(timestamp, Unit::Millis, TIMESTAMP, self.tolerance, request.now)?;
+        let Head { presented, fields } = self.head(request)?;
         let target = target(request);
         // The documents have the path as it is called, the platform's own library escapes it first: either may match.
         let found = [&escaped(&target), &target].into_iter().fold(false, |found, target| {
@@ -89,11 +84,32 @@ impl Contentful {
         }
         Ok(Genuine { dedupe: delivery(request).map(DedupeKey::with_body), ..Genuine::default() })
     }
+
+    /// Everything that can be refused whatever the body is.
+    fn head(&self, request: &Request<'_>) -> Result<Head, Refusal> {
+        let signature = header::required(request, SIGNATURE, "missing_signature")?;
+        let presented = hex_signature(str::from_utf8(signature).unwrap_or_default(), SIGNATURE)?;
+        let listed = header::required(request, SIGNED_HEADERS, "missing_header")?;
+        let timestamp = header::required(request, TIMESTAMP, "missing_timestamp")?;
+        let fields = signed_fields(request, listed)?;
+        stamp::check_window(timestamp, Unit::Millis, TIMESTAMP, self.tolerance, request.now)?;
+        Ok(Head { presented, fields })
+    }
+}
+
+/// What the header fields of a request present, and what of them is signed.
+struct Head {
+    presented: Vec<u8>,
+    fields: Vec<u8>,
 }
 
 impl Code for Contentful {
     fn judge(&self, request: &Request<'_>) -> Verdict {
         verdict(self.check(request))
+    }
+
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        ByHead::of(self.head(request))
     }
 
     fn sign(&self, mut draft: Draft, _: &str, now: Wall) -> Result<Draft, SignError> {

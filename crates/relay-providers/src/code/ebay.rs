@@ -12,7 +12,7 @@ use serde_json::json as value;
 
 use super::{Code, base64_field, fetched, json, jwt, names, verdict, x509};
 use crate::{
-    DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
+    ByHead, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
     SignError, Verdict, parameters::Parameters, provider::Proof, scheme::PrivateKey,
 };
 
@@ -90,6 +90,19 @@ impl Ebay {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
+        let Head { signature, points, is_sha1 } = self.head(request)?;
+        let digest = if is_sha1 { digest_of(request.body)? } else { digest::digest(&digest::SHA256, request.body) };
+        let verifies = |point: &Vec<u8>| {
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify_digest(&digest, &signature).is_ok()
+        };
+        if !points.iter().any(verifies) {
+            return Err(Refusal::new("bad_signature", format!("{SIGNATURE} is not that of this body with its key")));
+        }
+        Ok(Genuine::default())
+    }
+
+    /// Everything that can be refused whatever the body is.
+    fn head(&self, request: &Request<'_>) -> Result<Head, Refusal> {
         let head = base64_field(request, SIGNATURE)?;
         let malformed = || {
             let detail = format!("{SIGNATURE} must be base64 of JSON with alg, kid, signature and digest");
@@ -107,9 +120,9 @@ impl Ebay {
             return Err(unsupported());
         }
         // Documents of the platform have either; both are checked with the key of that id.
-        let digest = match hash.to_ascii_uppercase().as_str() {
-            "SHA1" => digest_of(request.body)?,
-            "SHA256" => digest::digest(&digest::SHA256, request.body),
+        let is_sha1 = match hash.to_ascii_uppercase().as_str() {
+            "SHA1" => true,
+            "SHA256" => false,
             _ => return Err(unsupported()),
         };
         let signature = STANDARD.decode(signature).map_err(|_| malformed())?;
@@ -122,13 +135,7 @@ impl Ebay {
             // Not the sender's fault: it is to try again when the key is there.
             return Err(Refusal { status: 503, ..Refusal::new("unknown_key", detail) });
         }
-        let verifies = |point: &Vec<u8>| {
-            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify_digest(&digest, &signature).is_ok()
-        };
-        if !points.iter().any(verifies) {
-            return Err(Refusal::new("bad_signature", format!("{SIGNATURE} is not that of this body with its key")));
-        }
-        Ok(Genuine::default())
+        Ok(Head { signature, points, is_sha1 })
     }
 
     /// The keys of that id: of the source, and what a program around this one fetched.
@@ -140,9 +147,21 @@ impl Ebay {
     }
 }
 
+/// The signature that a request presents, and the keys that may have made it.
+struct Head {
+    signature: Vec<u8>,
+    points: Vec<Vec<u8>>,
+    /// Else it is made with SHA-256.
+    is_sha1: bool,
+}
+
 impl Code for Ebay {
     fn judge(&self, request: &Request<'_>) -> Verdict {
         verdict(self.check(request))
+    }
+
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        ByHead::of(self.head(request))
     }
 
     fn sign(&self, mut draft: Draft, _: &str, _: Wall) -> Result<Draft, SignError> {

@@ -11,8 +11,8 @@ use super::{
     x509::{self, Hash, RsaKey},
 };
 use crate::{
-    Acknowledgement, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
-    UNKNOWN_KEY, Verdict, parameters::Parameters, provider::Proof, scheme::PrivateKey,
+    Acknowledgement, ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
+    SignError, UNKNOWN_KEY, Verdict, parameters::Parameters, provider::Proof, scheme::PrivateKey,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -117,6 +117,11 @@ impl GooglePubsub {
 impl Code for GooglePubsub {
     fn judge(&self, request: &Request<'_>) -> Verdict {
         self.check(request).unwrap_or_else(Verdict::Refused)
+    }
+
+    /// Nothing of the proof is in the body.
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        self.judge(request).into()
     }
 
     fn sign(&self, mut draft: Draft, _: &str, now: Wall) -> Result<Draft, SignError> {

@@ -5,8 +5,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, batch_id, first, is_signed, json, names, public_url, secrets};
 use crate::{
-    Answer, DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, Parameter, Provider, Refusal, Request,
-    Sample, SignError, Verdict,
+    Answer, ByHead, DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, Parameter, Provider, Refusal,
+    Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     parameters::Parameters,
     provider::Proof,
@@ -57,8 +57,7 @@ impl Mandrill {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
-        let url = public_url(request)?;
-        let presented = base64_field(request, SIGNATURE)?;
+        let (url, presented) = head(request)?;
         let fields = form::all(request.body);
         let fields = fields.ok_or_else(|| Refusal::new("malformed_body", "the body is a form of too many fields"))?;
         let events = events(&fields).ok_or_else(|| {
@@ -87,6 +86,10 @@ impl Code for Mandrill {
         self.check(request).unwrap_or_else(Verdict::Refused)
     }
 
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        ByHead::of(head(request))
+    }
+
     fn sign(&self, mut draft: Draft, _: &str, _: Wall) -> Result<Draft, SignError> {
         const FORM: SignError = SignError::Body("a form with one field mandrill_events");
         let fields = form::all(&draft.body).ok_or(FORM)?;
@@ -99,6 +102,11 @@ impl Code for Mandrill {
     fn reads(&self) -> Vec<String> {
         names(&[SIGNATURE])
     }
+}
+
+/// The URL the sender called, and its signature.
+fn head<'a>(request: &Request<'a>) -> Result<(&'a str, Vec<u8>), Refusal> {
+    Ok((public_url(request)?, base64_field(request, SIGNATURE)?))
 }
 
 /// The field with the events. There must be one: with two, the application might read the other.

@@ -6,7 +6,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, first, hex_signature, is_signed, names, secrets, verdict};
 use crate::{
-    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, form, header,
+    ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, form,
+    header,
     parameters::Parameters,
     provider::Proof,
     scheme::{Algorithm, SIGNATURES_MAX, Unit},
@@ -71,6 +72,11 @@ impl MercadoPago {
 impl Code for MercadoPago {
     fn judge(&self, request: &Request<'_>) -> Verdict {
         verdict(self.check(request))
+    }
+
+    /// Nothing of the proof is in the body.
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        self.judge(request).into()
     }
 
     fn sign(&self, mut draft: Draft, _: &str, now: Wall) -> Result<Draft, SignError> {

@@ -31,7 +31,7 @@ use relay_core::time::Wall;
 use serde_json::{Map, Value};
 
 use crate::{
-    Draft, Genuine, Provider, Refusal, Request, SignError, Verdict, header,
+    ByHead, Draft, Genuine, Provider, Refusal, Request, SignError, Verdict, header,
     parameters::Parameters,
     scheme::Algorithm,
     secret::{self, Secret},
@@ -43,6 +43,11 @@ pub(crate) trait Code: fmt::Debug + Send + Sync {
     /// order is looked up only where this leaves it out, and a handshake that has to be genuine is answered after this
     /// said so. A refusal's status is the table's, unless it is another than 401.
     fn judge(&self, request: &Request<'_>) -> Verdict;
+
+    /// What holds of a request whatever its body is, which is not there yet: by the same checks, in the same order.
+    fn judge_head(&self, _: &Request<'_>) -> ByHead {
+        ByHead::Open
+    }
 
     /// Makes the draft genuine as of `now`, whatever its URL, body and header fields are.
     fn sign(&self, draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError>;

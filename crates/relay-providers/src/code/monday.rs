@@ -5,7 +5,7 @@ use serde_json::json as value;
 
 use super::{Code, first, is_signed, jwt, names, secrets, verdict};
 use crate::{
-    DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
+    ByHead, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
     SignError, Verdict, parameters::Parameters, provider::Proof, scheme::Algorithm, secret::Secret,
 };
 
@@ -71,6 +71,11 @@ impl Monday {
 impl Code for Monday {
     fn judge(&self, request: &Request<'_>) -> Verdict {
         verdict(self.check(request))
+    }
+
+    /// Nothing of the proof is in the body.
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        self.judge(request).into()
     }
 
     fn sign(&self, mut draft: Draft, _: &str, now: Wall) -> Result<Draft, SignError> {

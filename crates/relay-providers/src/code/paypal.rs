@@ -12,7 +12,8 @@ use super::{
     x509::{self, Hash, RsaKey},
 };
 use crate::{
-    DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, header,
+    ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    header,
     parameters::Parameters,
     provider::Proof,
     scheme::{PrivateKey, stamp},
@@ -76,6 +77,31 @@ impl PayPal {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
+        let Head { signature, id, time, url } = Head::read(request)?;
+        let Some(certificate) = fetched(request, url) else { return Ok(Verdict::NeedsKey { url: url.to_owned() }) };
+        let key = RsaKey::of_certificate(certificate);
+        let key = key.ok_or_else(|| unreadable_key(url, "certificate with an RSA key"))?;
+        let verifies =
+            |webhook: &String| key.verifies(Hash::Sha256, line(id, time, webhook, request.body).as_bytes(), &signature);
+        if !self.webhook_ids.iter().any(verifies) {
+            let detail = format!("{SIGNATURE} is not that of this request for this source's webhook_id");
+            return Err(Refusal::new("bad_signature", detail));
+        }
+        Ok(Verdict::Genuine(Genuine::default()))
+    }
+}
+
+/// What the header fields of a request present.
+struct Head<'a> {
+    signature: Vec<u8>,
+    id: &'a str,
+    time: &'a str,
+    /// Of the certificate.
+    url: &'a str,
+}
+
+impl<'a> Head<'a> {
+    fn read(request: &Request<'a>) -> Result<Self, Refusal> {
         let signature = base64_field(request, SIGNATURE)?;
         let id = part(request, TRANSMISSION_ID)?;
         let time = part(request, TRANSMISSION_TIME)?;
@@ -90,22 +116,17 @@ impl PayPal {
             );
             return Err(Refusal::new("untrusted_url", detail));
         }
-        let Some(certificate) = fetched(request, url) else { return Ok(Verdict::NeedsKey { url: url.to_owned() }) };
-        let key = RsaKey::of_certificate(certificate);
-        let key = key.ok_or_else(|| unreadable_key(url, "certificate with an RSA key"))?;
-        let verifies =
-            |webhook: &String| key.verifies(Hash::Sha256, line(id, time, webhook, request.body).as_bytes(), &signature);
-        if !self.webhook_ids.iter().any(verifies) {
-            let detail = format!("{SIGNATURE} is not that of this request for this source's webhook_id");
-            return Err(Refusal::new("bad_signature", detail));
-        }
-        Ok(Verdict::Genuine(Genuine::default()))
+        Ok(Self { signature, id, time, url })
     }
 }
 
 impl Code for PayPal {
     fn judge(&self, request: &Request<'_>) -> Verdict {
         self.check(request).unwrap_or_else(Verdict::Refused)
+    }
+
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        ByHead::of(Head::read(request))
     }
 
     fn sign(&self, mut draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError> {

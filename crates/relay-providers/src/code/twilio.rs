@@ -6,8 +6,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
 use crate::{
-    Acknowledgement, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Verdict,
+    Acknowledgement, ByHead, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request,
+    Sample, SignError, Verdict,
     form::{self, Pairs},
     header,
     parameters::Parameters,
@@ -76,24 +76,46 @@ impl Twilio {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
+        let head = Head::read(request)?;
+        let fields = if head.is_form { form::all(request.body) } else { Some(Vec::new()) };
+        let fields = fields.ok_or_else(|| Refusal::new("malformed_body", "the body is a form of too many fields"))?;
+        self.check_signature(&head, &signed_fields(&fields))?;
+        check_body(request, &fields)?;
+        Ok(Genuine { dedupe: delivery(request, &fields), event: event(&fields), ..Genuine::default() })
+    }
+
+    /// Everything that can be refused whatever the body is: where it is no form, the URL alone is signed.
+    fn check_head(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let head = Head::read(request)?;
+        if head.is_form { Ok(()) } else { self.check_signature(&head, b"") }
+    }
+
+    fn check_signature(&self, head: &Head<'_>, fields: &[u8]) -> Result<(), Refusal> {
+        // The vendor's own libraries try the URL with and without a port too: proxies and frameworks add and drop it.
+        let found = spellings(head.url).iter().fold(false, |found, url| {
+            is_signed(head.algorithm, &self.0, &[url.as_bytes(), fields], &head.presented) | found
+        });
+        if found { Ok(()) } else { Err(bad_signature(SIGNATURE)) }
+    }
+}
+
+/// What the head of a request presents, and whether a form is to come.
+struct Head<'a> {
+    url: &'a str,
+    presented: Vec<u8>,
+    algorithm: Algorithm,
+    is_form: bool,
+}
+
+impl<'a> Head<'a> {
+    fn read(request: &Request<'a>) -> Result<Self, Refusal> {
         let url = public_url(request)?;
         let presented = base64_field(request, SIGNATURE)?;
         let algorithm = announced(request)?;
         let content_type = header::single(request, "content-type")?;
         // What comes without a type is a form, unless the URL has a hash of it.
         let is_hashed = content_type.is_none() && body_hash(request).is_some();
-        let fields = if is_hashed { Some(Vec::new()) } else { fields(content_type, request.body) }
-            .ok_or_else(|| Refusal::new("malformed_body", "the body is a form of too many fields"))?;
-        check_body(request, &fields)?;
-        let signed = signed_fields(&fields);
-        // The vendor's own libraries try the URL with and without a port too: proxies and frameworks add and drop it.
-        let found = spellings(url)
-            .iter()
-            .fold(false, |found, url| is_signed(algorithm, &self.0, &[url.as_bytes(), &signed], &presented) | found);
-        if !found {
-            return Err(bad_signature(SIGNATURE));
-        }
-        Ok(Genuine { dedupe: delivery(request, &fields), event: event(&fields), ..Genuine::default() })
+        Ok(Self { url, presented, algorithm, is_form: !is_hashed && is_form(content_type) })
     }
 }
 
@@ -102,10 +124,14 @@ impl Code for Twilio {
         verdict(self.check(request))
     }
 
+    fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        ByHead::of(self.check_head(request))
+    }
+
     fn sign(&self, mut draft: Draft, id: &str, _: Wall) -> Result<Draft, SignError> {
         draft.url = without_body_hash(&draft.url);
-        let fields =
-            fields(draft.header("content-type"), &draft.body).ok_or(SignError::Body("a form of fewer fields"))?;
+        let fields = if is_form(draft.header("content-type")) { form::all(&draft.body) } else { Some(Vec::new()) };
+        let fields = fields.ok_or(SignError::Body("a form of fewer fields"))?;
         if fields.is_empty() && !draft.body.is_empty() {
             let separator = if draft.url.contains('?') { '&' } else { '?' };
             let hash = secret::to_hex(&secret::secret_digest(&draft.body));
@@ -124,13 +150,12 @@ impl Code for Twilio {
     }
 }
 
-/// The fields of a form; none of another body. Nothing if they are too many.
-fn fields(content_type: Option<&[u8]>, body: &[u8]) -> Option<Pairs> {
-    let is_form = content_type.is_none_or(|value| {
+/// Whether a body of this type is a form; what comes without one is.
+fn is_form(content_type: Option<&[u8]>) -> bool {
+    content_type.is_none_or(|value| {
         let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default();
         media_type.trim_ascii().eq_ignore_ascii_case(FORM.as_bytes())
-    });
-    if is_form { form::all(body) } else { Some(Vec::new()) }
+    })
 }
 
 /// The hash of the body that stands in the URL.

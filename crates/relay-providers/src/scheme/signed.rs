@@ -16,7 +16,7 @@ use super::{
     stamp::check_window,
 };
 use crate::{
-    Draft, Refusal, Request, SignError, form, header, naming,
+    ByHead, Draft, Refusal, Request, SignError, form, header, naming,
     parameters::Parameters,
     pruned::unmarked,
     secret::{self, Secret},
@@ -42,6 +42,13 @@ struct Signed {
     keys: Vec<Secret>,
     tolerance: Option<Duration>,
     private: Option<PrivateKey>,
+}
+
+/// What a request's head presents.
+struct Head<'a> {
+    presented: Presented<'a>,
+    /// The timestamp, where it does not stand in the body.
+    stamp: Option<&'a [u8]>,
 }
 
 impl Signatures {
@@ -113,13 +120,30 @@ impl Signatures {
 
     /// The indexes of the fields to remove from a request that is genuine.
     pub(crate) fn verify(&self, request: &Request<'_>) -> Result<Vec<usize>, Refusal> {
+        self.any(|signed| signed.verify(request).map(|()| signed.strip(request)))
+    }
+
+    /// What holds of a request whatever its body is.
+    pub(crate) fn judge_head(&self, request: &Request<'_>) -> ByHead {
+        let judged = self.any(|signed| {
+            if signed.scheme.binds_body() {
+                signed.head(request).map(|_| ByHead::Open)
+            } else {
+                signed.verify(request).map(|()| ByHead::Proven)
+            }
+        });
+        judged.unwrap_or_else(ByHead::refused)
+    }
+
+    /// What the first scheme says that does not refuse.
+    fn any<T>(&self, judge: impl Fn(&Signed) -> Result<T, Refusal>) -> Result<T, Refusal> {
         if self.awaits_key() {
             return Err(Refusal::new("awaiting_secret", "the platform has not handed over its secret yet"));
         }
         let mut refused: Option<Refusal> = None;
         for signed in &self.0 {
-            match signed.verify(request) {
-                Ok(()) => return Ok(signed.strip(request)),
+            match judge(signed) {
+                Ok(judged) => return Ok(judged),
                 // Of several schemes the one that the sender used knows best what is wrong.
                 Err(refusal) if refused.is_none() || !refusal.check.starts_with("missing_s") => {
                     refused = Some(refusal);
@@ -149,6 +173,20 @@ impl Signatures {
 
 impl Signed {
     fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let Head { presented, stamp } = self.head(request)?;
+        self.compare(request, stamp.unwrap_or_default(), &presented.signatures)?;
+        match self.scheme.stamp {
+            // A body is read only once its signature is good.
+            Some(Stamp { at: at @ StampAt::Json(field), unit }) => {
+                let text = json_stamp(request.body, field);
+                check_window(&text, unit, &self.stamp_place(at), self.tolerance, request.now)
+            }
+            Some(Stamp { at: StampAt::Header(_) | StampAt::Item, .. }) | None => Ok(()),
+        }
+    }
+
+    /// Everything that can be refused whatever the body is: what is missing, does not read, or is of another time.
+    fn head<'a>(&self, request: &Request<'a>) -> Result<Head<'a>, Refusal> {
         let scheme = &self.scheme;
         let presented = self.presented(request)?;
         for (name, expected) in scheme.require {
@@ -157,15 +195,18 @@ impl Signed {
                 return Err(Refusal::new("unsupported_algorithm", format!("{name} must be {expected}")));
             }
         }
+        for part in scheme.messages.iter().copied().flatten() {
+            match part {
+                Part::Url | Part::UrlDecoded => drop(public_url(request.url)?),
+                Part::Header(name) => drop(header::required(request, name, "missing_header")?),
+                Part::Body | Part::Stamp | Part::Method | Part::Secret | Part::Literal(_) => {}
+            }
+        }
         let stamp = self.stamp_beside(request, presented.stamp)?;
-        self.compare(request, stamp.unwrap_or_default(), &presented.signatures)?;
-        let Some(Stamp { at, unit }) = scheme.stamp else { return Ok(()) };
-        let text = match (stamp, at) {
-            (Some(text), _) => Cow::Borrowed(text),
-            (None, StampAt::Json(field)) => Cow::Owned(json_stamp(request.body, field)),
-            (None, StampAt::Header(_) | StampAt::Item) => Cow::Borrowed(&[][..]),
-        };
-        check_window(&text, unit, &self.stamp_place(at), self.tolerance, request.now)
+        if let (Some(text), Some(Stamp { at, unit })) = (stamp, scheme.stamp) {
+            check_window(text, unit, &self.stamp_place(at), self.tolerance, request.now)?;
+        }
+        Ok(Head { presented, stamp })
     }
 
     /// What the request presents as signatures.
@@ -361,6 +402,13 @@ fn json_stamp(body: &[u8], field: &str) -> Vec<u8> {
     body.get(field).and_then(naming::text).unwrap_or_default().into_bytes()
 }
 
+/// The URL the sender called.
+fn public_url(url: Option<&str>) -> Result<&[u8], Refusal> {
+    url.map(str::as_bytes).ok_or_else(|| {
+        Refusal::new("missing_url", "the signature covers the URL, and the relay does not know its own: set PUBLIC_URL")
+    })
+}
+
 /// A URL as it may be signed.
 #[derive(Default)]
 struct Url {
@@ -385,21 +433,13 @@ fn parts<'a>(
     stamp: &'a [u8],
     key: &'a Secret,
 ) -> Result<Vec<&'a [u8]>, Refusal> {
-    let known = |url: &'a Option<String>| {
-        url.as_deref().map(str::as_bytes).ok_or_else(|| {
-            Refusal::new(
-                "missing_url",
-                "the signature covers the URL, and the relay does not know its own: set PUBLIC_URL",
-            )
-        })
-    };
     let part = |part: &Part| {
         Ok(match part {
             Part::Body => request.body,
             Part::Stamp => stamp,
             Part::Method => request.method.as_bytes(),
-            Part::Url => known(&url.plain)?,
-            Part::UrlDecoded => known(&url.decoded)?,
+            Part::Url => public_url(url.plain.as_deref())?,
+            Part::UrlDecoded => public_url(url.decoded.as_deref())?,
             Part::Secret => key.expose(),
             Part::Literal(text) => text.as_bytes(),
             Part::Header(name) => header::required(request, name, "missing_header")?,
@@ -420,6 +460,12 @@ impl When {
 }
 
 impl Scheme {
+    /// Whether the proof depends on the body.
+    pub(crate) fn binds_body(&self) -> bool {
+        let in_body = self.stamp.is_some_and(|stamp| matches!(stamp.at, StampAt::Json(_)));
+        in_body || self.messages.iter().copied().flatten().any(|part| matches!(part, Part::Body))
+    }
+
     fn signs_url(&self) -> bool {
         self.messages.iter().copied().flatten().any(|part| matches!(part, Part::Url | Part::UrlDecoded))
     }

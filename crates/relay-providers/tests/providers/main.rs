@@ -1,6 +1,8 @@
 //! The table of providers, seen from outside.
 
 mod acting;
+mod agree;
+mod by_head;
 mod code;
 mod generic;
 mod handshakes;

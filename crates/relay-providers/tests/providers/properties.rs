@@ -7,7 +7,10 @@ use proptest::{collection::vec, prelude::*, sample::Index, test_runner::RngSeed}
 use relay_core::time::Wall;
 use relay_providers::{Draft, Request, Signer, Verdict, Verifier, providers};
 
-use crate::acting::{Acting, URL};
+use crate::{
+    acting::{Acting, URL},
+    agree::agree,
+};
 
 const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
 /// A secret is sent along, or the signature covers parts of the body, or something else: see each one's `unproven`.
@@ -133,7 +136,7 @@ proptest! {
         body in any_body(),
         micros in any::<i64>(),
     ) {
-        let verdict = acting.verifier.judge(&Request {
+        let request = Request {
             method: &method,
             path: b"/webhook/x",
             query: query.as_deref().map(str::as_bytes),
@@ -142,8 +145,9 @@ proptest! {
             url: Some(URL),
             now: Wall::from_micros(micros),
             fetched: &acting.fetched,
-        });
-        prop_assert!(!matches!(verdict, Verdict::Genuine(_)), "{}", acting.provider.name);
+        };
+        prop_assert!(!matches!(acting.verifier.judge(&request), Verdict::Genuine(_)), "{}", acting.provider.name);
+        agree(&acting.verifier, &request);
     }
 
     #[test]
@@ -164,9 +168,44 @@ proptest! {
             1 => fetched.iter_mut().for_each(|fetched| fetched.body = replaced(&fetched.body)),
             field => signed.headers[field - 2].1 = replaced(&signed.headers[field - 2].1),
         }
-        let verdict = acting.verifier.judge(&signed.request(NOW, &fetched));
+        let request = signed.request(NOW, &fetched);
+        agree(&acting.verifier, &request);
+        let verdict = acting.verifier.judge(&request);
         if let Verdict::Refused(refusal) | Verdict::Malformed(refusal) = verdict {
             prop_assert!(refusal.detail.len() < 1_024 && !refusal.detail.chars().any(char::is_control), "{refusal:?}");
+        }
+    }
+
+    /// S36: what is said of a head holds with any body, for whatever is bent of a good request.
+    #[test]
+    fn head_and_whole_of_a_bent_request_agree(
+        acting in all(),
+        gone in any::<Index>(),
+        twice in any::<bool>(),
+        method in "GET|HEAD|POST|OPTIONS|PUT",
+        query in proptest::option::of("([a-zA-Z_.]{1,12}=[%a-zA-Z0-9+]{0,20}&?){0,3}"),
+        encoding in any::<bool>(),
+        away in -700_i64..700,
+        url in any::<bool>(),
+    ) {
+        let mut signed = acting.sample("wh_1", NOW);
+        if !signed.headers.is_empty() {
+            let at = gone.index(signed.headers.len());
+            let field = signed.headers.remove(at);
+            if twice {
+                signed.headers.extend([field.clone(), (field.0, "other".into())]);
+            }
+        }
+        if encoding {
+            signed.set_header("content-encoding", "gzip");
+        }
+        let whole = signed.request(Wall::from_micros(NOW.as_micros() + away * 1_000_000), &acting.fetched);
+        let query = query.as_deref().map(str::as_bytes);
+        for method in [whole.method, &method] {
+            for query in [whole.query, query] {
+                let url = whole.url.filter(|_| url);
+                agree(&acting.verifier, &Request { method, query, url, ..whole });
+            }
         }
     }
 

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use relay_core::time::Wall;
-use relay_providers::{Acknowledgement, Request, Verdict, Verifier, provider, providers};
+use relay_providers::{Acknowledgement, Request, SignedOver, Verdict, Verifier, provider, providers};
 use serde_json::Value;
 
-use crate::acting::{Acting, URL};
+use crate::acting::{Acting, URL, owned};
 
 const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
 /// Manners rather than platforms: their vectors name parameters, and their proofs are tested on their own.
@@ -302,4 +302,30 @@ fn nothing_printed_holds_a_secret_or_a_valid_signature() {
         }
         assert!(!printed.contains("Secret to Everybody"), "{}: {printed}", entry.name);
     }
+}
+
+/// S12: which bytes are signed can be said where the signature is over bytes of the body, and nowhere where strangers'
+/// challenges are signed like events.
+#[test]
+fn signed_can_be_said_where_a_signature_covers_the_body() {
+    let choices = |name: &str| {
+        let known =
+            provider(name).expect("in the table").parameters.iter().find(|parameter| parameter.name == "signed");
+        known.map(|parameter| (parameter.default, parameter.choices))
+    };
+    let all: &[&str] = &["sent", "decoded", "either"];
+    for name in ["stripe", "github", "standard-webhooks", "slack", "square", "gitlab"] {
+        assert_eq!(choices(name), Some((Some("sent"), all)), "{name}");
+    }
+    assert_eq!(choices("hmac").expect("it may be said").0, Some("either"));
+    for name in ["x-twitter", "linkedin", "api-key", "basic", "telegram", "okta", "twilio", "monday"] {
+        assert_eq!(choices(name), None, "{name}");
+    }
+    let parameters = |value: &str| owned(&[("secret", "It's a Secret to Everybody"), ("signed", value)]);
+    for (value, expected) in [("decoded", SignedOver::Decoded), ("either", SignedOver::Either), ("", SignedOver::Sent)]
+    {
+        assert_eq!(Verifier::new("github", &parameters(value)).expect("it is a choice").signed_over(), expected);
+    }
+    let faults = Verifier::new("github", &parameters("plain")).expect_err("it is no choice");
+    assert_eq!(faults[0].detail, "\"plain\" must be sent, decoded or either");
 }

@@ -8,7 +8,7 @@ use super::{
     fields::Raw,
     respond,
     seam::{Backend, Body, Source},
-    verify::{Errand, Judged, Refused},
+    verify::{Errand, Head, Judged, Refused},
     webhook::Door,
 };
 use crate::{
@@ -42,6 +42,50 @@ impl<B: Backend> Door<B> {
         respond::handshake(answer)
     }
 
+    /// Fetches the key that a head is judged with, before its body is read: until then the body waits in the network. What the
+    /// whole is judged with afterwards is kept by then.
+    pub(super) async fn prove(
+        &self,
+        source: &Source,
+        origin: Origin,
+        raw: &Raw,
+        mut url: String,
+    ) -> Result<Head, Refused> {
+        let mut fetched = Vec::new();
+        let mut is_renewed = false;
+        loop {
+            fetched.push(self.fetch(source, origin, &fetched, url).await?);
+            let mut judged = self.judge_head(source, raw, &fetched);
+            if matches!(&judged, Err(refused) if refused.reason == UNKNOWN_KEY) && !is_renewed {
+                is_renewed = true;
+                if self.renew(source, &mut fetched).await {
+                    judged = self.judge_head(source, raw, &fetched);
+                }
+            }
+            match judged? {
+                Head::NeedsKey(next) => url = next,
+                head => return Ok(head),
+            }
+        }
+    }
+
+    /// One key more, if it is not one too many.
+    async fn fetch(
+        &self,
+        source: &Source,
+        origin: Origin,
+        fetched: &[Fetched],
+        url: String,
+    ) -> Result<Fetched, Refused> {
+        if fetched.len() == limits::KEYS_PER_REQUEST || fetched.iter().any(|known| known.url == url) {
+            return Err(refused(NO_KEY, "no_key", "the provider asked for too many keys".to_owned()));
+        }
+        match self.backend.key(&source.name, origin.address, &url).await {
+            Ok(body) => Ok(Fetched { url, body }),
+            Err(why) => Err(refused(NO_KEY, "no_key", why)),
+        }
+    }
+
     /// Does what has to be done first. Each key is fetched once; a provider that asks for ever more is refused.
     pub(super) async fn run(
         &self,
@@ -62,13 +106,7 @@ impl<B: Backend> Door<B> {
                     return self.adopt(source, origin, raw, (parameter, value), answer).await.map(Errands::Answered);
                 }
             };
-            if fetched.len() == limits::KEYS_PER_REQUEST || fetched.iter().any(|known: &Fetched| known.url == url) {
-                return Err(refused(NO_KEY, "no_key", "the provider asked for too many keys".to_owned()));
-            }
-            match self.backend.key(&source.name, origin.address, &url).await {
-                Ok(body) => fetched.push(Fetched { url, body }),
-                Err(why) => return Err(refused(NO_KEY, "no_key", why)),
-            }
+            fetched.push(self.fetch(source, origin, &fetched, url).await?);
             let mut judged = self.judge(source, raw, body, &fetched);
             if matches!(&judged, Judged::Refused(refused) if refused.reason == UNKNOWN_KEY) && !is_renewed {
                 is_renewed = true;

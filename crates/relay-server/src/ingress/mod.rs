@@ -7,6 +7,7 @@
 
 mod chunks;
 mod cors;
+mod decoded;
 mod errand;
 mod fields;
 mod flaw;
@@ -16,6 +17,8 @@ mod head;
 mod intake;
 mod listener;
 mod path;
+#[doc(hidden)]
+pub mod reading;
 mod refusals;
 mod respond;
 mod seam;

@@ -19,6 +19,8 @@ pub(super) const STOPPING: Problem =
 /// The commit is not certain.
 pub(super) const UNCERTAIN: Problem =
     Problem::new(Code::StoreUnavailable, "it is not certain that the webhook is stored; send it again");
+const BUSY: Problem =
+    Problem::new(Code::StoreBusy, "too much waits to be stored at the moment, and this is not; send it again");
 const FULL: Problem = Problem::new(Code::StoreFull, "there is no room for the webhook; send it again later");
 
 /// What the hub's answer means to the sender.
@@ -31,6 +33,7 @@ pub(super) fn outcome(answer: &hub::Answer, acknowledgement: Acknowledgement) ->
             }
         }),
         hub::Answer::Unavailable => Err(UNCERTAIN),
+        hub::Answer::Busy => Err(BUSY),
         hub::Answer::Full => Err(FULL),
         hub::Answer::Stopping => Err(STOPPING),
     }

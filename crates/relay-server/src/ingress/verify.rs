@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use relay_core::{storage::Dedupe, time::Wall};
-use relay_providers::{Answer, BodyShare, DedupeKey, Fetched, Genuine, Refusal, Request, Verdict, Verifier};
+use relay_providers::{Answer, BodyShare, ByHead, DedupeKey, Fetched, Genuine, Refusal, Request, Verdict, Verifier};
 
 use super::fields::Raw;
 use crate::error::{Code, Problem};
@@ -32,7 +32,7 @@ pub(super) enum Errand {
 }
 
 /// A refusal on its way out: what the sender is told, and what is counted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Refused {
     /// What the sender is told: nothing that helps to forge.
     pub(super) problem: Problem,
@@ -43,6 +43,13 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// The same, with why the body was not judged decoded either: for the operator.
+    pub(super) fn and_not(mut self, problem: &Problem) -> Self {
+        let detail = self.detail.unwrap_or_else(|| self.problem.detail.clone().into_owned());
+        self.detail = Some(format!("{detail}; nor is it decoded: {}", problem.detail));
+        self
+    }
+
     /// It showed nothing that it is genuine; not: it did, and something else is wrong with it.
     pub(super) fn is_unproven(&self) -> bool {
         self.problem.code == Code::NotGenuine
@@ -60,20 +67,36 @@ impl From<Problem> for Refused {
     }
 }
 
+/// What the head alone says of a request, as the ingress sees it.
+#[derive(Debug)]
+pub(super) enum Head {
+    /// The body decides.
+    Open,
+    /// It proved itself.
+    Proven,
+    /// This key has to be fetched before more can be said.
+    NeedsKey(String),
+    /// It may be no more than a handshake, which has a small body; else it is refused so.
+    HandshakeAtMost(Refused),
+}
+
+/// What a request is judged by, beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct By<'a> {
+    /// The URL as its sender sees it.
+    pub(super) url: Option<&'a str>,
+    /// The present time.
+    pub(super) now: Wall,
+    /// Keys that were fetched for it.
+    pub(super) fetched: &'a [Fetched],
+}
+
 /// Judges a request by its raw bytes.
-pub(super) fn judge(
-    verifier: &Verifier,
-    raw: &Raw,
-    body: &[u8],
-    url: Option<&str>,
-    now: Wall,
-    fetched: &[Fetched],
-) -> Judged {
-    let Ok(method) = std::str::from_utf8(&raw.method) else {
-        return Judged::Refused(Problem::new(Code::Malformed, "the method is not ASCII").into());
+pub(super) fn judge(verifier: &Verifier, raw: &Raw, body: &[u8], by: By<'_>) -> Judged {
+    let request = match request(raw, body, by) {
+        Ok(request) => request,
+        Err(refused) => return Judged::Refused(refused),
     };
-    let (path, query) = (raw.path.as_ref(), raw.query.as_deref());
-    let request = Request { method, path, query, headers: &raw.headers, body, url, now, fetched };
     match verifier.judge(&request) {
         Verdict::Genuine(genuine) => Judged::Genuine(genuine),
         Verdict::Handshake(answer) => Judged::Handshake(answer),
@@ -86,10 +109,30 @@ pub(super) fn judge(
             reason: check,
             detail: None,
         }),
-        Verdict::Refused(Refusal { check, detail, status }) => {
-            Judged::Refused(Refused { problem: NOT_GENUINE.with_status(status), reason: check, detail: Some(detail) })
-        }
+        Verdict::Refused(refusal) => Judged::Refused(not_genuine(refusal)),
     }
+}
+
+/// Judges a request by its head, so that nobody is listened to who cannot prove himself.
+pub(super) fn judge_head(verifier: &Verifier, raw: &Raw, by: By<'_>) -> Result<Head, Refused> {
+    match verifier.judge_head(&request(raw, b"", by)?) {
+        ByHead::Open => Ok(Head::Open),
+        ByHead::Proven => Ok(Head::Proven),
+        ByHead::NeedsKey { url } => Ok(Head::NeedsKey(url)),
+        ByHead::Refused { refusal, or_handshake: true } => Ok(Head::HandshakeAtMost(not_genuine(refusal))),
+        ByHead::Refused { refusal, or_handshake: false } => Err(not_genuine(refusal)),
+    }
+}
+
+fn request<'a>(raw: &'a Raw, body: &'a [u8], By { url, now, fetched }: By<'a>) -> Result<Request<'a>, Refused> {
+    let method = std::str::from_utf8(&raw.method);
+    let method = method.map_err(|_| Problem::new(Code::Malformed, "the method is not ASCII"))?;
+    let (path, query) = (raw.path.as_ref(), raw.query.as_deref());
+    Ok(Request { method, path, query, headers: &raw.headers, body, url, now, fetched })
+}
+
+fn not_genuine(Refusal { check, detail, status }: Refusal) -> Refused {
+    Refused { problem: NOT_GENUINE.with_status(status), reason: check, detail: Some(detail) }
 }
 
 const NOT_GENUINE: Problem = Problem::new(Code::NotGenuine, "the request did not prove that it may use this source");

@@ -9,22 +9,23 @@ use relay_core::{
     hub::{Accepting, Answer},
     id::EventId,
 };
-use relay_providers::{Fetched, Genuine};
+use relay_providers::{Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
     cors::Cors,
+    decoded::{self, Coding},
     errand::Errands,
     fields::{Raw, named_in_connection},
     intake::{self, Bounds},
     path::Place,
     refusals::{self as seen, Missed},
     respond,
-    seam::{Backend, Body, Source},
+    seam::{Backend, Body, Old, Source},
     uploads::{Owner, Uploads},
-    verify::{self, Judged, Refused},
+    verify::{self, By, Head, Judged, Refused},
 };
 use crate::{
     error::{Code, Problem},
@@ -55,8 +56,10 @@ struct Admitted {
     raw: Raw,
     /// What `Connection` names.
     connection: Vec<String>,
-    /// What the head alone proved, if it can.
-    by_head: Option<Judged>,
+    /// What the head alone says.
+    head: Head,
+    /// The whole verdict, where nothing of the body has a share in it.
+    judged: Option<Judged>,
 }
 
 /// A request that was read and judged: all that is left of it while its commit is waited for.
@@ -140,29 +143,22 @@ impl<B: Backend> Door<B> {
         }
         let ends = intake::is_given_up(&head.headers, &body);
         let admitted = self.admit(source, &head);
-        let admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
-        let bounds = Bounds {
-            bytes_max: self.settings.body_bytes_max,
-            patience: self.settings.patience.body,
-            head_bytes: admitted.raw.size(),
-        };
-        let proven = matches!(admitted.by_head, Some(Judged::Genuine(_)));
-        let owner = Owner { source: &source.name, address: origin.address, proven };
-        // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
-        // back.
-        let body = tokio::select! {
-            biased;
-            body = intake::read(body, &self.uploads, owner, bounds) => body?,
-            () = self.stop.cancelled() => return Err(respond::STOPPING.into()),
-        };
-        let (source, Admitted { mut raw, connection, by_head }) = self.look_again(source, admitted, &head)?;
-        let judged = by_head.unwrap_or_else(|| self.judge(&source, &raw, &body, &[]));
+        let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
+        if let Head::NeedsKey(url) = admitted.head {
+            // Seldom, and large: not a part of every request's future.
+            let proven = Box::pin(self.prove(source, origin, &admitted.raw, url)).await;
+            admitted.head = proven.map_err(|refused| refused.closing_if(ends))?;
+        }
+        let body = self.take_in(source, origin, &admitted, body).await?;
+        let (source, mut admitted) = self.look_again(source, admitted, &head)?;
+        let (judged, signed) = self.judge_whole(&source, origin, &mut admitted, &body).await?;
+        let Admitted { mut raw, connection, .. } = admitted;
         let genuine = match judged {
             Judged::Genuine(genuine) => genuine,
             Judged::Refused(refused) => return Err(refused),
             Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(&source, &raw, answer))),
             // Seldom, and large: not a part of every request's future.
-            Judged::First(errand) => match Box::pin(self.run(errand, &source, origin, (&raw, &body))).await? {
+            Judged::First(errand) => match Box::pin(self.run(errand, &source, origin, (&raw, &signed))).await? {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             },
@@ -172,8 +168,37 @@ impl<B: Backend> Door<B> {
             return Err(Problem::new(Code::Malformed, hint).into());
         }
         raw.clean(&connection, &genuine.strip);
-        let accepting = Box::new(self.accepting(&source, raw, body, &genuine));
+        let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, accepting))
+    }
+
+    /// The body: as large as it may be, and for as long as it may take.
+    async fn take_in(
+        &self,
+        source: &Source,
+        origin: Origin,
+        admitted: &Admitted,
+        body: Incoming,
+    ) -> Result<Bytes, Refused> {
+        let bytes_max = match admitted.head {
+            Head::HandshakeAtMost(_) => self.settings.body_bytes_max.min(HANDSHAKE_BODY_BYTES_MAX as u64),
+            Head::Open | Head::Proven | Head::NeedsKey(_) => self.settings.body_bytes_max,
+        };
+        let bounds = Bounds { bytes_max, patience: self.settings.patience.body, head_bytes: admitted.raw.size() };
+        let proven = matches!(admitted.head, Head::Proven);
+        let owner = Owner { source: &source.name, address: origin.address, proven };
+        // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
+        // back.
+        let read = tokio::select! {
+            biased;
+            read = intake::read(body, &self.uploads, owner, bounds) => read,
+            () = self.stop.cancelled() => Err(respond::STOPPING),
+        };
+        read.map_err(|problem| match &admitted.head {
+            // Too large for a handshake, so it is what its head says.
+            Head::HandshakeAtMost(refused) if problem.code == Code::TooLarge => refused.clone().closing_if(true),
+            _ => problem.into(),
+        })
     }
 
     /// The source as it is now that the body is there, which may have taken minutes: its key may be revoked by now, its secret
@@ -204,20 +229,96 @@ impl<B: Backend> Door<B> {
         }
         let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
         let raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
-        // A key stands in the head: whoever has none cannot make us hold a body.
-        let by_head = source.verifier.is_key_source().then(|| self.judge(source, &raw, b"", &[]));
-        match by_head {
-            Some(Judged::Refused(refused)) => Err(refused),
-            by_head => Ok(Admitted { raw, connection, by_head }),
+        // Whoever has no proof where it stands in the head cannot make us hold a body.
+        if !source.verifier.is_key_source() {
+            let head = self.judge_head(source, &raw, &[])?;
+            return Ok(Admitted { raw, connection, head, judged: None });
         }
+        // The key is all that is judged there: once is enough.
+        match self.judge(source, &raw, b"", &[]) {
+            Judged::Refused(refused) => Err(refused),
+            judged => Ok(Admitted { raw, connection, head: Head::Proven, judged: Some(judged) }),
+        }
+    }
+
+    /// The verdict, and the bytes that it is over: those of the body, or what they are decoded.
+    async fn judge_whole(
+        &self,
+        source: &Source,
+        origin: Origin,
+        admitted: &mut Admitted,
+        body: &Bytes,
+    ) -> Result<(Judged, Bytes), Refused> {
+        if let Some(judged) = admitted.judged.take() {
+            return Ok((judged, body.clone()));
+        }
+        let raw = &admitted.raw;
+        let signed_over = source.verifier.signed_over();
+        // What may be no more than a handshake was not compressed by anybody who has a secret.
+        let is_sent = signed_over == SignedOver::Sent || matches!(admitted.head, Head::HandshakeAtMost(_));
+        let coding = if is_sent { Ok(None) } else { Coding::of(&raw.headers) };
+        if signed_over == SignedOver::Decoded {
+            let Some(coding) = coding? else { return Ok((self.judge(source, raw, body, &[]), body.clone())) };
+            let decoded = Box::pin(self.decode(source, origin, admitted, coding, body)).await?;
+            return Ok((self.judge(source, raw, &decoded, &[]), decoded));
+        }
+        let refused = match self.judge(source, raw, body, &[]) {
+            Judged::Refused(refused) => refused,
+            judged => return Ok((judged, body.clone())),
+        };
+        let decoded = match coding {
+            Ok(None) => return Err(refused),
+            Ok(Some(coding)) => Box::pin(self.decode(source, origin, admitted, coding, body)).await,
+            Err(problem) => Err(problem),
+        };
+        match decoded {
+            Ok(decoded) => Ok((self.judge(source, raw, &decoded, &[]), decoded)),
+            Err(problem) => Err(refused.and_not(&problem)),
+        }
+    }
+
+    async fn decode(
+        &self,
+        source: &Source,
+        origin: Origin,
+        admitted: &Admitted,
+        coding: Coding,
+        body: &[u8],
+    ) -> Result<Bytes, Problem> {
+        let proven = matches!(admitted.head, Head::Proven);
+        let owner = Owner { source: &source.name, address: origin.address, proven };
+        decoded::decode(body, coding, self.settings.body_bytes_max, &self.uploads, owner).await
+    }
+
+    /// Puts a head before its verifier.
+    pub(super) fn judge_head(&self, source: &Source, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Refused> {
+        let url = self.url(source, raw);
+        let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
+        let judged = verify::judge_head(&source.verifier, raw, by);
+        match (judged, self.valid_old(source)) {
+            // While a secret is replaced, the one that was there before is as good.
+            (Err(refused), Some(old)) if refused.is_unproven() => {
+                verify::judge_head(&old.verifier, raw, by).map_err(|_| refused)
+            }
+            (Ok(Head::HandshakeAtMost(refused)), Some(old)) if refused.is_unproven() => {
+                Ok(verify::judge_head(&old.verifier, raw, by).unwrap_or(Head::HandshakeAtMost(refused)))
+            }
+            (judged, _) => judged,
+        }
+    }
+
+    /// The secret that was there before, while it holds.
+    fn valid_old<'a>(&self, source: &'a Source) -> Option<&'a Old> {
+        source.old.as_ref().filter(|old| old.is_valid(self.backend.now()))
     }
 
     /// Puts a request before its verifier.
     pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        let judge = |verifier| verify::judge(verifier, raw, body, url.as_deref(), self.backend.present(), fetched);
+        let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
+        let judge = |verifier| verify::judge(verifier, raw, body, by);
         let judged = judge(&source.verifier);
-        let Some(old) = source.old.as_ref().filter(|old| old.is_valid(self.backend.now())) else { return judged };
+        let Some(old) = self.valid_old(source) else { return judged };
         // What was there before is looked at last: where an answer has room for one secret, it is the new one.
         let (judged, by) = match judged {
             Judged::Refused(refused) if refused.is_unproven() => match judge(&old.verifier) {
@@ -247,9 +348,12 @@ impl<B: Backend> Door<B> {
     }
 
     /// What the hub is given.
-    fn accepting(&self, source: &Source, raw: Raw, body: Bytes, genuine: &Genuine) -> Accepting {
+    fn accepting(&self, source: &Source, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
         let now = self.backend.now();
         let body_sha256 = verify::sha256(&body);
+        // A retry may be compressed anew, into other bytes.
+        let is_decoded = !std::ptr::eq(&raw const body[..], &raw const signed[..]);
+        let signed_sha256 = if is_decoded { verify::sha256(&signed) } else { body_sha256 };
         Accepting {
             source: source.name.clone(),
             method: raw.method,
@@ -259,7 +363,7 @@ impl<B: Backend> Door<B> {
             body_sha256,
             body,
             received_at: now,
-            dedupe: verify::dedupe(genuine, &body_sha256, now + self.settings.dedupe_window),
+            dedupe: verify::dedupe(genuine, &signed_sha256, now + self.settings.dedupe_window),
             resend: source.resends,
             deadline: now + self.settings.patience.commit,
         }

@@ -174,7 +174,7 @@ impl World {
                     self.send_again(number, 60_000);
                 }
             }
-            Answer::Unavailable | Answer::Full | Answer::Stopping => self.went_unanswered(number),
+            Answer::Unavailable | Answer::Busy | Answer::Full | Answer::Stopping => self.went_unanswered(number),
         }
     }
 

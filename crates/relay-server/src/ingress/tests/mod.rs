@@ -3,7 +3,9 @@
 mod agreement;
 mod answers;
 mod crowds;
+mod decoded;
 mod fixtures;
+mod heads;
 mod logs;
 mod recorder;
 mod sockets;

@@ -55,6 +55,7 @@ pub(super) struct Recorder {
 pub(super) enum Mode {
     Store,
     Unavailable,
+    Busy,
     Full,
     Stopping,
     Never,
@@ -94,6 +95,14 @@ impl Recorder {
                 source("paused", "api-key", &key, false, true),
                 source("broken", "api-key", &[], false, false),
                 source("signed", "standard-webhooks", &[("secret", super::webhooks::SECRET)], false, false),
+                source("basic", "basic", &[("username", "crm"), ("password", KEY)], false, false),
+                source("token", "telegram", &[("secret_token", KEY)], false, false),
+                source("query", "cloudevents", &[("token", KEY)], false, false),
+                source("jwt", "monday", &[("signing_secret", KEY), ("audience", "https://relay.test")], false, false),
+                source("either", "hmac", &[("secret", KEY), ("header", "X-Signature")], false, false),
+                source("sent", "hmac", &[("secret", KEY), ("header", "X-Signature"), ("signed", "sent")], false, false),
+                source("plain", "stripe", &[("endpoint_secret", KEY), ("signed", "decoded")], false, false),
+                source("header", "mercadopago", &[("secret", KEY)], false, false),
             ]),
             mode: Mutex::new(Mode::Store),
             stopping: AtomicBool::new(false),
@@ -110,6 +119,11 @@ impl Recorder {
 
     pub(super) fn events(&self) -> Vec<Accepting> {
         self.accepted.lock().unwrap().events.clone()
+    }
+
+    /// How many were accepted and are not forgotten.
+    pub(super) fn heard(&self) -> usize {
+        self.accepted.lock().unwrap().events.len()
     }
 
     pub(super) fn forget(&self) {
@@ -145,6 +159,7 @@ impl Backend for Recorder {
         match mode {
             Mode::Store => self.store(*request),
             Mode::Unavailable => Answer::Unavailable,
+            Mode::Busy => Answer::Busy,
             Mode::Full => Answer::Full,
             Mode::Stopping => Answer::Stopping,
             Mode::Never => std::future::pending().await,

@@ -161,9 +161,12 @@ async fn a_repeated_idempotency_key_gets_the_first_answer() {
 #[tokio::test]
 async fn what_is_not_durable_is_never_acknowledged() {
     let relay = Relay::start().await;
-    for (mode, code) in
-        [(Mode::Unavailable, "store_unavailable"), (Mode::Full, "store_full"), (Mode::Stopping, "shutting_down")]
-    {
+    for (mode, code) in [
+        (Mode::Unavailable, "store_unavailable"),
+        (Mode::Busy, "store_busy"),
+        (Mode::Full, "store_full"),
+        (Mode::Stopping, "shutting_down"),
+    ] {
         relay.backend.answer_with(mode);
         let reply = relay.ask(request("POST /webhook", "", "x")).await;
         assert_eq!((reply.status, reply.code().as_deref()), (503, Some(code)));
@@ -249,7 +252,8 @@ async fn a_signed_webhook_is_verified_and_acknowledged_as_its_provider_wants() {
     assert_eq!(relay.backend.events().len(), 1);
 }
 
-fn signature(id: &str, seconds: u64, body: &str) -> String {
+/// Header fields that sign a body for the source `signed`.
+pub(super) fn signature(id: &str, seconds: u64, body: &str) -> String {
     use aws_lc_rs::hmac;
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
