@@ -79,13 +79,14 @@ fn strangers_do_not_hold_a_stop_up() {
         socket
     };
     let key = format!("POST /webhook HTTP/1.1\r\nhost: h\r\nx-api-key: {API_KEY}\r\n");
+    let signed = format!("POST /webhook/hub HTTP/1.1\r\nhost: h\r\nx-hub-signature-256: sha256={}\r\n", "0".repeat(64));
     let uploads = [
-        "POST /webhook/hub HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\n\r\nabc",
-        "POST /webhook/hub HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        &format!("{signed}content-length: 1000\r\n\r\nabc"),
+        &format!("{signed}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"),
         &format!("{key}content-length: 1000\r\n\r\nabc"),
         &format!("{key}expect: 100-continue\r\ncontent-length: 1000\r\n\r\n"),
     ]
-    .map(connect);
+    .map(|bytes| connect(bytes));
     let _others = ["", "POST /webhook HTTP/1.1\r\nhost"].map(connect);
     // One answer behind the others on a listener of one worker or more: what was sent before is being read by now.
     let mut last = connect("GET /readyz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");

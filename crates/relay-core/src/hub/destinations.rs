@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Hub, Op, OpId, instances::Served, timers::Timer};
+use super::{
+    Hub, Op, OpId,
+    instances::{Served, Stall},
+    timers::Timer,
+};
 use crate::{
     circuit::{Permit, Pick, Streak},
     id::InstanceId,
@@ -132,7 +136,7 @@ impl Hub {
             let waited = instance.line.len();
             instance.line.retain(|other| other != name);
             if let Some(served) = instance.served.get_mut(name) {
-                (served.oversize, served.stalled) = (false, false);
+                (served.oversize, served.stalled) = (false, None);
             }
             if instance.line.len() < waited {
                 self.rerank_all(id);
@@ -390,19 +394,23 @@ impl Hub {
         }
         let in_flight = self.outgoing.bytes + self.outgoing.asked > 0;
         if let Some(instance) = self.instances.get_mut(&id) {
-            // Asked for with a part of the room, it may yet fit in all of it.
-            let waits = instance.bytes + instance.asked_bytes > 0 || (in_flight && whole);
+            let stalled = if instance.bytes + instance.asked_bytes > 0 {
+                Some(Stall::Instance)
+            } else {
+                // Asked for with a part of the room, it may yet fit in all of it.
+                (in_flight && whole).then_some(Stall::Outgoing)
+            };
             instance.line.retain(|other| other != name || did_not_fit);
             if did_not_fit && !instance.line.contains(name) {
                 instance.line.push(name.clone());
             }
             if let Some(served) = instance.served.get_mut(name) {
                 served.oversize = did_not_fit;
-                served.stalled = did_not_fit && waits;
+                served.stalled = stalled.filter(|_| did_not_fit);
+                if served.stalled.is_some() {
+                    self.outgoing.thirsty.insert(name.clone());
+                }
             }
-        }
-        if did_not_fit && in_flight && whole {
-            self.outgoing.thirsty.insert(name.clone());
         }
     }
 
@@ -504,9 +512,9 @@ impl Hub {
         self.outgoing.left |= size > 0;
     }
 
-    /// Lets those that waited for room ask again. One whose next body did not fit waits until another body has left, or
-    /// nothing at all is on its way: an answer that brought nothing makes no room that was not there, and asking again
-    /// because of it would never end.
+    /// Lets those that waited for room ask again. One whose next body did not fit waits until another body has left, until
+    /// its instance has nothing else if that was in the way, or until nothing at all is on its way: an answer that brought
+    /// nothing makes no room that was not there, and asking again because of it would never end.
     pub(super) fn quench(&mut self) {
         if !std::mem::take(&mut self.outgoing.freed) {
             return;
@@ -522,10 +530,15 @@ impl Hub {
             let joined: Vec<InstanceId> = self.destination(&name).joined.iter().copied().collect();
             for id in joined {
                 let Some(instance) = self.instances.get_mut(&id) else { continue };
-                let may_ask = left || (idle && instance.bytes + instance.asked_bytes == 0);
-                let Some(served) = instance.served.get_mut(&name).filter(|served| served.stalled) else { continue };
+                let alone = instance.bytes + instance.asked_bytes == 0;
+                let Some(served) = instance.served.get_mut(&name) else { continue };
+                let may_ask = match served.stalled {
+                    None => continue,
+                    Some(Stall::Instance) => left || alone,
+                    Some(Stall::Outgoing) => left || (alone && idle),
+                };
                 if may_ask {
-                    served.stalled = false;
+                    served.stalled = None;
                 } else {
                     self.outgoing.thirsty.insert(name.clone());
                 }

@@ -72,13 +72,22 @@ pub(super) struct Served {
     pub(super) suspects: VecDeque<DeliveryId>,
     /// The suspect that is out, alone.
     pub(super) alone: Option<DeliveryId>,
-    /// The next body did not fit; ask again when bytes are free.
-    pub(super) stalled: bool,
+    /// The next body did not fit: what it waits for. Its destination is among the thirsty then.
+    pub(super) stalled: Option<Stall>,
     /// The next body is larger than what was asked for: ask for it alone when nothing is in flight. Its destination is in
     /// [`Instance::line`] then.
     pub(super) oversize: bool,
     /// Its key in the destination's free set.
     pub(super) rank: Option<u32>,
+}
+
+/// What a body waits for that did not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stall {
+    /// Its instance holds or has asked for something else.
+    Instance,
+    /// Its instance has nothing, but what goes out to others leaves too little.
+    Outgoing,
 }
 
 impl Served {
@@ -133,8 +142,11 @@ impl Instance {
     fn rank(&self, served: &Served, now: Mono) -> Option<u32> {
         // A body that did not fit needs all the room there is: asks that share it out would each find too little, for ever.
         let in_turn = self.asked_bytes > 0 && !self.line.is_empty();
-        let blocked =
-            served.asking || in_turn || served.stalled || served.alone.is_some() || !served.suspects.is_empty();
+        let blocked = served.asking
+            || in_turn
+            || served.stalled.is_some()
+            || served.alone.is_some()
+            || !served.suspects.is_empty();
         if !self.takes_new() || blocked || served.free() == 0 || !self.has_room() {
             return None;
         }
@@ -288,7 +300,7 @@ impl Hub {
         instance.granted -= 1;
         let mut others = !had_room;
         for served in instance.served.values_mut() {
-            others |= std::mem::replace(&mut served.stalled, false);
+            others |= served.stalled.take().is_some();
         }
         if let Some(served) = instance.served.get_mut(&delivery.destination) {
             served.used -= 1;

@@ -144,7 +144,7 @@ impl Hub {
             let served = instance.served.entry(wanted.name.clone()).or_default();
             served.slots = wanted.slots;
             served.forward_timeout = wanted.forward_timeout;
-            served.stalled = false;
+            served.stalled = None;
         }
         self.leave_unserved(id);
         self.forgive_losses(id);

@@ -87,6 +87,28 @@ fn large_bodies_of_several_destinations_go_out_one_after_the_other() {
     assert_eq!(rig.count(State::Delivered), 3);
 }
 
+/// I19: bodies that were asked for at the same time, each with a part of the room, and did not fit, are asked for again.
+#[test]
+fn bodies_that_fit_in_no_part_of_the_room_go_out() {
+    let routes = [("a", "first"), ("b", "second")];
+    let mut rig = Rig::with_routes(&routes, &RetryPolicy::default());
+    for (source, _) in routes {
+        rig.send_body(source, &vec![1; OUTGOING_BYTES_MAX as usize / 4], None);
+    }
+    rig.prompt = false;
+    let client = rig.join_with(1, 7, &[("first", 1), ("second", 1)], limits::CLIENT_BUFFER, &[]);
+    while rig.count(State::Delivered) < 2 {
+        let answered = (0..200).take_while(|_| rig.answer_one()).count();
+        assert!(answered < 200, "the hub asks the store without end");
+        let grants = rig.grants(client);
+        assert!(!grants.is_empty(), "nothing goes out any more");
+        for grant in grants {
+            rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+        }
+        rig.answer_store();
+    }
+}
+
 /// I19: small bodies of one destination leave room for a large one of another.
 #[test]
 fn a_large_body_gets_its_turn_beside_a_backlog_of_small_ones() {
