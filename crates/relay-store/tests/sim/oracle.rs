@@ -63,6 +63,8 @@ pub(crate) struct Oracle {
     heard: BTreeMap<LeaseKey, Heard>,
     /// Different events at each destination that failed without having been charged, since it last delivered.
     failed: BTreeMap<Name, BTreeSet<EventId>>,
+    /// Leases that this start of the server has let go of: what is reported of one says nothing of its destination any more.
+    let_go: BTreeSet<LeaseKey>,
     /// Failures that clients reported.
     reported: BTreeSet<(LeaseKey, u32)>,
     /// Forwards of what the target had taken already.
@@ -143,6 +145,7 @@ impl Oracle {
             made: BTreeMap::new(),
             heard: BTreeMap::new(),
             failed: BTreeMap::new(),
+            let_go: BTreeSet::new(),
             reported: BTreeSet::new(),
             duplicates: 0,
             paused: BTreeMap::new(),
@@ -227,7 +230,8 @@ impl Oracle {
         }
     }
 
-    /// The hub asks for this at this moment: each event gets one delivery per route that there is now.
+    /// The hub asks for this at this moment: each event gets one delivery per route that there is now. What it asks to be
+    /// settled it holds no longer, whatever the store answers.
     pub(crate) fn asking(&mut self, op: &StoreOp) {
         let extent = match op {
             StoreOp::Settle(changes) => changes.len(),
@@ -235,6 +239,10 @@ impl Oracle {
             _ => 0,
         };
         self.check(extent <= limits::DECISIONS_MAX, "I16", || format!("one store operation is about {extent} records"));
+        if let StoreOp::Settle(changes) = op {
+            let leased = changes.iter().filter(|change| change.before.state == State::Leased);
+            self.let_go.extend(leased.map(|change| (change.next.id, change.before.token)));
+        }
         let StoreOp::Append(append) = op else { return };
         let routes = self.routing.routes.get(&append.event.source).into_iter().flatten();
         let wanted: BTreeSet<&Name> = routes.map(|route| &route.destination).collect();
@@ -435,19 +443,22 @@ impl Oracle {
         let Ok((key, outcome)) = codec::reported(report) else { return };
         let last = |record: &Delivery| record.token == key.1;
         let Some(record) = store.delivery(key.0).filter(last) else { return };
+        // A report that comes again to the same server, over another socket, was decided on when it came first.
+        let run = self.run;
+        let again = self.heard.get(&key).is_some_and(|heard| heard.run == run);
         let failed = self.failed.entry(record.destination).or_default();
         match outcome.class {
             // Also of a lease that a late success has just ended: the server may hear of that only after this.
             Class::Delivered => failed.clear(),
-            _ if record.state != State::Leased => return,
-            Class::Rejected | Class::Busy if record.attempts == 0 => drop(failed.insert(record.event)),
+            _ if again || record.state != State::Leased => return,
+            Class::Rejected | Class::Busy if record.attempts == 0 && !self.let_go.contains(&key) => {
+                failed.insert(record.event);
+            }
             Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {}
         }
         let may_be_charged = failed.len() < limits::CIRCUIT_EVENTS;
         let retry_after = outcome.retry_after.unwrap_or_default();
-        // A report that comes again to the same server, over another socket, was decided on when it came first.
-        let run = self.run;
-        if self.heard.get(&key).is_none_or(|heard| heard.run != run) {
+        if !again {
             self.heard.insert(key, Heard { retry_after, may_be_charged, run });
         }
     }
@@ -455,6 +466,7 @@ impl Oracle {
     /// A server starts, which knows nothing of what its clients met before.
     pub(crate) fn server_starts(&mut self) {
         self.failed.clear();
+        self.let_go.clear();
         self.run += 1;
     }
 
