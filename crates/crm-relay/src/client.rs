@@ -6,11 +6,11 @@ use relay_client::{Config, Ended, Outside, RunError};
 use tokio::sync::mpsc;
 
 use crate::{
-    cli::block_on,
     config::fault::Faults,
     exit::{Exit, Failure, Outcome, reason},
     farewell,
     reload::{self, Fixed, Read},
+    runtime::block_on,
     signals, telemetry,
 };
 

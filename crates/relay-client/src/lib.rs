@@ -16,6 +16,7 @@ pub mod forward;
 mod limit;
 mod listen;
 mod notice;
+mod own_fields;
 mod proxy;
 mod read_on;
 mod request;

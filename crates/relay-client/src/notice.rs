@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use crate::{
     config::Config,
     limit::Limit,
-    run::RunError,
     status::{self, Status},
 };
 
@@ -211,8 +210,8 @@ pub(crate) fn summary(view: &View, status: &Status) {
 }
 
 /// A new configuration cannot be used.
-pub(crate) fn reload_failed(error: &RunError) {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+pub(crate) fn reload_failed(error: &(dyn std::error::Error + 'static)) {
+    let causes = std::iter::successors(Some(error), |error| error.source());
     let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     tracing::error!(event = "reload_failed", why, "the present configuration stays in use");
 }

@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+pub use crate::wire::codec::Served;
 use crate::{
     delivery::outcome::Outcome,
     id::{DeliveryId, EventId, InstanceId},
@@ -36,17 +37,6 @@ pub struct Setup {
     pub buffer_bytes: u64,
     /// Seed of the reconnect jitter.
     pub seed: u64,
-}
-
-/// One destination that a client serves.
-#[derive(Clone, Debug)]
-pub struct Served {
-    /// Its name.
-    pub name: Name,
-    /// `CONCURRENCY`.
-    pub slots: u32,
-    /// `FORWARD_TIMEOUT`.
-    pub forward_timeout: Duration,
 }
 
 /// One thing that happens to a client.
