@@ -1,6 +1,6 @@
-//! A stream that comes back from a library that drops it.
+//! A stream for a handshake: it comes back from a library that drops it, and its answer is one of HTTP/1.1.
 //!
-//! An answer other than an upgrade ends the handshake, and the WebSocket library keeps of its body what came together with
+//! The WebSocket library knows no other version, which proxies and old servers refuse with. And an answer other than an upgrade ends the handshake, and the WebSocket library keeps of its body what came together with
 //! the head. The rest, often all of it, waits in the socket.
 
 use std::{
@@ -12,12 +12,15 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::heads::Heads;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Lent<S> {
     /// Until it is dropped.
     stream: Option<S>,
     place: Weak<Mutex<Option<S>>>,
+    heads: Heads,
 }
 
 /// Where a dropped [`Lent`] leaves its stream, as long as somebody asks.
@@ -27,7 +30,7 @@ pub(crate) struct Returned<S>(Arc<Mutex<Option<S>>>);
 impl<S> Lent<S> {
     pub(crate) fn new(stream: S) -> (Self, Returned<S>) {
         let place = Arc::new(Mutex::new(None));
-        (Self { stream: Some(stream), place: Arc::downgrade(&place) }, Returned(place))
+        (Self { stream: Some(stream), place: Arc::downgrade(&place), heads: Heads::begin() }, Returned(place))
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut S>>
@@ -55,7 +58,10 @@ impl<S> Drop for Lent<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_read(cx, buf)
+        let before = buf.filled().len();
+        let poll = self.stream()?.poll_read(cx, buf);
+        self.heads.read(&mut buf.filled_mut()[before..]);
+        poll
     }
 }
 

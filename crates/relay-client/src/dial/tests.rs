@@ -86,6 +86,8 @@ async fn a_server_that_wants_the_client_later_is_quoted() {
     let chunked = |body: &str| format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let long = "so ".repeat(3_000);
     for (rest, want) in [
+        // Of a server that says the end by closing.
+        (format!("\r\n{}", problem("too many wrong tokens")), Some(": too many wrong tokens")),
         (framed(&problem("too many wrong tokens")), Some(": too many wrong tokens")),
         (chunked(&problem("too many wrong tokens")), Some(": too many wrong tokens")),
         (framed(&problem("a\n\u{1b}[31mb\u{202e}")), Some(": a\u{fffd}\u{fffd}[31mb\u{fffd}")),
@@ -94,8 +96,8 @@ async fn a_server_that_wants_the_client_later_is_quoted() {
         (framed("{\"detail\": \"cut"), None),
         (framed("<h1>Busy</h1>"), None),
     ] {
-        for status in ["429 X", "503 X"] {
-            let answer = format!("HTTP/1.1 {status}\r\nrelay-protocol: 1\r\nretry-after: 9\r\n{rest}");
+        for (version, status) in [("1.1", "429 X"), ("1.0", "503 X"), ("1.2", "503 X")] {
+            let answer = format!("HTTP/{version} {status}\r\nrelay-protocol: 1\r\nretry-after: 9\r\n{rest}");
             let DialFailure::Later { after, why } = answered(&answer).await else { panic!("{answer}") };
             assert_eq!(after, Duration::from_secs(9));
             assert!(why.contains(&status[..3]) && why.ends_with(want.unwrap_or("opening a session")), "{why}");
@@ -168,7 +170,7 @@ async fn a_proxy_is_passed_with_its_user_and_password() {
         drop(accept_async(stream).await.unwrap());
     };
     let dialled = async { drop(dialer.dial().await.unwrap()) };
-    let (request, (), ()) = tokio::join!(proxied(&proxy, "HTTP/1.1 200 Fine\r\nx: y\r\n\r\n"), server, dialled);
+    let (request, (), ()) = tokio::join!(proxied(&proxy, "HTTP/1.2 200 Fine\r\nx: y\r\n\r\n"), server, dialled);
     assert!(request.starts_with(&format!("CONNECT {relay_addr} HTTP/1.1\r\n")), "{request}");
     assert!(request.contains("\r\nProxy-Authorization: Basic dXNlcjpwQHNz\r\n"), "{request}");
     assert!(!request.contains("crt_test"), "the token is not for the proxy");
