@@ -247,7 +247,7 @@ fn a_ca_file_that_holds_nothing_usable_is_a_fault() {
     let empty = dir.path().join("empty.pem");
     std::fs::write(&empty, "nothing\n").unwrap();
     config.ca_file = Some(empty);
-    assert!(matches!(Dialer::new(&config), Err(DialerError::Tls(TlsError::NoCertificate(_)))));
+    assert!(matches!(Dialer::new(&config), Err(DialerError::Tls(TlsError::Certificates { .. }))));
 }
 
 /// The words that nginx and Go's server have for a client that forgot the "s".

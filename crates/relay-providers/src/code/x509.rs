@@ -11,7 +11,6 @@ use aws_lc_rs::{
         RsaPublicKeyComponents, UnparsedPublicKey,
     },
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use x509_parser::{
     certificate::X509CertificateParser,
     nom::Parser as _,
@@ -20,7 +19,11 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use crate::{SignError, scheme::PrivateKey};
+use crate::{
+    SignError,
+    certificates::{decode, unarmoured},
+    scheme::PrivateKey,
+};
 
 /// Largest document that is read.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
@@ -47,7 +50,8 @@ pub(crate) enum RsaKey {
 impl RsaKey {
     /// The key of the first certificate in a PEM document.
     pub(crate) fn of_certificate(pem: &[u8]) -> Option<Self> {
-        rsa(&unarmoured(pem, "CERTIFICATE")?)
+        // A document of a stranger's choice may be large.
+        rsa(&unarmoured(Some(pem).filter(|pem| pem.len() <= DOCUMENT_BYTES_MAX)?, "CERTIFICATE")?)
     }
 
     /// Whether the signature is this key's for the message (PKCS #1 v1.5, 2048 bits or more).
@@ -82,21 +86,6 @@ pub(crate) fn p256_point(text: &str) -> Option<Vec<u8>> {
     (is_p256 && key.len() == POINT_BYTES && key[0] == 4).then(|| key.to_vec())
 }
 
-/// What stands between the first `-----BEGIN label-----` and its end, decoded.
-fn unarmoured(pem: &[u8], label: &str) -> Option<Vec<u8>> {
-    if pem.len() > DOCUMENT_BYTES_MAX {
-        return None;
-    }
-    let (_, rest) = str::from_utf8(pem).ok()?.split_once(&format!("-----BEGIN {label}-----"))?;
-    let (base64, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    decode(base64)
-}
-
-fn decode(base64: &str) -> Option<Vec<u8>> {
-    let compact: Vec<u8> = base64.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    STANDARD.decode(compact).ok()
-}
-
 /// The key of a certificate. Its extensions are not taken apart: nobody asks for them.
 fn rsa(der: &[u8]) -> Option<RsaKey> {
     let (_, certificate) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).ok()?;
@@ -112,6 +101,8 @@ fn whole_bytes<'a>(spki: &'a SubjectPublicKeyInfo<'_>) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
     use super::*;
 
     /// P-256, from eBay's published test data.
