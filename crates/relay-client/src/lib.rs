@@ -13,6 +13,8 @@ pub mod dial;
     reason = "how long a try took and how old an idle connection is, beside real sockets"
 )]
 pub mod forward;
+mod heads;
+mod lent;
 mod limit;
 mod listen;
 mod notice;

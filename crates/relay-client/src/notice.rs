@@ -226,6 +226,9 @@ pub(crate) fn grace_exceeded(view: &View) {
     tracing::warn!(
         event = "grace_exceeded",
         held = status::held(view),
-        "stopped before everything was settled: what is held will be delivered again"
+        requests = view.destinations.iter().map(|held| held.forwarding).sum::<u32>(),
+        outcomes = view.destinations.iter().map(|held| held.reported).sum::<u32>(),
+        "stopped before everything was settled: requests that were cut off, and outcomes that never reached the server, are \
+         delivered again"
     );
 }

@@ -69,7 +69,12 @@ pub enum DialFailure {
     /// The server speaks another protocol version (426): final.
     VersionRefused,
     /// The server asked to come back later.
-    Later(Duration),
+    Later {
+        /// For how long it wants to be left alone.
+        after: Duration,
+        /// What it said.
+        why: String,
+    },
     /// Everything else, network and server errors alike.
     Failed(String),
 }
