@@ -8,7 +8,7 @@ use relay_core::{
 use relay_store::seam::{BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, Page};
 use serde::Deserialize;
 
-use super::{filter::Listing, pace};
+use super::{cursor::Order, filter::Listing, pace};
 use crate::{
     admin::{
         Admin, Shared,
@@ -62,8 +62,10 @@ pub(super) async fn list(
         return Err(AdminError::Invalid("dead letters are dead or expired; filter by reason instead of state".into()));
     }
     let filter = DeliveryFilter { states: ended(), ..asked.deliveries()? };
-    let listing = admin.store.browse_deliveries(filter, asked.page()?).await?;
-    Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
+    let order = Order::of(&filter);
+    let listing = admin.store.browse_deliveries(filter, asked.page(order)?).await?;
+    let (items, next) = order.page(&listing, DeliveryDto::new);
+    Ok(Json(List { items, next }))
 }
 
 pub(super) async fn redrive(
@@ -216,7 +218,8 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
     let mut done = BulkDto { job: how.job.to_string(), dry_run: how.dry_run, ..BulkDto::default() };
     let mut left = picks.limit.unwrap_or(u64::MAX);
     let mut job = how.job;
-    let mut cursor = picks.cursor.clone();
+    let order = Order::of(&filter);
+    let mut cursor = order.read(picks.cursor.as_deref())?;
     while left > 0 {
         let page = Page { cursor: cursor.clone(), limit: left.min(PAGE) as u32 };
         let listing = admin.store.browse_deliveries(filter.clone(), page).await?;
@@ -246,7 +249,7 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
             return Err(AdminError::Stopping);
         }
     }
-    done.next = cursor;
+    done.next = cursor.map(|place| order.write(&place));
     done.next_at = pace::next_at(&action);
     Ok(done)
 }

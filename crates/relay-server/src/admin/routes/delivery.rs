@@ -4,6 +4,7 @@ use axum::{Extension, Json, extract::State};
 use relay_store::seam::BulkAction;
 
 use super::{
+    cursor::Order,
     dead::{Bulk, run},
     filter::Listing,
 };
@@ -24,8 +25,11 @@ pub(super) async fn list(
     if let Some(event) = &asked.event {
         asked.event = Some(super::id::event(&admin, event).await?.to_string());
     }
-    let listing = admin.store.browse_deliveries(asked.deliveries()?, asked.page()?).await?;
-    Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
+    let filter = asked.deliveries()?;
+    let order = Order::of(&filter);
+    let listing = admin.store.browse_deliveries(filter, asked.page(order)?).await?;
+    let (items, next) = order.page(&listing, DeliveryDto::new);
+    Ok(Json(List { items, next }))
 }
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {

@@ -10,7 +10,7 @@ use relay_core::{delivery::Delivery, event::Event};
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
 
-use super::filter::Listing;
+use super::{cursor::Order, filter::Listing};
 use crate::{
     admin::{
         Admin, Shared,
@@ -37,8 +37,9 @@ pub(super) async fn list(
     State(admin): Shared,
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<EventDto>>, AdminError> {
-    let listing = admin.store.browse_events(asked.events()?, asked.page()?).await?;
-    Ok(Json(List { items: listing.items.iter().map(EventDto::of_row).collect(), next: listing.next }))
+    let listing = admin.store.browse_events(asked.events()?, asked.page(Order::Events)?).await?;
+    let (items, next) = Order::Events.page(&listing, EventDto::of_row);
+    Ok(Json(List { items, next }))
 }
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<EventDto>, AdminError> {

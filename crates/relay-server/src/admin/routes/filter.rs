@@ -7,6 +7,7 @@ use relay_core::{
 use relay_store::seam::{DeliveryFilter, EventFilter, Page, Range};
 use serde::Deserialize;
 
+use super::cursor::Order;
 use crate::admin::{name, problem::AdminError};
 
 /// Items of a page unless asked for otherwise.
@@ -31,8 +32,8 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn page(&self) -> Result<Page, AdminError> {
-        page(self.cursor.clone(), self.limit)
+    pub(super) fn page(&self, order: Order) -> Result<Page, AdminError> {
+        page(order, self.cursor.as_deref(), self.limit)
     }
 
     pub(super) fn events(&self) -> Result<EventFilter, AdminError> {
@@ -64,12 +65,12 @@ impl Listing {
     }
 }
 
-pub(super) fn page(cursor: Option<String>, limit: Option<u32>) -> Result<Page, AdminError> {
+pub(super) fn page(order: Order, cursor: Option<&str>, limit: Option<u32>) -> Result<Page, AdminError> {
     let limit = limit.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(AdminError::Invalid(format!("limit is {limit}; want 1 to {LIMIT_MAX}")));
     }
-    Ok(Page { cursor, limit })
+    Ok(Page { cursor: order.read(cursor)?, limit })
 }
 
 pub(super) fn range(since: Option<&str>, until: Option<&str>) -> Result<Range, AdminError> {
@@ -109,7 +110,7 @@ mod tests {
         let listing = Listing { since: Some("yesterday".into()), ..Listing::default() };
         assert!(listing.events().unwrap_err().to_string().contains("2026-11-23T18:00:00Z"));
         let listing = Listing { limit: Some(0), ..Listing::default() };
-        assert!(listing.page().unwrap_err().to_string().contains("1 to 1000"));
+        assert!(listing.page(Order::Events).unwrap_err().to_string().contains("1 to 1000"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_log;
+mod cursor;
 mod dead;
 mod delivery;
 mod destination;

@@ -9,7 +9,7 @@ use relay_core::{
 };
 use relay_store::seam::{DeliveryFilter, Page};
 
-use super::{dead::ended, filter::Listing};
+use super::{cursor::Order, dead::ended, filter::Listing};
 use crate::{
     admin::{
         Shared,
@@ -53,7 +53,8 @@ pub(super) async fn summary(
     }
     let filter = DeliveryFilter { states: ended(), ..asked.deliveries()? };
     let mut groups = BTreeMap::new();
-    let (mut cursor, mut seen) = (asked.cursor, 0);
+    let order = Order::of(&filter);
+    let (mut cursor, mut seen) = (order.read(asked.cursor.as_deref())?, 0);
     loop {
         let listing = admin.store.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
         seen += listing.items.len() as u64;
@@ -65,7 +66,7 @@ pub(super) async fn summary(
     }
     let mut items: Vec<GroupDto> = groups.into_iter().map(shown).collect();
     items.sort_by_key(|group| std::cmp::Reverse(group.count));
-    Ok(Json(SummaryDto { items, next: cursor }))
+    Ok(Json(SummaryDto { items, next: cursor.map(|place| order.write(&place)) }))
 }
 
 fn count(groups: &mut BTreeMap<Likeness, Group>, delivery: &Delivery) {
