@@ -6,7 +6,7 @@ use relay_store::seam::BulkAction;
 use super::{
     cursor::Order,
     dead::{Bulk, run},
-    filter::Listing,
+    filter::{Listing, known},
 };
 use crate::{
     admin::{
@@ -27,7 +27,11 @@ pub(super) async fn list(
     }
     let filter = asked.deliveries()?;
     let order = Order::of(&filter);
+    let (source, destination) = (filter.source.clone(), filter.destination.clone());
     let listing = admin.store.browse_deliveries(filter, asked.page(order)?).await?;
+    if listing.items.is_empty() {
+        known(&admin, source.as_ref(), destination.as_ref()).await?;
+    }
     let (items, next) = order.page(&listing, DeliveryDto::new);
     Ok(Json(List { items, next }))
 }

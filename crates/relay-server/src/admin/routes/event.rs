@@ -10,7 +10,10 @@ use relay_core::{delivery::Delivery, event::Event};
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
 
-use super::{cursor::Order, filter::Listing};
+use super::{
+    cursor::Order,
+    filter::{Listing, known},
+};
 use crate::{
     admin::{
         Admin, Shared,
@@ -37,7 +40,12 @@ pub(super) async fn list(
     State(admin): Shared,
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<EventDto>>, AdminError> {
-    let listing = admin.store.browse_events(asked.events()?, asked.page(Order::Events)?).await?;
+    let filter = asked.events()?;
+    let source = filter.source.clone();
+    let listing = admin.store.browse_events(filter, asked.page(Order::Events)?).await?;
+    if listing.items.is_empty() {
+        known(&admin, source.as_ref(), None).await?;
+    }
     let (items, next) = Order::Events.page(&listing, EventDto::of_row);
     Ok(Json(List { items, next }))
 }

@@ -20,6 +20,7 @@ pub(crate) mod status;
 mod store;
 mod summary;
 mod token;
+mod words;
 
 use std::sync::Arc;
 
