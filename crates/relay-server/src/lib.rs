@@ -29,6 +29,7 @@ pub mod server;
 mod supervise;
 mod watch;
 
+pub use admin::problem::ADMIN_CODES;
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;
