@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     filter::{Ended, Parameters},
-    listing::pretty,
+    listing::{pretty, text},
     noun::Asked,
     shared_options::{print, tell},
 };
 use crate::{
-    admin_client::Api,
+    admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome},
     render::{progress::Progress, style},
     signals,
@@ -144,7 +144,15 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
         return report(&preview, &format!("would {} {}", bulk.verb, count(matched)), as_json);
     }
     if matched == 0 {
-        let text = format!("nothing matches; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list);
+        let text = match selection.ids.as_slice() {
+            [id] => {
+                // That there is none is an error of its own.
+                let found = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+                let (id, state) = (text(&found, "id"), text(&found, "state"));
+                format!("{id} is {state}; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list)
+            }
+            _ => format!("nothing matches; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list),
+        };
         report(&preview, &text, as_json)?;
         return Ok(if selection.ids.is_empty() { Exit::Done } else { Exit::No });
     }
