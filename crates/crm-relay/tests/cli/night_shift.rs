@@ -38,6 +38,22 @@ fn dead_letters_are_grouped_and_redriven_by_their_status() {
     assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
 }
 
+/// "Why does nothing arrive?": what waits says for what.
+#[test]
+fn a_delivery_that_waits_says_what_holds_it_up() {
+    let place = Place::new();
+    let _server = place.server();
+    let summary = place.cli(&["dead", "summary"]);
+    assert!(summary.status.success() && summary.stderr.is_empty(), "there is no example to look at: {summary:?}");
+    place.send();
+    let shown = || String::from_utf8(place.cli(&["delivery", "show", "last"]).stdout).unwrap();
+    assert!(shown().contains("held up   no client; start one where the target is: crm-relay client\n"), "{}", shown());
+    let _ = place.cli(&["destination", "pause", "default"]);
+    assert!(shown().contains("held up   paused; to go on: crm-relay destination resume default\n"), "{}", shown());
+    let _ = place.cli(&["delivery", "cancel", "--all", "--yes"]);
+    assert!(!shown().contains("held up"), "{}", shown());
+}
+
 /// What a screen shows of a dead letter selects it, in every form in which one does; what is mistyped is told.
 #[test]
 fn what_is_copied_from_a_screen_selects_what_it_showed() {
