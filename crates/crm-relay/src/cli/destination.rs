@@ -75,6 +75,19 @@ fn status(destination: &Value) -> String {
     }
 }
 
+/// Why nothing goes there at the moment, and what to type; `None`: it is up.
+pub(super) fn held_up(destination: &Value) -> Option<String> {
+    let name = text(destination, "name");
+    let status = status(destination);
+    let step = match anstream::adapter::strip_str(&status).to_string().as_str() {
+        "paused" => format!("to go on: crm-relay destination resume {name}"),
+        "no client" => "start one where the target is: crm-relay client".to_owned(),
+        "target down" => format!("what it answers: crm-relay destination show {name}"),
+        _ => return None,
+    };
+    Some(format!("{status}; {step}"))
+}
+
 /// The sum of some states' counts.
 fn count(destination: &Value, states: &[&str]) -> String {
     let counts = destination.get("deliveries").unwrap_or(destination);

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Failure, Outcome, reason},
+    next_step,
     output::{pretty, print, say},
     render::{style, table},
     runtime::block_on,
@@ -108,8 +109,15 @@ impl SendArgs {
             if is_interrupted {
                 return Ok(Exit::No);
             }
-            if let (Exit::No, Some(source), false) = (tally.exit(), &aim.source, self.common.json) {
-                say(&style::dim(format!("which check failed: crm-relay source show {source}")));
+            if tally.exit() == Exit::No && !self.common.json {
+                let step = match (tally.code(), &aim.source) {
+                    (Some(code), source) => {
+                        next_step::after_webhook(code, Some(source.as_deref().unwrap_or("default")))
+                    }
+                    (None, Some(source)) => format!("which check failed: crm-relay source show {source}"),
+                    (None, None) => return Ok(Exit::No),
+                };
+                say(&style::dim(step));
             }
             Ok(tally.exit())
         })
