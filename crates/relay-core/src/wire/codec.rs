@@ -43,6 +43,9 @@ pub enum CodecError {
     /// A field is missing, or out of its bounds.
     #[error("field {0} is missing or out of bounds")]
     Field(&'static str),
+    /// A field comes more often than a message may have it.
+    #[error("more than {1} of {0} in one message")]
+    TooMany(&'static str, usize),
 }
 
 impl CodecError {

@@ -11,16 +11,16 @@ const REPEATED: [(u64, u64, usize, &str); 8] = [
     (2, 3, limits::SESSION_DESTINATIONS_MAX, "welcome.destinations"),
     (2, 4, limits::HELD_MAX, "welcome.resumed"),
     (3, 10, limits::HEADERS_MAX, "grant.headers"),
-    (5, 1, limits::HELD_MAX, "extend.held"),
-    (7, 1, limits::HELD_MAX, "settled.leases"),
-    (8, 1, limits::HELD_MAX, "release.leases"),
+    (5, 1, limits::LEASES_PER_MESSAGE, "extend.held"),
+    (7, 1, limits::LEASES_PER_MESSAGE, "settled.leases"),
+    (8, 1, limits::LEASES_PER_MESSAGE, "release.leases"),
 ];
 
 /// Counts what repeats in the bytes of a frame. Where they end within a field or are no protobuf the count ends as well, for
 /// so does the decoder.
 ///
 /// # Errors
-/// [`CodecError::Field`] for what there is too much of, and for groups, which this protocol never had and which could hide
+/// [`CodecError::TooMany`] for what there is too much of, and [`CodecError::Field`] for groups, which this protocol never had and which could hide
 /// what is behind them.
 pub(super) fn check(frame: &[u8]) -> Result<(), CodecError> {
     // Over the whole frame: fields of one message that come twice are merged.
@@ -34,7 +34,8 @@ pub(super) fn check(frame: &[u8]) -> Result<(), CodecError> {
             let is =
                 |(message, number, ..): &(u64, u64, usize, &str)| (*message, *number) == (field.number, found.number);
             let Some(at) = REPEATED.iter().position(is) else { continue };
-            left[at] = left[at].checked_sub(1).ok_or(CodecError::Field(REPEATED[at].3))?;
+            let (_, _, most, name) = REPEATED[at];
+            left[at] = left[at].checked_sub(1).ok_or(CodecError::TooMany(name, most))?;
         }
     }
     Ok(())
