@@ -115,8 +115,17 @@ pub const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(1);
 
 /// How long a socket may stay without its Hello.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// Leases that one Settled or Extend of the server names, so that a message stays small.
+/// Leases that one Extend, Settled or Release names, of either side; whoever has more to name says it in several. Small
+/// enough that the hub is done with one within a millisecond (security: a session chooses what it names, and others wait
+/// meanwhile).
 pub const LEASES_PER_MESSAGE: usize = 1_024;
+/// What of one session may wait for the hub, as `Message::weight` counts it; a message that weighs more goes alone. Half of
+/// what fits into the hub's queue, so that no session fills it, and two full turns, so that a busy client never waits for
+/// the next one.
+pub const SESSION_WAITING_WEIGHT: u32 = 512;
+/// What the hub handles in one turn, as `Message::weight` counts it, before webhooks and the store have theirs: about a
+/// millisecond.
+pub const TURN_WEIGHT: u32 = 2_048;
 /// Control messages that may wait for one socket. A peer that lets more pile up does not read.
 pub const SESSION_CONTROL_MAX: usize = 1_024;
 /// Leases that confirmations or releases waiting for one socket may name, and reports of one socket that may wait for

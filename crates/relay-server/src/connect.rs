@@ -37,7 +37,7 @@ use crate::{
     directory::Directory,
     error::{Code, Problem},
     guesses::{Entrance, Guesses, bearer},
-    hub::{Event, Handle, Socket},
+    hub::{Allowance, Event, Handle, Socket},
     origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
     registry::{Registry, STATIC_TOKEN, secret, uses::Proof},
@@ -176,14 +176,17 @@ impl Gate {
                 return Ok(());
             }
             let open = Open { gate: &gate, conn };
-            loop {
-                tokio::select! {
-                    message = from_client.recv() => match message {
-                        Some(message) => hub.tell(Event::Received(conn, message)).await,
-                        None => break,
-                    },
-                    _ = &mut hung_up => break,
-                };
+            let allowance = Allowance::new();
+            let read = async {
+                while let Some(message) = from_client.recv().await {
+                    let said = allowance.take(message).await;
+                    hub.tell(Event::Received(conn, said)).await;
+                }
+            };
+            // Cancel safety: whichever ends first ends the session; nothing is read after that.
+            tokio::select! {
+                () = read => {}
+                _ = &mut hung_up => {}
             }
             open.close().await;
             Ok(())
@@ -389,11 +392,13 @@ enum Ended {
 
 impl Gate {
     async fn read(&self, frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin), conn: ConnId) -> Ended {
+        let allowance = Allowance::new();
         while let Some(Ok(frame)) = frames.next().await {
             match frame {
                 Frame::Binary(bytes) => match codec::decode(bytes) {
                     Ok(Some(message)) => {
-                        if !self.hub.tell(Event::Received(conn, message)).await {
+                        let said = allowance.take(message).await;
+                        if !self.hub.tell(Event::Received(conn, said)).await {
                             return Ended::ByHub;
                         }
                     }
@@ -485,7 +490,7 @@ mod tests {
         task::{Context, Poll, ready},
     };
 
-    use relay_core::wire::message::Chunk;
+    use relay_core::wire::message::{Chunk, Extend};
     use tokio::{
         io::{AsyncRead, AsyncWrite, ReadBuf},
         time::{Instant, Sleep, sleep},
@@ -604,6 +609,53 @@ mod tests {
             panic!("it is opened first")
         };
         assert!(matches!(inlet.event().await, Some(Event::Closed(closed)) if closed == conn));
+    }
+
+    /// S11: a session that floods has its allowance waiting for the hub and no more, and others are heard meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_floods_waits_by_itself() {
+        let admin = crate::offline::tests::admin(Arc::new(relay_store::memory::MemoryStore::new())).await;
+        let (hub, mut inlet) = Handle::new();
+        let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
+        let gate = Gate::new(hub, registry, "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let floods = gate.clone();
+        supervisor.spawn(TaskKind::Session, "session", async move {
+            let principal = Principal { token: static_token_name(), serves: Serves::All, digest: [0; 32] };
+            floods.serve(near, principal, String::new()).await;
+            Ok(())
+        });
+        let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        tokio::spawn(async move {
+            let heartbeat = || Frame::Binary(codec::encode(Message::Extend(Extend::default())));
+            while peer.send(heartbeat()).await.is_ok() {}
+        });
+        let Some(Event::Opened { conn, socket: _socket, .. }) = inlet.event().await else {
+            panic!("it is opened first")
+        };
+        let mut waiting = Vec::new();
+        while let Ok(Some(event)) = timeout(Duration::from_secs(1), inlet.event()).await {
+            assert!(matches!(event, Event::Received(said_on, _) if said_on == conn));
+            waiting.push(event);
+        }
+        assert_eq!(waiting.len(), limits::SESSION_WAITING_WEIGHT as usize);
+
+        let other = gate.attach();
+        let Some(Event::Opened { socket: _other_socket, .. }) = inlet.event().await else {
+            panic!("another is let in")
+        };
+        for _ in 0..2 * limits::SESSION_WAITING_WEIGHT {
+            let Ok(()) = other.to_server.try_send(Message::Extend(Extend::default())) else { break };
+        }
+        let heard = timeout(Duration::from_secs(1), inlet.event()).await;
+        assert!(matches!(heard, Ok(Some(Event::Received(said_on, _))) if said_on != conn), "and is heard");
+
+        waiting.clear();
+        let mut again = timeout(Duration::from_secs(1), inlet.event()).await;
+        while matches!(again, Ok(Some(Event::Received(said_on, _))) if said_on != conn) {
+            again = timeout(Duration::from_secs(1), inlet.event()).await;
+        }
+        assert!(matches!(again, Ok(Some(Event::Received(..)))), "what was handled makes room");
     }
 
     /// How writing a body of four chunks to such a peer ends.

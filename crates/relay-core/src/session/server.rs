@@ -18,7 +18,7 @@ use crate::{
     time::Mono,
     wire::{
         codec::lease_ref,
-        message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Peers, Release, Settled},
+        message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Peers, Release, Settled, first_of},
     },
 };
 
@@ -181,7 +181,10 @@ impl Queue {
             let leases = first_of(&mut self.released);
             return Some(Popped { message: Message::Release(Release { leases }), piece: None });
         }
-        if let Some(extend) = self.heartbeat.take() {
+        if let Some(mut extend) = self.heartbeat.take() {
+            let held = first_of(&mut extend.held);
+            self.heartbeat = (!extend.held.is_empty()).then_some(extend);
+            let extend = Extend { held };
             return Some(Popped { message: Message::Extend(extend), piece: None });
         }
         if !self.settled.is_empty() {
@@ -202,12 +205,6 @@ impl Queue {
         }
         Some(Popped { message, piece: Some((id, done)) })
     }
-}
-
-/// As many leases as one message names.
-fn first_of(waiting: &mut Vec<LeaseRef>) -> Vec<LeaseRef> {
-    let rest = waiting.split_off(waiting.len().min(limits::LEASES_PER_MESSAGE));
-    std::mem::replace(waiting, rest)
 }
 
 impl Outgoing {

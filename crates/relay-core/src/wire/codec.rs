@@ -42,6 +42,18 @@ pub enum CodecError {
     /// A field is missing, or out of its bounds.
     #[error("field {0} is missing or out of bounds")]
     Field(&'static str),
+    /// A field comes more often than a message may have it.
+    #[error("more than {1} of {0} in one message")]
+    TooMany(&'static str, usize),
+}
+
+impl From<counts::Flaw> for CodecError {
+    fn from(flaw: counts::Flaw) -> Self {
+        match flaw {
+            counts::Flaw::TooMany(field, most) => Self::TooMany(field, most),
+            counts::Flaw::Group => Self::Field("frame"),
+        }
+    }
 }
 
 impl CodecError {
@@ -100,7 +112,7 @@ pub fn decode(bytes: Bytes) -> Result<Option<Message>, CodecError> {
     if bytes.len() > limits::MESSAGE_BYTES_MAX {
         return Err(CodecError::TooLarge(bytes.len()));
     }
-    counts::check(&bytes).map_err(CodecError::Field)?;
+    counts::check(&bytes)?;
     let Some(message) = Frame::decode(bytes)?.message else { return Ok(None) };
     check(&message)?;
     Ok(Some(message))

@@ -10,18 +10,26 @@ const REPEATED: [(u64, u64, usize, &str); 8] = [
     (2, 3, limits::SESSION_DESTINATIONS_MAX, "welcome.destinations"),
     (2, 4, limits::HELD_MAX, "welcome.resumed"),
     (3, 10, limits::HEADERS_MAX, "grant.headers"),
-    (5, 1, limits::HELD_MAX, "extend.held"),
-    (7, 1, limits::HELD_MAX, "settled.leases"),
-    (8, 1, limits::HELD_MAX, "release.leases"),
+    (5, 1, limits::LEASES_PER_MESSAGE, "extend.held"),
+    (7, 1, limits::LEASES_PER_MESSAGE, "settled.leases"),
+    (8, 1, limits::LEASES_PER_MESSAGE, "release.leases"),
 ];
+
+/// What is wrong with a frame before it is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// More than so many of this field.
+    TooMany(&'static str, usize),
+    /// A group.
+    Group,
+}
 
 /// Counts what repeats in the bytes of a frame. Where they end within a field or are no protobuf the count ends as well, for
 /// so does the decoder.
 ///
 /// # Errors
-/// The field: for what there is too much of, and for groups, which this protocol never had and which could hide
-/// what is behind them.
-pub(super) fn check(frame: &[u8]) -> Result<(), &'static str> {
+/// What there is too much of; or groups, which this protocol never had and which could hide what is behind them.
+pub(super) fn check(frame: &[u8]) -> Result<(), Flaw> {
     // Over the whole frame: fields of one message that come twice are merged.
     let mut left = REPEATED.map(|(_, _, most, _)| most);
     let mut rest = frame;
@@ -33,7 +41,8 @@ pub(super) fn check(frame: &[u8]) -> Result<(), &'static str> {
             let is =
                 |(message, number, ..): &(u64, u64, usize, &str)| (*message, *number) == (field.number, found.number);
             let Some(at) = REPEATED.iter().position(is) else { continue };
-            left[at] = left[at].checked_sub(1).ok_or(REPEATED[at].3)?;
+            let (_, _, most, name) = REPEATED[at];
+            left[at] = left[at].checked_sub(1).ok_or(Flaw::TooMany(name, most))?;
         }
     }
     Ok(())
@@ -46,13 +55,13 @@ struct Field<'a> {
 }
 
 /// The next field; `None` at the end, and where it cannot be told where the next one begins.
-fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, &'static str> {
+fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, Flaw> {
     let Some(key) = varint(rest) else { return Ok(None) };
     let taken = match key & 7 {
         0 => varint(rest).map(|_| &[][..]),
         1 => take(rest, 8).map(|_| &[][..]),
         2 => varint(rest).and_then(|length| take(rest, usize::try_from(length).ok()?)),
-        3 | 4 => return Err("frame"),
+        3 | 4 => return Err(Flaw::Group),
         5 => take(rest, 4).map(|_| &[][..]),
         _ => None,
     };

@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use crate::limits;
+
 /// One WebSocket message.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Frame {
@@ -46,6 +48,22 @@ pub enum Message {
     /// Server to client: how many clients serve a destination now.
     #[prost(message, tag = "10")]
     Peers(Peers),
+}
+
+impl Message {
+    /// What a message costs whoever handles it: one, one for each thing it names, and one for each KiB of it.
+    pub fn weight(&self) -> u32 {
+        let named = match self {
+            Self::Hello(hello) => hello.destinations.len() + hello.held.len(),
+            Self::Welcome(welcome) => welcome.destinations.len() + welcome.resumed.len(),
+            Self::Grant(grant) => grant.headers.len(),
+            Self::Extend(extend) => extend.held.len(),
+            Self::Settled(settled) => settled.leases.len(),
+            Self::Release(release) => release.leases.len(),
+            Self::Chunk(_) | Self::Report(_) | Self::GoAway(_) | Self::Peers(_) => 0,
+        };
+        u32::try_from(1 + named + self.encoded_len() / 1024).unwrap_or(u32::MAX)
+    }
 }
 
 /// Names one lease.
@@ -295,4 +313,10 @@ pub struct Peers {
     /// Client instances that serve it now, this one among them.
     #[prost(uint32, tag = "2")]
     pub clients: u32,
+}
+
+/// Takes as many leases as one message names, the first ones.
+pub(crate) fn first_of(leases: &mut Vec<LeaseRef>) -> Vec<LeaseRef> {
+    let rest = leases.split_off(leases.len().min(limits::LEASES_PER_MESSAGE));
+    std::mem::replace(leases, rest)
 }

@@ -265,6 +265,10 @@ fn a_thousand_leases_that_end_at_once_do_not_overrun_their_client() {
         rig.send();
     }
     assert_eq!(rig.grants(client).len(), 1_100);
+    rig.pass(limits::HEARTBEAT);
+    let named = |message: &Message| if let Message::Extend(extend) = message { extend.held.len() } else { 0 };
+    let named: Vec<usize> = rig.received(client).iter().map(named).filter(|count| *count > 0).collect();
+    assert_eq!(named, [limits::LEASES_PER_MESSAGE, 76], "a heartbeat is as many messages as it takes");
     let ids: Vec<_> = rig.store.deliveries.keys().copied().collect();
     rig.prompt = false;
     for id in ids {

@@ -7,6 +7,7 @@ use relay_core::{
     delivery::Delivery,
     hub::{Answer, ConnId, Hub, Input, Notice, OpId, Output, Ticket},
     id::{EventId, InstanceId},
+    limits,
     name::Name,
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
     time::Now,
@@ -17,7 +18,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Event, Inlet, OldestCommit, Request, Socket, commits::Commits};
+use super::{Event, Inlet, OldestCommit, Request, Said, Socket, commits::Commits};
 use crate::{clock::Clock, depth, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
@@ -101,13 +102,12 @@ impl Driver {
     /// Drives until the hub was stopped and has settled everything, or until nobody can reach it any more.
     pub(crate) async fn run(mut self) {
         let mut requests = Vec::with_capacity(TURN);
-        let mut events = Vec::with_capacity(TURN);
         let mut timer = std::pin::pin!(sleep_until(Instant::now()));
         self.perform();
         self.flush();
         while !self.stopped {
             self.arm(timer.as_mut());
-            // Cancel safety: `recv_many` and `next` take nothing unless they complete; the timer is re-armed each turn.
+            // Cancel safety: `recv`, `recv_many` and `next` take nothing unless they complete; the timer is re-armed each turn.
             tokio::select! {
                 count = self.inlet.requests.recv_many(&mut requests, TURN) => {
                     if count == 0 {
@@ -117,12 +117,10 @@ impl Driver {
                     self.now = self.clock.now();
                     requests.drain(..).for_each(|request| self.on_request(request));
                 }
-                count = self.inlet.events.recv_many(&mut events, TURN) => {
-                    if count == 0 {
-                        break;
-                    }
+                event = self.inlet.events.recv() => {
+                    let Some(event) = event else { break };
                     self.now = self.clock.now();
-                    events.drain(..).for_each(|event| self.on_event(event));
+                    self.on_events(event);
                 }
                 Some(done) = self.pending.next(), if !self.pending.is_empty() => {
                     self.now = self.clock.now();
@@ -161,6 +159,20 @@ impl Driver {
         self.feed(Input::Accept { ticket, request: request.accepting });
     }
 
+    /// A turn's events: what has come, until they are many or name much.
+    fn on_events(&mut self, first: Event) {
+        let mut weight = first.weight();
+        self.on_event(first);
+        for _ in 1..TURN {
+            if weight >= limits::TURN_WEIGHT {
+                break;
+            }
+            let Ok(event) = self.inlet.events.try_recv() else { break };
+            weight = weight.saturating_add(event.weight());
+            self.on_event(event);
+        }
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Opened { conn, token, serves, peer, socket } => {
@@ -169,8 +181,10 @@ impl Driver {
                 self.sockets.insert(conn, line);
                 self.feed(Input::Opened { conn, token, serves, peer });
             }
-            Event::Received(conn, message) => {
+            Event::Received(conn, said) => {
                 if self.sockets.get(&conn).is_some_and(|line| !line.closing) {
+                    // What it has of its session's allowance it has until it is handled.
+                    let Said { message, weight: _, part: _part } = said;
                     self.feed(Input::Received(conn, message));
                 }
             }

@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** nothing here decides about a delivery.
 
+mod allowance;
 mod commits;
 mod driver;
 mod handle;
@@ -16,10 +17,10 @@ use relay_core::{
     id::DeliveryId,
     name::Name,
     routing::Routing,
-    wire::message::Message,
 };
 use tokio::sync::oneshot;
 
+pub(crate) use allowance::{Allowance, Said};
 pub(crate) use commits::OldestCommit;
 pub(crate) use driver::Driver;
 pub(crate) use handle::{Handle, Inlet};
@@ -40,7 +41,7 @@ pub(crate) enum Event {
     /// A client passed the token check.
     Opened { conn: ConnId, token: Name, serves: Serves, peer: String, socket: Socket },
     /// A client said something.
-    Received(ConnId, Message),
+    Received(ConnId, Said),
     /// A client's socket is gone.
     Closed(ConnId),
     /// Routes or pauses changed; told once the machine has them.
@@ -57,6 +58,13 @@ pub(crate) enum Event {
     Mint(usize, oneshot::Sender<Vec<DeliveryId>>),
     /// Stop; told when every lease is settled or handed back.
     Stop(oneshot::Sender<()>),
+}
+
+impl Event {
+    /// What it costs to handle, beside the others of a turn.
+    fn weight(&self) -> u32 {
+        if let Self::Received(_, said) = self { said.weight } else { 1 }
+    }
 }
 
 /// The hub's end of a client's socket.

@@ -16,7 +16,7 @@ use crate::{
     time::{Mono, Now},
     wire::{
         codec::{self, LeaseKey},
-        message::{Extend, GoAway, Grant, Hello, HelloDestination, LeaseRef, Message, Peers, Release, Welcome},
+        message::{self, Extend, GoAway, Grant, Hello, HelloDestination, LeaseRef, Message, Peers, Release, Welcome},
     },
 };
 
@@ -147,8 +147,13 @@ impl Client {
             Line::Up(session) if now.mono >= session.next_beat() => {
                 self.line = Line::Up(Session { beat: now.mono, ..session });
                 self.release_returning();
-                let held = references(self.held.credited());
-                self.send(Message::Extend(Extend { held }));
+                let mut held = references(self.held.credited());
+                let first = Extend { held: message::first_of(&mut held) };
+                self.send(Message::Extend(first));
+                while !held.is_empty() {
+                    let next = Extend { held: message::first_of(&mut held) };
+                    self.send(Message::Extend(next));
+                }
             }
             Line::Idle(_) | Line::Dialing | Line::Greeting(_) | Line::Up(_) | Line::Ended => {}
         }
@@ -446,8 +451,10 @@ impl Client {
 
     /// Hands leases back if the session is up; else they are missing from the next Hello, which says the same.
     fn release(&mut self, leases: Vec<LeaseKey>) {
-        if !leases.is_empty() && matches!(self.line, Line::Up(_)) {
-            self.send(Message::Release(Release { leases: references(leases.into_iter()) }));
+        let mut leases = references(leases.into_iter());
+        while !leases.is_empty() && matches!(self.line, Line::Up(_)) {
+            let first = message::first_of(&mut leases);
+            self.send(Message::Release(Release { leases: first }));
         }
     }
 

@@ -316,6 +316,19 @@ fn heartbeats_name_what_is_whole_but_not_what_is_reported() {
     assert_eq!(extend.held, [codec::lease_ref(lease(1))]);
 }
 
+/// S11: what is more than a message may name goes in several, nothing left out.
+#[test]
+fn a_client_that_holds_much_names_it_in_several_messages() {
+    let count = limits::LEASES_PER_MESSAGE as u128 + 76;
+    let mut bench = Bench::up(u32::try_from(count).unwrap());
+    (1..=count).for_each(|n| drop(bench.says(grant(lease(n)))));
+    let outputs = bench.wait();
+    let [Output::Send(Message::Extend(first)), Output::Send(Message::Extend(rest))] = &outputs[..] else {
+        panic!("{} outputs", outputs.len())
+    };
+    assert_eq!((first.held.len(), rest.held.len()), (limits::LEASES_PER_MESSAGE, 76));
+}
+
 /// I8: a half-open socket is noticed within three heartbeats, and any message counts as a sign of life.
 #[test]
 fn a_silent_server_is_given_up_after_three_heartbeats() {

@@ -156,27 +156,37 @@ fn words_that_steer_are_refused_and_our_own_are_made_plain() {
 /// S11: what repeats is counted before it is decoded: two bytes on the wire are fifty in memory.
 #[test]
 fn too_many_of_anything_are_refused_before_they_are_decoded() {
-    let empty = vec![LeaseRef::default(); limits::HELD_MAX + 1];
+    let few = vec![LeaseRef::default(); limits::LEASES_PER_MESSAGE + 1];
+    let many = vec![LeaseRef::default(); limits::HELD_MAX + 1];
     let destinations = vec![HelloDestination::default(); limits::SESSION_DESTINATIONS_MAX + 1];
     let welcomes = vec![WelcomeDestination::default(); limits::SESSION_DESTINATIONS_MAX + 1];
     let headers = vec![HeaderField::default(); limits::HEADERS_MAX + 1];
-    for (field, message) in [
-        ("extend.held", Message::Extend(Extend { held: empty.clone() })),
-        ("settled.leases", Message::Settled(Settled { leases: empty.clone() })),
-        ("release.leases", Message::Release(Release { leases: empty.clone() })),
-        ("hello.held", Message::Hello(Hello { held: empty.clone(), ..Hello::default() })),
-        ("hello.destinations", Message::Hello(Hello { destinations, ..Hello::default() })),
-        ("welcome.resumed", Message::Welcome(Welcome { resumed: empty, ..Welcome::default() })),
-        ("welcome.destinations", Message::Welcome(Welcome { destinations: welcomes, ..Welcome::default() })),
-        ("grant.headers", Message::Grant(Box::new(Grant { headers, ..Grant::default() }))),
+    for (field, most, message) in [
+        ("extend.held", limits::LEASES_PER_MESSAGE, Message::Extend(Extend { held: few.clone() })),
+        ("settled.leases", limits::LEASES_PER_MESSAGE, Message::Settled(Settled { leases: few.clone() })),
+        ("release.leases", limits::LEASES_PER_MESSAGE, Message::Release(Release { leases: few })),
+        ("hello.held", limits::HELD_MAX, Message::Hello(Hello { held: many.clone(), ..Hello::default() })),
+        (
+            "hello.destinations",
+            limits::SESSION_DESTINATIONS_MAX,
+            Message::Hello(Hello { destinations, ..Hello::default() }),
+        ),
+        ("welcome.resumed", limits::HELD_MAX, Message::Welcome(Welcome { resumed: many, ..Welcome::default() })),
+        (
+            "welcome.destinations",
+            limits::SESSION_DESTINATIONS_MAX,
+            Message::Welcome(Welcome { destinations: welcomes, ..Welcome::default() }),
+        ),
+        ("grant.headers", limits::HEADERS_MAX, Message::Grant(Box::new(Grant { headers, ..Grant::default() }))),
     ] {
         let whole = encode(message);
         // Each has ids that are none: had it been decoded, that would be the error.
-        assert_eq!(decode(whole.clone()), Err(CodecError::Field(field)));
+        assert_eq!(decode(whole.clone()), Err(CodecError::TooMany(field, most)));
     }
     // A message that comes in two parts is one message.
-    let half = encode(Message::Extend(Extend { held: vec![LeaseRef::default(); limits::HELD_MAX / 2 + 1] }));
-    assert_eq!(decode([half.clone(), half].concat().into()), Err(CodecError::Field("extend.held")));
+    let half = encode(Message::Extend(Extend { held: vec![LeaseRef::default(); limits::LEASES_PER_MESSAGE / 2 + 1] }));
+    let refused = decode([half.clone(), half].concat().into()).unwrap_err();
+    assert_eq!(refused.to_string(), "more than 1024 of extend.held in one message");
     // A group could hide what is behind it.
     assert_eq!(decode(Bytes::from_static(&[0x2a, 4, 0x13, 0x14, 0x0a, 0])), Err(CodecError::Field("frame")));
 }
