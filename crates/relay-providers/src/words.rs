@@ -221,8 +221,14 @@ impl fmt::Display for On {
             Self::JsonIs(path, value) => write!(f, "`{path}` = `{value}` in a JSON body"),
             Self::JsonEmpty(path) => write!(f, "an empty list `{path}` in a JSON body"),
             Self::JsonOnly(field) => write!(f, "nothing but `{field}` in a JSON body"),
-            Self::Form(name) => write!(f, "`{name}` in a form"),
-            Self::FormOnly(name) => write!(f, "nothing but `{name}` in a form"),
+            Self::JsonWhole(text) => write!(f, "the JSON body `{text}`"),
+            Self::FormOf([name]) => write!(f, "nothing but `{name}` in a form"),
+            Self::FormOf(names) => {
+                let (first, others) = names.split_first().unwrap_or((&"", &[]));
+                write!(f, "`{first}` in a form and nothing else but {}", quoted(others))
+            }
+            Self::QueryWithout(name, others) => write!(f, "`{name}` in the query and without {} there", quoted(others)),
+            Self::NoBody => f.write_str("no body"),
         }
     }
 }

@@ -104,7 +104,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         retries: false,
         handshakes: &[Handshake {
             method: "POST",
-            on: &[On::FormOnly("webhook_id")],
+            on: &[On::FormOf(&["webhook_id"])],
             signed: false,
             exchange: Exchange::OK,
         }],

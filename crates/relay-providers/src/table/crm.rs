@@ -192,7 +192,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         handshakes: &[Handshake {
             method: "POST",
-            on: &[On::Header("x-front-challenge")],
+            // The header field is not signed: https://dev.frontapp.com/docs/application-webhooks
+            on: &[On::Header("x-front-challenge"), On::JsonIs("type", "sync")],
             signed: true,
             exchange: Exchange::HeaderToJson { header: "x-front-challenge", field: "challenge" },
         }],

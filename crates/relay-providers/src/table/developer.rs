@@ -47,7 +47,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         // A redelivery is somebody who pressed the button, and it has the id of the first.
         retries: false,
-        handshakes: &[ping(&[On::HeaderIs("x-github-event", "ping")])],
+        // The header field is not signed: https://docs.github.com/en/webhooks/webhook-events-and-payloads#ping
+        handshakes: &[ping(&[On::HeaderIs("x-github-event", "ping"), On::Json("zen"), On::Json("hook_id")])],
         // The first is shared by the deliveries of one event to all hooks, so it takes the hook to name one of them.
         delivery: DeliveryId::Headers(&["x-github-delivery", "x-github-hook-id"]),
         event: Name::Header("x-github-event"),
@@ -112,10 +113,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "bitbucket",
         title: "Bitbucket Cloud",
         parameters: &[Parameter::key("secret", "the webhook's secret: Repository settings, Webhooks, Edit").made_up()],
-        // "Test connection" of Bitbucket Data Center is not signed.
+        // "Test connection" of Bitbucket Data Center is not signed, and nor is the header field of anything that is.
         handshakes: &[Handshake {
             method: "POST",
-            on: &[On::HeaderIs("x-event-key", "diagnostics:ping")],
+            on: &[On::HeaderIs("x-event-key", "diagnostics:ping"), On::JsonWhole(r#"{"test":true}"#)],
             signed: false,
             exchange: Exchange::OK,
         }],
@@ -267,7 +268,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         handshakes: &[
             Handshake {
                 method: "POST",
-                on: &[On::HeaderIs("aeg-event-type", "SubscriptionValidation")],
+                on: &[
+                    On::HeaderIs("aeg-event-type", "SubscriptionValidation"),
+                    On::JsonIs("[].eventType", "Microsoft.EventGrid.SubscriptionValidationEvent"),
+                ],
                 signed: false,
                 exchange: Exchange::ValidationCode("subscription"),
             },

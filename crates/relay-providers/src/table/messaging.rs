@@ -68,8 +68,19 @@ pub(super) const PROVIDERS: &[Provider] = &[
             },
             // Looks after the certificate of a slash command's URL: slackhq/slack-api-docs, index_slash_commands.md. As a form
             // too: the platform's own receivers answer that before they look for a signature (AwsLambdaReceiver of bolt-js).
-            Handshake { method: "GET", on: &[On::Query("ssl_check")], signed: false, exchange: Exchange::OK },
-            Handshake { method: "POST", on: &[On::Form("ssl_check")], signed: false, exchange: Exchange::OK },
+            // A command or an interaction is none of these, whatever else it says.
+            Handshake {
+                method: "GET",
+                on: &[On::QueryWithout("ssl_check", &["command", "payload"])],
+                signed: false,
+                exchange: Exchange::OK,
+            },
+            Handshake {
+                method: "POST",
+                on: &[On::FormOf(&["ssl_check", "token"])],
+                signed: false,
+                exchange: Exchange::OK,
+            },
         ],
         delivery: DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
         event: Name::Json("event.type"),
@@ -242,7 +253,12 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(5),
         handshakes: &[Handshake {
             method: "POST",
-            on: &[On::HeaderIs("twitch-eventsub-message-type", "webhook_callback_verification")],
+            // The header field is not signed.
+            on: &[
+                On::HeaderIs("twitch-eventsub-message-type", "webhook_callback_verification"),
+                On::Json("challenge"),
+                On::NoJson("event"),
+            ],
             signed: true,
             exchange: Exchange::EchoJsonText("challenge"),
         }],
