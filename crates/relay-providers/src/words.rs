@@ -356,6 +356,7 @@ impl fmt::Display for Place {
                 write!(f, "{} of the body, all items together", all.join("; "))
             }
             DeliveryId::Code(words) => f.write_str(words),
+            DeliveryId::InType(name, id) => write!(f, "{} of type `{name}`", Self(*id)),
             DeliveryId::Documented(id, _) => Self(*id).fmt(f),
             DeliveryId::First(ids) => {
                 let places: Vec<String> = ids.iter().map(|id| Self(*id).to_string()).collect();
@@ -418,8 +419,8 @@ mod tests {
             told,
             [
                 "POST with `type` = `url_verification` in a JSON body, signed like an event: the same `challenge`, as JSON",
-                "GET with `ssl_check` in the query, not signed: 200, empty",
-                "POST with `ssl_check` in a form, not signed: 200, empty",
+                "GET with `ssl_check` in the query and without `command`, `payload` there, not signed: 200, empty",
+                "POST with `ssl_check` in a form and nothing else but `token`, not signed: 200, empty",
             ]
         );
         assert_eq!(
