@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 mod connect;
 pub mod connections;
+mod depth;
 pub mod directory;
 pub mod error;
 mod fetch;

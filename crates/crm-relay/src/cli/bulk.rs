@@ -11,13 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     filter::{Ended, Parameters},
-    listing::pretty,
     noun::Asked,
-    shared_options::{print, tell},
 };
 use crate::{
     admin_client::Api,
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print, tell},
     render::{progress::Progress, style},
     signals,
 };

@@ -7,13 +7,13 @@ use super::{
     bulk::{self, Bulk, Pacing, Selection},
     delivery,
     filter::{Ended, Parameters},
-    listing::{Column, Form, Paging, View, answer, last, list, pretty, reason, text, when},
+    listing::{Column, Form, Paging, View, answer, last, list, reason, text, when},
     noun::{self, Asked},
-    shared_options::{print, say},
 };
 use crate::{
     admin_client::query,
     exit::{Exit, Outcome},
+    output::{pretty, print, say},
     render::{progress::Progress, style, table},
 };
 

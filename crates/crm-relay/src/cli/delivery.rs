@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     bulk::{self, Bulk, Selection},
     filter::{Along, given},
-    listing::{self, Column, Paging, Range, View, last, list, state, text, when},
+    listing::{self, Column, Paging, Range, View, last, list, route_of, state, text, when},
     noun::{self, Asked},
 };
 use crate::{
@@ -97,7 +97,7 @@ fn in_words(delivery: &Value) -> String {
     let mut pairs = vec![
         ("delivery", style::bold(text(delivery, "id"))),
         ("event", text(delivery, "event_id")),
-        ("route", super::route_of(delivery)),
+        ("route", route_of(delivery)),
         ("state", state(delivery)),
         (
             "tries",

@@ -10,10 +10,10 @@ use super::{
     collection::{Collection, Named},
     listing::{Column, View, text},
     noun::{self, Asked},
-    shared_options::say,
 };
 use crate::{
     exit::{Exit, Outcome},
+    output::say,
     render::{human_duration, style, table},
 };
 

@@ -7,14 +7,13 @@ use serde_json::{Map, Value, json};
 use super::{
     bulk::{Pacing, confirm},
     filter::given,
-    listing::{Range, pretty, text},
+    listing::{Range, route_of, text},
     noun::Asked,
-    route_of,
-    shared_options::{print, say, tell},
 };
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print, say, tell},
     render::{progress::Progress, style, time},
     signals,
 };

@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 
 use super::{
     addressee::Addressee,
-    listing::pretty,
     provider::{self, needs},
-    shared_options::{self, Common, print, say},
+    shared_options::{self, Common},
     tally::Tally,
 };
 use crate::{
     exit::{Exit, Failure, Outcome, reason},
+    output::{pretty, print, say},
     render::{style, table},
+    runtime::block_on,
     sample::Sampler,
     send::{Plan, send},
     tamper::Tamper,
@@ -76,7 +77,7 @@ impl SendArgs {
             provider::find(name)?;
         }
         let body = self.read_body()?;
-        shared_options::block_on(async {
+        block_on(async {
             let addressee = Addressee {
                 to: self.to.as_deref(),
                 provider: self.provider.as_deref(),

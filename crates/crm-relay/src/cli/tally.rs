@@ -5,12 +5,9 @@ use std::io::Write as _;
 use http::Uri;
 use serde_json::json;
 
-use super::{
-    listing::compact,
-    shared_options::{print, say},
-};
 use crate::{
     exit::{Exit, Failure},
+    output::{compact, print, say},
     render::{human_duration, progress::Progress, style, visible::visible},
     send::Sent,
 };

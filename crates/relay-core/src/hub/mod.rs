@@ -50,9 +50,10 @@ pub use self::{
     input::{Accepting, ConnId, Input, Ticket},
     notice::Notice,
     output::{Answer, OpId, Output},
-    setup::{Serves, Setup},
+    setup::Setup,
     view::{ClientView, DestinationView},
 };
+pub use crate::routing::Serves;
 use crate::{
     id::{DeliveryId, IdMint, InstanceId},
     limits,
