@@ -22,6 +22,12 @@ pub(crate) fn pairs(encoded: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> 
     })
 }
 
+/// Decoded names, all of them.
+pub(crate) fn names(encoded: &[u8]) -> Vec<Vec<u8>> {
+    let name = |pair: &[u8]| decode(pair.split(|byte| *byte == b'=').next().unwrap_or_default());
+    encoded.split(|byte| *byte == b'&').map(name).collect()
+}
+
 /// The first value of that name.
 pub(crate) fn value(encoded: &[u8], name: &str) -> Option<Vec<u8>> {
     pairs(encoded).find(|(other, _)| other == name.as_bytes()).map(|(_, value)| value)

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** one is answered only at a source of its provider, is never stored, and what is echoed is plain text or
 //! JSON of bounded length.
+//! **Invariant:** no genuine event is taken for one. A header field or a parameter of the query that nothing signs may have come
+//! on the way, so where the method does not tell them apart, the body has to be the platform's own for that handshake.
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
@@ -54,10 +56,14 @@ pub enum On {
     JsonEmpty(&'static str),
     /// A JSON body with this one field and no other.
     JsonOnly(&'static str),
-    /// A form with this field.
-    Form(&'static str),
-    /// A form with this one field and no other.
-    FormOnly(&'static str),
+    /// A JSON body that says just this.
+    JsonWhole(&'static str),
+    /// A form with the first of these fields, and none besides them.
+    FormOf(&'static [&'static str]),
+    /// A query with the first of these parameters and none of the others.
+    QueryWithout(&'static str, &'static [&'static str]),
+    /// No body.
+    NoBody,
 }
 
 /// How a handshake is answered. A name of a parameter is one of the source's.
@@ -171,7 +177,7 @@ impl Handshake {
 
     /// Whether a JSON body has to be read to know it.
     pub(crate) fn needs_json(&self) -> bool {
-        self.on.iter().any(|on| on.is_in_body() && !matches!(on, On::Form(_) | On::FormOnly(_)))
+        self.on.iter().any(|on| on.is_in_body() && !matches!(on, On::FormOf(_) | On::NoBody))
     }
 
     /// The parameter that the platform hands over.
@@ -219,9 +225,10 @@ impl On {
             | Self::JsonIs(..)
             | Self::JsonEmpty(_)
             | Self::JsonOnly(_)
-            | Self::Form(_)
-            | Self::FormOnly(_) => true,
-            Self::Query(_) | Self::Header(_) | Self::HeaderIs(..) => false,
+            | Self::JsonWhole(_)
+            | Self::FormOf(_)
+            | Self::NoBody => true,
+            Self::Query(_) | Self::QueryWithout(..) | Self::Header(_) | Self::HeaderIs(..) => false,
         }
     }
 
@@ -234,23 +241,35 @@ impl On {
                 header::first(request.headers, name).is_some_and(|found| found.eq_ignore_ascii_case(value.as_bytes()))
             }
             Self::Json(path) => texts(path).next().is_some(),
-            Self::NoJson(path) => texts(path).next().is_none(),
+            // What was not read may hold anything.
+            Self::NoJson(path) => body.is_some() && texts(path).next().is_none(),
             Self::JsonIs(path, value) => texts(path).any(|found| naming::text(found).as_deref() == Some(value)),
             Self::JsonEmpty(path) => texts(path).any(|found| found.as_array().is_some_and(Vec::is_empty)),
             Self::JsonOnly(field) => body
                 .and_then(Value::as_object)
                 .is_some_and(|object| object.len() == 1 && object.get(field).is_some_and(Value::is_string)),
-            Self::Form(name) => {
-                request.body.len() <= HANDSHAKE_BODY_BYTES_MAX && form::value(request.body, name).is_some()
+            Self::JsonWhole(text) => {
+                let whole: Option<Value> = serde_json::from_str(text).ok();
+                whole.is_some() && body == whole.as_ref()
             }
-            Self::FormOnly(name) => {
-                request.body.len() <= HANDSHAKE_BODY_BYTES_MAX && {
-                    let mut pairs = form::pairs(request.body);
-                    pairs.next().is_some_and(|(found, _)| found == name.as_bytes()) && pairs.next().is_none()
-                }
+            Self::FormOf(names) => request.body.len() <= HANDSHAKE_BODY_BYTES_MAX && is_form_of(request.body, names),
+            Self::QueryWithout(name, others) => {
+                let found = form::names(request.query.unwrap_or_default());
+                let has = |name: &str| found.iter().any(|found| found == name.as_bytes());
+                has(name) && !others.iter().any(|other| has(other))
             }
+            Self::NoBody => request.body.is_empty(),
         }
     }
+}
+
+/// Whether the form has the first of these fields, and none besides them.
+fn is_form_of(body: &[u8], names: &[&str]) -> bool {
+    let is = |found: &[u8], name: &&str| found == name.as_bytes();
+    // One more than there may be.
+    let found: Vec<Vec<u8>> = form::pairs(body).take(names.len() + 1).map(|(found, _)| found).collect();
+    let has_first = found.iter().any(|found| names.first().is_some_and(|name| is(found, name)));
+    has_first && found.len() <= names.len() && found.iter().all(|found| names.iter().any(|name| is(found, name)))
 }
 
 impl Exchange {

@@ -37,9 +37,11 @@ mod given;
 mod handshake;
 mod header;
 mod keys;
+mod media_type;
 mod multipart;
 mod naming;
 mod parameters;
+mod proven;
 mod provider;
 mod pruned;
 mod sample;
@@ -157,6 +159,17 @@ pub struct Genuine {
 ///
 /// Only what a platform documents as the id of a delivery, the same over its retries, stands alone. Whatever else it sends (the
 /// id of an object, of a message, of what happened) may come with another webhook too, so it counts together with the body.
+///
+/// It stands alone only where nobody but the sender can have chosen it, because under a key that is taken a genuine webhook is
+/// taken for a repeat, and lost. So the proof has to cover, with a secret, the bytes that the id is read from and the body:
+///
+/// - a signature over the body and over the header field with the id, or over the body with the id in it;
+/// - the secret itself, sent along: whoever has it is the sender, and could name his webhooks as he likes anyway.
+///
+/// An id in a header field that is not signed, under a token that does not cover the body, or at a platform that proves nothing
+/// secret counts with the body. Two schemes sign the id and leave the body open (Mailgun, all of it; `PayPal`, all but a
+/// checksum): there the id stands alone too, since it is the sender's own random text, and taking it once is all that keeps a
+/// proof that was seen from carrying other bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DedupeKey {
     /// The id: `Idempotency-Key`, `webhook-id`, the provider's own. May be empty if the body has a share.
@@ -185,6 +198,11 @@ impl DedupeKey {
     /// Any other id, or none: the body decides with it.
     pub(crate) fn with_body(id: Vec<u8>) -> Self {
         Self { id, body: BodyShare::Whole }
+    }
+
+    /// Whether nothing of the body belongs to it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.body == BodyShare::Nothing
     }
 }
 

@@ -3,7 +3,7 @@
 use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use serde_json::Value;
 
-use crate::{DedupeKey, Refusal, Request, header, pruned, secret};
+use crate::{DedupeKey, Refusal, Request, header, media_type, proven::Covered, pruned, secret};
 
 /// Largest body that is read for its names; of a larger one header fields count, and the body as a whole.
 const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -14,7 +14,8 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// Where the id stands that is the same over the retries of one webhook.
 ///
-/// An id that is not [`DeliveryId::Documented`] counts together with the body: see [`DedupeKey`]. A path names fields of a JSON body, with dots between and `[]` behind a list: `entry[].id`.
+/// An id that is not [`DeliveryId::Documented`], or that the proof leaves open, counts together with the body: see [`DedupeKey`].
+/// A path names fields of a JSON body, with dots between and `[]` behind a list: `entry[].id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryId {
     /// Nowhere, and equal bodies can be different webhooks.
@@ -29,8 +30,10 @@ pub enum DeliveryId {
     Items(&'static [(&'static str, &'static [&'static str])]),
     /// Nowhere: the body alone decides.
     Body,
+    /// There, and only in a body of this media type.
+    InType(&'static str, &'static DeliveryId),
     /// There, and the platform documents it on that page as the id of a delivery, the same over its retries and another for
-    /// another webhook. If any of it is missing, the body counts too.
+    /// another webhook. If any of it is missing, or the proof does not cover it, the body counts too.
     Documented(&'static DeliveryId, &'static str),
     /// The first of these that there is.
     First(&'static [DeliveryId]),
@@ -62,6 +65,7 @@ struct Found {
 /// A request's body, parsed when somebody first asks.
 pub(crate) struct Names<'a> {
     request: &'a Request<'a>,
+    covered: &'a Covered,
     json: Option<Value>,
     /// The body is too large to look for ids in.
     is_unread: bool,
@@ -69,7 +73,7 @@ pub(crate) struct Names<'a> {
 
 impl<'a> Names<'a> {
     /// For these of a provider's entry; of the body only what they name is kept.
-    pub(crate) fn new(request: &'a Request<'a>, delivery: DeliveryId, names: [Name; 2]) -> Self {
+    pub(crate) fn new(request: &'a Request<'a>, covered: &'a Covered, delivery: DeliveryId, names: [Name; 2]) -> Self {
         let mut paths = delivery.paths();
         paths.extend(names.iter().filter_map(|name| match name {
             Name::Json(path) => Some((*path).to_owned()),
@@ -78,7 +82,7 @@ impl<'a> Names<'a> {
         let is_unread = request.body.len() > JSON_BYTES_MAX;
         let is_read = !paths.is_empty() && !is_unread;
         let json = if is_read { pruned::read(request.body, &paths, ITEMS_MAX) } else { None };
-        Self { request, json, is_unread }
+        Self { request, covered, json, is_unread }
     }
 
     /// What a repeat is known by; the id in it is bounded in length.
@@ -88,14 +92,16 @@ impl<'a> Names<'a> {
     pub(crate) fn delivery(&self, id: DeliveryId) -> Result<Option<DedupeKey>, Refusal> {
         match id {
             // Of a documented id that is not there whole, the rest may be anything: the id of an object, of one item of many.
-            DeliveryId::Documented(id, _) => {
-                Ok(self.id(*id)?.map(
-                    |Found { id, is_whole }| {
-                        if is_whole { DedupeKey::documented(id) } else { DedupeKey::with_body(id) }
-                    },
-                ))
-            }
+            DeliveryId::Documented(place, _) => Ok(self.id(*place)?.map(|Found { id, is_whole }| {
+                if is_whole && self.covered.has(*place) { DedupeKey::documented(id) } else { DedupeKey::with_body(id) }
+            })),
             DeliveryId::First(ids) => {
+                // One that could have been added on the way does not come before one that could not.
+                for id in ids {
+                    if let Some(found) = self.delivery(*id)?.filter(DedupeKey::is_alone) {
+                        return Ok(Some(found));
+                    }
+                }
                 for id in ids {
                     if let Some(found) = self.delivery(*id)? {
                         return Ok(Some(found));
@@ -132,6 +138,10 @@ impl<'a> Names<'a> {
                 .map(|joined| Found { id: bounded(joined.text.into_bytes()), is_whole: joined.is_whole }),
             DeliveryId::Items(lists) => self.json.as_ref().and_then(|json| items(json, lists)),
             DeliveryId::Body => Some(Found { id: Vec::new(), is_whole: false }),
+            DeliveryId::InType(name, id) => {
+                let is_of_type = media_type::is(self.request, name);
+                if is_of_type { self.id(*id)? } else { None }
+            }
             DeliveryId::Documented(id, _) => self.id(*id)?,
             DeliveryId::First(ids) => {
                 for id in ids {
@@ -176,7 +186,7 @@ impl DeliveryId {
                 };
                 lists.iter().flat_map(of_list).collect()
             }
-            Self::Documented(id, _) => id.paths(),
+            Self::Documented(id, _) | Self::InType(_, id) => id.paths(),
             Self::First(ids) => ids.iter().flat_map(|id| id.paths()).collect(),
         }
     }
@@ -187,6 +197,7 @@ impl DeliveryId {
             Self::Header(name) => vec![name],
             Self::Headers(names) => names.to_vec(),
             Self::Documented(id, _) => id.headers(),
+            Self::InType(_, id) => id.headers().into_iter().chain(["content-type"]).collect(),
             Self::First(ids) => ids.iter().flat_map(|id| id.headers()).collect(),
             Self::Nothing | Self::Json(_) | Self::Items(_) | Self::Body | Self::Code(_) => Vec::new(),
         }

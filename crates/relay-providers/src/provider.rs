@@ -10,6 +10,7 @@ use crate::{
     code::Code,
     naming::{DeliveryId, Name, Names},
     parameters::Parameters,
+    proven::Covered,
     sample::Sample,
     scheme::Scheme,
     signed_over, table,
@@ -120,7 +121,7 @@ impl Provider {
 
     /// What a request says happened, in the platform's words; for people, it proves nothing.
     pub fn event_in(&self, request: &Request<'_>) -> Option<String> {
-        Names::new(request, DeliveryId::Nothing, [self.event, Name::Nowhere]).name(self.event)
+        Names::new(request, &Covered::All, DeliveryId::Nothing, [self.event, Name::Nowhere]).name(self.event)
     }
 
     /// The name by which the table knows a parameter: the one key of a provider is also taken under the name `secret`.
@@ -166,6 +167,8 @@ pub struct Parameter {
     pub begins: &'static [&'static str],
     /// What other values of the same platform begin with, and what these are.
     pub not: &'static [(&'static str, &'static str)],
+    /// The page that its default follows from.
+    pub document: Option<&'static str>,
     /// What it is, and where in the platform's console to find it.
     pub help: &'static str,
 }
@@ -184,6 +187,7 @@ impl Parameter {
             made_up: false,
             begins: &[],
             not: &[],
+            document: None,
             help,
         }
     }
@@ -223,10 +227,12 @@ impl Parameter {
         Self { secret: true, required: true, ..Self::plain("signing_key", help) }
     }
 
-    /// How far a signed timestamp may be from the relay's clock.
-    pub(crate) const fn tolerance(default: &'static str) -> Self {
+    /// How far a signed timestamp may be from the relay's clock: what the platform prescribes, recommends or its own library takes.
+    /// Where it does none of that and does not sign a retry anew, as long as it goes on trying, else each retry after an outage
+    /// would be refused, and lost; what is sent again within that time is known by its delivery id. `document` says so.
+    pub(crate) const fn tolerance(default: &'static str, document: &'static str) -> Self {
         let help = "how old or how far ahead the signed timestamp may be, like 300s, 10m or 1h; off: any age";
-        Self::optional("tolerance", Some(default), help)
+        Self { document: Some(document), ..Self::optional("tolerance", Some(default), help) }
     }
 
     /// The same, which whoever makes the source makes up.

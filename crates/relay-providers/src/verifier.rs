@@ -11,6 +11,7 @@ use crate::{
     keys::Keys,
     naming::Names,
     parameters::{Parameters, Purpose},
+    proven::{Covered, Proven},
     provider,
     scheme::{Scheme, Signatures},
 };
@@ -94,10 +95,16 @@ impl Verifier {
 
     /// Judges one request. Does work linear in its size, whatever its bytes are.
     pub fn judge(&self, request: &Request<'_>) -> Verdict {
-        self.handshake(request, false).unwrap_or_else(|| match self.proof.judge(request) {
+        self.handshake(request, false).unwrap_or_else(|| self.judge_proof(request))
+    }
+
+    /// Judges one that is no handshake without a proof.
+    fn judge_proof(&self, request: &Request<'_>) -> Verdict {
+        let (verdict, covered) = self.proof.judge(request);
+        match verdict {
             Verdict::Genuine(genuine) => self.handshake(request, true).unwrap_or_else(|| {
                 let event = if self.provider.signs_challenges() { is_no_challenge(request) } else { Ok(()) };
-                event.map_or_else(|refusal| self.refused(refusal), |()| self.complete(request, genuine))
+                event.map_or_else(|refusal| self.refused(refusal), |()| self.complete(request, genuine, &covered))
             }),
             Verdict::Refused(_) if self.is_test(request) => {
                 Verdict::Handshake(Answer { status: 200, ..Answer::default() })
@@ -108,7 +115,7 @@ impl Verifier {
             | Verdict::Adopt { .. }
             | Verdict::NeedsKey { .. }
             | Verdict::Malformed(_)) => other,
-        })
+        }
     }
 
     /// Judges the head of a request before its body is there; `request.body` is not looked at. What is said holds with any
@@ -211,9 +218,9 @@ impl Verifier {
     }
 
     /// Adds what the provider's entry says about a genuine request.
-    fn complete(&self, request: &Request<'_>, mut genuine: Genuine) -> Verdict {
+    fn complete(&self, request: &Request<'_>, mut genuine: Genuine, covered: &Covered) -> Verdict {
         let Provider { delivery, attempts, event, order, .. } = *self.provider;
-        let names = Names::new(request, delivery, [event, order]);
+        let names = Names::new(request, covered, delivery, [event, order]);
         if genuine.dedupe.is_none() {
             genuine.dedupe = match names.delivery(delivery) {
                 Ok(dedupe) => dedupe,
@@ -243,22 +250,24 @@ fn with_status(provider: &Provider, refusal: Refusal) -> Refusal {
 }
 
 impl Proof {
-    fn judge(&self, request: &Request<'_>) -> Verdict {
+    /// What it says of a request, and what of it is covered if that is good.
+    fn judge(&self, request: &Request<'_>) -> (Verdict, Covered) {
         match self {
-            Self::Keys(keys) => keys.judge(request),
-            Self::Basic(basic) => basic.judge(request),
+            Self::Keys(keys) => (keys.judge(request), Covered::All),
+            Self::Basic(basic) => (basic.judge(request), Covered::All),
             Self::Signed(signatures) => match signatures.verify(request) {
-                Ok(strip) => Verdict::Genuine(Genuine { strip, ..Genuine::default() }),
-                Err(refusal) => Verdict::Refused(refusal),
+                Ok(Proven { strip, covered }) => (Verdict::Genuine(Genuine { strip, ..Genuine::default() }), covered),
+                Err(refusal) => (Verdict::Refused(refusal), Covered::All),
             },
-            Self::Code(code) => code.judge(request),
+            // Each is written for one platform, whose entry names as documented only what the code covers.
+            Self::Code(code) => (code.judge(request), Covered::All),
         }
     }
 
     /// What holds whatever the body is.
     fn judge_head(&self, request: &Request<'_>) -> ByHead {
         match self {
-            Self::Keys(_) | Self::Basic(_) => self.judge(request).into(),
+            Self::Keys(_) | Self::Basic(_) => self.judge(request).0.into(),
             Self::Signed(signatures) => signatures.judge_head(request),
             Self::Code(code) => code.judge_head(request),
         }

@@ -221,8 +221,14 @@ impl fmt::Display for On {
             Self::JsonIs(path, value) => write!(f, "`{path}` = `{value}` in a JSON body"),
             Self::JsonEmpty(path) => write!(f, "an empty list `{path}` in a JSON body"),
             Self::JsonOnly(field) => write!(f, "nothing but `{field}` in a JSON body"),
-            Self::Form(name) => write!(f, "`{name}` in a form"),
-            Self::FormOnly(name) => write!(f, "nothing but `{name}` in a form"),
+            Self::JsonWhole(text) => write!(f, "the JSON body `{text}`"),
+            Self::FormOf([name]) => write!(f, "nothing but `{name}` in a form"),
+            Self::FormOf(names) => {
+                let (first, others) = names.split_first().unwrap_or((&"", &[]));
+                write!(f, "`{first}` in a form and nothing else but {}", quoted(others))
+            }
+            Self::QueryWithout(name, others) => write!(f, "`{name}` in the query and without {} there", quoted(others)),
+            Self::NoBody => f.write_str("no body"),
         }
     }
 }
@@ -350,6 +356,7 @@ impl fmt::Display for Place {
                 write!(f, "{} of the body, all items together", all.join("; "))
             }
             DeliveryId::Code(words) => f.write_str(words),
+            DeliveryId::InType(name, id) => write!(f, "{} of type `{name}`", Self(*id)),
             DeliveryId::Documented(id, _) => Self(*id).fmt(f),
             DeliveryId::First(ids) => {
                 let places: Vec<String> = ids.iter().map(|id| Self(*id).to_string()).collect();
@@ -412,8 +419,8 @@ mod tests {
             told,
             [
                 "POST with `type` = `url_verification` in a JSON body, signed like an event: the same `challenge`, as JSON",
-                "GET with `ssl_check` in the query, not signed: 200, empty",
-                "POST with `ssl_check` in a form, not signed: 200, empty",
+                "GET with `ssl_check` in the query and without `command`, `payload` there, not signed: 200, empty",
+                "POST with `ssl_check` in a form and nothing else but `token`, not signed: 200, empty",
             ]
         );
         assert_eq!(

@@ -25,7 +25,8 @@ pub(super) const PROVIDER: Provider = Provider {
             "signing_secret",
             "the signing secret, 64 characters: Settings, Webhooks, Settings, Request verification",
         ),
-        Parameter::tolerance("30s"),
+        // What the platform's library takes.
+        Parameter::tolerance("30s", "https://www.contentful.com/developers/docs/webhooks/request-verification/"),
     ],
     answer_within: Duration::from_secs(30),
     methods: &["GET", "POST", "PUT", "PATCH", "DELETE"],

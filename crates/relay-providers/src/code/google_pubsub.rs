@@ -35,10 +35,10 @@ pub(super) const PROVIDER: Provider = Provider {
     // Of 2xx these and no others confirm: 200, 201, 202, 204.
     acknowledgement: Acknowledgement::Fixed { status: 204, content_type: None, body: "" },
     answer_within: Duration::from_secs(10),
-    delivery: DeliveryId::Documented(
-        &DeliveryId::Json(&["message.messageId", "subscription"]),
-        "https://cloud.google.com/pubsub/docs/reference/rest/v1/PubsubMessage",
-    ),
+    // The token does not cover the body, so whoever has seen one could choose ids.
+    delivery: DeliveryId::Json(&["message.messageId", "subscription"]),
+    // Counts up where the subscription has a dead letter topic: https://cloud.google.com/pubsub/docs/push
+    attempts: &["deliveryAttempt"],
     event: Name::Json("message.attributes.eventType"),
     order: Name::Json("message.orderingKey"),
     docs: "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions",

@@ -25,7 +25,11 @@ pub(super) const PROVIDER: Provider = Provider {
     title: "Mailgun",
     parameters: &[
         Parameter::key("signing_key_http", "the HTTP webhook signing key: app.mailgun.com, Send, Sending, Webhooks"),
-        Parameter::tolerance("12h"),
+        // Retries come for eight hours.
+        Parameter::tolerance(
+            "12h",
+            "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries",
+        ),
     ],
     delivery: DeliveryId::Documented(
         &DeliveryId::Code("`token` of the signature"),

@@ -21,7 +21,7 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: Duration::from_secs(3),
     handshakes: &[Handshake {
         method: "POST",
-        on: &[On::Query("validationToken")],
+        on: &[On::Query("validationToken"), On::NoBody],
         signed: false,
         exchange: Exchange::EchoQuery("validationToken"),
     }],

@@ -36,10 +36,8 @@ pub(super) const PROVIDER: Provider = Provider {
     },
     answer_within: Duration::from_secs(10),
     refusal: 403,
-    delivery: DeliveryId::Documented(
-        &DeliveryId::Code("`Notification/Id` of every notification"),
-        "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging_notifications.htm",
-    ),
+    // The same over the retries of a notification, but anybody could send one under the ids to come.
+    delivery: DeliveryId::Code("`Notification/Id` of every notification"),
     event: Name::Code("type of the first sObject"),
     docs: "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm",
     checked: "`OrganizationId` of the SOAP message is `organization_id`; its form of 15 and that of 18 characters \
@@ -86,7 +84,7 @@ impl Salesforce {
             return Err(Refusal::new("wrong_organization", "OrganizationId is not this source's"));
         }
         Ok(Genuine {
-            dedupe: batch_id(message.notifications).map(DedupeKey::documented),
+            dedupe: batch_id(message.notifications).map(DedupeKey::with_body),
             event: message.object,
             ..Genuine::default()
         })

@@ -36,10 +36,8 @@ pub(super) const PROVIDER: Provider = Provider {
     methods: &["GET", "POST"],
     signs_url: true,
     delivery: DeliveryId::First(&[
-        DeliveryId::Documented(
-            &DeliveryId::Code("the header field `i-twilio-idempotency-token`"),
-            "https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides",
-        ),
+        // The same over retries, but not signed.
+        DeliveryId::Code("the header field `i-twilio-idempotency-token`"),
         DeliveryId::Code("`MessageSid` or `CallSid` with its status"),
     ]),
     event: Name::Code("MessageStatus, SmsStatus or CallStatus of the form"),
@@ -272,13 +270,13 @@ fn without_body_hash(url: &str) -> String {
     if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
 }
 
-/// The token that stays the same over retries; else what identifies one callback. A call's requests without a sequence
+/// The token that stays the same over retries, and is not signed; else what identifies one callback. A call's requests without a sequence
 /// number are not told apart by their fields: a second `in-progress` is another question of the same call.
 fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<DedupeKey> {
     if let Some(token) = header::first(request.headers, IDEMPOTENCY_TOKEN)
         && (1..=255).contains(&token.len())
     {
-        return Some(DedupeKey::documented(token.to_vec()));
+        return Some(DedupeKey::with_body(token.to_vec()));
     }
     let together = |names: &[&str]| {
         let values: Option<Vec<&[u8]>> = names.iter().map(|name| one(fields, name)).collect();

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     ByHead, Draft, Refusal, Request, SignError, form, header, naming,
     parameters::Parameters,
+    proven::{Covered, Proven},
     pruned::unmarked,
     secret::{self, Secret},
     url,
@@ -118,9 +119,11 @@ impl Signatures {
         self.0.iter().all(|signed| signed.keys.is_empty())
     }
 
-    /// The indexes of the fields to remove from a request that is genuine.
-    pub(crate) fn verify(&self, request: &Request<'_>) -> Result<Vec<usize>, Refusal> {
-        self.any(|signed| signed.verify(request).map(|()| signed.strip(request)))
+    /// What proves the request, and how much of it.
+    pub(crate) fn verify(&self, request: &Request<'_>) -> Result<Proven, Refusal> {
+        self.any(|signed| {
+            signed.verify(request).map(|()| Proven { strip: signed.strip(request), covered: signed.scheme.covers() })
+        })
     }
 
     /// What holds of a request whatever its body is.
@@ -464,6 +467,21 @@ impl Scheme {
     pub(crate) fn binds_body(&self) -> bool {
         let in_body = self.stamp.is_some_and(|stamp| matches!(stamp.at, StampAt::Json(_)));
         in_body || self.messages.iter().copied().flatten().any(|part| matches!(part, Part::Body))
+    }
+
+    /// What all of its messages cover.
+    fn covers(&self) -> Covered {
+        if self.algorithm == Algorithm::Equal {
+            return Covered::All;
+        }
+        let in_all = |part: &dyn Fn(&Part) -> bool| self.messages.iter().all(|message| message.iter().any(part));
+        let first = self.messages.first().copied().unwrap_or_default().iter();
+        let names = first.filter_map(|part| if let Part::Header(name) = part { Some(*name) } else { None });
+        let is_signed = |name: &&str| in_all(&|part| matches!(part, Part::Header(other) if other == name));
+        Covered::Signed {
+            body: in_all(&|part| matches!(part, Part::Body)),
+            headers: names.filter(is_signed).map(Cow::Borrowed).collect(),
+        }
     }
 
     fn signs_url(&self) -> bool {

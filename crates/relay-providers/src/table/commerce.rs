@@ -6,7 +6,7 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
-    table::{HEADERS_OPEN, NO_TIME, STANDARD_WEBHOOKS, TOLERANCE, generic::STANDARD, ping},
+    table::{HEADERS_OPEN, NO_TIME, STANDARD_WEBHOOKS, generic::STANDARD, ping},
 };
 
 /// `TIME.BODY`.
@@ -30,7 +30,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 ("pk_", "a publishable API key"),
                 ("we_", "the id of the endpoint"),
             ]),
-            TOLERANCE,
+            // Each attempt is signed anew.
+            Parameter::tolerance("300s", "https://docs.stripe.com/webhooks#verify-manually"),
         ],
         delivery: DeliveryId::Documented(
             &DeliveryId::Json(&["id"]),
@@ -104,7 +105,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         retries: false,
         handshakes: &[Handshake {
             method: "POST",
-            on: &[On::FormOnly("webhook_id")],
+            on: &[On::FormOf(&["webhook_id"])],
             signed: false,
             exchange: Exchange::OK,
         }],
@@ -144,7 +145,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             .or_none(),
             Parameter::optional("header", None, "a header field you gave the webhook, if its requests are not signed"),
             Parameter::key("header_secret", "the value of that header field").or_none(),
-            TOLERANCE,
+            // The time is that of the attempt.
+            Parameter::tolerance("300s", STANDARD_WEBHOOKS),
         ],
         delivery: DeliveryId::First(&[
             DeliveryId::Documented(&DeliveryId::Header("webhook-id"), STANDARD_WEBHOOKS),
@@ -203,7 +205,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "the destination's secret key, pdl_ntfset_...: Paddle, Developer tools, Notifications",
             ).begins(&["pdl_ntfset_"]).not(&[("pdl_sdbx_apikey_", "an API key"), ("pdl_live_apikey_", "an API key"), ("ntfset_", "the id of the destination")]),
             // The platform's libraries take 5 s, too little for anything that was ever queued.
-            TOLERANCE,
+            Parameter::tolerance("300s", "https://developer.paddle.com/webhooks/signature-verification"),
         ],
         answer_within: Duration::from_secs(5),
         delivery: DeliveryId::Documented(
@@ -292,10 +294,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "the webhook's secret: Razorpay Dashboard, Account & Settings, Webhooks",
         )],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Documented(
-            &DeliveryId::Header("x-razorpay-event-id"),
-            "https://razorpay.com/docs/webhooks/validate-test/",
-        ),
+        // Of the event, the same over its retries, but not signed.
+        delivery: DeliveryId::Header("x-razorpay-event-id"),
         event: Name::Json("event"),
         order: Name::Json("payload.payment.entity.id"),
         docs: "https://razorpay.com/docs/webhooks/validate-test/",
@@ -357,7 +357,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Mux",
         parameters: &[
             Parameter::key("secret", "the webhook's signing secret: Mux Dashboard, Settings, Webhooks"),
-            TOLERANCE,
+            // Prescribed; the platform's library takes 300 s.
+            Parameter::tolerance("300s", "https://www.mux.com/docs/core/verify-webhook-signatures"),
         ],
         delivery: DeliveryId::Documented(
             &DeliveryId::Json(&["id"]),
@@ -385,7 +386,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "signing_secret",
                 "the webhook's signing secret, wsk_...: the answer to the call that created it",
             ).begins(&["wsk_"]),
-            TOLERANCE,
+            // Prescribed, and the time is that of the delivery.
+            Parameter::tolerance("300s", "https://developer.revolut.com/docs/guides/merchant/monitor-and-observe/webhooks/verify-the-payload-signature"),
         ],
         delivery: DeliveryId::Json(&["data.id", "event", "timestamp"]),
         event: Name::Json("event"),
@@ -408,7 +410,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Recurly",
         parameters: &[
             Parameter::key("secret", "the JSON endpoint's secret key: Recurly, Integrations, Webhooks, your endpoint"),
-            TOLERANCE,
+            // What the platform's libraries take.
+            Parameter::tolerance("300s", "https://docs.recurly.com/recurly-subscriptions/docs/signature-verification"),
         ],
         delivery: DeliveryId::Json(&["id"]),
         event: Name::Json("event_type"),

@@ -6,8 +6,18 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
-    table::{ANY_METHOD, GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE, ping},
+    table::{ANY_METHOD, GET_POST, HEAD_POST, NO_TIME, SENT_ALONG, ping},
 };
+
+/// Front's challenge.
+const fn challenge(on: &'static [On]) -> Handshake {
+    Handshake {
+        method: "POST",
+        on,
+        signed: true,
+        exchange: Exchange::HeaderToJson { header: "x-front-challenge", field: "challenge" },
+    }
+}
 
 pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
@@ -20,7 +30,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 &["v3", "v2", "v1"],
                 "v3, v2 or v1: which signature is checked; every webhook carries v3 beside an older one",
             ),
-            TOLERANCE,
+            // Prescribed.
+            Parameter::tolerance(
+                "300s",
+                "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
+            ),
         ],
         answer_within: Duration::from_secs(5),
         signs_url: true,
@@ -94,7 +108,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "signing_secret",
                 "the signing secret: Admin Center, Apps and integrations, Webhooks, your webhook",
             ),
-            TOLERANCE,
+            // None is prescribed, nor is it said that a retry is signed anew: up to five, each within a minute of the one before.
+            Parameter::tolerance(
+                "15m",
+                "https://developer.zendesk.com/api-reference/webhooks/introduction#webhook-retries",
+            ),
         ],
         methods: ANY_METHOD,
         // Of tests before the webhook is created: https://developer.zendesk.com/documentation/webhooks/verifying/
@@ -103,7 +121,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         event: Name::Json("type"),
         order: Name::Json("detail.id"),
         docs: "https://developer.zendesk.com/documentation/webhooks/verifying/",
-        unproven: HEADERS_OPEN,
+        unproven: "The signature covers body and time; other header fields can be changed by whoever passes the request on, the \
+            invocation id among them, by which the relay recognises repeats: within `tolerance` an old request can be sent again \
+            as a new one.",
         sample: Sample {
             headers: &[
                 ("content-type", "application/json"),
@@ -189,14 +209,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 &["application", "rule"],
                 "application, or rule for the webhook action of a rule",
             ),
-            TOLERANCE,
+            // Recommended.
+            Parameter::tolerance("300s", "https://dev.frontapp.com/docs/security-1"),
         ],
-        handshakes: &[Handshake {
-            method: "POST",
-            on: &[On::Header("x-front-challenge")],
-            signed: true,
-            exchange: Exchange::HeaderToJson { header: "x-front-challenge", field: "challenge" },
-        }],
+        // The header field is not signed: https://dev.frontapp.com/docs/application-webhooks
+        handshakes: &[
+            challenge(&[On::Header("x-front-challenge"), On::JsonIs("type", "sync")]),
+            challenge(&[On::Header("x-front-challenge"), On::JsonWhole("{}")]),
+        ],
         delivery: DeliveryId::First(&[DeliveryId::Json(&["payload.id"]), DeliveryId::Json(&["id"])]),
         event: Name::Json("type"),
         docs: "https://dev.frontapp.com/docs/application-webhooks",

@@ -7,8 +7,8 @@ use crate::{
     provider::Proof,
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
-        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_IN_URL, TOLERANCE,
-        generic::STANDARD, ping,
+        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_IN_URL,
+        STANDARD_WEBHOOKS, generic::STANDARD, ping,
     },
 };
 
@@ -24,6 +24,9 @@ const MAY_I: Handshake = Handshake {
 };
 const ALLOWED_RATE: Parameter =
     Parameter::optional("allowed_rate", Some("*"), "requests a minute that a sender is allowed; *: any number");
+/// Attributes without which nothing is a `CloudEvents` event; source and id name it.
+const CLOUD_EVENT: &[&str] = &["id", "source", "specversion"];
+const CLOUD_EVENT_ID: &str = "https://github.com/cloudevents/spec/blob/main/cloudevents/spec.md#id";
 /// A secret behind `Bearer`.
 const BEARER: Scheme =
     Scheme { style: Style::Authentication("Bearer"), strip: true, ..Scheme::token(&["authorization"]) };
@@ -47,7 +50,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         // A redelivery is somebody who pressed the button, and it has the id of the first.
         retries: false,
-        handshakes: &[ping(&[On::HeaderIs("x-github-event", "ping")])],
+        // The header field is not signed: https://docs.github.com/en/webhooks/webhook-events-and-payloads#ping
+        handshakes: &[ping(&[On::HeaderIs("x-github-event", "ping"), On::Json("zen"), On::Json("hook_id")])],
         // The first is shared by the deliveries of one event to all hooks, so it takes the hook to name one of them.
         delivery: DeliveryId::Headers(&["x-github-delivery", "x-github-hook-id"]),
         event: Name::Header("x-github-event"),
@@ -77,7 +81,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key("secret", "the signing token, whsec_...: the project's Settings, Webhooks, your webhook")
                 .or_none(),
             Parameter::key("token", "the older Secret token, if there is no signing token").or_none(),
-            TOLERANCE,
+            // The time is that of the attempt.
+            Parameter::tolerance("300s", STANDARD_WEBHOOKS),
         ],
         delivery: DeliveryId::First(&[
             DeliveryId::Documented(&DeliveryId::Header("idempotency-key"), GITLAB_HEADERS),
@@ -112,10 +117,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "bitbucket",
         title: "Bitbucket Cloud",
         parameters: &[Parameter::key("secret", "the webhook's secret: Repository settings, Webhooks, Edit").made_up()],
-        // "Test connection" of Bitbucket Data Center is not signed.
+        // "Test connection" of Bitbucket Data Center is not signed, and nor is the header field of anything that is.
         handshakes: &[Handshake {
             method: "POST",
-            on: &[On::HeaderIs("x-event-key", "diagnostics:ping")],
+            on: &[On::HeaderIs("x-event-key", "diagnostics:ping"), On::JsonWhole(r#"{"test":true}"#)],
             signed: false,
             exchange: Exchange::OK,
         }],
@@ -210,14 +215,12 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[
             Parameter::key("secret", "the webhook's secret: sanity.io/manage, your project, API, Webhooks"),
             // The platform's own library knows no window.
-            Parameter::tolerance("off"),
+            Parameter::tolerance("off", "https://www.sanity.io/docs/content-lake/webhooks"),
         ],
         answer_within: Duration::from_secs(30),
         methods: ANY_METHOD,
-        delivery: DeliveryId::Documented(
-            &DeliveryId::Header("idempotency-key"),
-            "https://www.sanity.io/docs/content-lake/webhooks",
-        ),
+        // Of the delivery, the same over its retries, but not signed.
+        delivery: DeliveryId::Header("idempotency-key"),
         event: Name::Header("sanity-operation"),
         order: Name::Header("sanity-document-id"),
         docs: "https://www.sanity.io/docs/content-lake/webhooks",
@@ -267,7 +270,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         handshakes: &[
             Handshake {
                 method: "POST",
-                on: &[On::HeaderIs("aeg-event-type", "SubscriptionValidation")],
+                on: &[
+                    On::HeaderIs("aeg-event-type", "SubscriptionValidation"),
+                    On::JsonIs("[].eventType", "Microsoft.EventGrid.SubscriptionValidationEvent"),
+                ],
                 signed: false,
                 exchange: Exchange::ValidationCode("subscription"),
             },
@@ -305,14 +311,20 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         methods: OPTIONS_POST,
         handshakes: &[MAY_I],
-        delivery: DeliveryId::Documented(
-            &DeliveryId::First(&[
-                DeliveryId::Headers(&["ce-id", "ce-source"]),
-                DeliveryId::Json(&["id", "source"]),
-                DeliveryId::Items(&[("[]", &["id", "source"])]),
-            ]),
-            "https://github.com/cloudevents/spec/blob/main/cloudevents/spec.md#id",
-        ),
+        // What is no event in any of these modes has an id of something else.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(
+                &DeliveryId::InType("application/cloudevents+json", &DeliveryId::Json(CLOUD_EVENT)),
+                CLOUD_EVENT_ID,
+            ),
+            DeliveryId::Documented(
+                &DeliveryId::InType("application/cloudevents-batch+json", &DeliveryId::Items(&[("[]", CLOUD_EVENT)])),
+                CLOUD_EVENT_ID,
+            ),
+            DeliveryId::Documented(&DeliveryId::Headers(&["ce-id", "ce-source", "ce-specversion"]), CLOUD_EVENT_ID),
+            DeliveryId::Json(&["id", "source"]),
+            DeliveryId::Items(&[("[]", &["id", "source"])]),
+        ]),
         event: Name::Header("ce-type"),
         order: Name::Header("ce-subject"),
         docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
@@ -367,7 +379,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "signature_key",
                 "the primary or secondary key: Box Developer Console, your app, Webhooks, Manage signature keys",
             ),
-            Parameter::tolerance("10m"),
+            // Prescribed.
+            Parameter::tolerance("10m", "https://developer.box.com/guides/webhooks/v2/signatures-v2/"),
         ],
         answer_within: Duration::from_secs(30),
         // BOX-DELIVERY-ID changes from attempt to attempt.

@@ -6,11 +6,12 @@ use crate::{
     Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
-    table::{ANY_METHOD, HEADERS_OPEN, NO_TIME, SENT_ALONG, STANDARD_WEBHOOKS, TOLERANCE},
+    table::{ANY_METHOD, HEADERS_OPEN, NO_TIME, SENT_ALONG, STANDARD_WEBHOOKS},
 };
 
 const KEY_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const RFC_6750: &str = "https://www.rfc-editor.org/rfc/rfc6750";
+const SVIX: &str = "https://docs.svix.com/receiving/verifying-payloads/how-manual";
 const SAMPLE: Sample = Sample::json(
     r#"{"type":"contact.created","id":"{{id}}","data":{"name":"Ada Lovelace","email":"ada@example.com","number":{{number}}}}"#,
 );
@@ -134,7 +135,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "secret",
                 "the endpoint's signing secret: whsec_ (or whpk_ for a public key) and base64, as the sender shows it",
             ).begins(&["whsec_", "whpk_", "v1,whsec_"]).not(&[("whsk_", "a private key")]),
-            TOLERANCE,
+            // The time is that of the attempt.
+            Parameter::tolerance("300s", STANDARD_WEBHOOKS),
         ],
         sending: &[Parameter::signing_key("the private key: whsk_ and base64, for sources with a whpk_ key").or_none()],
         answer_within: Duration::from_secs(15),
@@ -151,17 +153,18 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Svix",
         parameters: &[
             Parameter::key("secret", "the endpoint's signing secret, whsec_...: in the Svix application portal, Endpoints").begins(&["whsec_"]).not(&[("sk_", "an API key"), ("testsk_", "an API key")]),
-            TOLERANCE,
+            // The time is that of the attempt.
+            Parameter::tolerance("300s", "https://docs.svix.com/receiving/verifying-payloads/why"),
         ],
         answer_within: Duration::from_secs(15),
         // A transformation may choose PUT: https://docs.svix.com/transformations
         methods: &["POST", "PUT"],
-        delivery: DeliveryId::Documented(
-            &DeliveryId::First(&[DeliveryId::Header("svix-id"), DeliveryId::Header("webhook-id")]),
-            "https://docs.svix.com/receiving/verifying-payloads/how-manual",
-        ),
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(&DeliveryId::Header("svix-id"), SVIX),
+            DeliveryId::Documented(&DeliveryId::Header("webhook-id"), SVIX),
+        ]),
         event: Name::Json("type"),
-        docs: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
+        docs: SVIX,
         unproven: HEADERS_OPEN,
         sample: Sample::json(include_str!("../../samples/standard-webhooks.json")),
         // Either family of header fields, never a mix of both.

@@ -6,9 +6,7 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
-    table::{
-        GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_ALONG, TOLERANCE, acknowledge, ping,
-    },
+    table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_ALONG, acknowledge, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -55,7 +53,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[
             Parameter::key("signing_secret", "the signing secret: api.slack.com/apps, your app, Basic Information")
                 .not(&[("xoxb-", "a bot token"), ("xoxp-", "a user token"), ("xapp-", "an app token")]),
-            TOLERANCE,
+            // Prescribed.
+            Parameter::tolerance("300s", "https://docs.slack.dev/authentication/verifying-requests-from-slack"),
         ],
         answer_within: Duration::from_secs(3),
         methods: GET_POST,
@@ -68,8 +67,19 @@ pub(super) const PROVIDERS: &[Provider] = &[
             },
             // Looks after the certificate of a slash command's URL: slackhq/slack-api-docs, index_slash_commands.md. As a form
             // too: the platform's own receivers answer that before they look for a signature (AwsLambdaReceiver of bolt-js).
-            Handshake { method: "GET", on: &[On::Query("ssl_check")], signed: false, exchange: Exchange::OK },
-            Handshake { method: "POST", on: &[On::Form("ssl_check")], signed: false, exchange: Exchange::OK },
+            // A command or an interaction is none of these, whatever else it says.
+            Handshake {
+                method: "GET",
+                on: &[On::QueryWithout("ssl_check", &["command", "payload"])],
+                signed: false,
+                exchange: Exchange::OK,
+            },
+            Handshake {
+                method: "POST",
+                on: &[On::FormOf(&["ssl_check", "token"])],
+                signed: false,
+                exchange: Exchange::OK,
+            },
         ],
         delivery: DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
         event: Name::Json("event.type"),
@@ -94,7 +104,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "public_key",
                 "the application's public key, 64 hex digits: Developer Portal, your application, General Information",
             ),
-            TOLERANCE,
+            // None is prescribed.
+            Parameter::tolerance("300s", "https://docs.discord.com/developers/events/webhook-events"),
         ],
         sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex")],
         acknowledgement: acknowledge(204),
@@ -182,7 +193,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Zoom",
         parameters: &[
             Parameter::key("secret_token", "the secret token: marketplace.zoom.us, your app, Features, Access"),
-            TOLERANCE,
+            // None is prescribed, nor is it said that a retry is signed anew; the last comes after 85 minutes. Equal bytes are a repeat.
+            Parameter::tolerance("2h", "https://developers.zoom.us/blog/webhook-delays"),
         ],
         answer_within: Duration::from_secs(3),
         handshakes: &[Handshake {
@@ -237,12 +249,18 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[
             Parameter::key("secret", "the secret you gave when you created the subscription, 10 to 100 characters")
                 .made_up(),
-            Parameter::tolerance("10m"),
+            // Prescribed.
+            Parameter::tolerance("10m", "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/"),
         ],
         answer_within: Duration::from_secs(5),
         handshakes: &[Handshake {
             method: "POST",
-            on: &[On::HeaderIs("twitch-eventsub-message-type", "webhook_callback_verification")],
+            // The header field is not signed.
+            on: &[
+                On::HeaderIs("twitch-eventsub-message-type", "webhook_callback_verification"),
+                On::Json("challenge"),
+                On::NoJson("event"),
+            ],
             signed: true,
             exchange: Exchange::EchoJsonText("challenge"),
         }],
@@ -309,7 +327,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "public_key",
                 "the account's public key, base64: Telnyx portal, Account settings, Keys",
             ),
-            TOLERANCE,
+            // What the platform's libraries take.
+            Parameter::tolerance("300s", "https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks"),
         ],
         sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex or base64")],
         answer_within: Duration::from_secs(2),
@@ -337,7 +356,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Sinch Conversation",
         parameters: &[
             Parameter::key("secret", "the webhook's secret: Sinch Dashboard, Conversation API, your app, Webhooks"),
-            TOLERANCE,
+            // "Sufficiently small", and no word of retries, which come for 23 hours at the platform's other callbacks. An equal message is a repeat.
+            Parameter::tolerance("25h", "https://developers.sinch.com/docs/conversation/callbacks"),
         ],
         // The nonce differs from attempt to attempt.
         delivery: DeliveryId::First(&[
@@ -372,7 +392,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "public_key",
                 "the verification key: SendGrid, Settings, Mail Settings, Event Webhook, Signature verification",
             ),
-            TOLERANCE,
+            // None is prescribed, nor is it said that a retry is signed anew; they come for 24 hours. Equal events are a repeat.
+            Parameter::tolerance("25h", "https://docs.sendgrid.com/for-developers/tracking-events/troubleshooting"),
         ],
         sending: &[Parameter::signing_key("the private key that belongs to public_key: PKCS#8 in PEM or base64")],
         delivery: DeliveryId::Items(&[("[]", &["sg_event_id"])]),

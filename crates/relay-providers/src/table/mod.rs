@@ -30,7 +30,6 @@ const GET_POST: &[&str] = &["GET", "POST"];
 const HEAD_POST: &[&str] = &["HEAD", "POST"];
 /// For platforms whose users choose the method.
 const ANY_METHOD: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
-const TOLERANCE: Parameter = Parameter::tolerance("300s");
 /// Where `webhook-id` is said to be the same over the retries of a webhook.
 const STANDARD_WEBHOOKS: &str =
     "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md";

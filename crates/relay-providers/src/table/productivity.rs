@@ -6,7 +6,7 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{At, Encoding, KeyForm, Part, Scheme, Stamp, StampAt, Style, Unit},
-    table::{GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, TOLERANCE, ping},
+    table::{GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -96,10 +96,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Linear",
         parameters: &[
             Parameter::key("secret", "the webhook's signing secret: Linear, Settings, API, Webhooks, your webhook").not(&[("lin_api_", "an API key"), ("lin_oauth_", "an access token")]),
-            Parameter::tolerance("60s"),
+            // Prescribed.
+            Parameter::tolerance("60s", "https://linear.app/developers/webhooks"),
         ],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Documented(&DeliveryId::Header("linear-delivery"), "https://linear.app/developers/webhooks"),
+        // Of the delivery, but not signed.
+        delivery: DeliveryId::Header("linear-delivery"),
+        // When it was sent.
+        attempts: &["webhookTimestamp"],
         event: Name::Header("linear-event"),
         order: Name::Json("data.id"),
         docs: "https://linear.app/developers/webhooks",
@@ -125,7 +129,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Jira Cloud",
         parameters: &[Parameter::key("secret", "the webhook's secret: Jira, Settings, System, WebHooks, your webhook").made_up()],
         answer_within: Duration::from_secs(20),
-        delivery: DeliveryId::Documented(&DeliveryId::Header("x-atlassian-webhook-identifier"), "https://developer.atlassian.com/cloud/jira/platform/webhooks/"),
+        // Of the webhook, the same over its retries, but not signed.
+        delivery: DeliveryId::Header("x-atlassian-webhook-identifier"),
         event: Name::Json("webhookEvent"),
         order: Name::Json("issue.id"),
         docs: "https://developer.atlassian.com/cloud/jira/platform/webhooks/",
@@ -165,7 +170,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Calendly",
         parameters: &[
             Parameter::key("secret", "the signing key you gave, or got, when you created the webhook subscription"),
-            Parameter::tolerance("3m"),
+            // Recommended.
+            Parameter::tolerance("3m", "https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures"),
         ],
         answer_within: Duration::from_secs(15),
         delivery: DeliveryId::Json(&["payload.uri", "event", "created_at"]),
@@ -208,7 +214,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Klaviyo",
         parameters: &[
             Parameter::key("secret", "the webhook's secret: the one you gave when you created it"),
-            TOLERANCE,
+            // The time is that of the request, which is signed with it.
+            Parameter::tolerance("300s", "https://developers.klaviyo.com/en/docs/working_with_system_webhooks"),
         ],
         delivery: DeliveryId::Body,
         event: Name::Json("data[].topic"),
@@ -274,7 +281,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "WorkOS",
         parameters: &[
             Parameter::key("secret", "the endpoint's signing secret: WorkOS Dashboard, Webhooks, your endpoint"),
-            TOLERANCE,
+            // Prescribed; the platform's libraries take 180 s.
+            Parameter::tolerance("300s", "https://workos.com/docs/events/data-syncing/webhooks"),
         ],
         delivery: DeliveryId::Json(&["id"]),
         event: Name::Json("event"),

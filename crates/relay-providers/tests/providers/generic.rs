@@ -248,7 +248,7 @@ fn a_fault_in_a_secret_does_not_show_it() {
 fn an_unknown_provider_names_its_neighbour() {
     let faults = faults("standard-webhook", &[]);
     assert_eq!(faults[0].to_string(), r#"no provider is called "standard-webhook"; did you mean standard-webhooks?"#);
-    assert!(self::faults("fax", &[])[0].to_string().contains("known: "));
+    assert!(self::faults("fax", &[])[0].to_string().contains("; there are "));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use relay_core::time::Wall;
-use relay_providers::{Answer, Draft, Refusal, Request, Signer, Verdict, Verifier, provider, providers};
+use relay_providers::{Answer, Draft, On, Refusal, Request, Signer, Verdict, Verifier, provider, providers};
 
 use crate::acting::{Acting, URL, owned};
 
@@ -89,8 +89,13 @@ fn signed_handshakes_are_answered_once_they_prove_themselves() {
             Some(("twitch-eventsub-message-type", "webhook_callback_verification")),
             "pogchamp",
         ),
-        ("github", r#"{"zen":"Keep it logically awesome."}"#, Some(("x-github-event", "ping")), ""),
-        ("front", "{}", Some(("x-front-challenge", "c1")), r#"{"challenge":"c1"}"#),
+        ("github", r#"{"zen":"Keep it logically awesome.","hook_id":1}"#, Some(("x-github-event", "ping")), ""),
+        (
+            "front",
+            r#"{"type":"sync","authorization":{"id":"cmp_abc"}}"#,
+            Some(("x-front-challenge", "c1")),
+            r#"{"challenge":"c1"}"#,
+        ),
         ("discord", r#"{"type":1}"#, None, r#"{"type":1}"#),
         ("xero", r#"{"events":[]}"#, None, ""),
         ("line", r#"{"destination":"U8","events":[]}"#, None, ""),
@@ -143,6 +148,77 @@ fn slack_checks_a_certificate_and_nothing_is_stored() {
     assert_eq!(refused(get(&source, "token=x")).check, "missing_signature");
 }
 
+/// What nothing signs may have come on the way: added to a genuine event, it makes no handshake of it. With its method left as it
+/// is, since that tells challenges and events apart.
+#[test]
+fn an_event_stays_one_with_what_shows_a_handshake_beside_it() {
+    let mut seen = 0;
+    for entry in providers() {
+        let acting = Acting::new(entry);
+        let sample = acting.sample("wh_1", NOW);
+        for handshake in entry.handshakes.iter().filter(|handshake| handshake.method == sample.method) {
+            let (mut shown, mut form) = (sample.clone(), sample.clone());
+            let mut is_in_url = false;
+            for on in handshake.on {
+                match on {
+                    On::Header(name) => shown.set_header(name, "shown"),
+                    On::HeaderIs(name, value) => shown.set_header(name, *value),
+                    On::Query(name) | On::QueryWithout(name, _) => {
+                        shown.url = format!("{}&{name}=1", shown.url);
+                        is_in_url = true;
+                    }
+                    On::FormOf(names) => form.body = [&form.body[..], b"&", names[0].as_bytes(), b"=1"].concat().into(),
+                    _ => {}
+                }
+            }
+            let verdict = acting.judge(&shown, NOW);
+            let is_kept = matches!(verdict, Verdict::Genuine(_)) || is_in_url && matches!(verdict, Verdict::Refused(_));
+            assert!(is_kept, "{}, {handshake}: {verdict:?}", entry.name);
+            let verdict = acting.judge(&form, NOW);
+            let is_kept = matches!(verdict, Verdict::Genuine(_) | Verdict::Refused(_));
+            assert!(is_kept, "{}, {handshake}: {verdict:?}", entry.name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 12, "{seen}");
+}
+
+/// The same, of events that are forms or come in the query.
+#[test]
+fn a_command_is_no_check_of_a_certificate() {
+    let acting = Acting::new(provider("slack").expect("in the table"));
+    for body in ["command=%2Fcrm&text=x&ssl_check=1", "ssl_check=1&command=%2Fcrm", "ssl_check=1&payload=%7B%7D"] {
+        assert_eq!(refused(judge(&acting.verifier, &post(body))).check, "missing_signature", "{body}");
+        let signed = acting.signer.sign(post(body), "wh_1", NOW).expect("can be signed");
+        assert!(acting.is_genuine(&signed, NOW), "{body}");
+    }
+    let url = format!("{URL}&command=%2Fcrm&ssl_check=1");
+    let command = Draft { method: "GET".to_owned(), ..Draft::post(&url, "") };
+    let signed = acting.signer.sign(command, "wh_1", NOW).expect("can be signed");
+    assert!(acting.is_genuine(&signed, NOW));
+}
+
+/// A correctly signed body that is not the platform's own for a ping is an event, whatever the header says.
+#[test]
+fn a_ping_is_one_by_its_body_too() {
+    for (name, header, body) in [
+        ("bitbucket", ("x-event-key", "diagnostics:ping"), r#"{"test":true,"push":{}}"#),
+        ("github", ("x-github-event", "ping"), r#"{"zen":"x","ref":"refs/heads/main"}"#),
+        ("front", ("x-front-challenge", "c1"), r#"{"type":"inbound_received"}"#),
+        (
+            "twitch",
+            ("twitch-eventsub-message-type", "webhook_callback_verification"),
+            r#"{"challenge":"c","event":{"id":"1"}}"#,
+        ),
+    ] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let signed = acting.signer.sign(post(body).with(header.0, header.1), "wh_1", NOW).expect("can be signed");
+        assert!(acting.is_genuine(&signed, NOW), "{name}: {:?}", acting.judge(&signed, NOW));
+    }
+    let ping = post(r#"{"test": true}"#).with("x-event-key", "diagnostics:ping");
+    assert_eq!(answered(judge(&verifier("bitbucket", &[("secret", "s")]), &ping)).status, 200);
+}
+
 /// Before a webhook of Zendesk exists, its test is signed with a key that everybody knows.
 #[test]
 fn a_test_with_a_public_key_is_answered_and_never_an_event() {
@@ -163,7 +239,7 @@ fn a_test_with_a_public_key_is_answered_and_never_an_event() {
 #[test]
 fn event_grid_is_validated_for_known_subscriptions_and_its_url_is_left_alone() {
     let source = verifier("azure-event-grid", &[("secret", "s"), ("subscription", "crm"), ("subscription", "erp")]);
-    let validation = post(r#"[{"data":{"validationCode":"512d38b6","validationUrl":"https://example.com/"}}]"#)
+    let validation = post(r#"[{"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"512d38b6","validationUrl":"https://example.com/"}}]"#)
         .with("aeg-event-type", "SubscriptionValidation");
     let known = validation.clone().with("aeg-subscription-name", "ERP");
     assert_eq!(answered(judge(&source, &known)).body, br#"{"validationResponse":"512d38b6"}"#);

@@ -57,14 +57,15 @@ fn ask(handshake: &Handshake, challenge: &[u8]) -> Draft {
     let mut json = serde_json::Map::new();
     for on in handshake.on {
         match on {
-            On::Query(name) => draft.url = format!("{}?{name}={escaped}", draft.url),
+            On::Query(name) | On::QueryWithout(name, _) => draft.url = format!("{}?{name}={escaped}", draft.url),
             On::Header(name) => draft.set_header(name, challenge.to_vec()),
             On::HeaderIs(name, value) => draft.set_header(name, (*value).to_owned()),
             On::Json(path) | On::JsonOnly(path) => drop(json.insert((*path).to_owned(), text.clone().into())),
             On::JsonIs(path, value) => drop(json.insert((*path).to_owned(), (*value).into())),
             On::JsonEmpty(path) => drop(json.insert((*path).to_owned(), serde_json::json!([]))),
-            On::Form(name) | On::FormOnly(name) => draft.body = format!("{name}={escaped}").into(),
-            On::NoJson(_) => {}
+            On::FormOf(names) => draft.body = format!("{}={escaped}", names[0]).into(),
+            On::JsonWhole(text) => draft.body = (*text).into(),
+            On::NoJson(_) | On::NoBody => {}
         }
     }
     if !json.is_empty() {

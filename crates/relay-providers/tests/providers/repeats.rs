@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use relay_core::time::Wall;
-use relay_providers::{BodyShare, DeliveryId, Draft, Verdict, Verifier, provider, providers};
+use relay_providers::{BodyShare, DedupeKey, DeliveryId, Draft, Verdict, Verifier, provider, providers};
 use serde_json::Value;
 
 use crate::acting::{Acting, URL, owned, whole};
@@ -191,6 +191,146 @@ fn a_documented_id_that_is_not_whole_counts_with_the_body() {
         assert!(key(first).is_some() && key(first) == key(first), "{name}: {first}");
         assert_ne!(key(first), key(second), "{name}");
     }
+}
+
+/// The secret itself comes along: whoever has it is the sender.
+const SENT_ALONG: &[&str] = &["cloudevents"];
+/// Of the body no more is signed than the id (Mailgun), a checksum (`PayPal`) or the members that count (SNS).
+const BODY_OPEN: &[&str] = &["aws-sns", "mailgun", "paypal"];
+
+/// I20: under a key that is taken a genuine webhook is lost, so an id stands alone only if nobody else can have chosen it. Every
+/// byte of a signed sample is bent, and every header field that is read is given another value: what is still genuine then has
+/// the same id, or counts with its body.
+#[test]
+fn an_id_that_stands_alone_is_nobodys_to_choose_but_the_senders() {
+    for entry in providers().iter().filter(|entry| !entry.key_source) {
+        let acting = Acting::new(entry);
+        let sample = acting.sample("wh_1", NOW);
+        let Some(key) = key_of(&acting, &sample) else { continue };
+        if key.body != BodyShare::Nothing {
+            continue;
+        }
+        if SENT_ALONG.contains(&entry.name) {
+            assert!(entry.unproven.contains("secret is sent along"), "{}", entry.name);
+            continue;
+        }
+        let is_safe = |bent: &Draft| {
+            let bent = key_of(&acting, bent);
+            bent.is_none_or(|bent| bent == key || bent.body != BodyShare::Nothing)
+        };
+        let mut names: Vec<String> = acting.verifier.protected_headers().to_vec();
+        names.extend(sample.headers.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()));
+        for name in names {
+            for value in ["wh_2".to_owned(), String::new()] {
+                let mut bent = sample.clone();
+                bent.set_header(&name, value);
+                assert!(is_safe(&bent), "{}: {name}", entry.name);
+            }
+        }
+        for at in 0..sample.body.len() {
+            let mut body = sample.body.to_vec();
+            body[at] ^= 1;
+            let bent = Draft { body: body.into(), ..sample.clone() };
+            assert!(is_safe(&bent), "{}: {}", entry.name, String::from_utf8_lossy(&bent.body));
+            assert!(BODY_OPEN.contains(&entry.name) || !acting.is_genuine(&bent, NOW), "{}", entry.name);
+        }
+    }
+}
+
+fn key_of(acting: &Acting, draft: &Draft) -> Option<DedupeKey> {
+    match acting.judge(draft, NOW) {
+        Verdict::Genuine(genuine) => genuine.dedupe,
+        _ => None,
+    }
+}
+
+/// I20: where nothing secret covers the id or the body, a stranger who sends something else under ids to come keeps nothing out.
+#[test]
+fn an_id_that_others_can_choose_counts_with_the_body() {
+    for (name, header) in [
+        ("google-pubsub", None),
+        ("jira", Some("x-atlassian-webhook-identifier")),
+        ("linear", Some("linear-delivery")),
+        ("razorpay", Some("x-razorpay-event-id")),
+        ("salesforce", None),
+        ("sanity", Some("idempotency-key")),
+        ("twilio", Some("i-twilio-idempotency-token")),
+    ] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let draft = |body: Bytes| {
+            let mut draft = acting.provider.draft(URL, "wh_1", NOW);
+            draft.body = body;
+            if let Some(header) = header {
+                draft.set_header(header, "coming");
+            }
+            acting.signer.sign(draft, "wh_1", NOW).expect("it can be signed")
+        };
+        let body = acting.provider.draft(URL, "wh_1", NOW).body;
+        let (genuine, junk) = (draft(body.clone()), draft(otherwise(&body)));
+        assert!(acting.key(&genuine, NOW).is_some(), "{name}");
+        assert_eq!(acting.key(&genuine, NOW), acting.key(&draft(body), NOW), "{name}: a retry is a repeat");
+        assert_ne!(acting.key(&genuine, NOW), acting.key(&junk, NOW), "{name}");
+    }
+}
+
+/// I20: of the two families of header fields that Svix has, the one that is signed names the webhook.
+#[test]
+fn the_id_of_the_other_family_of_header_fields_names_nothing() {
+    let svix = Acting::new(provider("svix").expect("in the table"));
+    let standard = Acting::new(provider("standard-webhooks").expect("in the table"));
+    let signed = standard.sample("msg_1", NOW);
+    let mut bent = signed.clone();
+    bent.set_header("svix-id", "msg_2");
+    assert!(svix.key(&signed, NOW).is_some());
+    assert_eq!(svix.key(&signed, NOW), svix.key(&bent, NOW));
+    assert_eq!(key_of(&svix, &bent).map(|key| key.body), Some(BodyShare::Nothing));
+}
+
+/// I20: `id` and `source` name a `CloudEvents` event; anything else may have members of these names.
+#[test]
+fn source_and_id_name_a_cloud_event_and_nothing_else() {
+    const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
+    const BATCH: &str = "application/cloudevents-batch+json";
+    let acting = Acting::new(provider("cloudevents").expect("in the table"));
+    let key = |headers: &[(&str, &str)], body: &str| {
+        let mut draft = Draft::post(URL, body.to_owned());
+        for (name, value) in headers {
+            draft.set_header(name, (*value).to_owned());
+        }
+        acting.key(&acting.signer.sign(draft, "", NOW).expect("it can be signed"), NOW)
+    };
+    let binary = [("ce-id", "1"), ("ce-source", "s"), ("ce-specversion", "1.0")];
+    let (event, other) = (r#"{"id":"1","source":"s","specversion":"1.0""#, r#""status":"#);
+    let with = |text: &str, status: u8| format!("{text},{other}{status}}}");
+    for (headers, text) in [
+        (&[("content-type", STRUCTURED)][..], event.to_owned()),
+        (&binary, r#"{"a":1"#.to_owned()),
+        (&[("content-type", "Application/CloudEvents+JSON")], event.to_owned()),
+    ] {
+        assert!(key(headers, &with(&text, 1)).is_some(), "{headers:?}");
+        assert_eq!(key(headers, &with(&text, 1)), key(headers, &with(&text, 2)), "{headers:?}: {text}");
+    }
+    let batch =
+        |status| format!("[{},{}]", with(event, status), with(r#"{"id":"2","source":"s","specversion":"1.0""#, 0));
+    assert_eq!(key(&[("content-type", BATCH)], &batch(1)), key(&[("content-type", BATCH)], &batch(2)));
+    for (headers, text) in [
+        (&[("content-type", "application/json")][..], r#"{"id":"42","source":"web""#),
+        (&[("content-type", "application/json")], event),
+        (&[("content-type", STRUCTURED)], r#"{"id":"42","source":"web""#),
+        (&[("content-type", "application/cloudevents+jsonx")], event),
+        (&[("content-type", BATCH)], event),
+        (&binary[..2], r#"{"a":1"#),
+        (&[("ce-id", "1"), ("ce-specversion", "1.0")], r#"{"a":1"#),
+    ] {
+        assert!(key(headers, &with(text, 1)).is_some(), "{headers:?}: {text}");
+        assert_ne!(key(headers, &with(text, 1)), key(headers, &with(text, 2)), "{headers:?}: {text}");
+    }
+    let partly = |status| format!("[{},{}]", with(event, 0), with(r#"{"id":"2","source":"s""#, status));
+    assert_ne!(key(&[("content-type", BATCH)], &partly(1)), key(&[("content-type", BATCH)], &partly(2)));
+    assert_ne!(
+        key(&[("content-type", "application/json")], &batch(1)),
+        key(&[("content-type", "application/json")], &batch(2))
+    );
 }
 
 /// I20: an id that a sender leaves empty, or makes longer than any, is no reason to lose its webhook.

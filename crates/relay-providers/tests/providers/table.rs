@@ -329,3 +329,31 @@ fn signed_can_be_said_where_a_signature_covers_the_body() {
     let faults = Verifier::new("github", &parameters("plain")).expect_err("it is no choice");
     assert_eq!(faults[0].detail, "\"plain\" must be sent, decoded or either");
 }
+
+/// A window that nobody prescribes refuses what is sent again after an outage: each default follows from a page.
+#[test]
+fn every_window_follows_from_a_document() {
+    let mut seen = 0;
+    for entry in providers() {
+        for window in entry.parameters.iter().filter(|parameter| parameter.name == "tolerance") {
+            let page = window.document.unwrap_or_default();
+            assert!(window.default.is_some() && page.starts_with("https://"), "{}: {page:?}", entry.name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 25, "{seen}");
+}
+
+/// I20: these prescribe no window, and none says that it signs a retry anew: the last of them is taken, and known for what it is.
+#[test]
+fn the_last_retry_of_a_platform_without_a_window_is_taken() {
+    for (name, minutes) in [("zoom", 85), ("sendgrid", 24 * 60), ("sinch", 23 * 60), ("zendesk", 10)] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let first = acting.sample("wh_1", NOW);
+        let after = |minutes: i64| Wall::from_micros(NOW.as_micros() + minutes * 60_000_000);
+        assert!(acting.is_genuine(&first, after(minutes)), "{name}: {:?}", acting.judge(&first, after(minutes)));
+        let key = acting.key(&first, NOW);
+        assert!(key.is_some() && key == acting.key(&first, after(minutes)), "{name}");
+        assert!(!acting.is_genuine(&first, after(2 * minutes)), "{name}: an old one sent again is refused");
+    }
+}
