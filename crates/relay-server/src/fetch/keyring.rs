@@ -259,10 +259,14 @@ impl Kept {
     /// What was there is no invention: it costs nobody anything.
     fn give_back(&mut self, source: &Name, asker: Address) {
         if let Some(asked) = self.asked.get_mut(source) {
+            let was_in_reserve = asked.all > limits::FETCHES_PER_MINUTE;
             asked.all = asked.all.saturating_sub(1);
             for network in asker.networks() {
-                if let Some(own) = asked.by.get_mut(&network) {
-                    *own = own.saturating_sub(1);
+                let reserve = was_in_reserve.then_some(&mut asked.reserve_by);
+                for by in [Some(&mut asked.by), reserve].into_iter().flatten() {
+                    if let Some(own) = by.get_mut(&network) {
+                        *own = own.saturating_sub(1);
+                    }
                 }
             }
         }
