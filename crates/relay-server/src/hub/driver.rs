@@ -11,7 +11,7 @@ use relay_core::{
     storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
     time::Now,
 };
-use relay_store::{Store, seam::AuditEntry};
+use relay_store::seam::{AuditEntry, Queue, Upkeep};
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
     time::{Instant, Sleep, sleep_until},
@@ -35,7 +35,8 @@ pub(crate) struct Driver {
     clock: Clock,
     /// When this turn's inputs were taken.
     now: Now,
-    store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
+    upkeep: Arc<dyn Upkeep>,
     metrics: Arc<Metrics>,
     notices: Notices,
     inlet: Inlet,
@@ -74,7 +75,7 @@ impl Driver {
     pub(crate) fn new(
         hub: Hub,
         clock: Clock,
-        store: Arc<dyn Store>,
+        (queue, upkeep): (Arc<dyn Queue>, Arc<dyn Upkeep>),
         metrics: Arc<Metrics>,
         inlet: Inlet,
         oldest_commit: OldestCommit,
@@ -83,7 +84,8 @@ impl Driver {
             hub,
             now: clock.now(),
             clock,
-            store,
+            queue,
+            upkeep,
             metrics,
             notices: Notices::default(),
             inlet,
@@ -256,7 +258,7 @@ impl Driver {
     /// Asks how much waits for a destination that is up again, to say so.
     fn ask_waiting(&mut self, destination: Name, instance: InstanceId) {
         let down = self.notices.up(&destination, instance, self.now.mono);
-        self.pending.push(Box::pin(self.store.stats().map(move |stats| {
+        self.pending.push(Box::pin(self.upkeep.stats().map(move |stats| {
             let stats = stats.map_or_else(|_| Vec::new(), |stats| stats.destinations);
             let waiting = stats.iter().find(|stats| stats.destination == destination).map_or(0, health::waiting);
             Done::Up(destination, instance, down, waiting)
@@ -267,7 +269,7 @@ impl Driver {
         if matches!(ask, StoreOp::Lease(_) | StoreOp::Extend(_) | StoreOp::Settle(_) | StoreOp::Replay(_)) {
             self.commits.begin(op, self.now.mono);
         }
-        let store = &self.store;
+        let store = &self.queue;
         let later: Pin<Box<dyn Future<Output = Done> + Send>> = match ask {
             StoreOp::Append(append) => {
                 self.appends.entry(append.event.source.clone()).or_default().push((op, *append));
@@ -329,7 +331,7 @@ impl Driver {
     fn append(&mut self, ops: Vec<OpId>, batch: Vec<Append>) {
         ops.first().into_iter().for_each(|op| self.commits.begin(*op, self.now.mono));
         let (began, metrics) = (Instant::now(), self.metrics.clone());
-        let later = self.store.append(batch).map(move |results| {
+        let later = self.queue.append(batch).map(move |results| {
             metrics.committed(began.elapsed());
             Done::Appended(ops, results)
         });

@@ -33,10 +33,7 @@ use relay_core::{
     storage::StoreError,
     time::Wall,
 };
-use relay_store::{
-    Store,
-    seam::{AuditEntry, DocumentKey, DocumentKind},
-};
+use relay_store::seam::{self, AuditEntry, DocumentKey, DocumentKind};
 use tokio::sync::{Mutex, Notify, watch};
 
 pub use change::Shown;
@@ -53,7 +50,7 @@ use crate::{
 
 /// The one writer of registry documents in this process.
 pub struct Registry {
-    store: Arc<dyn Store>,
+    store: Arc<dyn seam::Registry>,
     clock: Clock,
     defaults: RouteDefaults,
     api_key: [u8; 32],
@@ -186,7 +183,11 @@ impl Registry {
     ///
     /// # Errors
     /// When the store fails or a document is damaged.
-    pub async fn open(store: Arc<dyn Store>, clock: Clock, config: &crate::Config) -> Result<Self, RegistryError> {
+    pub async fn open(
+        store: Arc<dyn seam::Registry>,
+        clock: Clock,
+        config: &crate::Config,
+    ) -> Result<Self, RegistryError> {
         let api_key = secret::sha256(config.credentials.api_key.as_bytes());
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.knows_own_url = config.public_url.is_some();
@@ -203,7 +204,7 @@ impl Registry {
     /// # Errors
     /// When the store fails or a document is damaged.
     pub(crate) async fn read_only(
-        store: Arc<dyn Store>,
+        store: Arc<dyn seam::Registry>,
         clock: Clock,
         defaults: RouteDefaults,
     ) -> Result<Self, RegistryError> {
@@ -212,7 +213,7 @@ impl Registry {
         Ok(registry)
     }
 
-    fn empty(store: Arc<dyn Store>, clock: Clock, defaults: RouteDefaults, api_key: [u8; 32]) -> Self {
+    fn empty(store: Arc<dyn seam::Registry>, clock: Clock, defaults: RouteDefaults, api_key: [u8; 32]) -> Self {
         Self {
             store,
             clock,
@@ -226,6 +227,14 @@ impl Registry {
             turn: Mutex::default(),
             stale: Notify::new(),
         }
+    }
+
+    /// Writes a line of the audit log about something that changes nothing here.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn note(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.store.audit(vec![entry]).await
     }
 
     /// The present snapshot.

@@ -28,11 +28,11 @@ use relay_core::{
 
 use self::disk::Disk;
 use crate::{
-    Later, Store,
+    Later,
     copy::{BackupError, Copying},
     seam::{
-        AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
-        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats,
+        Archive, AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
+        EventFilter, EventRow, Listing, Page, Promises, Queue, Recount, Registry, Retain, Retained, Stats, Upkeep,
     },
 };
 
@@ -68,7 +68,7 @@ pub enum Trouble {
     Due,
     /// [`StoreOp::Held`].
     Held,
-    /// [`Store::documents`].
+    /// [`Registry::documents`].
     Documents,
 }
 
@@ -174,7 +174,7 @@ impl MemoryStore {
         inner.disk.stats(inner.full)
     }
 
-    /// [`Store::recount`], at once: for drivers without a runtime.
+    /// [`Upkeep::recount`], at once: for drivers without a runtime.
     pub fn recount_now(&self) -> Recount {
         let inner = self.lock();
         inner.disk.recount(inner.full)
@@ -279,7 +279,7 @@ fn done<T: Send + 'static>(answer: T) -> Later<T> {
     Box::pin(ready(answer))
 }
 
-impl Store for MemoryStore {
+impl Queue for MemoryStore {
     fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>> {
         done(batch.iter().map(|append| self.append_one(append)).collect())
     }
@@ -296,20 +296,33 @@ impl Store for MemoryStore {
         done(self.write(|disk| disk.settle(batch)))
     }
 
-    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
-        done(self.read(|disk| disk.due(now, limit)))
+    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
+        done(self.write(|disk| disk.replay(deliveries, audit)))
     }
 
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
         done(self.read(|disk| disk.find(&ids)))
     }
 
+    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
+        done(self.read(|disk| disk.due(now, limit)))
+    }
+
     fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>> {
         done(self.read(|disk| disk.held(after, limit)))
     }
 
+    /// Time is told: see [`MemoryStore::tell_time`].
+    fn keep_time(&self, _clock: Arc<dyn Fn() -> Wall + Send + Sync>) {}
+}
+
+impl Archive for MemoryStore {
     fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>> {
         done(self.read(|disk| disk.events.get(&id).cloned()))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Later<Result<Option<Delivery>, StoreError>> {
+        done(self.read(|disk| disk.deliveries.get(&id).cloned()))
     }
 
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
@@ -327,15 +340,9 @@ impl Store for MemoryStore {
     fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
         done(self.read(|disk| disk.attempts_of(id)))
     }
+}
 
-    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        done(self.write(|disk| disk.bulk(step)))
-    }
-
-    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        done(self.write(|disk| disk.replay(deliveries, audit)))
-    }
-
+impl Registry for MemoryStore {
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
         done(self.read(|disk| disk.documents.get(&key).cloned()))
     }
@@ -361,6 +368,12 @@ impl Store for MemoryStore {
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
         done(self.write(|disk| disk.audit.extend(entries)))
     }
+}
+
+impl Upkeep for MemoryStore {
+    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
+        done(self.write(|disk| disk.bulk(step)))
+    }
 
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
         done(self.write(|disk| disk.retain(rules)))
@@ -380,9 +393,6 @@ impl Store for MemoryStore {
     fn backup(&self) -> Later<Result<Copying, BackupError>> {
         done(Err(BackupError::Unavailable))
     }
-
-    /// Time is told: see [`MemoryStore::tell_time`].
-    fn keep_time(&self, _clock: Arc<dyn Fn() -> Wall + Send + Sync>) {}
 
     fn promises(&self) -> Promises {
         Promises {

@@ -30,6 +30,6 @@ pub(super) async fn list(
 ) -> Result<Json<List<AuditLineDto>>, AdminError> {
     let range = filter::range(asked.since.as_deref(), asked.until.as_deref())?;
     let page = filter::page(asked.cursor, asked.limit)?;
-    let listing = admin.store.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;
+    let listing = admin.archive.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;
     Ok(Json(List { items: listing.items.iter().map(AuditLineDto::new).collect(), next: listing.next }))
 }

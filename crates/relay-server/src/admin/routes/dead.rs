@@ -62,7 +62,7 @@ pub(super) async fn list(
         return Err(AdminError::Invalid("dead letters are dead or expired; filter by reason instead of state".into()));
     }
     let filter = DeliveryFilter { states: ended(), ..asked.deliveries()? };
-    let listing = admin.store.browse_deliveries(filter, asked.page()?).await?;
+    let listing = admin.archive.browse_deliveries(filter, asked.page()?).await?;
     Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn run(
     loop {
         let (target, now) = (target.clone(), admin.clock.wall());
         let step = BulkStep { job, action: action.clone(), target, cursor, dry_run, now, audit: audit.clone() };
-        let result = admin.store.bulk(step).await?;
+        let result = admin.upkeep.bulk(step).await?;
         done.matched += result.matched;
         done.changed += result.changed;
         pace::advance(&mut action, result.changed);
@@ -219,14 +219,14 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
     let mut cursor = picks.cursor.clone();
     while left > 0 {
         let page = Page { cursor: cursor.clone(), limit: left.min(PAGE) as u32 };
-        let listing = admin.store.browse_deliveries(filter.clone(), page).await?;
+        let listing = admin.archive.browse_deliveries(filter.clone(), page).await?;
         let ids: Vec<_> = listing.items.iter().filter(|found| picks.hold(found)).map(|found| found.id).collect();
         if !ids.is_empty() {
             let target = BulkTarget::Ids(ids);
             let (dry_run, now) = (how.dry_run, admin.clock.wall());
             let step =
                 BulkStep { job, action: action.clone(), target, cursor: None, dry_run, now, audit: audit.clone() };
-            let result = admin.store.bulk(step).await?;
+            let result = admin.upkeep.bulk(step).await?;
             done.matched += result.matched;
             done.changed += result.changed;
             pace::advance(&mut action, result.changed);

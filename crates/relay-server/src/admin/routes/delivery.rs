@@ -24,16 +24,16 @@ pub(super) async fn list(
     if let Some(event) = &asked.event {
         asked.event = Some(super::id::event(&admin, event).await?.to_string());
     }
-    let listing = admin.store.browse_deliveries(asked.deliveries()?, asked.page()?).await?;
+    let listing = admin.archive.browse_deliveries(asked.deliveries()?, asked.page()?).await?;
     Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
 }
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
     let parsed = super::id::delivery(&admin, &id).await?;
-    let found = admin.store.find(vec![parsed]).await?.pop().flatten();
+    let found = admin.archive.delivery(parsed).await?;
     let delivery = found
         .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;
-    let history = admin.store.attempts(parsed).await?;
+    let history = admin.archive.attempts(parsed).await?;
     Ok(Json(DeliveryDto::new(&delivery).with_history(&history)))
 }
 

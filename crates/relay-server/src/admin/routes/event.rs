@@ -37,7 +37,7 @@ pub(super) async fn list(
     State(admin): Shared,
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<EventDto>>, AdminError> {
-    let listing = admin.store.browse_events(asked.events()?, asked.page()?).await?;
+    let listing = admin.archive.browse_events(asked.events()?, asked.page()?).await?;
     Ok(Json(List { items: listing.items.iter().map(EventDto::of_row).collect(), next: listing.next }))
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Jso
     let event = find(&admin, &id).await?;
     let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
     let page = Page { cursor: None, limit: DELIVERIES_SHOWN };
-    let deliveries = admin.store.browse_deliveries(filter, page).await?.items;
+    let deliveries = admin.archive.browse_deliveries(filter, page).await?.items;
     Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries)))
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn replay(
     };
     let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
     let audit = vec![admin.audited(&who, "event.replay", event.id.to_string())];
-    let stored = admin.store.replay(deliveries.clone(), audit).await?;
+    let stored = admin.queue.replay(deliveries.clone(), audit).await?;
     if stored.iter().any(|stored| !stored) {
         return Err(gone(&id));
     }
@@ -97,7 +97,7 @@ pub(super) async fn replay(
 
 async fn find(admin: &Admin, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {
     let named = super::id::event(admin, id).await?;
-    admin.store.event(named).await?.ok_or_else(|| gone(id))
+    admin.archive.event(named).await?.ok_or_else(|| gone(id))
 }
 
 fn gone(id: &str) -> AdminError {

@@ -55,7 +55,7 @@ pub(super) async fn summary(
     let mut groups = BTreeMap::new();
     let (mut cursor, mut seen) = (asked.cursor, 0);
     loop {
-        let listing = admin.store.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
+        let listing = admin.archive.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
         seen += listing.items.len() as u64;
         listing.items.iter().for_each(|delivery| count(&mut groups, delivery));
         cursor = listing.next;
