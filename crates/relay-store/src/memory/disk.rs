@@ -266,7 +266,8 @@ impl Disk {
         }
     }
 
-    fn create(&mut self, delivery: Delivery) {
+    /// A record that was not there.
+    pub(super) fn create(&mut self, delivery: Delivery) {
         self.id_floor = self.id_floor.max(delivery.id.sequence());
         self.latest = self.latest.max(delivery.changed_at);
         self.counters.created(&delivery);
@@ -274,6 +275,7 @@ impl Disk {
         self.index(&delivery);
         self.deliveries.insert(delivery.id, delivery);
     }
+
     fn index(&mut self, delivery: &Delivery) {
         if waits(delivery) {
             let waiting = self.waiting.entry(delivery.destination.clone()).or_default();

@@ -19,6 +19,7 @@ mod deliveries;
 mod document;
 mod events;
 mod page;
+mod perform;
 mod promises;
 mod queue;
 mod recount;
@@ -35,6 +36,7 @@ pub use self::{
     document::{Document, DocumentKey, DocumentKind},
     events::{EventFilter, EventRow},
     page::{Listing, Page, Range},
+    perform::perform,
     promises::Promises,
     queue::Queue,
     recount::{Gap, Recount},

@@ -8,6 +8,7 @@ use relay_core::{
     limits,
     storage::{StoreError, StoreOp},
 };
+use relay_store::memory::Trouble;
 
 use crate::rig::{Rig, lease_of, outcome};
 
@@ -33,13 +34,13 @@ fn asked(rig: &Rig, kind: &str) -> usize {
 #[test]
 fn a_full_store_is_not_asked_for_the_same_again_and_again() {
     let mut rig = expired();
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     rig.pass(Duration::from_mins(2));
     let largest = (rig.largest.get("settle").copied(), rig.largest.get("find").copied());
     assert!(largest.0 <= Some(limits::DECISIONS_MAX) && largest.1 <= Some(limits::PAGE_MAX as usize), "{largest:?}");
     let per_second = (asked(&rig, "settle") + asked(&rig, "find") + asked(&rig, "due")) / 120;
     assert!(per_second <= 6, "{per_second} store operations a second");
-    rig.store.trouble.clear();
+    rig.no_trouble();
     rig.pass(Duration::from_secs(3));
     assert_eq!(rig.count(State::Expired), EXPIRED);
 }
@@ -52,13 +53,13 @@ fn a_look_up_that_takes_too_long_is_made_smaller() {
     for _ in 0..400 {
         rig.send();
     }
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     for grant in rig.grants(client) {
         rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
     }
     rig.pass(Duration::from_secs(5));
-    rig.store.trouble.clear();
-    rig.store.finds_most = Some(40);
+    rig.no_trouble();
+    rig.store.set_finds_most(Some(40));
     rig.pass(Duration::from_secs(10));
     assert_eq!(rig.count(State::Delivered), 400);
 }
@@ -89,7 +90,7 @@ fn a_stopping_hub_looks_for_nothing_that_has_expired() {
     let mut rig = expired();
     let client = rig.join(1, 7, 1);
     rig.grants(client);
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     rig.pass(Duration::from_secs(5));
     rig.input(Input::Stop);
     rig.asked.clear();
@@ -102,7 +103,7 @@ fn a_stopping_hub_looks_for_nothing_that_has_expired() {
 #[test]
 fn a_stop_does_not_wait_for_what_has_expired() {
     let mut rig = expired();
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     rig.pass(Duration::from_secs(5));
     rig.input(Input::Stop);
     rig.pass(Duration::from_secs(5));
@@ -117,7 +118,7 @@ fn a_store_that_takes_no_outcomes_is_not_leased_from() {
     for _ in 0..1_200 {
         rig.send();
     }
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     for _ in 0..20 {
         for grant in rig.grants(client) {
             rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
@@ -127,7 +128,7 @@ fn a_store_that_takes_no_outcomes_is_not_leased_from() {
     }
     let leased = rig.count(State::Leased);
     assert!(leased <= limits::UNDECIDED_MAX + limits::PAGE_MAX as usize + 200, "{leased} outcomes wait");
-    rig.store.trouble.clear();
+    rig.no_trouble();
     for _ in 0..20 {
         rig.pass(Duration::from_secs(1));
         for grant in rig.grants(client) {
@@ -141,7 +142,7 @@ fn a_store_that_takes_no_outcomes_is_not_leased_from() {
 #[test]
 fn everything_goes_on_after_any_trouble() {
     let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
-    let kinds = ["lease", "extend", "settle", "find", "due", "replay"];
+    let kinds = [Trouble::Lease, Trouble::Extend, Trouble::Settle, Trouble::Find, Trouble::Due, Trouble::Replay];
     for kind in kinds {
         for error in [StoreError::Full, slow.clone()] {
             let mut rig = Rig::new();
@@ -149,10 +150,10 @@ fn everything_goes_on_after_any_trouble() {
             for _ in 0..10 {
                 rig.send();
             }
-            rig.store.trouble.insert(kind, error.clone());
+            rig.trouble(kind, error.clone());
             for second in 0..90 {
                 if second == 30 {
-                    rig.store.trouble.clear();
+                    rig.no_trouble();
                 }
                 for grant in rig.grants(client) {
                     rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
@@ -160,9 +161,9 @@ fn everything_goes_on_after_any_trouble() {
                 rig.heartbeat(client, &[]);
                 rig.pass(Duration::from_secs(1));
             }
-            assert_eq!(rig.count(State::Delivered), 10, "{kind} answered {error:?}");
+            assert_eq!(rig.count(State::Delivered), 10, "{kind:?} answered {error:?}");
             rig.input(Input::Stop);
-            assert!(rig.stopped, "{kind} answered {error:?}");
+            assert!(rig.stopped, "{kind:?} answered {error:?}");
         }
     }
 }
@@ -174,10 +175,10 @@ fn leases_of_an_earlier_run_are_read_once_the_store_can() {
     let client = rig.join(1, 7, 4);
     rig.send();
     let lease = lease_of(&rig.grant(client));
-    rig.store.trouble.insert("held", StoreError::TooSlow { after: Duration::from_secs(1) });
+    rig.trouble(Trouble::Held, StoreError::TooSlow { after: Duration::from_secs(1) });
     rig.crash();
     rig.pass(Duration::from_secs(5));
-    rig.store.trouble.clear();
+    rig.no_trouble();
     rig.pass(Duration::from_secs(2));
     let client = rig.join_with(2, 7, &[("crm", 4)], limits::CLIENT_BUFFER, &[lease]);
     rig.report(client, lease, &outcome(Class::Delivered));
