@@ -163,9 +163,9 @@ impl RegistryError {
     /// Whether the same call may succeed later.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Contended | Self::Store(StoreError::Full | StoreError::TooSlow { .. }) => Retry::Backoff,
-            Self::Store(StoreError::Unavailable | StoreError::Damaged { .. })
-            | Self::NoRandomness(_)
+            Self::Contended => Retry::Backoff,
+            Self::Store(error) => error.retry(),
+            Self::NoRandomness(_)
             | Self::Damaged { .. }
             | Self::Source { .. }
             | Self::Declared { .. }

@@ -54,6 +54,7 @@ macro_rules! conformance_suite {
             sources_that_append_at_once_are_all_stored,
             a_delivery_may_be_stored_already_leased,
             large_and_empty_bodies_keep_every_byte,
+            an_append_is_repeated_by_its_event,
         ]);
         $crate::conformance_suite!(@ $backend, dedupe [
             a_repeat_finds_the_first_event_and_stores_nothing,

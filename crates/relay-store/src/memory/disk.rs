@@ -62,6 +62,9 @@ pub(super) struct Taken {
 impl Disk {
     /// Stores an event with its deliveries, or finds the one that took its key.
     pub(super) fn append(&mut self, append: &Append) -> Appended {
+        if self.events.contains_key(&append.event.id) {
+            return Appended::Stored;
+        }
         if let Some(repeat) = self.repeat(append) {
             self.counters.source(&append.event.source).duplicates += 1;
             return repeat;

@@ -23,7 +23,7 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId},
     storage::{
-        Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreAnswer, StoreError, StoreOp,
+        Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError, StoreOp, Stored,
     },
     time::Wall,
 };
@@ -75,8 +75,10 @@ pub enum Trouble {
     Held,
     /// All of [`Archive`].
     Look,
-    /// All of [`Registry`].
+    /// Reads of [`Registry`].
     Documents,
+    /// Writes of [`Registry`].
+    PutDocument,
     /// All of [`Upkeep`] that answers with an error.
     Upkeep,
 }
@@ -93,6 +95,10 @@ struct Inner {
     /// Records that do not read: see [`MemoryStore::set_damaged`].
     damaged: BTreeSet<DeliveryId>,
     finds_most: Option<usize>,
+    /// Answers [`StoreError::Unknown`] and does nothing.
+    deaf: bool,
+    /// Operations answered with [`StoreError::Unknown`] so far.
+    unknown: u64,
     watchers: Vec<Waker>,
 }
 
@@ -133,7 +139,8 @@ impl MemoryStore {
         self.lock().full = full;
     }
 
-    /// Answers these operations so, and does nothing of them, until told otherwise.
+    /// Answers these operations so, and does nothing of them, until told otherwise. Of those that are answered
+    /// [`StoreError::Unknown`] every other one is done.
     pub fn set_trouble(&self, trouble: Vec<(Trouble, StoreError)>) {
         self.lock().trouble = trouble;
     }
@@ -187,8 +194,17 @@ impl MemoryStore {
     }
 
     /// Performs what the core asks for, at once: for drivers without a runtime.
-    pub fn perform(&self, op: StoreOp) -> StoreAnswer {
+    pub fn perform(&self, op: StoreOp) -> Stored {
         at_once(perform(self, op))
+    }
+
+    /// Performs it, and loses the answer: gives what it was, and what the hub hears instead, [`StoreError::Unknown`].
+    pub fn perform_unheard(&self, op: StoreOp) -> (Stored, Stored) {
+        let answer = self.perform(op.clone());
+        self.lock().deaf = true;
+        let heard = self.perform(op);
+        self.lock().deaf = false;
+        (answer, heard)
     }
 
     fn append_one(&self, append: &Append) -> Result<Appended, AppendError> {
@@ -209,6 +225,8 @@ impl MemoryStore {
             StoreError::Full => AppendError::Full,
             StoreError::TooSlow { .. } => AppendError::TooLate,
             StoreError::Damaged { .. } => AppendError::Damaged,
+            StoreError::Away => AppendError::Away,
+            StoreError::Unknown => AppendError::Unknown,
             StoreError::Unavailable => AppendError::Unavailable,
         })
     }
@@ -216,7 +234,12 @@ impl MemoryStore {
     /// One commit. The closure cannot fail, so it happens whole.
     fn write<T>(&self, op: Trouble, commit: impl FnOnce(&mut Disk) -> T) -> Result<T, StoreError> {
         let mut inner = self.lock();
-        inner.check(op)?;
+        if let Err(error) = inner.check(op) {
+            if error == StoreError::Unknown && !inner.deaf && inner.does_this_one() {
+                commit(&mut inner.disk);
+            }
+            return Err(error);
+        }
         if inner.edge == Some(Edge::BeforeCommit) {
             return Err(inner.fail("died before the commit"));
         }
@@ -240,11 +263,20 @@ impl MemoryStore {
 
 impl Inner {
     fn check(&self, op: Trouble) -> Result<(), StoreError> {
+        if self.deaf {
+            return Err(StoreError::Unknown);
+        }
         match self.life {
             Life::Open => {}
             Life::Closed | Life::Failed(_) => return Err(StoreError::Unavailable),
         }
         self.trouble.iter().find(|(known, _)| *known == op).map_or(Ok(()), |(_, error)| Err(error.clone()))
+    }
+
+    /// Whether an operation that is answered with [`StoreError::Unknown`] is done.
+    fn does_this_one(&mut self) -> bool {
+        self.unknown += 1;
+        self.unknown % 2 == 1
     }
 
     fn fail(&mut self, why: &str) -> StoreError {
@@ -352,11 +384,11 @@ impl Registry for MemoryStore {
         body: Option<String>,
         audit: Vec<AuditEntry>,
     ) -> Later<Result<Option<u64>, StoreError>> {
-        done(self.write(Trouble::Documents, |disk| disk.put_document(key, expect, body, audit)))
+        done(self.write(Trouble::PutDocument, |disk| disk.put_document(key, expect, body, audit)))
     }
 
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
-        done(self.write(Trouble::Documents, |disk| disk.audit.extend(entries)))
+        done(self.write(Trouble::PutDocument, |disk| disk.audit.extend(entries)))
     }
 }
 

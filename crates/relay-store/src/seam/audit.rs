@@ -1,6 +1,10 @@
 //! The audit log: its lines, and which of them.
 
-use relay_core::{delivery::State, storage::Change, time::Wall};
+use relay_core::{
+    delivery::{Delivery, State},
+    storage::Change,
+    time::Wall,
+};
 
 use super::Range;
 
@@ -20,6 +24,17 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
+    /// The line about an event that its sender wanted delivered again.
+    pub fn of_resend(made: &[Delivery]) -> Option<Self> {
+        made.first().map(|delivery| Self {
+            at: delivery.ready_at,
+            who: "sender".into(),
+            action: "event.resend".into(),
+            subject: delivery.event.to_string(),
+            origin: String::new(),
+        })
+    }
+
     /// The line about a settled change that redrives: a sender's repeat did that, for operators redrive by bulk steps.
     pub fn of_redrive(change: &Change) -> Option<Self> {
         let was_over = matches!(change.before.state, State::Dead | State::Expired);

@@ -36,7 +36,7 @@ pub use self::{
     document::{Document, DocumentKey, DocumentKind},
     events::{EventFilter, EventRow},
     page::{Listing, Page, Range},
-    perform::perform,
+    perform::{append_all, perform},
     promises::Promises,
     queue::Queue,
     recount::{Gap, Recount},

@@ -1,4 +1,16 @@
 //! The trade of the hub: accept, lease, settle.
+//!
+//! # When the answer is lost
+//! A store that several servers share can answer *unknown*: it may be done. What is safe, and how it is found out:
+//!
+//! | operation | again | resolved by |
+//! | --- | --- | --- |
+//! | `append` | safe: an event id is stored once | asking again until its deadline; then the sender hears 503, and what was stored already leased is looked up and handed back |
+//! | `lease` | safe, but may lease more | `held`: leases under the hub's own nonce that it does not know of are handed back |
+//! | `extend` | safe | the delivery's next change, which finds another version |
+//! | `settle` | safe: by version, state and token | looking up: the record decided on is there, or another |
+//! | `replay` | safe: a delivery id is stored once | the sender's next repeat, which finds the new deliveries |
+//! | `find`, `due`, `held` | safe: they read | asking again |
 
 use std::sync::Arc;
 
@@ -14,7 +26,8 @@ use crate::Later;
 
 /// What the hub drives: events and deliveries on their way.
 pub trait Queue: Send + Sync + 'static {
-    /// Stores events with their deliveries, each whole or not at all, one answer per item in order. Items of one call
+    /// Stores events with their deliveries, each whole or not at all, one answer per item in order. An event whose id is
+    /// stored already is answered [`Appended::Stored`] and not stored again. Items of one call
     /// must be of one source; sources take turns. A taken dedupe key stores nothing and answers [`Appended::Repeat`]
     /// once the first is durable.
     fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>>;
@@ -26,7 +39,8 @@ pub trait Queue: Send + Sync + 'static {
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>>;
 
     /// Applies changes whose record is still the one decided on; one answer per item in order, one commit for all. A
-    /// damaged record is answered like one that is gone, and the log names it. A change that makes an ended delivery
+    /// damaged record is answered like one that is gone, and the log names it; a store that cannot tell which it is answers
+    /// [`StoreError::Damaged`] for all of them. A change that makes an ended delivery
     /// ready again writes [`AuditEntry::of_redrive`] in the same commit.
     fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>>;
 

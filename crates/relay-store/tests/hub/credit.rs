@@ -361,6 +361,6 @@ fn what_does_not_fit_at_a_paused_destination_holds_up_no_other() {
     rig.prompt = false;
     rig.routing.paused = [name("tall")].into();
     rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
-    let asks = rig.pending.iter().filter(|(_, ask)| matches!(ask, relay_core::storage::StoreOp::Lease(_))).count();
+    let asks = rig.pending.iter().filter(|ask| matches!(ask, relay_core::storage::StoreOp::Lease(_))).count();
     assert_eq!(asks, 2, "both are asked for at the same time");
 }

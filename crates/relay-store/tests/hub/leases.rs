@@ -373,14 +373,14 @@ fn what_was_cancelled_while_it_was_leased_is_not_granted() {
             rig.join(1, 7, 4);
         }
         let client = relay_core::hub::ConnId(1);
-        let (op, ask) = rig.pending.pop_front().expect("an append, or a lease");
+        let ask = rig.pending.pop_front().expect("an append, or a lease");
         let leased = rig.store.perform(ask);
         let cancelled = relay_core::delivery::cancel(&rig.only(), rig.now.wall).next;
         let id = cancelled.id;
         rig.store.put(cancelled);
         rig.prompt = true;
         rig.input(Input::Touched(id));
-        rig.input(Input::Stored(op, leased));
+        rig.input(Input::Stored(leased));
         assert!(rig.grants(client).is_empty(), "pre-leased: {pre_leased}");
         assert_eq!(rig.only().state, State::Cancelled);
         rig.send();

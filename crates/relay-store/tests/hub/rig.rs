@@ -13,7 +13,7 @@ use relay_core::{
         outcome::{Class, Outcome},
         retry::RetryPolicy,
     },
-    hub::{Accepting, Answer, ConnId, Hub, Input, Notice, OpId, Output, Serves, Setup, Ticket},
+    hub::{Accepting, Answer, ConnId, Hub, Input, Notice, Output, Serves, Setup, Ticket},
     id::DeliveryId,
     limits,
     name::Name,
@@ -51,7 +51,7 @@ pub(crate) struct Rig {
     pub(crate) closed: Vec<(ConnId, &'static str)>,
     pub(crate) stopped: bool,
     /// Store operations whose answer is held back.
-    pub(crate) pending: VecDeque<(OpId, StoreOp)>,
+    pub(crate) pending: VecDeque<StoreOp>,
     /// Answer store operations at once.
     pub(crate) prompt: bool,
     /// Every store operation asked for, by its kind.
@@ -144,11 +144,11 @@ impl Rig {
     pub(crate) fn drain(&mut self) {
         while let Some(output) = self.hub.poll_output() {
             match output {
-                Output::Store(op, ask) => {
+                Output::Store(ask) => {
                     self.asked.push(kind(&ask));
                     let largest = self.largest.entry(kind(&ask)).or_default();
                     *largest = (*largest).max(extent(&ask));
-                    self.pending.push_back((op, ask));
+                    self.pending.push_back(ask);
                 }
                 Output::Answer(ticket, answer) => {
                     let before = self.answers.insert(ticket, answer);
@@ -175,9 +175,9 @@ impl Rig {
 
     /// Lets the store do the first thing that was asked of it.
     pub(crate) fn answer_one(&mut self) -> bool {
-        let Some((op, ask)) = self.pending.pop_front() else { return false };
+        let Some(ask) = self.pending.pop_front() else { return false };
         let answer = self.store.perform(ask);
-        self.input(Input::Stored(op, answer));
+        self.input(Input::Stored(answer));
         true
     }
 
@@ -343,10 +343,10 @@ impl Rig {
     /// The first thing that the store was asked for is answered so, and not done.
     pub(crate) fn refuse_one(&mut self, op: Trouble, error: StoreError) {
         self.trouble(op, error);
-        let (op, ask) = self.pending.pop_front().expect("the store was asked");
+        let ask = self.pending.pop_front().expect("the store was asked");
         let answer = self.store.perform(ask);
         self.no_trouble();
-        self.input(Input::Stored(op, answer));
+        self.input(Input::Stored(answer));
     }
 }
 
@@ -402,19 +402,19 @@ fn kind(ask: &StoreOp) -> &'static str {
         StoreOp::Settle(_) => "settle",
         StoreOp::Replay(_) => "replay",
         StoreOp::Find(_) => "find",
-        StoreOp::Due { .. } => "due",
-        StoreOp::Held { .. } => "held",
+        StoreOp::Due(_) => "due",
+        StoreOp::Held(_) => "held",
     }
 }
 
 /// How much an operation is about.
 fn extent(ask: &StoreOp) -> usize {
     match ask {
-        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due { .. } | StoreOp::Held { .. } => 1,
-        StoreOp::Extend(extends) => extends.len(),
-        StoreOp::Settle(changes) => changes.len(),
-        StoreOp::Replay(made) => made.len(),
-        StoreOp::Find(ids) => ids.len(),
+        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) => 1,
+        StoreOp::Extend(extends) => extends.ask.len(),
+        StoreOp::Settle(changes) => changes.ask.len(),
+        StoreOp::Replay(made) => made.ask.len(),
+        StoreOp::Find(ids) => ids.ask.len(),
     }
 }
 
