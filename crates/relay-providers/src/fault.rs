@@ -31,7 +31,8 @@ impl ParameterFault {
     pub(crate) fn unknown_provider(name: &str, known: &[&str]) -> Self {
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("known: {}", known.join(", ")),
+            // They are too many to be named: a screen full, with what is asked for lost in it.
+            None => format!("there are {}; with a platform that is none of them: hmac, or api-key", known.len()),
         };
         Self { parameter: None, detail: format!("no provider is called {name:?}; {hint}") }
     }
@@ -59,25 +60,10 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_ascii_lowercase().replace('_', "-");
     known
         .iter()
-        .map(|known| (distance(&name, &known.replace('_', "-")), *known))
+        .map(|known| (strsim::osa_distance(&name, &known.replace('_', "-")), *known))
         .filter(|(distance, known)| *distance <= 1.max(known.len() / 3))
         .min()
         .map(|(_, known)| known)
-}
-
-/// Levenshtein's distance over bytes.
-fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, r) in right.bytes().enumerate() {
-            let replaced = diagonal + usize::from(l != r);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]
@@ -90,14 +76,8 @@ mod tests {
         assert_eq!(nearest("apikey", &known), Some("api-key"));
         assert_eq!(nearest("API_KEY", &known), Some("api-key"));
         assert_eq!(nearest("standard-webhook", &known), Some("standard-webhooks"));
+        assert_eq!(nearest("baisc", &known), Some("basic"), "two keys in the wrong order are one slip");
         assert_eq!(nearest("zoom", &known), None);
         assert_eq!(nearest(&"a".repeat(10_000), &known), None);
-    }
-
-    #[test]
-    fn distance_counts_single_edits() {
-        for (left, right, expected) in [("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3)] {
-            assert_eq!(distance(left, right), expected, "{left} {right}");
-        }
     }
 }

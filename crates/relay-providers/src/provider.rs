@@ -49,8 +49,8 @@ pub struct Provider {
     pub test_key: Option<&'static str>,
     /// Where the id stands that is the same over the retries of one webhook.
     pub delivery: DeliveryId,
-    /// Members of its JSON bodies whose values are about the attempt, and so differ between the retries of one webhook: they
-    /// are no part of what a repeat is known by.
+    /// Where in its JSON bodies values stand that are about the attempt, and so differ between the retries of one webhook: they
+    /// are no part of what a repeat is known by. `meta.attempt`, `events[].context.again`.
     pub attempts: &'static [&'static str],
     /// Where the name of what happened stands.
     pub event: Name,

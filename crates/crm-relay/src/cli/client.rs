@@ -11,6 +11,7 @@ use crate::{
         self, Logging, client,
         fault::Faults,
         layers::{Flags, Layers},
+        misspelt,
         settings::Process,
     },
     exit::Outcome,
@@ -39,6 +40,7 @@ impl ClientArgs {
     fn read(&self, given: &Flags, faults: Faults) -> Result<Read<Config>, Faults> {
         let mut layers = Layers::collect(Process::Client, self.config.as_deref(), given, &config::environment);
         layers.faults = faults.and(layers.faults);
+        layers.notes.extend(misspelt::notes(config::environment_names()));
         let (logging, settings) = (Logging::from_layers(&layers), layers.values());
         let (config, notes) = client::config(layers, &config::environment)?;
         Ok(Read { config, notes, logging, settings })

@@ -11,7 +11,7 @@ use crate::{
         self, client,
         fault::{Fault, Faults, Origin},
         layers::{Flags, Layers},
-        server,
+        misspelt, server,
         settings::{Process, SETTINGS},
     },
     exit::{Exit, Failure, Outcome},
@@ -92,13 +92,17 @@ impl Which {
 
     fn check(&self) -> Outcome {
         let all = self.faults();
+        let notes = misspelt::notes(config::environment_names());
         if self.json {
             let faults: Vec<_> = all.0.iter().map(as_json).collect();
-            print(&pretty(&json!({"ok": all.0.is_empty(), "faults": faults})))?;
-        } else if all.0.is_empty() {
-            print(&style::good("the configuration is fine"))?;
+            print(&pretty(&json!({"ok": all.0.is_empty(), "faults": faults, "notes": notes})))?;
+        } else {
+            notes.iter().try_for_each(|note| print(&format!("note: {note}")))?;
         }
         if all.0.is_empty() {
+            if !self.json {
+                print(&style::good("the configuration is fine"))?;
+            }
             Ok(Exit::Done)
         } else if self.json {
             Ok(Exit::Configuration)

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::setting_flags::{OfDev, SettingFlags};
 use crate::{
-    config::{self, Logging, client, layers::Layers, server, settings::Process},
+    config::{self, Logging, client, layers::Layers, misspelt, server, settings::Process},
     exit::Outcome,
     render::forwarded::Show,
 };
@@ -28,6 +28,7 @@ impl DevArgs {
     pub(super) fn run(self) -> Outcome {
         let mut layers =
             Layers::collect(Process::Dev, self.config.as_deref(), &self.settings.given, &config::environment);
+        layers.notes.extend(misspelt::notes(config::environment_names()));
         let mut logging = Logging::from_layers(&layers);
         // On a terminal the requests are what people want to see; the log speaks up when something is wrong.
         if std::io::stderr().is_terminal() && layers.given("LOG_LEVEL").is_none() {

@@ -10,6 +10,7 @@ use crate::{
         self, Logging,
         fault::Faults,
         layers::{Flags, Layers},
+        misspelt,
         server::{self, Plan},
         settings::Process,
     },
@@ -39,6 +40,7 @@ impl ServerArgs {
     fn read(&self, given: &Flags, faults: Faults) -> Result<Read<Plan>, Faults> {
         let mut layers = Layers::collect(Process::Server, self.config.as_deref(), given, &config::environment);
         layers.faults = faults.and(layers.faults);
+        layers.notes.extend(misspelt::notes(config::environment_names()));
         let (logging, settings) = (Logging::from_layers(&layers), layers.values());
         let plan = server::plan(layers)?;
         Ok(Read { notes: plan.notes.clone(), config: plan, logging, settings })

@@ -6,6 +6,7 @@
 pub(crate) mod client;
 pub(crate) mod fault;
 pub(crate) mod layers;
+pub(crate) mod misspelt;
 pub(crate) mod proxy;
 pub(crate) mod quantity;
 pub(crate) mod raw;
@@ -42,6 +43,11 @@ pub(crate) const SERVICE_DATA_DIR: &str = "/var/lib/crm-relay";
 /// A variable of the process's environment; one that is not UTF-8 counts as garbled text, so that its check names it.
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The names of all variables of the process's environment.
+pub(crate) fn environment_names() -> impl Iterator<Item = String> {
+    std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned())
 }
 
 /// How the process logs.

@@ -34,6 +34,18 @@ fn faults_of_a_configuration_are_listed_all_at_once() {
 }
 
 #[test]
+fn a_variable_that_is_nearly_a_setting_is_noted() {
+    let place = Place::new();
+    let output = place.run(&["config", "check"], &[("SERVERPORT", "80"), ("CRM_RELAY_API_KEY", "x"), ("PORTER", "1")]);
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!(place.transcript(&output));
+    place.write("crm-relay.toml", "[source.shop]\nprovider = \"hmca\"\n");
+    let output = place.run(&["config", "check"], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    insta::assert_snapshot!("a_provider_that_is_nearly_one", place.transcript(&output));
+}
+
+#[test]
 fn a_configuration_is_printed_with_the_origin_of_every_value() {
     let place = Place::new();
     place.write("crm-relay.toml", "message_ttl = \"7d\"\n");

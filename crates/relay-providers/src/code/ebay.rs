@@ -50,7 +50,7 @@ pub(super) const PROVIDER: Provider = Provider {
         exchange: Exchange::ChallengeHash { token: "verification_token", endpoint: "endpoint" },
     }],
     delivery: DeliveryId::Json(&["notification.notificationId"]),
-    attempts: &["publishAttemptCount", "publishDate"],
+    attempts: &["notification.publishAttemptCount", "notification.publishDate"],
     event: Name::Json("metadata.topic"),
     docs: "https://developer.ebay.com/api-docs/commerce/notification/overview.html",
     checked: "`x-ebay-signature` is base64 of JSON with an ECDSA signature (P-256, SHA-1 or SHA-256) of the body and the id of \

@@ -27,7 +27,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // Of the webhooks that a workflow sends.
         methods: GET_POST,
         delivery: DeliveryId::Items(&[("[]", &["eventId", "subscriptionId", "occurredAt"])]),
-        attempts: &["attemptNumber"],
+        attempts: &["[].attemptNumber"],
         event: Name::Json("[].subscriptionType"),
         order: Name::Json("[].objectId"),
         docs: "https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests",
@@ -76,7 +76,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 .made_up(),
         ],
         delivery: DeliveryId::Json(&["meta.id"]),
-        attempts: &["attempt", "retry"],
+        // The first version counts in `retry`.
+        attempts: &["meta.attempt", "retry"],
         event: Name::Json("meta.action"),
         order: Name::Json("meta.entity_id"),
         docs: "https://pipedrive.readme.io/docs/guide-for-webhooks-v2",

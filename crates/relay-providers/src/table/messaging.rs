@@ -218,7 +218,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // The console's Verify button sends no events.
         handshakes: &[ping(&[On::JsonEmpty("events")])],
         delivery: DeliveryId::Items(&[("events[]", &["webhookEventId"])]),
-        attempts: &["isRedelivery"],
+        attempts: &["events[].deliveryContext.isRedelivery"],
         event: Name::Json("events[].type"),
         docs: "https://developers.line.biz/en/docs/messaging-api/verify-webhook-signature/",
         unproven: NO_TIME,
@@ -315,7 +315,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(2),
         delivery: DeliveryId::Json(&["data.id"]),
         // A retry may go to the second URL of two.
-        attempts: &["attempt", "delivered_to"],
+        attempts: &["meta.attempt", "meta.delivered_to"],
         event: Name::Json("data.event_type"),
         docs: "https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks",
         unproven: HEADERS_OPEN,

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use relay_core::time::Wall;
 use relay_providers::{BodyShare, DeliveryId, Draft, Verdict, Verifier, provider, providers};
+use serde_json::Value;
 
 use crate::acting::{Acting, URL, owned, whole};
 
@@ -53,26 +54,43 @@ fn is_documented(id: DeliveryId) -> bool {
     }
 }
 
-/// I20: a retry that says which try it is has another body, and is the same webhook.
+/// I20: a retry that says which try it is has another body, and is the same webhook; a member of the same name elsewhere is a
+/// customer's own.
 #[test]
 fn what_counts_the_attempts_of_a_platform_is_no_part_of_the_body() {
     let mut seen = 0;
     for entry in providers() {
         let acting = Acting::new(entry);
-        for member in entry.attempts {
-            let key = |value: &str| {
+        for path in entry.attempts {
+            let key = |path: &str, value: Value| {
                 let mut draft = entry.draft(URL, "wh_1", NOW);
-                let text =
-                    String::from_utf8_lossy(&draft.body).replacen("{\"", &format!("{{\"{member}\":{value},\""), 1);
-                draft.body = text.into();
+                let mut body: Value = serde_json::from_slice(&draft.body).expect("JSON");
+                place(&mut body, path, &value);
+                draft.body = body.to_string().into();
                 acting.key(&acting.signer.sign(draft, "wh_1", NOW).expect("it can be signed"), NOW)
             };
-            assert_eq!(key("1"), key("2"), "{} {member}", entry.name);
-            assert_eq!(key("false"), key("true"), "{} {member}", entry.name);
+            assert_eq!(key(path, 1.into()), key(path, 2.into()), "{} {path}", entry.name);
+            assert_eq!(key(path, false.into()), key(path, true.into()), "{} {path}", entry.name);
+            let list = if path.starts_with("[]") { "[]." } else { "" };
+            let own = format!("{list}custom.{}", path.rsplit('.').next().expect("a name"));
+            assert_ne!(key(&own, 1.into()), key(&own, 2.into()), "{} {own}", entry.name);
             seen += 1;
         }
     }
     assert!(seen > 8, "{seen}");
+}
+
+/// Puts a value there, in every item of the lists on the way.
+fn place(body: &mut Value, path: &str, value: &Value) {
+    let (segment, rest) = path.split_once('.').unwrap_or((path, ""));
+    let name = segment.trim_end_matches("[]");
+    let body = if name.is_empty() { body } else { &mut body[name] };
+    match body {
+        Value::Array(items) if segment.ends_with("[]") => items.iter_mut().for_each(|item| place(item, rest, value)),
+        _ if segment.ends_with("[]") => panic!("{path}: the sample has no such list"),
+        body if rest.is_empty() => *body = value.clone(),
+        body => place(body, rest, value),
+    }
 }
 
 /// I20: ids of things to which something happened, not of what was sent. Each pair is two webhooks.
