@@ -34,10 +34,7 @@ impl Hub {
     }
 
     pub(super) fn on_due(&mut self, result: Result<Due, StoreError>) {
-        let due = match result {
-            Ok(due) => due,
-            Err(_) => return self.look_after(limits::DUE_EVERY),
-        };
+        let Ok(due) = result else { return self.look_after(limits::DUE_EVERY) };
         for waiting in due.destinations {
             if let Some(next_due) = waiting.next_due {
                 self.on_scheduled(&waiting.destination, next_due);

@@ -310,7 +310,9 @@ impl Hub {
         // A lease whose extension was not stored is re-armed earlier after a crash, never later; of one that may be stored the
         // next change finds out.
         if result.is_ok() {
-            extends.iter().for_each(|extend| self.on_extension_stored(extend));
+            for extend in extends {
+                self.on_extension_stored(extend);
+            }
         }
     }
 

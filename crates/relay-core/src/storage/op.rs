@@ -185,6 +185,6 @@ impl Stored {
 
     /// Whether it says that the store has failed for good.
     pub fn is_final(&self) -> bool {
-        any!(Self, self, one => one.answer.as_ref().err().is_some_and(|error| error.is_final()))
+        any!(Self, self, one => matches!(&one.answer, Err(error) if error.is_final()))
     }
 }

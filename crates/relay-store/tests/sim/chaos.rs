@@ -183,7 +183,9 @@ impl World {
             trouble.extend(reads.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, slow.clone())));
             // Or it cannot be reached, which no append is spared.
             if self.unwell.random_bool(0.3) {
-                trouble.iter_mut().for_each(|(_, error)| *error = StoreError::Away);
+                for (_, error) in &mut trouble {
+                    *error = StoreError::Away;
+                }
                 trouble.push((Trouble::Append, StoreError::Away));
             }
             self.lossy = self.unwell.random_bool(0.5);
