@@ -41,7 +41,7 @@ tidy: ## check the house rules alone: imports, file lengths, documents
 	$(CARGO) test --locked --package crm-relay --test tidy
 
 bless: ## write generated pages and snapshots anew; look at the difference before you commit
-	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --package crm-relay --bins --test cli
+	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --package crm-relay --lib --test reference --test cli
 
 sim: ## simulate: SEEDS=n seeds from the first (more than 1000: built for speed), or SEED=k to replay one
 	SEEDS='$(SEEDS)' SEED='$(SEED)' $(CARGO) test --locked --package relay-store --test sim \

@@ -25,13 +25,12 @@ use tokio::{
 };
 
 use crate::{
-    cli::{data_dirs, looked_in},
-    config::{self, layers::Layers, secret::Secret, target},
+    config::{self, data_dirs, layers::Layers, looked_in, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
-    next_step,
+    next_step, opening, place,
     render::{style, visible::visible},
-    server, tls,
+    tls,
 };
 
 /// Bytes of an answer: a page of events with their headers fits many times over.
@@ -132,7 +131,7 @@ impl Api {
             return Ok(Some(Self { way: Way::Tcp(Remote { url, token, tls }) }));
         }
         for dir in data_dirs(layers) {
-            let socket = dir.join("admin.sock");
+            let socket = place::admin_socket(&dir);
             if UnixStream::connect(&socket).await.is_ok() {
                 return Ok(Some(Self { way: Way::Socket(socket) }));
             }
@@ -142,7 +141,7 @@ impl Api {
 
     /// The one at this address, without a token.
     pub(crate) fn at(address: std::net::SocketAddr) -> Self {
-        let authority = crate::run_file::on_this_machine(&address.to_string());
+        let authority = place::on_this_machine(&address.to_string());
         let url = format!("http://{authority}/").parse().unwrap_or_else(|_| Uri::from_static("http://localhost/"));
         Self { way: Way::Tcp(Remote { url, token: None, tls: None }) }
     }
@@ -155,10 +154,10 @@ impl Api {
         if let Some(api) = Self::find(layers).await? {
             return Ok(api);
         }
-        let Some(dir) = data_dirs(layers).into_iter().find(|dir| dir.join("store.db").exists()) else {
+        let Some(dir) = data_dirs(layers).into_iter().find(|dir| place::holds_database(dir)) else {
             return Self::running(layers).await;
         };
-        let store = Arc::new(server::open_to_look_after(&dir)?);
+        let store = Arc::new(opening::to_look_after(&dir)?);
         let offline = Offline::open(store, config::server::policy(layers.path.as_deref()));
         let offline = offline.await.map_err(|error| Failure::new(Exit::StoreFailed, error.to_string()))?;
         Ok(Self { way: Way::Store { dir, offline: Arc::new(offline) } })
@@ -172,7 +171,7 @@ impl Api {
         if let Some(api) = Self::find(layers).await? {
             return Ok(api);
         }
-        let closed = data_dirs(layers).into_iter().find(|dir| is_closed(&dir.join("admin.sock")));
+        let closed = data_dirs(layers).into_iter().find(|dir| is_closed(&place::admin_socket(dir)));
         if let Some(dir) = closed {
             return Err(Failure::unreachable(format!(
                 "{} is another user's, and so is the server of it, if there is one. Ask as that user: \
@@ -356,7 +355,7 @@ fn is_closed(path: &Path) -> bool {
 
 /// Data directories of this user: the token of a service does not go wherever an `ADMIN_URL` leads.
 fn own_dirs(layers: &Layers) -> Vec<PathBuf> {
-    data_dirs(layers).into_iter().filter(|dir| dir != Path::new(config::SERVICE_DATA_DIR)).collect()
+    data_dirs(layers).into_iter().filter(|dir| dir != Path::new(place::SERVICE_DATA_DIR)).collect()
 }
 
 impl Remote {

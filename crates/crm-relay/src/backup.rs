@@ -19,10 +19,11 @@ use serde_json::json;
 
 use crate::{
     admin_client::{Api, Arriving},
-    config::quantity::show_size,
     exit::{Exit, Failure, reason},
+    opening,
+    quantity::show_size,
     render::progress::Progress,
-    server, signals,
+    signals,
 };
 
 /// Where a copy comes from.
@@ -103,7 +104,7 @@ async fn streamed(arriving: &mut Arriving, copy: &mut Copy) -> Result<Manifest, 
 
 /// Without a server this command opens the store itself.
 async fn closed(dir: &Path, copy: &mut Copy) -> Result<Manifest, Failure> {
-    let store = Arc::new(server::open_to_look_after(dir)?);
+    let store = Arc::new(opening::to_look_after(dir)?);
     let taken = async {
         let Copying { backup, mut pieces } = store.backup().await?;
         copy.expect(&backup)?;

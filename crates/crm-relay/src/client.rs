@@ -6,11 +6,11 @@ use relay_client::{Config, Ended, Outside, RunError};
 use tokio::sync::mpsc;
 
 use crate::{
-    cli::block_on,
     config::fault::Faults,
     exit::{Exit, Failure, Outcome, reason},
     farewell,
     reload::{self, Fixed, Read},
+    runtime::block_on,
     signals, telemetry,
 };
 
@@ -54,7 +54,8 @@ pub(crate) fn end(ended: Result<Ended, RunError>) -> Outcome {
         Ok(Ended::Stopped) => Ok(Exit::Done),
         Ok(Ended::GraceExceeded) => Err(Failure::new(
             Exit::OverGrace,
-            "stopped, but forwards took longer than SHUTDOWN_GRACE; the server will deliver them again",
+            "stopped, but requests at targets or the server's confirmations took longer than SHUTDOWN_GRACE; what the server has \
+                 not recorded as done it delivers again",
         )),
         Ok(Ended::TokenRefused) => Err(Failure::new(
             Exit::TokenRefused,

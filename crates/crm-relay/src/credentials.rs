@@ -15,10 +15,8 @@ use relay_store::private;
 use crate::{
     config::{secret::Secret, server::GivenSecrets},
     exit::{Exit, Failure, reason},
+    place,
 };
-
-/// Name of the file below the data directory.
-const FILE_NAME: &str = "credentials";
 
 /// What the secrets are called and what a generated one begins with.
 const NAMES: [(&str, &str); 3] =
@@ -42,7 +40,7 @@ pub(crate) struct Kept {
 /// The directory or the file cannot be read or written.
 pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Failure> {
     make_dir(data_dir)?;
-    let path = data_dir.join(FILE_NAME);
+    let path = place::credentials(data_dir);
     let mut lines = read_lines(&path)?;
     let mut generated = Vec::new();
     let mut complete = Vec::new();
@@ -68,12 +66,12 @@ pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Fai
 
 /// One secret out of the credentials file of a server.
 pub(crate) fn find(data_dir: &Path, name: &str) -> Option<Secret> {
-    value(&read_lines(&data_dir.join(FILE_NAME)).ok()?, name)
+    value(&read_lines(&place::credentials(data_dir)).ok()?, name)
 }
 
 /// Whether a server has kept its secrets there.
 pub(crate) fn are_there(data_dir: &Path) -> bool {
-    read_lines(&data_dir.join(FILE_NAME)).is_ok_and(|lines| !lines.is_empty())
+    read_lines(&place::credentials(data_dir)).is_ok_and(|lines| !lines.is_empty())
 }
 
 /// In words, why a data directory cannot be written, and what to do.

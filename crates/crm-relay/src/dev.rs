@@ -13,17 +13,19 @@ use relay_server::Joiner;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{block_on_beside_writer, print},
     client,
     config::{Logging, server::Plan},
     exit::{self, Exit, Failure, Outcome},
     farewell,
+    hints::{self, Facts},
+    output::print,
     receive::{Behaviour, Receiver},
     render::{
         forwarded::{Show, Teller},
-        hints, style,
+        style,
     },
-    server::{self, Facts},
+    runtime::block_on_beside_writer,
+    server,
     signals::{self, Stop},
     telemetry,
 };

@@ -6,7 +6,7 @@ use relay_client::Waiting;
 use relay_server::OnStop;
 
 use crate::{
-    cli::say,
+    output::say,
     render::{human_duration, style},
 };
 

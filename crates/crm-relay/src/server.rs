@@ -4,22 +4,24 @@ use std::{convert::Infallible, future::pending, io, net::SocketAddr, path::Path,
 
 use relay_server::{Config, Reloader, Server, StartError, registry::RegistryError};
 use relay_store::{
-    private::{self, Owners},
+    private,
     seam::Upkeep as _,
-    sqlite::{OpenError, Options, SqliteStore},
+    sqlite::{Options, SqliteStore},
 };
 use tokio::sync::mpsc;
 
 use crate::{
-    cli::{block_on_beside_writer, print},
     config::{fault::Faults, server::Plan},
     credentials::{self, Kept},
     descriptors,
     exit::{Exit, Failure, Outcome, reason},
     farewell,
+    hints::{self, Facts},
+    opening,
+    output::print,
     reload::{self, Fixed, Read},
-    render::{hints, style},
-    run_file::on_this_machine,
+    render::style,
+    runtime::block_on_beside_writer,
     signals, telemetry,
 };
 
@@ -67,32 +69,13 @@ async fn take_over(mut reloads: mpsc::Receiver<Plan>, reloader: &Reloader) -> In
     pending().await
 }
 
-/// What a server that has started can say about itself.
-pub(crate) struct Facts<'a> {
-    /// Its public listener, as programs on this machine reach it.
-    pub(crate) public: String,
-    /// Where a client reaches it: `PUBLIC_URL`, else that address.
-    pub(crate) url: String,
-    /// Its secrets.
-    pub(crate) kept: &'a Kept,
-}
-
-impl<'a> Facts<'a> {
-    /// Of a server that has started.
-    pub(crate) fn of(server: &Server, kept: &'a Kept) -> Self {
-        let public = on_this_machine(&server.public_addr().to_string());
-        let url = kept.public_url.clone().unwrap_or_else(|| format!("http://{public}"));
-        Self { public, url, kept }
-    }
-}
-
 /// Opens the store, completes the secrets and starts the server.
 ///
 /// # Errors
 /// In words for whoever started it.
 pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
     fits_a_socket(plan.data_dir())?;
-    let store = open_store(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
+    let store = opening::open(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
     start_over(plan, store).await
 }
 
@@ -104,7 +87,7 @@ pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
 pub(crate) async fn start_in_project(plan: Plan) -> Result<(Server, Kept), Failure> {
     fits_a_socket(plan.data_dir())?;
     let disk_reserve = plan.disk_reserve();
-    let store = open_store(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;
+    let store = opening::open(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;
     let ignore = plan.data_dir().join(".gitignore");
     if !ignore.exists() {
         let written = private::replace(&ignore, b"*\n");
@@ -156,24 +139,6 @@ fn fits_a_socket(data_dir: &Path) -> Result<(), Failure> {
         "DATA_DIR is {length} bytes long; a socket is made in it, whose path the system limits: choose one of at most {spare}"
     );
     Err(Failure::new(Exit::Configuration, text))
-}
-
-/// Opens the embedded store.
-///
-/// # Errors
-/// In words, with the exit code that says whose turn it is.
-fn open_store(options: Options) -> Result<SqliteStore, Failure> {
-    let data_dir = options.dir.clone();
-    SqliteStore::open(options).map_err(|error| open_failed(&data_dir, &error))
-}
-
-/// Opens the store of a data directory for a command: root may look after that of another user, and nothing is laid out for
-/// a full disk.
-///
-/// # Errors
-/// In words, with the exit code that says whose turn it is.
-pub(crate) fn open_to_look_after(data_dir: &Path) -> Result<SqliteStore, Failure> {
-    open_store(Options { disk_reserve: 0, ballast: false, owners: Owners::UsOrServed, ..Options::new(data_dir) })
 }
 
 /// How the end of a server ends the process.
@@ -247,31 +212,5 @@ fn cannot_listen(addr: &str, error: &io::Error, is_admin: bool) -> String {
             format!("cannot listen on {addr}: this machine has no such address. 0.0.0.0 takes all it has")
         }
         _ => format!("cannot listen on {addr}: {}. Choose another port: {other}", reason(error)),
-    }
-}
-
-/// In words, why a store was not opened.
-pub(crate) fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
-    match error {
-        OpenError::Io { error, verb: "write", .. } => credentials::not_writable(data_dir, error),
-        OpenError::Io { .. }
-        | OpenError::LostCommits { .. }
-        | OpenError::OtherHistory { .. }
-        | OpenError::NoLedger { .. }
-        | OpenError::NoDatabase { .. }
-        | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
-        OpenError::Unsafe(_) => Failure::new(Exit::Configuration, error.to_string()),
-        OpenError::InUse { .. } => {
-            Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))
-        }
-        OpenError::Interrupted { .. } => Failure::no(error.to_string()),
-        OpenError::Newer { .. } => Failure::new(Exit::NewerVersion, error.to_string()),
-        OpenError::NotAStore(_) => {
-            Failure::new(Exit::Configuration, format!("{error}. Choose another directory: --data-dir DIR"))
-        }
-        OpenError::Damaged { .. } => Failure::new(
-            Exit::StoreFailed,
-            format!("{error}. See what is left: crm-relay store check; or put back a backup"),
-        ),
     }
 }

@@ -19,11 +19,15 @@ use serde_json::json;
 use crate::{
     admin_client::Api,
     backup::{self, Source},
-    cli::{Common, block_on, data_dirs, looked_in, pretty, print, tell},
+    config::{self, data_dirs, layers::Layers, looked_in},
     credentials,
     exit::{Exit, Failure, Outcome, reason},
+    opening,
+    output::{pretty, print, tell},
+    place,
     render::{progress::Progress, style, time},
-    server, signals,
+    runtime::block_on,
+    signals,
 };
 
 /// Faults that are listed for people; a broken page may make thousands.
@@ -33,19 +37,18 @@ const FAULTS_SHOWN: usize = 50;
 ///
 /// # Errors
 /// Those of the store, of the way to it, and of the directory.
-pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
+pub(crate) fn backup(layers: &Layers, json: bool, directory: &Path) -> Outcome {
     let into = std::path::absolute(directory)
         .map_err(|error| Failure::usage(format!("{}: {}", directory.display(), reason(&error))))?;
     block_on(async {
-        let layers = common.layers()?;
-        let source = match Api::find(&layers).await? {
+        let source = match Api::find(layers).await? {
             Some(api) => Source::Server(api),
-            None => Source::Closed(data_dir(&layers)?),
+            None => Source::Closed(data_dir(layers)?),
         };
         let done = backup::take(source, &into).await?.backup;
         let value = json!({"bytes": done.bytes, "events": done.events});
         let text = format!("{} holds {} events, {} bytes", into.display(), done.events, done.bytes);
-        if common.json { print(&pretty(&value)) } else { tell(&text) }?;
+        if json { print(&pretty(&value)) } else { tell(&text) }?;
         Ok(Exit::Done)
     })
 }
@@ -54,9 +57,8 @@ pub(crate) fn backup(common: &Common, directory: &Path) -> Outcome {
 ///
 /// # Errors
 /// There is a store already, or the copy is damaged.
-pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
-    let layers = common.layers()?;
-    let dir = crate::config::data_dir(&layers);
+pub(crate) fn restore(layers: &Layers, json: bool, directory: &Path) -> Outcome {
+    let dir = config::data_dir(layers);
     if !directory.is_dir() {
         let text = format!("{} is not a directory; want one that store backup wrote", directory.display());
         return Err(Failure::usage(text));
@@ -64,7 +66,7 @@ pub(crate) fn restore(common: &Common, directory: &Path) -> Outcome {
     let (from, into) = (directory.to_owned(), dir.clone());
     let work = move |watch: &Arc<Watch>| sqlite::restore_watched(&from, &into, now(), watch);
     let done = block_on(watched(Progress::bytes(0), work))?.map_err(|error| restore_failed(&error, &dir))?;
-    if common.json {
+    if json {
         let credentials = credentials::are_there(&dir);
         let value = json!({
             "bytes": done.bytes,
@@ -117,12 +119,12 @@ fn restored_in_words(dir: &Path, done: &Restored) -> String {
 ///
 /// # Errors
 /// The store is in use, or cannot be read at all.
-pub(crate) fn check(common: &Common, accept_loss: bool) -> Outcome {
-    let dir = data_dir(&common.layers()?)?;
+pub(crate) fn check(layers: &Layers, json: bool, accept_loss: bool) -> Outcome {
+    let dir = data_dir(layers)?;
     let place = dir.clone();
     let work = move |watch: &Arc<Watch>| sqlite::check_watched(&place, accept_loss, now(), watch);
     let report = block_on(watched(Progress::new(0), work))?.map_err(|error| check_failed(&dir, &error))?;
-    if common.json {
+    if json {
         print(&pretty(&json!({
             "ok": report.is_healthy(),
             "events": report.events,
@@ -186,9 +188,9 @@ async fn watched<T: Send + 'static>(
 }
 
 /// The data directory that holds a store.
-fn data_dir(layers: &crate::config::layers::Layers) -> Result<PathBuf, Failure> {
+fn data_dir(layers: &Layers) -> Result<PathBuf, Failure> {
     let dirs = data_dirs(layers);
-    let holds_store = |dir: &&PathBuf| ["store.db", "ledger"].iter().any(|name| dir.join(name).exists());
+    let holds_store = |dir: &&PathBuf| place::holds_store(dir);
     dirs.iter().find(holds_store).cloned().ok_or_else(|| {
         Failure::unreachable(format!("no store in {}. Say where it is: --data-dir DIR", looked_in(layers)))
     })
@@ -204,12 +206,12 @@ fn check_failed(dir: &Path, error: &OpenError) -> Failure {
         );
         return Failure::new(Exit::StoreFailed, text);
     }
-    server::open_failed(dir, error)
+    opening::failed(dir, error)
 }
 
 fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {
     match error {
-        RestoreError::Open(error) => server::open_failed(dir, error),
+        RestoreError::Open(error) => opening::failed(dir, error),
         RestoreError::NotEmpty(_) => {
             Failure::no(format!("{error}. Move it away, or choose another directory: --data-dir DIR"))
         }

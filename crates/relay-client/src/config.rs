@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, Uri};
 use relay_core::{limits, name::Name};
 
-use crate::{ReportAnswers, Resigner, request};
+use crate::{ReportAnswers, Resigner, own_fields};
 
 /// Configuration of a client. Defaults stand in `relay_core::limits`.
 #[derive(Clone)]
@@ -141,7 +141,7 @@ impl fmt::Debug for TargetUrl {
 /// What would be right; never the value.
 pub fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "not the name of a header field".to_owned())?;
-    if request::is_own(&name) {
+    if own_fields::is_own(&name) {
         return Err(format!("{name} is set by the relay itself, or concerns one hop; it cannot be set here"));
     }
     let mut value = HeaderValue::from_str(value.trim())

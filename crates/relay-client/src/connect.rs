@@ -10,13 +10,11 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use relay_providers::CertificatesFault;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, InvalidMessage,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{
-        CertificateDer, InvalidDnsNameError, ServerName,
-        pem::{self, PemObject as _},
-    },
+    pki_types::{CertificateDer, InvalidDnsNameError, ServerName},
 };
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
@@ -48,18 +46,24 @@ pub enum Whose {
 /// Why TLS cannot be set up. Found at start, before anything is dialled.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file with extra roots cannot be read, or is not PEM.
+    /// The file with extra roots cannot be read.
     #[error("failed to read certificates from {file}")]
     CaFile {
         /// Which file.
         file: String,
         /// Why.
         #[source]
-        source: pem::Error,
+        source: io::Error,
     },
-    /// The file with extra roots holds none.
-    #[error("no certificate in {0}")]
-    NoCertificate(String),
+    /// The file with extra roots does not hold what it should.
+    #[error("failed to read certificates from {file}")]
+    Certificates {
+        /// Which file.
+        file: String,
+        /// What it holds.
+        #[source]
+        source: CertificatesFault,
+    },
     /// The roots were refused by the TLS library.
     #[error("failed to set up TLS")]
     Rustls(#[from] rustls::Error),
@@ -101,12 +105,10 @@ pub fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let name = || file.display().to_string();
-    let read = |source| TlsError::CaFile { file: name(), source };
-    let text = std::fs::read(file).map_err(|error| read(pem::Error::Io(error)))?;
-    // Editors put a mark of byte order in front, and then the first line begins no certificate.
-    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
-    let found: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(read)?;
-    if found.is_empty() { Err(TlsError::NoCertificate(name())) } else { Ok(found) }
+    let bytes = std::fs::read(file).map_err(|source| TlsError::CaFile { file: name(), source })?;
+    let found =
+        relay_providers::certificates(&bytes).map_err(|source| TlsError::Certificates { file: name(), source })?;
+    Ok(found.into_iter().map(CertificateDer::from).collect())
 }
 
 /// A TCP connection, tuned for small messages that must not wait, to the first address of `host` that takes it.

@@ -3,8 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use relay_core::{session::client::DialFailure, wire};
+use relay_core::{
+    session::client::DialFailure,
+    wire::{self, codec},
+};
 use rustls::ClientConfig;
+use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{self, client::IntoClientRequest as _},
@@ -14,12 +18,17 @@ use tokio_util::either::Either;
 use crate::{
     config::Config,
     connect::{self, Stream, TlsError, Whose},
+    lent::{Lent, Returned},
     proxy, retry_after,
     transport::{self, Transport},
 };
 
 /// From the first packet to the open session.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an answer other than an upgrade that are read for its words.
+const REFUSAL_BYTES_MAX: usize = 16 * 1024;
+/// How long the rest of such an answer is waited for.
+const REFUSAL_WAIT: Duration = Duration::from_secs(1);
 /// Pause when a server says 503 without saying for how long.
 const LATER_UNSAID: Duration = Duration::from_secs(1);
 
@@ -99,11 +108,13 @@ impl Dialer {
             self.url.clone().into_client_request().map_err(|error| DialFailure::Failed(error.to_string()))?;
         request.headers_mut().insert(header::AUTHORIZATION, self.token.clone());
         request.headers_mut().insert(PROTOCOL, HeaderValue::from(wire::VERSION));
+        let (stream, returned) = Lent::new(stream);
         match client_async_with_config(request, stream, Some(transport::socket_config())).await {
             Ok((socket, _)) => Ok(Transport::socket(socket)),
             Err(tungstenite::Error::Http(response)) => {
-                let body = response.body().as_deref().unwrap_or_default();
-                Err(self.refused(response.status(), response.headers(), body))
+                let (head, came) = response.into_parts();
+                let body = read_on(returned, &head.headers, came.unwrap_or_default()).await;
+                Err(self.refused(head.status, &head.headers, &body))
             }
             Err(error) if self.tls.is_none() && is_garbage(&error) => Err(DialFailure::Failed(format!(
                 "{} did not open a session, what it says is no HTTP; if it speaks TLS there, use https:// ({error})",
@@ -151,23 +162,63 @@ impl Dialer {
             StatusCode::BAD_REQUEST if connect::wants_tls(body) => {
                 DialFailure::Failed(format!("{} speaks TLS there; use https://", self.peer()))
             }
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                DialFailure::Later(retry_after::of(headers).unwrap_or(LATER_UNSAID))
-            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => DialFailure::Later {
+                after: retry_after::of(headers).unwrap_or(LATER_UNSAID),
+                why: self.answered(status, is_ours, body),
+            },
             StatusCode::NOT_FOUND => DialFailure::Failed(format!("no crm-relay server at {} (404)", self.url)),
-            other if is_ours => {
-                DialFailure::Failed(format!("{} answered {other} instead of opening a session", self.peer()))
-            }
-            other => DialFailure::Failed(format!(
-                "{} answered {other} instead of opening a session, and not as a relay server does: is there a proxy or a portal in between?",
-                self.peer()
-            )),
+            _ => DialFailure::Failed(self.answered(status, is_ours, body)),
+        }
+    }
+
+    /// The answer in words, with those of whoever gave it.
+    fn answered(&self, status: StatusCode, is_ours: bool, body: &[u8]) -> String {
+        let answered = format!("{} answered {status} instead of opening a session", self.peer());
+        match detail(body) {
+            Some(detail) => format!("{answered}: {detail}"),
+            None if is_ours => answered,
+            None => format!(
+                "{answered}, and not as a relay server does: is there a proxy or a portal in between, or a load balancer that has no server?"
+            ),
         }
     }
 
     fn peer(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
+}
+
+/// The body of a refusal: what came with its head, and so much of the rest as tells what is to be known of it.
+async fn read_on(returned: Returned<Stream>, headers: &HeaderMap, mut body: Vec<u8>) -> Vec<u8> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
+    let enough = length.unwrap_or(REFUSAL_BYTES_MAX).min(REFUSAL_BYTES_MAX);
+    let Some(mut stream) = returned.take() else { return body };
+    let reading = async {
+        while body.len() < enough && detail(&body).is_none() && !connect::wants_tls(&body) {
+            match stream.read_buf(&mut body).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+    };
+    // Without the rest, what came has to do.
+    let _ = tokio::time::timeout(REFUSAL_WAIT, reading).await;
+    body
+}
+
+/// The `detail` of a problem document (RFC 9457): on one line, and not all of a long one.
+/// What stands around the document is the frame of its chunk.
+fn detail(body: &[u8]) -> Option<String> {
+    let begin = body.iter().position(|byte| *byte == b'{')?;
+    let document = serde_json::Deserializer::from_slice(&body[begin..]).into_iter::<Problem>().next()?.ok()?;
+    let detail = document.detail.trim();
+    (!detail.is_empty()).then(|| codec::plain(detail))
+}
+
+/// As much of a problem document as is told.
+#[derive(serde::Deserialize)]
+struct Problem {
+    detail: String,
 }
 
 /// Whether what came is no HTTP at all.

@@ -16,7 +16,7 @@ use std::{
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
@@ -208,6 +208,7 @@ impl Target {
         let status = response.status();
         let class = Class::of_status(status.as_u16());
         let retry_after = if class.heeds_retry_after() { retry_after::of(response.headers()) } else { None };
+        let is_kept = !http.heard.is_of_1_0() || stays_by_1_0(response.headers());
         let mut refusal = (class != Class::Delivered).then(|| Refusal::of(&response, self.report_answers));
         let body = http.drain(response.into_body(), refusal.as_mut());
         let drained = tokio::time::timeout_at(deadline, body).await;
@@ -215,7 +216,7 @@ impl Target {
             return self.is_encrypted();
         }
         if drained == Ok(true) {
-            if http.is_open().await {
+            if is_kept && http.is_open().await {
                 self.keep(http);
             }
         } else if let Some(refusal) = &mut refusal {
@@ -230,6 +231,9 @@ impl Target {
     fn unanswered(&self, unsent: &Unsent, http: &Http) -> Verdict {
         if self.tls.is_none() && http.heard.is_tls_alert() {
             return self.is_encrypted();
+        }
+        if http.heard.is_http2() {
+            return self.is_of_http2();
         }
         match unsent {
             Unsent::Returned(_) => Verdict::failed(Class::Busy, "the target closed the connection at once".into()),
@@ -250,6 +254,13 @@ impl Target {
     /// Nobody there has seen the webhook: the URL is wrong, and it is not the webhook's fault.
     fn is_encrypted(&self) -> Verdict {
         let words = format!("{}:{} speaks TLS there; use https:// in the target's URL", self.host, self.port);
+        Verdict::failed(Class::Unreachable, words)
+    }
+
+    /// The same: what speaks HTTP/2 alone takes no request in HTTP/1.1.
+    fn is_of_http2(&self) -> Verdict {
+        let words =
+            format!("{}:{} speaks HTTP/2 and no HTTP/1.1; give a port that speaks HTTP/1.1", self.host, self.port);
         Verdict::failed(Class::Unreachable, words)
     }
 
@@ -337,7 +348,7 @@ impl Http {
                     Some(request) => Unsent::Returned(Box::new(request)),
                     None => Unsent::Failed(error.into_error()),
                 })),
-                Poll::Pending if heard.heads() > limits::ANSWER_INTERIM_MAX => Poll::Ready(Err(Unsent::Endless)),
+                Poll::Pending if heard.interim() > limits::ANSWER_INTERIM_MAX => Poll::Ready(Err(Unsent::Endless)),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -384,6 +395,15 @@ impl Http {
     fn is_usable(&self) -> bool {
         self.driver.is_some() && self.sender.is_ready()
     }
+}
+
+/// Whether a connection goes on after this answer of HTTP/1.0: it has to say so, and chunks, which that version has not, end
+/// it whatever it says (RFC 9112, sections 6.1 and 9.3).
+fn stays_by_1_0(headers: &HeaderMap) -> bool {
+    let said = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let says_so =
+        said.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("keep-alive"));
+    says_so && !headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Whether the body is the one that was taken in.

@@ -13,9 +13,12 @@ pub mod dial;
     reason = "how long a try took and how old an idle connection is, beside real sockets"
 )]
 pub mod forward;
+mod heads;
+mod lent;
 mod limit;
 mod listen;
 mod notice;
+mod own_fields;
 mod proxy;
 mod read_on;
 mod request;

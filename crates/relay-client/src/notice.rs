@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use crate::{
     config::Config,
     limit::Limit,
-    run::RunError,
     status::{self, Status},
 };
 
@@ -211,8 +210,8 @@ pub(crate) fn summary(view: &View, status: &Status) {
 }
 
 /// A new configuration cannot be used.
-pub(crate) fn reload_failed(error: &RunError) {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+pub(crate) fn reload_failed(error: &(dyn std::error::Error + 'static)) {
+    let causes = std::iter::successors(Some(error), |error| error.source());
     let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     tracing::error!(event = "reload_failed", why, "the present configuration stays in use");
 }
@@ -227,6 +226,9 @@ pub(crate) fn grace_exceeded(view: &View) {
     tracing::warn!(
         event = "grace_exceeded",
         held = status::held(view),
-        "stopped before everything was settled: what is held will be delivered again"
+        requests = view.destinations.iter().map(|held| held.forwarding).sum::<u32>(),
+        outcomes = view.destinations.iter().map(|held| held.reported).sum::<u32>(),
+        "stopped before everything was settled: requests that were cut off, and outcomes that never reached the server, are \
+         delivered again"
     );
 }

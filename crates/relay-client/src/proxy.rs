@@ -8,6 +8,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::heads::Heads;
+
 /// Bytes of a proxy's answer head; more is no answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Header fields of a proxy's answer.
@@ -31,6 +33,7 @@ pub(crate) async fn tunnel(stream: &mut TcpStream, proxy: &Uri, target: &str) ->
         head.push(stream.read_u8().await.map_err(broken)?);
     }
     let mut fields = [httparse::EMPTY_HEADER; ANSWER_FIELDS_MAX];
+    Heads::begin().read(&mut head);
     let mut answer = httparse::Response::new(&mut fields);
     answer.parse(&head).map_err(|error| format!("the proxy's answer is not HTTP: {error}"))?;
     match answer.code {

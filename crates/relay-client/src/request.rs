@@ -11,24 +11,10 @@ use relay_core::{session::client::Forward, target, time::Wall};
 
 use crate::{
     config::Destination,
+    own_fields::is_own,
     request_line::RawTarget,
     resign::{self, ResignError, Resigner},
 };
-
-/// Header fields that concern one hop, or that this hop sets itself.
-const DROPPED: [HeaderName; 11] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
-    header::HOST,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// Where the requests of one destination go: its URL, taken apart once.
 #[derive(Clone, Debug)]
@@ -167,12 +153,6 @@ impl Base {
 fn received_at(forward: &Forward) -> String {
     let at = Timestamp::from_microsecond(forward.received_at.as_micros()).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{at:.6}")
-}
-
-/// Whether a field is the relay's to set, or concerns one hop.
-pub(crate) fn is_own(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    text.starts_with("relay-") || DROPPED.contains(name) || matches!(text, "proxy-connection" | "http2-settings")
 }
 
 #[cfg(test)]

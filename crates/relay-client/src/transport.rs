@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::PollSender;
 
-use crate::connect::Stream;
+use crate::{connect::Stream, lent::Lent};
 
 /// Bytes that are gathered before a write, when there is more to say.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
@@ -35,7 +35,7 @@ pub struct Transport(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Socket(Box<WebSocketStream<Stream>>),
+    Socket(Box<WebSocketStream<Lent<Stream>>>),
     Memory(PollSender<Message>, mpsc::Receiver<Message>),
 }
 
@@ -55,7 +55,7 @@ impl Transport {
         Self(Kind::Memory(PollSender::new(to_server), from_server))
     }
 
-    pub(crate) fn socket(socket: WebSocketStream<Stream>) -> Self {
+    pub(crate) fn socket(socket: WebSocketStream<Lent<Stream>>) -> Self {
         Self(Kind::Socket(Box::new(socket)))
     }
 

@@ -7,22 +7,24 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
 use relay_core::limits;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 
+use crate::heads::Heads;
+
 /// Bytes written in one turn: a write costs no more than copying, so that it may be longer than a read.
 const WRITE_BYTES: usize = 16 * limits::TARGET_TURN_BYTES;
 /// How the first two bytes of a TLS alert look to somebody who did not ask for TLS: alert, TLS.
 const TLS_ALERT: [u8; 2] = [21, 3];
-/// Marks that the first bytes of a stream were seen.
-const OPENED: u64 = 1 << 16;
+/// How a server of HTTP/2 begins, whatever it was asked (RFC 9113 section 3.4): a frame of settings, behind three bytes of
+/// its length, without flags, of the stream 0.
+const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
+/// Bytes of a stream that tell what it speaks.
+const OPENING_BYTES: usize = 3 + SETTINGS.len();
 
 /// See the module.
 #[derive(Debug)]
@@ -35,14 +37,17 @@ pub(crate) struct InTurns<S> {
 
 /// What came from a peer, for whoever uses the stream through a library.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct Heard(Mutex<Came>);
+
+#[derive(Debug, Default)]
+struct Came {
     /// Bytes that came since the request began.
-    bytes: AtomicUsize,
-    /// Empty lines among them: each ends a head.
-    heads: AtomicUsize,
-    /// Whether heads are counted: until the answer's own is complete.
-    is_counting: AtomicBool,
-    opening: AtomicU64,
+    bytes: usize,
+    /// Among them, until the answer's own is complete.
+    heads: Heads,
+    /// The first bytes of the stream, and how many of them are there.
+    opening: [u8; OPENING_BYTES],
+    opened: usize,
 }
 
 impl<S: AsyncRead> InTurns<S> {
@@ -59,43 +64,55 @@ impl<S: AsyncRead> InTurns<S> {
 impl Heard {
     /// Another request begins.
     pub(crate) fn begin(&self) {
-        self.bytes.store(0, Relaxed);
-        self.heads.store(0, Relaxed);
-        self.is_counting.store(true, Relaxed);
+        let mut came = self.came();
+        (came.bytes, came.heads) = (0, Heads::begin());
     }
 
     /// Its answer is there, or never will be.
     pub(crate) fn end(&self) {
-        self.is_counting.store(false, Relaxed);
+        self.came().heads.end();
     }
 
     /// Whether nothing came since [`Self::begin`].
     pub(crate) fn is_silent(&self) -> bool {
-        self.bytes.load(Relaxed) == 0
+        self.came().bytes == 0
     }
 
-    /// Heads that came since [`Self::begin`], as long as none of them was the answer's.
-    pub(crate) fn heads(&self) -> usize {
-        self.heads.load(Relaxed)
+    /// Interim answers that came since [`Self::begin`].
+    pub(crate) fn interim(&self) -> usize {
+        self.came().heads.interim()
+    }
+
+    /// Whether the answer is one of HTTP/1.0, whose connections end with it unless it says otherwise.
+    pub(crate) fn is_of_1_0(&self) -> bool {
+        self.came().heads.minor() == Some(0)
     }
 
     /// Whether the peer began like one that speaks TLS and was not asked in TLS.
     pub(crate) fn is_tls_alert(&self) -> bool {
-        self.opening.load(Relaxed) == OPENED | u64::from(u16::from_be_bytes(TLS_ALERT))
+        let came = self.came();
+        came.opened >= TLS_ALERT.len() && came.opening.starts_with(&TLS_ALERT)
     }
 
-    fn add(&self, read: &[u8]) {
-        self.bytes.fetch_add(read.len(), Relaxed);
-        if self.is_counting.load(Relaxed) {
-            let ends = read.windows(2).zip(read.windows(3).map(Some).chain([None]));
-            let ends = ends.filter(|(two, three)| **two == *b"\n\n" || three.is_some_and(|three| *three == *b"\n\r\n"));
-            self.heads.fetch_add(ends.count(), Relaxed);
+    /// Whether the peer began like one that speaks HTTP/2 and nothing else.
+    pub(crate) fn is_http2(&self) -> bool {
+        let came = self.came();
+        came.opened == OPENING_BYTES && came.opening.ends_with(&SETTINGS)
+    }
+
+    fn add(&self, read: &mut [u8]) {
+        let mut came = self.came();
+        let came = &mut *came;
+        came.bytes += read.len();
+        came.heads.read(read);
+        for (place, byte) in came.opening[came.opened..].iter_mut().zip(read) {
+            *place = *byte;
+            came.opened += 1;
         }
-        if self.opening.load(Relaxed) == 0
-            && let [first, second, ..] = read
-        {
-            self.opening.store(OPENED | u64::from(u16::from_be_bytes([*first, *second])), Relaxed);
-        }
+    }
+
+    fn came(&self) -> MutexGuard<'_, Came> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +135,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for InTurns<S> {
         match poll {
             Poll::Pending => this.readable = limits::TARGET_TURN_BYTES,
             Poll::Ready(_) => {
-                let read = &buf.filled()[before..];
+                let read = &mut buf.filled_mut()[before..];
                 this.readable -= read.len();
                 this.heard.add(read);
             }
@@ -224,27 +241,28 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_counted_until_the_answer_is_there() {
+    fn what_came_is_told_apart_by_requests() {
         let heard = Heard::default();
-        heard.add(b"\r\n\r\n");
-        assert_eq!((heard.heads(), heard.is_silent()), (0, false));
         heard.begin();
         assert!(heard.is_silent());
-        heard.add(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\na: b\n\nHTTP/1.1 200 OK\r\n");
-        assert_eq!(heard.heads(), 2);
-        heard.end();
-        heard.add(b"\n\n\n\n");
-        assert_eq!(heard.heads(), 2);
+        heard.add(&mut b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\n".to_owned());
+        assert_eq!((heard.interim(), heard.is_of_1_0(), heard.is_silent()), (1, true, false));
+        heard.begin();
+        assert_eq!((heard.interim(), heard.is_of_1_0(), heard.is_silent()), (0, false, true));
     }
 
     #[test]
-    fn the_opening_tells_tls() {
+    fn the_opening_tells_what_is_spoken() {
         let heard = |bytes: &[u8]| {
             let heard = Heard::default();
-            heard.add(bytes);
-            heard.is_tls_alert()
+            bytes.to_owned().chunks_mut(4).for_each(|piece| heard.add(piece));
+            (heard.is_tls_alert(), heard.is_http2())
         };
-        assert!(heard(b"\x15\x03\x03\x00\x02\x02\x46"));
-        assert!(!heard(b"HTTP/1.1 200 OK\r\n") && !heard(b"") && !heard(b"\x15\x04"));
+        assert_eq!(heard(b"\x15\x03\x03\x00\x02\x02\x46"), (true, false));
+        assert_eq!(heard(b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64"), (false, true));
+        for other in [&b"HTTP/1.1 200 OK\r\n"[..], b"", b"\x15\x04", b"\0\0\0\x04\0\0\0\0", b"\0\0\x08\x07\0\0\0\0\0\0"]
+        {
+            assert_eq!(heard(other), (false, false));
+        }
     }
 }

@@ -4,16 +4,10 @@
 //! **Source** RFC 5280, section 4.1.
 
 use rustls::pki_types::{ServerName, UnixTime};
-
-const SEQUENCE: u8 = 0x30;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-/// `[0]`: the version, and `[3]`: the extensions.
-const VERSION: u8 = 0xa0;
-const EXTENSIONS: u8 = 0xa3;
-const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
-const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
-const DAY_SECONDS: i64 = 86_400;
+use x509_parser::{
+    certificate::X509CertificateParser, nom::Parser as _, oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME,
+    x509::X509Version,
+};
 
 /// A certificate, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,18 +26,22 @@ pub(crate) struct Certificate {
 impl Certificate {
     /// Nothing if it is none.
     pub(crate) fn read(der: &[u8]) -> Option<Self> {
-        let mut certificate = Elements(content(der, SEQUENCE)?);
-        let mut body = Elements(content(certificate.next()?.whole, SEQUENCE)?);
-        let is_first_version = body.next()?.tag != VERSION;
-        // Serial number, algorithm and issuer stand before its time.
-        let mut body = body.skip(if is_first_version { 2 } else { 3 });
-        let mut validity = Elements(content(body.next()?.whole, SEQUENCE)?);
-        let (not_before, not_after) = (time(&validity.next()?)?, time(&validity.next()?)?);
-        let common_name = common_name(content(body.next()?.whole, SEQUENCE)?);
-        let key = body.next()?.whole.to_vec();
-        let extensions = body.find(|element| element.tag == EXTENSIONS);
-        let has_alt_names = extensions.is_some_and(|extensions| has_extension(extensions.content, SUBJECT_ALT_NAME));
-        Some(Self { not_before, not_after, common_name, has_alt_names, is_first_version, key })
+        // Extensions are not taken apart: whether there are names is all that is asked, and the TLS library reads them.
+        let (_, certificate) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).ok()?;
+        let validity = certificate.validity();
+        // Whatever kind of text it calls itself.
+        let common_name = certificate.subject().iter_common_name().last();
+        let common_name = common_name.and_then(|name| String::from_utf8(name.attr_value().data.to_vec()).ok());
+        Some(Self {
+            not_before: validity.not_before.timestamp(),
+            not_after: validity.not_after.timestamp(),
+            common_name,
+            has_alt_names: certificate
+                .iter_extensions()
+                .any(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME),
+            is_first_version: certificate.version() == X509Version::V1,
+            key: certificate.public_key().raw.to_vec(),
+        })
     }
 
     /// Whether it is too early for it (`Less`), too late (`Greater`), or neither.
@@ -65,80 +63,6 @@ impl Certificate {
         matches(name.trim_end_matches('.'))
             || name.split_once('.').is_some_and(|(_, parent)| matches(&format!("*.{}", parent.trim_end_matches('.'))))
     }
-}
-
-/// One element of DER.
-#[derive(Clone, Copy)]
-struct Element<'a> {
-    tag: u8,
-    content: &'a [u8],
-    whole: &'a [u8],
-}
-
-/// Elements one behind the other; what cannot be read ends them.
-struct Elements<'a>(&'a [u8]);
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = Element<'a>;
-
-    fn next(&mut self) -> Option<Element<'a>> {
-        let (&tag, &first) = (self.0.first()?, self.0.get(1)?);
-        let (length, begin) = if first < 0x80 {
-            (usize::from(first), 2)
-        } else {
-            let digits = usize::from(first & 0x7f);
-            let bytes = self.0.get(2..2 + digits).filter(|_| (1..=4).contains(&digits))?;
-            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), 2 + digits)
-        };
-        let end = begin.checked_add(length)?;
-        let whole = self.0.get(..end)?;
-        self.0 = &self.0[end..];
-        Some(Element { tag, content: &whole[begin..], whole })
-    }
-}
-
-/// The content of the element that begins here, if it is of that kind.
-fn content(der: &[u8], tag: u8) -> Option<&[u8]> {
-    Elements(der).next().filter(|element| element.tag == tag).map(|element| element.content)
-}
-
-/// The last common name in a subject: a list of sets of pairs.
-fn common_name(subject: &[u8]) -> Option<String> {
-    let pairs = Elements(subject).flat_map(|set| Elements(set.content));
-    let texts = pairs.filter_map(|pair| {
-        let mut pair = Elements(pair.content);
-        let kind = pair.next()?;
-        (kind.content == COMMON_NAME).then(|| pair.next())?
-    });
-    texts.last().and_then(|text| String::from_utf8(text.content.to_vec()).ok())
-}
-
-fn has_extension(extensions: &[u8], kind: &[u8]) -> bool {
-    let list = content(extensions, SEQUENCE).unwrap_or_default();
-    Elements(list).any(|extension| Elements(extension.content).next().is_some_and(|id| id.content == kind))
-}
-
-/// Seconds since 1970 of `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
-fn time(element: &Element<'_>) -> Option<i64> {
-    let text = std::str::from_utf8(element.content).ok()?.strip_suffix('Z')?;
-    let (year, rest) = match element.tag {
-        UTC_TIME => {
-            let year: i64 = text.get(..2)?.parse().ok()?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, text.get(2..)?)
-        }
-        GENERALIZED_TIME => (text.get(..4)?.parse().ok()?, text.get(4..)?),
-        _ => return None,
-    };
-    if rest.len() != 10 || !rest.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let two = |at: usize| rest[at..at + 2].parse::<i64>().ok();
-    let (month, day, hours, minutes, seconds) = (two(0)?, two(2)?, two(4)?, two(6)?, two(8)?);
-    // Days of the Gregorian calendar: "chrono-compatible low-level date algorithms", Howard Hinnant.
-    let shifted = if month <= 2 { year - 1 } else { year };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = shifted * 365 + shifted.div_euclid(4) - shifted.div_euclid(100) + shifted.div_euclid(400) + day_of_year;
-    Some((days - 719_468) * DAY_SECONDS + hours * 3_600 + minutes * 60 + seconds)
 }
 
 #[cfg(test)]
@@ -190,7 +114,7 @@ mod tests {
         let certificate = Certificate::read(&STANDARD.decode(FIRST_VERSION).unwrap()).unwrap();
         assert!(certificate.is_first_version && !certificate.has_alt_names);
         assert!(certificate.is_common_name(&name("relay.test")));
-        assert_eq!((certificate.key.len(), certificate.key[0]), (91, SEQUENCE), "a key of P-256");
+        assert_eq!((certificate.key.len(), certificate.key[0]), (91, 0x30), "a key of P-256");
     }
 
     #[test]

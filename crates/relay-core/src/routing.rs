@@ -1,4 +1,5 @@
-//! Routing: which destinations a source leads to, and under which policy. A snapshot; replaced whole when it changes.
+//! Routing: which destinations a source leads to, and under which policy, and which of them a token may
+//! serve. A snapshot; replaced whole when it changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,5 +47,24 @@ impl Routing {
     /// The route from `source` to `destination`, if it still exists.
     pub fn route(&self, source: &Name, destination: &Name) -> Option<&Route> {
         self.routes.get(source)?.iter().find(|route| route.destination == *destination)
+    }
+}
+
+/// Which destinations a token may serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Every destination.
+    All,
+    /// These.
+    Only(BTreeSet<Name>),
+}
+
+impl Serves {
+    /// Whether a token that serves this may serve `destination`.
+    pub fn allows(&self, destination: &Name) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(destination),
+        }
     }
 }

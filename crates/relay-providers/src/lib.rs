@@ -28,6 +28,7 @@
 mod attempt;
 mod basic;
 mod by_head;
+mod certificates;
 mod code;
 mod draft;
 mod fault;
@@ -57,6 +58,7 @@ use bytes::Bytes;
 use relay_core::time::Wall;
 
 pub use by_head::ByHead;
+pub use certificates::{CertificatesFault, certificates};
 pub use draft::{Draft, SignError};
 pub use fault::ParameterFault;
 pub use given::Given;

@@ -13,6 +13,9 @@ use crate::origin::Origin;
 const PAUSE: Duration = Duration::from_millis(50);
 /// At most one line in the log per listener and this long, however often accepting fails.
 const SAY_EVERY: Duration = Duration::from_mins(1);
+/// Bytes that the system takes from a socket's writer before they can be sent: with more, a slow link would take minutes to
+/// empty what the machine believes is gone. What is on the wire and not acknowledged does not count, so this slows no link.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// A listening socket.
 pub(crate) trait Listening: Send + 'static {
@@ -94,6 +97,13 @@ impl<L: Listening> Acceptor<L> {
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Readies a socket that may become a session's.
+pub(crate) fn prepare(socket: &TcpStream) {
+    // Best effort: without it a session on a slow link is slower to say what matters.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ use relay_core::{
 };
 use relay_store::seam::DocumentKind;
 use tokio::{
-    net::TcpStream,
     sync::{mpsc, oneshot},
     time::timeout,
 };
@@ -41,7 +40,7 @@ use crate::{
     hub::{Event, Handle, Socket},
     origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
-    registry::{Registry, secret, uses::Proof},
+    registry::{Registry, STATIC_TOKEN, secret, uses::Proof},
     supervise::{Supervisor, TaskKind},
 };
 
@@ -55,9 +54,6 @@ const READ_BUFFER_BYTES: usize = 16 * 1024;
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes that wait in the WebSocket's own write buffer at most (S11).
 const WRITE_BUFFER_MAX: usize = 8 * 1024 * 1024;
-/// Bytes that the system takes from a socket's writer before they can be sent: with more, a slow link would take minutes to
-/// empty what the machine believes is gone. What is on the wire and not acknowledged does not count, so this slows no link.
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// How long the HTTP upgrade itself may take.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a peer may take nothing at all of what is written to it; by then its heartbeats have failed as well. One that
@@ -71,9 +67,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The field that names the version of the session's protocol. Every answer of `/connect` has it: by it a client knows that
 /// a refusal is the server's, and not that of something in between.
 const PROTOCOL: &str = "relay-protocol";
-
-/// Name of the static token from the credentials.
-pub(crate) const STATIC_TOKEN: &str = "relay_token";
 
 /// Lets clients in.
 #[derive(Clone)]
@@ -471,13 +464,6 @@ async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox
         }
     }
     Ended::ByHub
-}
-
-/// Readies a socket that may become a session's.
-pub(crate) fn prepare(socket: &TcpStream) {
-    // Best effort: without it a session on a slow link is slower to say what matters.
-    #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
 }
 
 /// Completes when the hub wanted the socket closed and its peer did not take what was left in time (I21).

@@ -165,7 +165,7 @@ impl Guesses {
     }
 
     fn tell(&self, entrance: Entrance, wrong: Wrong, origin: Origin) {
-        self.metrics.token_refused(entrance, wrong);
+        self.metrics.token_refused(entrance.as_str(), wrong.as_str());
         if let Some(left_out) = self.may_tell(entrance, wrong.as_str()) {
             let peer = origin.peer.map(|peer| peer.to_string());
             tracing::warn!(

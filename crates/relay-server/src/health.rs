@@ -22,6 +22,7 @@ use relay_store::seam::{DestinationStats, Stats, Upkeep};
 
 use crate::{
     clock::{Clock, Drift},
+    depth::{count, open, waiting},
     directory::Directory,
     hub::{Handle, OldestCommit},
     registry::Registry,
@@ -196,21 +197,6 @@ impl Report {
         }
         totals
     }
-}
-
-/// Deliveries of a destination in one state.
-pub(crate) fn count(stats: &DestinationStats, state: State) -> u64 {
-    stats.states[state as usize - 1]
-}
-
-/// Deliveries of a destination that are on their way.
-pub(crate) fn open(stats: &DestinationStats) -> u64 {
-    State::ALL.into_iter().filter(|state| state.is_open()).map(|state| count(stats, state)).sum()
-}
-
-/// Deliveries of a destination that nobody has at the moment.
-pub(crate) fn waiting(stats: &DestinationStats) -> u64 {
-    count(stats, State::Ready) + count(stats, State::Scheduled)
 }
 
 /// Keeps since when destinations have waiting deliveries and no client.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 mod connect;
 pub mod connections;
+mod depth;
 pub mod directory;
 pub mod error;
 mod fetch;
@@ -29,6 +30,7 @@ pub mod server;
 mod supervise;
 mod watch;
 
+pub use admin::problem::ADMIN_CODES;
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;

@@ -21,8 +21,6 @@ use relay_core::{
 };
 use relay_store::seam::Stats;
 
-use crate::guesses::{Entrance, Wrong};
-
 /// Upper bounds of the commit histogram, in seconds: an fsync takes 0.1 ms on good disks and seconds on bad ones.
 const COMMIT_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
@@ -31,7 +29,7 @@ const COMMIT_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 
 pub(crate) struct Metrics {
     refused: Mutex<BTreeMap<(String, &'static str), u64>>,
     handshakes: Mutex<BTreeMap<String, u64>>,
-    tokens_refused: Mutex<BTreeMap<(Entrance, Wrong), u64>>,
+    tokens_refused: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     panics: AtomicU64,
     commits: [AtomicU64; COMMIT_BUCKETS.len()],
     commit_count: AtomicU64,
@@ -52,7 +50,7 @@ impl Metrics {
     }
 
     /// Counts a request that was not let in for want of a token.
-    pub(crate) fn token_refused(&self, entrance: Entrance, wrong: Wrong) {
+    pub(crate) fn token_refused(&self, entrance: &'static str, wrong: &'static str) {
         let mut refused = self.tokens_refused.lock().unwrap_or_else(PoisonError::into_inner);
         *refused.entry((entrance, wrong)).or_default() += 1;
     }
@@ -106,7 +104,7 @@ impl Metrics {
         }
         page.head("tokens_refused_total", "counter", "Requests not let in for want of a token, by entrance.");
         for ((entrance, wrong), count) in &*self.tokens_refused.lock().unwrap_or_else(PoisonError::into_inner) {
-            let labels = [("entrance", entrance.as_str()), ("reason", wrong.as_str())];
+            let labels = [("entrance", *entrance), ("reason", *wrong)];
             page.sample("tokens_refused_total", &labels, count);
         }
         page.head("handshakes_total", "counter", "Handshakes answered, by source.");

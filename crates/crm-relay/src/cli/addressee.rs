@@ -7,14 +7,13 @@ use serde_json::Value;
 use super::{
     listing::text,
     provider::{self, set_options, sign_options},
-    shared_options::{data_dirs, looked_in},
 };
 use crate::{
     admin_client::{Api, encode},
-    config::{layers::Layers, target},
+    config::{data_dirs, layers::Layers, looked_in, target},
     credentials,
     exit::Failure,
-    run_file::{RunFile, on_this_machine},
+    place::{RunFile, on_this_machine},
     sample::Hand,
 };
 

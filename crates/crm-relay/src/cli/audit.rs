@@ -3,14 +3,13 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{
-    listing::{pretty, text},
-    shared_options::{self, Common, print, tell},
-};
+use super::{listing::text, shared_options::Common};
 use crate::{
     admin_client::Api,
     exit::{Exit, Outcome},
+    output::{pretty, print, tell},
     render::{style, table},
+    runtime::block_on,
 };
 
 /// Recounts every event and delivery and compares with the counters; exit 1 if anything is missing.
@@ -43,7 +42,7 @@ const NARROW: [&str; 9] =
 
 impl AuditArgs {
     pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
+        block_on(async {
             let layers = self.common.layers()?;
             let report = Api::reading(&layers).await?.get("/api/v1/audit").await?;
             let is_ok = report.get("ok").and_then(Value::as_bool).unwrap_or(false);

@@ -6,12 +6,13 @@ use serde_json::Value;
 use super::{
     filter::given,
     listing::{Column, Paging, Range, View, list, text, when, words},
-    shared_options::{self, Common},
+    shared_options::Common,
 };
 use crate::{
     admin_client::Api,
     exit::{Exit, Outcome},
     render::time,
+    runtime::block_on,
 };
 
 /// Who changed what: commands, the admin API, the configuration file and senders' repeats; the latest first.
@@ -53,7 +54,7 @@ fn origin(line: &Value) -> String {
 
 impl AuditLogArgs {
     pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
+        block_on(async {
             let mut filters = given([("action", self.action), ("who", self.who)]);
             filters.extend(self.range.parameters(time::now())?);
             let api = Api::reading(&self.common.layers()?).await?;

@@ -11,13 +11,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     filter::{Ended, Parameters},
-    listing::pretty,
+    listing::text,
     noun::Asked,
-    shared_options::{print, tell},
 };
 use crate::{
-    admin_client::Api,
+    admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print, tell},
     render::{progress::Progress, style},
     signals,
 };
@@ -38,9 +38,9 @@ pub(crate) struct Selection {
     all: bool,
     #[command(flatten)]
     filter: Ended,
-    #[arg(help = "Whose last try was answered with this status", long, value_name = "N")]
+    #[arg(help = "Whose last try was answered with this status", long, value_name = "N", value_parser = status)]
     status: Option<u16>,
-    /// Whose last try failed with these words among others
+    /// Whose last try came to these words, as dead list, dead summary and delivery show print them
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
     /// At most so many, the latest first
@@ -77,6 +77,15 @@ impl Pacing {
         body.extend(self.rate.map(|rate| ("rate".to_owned(), json!(rate))));
         body.extend(self.start_at.as_ref().map(|at| ("start_at".to_owned(), json!(at))));
     }
+}
+
+/// `422`, or as lists show it: `HTTP 422 no such customer`.
+fn status(text: &str) -> Result<u16, String> {
+    let text = text.trim();
+    let shown = text.get(..5).filter(|begin| begin.eq_ignore_ascii_case("http ")).and_then(|_| text.get(5..));
+    let number = shown.map_or(text, |rest| rest.trim_start().split([' ', '…']).next().unwrap_or_default());
+    let status = number.parse().ok().filter(|status| (100..=599).contains(status));
+    status.ok_or_else(|| "want the status of an answer, like 422 or 500".to_owned())
 }
 
 /// `20` and `20/s` are the same.
@@ -135,7 +144,15 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
         return report(&preview, &format!("would {} {}", bulk.verb, count(matched)), as_json);
     }
     if matched == 0 {
-        let text = format!("nothing matches; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list);
+        let text = match selection.ids.as_slice() {
+            [id] => {
+                // That there is none is an error of its own.
+                let found = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+                let (id, state) = (text(&found, "id"), text(&found, "state"));
+                format!("{id} is {state}; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list)
+            }
+            _ => format!("nothing matches; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list),
+        };
         report(&preview, &text, as_json)?;
         return Ok(if selection.ids.is_empty() { Exit::Done } else { Exit::No });
     }
@@ -254,4 +271,19 @@ fn report(value: &Value, text: &str, as_json: bool) -> Outcome {
 
 fn count(number: u64) -> String {
     if number == 1 { "1 delivery".to_owned() } else { format!("{number} deliveries") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_taken_as_it_is_shown() {
+        for text in ["422", "HTTP 422", "http 422 no such customer", " HTTP 422\u{2026}"] {
+            assert_eq!(status(text), Ok(422), "{text}");
+        }
+        for text in ["", "HTTP", "HTTP x", "42", "4220", "422 what", "-1", "é"] {
+            assert!(status(text).is_err(), "{text}");
+        }
+    }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{listing::pretty, shared_options::print};
 use crate::{
     config::{
         self, client,
@@ -15,6 +14,7 @@ use crate::{
         settings::{Process, SETTINGS},
     },
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print},
     render::{style, table},
 };
 

@@ -7,13 +7,13 @@ use super::{
     bulk::{self, Bulk, Pacing, Selection},
     delivery,
     filter::{Ended, Parameters},
-    listing::{Column, Form, Paging, View, answer, last, list, pretty, reason, text, when},
+    listing::{Column, Form, Paging, View, answer, last, list, reason, text, when},
     noun::{self, Asked},
-    shared_options::{print, say},
 };
 use crate::{
     admin_client::query,
     exit::{Exit, Outcome},
+    output::{pretty, print, say},
     render::{progress::Progress, style, table},
 };
 
@@ -131,6 +131,9 @@ async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
     let rows: Vec<Vec<String>> = groups.iter().map(|group| row(group, &columns)).collect();
     let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
     print(&if asked.form == Form::Wide { table::wide(&headings, &rows) } else { table::table(&headings, &rows) })?;
+    if groups.is_empty() {
+        return Ok(Exit::Done);
+    }
     say(&style::dim("look at one: crm-relay dead show EXAMPLE; again: crm-relay dead redrive --status N --error TEXT"));
     Ok(Exit::Done)
 }

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::{
     bulk::{self, Bulk, Selection},
+    destination,
     filter::{Along, given},
-    listing::{self, Column, Paging, Range, View, last, list, state, text, when},
+    listing::{self, Column, Paging, Range, View, last, list, route_of, state, text, when},
     noun::{self, Asked},
 };
 use crate::{
@@ -89,15 +90,23 @@ pub(super) fn row(delivery: &Value) -> Vec<String> {
 
 /// Shows one delivery; `dead show` does the same.
 pub(super) async fn show(asked: &Asked, id: &str) -> Outcome {
-    let delivery = asked.reading().await?.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
-    asked.tell(&delivery, in_words)
+    let api = asked.reading().await?;
+    let delivery = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+    // Whoever looks at one that waits wants to know for what. Without a server nothing is on its way.
+    let held_up = if is_open(&delivery) && !asked.is_json() && api.offline().is_none() {
+        let destination = api.get(&format!("/api/v1/destinations/{}", encode(&text(&delivery, "destination")))).await;
+        destination.ok().and_then(|destination| destination::held_up(&destination))
+    } else {
+        None
+    };
+    asked.tell(&delivery, |delivery| in_words(delivery, held_up))
 }
 
-fn in_words(delivery: &Value) -> String {
+fn in_words(delivery: &Value, held_up: Option<String>) -> String {
     let mut pairs = vec![
         ("delivery", style::bold(text(delivery, "id"))),
         ("event", text(delivery, "event_id")),
-        ("route", super::route_of(delivery)),
+        ("route", route_of(delivery)),
         ("state", state(delivery)),
         (
             "tries",
@@ -111,6 +120,7 @@ fn in_words(delivery: &Value) -> String {
         ("ready", text(delivery, "ready_at")),
         ("last try", last(delivery)),
     ];
+    pairs.extend(held_up.map(|why| ("held up", why)));
     if is_open(delivery) {
         pairs.push(("due", text(delivery, "due_at")));
         pairs.push(("expires", text(delivery, "expires_at")));

@@ -10,10 +10,10 @@ use super::{
     collection::{Collection, Named},
     listing::{Column, View, text},
     noun::{self, Asked},
-    shared_options::say,
 };
 use crate::{
     exit::{Exit, Outcome},
+    output::say,
     render::{human_duration, style, table},
 };
 
@@ -73,6 +73,19 @@ fn status(destination: &Value) -> String {
     } else {
         style::good("up")
     }
+}
+
+/// Why nothing goes there at the moment, and what to type; `None`: it is up.
+pub(super) fn held_up(destination: &Value) -> Option<String> {
+    let name = text(destination, "name");
+    let status = status(destination);
+    let step = match anstream::adapter::strip_str(&status).to_string().as_str() {
+        "paused" => format!("to go on: crm-relay destination resume {name}"),
+        "no client" => "start one where the target is: crm-relay client".to_owned(),
+        "target down" => format!("what it answers: crm-relay destination show {name}"),
+        _ => return None,
+    };
+    Some(format!("{status}; {step}"))
 }
 
 /// The sum of some states' counts.

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    listing::{each, pretty, text},
-    shared_options::{self, Common, print, tell},
+    listing::{each, text},
+    shared_options::Common,
 };
 use crate::{
     admin_client::Api,
@@ -14,7 +14,9 @@ use crate::{
         settings::Process,
     },
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print, tell},
     render::style,
+    runtime::block_on,
 };
 
 /// Health of the server; exit 0 while it is ready, 1 while not. For container health checks.
@@ -31,7 +33,7 @@ pub(crate) struct HealthArgs {
 
 impl HealthArgs {
     pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
+        block_on(async {
             let api = if self.client { self.client_api()? } else { Api::running(&self.common.layers()?).await? };
             let (status, _) = api.peek("/readyz").await.map_err(|failure| self.away(failure, &api))?;
             let is_ready = status.is_success();

@@ -11,19 +11,15 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::{
-    listing::{pretty, text},
-    shared_options::{self, Common, print, tell},
-    source::NewSource,
-};
+use super::{listing::text, shared_options::Common, source::NewSource};
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome, reason},
-    render::{
-        hints,
-        style::{bold, copy, dim, warn},
-    },
-    run_file::on_this_machine,
+    hints,
+    output::{pretty, print, tell},
+    place::on_this_machine,
+    render::style::{bold, copy, dim, warn},
+    runtime::block_on,
 };
 
 #[derive(Debug, Args)]
@@ -41,7 +37,7 @@ pub(crate) struct InviteArgs {
 
 impl InviteArgs {
     pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
+        block_on(async {
             let layers = self.common.layers()?;
             let body = self.about.body(&self.name)?;
             let api = Api::running(&layers).await?;

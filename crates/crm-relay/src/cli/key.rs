@@ -8,11 +8,11 @@ use super::{
     filter::given,
     listing::{Column, View, text, when},
     noun::{self, Asked},
-    shared_options::say,
     token::{show_secret, status},
 };
 use crate::{
     exit::{Exit, Outcome},
+    output::say,
     render::table,
 };
 

@@ -5,16 +5,11 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::shared_options::{print, say};
 use crate::{
     admin_client::{Api, query},
     exit::Failure,
-    render::{
-        answer::gist,
-        progress::Progress,
-        style, table, time,
-        visible::{safe_json, visible},
-    },
+    output::{compact, pretty, print, say},
+    render::{answer::gist, progress::Progress, style, table, time, visible::visible},
     signals::{self, Stop},
 };
 
@@ -152,16 +147,6 @@ pub(crate) async fn collect(
     }
 }
 
-/// JSON for people and scripts alike.
-pub(crate) fn pretty(value: &Value) -> String {
-    safe_json(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()))
-}
-
-/// The same on one line.
-pub(crate) fn compact(value: &Value) -> String {
-    safe_json(&value.to_string())
-}
-
 /// A field as text; a missing one as `-`. The one place where what somebody else wrote becomes a cell or a word: nothing
 /// in it steers the terminal.
 pub(crate) fn text(item: &Value, field: &str) -> String {
@@ -221,4 +206,17 @@ pub(crate) fn last(item: &Value) -> String {
 pub(crate) fn answer(attempt: &Value) -> Option<String> {
     let status = attempt.get("status").and_then(Value::as_u64)?;
     Some(format!("HTTP {status} {}", gist(attempt)).trim_end().to_owned())
+}
+
+/// `source -> destination` of a route or a delivery.
+pub(crate) fn route_of(item: &Value) -> String {
+    format!("{} -> {}", text(item, "source"), text(item, "destination"))
+}
+
+/// Whether a source or route works; what the file no longer declares is paused.
+pub(crate) fn activity(item: &Value) -> String {
+    match item.get("paused").and_then(Value::as_bool) {
+        Some(true) => style::warn("paused"),
+        Some(false) | None => style::good("active"),
+    }
 }

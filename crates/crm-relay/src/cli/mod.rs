@@ -1,7 +1,5 @@
 //! The command line: one file per noun, and here the tree that holds them.
 
-pub(crate) mod setting_flags;
-
 mod addressee;
 mod audit;
 mod audit_log;
@@ -29,6 +27,7 @@ mod rotation;
 mod route;
 mod send;
 mod server;
+mod setting_flags;
 mod shared_options;
 mod source;
 mod status;
@@ -37,13 +36,9 @@ mod tally;
 mod token;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use serde_json::Value;
-
-pub(crate) use listing::pretty;
-pub(crate) use shared_options::{Common, block_on, block_on_beside_writer, data_dirs, looked_in, print, say, tell};
 
 use self::noun::Noun;
-use crate::{exit::Outcome, render::style};
+use crate::exit::Outcome;
 
 /// Webhooks, delivered behind the firewall, none lost.
 #[derive(Debug, Parser)]
@@ -64,7 +59,7 @@ use crate::{exit::Outcome, render::style};
                   77  token refused\n  \
                   78  configuration"
 )]
-pub(crate) struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -128,7 +123,7 @@ enum Command {
 
 impl Cli {
     /// The command line, with examples in its help.
-    pub(crate) fn parser() -> clap::Command {
+    pub fn parser() -> clap::Command {
         examples::below(Self::command())
     }
 
@@ -167,18 +162,5 @@ impl Cli {
             Command::Config(args) => args.run(),
             Command::Completions(args) => args.run(),
         }
-    }
-}
-
-/// `source -> destination` of a route or a delivery.
-fn route_of(item: &Value) -> String {
-    format!("{} -> {}", listing::text(item, "source"), listing::text(item, "destination"))
-}
-
-/// Whether a source or route works; what the file no longer declares is paused.
-fn activity(item: &Value) -> String {
-    match item.get("paused").and_then(Value::as_bool) {
-        Some(true) => style::warn("paused"),
-        Some(false) | None => style::good("active"),
     }
 }

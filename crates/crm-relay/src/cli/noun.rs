@@ -3,14 +3,13 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{
-    listing::{Form, pretty},
-    shared_options::{self, Common, print},
-};
+use super::{listing::Form, shared_options::Common};
 use crate::{
     admin_client::Api,
     config::layers::Layers,
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print},
+    runtime::block_on,
 };
 
 /// The arguments of `crm-relay NOUN`.
@@ -46,7 +45,7 @@ impl<V: Verb> Noun<V> {
     /// # Errors
     /// Those of the verb, and faults of the settings.
     pub(crate) fn run(self) -> Outcome {
-        shared_options::block_on(async {
+        block_on(async {
             let asked = Asked { layers: self.common.layers()?, form: self.common.form() };
             self.verb.run(&asked).await
         })

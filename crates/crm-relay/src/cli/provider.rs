@@ -6,13 +6,10 @@ use clap::{Args, Subcommand};
 use relay_providers::{Acknowledgement, Parameter, Provider, provider, providers};
 use serde_json::{Value, json};
 
-use super::{
-    listing::pretty,
-    shared_options::{print, say},
-};
 use crate::{
     config::fault::nearest,
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print, say},
     render::{human_duration, style, table},
 };
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 use clap::Args;
 use http::StatusCode;
 
-use super::shared_options::{self, say};
 use crate::{
-    config::{
-        quantity::{self, Bare},
-        target,
-    },
+    config::target,
     exit::{Exit, Failure, Outcome},
+    output::say,
+    quantity::{self, Bare},
     receive::{Behaviour, Receiver, greeting},
+    runtime::block_on,
     signals,
 };
 
@@ -44,7 +43,7 @@ impl ReceiveArgs {
         };
         let behaviour =
             Behaviour { status: self.status, delay: self.delay, fail_first: self.fail_first, quiet: self.quiet };
-        shared_options::block_on(async {
+        block_on(async {
             let stop = signals::listen()?;
             let receiver = Receiver::bind(address, behaviour.clone()).await?;
             say(&greeting(receiver.address(), &behaviour));

@@ -7,14 +7,13 @@ use serde_json::{Map, Value, json};
 use super::{
     bulk::{Pacing, confirm},
     filter::given,
-    listing::{Range, pretty, text},
+    listing::{Range, route_of, text},
     noun::Asked,
-    route_of,
-    shared_options::{print, say, tell},
 };
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print, say, tell},
     render::{progress::Progress, style, time},
     signals,
 };
@@ -175,16 +174,21 @@ fn again(body: &Map<String, Value>, left: Option<u64>) -> String {
 
 async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<String>) -> Outcome {
     let mut exit = Exit::Done;
-    let mut items = Vec::new();
+    let (mut items, mut broken) = (Vec::new(), None);
     for id in ids {
         let body = json!({"destination": destination});
         match api.call(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), Some(&body)).await {
             Ok(done) => items.push(done),
-            Err(failure) if failure.exit == Exit::No => {
-                say(&format!("{id}: {failure}"));
-                exit = Exit::No;
+            // Those after it are not to blame.
+            Err(failure) if matches!(failure.exit, Exit::No | Exit::Usage) => {
+                let words = failure.to_string();
+                say(&if words.contains(id.as_str()) { words } else { format!("{id}: {words}") });
+                exit = failure.exit;
             }
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                broken = Some(failure);
+                break;
+            }
         }
     }
     if asked.is_json() {
@@ -194,7 +198,7 @@ async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<Str
             print(&format!("{} {}", text(item, "id"), route_of(item)))?;
         }
     }
-    Ok(exit)
+    broken.map_or(Ok(exit), Err)
 }
 
 fn report(asked: &Asked, (matched, changed): (u64, u64), last: &Value, text: &str) -> Outcome {

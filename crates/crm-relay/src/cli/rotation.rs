@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::listing::{text, when};
 use crate::{
-    config::quantity::{self, Bare},
     exit::Failure,
+    quantity::{self, Bare},
 };
 
 /// How a rotation begins or ends.

@@ -7,16 +7,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     collection::Collection,
-    listing::{Column, View, text, when},
+    listing::{Column, View, activity, route_of, text, when},
     noun::{self, Asked},
-    shared_options::say,
 };
 use crate::{
-    config::{
-        quantity::{self, Bare},
-        server,
-    },
+    config::server,
     exit::{Exit, Failure, Outcome},
+    output::say,
+    quantity::{self, Bare},
     render::{style, table},
 };
 
@@ -70,7 +68,7 @@ const COLUMNS: &[Column] = &[
     ("destination", |route| text(route, "destination")),
     ("ttl", |route| span(route, "ttl_ms")),
     ("retries", |route| text(route, "max_retries")),
-    ("status", super::activity),
+    ("status", activity),
     ("declared", |route| text(route, "declared")),
     ("created", |route| when(route, "created_at")),
 ];
@@ -159,11 +157,11 @@ impl Policy {
 
 fn in_words(route: &Value) -> String {
     table::fields(&[
-        ("route", style::bold(super::route_of(route))),
+        ("route", style::bold(route_of(route))),
         ("ttl", span(route, "ttl_ms")),
         ("retries", text(route, "max_retries")),
         ("delays", delays(route)),
-        ("status", super::activity(route)),
+        ("status", activity(route)),
         ("declared", text(route, "declared")),
     ])
 }

@@ -10,14 +10,16 @@ use serde_json::{Value, json};
 
 use super::{
     addressee::Addressee,
-    listing::pretty,
     provider::{self, needs},
-    shared_options::{self, Common, print, say},
+    shared_options::{self, Common},
     tally::Tally,
 };
 use crate::{
     exit::{Exit, Failure, Outcome, reason},
+    next_step,
+    output::{pretty, print, say},
     render::{style, table},
+    runtime::block_on,
     sample::Sampler,
     send::{Plan, send},
     tamper::Tamper,
@@ -76,7 +78,7 @@ impl SendArgs {
             provider::find(name)?;
         }
         let body = self.read_body()?;
-        shared_options::block_on(async {
+        block_on(async {
             let addressee = Addressee {
                 to: self.to.as_deref(),
                 provider: self.provider.as_deref(),
@@ -107,8 +109,15 @@ impl SendArgs {
             if is_interrupted {
                 return Ok(Exit::No);
             }
-            if let (Exit::No, Some(source), false) = (tally.exit(), &aim.source, self.common.json) {
-                say(&style::dim(format!("which check failed: crm-relay source show {source}")));
+            if tally.exit() == Exit::No && !self.common.json {
+                let step = match (tally.code(), &aim.source) {
+                    (Some(code), source) => {
+                        next_step::after_webhook(code, Some(source.as_deref().unwrap_or("default")))
+                    }
+                    (None, Some(source)) => format!("which check failed: crm-relay source show {source}"),
+                    (None, None) => return Ok(Exit::No),
+                };
+                say(&style::dim(step));
             }
             Ok(tally.exit())
         })

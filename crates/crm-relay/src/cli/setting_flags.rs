@@ -10,7 +10,6 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
 
-use super::shared_options::say;
 use crate::{
     config::{
         fault::{Faults, Origin},
@@ -20,6 +19,7 @@ use crate::{
         target,
     },
     exit::reason,
+    output::say,
     render::style,
 };
 

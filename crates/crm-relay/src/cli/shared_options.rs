@@ -1,6 +1,6 @@
-//! What many commands share: their options, and the way they print.
+//! What many commands share: their options.
 
-use std::{future::Future, io::Write as _, num::NonZeroUsize, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use relay_providers::{Parameter, providers};
@@ -11,12 +11,11 @@ use super::{
 };
 use crate::{
     config::{
-        self, DEV_DATA_DIR, SERVICE_DATA_DIR,
+        self,
         layers::{Flags, Layers},
         settings::Process,
     },
-    exit::{Exit, Failure},
-    render::{visible::safe, wrap},
+    exit::Failure,
 };
 
 /// Options of every command that talks to a server.
@@ -82,24 +81,6 @@ impl Common {
     }
 }
 
-/// Where a server on this machine may keep its things: where it is said to, else the usual places, the nearest first.
-pub(crate) fn data_dirs(layers: &Layers) -> Vec<PathBuf> {
-    let mut dirs = vec![config::data_dir(layers)];
-    if layers.given("DATA_DIR").is_none() {
-        dirs.extend([DEV_DATA_DIR, SERVICE_DATA_DIR].map(PathBuf::from));
-    }
-    dirs
-}
-
-/// The same in words.
-pub(crate) fn looked_in(layers: &Layers) -> String {
-    let dirs: Vec<String> = data_dirs(layers).iter().map(|dir| dir.display().to_string()).collect();
-    match dirs.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-        _ => dirs.concat(),
-    }
-}
-
 /// `K=V` and `K=@FILE` options.
 ///
 /// # Errors
@@ -117,61 +98,4 @@ pub(crate) fn parameters(given: &[String]) -> Result<Vec<(String, String)>, Fail
         Ok((name.trim().to_owned(), value))
     };
     given.iter().map(pair).collect()
-}
-
-/// Prints a result. Lines and colours are ours; nothing else in it steers the terminal.
-///
-/// # Errors
-/// Standard output is gone.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
-    writeln!(out, "{}", safe(text))?;
-    Ok(out.flush()?)
-}
-
-/// Prints sentences: on a terminal they are broken between words.
-///
-/// # Errors
-/// Standard output is gone.
-pub(crate) fn tell(text: &str) -> Result<(), Failure> {
-    print(&wrap::results(text))
-}
-
-/// Says something beside the result.
-pub(crate) fn say(text: &str) {
-    anstream::eprintln!("{}", safe(&wrap::beside(text)));
-}
-
-/// Runs a command's future to its end.
-///
-/// # Errors
-/// Those of the future, and no threads.
-pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    run_on(tokio::runtime::Builder::new_multi_thread().enable_all(), future)
-}
-
-/// Runs a server's future to its end, beside a store whose writer is a thread of its own.
-///
-/// One worker fewer than there are cores: on two cores, two workers and the writer take turns at being pushed aside, and
-/// the commit that all senders wait for comes later (`make bench`, rows `ingest_64` and `ingest_256`).
-///
-/// # Errors
-/// Those of the future, and no threads.
-pub(crate) fn block_on_beside_writer<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let workers = cores.saturating_sub(1).max(1);
-    run_on(tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(workers), future)
-}
-
-fn run_on<T>(
-    builder: &mut tokio::runtime::Builder,
-    future: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let runtime =
-        builder.build().map_err(|error| Failure::new(Exit::StoreFailed, format!("cannot start threads: {error}")))?;
-    let ended = runtime.block_on(future);
-    // All that had to end in its order has ended with the future. What is left are threads that wait for the system, such as
-    // for a name that no resolver answers: they cannot be told to stop, and nobody wants their answer.
-    runtime.shutdown_background();
-    ended
 }

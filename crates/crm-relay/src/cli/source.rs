@@ -9,14 +9,15 @@ use serde_json::{Value, json};
 use super::{
     bulk::confirm,
     collection::{Collection, Named},
-    listing::{Column, View, text, when},
+    listing::{Column, View, activity, text, when},
     noun::{self, Asked},
     provider,
     rotation::{Rotation, Step, under_way},
-    shared_options::{parameters, say},
+    shared_options::parameters,
 };
 use crate::{
     exit::{Exit, Failure, Outcome},
+    output::say,
     render::{style, table},
 };
 
@@ -113,7 +114,7 @@ const COLUMNS: &[Column] = &[
     ("name", |source| text(source, "name")),
     ("provider", |source| text(source, "provider")),
     ("destinations", |source| text(source, "destinations")),
-    ("status", super::activity),
+    ("status", activity),
     ("declared", |source| text(source, "declared")),
     ("created", |source| when(source, "created_at")),
 ];
@@ -280,7 +281,7 @@ fn status(source: &Value) -> String {
             ),
         });
     }
-    super::activity(source)
+    activity(source)
 }
 
 fn received(counters: &Value) -> String {

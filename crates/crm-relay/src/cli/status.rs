@@ -7,13 +7,15 @@ use serde_json::Value;
 
 use super::{
     destination,
-    listing::{each, list, pretty, text, when},
-    shared_options::{self, Common, print, tell},
+    listing::{each, list, text, when},
+    shared_options::Common,
 };
 use crate::{
     admin_client::Api,
     exit::{Exit, Failure, Outcome},
+    output::{pretty, print, tell},
     render::{human_duration, style, table},
+    runtime::block_on,
 };
 
 /// Requests that found nothing are shown in so many lines; JSON has all that are kept.
@@ -28,7 +30,7 @@ pub(crate) struct StatusArgs {
 
 impl StatusArgs {
     pub(super) fn run(self) -> Outcome {
-        shared_options::block_on(async {
+        block_on(async {
             let layers = self.common.layers()?;
             let api = Api::reading(&layers).await?;
             let status = api.get("/api/v1/status").await?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::shared_options::Common;
-use crate::exit::Outcome;
+use crate::{exit::Outcome, store};
 
 /// Backup, restore and check of the embedded store.
 #[derive(Debug, Args)]
@@ -38,10 +38,11 @@ enum Verb {
 
 impl StoreArgs {
     pub(super) fn run(self) -> Outcome {
+        let layers = self.common.layers()?;
         match self.verb {
-            Verb::Backup { directory } => crate::store::backup(&self.common, &directory),
-            Verb::Restore { directory } => crate::store::restore(&self.common, &directory),
-            Verb::Check { accept_loss } => crate::store::check(&self.common, accept_loss),
+            Verb::Backup { directory } => store::backup(&layers, self.common.json, &directory),
+            Verb::Restore { directory } => store::restore(&layers, self.common.json, &directory),
+            Verb::Check { accept_loss } => store::check(&layers, self.common.json, accept_loss),
         }
     }
 }

@@ -3,14 +3,13 @@
 use std::io::Write as _;
 
 use http::Uri;
+use relay_server::error::Code;
 use serde_json::json;
 
-use super::{
-    listing::compact,
-    shared_options::{print, say},
-};
 use crate::{
     exit::{Exit, Failure},
+    next_step,
+    output::{compact, print, say},
     render::{human_duration, progress::Progress, style, visible::visible},
     send::Sent,
 };
@@ -31,6 +30,8 @@ pub(super) struct Tally {
     /// The last failure, and how many in a row were like it.
     alike: (String, u64),
     progress: Progress,
+    /// Why the last refused one was, if that was said.
+    code: Option<Code>,
 }
 
 impl Tally {
@@ -45,6 +46,7 @@ impl Tally {
             slowest: std::time::Duration::ZERO,
             alike: (String::new(), 0),
             progress: Progress::new(count),
+            code: None,
         }
     }
 
@@ -57,7 +59,10 @@ impl Tally {
         let is_accepted = sent.is_accepted();
         match &sent.answer {
             Ok(_) if is_accepted => self.accepted += 1,
-            Ok(_) => self.refused += 1,
+            Ok(_) => {
+                self.refused += 1;
+                self.code = code(&sent.text);
+            }
             Err(_) => self.unanswered += 1,
         }
         let goes_on = self.tell(sent, url)?;
@@ -124,6 +129,11 @@ impl Tally {
         }
     }
 
+    /// Why the last refused one was, if a relay said so.
+    pub(super) const fn code(&self) -> Option<Code> {
+        self.code
+    }
+
     /// Tells of all.
     ///
     /// # Errors
@@ -148,6 +158,12 @@ impl Tally {
         }
         std::io::stdout().flush().map_err(Failure::from)
     }
+}
+
+/// The code of a problem document of the relay's.
+fn code(answer: &str) -> Option<Code> {
+    let problem: serde_json::Value = serde_json::from_str(answer).ok()?;
+    next_step::of_name(problem.get("code")?.as_str()?)
 }
 
 /// Why a server refused: the detail of its problem document, or what it answered.

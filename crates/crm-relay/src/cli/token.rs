@@ -9,10 +9,10 @@ use super::{
     listing::{Column, View, text, when},
     noun::{self, Asked},
     rotation::{Rotation, Step, under_way},
-    shared_options::say,
 };
 use crate::{
     exit::{Exit, Outcome},
+    output::say,
     render::{style, table},
 };
 

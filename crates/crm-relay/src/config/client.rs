@@ -13,11 +13,11 @@ use super::{
     fault::{Faults, Origin, nearest},
     layers::{Environment, Layers},
     proxy,
-    quantity::{self, Bare},
     raw::{Entry, Section},
     settings::{Process, Value, find},
     target::{self, Target},
 };
+use crate::quantity::{self, Bare};
 
 /// Builds the client's configuration, with what is worth saying once at start.
 ///

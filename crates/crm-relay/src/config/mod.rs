@@ -8,11 +8,10 @@ pub(crate) mod fault;
 pub(crate) mod layers;
 pub(crate) mod misspelt;
 pub(crate) mod proxy;
-pub(crate) mod quantity;
 pub(crate) mod raw;
 pub(crate) mod secret;
 pub(crate) mod server;
-pub(crate) mod settings;
+pub mod settings;
 pub(crate) mod target;
 
 use std::path::PathBuf;
@@ -21,24 +20,26 @@ use self::{
     layers::Layers,
     settings::{Process, Value},
 };
+use crate::place;
 
-/// The data directory: as given, else `$STATE_DIRECTORY` (set by systemd), else one below the working directory.
+/// The data directory: as given, else the usual one.
 pub(crate) fn data_dir(layers: &Layers) -> PathBuf {
-    match (layers.text("DATA_DIR"), layers.process) {
-        (Some(given), _) => PathBuf::from(given),
-        (None, Process::Dev) => PathBuf::from(DEV_DATA_DIR),
-        (None, Process::Server | Process::Client | Process::Command) => match state_directory() {
-            Some(path) => path,
-            None => PathBuf::from("./crm-relay-data"),
-        },
-    }
+    layers.text("DATA_DIR").map_or_else(|| place::usual_data_dir(layers.process == Process::Dev), PathBuf::from)
 }
 
-/// Where `dev` keeps its things unless told otherwise.
-pub(crate) const DEV_DATA_DIR: &str = "./crm-relay-dev";
+/// Where a server on this machine may keep its things: where it is said to, else the usual places, the nearest first.
+pub(crate) fn data_dirs(layers: &Layers) -> Vec<PathBuf> {
+    let mut dirs = vec![data_dir(layers)];
+    if layers.given("DATA_DIR").is_none() {
+        dirs.extend([place::DEV_DATA_DIR, place::SERVICE_DATA_DIR].map(PathBuf::from));
+    }
+    dirs
+}
 
-/// Where the service keeps them: what `StateDirectory=crm-relay` makes.
-pub(crate) const SERVICE_DATA_DIR: &str = "/var/lib/crm-relay";
+/// The same in words.
+pub(crate) fn looked_in(layers: &Layers) -> String {
+    place::in_words(&data_dirs(layers))
+}
 
 /// A variable of the process's environment; one that is not UTF-8 counts as garbled text, so that its check names it.
 pub(crate) fn environment(name: &str) -> Option<String> {
@@ -70,12 +71,6 @@ impl Logging {
             hides_notices: false,
         }
     }
-}
-
-fn state_directory() -> Option<PathBuf> {
-    // systemd separates several with colons; the first is ours.
-    let value = environment("STATE_DIRECTORY").filter(|value| !value.is_empty())?;
-    value.split(':').next().map(PathBuf::from)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Which proxy leads to the server.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use http::Uri;
 
 use super::target;
@@ -67,23 +69,79 @@ fn named(url: &Uri, env: &dyn Fn(&str) -> Option<String>) -> Option<(&'static st
         values.into_iter().find(|(_, value)| !value.is_empty())
     };
     let found = first(names)?;
-    let exempt = first(["NO_PROXY", "no_proxy"]).is_some_and(|(_, list)| is_exempt(host, url.port_u16(), &list));
+    let port = url.port_u16().unwrap_or(if matches!(url.scheme_str(), Some("https" | "wss")) { 443 } else { 80 });
+    let exempt = first(["NO_PROXY", "no_proxy"]).is_some_and(|(_, list)| is_exempt(host, port, &list));
     if exempt { None } else { Some(found) }
 }
 
-/// Whether `NO_PROXY` names this host: `*`, the host, a domain above it, each with an optional port.
-fn is_exempt(host: &str, port: Option<u16>, list: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
+/// Whether `NO_PROXY` names this host: `*`, the host, a domain above it, an address or a network, each but the last with an
+/// optional port. An IPv6 address has brackets or none; without them it has no port.
+fn is_exempt(host: &str, port: u16, list: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let address = address(&host);
+    list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()).any(|entry| {
         let entry = entry.to_ascii_lowercase();
+        if let Some(network) = Network::read(&entry) {
+            return address.is_some_and(|address| network.contains(address));
+        }
         let (name, wanted) = match entry.rsplit_once(':') {
-            Some((name, digits)) if digits.parse::<u16>().is_ok() => (name.to_owned(), digits.parse::<u16>().ok()),
-            _ => (entry.clone(), None),
+            Some((name, digits)) if !is_bare_ipv6(&entry) => match digits.parse::<u16>() {
+                Ok(wanted) => (name, Some(wanted)),
+                Err(_) => return false,
+            },
+            _ => (&*entry, None),
         };
-        let name = name.trim_start_matches("*.").trim_start_matches('.');
-        let is_named = name == "*" || host == name || host.ends_with(&format!(".{name}"));
-        is_named && (wanted.is_none() || wanted == port)
+        let is_named = if let Some(network) = Network::read(name) {
+            address.is_some_and(|address| network.contains(address))
+        } else {
+            let name = name.trim_start_matches("*.").trim_matches('.');
+            let is_below = || address.is_none() && host.ends_with(&format!(".{name}"));
+            name == "*" || (!name.is_empty() && (host == name || is_below()))
+        };
+        is_named && wanted.is_none_or(|wanted| wanted == port)
     })
+}
+
+/// An address, and how many of its first bits count.
+struct Network(IpAddr, u32);
+
+impl Network {
+    /// `10.0.0.0/8`, `fd00::/8`, `[fd00::]/8`, or one address.
+    fn read(text: &str) -> Option<Self> {
+        let (base, bits) = text.split_once('/').map_or((text, None), |(base, bits)| (base, Some(bits)));
+        let plain: IpAddr = bare(base).parse().ok()?;
+        let longest = if plain.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Some(longest), |bits| bits.parse().ok()).filter(|bits| *bits <= longest)?;
+        match plain.to_canonical() {
+            // IPv4 in the form of IPv6: the first 96 bits say no more than that.
+            IpAddr::V4(address) if plain.is_ipv6() && bits >= 96 => Some(Self(address.into(), bits - 96)),
+            _ => Some(Self(plain, bits)),
+        }
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        let of = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let Self(base, bits) = self;
+        base.is_ipv4() == address.is_ipv4() && (of(*base) ^ of(address)).checked_shr(128 - bits).unwrap_or(0) == 0
+    }
+}
+
+/// The address that a host is, IPv4 as such in whatever form.
+fn address(host: &str) -> Option<IpAddr> {
+    bare(host).parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// Without the brackets around an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Whether all its colons belong to an address.
+fn is_bare_ipv6(text: &str) -> bool {
+    text.parse::<Ipv6Addr>().is_ok()
 }
 
 #[cfg(test)]
@@ -95,10 +153,66 @@ mod tests {
         for list in
             ["*", "relay.example.com", ".example.com", "a, example.com", "*.example.com", "relay.example.com:8443"]
         {
-            assert!(is_exempt("relay.example.com", Some(8443), list), "{list}");
+            assert!(is_exempt("relay.example.com", 8443, list), "{list}");
         }
         for list in ["", "ample.com", "example.com:1", "relay.example.org"] {
-            assert!(!is_exempt("relay.example.com", Some(8443), list), "{list}");
+            assert!(!is_exempt("relay.example.com", 8443, list), "{list}");
+        }
+    }
+
+    /// What the environment says of a URL, as the client asks for its server's and the server for keys of platforms.
+    #[test]
+    fn addresses_are_exempt_in_every_spelling() {
+        let direct = |url: &str, list: &str| {
+            let env = |name: &str| match name {
+                "HTTPS_PROXY" | "http_proxy" => Some("http://[fd00::5]:3128".to_owned()),
+                "NO_PROXY" => Some(list.to_owned()),
+                _ => None,
+            };
+            from_environment(&url.parse().expect("a URL"), &env).is_none()
+        };
+        for (url, list) in [
+            ("wss://[fd00::1]:8443/", "fd00::1"),
+            ("wss://[fd00::1]:8443/", "[fd00::1]"),
+            ("wss://[fd00::1]:8443/", "[fd00::1]:8443"),
+            ("wss://[FD00:0::1]/", "fd00:0:0::0:1"),
+            ("wss://[fd00::1]/", "[fd00::1]:443"),
+            ("wss://[fd00::1]/", "a, fd00::/8"),
+            ("wss://[fd00::1]/", "[fd00::]/8"),
+            ("wss://[fd00::1]/", "::/0"),
+            ("wss://[fd00::1]/", "x fd00::1\ty"),
+            ("wss://[fd00::1]/", "*"),
+            ("ws://10.1.2.3:8080/", "10.0.0.0/8"),
+            ("ws://10.1.2.3:8080/", "10.1.2.3"),
+            ("ws://10.1.2.3:8080/", "10.1.2.3:8080"),
+            ("ws://10.1.2.3/", "10.1.2.3:80"),
+            ("ws://10.1.2.3/", "0.0.0.0/0"),
+            ("ws://10.1.2.3/", "10.1.2.3/32"),
+            ("ws://[::ffff:10.1.2.3]/", "10.0.0.0/8"),
+            ("ws://10.1.2.3/", "::ffff:10.0.0.0/104"),
+            ("wss://relay.example.com/", "relay.example.com:443"),
+            ("wss://relay.example.com./", "example.com."),
+        ] {
+            assert!(direct(url, list), "{url} with {list}");
+        }
+        for (url, list) in [
+            ("wss://[fd00::1]/", "fd00::2"),
+            ("wss://[fd00::1]/", "[fd00::1]:8443"),
+            ("wss://[fd00::1]/", "fc00::/8"),
+            ("wss://[fd00::1]/", "fd00::/129"),
+            ("wss://[fd00::1]/", "fd00::/x"),
+            ("wss://[fd00::1]/", "0.0.0.0/0"),
+            ("wss://[fd00:0:0:1::443]/", "fd00:0:0:1"),
+            ("wss://[fd00::1]/", "1]"),
+            ("ws://10.1.2.3/", "10.0.0.0/16"),
+            ("ws://10.1.2.3/", "1.2.3"),
+            ("ws://10.1.2.3/", "::/0"),
+            ("ws://10.1.2.3/", "10.1.2.3:8080"),
+            ("ws://10.1.2.3/", "10.1.2.3/33"),
+            ("wss://relay.example.com/", "10.0.0.0/8, fd00::/8, ., :443, ,"),
+            ("wss://relay.example.com/", "relay.example.com:https"),
+        ] {
+            assert!(!direct(url, list), "{url} with {list}");
         }
     }
 

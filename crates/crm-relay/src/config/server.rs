@@ -22,12 +22,12 @@ use super::{
     fault::{Faults, Origin},
     layers::{Flags, Layers},
     proxy,
-    quantity::{self, Bare},
     raw::Section,
     secret::Secret,
     settings::{Kind, Process, Value, find},
     target,
 };
+use crate::quantity::{self, Bare};
 
 /// Everything a server needs but the secrets that may have to be generated first.
 #[derive(Debug)]

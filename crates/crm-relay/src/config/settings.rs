@@ -6,26 +6,26 @@ use std::time::Duration;
 use relay_client::ReportAnswers;
 use relay_core::limits;
 
-use super::quantity::{self, Bare};
+use crate::quantity::{self, Bare};
 
 /// One setting. Its flag is `--x-y`, its variable `X_Y`, its key in the file `x_y`.
 #[derive(Debug)]
-pub(crate) struct Setting {
+pub struct Setting {
     /// `X_Y`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What values it takes.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
     /// The value when nothing else is given, as one would write it; empty: none.
-    pub(crate) default: &'static str,
+    pub default: &'static str,
     /// Which process reads it.
-    pub(crate) role: Role,
+    pub role: Role,
     /// One sentence.
-    pub(crate) meaning: &'static str,
+    pub meaning: &'static str,
 }
 
 /// Which process reads a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// `crm-relay server`.
     Server,
     /// `crm-relay client`.
@@ -38,7 +38,7 @@ pub(crate) enum Role {
 
 /// What a process is; `dev` is both at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Process {
+pub enum Process {
     /// `crm-relay server`.
     Server,
     /// `crm-relay client`.
@@ -51,7 +51,7 @@ pub(crate) enum Process {
 
 /// What values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Any text.
     Text,
     /// A secret of ours; never shown.
@@ -90,7 +90,7 @@ pub(crate) enum Kind {
 
 /// A checked value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
     /// Text of any kind.
     Text(String),
     /// A count, port or size.
@@ -143,7 +143,7 @@ impl Setting {
     }
 
     /// The value in `process` when nothing else is given; empty: none.
-    pub(crate) fn default_in(&self, process: Process) -> &'static str {
+    pub fn default_in(&self, process: Process) -> &'static str {
         let of_dev = DEV_DEFAULTS.iter().find(|(name, _)| *name == self.name);
         of_dev.filter(|_| process == Process::Dev).map_or(self.default, |(_, default)| default)
     }
@@ -185,7 +185,7 @@ const fn setting(name: &'static str, kind: Kind, default: &'static str, role: Ro
 }
 
 /// All settings, in the order of the reference page.
-pub(crate) const SETTINGS: &[Setting] = &[
+pub const SETTINGS: &[Setting] = &[
     // Where the server listens and keeps its things.
     setting("SERVER_HOST", Kind::Host, "0.0.0.0", Role::Server, "Address of the public listener."),
     setting("SERVER_PORT", Kind::Port, "8080", Role::Server, "Port of the public listener; 0 takes any free one."),

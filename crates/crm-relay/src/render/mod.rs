@@ -3,7 +3,6 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod forwarded;
-pub(crate) mod hints;
 pub(crate) mod progress;
 pub(crate) mod request;
 pub(crate) mod style;
@@ -12,4 +11,4 @@ pub(crate) mod time;
 pub(crate) mod visible;
 pub(crate) mod wrap;
 
-pub(crate) use time::human_duration;
+pub use time::human_duration;

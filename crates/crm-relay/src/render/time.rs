@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::visible::visible;
-use crate::config::quantity::{self, Bare};
+use crate::quantity::{self, Bare};
 
 /// The present, for whoever shows or reads a time.
 #[expect(clippy::disallowed_methods, reason = "the one place of the commands that asks")]
@@ -14,7 +14,7 @@ pub(crate) fn now() -> SystemTime {
 }
 
 /// The two largest units: `3 s`, `14 min`, `2 h 5 min`, `3 d 4 h`.
-pub(crate) fn human_duration(span: Duration) -> String {
+pub fn human_duration(span: Duration) -> String {
     let seconds = span.as_secs();
     let two = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
         0 => format!("{large} {unit}"),

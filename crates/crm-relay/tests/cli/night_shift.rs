@@ -38,6 +38,79 @@ fn dead_letters_are_grouped_and_redriven_by_their_status() {
     assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
 }
 
+/// "Why does nothing arrive?": what waits says for what.
+#[test]
+fn a_delivery_that_waits_says_what_holds_it_up() {
+    let place = Place::new();
+    let _server = place.server();
+    let summary = place.cli(&["dead", "summary"]);
+    assert!(summary.status.success() && summary.stderr.is_empty(), "there is no example to look at: {summary:?}");
+    place.send();
+    let shown = || String::from_utf8(place.cli(&["delivery", "show", "last"]).stdout).unwrap();
+    assert!(shown().contains("held up   no client; start one where the target is: crm-relay client\n"), "{}", shown());
+    let _ = place.cli(&["destination", "pause", "default"]);
+    assert!(shown().contains("held up   paused; to go on: crm-relay destination resume default\n"), "{}", shown());
+    let _ = place.cli(&["delivery", "cancel", "--all", "--yes"]);
+    assert!(!shown().contains("held up"), "{}", shown());
+}
+
+/// What a screen shows of a dead letter selects it, in every form in which one does; what is mistyped is told.
+#[test]
+fn what_is_copied_from_a_screen_selects_what_it_showed() {
+    let place = Place::new();
+    let _server = place.server();
+    let (_receiver, target) = place.receiver(&["--status", "422"]);
+    let _client = place.client_to("client", &target);
+    place.wait_for("server.log", "client_joined");
+    place.send();
+    wait_until("a dead letter", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() == 1);
+    let _ = place.cli(&["destination", "pause", "default"]);
+    let cell = |text: &[u8], at: usize| {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        text.lines().nth(1).unwrap().split('\t').nth(at).unwrap().to_owned()
+    };
+    let list = place.cli(&["dead", "list"]).stdout;
+    let summary = place.cli(&["dead", "summary"]).stdout;
+    let shown = place.json(&["delivery", "show", "last"]);
+    let of_attempt = shown["history"][0]["error"].as_str().unwrap();
+    let (last, answer, error) = (cell(&list, 6), cell(&summary, 3), cell(&summary, 4));
+    assert!(error.contains('#'), "{error}");
+    let cut: String = error.chars().take(12).chain(['…']).collect();
+    let (reason, destination) = (cell(&list, 3), cell(&list, 2));
+    for (flag, value) in [
+        ("--error", last.as_str()),
+        ("--error", &answer),
+        ("--error", &error),
+        ("--error", &cut),
+        ("--error", of_attempt),
+        ("--status", &last),
+        ("--reason", &reason),
+        ("--reason", &reason.to_uppercase()),
+        ("--destination", &destination),
+    ] {
+        for verb in ["redrive", "purge"] {
+            let matched = place.json(&["dead", verb, flag, value, "--dry-run"]);
+            assert_eq!(matched["matched"], 1, "dead {verb} {flag} {value:?}");
+        }
+    }
+    let refused = |args: &[&str], code: i32, words: &str| {
+        let output = place.cli(args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && said.contains(words), "{args:?}: {:?} {said}", output.status);
+    };
+    refused(&["dead", "redrive", "--status", "many", "--yes"], 2, "like 422");
+    refused(&["dead", "redrive", "--error", "…", "--yes"], 2, "want some of those");
+    refused(&["dead", "purge", "--reason", "tired", "--yes"], 2, "known: rejected");
+    refused(&["delivery", "cancel", "--reason", "refused", "--yes"], 2, "want status or error");
+    for args in
+        [["dead", "redrive"], ["delivery", "cancel"], ["delivery", "list"], ["dead", "list"], ["dead", "summary"]]
+    {
+        refused(&[args[0], args[1], "--destination", "defualt"], 1, "known: default");
+        refused(&[args[0], args[1], "--source", "defualt"], 1, "known: default");
+    }
+    refused(&["event", "list", "--source", "defualt"], 1, "known: default");
+}
+
 /// What takes long is done step by step: once, whole, and told in one sum.
 #[test]
 fn a_command_about_thousands_is_done_in_steps() {

@@ -63,10 +63,70 @@ fn connect_is_appended_to_the_base_url() {
 
 #[tokio::test]
 async fn a_server_that_wants_the_client_later_is_understood() {
-    let failure = answered("HTTP/1.1 503 Busy\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n").await;
-    assert_eq!(failure, DialFailure::Later(Duration::from_secs(9)));
-    let failure = answered("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await;
-    assert_eq!(failure, DialFailure::Later(LATER_UNSAID));
+    let later = async |answer: &str| match answered(answer).await {
+        DialFailure::Later { after, why } => (after, why),
+        other => panic!("{other:?}"),
+    };
+    let (after, why) = later("HTTP/1.1 503 Busy\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(after, Duration::from_secs(9));
+    assert!(why.contains("503 Service Unavailable") && why.contains("not as a relay server does"), "{why}");
+    assert_eq!(later("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await.0, LATER_UNSAID);
+    let (_, why) = later("HTTP/1.1 429 X\r\nrelay-protocol: 1\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(why.ends_with("answered 429 Too Many Requests instead of opening a session"), "{why}");
+}
+
+/// S27: what the server says about it is told, on one line and not without end.
+#[tokio::test]
+async fn a_server_that_wants_the_client_later_is_quoted() {
+    let problem = |detail: &str| {
+        serde_json::json!({"type": "about:blank", "title": "X", "status": 429, "code": "rate_limited", "detail": detail})
+            .to_string()
+    };
+    let framed = |body: &str| format!("content-length: {}\r\n\r\n{body}", body.len());
+    let chunked = |body: &str| format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let long = "so ".repeat(3_000);
+    for (rest, want) in [
+        // Of a server that says the end by closing.
+        (format!("\r\n{}", problem("too many wrong tokens")), Some(": too many wrong tokens")),
+        (framed(&problem("too many wrong tokens")), Some(": too many wrong tokens")),
+        (chunked(&problem("too many wrong tokens")), Some(": too many wrong tokens")),
+        (framed(&problem("a\n\u{1b}[31mb\u{202e}")), Some(": a\u{fffd}\u{fffd}[31mb\u{fffd}")),
+        (framed(&problem(" ")), None),
+        (framed("{\"detail\": 5}"), None),
+        (framed("{\"detail\": \"cut"), None),
+        (framed("<h1>Busy</h1>"), None),
+    ] {
+        for (version, status) in [("1.1", "429 X"), ("1.0", "503 X"), ("1.2", "503 X")] {
+            let answer = format!("HTTP/{version} {status}\r\nrelay-protocol: 1\r\nretry-after: 9\r\n{rest}");
+            let DialFailure::Later { after, why } = answered(&answer).await else { panic!("{answer}") };
+            assert_eq!(after, Duration::from_secs(9));
+            assert!(why.contains(&status[..3]) && why.ends_with(want.unwrap_or("opening a session")), "{why}");
+        }
+    }
+    let answer = format!("HTTP/1.1 429 X\r\nrelay-protocol: 1\r\n{}", framed(&problem(&long)));
+    let DialFailure::Later { why, .. } = answered(&answer).await else { panic!() };
+    assert!(why.contains(": so so ") && why.len() < 2_000, "{}", why.len());
+    // A server or a proxy that says its head first, and keeps the connection.
+    let (listener, addr) = bind().await;
+    let dialer = Dialer::new(&config(&format!("ws://{addr}"))).unwrap();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        head(&mut stream).await;
+        let body = problem("about to stop");
+        let parts = [
+            format!("HTTP/1.1 503 X\r\nrelay-protocol: 1\r\ncontent-length: {}\r\n\r\n", body.len()),
+            body[..20].to_owned(),
+            body[20..].to_owned(),
+        ];
+        for part in parts {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        stream
+    };
+    let (dialled, _stream) = tokio::join!(dialer.dial(), server);
+    let DialFailure::Later { why, .. } = dialled.unwrap_err() else { panic!() };
+    assert!(why.ends_with(": about to stop"), "{why}");
 }
 
 #[tokio::test]
@@ -110,7 +170,7 @@ async fn a_proxy_is_passed_with_its_user_and_password() {
         drop(accept_async(stream).await.unwrap());
     };
     let dialled = async { drop(dialer.dial().await.unwrap()) };
-    let (request, (), ()) = tokio::join!(proxied(&proxy, "HTTP/1.1 200 Fine\r\nx: y\r\n\r\n"), server, dialled);
+    let (request, (), ()) = tokio::join!(proxied(&proxy, "HTTP/1.2 200 Fine\r\nx: y\r\n\r\n"), server, dialled);
     assert!(request.starts_with(&format!("CONNECT {relay_addr} HTTP/1.1\r\n")), "{request}");
     assert!(request.contains("\r\nProxy-Authorization: Basic dXNlcjpwQHNz\r\n"), "{request}");
     assert!(!request.contains("crt_test"), "the token is not for the proxy");
@@ -187,7 +247,7 @@ fn a_ca_file_that_holds_nothing_usable_is_a_fault() {
     let empty = dir.path().join("empty.pem");
     std::fs::write(&empty, "nothing\n").unwrap();
     config.ca_file = Some(empty);
-    assert!(matches!(Dialer::new(&config), Err(DialerError::Tls(TlsError::NoCertificate(_)))));
+    assert!(matches!(Dialer::new(&config), Err(DialerError::Tls(TlsError::Certificates { .. }))));
 }
 
 /// The words that nginx and Go's server have for a client that forgot the "s".

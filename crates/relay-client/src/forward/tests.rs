@@ -468,6 +468,107 @@ async fn answers_are_read_as_a_user_agent_must() {
     check(b"HTTP/1.1 200 \xe9t\xe9\r\n\r\n", Class::Delivered, Some(200)).await;
 }
 
+/// I6: other minor versions than 1 are read as HTTP/1.1 (RFC 9110 section 2.5), chunks of HTTP/1.0 too (RFC 9112 section 6.1).
+#[tokio::test]
+async fn answers_of_other_minor_versions_are_read() {
+    let chunks = "transfer-encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n";
+    for version in ["HTTP/1.0", "HTTP/1.2", "HTTP/1.9"] {
+        for rest in ["content-length: 2\r\n\r\nno", "\r\nno", chunks] {
+            let answer = |status: u16| format!("{version} {status} X\r\n{rest}");
+            check(answer(200).into_bytes().leak(), Class::Delivered, Some(200)).await;
+            check(format!("{version} 100 X\r\n\r\n{}", answer(503)).into_bytes().leak(), Class::Busy, Some(503)).await;
+            let outcome = answered_to(answer(422).as_bytes(), ReportAnswers::Body).await;
+            assert_eq!(outcome.status, Some(422));
+            assert_eq!(outcome.answer.unwrap().body.as_deref(), Some("no"), "{}", answer(422));
+        }
+    }
+    check(b"HTTP/1.11 200 OK\r\n\r\n", Class::Rejected, None).await;
+}
+
+/// RFC 9112, sections 6.1 and 9.3: a connection of HTTP/1.0 is kept if its answer says so, and never behind chunks.
+#[tokio::test]
+async fn a_connection_of_another_version_is_kept_as_that_version_has_it() {
+    for (version, fields, connections) in [
+        ("HTTP/1.0", "content-length: 0\r\n\r\n", 2),
+        ("HTTP/1.0", "content-length: 0\r\nconnection: Keep-Alive\r\n\r\n", 1),
+        ("HTTP/1.0", "connection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 2),
+        ("HTTP/1.1", "transfer-encoding: chunked\r\n\r\n0\r\n\r\n", 1),
+        ("HTTP/1.2", "content-length: 0\r\n\r\n", 1),
+        ("HTTP/1.2", "content-length: 0\r\nconnection: close\r\n\r\n", 2),
+    ] {
+        let (listener, url) = listen().await;
+        let target = target(&url, LONG);
+        let webhook = webhook(b"{}");
+        let accepted = AtomicUsize::new(0);
+        let serve = async {
+            let mut served = FuturesUnordered::new();
+            loop {
+                let accepting = async {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    stream
+                };
+                // The streams stay open here: whoever does not use one again does so by its own decision.
+                let mut stream = tokio::select! {
+                    stream = accepting => stream,
+                    Some(stream) = served.next() => stream,
+                };
+                served.push(async move {
+                    let mut first = [0];
+                    if stream.read_exact(&mut first).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                    request(&mut stream).await;
+                    stream.write_all(format!("{version} 200 OK\r\n{fields}").as_bytes()).await.unwrap();
+                    stream
+                });
+            }
+        };
+        let forwards = async {
+            for _ in 0..2 {
+                let ended = target.forward(&webhook).await;
+                assert!(matches!(&ended, Ended::Tried(outcome) if outcome.class == Class::Delivered), "{ended:?}");
+            }
+        };
+        tokio::select! {
+            () = forwards => {}
+            () = serve => unreachable!("it serves for ever"),
+        }
+        assert_eq!(accepted.load(Ordering::Relaxed), connections, "{version} {fields}");
+    }
+}
+
+/// A target that speaks HTTP/2 alone says so in its first frame: the URL is wrong, and not the webhook.
+#[tokio::test]
+async fn a_target_that_speaks_http2_is_named_as_such() {
+    let frames = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    let outcome = check(frames, Class::Unreachable, None).await;
+    assert!(outcome.error.unwrap().contains("speaks HTTP/2"));
+}
+
+/// S20: interim answers are counted however their bytes are cut.
+#[tokio::test]
+async fn interim_answers_in_pieces_are_counted() {
+    let (listener, url) = listen().await;
+    let target = target(&url, LONG);
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        request(&mut stream).await;
+        for piece in [&b"HTTP/1.1 100 X\r\n\r"[..], b"\n"].into_iter().cycle() {
+            if stream.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (ended, ()) = tokio::join!(target.forward(&webhook), serve);
+    let Ended::Tried(outcome) = ended else { panic!("{ended:?}") };
+    assert_eq!((outcome.class, outcome.status), (Class::Rejected, None), "{outcome:?}");
+    assert!(outcome.error.unwrap().contains("interim"));
+}
+
 /// A target that speaks TLS and was not asked in TLS says so in its alert; nothing reached it.
 #[tokio::test]
 async fn a_target_that_speaks_tls_is_named_as_such() {

@@ -343,6 +343,31 @@ async fn a_stop_that_outlives_its_grace_says_so() {
     assert_eq!(ended.unwrap(), Ended::GraceExceeded);
 }
 
+/// I22: so does one that waits for a confirmation which does not come: the outcome was sent, and may be unknown.
+#[tokio::test]
+async fn a_stop_whose_outcome_nobody_confirms_says_so() {
+    let ((relay, relay_addr), (target, target_addr)) = (bind().await, bind().await);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
+    config.shutdown_grace = Duration::from_millis(50);
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        server.says(grant()).await;
+        assert_eq!(delivered(server.hears().await), lease());
+        stop.send(()).unwrap();
+        server
+    };
+    let (told, waiting) = oneshot::channel();
+    let stopping = Box::new(|waiting| told.send(waiting).unwrap());
+    let outside = Outside { stopping: Some(stopping), ..Outside::default() };
+    let client = Box::pin(run(config, outside, async { stopped.await.unwrap_or_default() }));
+    let (ended, _, _server) = within(async { tokio::join!(client, target_once(&target), server) }).await;
+    assert_eq!(ended.unwrap(), Ended::GraceExceeded);
+    let waiting = waiting.await.unwrap();
+    assert_eq!((waiting.requests, waiting.outcomes), (0, 1));
+}
+
 #[tokio::test]
 async fn a_hub_in_the_same_process_needs_no_socket() {
     let (target, target_addr) = bind().await;

@@ -53,9 +53,10 @@ pub use self::{
     input::{Accepting, ConnId, Input, Ticket},
     notice::Notice,
     output::{Answer, Output},
-    setup::{Serves, Setup},
+    setup::Setup,
     view::{ClientView, DestinationView},
 };
+pub use crate::routing::Serves;
 use crate::{
     id::{DeliveryId, IdMint, InstanceId},
     limits,

@@ -1,6 +1,6 @@
-//! What an operator sets: the hub's bounds, and what a token may serve.
+//! What an operator sets: the hub's bounds.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use crate::{id::InstanceId, name::Name};
 
@@ -40,24 +40,5 @@ impl Setup {
         let digest = (self.sha256)(&[token.as_str().as_bytes(), &[0], &said.as_u128().to_be_bytes()].concat());
         let (first, _) = digest.split_at(size_of::<u128>());
         InstanceId::from_u128(first.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte)))
-    }
-}
-
-/// Which destinations a token may serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Serves {
-    /// Every destination.
-    All,
-    /// These.
-    Only(BTreeSet<Name>),
-}
-
-impl Serves {
-    /// Whether a token that serves this may serve `destination`.
-    pub fn allows(&self, destination: &Name) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.contains(destination),
-        }
     }
 }

@@ -11,10 +11,10 @@ use std::{
 use crate::{
     delivery::Delivery,
     event::Event,
-    hub::Serves,
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
+    routing::Serves,
     time::Mono,
     wire::{
         codec::lease_ref,

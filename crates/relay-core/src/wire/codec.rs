@@ -17,7 +17,6 @@ use crate::{
     id::{DeliveryId, EventId, InstanceId},
     limits,
     name::Name,
-    session::client::Served,
     wire::{
         counts,
         message::{self, Chunk, Frame, Grant, Hello, HelloDestination, LeaseRef, Message, Report},
@@ -77,6 +76,17 @@ pub struct Greeting {
     pub held: Vec<LeaseKey>,
 }
 
+/// One destination that a client serves.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its name.
+    pub name: Name,
+    /// `CONCURRENCY`.
+    pub slots: u32,
+    /// `FORWARD_TIMEOUT`.
+    pub forward_timeout: Duration,
+}
+
 /// The bytes of one WebSocket message.
 pub fn encode(message: Message) -> Bytes {
     Frame { message: Some(message) }.encode_to_vec().into()
@@ -90,7 +100,7 @@ pub fn decode(bytes: Bytes) -> Result<Option<Message>, CodecError> {
     if bytes.len() > limits::MESSAGE_BYTES_MAX {
         return Err(CodecError::TooLarge(bytes.len()));
     }
-    counts::check(&bytes)?;
+    counts::check(&bytes).map_err(CodecError::Field)?;
     let Some(message) = Frame::decode(bytes)?.message else { return Ok(None) };
     check(&message)?;
     Ok(Some(message))

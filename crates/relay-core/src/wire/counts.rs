@@ -1,7 +1,6 @@
 //! How many of each thing a message holds, counted in its bytes before anything is decoded: a few bytes can say "one more",
 //! and each costs the decoder a structure of fifty. Decoded first and counted then, a message would take fifty times its size.
 
-use super::codec::CodecError;
 use crate::limits;
 
 /// Fields that repeat: of which message, which field, how often at most, and what it is called.
@@ -20,9 +19,9 @@ const REPEATED: [(u64, u64, usize, &str); 8] = [
 /// so does the decoder.
 ///
 /// # Errors
-/// [`CodecError::Field`] for what there is too much of, and for groups, which this protocol never had and which could hide
+/// The field: for what there is too much of, and for groups, which this protocol never had and which could hide
 /// what is behind them.
-pub(super) fn check(frame: &[u8]) -> Result<(), CodecError> {
+pub(super) fn check(frame: &[u8]) -> Result<(), &'static str> {
     // Over the whole frame: fields of one message that come twice are merged.
     let mut left = REPEATED.map(|(_, _, most, _)| most);
     let mut rest = frame;
@@ -34,7 +33,7 @@ pub(super) fn check(frame: &[u8]) -> Result<(), CodecError> {
             let is =
                 |(message, number, ..): &(u64, u64, usize, &str)| (*message, *number) == (field.number, found.number);
             let Some(at) = REPEATED.iter().position(is) else { continue };
-            left[at] = left[at].checked_sub(1).ok_or(CodecError::Field(REPEATED[at].3))?;
+            left[at] = left[at].checked_sub(1).ok_or(REPEATED[at].3)?;
         }
     }
     Ok(())
@@ -47,13 +46,13 @@ struct Field<'a> {
 }
 
 /// The next field; `None` at the end, and where it cannot be told where the next one begins.
-fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, CodecError> {
+fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, &'static str> {
     let Some(key) = varint(rest) else { return Ok(None) };
     let taken = match key & 7 {
         0 => varint(rest).map(|_| &[][..]),
         1 => take(rest, 8).map(|_| &[][..]),
         2 => varint(rest).and_then(|length| take(rest, usize::try_from(length).ok()?)),
-        3 | 4 => return Err(CodecError::Field("frame")),
+        3 | 4 => return Err("frame"),
         5 => take(rest, 4).map(|_| &[][..]),
         _ => None,
     };

@@ -11,22 +11,23 @@ use aws_lc_rs::{
         RsaPublicKeyComponents, UnparsedPublicKey,
     },
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use x509_parser::{
+    certificate::X509CertificateParser,
+    nom::Parser as _,
+    oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION},
+    prelude::FromDer as _,
+    x509::SubjectPublicKeyInfo,
+};
 
-use crate::{SignError, scheme::PrivateKey};
+use crate::{
+    SignError,
+    certificates::{decode, unarmoured},
+    scheme::PrivateKey,
+};
 
 /// Largest document that is read.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 
-const SEQUENCE: u8 = 0x30;
-const OBJECT_ID: u8 = 0x06;
-const BIT_STRING: u8 = 0x03;
-const VERSION: u8 = 0xa0;
-/// 1.2.840.113549.1.1.1
-const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-/// 1.2.840.10045.2.1, 1.2.840.10045.3.1.7
-const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// Bytes of an uncompressed P-256 point.
 const POINT_BYTES: usize = 65;
 
@@ -49,7 +50,8 @@ pub(crate) enum RsaKey {
 impl RsaKey {
     /// The key of the first certificate in a PEM document.
     pub(crate) fn of_certificate(pem: &[u8]) -> Option<Self> {
-        rsa(certificate_spki(&unarmoured(pem, "CERTIFICATE")?)?)
+        // A document of a stranger's choice may be large.
+        rsa(&unarmoured(Some(pem).filter(|pem| pem.len() <= DOCUMENT_BYTES_MAX)?, "CERTIFICATE")?)
     }
 
     /// Whether the signature is this key's for the message (PKCS #1 v1.5, 2048 bits or more).
@@ -77,79 +79,30 @@ pub(crate) fn rsa_sign(key: &PrivateKey, message: &[u8]) -> Result<Vec<u8>, Sign
 /// The point of a P-256 public key, out of PEM with its lines or without, or bare base64.
 pub(crate) fn p256_point(text: &str) -> Option<Vec<u8>> {
     let der = unarmoured(text.as_bytes(), "PUBLIC KEY").or_else(|| decode(text))?;
-    let (oid, parameters, key) = spki(&der)?;
-    let (tag, curve, rest) = element(parameters)?;
-    let is_p256 = oid == EC_PUBLIC_KEY && (tag, curve) == (OBJECT_ID, P256) && rest.is_empty();
+    let (_, spki) = SubjectPublicKeyInfo::from_der(&der).ok()?;
+    let curve = spki.algorithm.parameters.as_ref()?.as_oid().ok()?;
+    let key = whole_bytes(&spki)?;
+    let is_p256 = spki.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == OID_EC_P256;
     (is_p256 && key.len() == POINT_BYTES && key[0] == 4).then(|| key.to_vec())
 }
 
-/// What stands between the first `-----BEGIN label-----` and its end, decoded.
-fn unarmoured(pem: &[u8], label: &str) -> Option<Vec<u8>> {
-    if pem.len() > DOCUMENT_BYTES_MAX {
-        return None;
-    }
-    let (_, rest) = str::from_utf8(pem).ok()?.split_once(&format!("-----BEGIN {label}-----"))?;
-    let (base64, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    decode(base64)
-}
-
-fn decode(base64: &str) -> Option<Vec<u8>> {
-    let compact: Vec<u8> = base64.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    STANDARD.decode(compact).ok()
-}
-
-/// `Certificate ::= SEQUENCE { tbs SEQUENCE { [0] version, serial, algorithm, issuer, validity, subject, spki, .. }, .. }`
-fn certificate_spki(der: &[u8]) -> Option<&[u8]> {
-    let (certificate, _) = sequence(der)?;
-    let (mut fields, _) = sequence(certificate)?;
-    if let (VERSION, _, rest) = element(fields)? {
-        fields = rest;
-    }
-    // Serial number, signature algorithm, issuer, validity and subject stand before the key.
-    for _ in 0..5 {
-        (_, _, fields) = element(fields)?;
-    }
-    Some(fields)
-}
-
+/// The key of a certificate. Its extensions are not taken apart: nobody asks for them.
 fn rsa(der: &[u8]) -> Option<RsaKey> {
-    let (oid, _, key) = spki(der)?;
-    (oid == RSA_ENCRYPTION).then(|| RsaKey::Der(key.to_vec()))
+    let (_, certificate) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).ok()?;
+    let spki = certificate.public_key();
+    let is_rsa = spki.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION;
+    whole_bytes(spki).filter(|_| is_rsa).map(|key| RsaKey::Der(key.to_vec()))
 }
 
-/// `SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { algorithm, parameters }, BIT STRING }`
-fn spki(der: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let (spki, _) = sequence(der)?;
-    let (algorithm, rest) = sequence(spki)?;
-    let (OBJECT_ID, oid, parameters) = element(algorithm)? else { return None };
-    let (BIT_STRING, bits, _) = element(rest)? else { return None };
-    let (0, key) = bits.split_first().map(|(unused, key)| (*unused, key))? else { return None };
-    Some((oid, parameters, key))
-}
-
-fn sequence(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (SEQUENCE, content, rest) = element(der)? else { return None };
-    Some((content, rest))
-}
-
-/// Tag, content and what follows. Lengths are definite, as DER has them.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x83 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
+/// The bits of a key: keys are whole bytes.
+fn whole_bytes<'a>(spki: &'a SubjectPublicKeyInfo<'_>) -> Option<&'a [u8]> {
+    (spki.subject_public_key.unused_bits == 0).then_some(&*spki.subject_public_key.data)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
     use super::*;
 
     /// P-256, from eBay's published test data.
@@ -179,7 +132,6 @@ mod tests {
             let mut changed = der.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             p256_point(&STANDARD.encode(&changed));
-            certificate_spki(&changed);
         }
     }
 
@@ -199,12 +151,12 @@ mod tests {
     fn no_prefix_and_no_flipped_bit_of_a_certificate_makes_a_panic() {
         let der = unarmoured(CERTIFICATE.as_bytes(), "CERTIFICATE").expect("PEM");
         for length in 0..der.len() {
-            certificate_spki(&der[..length]).and_then(rsa);
+            assert_eq!(rsa(&der[..length]), None, "{length}");
         }
         for bit in 0..der.len() * 8 {
             let mut changed = der.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            let key = certificate_spki(&changed).and_then(rsa);
+            let key = rsa(&changed);
             assert!(key.is_none_or(|key| !key.verifies(Hash::Sha256, b"", &[0; 256])));
         }
     }
@@ -219,8 +171,39 @@ mod tests {
             &[0x30, 0x83, 0xff, 0xff, 0xff],
             &[0x30, 5, 1],
         ] {
-            assert_eq!(element(der), None, "{der:?}");
+            assert_eq!((rsa(der), p256_point(&STANDARD.encode(der))), (None, None), "{der:?}");
         }
+    }
+
+    /// The stack is not the document's to fill, wherever in a certificate the nesting stands.
+    #[test]
+    fn elements_within_elements_without_end_are_no_certificate() {
+        let nested = |tag: u8| {
+            (0..15_000).fold(Vec::new(), |inner: Vec<u8>, _| {
+                let length = inner.len() as u32;
+                [&[tag, 0x83], &length.to_be_bytes()[1..], &inner].concat()
+            })
+        };
+        let der = unarmoured(CERTIFICATE.as_bytes(), "CERTIFICATE").expect("PEM");
+        for tag in [0x30, 0x31, 0xa0, 0xa3, 0x24] {
+            let nested = nested(tag);
+            assert_eq!((rsa(&nested), p256_point(&STANDARD.encode(&nested))), (None, None));
+            for place in (0..der.len()).step_by(41) {
+                let mut changed = der.clone();
+                changed.splice(place.., nested.iter().copied().take(60_000));
+                // Only what stands behind the key can be anything.
+                let _ = rsa(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_around_a_certificate_does_not_matter() {
+        let plain = RsaKey::of_certificate(CERTIFICATE.as_bytes());
+        assert!(plain.is_some());
+        let dressed = format!("\u{feff}Bag Attributes: x\r\n{}\r\nmore", CERTIFICATE.replace('\n', "\r\n"));
+        assert_eq!(RsaKey::of_certificate(dressed.as_bytes()), plain);
+        assert_eq!(RsaKey::of_certificate(format!("{CERTIFICATE}{CERTIFICATE}").as_bytes()), plain);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     clock::rfc3339,
+    depth,
     directory::Directory,
     health::{self, Report, Totals},
     ingress::{Refusals, Refused},
@@ -549,7 +550,7 @@ impl DestinationDto {
             created: stats.map_or(0, |stats| stats.created),
             deliveries: State::ALL
                 .iter()
-                .map(|s| (s.as_str(), stats.map_or(0, |stats| health::count(stats, *s))))
+                .map(|s| (s.as_str(), stats.map_or(0, |stats| depth::count(stats, *s))))
                 .collect(),
             oldest_due_age_ms: stats.and_then(|stats| health::age(stats.oldest_due, now)).map(document::millis),
             next_expiry_at: stats.and_then(|stats| stats.next_expiry).map(rfc3339),

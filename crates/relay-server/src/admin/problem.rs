@@ -17,6 +17,32 @@ use serde::de::DeserializeOwned;
 
 use crate::registry::RegistryError;
 
+/// Every `code` that the admin API answers with, beside those of the strict reader in front of it.
+pub const ADMIN_CODES: [&str; 22] = [
+    "broken_off",
+    "conflict",
+    "contended",
+    "damaged",
+    "declared",
+    "foreign_site",
+    "invalid",
+    "last_route",
+    "method_not_allowed",
+    "misdirected",
+    "no_randomness",
+    "outgrown",
+    "rate_limited",
+    "shutting_down",
+    "store_full",
+    "store_unavailable",
+    "taken",
+    "timeout",
+    "too_large",
+    "too_slow",
+    "unauthorized",
+    "unknown",
+];
+
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AdminError {
@@ -133,6 +159,7 @@ fn of_store(error: &StoreError) -> (StatusCode, &'static str) {
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
+        debug_assert!(ADMIN_CODES.contains(&code), "{code} is not among them, and has no next step");
         let wait = if let Self::TooManyTokens(wait) = &self { Some(wait.as_secs() + 1) } else { None };
         let body = serde_json::json!({
             "title": status.canonical_reason().unwrap_or_default(),

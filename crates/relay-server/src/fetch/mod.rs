@@ -28,7 +28,7 @@ use relay_core::limits;
 use rustls::{
     ClientConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName},
 };
 use rustls_platform_verifier::Verifier;
 use tokio::{
@@ -127,7 +127,7 @@ impl Fetcher {
         let connection = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream));
         let (mut sender, connection) = connection.await.map_err(said)?;
         let request = Request::get(target.path.as_str())
-            .header(header::HOST, target.host.as_str())
+            .header(header::HOST, &*proxy::authority(&target.host))
             .header(header::USER_AGENT, HeaderValue::from_static(concat!("crm-relay/", env!("CARGO_PKG_VERSION"))))
             .header(header::ACCEPT, HeaderValue::from_static("*/*"))
             .body(Empty::<Bytes>::new())
@@ -215,10 +215,7 @@ async fn beside<T>(exchange: impl Future<Output = T>, connection: impl Future<Ou
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, CaFileError> {
     let failed = |what: String| CaFileError { file: file.to_owned(), what };
-    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match found {
-        Ok(found) if found.is_empty() => Err(failed("it holds none".into())),
-        Ok(found) => Ok(found),
-        Err(error) => Err(failed(error.to_string())),
-    }
+    let bytes = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let found = relay_providers::certificates(&bytes).map_err(|fault| failed(fault.to_string()))?;
+    Ok(found.into_iter().map(CertificateDer::from).collect())
 }

@@ -1,6 +1,6 @@
 //! The way through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -27,7 +27,7 @@ impl ProxyChoice {
 
     pub(super) fn of(&self, host: &str) -> Option<Uri> {
         let choose = self.0.as_deref()?;
-        let url = Uri::builder().scheme("https").authority(host).path_and_query("/").build().ok()?;
+        let url = Uri::builder().scheme("https").authority(&*authority(host)).path_and_query("/").build().ok()?;
         choose(&url)
     }
 }
@@ -47,7 +47,7 @@ pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<Box<dyn Stream>, S
     let socket = TcpStream::connect(address).await.map_err(|error| format!("cannot connect to the proxy: {error}"))?;
     let said = |error: hyper::Error| format!("the proxy does not answer: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(said)?;
-    let target = format!("{host}:{PORT}");
+    let target = format!("{}:{PORT}", authority(host));
     let mut request = Request::builder().method(Method::CONNECT).uri(target.as_str()).header(header::HOST, target);
     if let Some(login) = login(proxy) {
         request = request.header(header::PROXY_AUTHORIZATION, format!("Basic {login}"));
@@ -61,6 +61,11 @@ pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<Box<dyn Stream>, S
         hyper::upgrade::on(response).await.map_err(said)
     };
     Ok(Box::new(TokioIo::new(beside(asking, connection.with_upgrades()).await?)))
+}
+
+/// A host as a URL has it: with brackets around an IPv6 address.
+pub(super) fn authority(host: &str) -> Cow<'_, str> {
+    if host.contains(':') { format!("[{host}]").into() } else { host.into() }
 }
 
 /// User and password of the proxy's URL, as it wants them.
@@ -78,6 +83,35 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn the_choice_is_asked_with_a_url_whatever_kind_of_host_it_is() {
+        let choice = ProxyChoice::new(|url| url.to_string().parse().ok());
+        for (host, want) in [
+            ("keys.example", "https://keys.example/"),
+            ("192.0.2.1", "https://192.0.2.1/"),
+            ("2001:db8::1", "https://[2001:db8::1]/"),
+        ] {
+            assert_eq!(choice.of(host).map(|url| url.to_string()).as_deref(), Some(want));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_of_ipv6_is_asked_for_in_brackets() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy: Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let answers = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            let read = socket.read(&mut head).await.unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            (String::from_utf8_lossy(&head[..read]).into_owned(), socket)
+        };
+        let (tunnel, (head, _socket)) = tokio::join!(tunnel(&proxy, "2001:db8::1"), answers);
+        assert!(tunnel.is_ok());
+        assert!(head.starts_with("CONNECT [2001:db8::1]:443 HTTP/1.1\r\n"), "{head}");
+        assert!(head.to_ascii_lowercase().contains("\r\nhost: [2001:db8::1]:443\r\n"), "{head}");
+    }
 
     #[tokio::test]
     async fn a_proxy_is_reached_by_an_address_of_either_kind() {

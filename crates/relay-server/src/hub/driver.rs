@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{Event, Inlet, OldestCommit, Request, Socket, commits::Commits};
-use crate::{clock::Clock, health, metrics::Metrics, notice::Notices, outbox::Outbox};
+use crate::{clock::Clock, depth, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
 const TURN: usize = 256;
@@ -291,7 +291,7 @@ impl Driver {
         let down = self.notices.up(&destination, instance, self.now.mono);
         self.pending.push(Pending::Other(Box::pin(self.upkeep.stats().map(move |stats| {
             let stats = stats.map_or_else(|_| Vec::new(), |stats| stats.destinations);
-            let waiting = stats.iter().find(|stats| stats.destination == destination).map_or(0, health::waiting);
+            let waiting = stats.iter().find(|stats| stats.destination == destination).map_or(0, depth::waiting);
             Done::Up(destination, instance, down, waiting)
         }))));
     }

@@ -70,7 +70,7 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
     async fn connection(&self, socket: TcpStream, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
-        crate::connect::prepare(&socket);
+        crate::accept::prepare(&socket);
         let gate = Arc::new(Gate::default());
         let guarded = Guarded::new(socket, Arc::clone(&gate), Arc::clone(&seat), self.door.settings.patience);
         let door = &self.door;

@@ -48,6 +48,9 @@ use crate::{
     asker::Asker, clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, registry::uses::Uses,
 };
 
+/// Name of the static token from the credentials.
+pub(crate) const STATIC_TOKEN: &str = "relay_token";
+
 /// The one writer of registry documents in this process.
 pub struct Registry {
     store: Arc<dyn seam::Registry>,

@@ -12,14 +12,14 @@ use relay_store::seam::DocumentKind;
 use tokio::time::sleep;
 
 use super::{
-    Registry, RegistryError,
+    Registry, RegistryError, STATIC_TOKEN,
     change::{Shown, Write, undeclared},
     document::{Digest, Replaced, Rotation, Source, Token, render},
     key_of, secret,
     source::unknown_source,
     token::unknown_token,
 };
-use crate::{asker::Asker, connect::STATIC_TOKEN, parameters::Parameters};
+use crate::{asker::Asker, parameters::Parameters};
 
 /// How a rotation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use relay_core::name::Name;
 use relay_store::seam::DocumentKind;
 
 use super::{
-    Registry, RegistryError,
+    Registry, RegistryError, STATIC_TOKEN,
     change::{Shown, Write},
     document::{Token, render},
     key_of, listed, secret,
 };
-use crate::{asker::Asker, connect::STATIC_TOKEN, directory::Directory};
+use crate::{asker::Asker, directory::Directory};
 
 /// A token to be made.
 #[derive(Clone, Debug)]

@@ -75,7 +75,10 @@ pub(super) struct Writer {
 #[derive(Clone, Debug, Default)]
 pub(super) struct WalPages {
     written: Arc<AtomicI32>,
-    checkpointed: i32,
+    /// Those that are in the database as well; `None`: what an earlier process left has not been looked at.
+    moved: Option<i32>,
+    /// As many as there were at the latest checkpoint, whatever came of it.
+    tried: i32,
 }
 
 impl WalPages {
@@ -94,13 +97,25 @@ impl WalPages {
         self.written.load(Ordering::Relaxed)
     }
 
-    fn pending(&mut self) -> i32 {
+    /// Pages since the latest checkpoint, which need not have moved all.
+    fn since_tried(&mut self) -> i32 {
         let written = self.written();
-        if written < self.checkpointed {
-            // The WAL started over.
-            self.checkpointed = 0;
+        if written < self.tried {
+            // The log has begun anew.
+            (self.tried, self.moved) = (0, Some(0));
         }
-        written - self.checkpointed
+        written - self.tried
+    }
+
+    /// Whether all of them are in the database.
+    fn are_all_moved(&self) -> bool {
+        self.moved == Some(self.written())
+    }
+
+    /// What a checkpoint found in the log, and has moved of it in all.
+    fn found(&mut self, in_log: i32, moved: i32) {
+        self.written.store(in_log.max(0), Ordering::Relaxed);
+        (self.tried, self.moved) = (in_log.max(0), Some(moved.max(0)));
     }
 }
 
@@ -160,7 +175,7 @@ impl Writer {
     /// Like [`commit`](Self::commit); then a checkpoint if enough has gathered for one.
     fn commit_and_checkpoint(&mut self, db: &Connection, jobs: Vec<Job>) -> Result<(), Fault> {
         self.commit(db, jobs)?;
-        if self.wal.pending() >= CHECKPOINT_PAGES && !self.copies.is_catching_up() {
+        if self.wal.since_tried() >= CHECKPOINT_PAGES && !self.copies.is_catching_up() {
             self.checkpoint(db, CheckpointMode::PASSIVE)?;
         }
         Ok(())
@@ -171,6 +186,7 @@ impl Writer {
         if jobs.iter().any(|job| job.adds) && self.room.is_full(|| schema::free_inside(db).unwrap_or(0)) {
             jobs = refuse_adders(jobs);
         }
+        let mut had_checkpoint = false;
         while !jobs.is_empty() {
             let tried = self.attempt(db, &mut jobs).map_err(|fault| self.judged(fault));
             match tried {
@@ -180,7 +196,7 @@ impl Writer {
                     self.room.ran_out();
                     if jobs.iter().any(|job| job.adds) {
                         jobs = refuse_adders(jobs);
-                    } else if !self.make_room(db)? {
+                    } else if !self.make_room(db, &mut had_checkpoint)? {
                         jobs.drain(..).for_each(|job| job.task.refuse(Refusal::Full));
                     }
                 }
@@ -225,8 +241,12 @@ impl Writer {
     /// For what must go on although the disk is full: once all of the write-ahead log is in the database, whose pages are
     /// there already, it is written from its beginning again. Where the database itself has to grow for that, the ballast
     /// makes room. `false`: nothing is left to try.
-    fn make_room(&mut self, db: &Connection) -> Result<bool, Fault> {
-        if self.wal.pending() > 0 && !self.copies.is_catching_up() && self.checkpoint(db, CheckpointMode::PASSIVE)? {
+    fn make_room(&mut self, db: &Connection, had_checkpoint: &mut bool) -> Result<bool, Fault> {
+        // Once a commit, be the log moved or not as far as is known: a log that somebody read in can begin anew only now.
+        if !std::mem::replace(had_checkpoint, true)
+            && !self.copies.is_catching_up()
+            && self.checkpoint(db, CheckpointMode::PASSIVE)?
+        {
             return Ok(true);
         }
         let had_ballast = self.room.drop_ballast();
@@ -262,7 +282,7 @@ impl Writer {
     /// What there is to do when nobody asks for anything.
     fn rest(&mut self, db: &Connection) -> Result<(), Fault> {
         self.room.is_full(|| schema::free_inside(db).unwrap_or(0));
-        if self.wal.pending() == 0 || self.copies.is_catching_up() {
+        if self.wal.are_all_moved() || self.copies.is_catching_up() {
             return Ok(());
         }
         let mode =
@@ -278,10 +298,13 @@ impl Writer {
             Err(Fault::Full) => return Ok(false),
             met => met?,
         }
-        self.wal.checkpointed = self.wal.written();
+        self.wal.tried = self.wal.written();
         let done = db.wal_checkpoint_v2(None::<&str>, mode);
         match done.map_err(|error| (error.sqlite_error_code(), error)) {
-            Ok((in_log, moved)) => Ok(in_log == moved),
+            Ok((in_log, moved)) => {
+                self.wal.found(in_log, moved);
+                Ok(in_log == moved)
+            }
             Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _)) => Ok(false),
             Err((Some(ErrorCode::DiskFull), _)) => {
                 self.room.ran_out();

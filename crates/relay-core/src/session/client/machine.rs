@@ -206,7 +206,7 @@ impl Client {
             }
             DialFailure::TokenRefused => self.exit(Exit::TokenRefused),
             DialFailure::VersionRefused => self.exit(Exit::VersionRefused),
-            DialFailure::Later(span) => self.down("the server asks to come back later".into(), span, now),
+            DialFailure::Later { after, why } => self.down(why, after, now),
             DialFailure::Failed(why) => self.down(why, Duration::ZERO, now),
         }
     }

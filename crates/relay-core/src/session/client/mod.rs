@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+pub use crate::wire::codec::Served;
 use crate::{
     delivery::outcome::Outcome,
     id::{DeliveryId, EventId, InstanceId},
@@ -36,17 +37,6 @@ pub struct Setup {
     pub buffer_bytes: u64,
     /// Seed of the reconnect jitter.
     pub seed: u64,
-}
-
-/// One destination that a client serves.
-#[derive(Clone, Debug)]
-pub struct Served {
-    /// Its name.
-    pub name: Name,
-    /// `CONCURRENCY`.
-    pub slots: u32,
-    /// `FORWARD_TIMEOUT`.
-    pub forward_timeout: Duration,
 }
 
 /// One thing that happens to a client.
@@ -79,7 +69,12 @@ pub enum DialFailure {
     /// The server speaks another protocol version (426): final.
     VersionRefused,
     /// The server asked to come back later.
-    Later(Duration),
+    Later {
+        /// For how long it wants to be left alone.
+        after: Duration,
+        /// What it said.
+        why: String,
+    },
     /// Everything else, network and server errors alike.
     Failed(String),
 }

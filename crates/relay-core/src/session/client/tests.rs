@@ -355,8 +355,10 @@ fn a_server_that_asks_for_later_is_left_alone_until_then_but_not_for_days() {
         [(Duration::from_secs(7), Duration::from_secs(7)), (Duration::MAX, limits::RECONNECT_LATER_MAX)]
     {
         let mut bench = Bench::new(1);
-        let outputs = bench.feed(Input::DialFailed(DialFailure::Later(asked)));
-        let [Output::Notice(Notice::Down { pause, .. })] = &outputs[..] else { panic!("{outputs:?}") };
+        let later = DialFailure::Later { after: asked, why: "too many wrong tokens".into() };
+        let outputs = bench.feed(Input::DialFailed(later));
+        let [Output::Notice(Notice::Down { why, pause, .. })] = &outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!(why, "too many wrong tokens");
         assert!(*pause >= least && *pause <= least + limits::RECONNECT_PAUSE_FIRST);
     }
 }

@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use relay_store::seam::AuditFilter;
 use serde::Deserialize;
 
-use super::filter;
+use super::{cursor::Order, filter};
 use crate::admin::{
     Shared,
     dto::{AuditLineDto, List},
@@ -29,7 +29,8 @@ pub(super) async fn list(
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<AuditLineDto>>, AdminError> {
     let range = filter::range(asked.since.as_deref(), asked.until.as_deref())?;
-    let page = filter::page(asked.cursor, asked.limit)?;
+    let page = filter::page(Order::AuditLog, asked.cursor.as_deref(), asked.limit)?;
     let listing = admin.archive.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;
-    Ok(Json(List { items: listing.items.iter().map(AuditLineDto::new).collect(), next: listing.next }))
+    let (items, next) = Order::AuditLog.page(&listing, AuditLineDto::new);
+    Ok(Json(List { items, next }))
 }

@@ -8,7 +8,12 @@ use relay_core::{
 use relay_store::seam::{BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, Page};
 use serde::Deserialize;
 
-use super::{filter::Listing, pace};
+use super::{
+    cursor::Order,
+    filter::{Listing, known},
+    pace,
+    words::Words,
+};
 use crate::{
     admin::{
         Admin, Shared,
@@ -38,7 +43,7 @@ pub(super) struct Bulk {
     until: Option<String>,
     /// Of the last try's answer.
     status: Option<u16>,
-    /// In the last try's error, in any case.
+    /// Of what the last try came to, as screens show it; in any case.
     error: Option<String>,
     /// At most so many, the latest first.
     limit: Option<u64>,
@@ -62,8 +67,14 @@ pub(super) async fn list(
         return Err(AdminError::Invalid("dead letters are dead or expired; filter by reason instead of state".into()));
     }
     let filter = DeliveryFilter { states: ended(), ..asked.deliveries()? };
-    let listing = admin.archive.browse_deliveries(filter, asked.page()?).await?;
-    Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
+    let order = Order::of(&filter);
+    let (source, destination) = (filter.source.clone(), filter.destination.clone());
+    let listing = admin.archive.browse_deliveries(filter, asked.page(order)?).await?;
+    if listing.items.is_empty() {
+        known(&admin, source.as_ref(), destination.as_ref()).await?;
+    }
+    let (items, next) = order.page(&listing, DeliveryDto::new);
+    Ok(Json(List { items, next }))
 }
 
 pub(super) async fn redrive(
@@ -99,6 +110,11 @@ pub(super) async fn run(
     bulk: Bulk,
 ) -> Result<BulkDto, AdminError> {
     let (mut bulk, mut action) = (bulk, action);
+    if bulk.reason.is_some() && matches!(action, BulkAction::Cancel) {
+        return Err(AdminError::Invalid(
+            "a reason is why a delivery ended, and these are open; want status or error, of their last try".into(),
+        ));
+    }
     if (bulk.rate.is_some() || bulk.start_at.is_some()) && !matches!(action, BulkAction::Redrive { .. }) {
         return Err(AdminError::Invalid("a rate is for what becomes ready again".into()));
     }
@@ -117,6 +133,9 @@ pub(super) async fn run(
     };
     let dry_run = bulk.dry_run;
     let (target, subject) = target(bulk, states)?;
+    if let BulkTarget::Matching(filter) = &target {
+        known(admin, filter.source.as_ref(), filter.destination.as_ref()).await?;
+    }
     let target = match (picks, target) {
         (Some(picks), BulkTarget::Matching(filter)) => {
             let subject = format!("{job}: {subject} {picks:?}");
@@ -167,7 +186,7 @@ async fn tell(admin: &Admin, action: &BulkAction, result: &BulkDone) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Picks {
     status: Option<u16>,
-    error: Option<String>,
+    error: Option<Words>,
     limit: Option<u64>,
     cursor: Option<String>,
 }
@@ -193,18 +212,19 @@ impl Picks {
             let text = "status, error and limit are picked anew each time; repeat the command without a job";
             return Err(AdminError::Invalid(text.into()));
         }
-        let error = error.as_deref().map(str::to_lowercase);
+        let error = error.as_deref().map(Words::new);
+        if error.as_ref().is_some_and(Words::is_empty) {
+            return Err(AdminError::Invalid(
+                "error has no words; want some of those that crm-relay dead list or dead summary shows".into(),
+            ));
+        }
         Ok(Some(Self { status: *status, error, limit: *limit, cursor: cursor.clone() }))
     }
 
     fn hold(&self, delivery: &Delivery) -> bool {
         let last = delivery.last.as_ref();
-        let says = |wanted: &String| {
-            let error = last.and_then(|last| last.error.as_deref()).unwrap_or_default();
-            error.to_lowercase().contains(wanted.as_str())
-        };
         self.status.is_none_or(|status| last.and_then(|last| last.status) == Some(status))
-            && self.error.as_ref().is_none_or(says)
+            && self.error.as_ref().is_none_or(|words| words.are_of(delivery))
     }
 }
 
@@ -216,7 +236,8 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
     let mut done = BulkDto { job: how.job.to_string(), dry_run: how.dry_run, ..BulkDto::default() };
     let mut left = picks.limit.unwrap_or(u64::MAX);
     let mut job = how.job;
-    let mut cursor = picks.cursor.clone();
+    let order = Order::of(&filter);
+    let mut cursor = order.read(picks.cursor.as_deref())?;
     while left > 0 {
         let page = Page { cursor: cursor.clone(), limit: left.min(PAGE) as u32 };
         let listing = admin.archive.browse_deliveries(filter.clone(), page).await?;
@@ -246,7 +267,7 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
             return Err(AdminError::Stopping);
         }
     }
-    done.next = cursor;
+    done.next = cursor.map(|place| order.write(&place));
     done.next_at = pace::next_at(&action);
     Ok(done)
 }

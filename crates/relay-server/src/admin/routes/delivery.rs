@@ -4,8 +4,9 @@ use axum::{Extension, Json, extract::State};
 use relay_store::seam::BulkAction;
 
 use super::{
+    cursor::Order,
     dead::{Bulk, run},
-    filter::Listing,
+    filter::{Listing, known},
 };
 use crate::{
     admin::{
@@ -24,8 +25,15 @@ pub(super) async fn list(
     if let Some(event) = &asked.event {
         asked.event = Some(super::id::event(&admin, event).await?.to_string());
     }
-    let listing = admin.archive.browse_deliveries(asked.deliveries()?, asked.page()?).await?;
-    Ok(Json(List { items: listing.items.iter().map(DeliveryDto::new).collect(), next: listing.next }))
+    let filter = asked.deliveries()?;
+    let order = Order::of(&filter);
+    let (source, destination) = (filter.source.clone(), filter.destination.clone());
+    let listing = admin.archive.browse_deliveries(filter, asked.page(order)?).await?;
+    if listing.items.is_empty() {
+        known(&admin, source.as_ref(), destination.as_ref()).await?;
+    }
+    let (items, next) = order.page(&listing, DeliveryDto::new);
+    Ok(Json(List { items, next }))
 }
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {

@@ -10,7 +10,10 @@ use relay_core::{delivery::Delivery, event::Event};
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
 
-use super::filter::Listing;
+use super::{
+    cursor::Order,
+    filter::{Listing, known},
+};
 use crate::{
     admin::{
         Admin, Shared,
@@ -37,8 +40,14 @@ pub(super) async fn list(
     State(admin): Shared,
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<EventDto>>, AdminError> {
-    let listing = admin.archive.browse_events(asked.events()?, asked.page()?).await?;
-    Ok(Json(List { items: listing.items.iter().map(EventDto::of_row).collect(), next: listing.next }))
+    let filter = asked.events()?;
+    let source = filter.source.clone();
+    let listing = admin.archive.browse_events(filter, asked.page(Order::Events)?).await?;
+    if listing.items.is_empty() {
+        known(&admin, source.as_ref(), None).await?;
+    }
+    let (items, next) = Order::Events.page(&listing, EventDto::of_row);
+    Ok(Json(List { items, next }))
 }
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<EventDto>, AdminError> {

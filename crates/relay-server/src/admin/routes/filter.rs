@@ -1,13 +1,20 @@
 //! Filters and pages, as they stand in queries and bodies.
 
+use std::collections::BTreeSet;
+
 use relay_core::{
     delivery::{Reason, State},
+    name::Name,
     time::Wall,
 };
 use relay_store::seam::{DeliveryFilter, EventFilter, Page, Range};
 use serde::Deserialize;
 
-use crate::admin::{name, problem::AdminError};
+use super::cursor::Order;
+use crate::{
+    admin::{Admin, name, problem::AdminError},
+    registry::{RegistryError, listed},
+};
 
 /// Items of a page unless asked for otherwise.
 const LIMIT: u32 = 50;
@@ -31,8 +38,8 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn page(&self) -> Result<Page, AdminError> {
-        page(self.cursor.clone(), self.limit)
+    pub(super) fn page(&self, order: Order) -> Result<Page, AdminError> {
+        page(order, self.cursor.as_deref(), self.limit)
     }
 
     pub(super) fn events(&self) -> Result<EventFilter, AdminError> {
@@ -64,12 +71,12 @@ impl Listing {
     }
 }
 
-pub(super) fn page(cursor: Option<String>, limit: Option<u32>) -> Result<Page, AdminError> {
+pub(super) fn page(order: Order, cursor: Option<&str>, limit: Option<u32>) -> Result<Page, AdminError> {
     let limit = limit.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(AdminError::Invalid(format!("limit is {limit}; want 1 to {LIMIT_MAX}")));
     }
-    Ok(Page { cursor, limit })
+    Ok(Page { cursor: order.read(cursor)?, limit })
 }
 
 pub(super) fn range(since: Option<&str>, until: Option<&str>) -> Result<Range, AdminError> {
@@ -85,15 +92,45 @@ pub(super) fn time(field: &str, text: &str) -> Result<Wall, AdminError> {
     Ok(Wall::from_micros(parsed.map_err(wrong)?.as_microsecond()))
 }
 
+/// A name that there is none of selects nothing: whoever mistyped it is told that, and not that there is nothing.
+///
+/// # Errors
+/// `Unknown`, with the names that there are.
+pub(super) async fn known(admin: &Admin, source: Option<&Name>, destination: Option<&Name>) -> Result<(), AdminError> {
+    if source.is_none() && destination.is_none() {
+        return Ok(());
+    }
+    let (stats, directory) = (admin.upkeep.stats().await?, admin.registry.directory());
+    // What is left of it may be there without it.
+    let stored = stats.sources.iter().map(|stats| stats.source.clone());
+    is_known("source", source, &directory.sources.keys().cloned().chain(stored).collect())?;
+    let stored = stats.destinations.iter().map(|stats| stats.destination.clone());
+    is_known("destination", destination, &directory.destination_names().into_iter().chain(stored).collect())
+}
+
+fn is_known(kind: &'static str, name: Option<&Name>, names: &BTreeSet<Name>) -> Result<(), AdminError> {
+    match name.filter(|name| !names.contains(*name)) {
+        None => Ok(()),
+        Some(name) => Err(RegistryError::Unknown { kind, name: name.to_string(), known: listed(names) }.into()),
+    }
+}
+
 fn state(text: &str) -> Result<State, AdminError> {
     let known = State::ALL.map(State::as_str).join(", ");
-    let found = State::ALL.into_iter().find(|state| state.as_str() == text);
+    let wanted = word(text);
+    let found = State::ALL.into_iter().find(|state| state.as_str() == wanted);
     found.ok_or_else(|| AdminError::Invalid(format!("no state {text:?}; known: {known}")))
+}
+
+/// A word of ours as people write it: `lost leases`, `Refused`.
+fn word(text: &str) -> String {
+    text.trim().to_ascii_lowercase().replace([' ', '-'], "_")
 }
 
 fn reason(text: &str) -> Result<Reason, AdminError> {
     let known = Reason::ALL.map(Reason::as_str).join(", ");
-    let found = Reason::ALL.into_iter().find(|reason| reason.as_str() == text);
+    let wanted = word(text);
+    let found = Reason::ALL.into_iter().find(|reason| reason.as_str() == wanted);
     found.ok_or_else(|| AdminError::Invalid(format!("no reason {text:?}; known: {known}")))
 }
 
@@ -109,7 +146,7 @@ mod tests {
         let listing = Listing { since: Some("yesterday".into()), ..Listing::default() };
         assert!(listing.events().unwrap_err().to_string().contains("2026-11-23T18:00:00Z"));
         let listing = Listing { limit: Some(0), ..Listing::default() };
-        assert!(listing.page().unwrap_err().to_string().contains("1 to 1000"));
+        assert!(listing.page(Order::Events).unwrap_err().to_string().contains("1 to 1000"));
     }
 
     #[test]

@@ -68,7 +68,8 @@ fn span(text: &str, prefix: &'static str, error: IdError) -> Result<Range, Admin
     if is_last(text) {
         return Ok(Range::default());
     }
-    let wrong = || AdminError::Invalid(format!("{error}; its beginning, or last"));
+    let shown: String = text.chars().take(48).collect();
+    let wrong = || AdminError::Invalid(format!("{shown:?} is {error}; or the beginning of one, or last"));
     let digits: String = text.strip_prefix(prefix).ok_or_else(wrong)?.chars().filter(|c| *c != '-').collect();
     let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let head = digits.get(..digits.len().min(TIME_DIGITS)).filter(|_| is_hex).ok_or_else(wrong)?;
@@ -90,11 +91,12 @@ fn one<T: Copy + std::fmt::Display>(
     let plain = |text: &str| text.chars().filter(|c| *c != '-').collect::<String>();
     let is_meant = |id: &T| is_last(text) || plain(&id.to_string()).starts_with(&plain(&wanted));
     let mut fitting = found.filter(is_meant);
-    let first = fitting.next().ok_or_else(|| no(kind, text))?;
+    let none = || if is_last(text) { AdminError::Unknown(format!("there is no {kind} yet")) } else { no(kind, text) };
+    let first = fitting.next().ok_or_else(none)?;
     match fitting.next() {
         None => Ok(first),
         Some(other) => Err(AdminError::Invalid(format!(
-            "several ids begin with {text}, like {first} and {other}; write more of it"
+            "several ids begin with {text}, like {first} and {other}; want more of it"
         ))),
     }
 }
@@ -120,6 +122,7 @@ mod tests {
         assert!(found("evt_0192f3c2-7d4e", &[first, second]).unwrap_err().starts_with("several ids begin with"));
         assert!(found("evt_1", &[first]).unwrap_err().starts_with("no event evt_1"));
         assert_eq!(found("last", &[second]), Ok(second));
+        assert_eq!(found("last", &[]).unwrap_err(), "there is no event yet");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_log;
+mod cursor;
 mod dead;
 mod delivery;
 mod destination;
@@ -19,6 +20,7 @@ pub(crate) mod status;
 mod store;
 mod summary;
 mod token;
+mod words;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use relay_core::{delivery::Delivery, name::Name, routing::Route, time::Wall};
 use relay_store::seam::{AuditEntry, EventFilter, EventRow, Pace, Page};
 use serde::Deserialize;
 
-use super::{filter::Listing, pace};
+use super::{cursor::Order, filter::Listing, pace};
 use crate::{
     admin::{
         Admin, Shared,
@@ -23,6 +23,8 @@ use crate::{
 
 /// Events of one page: each makes one commit.
 const PAGE: u64 = 500;
+/// In which they come.
+const ORDER: Order = Order::EventsFromOldest;
 
 /// Which events, where to, and how fast.
 #[derive(Debug, Deserialize)]
@@ -61,6 +63,7 @@ pub(super) async fn replay(
     let subject = format!("matching {listing:?} to {destination:?}");
     let filter = EventFilter { oldest_first: true, ..listing.events()? };
     let routes = chosen(&admin, filter.source.as_ref(), destination.as_deref())?;
+    let cursor = ORDER.read(cursor.as_deref())?;
     let pace = pace::pace(rate, start_at.as_deref(), admin.clock.wall())?;
     let audit = (!dry_run).then(|| admin.audited(&who, "event.replay", subject));
     let mut work = Work { admin: &admin, routes, pace, audit, done: ReplayedDto { dry_run, ..ReplayedDto::default() } };
@@ -79,7 +82,7 @@ pub(super) async fn replay(
         }
     }
     let Work { mut done, pace, .. } = work;
-    done.next = cursor;
+    done.next = cursor.map(|place| ORDER.write(&place));
     done.next_at = pace.map(|pace| rfc3339(pace.from));
     Ok(Json(done))
 }

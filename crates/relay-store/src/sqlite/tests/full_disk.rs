@@ -95,6 +95,71 @@ fn a_store_is_opened_on_a_disk_without_a_byte_of_room() {
     }
 }
 
+/// I16: without ballast, too, what needs no new pages is written where the log of a process that was killed stands in the way:
+/// all of it is in the database, and so it can begin anew.
+#[test]
+fn a_log_that_was_left_behind_is_in_nobodys_way() {
+    let Some(disk) = SmallDisk::mount(32) else { return };
+    let store = SqliteStore::open(options(&disk.data())).expect("opens");
+    let held = hundred_leased(&store);
+    let other = other(&disk);
+    move_log(&other);
+    wait(store.crash());
+    drop((store, other));
+    disk.fill();
+    let store = SqliteStore::open(options(&disk.data())).expect("opens without room");
+    for held in &held {
+        assert_eq!(wait(store.extend(vec![longer(held)])), Ok(()));
+    }
+}
+
+/// I16: a log that somebody reads in when room runs out begins anew once he is done.
+#[test]
+fn a_reader_is_in_the_way_for_as_long_as_he_reads() {
+    let Some(disk) = SmallDisk::mount(32) else { return };
+    let store = SqliteStore::open(options(&disk.data())).expect("opens");
+    let held = hundred_leased(&store);
+    let mut reader = other(&disk);
+    let reading = reader.transaction().expect("begins");
+    reading.query_row("SELECT count(*) FROM deliveries", [], |row| row.get::<_, i64>(0)).expect("reads");
+    move_log(&other(&disk));
+    disk.fill();
+    let mut left = held.iter();
+    while wait(store.settle(vec![delivered(left.next().expect("room runs out"))])).is_ok() {}
+    let last = left.next().expect("is left");
+    assert_eq!(wait(store.settle(vec![delivered(last)])), Err(StoreError::Full));
+    drop(reading);
+    assert_eq!(wait(store.extend(vec![longer(last)])), Ok(()));
+    assert_eq!(wait(store.extend(vec![longer(last)])), Ok(()));
+}
+
+fn hundred_leased(store: &SqliteStore) -> Vec<Delivery> {
+    let mut maker = Maker::new(store);
+    for _ in 0..SETTLED {
+        append_one(store, &maker.append(&"x".repeat(10_000), NOW)).expect("stored");
+    }
+    let leased = wait(store.lease(lease_ask(SETTLED))).expect("leases").deliveries;
+    leased.into_iter().map(|(delivery, _)| delivery).collect()
+}
+
+fn longer(held: &Delivery) -> Extend {
+    Extend { id: held.id, token: held.token, until: NOW + TTL }
+}
+
+/// A connection of somebody else; it leaves the log as it is.
+fn other(disk: &SmallDisk) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(disk.data().join("store.db")).expect("opens");
+    other.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).expect("is set");
+    other
+}
+
+/// Moves all of the log into the database.
+fn move_log(other: &rusqlite::Connection) {
+    other.query_row("SELECT count(*) FROM deliveries", [], |row| row.get::<_, i64>(0)).expect("reads");
+    let (in_log, moved) = other.wal_checkpoint_v2(None::<&str>, rusqlite::wal::CheckpointMode::PASSIVE).expect("moves");
+    assert!(in_log > 0 && in_log == moved, "{in_log} {moved}");
+}
+
 /// I16, I17: whichever write is the first that finds no room, what was asked for happens whole or not at all, the store goes
 /// on, and all of it works again once there is room.
 #[test]

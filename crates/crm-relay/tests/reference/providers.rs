@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
+use crm_relay::render::human_duration;
 use relay_providers::{Acknowledgement, Parameter, ParameterFault, Provider, Signer, Verifier, providers};
 
 use super::{folder, guides, holds};
-use crate::render::human_duration;
 
 #[test]
 fn the_reference_pages_of_providers_are_true() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Unit of a bare number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bare {
+pub enum Bare {
     /// `RETRY_DELAY=1000` has always meant milliseconds.
     Millis,
     /// Everything else.
@@ -15,7 +15,7 @@ pub(crate) enum Bare {
 ///
 /// # Errors
 /// What would be right.
-pub(crate) fn duration(text: &str, bare: Bare) -> Result<Duration, String> {
+pub fn duration(text: &str, bare: Bare) -> Result<Duration, String> {
     const WANT: &str = "not a duration: want a number with ms, s, m, h or d, like 250ms, 30s or 7d";
     let (number, unit) = split(text);
     let unit_ms: f64 = match (unit, bare) {
@@ -39,7 +39,7 @@ pub(crate) fn duration(text: &str, bare: Bare) -> Result<Duration, String> {
 ///
 /// # Errors
 /// What would be right.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     const WANT: &str = "not a size: want a number with KiB, MiB or GiB, like 25MiB, or bytes";
     let (number, unit) = split(text);
     let factor: f64 = match unit.to_ascii_lowercase().as_str() {
@@ -59,7 +59,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// Writes a duration the way a setting takes it, in the largest unit that leaves no rest.
-pub(crate) fn show_duration(span: Duration) -> String {
+pub fn show_duration(span: Duration) -> String {
     let ms = span.as_millis();
     for (unit_ms, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
         if ms >= unit_ms && ms.is_multiple_of(unit_ms) {
@@ -70,7 +70,7 @@ pub(crate) fn show_duration(span: Duration) -> String {
 }
 
 /// Writes a size the way a setting takes it.
-pub(crate) fn show_size(bytes: u64) -> String {
+pub fn show_size(bytes: u64) -> String {
     for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes >= 1 << shift && bytes.is_multiple_of(1 << shift) {
             return format!("{}{unit}", bytes >> shift);

@@ -1,5 +1,7 @@
 //! The reference pages, generated from the table of settings and the command line. `BLESS=1` writes them anew.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read or write a page has failed")]
+
 mod guides;
 mod providers;
 
@@ -10,13 +12,10 @@ use std::{
 };
 
 use clap::Command;
-
-use crate::{
+use crm_relay::{
     cli::Cli,
-    config::{
-        quantity,
-        settings::{Kind, Process, Role, SETTINGS},
-    },
+    config::settings::{Kind, Process, Role, SETTINGS},
+    quantity,
 };
 
 #[test]
@@ -37,7 +36,7 @@ fn holds(name: &str, wanted: &str) {
         fs::write(&path, wanted).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == wanted, "docs/reference/{name} is out of date: BLESS=1 cargo test -p crm-relay reference");
+    assert!(found == wanted, "docs/reference/{name} is out of date: BLESS=1 cargo test -p crm-relay --test reference");
 }
 
 fn folder() -> PathBuf {

@@ -1,9 +1,32 @@
 //! What `dev` and `server` say first on a terminal: what they do and what to type next.
 
 use relay_client::config::Destination;
+use relay_server::Server;
 
-use super::style::{bold, copy, dim};
-use crate::server::Facts;
+use crate::{
+    credentials::Kept,
+    place::on_this_machine,
+    render::style::{self, bold, copy, dim},
+};
+
+/// What a server that has started can say about itself.
+pub(crate) struct Facts<'a> {
+    /// Its public listener, as programs on this machine reach it.
+    pub(crate) public: String,
+    /// Where a client reaches it: `PUBLIC_URL`, else that address.
+    pub(crate) url: String,
+    /// Its secrets.
+    pub(crate) kept: &'a Kept,
+}
+
+impl<'a> Facts<'a> {
+    /// Of a server that has started.
+    pub(crate) fn of(server: &Server, kept: &'a Kept) -> Self {
+        let public = on_this_machine(&server.public_addr().to_string());
+        let url = kept.public_url.clone().unwrap_or_else(|| format!("http://{public}"));
+        Self { public, url, kept }
+    }
+}
 
 /// The first words of `dev`.
 pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver: bool) -> String {
@@ -76,7 +99,7 @@ pub(crate) fn token_into_a_file(what: &str) -> String {
 
 /// The key itself on a terminal; elsewhere, as in a log, only where it stands.
 fn shown_key(facts: &Facts<'_>) -> String {
-    if super::style::is_terminal() {
+    if style::is_terminal() {
         return facts.kept.credentials.api_key.clone();
     }
     format!("$(sed -n s/^API_KEY=//p {})", facts.kept.path.display())

@@ -7,10 +7,10 @@ use std::{
 };
 
 use clap::Parser as _;
+use crm_relay::cli::Cli;
 use relay_providers::{Provider, provider};
 
 use super::providers::set_options;
-use crate::cli::Cli;
 
 /// Providers with a guide, and its name in `docs/guides/`.
 const GUIDES: &[(&str, &str)] = &[

@@ -1,0 +1,171 @@
+//! Certificates as they stand in files of operators: PEM, with whatever editors and tools put around it.
+//!
+//! Server and client read `RELAY_CA_FILE` with this, so that one file does for both.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use x509_parser::{certificate::X509CertificateParser, nom::Parser as _};
+
+const BEGIN: &str = "-----BEGIN ";
+const DASHES: &str = "-----";
+/// What a block with a certificate calls itself; the second is what old tools write.
+const LABELS: [&str; 2] = ["CERTIFICATE", "X509 CERTIFICATE"];
+
+/// Why a file gives no certificates, with the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificatesFault {
+    /// It is binary.
+    #[error(
+        "it is no text; want PEM: `openssl x509 -inform der -in FILE -out FILE.pem` makes it of a certificate in DER"
+    )]
+    Binary,
+    /// It is UTF-16, as some editors and shells write it.
+    #[error("it is UTF-16; want PEM in ASCII or UTF-8: save it anew")]
+    Utf16,
+    /// It holds none.
+    #[error("it holds no certificate; want one or several blocks that begin with -----BEGIN CERTIFICATE-----")]
+    Nothing,
+    /// It holds other things and no certificate.
+    #[error("it holds {0} and no certificate; want blocks that begin with -----BEGIN CERTIFICATE-----")]
+    Other(String),
+    /// A block has no end.
+    #[error("its certificate {0} has no line -----END CERTIFICATE-----: it is cut short")]
+    Unended(usize),
+    /// A block is no certificate.
+    #[error("its certificate {0} does not read; copy it anew, whole, from line BEGIN to line END")]
+    Unread(usize),
+}
+
+/// The certificates in a file, in DER.
+///
+/// # Errors
+/// What it is instead. One certificate that does not read is a fault: somebody wants it trusted.
+pub fn certificates(file: &[u8]) -> Result<Vec<Vec<u8>>, CertificatesFault> {
+    let text = text(file)?;
+    let (mut found, mut other) = (Vec::new(), None);
+    for block in blocks(&text) {
+        if !LABELS.contains(&block.label) {
+            other.get_or_insert(block.label);
+            continue;
+        }
+        let number = found.len() + 1;
+        let content = block.content.ok_or(CertificatesFault::Unended(number))?;
+        let der = decode(content).filter(|der| is_certificate(der));
+        found.push(der.ok_or(CertificatesFault::Unread(number))?);
+    }
+    match (found.is_empty(), other) {
+        (false, _) => Ok(found),
+        (true, None) => Err(CertificatesFault::Nothing),
+        (true, Some(label)) => Err(CertificatesFault::Other(label.to_owned())),
+    }
+}
+
+/// What stands between the first `-----BEGIN label-----` and its end, decoded.
+pub(crate) fn unarmoured(pem: &[u8], label: &str) -> Option<Vec<u8>> {
+    let block = blocks(str::from_utf8(pem).ok()?).find(|block| block.label == label)?;
+    decode(block.content?)
+}
+
+/// Base64, however it is broken into lines.
+pub(crate) fn decode(base64: &str) -> Option<Vec<u8>> {
+    let compact: Vec<u8> = base64.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    STANDARD.decode(compact).ok()
+}
+
+struct Block<'a> {
+    label: &'a str,
+    /// `None`: it does not end.
+    content: Option<&'a str>,
+}
+
+/// Blocks one behind the other, with any text before, between and behind them.
+fn blocks(mut text: &str) -> impl Iterator<Item = Block<'_>> {
+    std::iter::from_fn(move || {
+        let (_, rest) = text.split_once(BEGIN)?;
+        let (label, rest) = rest.split_once(DASHES).filter(|(label, _)| !label.contains(['\n', '\r']))?;
+        match rest.split_once(&format!("-----END {label}{DASHES}")) {
+            // What has lost its end must not take the next one's.
+            Some((content, rest)) if !content.contains(BEGIN) => {
+                text = rest;
+                Some(Block { label, content: Some(content) })
+            }
+            _ => {
+                text = rest;
+                Some(Block { label, content: None })
+            }
+        }
+    })
+}
+
+/// Latin-1 around certificates, in a comment or a name, is no fault: they themselves are ASCII.
+fn text(file: &[u8]) -> Result<Cow<'_, str>, CertificatesFault> {
+    if file.starts_with(&[0xff, 0xfe]) || file.starts_with(&[0xfe, 0xff]) {
+        return Err(CertificatesFault::Utf16);
+    }
+    if file.contains(&0) || is_certificate(file) {
+        return Err(CertificatesFault::Binary);
+    }
+    Ok(String::from_utf8_lossy(file))
+}
+
+fn is_certificate(der: &[u8]) -> bool {
+    let read = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der);
+    read.is_ok_and(|(rest, _)| rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RSA: &str = include_str!("../../../fixtures/providers/keys/rsa.crt.pem");
+
+    fn check(file: &[u8], want: Result<usize, CertificatesFault>) {
+        let found = certificates(file);
+        assert_eq!(found.as_ref().map(Vec::len).map_err(Clone::clone), want, "{}", String::from_utf8_lossy(file));
+        let der = unarmoured(RSA.as_bytes(), "CERTIFICATE").expect("PEM");
+        assert!(found.into_iter().flatten().all(|found| found == der));
+    }
+
+    #[test]
+    fn what_editors_and_tools_put_around_certificates_is_no_fault() {
+        let windows = RSA.replace('\n', "\r\n");
+        for (file, count) in [
+            (RSA.to_owned(), 1),
+            (format!("\u{feff}{RSA}"), 1),
+            (format!("\u{feff}{windows}"), 1),
+            (RSA.replace('\n', "\r"), 1),
+            (format!("{RSA}{RSA}{windows}"), 3),
+            (format!("{}{}", RSA.trim_end(), RSA.trim_end()), 2),
+            (format!("# Größe\nsubject=/CN=a\n{RSA}\nBag Attributes\n    friendlyName: b\n{RSA}--- end ---\n"), 2),
+            (RSA.lines().map(|line| format!("    {line}\n")).collect(), 1),
+            (RSA.replace("CERTIFICATE", "X509 CERTIFICATE"), 1),
+            (format!("-----BEGIN DH PARAMETERS-----\nMAA=\n-----END DH PARAMETERS-----\n{RSA}"), 1),
+        ] {
+            check(file.as_bytes(), Ok(count));
+        }
+        check(&[b"# J\xfcrgen\n", RSA.as_bytes()].concat(), Ok(1));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused_with_the_way_out() {
+        let der = unarmoured(RSA.as_bytes(), "CERTIFICATE").expect("PEM");
+        let key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+        let cut = &RSA[..RSA.len() / 2];
+        for (file, want) in [
+            (&b""[..], CertificatesFault::Nothing),
+            (b"nothing\n", CertificatesFault::Nothing),
+            (b"-----BEGIN CERTIFICATE", CertificatesFault::Nothing),
+            (key.as_bytes(), CertificatesFault::Other("PRIVATE KEY".into())),
+            (&der, CertificatesFault::Binary),
+            (b"\xff\xfe-\0-\0", CertificatesFault::Utf16),
+            (cut.as_bytes(), CertificatesFault::Unended(1)),
+            (format!("{RSA}{cut}").as_bytes(), CertificatesFault::Unended(2)),
+            (format!("{cut}\n{RSA}").as_bytes(), CertificatesFault::Unended(1)),
+            (RSA.replacen("MII", "MI!", 1).as_bytes(), CertificatesFault::Unread(1)),
+            (key.replace("PRIVATE KEY", "CERTIFICATE").as_bytes(), CertificatesFault::Unread(1)),
+        ] {
+            check(file, Err(want));
+        }
+    }
+}
