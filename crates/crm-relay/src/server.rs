@@ -4,7 +4,8 @@ use std::{convert::Infallible, future::pending, io, net::SocketAddr, path::Path,
 
 use relay_server::{Config, Reloader, Server, StartError, registry::RegistryError};
 use relay_store::{
-    Store as _, private,
+    private,
+    seam::Upkeep as _,
     sqlite::{Options, SqliteStore},
 };
 use tokio::sync::mpsc;

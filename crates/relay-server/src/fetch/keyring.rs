@@ -16,7 +16,7 @@ use futures_util::{
     future::{BoxFuture, Shared, WeakShared},
 };
 use relay_core::{limits, name::Name, time::Mono};
-use relay_store::Store;
+use relay_store::seam::Registry;
 use tokio::sync::OnceCell;
 
 use super::{Fetcher, Unfetched, shelf::Shelf};
@@ -70,7 +70,7 @@ pub(super) enum Entry {
 
 impl Keyring {
     /// One that knows what is in the store.
-    pub(crate) fn new(fetcher: Fetcher, clock: Clock, store: Arc<dyn Store>) -> Arc<Self> {
+    pub(crate) fn new(fetcher: Fetcher, clock: Clock, store: Arc<dyn Registry>) -> Arc<Self> {
         let (shelf, loaded) = (Shelf::new(store), OnceCell::new());
         Arc::new(Self { fetcher, clock, shelf, loaded, kept: Mutex::default() })
     }

@@ -27,7 +27,7 @@ pub struct Options {
     pub owners: Owners,
     /// Whether a file is laid out that settling may use up when the disk is full.
     pub ballast: bool,
-    /// The clock for deadlines: start wall clock + monotonic time. See [`Store::keep_time`](crate::Store::keep_time).
+    /// The clock for deadlines: start wall clock + monotonic time. See [`Queue::keep_time`](crate::seam::Queue::keep_time).
     pub clock: Arc<dyn Fn() -> Wall + Send + Sync>,
     /// Free bytes of the disk; tests may bring their own.
     pub disk_free: Option<DiskFree>,
