@@ -3,9 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Hub,
+    HeldFor, Hub,
     instances::{Served, Stall},
-    ops::HeldFor,
     timers::Timer,
 };
 use crate::{

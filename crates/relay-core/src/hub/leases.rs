@@ -8,9 +8,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Hub,
+    HeldFor, Hub,
     instances::Instance,
-    ops::HeldFor,
     settle::{Reported, Why},
 };
 use crate::{

@@ -43,7 +43,7 @@ use self::{
     due::Looking,
     instances::Instance,
     leases::{Held, PendingLoss},
-    ops::{HeldFor, Ops},
+    ops::Ops,
     settle::{Decided, Work},
     strays::Strays,
     timers::Timer,
@@ -144,6 +144,15 @@ struct Outgoing {
     freed: bool,
     /// A body has left since the thirsty were last looked at.
     left: bool,
+}
+
+/// Why what is leased is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeldFor {
+    /// To take over the leases of an earlier run.
+    Start,
+    /// To find those that nobody knows of: see [`strays`].
+    Strays,
 }
 
 impl Hub {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, marker::PhantomData};
 
 use super::{
-    accept, destinations,
+    HeldFor, accept, destinations,
     resend::Resent,
     settle::{Decided, Work},
 };
@@ -26,15 +26,6 @@ pub(super) struct Ops {
     pub(super) finds: Table<Vec<DeliveryId>, Vec<Work>>,
     pub(super) dues: Table<DueAsk, ()>,
     pub(super) helds: Table<HeldAsk, HeldFor>,
-}
-
-/// Why what is leased is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeldFor {
-    /// To take over the leases of an earlier run.
-    Start,
-    /// To find those that nobody knows of: see [`strays`](super::strays).
-    Strays,
 }
 
 /// Those of one kind, each with what waits for its answer.

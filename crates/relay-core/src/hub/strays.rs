@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Hub, ops::HeldFor, settle::Why, timers::Timer};
+use super::{HeldFor, Hub, settle::Why, timers::Timer};
 use crate::{
     delivery::{Delivery, Token},
     id::DeliveryId,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConnId, Hub, ops::HeldFor};
+use super::{ConnId, HeldFor, Hub};
 use crate::{
     id::InstanceId,
     name::Name,
