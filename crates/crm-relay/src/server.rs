@@ -259,6 +259,7 @@ pub(crate) fn open_failed(data_dir: &Path, error: &OpenError) -> Failure {
         | OpenError::OtherHistory { .. }
         | OpenError::NoLedger { .. }
         | OpenError::NoDatabase { .. }
+        | OpenError::UnfinishedRestore { .. }
         | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
         OpenError::Unsafe(_) => Failure::new(Exit::Configuration, error.to_string()),
         OpenError::InUse { .. } => {
