@@ -75,14 +75,20 @@ impl Hub {
         let (sure, unsure): (BTreeMap<_, _>, _) = found.into_iter().partition(|(_, (_, at))| sure(*at));
         self.strays.found = unsure;
         let decided = self.being_decided();
-        for (id, (token, _)) in sure {
-            if !self.held.contains_key(&id) && !decided.contains(&id) {
+        for (id, (token, at)) in sure {
+            if self.held.contains_key(&id) {
+                continue;
+            }
+            if decided.contains(&id) {
+                // That need not let go of the lease: the loss of an earlier one may be counted. It is looked at again.
+                self.strays.found.insert(id, (token, at));
+            } else {
                 self.look_up(id, Why::HandBack(token));
             }
         }
     }
 
-    /// Deliveries about which something is being decided: their leases are let go by that.
+    /// Deliveries about which something is being decided: their leases may be let go by that.
     fn being_decided(&self) -> BTreeSet<DeliveryId> {
         let settling =
             self.settles.iter().chain(self.ops.settles.waits().flatten()).map(|decided| decided.change.next.id);
