@@ -126,6 +126,10 @@ pub const SESSION_WAITING_WEIGHT: u32 = 512;
 /// What the hub handles in one turn, as `Message::weight` counts it, before webhooks and the store have theirs: about a
 /// millisecond.
 pub const TURN_WEIGHT: u32 = 2_048;
+/// Sessions that one token has open at a time: dozens of clients that share it, each with a few sockets that are not known to
+/// be dead yet, as after a network that broke several times within [`HEARTBEAT`] times [`HEARTBEATS_MISSED_MAX`] (security: a
+/// token that leaked, or a client that leaks sockets, must not hold all connections).
+pub const SESSIONS_PER_TOKEN_MAX: usize = 256;
 /// Control messages that may wait for one socket. A peer that lets more pile up does not read.
 pub const SESSION_CONTROL_MAX: usize = 1_024;
 /// Leases that confirmations or releases waiting for one socket may name, and reports of one socket that may wait for

@@ -40,7 +40,10 @@ use crate::{
     hub::{Allowance, Event, Handle, Socket},
     origin::Origin,
     outbox::{self, Inbox, Outbox, Pace, Paced},
-    registry::{Registry, STATIC_TOKEN, secret, uses::Proof},
+    registry::{
+        Registry, STATIC_TOKEN, secret,
+        uses::{Place, Proof},
+    },
     supervise::{Supervisor, TaskKind},
 };
 
@@ -108,6 +111,13 @@ impl Principal {
     }
 }
 
+/// What the session of a client that is let in begins with.
+struct Admitted {
+    principal: Principal,
+    accept: HeaderValue,
+    place: Place,
+}
+
 /// Both ends of a session inside one process: `crm-relay dev` joins its client this way.
 #[derive(Debug)]
 pub struct Attached {
@@ -131,10 +141,11 @@ impl Gate {
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
     pub(crate) async fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
         let accept = match self.admit(request.method(), request.headers(), origin).await {
-            Ok((principal, accept)) => {
+            Ok(Admitted { principal, accept, place }) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
                 self.supervisor.spawn(TaskKind::Session, "session", async move {
+                    let _place = place;
                     match timeout(UPGRADE_TIMEOUT, upgrade).await {
                         Ok(Ok(upgraded)) => gate.serve(TokioIo::new(upgraded), principal, peer).await,
                         Ok(Err(error)) => tracing::debug!(%error, "the upgrade of a client failed"),
@@ -199,12 +210,7 @@ impl Gate {
         self.supervisor.is_stopping()
     }
 
-    async fn admit(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        origin: Origin,
-    ) -> Result<(Principal, HeaderValue), Problem> {
+    async fn admit(&self, method: &Method, headers: &HeaderMap, origin: Origin) -> Result<Admitted, Problem> {
         if method != Method::GET {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
             return Err(problem.allowing(&["GET"]));
@@ -235,7 +241,20 @@ impl Gate {
         let accept = accept.ok_or_else(|| {
             Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one: want 16 bytes in base64 (RFC 6455, 4.2.1)")
         })?;
-        Ok((principal, accept))
+        let place = self.place(&principal.token, origin)?;
+        Ok(Admitted { principal, accept, place })
+    }
+
+    /// A place among the sessions of a token.
+    fn place(&self, token: &Name, origin: Origin) -> Result<Place, Problem> {
+        let place = self.registry.uses().place(token);
+        if place.is_none()
+            && let Some(left_out) = self.guesses.may_tell(Entrance::Connect, "sessions_full")
+        {
+            let (peer, open) = (origin.peer.map(|peer| peer.to_string()), limits::SESSIONS_PER_TOKEN_MAX);
+            tracing::warn!(event = "sessions_full", %token, open, peer, left_out, "a token has too many sessions open");
+        }
+        place.ok_or_else(|| Problem::too_many_sessions(token))
     }
 
     /// Whether a client is still who it was when its token was found: let in, and to the same destinations.

@@ -6,7 +6,11 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use hyper::Response;
-use relay_core::fault::{Fault, Retry};
+use relay_core::{
+    fault::{Fault, Retry},
+    limits,
+    name::Name,
+};
 
 /// Why a request is not answered with what it asked for. Its `code` is stable; senders may rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +207,17 @@ impl Problem {
         let detail = "too many wrong tokens came from this address; come again later";
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         Self { wait: Some(seconds), ..Self::new(Code::RateLimited, detail) }
+    }
+
+    /// A token has as many sessions open as it may.
+    pub fn too_many_sessions(token: &Name) -> Self {
+        let detail = format!(
+            "the token {token} has {} sessions open, and no token may have more: stop clients that are not needed, or give them \
+             tokens of their own (crm-relay token create); sockets that are dead are given up within a minute",
+            limits::SESSIONS_PER_TOKEN_MAX
+        );
+        let wait = u32::try_from(limits::HEARTBEAT.as_secs()).ok();
+        Self { wait, ..Self::described(Code::RateLimited, detail) }
     }
 
     /// The same for a path that looks as if it were meant for webhooks.

@@ -113,6 +113,8 @@ pub struct Hub {
     extends: Vec<Extend>,
     /// Destinations to ask for what is due, each once.
     pumps: VecDeque<Name>,
+    /// Destinations whose clients are to be told how many they are, each with the one that came or went last.
+    recounted: BTreeMap<Name, InstanceId>,
     /// Decisions that the store could not take for now.
     undecided: Undecided,
     strays: Strays,
@@ -186,6 +188,7 @@ impl Hub {
             finds: VecDeque::new(),
             extends: Vec::new(),
             pumps: VecDeque::new(),
+            recounted: BTreeMap::new(),
             undecided: Undecided::default(),
             strays: Strays::default(),
             looking: Looking::default(),
@@ -250,6 +253,12 @@ impl Hub {
         if !self.extends.is_empty() {
             let extends = std::mem::take(&mut self.extends);
             return Some(Output::Store(self.ops.extend(extends)));
+        }
+        while let Some((name, last)) = self.recounted.pop_first() {
+            self.tell_peers(&name, last);
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
         }
         while let Some(name) = self.pumps.pop_front() {
             self.ask_for_due(&name);

@@ -257,7 +257,7 @@ impl Hub {
         let clients = destination.joined.len() as u32;
         let (label, peer, token) = (instance.label.clone(), instance.peer.clone(), instance.token.clone());
         self.notice(Notice::ClientJoined { destination: name.clone(), instance: id, label, peer, token, clients });
-        self.tell_peers(name, id);
+        self.recounted.insert(name.clone(), id);
     }
 
     /// Announces the clients of destinations that nobody knew when they said Hello.
@@ -313,11 +313,12 @@ impl Hub {
         }
         let clients = destination.joined.len() as u32;
         self.notice(Notice::ClientLeft { destination: name.clone(), instance: id, label, clients, held });
-        self.tell_peers(name, id);
+        self.recounted.insert(name.clone(), id);
     }
 
-    /// Tells the other clients of a destination how many they are now.
-    fn tell_peers(&mut self, name: &Name, except: InstanceId) {
+    /// Tells the other clients of a destination how many they are now, once the inputs at hand are taken in: many that come
+    /// together cost as many messages, not the square of it. Whoever came last knows from its Welcome.
+    pub(super) fn tell_peers(&mut self, name: &Name, except: InstanceId) {
         let Some(joined) = self.destinations.get(name).map(|destination| &destination.joined) else { return };
         let clients = joined.len() as u32;
         let others: Vec<InstanceId> = joined.iter().copied().filter(|id| *id != except).collect();

@@ -63,7 +63,7 @@ pub struct Registry {
     /// Whom each new snapshot is given to before its change counts as done.
     hub: OnceLock<Handle>,
     /// How what is being replaced is used.
-    uses: Uses,
+    uses: Arc<Uses>,
     /// Goes on with every new snapshot, and when the time of something in it is over.
     changes: watch::Sender<()>,
     /// Changes one at a time: each reads the directory that the one before it left.
@@ -225,7 +225,7 @@ impl Registry {
             knows_own_url: true,
             directory: ArcSwap::default(),
             hub: OnceLock::new(),
-            uses: Uses::default(),
+            uses: Arc::default(),
             changes: watch::Sender::new(()),
             turn: Mutex::default(),
             stale: Notify::new(),
@@ -253,7 +253,7 @@ impl Registry {
     }
 
     /// How what is being replaced is used.
-    pub(crate) fn uses(&self) -> &Uses {
+    pub(crate) fn uses(&self) -> &Arc<Uses> {
         &self.uses
     }
 

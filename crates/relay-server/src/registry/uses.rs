@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use relay_core::{hub::ConnId, name::Name, time::Wall};
+use relay_core::{hub::ConnId, limits, name::Name, time::Wall};
 
 use relay_store::seam::DocumentKind;
 
@@ -46,6 +46,7 @@ pub(crate) struct Uses(Mutex<Kept>);
 struct Kept {
     proved: BTreeMap<(DocumentKind, Name), (Wall, Both)>,
     sessions: BTreeMap<ConnId, (Name, [u8; 32])>,
+    places: BTreeMap<Name, usize>,
 }
 
 impl Uses {
@@ -82,6 +83,17 @@ impl Uses {
         self.lock().sessions.values().filter(|(name, of)| name == token && of == digest).count()
     }
 
+    /// A place among the sessions of a token, until what is returned is dropped; `None` where all are taken.
+    pub(crate) fn place(self: &Arc<Self>, token: &Name) -> Option<Place> {
+        let mut kept = self.lock();
+        let taken = kept.places.entry(token.clone()).or_default();
+        if *taken >= limits::SESSIONS_PER_TOKEN_MAX {
+            return None;
+        }
+        *taken += 1;
+        Some(Place { uses: Arc::clone(self), token: token.clone() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,5 +108,46 @@ pub(crate) struct SessionOf<'a> {
 impl Drop for SessionOf<'_> {
     fn drop(&mut self) {
         self.uses.lock().sessions.remove(&self.conn);
+    }
+}
+
+/// A place of a session among those of its token, from before its upgrade to its end, however it ends.
+pub(crate) struct Place {
+    uses: Arc<Uses>,
+    token: Name,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut kept = self.uses.lock();
+        let Some(taken) = kept.places.get_mut(&self.token) else { return };
+        *taken -= 1;
+        if *taken == 0 {
+            kept.places.remove(&self.token);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S11: what a token may have open is counted by the token, given back at each end, and nothing of it stays.
+    #[test]
+    fn a_token_has_so_many_places() {
+        let (uses, office, home) = (Arc::new(Uses::default()), "office".parse().unwrap(), "home".parse().unwrap());
+        let mut places: Vec<Place> = std::iter::from_fn(|| uses.place(&office)).take(1_000).collect();
+        assert_eq!(places.len(), limits::SESSIONS_PER_TOKEN_MAX);
+        assert!(uses.place(&home).is_some(), "another token has its own");
+        let last = places.pop();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _place = last;
+            panic!("a bug")
+        }));
+        assert!(panicked.is_err());
+        places.extend(uses.place(&office));
+        assert_eq!(places.len(), limits::SESSIONS_PER_TOKEN_MAX, "a panic gives its place back");
+        drop(places);
+        assert!(uses.lock().places.is_empty());
     }
 }

@@ -1,9 +1,12 @@
 //! Who is let in, and who is put out again.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use relay_core::wire::{
-    codec,
-    message::{Hello, HelloDestination, Message},
+use relay_core::{
+    limits,
+    wire::{
+        codec,
+        message::{Hello, HelloDestination, Message},
+    },
 };
 use serde_json::json;
 use tokio::{
@@ -14,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
     bench::{Bench, RELAY_TOKEN},
-    client::{answers, join, upgrade},
+    client::{answers, drive, join, upgrade},
 };
 
 #[tokio::test]
@@ -75,6 +78,35 @@ async fn upgrade_status(addr: std::net::SocketAddr, headers: &str) -> u16 {
     let mut line = [0; 12];
     socket.read_exact(&mut line).await.unwrap();
     std::str::from_utf8(&line[9..]).unwrap().parse().unwrap()
+}
+
+/// S11: one token has so many sessions and no more; who is refused hears why, and is let in once another has ended.
+#[tokio::test]
+async fn a_token_has_so_many_sessions() {
+    let mut bench = Bench::start().await;
+    let made = bench.command("POST", "/api/v1/tokens", json!({"name": "crm", "destinations": ["default"]})).await;
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let mut sockets = Vec::new();
+    for _ in 0..limits::SESSIONS_PER_TOKEN_MAX {
+        sockets.push(upgrade(bench.public, &token, Some("1")).await.unwrap());
+    }
+    let refused = upgrade(bench.public, &token, Some("1")).await.unwrap_err();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "15");
+    let fields = format!(
+        "Authorization: Bearer {token}\r\nRelay-Protocol: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    );
+    let told = bench.get("/connect", &fields).await;
+    assert!(told.text().contains("the token crm has 256 sessions open"), "{}", told.text());
+
+    let other = upgrade(bench.public, RELAY_TOKEN, Some("1")).await;
+    assert!(other.is_ok(), "another token has its own");
+    let attached = drive(bench.attached(), "default", answers(&[200]));
+    sockets.pop();
+    bench.until_holds(|| async { upgrade(bench.public, &token, Some("1")).await.is_ok() }).await;
+    attached.stop().await;
+    bench.finish().await;
 }
 
 /// I21: a revoked token lets nobody in, and closes the sockets it let in before.

@@ -68,6 +68,35 @@ fn a_second_client_of_a_destination_is_announced_on_both_sides() {
     assert_eq!((view[0].clients.len(), view[0].served), (2, true));
 }
 
+/// S11: clients that come together are told once how many they are, not each of each other, and all of them right.
+#[test]
+fn a_storm_of_clients_is_told_once() {
+    const CLIENTS: u64 = 200;
+    let mut rig = Rig::new();
+    let first = rig.join(1, 1, 4);
+    rig.received(first);
+    for conn in 2..=CLIENTS {
+        let opened =
+            Input::Opened { conn: ConnId(conn), token: name("office"), serves: Serves::All, peer: String::new() };
+        rig.hub.handle(opened, rig.now);
+        let said = Message::Hello(hello(conn.into(), &["crm"]));
+        rig.hub.handle(Input::Received(ConnId(conn), said), rig.now);
+        // Sockets take what is there for them as fast as they can, also amid the storm.
+        while let Some(message) = rig.hub.poll_transmit(first) {
+            panic!("told amid the storm: {message:?}");
+        }
+    }
+    rig.drain();
+    let told = |rig: &mut Rig, conn: u64| {
+        let peers = |message| if let Message::Peers(peers) = message { Some(peers.clients) } else { None };
+        rig.received(ConnId(conn)).into_iter().filter_map(peers).collect::<Vec<_>>()
+    };
+    for conn in 1..CLIENTS {
+        assert_eq!(told(&mut rig, conn), [CLIENTS as u32], "client {conn}");
+    }
+    assert!(told(&mut rig, CLIENTS).is_empty(), "the last one knows from its Welcome");
+}
+
 /// I8: what a client hands back goes to others at once, and its goodbye needs no grace.
 #[test]
 fn a_client_that_says_goodbye_leaves_at_once() {
