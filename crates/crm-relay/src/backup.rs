@@ -11,9 +11,9 @@ use std::{
 
 use bytes::BytesMut;
 use relay_store::{
-    Store as _,
     copy::{Backup, BackupError, Copying, DATABASE, Digest, FORMAT, Frame, MANIFEST, Manifest, NoFrame, Piece},
     private,
+    seam::Upkeep as _,
 };
 use serde_json::json;
 

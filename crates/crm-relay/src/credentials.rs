@@ -13,7 +13,10 @@ use relay_server::{
 use relay_store::private;
 
 use crate::{
-    config::{secret::Secret, server::GivenSecrets},
+    config::{
+        secret::{self, Secret},
+        server::GivenSecrets,
+    },
     exit::{Exit, Failure, reason},
     place,
 };
@@ -28,6 +31,8 @@ pub(crate) struct Kept {
     pub(crate) credentials: Credentials,
     /// Names of those generated just now, to be shown once.
     pub(crate) generated: Vec<&'static str>,
+    /// Whether the file held others: it was changed, or one that was given is not given any more.
+    pub(crate) had_others: bool,
     /// The file.
     pub(crate) path: PathBuf,
     /// `PUBLIC_URL`, for what is said at start.
@@ -42,6 +47,7 @@ pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Fai
     make_dir(data_dir)?;
     let path = place::credentials(data_dir);
     let mut lines = read_lines(&path)?;
+    let had_others = !lines.is_empty();
     let mut generated = Vec::new();
     let mut complete = Vec::new();
     for ((name, prefix), given) in NAMES.into_iter().zip([given.api_key, given.relay_token, given.admin_token]) {
@@ -61,7 +67,7 @@ pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Fai
     let mut next = complete.into_iter();
     let mut take = || next.next().unwrap_or_default();
     let credentials = Credentials { api_key: take(), relay_token: take(), admin_token: take() };
-    Ok(Kept { credentials, generated, path, public_url: None })
+    Ok(Kept { credentials, generated, had_others, path, public_url: None })
 }
 
 /// One secret out of the credentials file of a server.
@@ -122,8 +128,8 @@ fn value(lines: &[(String, Secret)], name: &str) -> Option<Secret> {
 }
 
 fn read_lines(path: &Path) -> Result<Vec<(String, Secret)>, Failure> {
-    let mut text = String::new();
-    match private::open_existing(path).and_then(|mut file| file.read_to_string(&mut text)) {
+    let mut bytes = Vec::new();
+    match private::open_existing(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
@@ -134,8 +140,56 @@ fn read_lines(path: &Path) -> Result<Vec<(String, Secret)>, Failure> {
             return Err(Failure::new(Exit::Configuration, text));
         }
     }
-    let pairs = text.lines().filter_map(|line| line.trim().split_once('='));
-    Ok(pairs.filter(|(_, v)| !v.is_empty()).map(|(name, v)| (name.to_owned(), Secret::new(v))).collect())
+    let refused = |what: String| Failure::new(Exit::Configuration, format!("{}{what}", path.display()));
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(refused(" is UTF-16: save it as UTF-8".to_owned()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| refused(" is not UTF-8: save it as UTF-8".to_owned()))?;
+    let mut lines: Vec<(String, Secret)> = Vec::new();
+    for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let read = read_line(line).and_then(|read| match read {
+            Some((name, _)) if lines.iter().any(|(known, _)| known == name) => {
+                Err(format!("{name} stands there twice: leave one of them"))
+            }
+            read => Ok(read),
+        });
+        match read {
+            Ok(read) => lines.extend(read.map(|(name, secret)| (name.to_owned(), secret))),
+            Err(what) => return Err(refused(format!(", line {}: {what}", at + 1))),
+        }
+    }
+    Ok(lines)
+}
+
+/// One line, without what shells and editors add to it; nothing for one that says nothing.
+fn read_line(line: &str) -> Result<Option<(&'static str, Secret)>, String> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let known = line.split_once('=').and_then(|(given, value)| {
+        let is_it = |name: &&str| given.trim().eq_ignore_ascii_case(name);
+        NAMES.iter().map(|(name, _)| *name).find(is_it).map(|name| (name, value.trim()))
+    });
+    let Some((name, value)) = known else {
+        return Err("not understood; want API_KEY=..., RELAY_TOKEN=... or ADMIN_TOKEN=...".to_owned());
+    };
+    let inner = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    let value = inner('"').or_else(|| inner('\'')).unwrap_or(value);
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if let Some(crossed) = secret::crossed(name, value) {
+        return Err(format!("{name}: {crossed}"));
+    }
+    secret::check(value).map_err(|fault| format!("{name} {fault}"))?;
+    let prefix = NAMES.iter().find(|(known, _)| *known == name).map_or("", |(_, prefix)| prefix);
+    let has_odd = value.starts_with(['"', '\'']) || (value.starts_with(prefix) && value.contains([' ', '"', '\'']));
+    if has_odd {
+        return Err(format!("{name} holds a space or a quote that cannot be meant: give the secret alone"));
+    }
+    Ok(Some((name, Secret::new(value))))
 }
 
 /// Whole or not at all.
@@ -173,6 +227,44 @@ mod tests {
         let kept = complete(dir.path(), given).unwrap();
         assert_eq!(kept.credentials.api_key, "given-by-somebody");
         assert!(!fs::read_to_string(&kept.path).unwrap().contains("API_KEY="));
+    }
+
+    /// S27: what editors and shells add is not taken for a part of a secret; what is not understood is refused by its line,
+    /// without the value.
+    #[test]
+    fn an_edited_file_is_understood_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = place::credentials(dir.path());
+        let key = "crk_0123456789abcdef0123456789abcdef";
+        let read = |bytes: &[u8]| {
+            private::replace(&path, bytes).unwrap();
+            complete(dir.path(), GivenSecrets::default())
+        };
+        for form in [
+            "\u{feff}API_KEY=VALUE\n",
+            "export API_KEY=VALUE\r\n",
+            "API_KEY = VALUE  \n",
+            "api_key=VALUE",
+            "API_KEY=\"VALUE\"",
+            "# mine\n\nAPI_KEY='VALUE'",
+        ] {
+            let kept = read(form.replace("VALUE", key).as_bytes()).unwrap();
+            assert_eq!(kept.credentials.api_key, key, "{form:?}");
+            assert!(kept.had_others && kept.generated == ["RELAY_TOKEN", "ADMIN_TOKEN"], "{form:?}");
+        }
+        let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain("API_KEY=x".bytes().flat_map(|byte| [byte, 0])).collect();
+        for (bytes, said) in [
+            (b"API_KEY=crk_0123\n".as_slice(), "line 1: API_KEY must be"),
+            (b"\nAPI_KEY: crk_0123456789abcdef", "line 2: not understood"),
+            (b"API_KEY=crt_0123456789abcdef", "a client's token"),
+            (b"API_KEY=\"crk_0123456789abcdef", "line 1: API_KEY"),
+            (b"API_KEY=crk_0123456789abcdef\nAPI_KEY=crk_0123456789abcdee", "line 2: API_KEY stands there twice"),
+            (&wide, "UTF-16: save it as UTF-8"),
+        ] {
+            let refused = read(bytes).map(|_| ()).map_err(|refused| (refused.exit, refused.text));
+            let Err((exit, text)) = refused else { panic!("taken: {said}") };
+            assert!(exit == Exit::Configuration && text.contains(said) && !text.contains("0123"), "{text}");
+        }
     }
 
     /// S39: secrets that others could read are closed to them; none are read from behind a link.

@@ -39,6 +39,7 @@ pub(crate) fn failed(data_dir: &Path, error: &OpenError) -> Failure {
         | OpenError::OtherHistory { .. }
         | OpenError::NoLedger { .. }
         | OpenError::NoDatabase { .. }
+        | OpenError::UnfinishedRestore { .. }
         | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
         OpenError::Unsafe(_) => Failure::new(Exit::Configuration, error.to_string()),
         OpenError::InUse { .. } => {

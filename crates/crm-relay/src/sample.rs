@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How old a stale sample pretends to be: no provider's requests stay valid that long.
-const STALE: Duration = Duration::from_secs(86_400);
+const STALE: Duration = Duration::from_hours(7 * 24);
 
 /// Makes samples of one provider.
 pub(crate) struct Sampler {

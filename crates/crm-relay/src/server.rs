@@ -4,7 +4,8 @@ use std::{convert::Infallible, future::pending, io, net::SocketAddr, path::Path,
 
 use relay_server::{Config, Reloader, Server, StartError, registry::RegistryError};
 use relay_store::{
-    Store as _, private,
+    private,
+    seam::Upkeep as _,
     sqlite::{Options, SqliteStore},
 };
 use tokio::sync::mpsc;
@@ -106,12 +107,12 @@ async fn start_over(plan: Plan, store: SqliteStore) -> Result<(Server, Kept), Fa
         let generated = kept.generated.join(",");
         // A store that has taken webhooks in had others: it was restored, or the file is lost.
         let is_old = store.stats().await.is_ok_and(|stats| stats.sources.iter().any(|source| source.accepted > 0));
-        if is_old {
+        if is_old || kept.had_others {
             tracing::warn!(
                 event = "credentials",
                 path,
                 generated,
-                "the credentials of this store are gone, and new ones were made: senders and clients with the old ones get \
+                "credentials of this store are gone, and new ones were made: senders and clients with the old ones get \
                  401. Put the old file back and start again, or give them the new ones"
             );
         } else {

@@ -16,7 +16,7 @@ pub(crate) enum Tamper {
     Body,
     /// The signature, key or password; it keeps its form
     Signature,
-    /// Signed a day ago
+    /// Signed a week ago
     Timestamp,
 }
 

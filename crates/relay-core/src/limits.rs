@@ -167,6 +167,9 @@ pub const UNDECIDED_MAX: usize = 512;
 pub const EXPIRE_PAUSE: Duration = Duration::from_millis(10);
 /// How often a decision is taken again because the record changed meanwhile. Each time somebody else has made progress.
 pub const DECIDE_AGAIN_MAX: u8 = 16;
+/// Pause before an append that may not be stored is asked for again, until its deadline: some ten times within
+/// [`COMMIT_WITHIN`].
+pub const APPEND_AGAIN: Duration = Duration::from_millis(200);
 /// Pause before a store operation that failed for now is asked for again.
 pub const STORE_RETRY: Duration = Duration::from_secs(1);
 /// How long clients of a stopping server stay away, unless another one takes its place sooner.

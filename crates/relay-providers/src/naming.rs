@@ -93,7 +93,7 @@ impl<'a> Names<'a> {
         match id {
             // Of a documented id that is not there whole, the rest may be anything: the id of an object, of one item of many.
             DeliveryId::Documented(place, _) => Ok(self.id(*place)?.map(|Found { id, is_whole }| {
-                if is_whole && self.covered.has(*place) { DedupeKey::documented(id) } else { DedupeKey::with_body(id) }
+                if is_whole && place.is_in(self.covered) { DedupeKey::documented(id) } else { DedupeKey::with_body(id) }
             })),
             DeliveryId::First(ids) => {
                 // One that could have been added on the way does not come before one that could not.
@@ -174,6 +174,21 @@ impl<'a> Names<'a> {
 }
 
 impl DeliveryId {
+    /// Whether an id that stands there can stand for the webhook by itself: the proof covers it, and the body with it.
+    fn is_in(self, covered: &Covered) -> bool {
+        let Covered::Signed { body, headers } = covered else { return true };
+        *body
+            && match self {
+                Self::Header(name) => headers.iter().any(|signed| signed == name),
+                Self::Headers(names) => names.iter().all(|name| headers.iter().any(|signed| signed == name)),
+                Self::Json(_) | Self::Items(_) | Self::Body => true,
+                Self::First(ids) => ids.iter().all(|id| id.is_in(covered)),
+                // What type the body is said to be of is not signed.
+                Self::Documented(id, _) => id.is_in(covered),
+                Self::InType(..) | Self::Nothing | Self::Code(_) => false,
+            }
+    }
+
     /// What of a JSON body it reads.
     fn paths(self) -> Vec<String> {
         match self {

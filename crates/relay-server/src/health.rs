@@ -18,10 +18,7 @@ use relay_core::{
     storage::StoreError,
     time::{Now, Wall},
 };
-use relay_store::{
-    Store,
-    seam::{DestinationStats, Stats},
-};
+use relay_store::seam::{DestinationStats, Stats, Upkeep};
 
 use crate::{
     clock::{Clock, Drift},
@@ -93,7 +90,7 @@ pub(crate) struct Totals {
 
 /// Answers questions about health.
 pub(crate) struct Health {
-    store: Arc<dyn Store>,
+    upkeep: Arc<dyn Upkeep>,
     hub: Handle,
     registry: Arc<Registry>,
     clock: Clock,
@@ -107,7 +104,7 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) fn new(
-        store: Arc<dyn Store>,
+        upkeep: Arc<dyn Upkeep>,
         hub: Handle,
         registry: Arc<Registry>,
         clock: Clock,
@@ -115,7 +112,7 @@ impl Health {
         disk_reserve: u64,
     ) -> Self {
         Self {
-            store,
+            upkeep,
             hub,
             registry,
             clock,
@@ -168,7 +165,7 @@ impl Health {
     }
 
     async fn examine(&self) -> Result<Report, StoreError> {
-        let stats = self.store.stats().await?;
+        let stats = self.upkeep.stats().await?;
         let view = self.hub.view().await;
         let now = self.clock.now();
         let unserved = {

@@ -62,16 +62,17 @@ impl std::fmt::Debug for Offline {
 
 async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<Admin>, RegistryError> {
     let clock = Clock::start(relay_core::time::Wall::MIN);
-    let registry = Arc::new(Registry::read_only(Arc::clone(&store), clock, defaults).await?);
+    let registry = Arc::new(Registry::read_only(store.clone(), clock, defaults).await?);
     // A hub that has ended: it knows of no clients.
     let (hub, _ended) = hub::Handle::new();
-    let health =
-        Health::new(Arc::clone(&store), hub.clone(), Arc::clone(&registry), clock, hub::OldestCommit::default(), 0);
+    let health = Health::new(store.clone(), hub.clone(), Arc::clone(&registry), clock, hub::OldestCommit::default(), 0);
     let promises = store.promises();
     let (metrics, refusals) = (Arc::new(Metrics::default()), Arc::new(Refusals::default()));
     let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
     Ok(Arc::new(Admin {
-        store,
+        archive: store.clone(),
+        upkeep: store.clone(),
+        queue: store,
         hub,
         registry,
         health: Arc::new(health),

@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_core::{storage::StoreError, time::Wall};
-use relay_store::{
-    Store,
-    seam::{Retain, Retained},
-};
+use relay_store::seam::{Retain, Retained, Upkeep};
 
 use crate::clock::Clock;
 
@@ -26,7 +23,7 @@ pub(crate) struct Keep {
 }
 
 /// Runs until it is dropped. A store that fails is somebody else's to notice.
-pub(crate) async fn run(store: Arc<dyn Store>, clock: Clock, keep: Keep) {
+pub(crate) async fn run(store: Arc<dyn Upkeep>, clock: Clock, keep: Keep) {
     loop {
         tokio::time::sleep(EVERY).await;
         match round(&store, clock, keep).await {
@@ -39,7 +36,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, clock: Clock, keep: Keep) {
     }
 }
 
-async fn round(store: &Arc<dyn Store>, clock: Clock, keep: Keep) -> Result<Retained, StoreError> {
+async fn round(store: &Arc<dyn Upkeep>, clock: Clock, keep: Keep) -> Result<Retained, StoreError> {
     let mut removed = Retained::default();
     loop {
         let step = store.retain(keep.rules(clock.wall(), clock.present())).await?;

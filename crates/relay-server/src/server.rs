@@ -190,7 +190,7 @@ impl Server {
         let clock = Clock::start(stats.latest);
         // Deadlines are reckoned with this clock, so they are compared with it too.
         store.keep_time(Arc::new(move || clock.wall()));
-        let registry = Arc::new(Registry::open(Arc::clone(&store), clock, &config).await?);
+        let registry = Arc::new(Registry::open(store.clone(), clock, &config).await?);
 
         let metrics = Arc::new(Metrics::default());
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
@@ -198,13 +198,16 @@ impl Server {
         let machine = machine(&config, &registry, &stats, clock);
         registry.tell(handle.clone());
         let commits = OldestCommit::default();
-        let driver = Driver::new(machine, clock, Arc::clone(&store), Arc::clone(&metrics), inlet, commits.clone());
+        let driver =
+            Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone());
         let reserve = config.disk_reserve_bytes;
-        let health = Health::new(Arc::clone(&store), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
+        let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let refusals = Arc::new(Refusals::default());
         let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
         let admin = Arc::new(Admin {
-            store: Arc::clone(&store),
+            archive: store.clone(),
+            upkeep: store.clone(),
+            queue: store.clone(),
             hub: handle.clone(),
             registry: Arc::clone(&registry),
             health: Arc::new(health),
@@ -335,7 +338,7 @@ impl Server {
         });
         let budget = Budget::new(self.config.inflight_bytes_max - self.config.inflight_bytes_max / 2);
         let settings = ingress::Settings::new(&self.config, budget);
-        let keyring = Keyring::new(fetcher, self.admin.clock, Arc::clone(&self.store));
+        let keyring = Keyring::new(fetcher, self.admin.clock, self.store.clone());
         let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone(), keyring });
         let stop = self.accepting.clone();
         supervisor.spawn(TaskKind::Public, "public", async move {
@@ -360,10 +363,10 @@ impl Server {
     }
 
     fn spawn_watchers(&self) {
-        let (store, clock) = (Arc::clone(&self.store), self.admin.clock);
+        let (upkeep, clock) = (self.store.clone(), self.admin.clock);
         let keep = Keep { delivered: self.config.retention_delivered, dead: self.config.retention_dead };
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {
-            retention::run(store, clock, keep).await;
+            retention::run(upkeep, clock, keep).await;
             Ok(())
         });
         let registry = Arc::clone(&self.admin.registry);

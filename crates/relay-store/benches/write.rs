@@ -23,8 +23,7 @@ use relay_core::{
     time::Wall,
 };
 use relay_store::{
-    Store,
-    seam::Retain,
+    seam::{Queue as _, Retain, Upkeep as _},
     sqlite::{Options, SqliteStore},
 };
 

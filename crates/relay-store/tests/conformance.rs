@@ -111,10 +111,10 @@ mod sqlite_store {
 #[test]
 fn every_backend_runs_every_case() {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let backends = sources(&crate_dir.join("src")).iter().filter(|text| text.contains("impl Store for ")).count();
+    let backends = sources(&crate_dir.join("src")).iter().filter(|text| text.contains("impl Queue for ")).count();
     let this = fs::read_to_string(crate_dir.join("tests/conformance.rs")).expect("this file is there");
     let runs = this.lines().filter(|line| line.trim_start().starts_with("super::conformance_suite!(")).count();
-    assert_eq!(runs, backends, "backends that run the suite, of all that implement Store");
+    assert_eq!(runs, backends, "backends that run the suite, of all that implement Queue");
 
     let suite = sources(&crate_dir.join("src/conformance"));
     let list = suite.iter().find(|text| text.contains("macro_rules! conformance_suite")).expect("the list is there");

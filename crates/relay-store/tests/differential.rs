@@ -23,7 +23,7 @@ use relay_store::{
     memory::MemoryStore,
     seam::{
         AuditEntry, AuditFilter, BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, EventFilter, Pace, Page,
-        Range, Retain, Stats,
+        Range, Retain, Stats, Upkeep as _,
     },
     sqlite::{Options, SqliteStore},
 };

@@ -25,13 +25,7 @@ const KNOWN: &[Known] = &[
         package: "relay-core",
         from: "delivery",
         to: "storage",
-        goes: "a decision of `delivery` is a `Change`, which `storage` owns: 3",
-    },
-    Known {
-        package: "relay-core",
-        from: "hub::input",
-        to: "hub::output",
-        goes: "both name what the other gave out: 5",
+        goes: "a decision of `delivery` is a `Change`, which `storage` owns: with move 6",
     },
     Known {
         package: "relay-core",

@@ -3,23 +3,32 @@
 //! A delivery whose destination has credit at hand and nothing older due is stored already leased, and its body goes out
 //! from memory after the commit.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::{Accepting, Answer, Hub, Notice, Op, OpId, Output, Ticket, settle::Why};
+use super::{Accepting, Answer, Hub, Notice, Output, Ticket, settle::Why, timers::Timer};
 use crate::{
     delivery::{self, Delivery, State},
     event::Event,
-    id::{EventId, InstanceId},
+    id::{DeliveryId, EventId, InstanceId},
     limits,
     name::Name,
-    storage::{Append, AppendError, Appended, StoreOp},
+    storage::{Append, AppendError, Appended, Dedupe, OpId},
+    time::Wall,
 };
 
 /// Requests that wait.
 #[derive(Debug, Default)]
 pub(super) struct Accepts {
-    /// Appends under way.
+    /// Appends under way, and those that are asked for again.
     appending: usize,
+    /// Those that are asked for again before long.
+    again: Vec<Pending>,
+    /// See [`Pending::unsure`].
+    unsure: BTreeSet<OpId>,
     /// Repeats that redrive deliveries of their first: answered when these are durable.
     redriving: BTreeMap<Ticket, (Answer, usize)>,
     /// Repeats of events that are delivered again: answered when that is durable.
@@ -31,12 +40,18 @@ pub(super) struct Accepts {
 pub(super) struct Pending {
     ticket: Ticket,
     event: Arc<Event>,
+    dedupe: Option<Dedupe>,
+    deadline: Wall,
     /// See [`Accepting::resend`].
     resend: bool,
+    /// When its deliveries were made.
+    made_at: Wall,
     /// Deliveries that are stored already leased.
     leased: Vec<(InstanceId, Delivery)>,
-    /// Destinations of the others.
-    waiting: Vec<Name>,
+    /// The others: their ids, destinations and TTLs.
+    waiting: Vec<(DeliveryId, Name, Duration)>,
+    /// The first operation that was asked for, once the store did not answer one: it may be stored.
+    unsure: Option<OpId>,
 }
 
 impl Accepts {
@@ -57,6 +72,22 @@ impl Accepts {
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
         self.appending == 0 && self.redriving.is_empty() && self.resending.is_empty()
+    }
+}
+
+impl Pending {
+    /// What was asked for, once more.
+    fn append(&self) -> Append {
+        let ready = |(id, to, ttl): &(DeliveryId, Name, Duration)| {
+            Delivery::ready(*id, &self.event, to.clone(), false, self.made_at, *ttl)
+        };
+        let leased = self.leased.iter().map(|(_, delivery)| delivery.clone());
+        Append {
+            event: Arc::clone(&self.event),
+            deliveries: leased.chain(self.waiting.iter().map(ready)).collect(),
+            dedupe: self.dedupe.clone(),
+            deadline: self.deadline,
+        }
     }
 }
 
@@ -82,7 +113,7 @@ impl Hub {
                 deliveries.push(delivery.clone());
                 leased.push((instance, delivery));
             } else {
-                waiting.push(route.destination.clone());
+                waiting.push((id, route.destination.clone(), route.ttl));
                 deliveries.push(ready);
             }
         }
@@ -95,9 +126,11 @@ impl Hub {
             ));
         }
         self.accepts.appending += 1;
-        let append = Append { event: Arc::clone(&event), deliveries, dedupe, deadline };
-        let pending = Pending { ticket, event, resend, leased, waiting };
-        self.ask_store(Op::Append(Box::new(pending)), StoreOp::Append(Box::new(append)));
+        let append = Append { event: Arc::clone(&event), deliveries, dedupe: dedupe.clone(), deadline };
+        let made_at = self.now.wall;
+        let pending = Pending { ticket, event, dedupe, deadline, resend, made_at, leased, waiting, unsure: None };
+        let op = self.ops.append(pending, Box::new(append));
+        self.ask_store(op);
     }
 
     fn may_accept(&self, source: &Name) -> Result<(), Answer> {
@@ -125,7 +158,22 @@ impl Hub {
     }
 
     pub(super) fn on_appended(&mut self, op: OpId, pending: Pending, result: Result<Appended, AppendError>) {
+        let result = match result {
+            Err(AppendError::Away) if !self.failed => return self.append_again(pending),
+            Err(AppendError::Unknown) if !self.failed => {
+                let unsure = Some(pending.unsure.unwrap_or(op));
+                return self.append_again(Pending { unsure, ..pending });
+            }
+            other => other,
+        };
         self.accepts.appending -= 1;
+        // Granted is what was not touched since the first time that it may have been stored.
+        let op = pending.unsure.unwrap_or(op);
+        if result.is_ok()
+            && let Some(first) = pending.unsure
+        {
+            self.accepts.unsure.remove(&first);
+        }
         match result {
             Ok(Appended::Stored) => self.on_event_stored(op, pending),
             Ok(Appended::Repeat { first, received_at, differs, deliveries }) => {
@@ -141,19 +189,66 @@ impl Hub {
                 }
             }
             Err(error) => {
-                self.undo_reservations(&pending);
                 let answer = match error {
                     AppendError::TooLate => Answer::Busy,
-                    AppendError::Damaged => Answer::Unavailable,
                     AppendError::Full => Answer::Full,
-                    AppendError::Unavailable => {
-                        self.on_store_failed();
+                    AppendError::Damaged | AppendError::Away | AppendError::Unknown | AppendError::Unavailable => {
                         Answer::Unavailable
                     }
                 };
-                self.answer(pending.ticket, answer);
+                self.give_up_append(pending, answer);
             }
         }
+    }
+
+    /// Asks for it once more before long: the store was away, or did not say whether it is stored (I2).
+    fn append_again(&mut self, pending: Pending) {
+        self.accepts.unsure.extend(pending.unsure);
+        if self.accepts.again.is_empty() {
+            self.arm(limits::APPEND_AGAIN, Timer::Appends);
+        }
+        self.accepts.again.push(pending);
+    }
+
+    /// The timer for that went off.
+    pub(super) fn on_appends_due(&mut self) {
+        for pending in std::mem::take(&mut self.accepts.again) {
+            if pending.deadline <= self.now.wall {
+                self.accepts.appending -= 1;
+                self.give_up_append(pending, Answer::Unavailable);
+            } else {
+                let append = Box::new(pending.append());
+                let op = self.ops.append(pending, append);
+                self.ask_store(op);
+            }
+        }
+    }
+
+    /// The store has failed for good: nobody asks again.
+    pub(super) fn give_up_appends(&mut self) {
+        for pending in std::mem::take(&mut self.accepts.again) {
+            self.accepts.appending -= 1;
+            self.give_up_append(pending, Answer::Unavailable);
+        }
+    }
+
+    /// The sender is told no. If it may be stored all the same, what was stored already leased is handed back.
+    fn give_up_append(&mut self, pending: Pending, answer: Answer) {
+        self.undo_reservations(&pending);
+        let Some(first) = pending.unsure else { return self.answer(pending.ticket, answer) };
+        self.accepts.unsure.remove(&first);
+        self.answer(pending.ticket, Answer::Unavailable);
+        if self.failed {
+            return;
+        }
+        for (_, delivery) in pending.leased {
+            self.look_up(delivery.id, Why::HandBack(delivery.token));
+        }
+    }
+
+    /// The first store operation that may bring a lease: under way, or unanswered.
+    pub(super) fn first_bringing(&self) -> Option<OpId> {
+        self.ops.first_bringing().into_iter().chain(self.accepts.unsure.first().copied()).min()
     }
 
     fn on_event_stored(&mut self, op: OpId, pending: Pending) {
@@ -163,7 +258,7 @@ impl Hub {
         for (instance, delivery) in leased {
             self.hold_reserved(op, instance, delivery, &event);
         }
-        for destination in waiting {
+        for (_, destination, _) in waiting {
             self.on_arrival(&destination);
         }
     }
@@ -205,7 +300,7 @@ impl Hub {
     }
 
     /// The TTL of a delivery that becomes ready again.
-    pub(super) fn ttl_of(&self, record: &Delivery) -> std::time::Duration {
+    pub(super) fn ttl_of(&self, record: &Delivery) -> Duration {
         self.routing.route(&record.source, &record.destination).map_or(self.routing.standard_ttl, |route| route.ttl)
     }
 }

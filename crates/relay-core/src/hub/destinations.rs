@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Hub, Op, OpId,
+    HeldFor, Hub,
     instances::{Served, Stall},
     timers::Timer,
 };
@@ -13,7 +13,7 @@ use crate::{
     limits,
     name::Name,
     routing::Routing,
-    storage::{LeaseAsk, LeaseEnd, LeaseOrder, Leased, StoreError, StoreOp},
+    storage::{LeaseAsk, LeaseEnd, LeaseOrder, Leased, OpId, StoreError},
     time::{Mono, Wall},
 };
 
@@ -116,7 +116,7 @@ impl Hub {
         }
         if !self.started {
             self.started = true;
-            self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX });
+            self.ask_held(HeldFor::Start, None);
             self.ask_due();
         }
         let routing = Arc::clone(&self.routing);
@@ -320,7 +320,8 @@ impl Hub {
             body_bytes_max: if idle { u64::MAX } else { reserved },
             order,
         };
-        self.ask_store(Op::Lease(Box::new(ask)), StoreOp::Lease(lease));
+        let op = self.ops.lease(ask, lease);
+        self.ask_store(op);
         self.rerank_served(id);
         true
     }
@@ -345,8 +346,10 @@ impl Hub {
         }
         match result {
             Ok(leased) => self.on_lease_batch(&name, id, pick, Asked { op, current, whole }, leased),
-            Err(StoreError::Unavailable) => self.on_store_failed(),
-            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
+            Err(error) => {
+                if error.is_unknown() {
+                    self.look_for_strays();
+                }
                 if let Some(served) = self.served_mut(id, &name) {
                     served.circuit.on_ask_failed();
                 }

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Hub, Op, settle::Why, timers::Timer};
+use super::{Hub, settle::Why, timers::Timer};
 use crate::{
     id::DeliveryId,
     limits,
-    storage::{Due, StoreError, StoreOp},
+    storage::{Due, DueAsk, StoreError},
     time::Mono,
 };
 
@@ -28,18 +28,13 @@ impl Hub {
     pub(super) fn ask_due(&mut self) {
         self.looking.next = None;
         if !self.failed && !self.stopping {
-            self.ask_store(Op::Due, StoreOp::Due { now: self.now.wall, limit: limits::PAGE_MAX });
+            let op = self.ops.due(DueAsk { now: self.now.wall, limit: limits::PAGE_MAX });
+            self.ask_store(op);
         }
     }
 
     pub(super) fn on_due(&mut self, result: Result<Due, StoreError>) {
-        let due = match result {
-            Ok(due) => due,
-            Err(StoreError::Unavailable) => return self.on_store_failed(),
-            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
-                return self.look_after(limits::DUE_EVERY);
-            }
-        };
+        let Ok(due) = result else { return self.look_after(limits::DUE_EVERY) };
         for waiting in due.destinations {
             if let Some(next_due) = waiting.next_due {
                 self.on_scheduled(&waiting.destination, next_due);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{OpId, Serves};
+use super::Serves;
 use crate::{
     id::DeliveryId,
     name::Name,
     routing::Routing,
-    storage::{Dedupe, StoreAnswer},
+    storage::{Dedupe, Stored},
     time::Wall,
     wire::message::Message,
 };
@@ -50,7 +50,7 @@ pub enum Input {
     /// A socket is closed or unusable.
     Closed(ConnId),
     /// A store operation is done.
-    Stored(OpId, StoreAnswer),
+    Stored(Stored),
     /// Somebody else (redrive, replay, resume, another server) made deliveries of this destination due.
     Woken(Name),
     /// Somebody else (cancel, purge) changed this delivery.

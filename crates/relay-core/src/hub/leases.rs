@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Hub, Op, OpId,
+    HeldFor, Hub,
     instances::Instance,
     settle::{Reported, Why},
 };
@@ -19,7 +19,7 @@ use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    storage::{Extend, StoreError, StoreOp},
+    storage::{Extend, OpId, StoreError},
     time::Wall,
     wire::{
         codec::{LeaseKey, lease_ref},
@@ -306,11 +306,12 @@ impl Hub {
     }
 
     pub(super) fn on_extended(&mut self, extends: &[Extend], result: &Result<(), StoreError>) {
-        match result {
-            Ok(()) => extends.iter().for_each(|extend| self.on_extension_stored(extend)),
-            // A lease whose extension was not stored is re-armed earlier after a crash, never later.
-            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {}
-            Err(StoreError::Unavailable) => self.on_store_failed(),
+        // A lease whose extension was not stored is re-armed earlier after a crash, never later; of one that may be stored the
+        // next change finds out.
+        if result.is_ok() {
+            for extend in extends {
+                self.on_extension_stored(extend);
+            }
         }
     }
 
@@ -444,18 +445,13 @@ impl Hub {
         if self.held.contains_key(&id) {
             self.look_up(id, Why::Look);
         } else if self.first_bringing().is_some() {
-            self.touched.insert(id, OpId(self.last_op));
+            self.touched.insert(id, self.ops.last());
         }
     }
 
     /// Whether somebody else changed it after this operation was asked for: what that brings may be over.
     fn was_touched_since(&mut self, op: OpId, id: DeliveryId) -> bool {
         self.touched.remove(&id).is_some_and(|at| op <= at)
-    }
-
-    /// The first store operation under way that may bring a lease.
-    fn first_bringing(&self) -> Option<OpId> {
-        self.ops.iter().find(|(_, op)| matches!(op, Op::Lease(_) | Op::Append(_))).map(|(id, _)| *id)
     }
 
     /// Forgets what was touched before anything that is under way was asked for: that brings what is so by now.
@@ -481,13 +477,12 @@ impl Hub {
     }
 
     /// A page of what an earlier run had leased.
-    pub(super) fn on_held_page(&mut self, result: Result<Vec<Delivery>, StoreError>) {
-        let page = match result {
-            Ok(page) => page,
-            Err(StoreError::Unavailable) => return self.on_store_failed(),
-            Err(StoreError::Full | StoreError::Damaged { .. } | StoreError::TooSlow { .. }) => {
-                return self.arm(limits::STORE_RETRY, super::timers::Timer::Load);
-            }
+    pub(super) fn on_held_page(&mut self, what_for: HeldFor, result: Result<Vec<Delivery>, StoreError>) {
+        if what_for == HeldFor::Strays {
+            return self.on_strays_page(result.ok());
+        }
+        let Ok(page) = result else {
+            return self.arm(limits::STORE_RETRY, super::timers::Timer::Load);
         };
         let last = page.last().map(|delivery| delivery.id);
         for delivery in page {
@@ -498,7 +493,7 @@ impl Hub {
         }
         // A page may be short because the store passed over a damaged record: only an empty one is the end.
         if last.is_some() {
-            self.ask_store(Op::Held, StoreOp::Held { after: last, limit: limits::PAGE_MAX });
+            self.ask_held(HeldFor::Start, last);
         } else {
             self.on_loaded();
         }

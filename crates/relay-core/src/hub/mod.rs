@@ -18,12 +18,14 @@ mod input;
 mod instances;
 mod leases;
 mod notice;
+mod ops;
 mod output;
 mod resend;
 mod sessions;
 mod settle;
 mod setup;
 mod stop;
+mod strays;
 mod timers;
 mod undecided;
 mod view;
@@ -41,15 +43,16 @@ use self::{
     due::Looking,
     instances::Instance,
     leases::{Held, PendingLoss},
-    resend::Resent,
+    ops::Ops,
     settle::{Decided, Work},
+    strays::Strays,
     timers::Timer,
     undecided::Undecided,
 };
 pub use self::{
     input::{Accepting, ConnId, Input, Ticket},
     notice::Notice,
-    output::{Answer, OpId, Output},
+    output::{Answer, Output},
     setup::Setup,
     view::{ClientView, DestinationView},
 };
@@ -60,7 +63,7 @@ use crate::{
     name::Name,
     routing::Routing,
     session::server::Session,
-    storage::{Extend, StoreAnswer, StoreOp},
+    storage::{Extend, HeldAsk, OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::message::Message,
 };
@@ -102,8 +105,7 @@ pub struct Hub {
     timers: BTreeSet<(Mono, Timer)>,
     outgoing: Outgoing,
 
-    ops: BTreeMap<OpId, Op>,
-    last_op: u64,
+    ops: Ops,
     outputs: VecDeque<Output>,
     /// Gathered until the outputs are drained.
     settles: VecDeque<Decided>,
@@ -115,6 +117,7 @@ pub struct Hub {
     recounted: BTreeMap<Name, InstanceId>,
     /// Decisions that the store could not take for now.
     undecided: Undecided,
+    strays: Strays,
     looking: Looking,
     /// Decisions whose store operation is under way.
     deciding: usize,
@@ -145,17 +148,13 @@ struct Outgoing {
     left: bool,
 }
 
-/// A store operation under way.
-#[derive(Debug)]
-enum Op {
-    Append(Box<accept::Pending>),
-    Lease(Box<destinations::Ask>),
-    Extend(Vec<Extend>),
-    Settle(Vec<Decided>),
-    Find(Vec<Work>),
-    Replay(Resent),
-    Due,
-    Held,
+/// Why what is leased is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeldFor {
+    /// To take over the leases of an earlier run.
+    Start,
+    /// To find those that nobody knows of: see [`strays`].
+    Strays,
 }
 
 impl Hub {
@@ -183,8 +182,7 @@ impl Hub {
             losses: BTreeMap::new(),
             timers: BTreeSet::new(),
             outgoing: Outgoing::default(),
-            ops: BTreeMap::new(),
-            last_op: 0,
+            ops: Ops::default(),
             outputs: VecDeque::new(),
             settles: VecDeque::new(),
             finds: VecDeque::new(),
@@ -192,6 +190,7 @@ impl Hub {
             pumps: VecDeque::new(),
             recounted: BTreeMap::new(),
             undecided: Undecided::default(),
+            strays: Strays::default(),
             looking: Looking::default(),
             deciding: 0,
             loaded: false,
@@ -223,7 +222,7 @@ impl Hub {
             Input::Opened { conn, token, serves, peer } => self.on_opened(conn, token, serves, peer),
             Input::Received(conn, message) => self.on_message(conn, message),
             Input::Closed(conn) => self.on_closed(conn),
-            Input::Stored(op, answer) => self.on_stored(op, answer),
+            Input::Stored(stored) => self.on_stored(stored),
             Input::Woken(destination) => self.on_woken(&destination),
             Input::Touched(id) => self.on_touched(id),
             Input::Revoked(token) => self.on_revoked(&token),
@@ -244,18 +243,16 @@ impl Hub {
         }
         if !self.settles.is_empty() {
             let decided: Vec<Decided> = self.settles.drain(..self.settles.len().min(limits::DECISIONS_MAX)).collect();
-            let changes = decided.iter().map(|decided| decided.change.clone()).collect();
-            return Some(self.store(Op::Settle(decided), StoreOp::Settle(changes)));
+            return Some(Output::Store(self.ops.settle(decided)));
         }
         if !self.finds.is_empty() {
             let piece = self.undecided.piece();
             let works: Vec<Work> = self.finds.drain(..self.finds.len().min(piece)).collect();
-            let ids = works.iter().map(|work| work.id).collect();
-            return Some(self.store(Op::Find(works), StoreOp::Find(ids)));
+            return Some(Output::Store(self.ops.find(works)));
         }
         if !self.extends.is_empty() {
             let extends = std::mem::take(&mut self.extends);
-            return Some(self.store(Op::Extend(extends.clone()), StoreOp::Extend(extends)));
+            return Some(Output::Store(self.ops.extend(extends)));
         }
         while let Some((name, last)) = self.recounted.pop_first() {
             self.tell_peers(&name, last);
@@ -281,42 +278,74 @@ impl Hub {
         Some(popped.message)
     }
 
-    /// Puts a store operation on record. Its answer finds it there.
-    fn store(&mut self, op: Op, ask: StoreOp) -> Output {
-        self.last_op += 1;
-        let id = OpId(self.last_op);
-        self.ops.insert(id, op);
-        Output::Store(id, ask)
+    fn ask_store(&mut self, op: StoreOp) {
+        self.outputs.push_back(Output::Store(op));
     }
 
-    fn ask_store(&mut self, op: Op, ask: StoreOp) {
-        let output = self.store(op, ask);
-        self.outputs.push_back(output);
+    /// Reads the leased deliveries behind an id.
+    fn ask_held(&mut self, what_for: HeldFor, after: Option<DeliveryId>) {
+        let op = self.ops.held(what_for, HeldAsk { after, limit: limits::PAGE_MAX });
+        self.ask_store(op);
     }
 
     fn notice(&mut self, notice: Notice) {
         self.outputs.push_back(Output::Notice(notice));
     }
 
-    fn on_stored(&mut self, id: OpId, answer: StoreAnswer) {
-        let Some(op) = self.ops.remove(&id) else { return };
-        match (op, answer) {
-            (Op::Append(pending), StoreAnswer::Append(result)) => self.on_appended(id, *pending, result),
-            (Op::Lease(ask), StoreAnswer::Lease(result)) => self.on_leased(id, *ask, result),
-            (Op::Extend(extends), StoreAnswer::Extend(result)) => self.on_extended(&extends, &result),
-            (Op::Settle(decided), StoreAnswer::Settle(result)) => self.on_settled(decided, result),
-            (Op::Find(works), StoreAnswer::Find(result)) => self.on_found(works, result),
-            (Op::Replay(resent), StoreAnswer::Replay(result)) => self.on_resent(&resent, result),
-            (Op::Due, StoreAnswer::Due(result)) => self.on_due(result),
-            (Op::Held, StoreAnswer::Held(result)) => self.on_held_page(result),
-            (op, answer) => unreachable!("the driver answered {op:?} with {answer:?}"),
+    fn on_stored(&mut self, stored: Stored) {
+        if stored.is_final() {
+            self.on_store_failed();
+        }
+        match stored {
+            Stored::Append(one) => {
+                if let Some((id, pending, result)) = self.ops.appends.answered(one) {
+                    self.on_appended(id, pending, result);
+                }
+            }
+            Stored::Lease(one) => {
+                if let Some((id, ask, result)) = self.ops.leases.answered(one) {
+                    self.on_leased(id, ask, result);
+                }
+            }
+            Stored::Extend(one) => {
+                if let Some((_, extends, result)) = self.ops.extends.answered(one) {
+                    self.on_extended(&extends, &result);
+                }
+            }
+            Stored::Settle(one) => {
+                if let Some((_, decided, result)) = self.ops.settles.answered(one) {
+                    self.on_settled(decided, result);
+                }
+            }
+            Stored::Replay(one) => {
+                if let Some((_, resent, result)) = self.ops.replays.answered(one) {
+                    self.on_resent(&resent, result);
+                }
+            }
+            Stored::Find(one) => {
+                if let Some((_, works, result)) = self.ops.finds.answered(one) {
+                    self.on_found(works, result);
+                }
+            }
+            Stored::Due(one) => {
+                if let Some((_, (), result)) = self.ops.dues.answered(one) {
+                    self.on_due(result);
+                }
+            }
+            Stored::Held(one) => {
+                if let Some((_, what_for, result)) = self.ops.helds.answered(one) {
+                    self.on_held_page(what_for, result);
+                }
+            }
         }
         self.forget_touched();
+        self.return_strays();
     }
 
     /// The store has failed for good: nobody is told anything that is not known to be durable, and the process stops.
     fn on_store_failed(&mut self) {
         self.failed = true;
+        self.give_up_appends();
         for ticket in self.accepts.take_waiting() {
             self.outputs.push_back(Output::Answer(ticket, Answer::Unavailable));
         }

@@ -3,15 +3,11 @@
 use super::{ConnId, Notice, Ticket};
 use crate::{id::EventId, storage::StoreOp, time::Wall};
 
-/// One store operation, numbered by the hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OpId(pub u64);
-
 /// What the hub wants done, in this order.
 #[derive(Debug)]
 pub enum Output {
-    /// Ask the store; bring the answer back as [`Input::Stored`](super::Input::Stored) with the same id.
-    Store(OpId, StoreOp),
+    /// Ask the store; bring its answer back as [`Input::Stored`](super::Input::Stored).
+    Store(StoreOp),
     /// Answer a request.
     Answer(Ticket, Answer),
     /// This socket has something to send: call [`Hub::poll_transmit`](super::Hub) until it gives `None`, as fast as it takes it.

@@ -3,13 +3,13 @@
 //!
 //! How often that was done is counted in the event's own deliveries, so that a restart does not begin anew.
 
-use super::{Answer, Hub, Notice, Op, Ticket};
+use super::{Answer, Hub, Notice, Ticket};
 use crate::{
     delivery::{self, Delivery},
     event::Event,
     id::EventId,
     name::Name,
-    storage::{StoreError, StoreOp},
+    storage::StoreError,
 };
 
 /// New deliveries of a delivered event, under way to the store.
@@ -53,7 +53,8 @@ impl Hub {
         }
         self.accepts.resending.insert(first, vec![(ticket, answer)]);
         let destinations = made.iter().map(|delivery| delivery.destination.clone()).collect();
-        self.ask_store(Op::Replay(Resent { event: first, destinations }), StoreOp::Replay(made));
+        let op = self.ops.replay(Resent { event: first, destinations }, made);
+        self.ask_store(op);
     }
 
     /// The new deliveries are durable, or are not going to be.
@@ -65,11 +66,8 @@ impl Hub {
                 stored.contains(&false).then_some(Answer::Unavailable)
             }
             Err(StoreError::Full) => Some(Answer::Full),
-            Err(StoreError::TooSlow { .. } | StoreError::Damaged { .. }) => Some(Answer::Unavailable),
-            Err(StoreError::Unavailable) => {
-                self.on_store_failed();
-                Some(Answer::Unavailable)
-            }
+            // Sent once more, it finds what was stored: the new deliveries are the event's own.
+            Err(_) => Some(Answer::Unavailable),
         };
         for (ticket, answer) in self.accepts.resending.remove(&resent.event).unwrap_or_default() {
             self.answer(ticket, failure.clone().unwrap_or(answer));

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use rand::RngExt as _;
 
-use super::{ConnId, Hub, Notice, Op, Serves, Ticket};
+use super::{ConnId, Hub, Notice, Serves, Ticket};
 use crate::{
     delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome},
     id::DeliveryId,
     limits,
-    storage::{Change, Changed, StoreError, StoreOp},
+    storage::{Change, Changed, StoreError},
     time::Wall,
     wire::codec::{LeaseKey, lease_ref},
 };
@@ -24,6 +24,8 @@ pub(super) struct Work {
     pub(super) why: Why,
     /// How often it was taken before, on records that turned out to be old.
     pub(super) again: u8,
+    /// What was decided before and may be stored.
+    pub(super) unsure: Option<Box<Change>>,
 }
 
 /// Why a delivery is to change.
@@ -68,13 +70,13 @@ impl Hub {
     /// Decides on the record at hand.
     pub(super) fn decide(&mut self, id: DeliveryId, why: Why, record: &Delivery) {
         self.deciding += 1;
-        self.decide_on(Work { id, why, again: 0 }, record);
+        self.decide_on(Work { id, why, again: 0, unsure: None }, record);
     }
 
     /// Reads the record, then decides.
     pub(super) fn look_up(&mut self, id: DeliveryId, why: Why) {
         self.deciding += 1;
-        self.finds.push_back(Work { id, why, again: 0 });
+        self.finds.push_back(Work { id, why, again: 0, unsure: None });
     }
 
     pub(super) fn on_found(&mut self, works: Vec<Work>, result: Result<Vec<Option<Delivery>>, StoreError>) {
@@ -99,7 +101,11 @@ impl Hub {
     pub(super) fn on_settled(&mut self, decided: Vec<Decided>, result: Result<Vec<Changed>, StoreError>) {
         let answers = match result {
             Ok(answers) => answers,
-            Err(error) => return self.on_not_decided(decided.into_iter().map(|d| d.work).collect(), &error),
+            Err(error) => {
+                let unsure = |change| error.is_unknown().then(|| Box::new(change));
+                let works = decided.into_iter().map(|Decided { work, change }| Work { unsure: unsure(change), ..work });
+                return self.on_not_decided(works.collect(), &error);
+            }
         };
         debug_assert_eq!(decided.len(), answers.len(), "one answer per change");
         self.decide_more();
@@ -124,18 +130,17 @@ impl Hub {
 
     /// The store could not for now, or can no more.
     fn on_not_decided(&mut self, works: Vec<Work>, error: &StoreError) {
-        match error {
-            StoreError::Unavailable => {
-                self.deciding -= works.len();
-                self.on_store_failed();
-            }
-            StoreError::Damaged { what } => self.on_damaged(works, what),
-            StoreError::Full => self.decide_later(works),
-            StoreError::TooSlow { .. } => {
-                self.undecided.on_too_slow(works.len());
-                self.decide_later(works);
-            }
+        if self.failed {
+            self.deciding -= works.len();
+            return;
         }
+        if let StoreError::Damaged { what } = error {
+            return self.on_damaged(works, what);
+        }
+        if matches!(error, StoreError::TooSlow { .. }) {
+            self.undecided.on_too_slow(works.len());
+        }
+        self.decide_later(works);
     }
 
     /// Some record of a batch is damaged: found by halves, so that the others go on. The damaged one is left as it is.
@@ -148,14 +153,18 @@ impl Hub {
             }
             _ => {
                 for half in [works, rest] {
-                    let ids = half.iter().map(|work| work.id).collect();
-                    self.ask_store(Op::Find(half), StoreOp::Find(ids));
+                    let op = self.ops.find(half);
+                    self.ask_store(op);
                 }
             }
         }
     }
 
-    fn decide_on(&mut self, work: Work, record: &Delivery) {
+    fn decide_on(&mut self, mut work: Work, record: &Delivery) {
+        if let Some(change) = work.unsure.take().filter(|change| change.next == *record) {
+            self.on_applied(&work, &change);
+            return self.finish(&work);
+        }
         match self.change_for(&work, record) {
             Some(change) => {
                 if cfg!(feature = "canary_settled_before_commit") {

@@ -37,7 +37,7 @@ impl Hub {
         if !self.stopping || self.stopped {
             return;
         }
-        let undecided = self.deciding > 0 || !self.accepts.is_idle() || self.has_lease_under_way();
+        let undecided = self.deciding > 0 || !self.accepts.is_idle() || !self.ops.leases.is_empty();
         let live = |instance: &Instance| instance.conn.is_some() && !instance.held.is_empty();
         if self.failed || (!undecided && !self.instances.values().any(live)) {
             self.stopped = true;

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::{ConnId, Hub, Op};
+use super::{ConnId, HeldFor, Hub};
 use crate::{
     id::InstanceId,
-    limits,
     name::Name,
-    storage::StoreOp,
     time::{Mono, Now, Wall},
 };
 
@@ -18,6 +16,10 @@ pub(super) enum Timer {
     Poll,
     /// Read the leases of an earlier run again.
     Load,
+    /// Ask again for appends that may not be stored.
+    Appends,
+    /// Look for leases that nobody knows of.
+    Strays,
     /// Take decisions again whose store operation failed for now.
     Retry,
     /// Heartbeat of a session, and whether it is still alive.
@@ -69,7 +71,9 @@ impl Hub {
     fn on_timer(&mut self, timer: Timer) {
         match timer {
             Timer::Poll => self.ask_due(),
-            Timer::Load => self.ask_store(Op::Held, StoreOp::Held { after: None, limit: limits::PAGE_MAX }),
+            Timer::Load => self.ask_held(HeldFor::Start, None),
+            Timer::Appends => self.on_appends_due(),
+            Timer::Strays => self.on_strays_due(),
             Timer::Retry => self.on_retry(),
             Timer::Tick(conn) => self.on_tick(conn),
             Timer::Grace(instance) => self.on_grace_over(instance),

@@ -32,6 +32,11 @@ impl Default for Undecided {
 }
 
 impl Undecided {
+    /// Those that wait.
+    pub(super) fn works(&self) -> impl Iterator<Item = &Work> {
+        self.works.iter()
+    }
+
     /// How many records one operation looks up.
     pub(super) fn piece(&self) -> usize {
         self.piece

@@ -1,6 +1,6 @@
 //! What the hub shows of itself, and what must always hold of it.
 
-use super::{Hub, Op, instances::Instance};
+use super::{Hub, instances::Instance};
 use crate::{id::InstanceId, name::Name};
 
 /// What the hub knows of one destination, for metrics and health.
@@ -63,11 +63,6 @@ impl Hub {
             .get(name)
             .is_some_and(|destination| destination.free.last().is_some_and(|(free, _)| *free > 0));
         DestinationView { destination: name.clone(), clients, served }
-    }
-
-    /// Whether a lease operation may still bring deliveries.
-    pub(super) fn has_lease_under_way(&self) -> bool {
-        self.ops.values().any(|op| matches!(op, Op::Lease(_)))
     }
 
     /// Panics if the hub's indexes contradict each other. Called after every input in debug builds.

@@ -24,10 +24,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use relay_core::name::Name;
-use relay_store::{
-    Store,
-    seam::{AuditEntry, Promises},
-};
+use relay_store::seam::{Archive, AuditEntry, Promises, Queue, Upkeep};
 use tokio::sync::oneshot;
 
 use self::problem::AdminError;
@@ -47,7 +44,10 @@ use crate::{
 
 /// What the handlers work with.
 pub(crate) struct Admin {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) upkeep: Arc<dyn Upkeep>,
+    /// For replays.
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) hub: Handle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) health: Arc<Health>,

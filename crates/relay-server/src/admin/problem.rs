@@ -147,7 +147,9 @@ fn of_backup(error: &BackupError) -> StatusCode {
 
 fn of_store(error: &StoreError) -> (StatusCode, &'static str) {
     match error {
-        StoreError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+        StoreError::Unavailable | StoreError::Away | StoreError::Unknown => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+        }
         StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
         StoreError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
         StoreError::TooSlow { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_slow"),

@@ -16,7 +16,7 @@ use futures_util::{
     future::{BoxFuture, Shared, WeakShared},
 };
 use relay_core::{limits, name::Name, time::Mono};
-use relay_store::Store;
+use relay_store::seam::Registry;
 use tokio::sync::OnceCell;
 
 use super::{Fetcher, Unfetched, shelf::Shelf};
@@ -70,7 +70,7 @@ pub(super) enum Entry {
 
 impl Keyring {
     /// One that knows what is in the store.
-    pub(crate) fn new(fetcher: Fetcher, clock: Clock, store: Arc<dyn Store>) -> Arc<Self> {
+    pub(crate) fn new(fetcher: Fetcher, clock: Clock, store: Arc<dyn Registry>) -> Arc<Self> {
         let (shelf, loaded) = (Shelf::new(store), OnceCell::new());
         Arc::new(Self { fetcher, clock, shelf, loaded, kept: Mutex::default() })
     }
@@ -259,10 +259,14 @@ impl Kept {
     /// What was there is no invention: it costs nobody anything.
     fn give_back(&mut self, source: &Name, asker: Address) {
         if let Some(asked) = self.asked.get_mut(source) {
+            let was_in_reserve = asked.all > limits::FETCHES_PER_MINUTE;
             asked.all = asked.all.saturating_sub(1);
             for network in asker.networks() {
-                if let Some(own) = asked.by.get_mut(&network) {
-                    *own = own.saturating_sub(1);
+                let reserve = was_in_reserve.then_some(&mut asked.reserve_by);
+                for by in [Some(&mut asked.by), reserve].into_iter().flatten() {
+                    if let Some(own) = by.get_mut(&network) {
+                        *own = own.saturating_sub(1);
+                    }
                 }
             }
         }

@@ -5,14 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use relay_core::{limits, storage::StoreError, time::Wall};
-use relay_store::{
-    Store,
-    seam::{DocumentKey, DocumentKind},
-};
+use relay_store::seam::{DocumentKey, DocumentKind, Registry};
 use serde::{Deserialize, Serialize};
 
 /// Keys and certificates that were fetched, kept.
-pub(super) struct Shelf(Arc<dyn Store>);
+pub(super) struct Shelf(Arc<dyn Registry>);
 
 /// One as it is stored; its URL is the document's name.
 #[derive(Serialize, Deserialize)]
@@ -31,7 +28,7 @@ pub(super) struct Found {
 }
 
 impl Shelf {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(store: Arc<dyn Registry>) -> Self {
         Self(store)
     }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use relay_core::{hub::OpId, time::Mono};
+use relay_core::{storage::OpId, time::Mono};
 
 const NONE: u64 = u64::MAX;
 

@@ -1,18 +1,26 @@
 //! The loop: take, feed, perform, re-arm the timer.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
-    delivery::Delivery,
-    hub::{Answer, ConnId, Hub, Input, Notice, OpId, Output, Ticket},
-    id::{EventId, InstanceId},
+    hub::{Answer, ConnId, Hub, Input, Notice, Output, Ticket},
+    id::InstanceId,
     limits,
     name::Name,
-    storage::{Append, AppendError, Appended, StoreAnswer, StoreOp},
+    storage::{Append, Asked, StoreOp, Stored},
     time::Now,
 };
-use relay_store::{Store, seam::AuditEntry};
+use relay_store::{
+    Later,
+    seam::{Queue, Upkeep, append_all, perform},
+};
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
     time::{Instant, Sleep, sleep_until},
@@ -36,16 +44,17 @@ pub(crate) struct Driver {
     clock: Clock,
     /// When this turn's inputs were taken.
     now: Now,
-    store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
+    upkeep: Arc<dyn Upkeep>,
     metrics: Arc<Metrics>,
     notices: Notices,
     inlet: Inlet,
     tickets: u64,
     answers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     sockets: BTreeMap<ConnId, Line>,
-    appends: BTreeMap<Name, Vec<(OpId, Append)>>,
+    appends: BTreeMap<Name, Vec<Asked<Box<Append>>>>,
     commits: Commits,
-    pending: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    pending: FuturesUnordered<Pending>,
     stopping: Option<oneshot::Sender<()>>,
     stopped: bool,
 }
@@ -60,10 +69,34 @@ struct Line {
     closing: bool,
 }
 
+/// What was asked for elsewhere. A kind each, so that none costs an allocation beside its own.
+enum Pending {
+    Store(Later<Stored>),
+    /// Since when.
+    Append(Later<Vec<Stored>>, Instant),
+    Other(Later<Done>),
+}
+
+impl Future for Pending {
+    type Output = Done;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Done> {
+        match self.get_mut() {
+            Self::Store(later) => later.as_mut().poll(context).map(Done::Stored),
+            Self::Append(later, began) => {
+                let began = *began;
+                later.as_mut().poll(context).map(|all| Done::Appended(all, began.elapsed()))
+            }
+            Self::Other(later) => later.as_mut().poll(context),
+        }
+    }
+}
+
 /// What was asked for elsewhere and is done.
 enum Done {
-    Stored(OpId, StoreAnswer),
-    Appended(Vec<OpId>, Vec<Result<Appended, AppendError>>),
+    Stored(Stored),
+    /// Appends of one call, and how long it took.
+    Appended(Vec<Stored>, Duration),
     /// The queue of this socket takes at least one message again.
     Space(ConnId),
     /// A destination is up again, after this long, and so many wait for it.
@@ -75,7 +108,7 @@ impl Driver {
     pub(crate) fn new(
         hub: Hub,
         clock: Clock,
-        store: Arc<dyn Store>,
+        (queue, upkeep): (Arc<dyn Queue>, Arc<dyn Upkeep>),
         metrics: Arc<Metrics>,
         inlet: Inlet,
         oldest_commit: OldestCommit,
@@ -84,7 +117,8 @@ impl Driver {
             hub,
             now: clock.now(),
             clock,
-            store,
+            queue,
+            upkeep,
             metrics,
             notices: Notices::default(),
             inlet,
@@ -216,16 +250,15 @@ impl Driver {
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Stored(op, answer) => {
-                self.commits.end(op);
-                self.feed(Input::Stored(op, answer));
+            Done::Stored(stored) => {
+                self.commits.end(stored.id());
+                self.feed(Input::Stored(stored));
             }
-            Done::Appended(ops, mut results) => {
-                ops.first().into_iter().for_each(|op| self.commits.end(*op));
-                // A store that answers fewer than it was asked has failed for the rest.
-                results.resize(ops.len(), Err(AppendError::Unavailable));
-                for (op, result) in ops.into_iter().zip(results) {
-                    self.feed(Input::Stored(op, StoreAnswer::Append(result)));
+            Done::Appended(all, took) => {
+                self.metrics.committed(took);
+                all.first().into_iter().for_each(|stored| self.commits.end(stored.id()));
+                for stored in all {
+                    self.feed(Input::Stored(stored));
                 }
             }
             Done::Up(destination, instance, down, waiting) => {
@@ -249,7 +282,7 @@ impl Driver {
     fn perform(&mut self) {
         while let Some(output) = self.hub.poll_output() {
             match output {
-                Output::Store(op, ask) => self.ask(op, ask),
+                Output::Store(op) => self.ask(op),
                 Output::Answer(ticket, answer) => {
                     if let Some(waiting) = self.answers.remove(&ticket) {
                         // The sender may have gone away; the event stays.
@@ -270,84 +303,44 @@ impl Driver {
     /// Asks how much waits for a destination that is up again, to say so.
     fn ask_waiting(&mut self, destination: Name, instance: InstanceId) {
         let down = self.notices.up(&destination, instance, self.now.mono);
-        self.pending.push(Box::pin(self.store.stats().map(move |stats| {
+        self.pending.push(Pending::Other(Box::pin(self.upkeep.stats().map(move |stats| {
             let stats = stats.map_or_else(|_| Vec::new(), |stats| stats.destinations);
             let waiting = stats.iter().find(|stats| stats.destination == destination).map_or(0, depth::waiting);
             Done::Up(destination, instance, down, waiting)
-        })));
+        }))));
     }
 
-    fn ask(&mut self, op: OpId, ask: StoreOp) {
-        if matches!(ask, StoreOp::Lease(_) | StoreOp::Extend(_) | StoreOp::Settle(_) | StoreOp::Replay(_)) {
-            self.commits.begin(op, self.now.mono);
+    fn ask(&mut self, op: StoreOp) {
+        if matches!(op, StoreOp::Lease(_) | StoreOp::Extend(_) | StoreOp::Settle(_) | StoreOp::Replay(_)) {
+            self.commits.begin(op.id(), self.now.mono);
         }
-        let store = &self.store;
-        let later: Pin<Box<dyn Future<Output = Done> + Send>> = match ask {
-            StoreOp::Append(append) => {
-                self.appends.entry(append.event.source.clone()).or_default().push((op, *append));
-                return;
-            }
-            StoreOp::Lease(ask) => Box::pin(store.lease(ask).map(move |r| Done::Stored(op, StoreAnswer::Lease(r)))),
-            StoreOp::Extend(batch) => {
-                Box::pin(store.extend(batch).map(move |r| Done::Stored(op, StoreAnswer::Extend(r))))
-            }
-            StoreOp::Settle(batch) => {
-                Box::pin(store.settle(batch).map(move |r| Done::Stored(op, StoreAnswer::Settle(r))))
-            }
-            StoreOp::Replay(made) => {
-                let audit = self.resent(&made);
-                Box::pin(store.replay(made, audit).map(move |r| Done::Stored(op, StoreAnswer::Replay(r))))
-            }
-            StoreOp::Find(ids) => Box::pin(store.find(ids).map(move |r| Done::Stored(op, StoreAnswer::Find(r)))),
-            StoreOp::Due { now, limit } => {
-                Box::pin(store.due(now, limit).map(move |r| Done::Stored(op, StoreAnswer::Due(r))))
-            }
-            StoreOp::Held { after, limit } => {
-                Box::pin(store.held(after, limit).map(move |r| Done::Stored(op, StoreAnswer::Held(r))))
-            }
-        };
-        self.pending.push(later);
-    }
-
-    /// What the audit log says of an event that its sender wanted delivered again.
-    fn resent(&self, made: &[Delivery]) -> Vec<AuditEntry> {
-        let at = self.now.wall;
-        let entry = |event: EventId| AuditEntry {
-            at,
-            who: "sender".into(),
-            action: "event.resend".into(),
-            subject: event.to_string(),
-            origin: String::new(),
-        };
-        made.first().map(|delivery| entry(delivery.event)).into_iter().collect()
+        match op {
+            StoreOp::Append(asked) => self.appends.entry(asked.ask.event.source.clone()).or_default().push(asked),
+            other => self.pending.push(Pending::Store(perform(&*self.queue, other))),
+        }
     }
 
     /// Hands the turn's appends to the store, those of a source together.
     fn flush(&mut self) {
         while let Some((_, group)) = self.appends.pop_first() {
-            let (mut ops, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0);
-            for (op, append) in group {
-                let size = append.event.size();
+            let (mut batch, mut bytes) = (Vec::with_capacity(group.len().min(APPENDS_MAX)), 0);
+            for asked in group {
+                let size = asked.ask.event.size();
                 if !batch.is_empty() && (batch.len() == APPENDS_MAX || bytes + size > APPEND_BYTES_MAX) {
-                    self.append(std::mem::take(&mut ops), std::mem::take(&mut batch));
+                    self.append(std::mem::take(&mut batch));
                     bytes = 0;
                 }
                 bytes += size;
-                ops.push(op);
-                batch.push(append);
+                batch.push(asked);
             }
-            self.append(ops, batch);
+            self.append(batch);
         }
     }
 
-    fn append(&mut self, ops: Vec<OpId>, batch: Vec<Append>) {
-        ops.first().into_iter().for_each(|op| self.commits.begin(*op, self.now.mono));
-        let (began, metrics) = (Instant::now(), self.metrics.clone());
-        let later = self.store.append(batch).map(move |results| {
-            metrics.committed(began.elapsed());
-            Done::Appended(ops, results)
-        });
-        self.pending.push(Box::pin(later));
+    fn append(&mut self, batch: Vec<Asked<Box<Append>>>) {
+        batch.first().into_iter().for_each(|asked| self.commits.begin(asked.id(), self.now.mono));
+        let began = Instant::now();
+        self.pending.push(Pending::Append(append_all(&*self.queue, batch), began));
     }
 
     /// Moves messages from the machine to a socket while its queue takes them; goes on when its writer made space.
@@ -365,7 +358,7 @@ impl Driver {
                 Err(TrySendError::Full(())) => {
                     line.full = true;
                     let space = line.outbox.space();
-                    self.pending.push(Box::pin(space.map(move |()| Done::Space(conn))));
+                    self.pending.push(Pending::Other(Box::pin(space.map(move |()| Done::Space(conn)))));
                     return;
                 }
                 // The socket's task has ended; its `Closed` is on the way.

@@ -88,7 +88,7 @@ impl Registry {
         let directory = self.directory();
         let entry = directory.sources.get(name).ok_or_else(|| unknown_source(&directory, name))?;
         let Source { parameters, adopted, .. } = &entry.document;
-        self.store.audit(vec![self.audited(who, "source.reveal", name.as_str())]).await?;
+        self.note(self.audited(who, "source.reveal", name.as_str())).await?;
         Ok(parameters.iter().filter(|(name, _)| adopted.contains(name)).cloned().collect())
     }
 }

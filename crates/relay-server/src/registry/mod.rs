@@ -33,10 +33,7 @@ use relay_core::{
     storage::StoreError,
     time::Wall,
 };
-use relay_store::{
-    Store,
-    seam::{AuditEntry, DocumentKey, DocumentKind},
-};
+use relay_store::seam::{self, AuditEntry, DocumentKey, DocumentKind};
 use tokio::sync::{Mutex, Notify, watch};
 
 pub use change::Shown;
@@ -56,7 +53,7 @@ pub(crate) const STATIC_TOKEN: &str = "relay_token";
 
 /// The one writer of registry documents in this process.
 pub struct Registry {
-    store: Arc<dyn Store>,
+    store: Arc<dyn seam::Registry>,
     clock: Clock,
     defaults: RouteDefaults,
     api_key: [u8; 32],
@@ -169,9 +166,9 @@ impl RegistryError {
     /// Whether the same call may succeed later.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Contended | Self::Store(StoreError::Full | StoreError::TooSlow { .. }) => Retry::Backoff,
-            Self::Store(StoreError::Unavailable | StoreError::Damaged { .. })
-            | Self::NoRandomness(_)
+            Self::Contended => Retry::Backoff,
+            Self::Store(error) => error.retry(),
+            Self::NoRandomness(_)
             | Self::Damaged { .. }
             | Self::Source { .. }
             | Self::Declared { .. }
@@ -189,7 +186,11 @@ impl Registry {
     ///
     /// # Errors
     /// When the store fails or a document is damaged.
-    pub async fn open(store: Arc<dyn Store>, clock: Clock, config: &crate::Config) -> Result<Self, RegistryError> {
+    pub async fn open(
+        store: Arc<dyn seam::Registry>,
+        clock: Clock,
+        config: &crate::Config,
+    ) -> Result<Self, RegistryError> {
         let api_key = secret::sha256(config.credentials.api_key.as_bytes());
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.knows_own_url = config.public_url.is_some();
@@ -206,7 +207,7 @@ impl Registry {
     /// # Errors
     /// When the store fails or a document is damaged.
     pub(crate) async fn read_only(
-        store: Arc<dyn Store>,
+        store: Arc<dyn seam::Registry>,
         clock: Clock,
         defaults: RouteDefaults,
     ) -> Result<Self, RegistryError> {
@@ -215,7 +216,7 @@ impl Registry {
         Ok(registry)
     }
 
-    fn empty(store: Arc<dyn Store>, clock: Clock, defaults: RouteDefaults, api_key: [u8; 32]) -> Self {
+    fn empty(store: Arc<dyn seam::Registry>, clock: Clock, defaults: RouteDefaults, api_key: [u8; 32]) -> Self {
         Self {
             store,
             clock,
@@ -229,6 +230,14 @@ impl Registry {
             turn: Mutex::default(),
             stale: Notify::new(),
         }
+    }
+
+    /// Writes a line of the audit log about something that changes nothing here.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn note(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.store.audit(vec![entry]).await
     }
 
     /// The present snapshot.

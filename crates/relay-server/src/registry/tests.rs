@@ -5,7 +5,10 @@ use relay_core::{
     limits,
     time::Wall,
 };
-use relay_store::memory::{Edge, MemoryStore, Trouble};
+use relay_store::{
+    memory::{Edge, MemoryStore, Trouble},
+    seam::Registry as _,
+};
 
 use super::{
     document::{Dedupe, Retry, Route, Source},
@@ -314,7 +317,7 @@ async fn every_change_leaves_an_audit_entry() {
 }
 
 async fn open(store: &Arc<MemoryStore>, config: &Config) -> Registry {
-    let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(store);
+    let store: Arc<dyn seam::Registry> = Arc::<MemoryStore>::clone(store);
     Registry::open(store, Clock::start(Wall::MIN), config).await.unwrap()
 }
 

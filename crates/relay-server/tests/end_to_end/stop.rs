@@ -11,7 +11,7 @@ use relay_core::{
     },
 };
 use relay_server::Outcome;
-use relay_store::{Store as _, seam::Retain};
+use relay_store::seam::{Retain, Upkeep as _};
 use serde_json::Value;
 use tokio::{
     io::AsyncWriteExt as _,

@@ -7,7 +7,7 @@ use relay_core::{
     delivery::{Lease, State, Token},
     event::Event,
     id::InstanceId,
-    storage::{AppendError, Appended, Change, Changed},
+    storage::{Append, AppendError, Appended, Change, Changed, Dedupe},
     time::Wall,
 };
 
@@ -136,4 +136,22 @@ pub async fn large_and_empty_bodies_keep_every_byte<B: Backend>() {
         assert!(stored == Some(Arc::new(event)), "a body of {length} bytes came back changed");
     }
     fixture.check_sums().await;
+}
+
+/// I2, I9: whoever did not hear the answer asks again with the same ids, and nothing is stored twice.
+pub async fn an_append_is_repeated_by_its_event<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for dedupe in [None, Some(Dedupe { key: [1; 32], until: at(1_000) })] {
+        let event = fixture.event("in", b"{}", at(0));
+        let append = Append { dedupe, ..fixture.appending(event, &["crm", "erp"]) };
+        let before = fixture.store().stats().await.expect("stats work");
+        assert_eq!(fixture.append(append.clone()).await, Ok(Appended::Stored));
+        let stored = fixture.store().stats().await.expect("stats work");
+        assert_eq!(fixture.append(append).await, Ok(Appended::Stored));
+        assert_eq!(fixture.store().stats().await.expect("stats work").sources, stored.sources);
+        assert_eq!(fixture.store().stats().await.expect("stats work").destinations, stored.destinations);
+        assert_ne!(before.destinations, stored.destinations);
+    }
+    let recount = fixture.store().recount().await.expect("counts");
+    assert_eq!(recount.counted, recount.kept, "I5");
 }

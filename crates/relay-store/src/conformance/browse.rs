@@ -188,3 +188,12 @@ pub async fn an_unknown_cursor_is_no_catastrophe<B: Backend>() {
     assert_eq!(fixture.find(stored.id).await, Some(stored));
     fixture.check_sums().await;
 }
+
+/// As it is stored; one that never was is `None`.
+pub async fn a_delivery_is_read_by_its_id<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let stored = fixture.accept("crm", at(0)).await;
+    let never = fixture.mint.delivery(at(1));
+    assert_eq!(fixture.store().delivery(stored.id).await, Ok(Some(stored)));
+    assert_eq!(fixture.store().delivery(never).await, Ok(None));
+}

@@ -100,7 +100,7 @@ impl<B: Backend> Fixture<B> {
     /// Stores one append.
     ///
     /// # Errors
-    /// Those of [`Store::append`].
+    /// Those of [`Queue::append`](crate::seam::Queue::append).
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         let mut answers = self.store().append(vec![append]).await;
         assert_eq!(answers.len(), 1, "one answer per item");

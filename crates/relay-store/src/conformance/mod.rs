@@ -1,7 +1,7 @@
 //! The conformance suite: what every backend must do, as one test per promise.
 //!
 //! A backend implements [`Backend`] in its test and calls [`conformance_suite!`](crate::conformance_suite), which
-//! expands every case into a test of its own. The cases know only [`Store`] and the values of `relay_core::storage`.
+//! expands every case into a test of its own. The cases know only [`Store`], its trades, and the values of `relay_core::storage`.
 
 use std::{future::Future, sync::Arc};
 
@@ -54,6 +54,7 @@ macro_rules! conformance_suite {
             sources_that_append_at_once_are_all_stored,
             a_delivery_may_be_stored_already_leased,
             large_and_empty_bodies_keep_every_byte,
+            an_append_is_repeated_by_its_event,
         ]);
         $crate::conformance_suite!(@ $backend, dedupe [
             a_repeat_finds_the_first_event_and_stores_nothing,
@@ -104,6 +105,7 @@ macro_rules! conformance_suite {
             dead_letters_are_ranged_by_when_they_ended,
             the_dead_letters_of_one_event_are_ranged_by_when_they_were_made,
             an_unknown_cursor_is_no_catastrophe,
+            a_delivery_is_read_by_its_id,
         ]);
         $crate::conformance_suite!(@ $backend, bulk [
             redrive_makes_dead_and_expired_ready_again,

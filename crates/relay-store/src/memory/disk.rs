@@ -62,6 +62,9 @@ pub(super) struct Taken {
 impl Disk {
     /// Stores an event with its deliveries, or finds the one that took its key.
     pub(super) fn append(&mut self, append: &Append) -> Appended {
+        if self.events.contains_key(&append.event.id) {
+            return Appended::Stored;
+        }
         if let Some(repeat) = self.repeat(append) {
             self.counters.source(&append.event.source).duplicates += 1;
             return repeat;
@@ -266,7 +269,8 @@ impl Disk {
         }
     }
 
-    fn create(&mut self, delivery: Delivery) {
+    /// A record that was not there.
+    pub(super) fn create(&mut self, delivery: Delivery) {
         self.id_floor = self.id_floor.max(delivery.id.sequence());
         self.latest = self.latest.max(delivery.changed_at);
         self.counters.created(&delivery);
@@ -274,6 +278,7 @@ impl Disk {
         self.index(&delivery);
         self.deliveries.insert(delivery.id, delivery);
     }
+
     fn index(&mut self, delivery: &Delivery) {
         if waits(delivery) {
             let waiting = self.waiting.entry(delivery.destination.clone()).or_default();

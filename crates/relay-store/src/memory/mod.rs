@@ -7,13 +7,15 @@ mod browse;
 mod bulk;
 mod counters;
 mod disk;
+mod hand;
 mod lease;
 mod retain;
 
 use std::{
+    collections::BTreeSet,
     future::{poll_fn, ready},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use relay_core::{
@@ -21,18 +23,19 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId},
     storage::{
-        Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreAnswer, StoreError, StoreOp,
+        Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError, StoreOp, Stored,
     },
     time::Wall,
 };
 
 use self::disk::Disk;
 use crate::{
-    Later, Store,
+    Later,
     copy::{BackupError, Copying},
     seam::{
-        AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
-        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats,
+        Archive, AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
+        EventFilter, EventRow, Listing, Page, Promises, Queue, Recount, Registry, Retain, Retained, Stats, Upkeep,
+        perform,
     },
 };
 
@@ -54,6 +57,8 @@ pub enum Edge {
 /// An operation that can be made to fail for a while: see [`MemoryStore::set_trouble`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
+    /// [`StoreOp::Append`]; too slow is too late.
+    Append,
     /// [`StoreOp::Lease`].
     Lease,
     /// [`StoreOp::Extend`].
@@ -68,8 +73,14 @@ pub enum Trouble {
     Due,
     /// [`StoreOp::Held`].
     Held,
-    /// [`Store::documents`].
+    /// All of [`Archive`].
+    Look,
+    /// Reads of [`Registry`].
     Documents,
+    /// Writes of [`Registry`].
+    PutDocument,
+    /// All of [`Upkeep`] that answers with an error.
+    Upkeep,
 }
 
 #[derive(Debug, Default)]
@@ -81,13 +92,14 @@ struct Inner {
     full: bool,
     edge: Option<Edge>,
     trouble: Vec<(Trouble, StoreError)>,
+    /// Records that do not read: see [`MemoryStore::set_damaged`].
+    damaged: BTreeSet<DeliveryId>,
+    finds_most: Option<usize>,
+    /// Answers [`StoreError::Unknown`] and does nothing.
+    deaf: bool,
+    /// Operations answered with [`StoreError::Unknown`] so far.
+    unknown: u64,
     watchers: Vec<Waker>,
-}
-
-impl Inner {
-    fn refused(&self, which: Trouble) -> Option<StoreError> {
-        self.trouble.iter().find(|(known, _)| *known == which).map(|(_, error)| error.clone())
-    }
 }
 
 #[derive(Debug, Default)]
@@ -127,7 +139,8 @@ impl MemoryStore {
         self.lock().full = full;
     }
 
-    /// Answers these operations so, and does nothing of them, until told otherwise.
+    /// Answers these operations so, and does nothing of them, until told otherwise. Of those that are answered
+    /// [`StoreError::Unknown`] every other one is done.
     pub fn set_trouble(&self, trouble: Vec<(Trouble, StoreError)>) {
         self.lock().trouble = trouble;
     }
@@ -174,43 +187,24 @@ impl MemoryStore {
         inner.disk.stats(inner.full)
     }
 
-    /// [`Store::recount`], at once: for drivers without a runtime.
+    /// [`Upkeep::recount`], at once: for drivers without a runtime.
     pub fn recount_now(&self) -> Recount {
         let inner = self.lock();
         inner.disk.recount(inner.full)
     }
 
     /// Performs what the core asks for, at once: for drivers without a runtime.
-    pub fn perform(&self, op: StoreOp) -> StoreAnswer {
-        if let Some(answer) = self.refusal(&op) {
-            return answer;
-        }
-        match op {
-            StoreOp::Append(append) => StoreAnswer::Append(self.append_one(&append)),
-            StoreOp::Lease(ask) => StoreAnswer::Lease(self.write(|disk| disk.lease(&ask))),
-            StoreOp::Extend(batch) => StoreAnswer::Extend(self.write(|disk| disk.extend(&batch))),
-            StoreOp::Settle(batch) => StoreAnswer::Settle(self.write(|disk| disk.settle(batch))),
-            StoreOp::Replay(made) => StoreAnswer::Replay(self.write(|disk| disk.replay(made, Vec::new()))),
-            StoreOp::Find(ids) => StoreAnswer::Find(self.read(|disk| disk.find(&ids))),
-            StoreOp::Due { now, limit } => StoreAnswer::Due(self.read(|disk| disk.due(now, limit))),
-            StoreOp::Held { after, limit } => StoreAnswer::Held(self.read(|disk| disk.held(after, limit))),
-        }
+    pub fn perform(&self, op: StoreOp) -> Stored {
+        at_once(perform(self, op))
     }
 
-    /// See [`MemoryStore::set_trouble`].
-    fn refusal(&self, op: &StoreOp) -> Option<StoreAnswer> {
-        let inner = self.lock();
-        let refused = |which| inner.refused(which);
-        match op {
-            StoreOp::Append(_) => None,
-            StoreOp::Lease(_) => refused(Trouble::Lease).map(|error| StoreAnswer::Lease(Err(error))),
-            StoreOp::Extend(_) => refused(Trouble::Extend).map(|error| StoreAnswer::Extend(Err(error))),
-            StoreOp::Settle(_) => refused(Trouble::Settle).map(|error| StoreAnswer::Settle(Err(error))),
-            StoreOp::Replay(_) => refused(Trouble::Replay).map(|error| StoreAnswer::Replay(Err(error))),
-            StoreOp::Find(_) => refused(Trouble::Find).map(|error| StoreAnswer::Find(Err(error))),
-            StoreOp::Due { .. } => refused(Trouble::Due).map(|error| StoreAnswer::Due(Err(error))),
-            StoreOp::Held { .. } => refused(Trouble::Held).map(|error| StoreAnswer::Held(Err(error))),
-        }
+    /// Performs it, and loses the answer: gives what it was, and what the hub hears instead, [`StoreError::Unknown`].
+    pub fn perform_unheard(&self, op: StoreOp) -> (Stored, Stored) {
+        let answer = self.perform(op.clone());
+        self.lock().deaf = true;
+        let heard = self.perform(op);
+        self.lock().deaf = false;
+        (answer, heard)
     }
 
     fn append_one(&self, append: &Append) -> Result<Appended, AppendError> {
@@ -227,13 +221,25 @@ impl MemoryStore {
         if full {
             return Err(AppendError::Full);
         }
-        self.write(|disk| disk.append(append)).map_err(|_| AppendError::Unavailable)
+        self.write(Trouble::Append, |disk| disk.append(append)).map_err(|error| match error {
+            StoreError::Full => AppendError::Full,
+            StoreError::TooSlow { .. } => AppendError::TooLate,
+            StoreError::Damaged { .. } => AppendError::Damaged,
+            StoreError::Away => AppendError::Away,
+            StoreError::Unknown => AppendError::Unknown,
+            StoreError::Unavailable => AppendError::Unavailable,
+        })
     }
 
     /// One commit. The closure cannot fail, so it happens whole.
-    fn write<T>(&self, commit: impl FnOnce(&mut Disk) -> T) -> Result<T, StoreError> {
+    fn write<T>(&self, op: Trouble, commit: impl FnOnce(&mut Disk) -> T) -> Result<T, StoreError> {
         let mut inner = self.lock();
-        inner.check()?;
+        if let Err(error) = inner.check(op) {
+            if error == StoreError::Unknown && !inner.deaf && inner.does_this_one() {
+                commit(&mut inner.disk);
+            }
+            return Err(error);
+        }
         if inner.edge == Some(Edge::BeforeCommit) {
             return Err(inner.fail("died before the commit"));
         }
@@ -244,9 +250,9 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
+    fn read<T>(&self, op: Trouble, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
         let inner = self.lock();
-        inner.check()?;
+        inner.check(op)?;
         Ok(look(&inner.disk))
     }
 
@@ -256,17 +262,35 @@ impl MemoryStore {
 }
 
 impl Inner {
-    fn check(&self) -> Result<(), StoreError> {
-        match self.life {
-            Life::Open => Ok(()),
-            Life::Closed | Life::Failed(_) => Err(StoreError::Unavailable),
+    fn check(&self, op: Trouble) -> Result<(), StoreError> {
+        if self.deaf {
+            return Err(StoreError::Unknown);
         }
+        match self.life {
+            Life::Open => {}
+            Life::Closed | Life::Failed(_) => return Err(StoreError::Unavailable),
+        }
+        self.trouble.iter().find(|(known, _)| *known == op).map_or(Ok(()), |(_, error)| Err(error.clone()))
+    }
+
+    /// Whether an operation that is answered with [`StoreError::Unknown`] is done.
+    fn does_this_one(&mut self) -> bool {
+        self.unknown += 1;
+        self.unknown % 2 == 1
     }
 
     fn fail(&mut self, why: &str) -> StoreError {
         self.life = Life::Failed(why.to_owned());
         self.watchers.drain(..).for_each(Waker::wake);
         StoreError::Unavailable
+    }
+}
+
+/// The answer of an operation of this store: it is there already.
+fn at_once<T>(mut later: Later<T>) -> T {
+    match later.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => unreachable!("every operation of this store is done before its future is handed out"),
     }
 }
 
@@ -279,73 +303,78 @@ fn done<T: Send + 'static>(answer: T) -> Later<T> {
     Box::pin(ready(answer))
 }
 
-impl Store for MemoryStore {
+impl Queue for MemoryStore {
     fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>> {
         done(batch.iter().map(|append| self.append_one(append)).collect())
     }
 
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
-        done(self.write(|disk| disk.lease(&ask)))
+        done(self.write(Trouble::Lease, |disk| disk.lease(&ask)))
     }
 
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {
-        done(self.write(|disk| disk.extend(&batch)))
+        done(self.write(Trouble::Extend, |disk| disk.extend(&batch)))
     }
 
     fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>> {
-        done(self.write(|disk| disk.settle(batch)))
-    }
-
-    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
-        done(self.read(|disk| disk.due(now, limit)))
-    }
-
-    fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
-        done(self.read(|disk| disk.find(&ids)))
-    }
-
-    fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>> {
-        done(self.read(|disk| disk.held(after, limit)))
-    }
-
-    fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>> {
-        done(self.read(|disk| disk.events.get(&id).cloned()))
-    }
-
-    fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
-        done(self.read(|disk| disk.browse_events(&filter, &page)))
-    }
-
-    fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
-        done(self.read(|disk| disk.browse_deliveries(&filter, &page)))
-    }
-
-    fn browse_audit(&self, filter: AuditFilter, page: Page) -> Later<Result<Listing<AuditEntry>, StoreError>> {
-        done(self.read(|disk| disk.browse_audit(&filter, &page)))
-    }
-
-    fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
-        done(self.read(|disk| disk.attempts_of(id)))
-    }
-
-    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        done(self.write(|disk| disk.bulk(step)))
+        done(self.settle_all(batch))
     }
 
     fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        done(self.write(|disk| disk.replay(deliveries, audit)))
+        done(self.write(Trouble::Replay, |disk| disk.replay(deliveries, audit)))
     }
 
+    fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
+        done(self.find_all(&ids))
+    }
+
+    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
+        done(self.read(Trouble::Due, |disk| disk.due(now, limit)))
+    }
+
+    fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>> {
+        done(self.held_behind(after, limit))
+    }
+
+    /// Time is told: see [`MemoryStore::tell_time`].
+    fn keep_time(&self, _clock: Arc<dyn Fn() -> Wall + Send + Sync>) {}
+}
+
+impl Archive for MemoryStore {
+    fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.events.get(&id).cloned()))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Later<Result<Option<Delivery>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.deliveries.get(&id).cloned()))
+    }
+
+    fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.browse_events(&filter, &page)))
+    }
+
+    fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.browse_deliveries(&filter, &page)))
+    }
+
+    fn browse_audit(&self, filter: AuditFilter, page: Page) -> Later<Result<Listing<AuditEntry>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.browse_audit(&filter, &page)))
+    }
+
+    fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.attempts_of(id)))
+    }
+}
+
+impl Registry for MemoryStore {
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
-        done(self.read(|disk| disk.documents.get(&key).cloned()))
+        done(self.read(Trouble::Documents, |disk| disk.documents.get(&key).cloned()))
     }
 
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
-        let refused = self.lock().refused(Trouble::Documents);
-        if let Some(error) = refused {
-            return done(Err(error));
-        }
-        done(self.read(|disk| disk.documents.values().filter(|found| found.key.kind == kind).cloned().collect()))
+        done(self.read(Trouble::Documents, |disk| {
+            disk.documents.values().filter(|found| found.key.kind == kind).cloned().collect()
+        }))
     }
 
     fn put_document(
@@ -355,34 +384,37 @@ impl Store for MemoryStore {
         body: Option<String>,
         audit: Vec<AuditEntry>,
     ) -> Later<Result<Option<u64>, StoreError>> {
-        done(self.write(|disk| disk.put_document(key, expect, body, audit)))
+        done(self.write(Trouble::PutDocument, |disk| disk.put_document(key, expect, body, audit)))
     }
 
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
-        done(self.write(|disk| disk.audit.extend(entries)))
+        done(self.write(Trouble::PutDocument, |disk| disk.audit.extend(entries)))
+    }
+}
+
+impl Upkeep for MemoryStore {
+    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
+        done(self.write(Trouble::Upkeep, |disk| disk.bulk(step)))
     }
 
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
-        done(self.write(|disk| disk.retain(rules)))
+        done(self.write(Trouble::Upkeep, |disk| disk.retain(rules)))
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
         let full = self.lock().full;
-        done(self.read(|disk| disk.stats(full)))
+        done(self.read(Trouble::Upkeep, |disk| disk.stats(full)))
     }
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {
         let full = self.lock().full;
-        done(self.read(|disk| disk.recount(full)))
+        done(self.read(Trouble::Upkeep, |disk| disk.recount(full)))
     }
 
     /// There are no files to copy: always [`BackupError::Unavailable`].
     fn backup(&self) -> Later<Result<Copying, BackupError>> {
         done(Err(BackupError::Unavailable))
     }
-
-    /// Time is told: see [`MemoryStore::tell_time`].
-    fn keep_time(&self, _clock: Arc<dyn Fn() -> Wall + Send + Sync>) {}
 
     fn promises(&self) -> Promises {
         Promises {

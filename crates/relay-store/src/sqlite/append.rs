@@ -39,12 +39,16 @@ fn append(tx: &mut Transaction<'_>, item: &Append) -> Result<Appended, Fault> {
     if let Some(dedupe) = &item.dedupe
         && let Some(first) = take_key(tx, &item.event, dedupe)?
     {
-        return repeat(tx, &item.event, &first);
+        // Asked for once more by the same id, it is stored already.
+        let same = first.event == item.event.id;
+        return if same { Ok(Appended::Stored) } else { repeat(tx, &item.event, &first) };
     }
     if cfg!(feature = "canary_dedupe_before_commit") && item.dedupe.is_some() {
         tx.db.execute_batch("COMMIT; BEGIN IMMEDIATE")?; // Canary: a key must not be durable before its event.
     }
-    tx.insert_event(&item.event, &item.deliveries)?;
+    if !tx.insert_event(&item.event, &item.deliveries)? {
+        return Ok(Appended::Stored);
+    }
     for delivery in &item.deliveries {
         tx.insert_delivery(delivery)?;
     }

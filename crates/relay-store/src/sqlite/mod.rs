@@ -87,8 +87,8 @@ use crate::{
     Later,
     copy::{BackupError, Copying, STALL_MAX},
     seam::{
-        AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter,
-        EventRow, Listing, Page, Promises, Recount, Retain, Retained, Stats, Store,
+        Archive, AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
+        EventFilter, EventRow, Listing, Page, Promises, Queue, Recount, Registry, Retain, Retained, Stats, Upkeep,
     },
 };
 
@@ -263,7 +263,7 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
+impl Queue for SqliteStore {
     fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>> {
         let count = batch.len();
         let Some(first) = batch.first() else { return Box::pin(async { Vec::new() }) };
@@ -308,20 +308,34 @@ impl Store for SqliteStore {
         self.urgent(batch.len(), move |tx| settle::settle(tx, &batch))
     }
 
-    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
-        self.read(move |db, shelf| due::due(db, shelf, now, limit))
+    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
+        self.bulk_work(true, move |tx| bulk::replay(tx, &deliveries, &audit))
     }
 
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
         self.read(move |db, shelf| due::find(db, shelf, &ids))
     }
 
+    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
+        self.read(move |db, shelf| due::due(db, shelf, now, limit))
+    }
+
     fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>> {
         self.read(move |db, shelf| due::held(db, shelf, after, limit))
     }
 
+    fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+}
+
+impl Archive for SqliteStore {
     fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>> {
         self.read(move |db, shelf| Ok(due::event(db, shelf, id)?.map(Arc::new)))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Later<Result<Option<Delivery>, StoreError>> {
+        self.read(move |db, shelf| Ok(due::find(db, shelf, &[id])?.pop().flatten()))
     }
 
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
@@ -339,15 +353,9 @@ impl Store for SqliteStore {
     fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
         self.read(move |db, shelf| browse::attempts(db, shelf, id))
     }
+}
 
-    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        self.bulk_work(false, move |tx| bulk::bulk(tx, &step))
-    }
-
-    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        self.bulk_work(true, move |tx| bulk::replay(tx, &deliveries, &audit))
-    }
-
+impl Registry for SqliteStore {
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
         self.read(move |db, _| documents::one(db, &key))
     }
@@ -368,6 +376,12 @@ impl Store for SqliteStore {
 
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
         self.urgent(entries.len(), move |tx| tx.audit(&entries))
+    }
+}
+
+impl Upkeep for SqliteStore {
+    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
+        self.bulk_work(false, move |tx| bulk::bulk(tx, &step))
     }
 
     fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
@@ -398,10 +412,6 @@ impl Store for SqliteStore {
             let no_thread = |_| Err(BackupError::NotNow("no thread could be started".into()));
             asked.await.unwrap_or_else(no_thread)
         })
-    }
-
-    fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
     }
 
     fn promises(&self) -> Promises {

@@ -16,6 +16,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, wal::CheckpointMode};
 use super::{edge::Edges, fault::Fault, ledger, meta::Meta, room::DiskFree, schema, writer::Clock};
 use crate::private::{self, Owners, Unsafe};
 
+/// What a restore writes into until it is through.
+const PART: &str = "store.db.part";
+
 /// How to open a store.
 #[derive(Clone)]
 pub struct Options {
@@ -27,7 +30,7 @@ pub struct Options {
     pub owners: Owners,
     /// Whether a file is laid out that settling may use up when the disk is full.
     pub ballast: bool,
-    /// The clock for deadlines: start wall clock + monotonic time. See [`Store::keep_time`](crate::Store::keep_time).
+    /// The clock for deadlines: start wall clock + monotonic time. See [`Queue::keep_time`](crate::seam::Queue::keep_time).
     pub clock: Arc<dyn Fn() -> Wall + Send + Sync>,
     /// Free bytes of the disk; tests may bring their own.
     pub disk_free: Option<DiskFree>,
@@ -143,6 +146,16 @@ pub enum OpenError {
         /// Events that were accepted into it.
         events: u64,
     },
+    /// A restore into it was begun and not finished.
+    #[error(
+        "a restore into {} was begun and did not come to its end. Run it again: crm-relay store restore DIR. \
+         To begin anew without the backup, remove {}",
+        dir.display(), dir.join(PART).display()
+    )]
+    UnfinishedRestore {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// What must be read to open it is damaged.
     #[error("the store in {} is damaged: {what}", dir.display())]
     Damaged {
@@ -211,10 +224,18 @@ impl Place {
         self.dir.join("suspect")
     }
 
-    /// Refuses to make a new database beside the ledger of one that is gone.
+    /// The database of a restore that is not through, and the sign that one was begun.
+    pub(super) fn unfinished_restore(&self) -> PathBuf {
+        self.dir.join(PART)
+    }
+
+    /// Refuses to make a new database beside the ledger of one that is gone, or beside a restore that is not through.
     pub(super) fn refuse_lone_ledger(&self) -> Result<(), OpenError> {
         if self.database().metadata().is_ok_and(|found| found.len() > 0) {
             return Ok(());
+        }
+        if self.unfinished_restore().symlink_metadata().is_ok() {
+            return Err(OpenError::UnfinishedRestore { dir: self.dir.clone() });
         }
         let slot = ledger::read(&self.ledger()).map_err(|error| io_error("read", &self.ledger(), error))?;
         match slot {

@@ -89,11 +89,13 @@ pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Resu
     // Again: a server may have begun and ended there before it was claimed.
     refuse_used(dir)?;
     let cannot_write = |error| open::io_error("write", dir, error);
-    let part = dir.join("store.db.part");
-    remove_part(&part).map_err(cannot_write)?;
-    refuse_small(&place, manifest.backup.bytes)?;
-    let restored = put_back(from, &place, &manifest, &part, at, watch);
-    if restored.is_err() {
+    let part = place.unfinished_restore();
+    let goes_on = part.symlink_metadata().is_ok();
+    // From here on the file says that a restore was begun: no store is made beside it, whenever this one is killed.
+    mark(&part).map_err(cannot_write)?;
+    let restored =
+        refuse_small(&place, manifest.backup.bytes).and_then(|()| put_back(from, &place, &manifest, &part, at, watch));
+    if restored.is_err() && !goes_on {
         // It is no store under this name; whoever tries again begins anew.
         drop(remove_part(&part));
     }
@@ -241,7 +243,7 @@ enum Copy {
 fn take_copy(from: &Path, part: &Path, watch: &Watch) -> Result<(u64, String), Copy> {
     let read = |error: io::Error| Copy::Source(format!("{DATABASE}: {error}"));
     let mut source = File::open(from).map_err(read)?;
-    let mut target = private::create(part).map_err(Copy::Target)?;
+    let mut target = private::open(part).map_err(Copy::Target)?;
     let (mut digest, mut bytes, mut chunk) = (Digest::new(), 0, vec![0; 256 * 1024]);
     loop {
         if watch.is_stopped() {
@@ -265,6 +267,14 @@ fn put_in_place(part: &Path, dir: &Path) -> io::Result<()> {
     remove_companions(&dir.join(DATABASE))?;
     fs::rename(part, dir.join(DATABASE))?;
     File::open(dir)?.sync_all()
+}
+
+/// Makes the file that says that a restore was begun, or empties the one of a restore that did not come to its end.
+fn mark(part: &Path) -> io::Result<()> {
+    remove_companions(part)?;
+    let file = private::open(part)?;
+    file.set_len(0)?;
+    file.sync_all()
 }
 
 /// Removes what is left of a restore that did not come to its end.

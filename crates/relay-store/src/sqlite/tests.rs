@@ -685,7 +685,11 @@ fn a_flipped_bit_is_never_silent() {
         std::fs::write(copy.path().join("store.db"), bad).expect("writes");
         std::fs::copy(dir.path().join("ledger"), copy.path().join("ledger")).expect("copies");
         match check(copy.path(), false, NOW) {
-            Ok(report) if report.is_healthy() => assert_eq!(content(copy.path()), Some(healthy.clone()), "byte {at}"),
+            Ok(report) if report.is_healthy() => {
+                let store =
+                    SqliteStore::open(options(copy.path())).unwrap_or_else(|error| panic!("byte {at}: {error}"));
+                assert_eq!(content_of(&store), Some(healthy.clone()), "byte {at}");
+            }
             _ => reported += 1,
         }
     }

@@ -85,21 +85,29 @@ impl<'a> Transaction<'a> {
         Ok(Written { crcs: self.crcs, id_high: self.id_high, latest: self.latest })
     }
 
-    /// Stores an event with the list of its deliveries.
-    pub(super) fn insert_event(&mut self, event: &Event, deliveries: &[Delivery]) -> Result<(), Fault> {
+    /// Stores an event with the list of its deliveries; `false` if it is stored already.
+    pub(super) fn insert_event(&mut self, event: &Event, deliveries: &[Delivery]) -> Result<bool, Fault> {
         let source = self.book.intern(Kind::Source, &event.source);
         let seq = event.id.sequence();
         self.scratch.clear();
         self.crcs.push(record::encode_event(event, source, &mut self.scratch));
         let listed = rows::encode_sequences(seq, deliveries.iter().map(|delivery| delivery.id.sequence()));
-        let sql = "INSERT INTO events (seq, source, deliveries, head, body) VALUES (?1, ?2, ?3, ?4, ?5)";
-        at_hand(&mut self.statements.insert_event, self.db, sql)?.execute(params![
+        let sql = "INSERT INTO events (seq, source, deliveries, head, body) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO NOTHING";
+        let inserted = at_hand(&mut self.statements.insert_event, self.db, sql)?.execute(params![
             seq,
             source,
             listed,
             self.scratch,
             &event.body[..]
         ])?;
+        if inserted == 0 {
+            self.crcs.pop();
+            return match rows::head_at(self.db, seq, self.book)? {
+                Some((head, _)) if head.event.id == event.id => Ok(false),
+                _ => Err(Fault::Broken(format!("{} has the sequence of another event", event.id))),
+            };
+        }
         self.book.stored(source);
         if deliveries.is_empty() {
             self.book.arrears.on_stored();
@@ -107,7 +115,7 @@ impl<'a> Transaction<'a> {
         self.new_events.push((source, seq));
         self.id_high = self.id_high.max(seq);
         self.latest = self.latest.max(event.received_at);
-        Ok(())
+        Ok(true)
     }
 
     /// Stores a new delivery.

@@ -156,6 +156,7 @@ impl World {
         self.targets.heal();
         self.store.set_full(false);
         self.store.set_trouble(Vec::new());
+        self.lossy = false;
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }
@@ -168,9 +169,11 @@ impl World {
         self.healed_at = Some(self.clock);
     }
 
-    /// Some of the store's operations fail for a while: those that write for want of room, others because they are slow.
+    /// Some of the store's operations fail for a while: those that write for want of room, others because they are slow; or the
+    /// store is away, or its answers are lost.
     fn trouble_store(&mut self, begins: bool) {
         let mut trouble = Vec::new();
+        self.lossy = false;
         if begins {
             let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
             let writes = [Trouble::Lease, Trouble::Extend, Trouble::Settle, Trouble::Replay];
@@ -178,10 +181,19 @@ impl World {
             let some = |rng: &mut StdRng| rng.random_bool(0.5);
             trouble.extend(writes.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, StoreError::Full)));
             trouble.extend(reads.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, slow.clone())));
+            // Or it cannot be reached, which no append is spared.
+            if self.unwell.random_bool(0.3) {
+                for (_, error) in &mut trouble {
+                    *error = StoreError::Away;
+                }
+                trouble.push((Trouble::Append, StoreError::Away));
+            }
+            self.lossy = self.unwell.random_bool(0.5);
             let span = Duration::from_millis(self.unwell.random_range(0..30_000));
             self.after(span, What::Trouble(Fault::StoreTrouble(false)));
         }
-        self.tell(format_args!("store fails {trouble:?}"));
+        let lossy = self.lossy;
+        self.tell(format_args!("store fails {trouble:?}, loses answers: {lossy}"));
         self.store.set_trouble(trouble);
     }
 

@@ -56,12 +56,17 @@ impl World {
     }
 }
 
+/// Whether it changes what is stored: its answer may be lost.
+pub(crate) fn writes(op: &StoreOp) -> bool {
+    !matches!(op, StoreOp::Find(_) | StoreOp::Due(_) | StoreOp::Held(_))
+}
+
 /// The operation with bodies of its own, as a disk has them.
 pub(crate) fn on_disk(op: &StoreOp) -> StoreOp {
     let mut op = op.clone();
     if let StoreOp::Append(append) = &mut op {
-        let body = Bytes::copy_from_slice(&append.event.body);
-        append.event = Arc::new(Event { body, ..Event::clone(&append.event) });
+        let body = Bytes::copy_from_slice(&append.ask.event.body);
+        append.ask.event = Arc::new(Event { body, ..Event::clone(&append.ask.event) });
     }
     op
 }

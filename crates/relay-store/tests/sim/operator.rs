@@ -16,8 +16,8 @@ use relay_core::{
     time::Wall,
 };
 use relay_store::{
-    Later, Store as _,
-    seam::{BulkAction, BulkDone, BulkStep, BulkTarget, Retain},
+    Later,
+    seam::{Archive as _, BulkAction, BulkDone, BulkStep, BulkTarget, Queue as _, Retain, Upkeep as _},
 };
 
 use crate::{

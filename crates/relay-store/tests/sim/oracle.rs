@@ -17,7 +17,7 @@ use relay_core::{
     name::Name,
     routing::Routing,
     session::client::Forward,
-    storage::{Append, Appended, Change, Changed, Leased, StoreAnswer, StoreOp},
+    storage::{Append, Appended, Change, Changed, Leased, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
@@ -86,6 +86,8 @@ pub(crate) struct Oracle {
     /// Events that the store named in the answer to an append, when it was durable: it may be retired while the answer is on its
     /// way to the sender.
     vouched: BTreeSet<EventId>,
+    /// Events whose append was asked for.
+    asked: BTreeSet<EventId>,
     /// Starts of the server.
     run: u32,
     /// Sockets whose token was revoked.
@@ -153,6 +155,7 @@ impl Oracle {
             by_hand: BTreeSet::new(),
             retired: BTreeSet::new(),
             vouched: BTreeSet::new(),
+            asked: BTreeSet::new(),
             run: 0,
             shut: BTreeSet::new(),
             violation: None,
@@ -189,37 +192,44 @@ impl Oracle {
     /// A store operation is about to take effect: writes down the versions that changes will meet.
     pub(crate) fn applying(&mut self, op: &StoreOp, store: &MemoryStore) {
         if let StoreOp::Replay(made) = op {
-            for delivery in made {
+            for delivery in &made.ask {
                 self.resent(delivery, store);
             }
         }
         let StoreOp::Settle(changes) = op else { return };
-        let met = changes.iter().filter_map(|change| Some((change.next.id, store.delivery(change.next.id)?.version)));
+        let met =
+            changes.ask.iter().filter_map(|change| Some((change.next.id, store.delivery(change.next.id)?.version)));
         self.met = met.collect();
     }
 
     /// A store operation took effect.
-    pub(crate) fn applied(&mut self, op: &StoreOp, answer: &StoreAnswer, store: &MemoryStore, wall: Wall) {
-        if let (StoreOp::Append(append), StoreAnswer::Append(Ok(appended))) = (op, answer) {
-            let named = if let Appended::Repeat { first, .. } = appended { *first } else { append.event.id };
+    pub(crate) fn applied(&mut self, op: &StoreOp, answer: &Stored, store: &MemoryStore, wall: Wall) {
+        if let (StoreOp::Append(asked), Stored::Append(answered)) = (op, answer)
+            && let Ok(appended) = &answered.answer
+        {
+            let named = if let Appended::Repeat { first, .. } = appended { *first } else { asked.ask.event.id };
             self.check(store.holds_event(named), "I1", || {
                 format!("the store answers with {named}, which is not durable")
             });
-            self.vouched.insert(named);
+            // One that was not answered is asked for again, and answered as if it were the first time.
+            if self.vouched.insert(named) && *appended == Appended::Stored {
+                self.appended(&asked.ask, wall);
+            }
         }
         match (op, answer) {
-            (StoreOp::Append(append), StoreAnswer::Append(Ok(Appended::Stored))) => self.appended(append, wall),
-            (StoreOp::Lease(ask), StoreAnswer::Lease(Ok(leased))) => self.leased(leased, ask.now),
-            (StoreOp::Settle(changes), StoreAnswer::Settle(Ok(answers))) => {
-                for (change, answer) in changes.iter().zip(answers) {
+            (StoreOp::Lease(asked), Stored::Lease(answered)) => {
+                answered.answer.iter().for_each(|leased| self.leased(leased, asked.ask.now));
+            }
+            (StoreOp::Settle(asked), Stored::Settle(answered)) => {
+                for (change, answer) in asked.ask.iter().zip(answered.answer.iter().flatten()) {
                     if *answer == Changed::Applied {
                         self.changed(change, wall);
                     }
                 }
             }
-            (StoreOp::Replay(made), StoreAnswer::Replay(Ok(_))) => self.replayed(made),
-            (StoreOp::Extend(batch), StoreAnswer::Extend(Ok(()))) => {
-                for extend in batch {
+            (StoreOp::Replay(asked), Stored::Replay(answered)) if answered.answer.is_ok() => self.replayed(&asked.ask),
+            (StoreOp::Extend(asked), Stored::Extend(answered)) if answered.answer.is_ok() => {
+                for extend in &asked.ask {
                     let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
                     if let Some(end) = ends.and_then(|ends| ends.get_mut(&extend.token)) {
                         *end = extend.until;
@@ -234,16 +244,20 @@ impl Oracle {
     /// settled it holds no longer, whatever the store answers.
     pub(crate) fn asking(&mut self, op: &StoreOp) {
         let extent = match op {
-            StoreOp::Settle(changes) => changes.len(),
-            StoreOp::Find(ids) => ids.len(),
+            StoreOp::Settle(changes) => changes.ask.len(),
+            StoreOp::Find(ids) => ids.ask.len(),
             _ => 0,
         };
         self.check(extent <= limits::DECISIONS_MAX, "I16", || format!("one store operation is about {extent} records"));
         if let StoreOp::Settle(changes) = op {
-            let leased = changes.iter().filter(|change| change.before.state == State::Leased);
+            let leased = changes.ask.iter().filter(|change| change.before.state == State::Leased);
             self.let_go.extend(leased.map(|change| (change.next.id, change.before.token)));
         }
-        let StoreOp::Append(append) = op else { return };
+        let StoreOp::Append(asked) = op else { return };
+        let append = &asked.ask;
+        if !self.asked.insert(append.event.id) {
+            return;
+        }
         let routes = self.routing.routes.get(&append.event.source).into_iter().flatten();
         let wanted: BTreeSet<&Name> = routes.map(|route| &route.destination).collect();
         let found: BTreeSet<&Name> = append.deliveries.iter().map(|made| &made.destination).collect();

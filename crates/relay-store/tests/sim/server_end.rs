@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use rand::RngExt as _;
 use relay_core::{
     delivery::State,
-    hub::{ConnId, Hub, Input, OpId, Output, Setup},
+    hub::{ConnId, Hub, Input, Output, Setup},
     id::DeliveryId,
     limits,
-    storage::{Change, StoreAnswer, StoreOp},
+    storage::{Change, OpId, StoreOp, Stored},
     wire::codec,
 };
 
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// The waiting deliveries that an operation ends.
 fn ends(op: &StoreOp) -> impl Iterator<Item = DeliveryId> {
-    let changes = if let StoreOp::Settle(changes) = op { &changes[..] } else { &[] };
+    let changes = if let StoreOp::Settle(changes) = op { &changes.ask[..] } else { &[] };
     let ended = |change: &&Change| {
         matches!(change.before.state, State::Ready | State::Scheduled) && change.next.state == State::Expired
     };
@@ -140,7 +140,7 @@ impl World {
     fn drain_server(&mut self) {
         while let Some(output) = self.server.as_mut().and_then(|server| server.hub.poll_output()) {
             match output {
-                Output::Store(op, ask) => self.store_is_asked(op, ask),
+                Output::Store(ask) => self.store_is_asked(ask),
                 Output::Answer(ticket, answer) => self.answered(ticket, &answer),
                 Output::Transmit(conn) => self.transmit(conn),
                 Output::Close(conn, why) => {
@@ -200,7 +200,8 @@ impl World {
         self.plan.faults.bytes_per_second.is_none() || queued < limits::SESSION_QUEUE_BYTES
     }
 
-    fn store_is_asked(&mut self, op: OpId, ask: StoreOp) {
+    fn store_is_asked(&mut self, ask: StoreOp) {
+        let op = ask.id();
         let most = self.plan.faults.store_ms;
         let span = self.some_millis(most);
         self.oracle.asking(&ask);
@@ -234,12 +235,12 @@ impl World {
         let answer = self.perform(&ask, wall);
         let most = self.plan.faults.store_ms;
         let span = self.some_millis(most);
-        self.after(span, What::StoreAnswers { epoch, op, answer: Box::new(answer) });
+        self.after(span, What::StoreAnswers { epoch, answer: Box::new(answer) });
     }
 
-    pub(crate) fn store_answers(&mut self, epoch: u64, op: OpId, answer: StoreAnswer) {
+    pub(crate) fn store_answers(&mut self, epoch: u64, answer: Stored) {
         if self.server.as_ref().is_some_and(|server| server.epoch == epoch) {
-            self.server_handles(Input::Stored(op, answer));
+            self.server_handles(Input::Stored(answer));
         }
     }
 }

@@ -13,12 +13,12 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::outcome::Outcome,
-    hub::{ConnId, Hub, Input as HubInput, OpId, Ticket},
+    hub::{ConnId, Hub, Input as HubInput, Ticket},
     id::{DeliveryId, InstanceId},
     name::Name,
     routing::Route,
     session::client::Client,
-    storage::{StoreAnswer, StoreOp},
+    storage::{OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::codec::LeaseKey,
 };
@@ -62,6 +62,8 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<Entry>>,
     scheduled: u64,
     pub(crate) store: MemoryStore,
+    /// Some of the store's answers are lost.
+    pub(crate) lossy: bool,
     pub(crate) server: Option<Server>,
     pub(crate) server_epoch: u64,
     /// How far the wall clock of the next server process is off, in microseconds.
@@ -125,7 +127,7 @@ pub(crate) enum What {
     Arrive { socket: u64, end: End, packet: Packet },
     Dialled { client: usize, epoch: u64 },
     StoreActs { epoch: u64, op: OpId },
-    StoreAnswers { epoch: u64, op: OpId, answer: Box<StoreAnswer> },
+    StoreAnswers { epoch: u64, answer: Box<Stored> },
     ServerWakes { epoch: u64 },
     ServerStarts { epoch: u64 },
     ServerGraceOver { epoch: u64 },
@@ -162,6 +164,7 @@ impl World {
             queue: BinaryHeap::new(),
             scheduled: 0,
             store: MemoryStore::new(),
+            lossy: false,
             server: None,
             server_epoch: 0,
             skew: 0,
@@ -249,7 +252,7 @@ impl World {
             What::Arrive { socket, end, packet } => self.arrive(socket, end, packet),
             What::Dialled { client, epoch } => self.dialled(client, epoch),
             What::StoreActs { epoch, op } => self.store_acts(epoch, op),
-            What::StoreAnswers { epoch, op, answer } => self.store_answers(epoch, op, *answer),
+            What::StoreAnswers { epoch, answer } => self.store_answers(epoch, *answer),
             What::ServerWakes { epoch } => self.server_wakes(epoch),
             What::ServerStarts { epoch } => {
                 if epoch == self.server_epoch && self.server.is_none() {
@@ -310,10 +313,15 @@ impl World {
     }
 
     /// Store operations and answers go by the oracle.
-    pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> StoreAnswer {
+    pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> Stored {
         let op = intake::on_disk(op);
         self.store.tell_time(wall);
         self.oracle.applying(&op, &self.store);
+        if self.lossy && intake::writes(&op) && self.unwell.random_bool(0.3) {
+            let (answer, heard) = self.store.perform_unheard(op.clone());
+            self.oracle.applied(&op, &answer, &self.store, wall);
+            return heard;
+        }
         let answer = self.store.perform(op.clone());
         self.oracle.applied(&op, &answer, &self.store, wall);
         answer

@@ -5,6 +5,6 @@ use axum::{Json, extract::State};
 use crate::admin::{Shared, dto::AuditDto, problem::AdminError};
 
 pub(super) async fn recount(State(admin): Shared) -> Result<Json<AuditDto>, AdminError> {
-    let recount = admin.store.recount().await?;
+    let recount = admin.upkeep.recount().await?;
     Ok(Json(AuditDto::new(&recount)))
 }

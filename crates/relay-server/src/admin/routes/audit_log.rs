@@ -30,7 +30,7 @@ pub(super) async fn list(
 ) -> Result<Json<List<AuditLineDto>>, AdminError> {
     let range = filter::range(asked.since.as_deref(), asked.until.as_deref())?;
     let page = filter::page(Order::AuditLog, asked.cursor.as_deref(), asked.limit)?;
-    let listing = admin.store.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;
+    let listing = admin.archive.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;
     let (items, next) = Order::AuditLog.page(&listing, AuditLineDto::new);
     Ok(Json(List { items, next }))
 }

@@ -69,7 +69,7 @@ pub(super) async fn list(
     let filter = DeliveryFilter { states: ended(), ..asked.deliveries()? };
     let order = Order::of(&filter);
     let (source, destination) = (filter.source.clone(), filter.destination.clone());
-    let listing = admin.store.browse_deliveries(filter, asked.page(order)?).await?;
+    let listing = admin.archive.browse_deliveries(filter, asked.page(order)?).await?;
     if listing.items.is_empty() {
         known(&admin, source.as_ref(), destination.as_ref()).await?;
     }
@@ -153,7 +153,7 @@ pub(super) async fn run(
     loop {
         let (target, now) = (target.clone(), admin.clock.wall());
         let step = BulkStep { job, action: action.clone(), target, cursor, dry_run, now, audit: audit.clone() };
-        let result = admin.store.bulk(step).await?;
+        let result = admin.upkeep.bulk(step).await?;
         done.matched += result.matched;
         done.changed += result.changed;
         pace::advance(&mut action, result.changed);
@@ -240,14 +240,14 @@ async fn picked(admin: &Admin, picks: Picks, filter: DeliveryFilter, how: Picked
     let mut cursor = order.read(picks.cursor.as_deref())?;
     while left > 0 {
         let page = Page { cursor: cursor.clone(), limit: left.min(PAGE) as u32 };
-        let listing = admin.store.browse_deliveries(filter.clone(), page).await?;
+        let listing = admin.archive.browse_deliveries(filter.clone(), page).await?;
         let ids: Vec<_> = listing.items.iter().filter(|found| picks.hold(found)).map(|found| found.id).collect();
         if !ids.is_empty() {
             let target = BulkTarget::Ids(ids);
             let (dry_run, now) = (how.dry_run, admin.clock.wall());
             let step =
                 BulkStep { job, action: action.clone(), target, cursor: None, dry_run, now, audit: audit.clone() };
-            let result = admin.store.bulk(step).await?;
+            let result = admin.upkeep.bulk(step).await?;
             done.matched += result.matched;
             done.changed += result.changed;
             pace::advance(&mut action, result.changed);

@@ -28,7 +28,7 @@ pub(super) async fn list(
     let filter = asked.deliveries()?;
     let order = Order::of(&filter);
     let (source, destination) = (filter.source.clone(), filter.destination.clone());
-    let listing = admin.store.browse_deliveries(filter, asked.page(order)?).await?;
+    let listing = admin.archive.browse_deliveries(filter, asked.page(order)?).await?;
     if listing.items.is_empty() {
         known(&admin, source.as_ref(), destination.as_ref()).await?;
     }
@@ -38,10 +38,10 @@ pub(super) async fn list(
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
     let parsed = super::id::delivery(&admin, &id).await?;
-    let found = admin.store.find(vec![parsed]).await?.pop().flatten();
+    let found = admin.archive.delivery(parsed).await?;
     let delivery = found
         .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;
-    let history = admin.store.attempts(parsed).await?;
+    let history = admin.archive.attempts(parsed).await?;
     Ok(Json(DeliveryDto::new(&delivery).with_history(&history)))
 }
 

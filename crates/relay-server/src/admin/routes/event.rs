@@ -42,7 +42,7 @@ pub(super) async fn list(
 ) -> Result<Json<List<EventDto>>, AdminError> {
     let filter = asked.events()?;
     let source = filter.source.clone();
-    let listing = admin.store.browse_events(filter, asked.page(Order::Events)?).await?;
+    let listing = admin.archive.browse_events(filter, asked.page(Order::Events)?).await?;
     if listing.items.is_empty() {
         known(&admin, source.as_ref(), None).await?;
     }
@@ -54,7 +54,7 @@ pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Jso
     let event = find(&admin, &id).await?;
     let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
     let page = Page { cursor: None, limit: DELIVERIES_SHOWN };
-    let deliveries = admin.store.browse_deliveries(filter, page).await?.items;
+    let deliveries = admin.archive.browse_deliveries(filter, page).await?.items;
     Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries)))
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn replay(
     };
     let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
     let audit = vec![admin.audited(&who, "event.replay", event.id.to_string())];
-    let stored = admin.store.replay(deliveries.clone(), audit).await?;
+    let stored = admin.queue.replay(deliveries.clone(), audit).await?;
     if stored.iter().any(|stored| !stored) {
         return Err(gone(&id));
     }
@@ -106,7 +106,7 @@ pub(super) async fn replay(
 
 async fn find(admin: &Admin, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {
     let named = super::id::event(admin, id).await?;
-    admin.store.event(named).await?.ok_or_else(|| gone(id))
+    admin.archive.event(named).await?.ok_or_else(|| gone(id))
 }
 
 fn gone(id: &str) -> AdminError {

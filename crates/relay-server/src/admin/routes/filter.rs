@@ -100,7 +100,7 @@ pub(super) async fn known(admin: &Admin, source: Option<&Name>, destination: Opt
     if source.is_none() && destination.is_none() {
         return Ok(());
     }
-    let (stats, directory) = (admin.store.stats().await?, admin.registry.directory());
+    let (stats, directory) = (admin.upkeep.stats().await?, admin.registry.directory());
     // What is left of it may be there without it.
     let stored = stats.sources.iter().map(|stats| stats.source.clone());
     is_known("source", source, &directory.sources.keys().cloned().chain(stored).collect())?;

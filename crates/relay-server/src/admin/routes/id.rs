@@ -23,7 +23,7 @@ const LOOKED_AT_MAX: u32 = 1000;
 pub(super) async fn event(admin: &Admin, text: &str) -> Result<EventId, AdminError> {
     if text.starts_with(DeliveryId::PREFIX) {
         let id = delivery(admin, text).await?;
-        let found = admin.store.find(vec![id]).await?.pop().flatten();
+        let found = admin.archive.delivery(id).await?;
         return found.map(|delivery| delivery.event).ok_or_else(|| no("delivery", text));
     }
     let parsed = match text.parse() {
@@ -32,7 +32,7 @@ pub(super) async fn event(admin: &Admin, text: &str) -> Result<EventId, AdminErr
     };
     let range = span(text, EventId::PREFIX, parsed)?;
     let filter = EventFilter { range, ..EventFilter::default() };
-    let listing = admin.store.browse_events(filter, page(text)).await?;
+    let listing = admin.archive.browse_events(filter, page(text)).await?;
     one("event", text, listing.items.iter().map(|row| row.event.id))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn delivery(admin: &Admin, text: &str) -> Result<DeliveryId, Ad
     }
     let range = span(text, DeliveryId::PREFIX, parsed)?;
     let filter = DeliveryFilter { range, ..DeliveryFilter::default() };
-    let listing = admin.store.browse_deliveries(filter, page(text)).await?;
+    let listing = admin.archive.browse_deliveries(filter, page(text)).await?;
     one("delivery", text, listing.items.iter().map(|delivery| delivery.id))
 }
 

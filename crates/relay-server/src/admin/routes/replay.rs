@@ -70,7 +70,7 @@ pub(super) async fn replay(
     let (mut left, mut cursor) = (limit.unwrap_or(u64::MAX), cursor);
     while left > 0 {
         let page = Page { cursor: cursor.clone(), limit: left.min(PAGE) as u32 };
-        let listing = admin.store.browse_events(filter.clone(), page).await?;
+        let listing = admin.archive.browse_events(filter.clone(), page).await?;
         left = left.saturating_sub(listing.items.len() as u64);
         work.page(&listing.items).await?;
         cursor = listing.next;
@@ -146,7 +146,7 @@ impl Work<'_> {
             pace.from = pace.due(routed.len() as u64);
         }
         let destinations: BTreeSet<Name> = deliveries.iter().map(|made| made.destination.clone()).collect();
-        let stored = self.admin.store.replay(deliveries, self.audit.clone().into_iter().collect()).await?;
+        let stored = self.admin.queue.replay(deliveries, self.audit.clone().into_iter().collect()).await?;
         // Those whose event has gone meanwhile are none.
         let made = stored.iter().filter(|stored| **stored).count();
         self.done.changed += made as u64;

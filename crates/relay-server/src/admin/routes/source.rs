@@ -74,7 +74,7 @@ pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result
         let known = listed(directory.sources.keys());
         RegistryError::Unknown { kind: "source", name: source.clone(), known }
     })?;
-    let stats = admin.store.stats().await?;
+    let stats = admin.upkeep.stats().await?;
     let stats = stats.sources.iter().find(|stats| stats.source == entry.document.name);
     let activity = ActivityDto::new(&entry.document, stats, &admin.metrics, &admin.refusals);
     Ok(Json(SourceDto::new(&entry.document, &admin.registry).with(activity)))

@@ -37,9 +37,9 @@ pub(super) async fn backup(
             "the copy is the answer, and whoever asks for it writes it: crm-relay store backup DIR; send {}".into(),
         ));
     }
-    let copying = admin.store.backup().await?;
+    let copying = admin.upkeep.backup().await?;
     let Backup { commit, events, .. } = copying.backup;
-    admin.store.audit(vec![admin.audited(&who, "store.backup", format!("commit {commit}, {events} events"))]).await?;
+    admin.registry.note(admin.audited(&who, "store.backup", format!("commit {commit}, {events} events"))).await?;
     let mut response = Response::new(frames(copying, admin.supervisor.stopping()));
     let kind = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -61,7 +61,7 @@ pub(super) async fn summary(
     let order = Order::of(&filter);
     let (mut cursor, mut seen) = (order.read(asked.cursor.as_deref())?, 0);
     loop {
-        let listing = admin.store.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
+        let listing = admin.archive.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
         seen += listing.items.len() as u64;
         listing.items.iter().for_each(|delivery| count(&mut groups, delivery));
         cursor = listing.next;

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use relay_store::{
-    Store,
     memory::{Edge, MemoryStore},
+    seam::{self, Registry as _},
 };
 
 use super::*;
@@ -16,7 +16,7 @@ const OLD: &str = "the-old-secret-of-the-tests";
 const NEW: &str = "the-new-secret-of-the-tests";
 
 async fn open(store: &Arc<MemoryStore>) -> Registry {
-    let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(store);
+    let store: Arc<dyn seam::Registry> = Arc::<MemoryStore>::clone(store);
     let config = crate::Config::sample(std::path::PathBuf::new());
     Registry::open(store, Clock::start(Wall::from_micros(1)), &config).await.unwrap()
 }

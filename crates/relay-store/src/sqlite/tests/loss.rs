@@ -193,10 +193,41 @@ fn an_unfinished_backup_is_refused_and_an_unfinished_restore_repeated() {
     killed(target.path());
     fs::rename(target.path().join("store.db"), target.path().join("store.db.part")).expect("renames");
     fs::write(target.path().join("store.db-wal"), [7; 5000]).expect("writes");
-    assert!(matches!(refused(target.path()), OpenError::NoDatabase { .. }));
+    assert!(matches!(refused(target.path()), OpenError::UnfinishedRestore { .. }));
     restore(&backup, target.path(), NOW).expect("restores");
     assert_eq!(check(target.path(), false, NOW).expect("reads").faults, Vec::<String>::new());
     assert_eq!(wait(open(target.path()).stats()).expect("stats").sources[0].stored, 4);
+}
+
+/// I18: wherever a restore is killed, no empty store is begun beside it, and a second one comes to its end.
+#[test]
+fn no_store_is_made_beside_a_restore_that_was_killed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let backup = dir.path().join("backup");
+    back_up(&filled(dir.path()), &backup);
+    let whole = fs::read(backup.join("store.db")).expect("reads");
+    let (half, last) = (whole.len() / 2, whole.len());
+    for bytes in [0, 1, 100, half, last] {
+        let target = tempfile::tempdir().expect("a directory");
+        let part = target.path().join("store.db.part");
+        fs::write(&part, &whole[..bytes]).expect("writes");
+        let error = refused(target.path());
+        assert!(matches!(error, OpenError::UnfinishedRestore { .. }), "{bytes}: {error}");
+        let told = error.to_string();
+        assert!(told.contains("store restore") && told.contains("store.db.part"), "{told}");
+        check(target.path(), true, NOW).expect_err("nor does a check make one");
+        // A second one that fails leaves the sign of the first.
+        let spoiled = tempfile::tempdir().expect("a directory");
+        fs::copy(backup.join("manifest.json"), spoiled.path().join("manifest.json")).expect("copies");
+        let mut other = whole.clone();
+        other[half] ^= 1;
+        fs::write(spoiled.path().join("store.db"), other).expect("writes");
+        restore(spoiled.path(), target.path(), NOW).expect_err("is not what was written");
+        assert!(matches!(refused(target.path()), OpenError::UnfinishedRestore { .. }), "{bytes}");
+        restore(&backup, target.path(), NOW).expect("goes on");
+        assert!(!part.exists());
+        assert_eq!(wait(open(target.path()).stats()).expect("stats").sources[0].stored, 4);
+    }
 }
 
 /// What opening a spoiled copy came to. Panics when something is lost in silence.

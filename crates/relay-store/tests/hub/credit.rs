@@ -174,7 +174,7 @@ fn clients_that_do_not_read_leave_room_for_other_destinations() {
     for _ in 0..20 {
         rig.send_body("a", &large, None);
     }
-    let taken = rig.store.deliveries.values().filter(|delivery| delivery.state == State::Leased);
+    let taken = rig.store.deliveries().into_iter().filter(|delivery| delivery.state == State::Leased);
     let taken: u64 = taken.map(|delivery| delivery.body_bytes).sum();
     assert!(taken <= OUTGOING_BYTES_MAX / 2, "{taken} of {OUTGOING_BYTES_MAX}");
     for _ in 0..20 {
@@ -243,7 +243,7 @@ fn one_session_that_does_not_read_holds_little() {
         }
     }
     let held: u64 =
-        rig.store.deliveries.values().filter(|known| known.state == State::Leased).map(|known| known.body_bytes).sum();
+        rig.store.deliveries().iter().filter(|known| known.state == State::Leased).map(|known| known.body_bytes).sum();
     assert!(held <= OUTGOING_BYTES_MAX / 4 + large.len() as u64, "{held} of {OUTGOING_BYTES_MAX}");
     let works = rig.join_with(1, 1, &[("works", 8)], limits::CLIENT_BUFFER, &[]);
     assert_eq!(delivered_beside(&mut rig, works, &large), 20);
@@ -259,8 +259,8 @@ fn heads_count_against_what_goes_out() {
     for _ in 0..3_000 {
         rig.send_body("src", b"", None);
     }
-    let leased = rig.store.deliveries.values().filter(|delivery| delivery.state == State::Leased);
-    let taken: u64 = leased.map(|delivery| rig.store.events[&delivery.event].size()).sum();
+    let leased = rig.store.deliveries().into_iter().filter(|delivery| delivery.state == State::Leased);
+    let taken: u64 = leased.map(|delivery| rig.store.event_now(delivery.event).expect("it is stored").size()).sum();
     assert!((OUTGOING_BYTES_MAX / 8..=OUTGOING_BYTES_MAX / 4).contains(&taken), "{taken} of {OUTGOING_BYTES_MAX}");
 }
 
@@ -338,9 +338,7 @@ fn work_announced_from_outside_is_leased() {
     rig.send();
     let lease = lease_of(&rig.grant(client));
     rig.report(client, lease, &outcome(Class::Delivered));
-    let record = rig.store.deliveries.get_mut(&lease.0).expect("it is there");
-    record.state = State::Ready;
-    record.version += 1;
+    rig.edit(lease.0, |record| (record.state, record.version) = (State::Ready, record.version + 1));
     rig.received(client);
     rig.input(Input::Woken(name("crm")));
     assert_eq!(rig.grants(client).len(), 1);
@@ -363,6 +361,6 @@ fn what_does_not_fit_at_a_paused_destination_holds_up_no_other() {
     rig.prompt = false;
     rig.routing.paused = [name("tall")].into();
     rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
-    let asks = rig.pending.iter().filter(|(_, ask)| matches!(ask, relay_core::storage::StoreOp::Lease(_))).count();
+    let asks = rig.pending.iter().filter(|ask| matches!(ask, relay_core::storage::StoreOp::Lease(_))).count();
     assert_eq!(asks, 2, "both are asked for at the same time");
 }

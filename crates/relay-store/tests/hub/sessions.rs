@@ -296,11 +296,11 @@ fn a_thousand_leases_that_end_at_once_do_not_overrun_their_client() {
     let named = |message: &Message| if let Message::Extend(extend) = message { extend.held.len() } else { 0 };
     let named: Vec<usize> = rig.received(client).iter().map(named).filter(|count| *count > 0).collect();
     assert_eq!(named, [limits::LEASES_PER_MESSAGE, 76], "a heartbeat is as many messages as it takes");
-    let ids: Vec<_> = rig.store.deliveries.keys().copied().collect();
+    let ids: Vec<_> = rig.store.deliveries().iter().map(|delivery| delivery.id).collect();
     rig.prompt = false;
     for id in ids {
-        let cancelled = relay_core::delivery::cancel(&rig.store.deliveries[&id], rig.now.wall).next;
-        rig.store.deliveries.insert(id, cancelled);
+        let cancelled = relay_core::delivery::cancel(&rig.delivery(id), rig.now.wall).next;
+        rig.store.put(cancelled);
         rig.hub.handle(Input::Touched(id), rig.now);
     }
     rig.prompt = true;
@@ -317,11 +317,11 @@ fn a_client_is_granted_no_more_than_it_can_hold() {
     for source in ["a", "b", "c"] {
         rig.send_body(source, b"x", None);
     }
-    let first: Vec<_> = rig.store.deliveries.values().cloned().collect();
+    let first: Vec<_> = rig.store.deliveries();
     for number in 1..u128::from(limits::CONCURRENCY_MAX) {
         for delivery in &first {
             let id = DeliveryId::from_u128(delivery.id.as_u128() + (number << 8));
-            rig.store.deliveries.insert(id, Delivery { id, ..delivery.clone() });
+            rig.store.put(Delivery { id, ..delivery.clone() });
         }
     }
     let slots =
@@ -403,6 +403,8 @@ fn a_fence_that_never_was_settles_nothing() {
         rig.report(client, (id, Token { counter, ..token }), &outcome(Class::Delivered));
         assert_eq!(rig.only().state, State::Leased, "counter {counter}");
     }
+    rig.report(client, (id, Token { nonce: !token.nonce, ..token }), &outcome(Class::Delivered));
+    assert_eq!(rig.only().state, State::Leased, "of the latest lease all of the token is known");
     rig.report(client, (id, token), &outcome(Class::Delivered));
     assert_eq!(rig.only().state, State::Delivered);
 }

@@ -39,8 +39,8 @@ fn an_outage_of_an_hour_burns_no_attempts() {
         rig.pass(Duration::from_secs(1));
     }
     assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::DestinationDown { .. })));
-    assert!(rig.store.deliveries.values().all(|delivery| delivery.attempts == 0 && delivery.state.is_open()));
-    let tries: u32 = rig.store.deliveries.values().map(|delivery| delivery.tries).sum();
+    assert!(rig.store.deliveries().iter().all(|delivery| delivery.attempts == 0 && delivery.state.is_open()));
+    let tries: u32 = rig.store.deliveries().iter().map(|delivery| delivery.tries).sum();
     assert!(tries < 100, "an open circuit probes, it does not hammer: {tries} tries");
     for _ in 0..130 {
         report_all(&mut rig, client, Class::Delivered);
@@ -65,7 +65,7 @@ fn a_target_that_answers_500_to_everything_kills_nothing_once_the_circuit_is_ope
         rig.pass(Duration::from_secs(1));
     }
     assert_eq!(rig.count(State::Dead), 0);
-    assert!(rig.store.deliveries.values().all(|delivery| delivery.attempts <= 1), "in flight when it opened, at most");
+    assert!(rig.store.deliveries().iter().all(|delivery| delivery.attempts <= 1), "in flight when it opened, at most");
 }
 
 /// I10: one event that a healthy target refuses is dead after its retries.
@@ -101,7 +101,7 @@ fn one_event_that_hangs_its_target_ends_dead_while_others_flow() {
         rig.heartbeat(client, &[]);
         rig.pass(Duration::from_secs(1));
     }
-    assert_eq!(rig.store.deliveries[&hanging].reason, Some(Reason::Busy));
+    assert_eq!(rig.delivery(hanging).reason, Some(Reason::Busy));
     assert!(rig.count(State::Delivered) >= 199);
 }
 
@@ -150,7 +150,7 @@ fn two_clients_charge_an_outage_together() {
         }
         rig.pass(Duration::from_secs(1));
     }
-    let charged: u32 = rig.store.deliveries.values().map(|delivery| delivery.attempts).sum();
+    let charged: u32 = rig.store.deliveries().iter().map(|delivery| delivery.attempts).sum();
     assert_eq!((rig.count(State::Dead), charged), (0, 4));
 }
 
@@ -169,7 +169,7 @@ fn a_new_webhook_does_not_wait_for_a_long_pause() {
     }
     rig.pass(Duration::from_secs(2));
     rig.grants(client);
-    let known: Vec<DeliveryId> = rig.store.deliveries.keys().copied().collect();
+    let known: Vec<DeliveryId> = rig.store.deliveries().iter().map(|delivery| delivery.id).collect();
     rig.send();
     rig.pass(Duration::from_secs(1));
     let first = lease_of(&rig.grant(client)).0;
@@ -193,7 +193,7 @@ fn a_restart_in_an_outage_charges_nothing() {
         rig.crash();
         client = rig.join(10 + restart, 70 + u128::from(restart), 8);
     }
-    assert!(rig.store.deliveries.values().all(|delivery| delivery.attempts <= 1 && delivery.state.is_open()));
+    assert!(rig.store.deliveries().iter().all(|delivery| delivery.attempts <= 1 && delivery.state.is_open()));
 }
 
 /// I10: what the destination judges ends after its retries, in an outage too.
@@ -210,7 +210,7 @@ fn what_is_refused_ends_in_an_outage_too() {
         rig.pass(Duration::from_secs(1));
     }
     rig.send();
-    let bad = *rig.store.deliveries.keys().last().expect("there are some");
+    let bad = rig.store.deliveries().last().map(|delivery| delivery.id).expect("there are some");
     for _ in 0..300 {
         for grant in rig.grants(client) {
             let class = if lease_of(&grant).0 == bad { Class::Refused } else { Class::Rejected };
@@ -219,7 +219,7 @@ fn what_is_refused_ends_in_an_outage_too() {
         rig.heartbeat(client, &[]);
         rig.pass(Duration::from_secs(1));
     }
-    assert_eq!(rig.store.deliveries[&bad].reason, Some(Reason::Refused));
+    assert_eq!(rig.delivery(bad).reason, Some(Reason::Refused));
     assert_eq!(rig.count(State::Dead), 1);
 }
 
@@ -346,9 +346,8 @@ fn a_redrive_does_not_lose_the_probe_it_causes() {
     assert_eq!(rig.pending.len(), 1);
     let aside = rig.pending.pop_front().expect("the lease operation");
     let now = rig.now.wall;
-    let record = rig.store.deliveries.values_mut().next().expect("it is there");
-    (record.state, record.version, record.due_at) = (State::Ready, record.version + 1, now);
-    let id = record.id;
+    let id = rig.store.deliveries()[0].id;
+    rig.edit(id, |record| (record.state, record.version, record.due_at) = (State::Ready, record.version + 1, now));
     rig.input(Input::Touched(id));
     rig.input(Input::Woken(crate::rig::name("crm")));
     for _ in 0..15 {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{State, outcome::Class},
-    hub::Input,
+    hub::{Answer, Input, Notice},
     limits,
     storage::{StoreError, StoreOp},
 };
+use relay_store::memory::Trouble;
 
 use crate::rig::{Rig, lease_of, outcome};
 
@@ -33,13 +34,13 @@ fn asked(rig: &Rig, kind: &str) -> usize {
 #[test]
 fn a_full_store_is_not_asked_for_the_same_again_and_again() {
     let mut rig = expired();
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     rig.pass(Duration::from_mins(2));
     let largest = (rig.largest.get("settle").copied(), rig.largest.get("find").copied());
     assert!(largest.0 <= Some(limits::DECISIONS_MAX) && largest.1 <= Some(limits::PAGE_MAX as usize), "{largest:?}");
     let per_second = (asked(&rig, "settle") + asked(&rig, "find") + asked(&rig, "due")) / 120;
     assert!(per_second <= 6, "{per_second} store operations a second");
-    rig.store.trouble.clear();
+    rig.no_trouble();
     rig.pass(Duration::from_secs(3));
     assert_eq!(rig.count(State::Expired), EXPIRED);
 }
@@ -52,13 +53,13 @@ fn a_look_up_that_takes_too_long_is_made_smaller() {
     for _ in 0..400 {
         rig.send();
     }
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     for grant in rig.grants(client) {
         rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
     }
     rig.pass(Duration::from_secs(5));
-    rig.store.trouble.clear();
-    rig.store.finds_most = Some(40);
+    rig.no_trouble();
+    rig.store.set_finds_most(Some(40));
     rig.pass(Duration::from_secs(10));
     assert_eq!(rig.count(State::Delivered), 400);
 }
@@ -71,7 +72,7 @@ fn what_is_being_ended_is_not_ended_again() {
     for _ in 0..10 {
         rig.pass(Duration::from_secs(1));
         // Everything but the commits is quick.
-        while let Some(at) = rig.pending.iter().position(|(_, ask)| !matches!(ask, StoreOp::Settle(_))) {
+        while let Some(at) = rig.pending.iter().position(|ask| !matches!(ask, StoreOp::Settle(_))) {
             rig.pending.rotate_left(at);
             rig.answer_one();
         }
@@ -89,7 +90,7 @@ fn a_stopping_hub_looks_for_nothing_that_has_expired() {
     let mut rig = expired();
     let client = rig.join(1, 7, 1);
     rig.grants(client);
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     rig.pass(Duration::from_secs(5));
     rig.input(Input::Stop);
     rig.asked.clear();
@@ -102,7 +103,7 @@ fn a_stopping_hub_looks_for_nothing_that_has_expired() {
 #[test]
 fn a_stop_does_not_wait_for_what_has_expired() {
     let mut rig = expired();
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     rig.pass(Duration::from_secs(5));
     rig.input(Input::Stop);
     rig.pass(Duration::from_secs(5));
@@ -117,7 +118,7 @@ fn a_store_that_takes_no_outcomes_is_not_leased_from() {
     for _ in 0..1_200 {
         rig.send();
     }
-    rig.store.trouble.insert("settle", StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     for _ in 0..20 {
         for grant in rig.grants(client) {
             rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
@@ -127,7 +128,7 @@ fn a_store_that_takes_no_outcomes_is_not_leased_from() {
     }
     let leased = rig.count(State::Leased);
     assert!(leased <= limits::UNDECIDED_MAX + limits::PAGE_MAX as usize + 200, "{leased} outcomes wait");
-    rig.store.trouble.clear();
+    rig.no_trouble();
     for _ in 0..20 {
         rig.pass(Duration::from_secs(1));
         for grant in rig.grants(client) {
@@ -141,18 +142,18 @@ fn a_store_that_takes_no_outcomes_is_not_leased_from() {
 #[test]
 fn everything_goes_on_after_any_trouble() {
     let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
-    let kinds = ["lease", "extend", "settle", "find", "due", "replay"];
+    let kinds = [Trouble::Lease, Trouble::Extend, Trouble::Settle, Trouble::Find, Trouble::Due, Trouble::Replay];
     for kind in kinds {
-        for error in [StoreError::Full, slow.clone()] {
+        for error in [StoreError::Full, slow.clone(), StoreError::Away, StoreError::Unknown] {
             let mut rig = Rig::new();
             let client = rig.join(1, 7, 4);
             for _ in 0..10 {
                 rig.send();
             }
-            rig.store.trouble.insert(kind, error.clone());
+            rig.trouble(kind, error.clone());
             for second in 0..90 {
                 if second == 30 {
-                    rig.store.trouble.clear();
+                    rig.no_trouble();
                 }
                 for grant in rig.grants(client) {
                     rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
@@ -160,9 +161,9 @@ fn everything_goes_on_after_any_trouble() {
                 rig.heartbeat(client, &[]);
                 rig.pass(Duration::from_secs(1));
             }
-            assert_eq!(rig.count(State::Delivered), 10, "{kind} answered {error:?}");
+            assert_eq!(rig.count(State::Delivered), 10, "{kind:?} answered {error:?}");
             rig.input(Input::Stop);
-            assert!(rig.stopped, "{kind} answered {error:?}");
+            assert!(rig.stopped, "{kind:?} answered {error:?}");
         }
     }
 }
@@ -174,12 +175,112 @@ fn leases_of_an_earlier_run_are_read_once_the_store_can() {
     let client = rig.join(1, 7, 4);
     rig.send();
     let lease = lease_of(&rig.grant(client));
-    rig.store.trouble.insert("held", StoreError::TooSlow { after: Duration::from_secs(1) });
+    rig.trouble(Trouble::Held, StoreError::TooSlow { after: Duration::from_secs(1) });
     rig.crash();
     rig.pass(Duration::from_secs(5));
-    rig.store.trouble.clear();
+    rig.no_trouble();
     rig.pass(Duration::from_secs(2));
     let client = rig.join_with(2, 7, &[("crm", 4)], limits::CLIENT_BUFFER, &[lease]);
     rig.report(client, lease, &outcome(Class::Delivered));
     assert_eq!(rig.count(State::Delivered), 1);
+}
+
+/// I2, I9: an append whose answer is lost is asked for again with the same ids, and the event is stored and delivered once.
+#[test]
+fn an_append_that_is_not_answered_is_asked_for_again() {
+    for error in [StoreError::Away, StoreError::Unknown] {
+        for clients in [0, 1] {
+            let mut rig = Rig::new();
+            let client = (clients > 0).then(|| rig.join(1, 7, 4));
+            rig.trouble(Trouble::Append, error.clone());
+            let ticket = rig.send_body("src", b"a", Some([1; 32]));
+            rig.pass(Duration::from_millis(500));
+            assert!(!rig.answers.contains_key(&ticket), "{error:?}: nobody knows");
+            rig.no_trouble();
+            rig.pass(Duration::from_secs(1));
+            assert!(matches!(rig.answers[&ticket], Answer::Accepted { repeat: false, .. }), "{error:?}");
+            assert_eq!(rig.store.event_ids().len(), 1);
+            let client = client.unwrap_or_else(|| rig.join(1, 7, 4));
+            let lease = lease_of(&rig.grant(client));
+            rig.report(client, lease, &outcome(Class::Delivered));
+            assert_eq!(rig.only().state, State::Delivered);
+        }
+    }
+}
+
+/// I2, I12: at its deadline the sender hears no; what was stored all the same is delivered, also if it was stored leased.
+#[test]
+fn an_append_that_is_never_answered_is_refused_at_its_deadline() {
+    for (error, stored) in [(StoreError::Away, 0), (StoreError::Unknown, 1)] {
+        let mut rig = Rig::new();
+        let client = rig.join(1, 7, 1);
+        rig.trouble(Trouble::Append, error.clone());
+        let ticket = rig.send();
+        rig.pass(Duration::from_secs(3));
+        assert_eq!(rig.answers[&ticket], Answer::Unavailable, "{error:?}");
+        assert_eq!(rig.store.deliveries().len(), stored, "{error:?}");
+        rig.no_trouble();
+        rig.pass(Duration::from_secs(2));
+        assert_eq!(rig.grants(client).len(), stored, "{error:?}: its slot is free, and what is stored goes out");
+    }
+}
+
+/// I2: a store that fails for good while an append is asked for again ends the waiting.
+#[test]
+fn an_append_that_waits_is_refused_when_the_store_fails() {
+    let mut rig = Rig::new();
+    rig.trouble(Trouble::Append, StoreError::Unknown);
+    let waiting = rig.send();
+    rig.trouble(Trouble::Append, StoreError::Unavailable);
+    let last = rig.send();
+    assert_eq!((&rig.answers[&waiting], &rig.answers[&last]), (&Answer::Unavailable, &Answer::Unavailable));
+}
+
+/// I8, I12: leases whose answer is lost are found, and go out.
+#[test]
+fn leases_that_nobody_heard_of_are_handed_back() {
+    let mut rig = Rig::new();
+    for _ in 0..5 {
+        rig.send();
+    }
+    rig.trouble(Trouble::Lease, StoreError::Unknown);
+    let client = rig.join(1, 7, 8);
+    assert!(
+        rig.count(State::Leased) > 0 && rig.grants(client).is_empty(),
+        "the store has leased, and nobody heard of it"
+    );
+    rig.no_trouble();
+    for _ in 0..10 {
+        rig.pass(Duration::from_secs(1));
+        for grant in rig.grants(client) {
+            rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+        }
+    }
+    assert_eq!(rig.count(State::Delivered), 5);
+    assert!(rig.store.deliveries().iter().all(|delivery| delivery.losses == 0));
+}
+
+/// I6, I9: an outcome whose settlement is not answered is settled once, and told as if it had been.
+#[test]
+fn a_settlement_that_is_not_answered_is_found_out() {
+    for odd in [false, true] {
+        let mut rig = Rig::new();
+        let client = rig.join(1, 7, 4);
+        rig.send();
+        let lease = lease_of(&rig.grant(client));
+        rig.trouble(Trouble::Settle, StoreError::Unknown);
+        if odd {
+            // Of two the second is not done.
+            rig.send();
+            let other = lease_of(&rig.grant(client));
+            rig.release(client, other);
+        }
+        rig.report(client, lease, &outcome(Class::Refused));
+        rig.no_trouble();
+        rig.pass(Duration::from_secs(2));
+        let record = rig.delivery(lease.0);
+        assert_eq!((record.tries, record.attempts), (1, 1), "not done before: {odd}");
+        let tried = |notice: &&Notice| matches!(notice, Notice::Tried { class: Class::Refused, .. });
+        assert_eq!(rig.notices.iter().filter(tried).count(), 1);
+    }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{Delivery, Reason, State, outcome::Class, retry::RetryPolicy},
-    hub::{Answer, Input, Notice},
+    hub::{Answer, Notice},
     limits,
-    storage::{StoreAnswer, StoreError},
+    storage::StoreError,
 };
+use relay_store::memory::Trouble;
 
 use crate::rig::{Rig, lease_of, outcome};
 
@@ -22,8 +23,8 @@ fn delivered(rig: &mut Rig, client: relay_core::hub::ConnId) -> Answer {
     rig.answers[&ticket].clone()
 }
 
-fn replays(rig: &Rig) -> Vec<&Delivery> {
-    rig.store.deliveries.values().filter(|delivery| delivery.replay).collect()
+fn replays(rig: &Rig) -> Vec<Delivery> {
+    rig.store.deliveries().into_iter().filter(|delivery| delivery.replay).collect()
 }
 
 /// I20: the press of a button makes a new delivery of the same event, and is answered once that is durable.
@@ -38,12 +39,12 @@ fn a_resend_of_what_was_delivered_is_a_new_delivery() {
     assert!(!rig.answers.contains_key(&again), "the new delivery is not durable yet");
     rig.answer_store();
     assert_eq!(rig.answers[&again], Answer::Accepted { event, received_at, repeat: true, differs: false });
-    let [replay] = replays(&rig)[..] else { panic!("one replay") };
+    let [replay] = &replays(&rig)[..] else { panic!("one replay") };
     assert_eq!((replay.event, replay.body_bytes), (event, 1));
     assert!(rig.notices.contains(&Notice::Resent { event, destinations: 1 }));
     let grant = rig.grant(client);
     assert!(grant.replay && grant.attempt == 1 && grant.body[..] == *b"a");
-    assert_eq!(rig.store.events.len(), 1);
+    assert_eq!(rig.store.event_ids().len(), 1);
 }
 
 /// I20: whoever retries by itself, or wants `strict`, gets the first answer and no second delivery.
@@ -66,7 +67,7 @@ fn a_resend_of_what_is_purged_meanwhile_is_not_acknowledged() {
     rig.prompt = false;
     let again = rig.resend(b"a", KEY);
     assert!(rig.answer_one(), "the append finds the first");
-    rig.store.events.clear();
+    rig.store.purge_all();
     rig.answer_store();
     assert_eq!(rig.answers[&again], Answer::Unavailable);
 }
@@ -77,18 +78,17 @@ fn only_what_is_over_and_the_same_is_resent() {
     let mut rig = Rig::new();
     rig.resend(b"a", KEY);
     rig.resend(b"a", KEY);
-    assert_eq!(rig.store.deliveries.len(), 1, "the first is still on its way");
+    assert_eq!(rig.store.deliveries().len(), 1, "the first is still on its way");
     let id = rig.only().id;
-    let dead = rig.store.deliveries.get_mut(&id).expect("the only one");
-    (dead.state, dead.reason) = (State::Dead, Some(Reason::Rejected));
+    rig.edit(id, |dead| (dead.state, dead.reason) = (State::Dead, Some(Reason::Rejected)));
     rig.resend(b"a", KEY);
     assert_eq!(rig.only().state, State::Ready, "redriven");
-    rig.store.deliveries.get_mut(&id).expect("the only one").state = State::Delivered;
+    rig.edit(id, |delivery| delivery.state = State::Delivered);
     rig.resend(b"b", KEY);
-    assert_eq!(rig.store.deliveries.len(), 1, "another body is no resend");
-    rig.store.deliveries.get_mut(&id).expect("the only one").state = State::Cancelled;
+    assert_eq!(rig.store.deliveries().len(), 1, "another body is no resend");
+    rig.edit(id, |delivery| delivery.state = State::Cancelled);
     rig.resend(b"a", KEY);
-    assert_eq!(rig.store.deliveries.len(), 1, "an operator did not want it delivered");
+    assert_eq!(rig.store.deliveries().len(), 1, "an operator did not want it delivered");
 }
 
 /// I20: five an hour, counted in the store: neither patience of the sender nor a restart gets around it.
@@ -96,8 +96,8 @@ fn only_what_is_over_and_the_same_is_resent() {
 fn resends_are_few_an_hour_over_restarts_too() {
     let mut rig = Rig::with_routes(&[("src", "crm"), ("src", "erp")], &RetryPolicy::default());
     let settle = |rig: &mut Rig| {
-        for delivery in rig.store.deliveries.values_mut() {
-            delivery.state = State::Delivered;
+        for delivery in rig.store.deliveries() {
+            rig.edit(delivery.id, |delivery| delivery.state = State::Delivered);
         }
     };
     rig.resend(b"a", KEY);
@@ -128,9 +128,8 @@ fn resends_under_way_share_their_fate() {
         rig.prompt = false;
         let tickets = [rig.resend(b"a", KEY), rig.resend(b"a", KEY)];
         assert!(rig.answer_one() && rig.answer_one(), "both find the first");
-        let (op, _) = rig.pending.pop_front().expect("the replay");
-        assert!(rig.pending.is_empty(), "one replay for both");
-        rig.input(Input::Stored(op, StoreAnswer::Replay(Err(error))));
+        assert_eq!(rig.pending.len(), 1, "one replay for both");
+        rig.refuse_one(Trouble::Replay, error);
         assert_eq!(tickets.map(|ticket| rig.answers[&ticket].clone()), [answer.clone(), answer]);
     }
 }

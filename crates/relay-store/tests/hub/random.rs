@@ -142,14 +142,15 @@ impl World {
     }
 
     fn check(&self) {
-        for (id, delivery) in &self.rig.store.deliveries {
+        for delivery in self.rig.store.deliveries() {
+            let id = delivery.id;
             let done = delivery.state == State::Delivered;
-            assert!(!done || self.reached.contains(id), "I6: {id} is delivered and no target took it");
+            assert!(!done || self.reached.contains(&id), "I6: {id} is delivered and no target took it");
             assert_eq!(delivery.lease.is_some(), delivery.state == State::Leased, "I12: {id}");
             assert!(delivery.attempts <= delivery.tries && delivery.attempts <= limits::MAX_RETRIES + 1, "I10: {id}");
         }
         let accepted = self.rig.answers.values().filter(|answer| matches!(answer, Answer::Accepted { .. })).count();
-        assert!(accepted <= self.rig.store.events.len(), "I1: an acknowledged event is not stored");
+        assert!(accepted <= self.rig.store.event_ids().len(), "I1: an acknowledged event is not stored");
     }
 
     /// No more faults: everything must come to an end by itself.
@@ -171,12 +172,13 @@ impl World {
                 self.rig.heartbeat(conn, &[]);
             }
             self.listen();
-            if self.rig.store.deliveries.values().all(|delivery| !delivery.state.is_open()) {
+            if self.rig.store.deliveries().iter().all(|delivery| !delivery.state.is_open()) {
                 return;
             }
             self.rig.pass(Duration::from_secs(1));
         }
-        let open: Vec<_> = self.rig.store.deliveries.values().filter(|delivery| delivery.state.is_open()).collect();
+        let deliveries = self.rig.store.deliveries();
+        let open: Vec<_> = deliveries.iter().filter(|delivery| delivery.state.is_open()).collect();
         panic!("I19: still open after an hour without faults: {open:#?}");
     }
 }
@@ -195,13 +197,13 @@ impl Client {
                 let lease = lease_of(&grant);
                 assert!(self.held.len() < 3, "a grant without a free slot");
                 assert!(self.held.insert(lease), "a lease granted twice");
-                let stored = &rig.store.deliveries[&lease.0];
+                let stored = rig.delivery(lease.0);
                 assert!(stored.token.counter >= lease.1.counter, "I11: a grant whose lease is not stored");
             }
             Message::Settled(settled) => {
                 for lease in keys(&settled.leases) {
                     let class = self.reported.remove(&lease);
-                    let done = rig.store.deliveries[&lease.0].state == State::Delivered;
+                    let done = rig.delivery(lease.0).state == State::Delivered;
                     assert!(class != Some(Class::Delivered) || done, "I6: confirmed before it was durable");
                 }
             }

@@ -12,12 +12,13 @@ use relay_core::{
     hub::{Answer, Input, Notice},
     id::DeliveryId,
     limits,
-    storage::{AppendError, StoreAnswer},
+    storage::StoreError,
     time::{Now, Wall},
     wire::{codec::report, message::Message},
 };
+use relay_store::memory::Trouble;
 
-use crate::rig::{Rig, lease_of, outcome, stale};
+use crate::rig::{Rig, lease_of, outcome};
 
 /// I1: the answer waits for the commit.
 #[test]
@@ -28,7 +29,7 @@ fn a_request_is_answered_only_when_its_event_is_stored() {
     assert!(rig.answers.is_empty(), "nothing is durable yet");
     rig.answer_store();
     assert!(matches!(rig.answers[&ticket], Answer::Accepted { repeat: false, .. }));
-    assert_eq!(rig.store.deliveries.len(), 1);
+    assert_eq!(rig.store.deliveries().len(), 1);
 }
 
 /// I6, I11: the lease rides in the append, the grant goes out after the commit, and the confirmation after the next one.
@@ -81,8 +82,9 @@ fn a_repeat_redrives_a_dead_delivery_before_it_is_answered() {
     let first = rig.send_body("src", b"a", Some([1; 32]));
     let Answer::Accepted { event, .. } = rig.answers[&first] else { panic!("accepted") };
     let id = rig.only().id;
-    let dead = rig.store.deliveries.get_mut(&id).expect("the only one");
-    (dead.state, dead.reason, dead.attempts, dead.tries) = (State::Dead, Some(Reason::Rejected), 4, 4);
+    rig.edit(id, |dead| {
+        (dead.state, dead.reason, dead.attempts, dead.tries) = (State::Dead, Some(Reason::Rejected), 4, 4);
+    });
     rig.prompt = false;
     let repeat = rig.send_body("src", b"b", Some([1; 32]));
     assert!(rig.answer_one(), "the append finds the first");
@@ -100,13 +102,11 @@ fn a_repeat_of_what_is_purged_meanwhile_is_not_acknowledged() {
     let mut rig = Rig::new();
     rig.send_body("src", b"a", Some([1; 32]));
     let id = rig.only().id;
-    let dead = rig.store.deliveries.get_mut(&id).expect("the only one");
-    (dead.state, dead.reason) = (State::Dead, Some(Reason::Rejected));
+    rig.edit(id, |dead| (dead.state, dead.reason) = (State::Dead, Some(Reason::Rejected)));
     rig.prompt = false;
     let repeat = rig.send_body("src", b"a", Some([1; 32]));
     assert!(rig.answer_one(), "the append finds the first");
-    rig.store.deliveries.clear();
-    rig.store.events.clear();
+    rig.store.purge_all();
     rig.answer_store();
     assert_eq!(rig.answers[&repeat], Answer::Unavailable);
 }
@@ -114,14 +114,13 @@ fn a_repeat_of_what_is_purged_meanwhile_is_not_acknowledged() {
 /// I2, I16: what is not known to be stored is not acknowledged, and the credit set aside for it is free again.
 #[test]
 fn a_failed_append_is_refused_and_gives_its_credit_back() {
-    let cases = [(AppendError::TooLate, Answer::Busy), (AppendError::Full, Answer::Full)];
+    let cases = [(StoreError::TooSlow { after: Duration::ZERO }, Answer::Busy), (StoreError::Full, Answer::Full)];
     for (error, answer) in cases {
         let mut rig = Rig::new();
         let client = rig.join(1, 7, 1);
         rig.prompt = false;
         let refused = rig.send();
-        let (op, _) = rig.pending.pop_front().expect("the append");
-        rig.input(Input::Stored(op, StoreAnswer::Append(Err(error))));
+        rig.refuse_one(Trouble::Append, error);
         assert_eq!(rig.answers[&refused], answer);
         rig.prompt = true;
         rig.send();
@@ -140,7 +139,7 @@ fn a_repeat_is_answered_only_once_its_first_is_durable() {
     rig.answer_store();
     let Answer::Accepted { event, received_at, repeat: false, .. } = rig.answers[&first] else { panic!("the first") };
     assert_eq!(rig.answers[&repeat], Answer::Accepted { event, received_at, repeat: true, differs: false });
-    assert_eq!(rig.store.events.len(), 1);
+    assert_eq!(rig.store.event_ids().len(), 1);
 }
 
 /// I2, I20: if the first's commit fails, its repeat is stored in its own right.
@@ -149,8 +148,7 @@ fn a_repeat_of_a_first_that_was_not_stored_is_a_first() {
     let mut rig = Rig::new();
     rig.prompt = false;
     let first = rig.send_body("src", b"x", Some([1; 32]));
-    let (op, _) = rig.pending.pop_back().expect("the append");
-    rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::TooLate))));
+    rig.refuse_one(Trouble::Append, StoreError::TooSlow { after: Duration::ZERO });
     let repeat = rig.send_body("src", b"x", Some([1; 32]));
     rig.answer_store();
     assert_eq!(rig.answers[&first], Answer::Busy);
@@ -235,8 +233,7 @@ fn after_the_store_has_failed_every_request_is_refused() {
     let mut rig = Rig::new();
     rig.prompt = false;
     let first = rig.send();
-    let (op, _) = rig.pending.pop_front().expect("the append");
-    rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::Unavailable))));
+    rig.refuse_one(Trouble::Append, StoreError::Unavailable);
     let second = rig.send();
     assert_eq!((&rig.answers[&first], &rig.answers[&second]), (&Answer::Unavailable, &Answer::Unavailable));
 }
@@ -271,11 +268,15 @@ fn a_stale_failure_is_ignored_and_a_stale_success_completes() {
     let mut rig = Rig::new();
     let client = rig.join(1, 7, 1);
     rig.send();
+    let stale = lease_of(&rig.grant(client));
+    rig.report(client, stale, &outcome(Class::Rejected));
+    rig.received(client);
+    rig.pass(rig.only().due_at.since(rig.now.wall));
     let lease = lease_of(&rig.grant(client));
-    rig.report(client, stale(lease), &outcome(Class::Rejected));
-    assert_eq!((rig.only().state, rig.only().tries), (State::Leased, 0));
+    rig.report(client, stale, &outcome(Class::Rejected));
+    assert_eq!((rig.only().state, rig.only().tries, rig.only().token), (State::Leased, 1, lease.1));
     assert!(matches!(rig.received(client)[..], [Message::Settled(_)]));
-    rig.report(client, stale(lease), &outcome(Class::Delivered));
+    rig.report(client, stale, &outcome(Class::Delivered));
     assert_eq!(rig.only().state, State::Delivered);
     let told = rig.received(client);
     assert!(told.iter().any(|message| matches!(message, Message::Release(_))), "its lease is over");
@@ -291,7 +292,7 @@ fn a_damaged_record_holds_up_no_other() {
     }
     let leases: Vec<_> = rig.grants(client).iter().map(lease_of).collect();
     let damaged = leases[2].0;
-    rig.store.damaged.insert(damaged);
+    rig.store.set_damaged([damaged].into());
     rig.prompt = false;
     for lease in &leases {
         rig.hub.handle(Input::Received(client, Message::Report(report(*lease, &outcome(Class::Delivered)))), rig.now);
@@ -314,8 +315,7 @@ fn a_damaged_first_fails_its_repeat_alone() {
     let mut rig = Rig::new();
     rig.prompt = false;
     let repeat = rig.send();
-    let (op, _) = rig.pending.pop_back().expect("an append");
-    rig.input(Input::Stored(op, StoreAnswer::Append(Err(AppendError::Damaged))));
+    rig.refuse_one(Trouble::Append, StoreError::Damaged { what: "bits".into() });
     assert_eq!(rig.answers[&repeat], Answer::Unavailable);
     rig.prompt = true;
     let next = rig.send();
@@ -395,12 +395,11 @@ fn dead_under(key: [u8; 32]) -> Rig {
 #[test]
 fn a_repeat_of_what_is_purged_while_the_store_is_full_is_not_acknowledged() {
     let mut rig = dead_under([1; 32]);
-    rig.store.trouble.insert("settle", relay_core::storage::StoreError::Full);
+    rig.trouble(Trouble::Settle, StoreError::Full);
     let repeat = rig.send_body("src", b"a", Some([1; 32]));
     assert!(!rig.answers.contains_key(&repeat));
-    rig.store.deliveries.clear();
-    rig.store.events.clear();
-    rig.store.trouble.clear();
+    rig.store.purge_all();
+    rig.no_trouble();
     rig.pass(Duration::from_secs(2));
     assert_eq!(rig.answers[&repeat], Answer::Unavailable);
 }
@@ -409,7 +408,7 @@ fn a_repeat_of_what_is_purged_while_the_store_is_full_is_not_acknowledged() {
 #[test]
 fn a_repeat_of_a_damaged_delivery_is_not_acknowledged() {
     let mut rig = dead_under([1; 32]);
-    rig.store.damaged = rig.store.deliveries.keys().copied().collect();
+    rig.store.set_damaged(rig.store.deliveries().iter().map(|delivery| delivery.id).collect());
     let repeat = rig.send_body("src", b"a", Some([1; 32]));
     assert_eq!(rig.answers[&repeat], Answer::Unavailable);
 }

@@ -1,4 +1,5 @@
-//! The transitions of a delivery against a reference that keeps only what the contract speaks of.
+//! The transitions of a delivery against a reference that keeps only what the contract speaks of. Every case is a seed; a
+//! failure names it.
 
 use std::time::Duration;
 
@@ -11,15 +12,32 @@ use relay_core::{
     },
     id::{DeliveryId, EventId, InstanceId},
     limits,
+    name::Name,
     storage::Change,
     time::Wall,
 };
 
-use crate::rig::{START, name, outcome};
-
+/// When every case begins.
+const START: Wall = Wall::from_micros(1_700_000_000_000_000);
 const TTL: Duration = Duration::from_hours(1);
 const UNCOUNTED_DELAY_MAX: Duration = Duration::from_secs(40);
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(20);
+
+fn name(text: &str) -> Name {
+    text.parse().expect("names in tests are names")
+}
+
+/// An outcome of a class with a fitting status.
+fn outcome(class: Class) -> Outcome {
+    let status = match class {
+        Class::Delivered => Some(200),
+        Class::Rejected => Some(500),
+        Class::Refused => Some(422),
+        Class::Busy | Class::Unreachable => None,
+    };
+    let duration = Duration::from_millis(20);
+    Outcome { class, status, retry_after: None, duration, error: Some(class.as_str().into()), answer: None }
+}
 
 /// What the contract says of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -239,8 +239,8 @@ fn a_suspect_goes_out_alone() {
     for _ in 0..4 {
         rig.send();
     }
-    let suspect = *rig.store.deliveries.keys().next().expect("four");
-    rig.store.deliveries.get_mut(&suspect).expect("it is there").losses = limits::LOSSES_SUSPECT;
+    let suspect = rig.store.deliveries().first().map(|delivery| delivery.id).expect("four");
+    rig.edit(suspect, |delivery| delivery.losses = limits::LOSSES_SUSPECT);
     let client = rig.join(1, 7, 8);
     let others = rig.grants(client);
     assert_eq!(others.len(), 3, "the suspect waits");
@@ -318,7 +318,7 @@ fn a_loss_from_before_a_redrive_does_not_count_against_it() {
     assert_eq!((released.state, released.losses), (State::Ready, 0), "its loss is due when its lease would have ended");
     let dead = relay_core::delivery::Delivery { state: State::Dead, reason: Some(Reason::Rejected), ..released };
     let redriven = relay_core::delivery::redrive(&dead, rig.now.wall, limits::MESSAGE_TTL).next;
-    rig.store.deliveries.insert(redriven.id, redriven);
+    rig.store.put(redriven);
     rig.pass(Duration::from_secs(120));
     assert_eq!((rig.only().state, rig.only().losses), (State::Ready, 0));
 }
@@ -332,8 +332,8 @@ fn every_lease_is_rearmed_behind_a_short_page() {
         rig.send();
     }
     assert_eq!(rig.grants(client).len(), 300);
-    let damaged = *rig.store.deliveries.keys().next().expect("300");
-    rig.store.damaged.insert(damaged);
+    let damaged = rig.store.deliveries().first().map(|delivery| delivery.id).expect("300");
+    rig.store.set_damaged([damaged].into());
     rig.crash();
     rig.pass(limits::LEASE);
     let other = rig.join(2, 8, 400);
@@ -347,8 +347,8 @@ fn a_cancelled_delivery_is_taken_from_its_client() {
     let client = rig.join(1, 7, 1);
     rig.send();
     let lease = lease_of(&rig.grant(client));
-    let cancelled = relay_core::delivery::cancel(rig.only(), rig.now.wall).next;
-    rig.store.deliveries.insert(lease.0, cancelled);
+    let cancelled = relay_core::delivery::cancel(&rig.only(), rig.now.wall).next;
+    rig.store.put(cancelled);
     rig.input(Input::Touched(lease.0));
     let told = rig.received(client);
     assert!(matches!(&told[..], [Message::Release(release)] if keys(&release.leases) == [lease]));
@@ -373,14 +373,14 @@ fn what_was_cancelled_while_it_was_leased_is_not_granted() {
             rig.join(1, 7, 4);
         }
         let client = relay_core::hub::ConnId(1);
-        let (op, ask) = rig.pending.pop_front().expect("an append, or a lease");
+        let ask = rig.pending.pop_front().expect("an append, or a lease");
         let leased = rig.store.perform(ask);
-        let cancelled = relay_core::delivery::cancel(rig.only(), rig.now.wall).next;
+        let cancelled = relay_core::delivery::cancel(&rig.only(), rig.now.wall).next;
         let id = cancelled.id;
-        rig.store.deliveries.insert(id, cancelled);
+        rig.store.put(cancelled);
         rig.prompt = true;
         rig.input(Input::Touched(id));
-        rig.input(Input::Stored(op, leased));
+        rig.input(Input::Stored(leased));
         assert!(rig.grants(client).is_empty(), "pre-leased: {pre_leased}");
         assert_eq!(rig.only().state, State::Cancelled);
         rig.send();
@@ -436,7 +436,9 @@ fn many_suspects_of_a_client_that_leaves_are_handed_back() {
     for _ in 0..256 {
         rig.send();
     }
-    rig.store.deliveries.values_mut().for_each(|delivery| delivery.losses = limits::LOSSES_SUSPECT);
+    for delivery in rig.store.deliveries() {
+        rig.edit(delivery.id, |delivery| delivery.losses = limits::LOSSES_SUSPECT);
+    }
     rig.input(Input::Routing(std::sync::Arc::new(open)));
     assert_eq!((rig.grants(client).len(), rig.count(State::Leased)), (1, 256));
     rig.input(Input::Received(client, Message::GoAway(relay_core::wire::message::GoAway::default())));
@@ -451,8 +453,8 @@ fn many_suspects_of_a_client_that_leaves_are_handed_back() {
 fn a_resumed_suspect_is_alone() {
     let mut rig = Rig::new();
     rig.send();
-    let suspect = *rig.store.deliveries.keys().next().expect("one");
-    rig.store.deliveries.get_mut(&suspect).expect("it is there").losses = limits::LOSSES_SUSPECT;
+    let suspect = rig.store.deliveries().first().map(|delivery| delivery.id).expect("one");
+    rig.edit(suspect, |delivery| delivery.losses = limits::LOSSES_SUSPECT);
     let client = rig.join(1, 7, 4);
     let lease = lease_of(&rig.grant(client));
     rig.crash();

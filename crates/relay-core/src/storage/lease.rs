@@ -1,0 +1,93 @@
+//! Leasing: what is due, for whom, and until when.
+
+use std::sync::Arc;
+
+use crate::{
+    delivery::{Delivery, Token},
+    event::Event,
+    id::{DeliveryId, InstanceId},
+    name::Name,
+    time::Wall,
+};
+
+/// Lease what is due: ready or scheduled with `due_at <= now`, TTL not passed, destination not paused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseAsk {
+    /// Whose deliveries.
+    pub destination: Name,
+    /// For whom.
+    pub instance: InstanceId,
+    /// The fence's nonce; the store raises each record's counter by one.
+    pub nonce: u64,
+    /// The leases' end.
+    pub until: Wall,
+    /// At this moment.
+    pub now: Wall,
+    /// At most so many.
+    pub limit: u32,
+    /// Bodies of at most so many bytes together. The first that does not fit ends the batch, so that it stays next in line.
+    pub body_bytes_max: u64,
+    /// Which of them.
+    pub order: LeaseOrder,
+}
+
+/// Which of the due deliveries are leased first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseOrder {
+    /// By `due_at`, then id.
+    Oldest,
+    /// Those never tried and those tried before have a share each: up to so many of the limit are the oldest tried ones, the
+    /// rest the oldest never tried, and what one kind leaves the other takes. Those taken go by `due_at`, then id.
+    Shared {
+        /// For tried ones, where both kinds are due.
+        tried: u32,
+    },
+    /// By `tries`, then `due_at`, then id.
+    FewestTries,
+    /// Never tried before tried; of those the last by `due_at`, then id; of these as [`Self::FewestTries`].
+    Newest,
+}
+
+/// What a [`LeaseAsk`] gave.
+#[derive(Clone, Debug, Default)]
+pub struct Leased {
+    /// The leased deliveries with their events, in order. Their records are those now stored.
+    pub deliveries: Vec<(Delivery, Arc<Event>)>,
+    /// Why there are no more.
+    pub end: LeaseEnd,
+    /// What else there is at the destination.
+    pub backlog: Backlog,
+}
+
+/// What there is at a destination, due or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// A delivery that was tried before waits, beside those just leased or among them.
+    pub tried: bool,
+    /// Deliveries that are not over: ready, scheduled or leased.
+    pub open: u64,
+}
+
+/// Why a lease gave no more than it did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeaseEnd {
+    /// Nothing more is due; the next becomes due then, if any waits.
+    Drained {
+        /// Due time of the earliest delivery that still waits.
+        next_due: Option<Wall>,
+    },
+    /// More may be due: `limit` was reached, or the next body did not fit.
+    #[default]
+    More,
+}
+
+/// Move the end of a lease, if it is still held under that token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extend {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// Under which lease.
+    pub token: Token,
+    /// The new end.
+    pub until: Wall,
+}

@@ -1,0 +1,78 @@
+//! What only tests may do: reach into the store past everybody who asks it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use relay_core::{
+    delivery::Delivery,
+    event::Event,
+    id::{DeliveryId, EventId},
+    storage::{Change, Changed, StoreError},
+};
+
+use super::{MemoryStore, Trouble};
+
+/// How long a look-up that took too long says it took.
+const TOO_LONG: Duration = Duration::from_secs(1);
+
+impl MemoryStore {
+    /// Puts a record in the place of the one of this id, or beside the others.
+    pub fn put(&self, record: Delivery) {
+        let mut inner = self.lock();
+        if inner.disk.deliveries.contains_key(&record.id) {
+            inner.disk.replace(record);
+        } else {
+            inner.disk.create(record);
+        }
+    }
+
+    /// Removes all deliveries and events.
+    pub fn purge_all(&self) {
+        let mut inner = self.lock();
+        let ids: Vec<DeliveryId> = inner.disk.deliveries.keys().copied().collect();
+        for id in ids {
+            inner.disk.retire(id);
+        }
+    }
+
+    /// These records do not read: [`held`](crate::seam::Queue::held) passes over them, and a look-up or a settlement that
+    /// meets one fails as a whole.
+    pub fn set_damaged(&self, damaged: BTreeSet<DeliveryId>) {
+        self.lock().damaged = damaged;
+    }
+
+    /// A look-up of more than so many takes too long.
+    pub fn set_finds_most(&self, most: Option<usize>) {
+        self.lock().finds_most = most;
+    }
+
+    /// One event, at once.
+    pub fn event_now(&self, id: EventId) -> Option<Arc<Event>> {
+        self.lock().disk.events.get(&id).cloned()
+    }
+
+    pub(super) fn settle_all(&self, batch: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
+        self.read_past_damage(batch.iter().map(|change| change.next.id))?;
+        self.write(Trouble::Settle, |disk| disk.settle(batch))
+    }
+
+    pub(super) fn find_all(&self, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, StoreError> {
+        if self.lock().finds_most.is_some_and(|most| ids.len() > most) {
+            return Err(StoreError::TooSlow { after: TOO_LONG });
+        }
+        self.read_past_damage(ids.iter().copied())?;
+        self.read(Trouble::Find, |disk| disk.find(ids))
+    }
+
+    pub(super) fn held_behind(&self, after: Option<DeliveryId>, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        let mut held = self.read(Trouble::Held, |disk| disk.held(after, limit))?;
+        let inner = self.lock();
+        held.retain(|delivery| !inner.damaged.contains(&delivery.id));
+        Ok(held)
+    }
+
+    fn read_past_damage(&self, mut ids: impl Iterator<Item = DeliveryId>) -> Result<(), StoreError> {
+        let inner = self.lock();
+        let meets = !inner.damaged.is_empty() && ids.any(|id| inner.damaged.contains(&id));
+        if meets { Err(StoreError::Damaged { what: "bits".into() }) } else { Ok(()) }
+    }
+}

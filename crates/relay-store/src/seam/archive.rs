@@ -1,0 +1,35 @@
+//! The trade of those who look: events, deliveries, attempts, the audit log. Nothing here writes.
+
+use std::sync::Arc;
+
+use relay_core::{
+    delivery::{Attempt, Delivery},
+    event::Event,
+    id::{DeliveryId, EventId},
+    storage::StoreError,
+};
+
+use super::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, Page};
+use crate::Later;
+
+/// What is stored, for people and their tools.
+pub trait Archive: Send + Sync + 'static {
+    /// Reads one event with its body.
+    fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>>;
+
+    /// Reads one delivery; `None` if it is gone, or damaged: then the log names it.
+    fn delivery(&self, id: DeliveryId) -> Later<Result<Option<Delivery>, StoreError>>;
+
+    /// The attempts of one delivery, oldest first, the latest included.
+    fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>>;
+
+    /// A page of events, in the order of the filter.
+    fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>>;
+
+    /// A page of deliveries: the newest first, see [`DeliveryFilter::comes_by_end`].
+    fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>>;
+
+    /// A page of the audit log, newest first. A filter that matches little may give a short page with a cursor to go on
+    /// from.
+    fn browse_audit(&self, filter: AuditFilter, page: Page) -> Later<Result<Listing<AuditEntry>, StoreError>>;
+}

@@ -1,0 +1,39 @@
+//! Which deliveries.
+
+use relay_core::{
+    delivery::{Reason, State},
+    id::EventId,
+    name::Name,
+};
+
+use super::Range;
+
+/// Which deliveries. The combinations a store must serve at constant cost: `event` alone; `destination` with or without
+/// one state; states alone; `reason` with or without `destination` (states dead and expired); `source` with any of them is
+/// a filter on top and may scan, at most 10,000 rows a page. Each with a time range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// Of this event.
+    pub event: Option<EventId>,
+    /// Of this source.
+    pub source: Option<Name>,
+    /// Of this destination.
+    pub destination: Option<Name>,
+    /// In one of these states; empty: in any.
+    pub states: Vec<State>,
+    /// Ended for this reason.
+    pub reason: Option<Reason>,
+    /// Made in this range (dead letters: ended in this range).
+    pub range: Range,
+}
+
+impl DeliveryFilter {
+    /// Whether the deliveries come, and are ranged, by when they ended: whoever looks for dead letters of a time means
+    /// those that ended then. All others come by when they were made. The newest is first either way.
+    pub fn comes_by_end(&self) -> bool {
+        let only_ended_badly = self.states.iter().all(|state| matches!(state, State::Dead | State::Expired));
+        self.range != Range::default()
+            && self.event.is_none()
+            && (self.reason.is_some() || (only_ended_badly && !self.states.is_empty()))
+    }
+}

@@ -1,0 +1,39 @@
+//! Registry documents.
+
+/// Kinds of registry documents. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum DocumentKind {
+    /// A source.
+    Source = 1,
+    /// A route.
+    Route = 2,
+    /// A destination.
+    Destination = 3,
+    /// An API key.
+    Key = 4,
+    /// A token.
+    Token = 5,
+    /// A key or certificate that was fetched from a platform.
+    FetchedKey = 6,
+}
+
+/// Names a registry document.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DocumentKey {
+    /// Its kind.
+    pub kind: DocumentKind,
+    /// Its name within the kind.
+    pub name: String,
+}
+
+/// A registry document: JSON text that the server understands, with a version for compare-and-set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its key.
+    pub key: DocumentKey,
+    /// Goes up by one with every write, from 1.
+    pub version: u64,
+    /// JSON.
+    pub body: String,
+}

@@ -1,0 +1,53 @@
+//! The seam: the operations every backend offers, each a promise that the conformance suite checks.
+//!
+//! They are four trades, each a trait of its own, and whoever uses a store holds the one that it needs:
+//!
+//! | trade | who uses it |
+//! | --- | --- |
+//! | [`Queue`] | the hub's driver |
+//! | [`Archive`] | listings of the admin API |
+//! | [`Registry`] | sources, routes, destinations, keys and tokens; fetched keys |
+//! | [`Upkeep`] | retention, health, metrics, operators' commands |
+//!
+//! All operations are safe to call from any thread; order between calls that were not awaited one after the other is not
+//! promised. Every writing operation is a promise about durability: see [the crate](crate).
+
+mod archive;
+mod audit;
+mod bulk;
+mod deliveries;
+mod document;
+mod events;
+mod page;
+mod perform;
+mod promises;
+mod queue;
+mod recount;
+mod registry;
+mod retain;
+mod stats;
+mod upkeep;
+
+pub use self::{
+    archive::Archive,
+    audit::{AuditEntry, AuditFilter},
+    bulk::{BulkAction, BulkDone, BulkStep, BulkTarget, Pace},
+    deliveries::DeliveryFilter,
+    document::{Document, DocumentKey, DocumentKind},
+    events::{EventFilter, EventRow},
+    page::{Listing, Page, Range},
+    perform::{append_all, perform},
+    promises::Promises,
+    queue::Queue,
+    recount::{Gap, Recount},
+    registry::Registry,
+    retain::{Retain, Retained},
+    stats::{DestinationStats, SourceStats, Stats},
+    upkeep::Upkeep,
+};
+
+/// A durable store of events, deliveries and registry documents: all four trades. For whoever wires a process together;
+/// an `Arc<dyn Store>` is handed on as the trade that is needed.
+pub trait Store: Queue + Archive + Registry + Upkeep {}
+
+impl<T: Queue + Archive + Registry + Upkeep> Store for T {}

@@ -1,0 +1,14 @@
+//! What a backend guarantees.
+
+/// What a backend guarantees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promises {
+    /// `sqlite` or `memory`.
+    pub backend: &'static str,
+    /// When an append counts as durable, in words: "fsync before the answer".
+    pub durability: &'static str,
+    /// Survives a crash of the process.
+    pub survives_kill: bool,
+    /// Survives loss of power.
+    pub survives_power_loss: bool,
+}

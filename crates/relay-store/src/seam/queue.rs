@@ -1,0 +1,62 @@
+//! The trade of the hub: accept, lease, settle.
+//!
+//! # When the answer is lost
+//! A store that several servers share can answer *unknown*: it may be done. What is safe, and how it is found out:
+//!
+//! | operation | again | resolved by |
+//! | --- | --- | --- |
+//! | `append` | safe: an event id is stored once | asking again until its deadline; then the sender hears 503, and what was stored already leased is looked up and handed back |
+//! | `lease` | safe, but may lease more | `held`: leases under the hub's own nonce that it does not know of are handed back |
+//! | `extend` | safe | the delivery's next change, which finds another version |
+//! | `settle` | safe: by version, state and token | looking up: the record decided on is there, or another |
+//! | `replay` | safe: a delivery id is stored once | the sender's next repeat, which finds the new deliveries |
+//! | `find`, `due`, `held` | safe: they read | asking again |
+
+use std::sync::Arc;
+
+use relay_core::{
+    delivery::Delivery,
+    id::DeliveryId,
+    storage::{Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError},
+    time::Wall,
+};
+
+use super::AuditEntry;
+use crate::Later;
+
+/// What the hub drives: events and deliveries on their way.
+pub trait Queue: Send + Sync + 'static {
+    /// Stores events with their deliveries, each whole or not at all, one answer per item in order. An event whose id is
+    /// stored already is answered [`Appended::Stored`] and not stored again. Items of one call
+    /// must be of one source; sources take turns. A taken dedupe key stores nothing and answers [`Appended::Repeat`]
+    /// once the first is durable.
+    fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>>;
+
+    /// Leases what is due. The only decision a store makes: see [`LeaseAsk`].
+    fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>>;
+
+    /// Moves the end of leases that are still held under their token; passes over the others.
+    fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>>;
+
+    /// Applies changes whose record is still the one decided on; one answer per item in order, one commit for all. A
+    /// damaged record is answered like one that is gone, and the log names it; a store that cannot tell which it is answers
+    /// [`StoreError::Damaged`] for all of them. A change that makes an ended delivery
+    /// ready again writes [`AuditEntry::of_redrive`] in the same commit.
+    fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>>;
+
+    /// Stores new deliveries of old events (replays), with their audit entries, in one commit; `false` for those whose
+    /// event is gone. Repeating the call with the same delivery ids stores nothing twice and answers the same.
+    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>>;
+
+    /// Reads deliveries by id, in order; `None` for those that are gone, or damaged: then the log names them.
+    fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>>;
+
+    /// What waits, and what has passed its TTL while waiting (not while leased).
+    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>>;
+
+    /// Reads leased deliveries behind `after`, by id.
+    fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>>;
+
+    /// From now on deadlines are compared with this clock: the one that they were reckoned with.
+    fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>);
+}

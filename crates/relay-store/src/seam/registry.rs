@@ -1,0 +1,28 @@
+//! The trade of the registry: documents with compare-and-set, and what was done to them.
+
+use relay_core::storage::StoreError;
+
+use super::{AuditEntry, Document, DocumentKey, DocumentKind};
+use crate::Later;
+
+/// Registry documents and the audit log's writer.
+pub trait Registry: Send + Sync + 'static {
+    /// Reads one registry document.
+    fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>>;
+
+    /// Reads all registry documents of a kind, by name.
+    fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>>;
+
+    /// Writes (or, without `body`, deletes) a document if its stored version is still `expect` (0: there is none).
+    /// Answers the new version, or `None` if the stored one differs. `audit` entries go in the same commit.
+    fn put_document(
+        &self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        audit: Vec<AuditEntry>,
+    ) -> Later<Result<Option<u64>, StoreError>>;
+
+    /// Writes audit entries: what an operator did.
+    fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>>;
+}

@@ -1,0 +1,14 @@
+//! The hub over the memory store, input by input: what it asks of the store, sends to clients and answers; and under random
+//! steps, alone and with the client's machine.
+
+mod accepting;
+mod circuits;
+mod credit;
+mod leases;
+mod pair;
+mod random;
+mod resends;
+mod rig;
+mod sessions;
+mod stopping;
+mod trouble;
