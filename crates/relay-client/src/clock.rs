@@ -1,12 +1,14 @@
 //! The client's clocks.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay_core::time::{Mono, Now, Wall};
+use tokio::time::Instant;
 
 /// Wall time is the wall clock at the start + monotonic time passed, so that a clock that jumps moves nothing here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
+    /// Of the runtime, as the timers are.
     start: Instant,
     wall: Wall,
 }

@@ -152,8 +152,8 @@ impl Target {
         if !is_whole(forward).await {
             return Ended::Corrupt;
         }
-        let begun = Instant::now();
-        let deadline = tokio::time::Instant::from_std(begun + self.timeout);
+        let begun = tokio::time::Instant::now();
+        let deadline = begun + self.timeout;
         let verdict = match self.base.request(forward, clock::wall()) {
             Ok(request) => self.attempt(forward, request, deadline).await,
             Err(error) => Verdict::failed(Class::Rejected, error.to_string()),

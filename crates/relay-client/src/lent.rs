@@ -21,6 +21,8 @@ pub(crate) struct Lent<S> {
     stream: Option<S>,
     place: Weak<Mutex<Option<S>>>,
     heads: Heads,
+    /// Bytes that were read.
+    came: u64,
 }
 
 /// Where a dropped [`Lent`] leaves its stream, as long as somebody asks.
@@ -30,7 +32,12 @@ pub(crate) struct Returned<S>(Arc<Mutex<Option<S>>>);
 impl<S> Lent<S> {
     pub(crate) fn new(stream: S) -> (Self, Returned<S>) {
         let place = Arc::new(Mutex::new(None));
-        (Self { stream: Some(stream), place: Arc::downgrade(&place), heads: Heads::begin() }, Returned(place))
+        (Self { stream: Some(stream), place: Arc::downgrade(&place), heads: Heads::begin(), came: 0 }, Returned(place))
+    }
+
+    /// Bytes that have come so far.
+    pub(crate) const fn came(&self) -> u64 {
+        self.came
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut S>>
@@ -60,7 +67,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let poll = self.stream()?.poll_read(cx, buf);
-        self.heads.read(&mut buf.filled_mut()[before..]);
+        let read = &mut buf.filled_mut()[before..];
+        self.came += read.len() as u64;
+        self.heads.read(read);
         poll
     }
 }

@@ -183,6 +183,8 @@ async fn run_by<D: FnMut() -> Dialing + Send>(
 /// All that wakes a client.
 enum Event {
     Received(Message),
+    /// Part of a message came.
+    Heard,
     Lost(String),
     Dialed(Result<Transport, DialFailure>),
     Forwarded(Arc<Forward>, forward::Ended),
@@ -243,6 +245,8 @@ struct Driver<D> {
     outside: Outside,
     dialing: Option<Dialing>,
     transport: Option<Transport>,
+    /// When part of a message was heard of last.
+    heard: Mono,
     outbox: VecDeque<Message>,
     unflushed: bool,
     /// The outbox is full: the session ends.
@@ -272,6 +276,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             outside,
             dialing: None,
             transport: None,
+            heard: Mono::default(),
             outbox: VecDeque::new(),
             unflushed: false,
             overflowed: false,
@@ -315,6 +320,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
     fn take(&mut self, event: Event) {
         let input = match event {
             Event::Received(message) => Input::Received(message),
+            Event::Heard => Input::Heard,
             Event::Lost(why) => {
                 self.transport = None;
                 self.outbox.clear();
@@ -433,7 +439,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         if due != self.timeout_at {
             self.timeout_at = due;
             if let Some(due) = due {
-                self.timeout.as_mut().reset(self.clock.instant(due).into());
+                self.timeout.as_mut().reset(self.clock.instant(due));
             }
         }
         None
@@ -489,10 +495,17 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         if let Poll::Ready(Some((forward, ended))) = Pin::new(&mut self.forwarding).poll_next(cx) {
             return Some(Event::Forwarded(forward, ended));
         }
-        if let Some(transport) = &mut self.transport
-            && let Poll::Ready(got) = transport.poll_recv(cx)
-        {
-            return Some(got.map_or_else(Event::Lost, Event::Received));
+        if let Some(transport) = &mut self.transport {
+            if let Poll::Ready(got) = transport.poll_recv(cx) {
+                return Some(got.map_or_else(Event::Lost, Event::Received));
+            }
+            if transport.has_more() {
+                let now = self.clock.now().mono;
+                if now.since(self.heard) >= limits::HEARD_EVERY {
+                    self.heard = now;
+                    return Some(Event::Heard);
+                }
+            }
         }
         if let Some(dialing) = &mut self.dialing
             && let Poll::Ready(dialed) = dialing.as_mut().poll(cx)

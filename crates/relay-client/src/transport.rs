@@ -35,9 +35,21 @@ pub struct Transport(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Socket(Box<WebSocketStream<Lent<Stream>>>),
+    Socket(Box<WebSocketStream<Lent<Stream>>>, Came),
     Memory(PollSender<Message>, mpsc::Receiver<Message>),
 }
+
+/// What has come over a socket.
+#[derive(Debug)]
+struct Came {
+    /// Bytes of pings and pongs: a proxy may send them for a dead server.
+    control: u64,
+    /// Bytes of anything else that were noticed so far.
+    noticed: u64,
+}
+
+/// Bytes of a control frame of a server beside its payload.
+const CONTROL_HEAD_BYTES: u64 = 2;
 
 /// Limits of the WebSocket: a server cannot make a client buffer more than one message, nor more than so many answers to
 /// its pings.
@@ -56,20 +68,24 @@ impl Transport {
     }
 
     pub(crate) fn socket(socket: WebSocketStream<Lent<Stream>>) -> Self {
-        Self(Kind::Socket(Box::new(socket)))
+        let came = Came { control: 0, noticed: socket.get_ref().came() };
+        Self(Kind::Socket(Box::new(socket), came))
     }
 
     /// The next message; an error, in words, means that the line is dead.
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, String>> {
-        let socket = match &mut self.0 {
-            Kind::Socket(socket) => socket,
+        let (socket, came) = match &mut self.0 {
+            Kind::Socket(socket, came) => (socket, came),
             Kind::Memory(_, receiver) => return receiver.poll_recv(cx).map(|got| got.ok_or_else(closed)),
         };
         loop {
             let bytes = match ready!(Pin::new(&mut *socket).poll_next(cx)) {
                 Some(Ok(tungstenite::Message::Binary(bytes))) => bytes,
                 // The library answers pings; they are no sign that the server still works.
-                Some(Ok(tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_))) => continue,
+                Some(Ok(tungstenite::Message::Ping(payload) | tungstenite::Message::Pong(payload))) => {
+                    came.control += CONTROL_HEAD_BYTES + payload.len() as u64;
+                    continue;
+                }
                 Some(Ok(tungstenite::Message::Text(_) | tungstenite::Message::Frame(_))) => {
                     return Poll::Ready(Err("the server sent a message that is not binary".into()));
                 }
@@ -92,6 +108,16 @@ impl Transport {
         }
     }
 
+    /// Whether more of a message has come since this was asked last, once [`Self::poll_recv`] has nothing whole.
+    pub(crate) fn has_more(&mut self) -> bool {
+        let Kind::Socket(socket, came) = &mut self.0 else { return false };
+        // Part of a ping counts until the rest has come: a hundred bytes once, for its end takes them off again.
+        let said = socket.get_ref().came().saturating_sub(came.control);
+        let more = said > came.noticed;
+        came.noticed = came.noticed.max(said);
+        more
+    }
+
     /// Sends all of `outbox`, in few writes. `Pending` means that the peer takes no more for now.
     pub(crate) fn poll_send(
         &mut self,
@@ -99,7 +125,7 @@ impl Transport {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), String>> {
         match &mut self.0 {
-            Kind::Socket(socket) => {
+            Kind::Socket(socket, _) => {
                 let mut socket = Pin::new(&mut **socket);
                 while !outbox.is_empty() {
                     ready!(socket.as_mut().poll_ready(cx)).map_err(|error| error.to_string())?;
@@ -124,7 +150,7 @@ impl Transport {
     pub(crate) async fn close(mut self, mut outbox: VecDeque<Message>) {
         let farewell = async {
             let sent = std::future::poll_fn(|cx| self.poll_send(&mut outbox, cx)).await;
-            if let (Ok(()), Kind::Socket(socket)) = (sent, &mut self.0) {
+            if let (Ok(()), Kind::Socket(socket, _)) = (sent, &mut self.0) {
                 // Reading on until the peer closes too: a socket closed with unread bytes may take what was sent with it.
                 let _ = socket.close(None).await;
                 while socket.next().await.is_some_and(|frame| frame.is_ok()) {}

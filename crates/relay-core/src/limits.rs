@@ -46,7 +46,10 @@ pub const RESUME_GRACE: Duration = Duration::from_secs(5);
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Heartbeats that may be missed before the peer counts as gone.
 pub const HEARTBEATS_MISSED_MAX: u32 = 3;
-/// How long a client waits for the answer to its Hello before it dials again.
+/// How often a client takes note that a message which is not whole yet goes on: often enough beside a heartbeat, seldom enough
+/// to cost nothing.
+pub const HEARD_EVERY: Duration = Duration::from_secs(1);
+/// How long a client waits for the answer to its Hello, or for more of it, before it dials again.
 pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
 /// Leases that a client holds at most, outcomes that wait for their confirmation included: a server that never confirms
 /// must not fill its memory, and a Hello that names them all stays well below the largest message.

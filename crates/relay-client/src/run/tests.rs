@@ -300,6 +300,54 @@ async fn pings_of_a_server_that_does_not_read_take_no_memory() {
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
 
+/// I8, I19: a grant that takes minutes on a slow link is taken; pings of a proxy are no life, and a server that says nothing
+/// more is given up as ever.
+#[tokio::test(start_paused = true)]
+async fn a_slow_link_is_not_silence() {
+    let silence = limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX;
+    let ((relay, relay_addr), (target, target_addr)) = (bind().await, bind().await);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        let grant = codec::encode(grant());
+        assert!(grant.len() < 126, "or the frame's head is another");
+        let head = [0x82, grant.len() as u8];
+        let began = tokio::time::Instant::now();
+        for byte in head.iter().chain(grant.iter()) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            server.0.get_mut().write_all(&[*byte]).await.unwrap();
+        }
+        assert!(began.elapsed() > 2 * silence, "or it was no slow link");
+        assert_eq!(target_once(&target).await, "POST /hook/x HTTP/1.1");
+        let reported = loop {
+            match server.hears().await {
+                Message::Extend(_) => {}
+                report => break delivered(report),
+            }
+        };
+        assert_eq!(reported, lease());
+        server.says(Message::Settled(Settled { leases: vec![codec::lease_ref(lease())] })).await;
+        let silent = tokio::time::Instant::now();
+        let pings = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                // It goes on until the client has hung up, and beyond.
+                let _ = server.0.send(tungstenite::Message::Ping(Bytes::from_static(b"still there?"))).await;
+            }
+        };
+        let _again = tokio::select! { again = relay.accept() => again.unwrap(), () = pings => unreachable!() };
+        let passed = silent.elapsed();
+        assert!(passed >= silence && passed < 2 * silence, "given up after {passed:?}");
+        stop.send(()).unwrap();
+    };
+    let config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
+    let both = async { tokio::join!(client, server) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(1_000), both).await.expect("it takes too long");
+    assert_eq!(ended.unwrap(), Ended::Stopped);
+}
+
 /// S18: a grant stays in memory as the message that it came in, so that the message is bounded.
 #[tokio::test]
 async fn a_grant_in_a_large_message_ends_the_session() {

@@ -53,7 +53,7 @@ enum Line {
     Idle(Mono),
     /// A socket was asked for.
     Dialing,
-    /// The Hello was sent at that time.
+    /// The Hello was sent, or part of its answer came last, at that time.
     Greeting(Mono),
     /// The session is up.
     Up(Session),
@@ -65,7 +65,7 @@ enum Line {
 struct Session {
     since: Mono,
     heartbeat: Duration,
-    /// When the last message arrived: pings of the transport do not count.
+    /// When the last message or part of one arrived: pings of the transport do not count.
     heard: Mono,
     /// When the last heartbeat was sent.
     beat: Mono,
@@ -98,6 +98,7 @@ impl Client {
             Input::Connected => self.connected(now),
             Input::DialFailed(failure) => self.dial_failed(failure, now),
             Input::Received(message) => self.received(message, now),
+            Input::Heard => self.heard(now),
             Input::Disconnected => self.disconnected(now),
             Input::Forwarded(delivery, outcome) => {
                 if let Some((lease, outcome)) = self.held.forwarded(delivery, outcome) {
@@ -245,6 +246,16 @@ impl Client {
                     self.violated(violation, now);
                 }
             }
+            // What was on its way when the socket was given up.
+            Line::Idle(_) | Line::Dialing | Line::Ended => {}
+        }
+    }
+
+    /// Part of a message came: over a slow link that takes as long as it takes.
+    fn heard(&mut self, now: Now) {
+        match &mut self.line {
+            Line::Greeting(since) => *since = now.mono,
+            Line::Up(session) => session.heard = now.mono,
             // What was on its way when the socket was given up.
             Line::Idle(_) | Line::Dialing | Line::Ended => {}
         }

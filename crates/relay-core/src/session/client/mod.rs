@@ -48,6 +48,8 @@ pub enum Input {
     DialFailed(DialFailure),
     /// A message arrived.
     Received(Message),
+    /// Part of a message arrived, as a driver may say about once a second: the server lives, its link is slow.
+    Heard,
     /// The socket is closed or unusable.
     Disconnected,
     /// The forward asked for by [`Output::Forward`] ended.

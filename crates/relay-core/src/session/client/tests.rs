@@ -348,6 +348,36 @@ fn a_silent_server_is_given_up_after_three_heartbeats() {
     assert_eq!(bench.now.mono.since(silent.mono), limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX);
 }
 
+/// I8, I19: a message that comes slowly is a sign of life as long as it comes, the answer to a Hello too; once nothing comes
+/// the server is given up as ever.
+#[test]
+fn a_slow_link_is_not_silence() {
+    let mut bench = Bench::new(1);
+    bench.connect();
+    let trickle = |bench: &mut Bench, seconds: u32| {
+        for _ in 0..seconds {
+            bench.now = bench.now + limits::HEARD_EVERY;
+            assert!(bench.feed(Input::Heard).is_empty());
+            bench.client.handle_timeout(bench.now);
+            let outputs = bench.drain();
+            assert!(outputs.iter().all(|output| matches!(output, Output::Send(Message::Extend(_)))), "{outputs:?}");
+        }
+    };
+    trickle(&mut bench, 100);
+    bench.welcome(&[]);
+    trickle(&mut bench, 600);
+    let silent = bench.now;
+    let outputs = loop {
+        let outputs = bench.wait();
+        if !matches!(outputs[..], [Output::Send(Message::Extend(_))]) {
+            break outputs;
+        }
+    };
+    assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "silent"));
+    assert_eq!(bench.now.mono.since(silent.mono), limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX);
+    assert!(bench.feed(Input::Heard).is_empty(), "what was on its way then changes nothing");
+}
+
 /// I19: dialling never ends, and its pauses stay within full jitter.
 #[test]
 fn it_dials_for_ever() {
