@@ -236,13 +236,12 @@ impl Server {
             on_stop: None,
         };
         let socket = bind_socket(&server.config.data_dir)?;
-        server.spawn(driver, fetcher, (public, admin_listener, socket));
+        // Before anything is answered: whoever has an answer of it may ask where it listens. Until then connections wait.
         if let Err(error) = server.announce() {
-            server.supervisor.cancel();
-            server.supervisor.finished().await;
             server.withdraw();
             return Err(error);
         }
+        server.spawn(driver, fetcher, (public, admin_listener, socket));
         Ok(server)
     }
 
