@@ -133,7 +133,8 @@ async fn a_read_error_in_a_backup_stops_the_server() {
     wait_for("strace to attach", || crate::faults::traced(server.process.pid()).then_some(()));
     let into = dir.path().join("backup");
     let failed = server.cli(&["store", "backup", into.to_str().unwrap()]);
-    assert_eq!(failed.status.code(), Some(74), "{}", String::from_utf8_lossy(&failed.stderr));
+    // The server may be gone before it has answered.
+    assert!(matches!(failed.status.code(), Some(74 | 69)), "{}", String::from_utf8_lossy(&failed.stderr));
     assert!(!into.exists());
     assert_eq!(server.process.wait().code(), Some(74), "{}", server.process.log());
     strace.wait().unwrap();
