@@ -1,7 +1,7 @@
 //! Configuration: file < environment < flags, every fault reported at once.
 //!
-//! [`settings`] is the table of all settings; [`layers`] collects their values, [`raw`] reads the file, and [`server`]
-//! and [`client`] build what the two processes take, which cannot hold a bad combination.
+//! [`settings`] is the table of all settings; `layers` collects their values, `raw` reads the file, and `server`
+//! and `client` build what the two processes take, which cannot hold a bad combination.
 
 pub(crate) mod client;
 pub(crate) mod fault;

@@ -45,7 +45,7 @@ pub struct DestinationStats {
     pub destination: Name,
     /// Deliveries ever made: routed and replayed.
     pub created: u64,
-    /// Now in each state, in the order of [`State::ALL`].
+    /// Now in each state, in the order of [`State::ALL`](relay_core::delivery::State::ALL).
     pub states: [u64; 7],
     /// Removed by retention or purge.
     pub retired: u64,
