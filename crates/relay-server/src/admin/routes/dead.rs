@@ -67,11 +67,20 @@ pub(super) async fn list(
         return Err(AdminError::Invalid("dead letters are dead or expired; filter by reason instead of state".into()));
     }
     let filter = DeliveryFilter { states: ended(), ..asked.deliveries()? };
+    page(&admin, filter, &asked).await
+}
+
+/// The page that was asked for of those that match. Where there are none, a source or destination that is not there is named.
+pub(super) async fn page(
+    admin: &Admin,
+    filter: DeliveryFilter,
+    asked: &Listing,
+) -> Result<Json<List<DeliveryDto>>, AdminError> {
     let order = Order::of(&filter);
     let (source, destination) = (filter.source.clone(), filter.destination.clone());
     let listing = admin.archive.browse_deliveries(filter, asked.page(order)?).await?;
     if listing.items.is_empty() {
-        known(&admin, source.as_ref(), destination.as_ref()).await?;
+        known(admin, source.as_ref(), destination.as_ref()).await?;
     }
     let (items, next) = order.page(&listing, DeliveryDto::new);
     Ok(Json(List { items, next }))

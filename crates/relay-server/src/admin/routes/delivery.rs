@@ -4,9 +4,8 @@ use axum::{Extension, Json, extract::State};
 use relay_store::seam::BulkAction;
 
 use super::{
-    cursor::Order,
-    dead::{Bulk, run},
-    filter::{Listing, known},
+    dead::{Bulk, page, run},
+    filter::Listing,
 };
 use crate::{
     admin::{
@@ -26,14 +25,7 @@ pub(super) async fn list(
         asked.event = Some(super::id::event(&admin, event).await?.to_string());
     }
     let filter = asked.deliveries()?;
-    let order = Order::of(&filter);
-    let (source, destination) = (filter.source.clone(), filter.destination.clone());
-    let listing = admin.archive.browse_deliveries(filter, asked.page(order)?).await?;
-    if listing.items.is_empty() {
-        known(&admin, source.as_ref(), destination.as_ref()).await?;
-    }
-    let (items, next) = order.page(&listing, DeliveryDto::new);
-    Ok(Json(List { items, next }))
+    page(&admin, filter, &asked).await
 }
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
