@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{process::wait_for, sender::Sender};
+use crate::{clock, process::wait_for, sender::Sender};
 
 /// Languages whose libraries `scripts/setup` installs.
 pub(crate) const LANGUAGES: [&str; 2] = ["node", "python"];
@@ -104,6 +104,7 @@ impl Drop for Libraries {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        clock::forget(self.child.id());
     }
 }
 

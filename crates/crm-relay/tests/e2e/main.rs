@@ -8,6 +8,7 @@
 )]
 
 mod backup;
+mod clock;
 mod delivery;
 mod descriptors;
 mod dev;

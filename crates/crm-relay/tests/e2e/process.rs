@@ -11,6 +11,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::clock;
+
 /// Secrets of the tests: 16 and more printable ASCII characters, as the settings want them.
 pub(crate) const API_KEY: &str = "crk_0123456789abcdef0123456789abcdef";
 pub(crate) const RELAY_TOKEN: &str = "crt_0123456789abcdef0123456789abcdef";
@@ -56,6 +58,7 @@ impl Process {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        clock::forget(self.pid());
     }
 
     /// Sends a signal by name: `TERM`, `STOP`, `CONT`.
@@ -86,6 +89,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        clock::forget(self.pid());
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();

@@ -7,11 +7,11 @@ use relay_providers::{Draft, Signer};
 use serde_json::Value;
 
 use crate::{
+    clock::clock,
     libraries::Libraries,
     process::{Process, RELAY_TOKEN, Server, run, wait_for},
     sender::Sender,
     target::{Arrival, Reply, Target},
-    trouble::faketime_library,
 };
 
 const SENDERS: &str = "whsec_c2VuZGVyJ3Mgb3duIHNlY3JldCwgMjRCKw==";
@@ -39,8 +39,7 @@ async fn a_webhook_delivered_six_hours_later_passes_a_check_of_five_minutes() {
     assert_eq!(told.status, 200, "{told:?}");
 
     server.process.kill();
-    let preload = format!("LD_PRELOAD={}", faketime_library());
-    let later = ["env", &preload, "FAKETIME=+6h", "DONT_FAKE_MONOTONIC=1"];
+    let later = clock(&["FAKETIME=+6h", "DONT_FAKE_MONOTONIC=1"]);
     server.restart_under(&later);
     let of_library = |language, secret| Libraries::start(&later, dir.path(), language, &secrets(secret));
     let (node, python) = (of_library("node", OURS), of_library("python", OURS));

@@ -1,10 +1,10 @@
 //! What ended is kept for its retention and then goes; what is open never does.
 
 use crate::{
+    clock::clock,
     process::{Server, client, wait_for},
     sender::Sender,
     target::{Reply, Target},
-    trouble::faketime_library,
 };
 
 /// I5, I13: delivered webhooks go after `RETENTION_DELIVERED`, dead ones after `RETENTION_DEAD`, both counted as retired
@@ -26,8 +26,7 @@ async fn only_what_ended_goes_and_only_after_its_retention() {
     server.json(&["source", "create", "orders", "--destination", "erp"]);
     let key = server.json(&["key", "create", "orders", "shop"])["key"].as_str().unwrap().to_owned();
     server.process.kill();
-    let preload = format!("LD_PRELOAD={}", faketime_library());
-    let hurried = ["env", &preload, "FAKETIME=+0 x60"];
+    let hurried = clock(&["FAKETIME=+0 x60"]);
     server.restart_under(&hurried);
     let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
     let sender = Sender::new();

@@ -3,10 +3,10 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    process::Command,
 };
 
 use crate::{
+    clock::clock,
     process::{ADMIN_TOKEN, API_KEY, Process, Server, client, run, wait_for},
     sender::Sender,
     target::{Reply, Target},
@@ -231,8 +231,7 @@ async fn a_destination_that_waits_is_announced() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir.path(), &[("MESSAGE_TTL", "4m")]);
     server.process.kill();
-    let preload = format!("LD_PRELOAD={}", faketime_library());
-    server.restart_under(&["env", &preload, "FAKETIME=+0 x60"]);
+    server.restart_under(&clock(&["FAKETIME=+0 x60"]));
     Sender::new().post(&server.url("/webhook"), "waits").await.unwrap().event();
     let logged = |event: &str| {
         let event = format!("event=\"{event}\"");
@@ -256,8 +255,7 @@ fn a_command_that_trickles_is_cut_off() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir.path(), &[]);
     server.process.kill();
-    let preload = format!("LD_PRELOAD={}", faketime_library());
-    server.restart_under(&["env", &preload, "FAKETIME=+0 x60"]);
+    server.restart_under(&clock(&["FAKETIME=+0 x60"]));
     let head = format!("POST /api/v1/tokens HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n");
     let kind = "content-type: application/json\r\n";
     for framing in ["content-length: 1000000\r\n\r\n", "transfer-encoding: chunked\r\n\r\n100000\r\n"] {
@@ -298,12 +296,6 @@ fn trickle(server: &Server, beginning: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// The library behind `faketime`. Not the command: a kill would meet that one and not the server.
-pub(crate) fn faketime_library() -> String {
-    let library = Command::new("faketime").args(["-m", "-f", "+0d", "printenv", "LD_PRELOAD"]).output().unwrap();
-    String::from_utf8(library.stdout).unwrap().trim().to_owned()
-}
-
 /// I10 under F6: a clock set back or ahead a day while the server is down stalls nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_set_back_or_ahead_a_day_stalls_nothing() {
@@ -314,13 +306,12 @@ async fn a_clock_set_back_or_ahead_a_day_stalls_nothing() {
     let mut server = Server::start(dir.path(), &settings);
     let targets = [("default", target.url("/"))];
     let _client = client(dir.path(), "client", server.public, &targets, &[]);
-    let preload = format!("LD_PRELOAD={}", faketime_library());
     for shift in ["-1d", "+1d"] {
         let sender = Sender::new();
         let before = sender.post(&server.url("/webhook"), "before").await.unwrap().event();
         wait_for("the first try", || target.arrivals().iter().any(|arrival| arrival.event() == before).then_some(()));
         server.process.kill();
-        server.restart_under(&["env", &preload, &format!("FAKETIME={shift}"), "DONT_FAKE_MONOTONIC=1"]);
+        server.restart_under(&clock(&[&format!("FAKETIME={shift}"), "DONT_FAKE_MONOTONIC=1"]));
         let after = Sender::new().post(&server.url("/webhook"), "after").await.unwrap().event();
         wait_for("both to arrive", || {
             let delivered = target.delivered();
@@ -347,9 +338,8 @@ async fn a_clock_that_is_put_right_while_the_server_runs_is_believed() {
     std::fs::remove_dir_all(server.data_dir()).unwrap();
     let file = dir.path().join("clock");
     std::fs::write(&file, "-1h").unwrap();
-    let preload = format!("LD_PRELOAD={}", faketime_library());
-    let clock = format!("FAKETIME_TIMESTAMP_FILE={}", file.display());
-    server.restart_under(&["env", &preload, &clock, "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"]);
+    let by_file = format!("FAKETIME_TIMESTAMP_FILE={}", file.display());
+    server.restart_under(&clock(&[&by_file, "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"]));
     let secret = "secret=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
     let made = ["source", "create", "signed", "--provider", "standard-webhooks", "--set", secret];
     assert!(server.cli(&made).status.success());
