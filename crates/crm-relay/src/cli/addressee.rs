@@ -145,7 +145,7 @@ fn api_key(layers: &Layers) -> Result<String, Failure> {
     if let Some(key) = layers.text("API_KEY") {
         return Ok(key);
     }
-    let kept = data_dirs(layers).into_iter().find_map(|dir| credentials::find(&dir, "API_KEY"));
+    let kept = credentials::find_in(&data_dirs(layers), "API_KEY")?;
     kept.map(|key| key.expose().to_owned()).ok_or_else(|| {
         Failure::usage(format!(
             "no API key is in {}. Start a server here: crm-relay dev; or give a key: --set key=KEY, or API_KEY; or say where \

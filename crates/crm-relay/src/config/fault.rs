@@ -1,6 +1,9 @@
 //! What is wrong with a configuration: everything at once, each with its place and what would be right.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::exit::{Exit, Failure};
 
@@ -22,6 +25,16 @@ pub(crate) enum Origin {
     },
     /// Nowhere.
     Default,
+}
+
+impl Origin {
+    /// A path that was given there: in the configuration file it is relative to that file.
+    pub(crate) fn beside(&self, path: &Path) -> PathBuf {
+        match self {
+            Self::File { path: file, .. } => file.parent().unwrap_or(Path::new("")).join(path),
+            Self::Flag | Self::Environment | Self::EnvironmentFile(_) | Self::Default => path.to_path_buf(),
+        }
+    }
 }
 
 impl fmt::Display for Origin {
