@@ -84,14 +84,14 @@ fn judge(provider: &Provider, parameter: &Parameter, value: &str) -> Result<(), 
     if unquoted(value).is_some() {
         return fault("stands in quotes: give what is between them".to_owned());
     }
-    if !(parameter.secret || parameter.key) {
-        return Ok(());
-    }
     if let Some((name, _)) = pasted::assigned(value).filter(|(name, _)| name.len() > 2 && pasted::is_variable(name)) {
         return fault(format!("begins with {name}=, as a line of a file of variables does: give what follows it"));
     }
     if pasted::is_placeholder(value) {
         return fault("is a placeholder that nobody filled in; variables are not expanded here".to_owned());
+    }
+    if !(parameter.secret || parameter.key) {
+        return Ok(());
     }
     if parameter.secret && value.starts_with('{') && value.ends_with('}') && value.contains('"') {
         return fault("is JSON: give the secret alone".to_owned());
@@ -216,6 +216,8 @@ mod tests {
             ("github", "secret", "{\"secret\":\"a-secret-of-ours\"}", "JSON"),
             ("github", "secret", "'SECRET=a-secret-of-ours'", "quotes"),
             ("basic", "username", "\"somebody\"", "quotes"),
+            ("basic", "username", "USER_NAME=somebody", "begins with USER_NAME="),
+            ("basic", "username", "<somebody>", "placeholder"),
             ("api-key", "key", "crk_0123456789 0123456789", "a space after 14"),
             ("bearer", "token", "crt_0123456789\n0123456789", "a line break"),
             ("stripe", "endpoint_secret", "abc", "begin with whsec_"),

@@ -1,7 +1,7 @@
 //! Whom a sample goes to, and whose hand signs it.
 
 use http::Uri;
-use relay_providers::{Provider, Signer};
+use relay_providers::{Given, Provider, Signer};
 use serde_json::Value;
 
 use super::{
@@ -133,7 +133,9 @@ impl Addressee<'_> {
     }
 
     fn signer(&self, provider: &Provider) -> Result<Signer, Failure> {
-        Signer::new(provider.name, &self.parameters).map_err(|faults| {
+        // Signed is with what a source of these parameters would be judged by.
+        let given = Given::read(provider.name, &self.parameters).map(|given| given.parameters);
+        Signer::new(provider.name, given.as_ref().unwrap_or(&self.parameters)).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
             Failure::usage(format!("cannot sign as {}:\n{}", provider.name, lines.join("\n")))
         })

@@ -18,6 +18,7 @@ use super::{
     secret,
     settings::{self, Process, Value},
     target::{self, Target},
+    text_file,
 };
 use crate::quantity::{self, Bare};
 
@@ -67,6 +68,7 @@ pub(crate) fn joined(layers: &mut Layers) -> Config {
     let destinations = destinations(layers);
     let grace = layers.span("SHUTDOWN_GRACE");
     check_timeouts(layers, &destinations, grace);
+    note_idle(layers, &destinations);
     let port = layers.number("SERVER_PORT");
     if let Ok(here) = format!("ws://localhost:{port}/").parse()
         && port > 0
@@ -210,7 +212,10 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         quantity::duration(text, Bare::Seconds)
     });
     let origin = fields.section.entry("ca_file").map_or(Origin::Default, |entry| entry.origin.clone());
-    let ca_file = fields.optional("ca_file", |text| settings::certificates(text, &origin));
+    let ca_file = fields.optional("ca_file", |text| {
+        let path = origin.beside(&text_file::path(text)?);
+        settings::check_certificates(&path).map(|()| path)
+    });
     let resign = fields
         .secret("resign_secret", |text| Resigner::new(&secret::of_resigning(text)).map_err(|fault| fault.to_string()));
     let headers = fields.headers(resign.is_some());
@@ -407,6 +412,9 @@ fn login(username: &Entry, password: &Entry) -> Result<(HeaderName, HeaderValue)
         let text = entry.text();
         if entry.from_file {
             return secret::of_target(&entry.key, &text).map_err(|want| format!("{}: {want}", entry.key));
+        }
+        if text.contains(char::is_control) {
+            return Err(format!("{} holds a control character", entry.key));
         }
         if pasted::is_placeholder(&text) {
             return Err(format!("{} is a placeholder that nobody filled in; want {{ file = \"PATH\" }}", entry.key));

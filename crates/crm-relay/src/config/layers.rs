@@ -11,7 +11,7 @@ use relay_providers::pasted;
 use super::{
     fault::{Faults, Origin},
     raw,
-    settings::{Kind, Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
+    settings::{Kind, Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, check_certificates, find},
     text_file,
 };
 
@@ -55,7 +55,7 @@ impl Layers {
     /// Collects and checks every setting that concerns `process`.
     pub(crate) fn collect(process: Process, config: Option<&Path>, flags: &Flags, env: Environment<'_>) -> Self {
         let mut faults = Faults::default();
-        let path = config.map(Path::to_path_buf).or_else(|| default_file(env, &mut faults));
+        let path = config.map(named_file).or_else(|| default_file(env, &mut faults));
         let file = path.as_deref().map_or_else(raw::File::default, |path| raw::read(path, &mut faults));
         let mut layers = Self { process, path, file, faults, notes: Vec::new(), given: BTreeMap::new() };
         let mut foreign = Vec::new();
@@ -167,7 +167,14 @@ impl Layers {
     }
 
     fn accept(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
-        let read = setting.read(text, &origin);
+        // A command may be another user's, who cannot read the file and does not need it.
+        let is_opened = setting.kind == Kind::Certificates && self.process != Process::Command;
+        let read = setting.read(text, &origin).and_then(|read| {
+            if is_opened {
+                check_certificates(Path::new(&read.0))?;
+            }
+            Ok(read)
+        });
         match read {
             Ok((cleaned, value)) => {
                 if setting.kind == Kind::Secret && cleaned != pasted::trimmed(text) {
@@ -212,6 +219,11 @@ impl Layers {
             self.notes.push(format!("settings of the Redis store, without effect: {}", names.join(", ")));
         }
     }
+}
+
+/// What `--config` names. What is wrong with it shows when it is read.
+fn named_file(path: &Path) -> PathBuf {
+    path.to_str().and_then(|text| text_file::path(text).ok()).unwrap_or_else(|| path.to_path_buf())
 }
 
 fn default_file(env: Environment<'_>, faults: &mut Faults) -> Option<PathBuf> {

@@ -328,6 +328,8 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("/nowhere/ca.pem", "no such file"),
             ("/", "is a directory"),
             ("/etc/passwd", "no certificate"),
+            ("/dev/null", "no certificate"),
+            ("/dev/zero", "longer than"),
             ("$CERTS/ca.pem", "not expanded"),
         ],
         Kind::Host => &[
@@ -546,7 +548,9 @@ fn every_setting_refuses_what_cannot_work_with_what_would_be_right() {
         let hostile = refused(setting.kind);
         assert!(setting.kind == Kind::Foreign || hostile.len() > 1, "{} has no hostile values", setting.name);
         for process in processes(setting) {
-            for (value, want) in hostile {
+            // A command opens the file when it needs it.
+            let is_unopened = process == Process::Command && setting.kind == Kind::Certificates;
+            for (value, want) in hostile.iter().filter(|(value, _)| !is_unopened || value.contains('$')) {
                 let said = taken(process, setting, value).map(|value| format!("{value:?}"));
                 assert!(said.as_ref().is_err_and(|said| said.contains(want)), "{} = {value:?}: {said:?}", setting.name);
                 let fault = said.unwrap_err();
@@ -608,6 +612,9 @@ fn every_key_of_a_table_refuses_what_cannot_work() {
         ("report_answers", "\"everything\"", "off"),
         ("username", "\"u\"", "together"),
         ("password", "{ file = \"lines\" }", "2 lines"),
+        ("username", "\"u\"\npassword = \"a\\nb\"", "control"),
+        ("username", "\"u\"\npassword = \"$PASSWORD\"", "placeholder"),
+        ("username", "\"u:v\"\npassword = \"x\"", "colon"),
         ("concurency", "3", "did you mean concurrency"),
     ] {
         let url = if key == "url" { "" } else { "url = \"https://crm.local\"\n" };
