@@ -64,7 +64,7 @@ use relay_core::time::Wall;
 pub use by_head::ByHead;
 pub use certificates::{CertificatesFault, certificates};
 pub use draft::{Draft, SignError};
-pub use fault::ParameterFault;
+pub use fault::{ParameterFault, nearest};
 pub use given::Given;
 pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings};
 pub use keys::StoredKey;

@@ -8,10 +8,10 @@ use relay_client::{
     config::{self, Config, Destination, TargetUrl},
 };
 use relay_core::name::Name;
-use relay_providers::pasted;
+use relay_providers::{nearest, pasted};
 
 use super::{
-    fault::{Faults, Origin, nearest},
+    fault::{Faults, Origin},
     layers::{Environment, Layers},
     proxy,
     raw::{Entry, Section},

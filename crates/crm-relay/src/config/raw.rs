@@ -4,14 +4,14 @@
 
 use std::path::Path;
 
-use relay_providers::pasted;
+use relay_providers::{nearest, pasted};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
-    fault::{Faults, Origin, nearest},
+    fault::{Faults, Origin},
     secret,
     settings::{SETTINGS, Setting},
     text_file,
@@ -165,7 +165,7 @@ impl Walk<'_> {
     fn unknown_setting(&mut self, name: &str, origin: &Origin) {
         let keys: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
         let known = keys.iter().map(String::as_str).chain(["source", "route", "destination"]);
-        let text = match nearest(&name.to_ascii_lowercase(), known) {
+        let text = match nearest(name, known) {
             Some(near) => format!("no such setting; did you mean {near}?"),
             None => "no such setting; they are listed by: crm-relay config print".to_owned(),
         };

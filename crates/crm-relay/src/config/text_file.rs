@@ -97,6 +97,9 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
     if is_of_windows(text) {
         return Err("want a path like /srv/relay; this is one of Windows".to_owned());
     }
+    if text.contains(" #") {
+        return Err("what stands behind # is no comment in the file that gave this; leave it out".to_owned());
+    }
     let home = || std::env::home_dir().filter(|home| home.is_absolute());
     if let Some(variable) = text.split('/').find(|part| pasted::is_placeholder(part)) {
         let want = match (variable, home()) {
@@ -253,6 +256,7 @@ mod tests {
             ("/srv/\u{fffd}", "UTF-8"),
             ("file:///srv/a", "not a URL"),
             ("C:\\relay", "Windows"),
+            ("/srv/relay  # of the relay", "no comment"),
         ] {
             assert!(path(given).is_err_and(|said| said.contains(want)), "{given}: {:?}", path(given));
         }
