@@ -290,6 +290,13 @@ pub const MISS_PATH_BYTES: usize = 64;
 /// Bytes of the name under which somebody asks the admin API: enough for a user's, and anybody may write anything there.
 pub const CLAIMED_USER_BYTES_MAX: usize = 64;
 
+/// Bytes of a file, or of standard input, that holds one value: a secret, or a key in PEM. More is another file than was
+/// meant, or one without an end.
+pub const VALUE_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a configuration file, of one with certificates, and of one with credentials, for the same reason: all
+/// authorities of a system are half a megabyte.
+pub const CONFIGURATION_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 /// Default of `LEASE`.

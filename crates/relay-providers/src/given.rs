@@ -1,10 +1,16 @@
 //! What an operator gives for a source's parameters: cleaned of what editors, shells and web pages add, and judged, before
 //! any of it is kept. A secret that can never be right is refused here, and not by a 401 to every webhook.
 
-use crate::{Parameter, ParameterFault, Provider, Verifier, provider};
+use crate::{
+    Parameter, ParameterFault, Provider, Verifier, own_secret,
+    pasted::{self, trimmed, unquoted},
+    provider,
+};
 
 /// Shortest secret that is taken, in characters.
 const SECRET_CHARS_MIN: usize = 8;
+/// From this length on, a text of letters, digits and the signs of base64 was made by a platform, which puts no comma behind it.
+const MADE_CHARS_MIN: usize = 16;
 
 /// Parameters as they are to be kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,7 +39,7 @@ impl Given {
                 let Some(parameter) = named(provider, name) else { continue };
                 match judge(provider, parameter, value) {
                     Ok(()) => {}
-                    Err(Wrong::Quoted(inner)) => *value = inner,
+                    Err(Wrong::Wrapped(inner)) => *value = inner,
                     Err(Wrong::Fault(detail)) => faults.push(ParameterFault::of(name, detail)),
                     Err(Wrong::Doubt(detail)) => doubts.push(ParameterFault::of(name, detail)),
                 }
@@ -49,8 +55,8 @@ impl Given {
 
 /// What is not right about a value.
 enum Wrong {
-    /// It stands in quotes that cannot be meant; without them it is this.
-    Quoted(String),
+    /// Something stands around it that cannot be meant; without that it is this.
+    Wrapped(String),
     Fault(String),
     Doubt(String),
 }
@@ -61,26 +67,43 @@ fn named(provider: &'static Provider, name: &str) -> Option<&'static Parameter> 
 
 fn judge(provider: &Provider, parameter: &Parameter, value: &str) -> Result<(), Wrong> {
     let fault = |detail: String| Err(Wrong::Fault(detail));
-    if value.is_empty() || !(parameter.secret || parameter.key) {
+    if value.is_empty() || parameter.name == "prefix" {
         return Ok(());
     }
-    let title = provider.title;
-    if let Some(inner) = unquoted(value) {
-        let is_shaped = parameter.begins.iter().any(|begin| inner.starts_with(begin));
-        return if is_shaped {
-            judge(provider, parameter, inner)?;
-            Err(Wrong::Quoted(inner.to_owned()))
-        } else {
-            fault("stands in quotes: give what is between them".to_owned())
+    if is_ours(provider, parameter) {
+        return match own_secret(parameter.name, value) {
+            Ok(inner) if inner == value => Ok(()),
+            Ok(inner) => Err(Wrong::Wrapped(inner.to_owned())),
+            Err(detail) => fault(detail),
         };
     }
-    if let Some((at, hidden)) = value.chars().enumerate().find(|(_, char)| is_hidden(*char)) {
+    if let Some(inner) = inner(parameter, value) {
+        judge(provider, parameter, inner)?;
+        return Err(Wrong::Wrapped(inner.to_owned()));
+    }
+    if unquoted(value).is_some() {
+        return fault("stands in quotes: give what is between them".to_owned());
+    }
+    if let Some((name, _)) = pasted::assigned(value).filter(|(name, _)| name.len() > 2 && pasted::is_variable(name)) {
+        return fault(format!("begins with {name}=, as a line of a file of variables does: give what follows it"));
+    }
+    if pasted::is_placeholder(value) {
+        return fault("is a placeholder that nobody filled in; variables are not expanded here".to_owned());
+    }
+    if !(parameter.secret || parameter.key) {
+        return Ok(());
+    }
+    if parameter.secret && value.starts_with('{') && value.ends_with('}') && value.contains('"') {
+        return fault("is JSON: give the secret alone".to_owned());
+    }
+    if let Some((at, hidden)) = pasted::hidden(value) {
         let code = u32::from(hidden);
         return fault(format!(
             "holds an invisible character (U+{code:04X}) after {at} others, as web pages and word processors add them: \
              copy it as plain text, or type it"
         ));
     }
+    let title = provider.title;
     if let Some((_, what)) = parameter.not.iter().find(|(begin, _)| value.starts_with(begin)) {
         return fault(format!("is {what}; {title}'s {}", shape(parameter)));
     }
@@ -92,10 +115,45 @@ fn judge(provider: &Provider, parameter: &Parameter, value: &str) -> Result<(), 
         };
         return fault(format!("is too short: {wanted}"));
     }
-    if parameter.begins.is_empty() || parameter.begins.iter().any(|begin| value.starts_with(begin)) {
+    if listed(value).is_some_and(|made| made.len() >= MADE_CHARS_MIN) {
+        return Err(Wrong::Doubt("ends in a comma or a semicolon, as it stands in a list: give it without".to_owned()));
+    }
+    if parameter.begins.is_empty() || is_shaped(parameter, value) {
         return Ok(());
     }
     Err(Wrong::Doubt(format!("does not look like one: {title}'s {}", shape(parameter))))
+}
+
+/// Whether it is a key or token that the relay itself asks for.
+fn is_ours(provider: &Provider, parameter: &Parameter) -> bool {
+    parameter.secret && matches!(provider.name, "api-key" | "bearer")
+}
+
+fn is_shaped(parameter: &Parameter, value: &str) -> bool {
+    parameter.begins.iter().any(|begin| value.starts_with(begin))
+}
+
+/// The value within what cannot be meant: beneath quotes and the like where its shape shows, or behind its own name.
+fn inner<'a>(parameter: &Parameter, value: &'a str) -> Option<&'a str> {
+    let is_own_name = |name: &str| [parameter.name, "secret"].iter().any(|own| own.eq_ignore_ascii_case(name));
+    let assigned = pasted::assigned(value).filter(|_| parameter.secret || parameter.key);
+    let shows = |inner: &str| is_shaped(parameter, unquoted(inner).unwrap_or(inner));
+    if let Some((_, inner)) = assigned.filter(|(name, inner)| is_own_name(name) || shows(inner)) {
+        return Some(inner);
+    }
+    let shaped = |inner: &&str| shows(pasted::assigned(inner).map_or(inner, |(_, value)| value));
+    let bracketed = || value.strip_prefix('<')?.strip_suffix('>').map(trimmed);
+    let bearer = || value.strip_prefix("Bearer ").map(trimmed);
+    let ways = [unquoted(value), bracketed(), bearer(), listed(value)];
+    ways.into_iter().flatten().find(shaped)
+}
+
+/// What stands before a comma or a semicolon, if it was made by a machine.
+fn listed(value: &str) -> Option<&str> {
+    let inner = value.strip_suffix([',', ';'])?;
+    let is_made = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-' | b'.');
+    let stands_in_quotes = unquoted(inner).is_some();
+    (stands_in_quotes || inner.bytes().all(is_made)).then_some(inner)
 }
 
 /// `begin with whsec_`, and where it is to be found.
@@ -105,34 +163,6 @@ fn shape(parameter: &Parameter) -> String {
         begins => format!("begin with {}: ", begins.join(" or ")),
     };
     format!("{begins}{}", parameter.help)
-}
-
-/// Without what stands at the ends and cannot be meant: white space of any kind, line ends, marks of byte order.
-fn trimmed(value: &str) -> &str {
-    value.trim_matches(|char: char| char.is_whitespace() || is_hidden(char))
-}
-
-/// The text between quotes of the same kind.
-fn unquoted(value: &str) -> Option<&str> {
-    const QUOTES: [(char, char); 7] = [
-        ('"', '"'),
-        ('\'', '\''),
-        ('`', '`'),
-        ('\u{201c}', '\u{201d}'),
-        ('\u{2018}', '\u{2019}'),
-        ('<', '>'),
-        ('\u{ab}', '\u{bb}'),
-    ];
-    let inner = |(open, close): (char, char)| value.strip_prefix(open)?.strip_suffix(close).map(trimmed);
-    QUOTES.into_iter().find_map(inner).filter(|inner| !inner.is_empty())
-}
-
-/// Whether nobody sees it: no-break and zero-width spaces, joiners, marks of byte order and of direction, soft hyphens.
-fn is_hidden(char: char) -> bool {
-    matches!(
-        char,
-        '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{feff}'
-    )
 }
 
 #[cfg(test)]
@@ -155,6 +185,12 @@ mod tests {
             "\"whsec_abcdefgh1234\"",
             "'whsec_abcdefgh1234'\n",
             "\u{201c}whsec_abcdefgh1234\u{201d}",
+            "<whsec_abcdefgh1234>",
+            "whsec_abcdefgh1234,",
+            "whsec_abcdefgh1234\u{1a}",
+            "ENDPOINT_SECRET=whsec_abcdefgh1234\n",
+            "export STRIPE_WEBHOOK_SECRET=\"whsec_abcdefgh1234\"",
+            "secret = whsec_abcdefgh1234",
         ] {
             for name in ["endpoint_secret", "secret"] {
                 let read = read("stripe", name, given).unwrap_or_else(|fault| panic!("{given:?}: {fault}"));
@@ -173,6 +209,17 @@ mod tests {
             ("github", "secret", "a-secret\u{200b}-of-ours", "U+200B) after 8 others"),
             ("github", "secret", "a\u{a0}secret of ours", "U+00A0"),
             ("github", "secret", "x", "8 characters"),
+            ("github", "secret", "WEBHOOK_SECRET=a-secret-of-ours", "begins with WEBHOOK_SECRET="),
+            ("github", "secret", "export X_1=a-secret-of-ours", "begins with X_1="),
+            ("github", "secret", "<a-secret-of-ours>", "placeholder"),
+            ("github", "secret", "${WEBHOOK_SECRET}", "placeholder"),
+            ("github", "secret", "{\"secret\":\"a-secret-of-ours\"}", "JSON"),
+            ("github", "secret", "'SECRET=a-secret-of-ours'", "quotes"),
+            ("basic", "username", "\"somebody\"", "quotes"),
+            ("basic", "username", "USER_NAME=somebody", "begins with USER_NAME="),
+            ("basic", "username", "<somebody>", "placeholder"),
+            ("api-key", "key", "crk_0123456789 0123456789", "a space after 14"),
+            ("bearer", "token", "crt_0123456789\n0123456789", "a line break"),
             ("stripe", "endpoint_secret", "abc", "begin with whsec_"),
             ("stripe", "endpoint_secret", "sk_test_51H7abcdefghijkl", "API key; Stripe's begin with whsec_"),
             ("stripe", "secret", "we_1H7abcdefghijkl", "begin with whsec_"),
@@ -182,6 +229,28 @@ mod tests {
             assert!(fault.contains(words), "{name} {value:?}: {fault}");
             assert!(value.len() < 4 || !fault.contains(value), "a secret is shown: {fault}");
         }
+    }
+
+    /// A secret of a platform may hold nearly anything: what may be meant is kept.
+    #[test]
+    fn what_a_secret_may_hold_is_kept() {
+        for value in [
+            "It's a \"Secret\" to = Everybody",
+            "AB=cd=efgh",
+            "c2VjcmV0c2VjcmV0Cg==",
+            "semi;colons,and;",
+            "$2b$12$abcd",
+        ] {
+            let read = read("github", "secret", value).unwrap_or_else(|fault| panic!("{value}: {fault}"));
+            assert_eq!((&*read.parameters[0].1, read.doubts.len()), (value, 0));
+        }
+        let own = read("github", "secret", "SECRET=a-secret-of-ours").unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(own.parameters[0].1, "a-secret-of-ours");
+        let ours = read("bearer", "token", "Authorization: Bearer crt_0123456789abcdef")
+            .unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(ours.parameters[0].1, "crt_0123456789abcdef");
+        let listed = read("github", "secret", "c2VjcmV0c2VjcmV0Cg==,").unwrap_or_else(|fault| panic!("{fault}"));
+        assert!(listed.doubts[0].detail.contains("comma"));
     }
 
     #[test]

@@ -3,11 +3,10 @@
 use std::fmt::Display;
 
 use clap::{Args, Subcommand};
-use relay_providers::{Acknowledgement, Parameter, Provider, provider, providers};
+use relay_providers::{Acknowledgement, Parameter, Provider, nearest, provider, providers};
 use serde_json::{Value, json};
 
 use crate::{
-    config::fault::nearest,
     exit::{Exit, Failure, Outcome},
     output::{pretty, print, say},
     render::{human_duration, style, table},
