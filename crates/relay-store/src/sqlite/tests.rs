@@ -207,7 +207,7 @@ fn a_repeat_finds_the_first_event() {
     let late = Append { dedupe, ..maker.append("3", NOW + TTL) };
     let answers = wait(store.append(vec![first.clone(), second.clone()]));
     let (id, deliveries) = (first.event.id, first.deliveries.clone());
-    let repeat = Appended::Repeat { first: id, received_at: NOW, differs: true, deliveries };
+    let repeat = Appended::Repeat { first: id, received_at: NOW, differs: true, deliveries, gone: false };
     assert_eq!(answers, vec![Ok(Appended::Stored), Ok(repeat.clone())]);
     drop(store);
     let store = open(dir.path());
