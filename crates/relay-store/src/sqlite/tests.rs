@@ -330,6 +330,10 @@ fn a_store_in_use_is_refused_with_the_pid() {
     let refused = SqliteStore::open(options(dir.path())).expect_err("in use");
     let text = refused.to_string();
     assert_eq!(text, format!("another crm-relay (pid {}) uses {}", std::process::id(), dir.path().display()));
+    // Who takes the lock for a left one lets nobody in by removing it.
+    std::fs::remove_file(dir.path().join("store.lock")).expect("removes");
+    let refused = SqliteStore::open(options(dir.path())).expect_err("in use all the same");
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
     wait(store.close());
     open(dir.path());
 }
