@@ -6,6 +6,7 @@
 mod declared;
 mod every_provider;
 mod exits;
+mod losses;
 mod night_shift;
 mod operators;
 mod packaging;

@@ -201,10 +201,15 @@ impl MemoryStore {
     /// Performs it, and loses the answer: gives what it was, and what the hub hears instead, [`StoreError::Unknown`].
     pub fn perform_unheard(&self, op: StoreOp) -> (Stored, Stored) {
         let answer = self.perform(op.clone());
+        (answer, self.mishear(op))
+    }
+
+    /// Does nothing, for it never heard of it; what the hub hears is the same, [`StoreError::Unknown`].
+    pub fn mishear(&self, op: StoreOp) -> Stored {
         self.lock().deaf = true;
         let heard = self.perform(op);
         self.lock().deaf = false;
-        (answer, heard)
+        heard
     }
 
     fn append_one(&self, append: &Append) -> Result<Appended, AppendError> {

@@ -207,7 +207,7 @@ fn a_repeat_finds_the_first_event() {
     let late = Append { dedupe, ..maker.append("3", NOW + TTL) };
     let answers = wait(store.append(vec![first.clone(), second.clone()]));
     let (id, deliveries) = (first.event.id, first.deliveries.clone());
-    let repeat = Appended::Repeat { first: id, received_at: NOW, differs: true, deliveries };
+    let repeat = Appended::Repeat { first: id, received_at: NOW, differs: true, deliveries, gone: false };
     assert_eq!(answers, vec![Ok(Appended::Stored), Ok(repeat.clone())]);
     drop(store);
     let store = open(dir.path());
@@ -330,6 +330,10 @@ fn a_store_in_use_is_refused_with_the_pid() {
     let refused = SqliteStore::open(options(dir.path())).expect_err("in use");
     let text = refused.to_string();
     assert_eq!(text, format!("another crm-relay (pid {}) uses {}", std::process::id(), dir.path().display()));
+    // Who takes the lock for a left one lets nobody in by removing it.
+    std::fs::remove_file(dir.path().join("store.lock")).expect("removes");
+    let refused = SqliteStore::open(options(dir.path())).expect_err("in use all the same");
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
     wait(store.close());
     open(dir.path());
 }

@@ -3,7 +3,10 @@
 use std::fs;
 
 use super::*;
-use crate::{seam::Gap, watch::Watch};
+use crate::{
+    seam::{Gap, Why},
+    watch::Watch,
+};
 
 /// A store whose copy is many times longer than what waits between its two ends.
 fn large(dir: &Path) -> (SqliteStore, Maker) {
@@ -149,7 +152,7 @@ fn a_restore_names_what_nobody_knows() {
 
     let empty = tempfile::tempdir().expect("a directory");
     let restored = restore(&into, empty.path(), later).expect("restores");
-    assert_eq!(restored.gap, Gap { since: NOW, until: later, commits: None, events: None });
+    assert_eq!(restored.gap, Gap { why: Why::Restored, since: NOW, until: later, commits: None, events: None });
     let known = wait(open(empty.path()).recount()).expect("counts");
     assert_eq!((known.counted == known.kept, known.gaps), (true, vec![restored.gap]));
 
