@@ -52,6 +52,7 @@ mod signer;
 mod table;
 mod url;
 mod verifier;
+mod walk;
 mod words;
 
 use std::fmt;

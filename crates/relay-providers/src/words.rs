@@ -163,7 +163,6 @@ fn encoding(encoding: Encoding) -> &'static str {
 fn key_form(form: KeyForm) -> &'static str {
     match form {
         KeyForm::Text => ", used as the text it is",
-        KeyForm::Hex => ", decoded from hex",
         KeyForm::Base64 => ", decoded from base64",
         KeyForm::Ed25519 => ", a public key in hex or base64",
         KeyForm::Whsec => ": `whsec_` and base64, which is decoded",

@@ -139,7 +139,6 @@ pub(crate) enum Algorithm {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum KeyForm {
     Text,
-    Hex,
     Base64,
     /// 32 bytes in hex or base64.
     Ed25519,

@@ -507,14 +507,13 @@ impl KeyForm {
         match self {
             Self::Whsec => !value.starts_with("whpk_"),
             Self::Whpk => value.starts_with("whpk_"),
-            Self::Text | Self::Hex | Self::Base64 | Self::Ed25519 | Self::Spki => true,
+            Self::Text | Self::Base64 | Self::Ed25519 | Self::Spki => true,
         }
     }
 
     fn read(self, text: &str) -> Result<Vec<u8>, &'static str> {
         match self {
             Self::Text => Ok(text.as_bytes().to_vec()),
-            Self::Hex => secret::from_hex(text).filter(|key| !key.is_empty()).ok_or("must be hex digits"),
             Self::Base64 => STANDARD.decode(text).ok().filter(|key| !key.is_empty()).ok_or("must be base64"),
             Self::Whsec => standard_key(text),
             Self::Whpk => {

@@ -427,27 +427,4 @@ pub(super) const PROVIDERS: &[Provider] = &[
         }]),
         ..Provider::BASE
     },
-    Provider {
-        name: "authorize_net",
-        title: "Authorize.Net",
-        parameters: &[Parameter::key(
-            "signature_key",
-            "the signature key, 128 hex digits: Merchant Interface, Account, Settings, API Credentials & Keys",
-        )],
-        delivery: DeliveryId::Json(&["notificationId"]),
-        event: Name::Json("eventType"),
-        order: Name::Json("payload.id"),
-        docs: "https://developer.authorize.net/api/reference/features/webhooks.html",
-        unproven: NO_TIME,
-        sample: Sample::json(include_str!("../../samples/authorize_net.json")),
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-anet-signature"]),
-            style: Style::Prefix("sha512="),
-            algorithm: Algorithm::HmacSha512,
-            key: "signature_key",
-            key_form: KeyForm::Hex,
-            ..Scheme::BASE
-        }]),
-        ..Provider::BASE
-    },
 ];
