@@ -6,8 +6,8 @@ use relay_core::time::Wall;
 
 use super::{Code, bad_signature, first, hex_signature, is_signed, names, verdict};
 use crate::{
-    ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
-    header,
+    ByHead, Characters, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
+    Verdict, header,
     parameters::Parameters,
     provider::Proof,
     scheme::Algorithm,
@@ -22,7 +22,8 @@ pub(super) const PROVIDER: Provider = Provider {
     parameters: &[Parameter::key(
         "signature_key",
         "the signature key, 128 hex digits: Merchant Interface, Account, Settings, API Credentials & Keys",
-    )],
+    )
+    .made_of(Characters::Hex, 128, 128, "128 hex digits")],
     delivery: DeliveryId::Json(&["notificationId"]),
     event: Name::Json("eventType"),
     order: Name::Json("payload.id"),
