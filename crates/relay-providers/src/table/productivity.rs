@@ -15,7 +15,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Asana",
         parameters: &[Parameter::key(
             "secret",
-            "the webhook's secret; leave it out: Asana hands it over when the webhook is created",
+            "the webhook's secret; leave it out: Asana hands it over when the webhook is created. Each webhook has one of its own: a \
+             source of its own for each, or crm-relay source await-secret before the next is created",
         )
         .or_none()],
         handshakes: &[
