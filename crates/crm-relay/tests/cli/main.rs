@@ -7,6 +7,7 @@ mod declared;
 mod every_provider;
 mod exits;
 mod night_shift;
+mod odd;
 mod operators;
 mod packaging;
 mod place;
