@@ -244,7 +244,7 @@ impl Pair {
                     retry: &retry,
                     retry_after_max,
                     uncounted_delay_max: Duration::from_mins(1),
-                    made,
+                    delivered: made,
                     charges: true,
                     jitter: 0.0,
                 };

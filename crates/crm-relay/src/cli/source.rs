@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     bulk::confirm,
-    collection::{Collection, Named},
+    collection::{Collection, Named, not_empty, nothing_to_change},
     listing::{Column, View, activity, text, when},
     noun::{self, Asked},
     provider,
@@ -26,6 +26,7 @@ pub(crate) enum Verb {
     /// Make a source and its route
     Create {
         /// Its name: webhooks go to /webhook/NAME
+        #[arg(value_parser = not_empty())]
         name: String,
         #[command(flatten)]
         about: NewSource,
@@ -153,6 +154,15 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Update { named, provider, set, unset, allow_empty, dedupe } => {
+                if let Some(provider) = &provider {
+                    provider::find(provider)?;
+                }
+                let is_empty = provider.is_none() && set.is_empty() && unset.is_empty();
+                if is_empty && allow_empty.is_none() && dedupe.is_none() {
+                    return Err(nothing_to_change(
+                        "--set NAME=@FILE, --unset NAME, --provider NAME, --allow-empty, --dedupe",
+                    ));
+                }
                 let body = json!({
                     "provider": provider,
                     "set": parameters(&set)?,
@@ -161,7 +171,7 @@ impl noun::Verb for Verb {
                     "dedupe": dedupe.map(Dedupe::as_str),
                 });
                 SOURCES.update(asked, &[&named.name], &body).await.map_err(|failure| match failure.exit {
-                    Exit::Usage => {
+                    Exit::Usage if !failure.text.contains("is not a name") => {
                         let look = format!("{failure}. What it has: crm-relay source show {}", named.name);
                         Failure::usage(look)
                     }
@@ -172,6 +182,8 @@ impl noun::Verb for Verb {
             Self::Delete { named: Named { name }, yes } => {
                 let api = asked.running().await?;
                 if !yes {
+                    // Nobody is asked about what is not there.
+                    api.get(&SOURCES.path(&[&name])).await?;
                     confirm(&format!("delete source {name} with its routes and keys"))?;
                 }
                 SOURCES.delete(&api, &[&name]).await?;

@@ -8,6 +8,7 @@ mod every_provider;
 mod exits;
 mod losses;
 mod night_shift;
+mod odd;
 mod operators;
 mod packaging;
 mod place;

@@ -16,9 +16,9 @@ use crate::{
 /// What the hub knows of one destination.
 #[derive(Debug)]
 pub(super) struct Destination {
-    /// Deliveries ever made here, durably.
-    pub(super) made: u64,
-    /// What has failed since the last delivery made here, whoever tried it.
+    /// How many deliveries were ever delivered here, durably.
+    pub(super) delivered: u64,
+    /// What has failed since something was last delivered here, whoever tried it.
     pub(super) streak: Streak,
     /// Instances whose circuit is open here, and has not heard of what arrived since its last try.
     pub(super) open: BTreeSet<InstanceId>,
@@ -64,7 +64,7 @@ struct Asked {
 impl Destination {
     fn new() -> Self {
         Self {
-            made: 0,
+            delivered: 0,
             streak: Streak::default(),
             open: BTreeSet::new(),
             work: true,
@@ -109,8 +109,8 @@ impl Hub {
     }
 
     pub(super) fn on_delivered_so_far(&mut self, counts: Vec<(Name, u64)>) {
-        for (name, made) in counts {
-            self.destination(&name).made = made;
+        for (name, delivered) in counts {
+            self.destination(&name).delivered = delivered;
         }
     }
 
@@ -146,7 +146,7 @@ impl Hub {
             && self.destinations.get(name).is_some_and(|destination| {
                 let idle = destination.asks == 0 && destination.timer.is_none();
                 idle && destination.open.is_empty()
-                    && destination.made == 0
+                    && destination.delivered == 0
                     && destination.joined.is_empty()
                     && destination.free.is_empty()
             });

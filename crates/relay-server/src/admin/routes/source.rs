@@ -70,9 +70,10 @@ pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
 
 pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result<Json<SourceDto>, AdminError> {
     let directory = admin.registry.directory();
-    let entry = directory.sources.get(source.as_str()).ok_or_else(|| {
+    let source = name(&source)?;
+    let entry = directory.sources.get(&source).ok_or_else(|| {
         let known = listed(directory.sources.keys());
-        RegistryError::Unknown { kind: "source", name: source.clone(), known }
+        RegistryError::Unknown { kind: "source", name: source.to_string(), known }
     })?;
     let stats = admin.upkeep.stats().await?;
     let stats = stats.sources.iter().find(|stats| stats.source == entry.document.name);
