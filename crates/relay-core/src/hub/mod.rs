@@ -52,7 +52,7 @@ use self::{
 pub use self::{
     input::{Accepting, ConnId, Input, Ticket},
     notice::Notice,
-    output::{Answer, Output},
+    output::{Answer, NotStored, Output},
     setup::Setup,
     view::{ClientView, DestinationView},
 };
