@@ -401,7 +401,7 @@ impl<B: Backend> Door<B> {
         let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
         refusals.miss(Missed { at, method, path, peer: origin.ip(), status: status.as_u16() });
         // No source has such a name.
-        if let Some(left_out) = refusals.may_tell("/", "nothing_there", at) {
+        if let Some(left_out) = refusals.may_tell("/", "nothing_there", self.backend.mono()) {
             let peer = origin.ip().map(|ip| ip.to_string());
             tracing::warn!(
                 event = "nothing_there",
@@ -421,7 +421,7 @@ impl<B: Backend> Door<B> {
             let at = self.backend.now();
             let refusals = self.backend.refusals();
             if let Some(detail) = detail.as_deref()
-                && let Some(left_out) = refusals.may_tell(name, reason, at)
+                && let Some(left_out) = refusals.may_tell(name, reason, self.backend.mono())
             {
                 tracing::warn!(
                     event = "request_refused",

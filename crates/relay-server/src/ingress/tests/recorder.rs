@@ -17,7 +17,7 @@ use relay_core::{
     hub::{Accepting, Answer, NotStored},
     id::{EventId, IdMint},
     name::Name,
-    time::Wall,
+    time::{Mono, Wall},
 };
 use relay_providers::Verifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -207,6 +207,10 @@ impl Backend for Recorder {
 
     fn now(&self) -> Wall {
         self.clock.wall()
+    }
+
+    fn mono(&self) -> Mono {
+        self.clock.now().mono
     }
 
     fn is_stopping(&self) -> bool {
