@@ -39,6 +39,11 @@ pub(super) const UNKNOWN: &str = "unknown";
 const BROKEN: Problem =
     Problem::new(Code::SourceBroken, "the source is not configured as its provider needs it; send it again later");
 
+const DOT_SEGMENTS: Problem = Problem::new(
+    Code::Malformed,
+    "the path behind the source's name holds dot segments (. or ..), in whatever spelling",
+);
+
 /// Takes webhooks in.
 #[derive(Debug)]
 pub(super) struct Door<B> {
@@ -78,6 +83,11 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Response<Body> {
+        if let Place::DotSegments(name) = place {
+            let ends = intake::is_given_up(request.headers(), request.body());
+            let source = self.backend.source(name.as_bytes());
+            return self.refuse(source.as_deref(), origin, Refused::from(DOT_SEGMENTS).closing_if(ends));
+        }
         let source = match self.find(place) {
             Ok(source) => source,
             Err(refused) => {
@@ -100,11 +110,10 @@ impl<B: Backend> Door<B> {
 
     fn find(&self, place: Place<'_>) -> Result<Arc<Source>, Refused> {
         match place {
-            Place::Source(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
+            Place::Source(name) | Place::DotSegments(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
                 Problem::new(Code::UnknownSource, "no source has that name; on the server: crm-relay source list")
                     .into()
             }),
-            Place::DotSegments => Err(Problem::new(Code::Malformed, "the path holds dot segments").into()),
             Place::Elsewhere => Err(Problem::not_found().into()),
         }
     }
