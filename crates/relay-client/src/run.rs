@@ -310,7 +310,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             .await;
             if matches!(event, Event::GraceOver) {
                 notice::grace_exceeded(&self.client.view());
-                return Ended::GraceExceeded;
+                return self.leave_early().await;
             }
             self.take(event);
         }
@@ -353,7 +353,8 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Reload(config) => return self.reload(*config),
             Event::Stop => {
                 notice::stopping(&self.client.view());
-                self.grace_over = Some(Box::pin(tokio::time::sleep(self.config.shutdown_grace)));
+                let grace = self.config.shutdown_grace;
+                self.grace_over = Some(Box::pin(tokio::time::sleep(grace.saturating_sub(last_words_of(grace)))));
                 self.client.handle(Input::Stop, self.clock.now());
                 return self.tell_stopping();
             }
@@ -562,6 +563,17 @@ impl<D: FnMut() -> Dialing> Driver<D> {
 }
 
 fn targets(config: &Config) -> Result<BTreeMap<Name, Arc<Target>>, RunError> {
+    /// Lets out what was said by now: the outcomes of what has ended, so that none of it is delivered again.
+    async fn leave_early(mut self) -> Ended {
+        let patience = last_words_of(self.config.shutdown_grace);
+        self.forwarding.clear();
+        self.hang_up();
+        let said = async { while self.closing.next().await.is_some() {} };
+        // A server that does not read takes none of it.
+        let _ = tokio::time::timeout(patience, said).await;
+        Ended::GraceExceeded
+    }
+
     let one = |destination: &Destination| match Target::new(destination) {
         Ok(target) => Ok((destination.name.clone(), Arc::new(target))),
         Err(source) => Err(RunError::Target { destination: destination.name.clone(), source }),
@@ -574,6 +586,11 @@ fn ticks(interval: Duration) -> Interval {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_secs(1)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.reset();
+/// The part of a grace that is for what was said last.
+fn last_words_of(grace: Duration) -> Duration {
+    (grace / limits::LAST_WORDS_SHARE).min(limits::LAST_WORDS_WITHIN)
+}
+
     ticks
 }
 

@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use futures_util::{Sink as _, Stream as _, StreamExt as _};
@@ -23,8 +22,6 @@ use crate::{connect::Stream, lent::Lent};
 
 /// Bytes that are gathered before a write, when there is more to say.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
-/// How long a closing handshake may take before the socket is dropped.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// What a server says that has no better reason.
 const SESSION_CLOSED: &str = "the server closed the session";
@@ -156,7 +153,7 @@ impl Transport {
                 while socket.next().await.is_some_and(|frame| frame.is_ok()) {}
             }
         };
-        let _ = tokio::time::timeout(CLOSE_WAIT, farewell).await;
+        let _ = tokio::time::timeout(limits::LAST_WORDS_WITHIN, farewell).await;
     }
 }
 

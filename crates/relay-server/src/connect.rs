@@ -62,8 +62,6 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a peer may take nothing at all of what is written to it; by then its heartbeats have failed as well. One that
 /// takes a little lives: a link is slow for as long as it likes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
-/// How long a socket that shall close may still take what waits for it.
-const HANGUP_GRACE: Duration = Duration::from_secs(2);
 /// How long the peer's own goodbye is waited for, so that closing does not cut off what it has not read yet.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -495,10 +493,10 @@ async fn overdue(hung_up: oneshot::Receiver<&'static str>, why: &Mutex<&'static 
     match hung_up.await {
         Ok(reason) => {
             *why.lock().unwrap_or_else(PoisonError::into_inner) = reason;
-            tokio::time::sleep(HANGUP_GRACE).await;
+            tokio::time::sleep(limits::LAST_WORDS_WITHIN).await;
         }
         // The hub has ended with the server. What it said last may still go out, and no more.
-        Err(_) => tokio::time::sleep(HANGUP_GRACE).await,
+        Err(_) => tokio::time::sleep(limits::LAST_WORDS_WITHIN).await,
     }
 }
 
