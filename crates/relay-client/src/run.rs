@@ -185,6 +185,8 @@ enum Event {
     Received(Message),
     /// Part of a message came.
     Heard,
+    /// Part of what is to be sent left.
+    Taken,
     Lost(String),
     Dialed(Result<Transport, DialFailure>),
     Forwarded(Arc<Forward>, forward::Ended),
@@ -247,6 +249,8 @@ struct Driver<D> {
     transport: Option<Transport>,
     /// When part of a message was heard of last.
     heard: Mono,
+    /// When it was told last that part of what is to be sent has left.
+    taken: Mono,
     outbox: VecDeque<Message>,
     unflushed: bool,
     /// The outbox is full: the session ends.
@@ -277,6 +281,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             dialing: None,
             transport: None,
             heard: Mono::default(),
+            taken: Mono::default(),
             outbox: VecDeque::new(),
             unflushed: false,
             overflowed: false,
@@ -321,6 +326,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         let input = match event {
             Event::Received(message) => Input::Received(message),
             Event::Heard => Input::Heard,
+            Event::Taken => Input::Taken,
             Event::Lost(why) => {
                 self.transport = None;
                 self.outbox.clear();
@@ -546,8 +552,26 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 None
             }
             Poll::Ready(Err(why)) => Some(Event::Lost(why)),
-            Poll::Pending => None,
+            Poll::Pending => {
+                let now = self.clock.now().mono;
+                if now.since(self.taken) < limits::HEARD_EVERY || !transport.has_taken() {
+                    return None;
+                }
+                self.taken = now;
+                Some(Event::Taken)
+            }
         }
+    }
+
+    /// Lets out what was said by now: the outcomes of what has ended, so that none of it is delivered again.
+    async fn leave_early(mut self) -> Ended {
+        let patience = last_words_of(self.config.shutdown_grace);
+        self.forwarding.clear();
+        self.hang_up();
+        let said = async { while self.closing.next().await.is_some() {} };
+        // A server that does not read takes none of it.
+        let _ = tokio::time::timeout(patience, said).await;
+        Ended::GraceExceeded
     }
 
     /// Lets the goodbye out before everything is dropped.
@@ -562,18 +586,12 @@ impl<D: FnMut() -> Dialing> Driver<D> {
     }
 }
 
-fn targets(config: &Config) -> Result<BTreeMap<Name, Arc<Target>>, RunError> {
-    /// Lets out what was said by now: the outcomes of what has ended, so that none of it is delivered again.
-    async fn leave_early(mut self) -> Ended {
-        let patience = last_words_of(self.config.shutdown_grace);
-        self.forwarding.clear();
-        self.hang_up();
-        let said = async { while self.closing.next().await.is_some() {} };
-        // A server that does not read takes none of it.
-        let _ = tokio::time::timeout(patience, said).await;
-        Ended::GraceExceeded
-    }
+/// The part of a grace that is for what was said last.
+fn last_words_of(grace: Duration) -> Duration {
+    (grace / limits::LAST_WORDS_SHARE).min(limits::LAST_WORDS_WITHIN)
+}
 
+fn targets(config: &Config) -> Result<BTreeMap<Name, Arc<Target>>, RunError> {
     let one = |destination: &Destination| match Target::new(destination) {
         Ok(target) => Ok((destination.name.clone(), Arc::new(target))),
         Err(source) => Err(RunError::Target { destination: destination.name.clone(), source }),
@@ -586,11 +604,6 @@ fn ticks(interval: Duration) -> Interval {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_secs(1)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.reset();
-/// The part of a grace that is for what was said last.
-fn last_words_of(grace: Duration) -> Duration {
-    (grace / limits::LAST_WORDS_SHARE).min(limits::LAST_WORDS_WITHIN)
-}
-
     ticks
 }
 

@@ -244,6 +244,7 @@ impl Driver {
                     self.feed(Input::Received(conn, message));
                 }
             }
+            Event::Heard(conn) => self.feed(Input::Heard(conn)),
             Event::Closed(conn) => {
                 self.sockets.remove(&conn);
                 // Also after the hub closed it itself: only now is it gone.
@@ -373,7 +374,7 @@ impl Driver {
         }
         loop {
             match line.outbox.try_reserve() {
-                Ok(place) => match self.hub.poll_transmit(conn) {
+                Ok(place) => match self.hub.poll_transmit(conn, place.piece_bytes()) {
                     Some(message) => place.send(message),
                     None => break,
                 },
