@@ -67,7 +67,7 @@ pub use given::Given;
 pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings};
 pub use keys::StoredKey;
 pub use naming::{DeliveryId, Name};
-pub use provider::{Acknowledgement, Parameter, Provider, provider, providers};
+pub use provider::{Acknowledgement, Otherwise, Parameter, Provider, provider, providers};
 pub use sample::Sample;
 pub use secret::{secret_digest, secret_fault};
 pub use signed_over::SignedOver;
@@ -153,6 +153,8 @@ pub struct Genuine {
     pub event: Option<String>,
     /// What it happened to, where the platform says so: events of one thing are to stay in order.
     pub order: Option<String>,
+    /// What its sender wants once it is durable.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// What a repeat of a webhook is known by, within its source.

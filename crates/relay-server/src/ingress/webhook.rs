@@ -9,7 +9,7 @@ use relay_core::{
     hub::{Accepting, Answer},
     id::EventId,
 };
-use relay_providers::{Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
+use relay_providers::{Acknowledgement, Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -69,8 +69,8 @@ struct Admitted {
 
 /// A request that was read and judged: all that is left of it while its commit is waited for.
 enum Ready {
-    /// Take it in, for this source.
-    Genuine(Arc<Source>, Box<Accepting>),
+    /// Take it in, for this source; once it is durable its sender wants this.
+    Genuine(Arc<Source>, Box<Accepting>, Acknowledgement),
     /// It was no webhook, or is taken in already.
     Answered(Response<Body>),
 }
@@ -126,7 +126,7 @@ impl<B: Backend> Door<B> {
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Refused> {
         match self.read(source, origin, request).await? {
-            Ready::Genuine(source, accepting) => self.accept(&source, origin, accepting).await,
+            Ready::Genuine(source, accepting, wanted) => self.accept(&source, origin, accepting, wanted).await,
             Ready::Answered(response) => Ok(response),
         }
     }
@@ -178,7 +178,7 @@ impl<B: Backend> Door<B> {
         }
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
-        Ok(Ready::Genuine(source, accepting))
+        Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
     }
 
     /// The body: as large as it may be, and for as long as it may take.
@@ -384,6 +384,7 @@ impl<B: Backend> Door<B> {
         source: &Source,
         origin: Origin,
         accepting: Box<Accepting>,
+        wanted: Acknowledgement,
     ) -> Result<Response<Body>, Refused> {
         let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
@@ -391,7 +392,7 @@ impl<B: Backend> Door<B> {
         if let Answer::Accepted { event, differs: true, .. } = answer {
             self.note_difference(source, origin, event);
         }
-        Ok(respond::outcome(&answer, source.verifier.acknowledgement())?)
+        Ok(respond::outcome(&answer, wanted)?)
     }
 
     /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.
