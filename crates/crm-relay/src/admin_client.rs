@@ -196,6 +196,14 @@ impl Api {
         }
     }
 
+    /// The host that an `ADMIN_URL` names, if it is another machine's.
+    pub(crate) fn elsewhere(&self) -> Option<&str> {
+        match &self.way {
+            Way::Tcp(remote) if !target::is_loopback(&remote.url) => remote.url.host(),
+            Way::Tcp(_) | Way::Socket(_) | Way::Store { .. } => None,
+        }
+    }
+
     /// The data directory that this command reads itself, because no server runs.
     pub(crate) fn offline(&self) -> Option<&Path> {
         match &self.way {

@@ -1,6 +1,8 @@
-//! Durations and sizes as people write them.
+//! Durations, sizes, rates and counts as people write them.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
+
+use relay_core::limits;
 
 /// Unit of a bare number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,31 @@ pub fn size(text: &str) -> Result<u64, String> {
         return Err(WANT.to_owned());
     }
     Ok(bytes.round() as u64)
+}
+
+/// Reads a whole number of these, for an option.
+///
+/// # Errors
+/// What would be right.
+pub fn whole(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync + 'static {
+    move |text: &str| {
+        let number = text.trim().parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| match (range.start(), range.end()) {
+            (min, &u64::MAX) => format!("want a whole number, {min} or more"),
+            (min, max) => format!("want a whole number from {min} to {max}"),
+        })
+    }
+}
+
+/// Reads so many a second: `20`, `0.5` and `20/s`.
+///
+/// # Errors
+/// What would be right.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let (min, max) = (limits::RATE_MIN, limits::RATE_MAX);
+    let number = text.trim().strip_suffix("/s").unwrap_or(text).trim().parse().ok();
+    let number = number.filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("want a number a second from {min} to {max}, like 20 or 0.5"))
 }
 
 /// Writes a duration the way a setting takes it, in the largest unit that leaves no rest.
@@ -197,6 +224,19 @@ mod tests {
             assert_eq!(flag(text), Ok(want), "{text}");
         }
         assert!(flag("perhaps").is_err() && flag("").is_err());
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_told_what_would_be_one() {
+        assert_eq!(whole(1..=1000)(" 50 "), Ok(50));
+        for bad in ["", " ", "0", "-1", "1001", "1.5", "99999999999999999999", "many"] {
+            assert_eq!(whole(1..=1000)(bad), Err("want a whole number from 1 to 1000".to_owned()), "{bad}");
+        }
+        assert_eq!(whole(1..=u64::MAX)("0"), Err("want a whole number, 1 or more".to_owned()));
+        assert_eq!((rate("20"), rate(" 0.5/s "), rate("10000")), (Ok(20.0), Ok(0.5), Ok(10_000.0)));
+        for bad in ["", "0", "-1", "1e-320", "1e308", "inf", "NaN", "fast"] {
+            assert!(rate(bad).unwrap_err().starts_with("want a number a second from 0.01 to 10000"), "{bad}");
+        }
     }
 
     #[test]

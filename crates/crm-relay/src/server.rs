@@ -18,7 +18,7 @@ use crate::{
     farewell,
     hints::{self, Facts},
     opening,
-    output::print,
+    output::tell,
     reload::{self, Fixed, Read},
     render::style,
     runtime::block_on_beside_writer,
@@ -42,7 +42,7 @@ pub(crate) fn run(
         let (stop, hangups) = signals::attend()?;
         let (mut server, kept) = start(plan).await?;
         if style::is_terminal() {
-            print(&hints::server(&Facts::of(&server, &kept)))?;
+            tell(&hints::server(&Facts::of(&server, &kept)))?;
         }
         if let Some(told) = farewell::of_server() {
             server.on_stop(told);

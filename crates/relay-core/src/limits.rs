@@ -109,6 +109,11 @@ pub const CIRCUIT_NEWEST_MAX: u8 = 3;
 pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Deliveries that one `lease` asks for at most, so that a batch stays one short commit.
 pub const LEASE_BATCH_MAX: usize = 256;
+/// Bodies that one operation of the store reads at most, and how many bytes of them where there are several: a part of what a
+/// reader may take, so that pages and look-ups come between.
+pub const BODIES_READ_MAX: usize = 64;
+/// See [`BODIES_READ_MAX`].
+pub const BODIES_READ_BYTES: u64 = 8 * 1024 * 1024;
 /// A destination that waits for a client is announced (WARN) after this long.
 pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
 

@@ -107,6 +107,15 @@ fn judge(provider: &Provider, parameter: &Parameter, value: &str) -> Result<(), 
     if let Some((_, what)) = parameter.not.iter().find(|(begin, _)| value.starts_with(begin)) {
         return fault(format!("is {what}; {title}'s {}", shape(parameter)));
     }
+    if let Some((_, what)) = parameter.known.iter().find(|(known, _)| *known == value) {
+        return fault(format!(
+            "is {what}, which everybody knows: who signs with it would be taken for {title}; give {}",
+            parameter.help
+        ));
+    }
+    if let Some(detail) = parameter.shape.and_then(|shape| shape.fault(value)) {
+        return fault(format!("{detail}: {}", parameter.help));
+    }
     if parameter.secret && value.chars().count() < SECRET_CHARS_MIN {
         let wanted = if parameter.begins.is_empty() {
             format!("at least {SECRET_CHARS_MIN} characters guard anything; make one with: openssl rand -hex 32")
@@ -224,6 +233,37 @@ mod tests {
             ("stripe", "endpoint_secret", "sk_test_51H7abcdefghijkl", "API key; Stripe's begin with whsec_"),
             ("stripe", "secret", "we_1H7abcdefghijkl", "begin with whsec_"),
             ("slack", "signing_secret", "xoxb-1234567890-abcdef", "a bot token"),
+            ("zendesk", "signing_secret", "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==", "everybody knows"),
+            ("mandrill", "webhook_key", "test-webhook", "everybody knows"),
+            ("mandrill", "secret", "test-webhook", "everybody knows"),
+            ("paypal", "webhook_id", "WEBHOOK_ID", "everybody knows"),
+            ("paypal", "secret", "WEBHOOK_ID", "everybody knows"),
+            ("paypal", "webhook_id", "WH-2WR32451HC0233532-67976317FL4543714", "the id of an event"),
+            (
+                "paypal",
+                "webhook_id",
+                "AYSq3RDGsmBLJE-otTkBtM-jBRd1TCQwFf9RGfwddNXWz0uFU9ztymylOhRS",
+                "capital letters and digits",
+            ),
+            (
+                "telegram",
+                "secret_token",
+                "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+                "holds a : after 9 characters",
+            ),
+            ("telegram", "secret_token", "It's a Secret to Everybody", "holds a ' after 2"),
+            ("authorize_net", "signature_key", "5KP3u95bQpvx", "128 hex digits"),
+            ("authorize_net", "signature_key", "A1B2C3D4E5F60718293A4B5C6D7E8F90", "has 32 characters"),
+            ("gitlab", "token", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "the signing token"),
+            ("gitlab", "secret", "glpat-0123456789abcdefghij", "an access token"),
+            ("hubspot", "client_secret", "pat-na1-11111111-2222-3333-4444-555555555555", "an access token"),
+            ("razorpay", "secret", "rzp_live_0123456789abcd", "the id of an API key"),
+            ("square", "signature_key", "EAAAEOuLQObrVwJvCvoio3H13b8Ssqz1ighmTBKZvIENW9qxirHGHkqs", "an access token"),
+            ("square", "signature_key", "sq0idp-0123456789abcdefghijkl", "id or the secret of an application"),
+            ("dropbox", "app_secret", "sl.0123456789abcdefghijkl", "an access token"),
+            ("notion", "verification_token", "ntn_0123456789abcdefghijkl", "an integration"),
+            ("calendly", "secret", "eyJraWQiOiIxY2UxZTEzNjE3ZGNm", "an access token"),
+            ("zoom", "secret_token", "eyJhbGciOiJIUzI1NiJ9.e30.abc", "an access token"),
         ] {
             let fault = read(name, parameter, value).err().unwrap_or_else(|| panic!("{name} took {value:?}"));
             assert!(fault.contains(words), "{name} {value:?}: {fault}");
@@ -259,5 +299,31 @@ mod tests {
             .unwrap_or_else(|fault| panic!("{fault}"));
         assert_eq!(read.doubts.len(), 1);
         assert!(read.doubts[0].detail.contains("begin with whsec_"), "{:?}", read.doubts);
+    }
+
+    #[test]
+    fn the_older_token_of_gitlab_is_asked_for_under_its_own_name() {
+        let token = "9f86d081884c7d659a2feaa0c55ad0159f86d081884c7d659a2feaa0c55ad015";
+        let doubted = read("gitlab", "secret", token).unwrap_or_else(|fault| panic!("{fault}"));
+        assert!(doubted.doubts[0].detail.contains("goes into token"), "{:?}", doubted.doubts);
+        let good = read("gitlab", "token", token).unwrap_or_else(|fault| panic!("{fault}"));
+        assert!(good.doubts.is_empty());
+    }
+
+    /// What a table refuses is never what a platform's own example of that secret looks like.
+    #[test]
+    fn genuine_shapes_are_taken() {
+        for (name, parameter, value) in [
+            ("paypal", "webhook_id", "4JH86294D6297924G"),
+            ("paypal", "webhook_id", "0EH40505U7160970P"),
+            ("telegram", "secret_token", "a-Secret_of_1"),
+            ("notion", "verification_token", "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"),
+            ("gitlab", "secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ] {
+            let read = read(name, parameter, value).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert!(read.doubts.is_empty(), "{name}: {:?}", read.doubts);
+        }
+        let key = "A6214F6105625D5ED957CF02E749BB44".repeat(4);
+        assert!(read("authorize_net", "signature_key", &key).is_ok());
     }
 }

@@ -6,7 +6,9 @@
 mod declared;
 mod every_provider;
 mod exits;
+mod losses;
 mod night_shift;
+mod odd;
 mod operators;
 mod packaging;
 mod place;

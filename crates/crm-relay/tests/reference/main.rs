@@ -6,6 +6,7 @@ mod guides;
 mod providers;
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use crm_relay::{
     config::settings::{Kind, Process, Role, SETTINGS},
     quantity,
 };
+use relay_server::AdminCode;
 
 #[test]
 fn the_reference_page_of_settings_is_true() {
@@ -26,6 +28,17 @@ fn the_reference_page_of_settings_is_true() {
 #[test]
 fn the_reference_page_of_the_command_line_is_true() {
     holds("cli.md", &command_line());
+}
+
+/// Whoever writes a program against the API finds every code there, and none that there is not.
+#[test]
+fn the_page_of_the_admin_api_lists_every_code() {
+    let page = fs::read_to_string(folder().join("admin-api.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
+    let cells = rows.filter_map(|row| row.split(" | ").nth(1)).flat_map(|cell| cell.split(", "));
+    let listed: BTreeSet<&str> = cells.map(|code| code.trim_matches('`')).collect();
+    let codes: BTreeSet<&str> = AdminCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(listed, codes, "docs/reference/admin-api.md");
 }
 
 /// Compares a page with what it should be, or writes it.

@@ -27,6 +27,8 @@ pub(super) struct Disk {
     pub(super) waiting: BTreeMap<Name, Waiting>,
     /// Earlier tries of each delivery; the latest is in its record.
     pub(super) attempts: BTreeMap<DeliveryId, Vec<Attempt>>,
+    /// Events that are there, and some of whose deliveries are not any more.
+    pub(super) purged_in_part: BTreeSet<EventId>,
     pub(super) keys: BTreeMap<(Name, [u8; 32]), Taken>,
     pub(super) documents: BTreeMap<DocumentKey, Document>,
     pub(super) audit: Vec<AuditEntry>,
@@ -114,6 +116,7 @@ impl Disk {
             received_at: taken.received_at,
             differs: taken.body_sha256 != append.event.body_sha256,
             deliveries: self.of_event(taken.event).cloned().collect(),
+            gone: self.purged_in_part.contains(&taken.event),
         })
     }
 
@@ -249,9 +252,11 @@ impl Disk {
         let siblings = self.by_event.get_mut(&gone.event)?;
         siblings.remove(&id);
         if !siblings.is_empty() {
+            self.purged_in_part.insert(gone.event);
             return None;
         }
         self.by_event.remove(&gone.event);
+        self.purged_in_part.remove(&gone.event);
         let event = self.events.remove(&gone.event)?;
         let tally = self.counters.source(&event.source);
         tally.stored -= 1;

@@ -34,6 +34,11 @@ impl MemoryStore {
         }
     }
 
+    /// Removes one delivery, and its event with the last of them.
+    pub fn purge(&self, id: DeliveryId) {
+        self.lock().disk.retire(id);
+    }
+
     /// These records do not read: [`held`](crate::seam::Queue::held) passes over them, and a look-up or a settlement that
     /// meets one fails as a whole.
     pub fn set_damaged(&self, damaged: BTreeSet<DeliveryId>) {

@@ -318,6 +318,10 @@ impl World {
         self.store.tell_time(wall);
         self.oracle.applying(&op, &self.store);
         if self.lossy && intake::writes(&op) && self.unwell.random_bool(0.3) {
+            // Of what is unknown, some never came to the store.
+            if self.unwell.random_bool(0.3) {
+                return self.store.mishear(op);
+            }
             let (answer, heard) = self.store.perform_unheard(op.clone());
             self.oracle.applied(&op, &answer, &self.store, wall);
             return heard;
