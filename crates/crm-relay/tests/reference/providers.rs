@@ -39,6 +39,9 @@ fn a_source_made_as_its_page_says_lacks_nothing_and_a_sample_neither() {
     }
 }
 
+/// Providers whose secret belongs to a public one beside it: an old secret beside a new public one proves nothing.
+const IN_PAIRS: [&str; 1] = ["braintree"];
+
 /// `--set secret=@secret.txt --set header=...`, for what nearly every source of it has.
 pub(super) fn set_options(parameters: &[&Parameter]) -> String {
     let option = |parameter: &&Parameter| match (parameter.secret, parameter.name) {
@@ -131,7 +134,10 @@ fn set_up(page: &mut String, provider: &'static Provider) {
         .filter(|parameter| parameter.key && parameter.repeated)
         .map(|parameter| parameter.name)
         .collect();
-    if !keys.is_empty() && !provider.key_source {
+    if IN_PAIRS.contains(&name) {
+        let update = format!("crm-relay source update {name}{sets}");
+        writeln!(page, "\nKeys come in pairs here: a new pair replaces both in one command, `{update}`.").unwrap();
+    } else if !keys.is_empty() && !provider.key_source {
         let names = join(keys.into_iter().map(quoted));
         writeln!(page, "\nTo replace {names}, give old and new: both are valid until the old one is left out.")
             .unwrap();

@@ -309,7 +309,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "linkedin",
         title: "LinkedIn",
-        parameters: &[Parameter::key("client_secret", "the app's client secret: LinkedIn Developers, your app, Auth")],
+        parameters: &[Parameter::key(
+            "client_secret",
+            "the app's client secret: LinkedIn Developers, your app, Auth. A source is for one app, since LinkedIn's challenge \
+             is answered with one secret: several apps have a source each",
+        )],
         answer_within: Duration::from_secs(3),
         methods: GET_POST,
         handshakes: &[Handshake {
