@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     bulk::{self, Bulk, Selection},
+    collection::not_empty,
     destination,
     filter::{Along, given},
     listing::{self, Column, Paging, Range, View, last, list, route_of, state, text, when},
@@ -36,6 +37,7 @@ pub(crate) enum Verb {
     /// Show a delivery with its attempts
     Show {
         /// Its id, dlv_...
+        #[arg(value_parser = not_empty())]
         id: String,
     },
     /// Give up open deliveries for good; what was redriven goes back to the dead letters
@@ -147,9 +149,16 @@ fn in_words(delivery: &Value, held_up: Option<String>) -> String {
     format!("{about}\n\n{tries}{said}")
 }
 
-/// When it may be tried next; what has ended is never due again.
+/// When it may be tried next: `in 55s`, `now`, or `late by 3m`; what has ended is never due again, and one that is being
+/// tried is not late.
 fn due(delivery: &Value) -> String {
-    if is_open(delivery) { when(delivery, "due_at") } else { "-".to_owned() }
+    let state = delivery.get("state").and_then(Value::as_str);
+    match delivery.get("due_at").and_then(Value::as_str).filter(|_| is_open(delivery)) {
+        None => "-".to_owned(),
+        Some(_) if state == Some("leased") && style::is_terminal() => "now".to_owned(),
+        Some(at) if style::is_terminal() => time::due(at, time::now()),
+        Some(_) => text(delivery, "due_at"),
+    }
 }
 
 fn is_open(delivery: &Value) -> bool {

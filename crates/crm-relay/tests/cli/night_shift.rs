@@ -73,7 +73,10 @@ fn what_is_copied_from_a_screen_selects_what_it_showed() {
     let summary = place.cli(&["dead", "summary"]).stdout;
     let shown = place.json(&["delivery", "show", "last"]);
     let of_attempt = shown["history"][0]["error"].as_str().unwrap();
-    let (last, answer, error) = (cell(&list, 6), cell(&summary, 3), cell(&summary, 4));
+    let (last, answer) = (cell(&list, 6), cell(&summary, 6));
+    assert_eq!(answer, "HTTP 422 Unprocessable Entity");
+    let group = place.json(&["dead", "summary"]);
+    let error = group["items"][0]["error"].as_str().unwrap().to_owned();
     assert!(error.contains('#'), "{error}");
     let cut: String = error.chars().take(12).chain(['…']).collect();
     let (reason, destination) = (cell(&list, 3), cell(&list, 2));

@@ -78,7 +78,7 @@ macro_rules! conformance_suite {
             tried_and_never_tried_share_a_batch,
             a_lease_tells_what_there_is,
             the_limit_ends_the_batch,
-            the_first_body_that_does_not_fit_ends_the_batch,
+            bodies_are_those_of_the_events,
             drained_tells_when_the_next_is_due,
             a_lease_raises_the_counter_and_carries_the_nonce,
             a_leased_delivery_is_not_leased_again,

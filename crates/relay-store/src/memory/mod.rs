@@ -23,7 +23,8 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId},
     storage::{
-        Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError, StoreOp, Stored,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError, StoreOp,
+        Stored,
     },
     time::Wall,
 };
@@ -61,6 +62,8 @@ pub enum Trouble {
     Append,
     /// [`StoreOp::Lease`].
     Lease,
+    /// [`StoreOp::Bodies`].
+    Bodies,
     /// [`StoreOp::Extend`].
     Extend,
     /// [`StoreOp::Settle`].
@@ -315,6 +318,10 @@ impl Queue for MemoryStore {
 
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
         done(self.write(Trouble::Lease, |disk| disk.lease(&ask)))
+    }
+
+    fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>> {
+        done(self.read(Trouble::Bodies, |disk| disk.bodies(&of)))
     }
 
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {

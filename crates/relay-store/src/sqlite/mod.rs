@@ -56,7 +56,7 @@ use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
     id::{DeliveryId, EventId},
-    storage::{Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError},
+    storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError},
     time::Wall,
 };
 use tokio::sync::oneshot;
@@ -311,6 +311,10 @@ impl Queue for SqliteStore {
 
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
         self.urgent(ask.limit as usize, move |tx| lease::lease(tx, &ask))
+    }
+
+    fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>> {
+        self.read(move |db, shelf| due::bodies(db, shelf, &of))
     }
 
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {

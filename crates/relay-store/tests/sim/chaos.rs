@@ -189,7 +189,7 @@ impl World {
         if begins {
             let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
             let writes = [Trouble::Lease, Trouble::Extend, Trouble::Settle, Trouble::Replay];
-            let reads = [Trouble::Find, Trouble::Due, Trouble::Held];
+            let reads = [Trouble::Bodies, Trouble::Find, Trouble::Due, Trouble::Held];
             let some = |rng: &mut StdRng| rng.random_bool(0.5);
             trouble.extend(writes.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, StoreError::Full)));
             trouble.extend(reads.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, slow.clone())));

@@ -360,7 +360,7 @@ impl Oracle {
     }
 
     fn leased(&mut self, leased: &Leased, now: Wall) {
-        for (delivery, _) in &leased.deliveries {
+        for delivery in &leased.deliveries {
             let Some(book) = self.books.get_mut(&delivery.id) else { continue };
             let due_at = book.due_at;
             if let Some(lease) = delivery.lease {

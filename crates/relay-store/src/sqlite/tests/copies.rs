@@ -36,7 +36,7 @@ fn a_backup_holds_up_no_lane_and_holds_one_moment() {
 
     let after = maker.append("after", NOW);
     append_one(&store, &after).expect("stored");
-    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0).0;
+    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
     assert_eq!(wait(store.settle(vec![delivered(&held)])), Ok(vec![Changed::Applied]));
     let step = BulkStep {
         job: maker.mint.job(NOW),
@@ -293,7 +293,7 @@ fn a_restart_on_a_full_disk_knows_its_ballast() {
     let store = SqliteStore::open(options()).expect("opens");
     let mut maker = Maker::new(&store);
     append_one(&store, &maker.append("1", NOW)).expect("stored");
-    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0).0;
+    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
     wait(store.close());
     drop(store);
 

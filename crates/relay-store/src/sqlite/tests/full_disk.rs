@@ -122,7 +122,7 @@ fn a_store_is_opened_on_a_disk_without_a_byte_of_room() {
         disk.fill();
         let store = SqliteStore::open(with_ballast(&disk.data())).expect("opens without room");
         assert_eq!(append_one(&store, &maker.append("x", NOW)), Err(AppendError::Full));
-        for (number, (held, _)) in held.iter().enumerate() {
+        for (number, held) in held.iter().enumerate() {
             let changed = wait(store.settle(vec![delivered(held)]));
             assert_eq!(changed, Ok(vec![Changed::Applied]), "killed: {killed}, {number}");
         }
@@ -184,8 +184,7 @@ fn hundred_leased(store: &SqliteStore) -> Vec<Delivery> {
     for _ in 0..SETTLED {
         append_one(store, &maker.append(&"x".repeat(10_000), NOW)).expect("stored");
     }
-    let leased = wait(store.lease(lease_ask(SETTLED))).expect("leases").deliveries;
-    leased.into_iter().map(|(delivery, _)| delivery).collect()
+    wait(store.lease(lease_ask(SETTLED))).expect("leases").deliveries
 }
 
 fn longer(held: &Delivery) -> Extend {
@@ -224,7 +223,7 @@ fn any_write_may_be_the_first_without_room() {
         let put = || store.put_document(key.clone(), 0, Some("{}".into()), Vec::new());
         let stored = append_one(&store, &maker.append(&"x".repeat(9_000), NOW));
         assert!(matches!(stored, Ok(Appended::Stored) | Err(AppendError::Full)), "{pages}: {stored:?}");
-        for (held, _) in &held {
+        for held in &held {
             let settled = wait(store.settle(vec![delivered(held)]));
             assert!(settled == Ok(vec![Changed::Applied]) || settled == Err(StoreError::Full), "{pages}: {settled:?}");
         }

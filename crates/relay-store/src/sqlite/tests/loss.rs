@@ -534,17 +534,35 @@ fn the_scrub_runs_while_the_store_is_open() {
     wait(store.close());
 }
 
-/// A body that does not fit is not read to find that out: its record says how long it is.
+/// A lease reads no body, and one that is damaged costs its own delivery alone: it is not leased again.
 #[test]
-fn a_body_that_does_not_fit_is_not_read() {
+fn a_damaged_body_is_met_by_who_reads_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
-    append_one(&store, &Maker::new(&store).append(&"x".repeat(5_000), NOW)).expect("stored");
-    // Whoever reads it finds it damaged.
-    sql(dir.path(), "UPDATE events SET body = x'00'");
-    let leased = wait(store.lease(LeaseAsk { body_bytes_max: 1_000, ..lease_ask(1) })).expect("leases");
-    assert_eq!((leased.deliveries.len(), leased.end), (0, LeaseEnd::More));
+    let mut maker = Maker::new(&store);
+    for body in ["bad", "good"] {
+        append_one(&store, &maker.append(body, NOW)).expect("stored");
+    }
+    sql(dir.path(), "UPDATE events SET body = x'00' WHERE seq = (SELECT min(seq) FROM events)");
+    let held = wait(store.lease(lease_ask(9))).expect("leases").deliveries;
+    assert_eq!((held.len(), wait(store.stats()).expect("stats").damaged), (2, 0));
+    let read: Vec<bool> = bodies(&store, &held).iter().map(Option::is_some).collect();
+    assert_eq!((read, wait(store.stats()).expect("stats").damaged), (vec![false, true], 1));
+    let back =
+        held.iter().map(|held| relay_core::delivery::hand_back(held, held.token, NOW).expect("it is held")).collect();
+    assert_eq!(wait(store.settle(back)), Ok(vec![Changed::Applied; 2]));
+    let again = wait(store.lease(lease_ask(9))).expect("leases").deliveries;
+    assert_eq!(again.iter().map(|held| held.id).collect::<Vec<_>>(), [held[1].id]);
+}
+
+/// What was purged while it was leased is gone, and nothing is damaged.
+#[test]
+fn the_body_of_what_was_purged_is_gone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    append_one(&store, &Maker::new(&store).append("x", NOW)).expect("stored");
+    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries;
+    sql(dir.path(), "DELETE FROM deliveries; DELETE FROM events");
+    assert_eq!(bodies(&store, &held), [None]);
     assert_eq!(wait(store.stats()).expect("stats").damaged, 0);
-    wait(store.lease(lease_ask(1))).expect("leases");
-    assert_eq!(wait(store.stats()).expect("stats").damaged, 1);
 }
