@@ -18,7 +18,7 @@ use super::counters::Counters;
 use crate::seam::{AuditEntry, BulkDone, Document, DocumentKey, DocumentKind};
 
 /// The durable state.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) events: BTreeMap<EventId, Arc<Event>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
@@ -41,7 +41,7 @@ pub(super) struct Disk {
 }
 
 /// Deliveries that wait at one destination, in both orders they are asked for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     pub(super) by_due: BTreeSet<(Wall, DeliveryId)>,
     /// Those among them that were never tried, and the others.
@@ -53,7 +53,7 @@ pub(super) struct Waiting {
 }
 
 /// Who took a dedupe key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Taken {
     event: EventId,
     received_at: Wall,

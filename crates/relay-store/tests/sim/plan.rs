@@ -18,6 +18,9 @@ const SLOW: u64 = 3_000;
 /// Makes of a seed the one for the store's trouble, so that a seed without it is the run that it was before there was any.
 pub(crate) const STORE_TROUBLE: u64 = 0x5707_e7b0_0b1e;
 
+/// The same for backups.
+const BACKUPS: u64 = 0xbac0_0bac_0bac;
+
 /// The same for trouble of hours.
 const LONG_TROUBLE: u64 = 0x1076_7200_b1e5;
 
@@ -81,6 +84,8 @@ pub(crate) struct Faults {
     pub(crate) mixed: bool,
     /// Operations of the store fail for a while.
     pub(crate) store_trouble: bool,
+    /// Backups are taken under load, and put back.
+    pub(crate) backups: bool,
 }
 
 impl Plan {
@@ -94,6 +99,7 @@ impl Plan {
         if !is_old {
             faults.add_later_ones(&mut later);
             faults.store_trouble = StdRng::seed_from_u64(seed ^ STORE_TROUBLE).random_bool(0.3);
+            faults.backups = StdRng::seed_from_u64(seed ^ BACKUPS).random_bool(0.2);
         }
         let mut long = StdRng::seed_from_u64(seed ^ LONG_TROUBLE);
         let hours = (!is_old && long.random_bool(0.1)).then(|| long.random_range(1..=12));
@@ -167,6 +173,7 @@ impl Faults {
             mixed: false,
             thieves: false,
             store_trouble: false,
+            backups: false,
         }
     }
 
@@ -193,6 +200,7 @@ impl Faults {
             mixed: false,
             thieves: false,
             store_trouble: false,
+            backups: false,
         }
     }
 
@@ -231,6 +239,7 @@ impl Faults {
             || self.client_kills
             || self.client_stops
             || self.narrowing
+            || self.backups
             || self.clock_jumps)
     }
 
@@ -242,6 +251,7 @@ impl Faults {
             || self.client_kills
             || self.client_stops
             || self.narrowing
+            || self.backups
             || self.clock_jumps)
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<Entry>>,
     scheduled: u64,
     pub(crate) store: MemoryStore,
+    /// The latest backup.
+    pub(crate) backup: Option<MemoryStore>,
     /// Some of the store's answers are lost.
     pub(crate) lossy: bool,
     pub(crate) server: Option<Server>,
@@ -164,6 +166,7 @@ impl World {
             queue: BinaryHeap::new(),
             scheduled: 0,
             store: MemoryStore::new(),
+            backup: None,
             lossy: false,
             server: None,
             server_epoch: 0,
