@@ -65,7 +65,7 @@ fn a_ledger_without_room_is_a_full_disk() {
         let store = SqliteStore::open(options).expect("opens");
         let mut maker = Maker::new(&store);
         append_one(&store, &maker.append("1", NOW)).expect("stored");
-        let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0).0;
+        let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
         let unsure = maker.append("2", NOW);
         fails.store(if ballast { 1 } else { 3 }, Ordering::SeqCst);
         if ballast {
