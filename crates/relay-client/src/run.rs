@@ -185,6 +185,8 @@ enum Event {
     Received(Message),
     /// Part of a message came.
     Heard,
+    /// Part of what is to be sent left.
+    Taken,
     Lost(String),
     Dialed(Result<Transport, DialFailure>),
     Forwarded(Arc<Forward>, forward::Ended),
@@ -251,6 +253,8 @@ struct Driver<D> {
     transport: Option<Transport>,
     /// When part of a message was heard of last.
     heard: Mono,
+    /// When it was told last that part of what is to be sent has left.
+    taken: Mono,
     outbox: VecDeque<Message>,
     unflushed: bool,
     /// The outbox is full: the session ends.
@@ -281,6 +285,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             dialing: None,
             transport: None,
             heard: Mono::default(),
+            taken: Mono::default(),
             outbox: VecDeque::new(),
             unflushed: false,
             overflowed: false,
@@ -316,7 +321,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             .await;
             if matches!(event, Event::GraceOver) {
                 notice::grace_exceeded(&self.client.view());
-                return Ended::GraceExceeded;
+                return self.leave_early().await;
             }
             self.take(event);
         }
@@ -327,6 +332,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         let input = match event {
             Event::Received(message) => Input::Received(message),
             Event::Heard => Input::Heard,
+            Event::Taken => Input::Taken,
             Event::Lost(why) => {
                 self.transport = None;
                 self.outbox.clear();
@@ -364,7 +370,8 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Reload(config) => return self.reload(*config),
             Event::Stop => {
                 notice::stopping(&self.client.view());
-                self.grace_over = Some(Box::pin(tokio::time::sleep(self.config.shutdown_grace)));
+                let grace = self.config.shutdown_grace;
+                self.grace_over = Some(Box::pin(tokio::time::sleep(grace.saturating_sub(last_words_of(grace)))));
                 self.client.handle(Input::Stop, self.clock.now());
                 return self.tell_stopping();
             }
@@ -575,8 +582,26 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 None
             }
             Poll::Ready(Err(why)) => Some(Event::Lost(why)),
-            Poll::Pending => None,
+            Poll::Pending => {
+                let now = self.clock.now().mono;
+                if now.since(self.taken) < limits::HEARD_EVERY || !transport.has_taken() {
+                    return None;
+                }
+                self.taken = now;
+                Some(Event::Taken)
+            }
         }
+    }
+
+    /// Lets out what was said by now: the outcomes of what has ended, so that none of it is delivered again.
+    async fn leave_early(mut self) -> Ended {
+        let patience = last_words_of(self.config.shutdown_grace);
+        self.forwarding.clear();
+        self.hang_up();
+        let said = async { while self.closing.next().await.is_some() {} };
+        // A server that does not read takes none of it.
+        let _ = tokio::time::timeout(patience, said).await;
+        Ended::GraceExceeded
     }
 
     /// Lets the goodbye out before everything is dropped.
@@ -594,6 +619,11 @@ impl<D: FnMut() -> Dialing> Driver<D> {
 /// Whether to ask again changes nothing.
 fn is_final(failure: &DialFailure) -> bool {
     matches!(failure, DialFailure::TokenRefused | DialFailure::VersionRefused)
+}
+
+/// The part of a grace that is for what was said last.
+fn last_words_of(grace: Duration) -> Duration {
+    (grace / limits::LAST_WORDS_SHARE).min(limits::LAST_WORDS_WITHIN)
 }
 
 fn targets(config: &Config) -> Result<BTreeMap<Name, Arc<Target>>, RunError> {

@@ -72,7 +72,7 @@ pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings}
 pub use keys::StoredKey;
 pub use naming::{DeliveryId, Name};
 pub use own_secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, own_secret};
-pub use provider::{Acknowledgement, Parameter, Provider, provider, providers};
+pub use provider::{Acknowledgement, Otherwise, Parameter, Provider, provider, providers};
 pub use sample::Sample;
 pub use secret::{secret_digest, secret_fault};
 pub use shape::{Characters, Shape};
@@ -159,6 +159,8 @@ pub struct Genuine {
     pub event: Option<String>,
     /// What it happened to, where the platform says so: events of one thing are to stay in order.
     pub order: Option<String>,
+    /// What its sender wants once it is durable.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// What a repeat of a webhook is known by, within its source.

@@ -6,7 +6,7 @@ use std::{sync::LazyLock, time::Duration};
 use relay_core::time::Wall;
 
 use crate::{
-    Draft, Handshake, Request,
+    Draft, Handshake, On, Request,
     code::Code,
     naming::{DeliveryId, Name, Names},
     parameters::Parameters,
@@ -30,6 +30,8 @@ pub struct Provider {
     pub sending: &'static [Parameter],
     /// What the sender wants once its webhook is durable.
     pub acknowledgement: Acknowledgement,
+    /// Webhooks that it wants acknowledged otherwise.
+    pub otherwise: &'static [Otherwise],
     /// How long the sender waits for that.
     pub answer_within: Duration,
     /// Methods its sources take, handshakes included; anything else is answered 405.
@@ -95,6 +97,7 @@ impl Provider {
         parameters: &[],
         sending: &[],
         acknowledgement: Acknowledgement::EMPTY,
+        otherwise: &[],
         answer_within: Duration::from_secs(10),
         methods: &["POST"],
         retries: true,
@@ -292,6 +295,21 @@ pub enum Acknowledgement {
         /// Body.
         body: &'static str,
     },
+}
+
+/// Webhooks of a provider that are acknowledged in another way than its others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Otherwise {
+    /// What makes it one: all of these.
+    pub on: &'static [On],
+    /// Its acknowledgement.
+    pub acknowledgement: Acknowledgement,
+}
+
+impl Default for Acknowledgement {
+    fn default() -> Self {
+        Self::EMPTY
+    }
 }
 
 impl Acknowledgement {

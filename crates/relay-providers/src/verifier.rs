@@ -13,6 +13,7 @@ use crate::{
     parameters::{Parameters, Purpose},
     proven::{Covered, Proven},
     provider,
+    pruned::unmarked,
     scheme::{Scheme, Signatures},
 };
 
@@ -157,9 +158,16 @@ impl Verifier {
         self.provider
     }
 
-    /// The answer to a webhook that was stored.
-    pub fn acknowledgement(&self) -> Acknowledgement {
-        self.provider.acknowledgement
+    /// The answer to this webhook once it is stored.
+    fn acknowledgement(&self, request: &Request<'_>) -> Acknowledgement {
+        let Provider { acknowledgement, otherwise, .. } = *self.provider;
+        if otherwise.is_empty() {
+            return acknowledgement;
+        }
+        // It is genuine, so that its body may be of any size.
+        let body = serde_json::from_slice(unmarked(request.body)).ok();
+        let other = otherwise.iter().find(|other| other.on.iter().all(|on| on.holds(request, body.as_ref())));
+        other.map_or(acknowledgement, |other| other.acknowledgement)
     }
 
     /// Methods the source takes; anything else is answered 405.
@@ -264,6 +272,7 @@ impl Verifier {
         }
         genuine.event = genuine.event.or_else(|| names.name(event));
         genuine.order = genuine.order.or_else(|| names.name(order));
+        genuine.acknowledgement = self.acknowledgement(request);
         Verdict::Genuine(genuine)
     }
 

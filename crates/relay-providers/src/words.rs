@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider,
+    Acknowledgement, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, StampAt, Style, When},
 };
@@ -207,6 +207,29 @@ impl fmt::Display for Handshake {
         }
         f.write_str(if self.signed { ", signed like an event: " } else { ", not signed: " })?;
         self.exchange.fmt(f)
+    }
+}
+
+/// Which webhooks, and how: `with "token" in a JSON body: 202, empty`.
+impl fmt::Display for Otherwise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, on) in self.on.iter().enumerate() {
+            write!(f, "{}{on}", if index == 0 { "with " } else { " and " })?;
+        }
+        write!(f, ": {}", self.acknowledgement)
+    }
+}
+
+impl fmt::Display for Acknowledgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Receipt => f.write_str("202 with the event's id and the time, as JSON"),
+            Self::Fixed { status, body: "", .. } => write!(f, "{status}, empty"),
+            Self::Fixed { status, content_type, body } => {
+                let content_type = content_type.unwrap_or_default();
+                write!(f, "{status}, `{content_type}`: `{}`", body.replace('\n', " "))
+            }
+        }
     }
 }
 

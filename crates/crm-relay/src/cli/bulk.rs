@@ -43,7 +43,7 @@ pub(crate) struct Selection {
     filter: Ended,
     #[arg(help = "Whose last try was answered with this status", long, value_name = "N", value_parser = status)]
     status: Option<u16>,
-    /// Whose last try came to these words, as dead list, dead summary and delivery show print them
+    /// Whose last try (no earlier one) came to these words, as dead list and dead summary print them
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
     /// At most so many, the latest first

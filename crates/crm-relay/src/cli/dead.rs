@@ -79,7 +79,7 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Summary { filter } => summary(asked, filter.parameters()?).await,
-            Self::Show { id } => delivery::show(asked, &id).await,
+            Self::Show { id } => delivery::show(asked, VIEW.path, &id).await,
             Self::Redrive { selection, pacing } => bulk::run(asked, &REDRIVE, selection.paced(&pacing)).await,
             Self::Purge(selection) => bulk::run(asked, &PURGE, selection).await,
         }

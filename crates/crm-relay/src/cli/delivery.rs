@@ -74,7 +74,7 @@ impl noun::Verb for Verb {
                 list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }
-            Self::Show { id } => show(asked, &id).await,
+            Self::Show { id } => show(asked, VIEW.path, &id).await,
             Self::Cancel(selection) => bulk::run(asked, &CANCEL, selection).await,
         }
     }
@@ -90,10 +90,10 @@ pub(super) fn row(delivery: &Value) -> Vec<String> {
     COLUMNS.iter().map(|(_, show)| show(delivery)).collect()
 }
 
-/// Shows one delivery; `dead show` does the same.
-pub(super) async fn show(asked: &Asked, id: &str) -> Outcome {
+/// Shows one delivery; `dead show` does the same, below a path where `last` is a dead letter.
+pub(super) async fn show(asked: &Asked, path: &str, id: &str) -> Outcome {
     let api = asked.reading().await?;
-    let delivery = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+    let delivery = api.get(&format!("{path}/{}", encode(id))).await?;
     // Whoever looks at one that waits wants to know for what. Without a server nothing is on its way.
     let held_up = if is_open(&delivery) && !asked.is_json() && api.offline().is_none() {
         let destination = api.get(&format!("/api/v1/destinations/{}", encode(&text(&delivery, "destination")))).await;

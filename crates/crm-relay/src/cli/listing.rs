@@ -186,6 +186,12 @@ pub(crate) fn when(item: &Value, field: &str) -> String {
     }
 }
 
+/// The same in a sentence: `3m ago` on a terminal; one that never was as `-`.
+pub(crate) fn ago(item: &Value, field: &str) -> String {
+    let is_time = item.get(field).is_some_and(Value::is_string);
+    if is_time && style::is_terminal() { format!("{} ago", when(item, field)) } else { text(item, field) }
+}
+
 /// A state in its colour.
 pub(crate) fn state(item: &Value) -> String {
     let state = text(item, "state");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     bulk::confirm,
     collection::{Collection, Named, not_empty, nothing_to_change},
-    listing::{Column, View, activity, text, when},
+    listing::{Column, View, activity, ago, text, when},
     noun::{self, Asked},
     provider,
     rotation::{Rotation, Step, under_way},
@@ -273,6 +273,7 @@ fn in_words(source: &Value) -> String {
     }
     if let Some(counters) = source.get("counters") {
         fields.push(("received", received(counters)));
+        fields.push(("last webhook", ago(source, "last_received_at")));
         fields.push(("refused", refused(counters)));
     }
     let fields = table::fields(&fields);

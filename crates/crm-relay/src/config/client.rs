@@ -395,7 +395,7 @@ impl Fields<'_> {
         read: impl FnOnce(&str) -> Result<T, String>,
         shown: impl FnOnce(&Entry) -> String,
     ) -> Option<T> {
-        let entry = self.section.entry(key)?;
+        let entry = self.section.entry(key).filter(|entry| !entry.is_broken)?;
         match read(entry.text().trim()) {
             Ok(value) => Some(value),
             Err(want) => {

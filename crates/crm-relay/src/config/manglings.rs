@@ -598,6 +598,8 @@ fn every_key_of_a_table_refuses_what_cannot_work() {
         ("ca_file", "\"lines\"", "no certificate"),
         ("resign_secret", "\"whsec_short\"", "24 to 64"),
         ("resign_secret", "{ file = \"empty\" }", "is empty"),
+        ("resign_secret", "\"@quoted\"", "file = "),
+        ("username", "\"u\"\npassword = \"@/run/secrets/x\"", "file = "),
         ("headers", "\"X-A: b\"", "want a table"),
         ("headers", "{ \"X A\" = \"b\" }", "not the name"),
         ("headers", "{ \"X-A\" = \"\" }", "is empty"),
@@ -647,13 +649,22 @@ fn every_key_of_a_table_refuses_what_cannot_work() {
         ("provider = \"hmac\"\nheader = \"X-Signature\"\nsecret = \"'a-secret-of-ours'\"", "quotes"),
         ("provider = \"hmac\"\nheader = \"X-Signature\"\nsecret = { file = \"lines\" }", "2 lines"),
         ("provider = \"hmac\"\nheader = \"X-Signature\"\nsecret = { file = \"empty\" }", "is empty"),
+        ("provider = \"github\"\nsecret = \"@/run/secrets/github\"", "file = "),
+        ("provider = \"github\"\nsecret = [\"@quoted\"]", "file = "),
         ("provider = \"api-key\"\nallow_empty = \"perhaps\"", "true or false"),
         ("provider = \"api-key\"\ndedupe = \"never\"", "auto or strict"),
     ] {
         let said = faults(&format!("[source.shop]\n{entries}\n"));
         assert!(said.contains(want) && !said.contains("a-secret-of-ours"), "{entries}: {said}");
+        assert!(said.starts_with("the configuration has a fault"), "one for one: {said}");
     }
-    assert_eq!(faults("[source.shop]\nprovider = \"api-key\"\nallow_empty = \"yes\"\n"), "");
+    for good in [
+        "[source.shop]\nprovider = \"api-key\"\nallow_empty = \"yes\"\n",
+        "[source.shop]\nprovider = \"github\"\nsecret = \"@secret-of-ours\"\n",
+        "[destination.crm]\nurl = \"http://crm.local\"\nusername = \"\"\npassword = \" @ = '\\\"x ${y\"\n",
+    ] {
+        assert_eq!(faults(good), "");
+    }
 }
 
 /// A file that an editor, a shell or somebody in a hurry has made.

@@ -56,6 +56,8 @@ pub(crate) struct Entry {
     pub(crate) fields: Vec<Entry>,
     /// Where it stands.
     pub(crate) origin: Origin,
+    /// It has no value, for a reason that was told.
+    pub(crate) is_broken: bool,
 }
 
 impl Section {
@@ -66,6 +68,12 @@ impl Section {
 }
 
 impl Entry {
+    /// One without a value.
+    fn of(key: &str, origin: &Origin) -> Self {
+        let (key, origin) = (key.to_owned(), origin.clone());
+        Self { key, values: Vec::new(), from_file: false, fields: Vec::new(), origin, is_broken: false }
+    }
+
     /// The value, those of an array with commas between them.
     pub(crate) fn text(&self) -> String {
         self.values.join(",")
@@ -89,7 +97,7 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> File {
 /// Reads the text of a configuration file.
 pub(crate) fn parse(path: &Path, text: &str, faults: &mut Faults) -> File {
     let text = text.trim_end_matches('\u{1a}');
-    let mut walk = Walk { path, text, faults };
+    let mut walk = Walk { path, text, faults, reads_at: false };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
@@ -121,6 +129,8 @@ struct Walk<'a> {
     path: &'a Path,
     text: &'a str,
     faults: &'a mut Faults,
+    /// Whether `@PATH` is what stands in a file, as on the command line.
+    reads_at: bool,
 }
 
 impl Walk<'_> {
@@ -217,7 +227,9 @@ impl Walk<'_> {
         let mut entries = Vec::new();
         for (key, value) in table {
             let origin = self.origin(key.span().start);
-            entries.extend(self.entry(key.get_ref(), &origin, value));
+            let key = key.get_ref().as_ref();
+            let entry = self.entry(key, &origin, value);
+            entries.push(entry.unwrap_or_else(|| Entry { is_broken: true, ..Entry::of(key, &origin) }));
         }
         entries.sort_by_key(|entry| line(&entry.origin));
         entries
@@ -227,7 +239,7 @@ impl Walk<'_> {
         let mut from_file = false;
         if let (TABLE_KEY, DeValue::Table(table)) = (key, value.get_ref()) {
             let fields = self.fields(table);
-            return Some(Entry { key: key.to_owned(), values: Vec::new(), from_file, fields, origin: origin.clone() });
+            return Some(Entry { fields, ..Entry::of(key, origin) });
         }
         let values = match value.get_ref() {
             DeValue::Array(items) => {
@@ -239,13 +251,15 @@ impl Walk<'_> {
             }
             single => vec![self.scalar(key, origin, single, &mut from_file)?],
         };
-        Some(Entry { key: key.to_owned(), values, from_file, fields: Vec::new(), origin: origin.clone() })
+        Some(Entry { values, from_file, ..Entry::of(key, origin) })
     }
 
     /// The entries of a table of secrets: `@PATH` is what stands in that file, `@@` begins a value with an `@`. One that has a
     /// fault is left out.
     fn fields(&mut self, table: &DeTable<'_>) -> Vec<Entry> {
+        self.reads_at = true;
         let mut entries = self.entries(table);
+        self.reads_at = false;
         for entry in &mut entries {
             let (key, origin, from_file) = (entry.key.clone(), entry.origin.clone(), entry.from_file);
             let mut values = Vec::new();
@@ -271,6 +285,11 @@ impl Walk<'_> {
 
     fn scalar(&mut self, key: &str, origin: &Origin, value: &DeValue<'_>, from_file: &mut bool) -> Option<String> {
         match value {
+            DeValue::String(text) if !self.reads_at && names_file(text, origin) => {
+                let text = "@ stands for a file on the command line and in headers; want { file = \"PATH\" } here";
+                self.faults.add(key, None, origin, text);
+                None
+            }
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) => Some(number.as_str().to_owned()),
             DeValue::Float(number) => Some(number.as_str().to_owned()),
@@ -295,6 +314,13 @@ impl Walk<'_> {
         let read = text_file::path(path).and_then(|path| text_file::value(&origin.beside(&path)));
         read.map_err(|text| self.faults.add(key, Some(text_file::shown_path(path)), origin, text)).ok()
     }
+}
+
+/// Whether a value is `@` and a path, and hardly a secret that begins so.
+fn names_file(text: &str, origin: &Origin) -> bool {
+    let Some(path) = text.strip_prefix('@') else { return false };
+    ["/", "./", "../", "~/"].iter().any(|begin| path.starts_with(begin))
+        || !path.is_empty() && origin.beside(Path::new(path)).is_file()
 }
 
 fn line(origin: &Origin) -> usize {

@@ -333,7 +333,14 @@ fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<Dec
         Ok(given) => (given.parameters, given.doubts),
         Err(found) => (parameters, found),
     };
+    let is_told = |parameter: &str| {
+        section.entries.iter().any(|entry| entry.is_broken && (entry.key == parameter || entry.key == "secret"))
+    };
     for fault in found {
+        // What was given and could not be read is not missing.
+        if fault.parameter.as_deref().is_some_and(is_told) {
+            continue;
+        }
         let entry = fault.parameter.as_deref().and_then(|key| section.entry(key));
         let origin = entry.map_or(&section.origin, |entry| &entry.origin);
         faults.add(format!("source.{name}"), None, origin, fault.to_string());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use crm_relay::render::human_duration;
-use relay_providers::{Acknowledgement, Parameter, ParameterFault, Provider, Signer, Verifier, providers};
+use relay_providers::{Parameter, ParameterFault, Provider, Signer, Verifier, providers};
 
 use super::{folder, guides, holds};
 
@@ -38,6 +38,9 @@ fn a_source_made_as_its_page_says_lacks_nothing_and_a_sample_neither() {
         assert!(telling.is_empty(), "{}: {telling:?}", provider.name);
     }
 }
+
+/// Providers whose secret belongs to a public one beside it: an old secret beside a new public one proves nothing.
+const IN_PAIRS: [&str; 1] = ["braintree"];
 
 /// `--set secret=@secret.txt --set header=...`, for what nearly every source of it has.
 pub(super) fn set_options(parameters: &[&Parameter]) -> String {
@@ -131,7 +134,10 @@ fn set_up(page: &mut String, provider: &'static Provider) {
         .filter(|parameter| parameter.key && parameter.repeated)
         .map(|parameter| parameter.name)
         .collect();
-    if !keys.is_empty() && !provider.key_source {
+    if IN_PAIRS.contains(&name) {
+        let update = format!("crm-relay source update {name}{sets}");
+        writeln!(page, "\nKeys come in pairs here: a new pair replaces both in one command, `{update}`.").unwrap();
+    } else if !keys.is_empty() && !provider.key_source {
         let names = join(keys.into_iter().map(quoted));
         writeln!(page, "\nTo replace {names}, give old and new: both are valid until the old one is left out.")
             .unwrap();
@@ -172,13 +178,10 @@ fn handshakes(page: &mut String, provider: &'static Provider) {
 }
 
 fn deliveries(page: &mut String, provider: &'static Provider) {
-    let answer = match provider.acknowledgement {
-        Acknowledgement::Receipt => "202 with the event's id and the time, as JSON".to_owned(),
-        Acknowledgement::Fixed { status, body: "", .. } => format!("{status}, empty"),
-        Acknowledgement::Fixed { status, content_type, body } => {
-            format!("{status}, `{}`: `{}`", content_type.unwrap_or_default(), body.replace('\n', " "))
-        }
-    };
+    let mut answer = provider.acknowledgement.to_string();
+    for other in provider.otherwise {
+        write!(answer, "; {other}").unwrap();
+    }
     let retries = if provider.retries {
         "yes, until it gets a 2xx or gives up"
     } else {

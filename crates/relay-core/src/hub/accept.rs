@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Accepting, Answer, Hub, Notice, Output, Ticket, settle::Why, timers::Timer};
+use super::{Accepting, Answer, Hub, NotStored, Notice, Output, Ticket, settle::Why, timers::Timer};
 use crate::{
     delivery::{self, Delivery, State},
     event::Event,
@@ -65,7 +65,7 @@ impl Accepts {
     /// What a repeat was to redrive was purged meanwhile, perhaps with its event: sent once more, it is a new one.
     pub(super) fn is_gone(&mut self, ticket: Ticket) {
         if let Some((answer, _)) = self.redriving.get_mut(&ticket) {
-            *answer = Answer::Unavailable;
+            *answer = Answer::NotStored(NotStored::Gone);
         }
     }
 
@@ -137,8 +137,11 @@ impl Hub {
         if self.stopping {
             return Err(Answer::Stopping);
         }
-        if self.failed || self.routing.routes.get(source).is_none_or(Vec::is_empty) {
-            return Err(Answer::Unavailable);
+        if self.failed {
+            return Err(Answer::NotStored(NotStored::Failed));
+        }
+        if self.routing.routes.get(source).is_none_or(Vec::is_empty) {
+            return Err(Answer::NotStored(NotStored::Unrouted));
         }
         if self.accepts.appending >= limits::APPENDS_MAX { Err(Answer::Busy) } else { Ok(()) }
     }
@@ -197,9 +200,8 @@ impl Hub {
                 let answer = match error {
                     AppendError::TooLate => Answer::Busy,
                     AppendError::Full => Answer::Full,
-                    AppendError::Damaged | AppendError::Away | AppendError::Unknown | AppendError::Unavailable => {
-                        Answer::Unavailable
-                    }
+                    AppendError::Damaged => Answer::NotStored(NotStored::Damaged),
+                    AppendError::Away | AppendError::Unknown | AppendError::Unavailable => Answer::Unavailable,
                 };
                 self.give_up_append(pending, answer);
             }
@@ -220,7 +222,7 @@ impl Hub {
         for pending in std::mem::take(&mut self.accepts.again) {
             if pending.deadline <= self.now.wall {
                 self.accepts.appending -= 1;
-                self.give_up_append(pending, Answer::Unavailable);
+                self.give_up_append(pending, Answer::NotStored(NotStored::Away));
             } else {
                 let append = Box::new(pending.append());
                 let op = self.ops.append(pending, append);

@@ -347,6 +347,8 @@ impl Hub {
             // Its client does not have it whole yet, so nobody but us can extend it.
             Sent::Reading | Sent::Queued | Sent::Begun if live => return self.extend(id),
             Sent::Done if live && !tail_over => return self.extend(id),
+            // Its heartbeat is under way, and names it for all that is known.
+            Sent::Named if live && !tail_over && self.is_amid(held.instance) => return self.extend(id),
             Sent::Waiting | Sent::Reading | Sent::Queued => return self.hand_back(id),
             Sent::Begun | Sent::Done | Sent::Named if held.rearmed => {
                 let instance = held.instance;

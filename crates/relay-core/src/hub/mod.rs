@@ -56,7 +56,7 @@ use self::{
 pub use self::{
     input::{Accepting, ConnId, Input, Ticket},
     notice::Notice,
-    output::{Answer, Output},
+    output::{Answer, NotStored, Output},
     setup::Setup,
     view::{ClientView, DestinationView},
 };
@@ -210,6 +210,7 @@ impl Hub {
             Input::Accept { ticket, request } => self.on_accept(ticket, *request),
             Input::Opened { conn, token, serves, peer } => self.on_opened(conn, token, serves, peer),
             Input::Received(conn, message) => self.on_message(conn, message),
+            Input::Heard(conn) => self.on_heard(conn),
             Input::Closed(conn) => self.on_closed(conn),
             Input::Stored(stored) => self.on_stored(stored),
             Input::Woken(destination) => self.on_woken(&destination),
@@ -261,9 +262,10 @@ impl Hub {
         None
     }
 
-    /// The next message for a socket; `None` when there is nothing more to send for now.
-    pub fn poll_transmit(&mut self, conn: ConnId) -> Option<Message> {
-        let popped = self.sessions.get_mut(&conn)?.queue.pop()?;
+    /// The next message for a socket, with at most so many bytes of a body ([`limits::CHUNK_BYTES`] in any case): fewer on a
+    /// slow link, so that others have their turn. `None` when there is nothing more to send for now.
+    pub fn poll_transmit(&mut self, conn: ConnId, piece_bytes: usize) -> Option<Message> {
+        let popped = self.sessions.get_mut(&conn)?.queue.pop(piece_bytes)?;
         if let Some((id, done)) = popped.piece {
             self.on_piece_sent(id, done);
         }

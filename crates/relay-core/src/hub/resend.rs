@@ -3,7 +3,7 @@
 //!
 //! How often that was done is counted in the event's own deliveries, so that a restart does not begin anew.
 
-use super::{Answer, Hub, Notice, Ticket};
+use super::{Answer, Hub, NotStored, Notice, Ticket};
 use crate::{
     delivery::{self, Delivery},
     event::Event,
@@ -105,7 +105,7 @@ impl Hub {
             Ok(stored) => {
                 self.on_resend_stored(resent, &stored);
                 // The event was purged meanwhile: sent once more, it is a new one.
-                stored.contains(&false).then_some(Answer::Unavailable)
+                stored.contains(&false).then_some(Answer::NotStored(NotStored::Gone))
             }
             Err(StoreError::Full) => Some(Answer::Full),
             // Sent once more, it finds what was stored: the new deliveries are the event's own.

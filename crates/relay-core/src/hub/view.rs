@@ -1,7 +1,7 @@
 //! What the hub shows of itself, and what must always hold of it.
 
 use super::{Hub, instances::Instance};
-use crate::{id::InstanceId, name::Name};
+use crate::{id::InstanceId, name::Name, time::Mono};
 
 /// What the hub knows of one destination, for metrics and health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub struct ClientView {
     pub slots: u32,
     /// Whether its circuit is open.
     pub circuit_open: bool,
+    /// Since when.
+    pub open_since: Option<Mono>,
+    /// When the next try may go out while it is open; `None` while one is under way.
+    pub next_try: Option<Mono>,
     /// The latest failure while the circuit is open; none yet if it began open.
     pub error: Option<String>,
 }
@@ -55,6 +59,8 @@ impl Hub {
                 held: served.used,
                 slots: served.slots,
                 circuit_open: served.circuit.is_open(),
+                open_since: served.circuit.open_since(),
+                next_try: served.circuit.next_try(),
                 error: served.circuit.open_error().map(str::to_owned),
             });
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Characters, DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    Characters, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
     table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_ALONG, acknowledge, ping},
@@ -116,6 +116,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex")],
         acknowledgement: acknowledge(204),
+        // An interaction wants its answer, which nobody has before its target was asked: with this Discord waits for it at its
+        // own API ("respond to the original HTTP request with a 202 and no body").
+        otherwise: &[Otherwise { on: &[On::Json("token"), On::NoJson("event")], acknowledgement: acknowledge(202) }],
         answer_within: Duration::from_secs(3),
         handshakes: &[
             Handshake {
@@ -132,7 +135,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 method: "POST",
                 on: &[On::JsonIs("type", "0")],
                 signed: true,
-                exchange: Exchange::Fixed { status: 204, content_type: None, body: "" },
+                // "You must provide a valid Content-Type when responding to PINGs."
+                exchange: Exchange::Fixed { status: 204, content_type: Some("application/json"), body: "" },
             },
         ],
         delivery: DeliveryId::First(&[DeliveryId::Json(&["id"]), DeliveryId::Body]),
@@ -305,7 +309,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "linkedin",
         title: "LinkedIn",
-        parameters: &[Parameter::key("client_secret", "the app's client secret: LinkedIn Developers, your app, Auth")],
+        parameters: &[Parameter::key(
+            "client_secret",
+            "the app's client secret: LinkedIn Developers, your app, Auth. A source is for one app, since LinkedIn's challenge \
+             is answered with one secret: several apps have a source each",
+        )],
         answer_within: Duration::from_secs(3),
         methods: GET_POST,
         handshakes: &[Handshake {

@@ -121,6 +121,10 @@ fn every_entry_acknowledges_with_a_success_and_takes_its_own_handshakes() {
                 assert!(!entry.key_source, "{}", entry.name);
             }
         }
+        for other in entry.otherwise {
+            let Acknowledgement::Fixed { status, .. } = other.acknowledgement else { panic!("{}", entry.name) };
+            assert!((200..300).contains(&status) && !other.on.is_empty(), "{}", entry.name);
+        }
         let chosen = ["zendesk", "freshdesk", "sanity", "contentful", "basic", "hmac"].contains(&entry.name);
         assert_eq!(entry.key_source || chosen, entry.methods.contains(&"DELETE"), "{}", entry.name);
         for handshake in entry.handshakes {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{Delivery, Reason, State, outcome::Class, retry::RetryPolicy},
-    hub::{Answer, Notice},
+    hub::{Answer, NotStored, Notice},
     limits,
     storage::StoreError,
 };
@@ -69,7 +69,7 @@ fn a_resend_of_what_is_purged_meanwhile_is_not_acknowledged() {
     assert!(rig.answer_one(), "the append finds the first");
     rig.store.purge_all();
     rig.answer_store();
-    assert_eq!(rig.answers[&again], Answer::Unavailable);
+    assert_eq!(rig.answers[&again], Answer::NotStored(NotStored::Gone));
 }
 
 /// What waits or has another body is not sent again; what is dead is redriven, as for everybody.

@@ -185,7 +185,7 @@ impl Rig {
         if self.deaf.contains(&conn) {
             return;
         }
-        while let Some(message) = self.hub.poll_transmit(conn) {
+        while let Some(message) = self.hub.poll_transmit(conn, limits::CHUNK_BYTES) {
             self.inbox.entry(conn).or_default().push(message);
         }
     }

@@ -173,7 +173,9 @@ impl World {
                     self.send_again(number, 60_000);
                 }
             }
-            Answer::Unavailable | Answer::Busy | Answer::Full | Answer::Stopping => self.went_unanswered(number),
+            Answer::Unavailable | Answer::NotStored(_) | Answer::Busy | Answer::Full | Answer::Stopping => {
+                self.went_unanswered(number);
+            }
         }
     }
 

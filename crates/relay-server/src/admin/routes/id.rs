@@ -4,6 +4,7 @@
 //! that span alone.
 
 use relay_core::{
+    delivery::State,
     id::{DeliveryId, EventId, IdError},
     time::Wall,
 };
@@ -44,6 +45,14 @@ pub(super) async fn event(admin: &Admin, text: &str) -> Result<EventId, AdminErr
 /// # Errors
 /// As [`event`].
 pub(super) async fn delivery(admin: &Admin, text: &str) -> Result<DeliveryId, AdminError> {
+    delivery_in(admin, text, &[]).await
+}
+
+/// The same; `last` is the newest in one of these states.
+///
+/// # Errors
+/// As [`event`].
+pub(super) async fn delivery_in(admin: &Admin, text: &str, states: &[State]) -> Result<DeliveryId, AdminError> {
     let text = text.trim();
     let parsed = match text.parse() {
         Ok(id) => return Ok(id),
@@ -55,8 +64,13 @@ pub(super) async fn delivery(admin: &Admin, text: &str) -> Result<DeliveryId, Ad
         return Err(AdminError::Invalid(text));
     }
     let range = span(text, DeliveryId::PREFIX, parsed)?;
-    let filter = DeliveryFilter { range, ..DeliveryFilter::default() };
+    let wanted = if is_last(text) { states.to_vec() } else { Vec::new() };
+    let filter = DeliveryFilter { range, states: wanted, ..DeliveryFilter::default() };
     let listing = admin.archive.browse_deliveries(filter, page(text)).await?;
+    if is_last(text) && listing.items.is_empty() && !states.is_empty() {
+        let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        return Err(AdminError::Unknown(format!("no delivery is {}", states.join(" or "))));
+    }
     one("delivery", text, listing.items.iter().map(|delivery| delivery.id))
 }
 

@@ -77,7 +77,8 @@ pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result
     })?;
     let stats = admin.upkeep.stats().await?;
     let stats = stats.sources.iter().find(|stats| stats.source == entry.document.name);
-    let activity = ActivityDto::new(&entry.document, stats, &admin.metrics, &admin.refusals);
+    let mut activity = ActivityDto::new(&entry.document, stats, &admin.metrics, &admin.refusals);
+    activity.last_received_at = super::status::last_received(&admin, Some(&source)).await?;
     Ok(Json(SourceDto::new(&entry.document, &admin.registry).with(activity)))
 }
 
