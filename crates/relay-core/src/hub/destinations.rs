@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     HeldFor, Hub,
-    instances::{Served, Stall},
+    instances::{Instance, Served, Stall},
     timers::Timer,
 };
 use crate::{
@@ -479,15 +479,19 @@ impl Hub {
 
     /// Whether so many bytes more may wait for an instance to take them. One event always may.
     fn may_send_more(&self, id: InstanceId, size: u64) -> bool {
-        let unsent = self.instances.get(&id).map_or(0, |instance| instance.outgoing + instance.outgoing_asked);
-        unsent == 0 || size <= self.unsent_left(id)
+        let all = self.instances.get(&id).map_or(0, |instance| instance.outgoing + instance.outgoing_asked);
+        all == 0 || size <= self.unsent_left(id)
     }
 
     /// Bytes of events that may wait for an instance beside those that do: whoever does not read holds a part of the room,
     /// however many destinations it serves.
     fn unsent_left(&self, id: InstanceId) -> u64 {
-        let unsent = self.instances.get(&id).map_or(0, |instance| instance.outgoing + instance.outgoing_asked);
-        (self.setup.outgoing_bytes_max / UNSENT_PART).saturating_sub(unsent)
+        self.unsent_max().saturating_sub(self.instances.get(&id).map_or(0, Instance::unsent))
+    }
+
+    /// Bytes of events that may wait for one instance, beside one that is larger.
+    pub(super) fn unsent_max(&self) -> u64 {
+        self.setup.outgoing_bytes_max / UNSENT_PART
     }
 
     /// Whether an event may wait for its clients in the memory it came in with. That memory is for what comes in: were it lent
@@ -508,7 +512,7 @@ impl Hub {
     pub(super) fn free_outgoing(&mut self, name: &Name, id: InstanceId, size: u64) {
         self.outgoing.bytes -= size;
         if let Some(instance) = self.instances.get_mut(&id) {
-            instance.outgoing -= size;
+            instance.free_unsent(size);
         }
         self.destination(name).outgoing -= size;
         self.outgoing.freed |= size > 0;

@@ -44,6 +44,8 @@ pub(super) struct Instance {
     /// Bytes of events that wait to be sent to it, and those that lease operations under way may bring.
     pub(super) outgoing: u64,
     pub(super) outgoing_asked: u64,
+    /// Those of one that is larger than all that may wait for an instance, and is on its way all the same.
+    outsize: u64,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
     /// Destinations whose next body did not fit, in the order in which they came to wait.
@@ -115,6 +117,7 @@ impl Instance {
             asked_bytes: 0,
             outgoing: 0,
             outgoing_asked: 0,
+            outsize: 0,
             asked_last: None,
             line: Vec::new(),
             served: BTreeMap::new(),
@@ -132,6 +135,20 @@ impl Instance {
     /// Whether it may be given anything more at all.
     fn has_room(&self) -> bool {
         self.granted < limits::GRANTED_MAX && self.has_room_for(1)
+    }
+
+    /// An event of so many bytes does not wait any more.
+    pub(super) fn free_unsent(&mut self, size: u64) {
+        self.outgoing -= size;
+        if self.outsize == size {
+            self.outsize = 0;
+        }
+    }
+
+    /// Bytes of events that wait to be sent to it or were asked for, but for one that is larger than all that may: it went out
+    /// alone, and what is small does not wait until all of it has left.
+    pub(super) fn unsent(&self) -> u64 {
+        self.outgoing + self.outgoing_asked - self.outsize
     }
 
     /// Whether new deliveries may go to it at all.
@@ -277,8 +294,12 @@ impl Hub {
         self.outgoing.bytes += size;
         self.destination(&delivery.destination).outgoing += size;
         self.take_slot(id, delivery);
+        let share = self.unsent_max();
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.outgoing += size;
+            if size > share && instance.outsize == 0 {
+                instance.outsize = size;
+            }
         }
     }
 
