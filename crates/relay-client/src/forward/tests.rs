@@ -894,3 +894,37 @@ async fn a_408_on_an_idle_connection_is_no_answer() {
     };
     let (_kept, ()) = tokio::join!(serve, forwards);
 }
+
+/// S30, I15: a target whose certificate is another one by the next connection is not trusted for the first: nothing is sent, no
+/// retry is used up, and the words say what to do.
+#[tokio::test]
+async fn a_certificate_that_changes_between_requests_is_judged_anew() {
+    let (trusted, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ((ca_file, first), (_, second)) = (authority(&trusted), authority(&other));
+    let (listener, url) = listen().await;
+    let mut destination = Destination::new("crm".parse().unwrap(), url.replace("http:", "https:").parse().unwrap());
+    destination.ca_file = Some(ca_file);
+    let target = Target::new(&destination).unwrap();
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = first.accept(stream).await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n{}") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        second.accept(stream).await.expect_err("the client refuses it")
+    };
+    let forwards = async {
+        let first = target.forward(&webhook).await;
+        assert!(matches!(&first, Ended::Tried(outcome) if outcome.class == Class::Delivered), "{first:?}");
+        target.forward(&webhook).await
+    };
+    let (_refused, ended) = tokio::join!(serve, forwards);
+    let Ended::Tried(outcome) = ended else { panic!("{ended:?}") };
+    assert_eq!((outcome.class, outcome.status), (Class::Unreachable, None));
+    assert!(outcome.error.unwrap().contains("is not trusted"));
+}
