@@ -19,6 +19,7 @@ pub mod fault;
 pub mod hub;
 pub mod id;
 pub mod limits;
+pub mod lines;
 pub mod name;
 pub mod routing;
 pub mod session;

@@ -1,7 +1,8 @@
 //! What waits for a client's socket: messages in their order, and few bytes of them.
 //!
-//! **Invariant:** what waits here and in front of the wire is little ([`limits::SESSION_QUEUE_BYTES`]): on a slow link the
-//! machine goes on choosing what goes next, and a heartbeat or a confirmation never waits behind megabytes.
+//! **Invariant:** what waits here and in front of the wire is little: [`limits::SESSION_QUEUE_BYTES`], and no more than leaves
+//! in [`limits::SESSION_QUEUE_TIME`] at the pace of the link. On a slow one the machine goes on choosing what goes next, and a
+//! heartbeat, a confirmation or a small webhook never waits behind megabytes.
 
 use std::{
     io,
@@ -26,6 +27,8 @@ use tokio::{
 
 /// Messages that wait for one socket at most, however small.
 pub(crate) const MESSAGES_MAX: usize = 64;
+/// The part of [`limits::SESSION_QUEUE_TIME`] that a busy machine may take for anything.
+const QUICK: f64 = 0.2;
 
 /// The hub's end.
 #[derive(Debug)]
@@ -42,9 +45,11 @@ pub(crate) struct Inbox {
     queued: Arc<Queued>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queued {
     bytes: AtomicUsize,
+    /// How many may be: what the link takes in a moment, as far as its pace is known.
+    room: AtomicUsize,
     fewer: Notify,
 }
 
@@ -58,7 +63,12 @@ impl Outbox {
     /// Both ends of a socket's queue.
     pub(crate) fn new() -> (Self, Inbox) {
         let (messages, taken) = mpsc::channel(MESSAGES_MAX);
-        let queued = Arc::new(Queued::default());
+        let queued = Arc::new(Queued {
+            bytes: AtomicUsize::new(0),
+            // Little, until it shows that the link takes more.
+            room: AtomicUsize::new(limits::SESSION_UNSENT_BYTES as usize),
+            fewer: Notify::new(),
+        });
         (Self { messages, queued: Some(Arc::clone(&queued)) }, Inbox { messages: taken, queued })
     }
 
@@ -91,6 +101,11 @@ impl Outbox {
 }
 
 impl Place<'_> {
+    /// Bytes of a body that the message may carry.
+    pub(crate) fn piece_bytes(&self) -> usize {
+        self.queued.map_or(limits::CHUNK_BYTES, |queued| queued.room().min(limits::CHUNK_BYTES))
+    }
+
     pub(crate) fn send(self, message: Message) {
         if let Some(queued) = self.queued {
             queued.bytes.fetch_add(message.encoded_len(), Ordering::Relaxed);
@@ -110,6 +125,23 @@ impl Inbox {
         self.queued.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.queued.fewer.notify_one();
     }
+
+    /// Whether the link is so slow that what goes next is better chosen once what went before has left.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.queued.room() < limits::CHUNK_BYTES
+    }
+
+    /// So many bytes have left in that time. The pace that is reckoned with doubles or halves at most: the system takes some
+    /// at once, and a machine that is busy for a moment is no slow link.
+    pub(crate) fn left(&self, bytes: usize, took: Duration) {
+        let room = self.queued.room();
+        let share = took.as_secs_f64() / limits::SESSION_QUEUE_TIME.as_secs_f64();
+        let fits = (bytes as f64 / share) as usize;
+        // What left in less time than this says nothing of a slow link.
+        let wanted = if share < QUICK { room * 2 } else { fits.clamp(room / 2, room * 2) };
+        let wanted = wanted.clamp(limits::PIECE_BYTES_MIN, limits::SESSION_QUEUE_BYTES);
+        self.queued.room.store(wanted, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Inbox {
@@ -121,8 +153,12 @@ impl Drop for Inbox {
 }
 
 impl Queued {
+    fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
     fn is_full(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) >= limits::SESSION_QUEUE_BYTES
+        self.bytes.load(Ordering::Relaxed) >= self.room()
     }
 }
 
@@ -133,10 +169,11 @@ pub(crate) struct Paced<S> {
     pace: Arc<Pace>,
 }
 
-/// How much a peer has taken.
+/// How much a peer has taken, and how much came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     taken: AtomicU64,
+    came: AtomicU64,
 }
 
 impl<S> Paced<S> {
@@ -147,6 +184,17 @@ impl<S> Paced<S> {
 }
 
 impl Pace {
+    /// Bytes that were taken.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that have come.
+    pub(crate) fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+
     /// Does `work` as long as its peer takes something, however little, at least every `patience`. `None`: it stopped taking
     /// anything.
     pub(crate) async fn keep<T>(&self, patience: Duration, work: impl Future<Output = T>) -> Option<T> {
@@ -164,7 +212,10 @@ impl Pace {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.pace.came.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        poll
     }
 }
 
@@ -193,21 +244,26 @@ mod tests {
 
     use super::*;
 
-    fn piece() -> Message {
-        let data = vec![0; limits::CHUNK_BYTES].into();
-        Message::Chunk(Chunk { lease: None, offset: 1, data })
+    /// Fills the queue; gives how many bytes of bodies that took.
+    fn filled(outbox: &Outbox) -> usize {
+        let mut waiting = 0;
+        while let Ok(place) = outbox.try_reserve() {
+            let data = vec![0; place.piece_bytes()];
+            waiting += data.len();
+            place.send(Message::Chunk(Chunk { lease: None, offset: 1, data: data.into() }));
+        }
+        waiting
     }
 
-    /// I8, I19: few bytes wait for a slow socket, and the hub hears as soon as there is room again.
+    /// I8, I19: few bytes wait for a socket, and the hub hears as soon as there is room again.
     #[tokio::test]
     async fn few_bytes_wait_in_front_of_a_socket() {
         let (outbox, mut inbox) = Outbox::new();
-        let mut waiting = 0;
-        while let Ok(place) = outbox.try_reserve() {
-            place.send(piece());
-            waiting += limits::CHUNK_BYTES;
-        }
-        assert_eq!(waiting, limits::SESSION_QUEUE_BYTES);
+        assert_eq!(
+            filled(&outbox),
+            limits::SESSION_UNSENT_BYTES as usize,
+            "little, while nothing is known of the link"
+        );
         let mut space = Box::pin(outbox.space());
         assert!(space.as_mut().now_or_never().is_none());
         let mut batch = Vec::new();
@@ -216,6 +272,34 @@ mod tests {
         inbox.took(batch[0].encoded_len());
         space.await;
         assert!(outbox.try_reserve().is_ok());
+    }
+
+    /// I15: what waits leaves within a moment, however fast or slow the link is; one slow moment of a machine changes little.
+    #[test]
+    fn what_waits_follows_the_pace_of_the_link() {
+        let (outbox, inbox) = Outbox::new();
+        let pass = |bytes_per_second: usize, times: usize| {
+            for _ in 0..times {
+                let bytes = inbox.queued.room().min(limits::CHUNK_BYTES);
+                inbox.left(bytes, Duration::from_secs(1) * bytes as u32 / bytes_per_second as u32);
+            }
+        };
+        pass(100_000_000, 10);
+        assert!(!inbox.is_slow());
+        assert_eq!(filled(&outbox), limits::SESSION_QUEUE_BYTES);
+        inbox.queued.bytes.store(0, Ordering::Relaxed);
+        inbox.left(100, Duration::from_millis(200));
+        assert_eq!(inbox.queued.room(), limits::SESSION_QUEUE_BYTES / 2, "one slow write");
+        pass(64 * 1024, 20);
+        assert!(inbox.is_slow());
+        let fits = filled(&outbox);
+        assert!((8 * 1024..=32 * 1024).contains(&fits), "{fits} bytes are not a quarter of a second");
+        inbox.queued.bytes.store(0, Ordering::Relaxed);
+        pass(500, 20);
+        assert_eq!(filled(&outbox), limits::PIECE_BYTES_MIN);
+        inbox.queued.bytes.store(0, Ordering::Relaxed);
+        pass(100_000_000, 10);
+        assert_eq!(filled(&outbox), limits::SESSION_QUEUE_BYTES, "a link that recovers");
     }
 
     /// Small messages wait by their number.
@@ -231,9 +315,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_a_writer_that_has_ended() {
         let (outbox, inbox) = Outbox::new();
-        while let Ok(place) = outbox.try_reserve() {
-            place.send(piece());
-        }
+        filled(&outbox);
         let space = tokio::spawn(outbox.space());
         tokio::task::yield_now().await;
         drop(inbox);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use http::Uri;
-use relay_providers::{Provider, Signer};
+use relay_providers::{Given, Provider, Signer};
 use serde_json::Value;
 
 use super::{
@@ -136,7 +136,9 @@ impl Addressee<'_> {
     }
 
     fn signer(&self, provider: &Provider) -> Result<Signer, Failure> {
-        Signer::new(provider.name, &self.parameters).map_err(|faults| {
+        // Signed is with what a source of these parameters would be judged by.
+        let given = Given::read(provider.name, &self.parameters).map(|given| given.parameters);
+        Signer::new(provider.name, given.as_ref().unwrap_or(&self.parameters)).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
             Failure::usage(format!("cannot sign as {}:\n{}", provider.name, lines.join("\n")))
         })
@@ -168,7 +170,7 @@ fn api_key(layers: &Layers, is_elsewhere: bool) -> Result<String, Failure> {
              crm-relay key create default NAME",
         ));
     }
-    let kept = data_dirs(layers).into_iter().find_map(|dir| credentials::find(&dir, "API_KEY"));
+    let kept = credentials::find_in(&data_dirs(layers), "API_KEY")?;
     kept.map(|key| key.expose().to_owned()).ok_or_else(|| {
         Failure::usage(format!(
             "no API key is in {}. Start a server here: crm-relay dev; or give a key: --set key=KEY, or API_KEY; or say where \

@@ -3,11 +3,10 @@
 use std::fmt::Display;
 
 use clap::{Args, Subcommand};
-use relay_providers::{Acknowledgement, Parameter, Provider, provider, providers};
+use relay_providers::{Acknowledgement, Otherwise, Parameter, Provider, nearest, provider, providers};
 use serde_json::{Value, json};
 
 use crate::{
-    config::fault::nearest,
     exit::{Exit, Failure, Outcome, quoted},
     output::{pretty, print, say},
     render::{human_duration, style, table, wrap},
@@ -134,12 +133,15 @@ fn as_json(provider: &Provider) -> Value {
         .iter()
         .map(|handshake| json!({"method": handshake.method, "signed": handshake.signed, "about": plain(handshake)}))
         .collect();
-    let acknowledgement = match provider.acknowledgement {
+    let acknowledgement = |acknowledgement| match acknowledgement {
         Acknowledgement::Receipt => json!({"status": 202, "content_type": "application/json", "body": null}),
         Acknowledgement::Fixed { status, content_type, body } => {
             json!({"status": status, "content_type": content_type, "body": body})
         }
     };
+    let other =
+        |other: &Otherwise| json!({"about": plain(other), "acknowledgement": acknowledgement(other.acknowledgement)});
+    let otherwise: Vec<Value> = provider.otherwise.iter().map(other).collect();
     json!({
         "name": provider.name,
         "title": provider.title,
@@ -151,7 +153,8 @@ fn as_json(provider: &Provider) -> Value {
         "handshakes": handshakes,
         "repeats": plain(provider.repeats()),
         "event": plain(provider.event),
-        "acknowledgement": acknowledgement,
+        "acknowledgement": acknowledgement(provider.acknowledgement),
+        "otherwise": otherwise,
         "answer_within_ms": provider.answer_within.as_millis() as u64,
         "retries": provider.retries,
         "signs_url": provider.signs_url,
@@ -227,7 +230,8 @@ fn answer(provider: &Provider) -> String {
             format!("{status}, {}", content_type.unwrap_or("with a body"))
         }
     };
-    format!("{what}, within {}", human_duration(provider.answer_within))
+    let others: Vec<String> = provider.otherwise.iter().map(|other| format!("; {}", plain(other))).collect();
+    format!("{what}, within {}{}", human_duration(provider.answer_within), others.concat())
 }
 
 const fn retries(provider: &Provider) -> &'static str {

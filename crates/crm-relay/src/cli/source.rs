@@ -44,10 +44,13 @@ pub(crate) enum Verb {
         #[arg(long)]
         secrets: bool,
     },
-    /// Take the secret that the platform hands over within the next 15 minutes; one handed over before is forgotten
+    /// Take the secret that the platform hands over within the next 15 minutes, beside any that it handed over before
     AwaitSecret {
         #[command(flatten)]
         named: Named,
+        /// What was handed over before is worth nothing any more: it was a stranger's
+        #[arg(long)]
+        forget: bool,
     },
     /// Change a source
     Update {
@@ -143,8 +146,9 @@ impl noun::Verb for Verb {
                 }
                 Ok(Exit::Done)
             }
-            Self::AwaitSecret { named } => {
-                let path = format!("{}/await-secret", SOURCES.path(&[&named.name]));
+            Self::AwaitSecret { named, forget } => {
+                let query = if forget { "?forget=true" } else { "" };
+                let path = format!("{}/await-secret{query}", SOURCES.path(&[&named.name]));
                 let shown = asked.running().await?.call(Method::POST, &path, None).await?;
                 asked.tell(&shown, in_words)?;
                 Ok(Exit::Done)
@@ -293,6 +297,10 @@ fn status(source: &Value) -> String {
                 text(source, "name")
             ),
         });
+    }
+    if source.get("awaits_secret_until").is_some_and(Value::is_string) {
+        let until = when(source, "awaits_secret_until");
+        return style::warn(format!("takes a further secret that the platform hands over until {until}"));
     }
     activity(source)
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use crm_relay::render::human_duration;
-use relay_providers::{Acknowledgement, Parameter, ParameterFault, Provider, Signer, Verifier, providers};
+use relay_providers::{Parameter, ParameterFault, Provider, Signer, Verifier, providers};
 
 use super::{folder, guides, holds};
 
@@ -178,13 +178,10 @@ fn handshakes(page: &mut String, provider: &'static Provider) {
 }
 
 fn deliveries(page: &mut String, provider: &'static Provider) {
-    let answer = match provider.acknowledgement {
-        Acknowledgement::Receipt => "202 with the event's id and the time, as JSON".to_owned(),
-        Acknowledgement::Fixed { status, body: "", .. } => format!("{status}, empty"),
-        Acknowledgement::Fixed { status, content_type, body } => {
-            format!("{status}, `{}`: `{}`", content_type.unwrap_or_default(), body.replace('\n', " "))
-        }
-    };
+    let mut answer = provider.acknowledgement.to_string();
+    for other in provider.otherwise {
+        write!(answer, "; {other}").unwrap();
+    }
     let retries = if provider.retries {
         "yes, until it gets a 2xx or gives up"
     } else {

@@ -47,6 +47,8 @@ pub enum Input {
     },
     /// A message arrived on a socket.
     Received(ConnId, Message),
+    /// Part of a message arrived on a socket, as a driver may say about once a second: the client lives, its link is slow.
+    Heard(ConnId),
     /// A socket is closed or unusable.
     Closed(ConnId),
     /// A store operation is done.

@@ -434,7 +434,8 @@ impl SourceDto {
         let directory = registry.directory();
         let intake = directory.intakes.get(&source.name);
         let awaits_secret = intake.is_some_and(|intake| intake.verifier.awaits_secret());
-        let until = source.adopts_until(registry.now()).filter(|_| awaits_secret);
+        let awaits_another = !source.adopted.is_empty();
+        let until = source.adopts_until(registry.now()).filter(|_| awaits_secret || awaits_another);
         let routes = directory.routing.routes.get(&source.name).into_iter().flatten();
         Self {
             name: source.name.to_string(),

@@ -12,7 +12,7 @@ use crate::{
         DONE, Shared,
         dto::{ActivityDto, List, SecretDto, SourceDto},
         name,
-        problem::{AdminError, At, Body},
+        problem::{AdminError, Asked, At, Body},
     },
     asker::Asker,
     parameters::Parameters,
@@ -82,13 +82,22 @@ pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result
     Ok(Json(SourceDto::new(&entry.document, &admin.registry).with(activity)))
 }
 
+/// Whether what was handed over before is worth nothing any more.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Await {
+    #[serde(default)]
+    forget: bool,
+}
+
 /// Opens the window in which the platform may hand over its secret.
 pub(super) async fn await_secret(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
     At(source): At<String>,
+    Asked(wanted): Asked<Await>,
 ) -> Result<Json<SourceDto>, AdminError> {
-    let source = admin.registry.await_secret(&name(&source)?, &who).await?;
+    let source = admin.registry.await_secret(&name(&source)?, wanted.forget, &who).await?;
     Ok(Json(SourceDto::new(&source, &admin.registry)))
 }
 
