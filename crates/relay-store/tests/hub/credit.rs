@@ -275,7 +275,7 @@ fn small_webhooks_do_not_wait_behind_one_that_is_larger_than_the_share() {
     rig.send_body("src", &vec![0; OUTGOING_BYTES_MAX as usize / 3], None);
     let granted = (0..12).filter(|_| matches!(next(&mut rig), Some(Message::Grant(_)))).count();
     assert_eq!(granted, 3);
-    assert_eq!(rig.count(State::Leased), 4);
+    assert!(rig.hub.bytes_out() < OUTGOING_BYTES_MAX / 2, "{} are out", rig.hub.bytes_out());
 }
 
 /// I15, I16: heads take memory too. Webhooks without a body, whose clients do not read, stay within the same bound.
