@@ -118,9 +118,11 @@ impl Api {
     /// `ADMIN_URL` is not one, or TLS cannot be set up for it.
     pub(crate) async fn find(layers: &Layers) -> Result<Option<Self>, Failure> {
         if let Some(text) = layers.text("ADMIN_URL") {
-            let url = target::endpoint(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
-            let token = layers.text("ADMIN_TOKEN").map(Secret::new);
-            let token = token.or_else(|| own_dirs(layers).iter().find_map(|dir| credentials::find(dir, "ADMIN_TOKEN")));
+            let url = target::admin_url(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
+            let token = match layers.text("ADMIN_TOKEN") {
+                Some(token) => Some(Secret::new(token)),
+                None => credentials::find_in(&own_dirs(layers), "ADMIN_TOKEN")?,
+            };
             let tls = (url.scheme_str() == Some("https")).then(|| tls::config(layers)).transpose()?;
             if tls.is_none() && token.is_some() && !target::is_loopback(&url) {
                 anstream::eprintln!(
@@ -191,6 +193,14 @@ impl Api {
         match &self.way {
             Way::Socket(_) => true,
             Way::Tcp(_) | Way::Store { .. } => false,
+        }
+    }
+
+    /// The host that an `ADMIN_URL` names, if it is another machine's.
+    pub(crate) fn elsewhere(&self) -> Option<&str> {
+        match &self.way {
+            Way::Tcp(remote) if !target::is_loopback(&remote.url) => remote.url.host(),
+            Way::Tcp(_) | Way::Socket(_) | Way::Store { .. } => None,
         }
     }
 

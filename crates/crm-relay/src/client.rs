@@ -25,7 +25,7 @@ pub(crate) fn run(
     found: Read<Config>,
     read: impl Fn() -> Result<Read<Config>, Faults> + Clone + Send + 'static,
 ) -> Outcome {
-    let Read { config, notes, logging, settings } = found;
+    let Read { config, notes, logging, ground } = found;
     telemetry::start(&logging);
     for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
@@ -38,7 +38,7 @@ pub(crate) fn run(
         let outside = Outside { stopping: farewell::of_client(), reloads: Some(reloads), ..Outside::default() };
         let ended = tokio::select! {
             ended = relay_client::run(config, outside, stop.asked()) => end(ended),
-            never = reload::serve(hangups, read, settings, FIXED, taker) => match never {},
+            never = reload::serve(hangups, read, ground, FIXED, taker) => match never {},
         };
         farewell::last(&ended);
         ended

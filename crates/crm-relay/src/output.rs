@@ -39,7 +39,18 @@ pub(crate) fn say(text: &str) {
 
 /// Says why a command did not do what was asked.
 pub(crate) fn failed(text: &str) {
-    say(&format!("{}{text}", style::error("crm-relay: ")));
+    say(&format!("{}{}", style::error("crm-relay: "), shortened(text)));
+}
+
+/// Without the rest of words that nobody reads: an error names what was typed, of which it may be any number of characters.
+pub(crate) fn shortened(text: &str) -> String {
+    const WORD_MAX: usize = 300;
+    const SHOWN: usize = 80;
+    let one = |word: &str| match word.char_indices().nth(WORD_MAX) {
+        Some(_) => format!("{}... ", word.chars().take(SHOWN).collect::<String>()),
+        None => word.to_owned(),
+    };
+    text.split_inclusive([' ', '\n']).map(one).collect()
 }
 
 /// JSON for people and scripts alike.
@@ -50,4 +61,17 @@ pub(crate) fn pretty(value: &Value) -> String {
 /// The same on one line.
 pub(crate) fn compact(value: &Value) -> String {
     safe_json(&value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_no_longer_than_what_is_wrong() {
+        let long = "x".repeat(5_000);
+        let text = format!("no event evt_{long}: it never was\nLook it up: {}", "y".repeat(300));
+        let shown = shortened(&text);
+        assert_eq!(shown, format!("no event evt_{}... it never was\nLook it up: {}", "x".repeat(76), "y".repeat(300)));
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
     farewell,
     hints::{self, Facts},
     opening,
-    output::print,
+    output::tell,
     reload::{self, Fixed, Read},
     render::style,
     runtime::block_on_beside_writer,
@@ -33,7 +33,7 @@ pub(crate) fn run(
     found: Read<Plan>,
     read: impl Fn() -> Result<Read<Plan>, Faults> + Clone + Send + 'static,
 ) -> Outcome {
-    let Read { config: plan, notes, logging, settings } = found;
+    let Read { config: plan, notes, logging, ground } = found;
     telemetry::start(&logging);
     for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
@@ -42,7 +42,7 @@ pub(crate) fn run(
         let (stop, hangups) = signals::attend()?;
         let (mut server, kept) = start(plan).await?;
         if style::is_terminal() {
-            print(&hints::server(&Facts::of(&server, &kept)))?;
+            tell(&hints::server(&Facts::of(&server, &kept)))?;
         }
         if let Some(told) = farewell::of_server() {
             server.on_stop(told);
@@ -51,7 +51,7 @@ pub(crate) fn run(
         let reloader = server.reloader();
         let ended = tokio::select! {
             outcome = server.run(stop.asked()) => end(outcome),
-            never = reload::serve(hangups, read, settings, Fixed::All, taker) => match never {},
+            never = reload::serve(hangups, read, ground, Fixed::All, taker) => match never {},
             never = take_over(reloads, &reloader) => match never {},
         };
         farewell::last(&ended);

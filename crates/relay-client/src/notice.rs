@@ -8,7 +8,7 @@ use relay_core::{
     limits,
     lines::Lines,
     name::Name,
-    session::client::{Exit, Forward, Notice, View},
+    session::client::{DialFailure, Exit, Forward, Notice, View},
     time::Mono,
 };
 
@@ -109,12 +109,9 @@ impl Notices {
         }
     }
 
-    /// A new configuration is in use.
-    pub(crate) fn reloaded(&mut self, now: &Config, renews: bool) {
+    /// Which server its lines name from now on.
+    pub(crate) fn server_is(&mut self, now: &Config) {
         now.relay_url.host().unwrap_or("the server").clone_into(&mut self.server);
-        let targets: Vec<String> = now.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
-        let session = if renews { "another one follows once what is under way is settled" } else { "the same goes on" };
-        tracing::info!(event = "reloaded", server = %now.relay_url, targets = targets.join(", "), session);
     }
 
     /// Tells of lines that were left out and have had no follower since.
@@ -210,11 +207,32 @@ pub(crate) fn summary(view: &View, status: &Status) {
     );
 }
 
+/// A new configuration is in use; before it these destinations were served.
+pub(crate) fn reloaded(now: &Config, before: &[Name], renews: bool) {
+    for destination in before.iter().filter(|name| now.destinations.iter().all(|served| served.name != **name)) {
+        tracing::warn!(event = "undeclared", %destination, "no longer in the configuration: this client does not serve it any more");
+    }
+    let targets: Vec<String> = now.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
+    let session = if renews { "another one follows once what is under way is settled" } else { "the same goes on" };
+    tracing::info!(event = "reloaded", server = %now.relay_url, targets = targets.join(", "), session);
+}
+
 /// A new configuration cannot be used.
 pub(crate) fn reload_failed(error: &(dyn std::error::Error + 'static)) {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     tracing::error!(event = "reload_failed", why, "the present configuration stays in use");
+}
+
+/// A new configuration was in use until a server refused it for good.
+pub(crate) fn gone_back(refused: &Config, failure: &DialFailure) {
+    let server = &refused.relay_url;
+    let why = match failure {
+        DialFailure::TokenRefused => "the server refuses RELAY_TOKEN",
+        DialFailure::VersionRefused => "the server speaks another protocol version",
+        DialFailure::Later { why, .. } | DialFailure::Failed(why) => why,
+    };
+    tracing::error!(event = "reload_failed", %server, why, "the configuration of before is in use again");
 }
 
 /// It was told to stop.

@@ -18,7 +18,7 @@ use relay_core::{
     id::InstanceId,
     limits,
     name::Name,
-    session::client::{Client, DialFailure, Exit, Forward, Input, Output, Served, Setup},
+    session::client::{Client, DialFailure, Exit, Forward, Input, Notice, Output, Served, Setup},
     time::Mono,
     wire::message::{Message, Report},
 };
@@ -239,6 +239,10 @@ type Forwarding = Pin<Box<dyn Future<Output = (Arc<Forward>, forward::Ended)> + 
 
 struct Driver<D> {
     config: Config,
+    /// Whether a server has let it in with this session's part of it.
+    proven: bool,
+    /// With which one did last, while it is not known whether one does with the present one.
+    former: Option<Box<Config>>,
     clock: Clock,
     client: Client,
     instance: InstanceId,
@@ -295,6 +299,8 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             notices: Notices::new(&config),
             status,
             config,
+            proven: false,
+            former: None,
         })
     }
 
@@ -339,7 +345,12 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 self.transport = Some(transport);
                 Input::Connected
             }
-            Event::Dialed(Err(failure)) => Input::DialFailed(failure),
+            Event::Dialed(Err(failure)) => {
+                if let Some(former) = self.former.take_if(|_| is_final(&failure)) {
+                    return self.go_back(*former, &failure);
+                }
+                Input::DialFailed(failure)
+            }
             Event::Forwarded(forward, forward::Ended::Tried(outcome)) => {
                 self.status.forwarded(&forward.destination, outcome.class);
                 match &mut self.outside.watcher {
@@ -390,13 +401,26 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         if self.client.view().stopping {
             return;
         }
-        if let Err(error) = self.take_over(config) {
-            notice::reload_failed(&error);
+        let before: Vec<Name> = self.config.names().collect();
+        match self.take_over(config) {
+            Ok(renews) => notice::reloaded(&self.config, &before, renews),
+            Err(error) => notice::reload_failed(&error),
         }
     }
 
-    /// All of it or nothing. What is at its target ends as it began; the session is kept if it would be the same.
-    fn take_over(&mut self, config: Config) -> Result<(), RunError> {
+    /// The server refuses for good what it was to be asked with now: all is as it was before, and the process goes on.
+    fn go_back(&mut self, former: Config, failure: &DialFailure) {
+        notice::gone_back(&self.config, failure);
+        if let Err(error) = self.take_over(former) {
+            // It was in use before; what it names outside of it may be gone since.
+            notice::reload_failed(&error);
+            self.client.handle(Input::DialFailed(failure.clone()), self.clock.now());
+        }
+    }
+
+    /// All of it or nothing. What is at its target ends as it began; the session is kept if it would be the same, else
+    /// `true` comes back.
+    fn take_over(&mut self, config: Config) -> Result<bool, RunError> {
         let targets = targets(&config)?;
         let way = self.way.renewed(&config)?;
         let is_other = !config.has_session_of(&self.config);
@@ -413,12 +437,15 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             self.summary = ticks(config.summary_interval);
         }
         self.status.serve(config.names());
-        self.notices.reloaded(&config, is_other);
-        self.config = config;
+        self.notices.server_is(&config);
+        let before = std::mem::replace(&mut self.config, config);
+        if is_other && std::mem::take(&mut self.proven) {
+            self.former = Some(Box::new(before));
+        }
         if let Some(setup) = renewal {
             self.client.handle(Input::Renew(setup), self.clock.now());
         }
-        Ok(())
+        Ok(is_other)
     }
 
     /// Does everything the machine asks for, then sets the timer.
@@ -436,6 +463,9 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 Output::Hangup => self.hang_up(),
                 Output::Forward(forward) => self.forward(forward),
                 Output::Notice(notice) => {
+                    if matches!(notice, Notice::Up { .. }) {
+                        (self.proven, self.former) = (true, None);
+                    }
                     self.status.noticed(&notice);
                     self.notices.tell(notice);
                 }
@@ -584,6 +614,11 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Exit::VersionRefused => Ended::VersionRefused,
         }
     }
+}
+
+/// Whether to ask again changes nothing.
+fn is_final(failure: &DialFailure) -> bool {
+    matches!(failure, DialFailure::TokenRefused | DialFailure::VersionRefused)
 }
 
 /// The part of a grace that is for what was said last.

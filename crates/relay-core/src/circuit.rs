@@ -56,6 +56,7 @@ enum Phase {
 
 #[derive(Clone, Debug)]
 struct Open {
+    since: Mono,
     /// Whether nothing but *unreachable* opened it.
     unreachable_only: bool,
     pause: Duration,
@@ -185,6 +186,16 @@ impl Circuit {
         if let Phase::Open(open) = &self.phase { open.error.as_deref() } else { None }
     }
 
+    /// Since when it has been open.
+    pub fn open_since(&self) -> Option<Mono> {
+        if let Phase::Open(open) = &self.phase { Some(open.since) } else { None }
+    }
+
+    /// When it lets out its next try, while it is open and none is under way.
+    pub fn next_try(&self) -> Option<Mono> {
+        if let Phase::Open(open) = &self.phase { (!open.trying).then_some(open.try_at) } else { None }
+    }
+
     /// Whether it is open.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open(_))
@@ -230,6 +241,7 @@ impl Circuit {
         // Canary: a restart must not charge an outage again.
         self.phase = if outage && !cfg!(feature = "canary_fresh_circuit_closed") {
             Phase::Open(Open {
+                since: now,
                 unreachable_only: false,
                 pause: Duration::ZERO,
                 try_at: now,
@@ -361,6 +373,7 @@ impl Circuit {
                     return Change::Same;
                 }
                 let mut open = Open {
+                    since: now,
                     unreachable_only: !full,
                     pause: Duration::ZERO,
                     try_at: now,

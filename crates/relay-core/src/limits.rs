@@ -128,6 +128,11 @@ pub const CIRCUIT_NEWEST_MAX: u8 = 3;
 pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Deliveries that one `lease` asks for at most, so that a batch stays one short commit.
 pub const LEASE_BATCH_MAX: usize = 256;
+/// Bodies that one operation of the store reads at most, and how many bytes of them where there are several: a part of what a
+/// reader may take, so that pages and look-ups come between.
+pub const BODIES_READ_MAX: usize = 64;
+/// See [`BODIES_READ_MAX`].
+pub const BODIES_READ_BYTES: u64 = 8 * 1024 * 1024;
 /// A destination that waits for a client is announced (WARN) after this long.
 pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
 
@@ -325,6 +330,13 @@ pub const MISSES_KEPT: usize = 50;
 pub const MISS_PATH_BYTES: usize = 64;
 /// Bytes of the name under which somebody asks the admin API: enough for a user's, and anybody may write anything there.
 pub const CLAIMED_USER_BYTES_MAX: usize = 64;
+
+/// Bytes of a file, or of standard input, that holds one value: a secret, or a key in PEM. More is another file than was
+/// meant, or one without an end.
+pub const VALUE_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a configuration file, of one with certificates, and of one with credentials, for the same reason: all
+/// authorities of a system are half a megabyte.
+pub const CONFIGURATION_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);

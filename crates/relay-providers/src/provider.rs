@@ -13,6 +13,7 @@ use crate::{
     proven::Covered,
     sample::Sample,
     scheme::Scheme,
+    shape::{Characters, Shape},
     signed_over, table,
 };
 
@@ -170,6 +171,10 @@ pub struct Parameter {
     pub begins: &'static [&'static str],
     /// What other values of the same platform begin with, and what these are.
     pub not: &'static [(&'static str, &'static str)],
+    /// Values that everybody knows, and what these are: whoever signs with one would be taken for the platform.
+    pub known: &'static [(&'static str, &'static str)],
+    /// What it is made of, where the platform says so.
+    pub shape: Option<Shape>,
     /// The page that its default follows from.
     pub document: Option<&'static str>,
     /// What it is, and where in the platform's console to find it.
@@ -190,6 +195,8 @@ impl Parameter {
             made_up: false,
             begins: &[],
             not: &[],
+            known: &[],
+            shape: None,
             document: None,
             help,
         }
@@ -251,6 +258,16 @@ impl Parameter {
     /// The same, with what it is sometimes mistaken for.
     pub(crate) const fn not(self, not: &'static [(&'static str, &'static str)]) -> Self {
         Self { not, ..self }
+    }
+
+    /// The same, with values that everybody knows.
+    pub(crate) const fn known(self, known: &'static [(&'static str, &'static str)]) -> Self {
+        Self { known, ..self }
+    }
+
+    /// The same, made of `min` to `max` of these characters.
+    pub(crate) const fn made_of(self, of: Characters, min: usize, max: usize, words: &'static str) -> Self {
+        Self { shape: Some(Shape { of, min, max, words }), ..self }
     }
 
     /// The same, which a source can be without.

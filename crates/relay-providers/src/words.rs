@@ -86,6 +86,7 @@ impl Provider {
                 StampAt::Header(name) => format!("in `{name}`"),
                 StampAt::Item => "in the same field".to_owned(),
                 StampAt::Json(field) => format!("`{field}` of the body"),
+                StampAt::JsonIfAny(path) => format!("`{path}` of the body, if it has one"),
             };
             text = format!("{text} The timestamp is {at}, {}{}.", stamp.unit.name(), self.window());
         }
@@ -163,7 +164,6 @@ fn encoding(encoding: Encoding) -> &'static str {
 fn key_form(form: KeyForm) -> &'static str {
     match form {
         KeyForm::Text => ", used as the text it is",
-        KeyForm::Hex => ", decoded from hex",
         KeyForm::Base64 => ", decoded from base64",
         KeyForm::Ed25519 => ", a public key in hex or base64",
         KeyForm::Whsec => ": `whsec_` and base64, which is decoded",
@@ -448,7 +448,8 @@ mod tests {
         );
         assert_eq!(
             slack.delivery.to_string(),
-            "`event_id` of the body, alone (documented: https://docs.slack.dev/apis/events-api/)"
+            "`event_id`, `api_app_id` of the body, alone (documented: https://docs.slack.dev/apis/events-api/); else `event_id` \
+             of the body, alone (documented: https://docs.slack.dev/apis/events-api/)"
         );
         assert_eq!(slack.event.to_string(), "`event.type` of the body");
     }

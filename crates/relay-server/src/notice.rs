@@ -103,6 +103,11 @@ impl Notices {
                     tracing::info!(event = "resent", event_id = %event, destinations, "sent again by hand");
                 }
             }
+            Notice::Replaced { event, destinations } => {
+                if self.allows("replaced", now.mono) {
+                    tracing::info!(event = "replaced", event_id = %event, destinations, "sent again after a purge");
+                }
+            }
             Notice::ResentTooOften { event } => {
                 if self.allows("resent_too_often", now.mono) {
                     tracing::warn!(event = "resent_too_often", event_id = %event, "not delivered again this hour");

@@ -15,7 +15,7 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, IdMint, InstanceId},
     name::Name,
-    storage::{Append, Change, Changed, Dedupe, Extend, LeaseAsk, LeaseOrder},
+    storage::{Append, BodyOf, Change, Changed, Dedupe, Extend, LeaseAsk, LeaseOrder},
     time::Wall,
 };
 use relay_store::{
@@ -182,14 +182,17 @@ impl Pair {
             until: self.now + Duration::from_secs(20),
             now: self.now,
             limit: self.rng.random_range(1..5),
-            body_bytes_max: if self.rng.random_bool(0.3) { 1_500 } else { u64::MAX },
             order,
         };
-        both!(self, |store| {
+        let (deliveries, ..) = both!(self, |store| {
             let leased = store.lease(ask.clone());
             async { leased.await.map(|leased| (leased.deliveries, leased.end, leased.backlog)) }
         })
         .expect("leases");
+        let of: Vec<BodyOf> =
+            deliveries.iter().map(|leased| BodyOf { delivery: leased.id, event: leased.event }).collect();
+        let bodies = both!(self, |store| store.bodies(of.clone())).expect("reads");
+        assert!(bodies.iter().all(Option::is_some), "the event of what is leased is there");
     }
 
     async fn settle(&mut self) {
@@ -241,7 +244,7 @@ impl Pair {
                     retry: &retry,
                     retry_after_max,
                     uncounted_delay_max: Duration::from_mins(1),
-                    made,
+                    delivered: made,
                     charges: true,
                     jitter: 0.0,
                 };

@@ -101,6 +101,20 @@ fn three_unreachable_in_a_row_open_it() {
     assert_eq!(rig.feed(1, Class::Unreachable).0, Change::Opened);
 }
 
+/// Whoever looks is told since when it is open, and when the next try goes out.
+#[test]
+fn an_open_one_says_since_when_and_until_when() {
+    let mut rig = Rig::unreachable();
+    let opened = rig.now;
+    assert_eq!(rig.circuit.open_since(), Some(opened));
+    assert_eq!(rig.circuit.next_try(), Some(opened + Duration::from_millis(rig.pause())));
+    rig.pass(rig.pause());
+    rig.circuit.on_asked();
+    assert_eq!((rig.circuit.open_since(), rig.circuit.next_try()), (Some(opened), None), "one is under way");
+    let closed = Rig::recovering().circuit;
+    assert_eq!((closed.open_since(), closed.next_try()), (None, None));
+}
+
 /// I10: five different events that speak; the same one again, one that was counted before and one that the destination
 /// judged are none of them.
 #[test]

@@ -163,6 +163,8 @@ impl Hub {
     pub(super) fn on_appended(&mut self, op: OpId, pending: Pending, result: Result<Appended, AppendError>) {
         let result = match result {
             Err(AppendError::Away) if !self.failed => return self.append_again(pending),
+            // Canary: what may not be stored must not be acknowledged.
+            Err(AppendError::Unknown) if cfg!(feature = "canary_unknown_accepted") => Ok(Appended::Stored),
             Err(AppendError::Unknown) if !self.failed => {
                 let unsure = Some(pending.unsure.unwrap_or(op));
                 return self.append_again(Pending { unsure, ..pending });
@@ -179,7 +181,7 @@ impl Hub {
         }
         match result {
             Ok(Appended::Stored) => self.on_event_stored(op, pending),
-            Ok(Appended::Repeat { first, received_at, differs, deliveries }) => {
+            Ok(Appended::Repeat { first, received_at, differs, deliveries, gone }) => {
                 self.undo_reservations(&pending);
                 if differs {
                     self.notice(Notice::RepeatDiffers { event: first });
@@ -187,6 +189,9 @@ impl Hub {
                 let answer = Answer::Accepted { event: first, received_at, repeat: true, differs };
                 if pending.resend && !differs && delivery::is_done(&deliveries) {
                     self.resend_then_answer(pending.ticket, answer, (first, &pending.event), &deliveries);
+                // Canary: what was purged in part must not be acknowledged and dropped.
+                } else if gone && !cfg!(feature = "canary_purged_is_swallowed") {
+                    self.replace_then_answer(pending.ticket, answer, (first, &pending.event), deliveries);
                 } else {
                     self.redrive_then_answer(pending.ticket, answer, deliveries);
                 }
@@ -277,7 +282,7 @@ impl Hub {
         }
     }
 
-    fn redrive_then_answer(&mut self, ticket: Ticket, answer: Answer, deliveries: Vec<Delivery>) {
+    pub(super) fn redrive_then_answer(&mut self, ticket: Ticket, answer: Answer, deliveries: Vec<Delivery>) {
         let ended: Vec<_> =
             deliveries.into_iter().filter(|record| matches!(record.state, State::Dead | State::Expired)).collect();
         if ended.is_empty() {

@@ -148,17 +148,15 @@ impl Hub {
         instance.peer = peer;
         instance.label = greeting.label;
         instance.going = false;
-        instance.line.clear();
-        instance.buffer_bytes = greeting.buffer_bytes;
         for served in instance.served.values_mut() {
-            (served.slots, served.oversize) = (0, false);
+            served.slots = 0;
         }
         for wanted in greeting.destinations.iter().filter(|wanted| serves.allows(&wanted.name)) {
             let served = instance.served.entry(wanted.name.clone()).or_default();
             served.slots = wanted.slots;
             served.forward_timeout = wanted.forward_timeout;
-            served.stalled = None;
         }
+        self.room.set_buffer(id, greeting.buffer_bytes);
         self.leave_unserved(id);
         self.forgive_losses(id);
         let resumed = self.resume(id, &greeting.held, &serves);

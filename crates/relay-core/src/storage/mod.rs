@@ -4,6 +4,7 @@
 //! itself, with its promises, is `relay_store::seam`.
 
 mod append;
+mod body;
 mod change;
 mod due;
 mod error;
@@ -12,6 +13,7 @@ mod op;
 
 pub use self::{
     append::{Append, Appended, Dedupe},
+    body::BodyOf,
     change::{Change, Changed},
     due::{DestinationDue, Due, DueAsk, HeldAsk},
     error::{AppendError, StoreError},

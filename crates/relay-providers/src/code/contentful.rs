@@ -24,7 +24,8 @@ pub(super) const PROVIDER: Provider = Provider {
         Parameter::key(
             "signing_secret",
             "the signing secret, 64 characters: Settings, Webhooks, Settings, Request verification",
-        ),
+        )
+        .not(&[("CFPAT-", "an access token")]),
         // What the platform's library takes.
         Parameter::tolerance("30s", "https://www.contentful.com/developers/docs/webhooks/request-verification/"),
     ],

@@ -20,7 +20,8 @@ pub(super) const PROVIDER: Provider = Provider {
     parameters: &[Parameter::key(
         "secret",
         "the secret signature: Your integrations, your application, Webhooks, Configure notifications",
-    )],
+    )
+    .not(&[("APP_USR-", "an access token or a public key"), ("TEST-", "an access token or a public key")])],
     answer_within: Duration::from_secs(22),
     delivery: DeliveryId::First(&[DeliveryId::Json(&["id", "type", "action"]), DeliveryId::Header(REQUEST_ID)]),
     event: Name::Json("action"),

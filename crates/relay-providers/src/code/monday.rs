@@ -17,7 +17,8 @@ pub(super) const PROVIDER: Provider = Provider {
             "signing_secret",
             "the app's signing secret, for app lifecycle events its client secret: monday.com, Developers, your app, \
              Basic Information",
-        ),
+        )
+        .not(&[("eyJ", "an API token")]),
         Parameter::required(
             "audience",
             "the URL as you gave it to monday.com, like https://relay.example.com/webhook/monday",

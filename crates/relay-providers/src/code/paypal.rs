@@ -12,8 +12,8 @@ use super::{
     x509::{self, Hash, RsaKey},
 };
 use crate::{
-    ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
-    header,
+    Answer, ByHead, Characters, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
+    SignError, Verdict, header,
     parameters::Parameters,
     provider::Proof,
     scheme::{PrivateKey, stamp},
@@ -24,8 +24,11 @@ pub(super) const PROVIDER: Provider = Provider {
     title: "PayPal",
     parameters: &[Parameter::public_key(
         "webhook_id",
-        "the webhook's ID: developer.paypal.com, Apps & Credentials, your app, Webhooks (for simulator events: WEBHOOK_ID)",
-    )],
+        "the webhook's ID, like 4JH86294D6297924G: developer.paypal.com, Apps & Credentials, your app, Webhooks",
+    )
+    .known(&[(SIMULATOR, "the id of PayPal's simulator")])
+    .not(&[("WH-", "the id of an event")])
+    .made_of(Characters::Capitals, 8, 32, "capital letters and digits, 17 as a rule")],
     sending: &[Parameter::signing_key(
         "an RSA private key in PEM, whose certificate the receiver finds at PAYPAL-CERT-URL",
     )],
@@ -39,7 +42,8 @@ pub(super) const PROVIDER: Provider = Provider {
     docs: "https://developer.paypal.com/api/rest/webhooks/rest/",
     checked: "`paypal-transmission-sig` is an RSA signature (SHA-256) of `paypal-transmission-id`, \
         `paypal-transmission-time`, `webhook_id` and the CRC-32 of the body, with `|` between. The server fetches \
-        the certificate from `paypal-cert-url`, which must be one of PayPal's API.",
+        the certificate from `paypal-cert-url`, which must be one of PayPal's API. What its simulator sends has the id \
+        `WEBHOOK_ID` in that line, for everybody: it is answered and not stored.",
     unproven: "Of the body only the CRC-32 is signed, and another body with the same CRC-32 is made in no time: whoever \
         has seen one request can send any body with its headers. The relay takes each transmission once within its dedupe \
         window; before money moves, fetch the event from PayPal by its id.",
@@ -52,6 +56,9 @@ const TRANSMISSION_ID: &str = "paypal-transmission-id";
 const TRANSMISSION_TIME: &str = "paypal-transmission-time";
 const SIGNATURE: &str = "paypal-transmission-sig";
 const CERTIFICATE_URL: &str = "paypal-cert-url";
+/// In place of a webhook's id in what the simulator sends, to whatever URL anybody types in:
+/// <https://developer.paypal.com/api/rest/webhooks/simulator/>
+const SIMULATOR: &str = "WEBHOOK_ID";
 const ALGORITHM: &str = "paypal-auth-algo";
 const SHA256_WITH_RSA: &str = "SHA256withRSA";
 /// Where the certificate of a draft is said to be.
@@ -84,6 +91,9 @@ impl PayPal {
         let verifies =
             |webhook: &String| key.verifies(Hash::Sha256, line(id, time, webhook, request.body).as_bytes(), &signature);
         if !self.webhook_ids.iter().any(verifies) {
+            if verifies(&SIMULATOR.to_owned()) {
+                return Ok(Verdict::Handshake(Answer { status: 200, ..Answer::default() }));
+            }
             let detail = format!("{SIGNATURE} is not that of this request for this source's webhook_id");
             return Err(Refusal::new("bad_signature", detail));
         }

@@ -19,12 +19,16 @@ const fn challenge(on: &'static [On]) -> Handshake {
     }
 }
 
+/// What Zendesk signs tests with before a webhook is created, as it tells everybody.
+const ZENDESK_TESTS: &str = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==";
+
 pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "hubspot",
         title: "HubSpot",
         parameters: &[
-            Parameter::key("client_secret", "the app's client secret: HubSpot developer account, Apps, your app, Auth"),
+            Parameter::key("client_secret", "the app's client secret: HubSpot developer account, Apps, your app, Auth")
+                .not(&[("pat-", "an access token")]),
             Parameter::choice(
                 "version",
                 &["v3", "v2", "v1"],
@@ -107,7 +111,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "signing_secret",
                 "the signing secret: Admin Center, Apps and integrations, Webhooks, your webhook",
-            ),
+            )
+            .known(&[(ZENDESK_TESTS, "the key of Zendesk's tests")]),
             // None is prescribed, nor is it said that a retry is signed anew: up to five, each within a minute of the one before.
             Parameter::tolerance(
                 "15m",
@@ -116,7 +121,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         methods: ANY_METHOD,
         // Of tests before the webhook is created: https://developer.zendesk.com/documentation/webhooks/verifying/
-        test_key: Some("dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ=="),
+        test_key: Some(ZENDESK_TESTS),
         delivery: DeliveryId::Header("x-zendesk-webhook-invocation-id"),
         event: Name::Json("type"),
         order: Name::Json("detail.id"),
@@ -150,7 +155,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "client_secret",
             "the app's client secret: Intercom Developer Hub, your app, Basic information",
-        )],
+        )
+        .not(&[("dG9r", "an access token")])],
         answer_within: Duration::from_secs(5),
         methods: HEAD_POST,
         handshakes: &[Handshake::any("HEAD"), ping(&[On::JsonIs("topic", "ping")])],

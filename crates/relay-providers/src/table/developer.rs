@@ -78,9 +78,17 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "gitlab",
         title: "GitLab",
         parameters: &[
-            Parameter::key("secret", "the signing token, whsec_...: the project's Settings, Webhooks, your webhook")
+            Parameter::key(
+                "secret",
+                "the signing token, whsec_...: the project's Settings, Webhooks, your webhook; the older Secret token goes into \
+                 token",
+            )
+            .begins(&["whsec_"])
+            .not(&[("glpat-", "an access token")])
+            .or_none(),
+            Parameter::key("token", "the older Secret token, if there is no signing token")
+                .not(&[("whsec_", "the signing token, which goes into secret"), ("glpat-", "an access token")])
                 .or_none(),
-            Parameter::key("token", "the older Secret token, if there is no signing token").or_none(),
             // The time is that of the attempt.
             Parameter::tolerance("300s", STANDARD_WEBHOOKS),
         ],
@@ -172,12 +180,20 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "circleci",
         title: "CircleCI",
-        parameters: &[Parameter::key("secret", "the webhook's secret token: Project settings, Webhooks, Edit")],
+        parameters: &[Parameter::key("secret", "the webhook's secret token: Project settings, Webhooks, Edit")
+            .not(&[("CCIPAT_", "an access token")])],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Documented(
-            &DeliveryId::Json(&["id"]),
-            "https://circleci.com/docs/guides/integration/webhooks/",
-        ),
+        // Several webhooks may have one URL.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["id", "webhook.id"]),
+                "https://circleci.com/docs/guides/integration/webhooks/",
+            ),
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["id"]),
+                "https://circleci.com/docs/guides/integration/webhooks/",
+            ),
+        ]),
         event: Name::Json("type"),
         order: Name::Json("workflow.id"),
         docs: "https://circleci.com/docs/guides/integration/outbound-webhooks/",
@@ -351,7 +367,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "dropbox",
         title: "Dropbox",
-        parameters: &[Parameter::key("app_secret", "the app secret: dropbox.com/developers/apps, your app, Settings")],
+        parameters: &[Parameter::key("app_secret", "the app secret: dropbox.com/developers/apps, your app, Settings")
+            .not(&[("sl.", "an access token")])],
         methods: GET_POST,
         handshakes: &[Handshake {
             method: "GET",
@@ -384,7 +401,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(30),
         // BOX-DELIVERY-ID changes from attempt to attempt.
-        delivery: DeliveryId::Documented(&DeliveryId::Json(&["id"]), "https://developer.box.com/guides/webhooks/v2/"),
+        // Several webhooks of one application may have one URL.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["id", "webhook.id"]),
+                "https://developer.box.com/guides/webhooks/v2/",
+            ),
+            DeliveryId::Documented(&DeliveryId::Json(&["id"]), "https://developer.box.com/guides/webhooks/v2/"),
+        ]),
         event: Name::Json("trigger"),
         order: Name::Json("source.id"),
         docs: "https://developer.box.com/guides/webhooks/v2/signatures-v2/",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider, Sample,
+    Characters, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider, Sample,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
     table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_ALONG, acknowledge, ping},
@@ -81,7 +81,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 exchange: Exchange::OK,
             },
         ],
-        delivery: DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
+        // Several apps may have one URL.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["event_id", "api_app_id"]),
+                "https://docs.slack.dev/apis/events-api/",
+            ),
+            DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
+        ]),
         event: Name::Json("event.type"),
         docs: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
         unproven: HEADERS_OPEN,
@@ -153,8 +160,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Telegram Bot API",
         parameters: &[Parameter::key(
             "secret_token",
-            "the secret_token you gave to setWebhook: 1 to 256 of A-Z, a-z, 0-9, _ and -",
+            "the secret_token you gave to setWebhook: 1 to 256 of A-Z, a-z, 0-9, _ and - (the bot's own token has a colon, and is another)",
         )
+        .made_of(Characters::Word, 1, 256, "letters, digits, _ and -, 256 at most")
         .made_up()],
         delivery: DeliveryId::Json(&["update_id"]),
         docs: "https://core.telegram.org/bots/api#setwebhook",
@@ -196,7 +204,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "zoom",
         title: "Zoom",
         parameters: &[
-            Parameter::key("secret_token", "the secret token: marketplace.zoom.us, your app, Features, Access"),
+            Parameter::key("secret_token", "the secret token: marketplace.zoom.us, your app, Features, Access")
+                .not(&[("eyJ", "an access token")]),
             // None is prescribed, nor is it said that a retry is signed anew; the last comes after 85 minutes. Equal bytes are a repeat.
             Parameter::tolerance("2h", "https://developers.zoom.us/blog/webhook-delays"),
         ],
@@ -300,7 +309,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "linkedin",
         title: "LinkedIn",
-        parameters: &[Parameter::key("client_secret", "the app's client secret: LinkedIn Developers, your app, Auth")],
+        parameters: &[Parameter::key(
+            "client_secret",
+            "the app's client secret: LinkedIn Developers, your app, Auth. A source is for one app, since LinkedIn's challenge \
+             is answered with one secret: several apps have a source each",
+        )],
         answer_within: Duration::from_secs(3),
         methods: GET_POST,
         handshakes: &[Handshake {

@@ -32,7 +32,7 @@ fn a_subscription_is_confirmed_only_when_topic_signature_and_host_are_good() {
     assert_eq!((found, answer.status), (url.clone(), 200));
 
     let unfetched = sns.verifier.judge(&good.request(NOW, &[]));
-    assert!(matches!(&unfetched, Verdict::NeedsKey { url } if url.starts_with("https://sns.us-east-1.amazonaws.com/")));
+    assert!(matches!(&unfetched, Verdict::NeedsKey { url } if url.starts_with("https://sns.us-east-2.amazonaws.com/")));
     let strange_host = confirmation("https://169.254.169.254/?Action=ConfirmSubscription");
     assert_eq!(refused(sns.judge(&strange_host, NOW)).check, "untrusted_url");
     let strange_topic = changed(&good, TOPIC, "arn:aws:sns:us-east-2:999999999999:crm");

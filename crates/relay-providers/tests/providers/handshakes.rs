@@ -255,6 +255,26 @@ fn a_ping_is_one_by_its_body_too() {
     assert_eq!(answered(judge(&verifier("bitbucket", &[("secret", "s")]), &ping)).status, 200);
 }
 
+/// While a further secret is awaited, what is signed with one that is in use is an event, and everything else is as before.
+#[test]
+fn a_further_secret_is_taken_beside_the_one_in_use() {
+    let acting = Acting::new(provider("asana").expect("in the table"));
+    let source = acting.verifier.clone().taking_another();
+    let handover = post("{}").with("x-hook-secret", "of-the-second-webhook");
+    let Verdict::Adopt { parameter, value, .. } = judge(&source, &handover) else { panic!("not adopted") };
+    assert_eq!((parameter, &*value), ("secret", "of-the-second-webhook"));
+    assert_eq!(refused(judge(&acting.verifier, &handover)).check, "second_handover");
+    assert!(matches!(
+        source.judge_head(&handover.request(NOW, &[])),
+        relay_providers::ByHead::Refused { or_handshake: true, .. }
+    ));
+
+    let signed = acting.sample("1", NOW).with("x-hook-secret", "added-on-the-way");
+    assert!(matches!(judge(&source, &signed), Verdict::Genuine(_)), "{:?}", judge(&source, &signed));
+    let badly = Draft { body: "{}".into(), ..acting.sample("1", NOW) };
+    assert_eq!(refused(judge(&source, &badly)).check, "bad_signature");
+}
+
 /// Before a webhook of Zendesk exists, its test is signed with a key that everybody knows.
 #[test]
 fn a_test_with_a_public_key_is_answered_and_never_an_event() {

@@ -173,7 +173,7 @@ impl<B: Backend> Door<B> {
             source = %name,
             parameter,
             peer = origin.ip().map(tracing::field::display),
-            "believed to be the platform's; if it was not: crm-relay source await-secret {name}"
+            "believed to be the platform's; if it was not: crm-relay source await-secret {name} --forget"
         );
         Ok(self.shake_hands(source, raw, answer))
     }

@@ -39,7 +39,7 @@ pub use self::{
     perform::{append_all, perform},
     promises::Promises,
     queue::Queue,
-    recount::{Gap, Recount},
+    recount::{Gap, Recount, Why},
     registry::Registry,
     retain::{Retain, Retained},
     stats::{DestinationStats, SourceStats, Stats},

@@ -52,7 +52,7 @@ pub(super) struct Arrears {
 }
 
 impl Arrears {
-    /// Counts a delivery that was stored, or an event without any.
+    /// Counts a row that was stored: a delivery, an event without any, an attempt.
     pub(super) fn on_stored(&mut self) {
         self.stored += usize::from(self.is_behind);
     }
@@ -82,13 +82,18 @@ impl Arrears {
 pub(super) fn retain(tx: &mut Transaction<'_>, rules: &Retain) -> Result<Retained, Fault> {
     let limit = tx.book.arrears.take().min(rules.limit as usize);
     let mut retained = Retained::default();
-    let mut over = ended(tx, rules, limit + 1)?;
-    let more = over.len() > limit;
-    over.truncate(limit);
+    let over = ended(tx, rules, limit + 1)?;
+    let (mut more, mut rows) = (false, 0);
     for seq in over {
+        // A delivery that was tried for days has thousands of attempts, and they are rows like any other.
+        if rows >= limit {
+            more = true;
+            break;
+        }
         let Some(gone) = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, seq, tx.book))? else {
             continue;
         };
+        rows += 1 + gone.tries as usize + gone.earlier as usize;
         retained.deliveries += 1;
         retained.events += u64::from(tx.retire(&gone)?);
     }

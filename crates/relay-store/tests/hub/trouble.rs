@@ -142,7 +142,15 @@ fn a_store_that_takes_no_outcomes_is_not_leased_from() {
 #[test]
 fn everything_goes_on_after_any_trouble() {
     let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
-    let kinds = [Trouble::Lease, Trouble::Extend, Trouble::Settle, Trouble::Find, Trouble::Due, Trouble::Replay];
+    let kinds = [
+        Trouble::Lease,
+        Trouble::Bodies,
+        Trouble::Extend,
+        Trouble::Settle,
+        Trouble::Find,
+        Trouble::Due,
+        Trouble::Replay,
+    ];
     for kind in kinds {
         for error in [StoreError::Full, slow.clone(), StoreError::Away, StoreError::Unknown] {
             let mut rig = Rig::new();

@@ -29,8 +29,15 @@ use relay_store::{
     seam::{BulkAction, Retain},
 };
 
-use crate::{chaos::FIRST_TRY_WITHIN, plan::Plan};
+use crate::{
+    chaos::FIRST_TRY_WITHIN,
+    load::{POISON, dedupe_key},
+    plan::Plan,
+};
 
+/// What waits is at its target so long after it is due in a healed world, even if a lease of it has to end first, and
+/// everything else at its destination comes before it over a link that was slow.
+const HOPE: Duration = Duration::from_mins(30);
 /// How long a slow link takes to empty what is on its way.
 const FULL_LINK: Duration = Duration::from_secs(120);
 
@@ -83,11 +90,18 @@ pub(crate) struct Oracle {
     by_hand: BTreeSet<DeliveryId>,
     /// Deliveries that were retired: of which event, and where to.
     retired: BTreeSet<(EventId, Name)>,
+    /// What the latest append under each dedupe key found missing of the event that it repeats: the sender is answered with
+    /// that event only once all of it is there again.
+    owed: BTreeMap<[u8; 32], (EventId, BTreeSet<Name>)>,
+    /// Deliveries that waited when all was well again, with so much of their TTL left that they had to arrive.
+    hopeful: BTreeSet<DeliveryId>,
     /// Events that the store named in the answer to an append, when it was durable: it may be retired while the answer is on its
     /// way to the sender.
     vouched: BTreeSet<EventId>,
     /// Events whose append was asked for.
     asked: BTreeSet<EventId>,
+    /// What was true when the latest backup was taken.
+    backup: Option<Kept>,
     /// Starts of the server.
     run: u32,
     /// Sockets whose token was revoked.
@@ -101,6 +115,16 @@ pub(crate) struct Oracle {
     /// How long after healing each destination with due work has seen a try.
     first_try_within: Duration,
     pub(crate) violation: Option<Violation>,
+}
+
+/// What a backup takes back with it.
+#[derive(Clone, Debug)]
+struct Kept {
+    made: BTreeMap<Name, u64>,
+    reaches: BTreeMap<EventId, BTreeSet<Name>>,
+    cancelled: BTreeSet<DeliveryId>,
+    by_hand: BTreeSet<DeliveryId>,
+    retired: BTreeSet<(EventId, Name)>,
 }
 
 /// What is known of one delivery.
@@ -154,8 +178,11 @@ impl Oracle {
             cancelled: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             retired: BTreeSet::new(),
+            owed: BTreeMap::new(),
+            hopeful: BTreeSet::new(),
             vouched: BTreeSet::new(),
             asked: BTreeSet::new(),
+            backup: None,
             run: 0,
             shut: BTreeSet::new(),
             violation: None,
@@ -177,10 +204,19 @@ impl Oracle {
 
     /// A producer was answered.
     pub(crate) fn answered(&mut self, key: Option<u32>, answer: &Answer, store: &MemoryStore) {
-        let Answer::Accepted { event, .. } = answer else { return };
+        let Answer::Accepted { event, repeat, .. } = answer else { return };
         self.promised.insert(*event);
         let kept = store.holds_event(*event) || (self.vouched.contains(event) && self.is_retired(*event));
         self.check(kept, "I1", || format!("{event} was acknowledged and is not durable"));
+        if let Some(key) = key.filter(|_| *repeat)
+            && let Some((first, missing)) = self.owed.get(&dedupe_key(key))
+        {
+            let kept = first != event || !store.holds_event(*event) || missing.is_empty();
+            let missing = missing.clone();
+            self.check(kept, "I20", || {
+                format!("key {key}: {event} was acknowledged again, and to {missing:?} it goes no more")
+            });
+        }
         if let Some(key) = key {
             // A key goes with its event: what is sent after a purge is a new one.
             let first = self.keyed.get(&key).copied().filter(|first| store.holds_event(*first)).unwrap_or(*event);
@@ -208,6 +244,10 @@ impl Oracle {
             && let Ok(appended) = &answered.answer
         {
             let named = if let Appended::Repeat { first, .. } = appended { *first } else { asked.ask.event.id };
+            if let Some(dedupe) = &asked.ask.dedupe {
+                let missing = self.lacking(named, &asked.ask.event.source, store);
+                self.owed.insert(dedupe.key, (named, missing));
+            }
             self.check(store.holds_event(named), "I1", || {
                 format!("the store answers with {named}, which is not durable")
             });
@@ -266,8 +306,22 @@ impl Oracle {
         self.check(one_each, "I2", || what);
     }
 
+    /// Where routes lead now, and where deliveries of this event were that are gone, and not made again.
+    fn lacking(&self, event: EventId, source: &Name, store: &MemoryStore) -> BTreeSet<Name> {
+        let left: BTreeSet<Name> =
+            store.deliveries().into_iter().filter(|left| left.event == event).map(|left| left.destination).collect();
+        let routes = self.routing.routes.get(source).into_iter().flatten().map(|route| &route.destination);
+        let gone = |name: &&Name| !left.contains(*name) && self.retired.contains(&(event, (*name).clone()));
+        routes.filter(gone).cloned().collect()
+    }
+
     /// The routes are others from now on.
     pub(crate) fn routed(&mut self, routing: Routing) {
+        // Along a route that is not there nothing is made.
+        let led: BTreeSet<Name> = routing.routes.values().flatten().map(|route| route.destination.clone()).collect();
+        for (_, missing) in self.owed.values_mut() {
+            missing.retain(|name| led.contains(name));
+        }
         self.routing = routing;
     }
 
@@ -280,7 +334,9 @@ impl Oracle {
     fn resent(&mut self, made: &Delivery, store: &MemoryStore) {
         let mut known = store.deliveries();
         known.retain(|known| known.event == made.event && !self.by_hand.contains(&known.id));
-        let open = known.iter().any(|known| known.state.is_open());
+        // Where none is left this is the one that was purged, and not one more.
+        let replaces = !known.iter().any(|known| known.destination == made.destination);
+        let open = known.iter().any(|known| known.state.is_open()) && !replaces;
         self.check(!open, "I20", || format!("{} is delivered again while it is on its way", made.event));
         let hour = |known: &&Delivery| known.replay && known.id.minted_at() + Duration::from_hours(1) > made.ready_at;
         let times = known.iter().filter(hour).filter(|known| known.destination == made.destination).count();
@@ -304,7 +360,7 @@ impl Oracle {
     }
 
     fn leased(&mut self, leased: &Leased, now: Wall) {
-        for (delivery, _) in &leased.deliveries {
+        for delivery in &leased.deliveries {
             let Some(book) = self.books.get_mut(&delivery.id) else { continue };
             let due_at = book.due_at;
             if let Some(lease) = delivery.lease {
@@ -559,10 +615,19 @@ impl Oracle {
             let soon = wait <= longest + Duration::from_millis(1);
             self.check(soon, "I19", || format!("{} waits {wait:?} after all is well: {found:?}", found.id));
         }
+        self.hopeful =
+            store.deliveries().iter().filter(|found| self.is_hopeful(found, wall)).map(|found| found.id).collect();
         let waiting = store.deliveries().into_iter();
         let due =
             waiting.filter(|found| matches!(found.state, State::Ready | State::Scheduled) && found.due_at <= wall);
         self.awaiting = due.map(|found| found.destination).collect();
+    }
+
+    /// Whether nothing can keep it from its target any more before its TTL ends.
+    fn is_hopeful(&self, found: &Delivery, wall: Wall) -> bool {
+        let poisoned = self.events.get(&found.event).is_some_and(|event| event.body.starts_with(POISON));
+        let waits = found.lease.map_or(found.due_at, |lease| lease.until).max(found.due_at).max(wall);
+        self.steady_clock && found.state.is_open() && !poisoned && waits + HOPE < found.expires_at
     }
 
     /// I19: so long after healing, every destination with due work must have seen a try.
@@ -577,6 +642,42 @@ impl Oracle {
     /// These destinations are paused from now on, and no others.
     pub(crate) fn paused(&mut self, names: &BTreeSet<Name>, wall: Wall) {
         self.paused = names.iter().map(|name| (name.clone(), wall)).collect();
+    }
+
+    /// A backup was taken: it holds one moment, whole (I18).
+    pub(crate) fn backed_up(&mut self, copy: &MemoryStore) {
+        self.check_store(copy);
+        self.backup = Some(Kept {
+            made: self.made.clone(),
+            reaches: self.reaches.clone(),
+            cancelled: self.cancelled.clone(),
+            by_hand: self.by_hand.clone(),
+            retired: self.retired.clone(),
+        });
+    }
+
+    /// It was put back. What happened since is the time of which nobody knows: events of it are missing, and what was
+    /// delivered in it goes out once more.
+    pub(crate) fn restored(&mut self, store: &MemoryStore) {
+        let Some(kept) = self.backup.take() else { return };
+        Kept {
+            made: self.made,
+            reaches: self.reaches,
+            cancelled: self.cancelled,
+            by_hand: self.by_hand,
+            retired: self.retired,
+        } = kept;
+        self.promised.retain(|event| store.holds_event(*event));
+        self.vouched.retain(|event| store.holds_event(*event));
+        self.keyed.retain(|_, event| store.holds_event(*event));
+        self.owed.clear();
+        let excused: BTreeMap<DeliveryId, u32> = self.books.iter().map(|(id, book)| (*id, book.excused)).collect();
+        let book = |found: Delivery| {
+            let lease_ends = found.lease.iter().map(|lease| (found.token, lease.until)).collect();
+            let excused = excused.get(&found.id).copied().unwrap_or_default() + 1;
+            (found.id, Book { due_at: found.due_at, lease_ends, excused })
+        };
+        self.books = store.deliveries().into_iter().map(book).collect();
     }
 
     /// A socket is open, and its token may serve this.
@@ -622,6 +723,12 @@ impl Oracle {
             let book = Book { due_at: delivery.due_at, lease_ends: BTreeMap::new(), excused: 0 };
             self.books.insert(delivery.id, book);
             self.reaches.entry(delivery.event).or_default().insert(delivery.destination.clone());
+            // From here on it has to be found, until it is removed once more.
+            self.retired.remove(&(delivery.event, delivery.destination.clone()));
+            for (event, missing) in self.owed.values_mut().filter(|(event, _)| *event == delivery.event) {
+                debug_assert_eq!(*event, delivery.event);
+                missing.remove(&delivery.destination);
+            }
         }
     }
 
@@ -716,6 +823,8 @@ impl Oracle {
         for delivery in store.deliveries() {
             let (id, state) = (delivery.id, delivery.state);
             self.check(!state.is_open(), "I19", || format!("{id} is still {}: {delivery:?}", state.as_str()));
+            let given_up = state == State::Expired && self.hopeful.contains(&id);
+            self.check(!given_up, "I19", || format!("{id} expired long after all was well: {delivery:?}"));
         }
     }
 }

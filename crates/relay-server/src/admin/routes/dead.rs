@@ -131,15 +131,15 @@ pub(super) async fn run(
     if bulk.ids.len() > IDS_MAX {
         return Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())));
     }
-    for id in &mut bulk.ids {
-        *id = super::id::delivery(admin, id).await?.to_string();
-    }
-    let picks = Picks::of(&bulk)?;
-    let job = job_id(admin, bulk.job.as_deref())?;
     let states = match &action {
         BulkAction::Redrive { .. } | BulkAction::Purge => ended(),
         BulkAction::Cancel => DeliveryState::ALL.into_iter().filter(|state| state.is_open()).collect(),
     };
+    for id in &mut bulk.ids {
+        *id = super::id::delivery_in(admin, id, &states).await?.to_string();
+    }
+    let picks = Picks::of(&bulk)?;
+    let job = job_id(admin, bulk.job.as_deref())?;
     let dry_run = bulk.dry_run;
     let (target, subject) = target(bulk, states)?;
     if let BulkTarget::Matching(filter) = &target {
