@@ -167,13 +167,17 @@ pub(super) const PROVIDERS: &[Provider] = &[
         docs: "https://developers.intercom.com/docs/webhooks/setting-up-webhooks",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/intercom.json")),
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-hub-signature"]),
-            style: Style::Prefix("sha1="),
-            algorithm: Algorithm::HmacSha1,
-            key: "client_secret",
-            ..Scheme::BASE
-        }]),
+        proof: Proof::Signed(&[
+            Scheme {
+                at: At::Headers(&["x-hub-signature"]),
+                style: Style::Prefix("sha1="),
+                algorithm: Algorithm::HmacSha1,
+                key: "client_secret",
+                ..Scheme::BASE
+            },
+            // What goes to the app's uninstall and health check URLs: github.com/dubinc/dub/pull/4054.
+            Scheme { at: At::Headers(&["x-body-signature"]), key: "client_secret", ..Scheme::BASE },
+        ]),
         ..Provider::BASE
     },
     Provider {

@@ -109,7 +109,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         event: Name::Header("linear-event"),
         order: Name::Json("data.id"),
         docs: "https://linear.app/developers/webhooks",
-        unproven: HEADERS_OPEN,
+        unproven: "The signature covers body and time; other header fields can be changed by whoever passes the request on. The \
+            window that Linear prescribes is short: where the relay's clock is a minute off, everything is refused.",
         sample: Sample {
             headers: &[
                 ("content-type", "application/json; charset=utf-8"),
