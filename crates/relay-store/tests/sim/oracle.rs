@@ -682,8 +682,7 @@ impl Oracle {
             self.reaches.entry(delivery.event).or_default().insert(delivery.destination.clone());
             // From here on it has to be found, until it is removed once more.
             self.retired.remove(&(delivery.event, delivery.destination.clone()));
-            for (event, missing) in self.owed.values_mut().filter(|(event, _)| *event == delivery.event) {
-                debug_assert_eq!(*event, delivery.event);
+            for (_, missing) in self.owed.values_mut().filter(|(event, _)| *event == delivery.event) {
                 missing.remove(&delivery.destination);
             }
         }
