@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
-    table::{HEADERS_OPEN, NO_TIME, STANDARD_WEBHOOKS, generic::STANDARD, ping},
+    table::{HEADERS_OPEN, STANDARD_WEBHOOKS, generic::STANDARD, ping},
 };
 
 /// `TIME.BODY`.

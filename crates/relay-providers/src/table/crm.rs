@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
-    table::{ANY_METHOD, GET_POST, HEAD_POST, NO_TIME, SENT_ALONG, ping},
+    table::{ANY_METHOD, GET_POST, HEAD_POST, SENT_ALONG, ping},
 };
 
 /// Front's challenge.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
-    table::{ANY_METHOD, NO_TIME, SENT_ALONG, STANDARD_WEBHOOKS},
+    table::{ANY_METHOD, SENT_ALONG, STANDARD_WEBHOOKS},
 };
 
 const KEY_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{At, Encoding, KeyForm, Part, Scheme, Stamp, StampAt, Style, Unit},
-    table::{GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, ping},
+    table::{GET_POST, HEAD_POST, HEADERS_OPEN, SENT_ALONG, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[

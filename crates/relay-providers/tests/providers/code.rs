@@ -203,7 +203,7 @@ fn mandrills_test_is_answered_and_opens_nothing() {
     assert_eq!(refused(signed(sent)).check, "bad_signature");
 }
 
-/// What PayPal's simulator sends has one id for everybody, so that anybody can have anything signed with it.
+/// What the simulator of that platform sends has one id for everybody, so that anybody can have anything signed with it.
 #[test]
 fn paypals_simulator_is_answered_and_opens_nothing() {
     let paypal = acting("paypal");

@@ -332,7 +332,7 @@ fn intercoms_other_signature_is_taken_too() {
     use aws_lc_rs::hmac;
     let source = [("client_secret", "a secret of an app")];
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"a secret of an app"), b"{}");
-    let hex: String = mac.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = crate::generic::hex(mac.as_ref());
     let mut signed = Draft::post(URL, "{}");
     signed.set_header("x-body-signature", hex.clone());
     genuine("intercom", &source, &signed);
