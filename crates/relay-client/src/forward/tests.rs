@@ -740,3 +740,20 @@ async fn a_refusal_by_a_port_that_speaks_tls_is_not_the_webhooks_fault() {
         answered_to(b"HTTP/1.1 500 X\r\n\r\nClient sent an HTTP request to an HTTPS server.", ReportAnswers::Off).await;
     assert_eq!((other.class, other.status), (Class::Rejected, Some(500)));
 }
+
+/// The outcome of an answer where so much of it is reported.
+async fn answered_to(answer: &[u8], report_answers: ReportAnswers) -> Outcome {
+    let (listener, url) = listen().await;
+    let mut destination = Destination::new("crm".parse().unwrap(), url.parse().unwrap());
+    destination.report_answers = report_answers;
+    let target = Target::new(&destination).unwrap();
+    let webhook = webhook(b"{}");
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(answer).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(target.forward(&webhook), serve);
+    let Ended::Tried(outcome) = ended else { panic!("{ended:?}") };
+    outcome
+}

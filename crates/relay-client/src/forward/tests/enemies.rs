@@ -2,23 +2,6 @@
 
 use super::*;
 
-/// The outcome of an answer where so much of it is reported.
-async fn answered_to(answer: &[u8], report_answers: ReportAnswers) -> Outcome {
-    let (listener, url) = listen().await;
-    let mut destination = Destination::new("crm".parse().unwrap(), url.parse().unwrap());
-    destination.report_answers = report_answers;
-    let target = Target::new(&destination).unwrap();
-    let webhook = webhook(b"{}");
-    let serve = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        request(&mut stream).await;
-        stream.write_all(answer).await.unwrap();
-    };
-    let (ended, ()) = tokio::join!(target.forward(&webhook), serve);
-    let Ended::Tried(outcome) = ended else { panic!("{ended:?}") };
-    outcome
-}
-
 /// S20: what an enemy can do with one connection. Each try ends in time, in its class, with words that say what came.
 #[tokio::test]
 async fn an_enemy_gets_a_class_and_words_for_whatever_it_sends() {
