@@ -28,7 +28,9 @@ use crate::{
     config::{self, data_dirs, layers::Layers, looked_in, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
-    next_step, opening, place,
+    next_step, opening,
+    output::say,
+    place,
     render::{style, visible::visible},
     tls,
 };
@@ -125,10 +127,7 @@ impl Api {
             };
             let tls = (url.scheme_str() == Some("https")).then(|| tls::config(layers)).transpose()?;
             if tls.is_none() && token.is_some() && !target::is_loopback(&url) {
-                anstream::eprintln!(
-                    "{}",
-                    style::warn(format!("the admin token goes to {url} unencrypted; use https://"))
-                );
+                say(&style::warn(format!("the admin token goes to {url} unencrypted; use https://")));
             }
             return Ok(Some(Self { way: Way::Tcp(Remote { url, token, tls }) }));
         }

@@ -18,9 +18,9 @@ use crate::{
     farewell,
     hints::{self, Facts},
     opening,
-    output::tell,
+    output::show,
     reload::{self, Fixed, Read},
-    render::style,
+    render::{style, wrap},
     runtime::block_on_beside_writer,
     signals, telemetry,
 };
@@ -34,7 +34,7 @@ pub(crate) fn run(
     read: impl Fn() -> Result<Read<Plan>, Faults> + Clone + Send + 'static,
 ) -> Outcome {
     let Read { config: plan, notes, logging, ground } = found;
-    telemetry::start(&logging);
+    let printer = telemetry::start(&logging)?;
     for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
     }
@@ -42,8 +42,9 @@ pub(crate) fn run(
         let (stop, hangups) = signals::attend()?;
         let (mut server, kept) = start(plan).await?;
         if style::is_terminal() {
-            tell(&hints::server(&Facts::of(&server, &kept)))?;
+            show(&wrap::results(&hints::server(&Facts::of(&server, &kept))));
         }
+        server.count_lost_lines(printer.lost());
         if let Some(told) = farewell::of_server() {
             server.on_stop(told);
         }

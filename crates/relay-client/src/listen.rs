@@ -97,12 +97,12 @@ impl Acceptor {
 /// One connection. Strangers reach this code, so a panic in it ends the connection and not the client.
 async fn contained(stream: TcpStream, answer: Answer, status: Arc<Status>) {
     if AssertUnwindSafe(connection(stream, answer, status.clone())).catch_unwind().await.is_err() {
+        status.panicked();
         tracing::error!(
             event = "connection_panicked",
             listener = "client",
             "a connection's task panicked; only this connection is lost"
         );
-        status.panicked();
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
     time::Duration,
 };
@@ -65,6 +65,8 @@ pub struct Outside {
     pub stopping: Option<Box<dyn FnOnce(Waiting) + Send>>,
     /// Configurations to go on with.
     pub reloads: Option<mpsc::Receiver<Config>>,
+    /// Counts the lines of the log that were lost.
+    pub lost_lines: Option<Arc<AtomicU64>>,
 }
 
 /// One attempt to reach the server.
@@ -169,6 +171,9 @@ async fn run_by<D: FnMut() -> Dialing + Send>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Ended, RunError> {
     let status = Arc::new(Status::new(config.names()));
+    if let Some(lost) = outside.lost_lines.clone() {
+        status.count_lost_lines(lost);
+    }
     let listen = config.listen;
     // Boxed: the driver's state would make every future that awaits this one large.
     let driven = Box::pin(Driver::new(config, status.clone(), way, outside)?.run(shutdown));

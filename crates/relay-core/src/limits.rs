@@ -393,3 +393,8 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_hours(24);
 pub const RETRY_MULTIPLIER_MAX: f64 = 100.0;
 /// Default of `DEDUPE_WINDOW`.
 pub const DEDUPE_WINDOW: Duration = Duration::from_hours(72);
+/// Bytes of lines that wait to be printed, of the log and beside it: some twenty thousand, more than any burst that a reader
+/// catches up with. What finds no room is dropped and counted, since nothing else may wait for who reads a log.
+pub const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a process that ends waits for its last lines to be taken: a reader that is there takes them at once.
+pub const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     admin_client::{Api, encode},
-    exit::{Exit, Failure, Outcome},
+    exit::{Exit, Failure, Outcome, reason},
     output::{failed, pretty, print, tell},
     quantity,
     render::{progress::Progress, style, time},
@@ -273,8 +273,9 @@ pub(crate) fn confirm(what: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!("this would {what}; nobody is here to ask: add --yes")));
     }
-    anstream::eprint!("{what}? [y/N] ");
-    std::io::stderr().flush()?;
+    let mut screen = anstream::stderr();
+    let asked = write!(screen, "{what}? [y/N] ").and_then(|()| screen.flush());
+    asked.map_err(|error| Failure::no(format!("nobody can be asked ({}); nothing was changed", reason(&error))))?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::no("nothing was changed")) }
