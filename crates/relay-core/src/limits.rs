@@ -119,8 +119,21 @@ pub const CIRCUIT_UNREACHABLE: u32 = 3;
 pub const CIRCUIT_EVENTS: usize = 5;
 /// How long nothing must have been delivered before failures open a circuit: one that delivers serves, however often it fails.
 pub const CIRCUIT_QUIET: Duration = Duration::from_secs(1);
-/// How long a 429 keeps a circuit that has just closed from using one slot more.
-pub const CIRCUIT_HELD: Duration = Duration::from_secs(1);
+/// A circuit that a delivery closed, and that opens again within this, stands before a destination that takes some: it waits
+/// longer before it opens, so that what is taken rarely is found among what is not.
+pub const CIRCUIT_FLAP: Duration = Duration::from_mins(1);
+/// By so much each time in a row.
+pub const CIRCUIT_FLAP_QUIET: Duration = Duration::from_secs(4);
+/// So often in a row at most.
+pub const CIRCUIT_FLAPS_MAX: u32 = 2;
+/// 429s beyond four to each delivery that halve the slots: so many more mean a limit on the rate and not on some events.
+pub const LIMITED_EXCESS: u32 = 16;
+/// How long slots that were halved so are not added to.
+pub const LIMITED_HELD: Duration = Duration::from_secs(1);
+/// Pause behind a 429 where nothing was delivered for as long; doubles with each that follows.
+pub const LIMITED_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Longest of these pauses. `Retry-After` does not make it longer: it speaks of one delivery, and others may be taken.
+pub const LIMITED_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Newest deliveries that an open circuit lets out in a row because something arrives all the time; then an older one has
 /// its turn.
 pub const CIRCUIT_NEWEST_MAX: u8 = 3;

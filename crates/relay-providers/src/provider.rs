@@ -17,6 +17,10 @@ use crate::{
     signed_over, table,
 };
 
+/// [`Provider::unproven`] of signatures over the body alone.
+pub(crate) const NO_TIME: &str = "The signature covers the body alone and no time: whoever has seen one request can send it again, \
+    and header fields can be changed. The relay recognises repeats by their delivery id.";
+
 /// One provider. Everything about it that is data stands here; [`providers`] lists all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Provider {

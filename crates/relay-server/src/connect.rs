@@ -555,7 +555,7 @@ async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox
                 inbox.took(bytes);
             }
             sink.flush().await?;
-            inbox.left(all, began.elapsed());
+            inbox.left(all, began.elapsed(), Instant::now());
             Ok::<(), WsError>(())
         });
         match written.await {

@@ -22,13 +22,11 @@ use tokio::{
         Notify,
         mpsc::{self, error::TrySendError},
     },
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// Messages that wait for one socket at most, however small.
 pub(crate) const MESSAGES_MAX: usize = 64;
-/// The part of [`limits::SESSION_QUEUE_TIME`] that a busy machine may take for anything.
-const QUICK: f64 = 0.2;
 
 /// The hub's end.
 #[derive(Debug)]
@@ -43,6 +41,19 @@ pub(crate) struct Outbox {
 pub(crate) struct Inbox {
     messages: mpsc::Receiver<Message>,
     queued: Arc<Queued>,
+    /// What has left lately.
+    passing: Option<Passing>,
+}
+
+/// What leaves within [`limits::SESSION_QUEUE_TIME`]: the pace of the link, where the writer waits for it. What is reckoned with
+/// doubles or halves at most each time. It grows only with what has left, for the system takes some at once, and is not told
+/// by a few small messages that were taken quickly.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    since: Instant,
+    bytes: usize,
+    /// How long the writer waited.
+    busy: Duration,
 }
 
 #[derive(Debug)]
@@ -69,7 +80,7 @@ impl Outbox {
             room: AtomicUsize::new(limits::SESSION_UNSENT_BYTES as usize),
             fewer: Notify::new(),
         });
-        (Self { messages, queued: Some(Arc::clone(&queued)) }, Inbox { messages: taken, queued })
+        (Self { messages, queued: Some(Arc::clone(&queued)) }, Inbox { messages: taken, queued, passing: None })
     }
 
     /// The queue of a client in this process.
@@ -131,14 +142,27 @@ impl Inbox {
         self.queued.room() < limits::CHUNK_BYTES
     }
 
-    /// So many bytes have left in that time. The pace that is reckoned with doubles or halves at most: the system takes some
-    /// at once, and a machine that is busy for a moment is no slow link.
-    pub(crate) fn left(&self, bytes: usize, took: Duration) {
+    /// So many bytes have left in a write that took so long and is over now.
+    pub(crate) fn left(&mut self, bytes: usize, took: Duration, now: Instant) {
+        let passing = self.passing.get_or_insert(Passing { since: now - took, bytes: 0, busy: Duration::ZERO });
+        passing.bytes += bytes;
+        passing.busy += took;
+        let elapsed = now.duration_since(passing.since);
+        if elapsed < limits::SESSION_QUEUE_TIME {
+            return;
+        }
+        let Passing { bytes, busy, .. } = *passing;
+        self.passing = None;
         let room = self.queued.room();
-        let share = took.as_secs_f64() / limits::SESSION_QUEUE_TIME.as_secs_f64();
-        let fits = (bytes as f64 / share) as usize;
-        // What left in less time than this says nothing of a slow link.
-        let wanted = if share < QUICK { room * 2 } else { fits.clamp(room / 2, room * 2) };
+        let fits = (bytes as f64 * limits::SESSION_QUEUE_TIME.as_secs_f64() / elapsed.as_secs_f64()) as usize;
+        let wanted = if fits >= room {
+            room * 2
+        } else if busy * 2 >= elapsed {
+            fits.max(room / 2)
+        } else {
+            // Little was to be said: that says nothing of the link.
+            room
+        };
         let wanted = wanted.clamp(limits::PIECE_BYTES_MIN, limits::SESSION_QUEUE_BYTES);
         self.queued.room.store(wanted, Ordering::Relaxed);
     }
@@ -274,32 +298,59 @@ mod tests {
         assert!(outbox.try_reserve().is_ok());
     }
 
-    /// I15: what waits leaves within a moment, however fast or slow the link is; one slow moment of a machine changes little.
+    /// I15: what waits leaves within a moment, however fast or slow the link is.
     #[test]
     fn what_waits_follows_the_pace_of_the_link() {
-        let (outbox, inbox) = Outbox::new();
-        let pass = |bytes_per_second: usize, times: usize| {
-            for _ in 0..times {
+        let (outbox, mut inbox) = Outbox::new();
+        let mut now = Instant::now();
+        let mut pass = |inbox: &mut Inbox, bytes_per_second: u32, span: Duration| {
+            let until = now + span;
+            while now < until {
                 let bytes = inbox.queued.room().min(limits::CHUNK_BYTES);
-                inbox.left(bytes, Duration::from_secs(1) * bytes as u32 / bytes_per_second as u32);
+                let took = Duration::from_secs(1) * bytes as u32 / bytes_per_second;
+                now += took;
+                inbox.left(bytes, took, now);
             }
         };
-        pass(100_000_000, 10);
+        let filled = |inbox: &Inbox| {
+            let filled = filled(&outbox);
+            inbox.queued.bytes.store(0, Ordering::Relaxed);
+            filled
+        };
+        pass(&mut inbox, 100_000_000, Duration::from_secs(3));
         assert!(!inbox.is_slow());
-        assert_eq!(filled(&outbox), limits::SESSION_QUEUE_BYTES);
-        inbox.queued.bytes.store(0, Ordering::Relaxed);
-        inbox.left(100, Duration::from_millis(200));
-        assert_eq!(inbox.queued.room(), limits::SESSION_QUEUE_BYTES / 2, "one slow write");
-        pass(64 * 1024, 20);
+        assert_eq!(filled(&inbox), limits::SESSION_QUEUE_BYTES);
+        pass(&mut inbox, 64 * 1024, Duration::from_secs(20));
         assert!(inbox.is_slow());
-        let fits = filled(&outbox);
+        let fits = filled(&inbox);
         assert!((8 * 1024..=32 * 1024).contains(&fits), "{fits} bytes are not a quarter of a second");
-        inbox.queued.bytes.store(0, Ordering::Relaxed);
-        pass(500, 20);
-        assert_eq!(filled(&outbox), limits::PIECE_BYTES_MIN);
-        inbox.queued.bytes.store(0, Ordering::Relaxed);
-        pass(100_000_000, 10);
-        assert_eq!(filled(&outbox), limits::SESSION_QUEUE_BYTES, "a link that recovers");
+        pass(&mut inbox, 500, Duration::from_secs(100));
+        assert_eq!(filled(&inbox), limits::PIECE_BYTES_MIN);
+        pass(&mut inbox, 100_000_000, Duration::from_secs(3));
+        assert_eq!(filled(&inbox), limits::SESSION_QUEUE_BYTES, "a link that recovers");
+    }
+
+    /// I15: what the system takes at once, and small messages that it takes quickly for hours, are no fast link.
+    #[test]
+    fn what_is_taken_at_once_is_no_pace() {
+        let (_outbox, mut inbox) = Outbox::new();
+        let (mut now, at_first) = (Instant::now(), inbox.queued.room());
+        for _ in 0..1_000 {
+            now += Duration::from_secs(15);
+            inbox.left(100, Duration::from_micros(50), now);
+        }
+        assert_eq!(inbox.queued.room(), at_first);
+        for _ in 0..8 {
+            now += Duration::from_micros(50);
+            inbox.left(at_first, Duration::from_micros(50), now);
+        }
+        assert_eq!(inbox.queued.room(), at_first, "a burst into an empty socket");
+        for _ in 0..4 {
+            let bytes = inbox.queued.room().min(limits::CHUNK_BYTES);
+            now += Duration::from_secs(8);
+            inbox.left(bytes, Duration::from_secs(8), now);
+        }
+        assert_eq!(inbox.queued.room(), limits::PIECE_BYTES_MIN);
     }
 
     /// Small messages wait by their number.

@@ -212,9 +212,10 @@ fn row(parameter: &Parameter, is_usual: bool) -> Vec<String> {
 fn remarks(provider: &Provider) -> Vec<(&'static str, String)> {
     let checks = provider.checks().into_iter().map(|check| ("checked", plain(check)));
     let handshakes = provider.handshakes.iter().map(|handshake| ("handshake", plain(handshake)));
+    let otherwise = provider.otherwise.iter().map(|other| ("answered", plain(other)));
     let repeats = ("repeats by", plain(provider.repeats()));
     let open = (!provider.unproven.is_empty()).then(|| ("left open", plain(provider.unproven)));
-    checks.chain(handshakes).chain([repeats]).chain(open).collect()
+    checks.chain(handshakes).chain(otherwise).chain([repeats]).chain(open).collect()
 }
 
 /// Without the marks of a document.
@@ -230,8 +231,7 @@ fn answer(provider: &Provider) -> String {
             format!("{status}, {}", content_type.unwrap_or("with a body"))
         }
     };
-    let others: Vec<String> = provider.otherwise.iter().map(|other| format!("; {}", plain(other))).collect();
-    format!("{what}, within {}{}", human_duration(provider.answer_within), others.concat())
+    format!("{what}, within {}", human_duration(provider.answer_within))
 }
 
 const fn retries(provider: &Provider) -> &'static str {

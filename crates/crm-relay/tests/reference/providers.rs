@@ -139,8 +139,11 @@ fn set_up(page: &mut String, provider: &'static Provider) {
         writeln!(page, "\nKeys come in pairs here: a new pair replaces both in one command, `{update}`.").unwrap();
     } else if !keys.is_empty() && !provider.key_source {
         let names = join(keys.into_iter().map(quoted));
-        writeln!(page, "\nTo replace {names}, give old and new: both are valid until the old one is left out.")
-            .unwrap();
+        writeln!(
+            page,
+            "\nTo replace {names}, give new and old, in this order: both are valid until the old one is left out."
+        )
+        .unwrap();
     }
 }
 

@@ -114,7 +114,7 @@ impl Hub {
             return;
         };
         let needed = event.size().min(*size);
-        self.room.left(pair, size - needed);
+        self.room.came(pair, *size, needed);
         let served = self.instances.get(&pair.0).and_then(|instance| instance.served.get(&pair.1));
         let opened = served.is_some_and(|served| served.circuit.is_open());
         let Some(held) = self.held.get_mut(&id) else { return };

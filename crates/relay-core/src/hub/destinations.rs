@@ -227,7 +227,7 @@ impl Hub {
         let fitting = usize::try_from(self.room.fitting(id, typical)).unwrap_or(usize::MAX);
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(served) = instance.served.get_mut(name) else { return };
-        let pick = served.circuit.pick(served.slots);
+        let pick = served.circuit.pick(served.slots, now.mono);
         let most =
             limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).min(fitting).max(1);
         let limit = if served.circuit.is_one_at_a_time() { 1 } else { (served.free() as usize).min(most) as u32 };

@@ -68,6 +68,8 @@ struct Client {
     held: u64,
     /// Bytes of events that wait to be sent to it.
     unsent: u64,
+    /// Those of one that is larger than all that may: it went out alone, and what is small does not wait until it has left.
+    outsize: u64,
 }
 
 /// What waits for room at one client and destination, and how many bodies are out.
@@ -254,7 +256,12 @@ impl Room {
         self.hold(pair, body);
         self.out += size;
         *self.destinations.entry(pair.1.clone()).or_default() += size;
-        self.clients.entry(pair.0).or_default().unsent += size;
+        let part = self.max / CLIENT_PART;
+        let client = self.clients.entry(pair.0).or_default();
+        client.unsent += size;
+        if size > part && client.outsize == 0 {
+            client.outsize = size;
+        }
     }
 
     /// The same for one that [`takes`](Self::takes) allowed.
@@ -269,12 +276,30 @@ impl Room {
         self.lines.entry(pair.clone()).or_default().out += 1;
     }
 
-    /// So much of what is out has left, or will not.
+    /// What was claimed before it was read needs less: its size is known now.
+    pub(super) fn came(&mut self, pair: &Pair, claimed: u64, size: u64) {
+        if let Some(client) = self.clients.get_mut(&pair.0) {
+            client.unsent -= claimed - size;
+            if client.outsize == claimed {
+                client.outsize = size;
+            }
+        }
+        self.give_back(pair, claimed - size);
+    }
+
+    /// An event that was out has left, or will not.
     pub(super) fn left(&mut self, pair: &Pair, size: u64) {
-        self.out -= size;
         if let Some(client) = self.clients.get_mut(&pair.0) {
             client.unsent -= size;
+            if client.outsize == size {
+                client.outsize = 0;
+            }
         }
+        self.give_back(pair, size);
+    }
+
+    fn give_back(&mut self, pair: &Pair, size: u64) {
+        self.out -= size;
         if let Some(out) = self.destinations.get_mut(&pair.1) {
             *out -= size;
             if *out == 0 {
@@ -380,7 +405,9 @@ impl Room {
         if mine > 0 && mine + size > self.max / DESTINATION_PART {
             return Some(Short::of_destination(&pair.1));
         }
-        if client.unsent > 0 && client.unsent + size > self.max / CLIENT_PART {
+        let (part, beside) = (self.max / CLIENT_PART, client.unsent - client.outsize);
+        let alone = beside == 0 && (size <= part || client.outsize == 0);
+        if !alone && beside + size > part {
             return of_client();
         }
         let most = if mine == 0 { self.max } else { self.max - self.kept() };

@@ -9,10 +9,9 @@ use crate::{
     ByHead, Characters, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
     Verdict, header,
     parameters::Parameters,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::Algorithm,
     secret::{self, Secret},
-    table::NO_TIME,
     walk::{Step, Walk},
 };
 

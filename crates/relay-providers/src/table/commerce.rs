@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
-    table::{HEADERS_OPEN, NO_TIME, STANDARD_WEBHOOKS, generic::STANDARD, ping},
+    table::{HEADERS_OPEN, STANDARD_WEBHOOKS, generic::STANDARD, ping},
 };
 
 /// `TIME.BODY`.
@@ -192,7 +192,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         event: Name::Json("type"),
         order: Name::Json("data.id"),
         docs: "https://developer.squareup.com/docs/webhooks/step3validate",
-        unproven: NO_TIME,
+        unproven: "The signature covers URL and body and no time: whoever has seen one request can send it again, and header fields \
+            can be changed. The relay recognises repeats by the id of the event, which several subscriptions share: one source \
+            for each.",
         sample: Sample::json(include_str!("../../samples/square.json")),
         proof: Proof::Signed(&[Scheme {
             at: At::Headers(&["x-square-hmacsha256-signature"]),
@@ -348,24 +350,43 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "recharge",
         title: "Recharge",
-        parameters: &[Parameter::key("client_secret", "the API client secret: Recharge, Apps, API tokens, your token")],
+        parameters: &[
+            Parameter::key("client_secret", "the API client secret: Recharge, Apps, API tokens, your token"),
+            // Both are sent, and there is no falling back: who may choose the weaker one is who attacks.
+            Parameter::choice(
+                "signature",
+                &["v1", "legacy"],
+                "v1 for X-Recharge-Webhook-Signature, legacy for senders so old that they have X-Recharge-Hmac-Sha256 alone",
+            ),
+            // Prescribed.
+            Parameter::tolerance("48h", "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks"),
+        ],
+        answer_within: Duration::from_secs(5),
         delivery: DeliveryId::Nothing,
-        event: Name::Header("x-recharge-topic"),
-        docs: "https://docs.getrecharge.com/docs/webhooks-overview",
-        unproven: "What is called an HMAC here is a plain hash of secret and body, a construction that lets whoever has seen \
-            one request make up bodies that begin with that one and go on with bytes of their own. No time is covered either.",
-        sample: Sample {
-            headers: &[("content-type", "application/json"), ("x-recharge-topic", "charge/paid")],
-            query: "",
-            body: include_str!("../../samples/recharge.json"),
-        },
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-recharge-hmac-sha256"]),
-            algorithm: Algorithm::Sha256,
-            key: "client_secret",
-            messages: &[&[Part::Secret, Part::Body]],
-            ..Scheme::BASE
-        }]),
+        docs: "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks",
+        unproven: "With `signature=v1` body and time are covered, other header fields are not. With `signature=legacy` what is \
+            called an HMAC is a plain hash of secret and body, a construction that lets whoever has seen one request make up \
+            bodies that begin with that one and go on with bytes of their own, and no time is covered.",
+        sample: Sample::json(include_str!("../../samples/recharge.json")),
+        proof: Proof::Signed(&[
+            Scheme {
+                when: When::Is("signature", "v1"),
+                at: At::Headers(&["x-recharge-webhook-signature"]),
+                style: T_V1,
+                key: "client_secret",
+                messages: DOTTED,
+                stamp: Some(Stamp::item(Unit::Seconds)),
+                ..Scheme::BASE
+            },
+            Scheme {
+                when: When::Is("signature", "legacy"),
+                at: At::Headers(&["x-recharge-hmac-sha256"]),
+                algorithm: Algorithm::Sha256,
+                key: "client_secret",
+                messages: &[&[Part::Secret, Part::Body]],
+                ..Scheme::BASE
+            },
+        ]),
         ..Provider::BASE
     },
     Provider {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
-    table::{ANY_METHOD, GET_POST, HEAD_POST, NO_TIME, SENT_ALONG, ping},
+    table::{ANY_METHOD, GET_POST, HEAD_POST, SENT_ALONG, ping},
 };
 
 /// Front's challenge.
@@ -167,13 +167,17 @@ pub(super) const PROVIDERS: &[Provider] = &[
         docs: "https://developers.intercom.com/docs/webhooks/setting-up-webhooks",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/intercom.json")),
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-hub-signature"]),
-            style: Style::Prefix("sha1="),
-            algorithm: Algorithm::HmacSha1,
-            key: "client_secret",
-            ..Scheme::BASE
-        }]),
+        proof: Proof::Signed(&[
+            Scheme {
+                at: At::Headers(&["x-hub-signature"]),
+                style: Style::Prefix("sha1="),
+                algorithm: Algorithm::HmacSha1,
+                key: "client_secret",
+                ..Scheme::BASE
+            },
+            // What goes to the app's uninstall and health check URLs: github.com/dubinc/dub/pull/4054.
+            Scheme { at: At::Headers(&["x-body-signature"]), key: "client_secret", ..Scheme::BASE },
+        ]),
         ..Provider::BASE
     },
     Provider {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
-        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_IN_URL,
-        STANDARD_WEBHOOKS, generic::STANDARD, ping,
+        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, SENT_IN_URL, STANDARD_WEBHOOKS,
+        acknowledge, generic::STANDARD, ping,
     },
 };
 
@@ -92,6 +92,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             // The time is that of the attempt.
             Parameter::tolerance("300s", STANDARD_WEBHOOKS),
         ],
+        // A webhook that failed is sent again by hand: Resend Request.
+        retries: false,
         delivery: DeliveryId::First(&[
             DeliveryId::Documented(&DeliveryId::Header("idempotency-key"), GITLAB_HEADERS),
             DeliveryId::Documented(&DeliveryId::Header("webhook-id"), GITLAB_HEADERS),
@@ -182,7 +184,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "CircleCI",
         parameters: &[Parameter::key("secret", "the webhook's secret token: Project settings, Webhooks, Edit")
             .not(&[("CCIPAT_", "an access token")])],
-        answer_within: Duration::from_secs(5),
         // Several webhooks may have one URL.
         delivery: DeliveryId::First(&[
             DeliveryId::Documented(
@@ -210,7 +211,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "pagerduty",
         title: "PagerDuty V3",
         parameters: &[Parameter::key("secret", "the subscription's secret, shown once when the webhook is created")],
-        answer_within: Duration::from_secs(16),
+        answer_within: Duration::from_secs(5),
         handshakes: &[ping(&[On::JsonIs("event.event_type", "pagey.ping")])],
         delivery: DeliveryId::Json(&["event.id"]),
         event: Name::Json("event.event_type"),
@@ -325,6 +326,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 .several(),
             ALLOWED_RATE,
         ],
+        // "Accepted, but not yet processed": http-webhook.md, section 2.2.
+        acknowledgement: acknowledge(202),
         methods: OPTIONS_POST,
         handshakes: &[MAY_I],
         // What is no event in any of these modes has an id of something else.

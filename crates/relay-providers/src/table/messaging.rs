@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     Characters, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
-    table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_ALONG, acknowledge, ping},
+    table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, SENT_ALONG, acknowledge, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -14,8 +14,12 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "meta",
         title: "Meta: WhatsApp, Messenger, Instagram",
         parameters: &[
-            Parameter::key("app_secret", "the app secret: App Dashboard, App settings, Basic")
-                .not(&[("EAA", "an access token")]),
+            Parameter::key(
+                "app_secret",
+                "the app secret: App Dashboard, App settings, Basic; for the Instagram API with Instagram login the Instagram app \
+                 secret: App Dashboard, Instagram, API setup with Instagram login. Both may be given",
+            )
+            .not(&[("EAA", "an access token")]),
             Parameter::secret(
                 "verify_token",
                 "a text of your choice that you also enter as Verify token: App Dashboard, Webhooks, Edit subscription",
@@ -111,8 +115,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "public_key",
                 "the application's public key, 64 hex digits: Developer Portal, your application, General Information",
             ),
-            // None is prescribed.
-            Parameter::tolerance("300s", "https://docs.discord.com/developers/events/webhook-events"),
+            // None is prescribed, nor is it said that a retry is signed anew, for up to ten minutes.
+            Parameter::tolerance("15m", "https://docs.discord.com/developers/events/webhook-events"),
         ],
         sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex")],
         acknowledgement: acknowledge(204),
@@ -178,7 +182,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "consumer_secret",
             "the app's consumer secret (API key secret): developer.x.com, your app, Keys and tokens",
         )],
-        answer_within: Duration::from_secs(3),
         methods: GET_POST,
         handshakes: &[Handshake {
             method: "GET",

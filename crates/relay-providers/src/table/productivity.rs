@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{At, Encoding, KeyForm, Part, Scheme, Stamp, StampAt, Style, Unit},
-    table::{GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, ping},
+    table::{GET_POST, HEAD_POST, HEADERS_OPEN, SENT_ALONG, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -109,7 +109,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         event: Name::Header("linear-event"),
         order: Name::Json("data.id"),
         docs: "https://linear.app/developers/webhooks",
-        unproven: HEADERS_OPEN,
+        unproven: "The signature covers body and time; other header fields can be changed by whoever passes the request on. The \
+            window that Linear prescribes is short: where the relay's clock is a minute off, everything is refused.",
         sample: Sample {
             headers: &[
                 ("content-type", "application/json; charset=utf-8"),

@@ -74,12 +74,22 @@ fn what_is_accepted_or_refused_is_answered_as_the_platform_documents() {
         accepted,
         [
             ("adyen", 200, Some("text/plain")),
+            ("cloudevents", 202, None),
             ("discord", 204, None),
             ("google-pubsub", 204, None),
             ("salesforce", 200, Some("text/xml; charset=utf-8")),
             ("twilio", 200, Some("text/xml")),
         ]
     );
+}
+
+/// A repeat of something delivered is somebody who pressed Resend, where the platform never tries again by itself.
+#[test]
+fn platforms_that_never_try_again_are_known() {
+    for name in ["github", "gitlab", "woocommerce"] {
+        assert!(!provider(name).expect("in the table").retries, "{name}");
+    }
+    assert!(provider("stripe").expect("in the table").retries);
 }
 
 /// Beside POST and the handshakes' own: methods that the platform, or whoever writes the automation there, chooses.

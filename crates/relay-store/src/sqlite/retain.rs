@@ -93,7 +93,8 @@ pub(super) fn retain(tx: &mut Transaction<'_>, rules: &Retain) -> Result<Retaine
         let Some(gone) = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, seq, tx.book))? else {
             continue;
         };
-        rows += 1 + gone.tries as usize + gone.earlier as usize;
+        // The latest try is in the record itself.
+        rows += 1 + (gone.tries as usize + gone.earlier as usize).saturating_sub(1);
         retained.deliveries += 1;
         retained.events += u64::from(tx.retire(&gone)?);
     }

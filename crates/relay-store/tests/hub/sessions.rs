@@ -496,7 +496,7 @@ fn a_heartbeat_that_trickles_in_keeps_what_it_may_name() {
             rig.input(Input::Heard(client));
         }
     };
-    trickle(&mut rig, cap - Duration::from_secs(5));
+    trickle(&mut rig, cap.saturating_sub(Duration::from_secs(5)));
     assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0), "{:?}", rig.notices);
     trickle(&mut rig, Duration::from_secs(20));
     assert_eq!(rig.only().losses, 1, "a lease lasts no longer than its forward may");

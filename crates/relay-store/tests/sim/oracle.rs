@@ -3,6 +3,8 @@
 //! It believes nobody. What was promised to producers, what targets answered and what clients said it writes down itself,
 //! and compares with every change that reaches the store.
 
+mod kept;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -29,6 +31,7 @@ use relay_store::{
     seam::{BulkAction, Retain},
 };
 
+use self::kept::Kept;
 use crate::{
     chaos::FIRST_TRY_WITHIN,
     load::{POISON, dedupe_key},
@@ -115,16 +118,6 @@ pub(crate) struct Oracle {
     /// How long after healing each destination with due work has seen a try.
     first_try_within: Duration,
     pub(crate) violation: Option<Violation>,
-}
-
-/// What a backup takes back with it.
-#[derive(Clone, Debug)]
-struct Kept {
-    made: BTreeMap<Name, u64>,
-    reaches: BTreeMap<EventId, BTreeSet<Name>>,
-    cancelled: BTreeSet<DeliveryId>,
-    by_hand: BTreeSet<DeliveryId>,
-    retired: BTreeSet<(EventId, Name)>,
 }
 
 /// What is known of one delivery.
@@ -644,42 +637,6 @@ impl Oracle {
         self.paused = names.iter().map(|name| (name.clone(), wall)).collect();
     }
 
-    /// A backup was taken: it holds one moment, whole (I18).
-    pub(crate) fn backed_up(&mut self, copy: &MemoryStore) {
-        self.check_store(copy);
-        self.backup = Some(Kept {
-            made: self.made.clone(),
-            reaches: self.reaches.clone(),
-            cancelled: self.cancelled.clone(),
-            by_hand: self.by_hand.clone(),
-            retired: self.retired.clone(),
-        });
-    }
-
-    /// It was put back. What happened since is the time of which nobody knows: events of it are missing, and what was
-    /// delivered in it goes out once more.
-    pub(crate) fn restored(&mut self, store: &MemoryStore) {
-        let Some(kept) = self.backup.take() else { return };
-        Kept {
-            made: self.made,
-            reaches: self.reaches,
-            cancelled: self.cancelled,
-            by_hand: self.by_hand,
-            retired: self.retired,
-        } = kept;
-        self.promised.retain(|event| store.holds_event(*event));
-        self.vouched.retain(|event| store.holds_event(*event));
-        self.keyed.retain(|_, event| store.holds_event(*event));
-        self.owed.clear();
-        let excused: BTreeMap<DeliveryId, u32> = self.books.iter().map(|(id, book)| (*id, book.excused)).collect();
-        let book = |found: Delivery| {
-            let lease_ends = found.lease.iter().map(|lease| (found.token, lease.until)).collect();
-            let excused = excused.get(&found.id).copied().unwrap_or_default() + 1;
-            (found.id, Book { due_at: found.due_at, lease_ends, excused })
-        };
-        self.books = store.deliveries().into_iter().map(book).collect();
-    }
-
     /// A socket is open, and its token may serve this.
     pub(crate) fn opened(&mut self, socket: u64, serves: Serves) {
         self.serves.insert(socket, serves);
@@ -725,8 +682,7 @@ impl Oracle {
             self.reaches.entry(delivery.event).or_default().insert(delivery.destination.clone());
             // From here on it has to be found, until it is removed once more.
             self.retired.remove(&(delivery.event, delivery.destination.clone()));
-            for (event, missing) in self.owed.values_mut().filter(|(event, _)| *event == delivery.event) {
-                debug_assert_eq!(*event, delivery.event);
+            for (_, missing) in self.owed.values_mut().filter(|(event, _)| *event == delivery.event) {
                 missing.remove(&delivery.destination);
             }
         }

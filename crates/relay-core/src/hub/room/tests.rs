@@ -150,6 +150,23 @@ fn everybody_gets_in_while_what_is_out_comes_back() {
     }
 }
 
+/// I15: what is small does not wait until a body has left that is larger than a client's part, and no second one of those goes.
+#[test]
+fn small_bodies_go_beside_one_that_is_larger_than_the_part() {
+    let mut room = room(2, u64::MAX);
+    let (tall, short) = (pair(1, "tall"), pair(1, "short"));
+    room.wait(&tall, id_of(1), MAX / 3);
+    room.wait(&short, id_of(2), 1_000);
+    assert_eq!(admitted(&mut room), [1, 2]);
+    room.came(&tall, most_of(MAX / 3), MAX / 3 + 100);
+    room.check();
+    room.wait(&pair(1, "other"), id_of(3), MAX / 3);
+    assert_eq!(admitted(&mut room), [] as [u128; 0]);
+    room.left(&tall, MAX / 3 + 100);
+    room.left(&short, most_of(1_000));
+    assert_eq!(admitted(&mut room), [3]);
+}
+
 /// What one body waits for is looked at again when it comes back, not with each thing that does.
 #[test]
 fn what_is_given_back_wakes_those_that_wait_for_it() {

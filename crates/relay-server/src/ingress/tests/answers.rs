@@ -109,6 +109,33 @@ async fn a_higher_minor_version_is_taken() {
     assert!(events.iter().all(|event| event.query.as_deref() == Some(b"q={\"a\"}")));
 }
 
+/// S5: whatever stands in trailers, a sender gets an answer, and never an event that was not whole.
+#[tokio::test]
+async fn trailers_of_every_kind_are_answered() {
+    let relay = Relay::start().await;
+    for (trailers, status) in [
+        ("X: a\r\n".repeat(100), 202),
+        ("X: a\r\n".repeat(101), 400),
+        ("X: a\r\n".repeat(600), 400),
+        (format!("X: {}\r\n", "a".repeat(9_000)), 400),
+        ("no colon\r\n".into(), 400),
+        (": no name\r\n".into(), 400),
+        (" X: folded\r\n".into(), 400),
+        ("X : a\r\n".into(), 400),
+        ("X:\r\n".into(), 202),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: b\r\n".into(), 202),
+    ] {
+        relay.backend.forget();
+        let mut socket = relay.connect().await;
+        let head =
+            format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        socket.send(format!("{head}1\r\nx\r\n0\r\n{trailers}\r\n")).await;
+        let shown = &trailers[..trailers.len().min(40)];
+        assert_eq!(socket.reply().await.status, status, "{} bytes of trailers: {shown}", trailers.len());
+        assert_eq!(relay.backend.events().len(), usize::from(status == 202), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_method_is_compared_as_it_is_written() {
     let relay = Relay::start().await;
