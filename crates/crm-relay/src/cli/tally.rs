@@ -82,7 +82,7 @@ impl Tally {
             Ok(status) => Some(format!("{} {status}: {}", style::bad("refused"), refusal(&sent.text))),
             Err(error) => {
                 let why =
-                    format!("{url}: {}. Start a server: crm-relay dev; or say where one is: --to URL", visible(error));
+                    format!("{}: {}. Start a server: crm-relay dev; or say where one is: --to URL", shown_targets(&url.to_string()), visible(error));
                 Some(format!("{} {why}", style::bad("not sent to")))
             }
         };

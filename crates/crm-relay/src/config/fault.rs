@@ -111,8 +111,23 @@ impl fmt::Display for Faults {
 }
 
 /// Text that may hold URLs, with user and password of each left out. What follows `://` up to the last `@` before the
-/// next `://` counts as such, so that a password may hold anything.
-fn without_logins(text: &str) -> String {
+/// next `://` counts as such, so that a password may hold anything; so does, in a word without it, all but a name and `=`.
+pub(crate) fn without_logins(text: &str) -> String {
+    let words = without_full_logins(text);
+    words.split_inclusive(|c: char| c.is_whitespace() || c == ',').map(without_bare_login).collect()
+}
+
+/// `u:secret@host`, `http:/u:secret@host`, `//u:secret@host`: no URL, and meant as one.
+fn without_bare_login(word: &str) -> String {
+    let login = word.rsplit_once('@').filter(|(before, _)| !before.contains("://") && before.contains([':', '/']));
+    let Some((before, rest)) = login else { return word.to_owned() };
+    let name = before.split_once('=').map_or("", |(name, _)| name);
+    let quote = if before.starts_with('"') { "\"" } else { "" };
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_name { format!("{name}=redacted@{rest}") } else { format!("{quote}redacted@{rest}") }
+}
+
+fn without_full_logins(text: &str) -> String {
     let mut parts = text.split("://");
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -141,5 +156,22 @@ mod tests {
         let shown = faults.to_string();
         assert!(shown.contains("\"a=http://redacted@h/,b=http://redacted@h/ x\""), "{shown}");
         assert!(!shown.contains("canary") && !shown.contains("r y"), "{shown}");
+    }
+
+    /// The same where it is no URL, for want of a scheme or a slash.
+    #[test]
+    fn what_is_nearly_a_url_shows_no_login_either() {
+        for (given, shown) in [
+            ("u:canary@h:3000", "redacted@h:3000"),
+            ("x=u:canary@h", "x=redacted@h"),
+            ("http:/u:canary@h/, b", "redacted@h/, b"),
+            ("\"//u:canary@h\": no URL", "\"redacted@h\": no URL"),
+            ("ftp://u:canary@h", "ftp://redacted@h"),
+            ("http://canary@h/", "http://redacted@h/"),
+            ("@/etc/relay/secret", "@/etc/relay/secret"),
+            ("somebody@example.com", "somebody@example.com"),
+        ] {
+            assert_eq!(without_logins(given), shown);
+        }
     }
 }

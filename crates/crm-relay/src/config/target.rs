@@ -6,6 +6,8 @@ use http::Uri;
 use relay_client::config::TargetUrl;
 use relay_core::name::Name;
 
+use super::fault::without_logins;
+
 /// A destination and the URL it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -347,7 +349,7 @@ pub(crate) fn shown_targets(text: &str) -> String {
         });
         had_query |= part.contains(['?', '#']);
     }
-    shown.join(",")
+    without_logins(&shown.join(","))
 }
 
 /// A URL up to its query.
