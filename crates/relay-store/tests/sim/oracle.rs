@@ -12,22 +12,20 @@ use relay_core::{
     delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
     hub::{Answer, DestinationView, Serves},
-    id::{DeliveryId, EventId, InstanceId},
+    id::{DeliveryId, EventId, InstanceId, JobId},
+    jobs::Rules,
     limits,
     name::Name,
     routing::Routing,
     session::client::Forward,
-    storage::{Append, Appended, Change, Changed, Leased, StoreOp, Stored},
+    storage::{Append, Appended, Change, Changed, Leased, Step, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
         message::{Message, Report},
     },
 };
-use relay_store::{
-    memory::MemoryStore,
-    seam::{BulkAction, Retain},
-};
+use relay_store::memory::MemoryStore;
 
 use crate::{chaos::FIRST_TRY_WITHIN, plan::Plan};
 
@@ -83,6 +81,10 @@ pub(crate) struct Oracle {
     by_hand: BTreeSet<DeliveryId>,
     /// Deliveries that were retired: of which event, and where to.
     retired: BTreeSet<(EventId, Name)>,
+    /// Events that were retired and never had a delivery.
+    forgotten: BTreeSet<EventId>,
+    /// What each job has changed or removed.
+    commands: BTreeMap<JobId, BTreeSet<DeliveryId>>,
     /// Events that the store named in the answer to an append, when it was durable: it may be retired while the answer is on its
     /// way to the sender.
     vouched: BTreeSet<EventId>,
@@ -154,6 +156,8 @@ impl Oracle {
             cancelled: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             retired: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            commands: BTreeMap::new(),
             vouched: BTreeSet::new(),
             asked: BTreeSet::new(),
             run: 0,
@@ -625,41 +629,68 @@ impl Oracle {
         }
     }
 
-    /// A bulk command was done on these, as they were before.
-    pub(crate) fn commanded(&mut self, action: &BulkAction, chosen: &[Delivery], store: &MemoryStore) {
-        for before in chosen {
-            let id = before.id;
-            let now = store.delivery(id);
-            let state = now.as_ref().map(|now| now.state);
-            let wanted = match action {
-                BulkAction::Redrive { .. } => Some(State::Ready),
-                // A redrive that is cancelled goes back to what it was.
-                BulkAction::Cancel => Some(match before.redriven_from {
-                    None => State::Cancelled,
-                    Some(Reason::Expired) => State::Expired,
-                    Some(_) => State::Dead,
-                }),
-                BulkAction::Purge => None,
-            };
-            self.check(state == wanted, "I12", || format!("{id} is {state:?} after {action:?}"));
-            match (action, now) {
-                (BulkAction::Cancel, _) if before.redriven_from.is_none() => drop(self.cancelled.insert(id)),
-                (BulkAction::Purge, _) => drop(self.retired.insert((before.event, before.destination.clone()))),
-                (BulkAction::Redrive { .. }, Some(now)) => {
-                    let fresh = now.attempts == 0 && now.losses == 0 && now.tries == 0;
-                    self.check(fresh, "I12", || format!("{id} is redriven and has tries already: {now:?}"));
-                    if let Some(book) = self.books.get_mut(&id) {
-                        book.due_at = now.due_at;
-                        book.excused += 1;
-                    }
-                }
-                (BulkAction::Cancel, _) | (BulkAction::Redrive { .. }, None) => {}
+    /// A step of a job took effect, or did not, on those that it met: each is as the step says if it met what was decided on,
+    /// and else as it was. No job changes a delivery twice.
+    pub(crate) fn stepped(&mut self, step: &Step, met: &BTreeMap<DeliveryId, Delivery>, store: &MemoryStore) {
+        for change in &step.settle {
+            let (id, now) = (change.next.id, store.delivery(change.next.id));
+            if met.get(&id) == now.as_ref() {
+                continue;
+            }
+            let fits = met.get(&id).is_some_and(|met| change.is_of(met)) && now.as_ref() == Some(&change.next);
+            self.check(fits, "I12", || format!("{id} was {:?}, {} made it {now:?}", met.get(&id), step.job));
+            self.done_once(step.job, id);
+            self.commanded(change);
+        }
+        for ended in &step.retire {
+            let before = met.get(&ended.id);
+            if let Some(before) = before.filter(|_| store.delivery(ended.id).is_none()) {
+                let fits = ended.is_of(before);
+                self.check(fits, "I12", || format!("{} was purged as another than it is: {before:?}", ended.id));
+                self.done_once(step.job, ended.id);
+                self.retired.insert((before.event, before.destination.clone()));
             }
         }
     }
 
+    fn done_once(&mut self, job: JobId, id: DeliveryId) {
+        let first = self.commands.entry(job).or_default().insert(id);
+        self.check(first, "I12", || format!("{job} changed {id} twice"));
+    }
+
+    /// A job says that it has changed so many.
+    pub(crate) fn job_is_over(&mut self, job: JobId, changed: u64) {
+        let really = self.commands.get(&job).map_or(0, BTreeSet::len) as u64;
+        self.check(changed == really, "I12", || format!("{job} changed {really}, and says {changed}"));
+    }
+
+    /// An operator's command changed a delivery.
+    fn commanded(&mut self, change: &Change) {
+        let Change { before, next, .. } = change;
+        let id = next.id;
+        if before.state.is_open() {
+            // A redrive that is cancelled goes back to what it was.
+            let wanted = match before.redriven_from {
+                None => State::Cancelled,
+                Some(Reason::Expired) => State::Expired,
+                Some(_) => State::Dead,
+            };
+            self.check(next.state == wanted, "I12", || format!("{id} was cancelled and is {next:?}"));
+            if before.redriven_from.is_none() {
+                self.cancelled.insert(id);
+            }
+            return;
+        }
+        let fresh = next.attempts == 0 && next.losses == 0 && next.tries == 0;
+        self.check(fresh, "I12", || format!("{id} is redriven and has tries already: {next:?}"));
+        if let Some(book) = self.books.get_mut(&id) {
+            book.due_at = next.due_at;
+            book.excused += 1;
+        }
+    }
+
     /// Retention removed some of these: only what had ended long enough ago.
-    pub(crate) fn retained(&mut self, before: &[Delivery], store: &MemoryStore, rules: Retain) {
+    pub(crate) fn retained(&mut self, before: &[Delivery], events: &[EventId], store: &MemoryStore, rules: Rules) {
         for gone in before.iter().filter(|found| store.delivery(found.id).is_none()) {
             let id = gone.id;
             let over = match gone.state {
@@ -674,10 +705,17 @@ impl Oracle {
             let kept = store.holds_event(left.event);
             self.check(kept, "I1", || format!("{} was retired before its delivery {}", left.event, left.id));
         }
+        for gone in
+            events.iter().filter(|id| !store.holds_event(**id) && !self.is_retired(**id)).copied().collect::<Vec<_>>()
+        {
+            let over = gone.minted_at() < rules.delivered_before;
+            self.check(over, "I1", || format!("{gone}, which led nowhere, was retired before its time"));
+            self.forgotten.insert(gone);
+        }
     }
 
     fn is_retired(&self, event: EventId) -> bool {
-        self.retired.iter().any(|(retired, _)| *retired == event)
+        self.forgotten.contains(&event) || self.retired.iter().any(|(retired, _)| *retired == event)
     }
 
     fn check_pause(&mut self, delivery: &Delivery, since: Wall) {

@@ -1,10 +1,11 @@
 //! Deliveries: list, show, cancel.
 
 use axum::{Extension, Json, extract::State};
-use relay_store::seam::BulkAction;
+use relay_core::jobs::Action;
 
 use super::{
-    dead::{Bulk, page, run},
+    bulk::{Bulk, run},
+    dead::page,
     filter::Listing,
 };
 use crate::{
@@ -42,5 +43,5 @@ pub(super) async fn cancel(
     Extension(who): Extension<Asker>,
     Body(bulk): Body<Bulk>,
 ) -> Result<Json<BulkDto>, AdminError> {
-    run(&admin, &who, "delivery.cancel", BulkAction::Cancel, bulk).await.map(Json)
+    run(&admin, &who, "delivery.cancel", Action::Cancel, bulk).await.map(Json)
 }
