@@ -85,6 +85,8 @@ pub(crate) struct Oracle {
     forgotten: BTreeSet<EventId>,
     /// What each job has changed or removed.
     commands: BTreeMap<JobId, BTreeSet<DeliveryId>>,
+    /// Jobs that said that they are over.
+    over: BTreeSet<JobId>,
     /// Events that the store named in the answer to an append, when it was durable: it may be retired while the answer is on its
     /// way to the sender.
     vouched: BTreeSet<EventId>,
@@ -158,6 +160,7 @@ impl Oracle {
             retired: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             commands: BTreeMap::new(),
+            over: BTreeSet::new(),
             vouched: BTreeSet::new(),
             asked: BTreeSet::new(),
             run: 0,
@@ -656,10 +659,13 @@ impl Oracle {
     fn done_once(&mut self, job: JobId, id: DeliveryId) {
         let first = self.commands.entry(job).or_default().insert(id);
         self.check(first, "I12", || format!("{job} changed {id} twice"));
+        let over = self.over.contains(&job);
+        self.check(!over, "I12", || format!("{job} was over, was given again and changed {id}"));
     }
 
     /// A job says that it has changed so many.
     pub(crate) fn job_is_over(&mut self, job: JobId, changed: u64) {
+        self.over.insert(job);
         let really = self.commands.get(&job).map_or(0, BTreeSet::len) as u64;
         self.check(changed == really, "I12", || format!("{job} changed {really}, and says {changed}"));
     }
