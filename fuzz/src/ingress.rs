@@ -15,7 +15,7 @@ use relay_server::ingress::reading;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Rules by which the guard refuses what other readers may take; the others are HTTP's own, and nobody takes what breaks them.
-const STRICTER: [&str; 13] = [
+const STRICTER: [&str; 15] = [
     // A line feed alone ends a line for many.
     "LineEnd",
     // RFC 9110 has servers refuse these; libraries leave it to whoever answers.
@@ -24,6 +24,8 @@ const STRICTER: [&str; 13] = [
     "HostInvalid",
     // Hosts of targets that are not those of the field, and targets that are no path.
     "Target",
+    "Path",
+    "Query",
     // Bounds.
     "UriTooLong",
     "HeadTooLarge",
@@ -235,8 +237,8 @@ impl Whole {
     }
 }
 
-/// The bytes of a request with those of its query replaced that senders leave raw, though no grammar has them: this relay takes
-/// them, httparse does not.
+/// The bytes of a request with those of its query replaced that senders leave raw, though no grammar has them, and with the
+/// highest version that is known in place of a higher one: this relay takes them, httparse does not.
 fn plain(data: &[u8]) -> Vec<u8> {
     let mut plain = data.to_vec();
     let begin = data.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(data.len());
@@ -250,6 +252,13 @@ fn plain(data: &[u8]) -> Vec<u8> {
                 *byte = b'_';
             }
         }
+    }
+    let line = &mut plain[begin..end];
+    let without_return = line.strip_suffix(b"\r").map_or(line.len(), <[u8]>::len);
+    if let Some([b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9']) =
+        line[..without_return].last_chunk_mut()
+    {
+        *minor = b'1';
     }
     plain
 }

@@ -28,7 +28,9 @@ use crate::{
     config::{self, data_dirs, layers::Layers, looked_in, secret::Secret, target},
     credentials,
     exit::{Exit, Failure, reason},
-    next_step, opening, place,
+    next_step, opening,
+    output::say,
+    place,
     render::{style, visible::visible},
     tls,
 };
@@ -118,15 +120,14 @@ impl Api {
     /// `ADMIN_URL` is not one, or TLS cannot be set up for it.
     pub(crate) async fn find(layers: &Layers) -> Result<Option<Self>, Failure> {
         if let Some(text) = layers.text("ADMIN_URL") {
-            let url = target::endpoint(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
-            let token = layers.text("ADMIN_TOKEN").map(Secret::new);
-            let token = token.or_else(|| own_dirs(layers).iter().find_map(|dir| credentials::find(dir, "ADMIN_TOKEN")));
+            let url = target::admin_url(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
+            let token = match layers.text("ADMIN_TOKEN") {
+                Some(token) => Some(Secret::new(token)),
+                None => credentials::find_in(&own_dirs(layers), "ADMIN_TOKEN")?,
+            };
             let tls = (url.scheme_str() == Some("https")).then(|| tls::config(layers)).transpose()?;
             if tls.is_none() && token.is_some() && !target::is_loopback(&url) {
-                anstream::eprintln!(
-                    "{}",
-                    style::warn(format!("the admin token goes to {url} unencrypted; use https://"))
-                );
+                say(&style::warn(format!("the admin token goes to {url} unencrypted; use https://")));
             }
             return Ok(Some(Self { way: Way::Tcp(Remote { url, token, tls }) }));
         }
@@ -191,6 +192,14 @@ impl Api {
         match &self.way {
             Way::Socket(_) => true,
             Way::Tcp(_) | Way::Store { .. } => false,
+        }
+    }
+
+    /// The host that an `ADMIN_URL` names, if it is another machine's.
+    pub(crate) fn elsewhere(&self) -> Option<&str> {
+        match &self.way {
+            Way::Tcp(remote) if !target::is_loopback(&remote.url) => remote.url.host(),
+            Way::Tcp(_) | Way::Socket(_) | Way::Store { .. } => None,
         }
     }
 

@@ -227,7 +227,7 @@ fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ". Make room there, or name another directory",
         io::ErrorKind::ReadOnlyFilesystem => ": the file system is read-only. Name another directory",
         io::ErrorKind::PermissionDenied => ". Name a directory that you may write",
-        _ => "",
+        _ => ". Name another directory",
     };
     Failure::no(format!("cannot {verb} {}: {}{advice}", path.display(), reason(error)))
 }

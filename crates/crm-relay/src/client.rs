@@ -25,8 +25,8 @@ pub(crate) fn run(
     found: Read<Config>,
     read: impl Fn() -> Result<Read<Config>, Faults> + Clone + Send + 'static,
 ) -> Outcome {
-    let Read { config, notes, logging, settings } = found;
-    telemetry::start(&logging);
+    let Read { config, notes, logging, ground } = found;
+    let printer = telemetry::start(&logging)?;
     for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
     }
@@ -35,10 +35,15 @@ pub(crate) fn run(
     block_on(async {
         let (stop, hangups) = signals::attend()?;
         let (taker, reloads) = mpsc::channel(1);
-        let outside = Outside { stopping: farewell::of_client(), reloads: Some(reloads), ..Outside::default() };
+        let outside = Outside {
+            stopping: farewell::of_client(),
+            reloads: Some(reloads),
+            lost_lines: Some(printer.lost()),
+            ..Outside::default()
+        };
         let ended = tokio::select! {
             ended = relay_client::run(config, outside, stop.asked()) => end(ended),
-            never = reload::serve(hangups, read, settings, FIXED, taker) => match never {},
+            never = reload::serve(hangups, read, ground, FIXED, taker) => match never {},
         };
         farewell::last(&ended);
         ended

@@ -1,11 +1,13 @@
 //! `DATA_DIR/credentials`: the secrets that nobody gave, generated once.
 
 use std::{
-    io::{self, Read as _},
+    fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use relay_providers::pasted;
 use relay_server::{
     config::Credentials,
     registry::secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX},
@@ -16,6 +18,7 @@ use crate::{
     config::{
         secret::{self, Secret},
         server::GivenSecrets,
+        text_file,
     },
     exit::{Exit, Failure, reason},
     place,
@@ -70,9 +73,37 @@ pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Fai
     Ok(Kept { credentials, generated, had_others, path, public_url: None })
 }
 
-/// One secret out of the credentials file of a server.
-pub(crate) fn find(data_dir: &Path, name: &str) -> Option<Secret> {
-    value(&read_lines(&place::credentials(data_dir)).ok()?, name)
+/// One secret out of the credentials file of a server; none of another user's, which cannot be opened.
+///
+/// # Errors
+/// What stands in the file is not understood.
+pub(crate) fn find(data_dir: &Path, name: &str) -> Result<Option<Secret>, Failure> {
+    let path = place::credentials(data_dir);
+    let Ok(file) = private::open_existing(&path) else { return Ok(None) };
+    Ok(value(&lines_in(file, &path)?, name))
+}
+
+/// The same of the first of several servers that has one.
+///
+/// # Errors
+/// What stands in the file of one before it is not understood.
+pub(crate) fn find_in(data_dirs: &[PathBuf], name: &str) -> Result<Option<Secret>, Failure> {
+    let found = data_dirs.iter().map(|dir| find(dir, name).transpose());
+    found.flatten().next().transpose()
+}
+
+/// What is wrong with the credentials file of a data directory, which is looked at and left as it is.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn check(data_dir: &Path) -> Result<(), String> {
+    let path = place::credentials(data_dir);
+    match File::open(&path) {
+        Ok(file) => lines_in(file, &path).map(drop).map_err(|refused| refused.text),
+        // Whoever checks may be another user than the one that serves.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
+        Err(error) => Err(format!("cannot read {}: {}", path.display(), reason(&error))),
+    }
 }
 
 /// Whether a server has kept its secrets there.
@@ -127,69 +158,78 @@ fn value(lines: &[(String, Secret)], name: &str) -> Option<Secret> {
     lines.iter().find(|(known, _)| known == name).map(|(_, secret)| secret.clone())
 }
 
-fn read_lines(path: &Path) -> Result<Vec<(String, Secret)>, Failure> {
-    let mut bytes = Vec::new();
-    match private::open_existing(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            let text = match private::of_error(&error) {
-                Some(refused) => refused.to_string(),
-                None => format!("cannot read {}: {}", path.display(), reason(&error)),
-            };
-            return Err(Failure::new(Exit::Configuration, text));
+/// Why a credentials file is not taken.
+enum Broken {
+    /// All of it.
+    File(String),
+    /// One line, from 1.
+    Line(usize, String),
+}
+
+impl Broken {
+    fn of(self, path: &Path) -> String {
+        let path = path.display();
+        match self {
+            Self::File(what) => format!("{path} {what}"),
+            Self::Line(line, what) => format!("{path}, line {line}: {what}"),
         }
     }
-    let refused = |what: String| Failure::new(Exit::Configuration, format!("{}{what}", path.display()));
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(refused(" is UTF-16: save it as UTF-8".to_owned()));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| refused(" is not UTF-8: save it as UTF-8".to_owned()))?;
+}
+
+fn read_lines(path: &Path) -> Result<Vec<(String, Secret)>, Failure> {
+    let refused = |text: String| Failure::new(Exit::Configuration, text);
+    let file = match private::open_existing(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(refused(match private::of_error(&error) {
+                Some(refused) => refused.to_string(),
+                None => format!("cannot read {}: {}", path.display(), reason(&error)),
+            }));
+        }
+    };
+    lines_in(file, path)
+}
+
+fn lines_in(file: File, path: &Path) -> Result<Vec<(String, Secret)>, Failure> {
+    let lines = text_file::text_of(file).map_err(Broken::File).and_then(|text| lines_of(&text));
+    lines.map_err(|broken| Failure::new(Exit::Configuration, broken.of(path)))
+}
+
+fn lines_of(text: &str) -> Result<Vec<(String, Secret)>, Broken> {
     let mut lines: Vec<(String, Secret)> = Vec::new();
-    for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+    for (at, line) in text.lines().enumerate() {
         let read = read_line(line).and_then(|read| match read {
             Some((name, _)) if lines.iter().any(|(known, _)| known == name) => {
                 Err(format!("{name} stands there twice: leave one of them"))
             }
             read => Ok(read),
         });
-        match read {
-            Ok(read) => lines.extend(read.map(|(name, secret)| (name.to_owned(), secret))),
-            Err(what) => return Err(refused(format!(", line {}: {what}", at + 1))),
-        }
+        let read = read.map_err(|what| Broken::Line(at + 1, what))?;
+        lines.extend(read.map(|(name, secret)| (name.to_owned(), secret)));
     }
     Ok(lines)
 }
 
 /// One line, without what shells and editors add to it; nothing for one that says nothing.
 fn read_line(line: &str) -> Result<Option<(&'static str, Secret)>, String> {
-    let line = line.trim();
+    let line = pasted::trimmed(line);
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     let line = line.strip_prefix("export ").unwrap_or(line);
     let known = line.split_once('=').and_then(|(given, value)| {
         let is_it = |name: &&str| given.trim().eq_ignore_ascii_case(name);
-        NAMES.iter().map(|(name, _)| *name).find(is_it).map(|name| (name, value.trim()))
+        NAMES.iter().map(|(name, _)| *name).find(is_it).map(|name| (name, pasted::trimmed(value)))
     });
     let Some((name, value)) = known else {
         return Err("not understood; want API_KEY=..., RELAY_TOKEN=... or ADMIN_TOKEN=...".to_owned());
     };
-    let inner = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    let value = inner('"').or_else(|| inner('\'')).unwrap_or(value);
-    if value.is_empty() {
+    if matches!(value, "" | "\"\"" | "''") {
         return Ok(None);
     }
-    if let Some(crossed) = secret::crossed(name, value) {
-        return Err(format!("{name}: {crossed}"));
-    }
-    secret::check(value).map_err(|fault| format!("{name} {fault}"))?;
-    let prefix = NAMES.iter().find(|(known, _)| *known == name).map_or("", |(_, prefix)| prefix);
-    let has_odd = value.starts_with(['"', '\'']) || (value.starts_with(prefix) && value.contains([' ', '"', '\'']));
-    if has_odd {
-        return Err(format!("{name} holds a space or a quote that cannot be meant: give the secret alone"));
-    }
-    Ok(Some((name, Secret::new(value))))
+    let secret = secret::read(name, value).map_err(|fault| format!("{name}: {fault}"))?;
+    Ok(Some((name, Secret::new(secret))))
 }
 
 /// Whole or not at all.
@@ -217,7 +257,7 @@ mod tests {
         let second = complete(&data, GivenSecrets::default()).unwrap();
         assert!(second.generated.is_empty());
         assert_eq!(second.credentials.relay_token, first.credentials.relay_token);
-        assert_eq!(find(&data, "API_KEY").unwrap().expose(), first.credentials.api_key);
+        assert_eq!(find(&data, "API_KEY").unwrap().unwrap().expose(), first.credentials.api_key);
     }
 
     #[test]
@@ -247,23 +287,33 @@ mod tests {
             "api_key=VALUE",
             "API_KEY=\"VALUE\"",
             "# mine\n\nAPI_KEY='VALUE'",
+            "API_KEY=\u{201c}VALUE\u{201d}\u{a0}\n\u{1a}",
+            "API_KEY=Bearer VALUE",
         ] {
             let kept = read(form.replace("VALUE", key).as_bytes()).unwrap();
             assert_eq!(kept.credentials.api_key, key, "{form:?}");
             assert!(kept.had_others && kept.generated == ["RELAY_TOKEN", "ADMIN_TOKEN"], "{form:?}");
         }
-        let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain("API_KEY=x".bytes().flat_map(|byte| [byte, 0])).collect();
+        let wide =
+            |text: &str| [0xff, 0xfe].into_iter().chain(text.bytes().flat_map(|byte| [byte, 0])).collect::<Vec<u8>>();
+        let kept = read(&wide(&format!("API_KEY={key}\r\n"))).unwrap();
+        assert_eq!(kept.credentials.api_key, key, "as Notepad and PowerShell write it");
+        let cut = &wide("API_KEY=x")[..9];
         for (bytes, said) in [
-            (b"API_KEY=crk_0123\n".as_slice(), "line 1: API_KEY must be"),
+            (b"API_KEY=crk_0123\n".as_slice(), "line 1: API_KEY: must be"),
             (b"\nAPI_KEY: crk_0123456789abcdef", "line 2: not understood"),
             (b"API_KEY=crt_0123456789abcdef", "a client's token"),
             (b"API_KEY=\"crk_0123456789abcdef", "line 1: API_KEY"),
             (b"API_KEY=crk_0123456789abcdef\nAPI_KEY=crk_0123456789abcdee", "line 2: API_KEY stands there twice"),
-            (&wide, "UTF-16: save it as UTF-8"),
+            (b"API_KEY=crk_0123456789 abcdef", "line 1: API_KEY: holds a space"),
+            (b"\nAPI_KEY=crk_0123456789\xffabcdef", "not UTF-8 (line 2)"),
+            (cut, "save it as UTF-8"),
         ] {
             let refused = read(bytes).map(|_| ()).map_err(|refused| (refused.exit, refused.text));
             let Err((exit, text)) = refused else { panic!("taken: {said}") };
             assert!(exit == Exit::Configuration && text.contains(said) && !text.contains("0123"), "{text}");
+            let checked = check(dir.path()).unwrap_err();
+            assert_eq!(checked, text, "config check says the same");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     exit::{self, Exit, Failure, Outcome},
     farewell,
     hints::{self, Facts},
-    output::print,
+    output::show,
     receive::{Behaviour, Receiver},
     render::{
         forwarded::{Show, Teller},
@@ -37,22 +37,23 @@ const FAREWELL: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// It could not start, or the store failed.
-pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, show: Option<Show>, logging: &Logging) -> Outcome {
-    telemetry::start(logging);
+pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, what: Option<Show>, logging: &Logging) -> Outcome {
+    let printer = telemetry::start(logging)?;
     for note in &plan.notes {
         tracing::warn!(event = "configuration", "{note}");
     }
     block_on_beside_writer(async {
         let (stop, _) = signals::attend()?;
         let (server, kept) = server::start_in_project(plan).await?;
-        let is_quiet = show.is_some();
+        server.count_lost_lines(printer.lost());
+        let is_quiet = what.is_some();
         let receiver = if joined.destinations.is_empty() { Some(receiver(is_quiet).await?) } else { None };
         joined.destinations.extend(receiver.as_ref().map(to_receiver).transpose()?);
         let greeting = hints::dev(&Facts::of(&server, &kept), &joined.destinations, receiver.is_some());
 
         // The receiver prints whole requests by itself, unless somebody wants less.
         let is_told = receiver.is_none() || is_quiet;
-        let watcher = is_told.then(|| watcher(Teller::new(show.unwrap_or(Show::Line), &joined.destinations)));
+        let watcher = is_told.then(|| watcher(Teller::new(what.unwrap_or(Show::Line), &joined.destinations)));
         let outside = Outside { watcher, stopping: farewell::of_client(), ..Outside::default() };
         // Whichever half ends first takes the other with it: neither is of use alone.
         let over = CancellationToken::new();
@@ -64,7 +65,7 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, show: Option<Sho
             let served = server.run(std::future::ready(())).await;
             return exit::worse(client::end(ended), server::end(served));
         }
-        print(&greeting)?;
+        show(&greeting);
         // The receiver outlives both, so that what is under way at a stop still arrives.
         let receiving = tokio::spawn(async move {
             if let Some(receiver) = receiver {
@@ -86,7 +87,7 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, show: Option<Sho
         };
         receiving.abort();
         if style::is_terminal() && outcome.is_ok() {
-            print("\nstopped; what is not delivered is after the next start")?;
+            show("\nstopped; what is not delivered is after the next start");
         }
         outcome
     })
@@ -104,8 +105,7 @@ async fn either(stop: Stop, over: CancellationToken) {
 fn watcher(mut teller: Teller) -> Watcher {
     Box::new(move |forward, outcome| {
         if let Some(text) = teller.tell(forward, outcome) {
-            // Nobody reads any more: forwarding goes on.
-            let _closed = print(&text);
+            show(&text);
         }
     })
 }

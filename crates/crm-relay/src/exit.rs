@@ -55,6 +55,11 @@ impl Failure {
         Self::new(Exit::Usage, text)
     }
 
+    /// An option or argument whose value makes no sense.
+    pub(crate) fn option(name: &str, value: &str, want: impl fmt::Display) -> Self {
+        Self::usage(format!("{name} {}: {want}", typed(value)))
+    }
+
     /// The answer is no.
     pub(crate) fn no(text: impl Into<String>) -> Self {
         Self::new(Exit::No, text)
@@ -96,6 +101,24 @@ pub(crate) fn worse(first: Outcome, second: Outcome) -> Outcome {
     }
 }
 
+/// Characters of what somebody typed that an error shows.
+const TYPED_MAX: usize = 80;
+
+/// What somebody typed, in an error: in quotes where it would not be seen, and no more of it than tells what it was.
+pub(crate) fn typed(text: &str) -> String {
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return quoted(text);
+    }
+    let shown: String = text.chars().take(TYPED_MAX).collect();
+    format!("{shown}{}", if shown.len() < text.len() { "..." } else { "" })
+}
+
+/// The same, always in quotes.
+pub(crate) fn quoted(text: &str) -> String {
+    let shown: String = text.chars().take(TYPED_MAX).collect();
+    format!("{shown:?}{}", if shown.len() < text.len() { "..." } else { "" })
+}
+
 /// An IO error in plain words, without the number of the operating system.
 pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
@@ -115,6 +138,15 @@ pub(crate) fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_typed_is_seen_in_an_error() {
+        let text = |value| Failure::option("--ttl", value, "want a duration").text;
+        assert_eq!(text("soon"), "--ttl soon: want a duration");
+        assert_eq!(text(""), "--ttl \"\": want a duration");
+        assert_eq!(text(" 1 d"), "--ttl \" 1 d\": want a duration");
+        assert_eq!(typed(&"x".repeat(5_000)).len(), 83);
+    }
 
     #[test]
     fn two_halves_end_as_the_worse_of_them() {

@@ -6,7 +6,10 @@ use relay_server::Server;
 use crate::{
     credentials::Kept,
     place::on_this_machine,
-    render::style::{self, bold, copy, dim},
+    render::{
+        style::{self, bold, copy, dim},
+        wrap,
+    },
 };
 
 /// What a server that has started can say about itself.
@@ -75,16 +78,21 @@ pub(crate) fn server(facts: &Facts<'_>) -> String {
     let shown: Vec<String> = secrets
         .into_iter()
         .filter(|(name, _)| facts.kept.generated.contains(name))
-        .map(|(name, value)| format!("  {name:15}   {value}\n"))
+        .map(|(name, value)| format!("{}\n", below(name, value)))
         .collect();
     format!(
-        "{head}{}{}\n{}\n\n  {}\n\nPost a webhook:\n\n  {}\n",
+        "{head}{}{}\n{}\n\n{}\n\nPost a webhook:\n\n  {}\n",
         shown.concat(),
         dim(format!("  These are shown this once; they are kept in {path}")),
         token_into_a_file("RELAY_TOKEN"),
-        copy(format!("crm-relay client --url {} --token @token --to localhost:3000", facts.url)),
+        wrap::offered("  ", &format!("crm-relay client --url {} --token @token --to localhost:3000", facts.url)),
         copy(curl(&intake, &credentials.api_key)),
     )
+}
+
+/// A value to be copied, below what it is: a generated secret beside it would be wider than a terminal.
+pub(crate) fn below(label: &str, value: &str) -> String {
+    format!("  {label}\n    {}", copy(value))
 }
 
 /// How a token gets to the client's machine without standing in a history or a list of processes. Two commands, to be

@@ -2,7 +2,7 @@
 //! what they describe.
 //!
 //! Rooms import downwards only: `cli`, then what the commands run (`server`, `client`, `dev`, `store`), then the way to a
-//! server (`admin_client`) and the settings (`config`), then `output`, `runtime`, `place` and `exit`, and below all `render`.
+//! server (`admin_client`) and the settings (`config`), then `output`, `printer`, `runtime`, `place` and `exit`, and below all `render`.
 
 pub mod cli;
 pub mod config;
@@ -22,6 +22,7 @@ mod next_step;
 mod opening;
 mod output;
 mod place;
+mod printer;
 mod receive;
 mod reload;
 mod runtime;
@@ -37,10 +38,11 @@ mod usage;
 
 use std::process::ExitCode;
 
-use self::{cli::Cli, output::failed};
+use self::{cli::Cli, output::failed, printer::LastWords};
 
 /// Does what the command line of this process asks for, and says how it ended.
 pub fn run() -> ExitCode {
+    let _last_words = LastWords;
     let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let outcome = match Cli::read() {
         Ok(cli) => cli.run(),

@@ -1,6 +1,6 @@
 //! What to type after a server has said no. Its words say what was wrong; where they name no command, this does.
 
-use relay_server::error::Code;
+use relay_server::{AdminCode, error::Code};
 
 /// What follows from a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +17,12 @@ pub(crate) fn after(code: &str, words: &str, path: &str) -> Option<String> {
     if words.contains("crm-relay ") {
         return None;
     }
-    match step(code, words, noun_in(words).or_else(|| noun_of(path))) {
-        Some(Step::Words(step)) => Some(step),
-        Some(Step::Needless(_)) => None,
-        None => of_name(code).map(|code| after_webhook(code, None)),
+    let Some(known) = AdminCode::ALL.into_iter().find(|known| known.as_str() == code) else {
+        return of_name(code).map(|code| after_webhook(code, None));
+    };
+    match step(known, words, noun_in(words, path).or_else(|| noun_of(path))) {
+        Step::Words(step) => Some(step),
+        Step::Needless(_) => None,
     }
 }
 
@@ -29,44 +31,49 @@ pub(crate) fn of_name(code: &str) -> Option<Code> {
     Code::ALL.into_iter().find(|known| known.as_str() == code)
 }
 
-/// After an answer of the admin API; `None`: it is none of its codes.
-fn step(code: &str, words: &str, noun: Option<&str>) -> Option<Step> {
+/// After an answer of the admin API.
+fn step(code: AdminCode, words: &str, noun: Option<&str>) -> Step {
     let step = match code {
-        "unknown" if words.starts_with("there is no ") && words.ends_with(" yet") => {
+        AdminCode::Unknown if words.starts_with("there is no ") && words.ends_with(" yet") => {
             "send one: crm-relay send".to_owned()
         }
-        "unknown" | "taken" => match noun {
+        AdminCode::Unknown | AdminCode::Taken => match noun {
             Some(noun) => format!("all of them: crm-relay {noun} list"),
-            None => return Some(Step::Needless("there is no list of what was asked for; the words name it")),
+            None => return Step::Needless("there is no list of what was asked for; the words name it"),
         },
-        "invalid" => match noun.filter(|_| words.contains("not an id") || words.contains("several ids")) {
+        AdminCode::Invalid => match noun.filter(|_| words.contains("not an id") || words.contains("several ids")) {
             Some(noun) => format!("ids are in the first column of: crm-relay {noun} list"),
-            None => return Some(Step::Needless("the words say what would be right")),
+            None => return Step::Needless("the words say what would be right"),
         },
-        "conflict" => return Some(Step::Needless("the words say what is in the way")),
-        "declared" => return Some(Step::Needless("the words name the file, and SIGHUP")),
-        "unauthorized" | "foreign_site" => return Some(Step::Needless("the command says where the admin token is")),
-        "last_route" => "make another first: crm-relay route create SOURCE DESTINATION".to_owned(),
-        "rate_limited" => {
+        AdminCode::Conflict => return Step::Needless("the words say what is in the way"),
+        AdminCode::Declared => return Step::Needless("the words name the file, and SIGHUP"),
+        AdminCode::Unauthorized | AdminCode::ForeignSite => {
+            return Step::Needless("the command says where the admin token is");
+        }
+        AdminCode::LastRoute => "make another first: crm-relay route create SOURCE DESTINATION".to_owned(),
+        AdminCode::RateLimited => {
             "the right token stands in DATA_DIR/credentials of that server: --admin-token @FILE".to_owned()
         }
-        "method_not_allowed" => {
+        AdminCode::MethodNotAllowed => {
             "server and command may be of different versions: crm-relay --version on both machines".to_owned()
         }
-        "too_large" => "name fewer ids at once, or a filter: crm-relay dead redrive --destination NAME".to_owned(),
-        "timeout" => "the same command again; how the server is: crm-relay health".to_owned(),
-        "outgrown" => "the same command again, when less comes in: crm-relay status".to_owned(),
-        "no_randomness" => "the system of the server gives no random numbers; its log: crm-relay health".to_owned(),
-        "damaged" => "stop the server, then read what is left: crm-relay store check".to_owned(),
-        "store_full" => FULL.to_owned(),
-        "too_slow" => "ask for less: --since 1h, --source NAME, --limit 50".to_owned(),
-        "shutting_down" => AGAIN.to_owned(),
-        "store_unavailable" | "broken_off" => ITS_LOG.to_owned(),
-        "contended" => "the same command again".to_owned(),
-        "misdirected" => "ADMIN_HOSTS on the server takes the name of this URL".to_owned(),
-        _ => return None,
+        AdminCode::TooLarge => {
+            "name fewer ids at once, or a filter: crm-relay dead redrive --destination NAME".to_owned()
+        }
+        AdminCode::Timeout => "the same command again; how the server is: crm-relay health".to_owned(),
+        AdminCode::Outgrown => "the same command again, when less comes in: crm-relay status".to_owned(),
+        AdminCode::NoRandomness => {
+            "the system of the server gives no random numbers; its log: crm-relay health".to_owned()
+        }
+        AdminCode::Damaged => "stop the server, then read what is left: crm-relay store check".to_owned(),
+        AdminCode::StoreFull => FULL.to_owned(),
+        AdminCode::TooSlow => "ask for less: --since 1h, --source NAME, --limit 50".to_owned(),
+        AdminCode::ShuttingDown => AGAIN.to_owned(),
+        AdminCode::StoreUnavailable | AdminCode::BrokenOff => ITS_LOG.to_owned(),
+        AdminCode::Contended => "the same command again".to_owned(),
+        AdminCode::Misdirected => "ADMIN_HOSTS on the server takes the name of this URL".to_owned(),
     };
-    Some(Step::Words(step))
+    Step::Words(step)
 }
 
 const FULL: &str =
@@ -108,10 +115,16 @@ pub(crate) fn after_webhook(code: Code, source: Option<&str>) -> String {
     }
 }
 
-/// `source`, of `no source "shop"; known: default`.
-fn noun_in(words: &str) -> Option<&'static str> {
+/// `source`, of `no source "shop"; known: default`; `event`, of what should have been an event's id.
+fn noun_in(words: &str, path: &str) -> Option<&'static str> {
+    if words.contains("want evt_") || words.contains("begin with evt_") {
+        return Some("event");
+    }
     let rest = words.strip_prefix("no ")?;
-    ["source", "route", "key", "token", "destination"].into_iter().find(|noun| rest.starts_with(&format!("{noun} ")))
+    let nouns = ["source", "route", "key", "token", "destination", "event", "delivery"];
+    let noun = nouns.into_iter().find(|noun| rest.starts_with(&format!("{noun} ")))?;
+    // Of deliveries whoever asks about dead letters wants these.
+    Some(if noun == "delivery" && noun_of(path) == Some("dead") { "dead" } else { noun })
 }
 
 /// `source`, of a path below `/api/v1/sources`.
@@ -145,16 +158,21 @@ mod tests {
         assert_eq!(step("invalid", "header: want a name"), "");
         assert!(step("store_full", "the store is full").contains("DISK_RESERVE"));
         assert_eq!(after("unknown", "nothing is here", "/api/v2/x"), None);
+        let of = |words: &str, path: &str| after("invalid", words, path).unwrap_or_default();
+        let not_one = "\"nope\" is not an id: want evt_ and a UUID";
+        assert!(of(not_one, "/api/v1/deliveries?event=nope").ends_with("crm-relay event list"));
+        let gone = |path| after("unknown", "no delivery dlv_1: it never was", path).unwrap_or_default();
+        assert!(gone("/api/v1/events/dlv_1").ends_with("crm-relay delivery list"));
+        assert!(gone("/api/v1/dead/redrive").ends_with("crm-relay dead list"));
     }
 
     /// Whatever a server answers, it leads on; or it is said why its own words are enough.
     #[test]
     fn no_code_is_without_a_next_step() {
-        for code in relay_server::ADMIN_CODES {
+        for code in AdminCode::ALL {
             match step(code, "not an id", Some("event")) {
-                Some(Step::Words(words)) => assert!(words.len() > 10, "{code}: {words}"),
-                Some(Step::Needless(why)) => assert!(why.len() > 10, "{code}: {why}"),
-                None => panic!("{code} has no next step"),
+                Step::Words(words) => assert!(words.len() > 10, "{code:?}: {words}"),
+                Step::Needless(why) => assert!(why.len() > 10, "{code:?}: {why}"),
             }
         }
         for code in Code::ALL {

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    io::Write as _,
     net::SocketAddr,
     sync::{
         Arc,
@@ -20,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     exit::{Failure, reason},
+    output::show,
     render::{request, style, time},
 };
 
@@ -122,7 +122,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     let behaviour = &state.behaviour;
     let status = if number <= behaviour.fail_first { StatusCode::INTERNAL_SERVER_ERROR } else { behaviour.status };
     if !behaviour.quiet {
-        print(&request::describe(&request::Seen {
+        show(&request::describe(&request::Seen {
             clock: &time::clock(time::now()),
             number,
             method: &head.method,
@@ -136,13 +136,6 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         tokio::time::sleep(behaviour.delay).await;
     }
     Ok(empty(status))
-}
-
-/// One write per request, so that requests at the same time do not mix.
-fn print(text: &str) {
-    let mut out = anstream::stdout().lock();
-    // Nobody reads any more: the receiver goes on answering.
-    let _closed = out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush());
 }
 
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {

@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration is read anew, and what may change while a process runs does. A faulty one changes nothing.
 
-use std::{convert::Infallible, future::pending};
+use std::{convert::Infallible, future::pending, path::PathBuf};
 
 use tokio::sync::mpsc;
 
@@ -17,8 +17,16 @@ pub(crate) struct Read<C> {
     pub(crate) notes: Vec<String>,
     /// How it logs.
     pub(crate) logging: Logging,
-    /// All settings, to tell what has changed.
+    /// What it was read from.
+    pub(crate) ground: Ground,
+}
+
+/// What a configuration was read from, to tell what has changed.
+pub(crate) struct Ground {
+    /// All settings.
     pub(crate) settings: Settings,
+    /// The file, if anything stands in it.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Settings by name.
@@ -37,20 +45,23 @@ pub(crate) enum Fixed {
 pub(crate) async fn serve<C: Send + 'static>(
     mut hangups: Hangups,
     read: impl Fn() -> Result<Read<C>, Faults> + Clone + Send + 'static,
-    begun_with: Settings,
+    begun_with: Ground,
     fixed: Fixed,
     taker: mpsc::Sender<C>,
 ) -> Infallible {
+    let Ground { settings: begun_with, file: mut in_use } = begun_with;
     while hangups.next().await {
         tracing::info!(event = "reloading", "SIGHUP: the configuration is read anew");
         // A file may be a pipe that nobody writes to: that must hold up nothing but this.
         let Ok(found) = tokio::task::spawn_blocking(read.clone()).await else { continue };
         match found {
+            Ok(Read { ground: Ground { file: None, .. }, .. }) if in_use.is_some() => tell_empty(in_use.as_ref()),
             Ok(found) => {
                 for note in &found.notes {
                     tracing::warn!(event = "configuration", "{note}");
                 }
-                tell_fixed(&begun_with, &found.settings, fixed);
+                tell_fixed(&begun_with, &found.ground.settings, fixed);
+                in_use = found.ground.file;
                 // Without a taker the process is about to end.
                 let _ended = taker.send(found.config).await;
             }
@@ -75,6 +86,22 @@ fn tell_fixed(begun_with: &Settings, found: &Settings, fixed: Fixed) {
     }
 }
 
+/// A file that held the configuration and is empty or gone: an editor that saves has got so far. Whoever means it leaves a
+/// comment in it, or starts anew.
+fn tell_empty(file: Option<&PathBuf>) {
+    let place = file.map(|path| path.display().to_string());
+    tracing::error!(
+        event = "configuration",
+        place,
+        want = "the file is empty or gone, as while an editor saves it; a comment alone in it takes everything back"
+    );
+    tell_failed(1);
+}
+
+fn tell_failed(faults: usize) {
+    tracing::error!(event = "reload_failed", faults, "the present configuration stays in use");
+}
+
 /// All that is wrong, a line each.
 fn tell(faults: &Faults) {
     for fault in &faults.0 {
@@ -86,5 +113,5 @@ fn tell(faults: &Faults) {
             want = fault.text
         );
     }
-    tracing::error!(event = "reload_failed", faults = faults.0.len(), "the present configuration stays in use");
+    tell_failed(faults.0.len());
 }

@@ -18,9 +18,9 @@ use crate::{
     farewell,
     hints::{self, Facts},
     opening,
-    output::print,
+    output::show,
     reload::{self, Fixed, Read},
-    render::style,
+    render::{style, wrap},
     runtime::block_on_beside_writer,
     signals, telemetry,
 };
@@ -33,8 +33,8 @@ pub(crate) fn run(
     found: Read<Plan>,
     read: impl Fn() -> Result<Read<Plan>, Faults> + Clone + Send + 'static,
 ) -> Outcome {
-    let Read { config: plan, notes, logging, settings } = found;
-    telemetry::start(&logging);
+    let Read { config: plan, notes, logging, ground } = found;
+    let printer = telemetry::start(&logging)?;
     for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
     }
@@ -42,8 +42,9 @@ pub(crate) fn run(
         let (stop, hangups) = signals::attend()?;
         let (mut server, kept) = start(plan).await?;
         if style::is_terminal() {
-            print(&hints::server(&Facts::of(&server, &kept)))?;
+            show(&wrap::results(&hints::server(&Facts::of(&server, &kept))));
         }
+        server.count_lost_lines(printer.lost());
         if let Some(told) = farewell::of_server() {
             server.on_stop(told);
         }
@@ -51,7 +52,7 @@ pub(crate) fn run(
         let reloader = server.reloader();
         let ended = tokio::select! {
             outcome = server.run(stop.asked()) => end(outcome),
-            never = reload::serve(hangups, read, settings, Fixed::All, taker) => match never {},
+            never = reload::serve(hangups, read, ground, Fixed::All, taker) => match never {},
             never = take_over(reloads, &reloader) => match never {},
         };
         farewell::last(&ended);

@@ -7,6 +7,7 @@ use std::{
     io::{self, IsTerminal as _},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use tokio::{
@@ -17,8 +18,11 @@ use tokio::{
 
 use crate::{
     exit::{Exit, Failure},
-    farewell,
+    farewell, printer,
 };
+
+/// At a second signal, for what is still to be printed.
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(100);
 
 /// Tells whoever listens that the process shall stop.
 #[derive(Clone, Debug)]
@@ -136,5 +140,6 @@ impl Signals {
 
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "a second signal ends the process without further ado")]
 fn end_at_once() {
+    printer::flush(LAST_WORDS_WAIT);
     std::process::exit(i32::from(Exit::OverGrace as u8));
 }

@@ -131,6 +131,12 @@ pub(crate) fn check(layers: &Layers, json: bool, accept_loss: bool) -> Outcome {
             "deliveries": report.deliveries,
             "faults": report.faults,
             "accepted": report.accepted,
+            "lost": report.gap.map(|gap| json!({
+                "since": rfc3339(gap.since),
+                "until": rfc3339(gap.until),
+                "commits": gap.commits,
+                "events": gap.events,
+            })),
         })))?;
     } else {
         tell(&in_words(&dir, &report))?;
@@ -151,8 +157,17 @@ fn in_words(dir: &Path, report: &CheckReport) -> String {
         lines.push(format!("... and {more} more: --json shows all"));
     }
     lines.push(if report.accepted {
-        "the loss is accepted: what is damaged was taken out and counted as lost, and the audit log says so; start the server"
-            .to_owned()
+        let missing = match report.gap.map(|gap| gap.events) {
+            None => "Of events nothing is missing",
+            Some(Some(1)) => "1 event is missing",
+            Some(Some(events)) => &format!("{events} events are missing"),
+            Some(None) => "How many events are missing, nobody can tell",
+        };
+        format!(
+            "the loss is accepted: what is damaged was taken out and counted as lost, and the audit log says so. {missing}{}. \
+             Start the server",
+            if report.gap.is_some() { ", which crm-relay audit goes on to say" } else { "" }
+        )
     } else {
         "Put back a backup: crm-relay store restore DIR, into an empty data directory. Or go on without what is lost: \
          crm-relay store check --accept-loss"

@@ -1,29 +1,70 @@
-//! The log: lines on stderr, as text or JSON.
+//! The log: lines on stderr, as text or JSON. They go through the [`printer`], so that whoever logs neither waits nor fails.
 
-use std::io::IsTerminal as _;
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::IsTerminal as _,
+    panic::{self, PanicHookInfo},
+    thread,
+};
 
+use jiff::Timestamp;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
-use crate::config::Logging;
+use crate::{
+    config::Logging,
+    exit::{Exit, Failure},
+    printer::{self, Printer, Stream},
+    render::{time, visible::visible},
+};
 
 /// Our crates.
 const OURS: [&str; 6] = ["crm_relay", "relay_client", "relay_core", "relay_providers", "relay_server", "relay_store"];
 
 /// Starts logging for the rest of the process. `RUST_LOG`, if set, decides what is logged.
-pub(crate) fn start(logging: &Logging) {
+///
+/// # Errors
+/// The system gives no thread for it.
+pub(crate) fn start(logging: &Logging) -> Result<&'static Printer, Failure> {
+    let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot start the thread of the log: {error}"));
+    let printer = printer::begin().map_err(failed)?;
+    let is_json = logging.json;
+    panic::set_hook(Box::new(move |panic| printer.print(Stream::Err, panicked(panic, is_json).as_bytes())));
     let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let filter = asked.and_then(|text| EnvFilter::try_new(capped(&text)).ok());
     let filter = filter.unwrap_or_else(|| {
         let hidden = if logging.hides_notices { ",relay_server::notice=error" } else { "" };
         EnvFilter::new(format!("{}{hidden}", own_directives(&logging.level)))
     });
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = fmt().with_env_filter(filter).with_writer(move || printer).with_target(false);
+    // Its own complaints would go past the printer.
+    let builder = builder.log_internal_errors(false);
     // A second call, as in tests, changes nothing: the first one's log stays.
     let _already_started = if logging.json {
         builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     } else {
         builder.with_ansi(std::io::stderr().is_terminal()).try_init()
     };
+    Ok(printer)
+}
+
+/// The line of a panic. Not through `tracing`, which may be where it was.
+fn panicked(panic: &PanicHookInfo<'_>, is_json: bool) -> String {
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let place = panic.location().map_or_else(String::new, ToString::to_string);
+    let what = panic.payload_as_str().unwrap_or_default();
+    // Only if RUST_BACKTRACE asks for it.
+    let trace = Backtrace::capture();
+    let trace = if trace.status() == BacktraceStatus::Captured { trace.to_string() } else { String::new() };
+    let at = Timestamp::try_from(time::now()).unwrap_or_default();
+    if is_json {
+        let line = serde_json::json!({
+            "timestamp": at.to_string(), "level": "ERROR", "event": "panicked", "thread": thread, "place": place, "what": what,
+            "backtrace": trace,
+        });
+        return format!("{line}\n");
+    }
+    format!("{at} ERROR event=\"panicked\" thread={thread:?} place={place:?} what=\"{}\"\n{trace}", visible(what))
 }
 
 /// Our own lines at `level`; those of libraries only from warnings on.

@@ -52,14 +52,13 @@ pub(crate) fn told(error: &clap::Error, args: &[String]) -> Outcome {
     let text = error.to_string();
     let words = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|end| text.find(end)).min();
     let words = text[..words.unwrap_or(text.len())].trim_start_matches("error: ").trim_end();
-    let words = words.replace("invalid digit found in string", "want a number");
     let elsewhere = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) => ELSEWHERE.iter().find(|(known, _)| known == word),
         _ => None,
     };
     let (words, meant) = match elsewhere {
         Some((_, here)) => (words.lines().next().unwrap_or_default().to_owned(), format!("\nHere it is: {here}")),
-        None => (words, String::new()),
+        None => (words.to_owned(), String::new()),
     };
     Err(Failure::usage(format!("{words}{meant}\nLook it up: {} -h", command(args))))
 }
@@ -102,7 +101,8 @@ mod tests {
             "unrecognized subcommand 'listen'\nHere it is: crm-relay dev --to 3000\nLook it up: crm-relay -h"
         );
         assert!(words_for("crm-relay dead redriev").contains("'redrive'"));
-        assert!(words_for("crm-relay send --count x").contains("want a number"));
+        assert!(words_for("crm-relay send --count x").contains("want a whole number, 1 or more"));
+        assert!(words_for("crm-relay send --count 0").contains("want a whole number, 1 or more"));
     }
 
     /// What it is called here is a command that there is.

@@ -7,7 +7,7 @@ use std::{str::FromStr, sync::Arc};
 
 use http::{HeaderMap, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
-use relay_core::{delivery::answer::Answer, limits};
+use relay_core::{delivery::answer::Answer, limits, wire::codec};
 
 use crate::connect;
 
@@ -73,8 +73,10 @@ impl Refusal {
         Self {
             how,
             status,
-            reason: reason.filter(|said| !said.trim().is_empty() && !said.eq_ignore_ascii_case(usual)),
-            location: headers.get(header::LOCATION).map(|place| without_secrets(&words(place.as_bytes()))),
+            reason: reason
+                .filter(|said| !said.trim().is_empty() && !said.eq_ignore_ascii_case(usual))
+                .map(|said| few(&said)),
+            location: headers.get(header::LOCATION).map(|place| few(&without_secrets(&words(place.as_bytes())))),
             form: Form::of(headers),
             body: Vec::new(),
             cut: false,
@@ -165,6 +167,11 @@ fn is_binary(char: char) -> bool {
 /// The words of a field of a head.
 fn words(bytes: &[u8]) -> Box<str> {
     String::from_utf8_lossy(bytes).into()
+}
+
+/// As many of them as are reported: a head has room for more than anybody reads, and outcomes wait in memory.
+fn few(words: &str) -> Box<str> {
+    codec::plain(words).into()
 }
 
 /// A place without what targets keep their secrets in: user and password, query and fragment.

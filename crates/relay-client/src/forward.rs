@@ -210,17 +210,16 @@ impl Target {
         let retry_after = if class.heeds_retry_after() { retry_after::of(response.headers()) } else { None };
         let is_kept = !http.heard.is_of_1_0() || stays_by_1_0(response.headers());
         let mut refusal = (class != Class::Delivered).then(|| Refusal::of(&response, self.report_answers));
-        let body = http.drain(response.into_body(), refusal.as_mut());
+        let end = End::of(&response, is_kept);
+        let body = http.drain_to(end, response.into_body(), refusal.as_mut());
         let drained = tokio::time::timeout_at(deadline, body).await;
         if self.tls.is_none() && refusal.as_ref().is_some_and(Refusal::wants_tls) {
             return self.is_encrypted();
         }
-        if drained == Ok(true) {
-            if is_kept && http.is_open().await {
-                self.keep(http);
-            }
-        } else if let Some(refusal) = &mut refusal {
-            refusal.broke_off();
+        match (drained, &mut refusal) {
+            (Ok(Drained::Whole), _) if is_kept && http.is_open().await => self.keep(http),
+            (Ok(Drained::Whole | Drained::Enough), _) | (_, None) => {}
+            (Ok(Drained::Broken) | Err(_), Some(refusal)) => refusal.broke_off(),
         }
         let error = refusal.is_some().then(|| status.to_string());
         let answer = refusal.and_then(Refusal::told);
@@ -357,18 +356,38 @@ impl Http {
         sent
     }
 
-    /// Reads a body to its end, and drops what nobody takes. `false`: it broke off.
-    async fn drain(&mut self, mut body: Incoming, mut refusal: Option<&mut Refusal>) -> bool {
-        let driver = &mut self.driver;
+    /// Reads a body as far as its end is to be found.
+    async fn drain_to(&mut self, end: End, body: Incoming, refusal: Option<&mut Refusal>) -> Drained {
+        let heard = Arc::clone(&self.heard);
+        let End::Unframed(length) = end else { return self.drain(u64::MAX, body, refusal).await };
+        let mut draining = std::pin::pin!(self.drain(length.unwrap_or(u64::MAX), body, refusal));
+        loop {
+            let before = heard.bytes();
+            match tokio::time::timeout(limits::ANSWER_SILENCE_MAX, draining.as_mut()).await {
+                Ok(drained) => return drained,
+                Err(_) if heard.bytes() == before => return Drained::Enough,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Reads a body to its end or for so many bytes, and drops what nobody takes.
+    async fn drain(&mut self, enough: u64, mut body: Incoming, mut refusal: Option<&mut Refusal>) -> Drained {
+        let (driver, mut read) = (&mut self.driver, 0);
         std::future::poll_fn(|cx| {
             for _ in 0..FRAMES_PER_TURN {
+                if read >= enough {
+                    return Poll::Ready(Drained::Enough);
+                }
                 drive(driver, cx);
                 match Pin::new(&mut body).poll_frame(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(true),
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                    Poll::Ready(None) => return Poll::Ready(Drained::Whole),
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(Drained::Broken),
                     Poll::Ready(Some(Ok(frame))) => {
-                        if let (Some(refusal), Some(piece)) = (refusal.as_deref_mut(), frame.data_ref()) {
+                        let Some(piece) = frame.data_ref() else { continue };
+                        read += piece.len() as u64;
+                        if let Some(refusal) = refusal.as_deref_mut() {
                             refusal.take(piece);
                         }
                     }
@@ -397,12 +416,60 @@ impl Http {
     }
 }
 
+/// How the end of an answer's body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By its length, its chunks or, as its head says, the end of its connection.
+    Framed,
+    /// By the end of its connection, of which its head says nothing; or by a transfer coding that nobody takes, so that the
+    /// length beside it is the only one there is.
+    Unframed(Option<u64>),
+}
+
+/// What reading a body came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    /// It is there, and the connection may go on.
+    Whole,
+    /// As much of it is there as will come.
+    Enough,
+    /// It broke off.
+    Broken,
+}
+
+impl End {
+    /// RFC 9112 section 6.3.
+    /// `stays`: by its version the connection goes on.
+    fn of<B>(response: &Response<B>, stays: bool) -> Self {
+        let headers = response.headers();
+        let last = |name| {
+            let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            values.flat_map(|value| value.split(',')).map(str::trim).next_back().map(str::to_ascii_lowercase)
+        };
+        let length = || last(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        match (last(header::TRANSFER_ENCODING).as_deref(), response.status().as_u16()) {
+            (_, 204 | 304) | (Some("chunked"), _) => Self::Framed,
+            (Some("identity" | ""), _) => Self::Unframed(length()),
+            (Some(_), _) => Self::Unframed(None),
+            (None, _) if headers.contains_key(header::CONTENT_LENGTH) => Self::Framed,
+            (None, _) => {
+                let says_close = options(headers).any(|option| option.eq_ignore_ascii_case("close"));
+                if says_close || !stays { Self::Framed } else { Self::Unframed(None) }
+            }
+        }
+    }
+}
+
+/// What `Connection` says.
+fn options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let said = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    said.flat_map(|value| value.split(',')).map(str::trim)
+}
+
 /// Whether a connection goes on after this answer of HTTP/1.0: it has to say so, and chunks, which that version has not, end
 /// it whatever it says (RFC 9112, sections 6.1 and 9.3).
 fn stays_by_1_0(headers: &HeaderMap) -> bool {
-    let said = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let says_so =
-        said.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("keep-alive"));
+    let says_so = options(headers).any(|option| option.eq_ignore_ascii_case("keep-alive"));
     says_so && !headers.contains_key(header::TRANSFER_ENCODING)
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Lent<S> {
     heads: Heads,
     /// Bytes that were read.
     came: u64,
+    /// Bytes that were written.
+    left: u64,
 }
 
 /// Where a dropped [`Lent`] leaves its stream, as long as somebody asks.
@@ -32,12 +34,27 @@ pub(crate) struct Returned<S>(Arc<Mutex<Option<S>>>);
 impl<S> Lent<S> {
     pub(crate) fn new(stream: S) -> (Self, Returned<S>) {
         let place = Arc::new(Mutex::new(None));
-        (Self { stream: Some(stream), place: Arc::downgrade(&place), heads: Heads::begin(), came: 0 }, Returned(place))
+        (
+            Self { stream: Some(stream), place: Arc::downgrade(&place), heads: Heads::begin(), came: 0, left: 0 },
+            Returned(place),
+        )
     }
 
     /// Bytes that have come so far.
     pub(crate) const fn came(&self) -> u64 {
         self.came
+    }
+
+    /// Bytes that have left so far, as far as anybody can see from here.
+    pub(crate) const fn left(&self) -> u64 {
+        self.left
+    }
+
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.left += bytes as u64;
+        }
+        written
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut S>>
@@ -76,7 +93,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, buf)
+        let written = self.stream()?.poll_write(cx, buf);
+        self.count(written)
     }
 
     fn poll_write_vectored(
@@ -84,7 +102,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(cx, bufs)
+        let written = self.stream()?.poll_write_vectored(cx, bufs);
+        self.count(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -15,7 +15,6 @@ pub mod dial;
 pub mod forward;
 mod heads;
 mod lent;
-mod limit;
 mod listen;
 mod notice;
 mod own_fields;

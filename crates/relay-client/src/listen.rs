@@ -16,6 +16,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use relay_core::{limits, lines::Kind, time::Mono};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -32,8 +33,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// At most one line in the log this long, however often accepting fails.
-const SAY_EVERY: Duration = Duration::from_mins(1);
 
 /// Makes the answer to a request.
 type Answer = fn(&Method, &str, &Status) -> Response<Full<Bytes>>;
@@ -47,7 +46,7 @@ async fn serve_by(answer: Answer, listener: TcpListener, status: Arc<Status>) ->
     if let Ok(addr) = listener.local_addr() {
         tracing::info!(event = "listening", name = "client", %addr, "health and metrics of the client");
     }
-    let mut acceptor = Acceptor { listener, said: None };
+    let mut acceptor = Acceptor { listener, began: Instant::now(), lines: Kind::default() };
     let mut connections = FuturesUnordered::new();
     loop {
         // Cancel safety: an accept that is dropped has taken nothing, and at most its pause was cut short.
@@ -63,7 +62,8 @@ async fn serve_by(answer: Answer, listener: TcpListener, status: Arc<Status>) ->
 /// Goes on whatever accepting meets: to be out of descriptors passes.
 struct Acceptor {
     listener: TcpListener,
-    said: Option<Instant>,
+    began: Instant,
+    lines: Kind,
 }
 
 impl Acceptor {
@@ -80,12 +80,14 @@ impl Acceptor {
     }
 
     fn complain(&mut self, error: &io::Error) {
-        if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-            self.said = Some(Instant::now());
+        // However often accepting fails.
+        let now = Mono::default() + self.began.elapsed();
+        if let Some(left_out) = self.lines.may_tell(limits::LINES_OF_STRANGERS, now) {
             tracing::warn!(
                 event = "accept_failed",
                 listener = "client",
                 %error,
+                left_out,
                 "cannot accept connections, those that are open go on; too many open files: raise the limit (LimitNOFILE=)"
             );
         }
@@ -95,12 +97,12 @@ impl Acceptor {
 /// One connection. Strangers reach this code, so a panic in it ends the connection and not the client.
 async fn contained(stream: TcpStream, answer: Answer, status: Arc<Status>) {
     if AssertUnwindSafe(connection(stream, answer, status.clone())).catch_unwind().await.is_err() {
+        status.panicked();
         tracing::error!(
             event = "connection_panicked",
             listener = "client",
             "a connection's task panicked; only this connection is lost"
         );
-        status.panicked();
     }
 }
 

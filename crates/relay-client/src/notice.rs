@@ -3,27 +3,21 @@
 //! What others say, the server or a target, is a field of a line, which every format escapes, and never its message. How
 //! many lines others can cause is limited by kind; those that were left out are counted.
 
-use std::{collections::BTreeMap, time::Duration};
-
 use relay_core::{
     delivery::outcome::{Class, Outcome},
+    limits,
+    lines::Lines,
     name::Name,
-    session::client::{Exit, Forward, Notice, View},
+    session::client::{DialFailure, Exit, Forward, Notice, View},
+    time::Mono,
 };
 
 use tokio::time::Instant;
 
 use crate::{
     config::Config,
-    limit::Limit,
     status::{self, Status},
 };
-
-/// Lines of one kind that the server can cause in a second.
-const SERVER_LINES: (u32, Duration) = (20, Duration::from_secs(1));
-/// Lines about failed tries of one class at one destination in a minute: the first ones tell what it is about, the summary
-/// tells how many there are.
-const TRY_LINES: (u32, Duration) = (10, Duration::from_mins(1));
 
 /// What was said, so that the same thing is said once.
 pub(crate) struct Notices {
@@ -32,14 +26,24 @@ pub(crate) struct Notices {
     lost: Option<String>,
     /// The destinations of the last `Up`, as said.
     said: Vec<(Name, bool, bool, u32)>,
-    limits: BTreeMap<&'static str, Limit>,
-    tries: BTreeMap<(Name, Class), Limit>,
+    began: Instant,
+    /// By event; as many as there are.
+    lines: Lines<&'static str>,
+    /// By destination, of those in the configuration, and class.
+    tries: Lines<(Name, Class)>,
 }
 
 impl Notices {
     pub(crate) fn new(config: &Config) -> Self {
         let server = config.relay_url.host().unwrap_or("the server").to_owned();
-        Self { server, lost: None, said: Vec::new(), limits: BTreeMap::new(), tries: BTreeMap::new() }
+        Self {
+            server,
+            lost: None,
+            said: Vec::new(),
+            began: Instant::now(),
+            lines: Lines::default(),
+            tries: Lines::default(),
+        }
     }
 
     /// Keeps why the transport was lost for the notice that follows.
@@ -105,41 +109,35 @@ impl Notices {
         }
     }
 
-    /// A new configuration is in use.
-    pub(crate) fn reloaded(&mut self, now: &Config, renews: bool) {
+    /// Which server its lines name from now on.
+    pub(crate) fn server_is(&mut self, now: &Config) {
         now.relay_url.host().unwrap_or("the server").clone_into(&mut self.server);
-        let targets: Vec<String> = now.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
-        let session = if renews { "another one follows once what is under way is settled" } else { "the same goes on" };
-        tracing::info!(event = "reloaded", server = %now.relay_url, targets = targets.join(", "), session);
     }
 
     /// Tells of lines that were left out and have had no follower since.
     pub(crate) fn left_out(&mut self) {
-        for (event, limit) in &mut self.limits {
-            let left_out = limit.take_left_out();
-            if left_out > 0 {
-                tracing::info!(event, left_out, "more lines like these were left out");
-            }
+        for (event, left_out) in self.lines.left_out() {
+            tracing::info!(event = *event, left_out, "more lines like these were left out");
         }
-        for ((destination, class), limit) in &mut self.tries {
-            let left_out = limit.take_left_out();
-            if left_out > 0 {
-                let class = class.as_str();
-                tracing::warn!(event = "forward_failed", %destination, class, left_out, "more tries failed like these");
-            }
+        for ((destination, class), left_out) in self.tries.left_out() {
+            let class = class.as_str();
+            tracing::warn!(event = "forward_failed", %destination, class, left_out, "more tries failed like these");
         }
     }
 
     /// Whether a line of this kind may be written; if so, how many were left out before it.
     fn allows(&mut self, event: &'static str) -> Option<u64> {
-        let limit = self.limits.entry(event).or_insert_with(|| Limit::new(SERVER_LINES.0, SERVER_LINES.1));
-        limit.allows(Instant::now())
+        let now = self.now();
+        self.lines.may_tell(&event, limits::LINES, now)
     }
 
     fn allows_try(&mut self, destination: &Name, class: Class) -> Option<u64> {
-        let limit =
-            self.tries.entry((destination.clone(), class)).or_insert_with(|| Limit::new(TRY_LINES.0, TRY_LINES.1));
-        limit.allows(Instant::now())
+        let now = self.now();
+        self.tries.may_tell(&(destination.clone(), class), limits::LINES_OF_TRIES, now)
+    }
+
+    fn now(&self) -> Mono {
+        Mono::default() + self.began.elapsed()
     }
 
     fn destinations(&mut self, destinations: Vec<(Name, bool, bool, u32)>) {
@@ -209,11 +207,32 @@ pub(crate) fn summary(view: &View, status: &Status) {
     );
 }
 
+/// A new configuration is in use; before it these destinations were served.
+pub(crate) fn reloaded(now: &Config, before: &[Name], renews: bool) {
+    for destination in before.iter().filter(|name| now.destinations.iter().all(|served| served.name != **name)) {
+        tracing::warn!(event = "undeclared", %destination, "no longer in the configuration: this client does not serve it any more");
+    }
+    let targets: Vec<String> = now.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
+    let session = if renews { "another one follows once what is under way is settled" } else { "the same goes on" };
+    tracing::info!(event = "reloaded", server = %now.relay_url, targets = targets.join(", "), session);
+}
+
 /// A new configuration cannot be used.
 pub(crate) fn reload_failed(error: &(dyn std::error::Error + 'static)) {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     tracing::error!(event = "reload_failed", why, "the present configuration stays in use");
+}
+
+/// A new configuration was in use until a server refused it for good.
+pub(crate) fn gone_back(refused: &Config, failure: &DialFailure) {
+    let server = &refused.relay_url;
+    let why = match failure {
+        DialFailure::TokenRefused => "the server refuses RELAY_TOKEN",
+        DialFailure::VersionRefused => "the server speaks another protocol version",
+        DialFailure::Later { why, .. } | DialFailure::Failed(why) => why,
+    };
+    tracing::error!(event = "reload_failed", %server, why, "the configuration of before is in use again");
 }
 
 /// It was told to stop.

@@ -8,7 +8,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use relay_core::{
     id::InstanceId,
     limits,
     name::Name,
-    session::client::{Client, DialFailure, Exit, Forward, Input, Output, Served, Setup},
+    session::client::{Client, DialFailure, Exit, Forward, Input, Notice, Output, Served, Setup},
     time::Mono,
     wire::message::{Message, Report},
 };
@@ -65,6 +65,8 @@ pub struct Outside {
     pub stopping: Option<Box<dyn FnOnce(Waiting) + Send>>,
     /// Configurations to go on with.
     pub reloads: Option<mpsc::Receiver<Config>>,
+    /// Counts the lines of the log that were lost.
+    pub lost_lines: Option<Arc<AtomicU64>>,
 }
 
 /// One attempt to reach the server.
@@ -169,6 +171,9 @@ async fn run_by<D: FnMut() -> Dialing + Send>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Ended, RunError> {
     let status = Arc::new(Status::new(config.names()));
+    if let Some(lost) = outside.lost_lines.clone() {
+        status.count_lost_lines(lost);
+    }
     let listen = config.listen;
     // Boxed: the driver's state would make every future that awaits this one large.
     let driven = Box::pin(Driver::new(config, status.clone(), way, outside)?.run(shutdown));
@@ -185,6 +190,8 @@ enum Event {
     Received(Message),
     /// Part of a message came.
     Heard,
+    /// Part of what is to be sent left.
+    Taken,
     Lost(String),
     Dialed(Result<Transport, DialFailure>),
     Forwarded(Arc<Forward>, forward::Ended),
@@ -237,6 +244,10 @@ type Forwarding = Pin<Box<dyn Future<Output = (Arc<Forward>, forward::Ended)> + 
 
 struct Driver<D> {
     config: Config,
+    /// Whether a server has let it in with this session's part of it.
+    proven: bool,
+    /// With which one did last, while it is not known whether one does with the present one.
+    former: Option<Box<Config>>,
     clock: Clock,
     client: Client,
     instance: InstanceId,
@@ -247,6 +258,8 @@ struct Driver<D> {
     transport: Option<Transport>,
     /// When part of a message was heard of last.
     heard: Mono,
+    /// When it was told last that part of what is to be sent has left.
+    taken: Mono,
     outbox: VecDeque<Message>,
     unflushed: bool,
     /// The outbox is full: the session ends.
@@ -277,6 +290,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             dialing: None,
             transport: None,
             heard: Mono::default(),
+            taken: Mono::default(),
             outbox: VecDeque::new(),
             unflushed: false,
             overflowed: false,
@@ -290,6 +304,8 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             notices: Notices::new(&config),
             status,
             config,
+            proven: false,
+            former: None,
         })
     }
 
@@ -310,7 +326,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             .await;
             if matches!(event, Event::GraceOver) {
                 notice::grace_exceeded(&self.client.view());
-                return Ended::GraceExceeded;
+                return self.leave_early().await;
             }
             self.take(event);
         }
@@ -321,6 +337,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         let input = match event {
             Event::Received(message) => Input::Received(message),
             Event::Heard => Input::Heard,
+            Event::Taken => Input::Taken,
             Event::Lost(why) => {
                 self.transport = None;
                 self.outbox.clear();
@@ -333,7 +350,12 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 self.transport = Some(transport);
                 Input::Connected
             }
-            Event::Dialed(Err(failure)) => Input::DialFailed(failure),
+            Event::Dialed(Err(failure)) => {
+                if let Some(former) = self.former.take_if(|_| is_final(&failure)) {
+                    return self.go_back(*former, &failure);
+                }
+                Input::DialFailed(failure)
+            }
             Event::Forwarded(forward, forward::Ended::Tried(outcome)) => {
                 self.status.forwarded(&forward.destination, outcome.class);
                 match &mut self.outside.watcher {
@@ -353,7 +375,8 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Reload(config) => return self.reload(*config),
             Event::Stop => {
                 notice::stopping(&self.client.view());
-                self.grace_over = Some(Box::pin(tokio::time::sleep(self.config.shutdown_grace)));
+                let grace = self.config.shutdown_grace;
+                self.grace_over = Some(Box::pin(tokio::time::sleep(grace.saturating_sub(last_words_of(grace)))));
                 self.client.handle(Input::Stop, self.clock.now());
                 return self.tell_stopping();
             }
@@ -383,13 +406,26 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         if self.client.view().stopping {
             return;
         }
-        if let Err(error) = self.take_over(config) {
-            notice::reload_failed(&error);
+        let before: Vec<Name> = self.config.names().collect();
+        match self.take_over(config) {
+            Ok(renews) => notice::reloaded(&self.config, &before, renews),
+            Err(error) => notice::reload_failed(&error),
         }
     }
 
-    /// All of it or nothing. What is at its target ends as it began; the session is kept if it would be the same.
-    fn take_over(&mut self, config: Config) -> Result<(), RunError> {
+    /// The server refuses for good what it was to be asked with now: all is as it was before, and the process goes on.
+    fn go_back(&mut self, former: Config, failure: &DialFailure) {
+        notice::gone_back(&self.config, failure);
+        if let Err(error) = self.take_over(former) {
+            // It was in use before; what it names outside of it may be gone since.
+            notice::reload_failed(&error);
+            self.client.handle(Input::DialFailed(failure.clone()), self.clock.now());
+        }
+    }
+
+    /// All of it or nothing. What is at its target ends as it began; the session is kept if it would be the same, else
+    /// `true` comes back.
+    fn take_over(&mut self, config: Config) -> Result<bool, RunError> {
         let targets = targets(&config)?;
         let way = self.way.renewed(&config)?;
         let is_other = !config.has_session_of(&self.config);
@@ -406,12 +442,15 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             self.summary = ticks(config.summary_interval);
         }
         self.status.serve(config.names());
-        self.notices.reloaded(&config, is_other);
-        self.config = config;
+        self.notices.server_is(&config);
+        let before = std::mem::replace(&mut self.config, config);
+        if is_other && std::mem::take(&mut self.proven) {
+            self.former = Some(Box::new(before));
+        }
         if let Some(setup) = renewal {
             self.client.handle(Input::Renew(setup), self.clock.now());
         }
-        Ok(())
+        Ok(is_other)
     }
 
     /// Does everything the machine asks for, then sets the timer.
@@ -429,6 +468,9 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 Output::Hangup => self.hang_up(),
                 Output::Forward(forward) => self.forward(forward),
                 Output::Notice(notice) => {
+                    if matches!(notice, Notice::Up { .. }) {
+                        (self.proven, self.former) = (true, None);
+                    }
                     self.status.noticed(&notice);
                     self.notices.tell(notice);
                 }
@@ -545,8 +587,26 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                 None
             }
             Poll::Ready(Err(why)) => Some(Event::Lost(why)),
-            Poll::Pending => None,
+            Poll::Pending => {
+                let now = self.clock.now().mono;
+                if now.since(self.taken) < limits::HEARD_EVERY || !transport.has_taken() {
+                    return None;
+                }
+                self.taken = now;
+                Some(Event::Taken)
+            }
         }
+    }
+
+    /// Lets out what was said by now: the outcomes of what has ended, so that none of it is delivered again.
+    async fn leave_early(mut self) -> Ended {
+        let patience = last_words_of(self.config.shutdown_grace);
+        self.forwarding.clear();
+        self.hang_up();
+        let said = async { while self.closing.next().await.is_some() {} };
+        // A server that does not read takes none of it.
+        let _ = tokio::time::timeout(patience, said).await;
+        Ended::GraceExceeded
     }
 
     /// Lets the goodbye out before everything is dropped.
@@ -559,6 +619,16 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Exit::VersionRefused => Ended::VersionRefused,
         }
     }
+}
+
+/// Whether to ask again changes nothing.
+fn is_final(failure: &DialFailure) -> bool {
+    matches!(failure, DialFailure::TokenRefused | DialFailure::VersionRefused)
+}
+
+/// The part of a grace that is for what was said last.
+fn last_words_of(grace: Duration) -> Duration {
+    (grace / limits::LAST_WORDS_SHARE).min(limits::LAST_WORDS_WITHIN)
 }
 
 fn targets(config: &Config) -> Result<BTreeMap<Name, Arc<Target>>, RunError> {

@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct Status {
     up: Gauge,
     reconnects: Counter,
     panics: Counter,
+    /// Counted by whoever prints the log; what the metrics show of it.
+    lost_lines: (OnceLock<Arc<AtomicU64>>, Counter),
     sessions: AtomicI64,
     tries: Family<Tried, Counter>,
     held: Family<At, Gauge>,
@@ -61,6 +63,9 @@ impl Status {
         registry.register("up", "1 while the session with the server is up", up.clone());
         registry.register("reconnects", "Sessions after the first", reconnects.clone());
         registry.register("panics", "Connections of this listener that ended in a panic: bugs", panics.clone());
+        let lost_lines = (OnceLock::new(), Counter::default());
+        let help = "Lines of the log that could not be written or were not taken";
+        registry.register("log_lines_lost", help, lost_lines.1.clone());
         registry.register("forwarded", "Webhooks forwarded, by outcome class", tries.clone());
         registry.register("held", "Webhooks at the target now", held.clone());
         let status = Self {
@@ -69,6 +74,7 @@ impl Status {
             up,
             reconnects,
             panics,
+            lost_lines,
             sessions: AtomicI64::new(0),
             tries,
             held,
@@ -133,6 +139,12 @@ impl Status {
         }
     }
 
+    /// Shows how many lines of the log were lost.
+    pub(crate) fn count_lost_lines(&self, lost: Arc<AtomicU64>) {
+        // Set once: a process has one log.
+        let _ = self.lost_lines.0.set(lost);
+    }
+
     /// A connection of the listener ended in a panic.
     pub(crate) fn panicked(&self) {
         self.panics.inc();
@@ -151,6 +163,9 @@ impl Status {
     /// In the text format of `OpenMetrics`.
     pub(crate) fn metrics(&self) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
+        if let Some(lost) = self.lost_lines.0.get() {
+            self.lost_lines.1.inner().store(lost.load(Relaxed), Relaxed);
+        }
         text::encode(&mut page, &self.registry)?;
         Ok(page)
     }

@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use futures_util::{Sink as _, Stream as _, StreamExt as _};
@@ -23,8 +22,6 @@ use crate::{connect::Stream, lent::Lent};
 
 /// Bytes that are gathered before a write, when there is more to say.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
-/// How long a closing handshake may take before the socket is dropped.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// What a server says that has no better reason.
 const SESSION_CLOSED: &str = "the server closed the session";
@@ -35,17 +32,19 @@ pub struct Transport(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Socket(Box<WebSocketStream<Lent<Stream>>>, Came),
+    Socket(Box<WebSocketStream<Lent<Stream>>>, Passed),
     Memory(PollSender<Message>, mpsc::Receiver<Message>),
 }
 
-/// What has come over a socket.
+/// What has passed over a socket.
 #[derive(Debug)]
-struct Came {
-    /// Bytes of pings and pongs: a proxy may send them for a dead server.
+struct Passed {
+    /// Bytes that came as pings and pongs: a proxy may send them for a dead server.
     control: u64,
-    /// Bytes of anything else that were noticed so far.
+    /// Bytes that came as anything else and were noticed so far.
     noticed: u64,
+    /// Bytes that left and were noticed so far.
+    left: u64,
 }
 
 /// Bytes of a control frame of a server beside its payload.
@@ -68,14 +67,14 @@ impl Transport {
     }
 
     pub(crate) fn socket(socket: WebSocketStream<Lent<Stream>>) -> Self {
-        let came = Came { control: 0, noticed: socket.get_ref().came() };
-        Self(Kind::Socket(Box::new(socket), came))
+        let passed = Passed { control: 0, noticed: socket.get_ref().came(), left: socket.get_ref().left() };
+        Self(Kind::Socket(Box::new(socket), passed))
     }
 
     /// The next message; an error, in words, means that the line is dead.
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, String>> {
-        let (socket, came) = match &mut self.0 {
-            Kind::Socket(socket, came) => (socket, came),
+        let (socket, passed) = match &mut self.0 {
+            Kind::Socket(socket, passed) => (socket, passed),
             Kind::Memory(_, receiver) => return receiver.poll_recv(cx).map(|got| got.ok_or_else(closed)),
         };
         loop {
@@ -83,7 +82,7 @@ impl Transport {
                 Some(Ok(tungstenite::Message::Binary(bytes))) => bytes,
                 // The library answers pings; they are no sign that the server still works.
                 Some(Ok(tungstenite::Message::Ping(payload) | tungstenite::Message::Pong(payload))) => {
-                    came.control += CONTROL_HEAD_BYTES + payload.len() as u64;
+                    passed.control += CONTROL_HEAD_BYTES + payload.len() as u64;
                     continue;
                 }
                 Some(Ok(tungstenite::Message::Text(_) | tungstenite::Message::Frame(_))) => {
@@ -110,12 +109,19 @@ impl Transport {
 
     /// Whether more of a message has come since this was asked last, once [`Self::poll_recv`] has nothing whole.
     pub(crate) fn has_more(&mut self) -> bool {
-        let Kind::Socket(socket, came) = &mut self.0 else { return false };
+        let Kind::Socket(socket, passed) = &mut self.0 else { return false };
         // Part of a ping counts until the rest has come: a hundred bytes once, for its end takes them off again.
-        let said = socket.get_ref().came().saturating_sub(came.control);
-        let more = said > came.noticed;
-        came.noticed = came.noticed.max(said);
+        let said = socket.get_ref().came().saturating_sub(passed.control);
+        let more = said > passed.noticed;
+        passed.noticed = passed.noticed.max(said);
         more
+    }
+
+    /// Whether more has left since this was asked last.
+    pub(crate) fn has_taken(&mut self) -> bool {
+        let Kind::Socket(socket, passed) = &mut self.0 else { return false };
+        let left = socket.get_ref().left();
+        std::mem::replace(&mut passed.left, left) < left
     }
 
     /// Sends all of `outbox`, in few writes. `Pending` means that the peer takes no more for now.
@@ -156,7 +162,7 @@ impl Transport {
                 while socket.next().await.is_some_and(|frame| frame.is_ok()) {}
             }
         };
-        let _ = tokio::time::timeout(CLOSE_WAIT, farewell).await;
+        let _ = tokio::time::timeout(limits::LAST_WORDS_WITHIN, farewell).await;
     }
 }
 

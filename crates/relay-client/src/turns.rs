@@ -75,7 +75,12 @@ impl Heard {
 
     /// Whether nothing came since [`Self::begin`].
     pub(crate) fn is_silent(&self) -> bool {
-        self.came().bytes == 0
+        self.bytes() == 0
+    }
+
+    /// Bytes that came since [`Self::begin`].
+    pub(crate) fn bytes(&self) -> usize {
+        self.came().bytes
     }
 
     /// Interim answers that came since [`Self::begin`].

@@ -19,7 +19,27 @@ pub struct Circuit {
     unreachable: u32,
     streak: Streak,
     delivered_at: Option<Mono>,
+    limit: Limit,
+    flaps: Flaps,
     phase: Phase,
+}
+
+/// How often in a row a delivery closed it soon after it had opened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flaps {
+    count: u32,
+    closed_at: Option<Mono>,
+    turn: Turn,
+}
+
+/// What is known of a limit on the rate: 429 answers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limit {
+    /// 429s beyond four to each delivery.
+    excess: u32,
+    /// Nothing goes out before then.
+    until: Option<Mono>,
+    pause: Duration,
 }
 
 /// Different events that *speak* and have failed since the last *delivered*; never more than [`limits::CIRCUIT_EVENTS`]. An
@@ -56,6 +76,7 @@ enum Phase {
 
 #[derive(Clone, Debug)]
 struct Open {
+    since: Mono,
     /// Whether nothing but *unreachable* opened it.
     unreachable_only: bool,
     pause: Duration,
@@ -150,7 +171,10 @@ impl Circuit {
         match &self.phase {
             Phase::Fresh => Permit::Probe,
             Phase::Asking => Permit::Probing,
-            Phase::Closed | Phase::Recovering(_) => Permit::All,
+            Phase::Closed | Phase::Recovering(_) => match self.limit.until {
+                Some(until) if now < until => Permit::NotBefore(until),
+                _ => Permit::All,
+            },
             Phase::Open(open) if open.trying => Permit::Probing,
             Phase::Open(open) if now >= open.try_at => Permit::Probe,
             Phase::Open(open) => Permit::NotBefore(open.try_at),
@@ -171,11 +195,15 @@ impl Circuit {
     }
 
     /// Which deliveries go out next while the destination is, or just was, in trouble; `None`: each kind has its share.
-    pub fn pick(&self, slots: u32) -> Option<Pick> {
+    pub fn pick(&self, slots: u32, now: Mono) -> Option<Pick> {
         match &self.phase {
             Phase::Fresh | Phase::Asking => Some(Pick::Newest),
             Phase::Open(open) => Some(open.turn.pick(open.arrived)),
             Phase::Recovering(recovery) if recovery.delivered < slots => Some(recovery.turn.pick(false)),
+            // It takes some: what has just come must not stand behind all that it does not take.
+            Phase::Recovering(_) | Phase::Closed if self.flaps.is_recent(now) && !self.streak.events.is_empty() => {
+                Some(self.flaps.turn.pick(false))
+            }
             Phase::Recovering(_) | Phase::Closed => None,
         }
     }
@@ -183,6 +211,16 @@ impl Circuit {
     /// Whether it is open, and the latest failure in words.
     pub fn open_error(&self) -> Option<&str> {
         if let Phase::Open(open) = &self.phase { open.error.as_deref() } else { None }
+    }
+
+    /// Since when it has been open.
+    pub fn open_since(&self) -> Option<Mono> {
+        if let Phase::Open(open) = &self.phase { Some(open.since) } else { None }
+    }
+
+    /// When it lets out its next try, while it is open and none is under way.
+    pub fn next_try(&self) -> Option<Mono> {
+        if let Phase::Open(open) = &self.phase { (!open.trying).then_some(open.try_at) } else { None }
     }
 
     /// Whether it is open.
@@ -230,6 +268,7 @@ impl Circuit {
         // Canary: a restart must not charge an outage again.
         self.phase = if outage && !cfg!(feature = "canary_fresh_circuit_closed") {
             Phase::Open(Open {
+                since: now,
                 unreachable_only: false,
                 pause: Duration::ZERO,
                 try_at: now,
@@ -257,8 +296,12 @@ impl Circuit {
     pub fn on_picked(&mut self, pick: Pick) {
         match &mut self.phase {
             Phase::Open(open) => open.turn.on_picked(pick),
-            Phase::Recovering(recovery) => recovery.turn.on_picked(pick),
-            Phase::Fresh | Phase::Asking | Phase::Closed => {}
+            Phase::Recovering(recovery) => {
+                recovery.turn.on_picked(pick);
+                self.flaps.turn.on_picked(pick);
+            }
+            Phase::Closed => self.flaps.turn.on_picked(pick),
+            Phase::Fresh | Phase::Asking => {}
         }
     }
 
@@ -289,6 +332,9 @@ impl Circuit {
         let counts_before = self.is_closed() && !tried.probe;
         self.streak.on_try(tried);
         self.unreachable = if tried.outcome.class == Class::Unreachable { self.unreachable + 1 } else { 0 };
+        if tried.outcome.status == Some(429) {
+            self.on_too_many(tried.outcome, now, slots);
+        }
         let change = match tried.outcome.class {
             Class::Delivered => self.on_delivered(now, slots),
             Class::Refused if !cfg!(feature = "canary_refused_opens_the_circuit") => {
@@ -304,6 +350,7 @@ impl Circuit {
 
     fn on_delivered(&mut self, now: Mono, slots: u32) -> Change {
         self.delivered_at = Some(now);
+        self.limit.on_delivered();
         match &mut self.phase {
             Phase::Fresh | Phase::Asking => self.phase = Phase::Closed,
             Phase::Closed => {}
@@ -313,9 +360,34 @@ impl Circuit {
                     self.phase = Phase::Closed;
                 }
             }
-            Phase::Open(_) => return self.close(1, slots),
+            Phase::Open(open) => {
+                self.flaps.on_close(open.since, now);
+                return self.close(1, slots);
+            }
         }
         Change::Same
+    }
+
+    /// A limit on the rate is met by asking less: with half of the slots, and with pauses where nothing is delivered between.
+    fn on_too_many(&mut self, outcome: &Outcome, now: Mono, slots: u32) {
+        let within = limits::LIMITED_PAUSE_FIRST.max(outcome.duration.saturating_mul(2));
+        if self.delivered_at.is_some_and(|at| now.since(at) > within) {
+            self.limit.rest(now);
+        }
+        self.limit.excess += 1;
+        if self.limit.excess < limits::LIMITED_EXCESS {
+            return;
+        }
+        self.limit.excess = 0;
+        if matches!(self.phase, Phase::Closed) {
+            // Trusted as before, but with fewer.
+            let turn = Turn::default();
+            self.phase = Phase::Recovering(Recovery { slots, delivered: slots, held_until: None, turn });
+        }
+        if let Phase::Recovering(recovery) = &mut self.phase {
+            recovery.halve();
+            recovery.held_until = Some(now + limits::LIMITED_HELD);
+        }
     }
 
     fn on_refused(&mut self, probe: bool, now: Mono, slots: u32) -> Change {
@@ -333,7 +405,8 @@ impl Circuit {
     fn on_failed(&mut self, tried: &Tried<'_>, now: Mono, slots: u32, pause_max: Duration) -> Change {
         let outcome = tried.outcome;
         let full = self.streak.is_full();
-        let quiet = self.delivered_at.is_none_or(|at| now.since(at) > quiet_after(outcome));
+        let quiet_after = quiet_after(outcome).max(self.flaps.quiet(now));
+        let quiet = self.delivered_at.is_none_or(|at| now.since(at) > quiet_after);
         let unreachable = self.unreachable >= limits::CIRCUIT_UNREACHABLE;
         match &mut self.phase {
             Phase::Open(open) => {
@@ -353,14 +426,16 @@ impl Circuit {
             Phase::Fresh | Phase::Asking | Phase::Closed | Phase::Recovering(_) => {
                 if let Phase::Recovering(recovery) = &mut self.phase
                     && outcome.class == Class::Busy
+                    && outcome.status != Some(429)
                 {
-                    recovery.on_busy(outcome.status, now);
+                    recovery.halve();
                 }
                 let opens = unreachable || (full && quiet);
                 if !opens {
                     return Change::Same;
                 }
                 let mut open = Open {
+                    since: now,
                     unreachable_only: !full,
                     pause: Duration::ZERO,
                     try_at: now,
@@ -405,16 +480,47 @@ impl Recovery {
         }
     }
 
-    fn on_busy(&mut self, status: Option<u16>, now: Mono) {
+    fn halve(&mut self) {
         self.slots = (self.slots / 2).max(1);
-        if status == Some(429) {
-            self.held_until = Some(now + limits::CIRCUIT_HELD);
-        }
     }
 
     /// A client that is away has no slots, and says nothing about how many its destination bears.
     fn is_over(&self, slots: u32) -> bool {
         slots > 0 && self.slots >= slots && self.delivered >= slots
+    }
+}
+
+impl Flaps {
+    /// A delivery closed what had opened then.
+    fn on_close(&mut self, opened: Mono, now: Mono) {
+        let steady = self.closed_at.is_none_or(|at| opened.since(at) > limits::CIRCUIT_FLAP);
+        let outage = now.since(opened) > limits::CIRCUIT_FLAP;
+        self.count = if steady || outage { 1 } else { limits::CIRCUIT_FLAPS_MAX.min(self.count + 1) };
+        self.closed_at = Some(now);
+    }
+
+    fn is_recent(&self, now: Mono) -> bool {
+        self.closed_at.is_some_and(|at| now.since(at) <= limits::CIRCUIT_FLAP)
+    }
+
+    /// How long nothing must have been delivered before failures open it.
+    fn quiet(&self, now: Mono) -> Duration {
+        if self.is_recent(now) { limits::CIRCUIT_FLAP_QUIET * self.count } else { Duration::ZERO }
+    }
+}
+
+impl Limit {
+    fn on_delivered(&mut self) {
+        self.excess = self.excess.saturating_sub(4);
+        (self.until, self.pause) = (None, Duration::ZERO);
+    }
+
+    /// Those that went out before the pause say nothing new.
+    fn rest(&mut self, now: Mono) {
+        if self.until.is_none_or(|until| now >= until) {
+            self.pause = (self.pause * 2).clamp(limits::LIMITED_PAUSE_FIRST, limits::LIMITED_PAUSE_MAX);
+            self.until = Some(now + self.pause);
+        }
     }
 }
 

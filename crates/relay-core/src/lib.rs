@@ -20,6 +20,7 @@ pub mod hub;
 pub mod id;
 pub mod jobs;
 pub mod limits;
+pub mod lines;
 pub mod name;
 pub mod routing;
 pub mod session;

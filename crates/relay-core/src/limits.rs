@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::lines::Share;
+
 /// Bytes of a name. A DNS label, so that a name can become one.
 pub const NAME_BYTES_MAX: usize = 63;
 /// Bytes of a chunk of body on the session: small enough that control messages never wait long behind one.
@@ -24,6 +26,9 @@ pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Interim answers (1xx) of a target before its answer; real ones send one or two. More never come to an answer: outcome
 /// *rejected*.
 pub const ANSWER_INTERIM_MAX: usize = 100;
+/// How long more of an answer's body is waited for that only the end of its connection ends, where its head does not say that
+/// the connection ends: who writes such heads often lets it stand. The status has decided by then.
+pub const ANSWER_SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Bytes that a connection to a target reads before others have their turn, so that none of them, however small the pieces
 /// in which it answers, holds up the session or other targets.
 pub const TARGET_TURN_BYTES: usize = 16 * 1024;
@@ -51,6 +56,11 @@ pub const HEARTBEATS_MISSED_MAX: u32 = 3;
 pub const HEARD_EVERY: Duration = Duration::from_secs(1);
 /// How long a client waits for the answer to its Hello, or for more of it, before it dials again.
 pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
+/// Bytes a second of the slowest link on which a session lives.
+pub const LINK_BYTES_PER_SECOND_MIN: u32 = 1024;
+/// Bytes of a Hello that a client's system and what is in between may have taken without sending them on: what a socket
+/// takes at once when it is new. A client waits for the answer as long as the slowest link takes for these.
+pub const HELLO_UNSEEN_BYTES: usize = 128 * 1024;
 /// Leases that a client holds at most, outcomes that wait for their confirmation included: a server that never confirms
 /// must not fill its memory, and a Hello that names them all stays well below the largest message.
 pub const HELD_MAX: usize = 16_384;
@@ -84,9 +94,18 @@ pub const LEASE_OVERTIME: Duration = Duration::from_mins(1);
 /// How long the last pieces of a body may take to a client that reads them steadily, but slowly, before it must have named
 /// the lease: what waits in front of the wire (see `SESSION_QUEUE_BYTES`), at the slowest pace at which a session lives.
 pub const TRANSFER_TAIL: Duration = Duration::from_mins(10);
-/// Body bytes and the like that wait for one socket in front of its wire. Little, so that heartbeats and confirmations do not
-/// wait long behind bodies on a slow link, and so that what left the machine is soon at its client.
+/// Body bytes and the like that wait for one socket in front of its wire, however fast that is. Little, so that heartbeats and
+/// confirmations do not wait long behind bodies, and so that what left the machine is soon at its client.
 pub const SESSION_QUEUE_BYTES: usize = 4 * CHUNK_BYTES;
+/// And no more of them than leave in this time at the pace of the link: a webhook that comes goes before the rest of a large
+/// one, and on a slow link what went before is all that it waits for.
+pub const SESSION_QUEUE_TIME: Duration = Duration::from_millis(250);
+/// Fewest bytes of a body that a message carries because its link is slow: what is around them stays a hundredth.
+pub const PIECE_BYTES_MIN: usize = 4 * 1024;
+/// Bytes that the system takes from the writer of a session's socket before they can be sent: it would take megabytes, and on a
+/// slow link need minutes for them. What is on the wire and not acknowledged does not count, so this slows no link: at
+/// 1 Gbit/s these last longer than a writer takes to bring more.
+pub const SESSION_UNSENT_BYTES: u32 = 16 * 1024;
 /// Longest delay after a failed try that did not count; shorter where `CIRCUIT_PAUSE_MAX` is, so that what waits is due
 /// when the destination is found well again.
 pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_mins(1);
@@ -100,8 +119,21 @@ pub const CIRCUIT_UNREACHABLE: u32 = 3;
 pub const CIRCUIT_EVENTS: usize = 5;
 /// How long nothing must have been delivered before failures open a circuit: one that delivers serves, however often it fails.
 pub const CIRCUIT_QUIET: Duration = Duration::from_secs(1);
-/// How long a 429 keeps a circuit that has just closed from using one slot more.
-pub const CIRCUIT_HELD: Duration = Duration::from_secs(1);
+/// A circuit that a delivery closed, and that opens again within this, stands before a destination that takes some: it waits
+/// longer before it opens, so that what is taken rarely is found among what is not.
+pub const CIRCUIT_FLAP: Duration = Duration::from_mins(1);
+/// By so much each time in a row.
+pub const CIRCUIT_FLAP_QUIET: Duration = Duration::from_secs(4);
+/// So often in a row at most.
+pub const CIRCUIT_FLAPS_MAX: u32 = 2;
+/// 429s beyond four to each delivery that halve the slots: so many more mean a limit on the rate and not on some events.
+pub const LIMITED_EXCESS: u32 = 16;
+/// How long slots that were halved so are not added to.
+pub const LIMITED_HELD: Duration = Duration::from_secs(1);
+/// Pause behind a 429 where nothing was delivered for as long; doubles with each that follows.
+pub const LIMITED_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Longest of these pauses. `Retry-After` does not make it longer: it speaks of one delivery, and others may be taken.
+pub const LIMITED_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Newest deliveries that an open circuit lets out in a row because something arrives all the time; then an older one has
 /// its turn.
 pub const CIRCUIT_NEWEST_MAX: u8 = 3;
@@ -109,6 +141,11 @@ pub const CIRCUIT_NEWEST_MAX: u8 = 3;
 pub const CIRCUIT_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Deliveries that one `lease` asks for at most, so that a batch stays one short commit.
 pub const LEASE_BATCH_MAX: usize = 256;
+/// Bodies that one operation of the store reads at most, and how many bytes of them where there are several: a part of what a
+/// reader may take, so that pages and look-ups come between.
+pub const BODIES_READ_MAX: usize = 64;
+/// See [`BODIES_READ_MAX`].
+pub const BODIES_READ_BYTES: u64 = 8 * 1024 * 1024;
 /// A destination that waits for a client is announced (WARN) after this long.
 pub const NO_CLIENT_WARN_AFTER: Duration = Duration::from_mins(1);
 
@@ -172,6 +209,11 @@ pub const DECIDE_AGAIN_MAX: u8 = 16;
 pub const APPEND_AGAIN: Duration = Duration::from_millis(200);
 /// Pause before a store operation that failed for now is asked for again.
 pub const STORE_RETRY: Duration = Duration::from_secs(1);
+/// How long what was said last may take to be taken, once a server or a client that stops has nothing else to wait for: a
+/// session that lives takes it in less, and one that is stuck must not hold up the stop.
+pub const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
+/// One in this many parts of a client's `SHUTDOWN_GRACE` is for that, where its grace ends with requests under way.
+pub const LAST_WORDS_SHARE: u32 = 20;
 /// How long clients of a stopping server stay away, unless another one takes its place sooner.
 pub const GOAWAY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long an instance without a socket is remembered: its circuits outlive a broken connection.
@@ -296,12 +338,31 @@ pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections).
 pub const WRONG_TOKENS_HELD_MAX: usize = 64;
 
+/// Log lines of one kind that deliveries, however many, can cause: enough to see what it is about, and no log is filled.
+pub const LINES: Share = Share { most: 20, span: Duration::from_secs(1) };
+/// Those that one client with a token can cause as it likes.
+pub const LINES_OF_CLIENTS: Share = Share { most: 4, span: Duration::from_secs(1) };
+/// Those about clients that come and go: a server that starts meets all of its clients at once.
+pub const LINES_OF_JOINS: Share = Share { most: 100, span: Duration::from_secs(1) };
+/// Those about failed tries of one class at one destination, in a client: the first ones tell what it is about, the summary
+/// tells how many there are.
+pub const LINES_OF_TRIES: Share = Share { most: 10, span: Duration::from_mins(1) };
+/// Those that strangers can cause, of one kind and about one source or entrance; and those about what fails again and again.
+pub const LINES_OF_STRANGERS: Share = Share { most: 1, span: Duration::from_mins(1) };
+
 /// Requests to a path or source that there is none of, the latest of which an operator is shown.
 pub const MISSES_KEPT: usize = 50;
 /// Bytes of the path of such a request: enough to recognise it, and strangers choose it.
 pub const MISS_PATH_BYTES: usize = 64;
 /// Bytes of the name under which somebody asks the admin API: enough for a user's, and anybody may write anything there.
 pub const CLAIMED_USER_BYTES_MAX: usize = 64;
+
+/// Bytes of a file, or of standard input, that holds one value: a secret, or a key in PEM. More is another file than was
+/// meant, or one without an end.
+pub const VALUE_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a configuration file, of one with certificates, and of one with credentials, for the same reason: all
+/// authorities of a system are half a megabyte.
+pub const CONFIGURATION_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
@@ -345,3 +406,8 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_hours(24);
 pub const RETRY_MULTIPLIER_MAX: f64 = 100.0;
 /// Default of `DEDUPE_WINDOW`.
 pub const DEDUPE_WINDOW: Duration = Duration::from_hours(72);
+/// Bytes of lines that wait to be printed, of the log and beside it: some twenty thousand, more than any burst that a reader
+/// catches up with. What finds no room is dropped and counted, since nothing else may wait for who reads a log.
+pub const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a process that ends waits for its last lines to be taken: a reader that is there takes them at once.
+pub const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);

@@ -47,7 +47,7 @@ struct Reference {
     counted: u32,
     tries: u32,
     losses: u32,
-    /// Deliveries made elsewhere at the destination when its previous try was reported.
+    /// How many the destination had ever got when its previous failed try was reported.
     seen: Option<u64>,
     leases: u64,
     expires_at: Wall,
@@ -75,7 +75,7 @@ impl Reference {
         }
     }
 
-    fn report(&mut self, current: bool, reported: &Outcome, charges: bool, made: u64, retries: u32, now: Wall) {
+    fn report(&mut self, current: bool, reported: &Outcome, charges: bool, delivered: u64, retries: u32, now: Wall) {
         let class = reported.class;
         if class == Class::Delivered {
             if !matches!(self.state, State::Delivered | State::Cancelled) {
@@ -92,7 +92,7 @@ impl Reference {
             Class::Refused => true,
             Class::Rejected => charges,
             Class::Busy => {
-                let others = charges && self.seen.is_some_and(|seen| made > seen);
+                let others = charges && self.seen.is_some_and(|seen| delivered > seen);
                 let patient = match reported.status {
                     None => true,
                     Some(429) => false,
@@ -104,7 +104,7 @@ impl Reference {
         };
         self.tries += 1;
         self.counted += u32::from(counts);
-        self.seen = Some(made);
+        self.seen = Some(delivered);
         if now >= self.expires_at {
             self.end(State::Expired, Some(Reason::Expired));
         } else if counts && self.counted == retries + 1 {
@@ -125,7 +125,7 @@ struct Pair {
     record: Delivery,
     reference: Reference,
     now: Wall,
-    made: u64,
+    delivered: u64,
     tokens: Vec<Token>,
     archived: Vec<u32>,
     rng: StdRng,
@@ -146,12 +146,12 @@ impl Pair {
             expires_at: record.expires_at,
             was: None,
         };
-        Self { record, reference, now: START, made: 0, tokens: Vec::new(), archived: Vec::new(), rng }
+        Self { record, reference, now: START, delivered: 0, tokens: Vec::new(), archived: Vec::new(), rng }
     }
 
     fn step(&mut self) {
         self.now = self.now + Duration::from_secs(self.rng.random_range(0..120));
-        self.made += self.rng.random_range(0..2);
+        self.delivered += self.rng.random_range(0..2);
         match self.rng.random_range(0..10) {
             0..=2 => self.lease(),
             3..=5 => self.report(),
@@ -207,13 +207,13 @@ impl Pair {
             retry: &retry,
             retry_after_max: RETRY_AFTER_MAX,
             uncounted_delay_max: UNCOUNTED_DELAY_MAX,
-            made: self.made,
+            delivered: self.delivered,
             charges,
             jitter,
         };
         let current = token == self.record.token;
         let before = self.record.attempts;
-        self.reference.report(current, &reported, charges, self.made, retry.max_retries, self.now);
+        self.reference.report(current, &reported, charges, self.delivered, retry.max_retries, self.now);
         let change = delivery::settle(&self.record, token, &reported, &terms, self.now);
         self.apply(change);
         if self.record.state == State::Scheduled && current && self.record.changed_at == self.now {

@@ -29,7 +29,7 @@ impl ParameterFault {
     }
 
     pub(crate) fn unknown_provider(name: &str, known: &[&str]) -> Self {
-        let hint = match nearest(name, known) {
+        let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
             // They are too many to be named: a screen full, with what is asked for lost in it.
             None => format!("there are {}; with a platform that is none of them: hmac, or api-key", known.len()),
@@ -38,7 +38,7 @@ impl ParameterFault {
     }
 
     pub(crate) fn unknown_parameter(name: &str, provider: &str, known: &[&str]) -> Self {
-        let hint = match nearest(name, known) {
+        let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("known: {}", known.join(", ")),
         };
@@ -50,19 +50,21 @@ fn prefix(parameter: Option<&str>) -> String {
     parameter.map(|name| format!("{name}: ")).unwrap_or_default()
 }
 
-/// The known name that a typing slip away from `name` would give: an edit distance of a third of its length at most.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known name that `name` was meant to be, if it is a slip of the keyboard away: a third of its length at most, and no
+/// more than three letters. Capitals, `_` and `-` do not matter.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The cost is the product of both lengths; nothing longer than this is a slip.
     const NAME_BYTES_MAX: usize = 64;
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
-    let name = name.to_ascii_lowercase().replace('_', "-");
+    let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+    let name = plain(name);
     known
-        .iter()
-        .map(|known| (strsim::osa_distance(&name, &known.replace('_', "-")), *known))
-        .filter(|(distance, known)| *distance <= 1.max(known.len() / 3))
-        .min()
+        .into_iter()
+        .map(|known| (strsim::osa_distance(&name, &plain(known)), known))
+        .filter(|(distance, known)| *distance <= (known.len() / 3).clamp(1, 3))
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
 
@@ -73,11 +75,16 @@ mod tests {
     #[test]
     fn a_slip_of_the_finger_is_recognised_and_a_strange_word_is_not() {
         let known = ["api-key", "basic", "standard-webhooks"];
-        assert_eq!(nearest("apikey", &known), Some("api-key"));
-        assert_eq!(nearest("API_KEY", &known), Some("api-key"));
-        assert_eq!(nearest("standard-webhook", &known), Some("standard-webhooks"));
-        assert_eq!(nearest("baisc", &known), Some("basic"), "two keys in the wrong order are one slip");
-        assert_eq!(nearest("zoom", &known), None);
-        assert_eq!(nearest(&"a".repeat(10_000), &known), None);
+        assert_eq!(nearest("apikey", known), Some("api-key"));
+        assert_eq!(nearest("API_KEY", known), Some("api-key"));
+        assert_eq!(nearest("standard-webhook", known), Some("standard-webhooks"));
+        assert_eq!(nearest("baisc", known), Some("basic"), "two keys in the wrong order are one slip");
+        assert_eq!(nearest("zoom", known), None);
+        let settings = ["max_retries", "message_ttl", "lease"];
+        assert_eq!(nearest("MAX_RETRYS", settings), Some("max_retries"));
+        assert_eq!(nearest("messagettl", settings), Some("message_ttl"));
+        assert_eq!(nearest("laese", settings), Some("lease"));
+        assert_eq!(nearest("banana", settings), None);
+        assert_eq!(nearest(&"a".repeat(10_000), known), None);
     }
 }

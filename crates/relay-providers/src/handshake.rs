@@ -232,7 +232,7 @@ impl On {
         }
     }
 
-    fn holds(self, request: &Request<'_>, body: Option<&Value>) -> bool {
+    pub(crate) fn holds(self, request: &Request<'_>, body: Option<&Value>) -> bool {
         let texts = |path| body.into_iter().flat_map(move |body| naming::find(body, path));
         match self {
             Self::Query(name) => form::value(request.query.unwrap_or_default(), name).is_some(),

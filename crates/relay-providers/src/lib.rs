@@ -40,18 +40,22 @@ mod keys;
 mod media_type;
 mod multipart;
 mod naming;
+mod own_secret;
 mod parameters;
+pub mod pasted;
 mod proven;
 mod provider;
 mod pruned;
 mod sample;
 mod scheme;
 mod secret;
+mod shape;
 mod signed_over;
 mod signer;
 mod table;
 mod url;
 mod verifier;
+mod walk;
 mod words;
 
 use std::fmt;
@@ -62,14 +66,16 @@ use relay_core::time::Wall;
 pub use by_head::ByHead;
 pub use certificates::{CertificatesFault, certificates};
 pub use draft::{Draft, SignError};
-pub use fault::ParameterFault;
+pub use fault::{ParameterFault, nearest};
 pub use given::Given;
 pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings};
 pub use keys::StoredKey;
 pub use naming::{DeliveryId, Name};
-pub use provider::{Acknowledgement, Parameter, Provider, provider, providers};
+pub use own_secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, own_secret};
+pub use provider::{Acknowledgement, Otherwise, Parameter, Provider, provider, providers};
 pub use sample::Sample;
 pub use secret::{secret_digest, secret_fault};
+pub use shape::{Characters, Shape};
 pub use signed_over::SignedOver;
 pub use signer::Signer;
 pub use verifier::Verifier;
@@ -153,6 +159,8 @@ pub struct Genuine {
     pub event: Option<String>,
     /// What it happened to, where the platform says so: events of one thing are to stay in order.
     pub order: Option<String>,
+    /// What its sender wants once it is durable.
+    pub acknowledgement: Acknowledgement,
 }
 
 /// What a repeat of a webhook is known by, within its source.

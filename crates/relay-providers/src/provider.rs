@@ -6,15 +6,20 @@ use std::{sync::LazyLock, time::Duration};
 use relay_core::time::Wall;
 
 use crate::{
-    Draft, Handshake, Request,
+    Draft, Handshake, On, Request,
     code::Code,
     naming::{DeliveryId, Name, Names},
     parameters::Parameters,
     proven::Covered,
     sample::Sample,
     scheme::Scheme,
+    shape::{Characters, Shape},
     signed_over, table,
 };
+
+/// [`Provider::unproven`] of signatures over the body alone.
+pub(crate) const NO_TIME: &str = "The signature covers the body alone and no time: whoever has seen one request can send it again, \
+    and header fields can be changed. The relay recognises repeats by their delivery id.";
 
 /// One provider. Everything about it that is data stands here; [`providers`] lists all of them.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +34,8 @@ pub struct Provider {
     pub sending: &'static [Parameter],
     /// What the sender wants once its webhook is durable.
     pub acknowledgement: Acknowledgement,
+    /// Webhooks that it wants acknowledged otherwise.
+    pub otherwise: &'static [Otherwise],
     /// How long the sender waits for that.
     pub answer_within: Duration,
     /// Methods its sources take, handshakes included; anything else is answered 405.
@@ -94,6 +101,7 @@ impl Provider {
         parameters: &[],
         sending: &[],
         acknowledgement: Acknowledgement::EMPTY,
+        otherwise: &[],
         answer_within: Duration::from_secs(10),
         methods: &["POST"],
         retries: true,
@@ -167,6 +175,10 @@ pub struct Parameter {
     pub begins: &'static [&'static str],
     /// What other values of the same platform begin with, and what these are.
     pub not: &'static [(&'static str, &'static str)],
+    /// Values that everybody knows, and what these are: whoever signs with one would be taken for the platform.
+    pub known: &'static [(&'static str, &'static str)],
+    /// What it is made of, where the platform says so.
+    pub shape: Option<Shape>,
     /// The page that its default follows from.
     pub document: Option<&'static str>,
     /// What it is, and where in the platform's console to find it.
@@ -187,6 +199,8 @@ impl Parameter {
             made_up: false,
             begins: &[],
             not: &[],
+            known: &[],
+            shape: None,
             document: None,
             help,
         }
@@ -250,6 +264,16 @@ impl Parameter {
         Self { not, ..self }
     }
 
+    /// The same, with values that everybody knows.
+    pub(crate) const fn known(self, known: &'static [(&'static str, &'static str)]) -> Self {
+        Self { known, ..self }
+    }
+
+    /// The same, made of `min` to `max` of these characters.
+    pub(crate) const fn made_of(self, of: Characters, min: usize, max: usize, words: &'static str) -> Self {
+        Self { shape: Some(Shape { of, min, max, words }), ..self }
+    }
+
     /// The same, which a source can be without.
     pub(crate) const fn or_none(self) -> Self {
         Self { required: false, ..self }
@@ -275,6 +299,21 @@ pub enum Acknowledgement {
         /// Body.
         body: &'static str,
     },
+}
+
+/// Webhooks of a provider that are acknowledged in another way than its others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Otherwise {
+    /// What makes it one: all of these.
+    pub on: &'static [On],
+    /// Its acknowledgement.
+    pub acknowledgement: Acknowledgement,
+}
+
+impl Default for Acknowledgement {
+    fn default() -> Self {
+        Self::EMPTY
+    }
 }
 
 impl Acknowledgement {

@@ -13,6 +13,7 @@ use crate::{
     parameters::{Parameters, Purpose},
     proven::{Covered, Proven},
     provider,
+    pruned::unmarked,
     scheme::{Scheme, Signatures},
 };
 
@@ -26,6 +27,8 @@ pub struct Verifier {
     signed_over: SignedOver,
     protected: Vec<String>,
     values: Arc<Values>,
+    /// The platform may hand over a further secret: see [`Self::taking_another`].
+    takes_another: bool,
 }
 
 /// How a request proves itself.
@@ -82,7 +85,14 @@ impl Verifier {
             _ => None,
         };
         let (values, signed_over) = (Arc::new(Values(parameters.values())), SignedOver::read(&parameters));
-        parameters.finish(Self { provider, proof, tests, signed_over, protected, values })
+        parameters.finish(Self { provider, proof, tests, signed_over, protected, values, takes_another: false })
+    }
+
+    /// The same, which has a secret that the platform handed over, and takes a further one that is handed over: for the next
+    /// webhook at the same URL, where each has a secret of its own.
+    #[must_use]
+    pub fn taking_another(self) -> Self {
+        Self { takes_another: self.provider.adopts(), ..self }
     }
 
     /// One that refuses everything, for a source whose parameters do not read.
@@ -109,7 +119,10 @@ impl Verifier {
             Verdict::Refused(_) if self.is_test(request) => {
                 Verdict::Handshake(Answer { status: 200, ..Answer::default() })
             }
-            Verdict::Refused(refusal) => self.refused(self.second_handover(request).unwrap_or(refusal)),
+            // What is signed is an event, whatever else it carries.
+            Verdict::Refused(refusal) => self
+                .another_handover(request)
+                .unwrap_or_else(|| self.refused(self.second_handover(request).unwrap_or(refusal))),
             other @ (Verdict::Handshake(_)
             | Verdict::Confirm { .. }
             | Verdict::Adopt { .. }
@@ -130,7 +143,8 @@ impl Verifier {
             ByHead::Refused { .. } if self.may_be_test(request) => ByHead::Open,
             ByHead::Refused { refusal, .. } => {
                 let mut adopting = self.provider.handshakes.iter().filter(|handshake| handshake.adopts().is_some());
-                let hands_over = adopting.any(|handshake| handshake.needs_body() && handshake.may_be(request));
+                let hands_over = adopting
+                    .any(|handshake| (self.takes_another || handshake.needs_body()) && handshake.may_be(request));
                 let refusal = self.second_handover(request).unwrap_or(refusal);
                 let or_handshake = hands_over || unsigned.next().is_some();
                 ByHead::Refused { refusal: with_status(self.provider, refusal), or_handshake }
@@ -144,9 +158,16 @@ impl Verifier {
         self.provider
     }
 
-    /// The answer to a webhook that was stored.
-    pub fn acknowledgement(&self) -> Acknowledgement {
-        self.provider.acknowledgement
+    /// The answer to this webhook once it is stored.
+    fn acknowledgement(&self, request: &Request<'_>) -> Acknowledgement {
+        let Provider { acknowledgement, otherwise, .. } = *self.provider;
+        if otherwise.is_empty() {
+            return acknowledgement;
+        }
+        // It is genuine, so that its body may be of any size.
+        let body = serde_json::from_slice(unmarked(request.body)).ok();
+        let other = otherwise.iter().find(|other| other.on.iter().all(|on| on.holds(request, body.as_ref())));
+        other.map_or(acknowledgement, |other| other.acknowledgement)
     }
 
     /// Methods the source takes; anything else is answered 405.
@@ -178,7 +199,22 @@ impl Verifier {
 
     /// The answer, if the request is one of the provider's handshakes that are, or are not, signed.
     fn handshake(&self, request: &Request<'_>, signed: bool) -> Option<Verdict> {
-        let mut candidates = self.candidates(signed).filter(|handshake| handshake.method == request.method);
+        self.answer(request, self.candidates(signed))
+    }
+
+    /// The secret that the platform hands over beside those that the source has.
+    fn another_handover(&self, request: &Request<'_>) -> Option<Verdict> {
+        let adopting = self.provider.handshakes.iter().filter(|handshake| handshake.adopts().is_some());
+        if self.takes_another { self.answer(request, adopting) } else { None }
+    }
+
+    /// The answer of the first of these that the request is.
+    fn answer(
+        &self,
+        request: &Request<'_>,
+        candidates: impl Iterator<Item = &'static crate::Handshake> + Clone,
+    ) -> Option<Verdict> {
+        let mut candidates = candidates.filter(|handshake| handshake.method == request.method);
         let needs_json = candidates.clone().any(crate::Handshake::needs_json);
         let body = if needs_json { small_json(request) } else { None };
         let handshake = candidates.find(|handshake| handshake.is(request, body.as_ref()))?;
@@ -210,9 +246,10 @@ impl Verifier {
     fn second_handover(&self, request: &Request<'_>) -> Option<Refusal> {
         let adopting = self.provider.handshakes.iter().find(|handshake| handshake.adopts().is_some())?;
         let body = if adopting.needs_json() { small_json(request) } else { None };
-        (!self.awaits_secret() && adopting.is(request, body.as_ref())).then(|| {
-            let detail = "a secret was handed over and this source has one already: if the first was a stranger's, forget it \
-                          with crm-relay source await-secret";
+        (!self.awaits_secret() && !self.takes_another && adopting.is(request, body.as_ref())).then(|| {
+            let detail = "a secret was handed over and this source has one already: a further webhook with a secret of its own \
+                          is taken beside it after crm-relay source await-secret, or has a source of its own; if the first \
+                          was a stranger's: crm-relay source await-secret --forget";
             Refusal::new("second_handover", detail)
         })
     }
@@ -235,6 +272,7 @@ impl Verifier {
         }
         genuine.event = genuine.event.or_else(|| names.name(event));
         genuine.order = genuine.order.or_else(|| names.name(order));
+        genuine.acknowledgement = self.acknowledgement(request);
         Verdict::Genuine(genuine)
     }
 

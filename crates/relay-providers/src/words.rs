@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider,
+    Acknowledgement, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider,
     provider::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, StampAt, Style, When},
 };
@@ -86,6 +86,7 @@ impl Provider {
                 StampAt::Header(name) => format!("in `{name}`"),
                 StampAt::Item => "in the same field".to_owned(),
                 StampAt::Json(field) => format!("`{field}` of the body"),
+                StampAt::JsonIfAny(path) => format!("`{path}` of the body, if it has one"),
             };
             text = format!("{text} The timestamp is {at}, {}{}.", stamp.unit.name(), self.window());
         }
@@ -163,7 +164,6 @@ fn encoding(encoding: Encoding) -> &'static str {
 fn key_form(form: KeyForm) -> &'static str {
     match form {
         KeyForm::Text => ", used as the text it is",
-        KeyForm::Hex => ", decoded from hex",
         KeyForm::Base64 => ", decoded from base64",
         KeyForm::Ed25519 => ", a public key in hex or base64",
         KeyForm::Whsec => ": `whsec_` and base64, which is decoded",
@@ -207,6 +207,29 @@ impl fmt::Display for Handshake {
         }
         f.write_str(if self.signed { ", signed like an event: " } else { ", not signed: " })?;
         self.exchange.fmt(f)
+    }
+}
+
+/// Which webhooks, and how: `with "token" in a JSON body: 202, empty`.
+impl fmt::Display for Otherwise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, on) in self.on.iter().enumerate() {
+            write!(f, "{}{on}", if index == 0 { "with " } else { " and " })?;
+        }
+        write!(f, ": {}", self.acknowledgement)
+    }
+}
+
+impl fmt::Display for Acknowledgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Receipt => f.write_str("202 with the event's id and the time, as JSON"),
+            Self::Fixed { status, body: "", .. } => write!(f, "{status}, empty"),
+            Self::Fixed { status, content_type, body } => {
+                let content_type = content_type.unwrap_or_default();
+                write!(f, "{status}, `{content_type}`: `{}`", body.replace('\n', " "))
+            }
+        }
     }
 }
 
@@ -425,7 +448,8 @@ mod tests {
         );
         assert_eq!(
             slack.delivery.to_string(),
-            "`event_id` of the body, alone (documented: https://docs.slack.dev/apis/events-api/)"
+            "`event_id`, `api_app_id` of the body, alone (documented: https://docs.slack.dev/apis/events-api/); else `event_id` \
+             of the body, alone (documented: https://docs.slack.dev/apis/events-api/)"
         );
         assert_eq!(slack.event.to_string(), "`event.type` of the body");
     }

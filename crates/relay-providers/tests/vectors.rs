@@ -111,7 +111,7 @@ fn handshake(case: &Value) -> Result<(), String> {
         signed["provider"] = case["provider"].clone();
         let verifier = verifier(&signed).map_err(|faults| format!("{faults:?}"))?;
         match judge(&verifier, &signed, &made)? {
-            Verdict::Genuine(_) => acknowledgement(verifier.acknowledgement()),
+            Verdict::Genuine(genuine) => acknowledgement(genuine.acknowledgement),
             Verdict::Handshake(answer) | Verdict::Confirm { answer, .. } | Verdict::Adopt { answer, .. } => answer,
             Verdict::Refused(refusal) | Verdict::Malformed(refusal) => {
                 Answer { status: refusal.status, ..Answer::default() }

@@ -2,6 +2,7 @@
 
 use std::{future::Future, io, time::Duration};
 
+use relay_core::{limits, lines::Kind, time::Mono};
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     time::{Instant, sleep},
@@ -11,11 +12,6 @@ use crate::origin::Origin;
 
 /// Pause after an accept that failed for want of file descriptors or memory: others have to end first.
 const PAUSE: Duration = Duration::from_millis(50);
-/// At most one line in the log per listener and this long, however often accepting fails.
-const SAY_EVERY: Duration = Duration::from_mins(1);
-/// Bytes that the system takes from a socket's writer before they can be sent: with more, a slow link would take minutes to
-/// empty what the machine believes is gone. What is on the wire and not acknowledged does not count, so this slows no link.
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// A listening socket.
 pub(crate) trait Listening: Send + 'static {
@@ -54,12 +50,13 @@ pub(crate) struct Acceptor<L> {
     listener: L,
     name: &'static str,
     failures: u64,
-    said: Option<Instant>,
+    began: Instant,
+    lines: Kind,
 }
 
 impl<L: Listening> Acceptor<L> {
-    pub(crate) const fn new(listener: L, name: &'static str) -> Self {
-        Self { listener, name, failures: 0, said: None }
+    pub(crate) fn new(listener: L, name: &'static str) -> Self {
+        Self { listener, name, failures: 0, began: Instant::now(), lines: Kind::default() }
     }
 
     /// The next connection, however long that takes. Cancel-safe: what is dropped has taken nothing, and at most cuts a
@@ -79,10 +76,10 @@ impl<L: Listening> Acceptor<L> {
 
     fn complain(&mut self, error: &io::Error) {
         self.failures += 1;
-        if self.said.is_some_and(|said| said.elapsed() < SAY_EVERY) {
+        // However often accepting fails.
+        if self.lines.may_tell(limits::LINES_OF_STRANGERS, Mono::default() + self.began.elapsed()).is_none() {
             return;
         }
-        self.said = Some(Instant::now());
         tracing::warn!(
             event = "accept_failed",
             listener = self.name,
@@ -103,7 +100,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 pub(crate) fn prepare(socket: &TcpStream) {
     // Best effort: without it a session on a slow link is slower to say what matters.
     #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(limits::SESSION_UNSENT_BYTES);
 }
 
 #[cfg(test)]

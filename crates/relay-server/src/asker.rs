@@ -38,6 +38,8 @@ pub struct Place {
 }
 
 impl Asker {
+    /// Whoever may stand in the audit log.
+    pub(crate) const ALL: [&str; 5] = ["cli", "admin", "config", "sender", "server"];
     /// The configuration file, and what exists out of the box.
     pub const CONFIG: Self = Self::nobody("config");
     /// The server itself: a time that was set has come.

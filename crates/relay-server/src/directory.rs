@@ -79,6 +79,9 @@ impl Directory {
                 keys.push(StoredKey { name: "API_KEY".into(), digest: api_key });
             }
             let (verifier, broken) = match Verifier::with_keys(&provider, &parameters, keys) {
+                Ok(verifier) if adopts_until.is_some() && !entry.document.adopted.is_empty() => {
+                    (verifier.taking_another(), None)
+                }
                 Ok(verifier) => (verifier, None),
                 Err(faults) => {
                     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();

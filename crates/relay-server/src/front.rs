@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, body::Incoming};
 use relay_core::{
     hub::{Accepting, Answer},
     name::Name,
-    time::Wall,
+    time::{Mono, Wall},
 };
 use relay_store::seam::DocumentKind;
 use tokio::sync::oneshot;
@@ -97,6 +97,10 @@ impl Backend for Front {
 
     fn now(&self) -> Wall {
         self.admin.clock.wall()
+    }
+
+    fn mono(&self) -> Mono {
+        self.admin.clock.now().mono
     }
 
     fn present(&self) -> Wall {

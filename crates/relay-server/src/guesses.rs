@@ -187,7 +187,7 @@ impl Guesses {
             Entrance::Admin => "/api",
             Entrance::Health => "/health",
         };
-        self.refusals.may_tell(about, kind, self.clock.wall())
+        self.refusals.may_tell(about, kind, self.now())
     }
 
     fn now(&self) -> Mono {

@@ -39,7 +39,15 @@ pub(crate) enum Reason {
     /// Deliveries wait and no client serves their destination.
     NoClient { destination: Name, since: Duration, waiting: u64, first_expiry: Option<Duration> },
     /// A circuit is open.
-    CircuitOpen { destination: Name, client: String, waiting: u64, error: Option<String> },
+    CircuitOpen {
+        destination: Name,
+        client: String,
+        since: Duration,
+        waiting: u64,
+        /// Until the next try; `None`: one is under way.
+        next_try: Option<Duration>,
+        error: Option<String>,
+    },
     /// Due work is old although a client could take it.
     Stalled { destination: Name, oldest: Duration, waiting: u64 },
     /// Half the TTL of a waiting delivery has passed.
@@ -265,8 +273,10 @@ fn assess_destination(
         reasons.push(Reason::NoClient { destination: destination.clone(), since, waiting, first_expiry });
     }
     for client in seen.iter().flat_map(|seen| &seen.clients).filter(|client| client.circuit_open) {
+        let since = client.open_since.map_or(Duration::ZERO, |since| now.mono.since(since));
+        let next_try = client.next_try.map(|at| at.since(now.mono));
         let (client, error) = (client.label.clone(), client.error.clone());
-        reasons.push(Reason::CircuitOpen { destination: destination.clone(), client, waiting, error });
+        reasons.push(Reason::CircuitOpen { destination: destination.clone(), client, since, waiting, next_try, error });
     }
     let oldest = stats.oldest_due.map_or(Duration::ZERO, |due| now.wall.since(due));
     if seen.is_some_and(|seen| seen.served) && waiting > 0 && oldest > STALL_AFTER {
@@ -290,8 +300,14 @@ impl fmt::Display for Reason {
                 write!(f, "destination {destination}: no client for {}, {waiting} waiting", rough(*since))?;
                 first_expiry.map_or(Ok(()), |span| write!(f, ", first expires in {}", rough(span)))
             }
-            Self::CircuitOpen { destination, client, waiting, error } => {
-                write!(f, "destination {destination}: down through client {client}, {waiting} waiting")?;
+            Self::CircuitOpen { destination, client, since, waiting, next_try, error } => {
+                write!(f, "destination {destination}: down through client {client} for {}", rough(*since))?;
+                write!(f, ", {waiting} waiting, ")?;
+                match next_try {
+                    Some(span) if *span >= Duration::from_secs(1) => write!(f, "next try in {}", rough(*span))?,
+                    Some(_) => f.write_str("next try now")?,
+                    None => f.write_str("a try is under way")?,
+                }
                 error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
             }
             Self::Stalled { destination, oldest, waiting } => write!(
@@ -389,7 +405,10 @@ mod tests {
     #[test]
     fn an_open_circuit_degrades_at_once() {
         let reasons = assessed(&stats(at(0)), &view(true, false), &directory(), &BTreeMap::new(), at(1));
-        assert_eq!(reasons[0].to_string(), "destination crm: down through client laptop, 212 waiting: refused");
+        assert_eq!(
+            reasons[0].to_string(),
+            "destination crm: down through client laptop for 0 s, 212 waiting, next try in 3 min: refused"
+        );
     }
 
     /// I24: a stall of our own.
@@ -512,6 +531,8 @@ mod tests {
             held: 0,
             slots: 8,
             circuit_open,
+            open_since: circuit_open.then_some(Mono::from_micros(1_000_000)),
+            next_try: circuit_open.then_some(Mono::from_micros(181_000_000)),
             error: circuit_open.then(|| "refused".to_owned()),
         };
         vec![DestinationView { destination: "crm".parse().unwrap(), clients: vec![client], served }]

@@ -31,7 +31,7 @@ pub mod server;
 mod supervise;
 mod watch;
 
-pub use admin::problem::ADMIN_CODES;
+pub use admin::code::AdminCode;
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;

@@ -79,12 +79,12 @@ pub(crate) async fn serve<L: Listening>(
             let connection = serving.connection(socket, origin, Arc::new(seat), &closing);
             // Strangers reach this code, so a panic in it ends one connection and not the process.
             if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+                serving.panicked();
                 tracing::error!(
                     event = "connection_panicked",
                     listener = name,
                     "a connection's task panicked; only this connection is lost"
                 );
-                serving.panicked();
             }
         });
     }

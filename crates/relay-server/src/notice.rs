@@ -8,16 +8,11 @@ use std::{collections::BTreeMap, time::Duration};
 use relay_core::{
     hub::Notice,
     id::InstanceId,
+    limits,
+    lines::{Lines, Share},
     name::Name,
     time::{Mono, Now},
 };
-
-/// Lines of one kind in one second.
-const LINES_PER_SECOND: u32 = 20;
-/// Lines of one kind in one second that one client with a token can cause as it likes.
-const LINES_PER_SECOND_OF_CLIENTS: u32 = 4;
-/// Lines about clients that come and go in one second: a server that starts meets all of its clients at once.
-const LINES_PER_SECOND_OF_JOINS: u32 = 100;
 
 /// Destinations that are down, of which it is known since when.
 const DOWN_MAX: usize = 4_096;
@@ -25,16 +20,9 @@ const DOWN_MAX: usize = 4_096;
 /// Writes notices to the log.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
-    limits: BTreeMap<&'static str, Limit>,
+    lines: Lines<&'static str>,
     /// Since when destinations are down through an instance.
     down: BTreeMap<(Name, InstanceId), Mono>,
-}
-
-#[derive(Debug, Default)]
-struct Limit {
-    second: u64,
-    lines: u32,
-    left_out: u64,
 }
 
 impl Notices {
@@ -56,12 +44,12 @@ impl Notices {
     pub(crate) fn on(&mut self, notice: &Notice, now: Now) {
         match notice {
             Notice::ClientJoined { destination, instance, label, peer, token, clients } => {
-                if self.allows_of("client_joined", LINES_PER_SECOND_OF_JOINS, now.mono) {
+                if self.allows_of("client_joined", limits::LINES_OF_JOINS, now.mono) {
                     tracing::info!(event = "client_joined", %destination, %instance, label, peer, %token, clients);
                 }
             }
             Notice::ClientUnrouted { first, destinations, instance, label, token } => {
-                if self.allows_of("client_unrouted", LINES_PER_SECOND_OF_CLIENTS, now.mono) {
+                if self.allows_of("client_unrouted", limits::LINES_OF_CLIENTS, now.mono) {
                     tracing::info!(
                         event = "client_unrouted", destination = %first, destinations, %instance, label, %token,
                         "no route leads to what this client wants to serve; see: crm-relay route list"
@@ -69,7 +57,7 @@ impl Notices {
                 }
             }
             Notice::ClientLeft { destination, instance, label, clients, held } => {
-                if self.allows_of("client_left", LINES_PER_SECOND_OF_JOINS, now.mono) {
+                if self.allows_of("client_left", limits::LINES_OF_JOINS, now.mono) {
                     tracing::info!(event = "client_left", %destination, %instance, label, clients, held);
                 }
             }
@@ -115,6 +103,11 @@ impl Notices {
                     tracing::info!(event = "resent", event_id = %event, destinations, "sent again by hand");
                 }
             }
+            Notice::Replaced { event, destinations } => {
+                if self.allows("replaced", now.mono) {
+                    tracing::info!(event = "replaced", event_id = %event, destinations, "sent again after a purge");
+                }
+            }
             Notice::ResentTooOften { event } => {
                 if self.allows("resent_too_often", now.mono) {
                     tracing::warn!(event = "resent_too_often", event_id = %event, "not delivered again this hour");
@@ -126,7 +119,7 @@ impl Notices {
                 }
             }
             Notice::Misbehaved { conn, what } => {
-                if self.allows_of("client_misbehaved", LINES_PER_SECOND_OF_CLIENTS, now.mono) {
+                if self.allows_of("client_misbehaved", limits::LINES_OF_CLIENTS, now.mono) {
                     tracing::warn!(event = "client_misbehaved", conn = conn.0, what);
                 }
             }
@@ -143,22 +136,15 @@ impl Notices {
     }
 
     fn allows(&mut self, kind: &'static str, now: Mono) -> bool {
-        self.allows_of(kind, LINES_PER_SECOND, now)
+        self.allows_of(kind, limits::LINES, now)
     }
 
-    fn allows_of(&mut self, kind: &'static str, most: u32, now: Mono) -> bool {
-        let limit = self.limits.entry(kind).or_default();
-        let second = now.as_micros() / 1_000_000;
-        if limit.second != second {
-            if limit.left_out > 0 {
-                tracing::warn!(event = kind, left_out = limit.left_out, "more lines like these were left out");
-            }
-            *limit = Limit { second, ..Limit::default() };
+    fn allows_of(&mut self, kind: &'static str, share: Share, now: Mono) -> bool {
+        let left_out = self.lines.may_tell(&kind, share, now);
+        if let Some(left_out) = left_out.filter(|left_out| *left_out > 0) {
+            tracing::warn!(event = kind, left_out, "more lines like these were left out");
         }
-        limit.lines += 1;
-        let allowed = limit.lines <= most;
-        limit.left_out += u64::from(!allowed);
-        allowed
+        left_out.is_some()
     }
 }
 
@@ -170,19 +156,13 @@ mod tests {
     fn a_kind_has_its_share_of_each_second() {
         let mut notices = Notices::default();
         let first = (0..1000).filter(|_| notices.allows("delivery_dead", Mono::from_micros(10))).count();
-        assert_eq!(first, LINES_PER_SECOND as usize);
+        assert_eq!(first, limits::LINES.most as usize);
         assert!(notices.allows("delivery_expired", Mono::from_micros(10)));
-        let misbehaved = |what: u64| {
-            let notice = Notice::Misbehaved { conn: relay_core::hub::ConnId(what), what: "x".into() };
-            notices.on(&notice, Now::default());
-            notices.limits["client_misbehaved"].left_out
-        };
-        let left_out = (0..300).map(misbehaved).last();
-        assert_eq!(
-            left_out,
-            Some(300 - u64::from(LINES_PER_SECOND_OF_CLIENTS)),
-            "a garbled session is a client's to make"
-        );
+        let misbehaved = |conn: u64| Notice::Misbehaved { conn: relay_core::hub::ConnId(conn), what: "x".into() };
+        (0..300).for_each(|conn| notices.on(&misbehaved(conn), Now::default()));
+        let left_out: Vec<_> = notices.lines.left_out().filter(|(kind, _)| **kind == "client_misbehaved").collect();
+        let most = u64::from(limits::LINES_OF_CLIENTS.most);
+        assert_eq!(left_out, [(&"client_misbehaved", 300 - most)], "a garbled session is a client's to make");
         assert!(notices.allows("delivery_dead", Mono::from_micros(1_000_010)));
     }
 }

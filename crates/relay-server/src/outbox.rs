@@ -1,7 +1,8 @@
 //! What waits for a client's socket: messages in their order, and few bytes of them.
 //!
-//! **Invariant:** what waits here and in front of the wire is little ([`limits::SESSION_QUEUE_BYTES`]): on a slow link the
-//! machine goes on choosing what goes next, and a heartbeat or a confirmation never waits behind megabytes.
+//! **Invariant:** what waits here and in front of the wire is little: [`limits::SESSION_QUEUE_BYTES`], and no more than leaves
+//! in [`limits::SESSION_QUEUE_TIME`] at the pace of the link. On a slow one the machine goes on choosing what goes next, and a
+//! heartbeat, a confirmation or a small webhook never waits behind megabytes.
 
 use std::{
     io,
@@ -21,7 +22,7 @@ use tokio::{
         Notify,
         mpsc::{self, error::TrySendError},
     },
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// Messages that wait for one socket at most, however small.
@@ -40,11 +41,26 @@ pub(crate) struct Outbox {
 pub(crate) struct Inbox {
     messages: mpsc::Receiver<Message>,
     queued: Arc<Queued>,
+    /// What has left lately.
+    passing: Option<Passing>,
 }
 
-#[derive(Debug, Default)]
+/// What leaves within [`limits::SESSION_QUEUE_TIME`]: the pace of the link, where the writer waits for it. What is reckoned with
+/// doubles or halves at most each time. It grows only with what has left, for the system takes some at once, and is not told
+/// by a few small messages that were taken quickly.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    since: Instant,
+    bytes: usize,
+    /// How long the writer waited.
+    busy: Duration,
+}
+
+#[derive(Debug)]
 struct Queued {
     bytes: AtomicUsize,
+    /// How many may be: what the link takes in a moment, as far as its pace is known.
+    room: AtomicUsize,
     fewer: Notify,
 }
 
@@ -58,8 +74,13 @@ impl Outbox {
     /// Both ends of a socket's queue.
     pub(crate) fn new() -> (Self, Inbox) {
         let (messages, taken) = mpsc::channel(MESSAGES_MAX);
-        let queued = Arc::new(Queued::default());
-        (Self { messages, queued: Some(Arc::clone(&queued)) }, Inbox { messages: taken, queued })
+        let queued = Arc::new(Queued {
+            bytes: AtomicUsize::new(0),
+            // Little, until it shows that the link takes more.
+            room: AtomicUsize::new(limits::SESSION_UNSENT_BYTES as usize),
+            fewer: Notify::new(),
+        });
+        (Self { messages, queued: Some(Arc::clone(&queued)) }, Inbox { messages: taken, queued, passing: None })
     }
 
     /// The queue of a client in this process.
@@ -91,6 +112,11 @@ impl Outbox {
 }
 
 impl Place<'_> {
+    /// Bytes of a body that the message may carry.
+    pub(crate) fn piece_bytes(&self) -> usize {
+        self.queued.map_or(limits::CHUNK_BYTES, |queued| queued.room().min(limits::CHUNK_BYTES))
+    }
+
     pub(crate) fn send(self, message: Message) {
         if let Some(queued) = self.queued {
             queued.bytes.fetch_add(message.encoded_len(), Ordering::Relaxed);
@@ -110,6 +136,36 @@ impl Inbox {
         self.queued.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.queued.fewer.notify_one();
     }
+
+    /// Whether the link is so slow that what goes next is better chosen once what went before has left.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.queued.room() < limits::CHUNK_BYTES
+    }
+
+    /// So many bytes have left in a write that took so long and is over now.
+    pub(crate) fn left(&mut self, bytes: usize, took: Duration, now: Instant) {
+        let passing = self.passing.get_or_insert(Passing { since: now - took, bytes: 0, busy: Duration::ZERO });
+        passing.bytes += bytes;
+        passing.busy += took;
+        let elapsed = now.duration_since(passing.since);
+        if elapsed < limits::SESSION_QUEUE_TIME {
+            return;
+        }
+        let Passing { bytes, busy, .. } = *passing;
+        self.passing = None;
+        let room = self.queued.room();
+        let fits = (bytes as f64 * limits::SESSION_QUEUE_TIME.as_secs_f64() / elapsed.as_secs_f64()) as usize;
+        let wanted = if fits >= room {
+            room * 2
+        } else if busy * 2 >= elapsed {
+            fits.max(room / 2)
+        } else {
+            // Little was to be said: that says nothing of the link.
+            room
+        };
+        let wanted = wanted.clamp(limits::PIECE_BYTES_MIN, limits::SESSION_QUEUE_BYTES);
+        self.queued.room.store(wanted, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Inbox {
@@ -121,8 +177,12 @@ impl Drop for Inbox {
 }
 
 impl Queued {
+    fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
     fn is_full(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) >= limits::SESSION_QUEUE_BYTES
+        self.bytes.load(Ordering::Relaxed) >= self.room()
     }
 }
 
@@ -133,10 +193,11 @@ pub(crate) struct Paced<S> {
     pace: Arc<Pace>,
 }
 
-/// How much a peer has taken.
+/// How much a peer has taken, and how much came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     taken: AtomicU64,
+    came: AtomicU64,
 }
 
 impl<S> Paced<S> {
@@ -147,6 +208,17 @@ impl<S> Paced<S> {
 }
 
 impl Pace {
+    /// Bytes that were taken.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that have come.
+    pub(crate) fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+
     /// Does `work` as long as its peer takes something, however little, at least every `patience`. `None`: it stopped taking
     /// anything.
     pub(crate) async fn keep<T>(&self, patience: Duration, work: impl Future<Output = T>) -> Option<T> {
@@ -164,7 +236,10 @@ impl Pace {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.pace.came.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        poll
     }
 }
 
@@ -193,21 +268,26 @@ mod tests {
 
     use super::*;
 
-    fn piece() -> Message {
-        let data = vec![0; limits::CHUNK_BYTES].into();
-        Message::Chunk(Chunk { lease: None, offset: 1, data })
+    /// Fills the queue; gives how many bytes of bodies that took.
+    fn filled(outbox: &Outbox) -> usize {
+        let mut waiting = 0;
+        while let Ok(place) = outbox.try_reserve() {
+            let data = vec![0; place.piece_bytes()];
+            waiting += data.len();
+            place.send(Message::Chunk(Chunk { lease: None, offset: 1, data: data.into() }));
+        }
+        waiting
     }
 
-    /// I8, I19: few bytes wait for a slow socket, and the hub hears as soon as there is room again.
+    /// I8, I19: few bytes wait for a socket, and the hub hears as soon as there is room again.
     #[tokio::test]
     async fn few_bytes_wait_in_front_of_a_socket() {
         let (outbox, mut inbox) = Outbox::new();
-        let mut waiting = 0;
-        while let Ok(place) = outbox.try_reserve() {
-            place.send(piece());
-            waiting += limits::CHUNK_BYTES;
-        }
-        assert_eq!(waiting, limits::SESSION_QUEUE_BYTES);
+        assert_eq!(
+            filled(&outbox),
+            limits::SESSION_UNSENT_BYTES as usize,
+            "little, while nothing is known of the link"
+        );
         let mut space = Box::pin(outbox.space());
         assert!(space.as_mut().now_or_never().is_none());
         let mut batch = Vec::new();
@@ -216,6 +296,61 @@ mod tests {
         inbox.took(batch[0].encoded_len());
         space.await;
         assert!(outbox.try_reserve().is_ok());
+    }
+
+    /// I15: what waits leaves within a moment, however fast or slow the link is.
+    #[test]
+    fn what_waits_follows_the_pace_of_the_link() {
+        let (outbox, mut inbox) = Outbox::new();
+        let mut now = Instant::now();
+        let mut pass = |inbox: &mut Inbox, bytes_per_second: u32, span: Duration| {
+            let until = now + span;
+            while now < until {
+                let bytes = inbox.queued.room().min(limits::CHUNK_BYTES);
+                let took = Duration::from_secs(1) * bytes as u32 / bytes_per_second;
+                now += took;
+                inbox.left(bytes, took, now);
+            }
+        };
+        let filled = |inbox: &Inbox| {
+            let filled = filled(&outbox);
+            inbox.queued.bytes.store(0, Ordering::Relaxed);
+            filled
+        };
+        pass(&mut inbox, 100_000_000, Duration::from_secs(3));
+        assert!(!inbox.is_slow());
+        assert_eq!(filled(&inbox), limits::SESSION_QUEUE_BYTES);
+        pass(&mut inbox, 64 * 1024, Duration::from_secs(20));
+        assert!(inbox.is_slow());
+        let fits = filled(&inbox);
+        assert!((8 * 1024..=32 * 1024).contains(&fits), "{fits} bytes are not a quarter of a second");
+        pass(&mut inbox, 500, Duration::from_secs(100));
+        assert_eq!(filled(&inbox), limits::PIECE_BYTES_MIN);
+        pass(&mut inbox, 100_000_000, Duration::from_secs(3));
+        assert_eq!(filled(&inbox), limits::SESSION_QUEUE_BYTES, "a link that recovers");
+    }
+
+    /// I15: what the system takes at once, and small messages that it takes quickly for hours, are no fast link.
+    #[test]
+    fn what_is_taken_at_once_is_no_pace() {
+        let (_outbox, mut inbox) = Outbox::new();
+        let (mut now, at_first) = (Instant::now(), inbox.queued.room());
+        for _ in 0..1_000 {
+            now += Duration::from_secs(15);
+            inbox.left(100, Duration::from_micros(50), now);
+        }
+        assert_eq!(inbox.queued.room(), at_first);
+        for _ in 0..8 {
+            now += Duration::from_micros(50);
+            inbox.left(at_first, Duration::from_micros(50), now);
+        }
+        assert_eq!(inbox.queued.room(), at_first, "a burst into an empty socket");
+        for _ in 0..4 {
+            let bytes = inbox.queued.room().min(limits::CHUNK_BYTES);
+            now += Duration::from_secs(8);
+            inbox.left(bytes, Duration::from_secs(8), now);
+        }
+        assert_eq!(inbox.queued.room(), limits::PIECE_BYTES_MIN);
     }
 
     /// Small messages wait by their number.
@@ -231,9 +366,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_a_writer_that_has_ended() {
         let (outbox, inbox) = Outbox::new();
-        while let Ok(place) = outbox.try_reserve() {
-            place.send(piece());
-        }
+        filled(&outbox);
         let space = tokio::spawn(outbox.space());
         tokio::task::yield_now().await;
         drop(inbox);

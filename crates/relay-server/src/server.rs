@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -275,6 +275,11 @@ impl Server {
         self.on_stop = Some(told);
     }
 
+    /// Shows in the metrics how many lines of the log were lost, which whoever prints them counts.
+    pub fn count_lost_lines(&self, lost: Arc<AtomicU64>) {
+        self.admin.metrics.count_lost_lines(lost);
+    }
+
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let store_failed = self.store.failed();
@@ -307,10 +312,10 @@ impl Server {
     /// Readiness off, no new connections, requests at hand finished, sessions told, leases settled or handed back, store
     /// closed. A server that has failed only lets go.
     async fn stop(&self, graceful: bool) -> Outcome {
-        tracing::info!(event = "stopping", grace_ms = self.config.shutdown_grace.as_millis() as u64);
         self.admin.health.stopping();
         self.supervisor.stop();
         self.accepting.cancel();
+        tracing::info!(event = "stopping", grace_ms = self.config.shutdown_grace.as_millis() as u64);
         let grace = if graceful { self.config.shutdown_grace } else { Duration::ZERO };
         let deadline = Instant::now() + grace;
         let in_time = timeout(grace.saturating_sub(grace / CLOSE_SHARE), async {
@@ -319,7 +324,8 @@ impl Server {
         });
         let in_time = in_time.await.is_ok();
         self.supervisor.cancel();
-        self.supervisor.finished().await;
+        // A task that is stuck cannot be dropped, and must not keep a server that has failed half alive.
+        let _stuck = timeout(CLOSE_TIMEOUT, self.supervisor.finished()).await;
         let left = if graceful { deadline.saturating_duration_since(Instant::now()) } else { CLOSE_TIMEOUT };
         // Before the store lets go of the directory: the next server may begin the moment it does.
         self.withdraw();

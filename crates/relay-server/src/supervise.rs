@@ -135,15 +135,15 @@ impl Supervisor {
             };
             match ended {
                 Some(Ok(Ok(()))) if !kind.ends() && !this.is_stopping() => {
-                    this.failed(kind.on_error(), name, "ended before the server stopped".into());
+                    this.failed(kind.on_error(), name, "ended before the server stopped");
                 }
                 None | Some(Ok(Ok(()))) => {}
-                Some(Ok(Err(what))) => this.failed(kind.on_error(), name, what),
+                Some(Ok(Err(what))) => this.failed(kind.on_error(), name, &what),
                 Some(Err(panic)) => {
                     this.metrics.panicked();
                     let words = panic.downcast_ref::<&str>().copied().map(str::to_owned);
                     let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                    this.failed(kind.on_panic(), name, format!("panicked: {words}"));
+                    this.failed(kind.on_panic(), name, &format!("panicked: {words}"));
                 }
             }
         });
@@ -176,13 +176,14 @@ impl Supervisor {
         self.tasks.wait().await;
     }
 
-    fn failed(&self, fate: OnFailure, name: &'static str, what: String) {
-        tracing::error!(event = "task_failed", task = name, %what);
+    fn failed(&self, fate: OnFailure, name: &'static str, what: &str) {
+        // The process is told before anybody reads of it: whatever becomes of the line, it ends.
         match fate {
             OnFailure::Contain => {}
             // A full queue means that the process is already told to stop.
-            OnFailure::StopProcess => drop(self.failures.try_send(Failure { name, what })),
+            OnFailure::StopProcess => drop(self.failures.try_send(Failure { name, what: what.to_owned() })),
         }
+        tracing::error!(event = "task_failed", task = name, what);
     }
 }
 
@@ -204,6 +205,32 @@ mod tests {
         assert!(failed.try_recv().is_err());
         let page = metrics.render(&Stats::default(), &[], &std::collections::BTreeSet::new(), Wall::MIN);
         assert!(page.contains("crm_relay_panics_total 2\n"), "{page}");
+    }
+
+    /// F3: a dead hub ends the process whatever becomes of the line that says so.
+    #[tokio::test]
+    async fn the_process_is_told_of_a_dead_hub_before_the_log_is() {
+        struct Broken;
+        impl tracing::Subscriber for Broken {
+            fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+                true
+            }
+            fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+                tracing::span::Id::from_u64(1)
+            }
+            fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+            fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+            fn event(&self, _: &tracing::Event<'_>) {
+                panic!("the log cannot be written")
+            }
+            fn enter(&self, _: &tracing::span::Id) {}
+            fn exit(&self, _: &tracing::span::Id) {}
+        }
+        let _broken = tracing::subscriber::set_default(Broken);
+        let (supervisor, mut failed) = Supervisor::new(Arc::default());
+        supervisor.spawn(TaskKind::Hub, "hub", async { panic!("a bug") });
+        supervisor.finished().await;
+        assert_eq!(failed.try_recv().unwrap().to_string(), "the task hub panicked: a bug");
     }
 
     #[tokio::test]

@@ -161,7 +161,6 @@ impl Work {
                 until: now + TTL,
                 now,
                 limit: LEASE.min(left as u32),
-                body_bytes_max: u64::MAX,
                 order: LeaseOrder::Oldest,
             };
             let asked = (!settled.is_empty()).then(|| self.store.settle(std::mem::take(&mut settled)));
@@ -170,7 +169,7 @@ impl Work {
                 asked.await.expect("settles");
             }
             left -= leased.len();
-            settled = leased.into_iter().map(|(held, _)| delivered(held, now)).collect();
+            settled = leased.into_iter().map(|held| delivered(held, now)).collect();
         }
     }
 

@@ -1,11 +1,13 @@
 //! Files and directories that are one user's alone: how they are made and opened, so that nobody else can read them, put
 //! others in their place, or lead a write elsewhere with a link.
 
+mod way;
+
 use std::{
     fmt,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -21,10 +23,30 @@ pub struct Unsafe {
     why: Why,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
-    OthersMayWrite { mode: u32 },
-    OtherOwner { owner: u32, us: u32 },
+    /// `inside`: a directory in it would be safe.
+    OthersMayWrite {
+        mode: u32,
+        inside: bool,
+    },
+    OtherOwner {
+        owner: u32,
+        us: u32,
+    },
+    /// A directory on the way to `below`.
+    AboveWritable {
+        mode: u32,
+        below: PathBuf,
+    },
+    AboveOfOther {
+        owner: u32,
+        below: PathBuf,
+    },
+    LinkOfOther {
+        owner: u32,
+        below: PathBuf,
+    },
     Link,
     Linked,
     NoFile,
@@ -35,16 +57,41 @@ impl std::error::Error for Unsafe {}
 impl fmt::Display for Unsafe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
-        match self.why {
-            Why::OthersMayWrite { mode } => write!(
-                f,
-                "{path} is writable by others than its owner (mode {mode:03o}), who could replace what is in it. Close it: \
-                 chmod go-w {path}; or name a directory below it, which is made for its owner alone: {path}/relay"
-            ),
+        match &self.why {
+            Why::OthersMayWrite { mode, inside } => {
+                write!(
+                    f,
+                    "{path} is writable by others than its owner (mode {mode:03o}), who could replace what is in it. Close \
+                     it: chmod go-w {path}; or name "
+                )?;
+                if *inside {
+                    write!(f, "a directory below it, which is made for its owner alone: {path}/relay")
+                } else {
+                    write!(f, "one that nobody else can replace")
+                }
+            }
             Why::OtherOwner { owner, us } => write!(
                 f,
                 "{path} belongs to another user (uid {owner}; this is uid {us}), who could replace what is in it. \
                  Give it to the relay: chown {us} {path}; or run as its owner"
+            ),
+            Why::AboveWritable { mode, below } => write!(
+                f,
+                "{path}, on the way to {}, is writable by others than its owner (mode {mode:03o}), who could put another \
+                 directory in its place. Close it: chmod go-w {path}; or choose a directory that nobody else can replace",
+                below.display()
+            ),
+            Why::AboveOfOther { owner, below } => write!(
+                f,
+                "{path}, on the way to {}, belongs to another user (uid {owner}), who could put another directory in its \
+                 place. Give it to root: chown root {path}; or choose a directory that nobody else can replace",
+                below.display()
+            ),
+            Why::LinkOfOther { owner, below } => write!(
+                f,
+                "{path}, on the way to {}, is a symbolic link of another user (uid {owner}), who could let it lead \
+                 elsewhere. Name the directory that it leads to, or make the link yours: chown -h root {path}",
+                below.display()
             ),
             Why::Link => write!(
                 f,
@@ -69,21 +116,26 @@ pub enum Owners {
     UsOrServed,
 }
 
-/// Whether nobody but us (and root) can change what is in a directory.
+/// Whether nobody but us (and root) can change what is in a directory, or put another in its place.
 ///
 /// # Errors
-/// What is wrong with it, and what mends it. A directory that is not there yet is fine.
+/// What is wrong with it or with the way there, and what mends it. A directory that is not there yet is fine.
 pub fn check_dir(dir: &Path, owners: Owners) -> Result<(), Unsafe> {
     // The path itself is the operator's word and may be a link, as a state directory of systemd is.
-    let Ok(found) = fs::metadata(dir) else { return Ok(()) };
     let us = rustix::process::geteuid().as_raw();
-    let bad = |why| Err(Unsafe { path: dir.to_owned(), why });
     let is_served = us == 0 && owners == Owners::UsOrServed;
+    let found = fs::metadata(dir).ok();
+    let served = found.as_ref().filter(|_| is_served).map(MetadataExt::uid);
+    let trusted = [us, served.unwrap_or(us)];
+    way::check(dir, &trusted)?;
+    let Some(found) = found else { return Ok(()) };
+    let bad = |why| Err(Unsafe { path: dir.to_owned(), why });
     if found.uid() != us && found.uid() != 0 && !is_served {
         return bad(Why::OtherOwner { owner: found.uid(), us });
     }
     if found.mode() & OTHERS_WRITE != 0 {
-        return bad(Why::OthersMayWrite { mode: found.mode() & 0o777 });
+        let inside = way::check(&dir.join("relay"), &trusted).is_ok();
+        return bad(Why::OthersMayWrite { mode: found.mode() & 0o777, inside });
     }
     Ok(())
 }
@@ -238,6 +290,7 @@ mod tests {
                 assert!(refused.to_string().contains("chmod go-w"), "{refused}");
             }
         }
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).expect("sets");
         check_dir(&dir.path().join("none"), Owners::Us).expect("it is made with the right mode");
     }
 

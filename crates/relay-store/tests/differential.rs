@@ -16,7 +16,7 @@ use relay_core::{
     id::{DeliveryId, IdMint, InstanceId},
     jobs::{self, Action, Command, Job, Output, Pace, Retained, Retention, Rules, Target, Told},
     name::Name,
-    storage::{Append, Change, Changed, Dedupe, Extend, LeaseAsk, LeaseOrder, StoreError},
+    storage::{Append, BodyOf, Change, Changed, Dedupe, Extend, LeaseAsk, LeaseOrder, StoreError},
     time::Wall,
 };
 use relay_store::{
@@ -183,14 +183,17 @@ impl Pair {
             until: self.now + Duration::from_secs(20),
             now: self.now,
             limit: self.rng.random_range(1..5),
-            body_bytes_max: if self.rng.random_bool(0.3) { 1_500 } else { u64::MAX },
             order,
         };
-        both!(self, |store| {
+        let (deliveries, ..) = both!(self, |store| {
             let leased = store.lease(ask.clone());
             async { leased.await.map(|leased| (leased.deliveries, leased.end, leased.backlog)) }
         })
         .expect("leases");
+        let of: Vec<BodyOf> =
+            deliveries.iter().map(|leased| BodyOf { delivery: leased.id, event: leased.event }).collect();
+        let bodies = both!(self, |store| store.bodies(of.clone())).expect("reads");
+        assert!(bodies.iter().all(Option::is_some), "the event of what is leased is there");
     }
 
     async fn settle(&mut self) {
@@ -242,7 +245,7 @@ impl Pair {
                     retry: &retry,
                     retry_after_max,
                     uncounted_delay_max: Duration::from_mins(1),
-                    made,
+                    delivered: made,
                     charges: true,
                     jitter: 0.0,
                 };

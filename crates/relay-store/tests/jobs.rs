@@ -94,10 +94,9 @@ impl Rig {
             until: NOW + Duration::from_mins(1),
             now: NOW,
             limit: 1,
-            body_bytes_max: u64::MAX,
             order: LeaseOrder::Oldest,
         };
-        wait(self.store.lease(ask)).expect("leases").deliveries.remove(0).0
+        wait(self.store.lease(ask)).expect("leases").deliveries.remove(0)
     }
 
     fn settled(&self, change: Change) -> Delivery {

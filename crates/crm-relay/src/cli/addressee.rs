@@ -1,7 +1,9 @@
 //! Whom a sample goes to, and whose hand signs it.
 
+use std::net::SocketAddr;
+
 use http::Uri;
-use relay_providers::{Provider, Signer};
+use relay_providers::{Given, Provider, Signer};
 use serde_json::Value;
 
 use super::{
@@ -47,11 +49,15 @@ impl Addressee<'_> {
     /// There is no server to ask, no such source, or a parameter is missing.
     pub(super) async fn find(mut self, layers: &Layers) -> Result<Aim, Failure> {
         let is_plain = self.source.is_none() && self.provider.is_none_or(|name| name == FALLBACK);
+        // The server of this machine need not be asked where the source default is and which key it takes.
+        let asks = !is_plain || (self.to.is_none() && layers.text("ADMIN_URL").is_some());
+        let api = if asks { Api::find(layers).await? } else { None };
         if is_plain && self.parameters.is_empty() {
-            self.parameters.push(("key".to_owned(), api_key(layers)?));
+            let is_elsewhere = api.as_ref().is_some_and(|api| api.elsewhere().is_some());
+            self.parameters.push(("key".to_owned(), api_key(layers, is_elsewhere)?));
         }
-        let api = if is_plain { None } else { Api::find(layers).await? };
         let source = match (&api, self.source) {
+            _ if is_plain => None,
             (Some(api), Some(name)) => Some(api.get(&format!("/api/v1/sources/{}", encode(name))).await?),
             (Some(api), None) if self.parameters.is_empty() => Some(self.only_source(api).await?),
             // Its parameters are given, so it needs no source; but where there is one, that is what is meant.
@@ -106,7 +112,7 @@ impl Addressee<'_> {
     async fn urls(&self, layers: &Layers, api: Option<&Api>, source: Option<&str>) -> Result<(Uri, String), Failure> {
         let path = source.map_or_else(|| "/webhook".to_owned(), |name| format!("/webhook/{name}"));
         if let Some(to) = self.to {
-            let url = target::endpoint(to).map_err(|want| Failure::usage(format!("--to {to}: {want}")))?;
+            let url = target::endpoint(to).map_err(|want| Failure::option("--to", to, want))?;
             if url.path() != "/" || url.query().is_some() {
                 return Ok((url.clone(), url.to_string()));
             }
@@ -120,32 +126,51 @@ impl Addressee<'_> {
         };
         let status = api.get("/api/v1/status").await?;
         let public = status.get("public_url").and_then(Value::as_str);
-        let base = match (api.is_here(), public) {
-            (true, _) => format!("http://{}", on_this_machine(&text(&status, "public"))),
-            (false, Some(public)) => public.to_owned(),
-            (false, None) => {
-                return Err(Failure::usage(
-                    "that server does not know its PUBLIC_URL; say where its intake is: --to URL",
-                ));
-            }
+        let listens = text(&status, "public");
+        let base = match (api.is_here(), public, api.elsewhere()) {
+            (false, Some(public), _) => public.to_owned(),
+            (true, ..) | (false, None, None) => format!("http://{}", on_this_machine(&listens)),
+            (false, None, Some(host)) => return Err(unknown_intake(host, &listens)),
         };
         Ok((read(&format!("{base}{path}"))?, format!("{}{path}", public.unwrap_or(&base))))
     }
 
     fn signer(&self, provider: &Provider) -> Result<Signer, Failure> {
-        Signer::new(provider.name, &self.parameters).map_err(|faults| {
+        // Signed is with what a source of these parameters would be judged by.
+        let given = Given::read(provider.name, &self.parameters).map(|given| given.parameters);
+        Signer::new(provider.name, given.as_ref().unwrap_or(&self.parameters)).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
             Failure::usage(format!("cannot sign as {}:\n{}", provider.name, lines.join("\n")))
         })
     }
 }
 
+/// A server on another machine that does not know under which address senders reach it: nobody but the operator does.
+fn unknown_intake(host: &str, listens: &str) -> Failure {
+    let port = listens.rsplit_once(':').map_or("8080", |(_, port)| port);
+    let way = if listens.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback()) {
+        format!("it listens on {listens} alone, so a proxy is in front: add --to with the URL that senders are given")
+    } else {
+        format!("it listens on {listens}: add --to http://{host}:{port}, or the URL that senders are given")
+    };
+    Failure::usage(format!(
+        "the server at {host} has no PUBLIC_URL that says where webhooks go to; {way}. For good: PUBLIC_URL on that server"
+    ))
+}
+
 /// The key of the source that is there out of the box.
-fn api_key(layers: &Layers) -> Result<String, Failure> {
+fn api_key(layers: &Layers, is_elsewhere: bool) -> Result<String, Failure> {
     if let Some(key) = layers.text("API_KEY") {
         return Ok(key);
     }
-    let kept = data_dirs(layers).into_iter().find_map(|dir| credentials::find(&dir, "API_KEY"));
+    if is_elsewhere {
+        // That server keeps nothing but its digest, and what lies on this machine is of another one.
+        return Err(Failure::usage(
+            "which key does that server's source default take? --set key=@FILE, or API_KEY; a new one: \
+             crm-relay key create default NAME",
+        ));
+    }
+    let kept = credentials::find_in(&data_dirs(layers), "API_KEY")?;
     kept.map(|key| key.expose().to_owned()).ok_or_else(|| {
         Failure::usage(format!(
             "no API key is in {}. Start a server here: crm-relay dev; or give a key: --set key=KEY, or API_KEY; or say where \
@@ -165,4 +190,24 @@ fn local_server(layers: &Layers) -> Result<String, Failure> {
 
 fn read(url: &str) -> Result<Uri, Failure> {
     url.parse().map_err(|_| Failure::usage(format!("not a URL: {url}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_know_an_intake_says_what_to_add() {
+        let text = |listens| unknown_intake("relay.example.com", listens).text;
+        assert!(
+            text("0.0.0.0:8080").contains("add --to http://relay.example.com:8080, or the URL"),
+            "{}",
+            text("0.0.0.0:8080")
+        );
+        assert!(
+            text("127.0.0.1:8080").contains("a proxy is in front: add --to with the URL"),
+            "{}",
+            text("127.0.0.1:8080")
+        );
+    }
 }

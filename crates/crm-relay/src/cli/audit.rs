@@ -14,7 +14,8 @@ use crate::{
 
 /// Recounts every event and delivery and compares with the counters; exit 1 if anything is missing.
 ///
-/// What a restored store cannot know of the time since its backup is said, and is no reason for exit 1.
+/// What is known to be lost, or cannot be known (after a restore, an accepted loss, a ledger that was cut), is said, and is
+/// no reason for exit 1.
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
     #[command(flatten)]
@@ -54,33 +55,75 @@ impl AuditArgs {
                 let is_narrow = style::is_terminal() && style::screen() < 100 && !self.common.wide;
                 let columns = if is_narrow { &NARROW[..] } else { &DELIVERIES[..] };
                 print(&format!("\n{}\n", section(&report, "deliveries", columns)))?;
-                let unknown = unknown(&report);
-                let verdict = if !is_ok {
-                    style::bad("the sums do not hold: see crm-relay store check")
-                } else if unknown.is_empty() {
-                    style::good("both sums hold: nothing is missing")
-                } else {
-                    style::good("both sums hold: nothing of what is known here is missing")
-                };
-                tell(&verdict)?;
-                unknown.iter().try_for_each(|line| tell(&style::warn(line)))?;
+                let missing = missing(&report);
+                tell(&verdict(&report, is_ok, missing.is_empty()))?;
+                missing.iter().try_for_each(|line| tell(&style::warn(line)))?;
             }
             Ok(if is_ok { Exit::Done } else { Exit::No })
         })
     }
 }
 
-/// What nobody can tell, because a backup was put in the place of what was.
-fn unknown(report: &Value) -> Vec<String> {
-    let gaps = report.get("unknown").and_then(Value::as_array);
-    let line = |gap: &Value| {
-        let at_most = gap.get("events").and_then(Value::as_u64).map_or_else(
-            || "how much was accepted then, nobody knows".to_owned(),
-            |events| format!("at most {events} events were accepted then"),
-        );
-        format!("unknown: {} to {}, from a backup to its restore; {at_most}", text(gap, "since"), text(gap, "until"))
-    };
-    gaps.into_iter().flatten().map(line).collect()
+fn verdict(report: &Value, is_ok: bool, is_all: bool) -> String {
+    let damaged = report.get("damaged").and_then(Value::as_u64).unwrap_or(0);
+    if damaged > 0 {
+        let records = if damaged == 1 { "1 record is" } else { &format!("{damaged} records are") };
+        style::bad(format!(
+            "{records} damaged: counted above, and of no use. The log names each (event=record_damaged); stop the server and \
+             run: crm-relay store check"
+        ))
+    } else if !is_ok {
+        style::bad("the sums do not hold: see crm-relay store check")
+    } else if is_all {
+        style::good("both sums hold: nothing is missing")
+    } else {
+        style::good("both sums hold for what is here")
+    }
+}
+
+/// What is missing, or may be, although the sums hold.
+fn missing(report: &Value) -> Vec<String> {
+    let rows = |name| report.get(name).and_then(Value::as_array).into_iter().flatten();
+    let number = |of: &Value, name| of.get(name).and_then(Value::as_u64);
+    let gaps = rows("unknown").map(|gap| {
+        let span = match text(gap, "since") {
+            since if since.starts_with("1970-") => format!("before {}", text(gap, "until")),
+            since => format!("{since} to {}", text(gap, "until")),
+        };
+        let events =
+            number(gap, "events").map(|events| if events == 1 { "1 event".into() } else { format!("{events} events") });
+        match (text(gap, "why").as_str(), events) {
+            ("accepted", Some(events)) => format!("lost: {span}, accepted by store check: {events}"),
+            ("accepted", None) => {
+                format!("lost: {span}, accepted by store check: how much, nobody knows, for its ledger could not tell")
+            }
+            ("unvouched", _) => {
+                format!(
+                    "unknown: {span}, the ledger could not vouch for it when the server started; {}",
+                    of_commits(gap)
+                )
+            }
+            (_, Some(events)) => {
+                format!("unknown: {span}, from a backup to its restore; at most {events} were accepted then")
+            }
+            (_, None) => {
+                format!("unknown: {span}, from a backup to its restore; how much was accepted then, nobody knows")
+            }
+        }
+    });
+    let lost = rows("deliveries").filter_map(|row| {
+        let lost = number(row, "lost").filter(|lost| *lost > 0)?;
+        Some(format!("lost: deliveries to {}, accepted by store check: {lost}", text(row, "destination")))
+    });
+    gaps.chain(lost).collect()
+}
+
+fn of_commits(gap: &Value) -> String {
+    match gap.get("commits").and_then(Value::as_u64) {
+        Some(1) => "its last commit may be missing".to_owned(),
+        Some(commits) => format!("its last {commits} commits may be missing"),
+        None => "how much may be missing, nobody knows".to_owned(),
+    }
 }
 
 fn section(report: &Value, name: &str, columns: &[&str]) -> String {

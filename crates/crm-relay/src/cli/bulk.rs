@@ -1,6 +1,7 @@
 //! Commands that change many deliveries: they show the count, ask on a terminal, and else need `--yes`.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, IsTerminal as _, Write as _},
     time::Duration,
 };
@@ -10,15 +11,17 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
+    collection::not_empty,
     filter::{Ended, Parameters},
     listing::text,
     noun::Asked,
 };
 use crate::{
     admin_client::{Api, encode},
-    exit::{Exit, Failure, Outcome},
-    output::{pretty, print, tell},
-    render::{progress::Progress, style},
+    exit::{Exit, Failure, Outcome, reason},
+    output::{failed, pretty, print, tell},
+    quantity,
+    render::{progress::Progress, style, time},
     signals,
 };
 
@@ -30,8 +33,8 @@ const STEP_LASTS: Duration = Duration::from_millis(500);
 /// Which deliveries, and how carefully.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Selection {
-    /// Their ids, dlv_...
-    #[arg(value_name = "ID", conflicts_with_all = ["all", "destination", "source", "reason", "status", "error", "limit"])]
+    /// Their ids, dlv_...; if one is none, nothing is done; those in no state for it stay, and the command exits with 1
+    #[arg(value_name = "ID", value_parser = not_empty(), conflicts_with_all = ["all", "destination", "source", "reason", "status", "error", "limit"])]
     ids: Vec<String>,
     /// Every one that matches the other options
     #[arg(long)]
@@ -40,11 +43,11 @@ pub(crate) struct Selection {
     filter: Ended,
     #[arg(help = "Whose last try was answered with this status", long, value_name = "N", value_parser = status)]
     status: Option<u16>,
-    /// Whose last try came to these words, as dead list, dead summary and delivery show print them
+    /// Whose last try (no earlier one) came to these words, as dead list and dead summary print them
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
     /// At most so many, the latest first
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = quantity::whole(1..=u64::MAX))]
     limit: Option<u64>,
     /// Do not ask
     #[arg(long, short)]
@@ -60,9 +63,9 @@ pub(crate) struct Selection {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Pacing {
     /// So many a second: due one after the other, which goes on when this command has ended
-    #[arg(long, value_name = "N", value_parser = rate)]
+    #[arg(long, value_name = "N", value_parser = quantity::rate)]
     rate: Option<f64>,
-    #[arg(help = "With --rate: when the first is due", long, value_name = "TIME", requires = "rate")]
+    #[arg(help = "With --rate: when the first is due", long, value_name = "TIME", requires = "rate", value_parser = time::moment)]
     start_at: Option<String>,
 }
 
@@ -86,12 +89,6 @@ fn status(text: &str) -> Result<u16, String> {
     let number = shown.map_or(text, |rest| rest.trim_start().split([' ', '…']).next().unwrap_or_default());
     let status = number.parse().ok().filter(|status| (100..=599).contains(status));
     status.ok_or_else(|| "want the status of an answer, like 422 or 500".to_owned())
-}
-
-/// `20` and `20/s` are the same.
-fn rate(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix("/s").unwrap_or(text);
-    number.trim().parse().map_err(|_| "want a number a second, like 20 or 0.5".to_owned())
 }
 
 impl Selection {
@@ -165,7 +162,28 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
             .await;
     }
     let done = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, &picks, false))).await?;
-    report(&done, &format!("{} {}", count(number(&done, "changed")), bulk.done), as_json)
+    let changed = number(&done, "changed");
+    report(&done, &format!("{} {}", count(changed), bulk.done), as_json)?;
+    Ok(if selection.ids.is_empty() { Exit::Done } else { bulk.left_out(&selection.ids, changed) })
+}
+
+impl Bulk {
+    /// How it ends for those that were named: no, if some of them are in no state for it. What was done is not taken back.
+    fn left_out(&self, ids: &[String], changed: u64) -> Exit {
+        let named = ids.iter().collect::<BTreeSet<_>>().len() as u64;
+        if changed >= named {
+            return Exit::Done;
+        }
+        failed(&format!(
+            "{} of {} left as they were; only {} deliveries can be {}: {}",
+            named - changed,
+            count(named),
+            self.takes,
+            self.done,
+            self.list
+        ));
+        Exit::No
+    }
 }
 
 /// A command about so many deliveries that it takes a while.
@@ -255,8 +273,9 @@ pub(crate) fn confirm(what: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!("this would {what}; nobody is here to ask: add --yes")));
     }
-    anstream::eprint!("{what}? [y/N] ");
-    std::io::stderr().flush()?;
+    let mut screen = anstream::stderr();
+    let asked = write!(screen, "{what}? [y/N] ").and_then(|()| screen.flush());
+    asked.map_err(|error| Failure::no(format!("nobody can be asked ({}); nothing was changed", reason(&error))))?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::no("nothing was changed")) }

@@ -15,7 +15,7 @@ use crate::{
         settings::Process,
     },
     exit::Outcome,
-    reload::Read,
+    reload::{Ground, Read},
 };
 
 /// The relay client: connects outbound to the server and forwards each webhook to a local endpoint.
@@ -41,8 +41,9 @@ impl ClientArgs {
         let mut layers = Layers::collect(Process::Client, self.config.as_deref(), given, &config::environment);
         layers.faults = faults.and(layers.faults);
         layers.notes.extend(misspelt::notes(config::environment_names()));
-        let (logging, settings) = (Logging::from_layers(&layers), layers.values());
+        let logging = Logging::from_layers(&layers);
+        let ground = Ground { settings: layers.values(), file: layers.written() };
         let (config, notes) = client::config(layers, &config::environment)?;
-        Ok(Read { config, notes, logging, settings })
+        Ok(Read { config, notes, logging, ground })
     }
 }

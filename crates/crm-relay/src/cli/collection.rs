@@ -1,6 +1,6 @@
 //! A collection of the admin API, like sources or tokens: the same five commands for each.
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use http::Method;
 use serde_json::Value;
 
@@ -13,10 +13,21 @@ use crate::{
     exit::{Exit, Failure, Outcome},
 };
 
+/// Names and ids have characters: without one a path of the admin API would lead elsewhere.
+pub(super) fn not_empty() -> NonEmptyStringValueParser {
+    NonEmptyStringValueParser::new()
+}
+
+/// An update that names no change: to show the thing unchanged would look as if it had been done.
+pub(super) fn nothing_to_change(options: &str) -> Failure {
+    Failure::usage(format!("nothing to change: want one of {options}"))
+}
+
 /// The argument that names one thing.
 #[derive(Debug, Args)]
 pub(super) struct Named {
     /// Its name
+    #[arg(value_parser = not_empty())]
     pub(super) name: String,
 }
 

@@ -13,6 +13,7 @@ use crate::{
         misspelt, server,
         settings::{Process, SETTINGS},
     },
+    credentials,
     exit::{Exit, Failure, Outcome},
     output::{pretty, print},
     render::{style, table},
@@ -76,23 +77,35 @@ impl Which {
         }
     }
 
-    /// What is wrong, for every process that this configures.
-    fn faults(&self) -> Faults {
+    /// What is wrong, for every process that this configures, and what is worth a note.
+    fn found(&self) -> (Faults, Vec<String>) {
         let mut all = Faults::default();
+        let mut notes = misspelt::notes(config::environment_names());
         for process in self.processes() {
             let layers = self.layers(process);
+            let data_dir = config::data_dir(&layers);
             let found = match process {
-                Process::Client => client::config(layers, &config::environment).err(),
-                Process::Server | Process::Dev | Process::Command => server::plan(layers).err(),
+                Process::Client => client::config(layers, &config::environment).map(|(_, notes)| notes),
+                Process::Server | Process::Dev | Process::Command => server::plan(layers).map(|plan| plan.notes),
             };
-            all = all.and(found.unwrap_or_default());
+            match found {
+                Ok(found) => notes.extend(found),
+                Err(faults) => all = all.and(faults),
+            }
+            if process == Process::Server
+                && let Err(want) = credentials::check(&data_dir)
+            {
+                all.add("DATA_DIR", None, &Origin::Default, want);
+            }
         }
-        all
+        // The commands read settings too; what else they read has been looked at.
+        let of_commands =
+            self.layers(Process::Command).faults.0.into_iter().filter(|fault| fault.name.starts_with("ADMIN_URL"));
+        (all.and(Faults(of_commands.collect())), notes)
     }
 
     fn check(&self) -> Outcome {
-        let all = self.faults();
-        let notes = misspelt::notes(config::environment_names());
+        let (all, notes) = self.found();
         if self.json {
             let faults: Vec<_> = all.0.iter().map(as_json).collect();
             print(&pretty(&json!({"ok": all.0.is_empty(), "faults": faults, "notes": notes})))?;

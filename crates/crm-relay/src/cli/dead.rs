@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     bulk::{self, Bulk, Pacing, Selection},
+    collection::not_empty,
     delivery,
     filter::{Ended, Parameters},
     listing::{Column, Form, Paging, View, answer, last, list, reason, text, when},
@@ -29,6 +30,7 @@ pub(crate) enum Verb {
     /// Show a dead letter with its attempts
     Show {
         /// Its id, dlv_...
+        #[arg(value_parser = not_empty())]
         id: String,
     },
     /// Count dead letters by what they failed with
@@ -77,7 +79,7 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Summary { filter } => summary(asked, filter.parameters()?).await,
-            Self::Show { id } => delivery::show(asked, &id).await,
+            Self::Show { id } => delivery::show(asked, VIEW.path, &id).await,
             Self::Redrive { selection, pacing } => bulk::run(asked, &REDRIVE, selection.paced(&pacing)).await,
             Self::Purge(selection) => bulk::run(asked, &PURGE, selection).await,
         }
@@ -88,12 +90,27 @@ const GROUPS: &[Column] = &[
     ("count", |group| text(group, "count")),
     ("destination", |group| text(group, "destination")),
     ("reason", reason),
-    ("answer", |group| answer(group).unwrap_or_else(|| text(group, "reason"))),
-    ("error", |group| text(group, "error")),
     ("oldest", |group| when(group, "oldest")),
     ("newest", |group| when(group, "newest")),
     ("example", |group| text(group, "example")),
+    ("last try", failed_with),
 ];
+
+/// What the last try of the example came to; where its target said nothing, in the words that all of the group share.
+fn failed_with(group: &Value) -> String {
+    let error = text(group, "error");
+    match answer(group) {
+        // Nothing but the status: the error says what that means.
+        Some(answered) if !answered.trim_start_matches("HTTP ").contains(' ') => {
+            let status = answered.trim_start_matches("HTTP ");
+            let meaning = error.strip_prefix('#').or_else(|| error.strip_prefix(status)).unwrap_or_default();
+            format!("{answered} {}", meaning.trim_start()).trim_end().to_owned()
+        }
+        Some(answered) => answered,
+        None if error == "-" => text(group, "reason"),
+        None => error,
+    }
+}
 
 /// Groups of what failed alike, the largest first.
 async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
@@ -124,13 +141,13 @@ async fn summary(asked: &Asked, filters: Parameters) -> Outcome {
         return Ok(Exit::Done);
     }
     let row = |group: &Value, columns: &[Column]| columns.iter().map(|(_, show)| show(group)).collect();
-    // All of it wants 100 places; the reason follows from the answer, and what counts is what is still going on.
-    let is_narrow = style::is_terminal() && style::screen() < 100 && asked.form != Form::Wide;
+    // What counts is what is still going on.
+    let is_narrow = style::is_terminal() && style::screen() < 120 && asked.form != Form::Wide;
     let left_out: &[&str] = if is_narrow { &["reason", "oldest"] } else { &[] };
     let columns: Vec<Column> = GROUPS.iter().filter(|(name, _)| !left_out.contains(name)).copied().collect();
     let rows: Vec<Vec<String>> = groups.iter().map(|group| row(group, &columns)).collect();
     let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
-    print(&if asked.form == Form::Wide { table::wide(&headings, &rows) } else { table::table(&headings, &rows) })?;
+    print(&if asked.form == Form::Wide { table::wide(&headings, &rows) } else { table::wrapped(&headings, &rows) })?;
     if groups.is_empty() {
         return Ok(Exit::Done);
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     bulk::{self, Bulk, Selection},
+    collection::not_empty,
     destination,
     filter::{Along, given},
     listing::{self, Column, Paging, Range, View, last, list, route_of, state, text, when},
@@ -36,6 +37,7 @@ pub(crate) enum Verb {
     /// Show a delivery with its attempts
     Show {
         /// Its id, dlv_...
+        #[arg(value_parser = not_empty())]
         id: String,
     },
     /// Give up open deliveries for good; what was redriven goes back to the dead letters
@@ -72,7 +74,7 @@ impl noun::Verb for Verb {
                 list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }
-            Self::Show { id } => show(asked, &id).await,
+            Self::Show { id } => show(asked, VIEW.path, &id).await,
             Self::Cancel(selection) => bulk::run(asked, &CANCEL, selection).await,
         }
     }
@@ -88,10 +90,10 @@ pub(super) fn row(delivery: &Value) -> Vec<String> {
     COLUMNS.iter().map(|(_, show)| show(delivery)).collect()
 }
 
-/// Shows one delivery; `dead show` does the same.
-pub(super) async fn show(asked: &Asked, id: &str) -> Outcome {
+/// Shows one delivery; `dead show` does the same, below a path where `last` is a dead letter.
+pub(super) async fn show(asked: &Asked, path: &str, id: &str) -> Outcome {
     let api = asked.reading().await?;
-    let delivery = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+    let delivery = api.get(&format!("{path}/{}", encode(id))).await?;
     // Whoever looks at one that waits wants to know for what. Without a server nothing is on its way.
     let held_up = if is_open(&delivery) && !asked.is_json() && api.offline().is_none() {
         let destination = api.get(&format!("/api/v1/destinations/{}", encode(&text(&delivery, "destination")))).await;
@@ -147,9 +149,16 @@ fn in_words(delivery: &Value, held_up: Option<String>) -> String {
     format!("{about}\n\n{tries}{said}")
 }
 
-/// When it may be tried next; what has ended is never due again.
+/// When it may be tried next: `in 55s`, `now`, or `late by 3m`; what has ended is never due again, and one that is being
+/// tried is not late.
 fn due(delivery: &Value) -> String {
-    if is_open(delivery) { when(delivery, "due_at") } else { "-".to_owned() }
+    let state = delivery.get("state").and_then(Value::as_str);
+    match delivery.get("due_at").and_then(Value::as_str).filter(|_| is_open(delivery)) {
+        None => "-".to_owned(),
+        Some(_) if state == Some("leased") && style::is_terminal() => "now".to_owned(),
+        Some(at) if style::is_terminal() => time::due(at, time::now()),
+        Some(_) => text(delivery, "due_at"),
+    }
 }
 
 fn is_open(delivery: &Value) -> bool {

@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::{
     collection::{Collection, Named},
-    listing::{Column, View, text},
+    listing::{Column, View, text, when},
     noun::{self, Asked},
 };
 use crate::{
     exit::{Exit, Outcome},
     output::say,
-    render::{human_duration, style, table},
+    render::{human_duration, style, table, time},
 };
 
 #[derive(Debug, Subcommand)]
@@ -106,7 +106,7 @@ fn in_words(destination: &Value) -> String {
         ("leased", count(destination, &["leased"])),
         ("delivered", count(destination, &["delivered"])),
         ("dead", count(destination, &["dead", "expired"])),
-        ("oldest due since", age),
+        ("oldest due for", age),
         ("next expires", text(destination, "next_expiry_at")),
     ]);
     let clients = destination.get("instances").and_then(Value::as_array);
@@ -115,14 +115,30 @@ fn in_words(destination: &Value) -> String {
         return about;
     }
     let headings = ["client", "instance", "peer", "token", "held", "slots", "target"];
-    format!("{about}\n\n{}", table::table(&headings, &rows))
+    format!("{about}\n\n{}", table::wrapped(&headings, &rows))
+}
+
+/// `down since 3m, next try in 12s: connection refused`.
+fn down(client: &Value) -> String {
+    let since = match client.get("open_since").filter(|since| since.is_string()) {
+        Some(_) => format!(" since {}", when(client, "open_since")),
+        None => String::new(),
+    };
+    let next = match client.get("next_try_at").and_then(Value::as_str) {
+        Some(at) if style::is_terminal() => format!("next try {}", time::due(at, time::now())),
+        Some(at) => format!("next try {at}"),
+        None => "a try is under way".to_owned(),
+    };
+    match text(client, "error").as_str() {
+        "-" => format!("down{since}, {next}"),
+        error => format!("down{since}, {next}: {error}"),
+    }
 }
 
 fn client(client: &Value) -> Vec<String> {
-    let target = match (client.get("circuit_open").and_then(Value::as_bool), text(client, "error").as_str()) {
-        (Some(true), "-") => style::bad("down"),
-        (Some(true), error) => style::bad(format!("down: {error}")),
-        _ => style::good("up"),
+    let target = match client.get("circuit_open").and_then(Value::as_bool) {
+        Some(true) => style::bad(down(client)),
+        Some(false) | None => style::good("up"),
     };
     let mut cells: Vec<String> =
         ["label", "instance", "peer", "token", "held", "slots"].map(|field| text(client, field)).into();

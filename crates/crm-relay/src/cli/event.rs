@@ -6,6 +6,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::{
+    collection::not_empty,
     filter::given,
     listing::{Column, Form, Paging, Range, View, list, state, text, when, words},
     noun::{self, Asked},
@@ -38,12 +39,16 @@ pub(crate) enum Verb {
     /// Show an event with its headers and deliveries
     Show {
         /// Its id, evt_...
+        #[arg(value_parser = not_empty())]
         id: String,
         /// Write the body, byte for byte, and nothing else
         #[arg(long)]
         body: bool,
     },
     /// Deliver old events again, as new deliveries with Relay-Replay: true
+    ///
+    /// Of several ids each is replayed by itself: what is refused is said, the others are replayed all the same, and the
+    /// command exits with 1 (with 2 if none of them is an id).
     Replay(Replay),
 }
 

@@ -59,7 +59,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("source list", &["crm-relay source list"]),
     ("source show", &["crm-relay source show shop              # with its last refusals"]),
-    ("source await-secret", &["crm-relay source await-secret notion"]),
+    ("source await-secret", &["crm-relay source await-secret notion", "crm-relay source await-secret notion --forget"]),
     (
         "source update",
         &["crm-relay source update pay --set endpoint_secret=@new", "crm-relay source update shop --dedupe strict"],

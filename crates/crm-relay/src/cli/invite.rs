@@ -11,20 +11,24 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::{listing::text, shared_options::Common, source::NewSource};
+use super::{collection::not_empty, listing::text, shared_options::Common, source::NewSource};
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome, reason},
     hints,
     output::{pretty, print, tell},
     place::on_this_machine,
-    render::style::{bold, copy, dim, warn},
+    render::{
+        style::{bold, copy, dim, warn},
+        wrap,
+    },
     runtime::block_on,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct InviteArgs {
     /// Name of the source, of its token, and of the key where senders need one
+    #[arg(value_parser = not_empty())]
     name: String,
     #[command(flatten)]
     about: NewSource,
@@ -82,23 +86,23 @@ impl InviteArgs {
             lines.push(field("", warn("as it is reached here; PUBLIC_URL on the server says how from outside")));
         }
         if let Some(key) = &key {
-            lines.push(field("with X-API-Key", copy(key)));
+            lines.push(hints::below("with X-API-Key", key));
         } else {
             for made in made.get("generated").and_then(Value::as_array).into_iter().flatten() {
-                lines.push(field(&text(made, "name"), copy(text(made, "value"))));
+                lines.push(hints::below(&text(made, "name"), &text(made, "value")));
             }
             let show = format!("what to enter there: crm-relay provider show {}", self.about.provider());
             lines.push(field("", dim(show)));
         }
-        lines.extend(token.as_ref().map(|token| field("client's token", copy(token))));
+        lines.extend(token.as_ref().map(|token| hints::below("client's token", token)));
         let target = if destination == "default" { "3000".to_owned() } else { format!("{destination}=3000") };
         let file = self.token_file.as_deref().map_or_else(|| "token".into(), Path::to_string_lossy);
         lines.push(match token {
             Some(_) => hints::token_into_a_file("the token"),
             None => format!("\nJoin a client, on the machine behind the firewall. Take the file {file} there:"),
         });
-        let client = copy(format!("crm-relay client --url {relay} --token @{file} --to {target}"));
-        lines.push(format!("\n  {client}"));
+        let client = format!("crm-relay client --url {relay} --token @{file} --to {target}");
+        lines.push(format!("\n{}", wrap::offered("  ", &client)));
         let way = "Through a proxy: --relay-proxy http://PROXY:3128. A private authority: --relay-ca-file FILE";
         lines.push(format!("\n{}", dim(way)));
         if key.is_none() {

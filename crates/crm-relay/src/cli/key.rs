@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    collection::Collection,
+    collection::{Collection, not_empty},
     filter::given,
     listing::{Column, View, text, when},
     noun::{self, Asked},
@@ -21,8 +21,10 @@ pub(crate) enum Verb {
     /// Make a key; it is shown this once
     Create {
         /// Of which source
+        #[arg(value_parser = not_empty())]
         source: String,
         /// Its name: who uses it
+        #[arg(value_parser = not_empty())]
         name: String,
     },
     /// List keys
@@ -41,8 +43,10 @@ pub(crate) enum Verb {
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// Of which source
+    #[arg(value_parser = not_empty())]
     source: String,
     /// Its name
+    #[arg(value_parser = not_empty())]
     name: String,
 }
 

@@ -9,6 +9,7 @@ use crate::{
     admin_client::{Api, query},
     exit::Failure,
     output::{compact, pretty, print, say},
+    quantity,
     render::{answer::gist, progress::Progress, style, table, time, visible::visible},
     signals::{self, Stop},
 };
@@ -17,8 +18,8 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Paging {
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = quantity::whole(1..=1000))]
+    limit: u64,
     #[arg(help = "Where the previous page ended: its next", long, value_name = "CURSOR", conflicts_with = "all")]
     cursor: Option<String>,
     /// All, page after page
@@ -46,9 +47,16 @@ impl Range {
         let mut found = Vec::new();
         for (name, text) in [("since", &self.since), ("until", &self.until)] {
             if let Some(text) = text {
-                let time = time::point(text, now).map_err(|want| Failure::usage(format!("--{name} {text}: {want}")))?;
+                let time = time::point(text, now).map_err(|want| Failure::option(&format!("--{name}"), text, want))?;
                 found.push((name, time));
             }
+        }
+        if let [(_, since), (_, until)] = found.as_slice()
+            && !time::is_before(since, until)
+        {
+            return Err(Failure::usage(format!(
+                "--since {since} is not before --until {until}: nothing is between; want the earlier one as --since"
+            )));
         }
         Ok(found)
     }
@@ -176,6 +184,12 @@ pub(crate) fn when(item: &Value, field: &str) -> String {
         Some(time) if style::is_terminal() => time::short(time, time::now()),
         Some(_) | None => text(item, field),
     }
+}
+
+/// The same in a sentence: `3m ago` on a terminal; one that never was as `-`.
+pub(crate) fn ago(item: &Value, field: &str) -> String {
+    let is_time = item.get(field).is_some_and(Value::is_string);
+    if is_time && style::is_terminal() { format!("{} ago", when(item, field)) } else { text(item, field) }
 }
 
 /// A state in its colour.

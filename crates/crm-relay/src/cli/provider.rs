@@ -3,14 +3,13 @@
 use std::fmt::Display;
 
 use clap::{Args, Subcommand};
-use relay_providers::{Acknowledgement, Parameter, Provider, provider, providers};
+use relay_providers::{Acknowledgement, Otherwise, Parameter, Provider, nearest, provider, providers};
 use serde_json::{Value, json};
 
 use crate::{
-    config::fault::nearest,
-    exit::{Exit, Failure, Outcome},
+    exit::{Exit, Failure, Outcome, quoted},
     output::{pretty, print, say},
-    render::{human_duration, style, table},
+    render::{human_duration, style, table, wrap},
 };
 
 /// Names that are proposed for one that is not known.
@@ -55,17 +54,21 @@ impl ProviderArgs {
 /// There is none; the nearest are named.
 pub(super) fn find(name: &str) -> Result<&'static Provider, Failure> {
     provider(name).ok_or_else(|| {
-        let given = name.to_ascii_lowercase();
+        let given = name.trim().to_ascii_lowercase();
         let is_meant = |known: &Provider| {
             known.name.contains(&given) || given.contains(known.name) || known.title.to_lowercase().contains(&given)
         };
         let mut alike: Vec<&str> =
             providers().iter().filter(|known| is_meant(known)).map(|known| known.name).take(ALIKE_MAX).collect();
-        if alike.is_empty() {
+        if given.is_empty() {
+            // All of them have that in them.
+            alike.clear();
+        } else if alike.is_empty() {
             alike.extend(nearest(&given, providers().iter().map(|known| known.name)));
         }
         let hint = if alike.is_empty() { String::new() } else { format!("Did you mean {}? ", alike.join(" or ")) };
-        Failure::no(format!("no provider {name:?}. {hint}All of them: crm-relay provider list"))
+        let name = quoted(name);
+        Failure::no(format!("no provider {name}. {hint}All of them: crm-relay provider list"))
     })
 }
 
@@ -130,12 +133,15 @@ fn as_json(provider: &Provider) -> Value {
         .iter()
         .map(|handshake| json!({"method": handshake.method, "signed": handshake.signed, "about": plain(handshake)}))
         .collect();
-    let acknowledgement = match provider.acknowledgement {
+    let acknowledgement = |acknowledgement| match acknowledgement {
         Acknowledgement::Receipt => json!({"status": 202, "content_type": "application/json", "body": null}),
         Acknowledgement::Fixed { status, content_type, body } => {
             json!({"status": status, "content_type": content_type, "body": body})
         }
     };
+    let other =
+        |other: &Otherwise| json!({"about": plain(other), "acknowledgement": acknowledgement(other.acknowledgement)});
+    let otherwise: Vec<Value> = provider.otherwise.iter().map(other).collect();
     json!({
         "name": provider.name,
         "title": provider.title,
@@ -147,7 +153,8 @@ fn as_json(provider: &Provider) -> Value {
         "handshakes": handshakes,
         "repeats": plain(provider.repeats()),
         "event": plain(provider.event),
-        "acknowledgement": acknowledgement,
+        "acknowledgement": acknowledgement(provider.acknowledgement),
+        "otherwise": otherwise,
         "answer_within_ms": provider.answer_within.as_millis() as u64,
         "retries": provider.retries,
         "signs_url": provider.signs_url,
@@ -173,38 +180,42 @@ fn in_words(provider: &Provider) -> String {
         about.push(("signs its URL", "PUBLIC_URL has to be set on the server".to_owned()));
     }
     about.push(("docs", provider.docs.to_owned()));
-    let parameters: Vec<Vec<String>> = provider.parameters.iter().map(row).collect();
+    let usual = provider.usual();
+    let is_usual = |parameter: &Parameter| usual.iter().any(|usual| usual.name == parameter.name);
+    let parameters: Vec<Vec<String>> =
+        provider.parameters.iter().map(|parameter| row(parameter, is_usual(parameter))).collect();
     let mut parts = vec![table::fields(&about)];
     if !parameters.is_empty() {
         parts.push(table::wrapped(&["parameter", "need", "what it is, and where to find it"], &parameters));
     }
     parts.push(table::remarks(&remarks(provider)));
     let sets = set_options(provider);
-    parts.push(style::copy(format!("crm-relay invite NAME --provider {}{sets}", provider.name)));
+    parts.push(wrap::offered("", &format!("crm-relay invite NAME --provider {}{sets}", provider.name)));
     parts.join("\n\n")
 }
 
-fn row(parameter: &Parameter) -> Vec<String> {
-    let need = match (parameter.required, parameter.secret) {
-        (true, true) => "secret",
-        (true, false) => "required",
-        (false, true) => "secret, optional",
+/// `is_usual`: nearly every source of it has that parameter, as the list of providers says too.
+fn row(parameter: &Parameter, is_usual: bool) -> Vec<String> {
+    let need = match (parameter.required, is_usual) {
+        (true, _) => "required",
+        (false, true) => "usual",
         (false, false) => "optional",
     };
-    let help = match parameter.default.filter(|default| !default.is_empty()) {
-        Some(default) => format!("{} [default: {default}]", parameter.help),
-        None => parameter.help.to_owned(),
-    };
-    vec![style::bold(parameter.name), need.to_owned(), help]
+    let need = if parameter.secret { format!("{need}, secret") } else { need.to_owned() };
+    let default = parameter.default.filter(|default| !default.is_empty());
+    let default = default.map_or_else(String::new, |default| format!(" [default: {default}]"));
+    let made_up = if parameter.made_up { " [crm-relay invite makes one up if it is left out]" } else { "" };
+    vec![style::bold(parameter.name), need, format!("{}{default}{made_up}", parameter.help)]
 }
 
 /// What is checked, answered, recognised, and left open.
 fn remarks(provider: &Provider) -> Vec<(&'static str, String)> {
     let checks = provider.checks().into_iter().map(|check| ("checked", plain(check)));
     let handshakes = provider.handshakes.iter().map(|handshake| ("handshake", plain(handshake)));
+    let otherwise = provider.otherwise.iter().map(|other| ("answered", plain(other)));
     let repeats = ("repeats by", plain(provider.repeats()));
     let open = (!provider.unproven.is_empty()).then(|| ("left open", plain(provider.unproven)));
-    checks.chain(handshakes).chain([repeats]).chain(open).collect()
+    checks.chain(handshakes).chain(otherwise).chain([repeats]).chain(open).collect()
 }
 
 /// Without the marks of a document.

@@ -28,7 +28,7 @@ pub(crate) struct ReceiveArgs {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = delay)]
     delay: Duration,
     /// Answer 500 to the first N requests
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = quantity::whole(0..=u64::MAX))]
     fail_first: u64,
     /// Print no requests, only their number at the end
     #[arg(long, hide = true)]
@@ -38,8 +38,8 @@ pub(crate) struct ReceiveArgs {
 impl ReceiveArgs {
     pub(super) fn run(self) -> Outcome {
         let Ok(Some(address)) = target::listen_address(&self.listen) else {
-            let text = format!("--listen {}: want an address and a port, like 127.0.0.1:3000, or a port", self.listen);
-            return Err(Failure::usage(text));
+            let want = "want an address and a port, like 127.0.0.1:3000, or a port";
+            return Err(Failure::option("--listen", &self.listen, want));
         };
         let behaviour =
             Behaviour { status: self.status, delay: self.delay, fail_first: self.fail_first, quiet: self.quiet };

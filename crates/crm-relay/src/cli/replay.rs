@@ -6,14 +6,16 @@ use serde_json::{Map, Value, json};
 
 use super::{
     bulk::{Pacing, confirm},
+    collection::not_empty,
     filter::given,
     listing::{Range, route_of, text},
     noun::Asked,
 };
 use crate::{
     admin_client::{Api, encode},
-    exit::{Exit, Failure, Outcome},
-    output::{pretty, print, say, tell},
+    exit::{Exit, Failure, Outcome, typed},
+    output::{failed, pretty, print, say, tell},
+    quantity,
     render::{progress::Progress, style, time},
     signals,
 };
@@ -21,6 +23,8 @@ use crate::{
 const PATH: &str = "/api/v1/events/replay";
 /// Events of one request, so that whoever waits sees how far it is and can stop it in between.
 const STEP: u64 = 2_000;
+/// As much of an id as the server repeats of one that it does not take.
+const ID_SHOWN: usize = 40;
 /// Events that one request counts.
 const COUNTED: u64 = 20_000;
 
@@ -30,6 +34,7 @@ pub(crate) struct Replay {
     /// Their ids, evt_...
     #[arg(
         value_name = "ID",
+        value_parser = not_empty(),
         required_unless_present_any = ["all", "source", "since", "until"],
         conflicts_with_all = ["all", "source", "since", "until", "limit", "rate", "cursor", "dry_run"]
     )]
@@ -46,7 +51,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
     /// At most so many, the oldest first
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = quantity::whole(1..=u64::MAX))]
     limit: Option<u64>,
     #[command(flatten)]
     pacing: Pacing,
@@ -173,20 +178,22 @@ fn again(body: &Map<String, Value>, left: Option<u64>) -> String {
 }
 
 async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<String>) -> Outcome {
-    let mut exit = Exit::Done;
-    let (mut items, mut broken) = (Vec::new(), None);
-    for id in ids {
+    let (mut items, mut refused, mut broken) = (Vec::new(), Vec::new(), None);
+    for (at, id) in ids.iter().enumerate() {
         let body = json!({"destination": destination});
         match api.call(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), Some(&body)).await {
             Ok(done) => items.push(done),
             // Those after it are not to blame.
             Err(failure) if matches!(failure.exit, Exit::No | Exit::Usage) => {
-                let words = failure.to_string();
-                say(&if words.contains(id.as_str()) { words } else { format!("{id}: {words}") });
-                exit = failure.exit;
+                let (words, id) = (failure.to_string(), typed(id));
+                let is_named = words.contains(id.get(..ID_SHOWN).unwrap_or(&id));
+                failed(&if is_named { words } else { format!("{id}: {words}") });
+                refused.push(failure.exit);
             }
             Err(failure) => {
-                broken = Some(failure);
+                let rest: Vec<String> = ids[at..].iter().map(|id| typed(id)).collect();
+                let again = format!("{failure}; to go on: crm-relay event replay {}", rest.join(" "));
+                broken = Some(Failure::new(failure.exit, again));
                 break;
             }
         }
@@ -198,7 +205,20 @@ async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<Str
             print(&format!("{} {}", text(item, "id"), route_of(item)))?;
         }
     }
-    broken.map_or(Ok(exit), Err)
+    if ids.len() > 1 && !refused.is_empty() {
+        say(&style::warn(format!("{} of {} replayed", items.len(), events(ids.len() as u64))));
+    }
+    broken.map_or_else(|| Ok(mixed(items.is_empty(), &refused)), Err)
+}
+
+/// How a command about several things ends of which some were refused: what was done is not taken back, and the answer is
+/// no. Where nothing was done and nothing could have been, for none of the words made sense, it is wrong usage.
+fn mixed(is_nothing_done: bool, refused: &[Exit]) -> Exit {
+    match refused {
+        [] => Exit::Done,
+        _ if is_nothing_done && refused.iter().all(|exit| *exit == Exit::Usage) => Exit::Usage,
+        _ => Exit::No,
+    }
 }
 
 fn report(asked: &Asked, (matched, changed): (u64, u64), last: &Value, text: &str) -> Outcome {
@@ -218,6 +238,14 @@ fn events(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_of_which_a_part_was_refused_ends_with_no() {
+        assert_eq!(mixed(false, &[]), Exit::Done);
+        assert_eq!(mixed(false, &[Exit::Usage]), Exit::No);
+        assert_eq!(mixed(true, &[Exit::Usage, Exit::No]), Exit::No);
+        assert_eq!(mixed(true, &[Exit::Usage, Exit::Usage]), Exit::Usage);
+    }
 
     #[test]
     fn what_was_interrupted_goes_on_where_it_ended() {

@@ -51,7 +51,7 @@ impl Rotation {
         }
         let span = self.keep_old.as_deref().filter(|text| !text.is_empty());
         let read = |text: &str| {
-            quantity::duration(text, Bare::Seconds).map_err(|want| Failure::usage(format!("--keep-old {text}: {want}")))
+            quantity::duration(text, Bare::Seconds).map_err(|want| Failure::option("--keep-old", text, want))
         };
         let keep_old_ms = span.map(read).transpose()?.map(|span| span.as_millis() as u64);
         Ok(Step::Begin(json!({"keep_old_ms": keep_old_ms})))

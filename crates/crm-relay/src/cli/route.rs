@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use relay_core::limits;
 use serde_json::{Map, Value, json};
 
 use super::{
-    collection::Collection,
+    collection::{Collection, not_empty, nothing_to_change},
     listing::{Column, View, activity, route_of, text, when},
     noun::{self, Asked},
 };
@@ -43,8 +44,10 @@ pub(crate) struct Revision {
 #[derive(Debug, Args)]
 pub(crate) struct Ends {
     /// From
+    #[arg(value_parser = not_empty())]
     source: String,
     /// To
+    #[arg(value_parser = not_empty())]
     destination: String,
 }
 
@@ -52,11 +55,11 @@ pub(crate) struct Ends {
 struct Policy {
     #[arg(help = "Its own MESSAGE_TTL", long, value_name = "DURATION")]
     ttl: Option<String>,
-    #[arg(help = "Its own MAX_RETRIES", long, value_name = "N")]
-    max_retries: Option<u32>,
+    #[arg(help = "Its own MAX_RETRIES", long, value_name = "N", value_parser = quantity::whole(0..=limits::MAX_RETRIES_MAX.into()))]
+    max_retries: Option<u64>,
     #[arg(help = "Its own RETRY_DELAY", long, value_name = "DURATION")]
     retry_delay: Option<String>,
-    #[arg(help = "Its own RETRY_MULTIPLIER", long, value_name = "FACTOR")]
+    #[arg(help = "Its own RETRY_MULTIPLIER", long, value_name = "FACTOR", value_parser = multiplier)]
     retry_multiplier: Option<f64>,
     /// The delays themselves, like 5s,5m,2h, or standard-webhooks
     #[arg(long, value_name = "DELAYS", conflicts_with_all = ["retry_delay", "retry_multiplier"])]
@@ -93,7 +96,13 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Update(Revision { ends, policy }) => {
-                ROUTES.update(asked, &ends.names(), &Value::Object(policy.body()?)).await
+                let policy = policy.body()?;
+                if policy.is_empty() {
+                    return Err(nothing_to_change(
+                        "--ttl, --max-retries, --retry-delay, --retry-multiplier, --schedule",
+                    ));
+                }
+                ROUTES.update(asked, &ends.names(), &Value::Object(policy)).await
             }
             Self::Delete(ends) => {
                 ROUTES.delete(&asked.running().await?, &ends.names()).await?;
@@ -127,16 +136,21 @@ impl Ends {
     }
 }
 
+fn multiplier(text: &str) -> Result<f64, String> {
+    let max = limits::RETRY_MULTIPLIER_MAX;
+    let number = text.trim().parse().ok().filter(|number| (1.0..=max).contains(number));
+    number.ok_or_else(|| format!("want a number from 1 to {max}, like 2 or 1.5"))
+}
+
 impl Policy {
     fn body(&self) -> Result<Map<String, Value>, Failure> {
         let mut body = Map::new();
         for (name, flag, text, bare) in [
-            ("ttl_ms", "ttl", &self.ttl, Bare::Seconds),
-            ("retry_delay_ms", "retry-delay", &self.retry_delay, Bare::Millis),
+            ("ttl_ms", "--ttl", &self.ttl, Bare::Seconds),
+            ("retry_delay_ms", "--retry-delay", &self.retry_delay, Bare::Millis),
         ] {
             if let Some(text) = text {
-                let span = quantity::duration(text, bare)
-                    .map_err(|want| Failure::usage(format!("--{flag} {text}: {want}")))?;
+                let span = quantity::duration(text, bare).map_err(|want| Failure::option(flag, text, want))?;
                 body.insert(name.to_owned(), json!(span.as_millis() as u64));
             }
         }
@@ -147,7 +161,7 @@ impl Policy {
             body.insert("retry_multiplier".to_owned(), json!(factor));
         }
         if let Some(text) = &self.schedule {
-            let delays = server::schedule(text).map_err(|want| Failure::usage(format!("--schedule {text}: {want}")))?;
+            let delays = server::schedule(text).map_err(|want| Failure::option("--schedule", text, want))?;
             let delays: Vec<u64> = delays.iter().map(|delay| delay.as_millis() as u64).collect();
             body.insert("schedule_ms".to_owned(), json!(delays));
         }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     addressee::Addressee,
+    collection::not_empty,
     provider::{self, needs},
     shared_options::{self, Common},
     tally::Tally,
@@ -18,6 +19,7 @@ use crate::{
     exit::{Exit, Failure, Outcome, reason},
     next_step,
     output::{pretty, print, say},
+    quantity,
     render::{style, table},
     runtime::block_on,
     sample::Sampler,
@@ -41,16 +43,16 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     /// To this source of the server, and with its parameters unless others are given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = not_empty())]
     source: Option<String>,
     /// Parameter of the provider, like secret=... or key=@FILE
     #[arg(long = "set", value_name = "K=V|K=@FILE|K=-")]
     set: Vec<String>,
     /// How many
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = quantity::whole(1..=u64::MAX))]
     count: u64,
     /// How many a second; without it as fast as they are answered
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = quantity::rate)]
     rate: Option<f64>,
     /// What to send instead of the sample: a file, or - for standard input
     #[arg(long, value_name = "FILE|-")]
@@ -71,9 +73,6 @@ impl SendArgs {
             return list(self.common.json);
         }
         let layers = self.common.layers()?;
-        if self.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
-            return Err(Failure::usage("--rate: want a number above 0, like 50 or 0.5"));
-        }
         if let Some(name) = &self.provider {
             provider::find(name)?;
         }
@@ -131,7 +130,8 @@ impl SendArgs {
         } else {
             std::fs::read(Path::new(path))
         };
-        let bytes = read.map_err(|error| Failure::usage(format!("cannot read --body {path}: {}", reason(&error))))?;
+        let bytes =
+            read.map_err(|error| Failure::option("--body", path, format!("cannot be read: {}", reason(&error))))?;
         Ok(Some(bytes.into()))
     }
 }

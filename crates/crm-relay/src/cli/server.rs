@@ -15,7 +15,7 @@ use crate::{
         settings::Process,
     },
     exit::Outcome,
-    reload::Read,
+    reload::{Ground, Read},
 };
 
 /// The relay server: takes webhooks in at a public address, stores each durably, hands them to clients.
@@ -41,8 +41,9 @@ impl ServerArgs {
         let mut layers = Layers::collect(Process::Server, self.config.as_deref(), given, &config::environment);
         layers.faults = faults.and(layers.faults);
         layers.notes.extend(misspelt::notes(config::environment_names()));
-        let (logging, settings) = (Logging::from_layers(&layers), layers.values());
+        let logging = Logging::from_layers(&layers);
+        let ground = Ground { settings: layers.values(), file: layers.written() };
         let plan = server::plan(layers)?;
-        Ok(Read { notes: plan.notes.clone(), config: plan, logging, settings })
+        Ok(Read { notes: plan.notes.clone(), config: plan, logging, ground })
     }
 }

@@ -2,9 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read as _,
     marker::PhantomData,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -14,11 +13,9 @@ use crate::{
     config::{
         fault::{Faults, Origin},
         layers::Flags,
-        raw,
         settings::{Kind, Process, REDIS_ONLY, SETTINGS, Setting},
-        target,
+        target, text_file,
     },
-    exit::reason,
     output::say,
     render::style,
 };
@@ -38,7 +35,7 @@ impl<P> SettingFlags<P> {
     pub(crate) fn again(&self) -> (Flags, Faults) {
         let (mut given, mut faults) = (self.given.clone(), Faults::default());
         for (name, path) in &self.files {
-            match raw::read_value(path) {
+            match text_file::value(path) {
                 Ok(text) => drop(given.insert(name, text)),
                 Err(text) => faults.add(*name, Some(format!("@{}", path.display())), &Origin::Flag, text),
             }
@@ -97,12 +94,13 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
             let Some(values) = matches.get_many::<String>(&setting.key()) else { continue };
             let text = values.cloned().collect::<Vec<_>>().join(",");
             let file = text.strip_prefix('@').filter(|_| setting.is_secret());
-            files.extend(file.map(|path| (setting.name, PathBuf::from(path))));
+            files.extend(file.and_then(|path| text_file::path(path).ok()).map(|path| (setting.name, path)));
             if setting.is_secret() || (setting.name == "RELAY_PROXY" && holds_password(&text)) {
                 warn_of_bare(&format!("--{}", typed(setting, P::PROCESS)), &text, Some(setting.name));
             }
             let text = if setting.is_secret() {
-                secret_value(&text).map_err(|why| refused(&format!("--{}: {why}", typed(setting, P::PROCESS))))?
+                text_file::argument(&text)
+                    .map_err(|why| refused(&format!("--{}: {why}", typed(setting, P::PROCESS))))?
             } else {
                 text
             };
@@ -139,24 +137,6 @@ fn holds_password(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-}
-
-/// The value of a secret option: itself, `@FILE`, or `-` for standard input.
-///
-/// # Errors
-/// The file or standard input cannot be read.
-pub(crate) fn secret_value(text: &str) -> Result<String, String> {
-    if text == "-" {
-        let mut value = String::new();
-        std::io::stdin()
-            .read_to_string(&mut value)
-            .map_err(|error| format!("cannot read standard input: {}", reason(&error)))?;
-        return Ok(value.trim_end_matches(['\r', '\n']).to_owned());
-    }
-    match text.strip_prefix('@') {
-        Some(path) => raw::read_value(Path::new(path)).map_err(|error| format!("@{path}: {error}")),
-        None => Ok(text.to_owned()),
-    }
 }
 
 /// What people type goes by its short name.

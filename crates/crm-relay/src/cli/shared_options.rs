@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use relay_providers::{Parameter, providers};
 
-use super::{
-    listing::Form,
-    setting_flags::{secret_value, warn_of_bare},
-};
+use super::{listing::Form, setting_flags::warn_of_bare};
 use crate::{
     config::{
         self,
         layers::{Flags, Layers},
         settings::Process,
+        text_file,
     },
     exit::Failure,
 };
@@ -73,7 +71,7 @@ impl Common {
         flags.extend(self.admin_url.clone().map(|url| ("ADMIN_URL", url)));
         if let Some(token) = &self.admin_token {
             warn_of_bare("--admin-token", token, Some("ADMIN_TOKEN"));
-            let token = secret_value(token).map_err(|why| Failure::usage(format!("--admin-token: {why}")))?;
+            let token = text_file::argument(token).map_err(|why| Failure::usage(format!("--admin-token: {why}")))?;
             flags.insert("ADMIN_TOKEN", token);
         }
         let layers = Layers::collect(Process::Command, self.config.as_deref(), &flags, &config::environment);
@@ -94,7 +92,8 @@ pub(crate) fn parameters(given: &[String]) -> Result<Vec<(String, String)>, Fail
         if name.trim() == "secret" || providers().iter().any(|provider| provider.parameters.iter().any(is_named)) {
             warn_of_bare(&format!("--set {}", name.trim()), value, None);
         }
-        let value = secret_value(value).map_err(|why| Failure::usage(format!("--set {}: {why}", name.trim())))?;
+        let value =
+            text_file::argument(value).map_err(|why| Failure::usage(format!("--set {}: {why}", name.trim())))?;
         Ok((name.trim().to_owned(), value))
     };
     given.iter().map(pair).collect()

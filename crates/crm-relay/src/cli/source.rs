@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     bulk::confirm,
-    collection::{Collection, Named},
-    listing::{Column, View, activity, text, when},
+    collection::{Collection, Named, not_empty, nothing_to_change},
+    listing::{Column, View, activity, ago, text, when},
     noun::{self, Asked},
     provider,
     rotation::{Rotation, Step, under_way},
@@ -26,6 +26,7 @@ pub(crate) enum Verb {
     /// Make a source and its route
     Create {
         /// Its name: webhooks go to /webhook/NAME
+        #[arg(value_parser = not_empty())]
         name: String,
         #[command(flatten)]
         about: NewSource,
@@ -43,10 +44,13 @@ pub(crate) enum Verb {
         #[arg(long)]
         secrets: bool,
     },
-    /// Take the secret that the platform hands over within the next 15 minutes; one handed over before is forgotten
+    /// Take the secret that the platform hands over within the next 15 minutes, beside any that it handed over before
     AwaitSecret {
         #[command(flatten)]
         named: Named,
+        /// What was handed over before is worth nothing any more: it was a stranger's
+        #[arg(long)]
+        forget: bool,
     },
     /// Change a source
     Update {
@@ -142,13 +146,23 @@ impl noun::Verb for Verb {
                 }
                 Ok(Exit::Done)
             }
-            Self::AwaitSecret { named } => {
-                let path = format!("{}/await-secret", SOURCES.path(&[&named.name]));
+            Self::AwaitSecret { named, forget } => {
+                let query = if forget { "?forget=true" } else { "" };
+                let path = format!("{}/await-secret{query}", SOURCES.path(&[&named.name]));
                 let shown = asked.running().await?.call(Method::POST, &path, None).await?;
                 asked.tell(&shown, in_words)?;
                 Ok(Exit::Done)
             }
             Self::Update { named, provider, set, unset, allow_empty, dedupe } => {
+                if let Some(provider) = &provider {
+                    provider::find(provider)?;
+                }
+                let is_empty = provider.is_none() && set.is_empty() && unset.is_empty();
+                if is_empty && allow_empty.is_none() && dedupe.is_none() {
+                    return Err(nothing_to_change(
+                        "--set NAME=@FILE, --unset NAME, --provider NAME, --allow-empty, --dedupe",
+                    ));
+                }
                 let body = json!({
                     "provider": provider,
                     "set": parameters(&set)?,
@@ -157,7 +171,7 @@ impl noun::Verb for Verb {
                     "dedupe": dedupe.map(Dedupe::as_str),
                 });
                 SOURCES.update(asked, &[&named.name], &body).await.map_err(|failure| match failure.exit {
-                    Exit::Usage => {
+                    Exit::Usage if !failure.text.contains("is not a name") => {
                         let look = format!("{failure}. What it has: crm-relay source show {}", named.name);
                         Failure::usage(look)
                     }
@@ -168,6 +182,8 @@ impl noun::Verb for Verb {
             Self::Delete { named: Named { name }, yes } => {
                 let api = asked.running().await?;
                 if !yes {
+                    // Nobody is asked about what is not there.
+                    api.get(&SOURCES.path(&[&name])).await?;
                     confirm(&format!("delete source {name} with its routes and keys"))?;
                 }
                 SOURCES.delete(&api, &[&name]).await?;
@@ -257,6 +273,7 @@ fn in_words(source: &Value) -> String {
     }
     if let Some(counters) = source.get("counters") {
         fields.push(("received", received(counters)));
+        fields.push(("last webhook", ago(source, "last_received_at")));
         fields.push(("refused", refused(counters)));
     }
     let fields = table::fields(&fields);
@@ -280,6 +297,10 @@ fn status(source: &Value) -> String {
                 text(source, "name")
             ),
         });
+    }
+    if source.get("awaits_secret_until").is_some_and(Value::is_string) {
+        let until = when(source, "awaits_secret_until");
+        return style::warn(format!("takes a further secret that the platform hands over until {until}"));
     }
     activity(source)
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     destination,
-    listing::{each, list, text, when},
+    listing::{ago, each, list, text, when},
     shared_options::Common,
 };
 use crate::{
@@ -41,6 +41,7 @@ impl StatusArgs {
             print(&table::fields(&[
                 ("server", server(&api, &status)),
                 ("received", text(&status, "webhooks_received")),
+                ("last webhook", ago(&status, "last_received_at")),
                 ("delivered", text(&status, "webhooks_processed")),
                 ("dead or expired", text(&status, "webhooks_failed")),
                 ("waiting", text(&status, "queue_depth")),

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     exit::{Exit, Failure},
     next_step,
-    output::{compact, print, say},
+    output::{compact, print, say, shortened},
     render::{human_duration, progress::Progress, style, visible::visible},
     send::Sent,
 };
@@ -112,7 +112,7 @@ impl Tally {
         if self.alike.0 != failure {
             if !self.json {
                 self.progress.clear();
-                say(&failure);
+                say(&shortened(&failure));
             }
             self.alike = (failure, 0);
         }

@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    collection::{Collection, Named},
+    collection::{Collection, Named, not_empty, nothing_to_change},
     listing::{Column, View, text, when},
     noun::{self, Asked},
     rotation::{Rotation, Step, under_way},
@@ -21,6 +21,7 @@ pub(crate) enum Verb {
     /// Make a token; it is shown this once
     Create {
         /// Its name: which client uses it
+        #[arg(value_parser = not_empty())]
         name: String,
         #[command(flatten)]
         serves: Serves,
@@ -35,6 +36,9 @@ pub(crate) enum Verb {
         named: Named,
         #[command(flatten)]
         serves: Serves,
+        /// It may serve every destination, also those to come
+        #[arg(long, conflicts_with = "destinations")]
+        all: bool,
     },
     /// Give a token a new secret, shown this once; the old one stays valid beside it until --finish
     Rotate {
@@ -50,7 +54,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serves {
-    /// Destinations it may serve; without one: all
+    /// Destinations it may serve, each with an option of its own; a new token without one: all
     #[arg(long = "destination", value_name = "NAME")]
     destinations: Vec<String>,
 }
@@ -77,7 +81,10 @@ impl noun::Verb for Verb {
                 let made = TOKENS.create(asked, &json!({"name": name, "destinations": serves.some()})).await?;
                 show_secret(asked, &made, "token")
             }
-            Self::Update { named, serves } => {
+            Self::Update { named, serves, all } => {
+                if serves.destinations.is_empty() && !all {
+                    return Err(nothing_to_change("--destination NAME, --all"));
+                }
                 TOKENS.update(asked, &[&named.name], &json!({"destinations": serves.some()})).await
             }
             Self::Rotate { named: Named { name }, rotation } => rotate(asked, &name, &rotation).await,

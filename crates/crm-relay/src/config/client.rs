@@ -8,14 +8,17 @@ use relay_client::{
     config::{self, Config, Destination, TargetUrl},
 };
 use relay_core::name::Name;
+use relay_providers::{nearest, pasted};
 
 use super::{
-    fault::{Faults, Origin, nearest},
+    fault::{Faults, Origin},
     layers::{Environment, Layers},
     proxy,
     raw::{Entry, Section},
-    settings::{Process, Value, find},
+    secret,
+    settings::{self, Process, Value},
     target::{self, Target},
+    text_file,
 };
 use crate::quantity::{self, Bare};
 
@@ -32,6 +35,7 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
     let destinations = destinations(&mut layers);
     let grace = layers.span("SHUTDOWN_GRACE");
     check_timeouts(&mut layers, &destinations, grace);
+    note_idle(&mut layers, &destinations);
     if let Some(url) = &relay_url {
         check_loops(&mut layers, &destinations, url);
     }
@@ -64,6 +68,7 @@ pub(crate) fn joined(layers: &mut Layers) -> Config {
     let destinations = destinations(layers);
     let grace = layers.span("SHUTDOWN_GRACE");
     check_timeouts(layers, &destinations, grace);
+    note_idle(layers, &destinations);
     let port = layers.number("SERVER_PORT");
     if let Ok(here) = format!("ws://localhost:{port}/").parse()
         && port > 0
@@ -165,11 +170,17 @@ fn listed_targets(layers: &mut Layers) -> Vec<Target> {
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         match target::target(part) {
             Ok(target) if targets.iter().any(|known| known.name == target.name) => {
-                let text = format!("destination {} is given twice; name them: crm=3000,erp=3001", target.name);
+                let text = format!(
+                    "destination {} is given twice; name them: crm=3000,erp=3001 (a comma in a URL is written %2C)",
+                    target.name
+                );
                 layers.fault("LOCAL_WEBHOOK_URL", text);
             }
             Ok(target) => targets.push(target),
-            Err(want) => layers.fault("LOCAL_WEBHOOK_URL", format!("{}: {want}", target::without_query(part))),
+            Err(want) => {
+                let hint = if part.contains(';') { "; several have commas between them" } else { "" };
+                layers.fault("LOCAL_WEBHOOK_URL", format!("{}: {want}{hint}", target::without_query(part)));
+            }
         }
     }
     targets
@@ -191,7 +202,7 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         "report_answers",
     ]);
     let url = fields.url("url");
-    let (count, timeout) = (kind_of("CONCURRENCY"), kind_of("FORWARD_TIMEOUT"));
+    let (count, timeout) = (settings::kind_of("CONCURRENCY"), settings::kind_of("FORWARD_TIMEOUT"));
     let concurrency = fields.optional("concurrency", |text| match count.read(text)? {
         Value::Number(number) => Ok(number as u32),
         Value::Text(_) | Value::Factor(_) | Value::Span(_) => Err("want a whole number".to_owned()),
@@ -200,8 +211,13 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         timeout.read(text)?;
         quantity::duration(text, Bare::Seconds)
     });
-    let ca_file = fields.optional("ca_file", |text| Ok(PathBuf::from(text)));
-    let resign = fields.secret("resign_secret", |text| Resigner::new(text).map_err(|fault| fault.to_string()));
+    let origin = fields.section.entry("ca_file").map_or(Origin::Default, |entry| entry.origin.clone());
+    let ca_file = fields.optional("ca_file", |text| {
+        let path = origin.beside(&text_file::path(text)?);
+        settings::check_certificates(&path).map(|()| path)
+    });
+    let resign = fields
+        .secret("resign_secret", |text| Resigner::new(&secret::of_resigning(text)).map_err(|fault| fault.to_string()));
     let headers = fields.headers(resign.is_some());
     let report_answers = fields.optional("report_answers", str::parse);
     Some(Destination {
@@ -231,6 +247,18 @@ fn check_loops(layers: &mut Layers, destinations: &[Destination], server: &Uri) 
         } else if place(uri) == place(server) {
             let text = format!("{} is at the relay server's own address; is that meant?", destination.url);
             layers.notes.push(text);
+        }
+    }
+}
+
+/// What has no effect where it stands.
+fn note_idle(layers: &mut Layers, destinations: &[Destination]) {
+    for destination in destinations.iter().filter(|destination| destination.ca_file.is_some()) {
+        if destination.url.uri().scheme_str() == Some("http") {
+            let (name, url) = (&destination.name, &destination.url);
+            layers
+                .notes
+                .push(format!("ca_file of destination {name} has no effect: {url} is not encrypted; is https meant?"));
         }
     }
 }
@@ -326,6 +354,10 @@ impl Fields<'_> {
                         let text = "resign_secret sets it; want one of both";
                         self.faults.add(entry.key.clone(), Some("redacted".to_owned()), &entry.origin, text);
                     }
+                    Ok((name, _)) if headers.iter().any(|(known, _)| *known == name) && entry.values.len() < 2 => {
+                        let text = "stands there twice, in another spelling; several values of a field are an array";
+                        self.faults.add(entry.key.clone(), Some("redacted".to_owned()), &entry.origin, text);
+                    }
                     Ok(field) => headers.push(field),
                     Err(want) => self.faults.add(entry.key.clone(), Some("redacted".to_owned()), &entry.origin, want),
                 }
@@ -336,7 +368,7 @@ impl Fields<'_> {
         }
         let (username, password) = (section.entry("username"), section.entry("password"));
         match (username, password) {
-            (Some(username), Some(password)) => match config::basic(&username.text(), &password.text()) {
+            (Some(username), Some(password)) => match login(username, password) {
                 Ok(_) if headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) => {
                     let text = "headers has Authorization too; want one of both";
                     self.faults.add("username", None, &username.origin, text);
@@ -363,7 +395,7 @@ impl Fields<'_> {
         read: impl FnOnce(&str) -> Result<T, String>,
         shown: impl FnOnce(&Entry) -> String,
     ) -> Option<T> {
-        let entry = self.section.entry(key)?;
+        let entry = self.section.entry(key).filter(|entry| !entry.is_broken)?;
         match read(entry.text().trim()) {
             Ok(value) => Some(value),
             Err(want) => {
@@ -372,6 +404,24 @@ impl Fields<'_> {
             }
         }
     }
+}
+
+/// The field of HTTP Basic. What comes out of a file is read as a header's value is; what stands here is as it stands.
+fn login(username: &Entry, password: &Entry) -> Result<(HeaderName, HeaderValue), String> {
+    let text = |entry: &Entry| {
+        let text = entry.text();
+        if entry.from_file {
+            return secret::of_target(&entry.key, &text).map_err(|want| format!("{}: {want}", entry.key));
+        }
+        if text.contains(char::is_control) {
+            return Err(format!("{} holds a control character", entry.key));
+        }
+        if pasted::is_placeholder(&text) {
+            return Err(format!("{} is a placeholder that nobody filled in; want {{ file = \"PATH\" }}", entry.key));
+        }
+        Ok(text)
+    };
+    config::basic(&text(username)?, &text(password)?)
 }
 
 /// The address of a `Listen` setting.
@@ -387,10 +437,6 @@ fn has_fault(layers: &Layers, name: &str) -> bool {
 
 fn shown(entry: &Entry) -> String {
     if entry.from_file { "redacted".to_owned() } else { entry.text() }
-}
-
-fn kind_of(name: &str) -> super::settings::Kind {
-    find(name).map_or(super::settings::Kind::Text, |setting| setting.kind)
 }
 
 /// The host's name: what people see in `status`.

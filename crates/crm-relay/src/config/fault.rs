@@ -1,6 +1,9 @@
 //! What is wrong with a configuration: everything at once, each with its place and what would be right.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::exit::{Exit, Failure};
 
@@ -22,6 +25,16 @@ pub(crate) enum Origin {
     },
     /// Nowhere.
     Default,
+}
+
+impl Origin {
+    /// A path that was given there: in the configuration file it is relative to that file.
+    pub(crate) fn beside(&self, path: &Path) -> PathBuf {
+        match self {
+            Self::File { path: file, .. } => file.parent().unwrap_or(Path::new("")).join(path),
+            Self::Flag | Self::Environment | Self::EnvironmentFile(_) | Self::Default => path.to_path_buf(),
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -115,17 +128,6 @@ impl From<Faults> for Failure {
     }
 }
 
-/// The candidate that `word` was probably meant to be.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.len() / 3).clamp(1, 3);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,14 +141,5 @@ mod tests {
         let shown = faults.to_string();
         assert!(shown.contains("\"a=http://redacted@h/,b=http://redacted@h/ x\""), "{shown}");
         assert!(!shown.contains("canary") && !shown.contains("r y"), "{shown}");
-    }
-
-    #[test]
-    fn a_slip_of_the_keyboard_is_recognised() {
-        let known = ["max_retries", "message_ttl", "lease"];
-        assert_eq!(nearest("max_retrys", known), Some("max_retries"));
-        assert_eq!(nearest("messagettl", known), Some("message_ttl"));
-        assert_eq!(nearest("laese", known), Some("lease"), "two keys in the wrong order are one slip");
-        assert_eq!(nearest("banana", known), None);
     }
 }

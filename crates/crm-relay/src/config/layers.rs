@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
+use relay_providers::pasted;
+
 use super::{
     fault::{Faults, Origin},
     raw,
-    settings::{Kind, Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
+    settings::{Kind, Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, check_certificates, find},
+    text_file,
 };
 
 /// Where the configuration file is looked for when nobody names one.
@@ -52,7 +55,7 @@ impl Layers {
     /// Collects and checks every setting that concerns `process`.
     pub(crate) fn collect(process: Process, config: Option<&Path>, flags: &Flags, env: Environment<'_>) -> Self {
         let mut faults = Faults::default();
-        let path = config.map(Path::to_path_buf).or_else(|| default_file(env));
+        let path = config.map(named_file).or_else(|| default_file(env, &mut faults));
         let file = path.as_deref().map_or_else(raw::File::default, |path| raw::read(path, &mut faults));
         let mut layers = Self { process, path, file, faults, notes: Vec::new(), given: BTreeMap::new() };
         let mut foreign = Vec::new();
@@ -111,6 +114,11 @@ impl Layers {
         }
     }
 
+    /// The configuration file that was read, if anything stands in it.
+    pub(crate) fn written(&self) -> Option<PathBuf> {
+        self.path.clone().filter(|_| self.file.is_written)
+    }
+
     /// All settings of this process, each as given or by default.
     pub(crate) fn values(&self) -> Vec<(&'static str, Option<Value>)> {
         let concerned = SETTINGS.iter().filter(|setting| setting.concerns(self.process));
@@ -140,41 +148,47 @@ impl Layers {
         let in_file = in_file.map(|(_, entry)| (entry.text(), entry.origin.clone()));
         let in_environment = self.in_environment(setting, env);
         let on_command_line = flags.get(setting.name).map(|text| (text.clone(), Origin::Flag));
-        [on_command_line, in_environment, in_file].into_iter().flatten().find(|(text, _)| !text.trim().is_empty())
+        [on_command_line, in_environment, in_file].into_iter().flatten().find(|(text, _)| says_something(text))
     }
 
     fn in_environment(&mut self, setting: &'static Setting, env: Environment<'_>) -> Option<(String, Origin)> {
-        let plain = env(setting.name).filter(|text| !text.is_empty());
+        let plain = env(setting.name).filter(|text| says_something(text));
         let file_name = format!("{}_FILE", setting.name);
-        let Some(path) = env(&file_name).filter(|path| !path.is_empty()).map(PathBuf::from) else {
+        let Some(path) = env(&file_name).filter(|path| says_something(path)) else {
             return plain.map(|text| (text, Origin::Environment));
         };
-        if plain.is_some() {
-            let text = format!("{} and {file_name} are both set: want one of them", setting.name);
-            self.faults.add(file_name, Some(path.display().to_string()), &Origin::Environment, text);
-            return None;
-        }
-        match raw::read_value(&path) {
-            Ok(text) => Some((text, Origin::EnvironmentFile(path))),
-            Err(text) => {
-                self.faults.add(file_name, Some(path.display().to_string()), &Origin::Environment, text);
-                None
-            }
-        }
+        let found = if plain.is_some() {
+            Err(format!("{} and {file_name} are both set: want one of them", setting.name))
+        } else {
+            text_file::path(&path).and_then(|path| Ok((text_file::value(&path)?, Origin::EnvironmentFile(path))))
+        };
+        let refused = |text| self.faults.add(file_name, Some(text_file::shown_path(&path)), &Origin::Environment, text);
+        found.map_err(refused).ok()
     }
 
     fn accept(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
-        if let Some(crossed) = super::secret::crossed(setting.name, text.trim()) {
-            return self.faults.add(setting.name, Some(setting.show(text)), &origin, crossed);
-        }
-        match setting.kind.read(text.trim()) {
-            Ok(value) => {
-                self.given.insert(setting.name, Given { text: text.trim().to_owned(), value, origin });
+        // A command may be another user's, who cannot read the file and does not need it.
+        let is_opened = setting.kind == Kind::Certificates && self.process != Process::Command;
+        let read = setting.read(text, &origin).and_then(|read| {
+            if is_opened {
+                check_certificates(Path::new(&read.0))?;
+            }
+            Ok(read)
+        });
+        match read {
+            Ok((cleaned, value)) => {
+                if setting.kind == Kind::Secret && cleaned != pasted::trimmed(text) {
+                    self.notes.push(format!(
+                        "{} ({origin}): what stands around the secret there is left out; write the secret alone",
+                        setting.name
+                    ));
+                }
+                self.given.insert(setting.name, Given { text: cleaned, value, origin });
             }
             Err(want) => {
                 let is_made = setting.kind == Kind::Secret && matches!(self.process, Process::Server | Process::Dev);
                 let want = if is_made { format!("{want}; or leave it out, and one is generated") } else { want };
-                self.faults.add(setting.name, Some(setting.show(text)), &origin, want);
+                self.faults.add(setting.name, Some(setting.show(pasted::trimmed(text))), &origin, want);
             }
         }
     }
@@ -207,7 +221,20 @@ impl Layers {
     }
 }
 
-fn default_file(env: Environment<'_>) -> Option<PathBuf> {
-    let named = env("CRM_RELAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    named.or_else(|| Some(PathBuf::from(FILE_NAME)).filter(|path| path.exists()))
+/// What `--config` names. What is wrong with it shows when it is read.
+fn named_file(path: &Path) -> PathBuf {
+    path.to_str().and_then(|text| text_file::path(text).ok()).unwrap_or_else(|| path.to_path_buf())
+}
+
+fn default_file(env: Environment<'_>, faults: &mut Faults) -> Option<PathBuf> {
+    const VARIABLE: &str = "CRM_RELAY_CONFIG";
+    let Some(named) = env(VARIABLE).filter(|path| says_something(path)) else {
+        return Some(PathBuf::from(FILE_NAME)).filter(|path| path.exists());
+    };
+    text_file::path(&named).map_err(|want| faults.add(VARIABLE, Some(named), &Origin::Environment, want)).ok()
+}
+
+/// Empty counts as not given, also in quotes, as some readers of environment files leave them.
+fn says_something(text: &str) -> bool {
+    !matches!(pasted::trimmed(text), "" | "\"\"" | "''")
 }

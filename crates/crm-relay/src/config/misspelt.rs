@@ -33,7 +33,12 @@ fn meant(name: &str) -> Option<String> {
     let is_meant = |known: &str| {
         plain(known) == plain(stem) || (known.len() >= SLIP_BYTES_MIN && strsim::osa_distance(known, stem) == 1)
     };
-    SETTINGS.iter().find(|setting| is_meant(setting.name)).map(|setting| format!("{}{file}", setting.name))
+    // Behind our own name nothing but a setting is meant: CRM_RELAY_PORT, CRM_RELAY_KEY.
+    let is_ours = upper.starts_with(PREFIX) && !stem.is_empty();
+    let is_end = |known: &str| is_ours && known.strip_suffix(stem).is_some_and(|before| before.ends_with('_'));
+    let found = SETTINGS.iter().find(|setting| is_meant(setting.name));
+    let found = found.or_else(|| SETTINGS.iter().find(|setting| is_end(setting.name)));
+    found.map(|setting| format!("{}{file}", setting.name))
 }
 
 #[cfg(test)]
@@ -48,6 +53,11 @@ mod tests {
             ("CRM_RELAY_SERVER_PORT", Some("SERVER_PORT")),
             ("RELAY_TOKN", Some("RELAY_TOKEN")),
             ("RELAY_TOEKN_FILE", Some("RELAY_TOKEN_FILE")),
+            ("SERVER_PORTT", Some("SERVER_PORT")),
+            ("MAX_BODY_BYTE", Some("MAX_BODY_BYTES")),
+            ("APIKEY", Some("API_KEY")),
+            ("CRM_RELAY_PORT", Some("SERVER_PORT")),
+            ("CRM_RELAY_KEY_FILE", Some("API_KEY_FILE")),
             ("LEASES", None),
             ("SERVER_PORT", None),
             ("RELAY_TOKEN_FILE", None),

@@ -13,6 +13,7 @@ pub(crate) mod secret;
 pub(crate) mod server;
 pub mod settings;
 pub(crate) mod target;
+pub(crate) mod text_file;
 
 use std::path::PathBuf;
 
@@ -73,5 +74,7 @@ impl Logging {
     }
 }
 
+#[cfg(test)]
+mod manglings;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::Uri;
+use relay_providers::pasted;
 
 use super::target;
 
@@ -12,23 +13,44 @@ use super::target;
 /// What would be right.
 pub(crate) fn read(text: &str) -> Result<Uri, String> {
     const WANT: &str = "want the URL of an HTTP proxy, like http://proxy.local:3128";
+    let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    // Up to the last `@`: a password may hold anything, but not everything as it is.
+    if let Some((login, _)) = rest.rsplit_once('@') {
+        check_login(login)?;
+    }
     target::check_slips(text)?;
-    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let uri: Uri = full.parse().map_err(|_| WANT.to_owned())?;
-    if uri.scheme_str().is_some_and(|scheme| scheme.starts_with("socks")) {
+    if scheme.is_some_and(|scheme| scheme.to_ascii_lowercase().starts_with("socks")) {
         return Err(format!("a SOCKS proxy is not spoken to here; {WANT}"));
     }
+    let full = if scheme.is_some() { text.to_owned() } else { format!("http://{text}") };
+    let uri: Uri = full.parse().map_err(|_| WANT.to_owned())?;
     let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    if authority.ends_with(':') || uri.port_u16() == Some(0) {
-        return Err(format!("no port behind the colon; {WANT}"));
-    }
-    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    target::check_host_and_port(place).map_err(|want| format!("{want}; {WANT}"))?;
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
         return Err(format!("a proxy has no path; {WANT}"));
     }
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(host)) if !host.is_empty() => Ok(uri),
         _ => Err(WANT.to_owned()),
     }
+}
+
+/// What stands before the `@` is percent-encoded, as in every URL.
+fn check_login(login: &str) -> Result<(), String> {
+    let plain = |char: char| char.is_ascii_graphic() && !"/?#@[]%\"<>\\^`{|}".contains(char);
+    let mut rest = login;
+    while let Some(odd) = rest.chars().find(|char| !plain(*char)) {
+        let (_, after) = rest.split_once(odd).unwrap_or_default();
+        let is_escape = odd == '%' && after.len() >= 2 && after.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+        if !is_escape {
+            let mut bytes = [0; 4];
+            let escaped: Vec<String> = odd.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect();
+            return Err(format!("a user or a password with {odd:?} in it writes it as {}", escaped.concat()));
+        }
+        rest = after;
+    }
+    Ok(())
 }
 
 /// What is worth saying of the proxy that a client goes through, or would if its variable could be read.
@@ -38,12 +60,20 @@ pub(crate) fn note(url: &Uri, proxy: Option<&Uri>, env: &dyn Fn(&str) -> Option<
             "the URL of the proxy names no port, so that it is 80; proxies mostly listen at 3128 or 8080".to_owned(),
         ),
         Some(_) => None,
-        None => {
-            let (name, text) = named(url, env)?;
-            let want = read(&text).err()?;
-            Some(format!("{name} is not used: {want}"))
-        }
+        None => unused(url, env),
     }
+}
+
+/// A variable that was to name a proxy, and does not.
+fn unused(url: &Uri, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    if let Some((name, text)) = named(url, env) {
+        return read(&text).err().map(|want| format!("{name} is not used: {want}"));
+    }
+    let is_set = |name: &&str| env(name).is_some_and(|value| !plain(&value).is_empty());
+    let all = ["ALL_PROXY", "all_proxy"].into_iter().find(is_set)?;
+    let others = ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
+    let is_alone = !target::is_loopback(url) && !others.iter().any(is_set);
+    is_alone.then(|| format!("{all} is not used; want HTTPS_PROXY or RELAY_PROXY"))
 }
 
 /// The proxy that the environment names for `url`: `HTTPS_PROXY` or `HTTP_PROXY` by scheme, unless `NO_PROXY` matches.
@@ -66,12 +96,18 @@ fn named(url: &Uri, env: &dyn Fn(&str) -> Option<String>) -> Option<(&'static st
     };
     let first = |names: [&'static str; 2]| {
         let values = names.into_iter().filter_map(|name| Some((name, env(name)?)));
-        values.into_iter().find(|(_, value)| !value.is_empty())
+        values.into_iter().map(|(name, value)| (name, plain(&value))).find(|(_, value)| !value.is_empty())
     };
     let found = first(names)?;
     let port = url.port_u16().unwrap_or(if matches!(url.scheme_str(), Some("https" | "wss")) { 443 } else { 80 });
     let exempt = first(["NO_PROXY", "no_proxy"]).is_some_and(|(_, list)| is_exempt(host, port, &list));
     if exempt { None } else { Some(found) }
+}
+
+/// Without the white space and the quotes that files of variables leave.
+fn plain(value: &str) -> String {
+    let value = pasted::trimmed(value);
+    if matches!(value, "\"\"" | "''") { String::new() } else { pasted::unquoted(value).unwrap_or(value).to_owned() }
 }
 
 /// Whether `NO_PROXY` names this host: `*`, the host, a domain above it, an address or a network, each but the last with an
@@ -222,13 +258,33 @@ mod tests {
             ("socks5://proxy:1080", "SOCKS"),
             ("http:/proxy:3128", "two slashes"),
             ("http://proxy:", "no port"),
+            ("http://proxy:0", "65535"),
+            ("http://proxy:99999", "65535"),
+            ("proxy,3128", "no host"),
+            ("http//proxy:3128", "two slashes"),
+            ("http=proxy:3128;https=proxy:3128", "HTTP proxy"),
+            ("http://user:p@ss@proxy:3128", "%40"),
+            ("http://user:p#ss@proxy:3128", "%23"),
+            ("http://user:p/ss@proxy:3128", "%2F"),
+            ("http://user:p ss@proxy:3128", "%20"),
+            ("http://user:100%@proxy:3128", "%25"),
+            ("http://user:\u{fc}@proxy:3128", "%C3%BC"),
+            ("\"http://proxy:3128\"", "quotes"),
             ("http://proxy:3128/path", "no path"),
             ("https://proxy:3128", "HTTP proxy"),
             ("http://pro xy:3128", "white space"),
         ] {
             assert!(read(bad).is_err_and(|said| said.contains(want)), "{bad}");
         }
-        assert!(read("http://user:p%40ss@proxy:3128").is_ok() && read("proxy:3128").is_ok());
+        for good in [
+            "http://user:p%40s$!s@proxy:3128",
+            "proxy:3128",
+            "user:p@proxy:3128",
+            "http://[::1]:3128/",
+            "HTTP://proxy:3128",
+        ] {
+            assert!(read(good).is_ok(), "{good}: {:?}", read(good));
+        }
         let url: Uri = "wss://relay.example.com/".parse().expect("a URL");
         let note_of = |text: &'static str| {
             let env = |name: &str| (name == "HTTPS_PROXY").then(|| text.to_owned());
@@ -237,6 +293,13 @@ mod tests {
         assert!(note_of("socks5://proxy:1080").is_some_and(|said| said.contains("HTTPS_PROXY is not used")));
         assert!(note_of("http://proxy").is_some_and(|said| said.contains("no port")));
         assert_eq!(note_of("http://proxy:3128"), None);
+        assert_eq!(
+            (note_of("\"http://proxy:3128\"\r"), note_of("\"\"")),
+            (None, None),
+            "as files of variables have it"
+        );
+        let all = |name: &str| (name == "ALL_PROXY").then(|| "http://proxy:3128".to_owned());
+        assert!(note(&url, None, &all).is_some_and(|said| said.contains("want HTTPS_PROXY")));
     }
 
     #[test]

@@ -2,22 +2,26 @@
 //!
 //! The file is walked by hand and not deserialised, so that every fault in it is found, each with its line.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
+use relay_providers::{nearest, pasted};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
-    fault::{Faults, Origin, nearest},
+    fault::{Faults, Origin},
+    secret,
     settings::{SETTINGS, Setting},
+    text_file,
 };
-use crate::exit::reason;
 
 /// A configuration file.
 #[derive(Debug, Default)]
 pub(crate) struct File {
+    /// Whether anything stands in it: an editor that is about to save empties it first.
+    pub(crate) is_written: bool,
     /// Settings at the top level.
     pub(crate) settings: Vec<(&'static Setting, Entry)>,
     /// `[source.NAME]`.
@@ -52,6 +56,8 @@ pub(crate) struct Entry {
     pub(crate) fields: Vec<Entry>,
     /// Where it stands.
     pub(crate) origin: Origin,
+    /// It has no value, for a reason that was told.
+    pub(crate) is_broken: bool,
 }
 
 impl Section {
@@ -62,6 +68,12 @@ impl Section {
 }
 
 impl Entry {
+    /// One without a value.
+    fn of(key: &str, origin: &Origin) -> Self {
+        let (key, origin) = (key.to_owned(), origin.clone());
+        Self { key, values: Vec::new(), from_file: false, fields: Vec::new(), origin, is_broken: false }
+    }
+
     /// The value, those of an array with commas between them.
     pub(crate) fn text(&self) -> String {
         self.values.join(",")
@@ -73,10 +85,10 @@ const TABLE_KEY: &str = "headers";
 
 /// Reads a configuration file.
 pub(crate) fn read(path: &Path, faults: &mut Faults) -> File {
-    match fs::read_to_string(path) {
+    match text_file::text(path) {
         Ok(text) => parse(path, &text, faults),
-        Err(error) => {
-            faults.add("--config", Some(path.display().to_string()), &Origin::Default, reason(&error));
+        Err(want) => {
+            faults.add("--config", Some(path.display().to_string()), &Origin::Default, want);
             File::default()
         }
     }
@@ -84,28 +96,58 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> File {
 
 /// Reads the text of a configuration file.
 pub(crate) fn parse(path: &Path, text: &str, faults: &mut Faults) -> File {
-    let mut walk = Walk { path, text, faults };
+    let text = text.trim_end_matches('\u{1a}');
+    let mut walk = Walk { path, text, faults, reads_at: false };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
-            let origin = walk.origin(error.span().map_or(0, |span| span.start));
-            walk.faults.add("not TOML", None, &origin, error.message().replace('\n', ", "));
+            walk.not_toml(error.span().map_or(0, |span| span.start), error.message());
         }
         return File::default();
     }
-    walk.top(table.get_ref())
+    File { is_written: !text.trim().is_empty(), ..walk.top(table.get_ref()) }
+}
+
+/// What a line that is no TOML was meant to be.
+fn slip(line: &str) -> Option<&'static str> {
+    let line = line.trim();
+    if line.contains(['\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{201e}']) {
+        return Some("the quotes are typographic; want straight ones: key = \"value\"");
+    }
+    if line.contains('\r') {
+        return Some("its lines end as on old Macs; save it with line ends of Unix or Windows");
+    }
+    if line.contains(char::is_control) {
+        return Some("there is a control character in it; leave it out");
+    }
+    let is_of_shell = line.starts_with("export ")
+        || line.split_once('=').is_some_and(|(name, _)| !name.trim().is_empty() && pasted::is_variable(name.trim()));
+    is_of_shell.then_some("that is a line of a shell or of .env; want key = \"value\", the key in small letters")
 }
 
 struct Walk<'a> {
     path: &'a Path,
     text: &'a str,
     faults: &'a mut Faults,
+    /// Whether `@PATH` is what stands in a file, as on the command line.
+    reads_at: bool,
 }
 
 impl Walk<'_> {
     fn origin(&self, offset: usize) -> Origin {
         let before = self.text.get(..offset).unwrap_or(self.text);
         Origin::File { path: self.path.to_path_buf(), line: before.matches('\n').count() + 1 }
+    }
+
+    /// Once for each line: what follows from a fault in it is none of its own.
+    fn not_toml(&mut self, offset: usize, said: &str) {
+        let origin = self.origin(offset);
+        if self.faults.0.iter().any(|known| known.origin == origin) {
+            return;
+        }
+        let line = self.text.lines().nth(line(&origin).saturating_sub(1)).unwrap_or_default();
+        let text = slip(line).map_or_else(|| said.replace('\n', ", "), str::to_owned);
+        self.faults.add("not TOML", None, &origin, text);
     }
 
     fn top(&mut self, table: &DeTable<'_>) -> File {
@@ -133,7 +175,7 @@ impl Walk<'_> {
     fn unknown_setting(&mut self, name: &str, origin: &Origin) {
         let keys: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
         let known = keys.iter().map(String::as_str).chain(["source", "route", "destination"]);
-        let text = match nearest(&name.to_ascii_lowercase(), known) {
+        let text = match nearest(name, known) {
             Some(near) => format!("no such setting; did you mean {near}?"),
             None => "no such setting; they are listed by: crm-relay config print".to_owned(),
         };
@@ -185,7 +227,9 @@ impl Walk<'_> {
         let mut entries = Vec::new();
         for (key, value) in table {
             let origin = self.origin(key.span().start);
-            entries.extend(self.entry(key.get_ref(), &origin, value));
+            let key = key.get_ref().as_ref();
+            let entry = self.entry(key, &origin, value);
+            entries.push(entry.unwrap_or_else(|| Entry { is_broken: true, ..Entry::of(key, &origin) }));
         }
         entries.sort_by_key(|entry| line(&entry.origin));
         entries
@@ -195,7 +239,7 @@ impl Walk<'_> {
         let mut from_file = false;
         if let (TABLE_KEY, DeValue::Table(table)) = (key, value.get_ref()) {
             let fields = self.fields(table);
-            return Some(Entry { key: key.to_owned(), values: Vec::new(), from_file, fields, origin: origin.clone() });
+            return Some(Entry { fields, ..Entry::of(key, origin) });
         }
         let values = match value.get_ref() {
             DeValue::Array(items) => {
@@ -207,26 +251,45 @@ impl Walk<'_> {
             }
             single => vec![self.scalar(key, origin, single, &mut from_file)?],
         };
-        Some(Entry { key: key.to_owned(), values, from_file, fields: Vec::new(), origin: origin.clone() })
+        Some(Entry { values, from_file, ..Entry::of(key, origin) })
     }
 
-    /// The entries of a table of secrets: `@PATH` is what stands in that file, `@@` begins a value with an `@`.
+    /// The entries of a table of secrets: `@PATH` is what stands in that file, `@@` begins a value with an `@`. One that has a
+    /// fault is left out.
     fn fields(&mut self, table: &DeTable<'_>) -> Vec<Entry> {
+        self.reads_at = true;
         let mut entries = self.entries(table);
+        self.reads_at = false;
         for entry in &mut entries {
-            for value in &mut entry.values {
-                let Some(path) = value.strip_prefix('@').filter(|_| !entry.from_file) else { continue };
-                *value = match path.strip_prefix('@') {
-                    Some(rest) => format!("@{rest}"),
-                    None => self.file_value(&entry.key, &entry.origin, Path::new(path)).unwrap_or_default(),
+            let (key, origin, from_file) = (entry.key.clone(), entry.origin.clone(), entry.from_file);
+            let mut values = Vec::new();
+            for value in std::mem::take(&mut entry.values) {
+                let value = match value.strip_prefix('@') {
+                    _ if from_file => secret::of_target(&key, &value),
+                    Some(at) if at.starts_with('@') => secret::filled_in(at).map(str::to_owned),
+                    Some(path) => {
+                        let Some(value) = self.file_value(&key, &origin, path) else { continue };
+                        secret::of_target(&key, &value)
+                    }
+                    None => secret::filled_in(&value).map(str::to_owned),
                 };
+                match value {
+                    Ok(value) => values.push(value),
+                    Err(want) => self.faults.add(&key, Some("redacted".to_owned()), &origin, want),
+                }
             }
+            entry.values = values;
         }
         entries
     }
 
     fn scalar(&mut self, key: &str, origin: &Origin, value: &DeValue<'_>, from_file: &mut bool) -> Option<String> {
         match value {
+            DeValue::String(text) if !self.reads_at && names_file(text, origin) => {
+                let text = "@ stands for a file on the command line and in headers; want { file = \"PATH\" } here";
+                self.faults.add(key, None, origin, text);
+                None
+            }
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) => Some(number.as_str().to_owned()),
             DeValue::Float(number) => Some(number.as_str().to_owned()),
@@ -238,7 +301,7 @@ impl Walk<'_> {
                     return None;
                 };
                 *from_file = true;
-                self.file_value(key, origin, Path::new(path))
+                self.file_value(key, origin, path)
             }
             DeValue::Datetime(_) | DeValue::Array(_) => {
                 self.faults.add(key, None, origin, "want text, a number, true or false");
@@ -247,27 +310,17 @@ impl Walk<'_> {
         }
     }
 
-    /// A path in the file is relative to the file.
-    fn file_value(&mut self, key: &str, origin: &Origin, path: &Path) -> Option<String> {
-        let path = self.path.parent().unwrap_or(Path::new("")).join(path);
-        match read_value(&path) {
-            Ok(value) => Some(value),
-            Err(text) => {
-                self.faults.add(key, Some(path.display().to_string()), origin, text);
-                None
-            }
-        }
+    fn file_value(&mut self, key: &str, origin: &Origin, path: &str) -> Option<String> {
+        let read = text_file::path(path).and_then(|path| text_file::value(&origin.beside(&path)));
+        read.map_err(|text| self.faults.add(key, Some(text_file::shown_path(path)), origin, text)).ok()
     }
 }
 
-/// A value that stands alone in a file, as container platforms mount secrets: without the final line break.
-///
-/// # Errors
-/// Why it cannot be read.
-pub(crate) fn read_value(path: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read the file: {}", reason(&error)))?;
-    let value = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
+/// Whether a value is `@` and a path, and hardly a secret that begins so.
+fn names_file(text: &str, origin: &Origin) -> bool {
+    let Some(path) = text.strip_prefix('@') else { return false };
+    ["/", "./", "../", "~/"].iter().any(|begin| path.starts_with(begin))
+        || !path.is_empty() && origin.beside(Path::new(path)).is_file()
 }
 
 fn line(origin: &Origin) -> usize {

@@ -1,8 +1,8 @@
 //! Values that are never shown.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
-use relay_server::registry::secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX};
+use relay_providers::{ADMIN_PREFIX, Given, KEY_PREFIX, TOKEN_PREFIX, own_secret, pasted};
 
 /// Values of our own examples, beside those of others that the providers' crate knows.
 const SAMPLES: &[&str] = &[
@@ -59,14 +59,79 @@ pub(crate) fn crossed(name: &str, text: &str) -> Option<String> {
     Some(format!("this is {what} ({prefix}...); want {want} ({own}...)"))
 }
 
-/// Whether `text` may serve as a secret of ours.
+/// A secret of ours that was given for a setting, without what editors, shells and web pages put around it.
 ///
 /// # Errors
 /// What is wrong with it, without the value.
-pub(crate) fn check(text: &str) -> Result<(), String> {
-    let is_sample = SAMPLES.contains(&text.to_ascii_lowercase().as_str());
-    let fault = if is_sample { Some("stands in an example") } else { relay_providers::secret_fault(text) };
-    fault.map_or(Ok(()), |fault| Err(fault.to_owned()))
+pub(crate) fn read(name: &str, text: &str) -> Result<String, String> {
+    if pasted::trimmed(text).contains('/') && Path::new(pasted::trimmed(text)).is_file() {
+        return Err(format!(
+            "is the path of a file; want {name}_FILE in the environment, or {{ file = \"PATH\" }} in the file"
+        ));
+    }
+    let value = own_secret(name, text)?;
+    if let Some(crossed) = crossed(name, value) {
+        return Err(crossed);
+    }
+    if SAMPLES.contains(&value.to_ascii_lowercase().as_str()) {
+        return Err("stands in an example".to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+/// A secret that a target shares, as [`relay_client::Resigner`] takes it: its shape shows what is around it.
+pub(crate) fn of_resigning(text: &str) -> String {
+    let given = Given::read("standard-webhooks", &[("secret".to_owned(), text.to_owned())]);
+    let cleaned = given.ok().and_then(|given| given.parameters.into_iter().next());
+    cleaned.map_or_else(|| pasted::trimmed(text).to_owned(), |(_, value)| value)
+}
+
+/// What a target wants to see in the field `name`, out of a file of its own. It may be nearly anything; what no field of HTTP
+/// begins with is refused, and can still be written into the configuration file itself.
+///
+/// # Errors
+/// What is wrong with it, without the value.
+pub(crate) fn of_target(name: &str, text: &str) -> Result<String, String> {
+    let text = pasted::trimmed(text);
+    let value = text.split_once(':').filter(|(field, _)| field.trim().eq_ignore_ascii_case(name));
+    let value = value.map_or(text, |(_, value)| pasted::trimmed(value));
+    if pasted::unquoted(value.trim_end_matches([',', ';'])).is_some() {
+        return Err("stands in quotes there: leave them out of the file".to_owned());
+    }
+    if let Some((at, hidden)) = pasted::hidden(value) {
+        let code = u32::from(hidden);
+        return Err(format!("holds an invisible character (U+{code:04X}) after {at} others: copy it as plain text"));
+    }
+    if let Some((variable, _)) = pasted::assigned(value).filter(|(name, _)| name.len() > 2 && pasted::is_variable(name))
+    {
+        return Err(format!("the file has {variable}= before the value: leave that out"));
+    }
+    filled_in(value).map(str::to_owned)
+}
+
+/// A value that is sent as it stands: not empty, and no place that somebody was to fill in.
+///
+/// # Errors
+/// What is wrong with it, without the value.
+pub(crate) fn filled_in(value: &str) -> Result<&str, String> {
+    if value.trim().is_empty() {
+        return Err("is empty; leave the line out".to_owned());
+    }
+    let mut rest = value;
+    while let Some((_, inner)) = rest.split_once("${") {
+        if let Some((word, _)) = inner.split_once('}')
+            && pasted::is_placeholder(&format!("${{{word}}}"))
+        {
+            return Err(format!("${{{word}}} is not expanded here; a value that begins with @ is read from that file"));
+        }
+        rest = inner;
+    }
+    if pasted::is_placeholder(value) {
+        return Err(
+            "is a placeholder that nobody filled in; a value that begins with @ is read from that file".to_owned()
+        );
+    }
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -93,19 +158,44 @@ mod tests {
     }
 
     #[test]
-    fn short_samples_and_odd_characters_are_refused() {
-        for bad in [
-            "",
-            "changeme",
-            "CHANGE-ME-TO-A-LONG-SECRET",
-            "your-api-key",
-            "fifteen-letters",
-            " a space at its start",
-            "ümlaut-ümlaut-ümlaut",
-        ] {
-            assert!(check(bad).is_err(), "{bad}");
+    fn samples_and_paths_are_refused() {
+        for bad in
+            ["", "changeme", "CHANGE-ME-TO-A-LONG-SECRET", "your-api-key", "fifteen-letters", "crt_0123456789abcdef"]
+        {
+            assert!(read("API_KEY", bad).is_err(), "{bad}");
         }
-        assert!(check(&"xy".repeat(129)).is_err() && check(&"x".repeat(20)).is_err());
-        assert_eq!(check("sixteen-letters!"), Ok(()));
+        assert!(read("API_KEY", &"x".repeat(20)).is_err());
+        assert_eq!(read("API_KEY", "\"sixteen-letters!\""), Ok("sixteen-letters!".to_owned()));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(read("API_KEY", &file.path().display().to_string()).is_err_and(|said| said.contains("API_KEY_FILE")));
+    }
+
+    /// S27: what a target wants to see is its own; what no field of HTTP holds is refused and not shown.
+    #[test]
+    fn a_field_of_a_target_is_read_out_of_its_file() {
+        for (given, want) in [
+            ("Bearer abc\r\n", "Bearer abc"),
+            ("Authorization: Bearer abc", "Bearer abc"),
+            ("\u{feff}a b=c", "a b=c"),
+            ("W/\"abc\"", "W/\"abc\""),
+        ] {
+            assert_eq!(of_target("Authorization", given), Ok(want.to_owned()), "{given}");
+        }
+        for (given, want) in [
+            ("\"canary\"", "quotes"),
+            ("TOKEN=canary", "TOKEN="),
+            ("export TOKEN='canary'", "TOKEN="),
+            ("Bearer ${TOKEN}", "${TOKEN} is not expanded"),
+            ("", "empty"),
+        ] {
+            assert!(
+                of_target("X-Token", given).is_err_and(|said| said.contains(want) && !said.contains("canary")),
+                "{given}"
+            );
+        }
+        let secret = format!("whsec_{}", "QUJD".repeat(8));
+        for given in [format!("{secret}\n"), format!("'{secret}'"), format!("RESIGN_SECRET=\"{secret}\"")] {
+            assert_eq!(of_resigning(&given), secret, "{given}");
+        }
     }
 }

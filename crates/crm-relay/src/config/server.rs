@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::Uri;
 use relay_core::{
     delivery::retry::{RetryPolicy, STANDARD_WEBHOOKS, Schedule},
     limits,
@@ -24,7 +25,7 @@ use super::{
     proxy,
     raw::Section,
     secret::Secret,
-    settings::{Kind, Process, Value, find},
+    settings::{Process, Value, kind_of},
     target,
 };
 use crate::quantity::{self, Bare};
@@ -94,6 +95,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let (sources, routes) = declared(&mut layers, &route_defaults);
     check_sizes(&mut layers);
     check_retention(&mut layers);
+    check_ways(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
     }
@@ -196,6 +198,27 @@ fn check_sizes(layers: &mut Layers) {
     }
 }
 
+/// What works and is hardly meant.
+fn check_ways(layers: &mut Layers) {
+    // Shorter than the shortest webhook of any platform: somebody forgot the unit.
+    const BODY_BYTES_MEANT: u64 = 256;
+    let body = layers.number("MAX_BODY_BYTES");
+    if body < BODY_BYTES_MEANT {
+        layers
+            .notes
+            .push(format!("MAX_BODY_BYTES is {body} bytes: nearly every webhook is longer; MiB are written 25MiB"));
+    }
+    let public = layers.text("PUBLIC_URL").and_then(|url| target::base_url(&url).ok());
+    if let Some(want) = public.as_ref().and_then(target::wrong_path) {
+        layers.notes.push(format!("PUBLIC_URL: {want}, unless a proxy before it takes that part away"));
+    }
+    // Any host that a provider may keep its keys at stands for all.
+    let elsewhere = Uri::from_static("https://keys.invalid/");
+    let given = layers.text("RELAY_PROXY").and_then(|text| proxy::read(&text).ok());
+    let proxy = given.or_else(|| proxy::from_environment(&elsewhere, &super::environment));
+    layers.notes.extend(proxy::note(&elsewhere, proxy.as_ref(), &super::environment));
+}
+
 /// I20: what is gone before its key cannot be found by a repeat.
 fn check_retention(layers: &mut Layers) {
     let window = layers.span("DEDUPE_WINDOW");
@@ -295,8 +318,7 @@ fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<Dec
     let mut fields = Fields { section, faults };
     let name = fields.name();
     let provider = fields.required("provider", |text| Ok(text.to_owned()));
-    let allow_empty =
-        fields.optional("allow_empty", |text| text.parse::<bool>().map_err(|_| "want true or false".to_owned()));
+    let allow_empty = fields.optional("allow_empty", quantity::flag);
     let dedupe = fields.optional("dedupe", |text| text.parse::<Dedupe>().map_err(str::to_owned));
     let is_parameter = |key: &str| !matches!(key, "provider" | "allow_empty" | "dedupe");
     let parameters: Vec<(String, String)> = section
@@ -311,7 +333,14 @@ fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<Dec
         Ok(given) => (given.parameters, given.doubts),
         Err(found) => (parameters, found),
     };
+    let is_told = |parameter: &str| {
+        section.entries.iter().any(|entry| entry.is_broken && (entry.key == parameter || entry.key == "secret"))
+    };
     for fault in found {
+        // What was given and could not be read is not missing.
+        if fault.parameter.as_deref().is_some_and(is_told) {
+            continue;
+        }
         let entry = fault.parameter.as_deref().and_then(|key| section.entry(key));
         let origin = entry.map_or(&section.origin, |entry| &entry.origin);
         faults.add(format!("source.{name}"), None, origin, fault.to_string());
@@ -391,8 +420,4 @@ fn span_of(setting: &str, text: &str) -> Result<Duration, String> {
         Value::Span(span) => Ok(span),
         Value::Text(_) | Value::Number(_) | Value::Factor(_) => Err("want a duration".to_owned()),
     }
-}
-
-fn kind_of(name: &str) -> Kind {
-    find(name).map_or(Kind::Text, |setting| setting.kind)
 }

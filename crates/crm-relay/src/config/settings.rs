@@ -1,11 +1,17 @@
 //! Every setting, in one table: the command line's flags, the environment's names, the file's keys, the checks and the
 //! reference page all come from here.
 
-use std::time::Duration;
+use std::{
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use relay_client::ReportAnswers;
 use relay_core::limits;
+use relay_providers::pasted;
 
+use super::{fault::Origin, secret, target, text_file};
 use crate::quantity::{self, Bare};
 
 /// One setting. Its flag is `--x-y`, its variable `X_Y`, its key in the file `x_y`.
@@ -58,8 +64,10 @@ pub enum Kind {
     Secret,
     /// A secret that somebody else chose; never shown, not judged.
     Foreign,
-    /// A path.
-    Path,
+    /// The path of a directory.
+    Dir,
+    /// The path of a file with certificates in PEM; in the configuration file relative to it.
+    Certificates,
     /// Address to listen at, without a port.
     Host,
     /// Port; 0 takes any.
@@ -123,12 +131,13 @@ impl Setting {
             return "redacted".to_owned();
         }
         match self.kind {
-            Kind::Targets => super::target::shown_targets(text),
-            Kind::Url | Kind::Proxy => super::target::without_query(text),
+            Kind::Targets => target::shown_targets(text),
+            Kind::Url | Kind::Proxy => target::without_query(text),
             Kind::Text
             | Kind::Secret
             | Kind::Foreign
-            | Kind::Path
+            | Kind::Dir
+            | Kind::Certificates
             | Kind::Host
             | Kind::Port
             | Kind::Listen
@@ -140,6 +149,38 @@ impl Setting {
             | Kind::Size(..)
             | Kind::Word(_) => text.to_owned(),
         }
+    }
+
+    /// A value as it was given, without what editors and shells put around it, and as read.
+    ///
+    /// # Errors
+    /// What would be right; never the value.
+    pub(crate) fn read(&self, text: &str, origin: &Origin) -> Result<(String, Value), String> {
+        let text = match self.kind {
+            Kind::Secret => secret::read(self.name, text)?,
+            Kind::Foreign => pasted::trimmed(text).to_owned(),
+            Kind::Dir => shown(&directory(text)?),
+            Kind::Certificates => shown(&origin.beside(&text_file::path(text)?)),
+            Kind::Text
+            | Kind::Host
+            | Kind::Port
+            | Kind::Listen
+            | Kind::Url
+            | Kind::Proxy
+            | Kind::Targets
+            | Kind::Origins
+            | Kind::Hosts
+            | Kind::Count(..)
+            | Kind::Factor
+            | Kind::Span(..)
+            | Kind::Size(..)
+            | Kind::Word(_) => plain(self.name, text)?.to_owned(),
+        };
+        let value = self.kind.read(&text)?;
+        if self.name == "ADMIN_URL" {
+            target::admin_url(&text)?;
+        }
+        Ok((text, value))
     }
 
     /// The value in `process` when nothing else is given; empty: none.
@@ -167,6 +208,11 @@ impl Setting {
 /// The setting of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// What values the setting of this name takes, for a key of the file that takes the same.
+pub(crate) fn kind_of(name: &str) -> Kind {
+    find(name).map_or(Kind::Text, |setting| setting.kind)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -198,7 +244,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "DATA_DIR",
-        Kind::Path,
+        Kind::Dir,
         "",
         Role::Server,
         "Directory of store, credentials and admin socket. Default: $STATE_DIRECTORY, else ./crm-relay-data (dev: ./crm-relay-dev).",
@@ -384,7 +430,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "RELAY_CA_FILE",
-        Kind::Path,
+        Kind::Certificates,
         "",
         Role::Both,
         "PEM file of further certificate authorities, for the server's certificate and for keys of providers.",
@@ -443,12 +489,13 @@ impl Kind {
     /// What would be right; never the value.
     pub(crate) fn read(self, text: &str) -> Result<Value, String> {
         match self {
-            Self::Text | Self::Path | Self::Foreign | Self::Targets => Ok(Value::Text(text.to_owned())),
-            Self::Secret => super::secret::check(text).map(|()| Value::Text(text.to_owned())),
-            Self::Host => host(text),
-            Self::Port => number(text, 0, u64::from(u16::MAX)).map(Value::Number),
-            Self::Listen => listen(text),
-            Self::Url => super::target::base_url(text).map(|_| Value::Text(text.to_owned())),
+            Self::Text | Self::Dir | Self::Certificates | Self::Secret | Self::Foreign | Self::Targets => {
+                Ok(Value::Text(text.to_owned()))
+            }
+            Self::Host => target::host_address(text).map(|_| Value::Text(text.to_owned())),
+            Self::Port => port(text).map(Value::Number),
+            Self::Listen => target::listen_address(text).map(|_| Value::Text(text.to_owned())),
+            Self::Url => target::base_url(text).map(|_| Value::Text(text.to_owned())),
             Self::Proxy => super::proxy::read(text).map(|_| Value::Text(text.to_owned())),
             Self::Origins => origins(text),
             Self::Hosts => hosts(text),
@@ -468,7 +515,7 @@ impl Kind {
                 }
                 Err(format!("want {} to {}", quantity::show_size(min), quantity::show_size(max)))
             }
-            Self::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
+            Self::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(synonym(text))) {
                 Some(word) => Ok(Value::Text((*word).to_owned())),
                 None => Err(format!("want one of {}", words.join(", "))),
             },
@@ -480,7 +527,7 @@ impl Kind {
         match self {
             Self::Text => "TEXT",
             Self::Secret | Self::Foreign => "SECRET|@FILE|-",
-            Self::Path => "PATH",
+            Self::Dir | Self::Certificates => "PATH",
             Self::Host => "HOST",
             Self::Port => "PORT",
             Self::Listen => "ADDR",
@@ -511,33 +558,68 @@ fn factor(text: &str) -> Result<Value, String> {
     }
 }
 
-fn host(text: &str) -> Result<Value, String> {
-    super::target::host_address(text).map(|_| Value::Text(text.to_owned()))
+fn port(text: &str) -> Result<u64, String> {
+    number(text, 0, u64::from(u16::MAX)).map_err(|want| match text.rsplit_once(':') {
+        Some((before, _)) if before.contains("//") => format!("{want}, not a URL"),
+        Some(_) => format!("{want}; the address goes into SERVER_HOST"),
+        None => want,
+    })
 }
 
-fn listen(text: &str) -> Result<Value, String> {
-    super::target::listen_address(text).map(|_| Value::Text(text.to_owned()))
+/// Other words for the same.
+fn synonym(word: &str) -> &str {
+    if word.eq_ignore_ascii_case("warning") { "warn" } else { word }
 }
 
 fn origins(text: &str) -> Result<Value, String> {
-    for origin in text.split(',').map(str::trim) {
-        let is_origin = origin.parse::<http::Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.path() == "/" && !origin.ends_with('/')
-        });
-        if !is_origin && origin != "*" {
-            return Err("want origins like https://app.example.com, with commas between them".to_owned());
-        }
-    }
-    Ok(Value::Text(text.to_owned()))
+    let origins: Result<Vec<String>, String> = parts(text).map(target::origin).collect();
+    Ok(Value::Text(origins?.join(",")))
 }
 
 fn hosts(text: &str) -> Result<Value, String> {
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if text.split(',').map(str::trim).all(|name| !name.is_empty() && name.bytes().all(is_of_name)) {
-        Ok(Value::Text(text.to_owned()))
-    } else {
-        Err("want names like relay.example.com, without scheme and port, with commas between them".to_owned())
+    let hosts: Result<Vec<String>, String> = parts(text).map(target::host_name).collect();
+    Ok(Value::Text(hosts?.join(",")))
+}
+
+/// What stands between commas; one at the end is no fault.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// A value of one line, without quotes and a `NAME=` around it.
+fn plain<'a>(name: &str, text: &'a str) -> Result<&'a str, String> {
+    let mut value = pasted::trimmed(text);
+    if let Some((_, inner)) = pasted::assigned(value).filter(|(given, _)| *given == name) {
+        value = inner;
     }
+    value = pasted::unquoted(value).unwrap_or(value);
+    if value.contains(char::is_control) || value.contains('\u{fffd}') {
+        return Err(
+            "holds a line break, another control character, or bytes that are not UTF-8; leave them out".to_owned()
+        );
+    }
+    Ok(value)
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    let path = text_file::path(text)?;
+    if path.is_file() { Err("is a file; want a directory".to_owned()) } else { Ok(path) }
+}
+
+/// Whether certificates stand in a file. What comes through a pipe can be read once only, by whoever needs it.
+///
+/// # Errors
+/// What stands there instead.
+pub(crate) fn check_certificates(path: &Path) -> Result<(), String> {
+    if path.metadata().is_ok_and(|found| found.file_type().is_fifo()) {
+        return Ok(());
+    }
+    let bytes = text_file::bytes(path, limits::CONFIGURATION_FILE_BYTES_MAX)?;
+    relay_providers::certificates(&bytes).map(drop).map_err(|fault| fault.to_string())
 }
 
 #[cfg(test)]

@@ -28,7 +28,14 @@ pub(crate) fn target(text: &str) -> Result<Target, String> {
         }
         None => (Name::fallback(), text),
     };
-    Ok(Target { name, url: target_url(url.trim())? })
+    target_url(url.trim()).map(|url| Target { name, url }).map_err(|want| match text.split_once(':') {
+        Some((name, url))
+            if url.contains("://") && name.parse::<Name>().is_ok() && !matches!(name, "http" | "https") =>
+        {
+            format!("{want}; a destination is named with =: {name}=http://...")
+        }
+        _ => want,
+    })
 }
 
 /// Reads the URL of a local endpoint; a port alone means this machine, no scheme means http.
@@ -65,6 +72,7 @@ fn read(text: &str, place: &str) -> Result<Uri, String> {
         format!("http://{text}")
     };
     check_authority(&full, place)?;
+    check_escapes(&full)?;
     let uri: Uri = full.parse().map_err(|_| WANT.to_owned())?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
@@ -91,6 +99,8 @@ pub(crate) fn base_url(text: &str) -> Result<Uri, String> {
         format!("{}://{text}", if is_here { "http" } else { "https" })
     };
     check_authority(&full, "a token or a key in its place")?;
+    check_escapes(&full)?;
+    let full = without_final_dot(&full);
     let uri: Uri = full.trim_end_matches('/').parse().map_err(|_| WANT.to_owned())?;
     if !matches!(uri.scheme_str(), Some("http" | "https" | "ws" | "wss")) {
         return Err("want https, http, wss or ws before ://".to_owned());
@@ -98,7 +108,81 @@ pub(crate) fn base_url(text: &str) -> Result<Uri, String> {
     if uri.query().is_some() || text.contains('#') {
         return Err("a base URL has no query and no fragment".to_owned());
     }
+    if uri.path().strip_prefix("/:").is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit())) {
+        return Err("the port stands before the path: https://host:port/path".to_owned());
+    }
     if uri.host().is_none_or(str::is_empty) { Err(WANT.to_owned()) } else { Ok(uri) }
+}
+
+/// Reads the URL of an admin API, as [`base_url`].
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn admin_url(text: &str) -> Result<Uri, String> {
+    let url = base_url(text)?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err("want https, or http".to_owned());
+    }
+    match url.path().find("/api/v1") {
+        Some(_) => Err("want the base URL of the admin listener, without /api/v1".to_owned()),
+        None => Ok(url),
+    }
+}
+
+/// A sentence ends with a dot, and so may a URL out of one; a name that has dots in it is the same without the last.
+fn without_final_dot(url: &str) -> String {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(begin);
+    let (host, after) = rest.split_at(rest.find([':', '/', '?']).unwrap_or(rest.len()));
+    let bare = host.strip_suffix('.').filter(|bare| bare.contains('.')).unwrap_or(host);
+    format!("{scheme}{bare}{after}")
+}
+
+/// An origin, as browsers write it in `Origin`.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    const WANT: &str = "want origins like https://app.example.com, with commas between them";
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    if text.contains('*') {
+        return Err("want each origin by its name; * alone is any".to_owned());
+    }
+    check_slips(text)?;
+    let url = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    check_authority(&url, "none of them in an origin")?;
+    let uri: Uri = url.parse().map_err(|_| WANT.to_owned())?;
+    let usual = match uri.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return Err(WANT.to_owned()),
+    };
+    if uri.host().is_none_or(str::is_empty)
+        || uri.path() != "/"
+        || uri.query().is_some()
+        || url.ends_with('/')
+        || url.contains('#')
+    {
+        return Err(WANT.to_owned());
+    }
+    // Browsers leave the usual port out.
+    Ok(if uri.port_u16() == Some(usual) { url.trim_end_matches(&format!(":{usual}")).to_owned() } else { url })
+}
+
+/// The name of a host, as it stands in `Host`, without the port.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn host_name(text: &str) -> Result<String, String> {
+    const WANT: &str = "want names like relay.example.com, without scheme and port, with commas between them";
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if text.is_empty() || !text.bytes().all(is_of_name) {
+        return Err(WANT.to_owned());
+    }
+    check_host(text)?;
+    Ok(text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase())
 }
 
 /// Why the path of a `RELAY_URL` cannot be that of a server's base URL: people copy the URLs of other things.
@@ -174,6 +258,10 @@ fn check_authority(url: &str, place: &str) -> Result<(), String> {
         return Err(format!("{authority:?} is no host; is it a placeholder that nobody filled in?"));
     }
     check_host(authority)?;
+    check_port(authority)
+}
+
+fn check_port(authority: &str) -> Result<(), String> {
     let after = match authority.rsplit_once(']') {
         Some((_, after)) => after,
         None if authority.matches(':').count() > 1 => {
@@ -189,23 +277,58 @@ fn check_authority(url: &str, place: &str) -> Result<(), String> {
     }
 }
 
+/// Hosts and ports of proxies are as those of other URLs.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn check_host_and_port(authority: &str) -> Result<(), String> {
+    check_host(authority)?;
+    check_port(authority)
+}
+
+/// A target gets what stands there, and may refuse it for each webhook.
+fn check_escapes(url: &str) -> Result<(), String> {
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let is_broken = |rest: &str| !is_hex(rest.as_bytes().first()) || !is_hex(rest.as_bytes().get(1));
+    if url.split('%').skip(1).any(is_broken) {
+        return Err("a % wants two hex digits behind it; a % itself is written %25".to_owned());
+    }
+    Ok(())
+}
+
 /// What can be no host, whatever a resolver says: a scheme, names without letters between their dots, addresses of other numbers.
 fn check_host(authority: &str) -> Result<(), String> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        return match rest.split_once(']') {
+            Some((address, _)) if address.parse::<Ipv6Addr>().is_ok() => Ok(()),
+            _ => Err("want an IPv6 address in brackets, like http://[::1]:3000".to_owned()),
+        };
+    }
     let host = authority.split(':').next().unwrap_or_default();
-    if host.starts_with('[') || host.is_empty() {
+    if host.is_empty() {
         return Ok(());
     }
     if ["http", "https", "ws", "wss"].iter().any(|scheme| host.eq_ignore_ascii_case(scheme)) {
         return Err("that is two URLs; want one".to_owned());
     }
     let labels: Vec<&str> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
-    let is_label = |label: &&str| label.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &&str| {
+        label.bytes().any(|byte| byte.is_ascii_alphanumeric())
+            && label.bytes().all(is_of_name)
+            && !label.starts_with('-')
+    };
     if !labels.iter().all(is_label) {
         return Err(format!("{host:?} is no host; want a name or an address"));
     }
+    if labels.len() == 1 && host.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("a number alone is no host; want localhost:{host} if it is a port"));
+    }
     let numbers = labels.iter().map(|label| label.parse::<u128>().ok());
     let Some(numbers) = numbers.collect::<Option<Vec<u128>>>() else { return Ok(()) };
-    let is_address = numbers.len() < 4 || numbers.len() == 4 && numbers.iter().all(|number| *number < 256);
+    // `127.1` is this machine, and nobody writes another address so short.
+    let is_address = numbers.len() == 4 && numbers.iter().all(|number| *number < 256)
+        || numbers.len() < 4 && numbers.first() == Some(&127);
     if is_address { Ok(()) } else { Err(format!("{host:?} is no address; want four numbers up to 255")) }
 }
 
@@ -240,12 +363,25 @@ pub(crate) fn without_query(text: &str) -> String {
 /// # Errors
 /// What would be right.
 pub(crate) fn host_address(text: &str) -> Result<IpAddr, String> {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    match bare {
-        "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        "*" => Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-        _ => bare.parse().map_err(|_| "want an IP address of this machine, like 0.0.0.0, 127.0.0.1 or ::".to_owned()),
+    const WANT: &str = "want an IP address of this machine, like 0.0.0.0, 127.0.0.1 or ::";
+    match text {
+        "*" => return Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        _ if text.eq_ignore_ascii_case("localhost") => return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        _ => {}
     }
+    let address = match text.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').and_then(|bare| bare.parse::<Ipv6Addr>().ok()).map(IpAddr::V6),
+        None => text.parse().ok(),
+    };
+    address.ok_or_else(|| {
+        if text.contains("://") {
+            format!("{WANT}; not a URL")
+        } else if text.parse::<SocketAddr>().is_ok() || text.starts_with("localhost:") {
+            format!("{WANT}; the port goes into SERVER_PORT")
+        } else {
+            WANT.to_owned()
+        }
+    })
 }
 
 /// Reads `HOST:PORT`, `:PORT` (every address), `PORT` (this machine only) or `off`.
@@ -254,16 +390,31 @@ pub(crate) fn host_address(text: &str) -> Result<IpAddr, String> {
 /// What would be right.
 pub(crate) fn listen_address(text: &str) -> Result<Option<SocketAddr>, String> {
     const WANT: &str = "want an address and a port, like 127.0.0.1:8081, or off";
-    if matches!(text, "off" | "none") {
+    if ["off", "none", "no", "false"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
         return Ok(None);
+    }
+    if text.contains("://") {
+        return Err(format!("{WANT}; not a URL"));
+    }
+    if is_ipv6_without_brackets(text) {
+        return Err("want an IPv6 address in brackets, with a port behind them, like [::1]:8081".to_owned());
     }
     let (host, port) = match text.rsplit_once(':') {
         Some(("", port)) => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
         Some((host, port)) => (host_address(host).map_err(|_| WANT.to_owned())?, port),
         None => (IpAddr::V4(Ipv4Addr::LOCALHOST), text),
     };
-    let port: u16 = port.parse().map_err(|_| WANT.to_owned())?;
-    Ok(Some(SocketAddr::new(host, port)))
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse::<u16>().ok().filter(|_| is_number);
+    match port {
+        Some(port) => Ok(Some(SocketAddr::new(host, port))),
+        None if is_number => Err(format!("{WANT}; a port is 0 to 65535")),
+        None => Err(WANT.to_owned()),
+    }
+}
+
+fn is_ipv6_without_brackets(text: &str) -> bool {
+    !text.starts_with('[') && text.matches(':').count() > 1
 }
 
 /// Whether a URL leads to this machine, so that plain http shows nothing to a network.
@@ -334,6 +485,15 @@ mod tests {
             ("user@crm.local", "username and password"),
             ("http://${HOST}:3000/", "placeholder"),
             ("http://m\u{fc}ller.example/", "ASCII"),
+            ("htp://crm.local", "http:// or https://"),
+            ("crm.local,", "no host"),
+            ("crm.local;3000", "no host"),
+            ("-1", "no host"),
+            ("http://3000", "localhost:3000"),
+            ("http://[::1/", "brackets"),
+            ("http://[crm.local]:3000", "brackets"),
+            ("http://crm.local/100%", "two hex digits"),
+            ("http://crm.local/%zz", "two hex digits"),
         ] {
             let said = target_url(bad).map_or_else(|said| said, |url| url.uri().to_string());
             assert!(said.contains(want), "{bad}: {said}");
@@ -352,11 +512,30 @@ mod tests {
             ("8080", "http://127.0.0.1:8080/"),
             ("https://localhost:8443", "https://localhost:8443/"),
             ("localhost.example.com", "https://localhost.example.com/"),
+            ("https://relay.example.com.", "https://relay.example.com/"),
+            ("relay.example.com.:8443/x", "https://relay.example.com:8443/x"),
         ] {
             assert_eq!(base_url(text).map(|url| url.to_string()), Ok(want.to_owned()), "{text}");
         }
-        for bad in ["", "ftp://x", "https://", "https://h/?q=1", "https://u@h", "https:/h", "https://h:", "https://h h"]
-        {
+        for bad in [
+            "",
+            "ftp://x",
+            "htps://h",
+            "https//h",
+            "https://",
+            "https://h/?q=1",
+            "https://u@h",
+            "https:/h",
+            "https://h:",
+            "https://h h",
+            "https://h:99999",
+            "https://h:0",
+            "https://h/:8080",
+            "https://h,https://i",
+            "1,5",
+            "-1",
+            "https://<your-relay>",
+        ] {
             assert!(base_url(bad).is_err(), "{bad}");
         }
     }
@@ -402,6 +581,67 @@ mod tests {
         assert_eq!(listen_address("9000"), Ok(Some(([127, 0, 0, 1], 9000).into())));
         assert_eq!(listen_address(":9000"), Ok(Some(([0, 0, 0, 0], 9000).into())));
         assert_eq!(listen_address("off"), Ok(None));
-        assert!(listen_address("example.com:80").is_err());
+        assert_eq!(listen_address("OFF"), Ok(None));
+        assert_eq!(listen_address("[::1]:9000"), Ok(Some((Ipv6Addr::LOCALHOST, 9000).into())));
+        for (bad, want) in [
+            ("example.com:80", "want an address"),
+            ("http://127.0.0.1:9000", "not a URL"),
+            ("127.0.0.1", "want an address"),
+            ("127.0.0.1:", "want an address"),
+            ("127.0.0.1:99999", "0 to 65535"),
+            ("127.0.0.1:+80", "want an address"),
+            ("127.0.0.1: 80", "want an address"),
+            ("::1:9000", "brackets"),
+            ("[::1:9000", "want an address"),
+            ("9000/tcp", "want an address"),
+            ("", "want an address"),
+        ] {
+            assert!(listen_address(bad).is_err_and(|said| said.contains(want)), "{bad}: {:?}", listen_address(bad));
+        }
+        for (bad, want) in [
+            ("relay.example.com", "an IP address"),
+            ("0.0.0.0:8080", "SERVER_PORT"),
+            ("[::]:8080", "SERVER_PORT"),
+            ("http://0.0.0.0", "not a URL"),
+            ("[::1", "an IP address"),
+            ("", "an IP address"),
+        ] {
+            assert!(host_address(bad).is_err_and(|said| said.contains(want)), "{bad}: {:?}", host_address(bad));
+        }
+    }
+
+    /// Browsers and proxies write names and origins in one way; what never matches is no use.
+    #[test]
+    fn origins_and_names_are_as_they_are_sent() {
+        for (given, want) in [
+            ("https://App.Example.com/", "https://app.example.com"),
+            ("https://app.example.com:443", "https://app.example.com"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("*", "*"),
+        ] {
+            assert_eq!(origin(given), Ok(want.to_owned()), "{given}");
+        }
+        for bad in [
+            "app.example.com",
+            "https://*.example.com",
+            "https://app.example.com/a",
+            "https://app.example.com//",
+            "https://app.example.com?x",
+            "https://app.example.com#x",
+            "https://u@app.example.com",
+            "https://app.example.com:99999",
+            "htps://app.example.com",
+            "https:/app.example.com",
+            "null",
+            "",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+        assert_eq!(host_name("Relay.Example.com."), Ok("relay.example.com".to_owned()));
+        for bad in
+            ["https://relay.example.com", "relay.example.com:8081", "*.example.com", "*", "a b", "a..b", "-1", ""]
+        {
+            assert!(host_name(bad).is_err(), "{bad}");
+        }
     }
 }

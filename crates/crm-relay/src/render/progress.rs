@@ -87,17 +87,22 @@ impl Progress {
         }
         let now = Instant::now();
         (self.looked, self.is_shown) = (now, true);
-        anstream::eprint!("{ANEW}{}", words(self.unit, done, total, self.pace.rate(now, done)));
-        // A terminal that is gone is told by the next result.
-        let _gone = std::io::stderr().flush();
+        show(&words(self.unit, done, total, self.pace.rate(now, done)));
     }
 
     /// Takes the line away, before something else is said.
     pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.is_shown) {
-            anstream::eprint!("{ANEW}");
+            show("");
         }
     }
+}
+
+/// Writes the line anew.
+fn show(words: &str) {
+    let mut screen = anstream::stderr().lock();
+    // A terminal that is gone is told by the next result.
+    let _gone = write!(screen, "{ANEW}{words}").and_then(|()| screen.flush());
 }
 
 impl Pace {

@@ -92,22 +92,34 @@ fn cut(cell: &str, places: usize) -> String {
     out
 }
 
-/// As [`table`]; on a terminal its last column is wrapped, so that long sentences stay below their heading.
+/// As [`table`]; on a terminal its last column is wrapped, so that long sentences stay below their heading, and those
+/// before it leave it room.
 pub(crate) fn wrapped(headings: &[&str], rows: &[Vec<String>]) -> String {
-    if !style::is_terminal() {
-        return plain(headings, rows);
+    if style::is_terminal() {
+        aligned(headings, &folded(headings, rows, style::columns()))
+    } else {
+        plain(headings, rows)
     }
+}
+
+/// Rows whose last cell goes on in further rows below it.
+fn folded(headings: &[&str], rows: &[Vec<String>], room: usize) -> Vec<Vec<String>> {
+    /// What a sentence needs to be read.
+    const SENTENCE: usize = 28;
     let last = headings.len().saturating_sub(1);
-    let before: usize = (0..last).map(|column| widest(headings, rows, column) + GAP.len()).sum();
+    let wanted = widest(headings, rows, last).min(SENTENCE) + GAP.len();
+    let first: Vec<Vec<String>> = rows.iter().map(|row| row[..last.min(row.len())].to_vec()).collect();
+    let first = fitted(&headings[..last], &first, room.saturating_sub(wanted));
+    let before: usize = (0..last).map(|column| widest(headings, &first, column) + GAP.len()).sum();
     let mut lines: Vec<Vec<String>> = Vec::new();
-    for row in rows {
-        let (text, first) = row.split_last().map_or(("", row.as_slice()), |(text, first)| (text.as_str(), first));
-        for (index, part) in broken(text, style::columns().saturating_sub(before)).into_iter().enumerate() {
+    for (row, first) in rows.iter().zip(first) {
+        let text = row.last().map_or("", String::as_str);
+        for (index, part) in broken(text, room.saturating_sub(before)).into_iter().enumerate() {
             let cells = first.iter().map(|cell| if index == 0 { cell.clone() } else { String::new() });
             lines.push(cells.chain([part]).collect());
         }
     }
-    aligned(headings, &lines)
+    lines
 }
 
 /// As [`fields`], for sentences: each is broken into lines on a terminal.
@@ -202,6 +214,22 @@ mod tests {
         assert_eq!(text.lines().last(), Some("evt_0192f3c2-7d4e-7a31  a long error that nobo…  7"));
         assert!(text.lines().all(|line| line.chars().count() <= 50), "{text}");
         assert!(cut(&rows[0][1], 8).ends_with("\u{1b}[39m"), "the colour ends: {:?}", cut(&rows[0][1], 8));
+    }
+
+    #[test]
+    fn a_sentence_in_the_last_column_has_room() {
+        let id = "dlv_0192f3c2-7d4e-7a31-8f5e-2b1c9d0e4f6a";
+        let row = |name: &str| {
+            vec!["17".to_owned(), name.to_owned(), id.to_owned(), "no such customer in the north".to_owned()]
+        };
+        let headings = ["count", "destination", "example", "last try"];
+        let rows = [row(&"crm-".repeat(15)), row("crm")];
+        let text = aligned(&headings, &folded(&headings, &rows, 80));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(
+            text.contains("…  dlv_0192f3c2-7d4e-7a31  no such customer in the") && text.contains("\n    "),
+            "{text}"
+        );
     }
 
     #[test]

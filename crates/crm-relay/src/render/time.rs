@@ -46,21 +46,49 @@ pub(crate) fn short(rfc3339: &str, now: SystemTime) -> String {
     if span.is_negative() && seconds > 0 { format!("in {text}") } else { text }
 }
 
+/// `in 3m`, `now`, `late by 3m`: when something is to happen, for a column. What is a second or two behind is on its way.
+pub(crate) fn due(rfc3339: &str, now: SystemTime) -> String {
+    const NOW: i64 = 2;
+    let (Ok(then), Ok(present)) = (rfc3339.parse::<Timestamp>(), Timestamp::try_from(now)) else {
+        return visible(rfc3339).into_owned();
+    };
+    match present.duration_since(then).as_secs() {
+        ..0 => short(rfc3339, now),
+        0..=NOW => "now".to_owned(),
+        _ => format!("late by {}", short(rfc3339, now)),
+    }
+}
+
 /// A point in time as people write it: RFC 3339, a day, or a span before `now`. Gives RFC 3339.
 ///
 /// # Errors
 /// What would be right.
 pub(crate) fn point(text: &str, now: SystemTime) -> Result<String, String> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time.to_string());
-    }
-    if let Ok(time) = format!("{text}T00:00:00Z").parse::<Timestamp>() {
-        return Ok(time.to_string());
+    if let Ok(time) = moment(text) {
+        return Ok(time);
     }
     let span = quantity::duration(text, Bare::Seconds).ok().and_then(|span| now.checked_sub(span));
     let time = span.and_then(|then| Timestamp::try_from(then).ok());
     time.map(|time| time.to_string())
         .ok_or_else(|| "want a time like 2026-01-31T12:00:00Z, a day, or 2h for two hours ago".to_owned())
+}
+
+/// A point in time that may be still to come: RFC 3339, or a day. Gives RFC 3339.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn moment(text: &str) -> Result<String, String> {
+    let day = || format!("{text}T00:00:00Z").parse::<Timestamp>();
+    let time = text.parse::<Timestamp>().or_else(|_| day());
+    time.map(|time| time.to_string()).map_err(|_| "want a time like 2026-01-31T12:00:00Z, or a day".to_owned())
+}
+
+/// Whether a point in time, in RFC 3339, is before another; of what is none, nobody knows, and so it may be.
+pub(crate) fn is_before(first: &str, second: &str) -> bool {
+    match (first.parse::<Timestamp>(), second.parse::<Timestamp>()) {
+        (Ok(first), Ok(second)) => first < second,
+        _ => true,
+    }
 }
 
 /// The time of day in UTC, for lines that come one after the other.
@@ -96,5 +124,10 @@ mod tests {
         assert_eq!(short("1970-01-12T11:46:28Z", now), "2h");
         assert_eq!(short("1970-01-01T00:00:00Z", now), "11d");
         assert_eq!(short("so\u{9b}on", now), "so\\u{9b}on");
+        assert_eq!(due("1970-01-12T13:49:40Z", now), "in 3m");
+        assert_eq!(due("1970-01-12T13:46:39Z", now), "now");
+        assert_eq!(due("1970-01-12T13:46:40.7Z", now), "now", "less than a second is no time");
+        assert_eq!(due("1970-01-12T13:46:28Z", now), "late by 12s");
+        assert_eq!(due("so\u{9b}on", now), "so\\u{9b}on");
     }
 }

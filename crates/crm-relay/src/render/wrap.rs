@@ -18,6 +18,47 @@ pub(crate) fn results(text: &str) -> String {
     if style::is_terminal() { lines(text, style::screen()) } else { text.to_owned() }
 }
 
+/// A command to be copied: on a terminal that it is too long for, in lines that a shell takes as one.
+pub(crate) fn offered(margin: &str, text: &str) -> String {
+    let room = if style::is_terminal() { style::screen().saturating_sub(margin.len()) } else { usize::MAX };
+    continued(text, room).iter().map(|line| format!("{margin}{}", style::copy(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// Lines of at most `room` places, each but the last with a backslash at its end. An option stays with its value.
+fn continued(text: &str, room: usize) -> Vec<String> {
+    const INDENT: &str = "    ";
+    if places(text) <= room {
+        return vec![text.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for part in text.split_inclusive(' ').fold(Vec::<String>::new(), together) {
+        let part = part.trim_end();
+        let line = lines.last_mut().filter(|line| places(line) + 1 + places(part) + 2 <= room || line.is_empty());
+        match line {
+            Some(line) if line.is_empty() => line.push_str(part),
+            Some(line) => {
+                line.push(' ');
+                line.push_str(part);
+            }
+            None => lines.push(format!("{INDENT}{part}")),
+        }
+    }
+    let last = lines.len() - 1;
+    lines[..last].iter_mut().for_each(|line| line.push_str(" \\"));
+    lines
+}
+
+/// Words, an option's value being part of its word.
+fn together(mut parts: Vec<String>, word: &str) -> Vec<String> {
+    match parts.last_mut() {
+        Some(part) if part.starts_with("--") && !part.trim_end().contains(' ') && !word.starts_with("--") => {
+            part.push_str(word);
+        }
+        _ => parts.push(word.to_owned()),
+    }
+    parts
+}
+
 /// Each line in lines of at most `width` places, which begin below its first word.
 pub(crate) fn lines(text: &str, width: usize) -> String {
     text.split('\n').map(|line| line_in(line, width)).collect::<Vec<_>>().join("\n")
@@ -98,6 +139,18 @@ mod tests {
             lines(&long, 40).starts_with("go: crm-relay client --url\nxxx"),
             "a longer one is broken like any text"
         );
+    }
+
+    #[test]
+    fn a_long_command_goes_on_in_the_next_line() {
+        let text = "crm-relay invite NAME --provider meta --set app_secret=@FILE --set verify_token=@FILE";
+        assert_eq!(
+            continued(text, 80),
+            ["crm-relay invite NAME --provider meta --set app_secret=@FILE \\", "    --set verify_token=@FILE"]
+        );
+        assert_eq!(continued(text, 100), [text]);
+        let lines = continued("crm-relay client --url https://relay.example.com --token @token", 30);
+        assert_eq!(lines, ["crm-relay client \\", "    --url https://relay.example.com \\", "    --token @token"]);
     }
 
     #[test]

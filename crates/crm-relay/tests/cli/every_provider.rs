@@ -156,7 +156,10 @@ fn parameters(provider: &Value) -> Vec<(&str, String)> {
         "revolut" => &[("signing_secret", "wsk_r59a4HfWVAKycbCaNO1RvgCJec02gRd8")],
         "bigcommerce" => &[("client_secret", SECRET)],
         "airtable" => &[("mac_secret", "c2VjcmV0LWJ5dGVzLW9mLWEtd2ViaG9vaw==")],
-        "authorize_net" => &[("signature_key", "A1B2C3D4E5F60718293A4B5C6D7E8F90")],
+        "authorize_net" => {
+            return vec![("signature_key", "A6214F6105625D5ED957CF02E749BB44".repeat(4))];
+        }
+        "telegram" => &[("secret_token", "a-Secret_of_a_bot")],
         "discord" | "telnyx" => &[("public_key", ED25519.1)],
         "sendgrid" => &[("public_key", P256.1)],
         "adyen" => &[("hmac_key", "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056")],

@@ -6,7 +6,9 @@
 mod declared;
 mod every_provider;
 mod exits;
+mod losses;
 mod night_shift;
+mod odd;
 mod operators;
 mod packaging;
 mod place;
@@ -28,6 +30,30 @@ fn faults_of_a_configuration_are_listed_all_at_once() {
     let place = Place::new();
     place.write("crm-relay.toml", "servre_port = 80\nmax_body_bytes = \"plenty\"\n\n[[route]]\nsource = \"default\"\n");
     let env = [("MESSAGE_TTL", "7 fortnights"), ("API_KEY", "changeme"), ("REDIS_URL", "redis://localhost")];
+    let output = place.run(&["config", "check"], &env);
+    assert_eq!(output.status.code(), Some(78));
+    insta::assert_snapshot!(place.transcript(&output));
+}
+
+/// What a process would stumble over at its start, or only then when it is needed, is looked at before.
+#[test]
+fn every_file_that_is_named_is_looked_at() {
+    let place = Place::new();
+    fs::create_dir(place.path("data")).unwrap();
+    place.write("data/credentials", "API_KEY=crk_0123456789 0123456789abcdef\n");
+    place.write("empty", "\r\n");
+    place.write("ca.pem", "no certificate");
+    place.write(
+        "crm-relay.toml",
+        "relay_ca_file = \"ca.pem\"\n[source.shop]\nprovider = \"api-key\"\nkey = { file = \"empty\" }\n\
+         [destination.crm]\nurl = \"https://crm.local\"\nca_file = \"nowhere.pem\"\nheaders = { \"X-Token\" = \"@empty\" }\n",
+    );
+    let env = [
+        ("DATA_DIR", "data"),
+        ("RELAY_URL", "relay.example.com"),
+        ("RELAY_TOKEN_FILE", "empty"),
+        ("ADMIN_URL", "htp://localhost"),
+    ];
     let output = place.run(&["config", "check"], &env);
     assert_eq!(output.status.code(), Some(78));
     insta::assert_snapshot!(place.transcript(&output));

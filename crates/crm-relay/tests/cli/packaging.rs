@@ -70,6 +70,18 @@ fn units_fit_the_program() {
         let grace: u64 = grace["value"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
         assert!(value("TimeoutStopSec").parse::<u64>().unwrap() > grace + 5, "{name}");
         assert_eq!(value("RestartPreventExitStatus"), lasting);
+        let closed = [
+            ("MemoryDenyWriteExecute", "yes"),
+            ("LimitCORE", "0"),
+            ("SystemCallFilter", "@system-service"),
+            ("ProtectSystem", "strict"),
+            ("ProtectClock", "yes"),
+            ("ProtectProc", "invisible"),
+            ("CapabilityBoundingSet", ""),
+        ];
+        for (key, wanted) in closed {
+            assert_eq!(value(key), wanted, "{name}: {key}");
+        }
         verify(&place, name, &unit);
     }
 }
@@ -81,6 +93,13 @@ fn verify(place: &Place, name: &str, unit: &str) {
     let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(place.path(&file)).output();
     if let Ok(verified) = verified {
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        // Open is what it needs: the network, its socket, and the user database.
+        let rated = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--threshold=16", "--no-pager"])
+            .arg(place.path(&file))
+            .output()
+            .unwrap();
+        assert!(rated.status.success(), "{}", String::from_utf8_lossy(&rated.stdout));
     }
 }
 

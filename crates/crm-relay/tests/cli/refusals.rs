@@ -47,7 +47,26 @@ const REFUSED: &[(At, &[&str], i32)] = &[
     (At::Nowhere, &["event", "show"], 2),
     (At::Nowhere, &["delivery", "list", "--status", "500"], 2),
     (At::Nowhere, &["send", "--count", "many"], 2),
+    (At::Nowhere, &["send", "--count", "0"], 2),
+    (At::Nowhere, &["send", "--count", "2", "--rate", "1e-320"], 2),
+    (At::Nowhere, &["send", "--to", ""], 2),
+    (At::Nowhere, &["provider", "show", ""], 1),
+    (At::Nowhere, &["event", "list", "--limit", "0"], 2),
+    (At::Nowhere, &["event", "list", "--since", "2026-01-31", "--until", "2026-01-30"], 2),
+    (At::Nowhere, &["event", "replay", "--all", "--rate", "0"], 2),
+    (At::Nowhere, &["dead", "redrive", "--all", "--rate", "1", "--start-at", "soon"], 2),
+    (At::Nowhere, &["token", "update", "office"], 2),
+    (At::Nowhere, &["source", "update", "default"], 2),
+    (At::Nowhere, &["source", "update", "default", "--provider", "strip"], 1),
+    (At::Nowhere, &["route", "update", "default", "default"], 2),
+    (At::Nowhere, &["route", "update", "default", "default", "--ttl", ""], 2),
+    (At::Nowhere, &["source", "show", ""], 2),
     (At::Server, &["server", "--server-port", "0"], 69),
+    (At::Server, &["source", "delete", "nope"], 1),
+    (At::Server, &["source", "show", "a b"], 2),
+    (At::Server, &["key", "list", "--source", "nope"], 1),
+    (At::Server, &["audit-log", "--who", "nobody"], 2),
+    (At::Server, &["dead", "redrive", "evt_zz"], 2),
     (At::Server, &["source", "show", "shop"], 1),
     (At::Server, &["source", "create", "default"], 1),
     (At::Server, &["source", "create", "Shop!"], 2),
@@ -105,7 +124,7 @@ const REFUSED: &[(At, &[&str], i32)] = &[
 ];
 
 /// Words of which at least one stands in an error that leads on.
-const LEADS_ON: &[&str] =
+pub(crate) const LEADS_ON: &[&str] =
     &["crm-relay ", " --", "want ", "known: ", "mkdir ", "Name ", "name a ", "RELAY_", "CLIENT_LISTEN"];
 
 #[test]

@@ -33,6 +33,28 @@ fn an_admin_api_behind_tls_is_asked_once_its_certificate_holds() {
     assert_eq!(ask(&[("RELAY_CA_FILE", "nowhere.pem")]).status.code(), Some(78));
 }
 
+/// A server that is asked over TCP on this machine has its intake on this machine: nobody has to say where.
+#[test]
+fn samples_find_the_intake_of_a_server_that_is_asked_over_tcp() {
+    let place = Place::new();
+    let _server = place.server();
+    let run: serde_json::Value = serde_json::from_str(&place.read("data/run.json")).unwrap();
+    let url = format!("http://{}", run["admin"].as_str().unwrap());
+    let (token, key) = (place.secret("ADMIN_TOKEN"), place.secret("API_KEY"));
+    let made =
+        place.cli(&["invite", "pay", "--provider", "hmac", "--set", "header=x-sig", "--set", &format!("secret={key}")]);
+    assert!(made.status.success(), "{made:?}");
+    let send = |args: &[&str]| {
+        let env = [("ADMIN_URL", url.as_str()), ("ADMIN_TOKEN", token.as_str())];
+        place.run(&[&["send"], args].concat(), &env)
+    };
+    for args in [&["--source", "pay"][..], &["--provider", "hmac"], &["--set", &format!("key={key}")]] {
+        let output = send(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+    }
+    assert_eq!(place.json(&["event", "list", "--source", "pay"])["items"].as_array().unwrap().len(), 2);
+}
+
 /// Speaks TLS for the server at `behind`, with a certificate of an authority that is in `ca.pem`. Below `/relay` only.
 fn front(place: &Place, behind: &str) -> String {
     let mut params = CertificateParams::new(Vec::new()).unwrap();

@@ -69,6 +69,21 @@ fn lists_and_overviews_fit_eighty_columns() {
     insta::assert_snapshot!(screens(&place, &[&["status"]]));
 }
 
+/// What a platform needs, and where that is, with the command to copy.
+#[test]
+fn every_provider_is_shown_within_eighty_columns() {
+    let place = Place::new();
+    for provider in relay_providers::providers() {
+        let (code, screen) = on_a_terminal(&place, &["provider", "show", provider.name], &[]);
+        // A document's address is one word, however long it is.
+        let wide: Vec<String> = too_wide(&screen).into_iter().filter(|line| !line.contains("https://")).collect();
+        assert_eq!((code, wide), (Some(0), Vec::new()), "{}", provider.name);
+        let copied = screen.lines().filter(|line| line.trim_start().starts_with("\u{1b}[36m")).map(plain);
+        let long: Vec<String> = copied.filter(|line| line.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{}: {long:?}", provider.name);
+    }
+}
+
 /// Help is read on the same terminal.
 #[test]
 fn help_fits_eighty_columns() {

@@ -40,7 +40,7 @@ fn json_has_the_documented_fields() {
     let shown = place.json(&["delivery", "show", id]);
     assert_eq!(fields(&shown), DELIVERY.replace("id last", "history id last"));
     let audit = place.json(&["audit"]);
-    assert_eq!(fields(&audit), "deliveries events ok unknown");
+    assert_eq!(fields(&audit), "damaged deliveries events ok unknown");
     assert_eq!(fields(&audit["events"][0]), "accepted retired source stored");
     assert_eq!(
         fields(&audit["deliveries"][0]),

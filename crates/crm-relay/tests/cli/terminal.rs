@@ -28,7 +28,10 @@ fn the_first_start_of_a_server_on_a_terminal_says_what_to_do_next() {
         wait_until("the server", || place.cli(&["health"]).status.success());
         let Session { running, keyboard, screen } = session;
         assert_eq!(running.terminate(), Some(0));
-        shown.push(place.redact(&screen.join().unwrap()));
+        let screen = screen.join().unwrap();
+        let wide: Vec<&str> = screen.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.iter().all(|line| line.contains("X-API-Key")), "{wide:?}");
+        shown.push(place.redact(&screen));
         drop(keyboard);
     }
     insta::assert_snapshot!(shown.join("\n\n--- second start\n"));

@@ -56,11 +56,15 @@ async fn dev_ends_with_74_when_its_store_fails() {
 #[test]
 fn dev_ends_at_once_when_its_client_cannot_start() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("ca.pem"), "no certificate").unwrap();
+    // What comes through a pipe is not looked at before: it can be read once only.
+    let pipe = dir.path().join("ca.pem");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = std::thread::spawn(move || std::fs::write(pipe, "no certificate").unwrap());
     let declared = "[destination.default]\nurl = \"https://localhost:1/\"\nca_file = \"ca.pem\"\n";
     std::fs::write(dir.path().join("crm-relay.toml"), declared).unwrap();
     let mut process = dev(dir.path(), &[], &[]);
     assert_eq!(process.wait().code(), Some(78), "{}", process.log());
+    writer.join().unwrap();
     let log = process.log();
     assert!(log.contains("target of destination default") && !log.contains("post to"), "{log}");
     assert!(!dir.path().join("crm-relay-dev/run.json").exists(), "it does not say that it runs");

@@ -1,6 +1,9 @@
 //! Faults injected into the real system calls of the server with strace: no 2xx after the fault.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::{Child, Command},
+    time::Duration,
+};
 
 use crate::{
     process::{Server, client, wait_for},
@@ -105,27 +108,60 @@ async fn a_used_up_quota_is_a_full_disk() {
     let sender = Sender::new();
     let url = server.url("/webhook");
     sender.post(&url, "before").await.unwrap().event();
-    let (log, probe) = (server.data_dir().join("store.db-wal"), server.data_dir().join("room.probe"));
-    let mut strace = Command::new("strace")
-        .args(["-f", "-q", "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EDQUOT", "-o"])
-        .args([
-            dir.path().join("strace.log").as_os_str(),
-            "-P".as_ref(),
-            log.as_os_str(),
-            "-P".as_ref(),
-            probe.as_os_str(),
-        ])
-        .args(["-p", &server.process.pid().to_string()])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("strace is installed by `make test`");
-    wait_for("strace to attach", || traced(server.process.pid()).then_some(()));
+    let strace = without_room(&server, "EDQUOT", &["store.db-wal", "room.probe"]);
     assert_eq!(answered_with(&sender, &url, 503).await.code(), "store_full");
-    assert!(Command::new("kill").args(["-INT", &strace.id().to_string()]).status().unwrap().success());
-    strace.wait().unwrap();
+    end(strace);
     assert!(server.process.is_running(), "{}", server.process.log());
     answered_with(&sender, &url, 202).await;
     server.audit();
+}
+
+/// I16 under F3: a file system that copies what it overwrites may have no room for the ledger alone. Nobody hears 2xx, and it
+/// is left again by itself; an error of the disk there ends the process for good (I17).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_without_room_is_a_full_disk() {
+    for (error, is_final) in [("ENOSPC", false), ("EDQUOT", false), ("EIO", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = Server::start(dir.path(), &[]);
+        let sender = Sender::new();
+        let url = server.url("/webhook");
+        sender.post(&url, "before").await.unwrap().event();
+        let strace = without_room(&server, error, &["ledger"]);
+        if is_final {
+            // Its answer, if it comes to one, is no yes.
+            assert!(sender.post(&url, "{}").await.is_none_or(|told| told.status == 503));
+            assert_eq!(server.process.wait().code(), Some(74), "{}", server.process.log());
+            end(strace);
+            continue;
+        }
+        for _ in 0..3 {
+            assert_eq!(sender.post(&url, "{}").await.unwrap().status, 503, "{error}");
+        }
+        end(strace);
+        assert!(server.process.is_running(), "{}", server.process.log());
+        answered_with(&sender, &url, 202).await;
+        server.audit();
+    }
+}
+
+/// Lets the server's writes into these files of its data directory fail, until [`end`].
+fn without_room(server: &Server, error: &str, files: &[&str]) -> Child {
+    let log = server.data_dir().with_extension("strace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-q", "-e", "trace=pwrite64", "-e", &format!("inject=pwrite64:error={error}"), "-o"]).arg(log);
+    for file in files {
+        strace.arg("-P").arg(server.data_dir().join(file));
+    }
+    strace.args(["-p", &server.process.pid().to_string()]).stderr(std::process::Stdio::null());
+    let strace = strace.spawn().expect("strace is installed by `make test`");
+    wait_for("strace to attach", || traced(server.process.pid()).then_some(()));
+    strace
+}
+
+fn end(mut strace: Child) {
+    // It has ended by itself where the server has.
+    drop(Command::new("kill").args(["-INT", &strace.id().to_string()]).stderr(std::process::Stdio::null()).status());
+    strace.wait().unwrap();
 }
 
 /// Posts until an answer has this status.

@@ -16,6 +16,7 @@ mod faults;
 mod history;
 mod hostile;
 mod libraries;
+mod log;
 mod predecessor;
 mod process;
 mod refusals;

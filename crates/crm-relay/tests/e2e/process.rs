@@ -49,6 +49,11 @@ impl Process {
         Self { child: command.spawn().unwrap(), log: log.to_path_buf() }
     }
 
+    /// One that was started otherwise, with its output in `log`.
+    pub(crate) fn of(child: Child, log: PathBuf) -> Self {
+        Self { child, log }
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -80,7 +85,9 @@ impl Process {
     /// All it printed so far.
     pub(crate) fn log(&self) -> String {
         let mut text = String::new();
-        File::open(&self.log).unwrap().read_to_string(&mut text).unwrap();
+        if let Ok(mut log) = File::open(&self.log) {
+            log.read_to_string(&mut text).unwrap();
+        }
         text
     }
 }
@@ -111,17 +118,17 @@ fn binary(wrapper: &[&str]) -> Command {
     }
 }
 
+/// `crm-relay ARGS` with only the given environment, in a directory.
+pub(crate) fn binary_in(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = binary(&[]);
+    command.args(args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.envs(env.iter().copied()).current_dir(dir).stdin(Stdio::null());
+    command
+}
+
 /// Runs `crm-relay ARGS` to its end.
 pub(crate) fn run(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_crm-relay"))
-        .args(args)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .envs(env.iter().copied())
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    binary_in(dir, args, env).output().unwrap()
 }
 
 /// Waits until `ready` gives something, without resting on time: it asks again until [`PATIENCE`] is over.

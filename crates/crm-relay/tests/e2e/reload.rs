@@ -74,6 +74,35 @@ async fn a_client_takes_its_configuration_over_at_sighup() {
     post().await;
     arrives(&second, 2);
 
+    // Nor does a file that an editor is about to write, or a secret that is.
+    let half = format!("[destination.default]\nurl = \"{}\"\nheaders = {{ \"X-Sec", second.url("/"));
+    for half in ["", "\r\n", &half] {
+        fs::write(&file, half).unwrap();
+        reload(&client, "event=\"reload_failed\"");
+    }
+    fs::remove_file(&file).unwrap();
+    reload(&client, "event=\"reload_failed\"");
+    write(&second, "");
+    for secret_of_target in ["", "one\ntwo\n"] {
+        fs::write(&secret, secret_of_target).unwrap();
+        reload(&client, "event=\"reload_failed\"");
+    }
+    fs::write(&secret, "two").unwrap();
+    for wrong in ["", "crk_0123456789abcdef0123456789abcdef", "crt_0123456789 abcdef", "$RELAY_TOKEN"] {
+        fs::write(&token, wrong).unwrap();
+        reload(&client, "event=\"reload_failed\"");
+    }
+    // One that only the server knows to be wrong: it is asked, and then all is as it was, targets too.
+    fs::write(&token, "crt_ffffffffffffffffffffffffffffffff").unwrap();
+    write(&first, "");
+    reload(&client, "the configuration of before is in use again");
+    fs::write(&token, format!("\u{feff}RELAY_TOKEN=\"{RELAY_TOKEN}\"\r\n")).unwrap();
+    write(&second, "");
+    post().await;
+    arrives(&second, 3);
+    reload(&client, "event=\"reloaded\"");
+    assert!(!client.log().contains("ffffff"), "{}", client.log());
+
     // Another token and other slots make another session; a setting that wants a restart is named.
     let made = server.json(&["token", "create", "office", "--destination", "default"]);
     fs::write(&token, made["token"].as_str().unwrap()).unwrap();
@@ -84,10 +113,10 @@ async fn a_client_takes_its_configuration_over_at_sighup() {
     assert!(client.log().contains("settings=\"CLIENT_LISTEN\""), "{}", client.log());
     wait_for("a session by the other token", || server.process.log().contains("token=office").then_some(()));
     post().await;
-    arrives(&second, 3);
+    arrives(&second, 4);
     wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
     server.audit();
-    assert_eq!((first.count(), second.count()), (2, 3), "I9: nothing went out twice");
+    assert_eq!((first.count(), second.count()), (2, 4), "I9: nothing went out twice");
 }
 
 /// Sources and routes that the server's file declares are taken over at SIGHUP; settings wait for the next start.
@@ -122,7 +151,22 @@ async fn a_server_takes_what_its_file_declares_over_at_sighup() {
     reload(&server.process, "event=\"reload_failed\"");
     declare(&format!("message_ttl = \"9h\"\n{}[source.other]\nprovider = \"hmac\"\n", hub(&secret)));
     reload(&server.process, "event=\"reload_failed\"");
+    // An editor that saves empties the file first, or puts another in its place.
+    let whole = format!("message_ttl = \"9h\"\n{}", hub(&secret));
+    for half in ["", " \n", "message_ttl = \"9h\"\n[source.hub]\nprovider = \"bea"] {
+        declare(half);
+        reload(&server.process, "event=\"reload_failed\"");
+    }
+    fs::remove_file(&file).unwrap();
+    reload(&server.process, "event=\"reload_failed\"");
+    declare(&whole);
+    for half in ["", "0123456789abcdef-two\n0123456789abcdef-three\n"] {
+        fs::write(&secret, half).unwrap();
+        reload(&server.process, "event=\"reload_failed\"");
+    }
+    fs::write(&secret, "0123456789abcdef-two").unwrap();
     assert_eq!(status("Bearer 0123456789abcdef-two").await, 202, "nothing has changed");
+    assert!(!server.process.log().contains("event=\"undeclared\""), "{}", server.process.log());
     declare("message_ttl = \"9h\"\n");
     reload(&server.process, "event=\"reloaded\"");
     assert!(server.process.log().contains("settings=\"MESSAGE_TTL\""), "{}", server.process.log());

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Parser as _;
+use clap::{Parser as _, error::ErrorKind};
 use crm_relay::cli::Cli;
 use relay_providers::{Provider, provider};
 
@@ -70,6 +70,45 @@ fn every_command_in_a_document_is_understood() {
     }
     assert!(understood > 100, "the documents no longer have their commands in `sh` blocks: {understood} were found");
     assert!(wrong.is_empty(), "\n  {}\n", wrong.join("\n  "));
+}
+
+/// Commands in the middle of a sentence: the words of one may be left out there, but those that stand there are right.
+#[test]
+fn every_command_in_a_sentence_is_one() {
+    let (mut wrong, mut understood) = (Vec::new(), 0);
+    for path in documents() {
+        for line in sentences(&fs::read_to_string(&path).unwrap()) {
+            let words = simple_commands(&line).swap_remove(0);
+            let is_left_out = |word: &&String| word.as_str() == "...";
+            let values = words.iter().filter(|word| !is_left_out(word));
+            let error = Cli::try_parse_from(values).err();
+            let is_wrong = |error: &clap::Error| {
+                matches!(
+                    error.kind(),
+                    ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand | ErrorKind::InvalidValue
+                )
+            };
+            understood += 1;
+            if let Some(error) = error.filter(is_wrong) {
+                let shown = path.strip_prefix(root()).unwrap_or(&path).display();
+                wrong.push(format!("{shown}: {line}: {}", error.to_string().lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    assert!(understood > 60, "sentences no longer have commands in them: {understood} were found");
+    assert!(wrong.is_empty(), "\n  {}\n", wrong.join("\n  "));
+}
+
+/// The code of the program in sentences and tables: what stands between two backticks and begins with its name.
+fn sentences(text: &str) -> Vec<String> {
+    let mut is_block = false;
+    let outside = text.lines().filter(|line| {
+        is_block ^= line.starts_with("```");
+        !is_block && !line.starts_with("```")
+    });
+    let joined = outside.collect::<Vec<_>>().join("\n");
+    let spans = joined.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " "));
+    spans.filter(|span| span.starts_with("crm-relay ")).collect()
 }
 
 /// What of the provider's entry is not in its guide.

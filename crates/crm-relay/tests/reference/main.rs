@@ -6,6 +6,7 @@ mod guides;
 mod providers;
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use crm_relay::{
     config::settings::{Kind, Process, Role, SETTINGS},
     quantity,
 };
+use relay_server::AdminCode;
 
 #[test]
 fn the_reference_page_of_settings_is_true() {
@@ -26,6 +28,17 @@ fn the_reference_page_of_settings_is_true() {
 #[test]
 fn the_reference_page_of_the_command_line_is_true() {
     holds("cli.md", &command_line());
+}
+
+/// Whoever writes a program against the API finds every code there, and none that there is not.
+#[test]
+fn the_page_of_the_admin_api_lists_every_code() {
+    let page = fs::read_to_string(folder().join("admin-api.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
+    let cells = rows.filter_map(|row| row.split(" | ").nth(1)).flat_map(|cell| cell.split(", "));
+    let listed: BTreeSet<&str> = cells.map(|code| code.trim_matches('`')).collect();
+    let codes: BTreeSet<&str> = AdminCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(listed, codes, "docs/reference/admin-api.md");
 }
 
 /// Compares a page with what it should be, or writes it.
@@ -50,9 +63,10 @@ fn settings() -> String {
          The flag `--x-y`, the variable `X_Y` and the key `x_y` of the configuration file are the same setting; flags beat the\n\
          environment, the environment beats the file. The file is `--config FILE`, `CRM_RELAY_CONFIG`, or `./crm-relay.toml`.\n\
          An empty value counts as not set. `X_FILE` reads the value of `X` from a file. Durations are written `250ms`, `30s`,\n\
-         `5m`, `36h` or `7d`, a bare number is seconds unless said otherwise; sizes are written `64KiB`, `25MiB` or `1GiB`.\n\
-         Secret flags also take `@FILE`, and `-` for standard input. `crm-relay config check` names every fault at once,\n\
-         `crm-relay config print` shows where each value comes from.\n\n\
+         `5 min`, `1h30m` or `7d`, a bare number is seconds unless said otherwise; sizes are written `64KiB`, `25MiB` or `1GiB`\n\
+         (`MB` counts as `MiB`), a bare number is bytes. Secret flags also take `@FILE`, and `-` for standard input. White space\n\
+         and quotes around a value are left out; `~/` at the beginning of a path is the home directory, variables in it are not\n\
+         expanded. `crm-relay config check` names every fault at once, `crm-relay config print` shows where each value comes from.\n\n\
          | setting | process | default | values | meaning |\n| --- | --- | --- | --- | --- |\n",
     );
     for setting in SETTINGS {
@@ -108,9 +122,10 @@ fn role(role: Role) -> &'static str {
 fn describe(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
-        Kind::Secret => "16 to 256 printable ASCII characters".to_owned(),
+        Kind::Secret => "16 to 256 printable ASCII characters, no spaces".to_owned(),
         Kind::Foreign => "text, never shown".to_owned(),
-        Kind::Path => "path".to_owned(),
+        Kind::Dir => "path".to_owned(),
+        Kind::Certificates => "path of a PEM file".to_owned(),
         Kind::Host => "IP address".to_owned(),
         Kind::Port => "port, 0 to 65535".to_owned(),
         Kind::Listen => "address:port, port or off".to_owned(),

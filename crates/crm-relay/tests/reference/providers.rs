@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use crm_relay::render::human_duration;
-use relay_providers::{Acknowledgement, Parameter, ParameterFault, Provider, Signer, Verifier, providers};
+use relay_providers::{Parameter, ParameterFault, Provider, Signer, Verifier, providers};
 
 use super::{folder, guides, holds};
 
@@ -39,6 +39,9 @@ fn a_source_made_as_its_page_says_lacks_nothing_and_a_sample_neither() {
     }
 }
 
+/// Providers whose secret belongs to a public one beside it: an old secret beside a new public one proves nothing.
+const IN_PAIRS: [&str; 1] = ["braintree"];
+
 /// `--set secret=@secret.txt --set header=...`, for what nearly every source of it has.
 pub(super) fn set_options(parameters: &[&Parameter]) -> String {
     let option = |parameter: &&Parameter| match (parameter.secret, parameter.name) {
@@ -64,16 +67,15 @@ fn overview() -> String {
         "# Providers\n\n\
          Generated from the table in `crates/relay-providers`; `crm-relay provider list` and `crm-relay provider show NAME`\n\
          print the same. A source names its provider, header fields never choose it.\n\n\
-         *Needs*: parameters without which a source of it cannot be made; `PUBLIC_URL` where the signature covers the URL.\n\
+         *Needs*: the parameters that nearly every source of it has; `PUBLIC_URL` where the signature covers the URL.\n\
          *Asks first*: handshakes, answered by the server, never stored. *Waits*: how long it waits for the answer (10 s where\n\
          the platform names no time). *Retries*: whether it sends again by itself when it gets no 2xx.\n\n\
          | provider | platform | needs | asks first | waits | retries | guide |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for provider in providers() {
-        let required =
-            provider.parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name);
-        let needs = join(required.chain(provider.signs_url.then_some("PUBLIC_URL")).map(quoted));
+        let usual = provider.usual().into_iter().map(|parameter| parameter.name);
+        let needs = join(usual.chain(provider.signs_url.then_some("PUBLIC_URL")).map(quoted));
         let mut methods: Vec<&str> = provider.handshakes.iter().map(|handshake| handshake.method).collect();
         methods.dedup();
         let guide = guides::of(provider.name).map(|name| format!("[steps](../guides/{name}.md)")).unwrap_or_default();
@@ -122,8 +124,9 @@ fn set_up(page: &mut String, provider: &'static Provider) {
     .unwrap();
     if !parameters.is_empty() {
         page.push_str("\n| parameter | need | what it is, and where to find it |\n| --- | --- | --- |\n");
+        let usual = provider.usual();
         for parameter in parameters {
-            row(page, parameter);
+            row(page, parameter, usual.iter().any(|usual| usual.name == parameter.name));
         }
     }
     let keys: Vec<&str> = parameters
@@ -131,20 +134,27 @@ fn set_up(page: &mut String, provider: &'static Provider) {
         .filter(|parameter| parameter.key && parameter.repeated)
         .map(|parameter| parameter.name)
         .collect();
-    if !keys.is_empty() && !provider.key_source {
+    if IN_PAIRS.contains(&name) {
+        let update = format!("crm-relay source update {name}{sets}");
+        writeln!(page, "\nKeys come in pairs here: a new pair replaces both in one command, `{update}`.").unwrap();
+    } else if !keys.is_empty() && !provider.key_source {
         let names = join(keys.into_iter().map(quoted));
-        writeln!(page, "\nTo replace {names}, give old and new: both are valid until the old one is left out.")
-            .unwrap();
+        writeln!(
+            page,
+            "\nTo replace {names}, give new and old, in this order: both are valid until the old one is left out."
+        )
+        .unwrap();
     }
 }
 
-fn row(page: &mut String, parameter: &Parameter) {
-    let need = match (parameter.required, parameter.secret) {
-        (true, true) => "required, secret",
-        (true, false) => "required",
-        (false, true) => "optional, secret",
+/// `is_usual`: nearly every source of it has that parameter.
+fn row(page: &mut String, parameter: &Parameter, is_usual: bool) {
+    let need = match (parameter.required, is_usual) {
+        (true, _) => "required",
+        (false, true) => "usual",
         (false, false) => "optional",
     };
+    let need = if parameter.secret { format!("{need}, secret") } else { need.to_owned() };
     let default = parameter.default.filter(|default| !default.is_empty());
     let default = default.map(|default| format!("; default `{default}`")).unwrap_or_default();
     writeln!(page, "| `{}` | {need} | {}{default} |", parameter.name, parameter.help.replace('|', "\\|")).unwrap();
@@ -171,13 +181,10 @@ fn handshakes(page: &mut String, provider: &'static Provider) {
 }
 
 fn deliveries(page: &mut String, provider: &'static Provider) {
-    let answer = match provider.acknowledgement {
-        Acknowledgement::Receipt => "202 with the event's id and the time, as JSON".to_owned(),
-        Acknowledgement::Fixed { status, body: "", .. } => format!("{status}, empty"),
-        Acknowledgement::Fixed { status, content_type, body } => {
-            format!("{status}, `{}`: `{}`", content_type.unwrap_or_default(), body.replace('\n', " "))
-        }
-    };
+    let mut answer = provider.acknowledgement.to_string();
+    for other in provider.otherwise {
+        write!(answer, "; {other}").unwrap();
+    }
     let retries = if provider.retries {
         "yes, until it gets a 2xx or gives up"
     } else {
@@ -215,7 +222,7 @@ fn sample(page: &mut String, provider: &'static Provider) {
         );
         page.push_str("| parameter | need | what it is |\n| --- | --- | --- |\n");
         for parameter in provider.sending {
-            row(page, parameter);
+            row(page, parameter, false);
         }
     }
 }

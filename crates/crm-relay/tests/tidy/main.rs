@@ -2,6 +2,7 @@
 //! document must keep true. Every rule reports all its offenders at once.
 
 mod circles;
+mod manifests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

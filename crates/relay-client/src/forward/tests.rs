@@ -1,3 +1,5 @@
+mod enemies;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -483,6 +485,38 @@ async fn answers_of_other_minor_versions_are_read() {
         }
     }
     check(b"HTTP/1.11 200 OK\r\n\r\n", Class::Rejected, None).await;
+}
+
+/// S20: an answer whose body only the end of its connection would end, which does not come, ends the try all the same: the
+/// status has decided. One that says that it ends, or is of a version that ends, is waited for.
+#[tokio::test]
+async fn an_answer_without_an_end_is_not_waited_for() {
+    for (fields, body, said) in [
+        ("transfer-encoding: identity\r\ncontent-length: 4\r\n", "nope", "nope"),
+        ("transfer-encoding: identity\r\n", "nope", "nope"),
+        ("transfer-encoding: gzip\r\n", "nope", "nope"),
+        ("transfer-encoding: chunked, gzip\r\n", "nope", "nope"),
+        ("transfer-encoding: gzip, chunked\r\n", "4\r\nnope\r\n0\r\n\r\n", "nope"),
+        ("transfer-encoding:\r\n", "nope", "nope"),
+        ("", "nope", "nope"),
+        ("connection: keep-alive\r\n", "nope", "nope"),
+    ] {
+        for (status, class) in [(200, Class::Delivered), (422, Class::Refused)] {
+            let answer = format!("HTTP/1.1 {status} X\r\n{fields}\r\n{body}").into_bytes().leak();
+            let began = Instant::now();
+            let outcome = answered(answer, LONG, true).await;
+            assert_eq!((outcome.class, outcome.status), (class, Some(status)), "{fields}{body}");
+            assert!(began.elapsed() < 3 * limits::ANSWER_SILENCE_MAX, "{fields}{body}");
+        }
+        let answer = format!("HTTP/1.1 422 X\r\n{fields}\r\n{body}");
+        let outcome = answered_to(answer.as_bytes(), ReportAnswers::Body).await;
+        assert_eq!(outcome.answer.unwrap().body.as_deref(), Some(said), "{fields}{body}");
+    }
+    for answer in [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nx"[..], b"HTTP/1.0 200 OK\r\n\r\nx"] {
+        let timeout = limits::ANSWER_SILENCE_MAX + 2 * SHORT;
+        let outcome = answered(answer, timeout, true).await;
+        assert!(outcome.class == Class::Delivered && outcome.duration >= timeout, "{outcome:?}");
+    }
 }
 
 /// RFC 9112, sections 6.1 and 9.3: a connection of HTTP/1.0 is kept if its answer says so, and never behind chunks.

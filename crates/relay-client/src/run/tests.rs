@@ -371,24 +371,32 @@ async fn a_grant_in_a_large_message_ends_the_session() {
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
 
-/// I22: the grace bounds the wait for a target that does not answer.
+/// I22: the grace bounds the wait for a target that does not answer. Within it the session ends in order, for a socket that is
+/// dropped with unread bytes takes along what was said on it.
 #[tokio::test]
 async fn a_stop_that_outlives_its_grace_says_so() {
     let ((relay, relay_addr), (target, target_addr)) = (bind().await, bind().await);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
-    config.shutdown_grace = Duration::from_millis(50);
+    config.shutdown_grace = Duration::from_millis(400);
     let server = async {
         let mut server = Server::accept(&relay).await;
         server.welcomes().await;
         server.says(grant()).await;
         let taken = target.accept().await.unwrap();
         stop.send(()).unwrap();
-        (server, taken)
+        let mut last = None;
+        while let Some(frame) = server.0.next().await {
+            last = Some(frame.expect("it ends in order"));
+        }
+        assert!(matches!(last, Some(tungstenite::Message::Close(_))), "{last:?}");
+        taken
     };
+    let began = tokio::time::Instant::now();
     let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (ended, _) = within(async { tokio::join!(client, server) }).await;
     assert_eq!(ended.unwrap(), Ended::GraceExceeded);
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 /// I22: so does one that waits for a confirmation which does not come: the outcome was sent, and may be unknown.
@@ -496,4 +504,47 @@ async fn a_new_configuration_is_taken_over_while_the_client_runs() {
     let (ended, ()) = Box::pin(within(async { tokio::join!(client, server) })).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
     assert_eq!(waiting.await.unwrap(), Waiting { requests: 0, outcomes: 0, grace: WAIT });
+}
+
+/// I22: a token that the server refuses for good, out of a new configuration, leaves the one of before in use, with its targets.
+#[tokio::test]
+async fn a_new_token_that_is_refused_leaves_all_as_it_was() {
+    let ((relay, relay_addr), (first, first_addr)) = (bind().await, bind().await);
+    let relay_url = format!("ws://{relay_addr}");
+    let before = config(&relay_url, &format!("http://{first_addr}/first"));
+    let wrong = Config { token: "crt_wrong".into(), ..config(&relay_url, "http://127.0.0.1:9/second") };
+    let (reload, reloads) = mpsc::channel(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        for _ in 0..2 {
+            reload.send(wrong.clone()).await.unwrap();
+            assert!(matches!(server.hears().await, Message::GoAway(_)));
+            while server.0.next().await.is_some_and(|frame| frame.is_ok()) {}
+            let (mut stream, _) = relay.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            assert!(String::from_utf8_lossy(&head).contains("Bearer crt_wrong"));
+            stream
+                .write_all(b"HTTP/1.1 401 Unauthorized\r\nrelay-protocol: 1\r\ncontent-length: 0\r\n\r\n")
+                .await
+                .unwrap();
+
+            server = Server::accept(&relay).await;
+            server.welcomes().await;
+            server.says(grant()).await;
+            let (line, message) = tokio::join!(target_once(&first), server.hears());
+            assert_eq!((line.as_str(), delivered(message)), ("POST /first/x HTTP/1.1", lease()));
+            server.says(Message::Settled(Settled { leases: vec![codec::lease_ref(lease())] })).await;
+        }
+        stop.send(()).unwrap();
+        while server.0.next().await.is_some_and(|frame| frame.is_ok()) {}
+    };
+    let outside = Outside { reloads: Some(reloads), ..Outside::default() };
+    let client = Box::pin(run(before, outside, async { stopped.await.unwrap_or_default() }));
+    let (ended, ()) = Box::pin(within(async { tokio::join!(client, server) })).await;
+    assert_eq!(ended.unwrap(), Ended::Stopped);
 }

@@ -200,7 +200,7 @@ pub struct Delivery {
     pub losses: u32,
     /// Tries reported or lost before it was last redriven: keeps attempt records apart.
     pub earlier: u32,
-    /// Deliveries made at the destination when its previous try was reported: see [`outcome`].
+    /// How many deliveries the destination had ever got when its previous failed try was reported: see [`outcome`].
     pub mark: Option<u64>,
     /// Why it had ended before it was last redriven: what it goes back to if the redrive is cancelled.
     pub redriven_from: Option<Reason>,

@@ -31,14 +31,15 @@ pub struct RetryPolicy {
 /// The delays between tries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
-    /// `delay x multiplier^(n-1)` after the n-th consecutive failed try.
+    /// `delay x multiplier^(n-1)`. What n counts is the caller's: counted attempts after a try that counted, failed tries in
+    /// a row after one that did not (see [`settle`](super::settle)).
     Exponential {
         /// After the first failed try.
         delay: Duration,
         /// Factor for each further one; at least 1.
         multiplier: f64,
     },
-    /// The n-th delay of the list after the n-th failed try, the last one for all further.
+    /// The n-th delay of the list, the last one for all further n.
     Listed(Vec<Duration>),
 }
 
@@ -52,7 +53,7 @@ impl Default for RetryPolicy {
 }
 
 impl Schedule {
-    /// The delay after the `n`-th failed try in a row, `n` from 1, before jitter. Zero for an empty list.
+    /// The `n`-th delay, `n` from 1, before jitter. Zero for an empty list.
     pub fn delay(&self, n: u32) -> Duration {
         match self {
             Self::Exponential { delay, multiplier } => {

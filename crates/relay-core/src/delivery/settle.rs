@@ -23,8 +23,8 @@ pub struct Terms<'a> {
     pub retry_after_max: Duration,
     /// Longest delay after a try that did not count.
     pub uncounted_delay_max: Duration,
-    /// Deliveries ever made at the destination, durably.
-    pub made: u64,
+    /// How many deliveries were ever delivered at the destination, durably.
+    pub delivered: u64,
     /// A failure may count against its event: the circuit is closed. What is *refused* counts anyway.
     pub charges: bool,
     /// Random, from -1 to 1: shifts the delay by up to 10 %.
@@ -70,7 +70,7 @@ fn failed(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>, now: Wall) ->
     let mut next = before.next(State::Scheduled, now);
     next.tries += 1;
     next.attempts += u32::from(counted);
-    next.mark = Some(terms.made);
+    next.mark = Some(terms.delivered);
     next.last = Some(attempt(before, outcome, counted, now));
     if now >= before.expires_at {
         next.state = State::Expired;
@@ -91,7 +91,7 @@ fn failed(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>, now: Wall) ->
 /// Whether a failure counts against the route's retries.
 fn counts(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>) -> bool {
     // The destination served another event meanwhile: it is this one that hangs it, not an outage.
-    let served_others = before.mark.is_some_and(|mark| terms.made > mark);
+    let served_others = before.mark.is_some_and(|mark| terms.delivered > mark);
     match outcome.class {
         Class::Delivered | Class::Refused => true,
         Class::Rejected => terms.charges,

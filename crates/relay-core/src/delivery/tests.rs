@@ -49,21 +49,21 @@ fn answer(status: u16) -> Outcome {
 }
 
 /// Settles a try, while failures may count (`charges`) or not.
-fn settled(before: &Delivery, outcome: &Outcome, made: u64, charges: bool) -> Delivery {
+fn settled(before: &Delivery, outcome: &Outcome, delivered: u64, charges: bool) -> Delivery {
     let retry = RetryPolicy::default();
     let terms = Terms {
         retry: &retry,
         retry_after_max: limits::RETRY_AFTER_MAX,
         uncounted_delay_max: limits::UNCOUNTED_DELAY_MAX,
-        made,
+        delivered,
         charges,
         jitter: 0.0,
     };
     settle(before, before.token, outcome, &terms, NOW).expect("it is held under its token").next
 }
 
-fn check(before: &Delivery, outcome: &Outcome, made: u64, state: State, attempts: u32) -> Delivery {
-    let next = settled(before, outcome, made, true);
+fn check(before: &Delivery, outcome: &Outcome, delivered: u64, state: State, attempts: u32) -> Delivery {
+    let next = settled(before, outcome, delivered, true);
     assert_eq!((next.state, next.attempts), (state, attempts));
     next
 }
@@ -209,7 +209,7 @@ fn what_a_destination_says_is_kept_of_the_first_tries_and_of_the_latest() {
         retry: &retry,
         retry_after_max: limits::RETRY_AFTER_MAX,
         uncounted_delay_max: limits::UNCOUNTED_DELAY_MAX,
-        made: 0,
+        delivered: 0,
         charges: true,
         jitter: 0.0,
     };

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Accepting, Answer, Hub, Notice, Output, Ticket, settle::Why, timers::Timer};
+use super::{Accepting, Answer, Hub, NotStored, Notice, Output, Ticket, settle::Why, timers::Timer};
 use crate::{
     delivery::{self, Delivery, State},
     event::Event,
@@ -65,7 +65,7 @@ impl Accepts {
     /// What a repeat was to redrive was purged meanwhile, perhaps with its event: sent once more, it is a new one.
     pub(super) fn is_gone(&mut self, ticket: Ticket) {
         if let Some((answer, _)) = self.redriving.get_mut(&ticket) {
-            *answer = Answer::Unavailable;
+            *answer = Answer::NotStored(NotStored::Gone);
         }
     }
 
@@ -137,8 +137,11 @@ impl Hub {
         if self.stopping {
             return Err(Answer::Stopping);
         }
-        if self.failed || self.routing.routes.get(source).is_none_or(Vec::is_empty) {
-            return Err(Answer::Unavailable);
+        if self.failed {
+            return Err(Answer::NotStored(NotStored::Failed));
+        }
+        if self.routing.routes.get(source).is_none_or(Vec::is_empty) {
+            return Err(Answer::NotStored(NotStored::Unrouted));
         }
         if self.accepts.appending >= limits::APPENDS_MAX { Err(Answer::Busy) } else { Ok(()) }
     }
@@ -160,6 +163,8 @@ impl Hub {
     pub(super) fn on_appended(&mut self, op: OpId, pending: Pending, result: Result<Appended, AppendError>) {
         let result = match result {
             Err(AppendError::Away) if !self.failed => return self.append_again(pending),
+            // Canary: what may not be stored must not be acknowledged.
+            Err(AppendError::Unknown) if cfg!(feature = "canary_unknown_accepted") => Ok(Appended::Stored),
             Err(AppendError::Unknown) if !self.failed => {
                 let unsure = Some(pending.unsure.unwrap_or(op));
                 return self.append_again(Pending { unsure, ..pending });
@@ -176,7 +181,7 @@ impl Hub {
         }
         match result {
             Ok(Appended::Stored) => self.on_event_stored(op, pending),
-            Ok(Appended::Repeat { first, received_at, differs, deliveries }) => {
+            Ok(Appended::Repeat { first, received_at, differs, deliveries, gone }) => {
                 self.undo_reservations(&pending);
                 if differs {
                     self.notice(Notice::RepeatDiffers { event: first });
@@ -184,6 +189,9 @@ impl Hub {
                 let answer = Answer::Accepted { event: first, received_at, repeat: true, differs };
                 if pending.resend && !differs && delivery::is_done(&deliveries) {
                     self.resend_then_answer(pending.ticket, answer, (first, &pending.event), &deliveries);
+                // Canary: what was purged in part must not be acknowledged and dropped.
+                } else if gone && !cfg!(feature = "canary_purged_is_swallowed") {
+                    self.replace_then_answer(pending.ticket, answer, (first, &pending.event), deliveries);
                 } else {
                     self.redrive_then_answer(pending.ticket, answer, deliveries);
                 }
@@ -192,9 +200,8 @@ impl Hub {
                 let answer = match error {
                     AppendError::TooLate => Answer::Busy,
                     AppendError::Full => Answer::Full,
-                    AppendError::Damaged | AppendError::Away | AppendError::Unknown | AppendError::Unavailable => {
-                        Answer::Unavailable
-                    }
+                    AppendError::Damaged => Answer::NotStored(NotStored::Damaged),
+                    AppendError::Away | AppendError::Unknown | AppendError::Unavailable => Answer::Unavailable,
                 };
                 self.give_up_append(pending, answer);
             }
@@ -215,7 +222,7 @@ impl Hub {
         for pending in std::mem::take(&mut self.accepts.again) {
             if pending.deadline <= self.now.wall {
                 self.accepts.appending -= 1;
-                self.give_up_append(pending, Answer::Unavailable);
+                self.give_up_append(pending, Answer::NotStored(NotStored::Away));
             } else {
                 let append = Box::new(pending.append());
                 let op = self.ops.append(pending, append);
@@ -275,7 +282,7 @@ impl Hub {
         }
     }
 
-    fn redrive_then_answer(&mut self, ticket: Ticket, answer: Answer, deliveries: Vec<Delivery>) {
+    pub(super) fn redrive_then_answer(&mut self, ticket: Ticket, answer: Answer, deliveries: Vec<Delivery>) {
         let ended: Vec<_> =
             deliveries.into_iter().filter(|record| matches!(record.state, State::Dead | State::Expired)).collect();
         if ended.is_empty() {

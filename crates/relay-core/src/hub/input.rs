@@ -25,7 +25,7 @@ pub struct Ticket(pub u64);
 pub enum Input {
     /// A new snapshot of routes and pauses. The first one starts the hub.
     Routing(Arc<Routing>),
-    /// How many deliveries were ever made at each destination (the store's durable counter): once, before any session.
+    /// How many deliveries were ever delivered at each destination (the store's durable counter): once, before any session.
     DeliveredSoFar(Vec<(Name, u64)>),
     /// A verified request: make it durable, then answer. Always answered by [`Output::Answer`](super::Output::Answer) with the same ticket.
     Accept {
@@ -47,13 +47,16 @@ pub enum Input {
     },
     /// A message arrived on a socket.
     Received(ConnId, Message),
+    /// Part of a message arrived on a socket, as a driver may say about once a second: the client lives, its link is slow.
+    Heard(ConnId),
     /// A socket is closed or unusable.
     Closed(ConnId),
     /// A store operation is done.
     Stored(Stored),
-    /// Somebody else (redrive, replay, resume, another server) made deliveries of this destination due.
+    /// Deliveries of this destination became due by other means than this hub: a redrive, a replay, a resume, another
+    /// server.
     Woken(Name),
-    /// Somebody else (cancel, purge) changed this delivery.
+    /// This delivery was changed by other means than this hub: a redrive, a cancel, a purge.
     Touched(DeliveryId),
     /// The token was revoked, or may serve less: its sockets are closed.
     Revoked(Name),

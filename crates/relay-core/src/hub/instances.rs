@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::{ConnId, Hub, leases::Held};
+use super::{
+    ConnId, Hub,
+    leases::{Held, Sent},
+    room::Pair,
+};
 use crate::{
     circuit::{Circuit, Permit},
     delivery::Delivery,
@@ -34,20 +38,10 @@ pub(super) struct Instance {
     pub(super) joined: bool,
     /// It said goodbye: nothing new for it.
     pub(super) going: bool,
-    pub(super) buffer_bytes: u64,
     /// Deliveries it holds or is about to get, and those that lease operations under way may bring it.
     pub(super) granted: usize,
-    /// Body bytes of what it holds or is about to get.
-    pub(super) bytes: u64,
-    /// Body bytes that lease operations under way may bring it.
-    pub(super) asked_bytes: u64,
-    /// Bytes of events that wait to be sent to it, and those that lease operations under way may bring.
-    pub(super) outgoing: u64,
-    pub(super) outgoing_asked: u64,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
-    /// Destinations whose next body did not fit, in the order in which they came to wait.
-    pub(super) line: Vec<Name>,
     pub(super) served: BTreeMap<Name, Served>,
     pub(super) held: BTreeSet<DeliveryId>,
     /// Its entries in [`Hub::losses`](super::Hub).
@@ -72,22 +66,8 @@ pub(super) struct Served {
     pub(super) suspects: VecDeque<DeliveryId>,
     /// The suspect that is out, alone.
     pub(super) alone: Option<DeliveryId>,
-    /// The next body did not fit: what it waits for. Its destination is among the thirsty then.
-    pub(super) stalled: Option<Stall>,
-    /// The next body is larger than what was asked for: ask for it alone when nothing is in flight. Its destination is in
-    /// [`Instance::line`] then.
-    pub(super) oversize: bool,
     /// Its key in the destination's free set.
     pub(super) rank: Option<u32>,
-}
-
-/// What a body waits for that did not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stall {
-    /// Its instance holds or has asked for something else.
-    Instance,
-    /// Its instance has nothing, but what goes out to others leaves too little.
-    Outgoing,
 }
 
 impl Served {
@@ -109,29 +89,12 @@ impl Instance {
             peer: String::new(),
             joined: false,
             going: false,
-            buffer_bytes: 0,
             granted: 0,
-            bytes: 0,
-            asked_bytes: 0,
-            outgoing: 0,
-            outgoing_asked: 0,
             asked_last: None,
-            line: Vec::new(),
             served: BTreeMap::new(),
             held: BTreeSet::new(),
             losses: BTreeSet::new(),
         }
-    }
-
-    /// Body bytes it may still be given; one body always fits when nothing is in flight.
-    pub(super) fn has_room_for(&self, body_bytes: u64) -> bool {
-        let taken = self.bytes + self.asked_bytes;
-        taken == 0 || taken.saturating_add(body_bytes) <= self.buffer_bytes
-    }
-
-    /// Whether it may be given anything more at all.
-    fn has_room(&self) -> bool {
-        self.granted < limits::GRANTED_MAX && self.has_room_for(1)
     }
 
     /// Whether new deliveries may go to it at all.
@@ -140,14 +103,8 @@ impl Instance {
     }
 
     fn rank(&self, served: &Served, now: Mono) -> Option<u32> {
-        // A body that did not fit needs all the room there is: asks that share it out would each find too little, for ever.
-        let in_turn = self.asked_bytes > 0 && !self.line.is_empty();
-        let blocked = served.asking
-            || in_turn
-            || served.stalled.is_some()
-            || served.alone.is_some()
-            || !served.suspects.is_empty();
-        if !self.takes_new() || blocked || served.free() == 0 || !self.has_room() {
+        let blocked = served.asking || served.alone.is_some() || !served.suspects.is_empty();
+        if !self.takes_new() || blocked || served.free() == 0 || self.granted >= limits::GRANTED_MAX {
             return None;
         }
         match served.circuit.permit(now) {
@@ -185,8 +142,10 @@ impl Hub {
     pub(super) fn rerank(&mut self, id: InstanceId, destination: &Name) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(served) = instance.served.get(destination) else { return };
-        let known = self.destinations.contains_key(destination);
-        let after = if known { instance.rank(served, self.now.mono) } else { None };
+        // What waits already is to have its turn first.
+        let takes = self.room.is_open(id) && !self.room.has_waiting(&(id, destination.clone()));
+        let asks = takes && self.destinations.contains_key(destination);
+        let after = if asks { instance.rank(served, self.now.mono) } else { None };
         let before = served.rank;
         if before == after {
             return;
@@ -226,19 +185,6 @@ impl Hub {
         }
     }
 
-    /// Whether it is this destination's turn at the instance: no other one holds nothing and waits for room. Without turns
-    /// small bodies of one destination would for ever leave too little room for a large one of another.
-    pub(super) fn has_turn(&self, id: InstanceId, name: &Name) -> bool {
-        let Some(instance) = self.instances.get(&id) else { return false };
-        let waits = |first: &&Name| {
-            let work = self.destinations.get(*first).is_some_and(|destination| destination.work);
-            let open = |served: &Served| matches!(served.circuit.permit(self.now.mono), Permit::All | Permit::Probe);
-            let idle = instance.served.get(*first).is_some_and(|served| served.used == 0 && open(served));
-            work && idle && !self.routing.paused.contains(*first)
-        };
-        instance.line.iter().find(waits).is_none_or(|first| first == name)
-    }
-
     /// Finds an instance that can take a delivery of an event of so many bytes the moment it is stored, and sets its credit
     /// aside.
     pub(super) fn reserve_for(&mut self, ready: &Delivery, size: u64) -> Option<InstanceId> {
@@ -250,59 +196,45 @@ impl Hub {
             return None;
         }
         let &(rank, id) = destination.free.last()?;
-        let fits = self.instances.get(&id)?.has_room_for(ready.body_bytes);
-        if rank == 0
-            || !fits
-            || !self.has_turn(id, &ready.destination)
-            || !self.has_outgoing_room(&ready.destination, id, size)
-            || !self.may_borrow(size)
-        {
+        let pair = (id, ready.destination.clone());
+        if rank == 0 || !self.room.takes(&pair, ready.body_bytes, size) {
             return None;
         }
-        self.outgoing.borrowed += size;
-        self.take_credit(id, ready, size);
+        self.room.borrow(&pair, ready.body_bytes, size);
+        self.take_slot(id, ready);
         self.rerank(id, &ready.destination);
         Some(id)
     }
 
     /// Gives back what [`Self::reserve_for`] set aside.
     pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
-        self.outgoing.borrowed -= size;
-        self.free_outgoing(&delivery.destination, id, size);
-        self.free_credit(id, delivery);
+        let pair = (id, delivery.destination.clone());
+        self.room.returned(&pair, size);
+        self.free_slot(&pair, delivery, true);
     }
 
-    /// Counts a delivery against its instance's slots and bytes, and its event against those going out.
-    pub(super) fn take_credit(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
-        self.outgoing.bytes += size;
-        self.destination(&delivery.destination).outgoing += size;
-        self.take_slot(id, delivery);
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance.outgoing += size;
-        }
-    }
-
-    /// Counts a delivery against its instance's slots and bytes.
+    /// Counts a delivery against its instance's slots.
     pub(super) fn take_slot(&mut self, id: InstanceId, delivery: &Delivery) {
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
-        instance.bytes += delivery.body_bytes;
         instance.granted += 1;
         let served = instance.served.entry(delivery.destination.clone()).or_default();
         served.used += 1;
         served.tried += u32::from(delivery.tries > 0);
     }
 
-    /// Gives a slot and its bytes back, and what waits for them a chance.
-    pub(super) fn free_credit(&mut self, id: InstanceId, delivery: &Delivery) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        let had_room = instance.has_room();
-        instance.bytes -= delivery.body_bytes;
-        instance.granted -= 1;
-        let mut others = !had_room;
-        for served in instance.served.values_mut() {
-            others |= served.stalled.take().is_some();
+    /// Gives a slot back, and the body's room at its client if it had any; what waits for them gets a chance.
+    fn free_slot(&mut self, pair: &Pair, delivery: &Delivery, had_room: bool) {
+        let (id, name) = pair;
+        let was_open = self.room.is_open(*id);
+        if had_room {
+            self.room.settled(pair, delivery.body_bytes);
+        } else {
+            self.room.leave(pair, delivery.id);
         }
-        if let Some(served) = instance.served.get_mut(&delivery.destination) {
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let others = !was_open || instance.granted >= limits::GRANTED_MAX;
+        instance.granted -= 1;
+        if let Some(served) = instance.served.get_mut(name) {
             served.used -= 1;
             served.tried -= u32::from(delivery.tries > 0);
             served.suspects.retain(|waiting| *waiting != delivery.id);
@@ -311,13 +243,13 @@ impl Hub {
             }
         }
         if instance.conn.is_none() {
-            self.emptied.insert(id);
+            self.emptied.insert(*id);
         }
-        self.grant_next_suspect(id, &delivery.destination);
-        self.rerank(id, &delivery.destination);
-        self.pump(&delivery.destination);
+        self.grant_next_suspect(*id, name);
+        self.rerank(*id, name);
+        self.pump(name);
         if others {
-            self.rerank_all(id);
+            self.rerank_all(*id);
         }
     }
 
@@ -347,6 +279,7 @@ impl Hub {
             return;
         }
         let gone = self.instances.remove(&id);
+        self.room.forget(id);
         for name in gone.iter().flat_map(|gone| gone.served.keys()) {
             if let Some(destination) = self.destinations.get_mut(name) {
                 destination.open.remove(&id);
@@ -374,7 +307,7 @@ impl Hub {
         if let Some(instance) = self.instances.get_mut(&held.instance) {
             instance.held.remove(&id);
         }
-        self.free_credit(held.instance, &held.delivery);
+        self.free_slot(&held.pair(), &held.delivery, held.sent > Sent::Waiting);
         Some(held)
     }
 }

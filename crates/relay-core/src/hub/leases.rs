@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     HeldFor, Hub,
     instances::Instance,
+    room::Pair,
     settle::{Reported, Why},
 };
 use crate::{
@@ -38,8 +39,8 @@ pub(super) struct Held {
     /// Not extended beyond this; set when its body has left, and once more when its client has it whole.
     pub(super) cap: Option<Wall>,
     pub(super) sent: Sent,
-    /// Its event, until the body has left.
-    pub(super) event: Option<Arc<Event>>,
+    /// Its event, once it is read and until the body has left, with the room it takes meanwhile.
+    pub(super) event: Option<(Arc<Event>, u64)>,
     /// That event came in and was not stored first.
     borrowed: bool,
     /// The probe of an open circuit.
@@ -51,8 +52,10 @@ pub(super) struct Held {
 /// How much of a grant has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sent {
-    /// A suspect that waits until its instance holds nothing else of the destination.
+    /// Nothing: it waits for room; or it is a suspect, and waits until its instance holds nothing else of the destination.
     Waiting,
+    /// Nothing: its body is being read.
+    Reading,
     /// Nothing yet.
     Queued,
     /// A part of the body.
@@ -72,10 +75,15 @@ pub(super) struct PendingLoss {
 }
 
 impl Held {
-    fn new(instance: InstanceId, delivery: Delivery, event: Arc<Event>, probe: bool) -> Self {
+    fn new(instance: InstanceId, delivery: Delivery, probe: bool) -> Self {
         let until = delivery.lease.map_or(Wall::MIN, |lease| lease.until);
-        let (event, borrowed, rearmed) = (Some(event), false, false);
-        Self { delivery, instance, until, cap: None, sent: Sent::Queued, event, borrowed, probe, rearmed }
+        let (event, borrowed, rearmed) = (None, false, false);
+        Self { delivery, instance, until, cap: None, sent: Sent::Waiting, event, borrowed, probe, rearmed }
+    }
+
+    /// Whose it is.
+    pub(super) fn pair(&self) -> Pair {
+        (self.instance, self.delivery.destination.clone())
     }
 }
 
@@ -87,7 +95,8 @@ impl Hub {
         let name = delivery.destination.clone();
         let served = self.instances.get(&id).and_then(|instance| instance.served.get(&name));
         let opened = served.is_some_and(|served| served.circuit.is_open());
-        self.register(Held { borrowed: true, ..Held::new(id, delivery, Arc::clone(event), false) });
+        let event = Some((Arc::clone(event), event.size()));
+        self.register(Held { borrowed: true, sent: Sent::Queued, event, ..Held::new(id, delivery, false) });
         if opened {
             // Meanwhile; it has arrived like one that was not leased.
             self.unwanted.push(delivery_id);
@@ -101,20 +110,13 @@ impl Hub {
 
     /// The store leased a delivery for an instance, whose circuit lets out so much by now: it may have opened since the
     /// store was asked.
-    pub(super) fn hold_leased(
-        &mut self,
-        op: OpId,
-        id: InstanceId,
-        delivery: Delivery,
-        event: Arc<Event>,
-        permit: Permit,
-    ) {
+    pub(super) fn hold_leased(&mut self, op: OpId, id: InstanceId, delivery: Delivery, permit: Permit) {
         let delivery_id = delivery.id;
-        self.take_credit(id, &delivery, event.size());
+        self.take_slot(id, &delivery);
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
         let touched = self.was_touched_since(op, delivery_id);
-        self.register(Held::new(id, delivery, event, permit == Permit::Probing));
+        self.register(Held::new(id, delivery, permit == Permit::Probing));
         if !matches!(permit, Permit::All | Permit::Probing) {
             return self.unwanted.push(delivery_id);
         }
@@ -123,10 +125,7 @@ impl Hub {
             return self.unwanted.push(delivery_id);
         }
         if !suspect {
-            return self.grant_or_return(delivery_id);
-        }
-        if let Some(held) = self.held.get_mut(&delivery_id) {
-            held.sent = Sent::Waiting;
+            return self.wait_for_room(delivery_id);
         }
         if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name)) {
             served.suspects.push_back(delivery_id);
@@ -143,30 +142,33 @@ impl Hub {
         }
         let Some(next) = served.suspects.pop_front() else { return };
         served.alone = Some(next);
-        if let Some(held) = self.held.get_mut(&next) {
-            held.sent = Sent::Queued;
-        }
-        self.grant_or_return(next);
+        self.wait_for_room(next);
     }
 
     /// Puts a lease's grant in line, or hands the lease back if its instance is away, leaving, or we are; or if it came
     /// back meanwhile with less than the store was asked for (I21).
-    fn grant_or_return(&mut self, id: DeliveryId) {
+    pub(super) fn grant_or_return(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
-        let takes = |instance: &&Instance| {
-            let served = instance.served.get(&held.delivery.destination);
-            instance.takes_new() && served.is_some_and(|served| served.used <= served.slots)
-        };
-        let conn = self.instances.get(&held.instance).filter(takes).and_then(|instance| instance.conn);
+        let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
+        let conn = conn.filter(|_| self.is_granted(held));
         let session = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
         match (session, &held.event) {
-            (Some((conn, session)), Some(event)) if !self.stopping => {
+            (Some((conn, session)), Some((event, _))) => {
                 session.queue.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
                 self.signal(conn);
             }
             // Not at once: what it frees may be for the next one that cannot be granted, and so on.
             _ => self.unwanted.push(id),
         }
+    }
+
+    /// Whether its instance takes it, as far as is known by now.
+    pub(super) fn is_granted(&self, held: &Held) -> bool {
+        let takes = |instance: &Instance| {
+            let served = instance.served.get(&held.delivery.destination);
+            instance.takes_new() && served.is_some_and(|served| served.used <= served.slots)
+        };
+        !self.stopping && self.instances.get(&held.instance).is_some_and(takes)
     }
 
     /// Hands back what could not be granted.
@@ -188,18 +190,19 @@ impl Hub {
         let early = cfg!(feature = "canary_cap_from_queue");
         self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
-        let (event, borrowed, name) = (held.event.take(), held.borrowed, held.delivery.destination.clone());
-        let instance = held.instance;
-        self.let_go(&name, instance, event, borrowed);
+        if let Some((_, size)) = held.event.take() {
+            let (pair, borrowed) = (held.pair(), held.borrowed);
+            self.let_go(&pair, size, borrowed);
+        }
     }
 
     /// An event is on its way out no longer.
-    fn let_go(&mut self, name: &Name, id: InstanceId, event: Option<Arc<Event>>, borrowed: bool) {
-        let Some(size) = event.map(|event| event.size()) else { return };
+    fn let_go(&mut self, pair: &Pair, size: u64, borrowed: bool) {
         if borrowed {
-            self.outgoing.borrowed -= size;
+            self.room.returned(pair, size);
+        } else {
+            self.room.left(pair, size);
         }
-        self.free_outgoing(name, id, size);
     }
 
     /// A client names a lease, which it does once it has the whole body: from now on it has `FORWARD_TIMEOUT`.
@@ -225,8 +228,8 @@ impl Hub {
 
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
-        let Some(event) = held.event.take() else { return };
-        self.let_go(&held.delivery.destination, held.instance, Some(event), held.borrowed);
+        let Some((_, size)) = held.event.take() else { return };
+        self.let_go(&held.pair(), size, held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
             session.queue.cancel_grant(held.delivery.id);
@@ -267,7 +270,11 @@ impl Hub {
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
         let (destination, instance) = (name.clone(), id);
         match change {
-            Change::Opened => self.notice(super::Notice::DestinationDown { destination, instance, error }),
+            Change::Opened => {
+                // Of what was leased while it was closed only what is on its way goes out.
+                self.unwanted.extend(self.room.waiting(&(id, name.clone())));
+                self.notice(super::Notice::DestinationDown { destination, instance, error });
+            }
             Change::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
             Change::Same => {}
         }
@@ -338,9 +345,11 @@ impl Hub {
         let tail_over = held.cap.is_some_and(|cap| cap <= self.now.wall);
         match held.sent {
             // Its client does not have it whole yet, so nobody but us can extend it.
-            Sent::Queued | Sent::Begun if live => return self.extend(id),
+            Sent::Reading | Sent::Queued | Sent::Begun if live => return self.extend(id),
             Sent::Done if live && !tail_over => return self.extend(id),
-            Sent::Waiting | Sent::Queued => return self.hand_back(id),
+            // Its heartbeat is under way, and names it for all that is known.
+            Sent::Named if live && !tail_over && self.is_amid(held.instance) => return self.extend(id),
+            Sent::Waiting | Sent::Reading | Sent::Queued => return self.hand_back(id),
             Sent::Begun | Sent::Done | Sent::Named if held.rearmed => {
                 let instance = held.instance;
                 self.hand_back(id);
@@ -505,6 +514,7 @@ impl Hub {
         self.instances.entry(lease.instance).or_insert_with(Instance::unseen);
         self.take_slot(lease.instance, &delivery);
         let instance = lease.instance;
+        self.room.hold(&(instance, delivery.destination.clone()), delivery.body_bytes);
         self.register(Held {
             delivery,
             instance,

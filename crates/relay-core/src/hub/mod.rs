@@ -6,12 +6,13 @@
 //! [`Hub::handle`] with one input or several, then [`Hub::poll_output`] until it gives `None`, performing each output in
 //! order; then [`Hub::poll_timeout`] names the next moment for [`Hub::handle_timeout`]. Settlements, extensions and
 //! look-ups of all inputs handled since the last drain leave as one store operation each, and so do the leases of a
-//! destination for one instance.
+//! destination for one instance. Bodies follow once there is room for them: see `hub/room.rs`.
 //! [`Hub::poll_transmit`] may be called at any time, as a socket takes messages; ask for the timeout again after it.
 //!
 //! The first inputs are [`Input::DeliveredSoFar`] and [`Input::Routing`], in this order: routing starts the hub.
 
 mod accept;
+mod bodies;
 mod destinations;
 mod due;
 mod input;
@@ -21,6 +22,7 @@ mod notice;
 mod ops;
 mod output;
 mod resend;
+mod room;
 mod sessions;
 mod settle;
 mod setup;
@@ -39,11 +41,13 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use self::{
     accept::Accepts,
+    bodies::Bodies,
     destinations::Destination,
     due::Looking,
     instances::Instance,
     leases::{Held, PendingLoss},
     ops::Ops,
+    room::Room,
     settle::{Decided, Work},
     strays::Strays,
     timers::Timer,
@@ -52,7 +56,7 @@ use self::{
 pub use self::{
     input::{Accepting, ConnId, Input, Ticket},
     notice::Notice,
-    output::{Answer, Output},
+    output::{Answer, NotStored, Output},
     setup::Setup,
     view::{ClientView, DestinationView},
 };
@@ -103,7 +107,8 @@ pub struct Hub {
     /// Leases that were released before their end: they count as lost then unless their instance resumes.
     losses: BTreeMap<(Wall, DeliveryId), PendingLoss>,
     timers: BTreeSet<(Mono, Timer)>,
-    outgoing: Outgoing,
+    room: Room,
+    bodies: Bodies,
 
     ops: Ops,
     outputs: VecDeque<Output>,
@@ -129,23 +134,6 @@ pub struct Hub {
     stopped: bool,
     /// The store has failed for good.
     failed: bool,
-}
-
-/// Events on their way out, heads and bodies, and those that lease operations under way may bring.
-#[derive(Debug, Default)]
-struct Outgoing {
-    bytes: u64,
-    /// Those of them that came in and were not stored first: their bodies stand on the account of what comes in as well.
-    borrowed: u64,
-    asked: u64,
-    /// Destinations that wait for room.
-    thirsty: BTreeSet<Name>,
-    /// The first of them that was let ask when there was some.
-    first: Option<Name>,
-    /// Room was made outside of an input.
-    freed: bool,
-    /// A body has left since the thirsty were last looked at.
-    left: bool,
 }
 
 /// Why what is leased is read.
@@ -181,7 +169,8 @@ impl Hub {
             ends: BTreeSet::new(),
             losses: BTreeMap::new(),
             timers: BTreeSet::new(),
-            outgoing: Outgoing::default(),
+            room: Room::new(setup.outgoing_bytes_max),
+            bodies: Bodies::default(),
             ops: Ops::default(),
             outputs: VecDeque::new(),
             settles: VecDeque::new(),
@@ -221,6 +210,7 @@ impl Hub {
             Input::Accept { ticket, request } => self.on_accept(ticket, *request),
             Input::Opened { conn, token, serves, peer } => self.on_opened(conn, token, serves, peer),
             Input::Received(conn, message) => self.on_message(conn, message),
+            Input::Heard(conn) => self.on_heard(conn),
             Input::Closed(conn) => self.on_closed(conn),
             Input::Stored(stored) => self.on_stored(stored),
             Input::Woken(destination) => self.on_woken(&destination),
@@ -250,6 +240,9 @@ impl Hub {
             let works: Vec<Work> = self.finds.drain(..self.finds.len().min(piece)).collect();
             return Some(Output::Store(self.ops.find(works)));
         }
+        if let Some(op) = self.read_bodies() {
+            return Some(Output::Store(op));
+        }
         if !self.extends.is_empty() {
             let extends = std::mem::take(&mut self.extends);
             return Some(Output::Store(self.ops.extend(extends)));
@@ -269,9 +262,10 @@ impl Hub {
         None
     }
 
-    /// The next message for a socket; `None` when there is nothing more to send for now.
-    pub fn poll_transmit(&mut self, conn: ConnId) -> Option<Message> {
-        let popped = self.sessions.get_mut(&conn)?.queue.pop()?;
+    /// The next message for a socket, with at most so many bytes of a body ([`limits::CHUNK_BYTES`] in any case): fewer on a
+    /// slow link, so that others have their turn. `None` when there is nothing more to send for now.
+    pub fn poll_transmit(&mut self, conn: ConnId, piece_bytes: usize) -> Option<Message> {
+        let popped = self.sessions.get_mut(&conn)?.queue.pop(piece_bytes)?;
         if let Some((id, done)) = popped.piece {
             self.on_piece_sent(id, done);
         }
@@ -305,6 +299,11 @@ impl Hub {
             Stored::Lease(one) => {
                 if let Some((id, ask, result)) = self.ops.leases.answered(one) {
                     self.on_leased(id, ask, result);
+                }
+            }
+            Stored::Bodies(one) => {
+                if let Some((_, reading, result)) = self.ops.bodies.answered(one) {
+                    self.on_bodies(reading, result);
                 }
             }
             Stored::Extend(one) => {
@@ -355,7 +354,7 @@ impl Hub {
         self.join_appeared();
         self.return_unwanted();
         self.forget_emptied();
-        self.quench();
+        self.fill_room();
         self.finish_stop();
         if cfg!(debug_assertions) {
             self.check_invariants();

@@ -124,6 +124,13 @@ pub enum Notice {
         /// To how many.
         destinations: usize,
     },
+    /// An event of which deliveries were purged was sent again, and has new ones to so many destinations.
+    Replaced {
+        /// Which.
+        event: EventId,
+        /// To how many.
+        destinations: usize,
+    },
     /// An event that was delivered was sent again more often than [`RESENDS_MAX`](crate::limits::RESENDS_MAX): answered as
     /// a repeat, and not delivered again.
     ResentTooOften {

@@ -3,14 +3,16 @@
 use std::{collections::BTreeMap, marker::PhantomData};
 
 use super::{
-    HeldFor, accept, destinations,
+    HeldFor, accept,
+    bodies::Reading,
+    destinations,
     resend::Resent,
     settle::{Decided, Work},
 };
 use crate::{
     delivery::Delivery,
     id::DeliveryId,
-    storage::{Answered, Append, Ask, Asked, Change, DueAsk, Extend, HeldAsk, LeaseAsk, OpId, StoreOp},
+    storage::{Answered, Append, Ask, Asked, BodyOf, Change, DueAsk, Extend, HeldAsk, LeaseAsk, OpId, StoreOp},
 };
 
 /// All of them.
@@ -20,6 +22,7 @@ pub(super) struct Ops {
     last: u64,
     pub(super) appends: Table<Box<Append>, accept::Pending>,
     pub(super) leases: Table<LeaseAsk, destinations::Ask>,
+    pub(super) bodies: Table<Vec<BodyOf>, Vec<Reading>>,
     pub(super) extends: Table<Vec<Extend>, Vec<Extend>>,
     pub(super) settles: Table<Vec<Change>, Vec<Decided>>,
     pub(super) replays: Table<Vec<Delivery>, Resent>,
@@ -80,6 +83,12 @@ impl Ops {
     pub(super) fn lease(&mut self, waits: destinations::Ask, ask: LeaseAsk) -> StoreOp {
         let id = self.next();
         StoreOp::Lease(self.leases.ask(id, waits, ask))
+    }
+
+    pub(super) fn bodies(&mut self, reading: Vec<Reading>) -> StoreOp {
+        let id = self.next();
+        let wanted = reading.iter().map(|one| one.of).collect();
+        StoreOp::Bodies(self.bodies.ask(id, reading, wanted))
     }
 
     pub(super) fn extend(&mut self, extends: Vec<Extend>) -> StoreOp {

@@ -20,6 +20,21 @@ pub enum Output {
     Stopped,
 }
 
+/// Why a request is not stored, for sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStored {
+    /// No route leads from its source: the store was not asked.
+    Unrouted,
+    /// The store has failed before: it was not asked.
+    Failed,
+    /// The store could not be reached until the deadline.
+    Away,
+    /// What it repeats was to be delivered again, and was removed meanwhile or cannot be read.
+    Gone,
+    /// The record of what it repeats is damaged.
+    Damaged,
+}
+
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -36,6 +51,8 @@ pub enum Answer {
     },
     /// It is not known to be stored: 503.
     Unavailable,
+    /// It is not stored, for sure: 503.
+    NotStored(NotStored),
     /// As many wait for their commit as may, or its turn did not come in time: it is not stored, and a moment later it may be.
     /// 503.
     Busy,

@@ -1,22 +1,25 @@
-//! Resends: a repeat of what was delivered, from a platform that never tries again by itself, is somebody who pressed
-//! Resend, and wants it delivered again.
+//! Repeats that make deliveries: of what was delivered, from a platform that never tries again by itself, it is somebody who
+//! pressed Resend and wants it delivered again; of what was purged in part, it is that part once more.
 //!
 //! How often that was done is counted in the event's own deliveries, so that a restart does not begin anew.
 
-use super::{Answer, Hub, Notice, Ticket};
+use super::{Answer, Hub, NotStored, Notice, Ticket};
 use crate::{
     delivery::{self, Delivery},
     event::Event,
     id::EventId,
     name::Name,
+    routing::Route,
     storage::StoreError,
 };
 
-/// New deliveries of a delivered event, under way to the store.
+/// New deliveries of an event, under way to the store.
 #[derive(Debug)]
 pub(super) struct Resent {
     event: EventId,
     destinations: Vec<Name>,
+    /// Deliveries that are left of it, of which some may have to be redriven: set where others are replaced.
+    left: Option<Vec<Delivery>>,
 }
 
 impl Hub {
@@ -31,29 +34,68 @@ impl Hub {
         (first, repeat): (EventId, &Event),
         deliveries: &[Delivery],
     ) {
+        let now = self.now.wall;
+        let may = |destination: &Name| delivery::may_be_resent(deliveries, destination, now);
+        let made = self.deliveries_along(first, repeat, repeat.body.len() as u64, may);
+        if made.is_empty() && self.routing.routes.get(&repeat.source).is_some_and(|routes| !routes.is_empty()) {
+            self.notice(Notice::ResentTooOften { event: first });
+        }
+        self.store_then_answer((ticket, answer), first, made, None);
+    }
+
+    /// Makes a new delivery along each route that has none left, redrives what has ended, and answers once both are durable:
+    /// a purge forgets what is there, and refuses nothing that comes (I20).
+    pub(super) fn replace_then_answer(
+        &mut self,
+        ticket: Ticket,
+        answer: Answer,
+        (first, repeat): (EventId, &Event),
+        left: Vec<Delivery>,
+    ) {
+        // The body is that of the first, whatever the repeat carries.
+        let body_bytes = left.first().map_or(repeat.body.len() as u64, |left| left.body_bytes);
+        let lacks = |destination: &Name| !left.iter().any(|left| left.destination == *destination);
+        let made = self.deliveries_along(first, repeat, body_bytes, lacks);
+        self.store_then_answer((ticket, answer), first, made, Some(left));
+    }
+
+    fn deliveries_along(
+        &mut self,
+        first: EventId,
+        repeat: &Event,
+        body_bytes: u64,
+        wanted: impl Fn(&Name) -> bool,
+    ) -> Vec<Delivery> {
+        let now = self.now.wall;
+        let routing = std::sync::Arc::clone(&self.routing);
+        let routes = routing.routes.get(&repeat.source).map_or(&[][..], Vec::as_slice);
+        let make = |route: &Route| {
+            let ready =
+                Delivery::ready(self.ids.delivery(now), repeat, route.destination.clone(), true, now, route.ttl);
+            Delivery { event: first, body_bytes, ..ready }
+        };
+        routes.iter().filter(|route| wanted(&route.destination)).map(make).collect()
+    }
+
+    /// Repeats that come while it is under way are answered with it.
+    fn store_then_answer(
+        &mut self,
+        (ticket, answer): (Ticket, Answer),
+        first: EventId,
+        made: Vec<Delivery>,
+        left: Option<Vec<Delivery>>,
+    ) {
         if let Some(waiting) = self.accepts.resending.get_mut(&first) {
             waiting.push((ticket, answer));
             return;
         }
-        let now = self.now.wall;
-        let routing = std::sync::Arc::clone(&self.routing);
-        let routes = routing.routes.get(&repeat.source).map_or(&[][..], Vec::as_slice);
-        let mut made = Vec::new();
-        for route in routes.iter().filter(|route| delivery::may_be_resent(deliveries, &route.destination, now)) {
-            let id = self.ids.delivery(now);
-            let ready = Delivery::ready(id, repeat, route.destination.clone(), true, now, route.ttl);
-            made.push(Delivery { event: first, ..ready });
-        }
         if made.is_empty() {
-            if !routes.is_empty() {
-                self.notice(Notice::ResentTooOften { event: first });
-            }
-            self.answer(ticket, answer);
+            self.redrive_then_answer(ticket, answer, left.unwrap_or_default());
             return;
         }
         self.accepts.resending.insert(first, vec![(ticket, answer)]);
         let destinations = made.iter().map(|delivery| delivery.destination.clone()).collect();
-        let op = self.ops.replay(Resent { event: first, destinations }, made);
+        let op = self.ops.replay(Resent { event: first, destinations, left }, made);
         self.ask_store(op);
     }
 
@@ -63,14 +105,17 @@ impl Hub {
             Ok(stored) => {
                 self.on_resend_stored(resent, &stored);
                 // The event was purged meanwhile: sent once more, it is a new one.
-                stored.contains(&false).then_some(Answer::Unavailable)
+                stored.contains(&false).then_some(Answer::NotStored(NotStored::Gone))
             }
             Err(StoreError::Full) => Some(Answer::Full),
             // Sent once more, it finds what was stored: the new deliveries are the event's own.
             Err(_) => Some(Answer::Unavailable),
         };
         for (ticket, answer) in self.accepts.resending.remove(&resent.event).unwrap_or_default() {
-            self.answer(ticket, failure.clone().unwrap_or(answer));
+            match &failure {
+                Some(failure) => self.answer(ticket, failure.clone()),
+                None => self.redrive_then_answer(ticket, answer, resent.left.clone().unwrap_or_default()),
+            }
         }
     }
 
@@ -80,8 +125,15 @@ impl Hub {
         for destination in &stored {
             self.on_arrival(destination);
         }
-        if !stored.is_empty() {
-            self.notice(Notice::Resent { event: resent.event, destinations: stored.len() });
+        if stored.is_empty() {
+            return;
         }
+        let (event, destinations) = (resent.event, stored.len());
+        let by_hand = resent.left.is_none();
+        self.notice(if by_hand {
+            Notice::Resent { event, destinations }
+        } else {
+            Notice::Replaced { event, destinations }
+        });
     }
 }

@@ -34,7 +34,7 @@ impl Hub {
 
     pub(super) fn on_message(&mut self, conn: ConnId, message: Message) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        session.heard = self.now.mono;
+        (session.heard, session.amid) = (self.now.mono, false);
         let instance = match (&session.phase, &message) {
             (Phase::Up(instance), _) => *instance,
             (Phase::Opened, Message::Hello(_)) => InstanceId::from_u128(0),
@@ -72,6 +72,19 @@ impl Hub {
                 self.misbehaved(conn, "sent what only a server sends");
             }
         }
+    }
+
+    /// Part of a message came: over a slow link that takes as long as it takes.
+    pub(super) fn on_heard(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            (session.heard, session.amid) = (self.now.mono, true);
+        }
+    }
+
+    /// Whether an instance is saying something that has not arrived whole: what it holds may be named in it.
+    pub(super) fn is_amid(&self, instance: InstanceId) -> bool {
+        let conn = self.instances.get(&instance).and_then(|instance| instance.conn);
+        conn.and_then(|conn| self.sessions.get(&conn)).is_some_and(|session| session.amid)
     }
 
     fn on_hello(&mut self, conn: ConnId, hello: Hello) {
@@ -135,17 +148,15 @@ impl Hub {
         instance.peer = peer;
         instance.label = greeting.label;
         instance.going = false;
-        instance.line.clear();
-        instance.buffer_bytes = greeting.buffer_bytes;
         for served in instance.served.values_mut() {
-            (served.slots, served.oversize) = (0, false);
+            served.slots = 0;
         }
         for wanted in greeting.destinations.iter().filter(|wanted| serves.allows(&wanted.name)) {
             let served = instance.served.entry(wanted.name.clone()).or_default();
             served.slots = wanted.slots;
             served.forward_timeout = wanted.forward_timeout;
-            served.stalled = None;
         }
+        self.room.set_buffer(id, greeting.buffer_bytes);
         self.leave_unserved(id);
         self.forgive_losses(id);
         let resumed = self.resume(id, &greeting.held, &serves);

@@ -202,11 +202,11 @@ impl Hub {
         let jitter = self.rng.random_range(-1.0..=1.0);
         let route = self.routing.route(&record.source, &record.destination);
         let retry = route.map_or(&self.routing.standard_retry, |route| &route.retry);
-        let made = self.destinations.get(&record.destination).map_or(0, |destination| destination.made);
+        let delivered = self.destinations.get(&record.destination).map_or(0, |destination| destination.delivered);
         let retry_after_max = self.setup.retry_after_max;
         let uncounted_delay_max = limits::UNCOUNTED_DELAY_MAX.min(self.setup.circuit_pause_max);
         let charges = report.charges;
-        let terms = Terms { retry, retry_after_max, uncounted_delay_max, made, charges, jitter };
+        let terms = Terms { retry, retry_after_max, uncounted_delay_max, delivered, charges, jitter };
         delivery::settle(record, report.lease.1, &report.outcome, &terms, self.now.wall)
     }
 
@@ -217,7 +217,7 @@ impl Hub {
             State::Ready if !before.state.is_open() => self.on_arrival(&next.destination),
             State::Ready => self.on_work(&next.destination),
             State::Scheduled => self.on_scheduled(&next.destination, next.due_at),
-            State::Delivered => self.destination(&next.destination).made += 1,
+            State::Delivered => self.destination(&next.destination).delivered += 1,
             State::Leased | State::Dead | State::Expired | State::Cancelled => {}
         }
         self.drop_if_over(next);

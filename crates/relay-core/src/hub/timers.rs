@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Load,
     /// Ask again for appends that may not be stored.
     Appends,
+    /// Read bodies again that the store could not read for now.
+    Bodies,
     /// Look for leases that nobody knows of.
     Strays,
     /// Take decisions again whose store operation failed for now.
@@ -37,7 +39,7 @@ pub(super) enum Timer {
 impl Hub {
     /// The next moment at which [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        if self.outgoing.freed && !self.outgoing.thirsty.is_empty() {
+        if self.room.is_woken() {
             return Some(self.now.mono);
         }
         let timer = self.timers.first().map(|(at, _)| *at);
@@ -73,6 +75,7 @@ impl Hub {
             Timer::Poll => self.ask_due(),
             Timer::Load => self.ask_held(HeldFor::Start, None),
             Timer::Appends => self.on_appends_due(),
+            Timer::Bodies => self.on_bodies_due(),
             Timer::Strays => self.on_strays_due(),
             Timer::Retry => self.on_retry(),
             Timer::Tick(conn) => self.on_tick(conn),

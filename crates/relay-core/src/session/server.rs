@@ -1,7 +1,7 @@
 //! The server's end of one session: its phase, when it was last heard of, and what waits to be sent.
 //!
-//! **Invariant:** control goes before bodies, and bodies take turns by the chunk, so a large body holds up neither
-//! heartbeats nor small deliveries.
+//! **Invariant:** control goes before bodies; bodies take turns by the piece, and what has not begun goes before what has, as
+//! long as that has half of the line. So a large body holds up neither heartbeats nor small deliveries, nor these a large one.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,8 +33,10 @@ pub(crate) struct Session {
     pub(crate) peer: String,
     /// How far the handshake is.
     pub(crate) phase: Phase,
-    /// When the last message arrived.
+    /// When the last message, or part of one, arrived.
     pub(crate) heard: Mono,
+    /// A message has begun to arrive.
+    pub(crate) amid: bool,
     /// When its timer goes off.
     pub(crate) tick: Mono,
     /// Its reports that are not decided on yet.
@@ -63,8 +65,12 @@ pub(crate) struct Queue {
     released: Vec<LeaseRef>,
     heartbeat: Option<Extend>,
     settled: Vec<LeaseRef>,
-    /// Grants on their way out, by turn.
-    bodies: BTreeMap<u64, Outgoing>,
+    /// Grants of which nothing has left, by turn.
+    fresh: BTreeMap<u64, Outgoing>,
+    /// Grants of which a part has left, by turn.
+    begun: BTreeMap<u64, Outgoing>,
+    /// Bytes of fresh ones that left since a begun one had its turn.
+    fresh_bytes: usize,
     /// The turn of each.
     turns: BTreeMap<DeliveryId, u64>,
     last_turn: u64,
@@ -94,7 +100,17 @@ impl Session {
     /// A fresh socket.
     pub(crate) fn new(token: Name, serves: Serves, peer: String, now: Mono) -> Self {
         let serves = Arc::new(serves);
-        Self { token, serves, peer, phase: Phase::Opened, heard: now, tick: now, undecided: 0, queue: Queue::default() }
+        Self {
+            token,
+            serves,
+            peer,
+            phase: Phase::Opened,
+            heard: now,
+            amid: false,
+            tick: now,
+            undecided: 0,
+            queue: Queue::default(),
+        }
     }
 
     /// Whether the peer has been silent for longer than a live one can be.
@@ -149,17 +165,31 @@ impl Queue {
         self.line_up(Outgoing { delivery: Box::new(delivery), event, offset: 0, public_url });
     }
 
-    /// Behind all others.
+    /// Behind all others of its kind.
     fn line_up(&mut self, outgoing: Outgoing) {
         self.last_turn += 1;
         self.turns.insert(outgoing.delivery.id, self.last_turn);
-        self.bodies.insert(self.last_turn, outgoing);
+        let line = if outgoing.offset == 0 { &mut self.fresh } else { &mut self.begun };
+        line.insert(self.last_turn, outgoing);
+    }
+
+    /// The grant whose turn it is. Fresh ones have a piece's worth of bytes together, then a begun one has a piece.
+    fn next_body(&mut self, piece_bytes: usize) -> Option<Outgoing> {
+        if (self.begun.is_empty() || self.fresh_bytes < piece_bytes)
+            && let Some((_, fresh)) = self.fresh.pop_first()
+        {
+            self.fresh_bytes += fresh.first_bytes(piece_bytes);
+            return Some(fresh);
+        }
+        self.fresh_bytes = 0;
+        self.begun.pop_first().map(|(_, begun)| begun)
     }
 
     /// Drops what is left of a grant.
     pub(crate) fn cancel_grant(&mut self, id: DeliveryId) {
         if let Some(turn) = self.turns.remove(&id) {
-            self.bodies.remove(&turn);
+            self.fresh.remove(&turn);
+            self.begun.remove(&turn);
         }
     }
 
@@ -168,8 +198,8 @@ impl Queue {
         !std::mem::replace(&mut self.signalled, true)
     }
 
-    /// Takes the next message.
-    pub(crate) fn pop(&mut self) -> Option<Popped> {
+    /// Takes the next message, with at most so many bytes of a body.
+    pub(crate) fn pop(&mut self, piece_bytes: usize) -> Option<Popped> {
         if let Some(message) = self.control.pop_front() {
             return Some(Popped { message, piece: None });
         }
@@ -191,11 +221,12 @@ impl Queue {
             let leases = first_of(&mut self.settled);
             return Some(Popped { message: Message::Settled(Settled { leases }), piece: None });
         }
-        let Some((_, mut outgoing)) = self.bodies.pop_first() else {
+        let piece_bytes = piece_bytes.clamp(1, limits::CHUNK_BYTES);
+        let Some(mut outgoing) = self.next_body(piece_bytes) else {
             self.signalled = false;
             return None;
         };
-        let message = outgoing.next_piece();
+        let message = outgoing.next_piece(piece_bytes);
         let id = outgoing.delivery.id;
         let done = outgoing.offset >= outgoing.event.body.len();
         if done {
@@ -208,10 +239,16 @@ impl Queue {
 }
 
 impl Outgoing {
-    fn next_piece(&mut self) -> Message {
+    /// Bytes of what leaves first: the head, and a piece of the body.
+    fn first_bytes(&self, piece_bytes: usize) -> usize {
+        let body = self.event.body.len();
+        self.event.size() as usize - body + body.min(piece_bytes)
+    }
+
+    fn next_piece(&mut self, piece_bytes: usize) -> Message {
         let body = &self.event.body;
         let from = self.offset;
-        let to = body.len().min(from + limits::CHUNK_BYTES);
+        let to = body.len().min(from + piece_bytes);
         self.offset = to;
         let data = body.slice(from..to);
         let lease = lease_ref((self.delivery.id, self.delivery.token));

@@ -41,5 +41,7 @@ pub enum Appended {
         differs: bool,
         /// Deliveries of the first, for the core to see what became of it.
         deliveries: Vec<Delivery>,
+        /// It had others, which were purged or are lost.
+        gone: bool,
     },
 }

@@ -1,10 +1,7 @@
 //! Leasing: what is due, for whom, and until when.
 
-use std::sync::Arc;
-
 use crate::{
     delivery::{Delivery, Token},
-    event::Event,
     id::{DeliveryId, InstanceId},
     name::Name,
     time::Wall,
@@ -25,8 +22,6 @@ pub struct LeaseAsk {
     pub now: Wall,
     /// At most so many.
     pub limit: u32,
-    /// Bodies of at most so many bytes together. The first that does not fit ends the batch, so that it stays next in line.
-    pub body_bytes_max: u64,
     /// Which of them.
     pub order: LeaseOrder,
 }
@@ -51,8 +46,9 @@ pub enum LeaseOrder {
 /// What a [`LeaseAsk`] gave.
 #[derive(Clone, Debug, Default)]
 pub struct Leased {
-    /// The leased deliveries with their events, in order. Their records are those now stored.
-    pub deliveries: Vec<(Delivery, Arc<Event>)>,
+    /// The leased deliveries, in order, as they are stored now. Their bodies are read when there is room for them: see
+    /// [`BodyOf`](super::BodyOf).
+    pub deliveries: Vec<Delivery>,
     /// Why there are no more.
     pub end: LeaseEnd,
     /// What else there is at the destination.
@@ -76,7 +72,7 @@ pub enum LeaseEnd {
         /// Due time of the earliest delivery that still waits.
         next_due: Option<Wall>,
     },
-    /// More may be due: `limit` was reached, or the next body did not fit.
+    /// More may be due: `limit` was reached.
     #[default]
     More,
 }

@@ -5,6 +5,7 @@
 
 mod append;
 mod audit;
+mod body;
 mod change;
 mod due;
 mod error;
@@ -18,6 +19,7 @@ mod step;
 pub use self::{
     append::{Append, Appended, Dedupe},
     audit::AuditEntry,
+    body::BodyOf,
     change::{Change, Changed},
     due::{DestinationDue, Due, DueAsk, HeldAsk},
     error::{AppendError, StoreError},

@@ -1,12 +1,12 @@
 //! Operations: each names its answer by type, and its number goes from the one who asks to the store and back.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use super::{
-    Append, AppendError, Appended, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased, Listing, OverAsk,
-    PageAsk, Retire, Retired, Step, Stepped, StoreError,
+    Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased, Listing,
+    OverAsk, PageAsk, Retire, Retired, Step, Stepped, StoreError,
 };
-use crate::{delivery::Delivery, id::DeliveryId};
+use crate::{delivery::Delivery, event::Event, id::DeliveryId};
 
 /// The number of one operation. They rise in the order in which they were asked for, whatever their kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +24,10 @@ impl Ask for Box<Append> {
 
 impl Ask for LeaseAsk {
     type Answer = Result<Leased, StoreError>;
+}
+
+impl Ask for Vec<BodyOf> {
+    type Answer = Result<Vec<Option<Arc<Event>>>, StoreError>;
 }
 
 /// Those no longer held are passed over.
@@ -136,6 +140,8 @@ pub enum StoreOp {
     Append(Asked<Box<Append>>),
     /// Lease what is due.
     Lease(Asked<LeaseAsk>),
+    /// Read bodies of what is leased.
+    Bodies(Asked<Vec<BodyOf>>),
     /// Move the ends of leases.
     Extend(Asked<Vec<Extend>>),
     /// Apply changes.
@@ -157,6 +163,8 @@ pub enum Stored {
     Append(Answered<Box<Append>>),
     /// To [`StoreOp::Lease`].
     Lease(Answered<LeaseAsk>),
+    /// To [`StoreOp::Bodies`].
+    Bodies(Answered<Vec<BodyOf>>),
     /// To [`StoreOp::Extend`].
     Extend(Answered<Vec<Extend>>),
     /// To [`StoreOp::Settle`].
@@ -177,6 +185,7 @@ macro_rules! any {
         match $value {
             $of::Append($one) => $do,
             $of::Lease($one) => $do,
+            $of::Bodies($one) => $do,
             $of::Extend($one) => $do,
             $of::Settle($one) => $do,
             $of::Replay($one) => $do,

@@ -76,8 +76,6 @@ pub type LeaseKey = (DeliveryId, Token);
 pub struct Greeting {
     /// The client's instance.
     pub instance: InstanceId,
-    /// Its program's version.
-    pub version: String,
     /// Its name for people.
     pub label: String,
     /// What it serves: at least one, no name twice, slots within `1..=CONCURRENCY_MAX`.
@@ -247,7 +245,6 @@ pub fn greeting(hello: &Hello) -> Result<Greeting, CodecError> {
     }
     Ok(Greeting {
         instance: InstanceId::from_u128(id_bits(&hello.instance, "hello.instance")?),
-        version: hello.version.clone(),
         label: hello.label.clone(),
         destinations,
         buffer_bytes: hello.buffer_bytes,

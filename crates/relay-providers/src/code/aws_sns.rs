@@ -40,9 +40,9 @@ pub(super) const PROVIDER: Provider = Provider {
     event: Name::Json("Type"),
     docs: "https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html",
     checked: "`TopicArn` is `topic_arn`, and `Signature` is an RSA signature, with SHA-1 or SHA-256 by \
-        `SignatureVersion`, of the message's fields. The server fetches the certificate from `SigningCertURL`, which \
-        must be one of Amazon SNS itself. A confirmation of the subscription passes the same checks; then the server \
-        fetches its `SubscribeURL`, of Amazon SNS too, and nothing is stored.",
+        `SignatureVersion`, of the message's fields. The server fetches the certificate from `SigningCertURL`, whose host \
+        must be that of Amazon SNS in the topic's own region. A confirmation of the subscription passes the same checks; then \
+        the server fetches its `SubscribeURL`, of the same host, and nothing is stored.",
     unproven: "The signature covers the message and its timestamp, but no age is prescribed: whoever has seen one request \
         can send it again. Deliveries with raw message delivery enabled are not signed and are refused: leave it off. The \
         topic decides who may publish, so the topic's access policy decides whom you trust.",
@@ -58,9 +58,8 @@ pub(super) const PROVIDER: Provider = Provider {
 const NOTIFICATION: &str = "Notification";
 const CONFIRMATION: &str = "SubscriptionConfirmation";
 const REMOVAL: &str = "UnsubscribeConfirmation";
-/// Where the certificate of a draft is said to be.
-const SAMPLE_CERTIFICATE: &str =
-    "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-00000000000000000000000000000000.pem";
+/// Where, on the topic's host, the certificate of a draft is said to be.
+const SAMPLE_CERTIFICATE: &str = "/SimpleNotificationService-00000000000000000000000000000000.pem";
 
 #[derive(Clone, Debug)]
 struct AwsSns {
@@ -87,7 +86,7 @@ struct Message {
 impl AwsSns {
     fn read(parameters: &mut Parameters<'_>) -> Self {
         let topics: Vec<String> = parameters.all("topic_arn").into_iter().map(str::to_owned).collect();
-        if !topics.iter().all(|topic| topic.starts_with("arn:") && topic.split(':').count() == 6) {
+        if !topics.iter().all(|topic| host_of(topic).is_some()) {
             parameters.fault("topic_arn", "must be like arn:aws:sns:us-east-1:123456789012:orders");
         }
         Self { topics, signing_key: parameters.private_key() }
@@ -108,8 +107,9 @@ impl AwsSns {
             "2" => Hash::Sha256,
             _ => return Err(Refusal::new("unsupported_algorithm", "SignatureVersion must be 1 or 2")),
         };
-        if !is_certificate_url(&message.certificate) {
-            let detail = "SigningCertURL must be https://sns.REGION.amazonaws.com/SimpleNotificationService-ID.pem";
+        let host = host_of(&message.topic).unwrap_or_default();
+        if !is_certificate_url(&message.certificate, &host) {
+            let detail = format!("SigningCertURL must be https://{host}/SimpleNotificationService-ID.pem");
             return Err(Refusal::new("untrusted_url", detail));
         }
         let signature = STANDARD.decode(&message.signature);
@@ -124,7 +124,7 @@ impl AwsSns {
             return Err(Refusal::new("bad_signature", "Signature is not that of this message with its certificate"));
         }
         if message.kind == CONFIRMATION {
-            return message.confirm();
+            return message.confirm(&host);
         }
         Ok(Verdict::Genuine(Genuine::default()))
     }
@@ -138,12 +138,14 @@ impl Code for AwsSns {
     fn sign(&self, mut draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError> {
         let key = self.signing_key.as_ref().ok_or(SignError::Key)?;
         let mut body = object(&draft)?;
+        let host = self.topics.first().and_then(|topic| host_of(topic)).ok_or(SignError::Key)?;
+        let certificate = format!("https://{host}{SAMPLE_CERTIFICATE}");
         let mut set = |name: &str, value: &str| body.insert(name.to_owned(), Value::from(value));
         if let Some(topic) = self.topics.first() {
             set("TopicArn", topic);
         }
         set("SignatureVersion", "2");
-        set("SigningCertURL", SAMPLE_CERTIFICATE);
+        set("SigningCertURL", &certificate);
         set("Signature", "");
         default(&mut body, "Type", NOTIFICATION);
         default(&mut body, "MessageId", id);
@@ -225,9 +227,9 @@ impl Message {
         Ok(lines.into_iter().flat_map(|(name, value)| [name, "\n", value.as_str(), "\n"]).collect())
     }
 
-    fn confirm(self) -> Result<Verdict, Refusal> {
-        if !is_confirmation_url(&self.subscribe_url) {
-            let detail = "SubscribeURL must be https://sns.REGION.amazonaws.com/?Action=ConfirmSubscription&...";
+    fn confirm(self, host: &str) -> Result<Verdict, Refusal> {
+        if !is_confirmation_url(&self.subscribe_url, host) {
+            let detail = format!("SubscribeURL must be https://{host}/?Action=ConfirmSubscription&...");
             return Err(Refusal::new("untrusted_url", detail));
         }
         Ok(Verdict::Confirm { url: self.subscribe_url, answer: Answer { status: 200, ..Answer::default() } })
@@ -238,22 +240,33 @@ fn default(body: &mut Map<String, Value>, name: &str, value: &str) {
     body.entry(name).or_insert_with(|| Value::from(value));
 }
 
-/// `sns.REGION.amazonaws.com`, in China with `.cn` behind it. Anybody can have another host under `amazonaws.com`.
-fn is_sns(host: &str) -> bool {
-    let host = host.strip_suffix(".cn").unwrap_or(host);
-    let region = host.strip_prefix("sns.").and_then(|rest| rest.strip_suffix(".amazonaws.com"));
-    region.is_some_and(|region| !region.is_empty() && !region.contains('.'))
+/// The host of Amazon SNS in the region of a topic. Anybody can have another host under `amazonaws.com`, one that begins with
+/// `sns.` too: `sns.s3.amazonaws.com` is a bucket.
+fn host_of(topic: &str) -> Option<String> {
+    let mut parts = topic.splitn(6, ':');
+    let (arn, partition, service, region) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_whole = parts.all(|part| !part.is_empty() && !part.contains(':'));
+    let is_label = !region.is_empty()
+        && region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    // https://docs.aws.amazon.com/general/latest/gr/sns.html
+    let domain = match partition {
+        "aws-cn" => "amazonaws.com.cn",
+        "aws-eusc" => "amazonaws.eu",
+        _ => "amazonaws.com",
+    };
+    (arn == "arn" && service == "sns" && is_label && is_whole && topic.split(':').count() == 6)
+        .then(|| format!("sns.{region}.{domain}"))
 }
 
-fn is_certificate_url(url: &str) -> bool {
+fn is_certificate_url(url: &str, sns: &str) -> bool {
     let Some(Https { host, path, query: None }) = Https::read(url) else { return false };
     let id = path.strip_prefix("/SimpleNotificationService-").and_then(|path| path.strip_suffix(".pem"));
-    is_sns(host) && id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    host == sns && id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-fn is_confirmation_url(url: &str) -> bool {
+fn is_confirmation_url(url: &str, sns: &str) -> bool {
     let Some(Https { host, path: "/", query: Some(query) }) = Https::read(url) else { return false };
-    is_sns(host) && form::value(query.as_bytes(), "Action").as_deref() == Some(b"ConfirmSubscription")
+    host == sns && form::value(query.as_bytes(), "Action").as_deref() == Some(b"ConfirmSubscription")
 }
 
 #[cfg(test)]
@@ -262,14 +275,37 @@ mod tests {
 
     #[test]
     fn a_certificate_comes_from_sns_alone() {
-        for good in [
-            "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123abcDEF.pem",
-            "https://sns.us-gov-west-1.amazonaws.com/SimpleNotificationService-0.pem",
-            "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-0.pem",
-            SAMPLE_CERTIFICATE,
+        for (topic, good) in [
+            (
+                "arn:aws:sns:us-east-1:1:a",
+                "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123abcDEF.pem",
+            ),
+            (
+                "arn:aws-us-gov:sns:us-gov-west-1:1:a",
+                "https://sns.us-gov-west-1.amazonaws.com/SimpleNotificationService-0.pem",
+            ),
+            (
+                "arn:aws-cn:sns:cn-north-1:1:a",
+                "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-0.pem",
+            ),
+            (
+                "arn:aws-eusc:sns:eusc-de-east-1:1:a",
+                "https://sns.eusc-de-east-1.amazonaws.eu/SimpleNotificationService-0.pem",
+            ),
         ] {
-            assert!(is_certificate_url(good), "{good}");
+            assert!(is_certificate_url(good, &host_of(topic).expect("a topic")), "{good}");
         }
+        for bad in [
+            "",
+            "arn:aws:sns:us-east-1:1",
+            "arn:aws:sqs:us-east-1:1:a",
+            "arn:aws:sns::1:a",
+            "arn:aws:sns:s3.x:1:a",
+            "arn:aws:sns:us-east-1:1:a:b",
+        ] {
+            assert_eq!(host_of(bad), None, "{bad}");
+        }
+        let sns = host_of("arn:aws:sns:us-east-1:123456789012:orders").expect("a topic");
         for bad in [
             "http://sns.us-east-1.amazonaws.com/SimpleNotificationService-0.pem",
             "https://sns.us-east-1.amazonaws.com.evil.example/SimpleNotificationService-0.pem",
@@ -278,6 +314,14 @@ mod tests {
             "https://sns.us-east-1.amazonaws.com:8443/SimpleNotificationService-0.pem",
             "https://my-bucket.s3.amazonaws.com/SimpleNotificationService-0.pem",
             "https://sns.x.s3.amazonaws.com/SimpleNotificationService-0.pem",
+            // Buckets called sns.
+            "https://sns.s3.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.s3-us-west-2.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.s3-accelerate.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.s3-external-1.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.us-east-2.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.us-east-1.amazonaws.com.cn/SimpleNotificationService-0.pem",
+            "https://sns.us-east-1.amazonaws.eu/SimpleNotificationService-0.pem",
             "https://sns.amazonaws.com/SimpleNotificationService-0.pem",
             "https://sns..amazonaws.com/SimpleNotificationService-0.pem",
             "https://xsns.us-east-1.amazonaws.com/SimpleNotificationService-0.pem",
@@ -290,15 +334,18 @@ mod tests {
             "https://sns.us-east-1.amazonaws.com/other.pem",
             "https://169.254.169.254/SimpleNotificationService-0.pem",
         ] {
-            assert!(!is_certificate_url(bad), "{bad}");
+            assert!(!is_certificate_url(bad, &sns), "{bad}");
         }
     }
 
     #[test]
     fn a_subscription_is_confirmed_at_sns_alone() {
+        let sns = "sns.us-east-2.amazonaws.com";
         let good = "https://sns.us-east-2.amazonaws.com/?Action=ConfirmSubscription&TopicArn=arn:aws:sns:x&Token=2";
-        assert!(is_confirmation_url(good));
+        assert!(is_confirmation_url(good, sns));
         for bad in [
+            "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription",
+            "https://sns.s3.amazonaws.com/?Action=ConfirmSubscription",
             "https://sns.us-east-2.amazonaws.com.evil.example/?Action=ConfirmSubscription",
             "https://sns.us-east-2.amazonaws.com/?Action=DeleteTopic",
             "https://sns.us-east-2.amazonaws.com/?Action=DeleteTopic&Action=ConfirmSubscription",
@@ -306,7 +353,7 @@ mod tests {
             "https://sns.us-east-2.amazonaws.com/",
             "http://169.254.169.254/?Action=ConfirmSubscription",
         ] {
-            assert!(!is_confirmation_url(bad), "{bad}");
+            assert!(!is_confirmation_url(bad, sns), "{bad}");
         }
     }
 

@@ -23,7 +23,11 @@ pub(super) const PROVIDER: Provider = Provider {
     title: "Braintree",
     parameters: &[
         Parameter::key("private_key", "the API private key: Control Panel, Settings, API, API Keys"),
-        Parameter::required("public_key", "the API public key that belongs to it: same place"),
+        Parameter::required(
+            "public_key",
+            "the API public key that belongs to it: same place. Of the pairs that a signature may hold the one \
+             with this key is looked at",
+        ),
     ],
     answer_within: Duration::from_secs(30),
     methods: &["GET", "POST"],

@@ -57,7 +57,9 @@ pub(super) const PROVIDER: Provider = Provider {
         its key. The key is the `public_key` of that id; with an id that the source does not know the answer is 503, \
         and the refusal names it.",
     unproven: "The signature covers the body alone and no time: whoever has seen one request can send it again. It is made \
-        with SHA-1.",
+        with SHA-1. eBay's keys are those of the platform and nothing signed names the receiver: whoever has a developer \
+        account there can send on what eBay signed for him. Choose a source name that nobody guesses, and fetch from eBay \
+        what a notification speaks of.",
     sample: Sample::json(include_str!("../../samples/ebay.json")),
     proof: Proof::Code(|parameters| Box::new(Ebay::read(parameters))),
     ..Provider::BASE

@@ -36,7 +36,11 @@ pub(super) const PROVIDER: Provider = Provider {
     acknowledgement: Acknowledgement::Fixed { status: 204, content_type: None, body: "" },
     answer_within: Duration::from_secs(10),
     // The token does not cover the body, so whoever has seen one could choose ids.
-    delivery: DeliveryId::Json(&["message.messageId", "subscription"]),
+    // The header field stands for a body without its wrapper: https://docs.cloud.google.com/pubsub/docs/payload-unwrapping
+    delivery: DeliveryId::First(&[
+        DeliveryId::Json(&["message.messageId", "subscription"]),
+        DeliveryId::Header("x-goog-pubsub-message-id"),
+    ]),
     // Counts up where the subscription has a dead letter topic: https://cloud.google.com/pubsub/docs/push
     attempts: &["deliveryAttempt"],
     event: Name::Json("message.attributes.eventType"),

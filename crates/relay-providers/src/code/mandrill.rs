@@ -21,7 +21,9 @@ pub(super) const PROVIDER: Provider = Provider {
     parameters: &[Parameter::key(
         "webhook_key",
         "the webhook's key: mandrillapp.com, Settings, Webhooks, View Details",
-    )],
+    )
+    .known(&[(TEST_KEY, "the key of Mandrill's test")])
+    .not(&[("md-", "an API key")])],
     methods: &["HEAD", "POST"],
     signs_url: true,
     handshakes: &[Handshake { method: "HEAD", on: &[], signed: false, exchange: Exchange::OK }],

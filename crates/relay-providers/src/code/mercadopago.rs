@@ -10,17 +10,22 @@ use crate::{
     header,
     parameters::Parameters,
     provider::Proof,
-    scheme::{Algorithm, SIGNATURES_MAX, Unit},
+    scheme::{Algorithm, SIGNATURES_MAX, Unit, stamp::check_window},
     secret::{self, Secret},
 };
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "mercadopago",
     title: "Mercado Pago",
-    parameters: &[Parameter::key(
-        "secret",
-        "the secret signature: Your integrations, your application, Webhooks, Configure notifications",
-    )],
+    parameters: &[
+        Parameter::key(
+            "secret",
+            "the secret signature: Your integrations, your application, Webhooks, Configure notifications",
+        )
+        .not(&[("APP_USR-", "an access token or a public key"), ("TEST-", "an access token or a public key")]),
+        // None is prescribed; the platform's library looks at the age if it is told to (toleranceSeconds).
+        Parameter::tolerance("off", "https://github.com/mercadopago/sdk-nodejs"),
+    ],
     answer_within: Duration::from_secs(22),
     delivery: DeliveryId::First(&[DeliveryId::Json(&["id", "type", "action"]), DeliveryId::Header(REQUEST_ID)]),
     event: Name::Json("action"),
@@ -28,10 +33,11 @@ pub(super) const PROVIDER: Provider = Provider {
     docs: "https://www.mercadopago.com/developers/en/docs/your-integrations/notifications/webhooks",
     checked: "`x-signature` is `ts=...,v1=...`; `v1` is the HMAC-SHA256, in hex, of `id:` + `data.id` of the query, as it is or in lower case, + \
         `;request-id:` + `x-request-id` + `;ts:` + `ts` + `;`, without the parts that are not there. The key is \
-        `secret`, used as the text it is.",
+        `secret`, used as the text it is. `ts` is whole seconds or milliseconds since 1970; its age is checked only with \
+        `tolerance`.",
     unproven: "The signature covers data.id of the query, x-request-id and a time, not the body: take nothing from the body \
-        but fetch the resource by the query's data.id. No age is prescribed: whoever has seen one request can send it \
-        again.",
+        but fetch the resource by the query's data.id. No age is prescribed: without `tolerance`, whoever has seen one request \
+        can send it again.",
     sample: Sample {
         headers: &[("content-type", "application/json")],
         query: "data.id={{number}}&type=payment",
@@ -44,13 +50,18 @@ pub(super) const PROVIDER: Provider = Provider {
 const SIGNATURE: &str = "x-signature";
 const REQUEST_ID: &str = "x-request-id";
 const DATA_ID: &str = "data.id";
+/// Digits of a time in seconds, until the year 2286.
+const SECONDS_DIGITS: usize = 10;
 
 #[derive(Clone, Debug)]
-struct MercadoPago(Vec<Secret>);
+struct MercadoPago {
+    secrets: Vec<Secret>,
+    tolerance: Option<Duration>,
+}
 
 impl MercadoPago {
     fn read(parameters: &mut Parameters<'_>) -> Self {
-        Self(secrets(parameters, "secret"))
+        Self { secrets: secrets(parameters, "secret"), tolerance: parameters.tolerance() }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
@@ -60,10 +71,16 @@ impl MercadoPago {
         // The older documents sign the id in lower case, the official libraries as it stands in the URL: either may match.
         let lower = id.as_ref().map(|id| id.to_ascii_lowercase());
         let lines = [line(lower.as_deref(), request_id, timestamp), line(id.as_deref(), request_id, timestamp)];
-        let is_signed = |line: &[u8], presented: &[u8]| is_signed(Algorithm::HmacSha256, &self.0, &[line], presented);
+        let is_signed =
+            |line: &[u8], presented: &[u8]| is_signed(Algorithm::HmacSha256, &self.secrets, &[line], presented);
         let signed = |presented: &Vec<u8>| is_signed(&lines[0], presented) | is_signed(&lines[1], presented);
         if !presented.iter().fold(false, |found, presented| signed(presented) | found) {
             return Err(bad_signature(SIGNATURE));
+        }
+        if self.tolerance.is_some() {
+            // In seconds or in milliseconds, by the kind of notification.
+            let unit = if timestamp.len() > SECONDS_DIGITS { Unit::Millis } else { Unit::Seconds };
+            check_window(timestamp, unit, "ts in x-signature", self.tolerance, request.now)?;
         }
         Ok(Genuine::default())
     }
@@ -84,7 +101,7 @@ impl Code for MercadoPago {
         let data_id = data_id(&request).map_err(|_| SignError::Body("sent with one data.id in the query"))?;
         let timestamp = Unit::Millis.write(now);
         let line = line(data_id.as_deref(), header::first(request.headers, REQUEST_ID), timestamp.as_bytes());
-        let mac = Algorithm::HmacSha256.mac(first(&self.0)?, &[&line]);
+        let mac = Algorithm::HmacSha256.mac(first(&self.secrets)?, &[&line]);
         draft.set_header(SIGNATURE, format!("ts={timestamp},v1={}", secret::to_hex(&mac)));
         Ok(draft)
     }

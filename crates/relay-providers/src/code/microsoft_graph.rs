@@ -16,7 +16,7 @@ pub(super) const PROVIDER: Provider = Provider {
     title: "Microsoft Graph",
     parameters: &[Parameter::key(
         "client_state",
-        "the clientState you create the subscription with, at most 255 characters; make one with: openssl rand -hex 32",
+        "the clientState you create the subscription with, at most 128 characters (https://learn.microsoft.com/graph/api/resources/subscription); make one with: openssl rand -hex 32",
     )],
     answer_within: Duration::from_secs(3),
     handshakes: &[Handshake {

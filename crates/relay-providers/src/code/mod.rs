@@ -3,6 +3,7 @@
 //! Each has a file of its own with its table entry and its code.
 
 mod adyen;
+mod authorize_net;
 mod aws_sns;
 mod braintree;
 mod contentful;
@@ -59,6 +60,7 @@ pub(crate) trait Code: fmt::Debug + Send + Sync {
 /// Their table entries.
 pub(crate) const PROVIDERS: &[Provider] = &[
     adyen::PROVIDER,
+    authorize_net::PROVIDER,
     aws_sns::PROVIDER,
     braintree::PROVIDER,
     contentful::PROVIDER,

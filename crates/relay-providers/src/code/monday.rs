@@ -16,8 +16,10 @@ pub(super) const PROVIDER: Provider = Provider {
         Parameter::key(
             "signing_secret",
             "the app's signing secret, for app lifecycle events its client secret: monday.com, Developers, your app, \
-             Basic Information",
-        ),
+             Basic Information. Signed are webhooks alone that an app of the Developer Center creates with its own token: those \
+             made in a board or with a personal token are not, and are refused",
+        )
+        .not(&[("eyJ", "an API token")]),
         Parameter::required(
             "audience",
             "the URL as you gave it to monday.com, like https://relay.example.com/webhook/monday",
@@ -35,7 +37,10 @@ pub(super) const PROVIDER: Provider = Provider {
     docs: "https://developer.monday.com/api-reference/reference/webhooks",
     checked: "`authorization` is a JWT (HS256) made with `signing_secret`; its `aud` is `audience`, and it has not \
         expired.",
-    unproven: "The token says to whom it was sent, and until when it holds; the body is not covered. Whoever has seen one \
+    unproven: "monday.com signs only webhooks that an app of its Developer Center created with its own token \
+        (https://developer.monday.com/api-reference/changelog/webhooks-improvements). Those made in a board or with a personal \
+        token carry no proof at all: the challenge is answered, and then each event is refused. An app's events may carry a \
+        `shortLivedToken`, a credential for monday.com's API, which reaches the target as it came. The token says to whom it was sent, and until when it holds; the body is not covered. Whoever has seen one \
         request can send any body with its token until then.",
     sample: Sample::json(include_str!("../../samples/monday.json")),
     proof: Proof::Code(|parameters| Box::new(Monday::read(parameters))),
@@ -43,6 +48,8 @@ pub(super) const PROVIDER: Provider = Provider {
 };
 
 const HS256: &str = "HS256";
+const UNSIGNED: &str = "no authorization header field: monday.com signs only webhooks that an app created with its own token, not \
+    those made in a board or with a personal token";
 
 #[derive(Clone, Debug)]
 struct Monday {
@@ -57,7 +64,11 @@ impl Monday {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
-        let token = jwt::Token::read(jwt::presented(request)?, HS256)?;
+        let presented = jwt::presented(request).map_err(|refusal| match refusal.check {
+            "missing_token" => Refusal::new(refusal.check, UNSIGNED),
+            _ => refusal,
+        })?;
+        let token = jwt::Token::read(presented, HS256)?;
         if !is_signed(Algorithm::HmacSha256, &self.secrets, &[token.message], &token.signature) {
             let detail = "the token's signature is not one with this source's secret";
             return Err(Refusal::new("bad_signature", detail));

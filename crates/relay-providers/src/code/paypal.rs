@@ -12,20 +12,28 @@ use super::{
     x509::{self, Hash, RsaKey},
 };
 use crate::{
-    ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
-    header,
+    Answer, ByHead, Characters, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
+    SignError, Verdict, header,
     parameters::Parameters,
     provider::Proof,
-    scheme::{PrivateKey, stamp},
+    scheme::{PrivateKey, Unit, stamp},
 };
 
 pub(super) const PROVIDER: Provider = Provider {
     name: "paypal",
     title: "PayPal",
-    parameters: &[Parameter::public_key(
-        "webhook_id",
-        "the webhook's ID: developer.paypal.com, Apps & Credentials, your app, Webhooks (for simulator events: WEBHOOK_ID)",
-    )],
+    parameters: &[
+        Parameter::public_key(
+            "webhook_id",
+            "the webhook's ID, like 4JH86294D6297924G: developer.paypal.com, Apps & Credentials, your app, Webhooks",
+        )
+        .known(&[(SIMULATOR, "the id of PayPal's simulator")])
+        .not(&[("WH-", "the id of an event")])
+        .made_of(Characters::Capitals, 8, 32, "capital letters and digits, 17 as a rule"),
+        // It goes on trying for three days, and nothing says that the time is that of the try. As long as a transmission is
+        // remembered, so that its header fields never carry another body.
+        Parameter::tolerance("3d", "https://developer.paypal.com/api/rest/webhooks/"),
+    ],
     sending: &[Parameter::signing_key(
         "an RSA private key in PEM, whose certificate the receiver finds at PAYPAL-CERT-URL",
     )],
@@ -39,10 +47,12 @@ pub(super) const PROVIDER: Provider = Provider {
     docs: "https://developer.paypal.com/api/rest/webhooks/rest/",
     checked: "`paypal-transmission-sig` is an RSA signature (SHA-256) of `paypal-transmission-id`, \
         `paypal-transmission-time`, `webhook_id` and the CRC-32 of the body, with `|` between. The server fetches \
-        the certificate from `paypal-cert-url`, which must be one of PayPal's API.",
+        the certificate from `paypal-cert-url`, which must be one of PayPal's API. `paypal-transmission-time`, a date and time as in \
+        RFC 3339, may be off by `tolerance` (3d). What its simulator sends has the id \
+        `WEBHOOK_ID` in that line, for everybody: it is answered and not stored.",
     unproven: "Of the body only the CRC-32 is signed, and another body with the same CRC-32 is made in no time: whoever \
         has seen one request can send any body with its headers. The relay takes each transmission once within its dedupe \
-        window; before money moves, fetch the event from PayPal by its id.",
+        window (`DEDUPE_WINDOW`, 3d: no shorter than `tolerance`); before money moves, fetch the event from PayPal by its id.",
     sample: Sample::json(include_str!("../../samples/paypal.json")),
     proof: Proof::Code(|parameters| Box::new(PayPal::read(parameters))),
     ..Provider::BASE
@@ -52,6 +62,9 @@ const TRANSMISSION_ID: &str = "paypal-transmission-id";
 const TRANSMISSION_TIME: &str = "paypal-transmission-time";
 const SIGNATURE: &str = "paypal-transmission-sig";
 const CERTIFICATE_URL: &str = "paypal-cert-url";
+/// In place of a webhook's id in what the simulator sends, to whatever URL anybody types in:
+/// <https://developer.paypal.com/api/rest/webhooks/simulator/>
+const SIMULATOR: &str = "WEBHOOK_ID";
 const ALGORITHM: &str = "paypal-auth-algo";
 const SHA256_WITH_RSA: &str = "SHA256withRSA";
 /// Where the certificate of a draft is said to be.
@@ -60,6 +73,7 @@ const SAMPLE_CERTIFICATE: &str = "https://api.paypal.com/v1/notifications/certs/
 #[derive(Clone, Debug)]
 struct PayPal {
     webhook_ids: Vec<String>,
+    tolerance: Option<Duration>,
     signing_key: Option<PrivateKey>,
 }
 
@@ -73,17 +87,20 @@ impl PayPal {
         if webhook_ids.is_empty() && signing_key.is_some() {
             parameters.fault("webhook_id", "missing; it is signed along");
         }
-        Self { webhook_ids, signing_key }
+        Self { webhook_ids, tolerance: parameters.tolerance(), signing_key }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {
-        let Head { signature, id, time, url } = Head::read(request)?;
+        let Head { signature, id, time, url } = Head::read(request, self.tolerance)?;
         let Some(certificate) = fetched(request, url) else { return Ok(Verdict::NeedsKey { url: url.to_owned() }) };
         let key = RsaKey::of_certificate(certificate);
         let key = key.ok_or_else(|| unreadable_key(url, "certificate with an RSA key"))?;
         let verifies =
             |webhook: &String| key.verifies(Hash::Sha256, line(id, time, webhook, request.body).as_bytes(), &signature);
         if !self.webhook_ids.iter().any(verifies) {
+            if verifies(&SIMULATOR.to_owned()) {
+                return Ok(Verdict::Handshake(Answer { status: 200, ..Answer::default() }));
+            }
             let detail = format!("{SIGNATURE} is not that of this request for this source's webhook_id");
             return Err(Refusal::new("bad_signature", detail));
         }
@@ -101,7 +118,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn read(request: &Request<'a>) -> Result<Self, Refusal> {
+    fn read(request: &Request<'a>, tolerance: Option<Duration>) -> Result<Self, Refusal> {
         let signature = base64_field(request, SIGNATURE)?;
         let id = part(request, TRANSMISSION_ID)?;
         let time = part(request, TRANSMISSION_TIME)?;
@@ -116,6 +133,7 @@ impl<'a> Head<'a> {
             );
             return Err(Refusal::new("untrusted_url", detail));
         }
+        stamp::check_window(time.as_bytes(), Unit::Rfc3339, TRANSMISSION_TIME, tolerance, request.now)?;
         Ok(Self { signature, id, time, url })
     }
 }
@@ -126,7 +144,7 @@ impl Code for PayPal {
     }
 
     fn judge_head(&self, request: &Request<'_>) -> ByHead {
-        ByHead::of(Head::read(request))
+        ByHead::of(Head::read(request, self.tolerance))
     }
 
     fn sign(&self, mut draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError> {

@@ -139,7 +139,6 @@ pub(crate) enum Algorithm {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum KeyForm {
     Text,
-    Hex,
     Base64,
     /// 32 bytes in hex or base64.
     Ed25519,
@@ -183,6 +182,8 @@ pub(crate) enum StampAt {
     Item,
     /// In the body, a field of a JSON object.
     Json(&'static str),
+    /// The same, at a path of a JSON body that may be without it. It is for bodies that are signed as a whole.
+    JsonIfAny(&'static str),
 }
 
 impl Stamp {

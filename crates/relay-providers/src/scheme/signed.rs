@@ -3,8 +3,11 @@
 use std::{borrow::Cow, time::Duration};
 
 use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+    Engine as _, alphabet,
+    engine::{
+        GeneralPurpose,
+        general_purpose::{NO_PAD, STANDARD},
+    },
 };
 use relay_core::time::Wall;
 use serde_json::Value;
@@ -180,8 +183,11 @@ impl Signed {
         self.compare(request, stamp.unwrap_or_default(), &presented.signatures)?;
         match self.scheme.stamp {
             // A body is read only once its signature is good.
-            Some(Stamp { at: at @ StampAt::Json(field), unit }) => {
-                let text = json_stamp(request.body, field);
+            Some(Stamp { at: at @ (StampAt::Json(path) | StampAt::JsonIfAny(path)), unit }) => {
+                let text = json_stamp(request.body, path);
+                if text.is_empty() && matches!(at, StampAt::JsonIfAny(_)) {
+                    return Ok(());
+                }
                 check_window(&text, unit, &self.stamp_place(at), self.tolerance, request.now)
             }
             Some(Stamp { at: StampAt::Header(_) | StampAt::Item, .. }) | None => Ok(()),
@@ -264,7 +270,7 @@ impl Signed {
         match self.scheme.stamp.map(|stamp| stamp.at) {
             Some(StampAt::Header(name)) => header::required(request, name, "missing_timestamp").map(Some),
             Some(StampAt::Item) => item.map(Some).ok_or_else(|| Refusal::new("missing_timestamp", place())),
-            Some(StampAt::Json(_)) | None => Ok(None),
+            Some(StampAt::Json(_) | StampAt::JsonIfAny(_)) | None => Ok(None),
         }
     }
 
@@ -272,7 +278,7 @@ impl Signed {
         match at {
             StampAt::Header(name) => name.to_owned(),
             StampAt::Item => format!("timestamp in {}", self.headers.join(" or ")),
-            StampAt::Json(field) => format!("{field} in the body"),
+            StampAt::Json(path) | StampAt::JsonIfAny(path) => format!("{path} in the body"),
         }
     }
 
@@ -383,7 +389,7 @@ impl Signed {
         let text = unit.write(now);
         match at {
             StampAt::Header(name) => draft.set_header(name, text.clone()),
-            StampAt::Item => {}
+            StampAt::Item | StampAt::JsonIfAny(_) => {}
             StampAt::Json(field) => {
                 let mut value: Value = serde_json::from_slice(&draft.body).unwrap_or_default();
                 let object = value.as_object_mut().ok_or(SignError::Body("a JSON object"))?;
@@ -399,10 +405,10 @@ impl Signed {
     }
 }
 
-/// The text of a field of a JSON object; empty if there is none.
-fn json_stamp(body: &[u8], field: &str) -> Vec<u8> {
+/// The text at a path of a JSON body; empty if there is none.
+fn json_stamp(body: &[u8], path: &str) -> Vec<u8> {
     let body: Value = serde_json::from_slice(unmarked(body)).unwrap_or_default();
-    body.get(field).and_then(naming::text).unwrap_or_default().into_bytes()
+    naming::find(&body, path).first().and_then(|value| naming::text(value)).unwrap_or_default().into_bytes()
 }
 
 /// The URL the sender called.
@@ -507,14 +513,13 @@ impl KeyForm {
         match self {
             Self::Whsec => !value.starts_with("whpk_"),
             Self::Whpk => value.starts_with("whpk_"),
-            Self::Text | Self::Hex | Self::Base64 | Self::Ed25519 | Self::Spki => true,
+            Self::Text | Self::Base64 | Self::Ed25519 | Self::Spki => true,
         }
     }
 
     fn read(self, text: &str) -> Result<Vec<u8>, &'static str> {
         match self {
             Self::Text => Ok(text.as_bytes().to_vec()),
-            Self::Hex => secret::from_hex(text).filter(|key| !key.is_empty()).ok_or("must be hex digits"),
             Self::Base64 => STANDARD.decode(text).ok().filter(|key| !key.is_empty()).ok_or("must be base64"),
             Self::Whsec => standard_key(text),
             Self::Whpk => {
@@ -540,9 +545,11 @@ impl KeyForm {
 /// bytes, the libraries take any number, and what a platform made cannot be changed.
 fn standard_key(secret: &str) -> Result<Vec<u8>, &'static str> {
     const KEY_BYTES_MIN: usize = 8;
+    // Some that were made up end in bits that stand for nothing, which libraries of the specification pass over.
+    const LENIENT: GeneralPurpose =
+        GeneralPurpose::new(&alphabet::STANDARD, NO_PAD.with_decode_allow_trailing_bits(true));
     let secret = secret.strip_prefix("v1,").unwrap_or(secret);
     let encoded = secret.strip_prefix("whsec_").unwrap_or(secret).trim_end_matches('=');
-    let key =
-        STANDARD_NO_PAD.decode(encoded).map_err(|_| "must be whsec_ followed by base64, as the sender shows it")?;
+    let key = LENIENT.decode(encoded).map_err(|_| "must be whsec_ followed by base64, as the sender shows it")?;
     if key.len() >= KEY_BYTES_MIN { Ok(key) } else { Err("must hold at least 8 bytes in base64 after whsec_") }
 }

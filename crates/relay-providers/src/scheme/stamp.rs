@@ -15,12 +15,8 @@ pub(crate) enum Unit {
     Millis,
     /// `2024-02-29T12:00:00.5+01:00`.
     Rfc3339,
-    /// `Thu, 29 Feb 2024 12:00:00 GMT`.
-    HttpDate,
 }
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const DAY_MILLIS: i64 = 86_400_000;
 
 impl Unit {
@@ -31,7 +27,6 @@ impl Unit {
             Self::Seconds => whole(text)?.checked_mul(1_000),
             Self::Millis => whole(text),
             Self::Rfc3339 => read_rfc3339(text),
-            Self::HttpDate => read_http_date(text),
         }
     }
 
@@ -40,7 +35,6 @@ impl Unit {
             Self::Seconds => (now.as_millis() / 1_000).to_string(),
             Self::Millis => now.as_millis().to_string(),
             Self::Rfc3339 => rfc3339(now),
-            Self::HttpDate => http_date(now),
         }
     }
 
@@ -50,7 +44,6 @@ impl Unit {
             Self::Seconds => "whole seconds since 1970",
             Self::Millis => "whole milliseconds since 1970",
             Self::Rfc3339 => "a date and time as in RFC 3339",
-            Self::HttpDate => "a date as HTTP writes it",
         }
     }
 }
@@ -147,19 +140,6 @@ fn offset(zone: &str) -> Option<i64> {
     Some(sign * clock(digits(hours, 2)?, digits(minutes, 2)?, 0)?)
 }
 
-fn read_http_date(text: &str) -> Option<i64> {
-    let (weekday, rest) = text.split_once(", ")?;
-    let mut words = rest.split(' ');
-    let day = digits(words.next()?, 2)?;
-    let month = words.next()?;
-    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
-    let year = digits(words.next()?, 4)?;
-    let mut time = words.next()?.split(':').map(|part| digits(part, 2));
-    let time = clock(time.next()??, time.next()??, time.next()??)?;
-    let is_whole = WEEKDAYS.contains(&weekday) && words.next() == Some("GMT") && words.next().is_none();
-    is_whole.then_some(days(year, month, day)? * DAY_MILLIS + time)
-}
-
 fn clock(hours: i64, minutes: i64, seconds: i64) -> Option<i64> {
     // A leap second is written as the sixtieth.
     (hours < 24 && minutes < 60 && seconds <= 60).then_some(((hours * 60 + minutes) * 60 + seconds) * 1_000)
@@ -201,15 +181,6 @@ pub(crate) fn rfc3339(now: Wall) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{:03}Z", millis.rem_euclid(1_000))
 }
 
-fn http_date(now: Wall) -> String {
-    let millis = now.as_micros().div_euclid(1_000);
-    let days = millis.div_euclid(DAY_MILLIS);
-    let (year, month, day) = civil(days);
-    let (hours, minutes, seconds) = time_of(millis);
-    let (weekday, month) = (WEEKDAYS[days.rem_euclid(7) as usize], MONTHS[month as usize - 1]);
-    format!("{weekday}, {day:02} {month} {year:04} {hours:02}:{minutes:02}:{seconds:02} GMT")
-}
-
 fn time_of(millis: i64) -> (i64, i64, i64) {
     let seconds = millis.rem_euclid(DAY_MILLIS) / 1_000;
     (seconds / 3_600, seconds / 60 % 60, seconds % 60)
@@ -238,9 +209,6 @@ mod tests {
             (Unit::Rfc3339, "2023-13-14T22:13:20Z", None),
             (Unit::Rfc3339, "2023-1é-14T22:13:20Z", None),
             (Unit::Rfc3339, "1969-12-31T23:59:59Z", Some(-1_000)),
-            (Unit::HttpDate, "Tue, 14 Nov 2023 22:13:20 GMT", Some(1_700_000_000_000)),
-            (Unit::HttpDate, "Tue, 14 Nov 2023 22:13:20 CET", None),
-            (Unit::HttpDate, "2023-11-14T22:13:20Z", None),
         ] {
             assert_eq!(unit.read(text.as_bytes()), expected, "{text}");
         }
@@ -250,11 +218,10 @@ mod tests {
     fn what_is_written_is_read_back() {
         for seconds in [0, 951_782_400, 1_700_000_000, 1_709_208_000, 4_102_444_799] {
             let now = Wall::from_micros(seconds * 1_000_000);
-            for unit in [Unit::Seconds, Unit::Millis, Unit::Rfc3339, Unit::HttpDate] {
+            for unit in [Unit::Seconds, Unit::Millis, Unit::Rfc3339] {
                 assert_eq!(unit.read(unit.write(now).as_bytes()), Some(seconds * 1_000), "{unit:?} {seconds}");
             }
         }
-        assert_eq!(http_date(Wall::from_micros(1_700_000_000_000_000)), "Tue, 14 Nov 2023 22:13:20 GMT");
     }
 
     #[test]

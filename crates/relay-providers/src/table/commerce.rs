@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
-    table::{HEADERS_OPEN, NO_TIME, STANDARD_WEBHOOKS, generic::STANDARD, ping},
+    table::{HEADERS_OPEN, STANDARD_WEBHOOKS, generic::STANDARD, ping},
 };
 
 /// `TIME.BODY`.
@@ -33,10 +33,15 @@ pub(super) const PROVIDERS: &[Provider] = &[
             // Each attempt is signed anew.
             Parameter::tolerance("300s", "https://docs.stripe.com/webhooks#verify-manually"),
         ],
-        delivery: DeliveryId::Documented(
-            &DeliveryId::Json(&["id"]),
-            "https://docs.stripe.com/webhooks#handle-duplicate-events",
-        ),
+        // Of the event: who moves to a newer version of the API has two endpoints at one URL for a while, each with the event in
+        // the form of its own version, and takes one of them.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(&DeliveryId::Json(&["id", "api_version"]), "https://docs.stripe.com/webhooks/versioning"),
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["id"]),
+                "https://docs.stripe.com/webhooks#handle-duplicate-events",
+            ),
+        ]),
         event: Name::Json("type"),
         order: Name::Json("data.object.id"),
         docs: "https://docs.stripe.com/webhooks#verify-official-libraries",
@@ -101,7 +106,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "secret",
             "the webhook's secret: WooCommerce, Settings, Advanced, Webhooks, your webhook",
-        )],
+        )
+        .not(&[("ck_", "an API consumer key"), ("cs_", "an API consumer secret")])],
         retries: false,
         handshakes: &[Handshake {
             method: "POST",
@@ -176,7 +182,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "signature_key",
             "the subscription's signature key: Developer Console, your application, Webhooks, Subscriptions",
-        )],
+        )
+        .not(&[("EAAA", "an access token"), ("sq0", "the id or the secret of an application")])],
         signs_url: true,
         delivery: DeliveryId::Documented(
             &DeliveryId::Json(&["event_id"]),
@@ -185,7 +192,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         event: Name::Json("type"),
         order: Name::Json("data.id"),
         docs: "https://developer.squareup.com/docs/webhooks/step3validate",
-        unproven: NO_TIME,
+        unproven: "The signature covers URL and body and no time: whoever has seen one request can send it again, and header fields \
+            can be changed. The relay recognises repeats by the id of the event, which several subscriptions share: one source \
+            for each.",
         sample: Sample::json(include_str!("../../samples/square.json")),
         proof: Proof::Signed(&[Scheme {
             at: At::Headers(&["x-square-hmacsha256-signature"]),
@@ -208,10 +217,17 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::tolerance("300s", "https://developer.paddle.com/webhooks/signature-verification"),
         ],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Documented(
-            &DeliveryId::Json(&["event_id"]),
-            "https://developer.paddle.com/webhooks/respond-to-webhooks",
-        ),
+        // Several destinations, with a version of the API each, may have one URL: notification_id is of the destination's.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["event_id", "notification_id"]),
+                "https://developer.paddle.com/webhooks/respond-to-webhooks",
+            ),
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["event_id"]),
+                "https://developer.paddle.com/webhooks/respond-to-webhooks",
+            ),
+        ]),
         event: Name::Json("event_type"),
         order: Name::Json("data.id"),
         docs: "https://developer.paddle.com/webhooks/signature-verification",
@@ -230,7 +246,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "lemonsqueezy",
         title: "Lemon Squeezy",
-        parameters: &[Parameter::key("secret", "the webhook's signing secret: Lemon Squeezy, Settings, Webhooks")],
+        parameters: &[Parameter::key("secret", "the webhook's signing secret: Lemon Squeezy, Settings, Webhooks")
+            .not(&[("eyJ", "an API key")])],
         delivery: DeliveryId::Json(&["data.id", "meta.event_name", "data.attributes.updated_at"]),
         event: Name::Header("x-event-name"),
         order: Name::Json("data.id"),
@@ -292,7 +309,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "secret",
             "the webhook's secret: Razorpay Dashboard, Account & Settings, Webhooks",
-        )],
+        )
+        .not(&[("rzp_", "the id of an API key")])],
         answer_within: Duration::from_secs(5),
         // Of the event, the same over its retries, but not signed.
         delivery: DeliveryId::Header("x-razorpay-event-id"),
@@ -332,24 +350,43 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "recharge",
         title: "Recharge",
-        parameters: &[Parameter::key("client_secret", "the API client secret: Recharge, Apps, API tokens, your token")],
+        parameters: &[
+            Parameter::key("client_secret", "the API client secret: Recharge, Apps, API tokens, your token"),
+            // Both are sent, and there is no falling back: who may choose the weaker one is who attacks.
+            Parameter::choice(
+                "signature",
+                &["v1", "legacy"],
+                "v1 for X-Recharge-Webhook-Signature, legacy for senders so old that they have X-Recharge-Hmac-Sha256 alone",
+            ),
+            // Prescribed.
+            Parameter::tolerance("48h", "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks"),
+        ],
+        answer_within: Duration::from_secs(5),
         delivery: DeliveryId::Nothing,
-        event: Name::Header("x-recharge-topic"),
-        docs: "https://docs.getrecharge.com/docs/webhooks-overview",
-        unproven: "What is called an HMAC here is a plain hash of secret and body, a construction that lets whoever has seen \
-            one request make up bodies that begin with that one and go on with bytes of their own. No time is covered either.",
-        sample: Sample {
-            headers: &[("content-type", "application/json"), ("x-recharge-topic", "charge/paid")],
-            query: "",
-            body: include_str!("../../samples/recharge.json"),
-        },
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-recharge-hmac-sha256"]),
-            algorithm: Algorithm::Sha256,
-            key: "client_secret",
-            messages: &[&[Part::Secret, Part::Body]],
-            ..Scheme::BASE
-        }]),
+        docs: "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks",
+        unproven: "With `signature=v1` body and time are covered, other header fields are not. With `signature=legacy` what is \
+            called an HMAC is a plain hash of secret and body, a construction that lets whoever has seen one request make up \
+            bodies that begin with that one and go on with bytes of their own, and no time is covered.",
+        sample: Sample::json(include_str!("../../samples/recharge.json")),
+        proof: Proof::Signed(&[
+            Scheme {
+                when: When::Is("signature", "v1"),
+                at: At::Headers(&["x-recharge-webhook-signature"]),
+                style: T_V1,
+                key: "client_secret",
+                messages: DOTTED,
+                stamp: Some(Stamp::item(Unit::Seconds)),
+                ..Scheme::BASE
+            },
+            Scheme {
+                when: When::Is("signature", "legacy"),
+                at: At::Headers(&["x-recharge-hmac-sha256"]),
+                algorithm: Algorithm::Sha256,
+                key: "client_secret",
+                messages: &[&[Part::Secret, Part::Body]],
+                ..Scheme::BASE
+            },
+        ]),
         ..Provider::BASE
     },
     Provider {
@@ -423,29 +460,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
             style: Style::Positional { separator: b',' },
             messages: DOTTED,
             stamp: Some(Stamp::item(Unit::Millis)),
-            ..Scheme::BASE
-        }]),
-        ..Provider::BASE
-    },
-    Provider {
-        name: "authorize_net",
-        title: "Authorize.Net",
-        parameters: &[Parameter::key(
-            "signature_key",
-            "the signature key, 128 hex digits: Merchant Interface, Account, Settings, API Credentials & Keys",
-        )],
-        delivery: DeliveryId::Json(&["notificationId"]),
-        event: Name::Json("eventType"),
-        order: Name::Json("payload.id"),
-        docs: "https://developer.authorize.net/api/reference/features/webhooks.html",
-        unproven: NO_TIME,
-        sample: Sample::json(include_str!("../../samples/authorize_net.json")),
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-anet-signature"]),
-            style: Style::Prefix("sha512="),
-            algorithm: Algorithm::HmacSha512,
-            key: "signature_key",
-            key_form: KeyForm::Hex,
             ..Scheme::BASE
         }]),
         ..Provider::BASE

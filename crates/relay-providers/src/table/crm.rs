@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
-    table::{ANY_METHOD, GET_POST, HEAD_POST, NO_TIME, SENT_ALONG, ping},
+    table::{ANY_METHOD, GET_POST, HEAD_POST, SENT_ALONG, ping},
 };
 
 /// Front's challenge.
@@ -19,12 +19,16 @@ const fn challenge(on: &'static [On]) -> Handshake {
     }
 }
 
+/// What Zendesk signs tests with before a webhook is created, as it tells everybody.
+const ZENDESK_TESTS: &str = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==";
+
 pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "hubspot",
         title: "HubSpot",
         parameters: &[
-            Parameter::key("client_secret", "the app's client secret: HubSpot developer account, Apps, your app, Auth"),
+            Parameter::key("client_secret", "the app's client secret: HubSpot developer account, Apps, your app, Auth")
+                .not(&[("pat-", "an access token")]),
             Parameter::choice(
                 "version",
                 &["v3", "v2", "v1"],
@@ -107,7 +111,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key(
                 "signing_secret",
                 "the signing secret: Admin Center, Apps and integrations, Webhooks, your webhook",
-            ),
+            )
+            .known(&[(ZENDESK_TESTS, "the key of Zendesk's tests")]),
             // None is prescribed, nor is it said that a retry is signed anew: up to five, each within a minute of the one before.
             Parameter::tolerance(
                 "15m",
@@ -116,7 +121,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         methods: ANY_METHOD,
         // Of tests before the webhook is created: https://developer.zendesk.com/documentation/webhooks/verifying/
-        test_key: Some("dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ=="),
+        test_key: Some(ZENDESK_TESTS),
         delivery: DeliveryId::Header("x-zendesk-webhook-invocation-id"),
         event: Name::Json("type"),
         order: Name::Json("detail.id"),
@@ -150,7 +155,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "client_secret",
             "the app's client secret: Intercom Developer Hub, your app, Basic information",
-        )],
+        )
+        .not(&[("dG9r", "an access token")])],
         answer_within: Duration::from_secs(5),
         methods: HEAD_POST,
         handshakes: &[Handshake::any("HEAD"), ping(&[On::JsonIs("topic", "ping")])],
@@ -161,13 +167,17 @@ pub(super) const PROVIDERS: &[Provider] = &[
         docs: "https://developers.intercom.com/docs/webhooks/setting-up-webhooks",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/intercom.json")),
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-hub-signature"]),
-            style: Style::Prefix("sha1="),
-            algorithm: Algorithm::HmacSha1,
-            key: "client_secret",
-            ..Scheme::BASE
-        }]),
+        proof: Proof::Signed(&[
+            Scheme {
+                at: At::Headers(&["x-hub-signature"]),
+                style: Style::Prefix("sha1="),
+                algorithm: Algorithm::HmacSha1,
+                key: "client_secret",
+                ..Scheme::BASE
+            },
+            // What goes to the app's uninstall and health check URLs: github.com/dubinc/dub/pull/4054.
+            Scheme { at: At::Headers(&["x-body-signature"]), key: "client_secret", ..Scheme::BASE },
+        ]),
         ..Provider::BASE
     },
     Provider {

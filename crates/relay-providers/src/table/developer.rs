@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
-        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_IN_URL,
-        STANDARD_WEBHOOKS, generic::STANDARD, ping,
+        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, SENT_IN_URL, STANDARD_WEBHOOKS,
+        acknowledge, generic::STANDARD, ping,
     },
 };
 
@@ -78,12 +78,22 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "gitlab",
         title: "GitLab",
         parameters: &[
-            Parameter::key("secret", "the signing token, whsec_...: the project's Settings, Webhooks, your webhook")
+            Parameter::key(
+                "secret",
+                "the signing token, whsec_...: the project's Settings, Webhooks, your webhook; the older Secret token goes into \
+                 token",
+            )
+            .begins(&["whsec_"])
+            .not(&[("glpat-", "an access token")])
+            .or_none(),
+            Parameter::key("token", "the older Secret token, if there is no signing token")
+                .not(&[("whsec_", "the signing token, which goes into secret"), ("glpat-", "an access token")])
                 .or_none(),
-            Parameter::key("token", "the older Secret token, if there is no signing token").or_none(),
             // The time is that of the attempt.
             Parameter::tolerance("300s", STANDARD_WEBHOOKS),
         ],
+        // A webhook that failed is sent again by hand: Resend Request.
+        retries: false,
         delivery: DeliveryId::First(&[
             DeliveryId::Documented(&DeliveryId::Header("idempotency-key"), GITLAB_HEADERS),
             DeliveryId::Documented(&DeliveryId::Header("webhook-id"), GITLAB_HEADERS),
@@ -172,12 +182,19 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "circleci",
         title: "CircleCI",
-        parameters: &[Parameter::key("secret", "the webhook's secret token: Project settings, Webhooks, Edit")],
-        answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Documented(
-            &DeliveryId::Json(&["id"]),
-            "https://circleci.com/docs/guides/integration/webhooks/",
-        ),
+        parameters: &[Parameter::key("secret", "the webhook's secret token: Project settings, Webhooks, Edit")
+            .not(&[("CCIPAT_", "an access token")])],
+        // Several webhooks may have one URL.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["id", "webhook.id"]),
+                "https://circleci.com/docs/guides/integration/webhooks/",
+            ),
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["id"]),
+                "https://circleci.com/docs/guides/integration/webhooks/",
+            ),
+        ]),
         event: Name::Json("type"),
         order: Name::Json("workflow.id"),
         docs: "https://circleci.com/docs/guides/integration/outbound-webhooks/",
@@ -194,7 +211,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "pagerduty",
         title: "PagerDuty V3",
         parameters: &[Parameter::key("secret", "the subscription's secret, shown once when the webhook is created")],
-        answer_within: Duration::from_secs(16),
+        answer_within: Duration::from_secs(5),
         handshakes: &[ping(&[On::JsonIs("event.event_type", "pagey.ping")])],
         delivery: DeliveryId::Json(&["event.id"]),
         event: Name::Json("event.event_type"),
@@ -309,6 +326,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 .several(),
             ALLOWED_RATE,
         ],
+        // "Accepted, but not yet processed": http-webhook.md, section 2.2.
+        acknowledgement: acknowledge(202),
         methods: OPTIONS_POST,
         handshakes: &[MAY_I],
         // What is no event in any of these modes has an id of something else.
@@ -351,7 +370,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "dropbox",
         title: "Dropbox",
-        parameters: &[Parameter::key("app_secret", "the app secret: dropbox.com/developers/apps, your app, Settings")],
+        parameters: &[Parameter::key("app_secret", "the app secret: dropbox.com/developers/apps, your app, Settings")
+            .not(&[("sl.", "an access token")])],
         methods: GET_POST,
         handshakes: &[Handshake {
             method: "GET",
@@ -384,7 +404,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(30),
         // BOX-DELIVERY-ID changes from attempt to attempt.
-        delivery: DeliveryId::Documented(&DeliveryId::Json(&["id"]), "https://developer.box.com/guides/webhooks/v2/"),
+        // Several webhooks of one application may have one URL.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["id", "webhook.id"]),
+                "https://developer.box.com/guides/webhooks/v2/",
+            ),
+            DeliveryId::Documented(&DeliveryId::Json(&["id"]), "https://developer.box.com/guides/webhooks/v2/"),
+        ]),
         event: Name::Json("trigger"),
         order: Name::Json("source.id"),
         docs: "https://developer.box.com/guides/webhooks/v2/signatures-v2/",

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use crate::{
     Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
-    table::{ANY_METHOD, HEADERS_OPEN, NO_TIME, SENT_ALONG, STANDARD_WEBHOOKS},
+    table::{ANY_METHOD, SENT_ALONG, STANDARD_WEBHOOKS},
 };
 
 const KEY_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const RFC_6750: &str = "https://www.rfc-editor.org/rfc/rfc6750";
 const SVIX: &str = "https://docs.svix.com/receiving/verifying-payloads/how-manual";
+/// For ids that name an event, whichever endpoint it goes to.
+const SHARED_ID: &str = "The signature covers id, time and body; other header fields can be changed by whoever passes the request \
+    on. The id is that of an event and the same at each of the sender's endpoints: one source for each, or the second one's \
+    webhooks are taken for repeats.";
 const SAMPLE: Sample = Sample::json(
     r#"{"type":"contact.created","id":"{{id}}","data":{"name":"Ada Lovelace","email":"ada@example.com","number":{{number}}}}"#,
 );
@@ -143,7 +147,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         delivery: DeliveryId::Documented(&DeliveryId::Header("webhook-id"), STANDARD_WEBHOOKS),
         event: Name::Json("type"),
         docs: STANDARD_WEBHOOKS,
-        unproven: HEADERS_OPEN,
+        unproven: SHARED_ID,
         sample: Sample::json(include_str!("../../samples/standard-webhooks.json")),
         proof: Proof::Signed(&[STANDARD, STANDARD_PAIR]),
         ..Provider::BASE
@@ -165,7 +169,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ]),
         event: Name::Json("type"),
         docs: SVIX,
-        unproven: HEADERS_OPEN,
+        unproven: SHARED_ID,
         sample: Sample::json(include_str!("../../samples/standard-webhooks.json")),
         // Either family of header fields, never a mix of both.
         proof: Proof::Signed(&[standard!("svix", Algorithm::HmacSha256, KeyForm::Whsec, "v1,"), STANDARD]),

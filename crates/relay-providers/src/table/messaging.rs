@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    Characters, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider, Sample,
+    provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
-    table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, NO_TIME, SENT_ALONG, acknowledge, ping},
+    table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, SENT_ALONG, acknowledge, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -14,8 +14,12 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "meta",
         title: "Meta: WhatsApp, Messenger, Instagram",
         parameters: &[
-            Parameter::key("app_secret", "the app secret: App Dashboard, App settings, Basic")
-                .not(&[("EAA", "an access token")]),
+            Parameter::key(
+                "app_secret",
+                "the app secret: App Dashboard, App settings, Basic; for the Instagram API with Instagram login the Instagram app \
+                 secret: App Dashboard, Instagram, API setup with Instagram login. Both may be given",
+            )
+            .not(&[("EAA", "an access token")]),
             Parameter::secret(
                 "verify_token",
                 "a text of your choice that you also enter as Verify token: App Dashboard, Webhooks, Edit subscription",
@@ -81,7 +85,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 exchange: Exchange::OK,
             },
         ],
-        delivery: DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
+        // Several apps may have one URL.
+        delivery: DeliveryId::First(&[
+            DeliveryId::Documented(
+                &DeliveryId::Json(&["event_id", "api_app_id"]),
+                "https://docs.slack.dev/apis/events-api/",
+            ),
+            DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
+        ]),
         event: Name::Json("event.type"),
         docs: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
         unproven: HEADERS_OPEN,
@@ -104,11 +115,14 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "public_key",
                 "the application's public key, 64 hex digits: Developer Portal, your application, General Information",
             ),
-            // None is prescribed.
-            Parameter::tolerance("300s", "https://docs.discord.com/developers/events/webhook-events"),
+            // None is prescribed, nor is it said that a retry is signed anew, for up to ten minutes.
+            Parameter::tolerance("15m", "https://docs.discord.com/developers/events/webhook-events"),
         ],
         sending: &[Parameter::signing_key("the private key that belongs to public_key: 32 bytes in hex")],
         acknowledgement: acknowledge(204),
+        // An interaction wants its answer, which nobody has before its target was asked: with this Discord waits for it at its
+        // own API ("respond to the original HTTP request with a 202 and no body").
+        otherwise: &[Otherwise { on: &[On::Json("token"), On::NoJson("event")], acknowledgement: acknowledge(202) }],
         answer_within: Duration::from_secs(3),
         handshakes: &[
             Handshake {
@@ -125,7 +139,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 method: "POST",
                 on: &[On::JsonIs("type", "0")],
                 signed: true,
-                exchange: Exchange::Fixed { status: 204, content_type: None, body: "" },
+                // "You must provide a valid Content-Type when responding to PINGs."
+                exchange: Exchange::Fixed { status: 204, content_type: Some("application/json"), body: "" },
             },
         ],
         delivery: DeliveryId::First(&[DeliveryId::Json(&["id"]), DeliveryId::Body]),
@@ -149,8 +164,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Telegram Bot API",
         parameters: &[Parameter::key(
             "secret_token",
-            "the secret_token you gave to setWebhook: 1 to 256 of A-Z, a-z, 0-9, _ and -",
+            "the secret_token you gave to setWebhook: 1 to 256 of A-Z, a-z, 0-9, _ and - (the bot's own token has a colon, and is another)",
         )
+        .made_of(Characters::Word, 1, 256, "letters, digits, _ and -, 256 at most")
         .made_up()],
         delivery: DeliveryId::Json(&["update_id"]),
         docs: "https://core.telegram.org/bots/api#setwebhook",
@@ -166,7 +182,6 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "consumer_secret",
             "the app's consumer secret (API key secret): developer.x.com, your app, Keys and tokens",
         )],
-        answer_within: Duration::from_secs(3),
         methods: GET_POST,
         handshakes: &[Handshake {
             method: "GET",
@@ -192,7 +207,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "zoom",
         title: "Zoom",
         parameters: &[
-            Parameter::key("secret_token", "the secret token: marketplace.zoom.us, your app, Features, Access"),
+            Parameter::key("secret_token", "the secret token: marketplace.zoom.us, your app, Features, Access")
+                .not(&[("eyJ", "an access token")]),
             // None is prescribed, nor is it said that a retry is signed anew; the last comes after 85 minutes. Equal bytes are a repeat.
             Parameter::tolerance("2h", "https://developers.zoom.us/blog/webhook-delays"),
         ],
@@ -296,7 +312,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "linkedin",
         title: "LinkedIn",
-        parameters: &[Parameter::key("client_secret", "the app's client secret: LinkedIn Developers, your app, Auth")],
+        parameters: &[Parameter::key(
+            "client_secret",
+            "the app's client secret: LinkedIn Developers, your app, Auth. A source is for one app, since LinkedIn's challenge \
+             is answered with one secret: several apps have a source each",
+        )],
         answer_within: Duration::from_secs(3),
         methods: GET_POST,
         handshakes: &[Handshake {

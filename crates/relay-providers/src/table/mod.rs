@@ -33,9 +33,6 @@ const ANY_METHOD: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
 /// Where `webhook-id` is said to be the same over the retries of a webhook.
 const STANDARD_WEBHOOKS: &str =
     "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md";
-/// For signatures over the body alone.
-const NO_TIME: &str = "The signature covers the body alone and no time: whoever has seen one request can send it again, \
-    and header fields can be changed. The relay recognises repeats by their delivery id.";
 /// For signatures with a timestamp.
 const HEADERS_OPEN: &str = "The signature covers body and time; other header fields can be changed by whoever passes the \
     request on.";

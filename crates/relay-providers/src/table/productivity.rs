@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
-    provider::Proof,
+    provider::{NO_TIME, Proof},
     scheme::{At, Encoding, KeyForm, Part, Scheme, Stamp, StampAt, Style, Unit},
-    table::{GET_POST, HEAD_POST, HEADERS_OPEN, NO_TIME, SENT_ALONG, ping},
+    table::{GET_POST, HEAD_POST, HEADERS_OPEN, SENT_ALONG, ping},
 };
 
 pub(super) const PROVIDERS: &[Provider] = &[
@@ -15,7 +15,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Asana",
         parameters: &[Parameter::key(
             "secret",
-            "the webhook's secret; leave it out: Asana hands it over when the webhook is created",
+            "the webhook's secret; leave it out: Asana hands it over when the webhook is created. Each webhook has one of its own: a \
+             source of its own for each, or crm-relay source await-secret before the next is created",
         )
         .or_none()],
         handshakes: &[
@@ -46,6 +47,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "the verification token; leave it out: Notion hands it over when the subscription is created, and asks for it \
              in the integration's Webhooks tab",
         )
+        .not(&[("ntn_", "the token of an integration")])
         .or_none()],
         handshakes: &[Handshake {
             method: "POST",
@@ -107,7 +109,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         event: Name::Header("linear-event"),
         order: Name::Json("data.id"),
         docs: "https://linear.app/developers/webhooks",
-        unproven: HEADERS_OPEN,
+        unproven: "The signature covers body and time; other header fields can be changed by whoever passes the request on. The \
+            window that Linear prescribes is short: where the relay's clock is a minute off, everything is refused.",
         sample: Sample {
             headers: &[
                 ("content-type", "application/json; charset=utf-8"),
@@ -150,7 +153,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "typeform",
         title: "Typeform",
-        parameters: &[Parameter::key("secret", "the webhook's secret: your form, Connect, Webhooks, Edit").made_up()],
+        parameters: &[Parameter::key("secret", "the webhook's secret: your form, Connect, Webhooks, Edit").not(&[("tfp_", "an access token")]).made_up()],
         answer_within: Duration::from_secs(30),
         delivery: DeliveryId::Json(&["event_id"]),
         event: Name::Json("event_type"),
@@ -169,7 +172,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "calendly",
         title: "Calendly",
         parameters: &[
-            Parameter::key("secret", "the signing key you gave, or got, when you created the webhook subscription"),
+            Parameter::key("secret", "the signing key you gave, or got, when you created the webhook subscription")
+                .not(&[("eyJ", "an access token")]),
             // Recommended.
             Parameter::tolerance("3m", "https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures"),
         ],
@@ -214,18 +218,25 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Klaviyo",
         parameters: &[
             Parameter::key("secret", "the webhook's secret: the one you gave when you created it"),
-            // The time is that of the request, which is signed with it.
-            Parameter::tolerance("300s", "https://developers.klaviyo.com/en/docs/working_with_system_webhooks"),
+            // None is prescribed, nor is it said how long a webhook is tried, or whether a retry is signed anew: as long as
+            // equal bytes are known to be a repeat.
+            Parameter::tolerance("3d", "https://developers.klaviyo.com/en/docs/working_with_system_webhooks"),
         ],
         delivery: DeliveryId::Body,
         event: Name::Json("data[].topic"),
         docs: "https://developers.klaviyo.com/en/docs/working_with_system_webhooks",
         unproven: HEADERS_OPEN,
-        sample: Sample::json(include_str!("../../samples/klaviyo.json")),
+        sample: Sample {
+            headers: &[("content-type", "application/json"), ("klaviyo-timestamp", "{{rfc3339}}")],
+            query: "",
+            body: include_str!("../../samples/klaviyo.json"),
+        },
         proof: Proof::Signed(&[Scheme {
             at: At::Headers(&["klaviyo-signature"]),
-            messages: &[&[Part::Body, Part::Stamp]],
-            stamp: Some(Stamp::header("klaviyo-timestamp", Unit::HttpDate)),
+            // The header field is a text that is signed, and no clock: it was seen five hours ahead and called GMT, and in two
+            // spellings (github.com/nickdnk/klaviyo-php-sdk, "Webhooks").
+            messages: &[&[Part::Body, Part::Header("klaviyo-timestamp")]],
+            stamp: Some(Stamp { at: StampAt::JsonIfAny("meta.timestamp"), unit: Unit::Rfc3339 }),
             ..Scheme::BASE
         }]),
         ..Provider::BASE

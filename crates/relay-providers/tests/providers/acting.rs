@@ -117,7 +117,7 @@ pub(crate) fn whole(key: &DedupeKey, draft: &Draft) -> Vec<u8> {
 fn fetched(provider: &str) -> Vec<Fetched> {
     let (url, body) = match provider {
         "aws-sns" => (
-            "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-00000000000000000000000000000000.pem",
+            "https://sns.us-east-2.amazonaws.com/SimpleNotificationService-00000000000000000000000000000000.pem",
             include_str!("../../../../fixtures/providers/keys/rsa.crt.pem"),
         ),
         "paypal" => (

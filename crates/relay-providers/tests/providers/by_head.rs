@@ -72,7 +72,7 @@ fn a_request_without_its_proof_is_refused_by_its_head() {
 /// S28: a timestamp of another hour is refused by the head where it stands there.
 #[test]
 fn a_stale_timestamp_is_refused_by_the_head() {
-    for name in ["stripe", "slack", "standard-webhooks", "box", "contentful", "discord"] {
+    for name in ["stripe", "slack", "standard-webhooks", "box", "discord", "workos"] {
         let acting = Acting::new(provider(name).expect("in the table"));
         let hour_ago = Wall::from_micros(NOW.as_micros() - 3_600_000_000);
         let by_head = judged(&acting, &acting.sample("wh_1", hour_ago));

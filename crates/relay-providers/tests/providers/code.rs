@@ -32,7 +32,7 @@ fn a_subscription_is_confirmed_only_when_topic_signature_and_host_are_good() {
     assert_eq!((found, answer.status), (url.clone(), 200));
 
     let unfetched = sns.verifier.judge(&good.request(NOW, &[]));
-    assert!(matches!(&unfetched, Verdict::NeedsKey { url } if url.starts_with("https://sns.us-east-1.amazonaws.com/")));
+    assert!(matches!(&unfetched, Verdict::NeedsKey { url } if url.starts_with("https://sns.us-east-2.amazonaws.com/")));
     let strange_host = confirmation("https://169.254.169.254/?Action=ConfirmSubscription");
     assert_eq!(refused(sns.judge(&strange_host, NOW)).check, "untrusted_url");
     let strange_topic = changed(&good, TOPIC, "arn:aws:sns:us-east-2:999999999999:crm");
@@ -201,6 +201,61 @@ fn mandrills_test_is_answered_and_opens_nothing() {
     assert!(matches!(signed("mandrill_events=%5B%5D"), Verdict::Handshake(answer) if answer.status == 200));
     let sent = "mandrill_events=%5B%7B%22event%22%3A%22send%22%7D%5D";
     assert_eq!(refused(signed(sent)).check, "bad_signature");
+}
+
+/// What the simulator of that platform sends has one id for everybody, so that anybody can have anything signed with it.
+#[test]
+fn paypals_simulator_is_answered_and_opens_nothing() {
+    let paypal = acting("paypal");
+    let simulator = [
+        ("webhook_id", "WEBHOOK_ID"),
+        ("signing_key", include_str!("../../../../fixtures/providers/keys/rsa.key.pem")),
+    ];
+    let simulator = relay_providers::Signer::new("paypal", &owned(&simulator)).expect("good parameters");
+    let signed = simulator.sign(Draft::post(URL, "{}"), "t-1", NOW).expect("it can be signed");
+    let verdict = paypal.judge(&signed, NOW);
+    assert!(matches!(&verdict, Verdict::Handshake(answer) if answer.status == 200), "{verdict:?}");
+    assert_eq!(refused(paypal.judge(&Draft { body: "[]".into(), ..signed }, NOW)).check, "bad_signature");
+}
+
+/// S28: of the body only a checksum is signed, so header fields that were seen must not outlive what is remembered of them.
+#[test]
+fn a_transmission_of_paypal_is_of_these_days() {
+    let paypal = acting("paypal");
+    let signed = paypal.sample("t-1", NOW);
+    let later = |hours: i64| Wall::from_micros(NOW.as_micros() + hours * 3_600_000_000);
+    assert!(paypal.is_genuine(&signed, later(72)), "it goes on trying for three days");
+    assert_eq!(refused(paypal.judge(&signed, later(73))).check, "stale_timestamp");
+}
+
+#[test]
+fn the_age_of_mercado_pagos_webhooks_is_checked_if_wanted() {
+    let mercadopago = acting("mercadopago");
+    let signed = mercadopago.sample("wh_1", NOW);
+    let later = Wall::from_micros(NOW.as_micros() + 3_600_000_000);
+    assert!(mercadopago.is_genuine(&signed, later));
+    assert_eq!(refused(mercadopago.with("tolerance", "10m").judge(&signed, later)).check, "stale_timestamp");
+    assert!(mercadopago.with("tolerance", "10m").is_genuine(&signed, NOW));
+}
+
+#[test]
+fn a_webhook_made_in_a_board_of_monday_is_told_why_it_is_refused() {
+    let refusal = refused(acting("monday").judge(&Draft::post(URL, r#"{"event":{"type":"create_pulse"}}"#), NOW));
+    assert_eq!(refusal.check, "missing_token");
+    assert!(refusal.detail.contains("made in a board"), "{}", refusal.detail);
+}
+
+/// Without its wrapper a message has its id in a header field.
+#[test]
+fn an_unwrapped_message_of_pubsub_is_known_by_its_header_field() {
+    let google = acting("google-pubsub");
+    let id = |message: &str| {
+        let mut draft = Draft::post(URL, r#"{"order":1}"#);
+        draft.set_header("x-goog-pubsub-message-id", message.to_owned());
+        dedupe(google.judge(&google.signer.sign(draft, "", NOW).expect("it can be signed"), NOW))
+    };
+    assert_eq!(id("1").as_deref(), Some(&b"1"[..]));
+    assert_ne!(id("1"), id("2"));
 }
 
 #[test]

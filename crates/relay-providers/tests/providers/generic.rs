@@ -203,10 +203,11 @@ fn key_sources_answer_with_a_receipt_and_take_six_methods() {
     let key = verifier("bearer", &[("token", KEY)]);
     assert!(key.is_key_source());
     assert_eq!(key.methods(), ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
-    assert_eq!(key.acknowledgement(), Acknowledgement::Receipt);
+    assert_eq!(key.provider().acknowledgement, Acknowledgement::Receipt);
     let standard = verifier("standard-webhooks", &[("secret", WHSEC)]);
     assert!(!standard.is_key_source());
-    assert_eq!((standard.methods(), standard.acknowledgement()), (&["POST"][..], Acknowledgement::EMPTY));
+    assert_eq!(standard.methods(), ["POST"]);
+    assert_eq!(standard.provider().acknowledgement, Acknowledgement::EMPTY);
 }
 
 #[test]
@@ -329,7 +330,7 @@ fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a String takes any text");

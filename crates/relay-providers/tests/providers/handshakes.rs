@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use relay_core::time::Wall;
-use relay_providers::{Answer, Draft, On, Refusal, Request, Signer, Verdict, Verifier, provider, providers};
+use relay_providers::{
+    Acknowledgement, Answer, Draft, On, Refusal, Request, Signer, Verdict, Verifier, provider, providers,
+};
 
 use crate::acting::{Acting, URL, owned};
 
@@ -116,6 +118,40 @@ fn signed_handshakes_are_answered_once_they_prove_themselves() {
     }
 }
 
+/// Discord sends interactions and webhook events to one URL and wants each acknowledged in its own way; what is sent by whom has
+/// no proof is not acknowledged at all.
+#[test]
+fn discord_is_acknowledged_by_what_it_sends() {
+    let acting = Acting::new(provider("discord").expect("in the table"));
+    let empty = |status| Acknowledgement::Fixed { status, content_type: None, body: "" };
+    for (body, wanted) in [
+        (r#"{"version":1,"application_id":"1","type":1,"event":{"type":"ENTITLEMENT_CREATE","data":{}}}"#, empty(204)),
+        (
+            r#"{"version":1,"application_id":"1","type":1,"event":{"type":"X","data":{"token":"t"}},"token":"t"}"#,
+            empty(204),
+        ),
+        (r#"{"id":"9","application_id":"1","type":2,"data":{"name":"blep"},"token":"t","version":1}"#, empty(202)),
+        (r#"{"id":"9","application_id":"1","type":3,"data":{"custom_id":"b"},"token":"t","version":1}"#, empty(202)),
+        (r#"{"id":"9","application_id":"1","type":5,"data":{},"token":"t","version":1}"#, empty(202)),
+        ("[]", empty(204)),
+        ("{", empty(204)),
+    ] {
+        let draft = Draft::post(URL, body);
+        assert!(matches!(judge(&acting.verifier, &draft), Verdict::Refused(_)), "{body}");
+        let signed = acting.signer.sign(draft, "wh_1", NOW).expect("can be signed");
+        let Verdict::Genuine(genuine) = judge(&acting.verifier, &signed) else { panic!("{body}") };
+        assert_eq!(genuine.acknowledgement, wanted, "{body}");
+    }
+    // A large interaction, such as one on a long message, too.
+    let body = format!(r#"{{"type":3,"token":"t","message":{{"content":"{}"}}}}"#, "x".repeat(200_000));
+    let signed = acting.signer.sign(Draft::post(URL, body), "wh_1", NOW).expect("can be signed");
+    let Verdict::Genuine(genuine) = judge(&acting.verifier, &signed) else { panic!("large") };
+    assert_eq!(genuine.acknowledgement, empty(202));
+    let ping = acting.signer.sign(Draft::post(URL, r#"{"type":0}"#), "wh_1", NOW).expect("can be signed");
+    let answer = answered(judge(&acting.verifier, &ping));
+    assert_eq!((answer.status, answer.content_type, answer.body.len()), (204, Some("application/json"), 0));
+}
+
 #[test]
 fn a_badly_signed_probe_is_refused_as_the_platform_wants_to_see_it() {
     for name in ["xero", "discord"] {
@@ -217,6 +253,26 @@ fn a_ping_is_one_by_its_body_too() {
     }
     let ping = post(r#"{"test": true}"#).with("x-event-key", "diagnostics:ping");
     assert_eq!(answered(judge(&verifier("bitbucket", &[("secret", "s")]), &ping)).status, 200);
+}
+
+/// While a further secret is awaited, what is signed with one that is in use is an event, and everything else is as before.
+#[test]
+fn a_further_secret_is_taken_beside_the_one_in_use() {
+    let acting = Acting::new(provider("asana").expect("in the table"));
+    let source = acting.verifier.clone().taking_another();
+    let handover = post("{}").with("x-hook-secret", "of-the-second-webhook");
+    let Verdict::Adopt { parameter, value, .. } = judge(&source, &handover) else { panic!("not adopted") };
+    assert_eq!((parameter, &*value), ("secret", "of-the-second-webhook"));
+    assert_eq!(refused(judge(&acting.verifier, &handover)).check, "second_handover");
+    assert!(matches!(
+        source.judge_head(&handover.request(NOW, &[])),
+        relay_providers::ByHead::Refused { or_handshake: true, .. }
+    ));
+
+    let signed = acting.sample("1", NOW).with("x-hook-secret", "added-on-the-way");
+    assert!(matches!(judge(&source, &signed), Verdict::Genuine(_)), "{:?}", judge(&source, &signed));
+    let badly = Draft { body: "{}".into(), ..acting.sample("1", NOW) };
+    assert_eq!(refused(judge(&source, &badly)).check, "bad_signature");
 }
 
 /// Before a webhook of Zendesk exists, its test is signed with a key that everybody knows.

@@ -363,3 +363,28 @@ fn a_very_large_body_is_known_as_a_whole() {
         assert_ne!(key("a"), key("b"), "{name}");
     }
 }
+
+/// I20: an event goes to each of a platform's endpoints, and several may have one URL: while the version of the API is changed,
+/// for several apps or folders. Each sends what its own application asked for.
+#[test]
+fn one_event_for_two_endpoints_at_one_url_is_two_webhooks() {
+    for (name, own, one, other, without) in [
+        ("stripe", "pending_webhooks", r#""api_version":"2024-04-10""#, r#""api_version":"2025-09-30.clover""#, ""),
+        ("stripe", "pending_webhooks", r#""api_version":"2024-04-10""#, r#""x":0"#, r#""api_version":null"#),
+        ("paddle", "occurred_at", r#""notification_id":"ntf_1""#, r#""notification_id":"ntf_2""#, ""),
+        ("slack", "event_time", r#""api_app_id":"A1""#, r#""api_app_id":"A2""#, ""),
+        ("box", "created_at", r#""webhook":{"id":"1"}"#, r#""webhook":{"id":"2"}"#, r#""webhook":{"type":"webhook"}"#),
+        ("circleci", "happened_at", r#""webhook":{"id":"1"}"#, r#""webhook":{"id":"2"}"#, ""),
+    ] {
+        let acting = Acting::new(provider(name).expect("in the table"));
+        let key = |endpoint: &str, value: u8| {
+            let endpoint = if endpoint.is_empty() { String::new() } else { format!(",{endpoint}") };
+            let body = format!(r#"{{"id":"evt_1","event_id":"evt_1","type":"x"{endpoint},"{own}":{value}}}"#);
+            acting.key(&acting.signer.sign(Draft::post(URL, body), "wh_1", NOW).expect("it can be signed"), NOW)
+        };
+        assert_ne!(key(one, 1), key(other, 1), "{name}");
+        for endpoint in [one, other, without] {
+            assert_eq!(key(endpoint, 1), key(endpoint, 2), "{name}: a retry of {endpoint} is the same webhook");
+        }
+    }
+}

@@ -325,3 +325,26 @@ fn refused(name: &str, parameters: &[(&str, &str)], draft: &Draft) -> Refusal {
         other => panic!("{name}: not refused: {other:?}"),
     }
 }
+
+/// What Intercom sends to an app's uninstall and health check URLs has a signature in another field.
+#[test]
+fn intercoms_other_signature_is_taken_too() {
+    use aws_lc_rs::hmac;
+    let source = [("client_secret", "a secret of an app")];
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"a secret of an app"), b"{}");
+    let hex = crate::generic::hex(mac.as_ref());
+    let mut signed = Draft::post(URL, "{}");
+    signed.set_header("x-body-signature", hex.clone());
+    genuine("intercom", &source, &signed);
+    signed.body = "[]".into();
+    assert_eq!(refused("intercom", &source, &signed).check, "bad_signature");
+    signed.set_header("x-hub-signature", format!("sha1={hex}"));
+    assert_eq!(refused("intercom", &source, &signed).check, "bad_signature");
+}
+
+/// Libraries of the specification pass over bits behind the last whole byte of a secret.
+#[test]
+fn a_standard_secret_may_end_in_stray_bits() {
+    let source = [("secret", "whsec_notsosecretwordshi")];
+    genuine("standard-webhooks", &source, &signed("standard-webhooks", &source, "{}"));
+}

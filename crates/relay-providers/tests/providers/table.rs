@@ -74,12 +74,22 @@ fn what_is_accepted_or_refused_is_answered_as_the_platform_documents() {
         accepted,
         [
             ("adyen", 200, Some("text/plain")),
+            ("cloudevents", 202, None),
             ("discord", 204, None),
             ("google-pubsub", 204, None),
             ("salesforce", 200, Some("text/xml; charset=utf-8")),
             ("twilio", 200, Some("text/xml")),
         ]
     );
+}
+
+/// A repeat of something delivered is somebody who pressed Resend, where the platform never tries again by itself.
+#[test]
+fn platforms_that_never_try_again_are_known() {
+    for name in ["github", "gitlab", "woocommerce"] {
+        assert!(!provider(name).expect("in the table").retries, "{name}");
+    }
+    assert!(provider("stripe").expect("in the table").retries);
 }
 
 /// Beside POST and the handshakes' own: methods that the platform, or whoever writes the automation there, chooses.
@@ -120,6 +130,10 @@ fn every_entry_acknowledges_with_a_success_and_takes_its_own_handshakes() {
                 assert_eq!(content_type.is_some(), !body.is_empty(), "{}", entry.name);
                 assert!(!entry.key_source, "{}", entry.name);
             }
+        }
+        for other in entry.otherwise {
+            let Acknowledgement::Fixed { status, .. } = other.acknowledgement else { panic!("{}", entry.name) };
+            assert!((200..300).contains(&status) && !other.on.is_empty(), "{}", entry.name);
         }
         let chosen = ["zendesk", "freshdesk", "sanity", "contentful", "basic", "hmac"].contains(&entry.name);
         assert_eq!(entry.key_source || chosen, entry.methods.contains(&"DELETE"), "{}", entry.name);
@@ -203,7 +217,7 @@ fn a_signed_time_outside_its_window_is_refused_as_such_and_the_window_can_be_wid
             assert_eq!(refusal.check, check, "{}: {refusal:?}", entry.name);
             assert!(refusal.detail.ends_with(&format!("limit {limit} s")), "{}: {refusal:?}", entry.name);
         }
-        let wide = acting.with("tolerance", "2d");
+        let wide = acting.with("tolerance", "9d");
         assert!(wide.is_genuine(&signed, at(86_400)), "{}", entry.name);
         assert!(acting.with("tolerance", "off").is_genuine(&signed, at(1 << 30)), "{}", entry.name);
     }
@@ -216,6 +230,7 @@ fn seconds(text: &str) -> i64 {
         "s" => 1,
         "m" => 60,
         "h" => 3_600,
+        "d" => 86_400,
         other => panic!("{other}"),
     };
     number.parse::<i64>().expect("a number") * unit

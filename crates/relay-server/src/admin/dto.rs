@@ -6,7 +6,7 @@ use relay_core::{
     delivery::{Attempt, Delivery, Reason, State, answer::Answer},
     event::Event,
     hub::{ClientView, DestinationView},
-    time::Wall,
+    time::{Now, Wall},
 };
 use relay_providers::provider;
 use relay_store::seam::{EventRow, Promises, SourceStats};
@@ -67,6 +67,8 @@ pub(crate) struct SourceDto {
 #[derive(Debug, Serialize)]
 pub(crate) struct ActivityDto {
     counters: SourceCountersDto,
+    /// Of the newest event that is kept.
+    pub(crate) last_received_at: Option<String>,
     refusals: Vec<RefusalDto>,
 }
 
@@ -152,6 +154,8 @@ struct ClientDto {
     held: u32,
     slots: u32,
     circuit_open: bool,
+    open_since: Option<String>,
+    next_try_at: Option<String>,
     error: Option<String>,
 }
 
@@ -385,6 +389,7 @@ pub(crate) struct StatusDto {
     pub(crate) admin: Option<String>,
     pub(crate) public_url: Option<String>,
     pub(crate) uptime_ms: u64,
+    pub(crate) last_received_at: Option<String>,
     store_bytes: u64,
     disk_free_bytes: Option<u64>,
     full: bool,
@@ -429,7 +434,8 @@ impl SourceDto {
         let directory = registry.directory();
         let intake = directory.intakes.get(&source.name);
         let awaits_secret = intake.is_some_and(|intake| intake.verifier.awaits_secret());
-        let until = source.adopts_until(registry.now()).filter(|_| awaits_secret);
+        let awaits_another = !source.adopted.is_empty();
+        let until = source.adopts_until(registry.now()).filter(|_| awaits_secret || awaits_another);
         let routes = directory.routing.routes.get(&source.name).into_iter().flatten();
         Self {
             name: source.name.to_string(),
@@ -474,7 +480,7 @@ impl ActivityDto {
             refused: metrics.refused_of(name),
         };
         let refusals = refusals.of(name).into_iter().filter(|refused| refused.at >= source.created_at);
-        Self { counters, refusals: refusals.map(RefusalDto::new).collect() }
+        Self { counters, last_received_at: None, refusals: refusals.map(RefusalDto::new).collect() }
     }
 }
 
@@ -524,7 +530,7 @@ impl RouteDto {
 impl DestinationDto {
     /// Those that are something: a route leads there, an operator paused it, something of it waits or is dead, or a client
     /// serves it. One whose last route and last delivery are gone is not listed for good.
-    pub(crate) fn all(directory: &Directory, report: &Report, now: Wall) -> Vec<Self> {
+    pub(crate) fn all(directory: &Directory, report: &Report, now: Now) -> Vec<Self> {
         let mut names = directory.destination_names();
         names.extend(report.stats.destinations.iter().map(|stats| stats.destination.clone()));
         let all = names.iter().map(|name| Self::new(name.as_str(), directory, report, now));
@@ -538,7 +544,7 @@ impl DestinationDto {
         !self.sources.is_empty() || self.paused || self.clients > 0 || left.sum::<u64>() > 0
     }
 
-    pub(crate) fn new(name: &str, directory: &Directory, report: &Report, now: Wall) -> Self {
+    pub(crate) fn new(name: &str, directory: &Directory, report: &Report, now: Now) -> Self {
         let stats = report.stats.destinations.iter().find(|stats| stats.destination.as_str() == name);
         let view = report.view.iter().find(|view| view.destination.as_str() == name);
         let routes = directory.routes.values().map(|entry| &entry.document);
@@ -552,17 +558,17 @@ impl DestinationDto {
                 .iter()
                 .map(|s| (s.as_str(), stats.map_or(0, |stats| depth::count(stats, *s))))
                 .collect(),
-            oldest_due_age_ms: stats.and_then(|stats| health::age(stats.oldest_due, now)).map(document::millis),
+            oldest_due_age_ms: stats.and_then(|stats| health::age(stats.oldest_due, now.wall)).map(document::millis),
             next_expiry_at: stats.and_then(|stats| stats.next_expiry).map(rfc3339),
             clients: view.map_or(0, |view| view.clients.len()),
             circuit_open: view
                 .is_some_and(|view| !view.clients.is_empty() && view.clients.iter().all(|client| client.circuit_open)),
-            instances: view.map_or_else(Vec::new, instances),
+            instances: view.map_or_else(Vec::new, |view| instances(view, now)),
         }
     }
 }
 
-fn instances(view: &DestinationView) -> Vec<ClientDto> {
+fn instances(view: &DestinationView, now: Now) -> Vec<ClientDto> {
     let show = |client: &ClientView| ClientDto {
         instance: client.instance.to_string(),
         label: client.label.clone(),
@@ -571,6 +577,8 @@ fn instances(view: &DestinationView) -> Vec<ClientDto> {
         held: client.held,
         slots: client.slots,
         circuit_open: client.circuit_open,
+        open_since: client.open_since.map(|at| rfc3339(now.wall - now.mono.since(at))),
+        next_try_at: client.next_try.map(|at| rfc3339(now.wall + at.since(now.mono))),
         error: client.error.clone(),
     };
     view.clients.iter().map(show).collect()
@@ -745,7 +753,7 @@ impl HealthDto {
 }
 
 impl StatusDto {
-    pub(crate) fn new(report: &Report, promises: &Promises, directory: &Directory, now: Wall) -> Self {
+    pub(crate) fn new(report: &Report, promises: &Promises, directory: &Directory, now: Now) -> Self {
         let source = |stats: &SourceStats| SourceCountsDto {
             name: stats.source.to_string(),
             accepted: stats.accepted,
@@ -760,6 +768,7 @@ impl StatusDto {
             admin: None,
             public_url: None,
             uptime_ms: 0,
+            last_received_at: None,
             store_bytes: report.stats.store_bytes,
             disk_free_bytes: report.stats.disk_free_bytes,
             full: report.stats.full,

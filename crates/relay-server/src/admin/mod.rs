@@ -3,6 +3,7 @@
 //! One router, served twice: on `ADMIN_LISTEN` behind `ADMIN_TOKEN`, and on `DATA_DIR/admin.sock` for whoever may open
 //! that file. `docs/reference/admin-api.md` is its document.
 
+pub(crate) mod code;
 pub(crate) mod dto;
 mod intake;
 pub(crate) mod problem;

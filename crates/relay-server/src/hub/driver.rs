@@ -23,7 +23,7 @@ use relay_store::{
 };
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 
 use super::{Event, Inlet, OldestCommit, Request, Said, Socket, commits::Commits};
@@ -169,10 +169,32 @@ impl Driver {
             self.perform();
             self.flush();
         }
+        if self.stopped {
+            self.say_the_rest().await;
+        }
         if let Some(stopped) = self.stopping.take() {
             // Whoever asked may have given up waiting.
             let _ = stopped.send(());
         }
+    }
+
+    /// What the machine said last goes out as far as its peers take it in a moment: a client that hears that its outcomes are
+    /// kept does not wait for it, nor reports them again.
+    async fn say_the_rest(&mut self) {
+        let rest = async {
+            while self.sockets.values().any(|line| line.full)
+                && let Some(done) = self.pending.next().await
+            {
+                if let Done::Space(conn) = done
+                    && let Some(line) = self.sockets.get_mut(&conn)
+                {
+                    line.full = false;
+                    self.pump(conn);
+                }
+            }
+        };
+        // Whoever does not read has the rest of it from the next server.
+        let _ = timeout(limits::LAST_WORDS_WITHIN, rest).await;
     }
 
     /// Lets every connection that is ready go first, and takes their requests too. The first to come wakes this task at
@@ -222,6 +244,7 @@ impl Driver {
                     self.feed(Input::Received(conn, message));
                 }
             }
+            Event::Heard(conn) => self.feed(Input::Heard(conn)),
             Event::Closed(conn) => {
                 self.sockets.remove(&conn);
                 // Also after the hub closed it itself: only now is it gone.
@@ -351,7 +374,7 @@ impl Driver {
         }
         loop {
             match line.outbox.try_reserve() {
-                Ok(place) => match self.hub.poll_transmit(conn) {
+                Ok(place) => match self.hub.poll_transmit(conn, place.piece_bytes()) {
                     Some(message) => place.send(message),
                     None => break,
                 },

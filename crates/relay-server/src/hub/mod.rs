@@ -42,6 +42,8 @@ pub(crate) enum Event {
     Opened { conn: ConnId, token: Name, serves: Serves, peer: String, socket: Socket },
     /// A client said something.
     Received(ConnId, Said),
+    /// A client is about to say something: part of it came.
+    Heard(ConnId),
     /// A client's socket is gone.
     Closed(ConnId),
     /// Routes or pauses changed; told once the machine has them.

@@ -2,6 +2,8 @@
 //!
 //! **Source** RFC 9112 section 7.1. White space around a size is refused, though lenient parsers take it.
 
+use relay_core::limits;
+
 use super::head::is_value;
 
 /// Bytes of chunk extensions in one body. They mean nothing here; the HTTP library behind takes no more than this.
@@ -17,6 +19,7 @@ pub(super) struct Chunks {
     at: At,
     extension_bytes: u32,
     trailer_bytes: u32,
+    trailers: usize,
 }
 
 /// The body breaks the rules of chunks.
@@ -40,7 +43,7 @@ enum At {
 
 impl Default for Chunks {
     fn default() -> Self {
-        Self { at: At::Size { value: 0, digits: 0 }, extension_bytes: 0, trailer_bytes: 0 }
+        Self { at: At::Size { value: 0, digits: 0 }, extension_bytes: 0, trailer_bytes: 0, trailers: 0 }
     }
 }
 
@@ -86,7 +89,9 @@ impl Chunks {
             (At::Trailer, b'\r') => Ok(At::TrailerLf),
             (At::TrailerStart | At::Trailer, _) => {
                 self.trailer_bytes += 1;
-                let fits = self.trailer_bytes <= TRAILER_BYTES_MAX;
+                self.trailers += usize::from(matches!(self.at, At::TrailerStart));
+                // The HTTP library takes no more of them, and would end the connection without an answer.
+                let fits = self.trailer_bytes <= TRAILER_BYTES_MAX && self.trailers <= limits::HEADERS_MAX;
                 if fits && is_value(byte) { Ok(At::Trailer) } else { Err(Broken) }
             }
             (At::EndLf, b'\n') => Ok(At::End),

@@ -35,7 +35,7 @@ impl<B: Backend> Door<B> {
     pub(super) fn shake_hands(&self, source: &Source, raw: &Raw, answer: Answer) -> Response<Body> {
         let name = source.name.as_str();
         self.backend.handshake(name);
-        if let Some(left_out) = self.backend.refusals().may_tell(name, "handshake", self.backend.now()) {
+        if let Some(left_out) = self.backend.refusals().may_tell(name, "handshake", self.backend.mono()) {
             let method = String::from_utf8_lossy(&raw.method);
             tracing::info!(event = "handshake", source = name, %method, left_out, "answered a handshake");
         }
@@ -173,7 +173,7 @@ impl<B: Backend> Door<B> {
             source = %name,
             parameter,
             peer = origin.ip().map(tracing::field::display),
-            "believed to be the platform's; if it was not: crm-relay source await-secret {name}"
+            "believed to be the platform's; if it was not: crm-relay source await-secret {name} --forget"
         );
         Ok(self.shake_hands(source, raw, answer))
     }

@@ -14,7 +14,10 @@ pub(super) const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 pub(crate) enum Flaw {
     RequestLine,
     Version,
+    Space,
     Target,
+    Path,
+    Query,
     UriTooLong,
     HeadTooLarge,
     TooManyFields,
@@ -38,10 +41,13 @@ pub(crate) enum Flaw {
 const STAND_IN: &str = "flawed";
 
 impl Flaw {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 22] = [
         Self::RequestLine,
         Self::Version,
+        Self::Space,
         Self::Target,
+        Self::Path,
+        Self::Query,
         Self::UriTooLong,
         Self::HeadTooLarge,
         Self::TooManyFields,
@@ -79,8 +85,18 @@ impl Flaw {
     pub(crate) const fn problem(self) -> Problem {
         let (code, detail) = match self {
             Self::RequestLine => (Code::Malformed, "the request line is not METHOD SP TARGET SP VERSION"),
-            Self::Version => (Code::Malformed, "the version is not HTTP/1.1 or HTTP/1.0"),
-            Self::Target => (Code::Malformed, "the request target is not a path with an optional query"),
+            Self::Version => (Code::Malformed, "the version is not one of HTTP/1"),
+            Self::Space => (Code::Malformed, "the request target holds a space; in a URL it is %20"),
+            Self::Target => {
+                (Code::Malformed, "the request target is not a path with an optional query, or names another host")
+            }
+            Self::Path => (
+                Code::Malformed,
+                "the path holds what has to be percent-encoded there: # < > `, a control character, or no UTF-8",
+            ),
+            Self::Query => {
+                (Code::Malformed, "the query holds what has to be percent-encoded there: # or a control character")
+            }
             Self::UriTooLong => (Code::UriTooLong, "path and query are longer than 8 KiB"),
             Self::HeadTooLarge => (Code::HeadersTooLarge, "the request head is larger than 32 KiB"),
             Self::TooManyFields => (Code::HeadersTooLarge, "there are more than 100 header fields"),

@@ -106,15 +106,25 @@ impl Head {
         if target.len() > limits::URI_BYTES_MAX {
             return Err(Flaw::UriTooLong);
         }
+        let minor = match minor(version) {
+            Some(minor) => minor,
+            None if version.rsplit(|byte| *byte == b' ').next().is_some_and(|last| minor(last).is_some()) => {
+                return Err(Flaw::Space);
+            }
+            None => return Err(Flaw::Version),
+        };
+        let from = begin + method.len() + 1;
         let asterisk = target == b"*" && method == b"OPTIONS";
         if !asterisk {
-            self.target(target, begin + method.len() + 1)?;
+            self.target(target, from)?;
         }
-        self.http_1_0 = match version {
-            b"HTTP/1.1" => false,
-            b"HTTP/1.0" => true,
-            _ => return Err(Flaw::Version),
-        };
+        self.http_1_0 = minor == 0;
+        if minor > 1 {
+            let end = from + target.len();
+            let as_it_is = Rewrite { from, path: from, end, to: end };
+            let rewrite = self.rewrite.unwrap_or(as_it_is);
+            self.rewrite = Some(Rewrite { to: end + 1 + version.len(), ..rewrite });
+        }
         Ok(())
     }
 
@@ -129,11 +139,15 @@ impl Head {
         let origin = &target[path..];
         let query = origin.iter().position(|byte| *byte == b'?').unwrap_or(origin.len());
         let is_path = |path: &[u8]| path.iter().all(|byte| is_of(*byte, PATH)) && std::str::from_utf8(path).is_ok();
-        if !is_path(&origin[..query]) || !is_query(&origin[query..]) {
-            return Err(Flaw::Target);
+        if !is_path(&origin[..query]) {
+            return Err(Flaw::Path);
+        }
+        if !is_query(&origin[query..]) {
+            return Err(Flaw::Query);
         }
         if path > 0 || !target::is_plain(&origin[query..]) {
-            self.rewrite = Some(Rewrite { from, path: from + path, to: from + target.len() });
+            let end = from + target.len();
+            self.rewrite = Some(Rewrite { from, path: from + path, end, to: end });
         }
         Ok(())
     }
@@ -221,6 +235,14 @@ impl Head {
             (None, length) => Framed::Length(length.unwrap_or(0)),
         };
         Ok(Complete { len, body, upgrade: self.upgrade, rewrite: self.rewrite })
+    }
+}
+
+/// The minor version of HTTP/1.
+fn minor(version: &[u8]) -> Option<u8> {
+    match version.strip_prefix(b"HTTP/1.") {
+        Some([digit @ b'0'..=b'9']) => Some(digit - b'0'),
+        _ => None,
     }
 }
 
@@ -395,10 +417,16 @@ mod tests {
             ("POST http:///a HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
             ("POST ftp://a/a HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
             ("POST http://a/a HTTP/1.1\r\n\r\n", Flaw::HostMissing),
-            ("GET /?a#b HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
-            ("GET /\u{fffd}?\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("GET /?a#b HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Query),
+            ("GET /\u{fffd}?\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Query),
+            ("GET /<a> HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Path),
+            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Space),
+            ("GET /a?q=b c d HTTP/1.2\r\nHost: a\r\n\r\n", Flaw::Space),
+            ("GET / HTTP/1.10\r\nHost: a\r\n\r\n", Flaw::Version),
+            ("GET / HTTP/1.\r\nHost: a\r\n\r\n", Flaw::Version),
+            ("GET / http/1.1\r\nHost: a\r\n\r\n", Flaw::Version),
             ("CONNECT evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
-            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Target),
+            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::Path),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Flaw::RequestLine),
             ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Flaw::Version),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Flaw::Version),
@@ -466,6 +494,26 @@ mod tests {
         assert_eq!(with("").unwrap().unwrap().rewrite, None);
     }
 
+    /// RFC 9110 section 2.5: a request of a higher minor version is read as one of the highest that is known, framing included.
+    #[test]
+    fn a_higher_minor_version_is_read_as_the_highest_known() {
+        for (line, want) in [
+            ("POST /webhook?x=1 HTTP/1.2", "POST /webhook?x=1 HTTP/1.1"),
+            ("POST http://a/webhook HTTP/1.9", "POST /webhook HTTP/1.1"),
+            ("POST /webhook?{\"<\"} HTTP/1.3", "POST http://raw/webhook?{^22^3C^22} HTTP/1.1"),
+            ("OPTIONS * HTTP/1.2", "OPTIONS * HTTP/1.1"),
+        ] {
+            let head = format!("\r\n{line}\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let complete = read(&head).unwrap().unwrap();
+            assert_eq!(complete.body, Framed::Chunked);
+            let rewrite = complete.rewrite.unwrap();
+            let mut put = head.clone().into_bytes();
+            put.splice(rewrite.from..rewrite.to, rewrite.target(head.as_bytes()));
+            assert_eq!(String::from_utf8(put).unwrap().lines().nth(1), Some(want));
+        }
+        assert_eq!(read("POST / HTTP/1.2\r\n\r\n"), Err(Flaw::HostMissing));
+    }
+
     /// S8: sizes.
     #[test]
     fn heads_above_the_limits_are_refused() {
@@ -483,7 +531,8 @@ mod tests {
     /// A head of plausible lines, some with a byte put in their middle.
     fn plausible_head() -> impl Strategy<Value = Vec<u8>> {
         let target = "(http://a(:80)?)?/[!-~]{0,12}(\\?[!-~\u{e9}]{0,6})?";
-        let line = ("(GET|POST|OPTIONS|b-c)", target, "HTTP/1\\.[01]").prop_map(|(m, t, v)| format!("{m} {t} {v}\r\n"));
+        let line =
+            ("(GET|POST|OPTIONS|b-c)", target, "HTTP/1\\.[0129]").prop_map(|(m, t, v)| format!("{m} {t} {v}\r\n"));
         let field =
             "(Host|Content-Length|Transfer-Encoding|X-[!-~]{1,6}): ?(chunked|[0-9]{1,4}|[ -~\u{e9}\t]{0,10})\r\n";
         let smudge = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));

@@ -160,6 +160,6 @@ async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<
             }
             response
         }
-        place @ (Place::Source(_) | Place::DotSegments) => door.answer(place, origin, request).await,
+        place @ (Place::Source(_) | Place::DotSegments(_)) => door.answer(place, origin, request).await,
     }
 }

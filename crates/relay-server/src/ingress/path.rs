@@ -7,8 +7,8 @@ use relay_core::target::has_dot_segment;
 pub(super) enum Place<'a> {
     /// To the source of that name.
     Source(&'a str),
-    /// To a source, with dot segments behind its name: another program may read it as another path.
-    DotSegments,
+    /// To the source of that name, with dot segments behind it: another program may read it as another path.
+    DotSegments(&'a str),
     /// Not to a source.
     Elsewhere,
 }
@@ -24,7 +24,7 @@ pub(super) fn place(path: &str) -> Place<'_> {
     }
     let Some(named) = behind.strip_prefix('/') else { return Place::Elsewhere };
     let (name, rest) = named.split_once('/').unwrap_or((named, ""));
-    if has_dot_segment(rest.as_bytes()) { Place::DotSegments } else { Place::Source(name) }
+    if has_dot_segment(rest.as_bytes()) { Place::DotSegments(name) } else { Place::Source(name) }
 }
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn dot_segments_are_refused_however_they_are_written() {
         for rest in ["..", "a/..", "%2e%2E", "a\\..\\b", "..%2fx", "..;/x", "%252e%252e/x"] {
-            assert_eq!(place(&format!("/webhook/s/{rest}")), Place::DotSegments, "{rest}");
+            assert_eq!(place(&format!("/webhook/s/{rest}")), Place::DotSegments("s"), "{rest}");
         }
         for rest in ["...", "a..", "%2ea", "%2", "a.b"] {
             assert_eq!(place(&format!("/webhook/s/{rest}")), Place::Source("s"), "{rest}");

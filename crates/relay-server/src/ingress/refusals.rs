@@ -9,10 +9,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use relay_core::{limits, time::Wall};
-
-/// Microseconds in which one line is written per source and reason.
-const MINUTE: i64 = 60_000_000;
+use relay_core::{
+    limits,
+    lines::Lines,
+    time::{Mono, Wall},
+};
 
 /// One refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +53,8 @@ pub struct Refusals {
 #[derive(Debug, Default)]
 struct Lately {
     refused: VecDeque<Refused>,
-    /// The minute of the last line about a reason, and how many were left out since.
-    told: BTreeMap<&'static str, (i64, u64)>,
+    /// Lines about it, by reason: as many kinds as there are checks.
+    lines: Lines<&'static str>,
 }
 
 impl Missed {
@@ -99,16 +100,9 @@ impl Refusals {
 
     /// Whether a line about this may be written, and how many were left out before it: one a minute for each source and
     /// reason, for strangers can cause as many as they like.
-    pub(crate) fn may_tell(&self, source: &str, reason: &'static str, now: Wall) -> Option<u64> {
+    pub(crate) fn may_tell(&self, source: &str, reason: &'static str, now: Mono) -> Option<u64> {
         let mut sources = self.lock();
-        let minute = now.as_micros() / MINUTE;
-        let (told, left_out) = of(&mut sources, source).told.entry(reason).or_insert((i64::MIN, 0));
-        if *told == minute {
-            *left_out += 1;
-            return None;
-        }
-        *told = minute;
-        Some(std::mem::take(left_out))
+        of(&mut sources, source).lines.may_tell(&reason, limits::LINES_OF_STRANGERS, now)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Lately>> {
@@ -164,12 +158,13 @@ mod tests {
     #[test]
     fn one_line_a_minute_for_each_source_and_reason() {
         let refusals = Refusals::default();
-        assert_eq!(refusals.may_tell("a", "wrong_key", at(0)), Some(0));
-        for micros in 1..=3 {
-            assert_eq!(refusals.may_tell("a", "wrong_key", at(micros)), None);
+        let seconds = |seconds: u64| Mono::from_micros(seconds * 1_000_000);
+        assert_eq!(refusals.may_tell("a", "wrong_key", seconds(0)), Some(0));
+        for second in 1..=3 {
+            assert_eq!(refusals.may_tell("a", "wrong_key", seconds(second)), None);
         }
-        assert_eq!(refusals.may_tell("a", "bad_signature", at(4)), Some(0), "another reason");
-        assert_eq!(refusals.may_tell("b", "wrong_key", at(4)), Some(0), "another source");
-        assert_eq!(refusals.may_tell("a", "wrong_key", at(MINUTE)), Some(3), "says what was left out");
+        assert_eq!(refusals.may_tell("a", "bad_signature", seconds(4)), Some(0), "another reason");
+        assert_eq!(refusals.may_tell("b", "wrong_key", seconds(4)), Some(0), "another source");
+        assert_eq!(refusals.may_tell("a", "wrong_key", seconds(60)), Some(3), "says what was left out");
     }
 }

@@ -21,6 +21,20 @@ pub(super) const UNCERTAIN: Problem =
     Problem::new(Code::StoreUnavailable, "it is not certain that the webhook is stored; send it again");
 const BUSY: Problem =
     Problem::new(Code::StoreBusy, "too much waits to be stored at the moment, and this is not; send it again");
+const FAILED: Problem =
+    Problem::new(Code::StoreUnavailable, "the store of this relay has failed, and this is not stored; send it again");
+const AWAY: Problem =
+    Problem::new(Code::StoreUnavailable, "the store cannot be reached, and this is not stored; send it again");
+const GONE: Problem = Problem::new(
+    Code::StoreUnavailable,
+    "what this repeats was removed, or cannot be read, as it was to be delivered again; send it again",
+);
+const DAMAGED: Problem = Problem::new(
+    Code::StoreUnavailable,
+    "what this repeats cannot be read, and this is not stored; send it again later",
+);
+const UNROUTED: Problem =
+    Problem::new(Code::SourceBroken, "no route leads from the source, so this is not stored; send it again later");
 const FULL: Problem = Problem::new(Code::StoreFull, "there is no room for the webhook; send it again later");
 
 /// What the hub's answer means to the sender.
@@ -33,9 +47,21 @@ pub(super) fn outcome(answer: &hub::Answer, acknowledgement: Acknowledgement) ->
             }
         }),
         hub::Answer::Unavailable => Err(UNCERTAIN),
+        hub::Answer::NotStored(why) => Err(not_stored(*why)),
         hub::Answer::Busy => Err(BUSY),
         hub::Answer::Full => Err(FULL),
         hub::Answer::Stopping => Err(STOPPING),
+    }
+}
+
+/// Why it is not stored, in words for who sent it.
+const fn not_stored(why: hub::NotStored) -> Problem {
+    match why {
+        hub::NotStored::Unrouted => UNROUTED,
+        hub::NotStored::Failed => FAILED,
+        hub::NotStored::Away => AWAY,
+        hub::NotStored::Gone => GONE,
+        hub::NotStored::Damaged => DAMAGED,
     }
 }
 

@@ -8,7 +8,7 @@ use hyper::{Request, Response, body::Incoming};
 use relay_core::{
     hub::{Accepting, Answer},
     name::Name,
-    time::Wall,
+    time::{Mono, Wall},
 };
 use relay_providers::Verifier;
 
@@ -70,6 +70,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The time of schedules, for what is stored.
     fn now(&self) -> Wall;
+
+    /// The time of what this process waits for.
+    fn mono(&self) -> Mono;
 
     /// The present time as the system's clock has it, for comparing with what others signed.
     fn present(&self) -> Wall {

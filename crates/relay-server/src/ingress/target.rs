@@ -1,5 +1,5 @@
 //! Request targets that the HTTP library behind would refuse or keep, rewritten for it: in absolute form, or with bytes in the
-//! query that senders leave raw.
+//! query that senders leave raw, or before a version that it does not know.
 //!
 //! The path and the query of an event are those of the sender, byte for byte: what is escaped here for the way through the
 //! library is undone in [`query`].
@@ -11,21 +11,25 @@ use hyper::Uri;
 /// The authority of a target whose query is escaped. No request of a sender has one behind the guard: targets in absolute
 /// form lose theirs.
 const ESCAPED: &str = "raw";
+/// The version that any of HTTP/1 above it is read as: RFC 9110 section 2.5.
+const VERSION: &[u8] = b" HTTP/1.1";
 /// Begins an escaped byte, and is escaped itself.
 const ESCAPE: u8 = b'^';
 
-/// A target to be rewritten: where it stands in its head, and where its path begins.
+/// A target to be rewritten: where it stands in its head, where its path begins, and up to where it is replaced: its end, or
+/// that of the version behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rewrite {
     pub(super) from: usize,
     pub(super) path: usize,
+    pub(super) end: usize,
     pub(super) to: usize,
 }
 
 impl Rewrite {
     /// What stands in its place.
     pub(super) fn target(&self, head: &[u8]) -> Vec<u8> {
-        let (path, query) = split(&head[self.path..self.to]);
+        let (path, query) = split(&head[self.path..self.end]);
         let path = if path.is_empty() { b"/" } else { path };
         let mut target = Vec::with_capacity(self.to - self.from + 16);
         let is_escaped = query.is_some_and(|query| !is_plain(query));
@@ -37,6 +41,9 @@ impl Rewrite {
         if let Some(query) = query {
             target.push(b'?');
             if is_escaped { escape(query, &mut target) } else { target.extend_from_slice(query) }
+        }
+        if self.to > self.end {
+            target.extend_from_slice(VERSION);
         }
         target
     }
@@ -99,7 +106,7 @@ mod tests {
     use super::*;
 
     fn rewritten(target: &[u8], path: usize) -> Vec<u8> {
-        Rewrite { from: 0, path, to: target.len() }.target(target)
+        Rewrite { from: 0, path, end: target.len(), to: target.len() }.target(target)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use relay_core::{
     hub::{Accepting, Answer},
     id::EventId,
 };
-use relay_providers::{Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
+use relay_providers::{Acknowledgement, Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,11 @@ pub(super) const UNKNOWN: &str = "unknown";
 const BROKEN: Problem =
     Problem::new(Code::SourceBroken, "the source is not configured as its provider needs it; send it again later");
 
+const DOT_SEGMENTS: Problem = Problem::new(
+    Code::Malformed,
+    "the path behind the source's name holds dot segments (. or ..), in whatever spelling",
+);
+
 /// Takes webhooks in.
 #[derive(Debug)]
 pub(super) struct Door<B> {
@@ -64,8 +69,8 @@ struct Admitted {
 
 /// A request that was read and judged: all that is left of it while its commit is waited for.
 enum Ready {
-    /// Take it in, for this source.
-    Genuine(Arc<Source>, Box<Accepting>),
+    /// Take it in, for this source; once it is durable its sender wants this.
+    Genuine(Arc<Source>, Box<Accepting>, Acknowledgement),
     /// It was no webhook, or is taken in already.
     Answered(Response<Body>),
 }
@@ -78,6 +83,11 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Response<Body> {
+        if let Place::DotSegments(name) = place {
+            let ends = intake::is_given_up(request.headers(), request.body());
+            let source = self.backend.source(name.as_bytes());
+            return self.refuse(source.as_deref(), origin, Refused::from(DOT_SEGMENTS).closing_if(ends));
+        }
         let source = match self.find(place) {
             Ok(source) => source,
             Err(refused) => {
@@ -100,11 +110,10 @@ impl<B: Backend> Door<B> {
 
     fn find(&self, place: Place<'_>) -> Result<Arc<Source>, Refused> {
         match place {
-            Place::Source(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
+            Place::Source(name) | Place::DotSegments(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
                 Problem::new(Code::UnknownSource, "no source has that name; on the server: crm-relay source list")
                     .into()
             }),
-            Place::DotSegments => Err(Problem::new(Code::Malformed, "the path holds dot segments").into()),
             Place::Elsewhere => Err(Problem::not_found().into()),
         }
     }
@@ -117,7 +126,7 @@ impl<B: Backend> Door<B> {
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Refused> {
         match self.read(source, origin, request).await? {
-            Ready::Genuine(source, accepting) => self.accept(&source, origin, accepting).await,
+            Ready::Genuine(source, accepting, wanted) => self.accept(&source, origin, accepting, wanted).await,
             Ready::Answered(response) => Ok(response),
         }
     }
@@ -169,7 +178,7 @@ impl<B: Backend> Door<B> {
         }
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
-        Ok(Ready::Genuine(source, accepting))
+        Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
     }
 
     /// The body: as large as it may be, and for as long as it may take.
@@ -375,6 +384,7 @@ impl<B: Backend> Door<B> {
         source: &Source,
         origin: Origin,
         accepting: Box<Accepting>,
+        wanted: Acknowledgement,
     ) -> Result<Response<Body>, Refused> {
         let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
@@ -382,7 +392,7 @@ impl<B: Backend> Door<B> {
         if let Answer::Accepted { event, differs: true, .. } = answer {
             self.note_difference(source, origin, event);
         }
-        Ok(respond::outcome(&answer, source.verifier.acknowledgement())?)
+        Ok(respond::outcome(&answer, wanted)?)
     }
 
     /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.
@@ -401,7 +411,7 @@ impl<B: Backend> Door<B> {
         let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
         refusals.miss(Missed { at, method, path, peer: origin.ip(), status: status.as_u16() });
         // No source has such a name.
-        if let Some(left_out) = refusals.may_tell("/", "nothing_there", at) {
+        if let Some(left_out) = refusals.may_tell("/", "nothing_there", self.backend.mono()) {
             let peer = origin.ip().map(|ip| ip.to_string());
             tracing::warn!(
                 event = "nothing_there",
@@ -421,7 +431,7 @@ impl<B: Backend> Door<B> {
             let at = self.backend.now();
             let refusals = self.backend.refusals();
             if let Some(detail) = detail.as_deref()
-                && let Some(left_out) = refusals.may_tell(name, reason, at)
+                && let Some(left_out) = refusals.may_tell(name, reason, self.backend.mono())
             {
                 tracing::warn!(
                     event = "request_refused",

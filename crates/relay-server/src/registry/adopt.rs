@@ -14,27 +14,31 @@ use super::{
 use crate::asker::Asker;
 
 impl Registry {
-    /// From now on, for [`limits::ADOPTION_WINDOW`], the source takes the secret that its platform hands over. What was handed
-    /// over before is forgotten: it may have been a stranger's.
+    /// From now on, for [`limits::ADOPTION_WINDOW`], the source takes the secret that its platform hands over, beside those that
+    /// were handed over before: platforms have one for each webhook. With `forget` these are worth nothing any more: one may
+    /// have been a stranger's.
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Invalid` where the platform hands over none or an operator gave it, `Store`.
-    pub async fn await_secret(&self, name: &Name, who: &Asker) -> Result<Source, RegistryError> {
+    pub async fn await_secret(&self, name: &Name, forget: bool, who: &Asker) -> Result<Source, RegistryError> {
         let until = self.clock.now().wall + limits::ADOPTION_WINDOW;
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             undeclared("source", name.as_str(), entry.document.declared.as_deref())?;
             let mut source = entry.document.clone();
-            source.parameters.retain(|(parameter, _)| !source.adopted.contains(parameter));
-            source.adopted.clear();
-            source.rotation = None;
+            if forget {
+                source.parameters.retain(|(parameter, _)| !source.adopted.contains(parameter));
+                source.adopted.clear();
+                source.rotation = None;
+            }
             source.adopts_until = Some(until.as_micros());
             check_awaits(&source)?;
+            let action = if forget { "source.forget_secret" } else { "source.await_secret" };
             Ok(vec![Write {
                 key: key_of(DocumentKind::Source, name),
                 expect: entry.version,
                 body: Some(render(&source)),
-                audit: self.audited(who, "source.await_secret", name.as_str()),
+                audit: self.audited(who, action, name.as_str()),
             }])
         })
         .await?;
@@ -43,7 +47,7 @@ impl Registry {
     }
 
     /// Keeps what the platform handed over as this parameter of the source. The same once more changes nothing; another one
-    /// is too late: only the first may be believed.
+    /// is too late, unless an operator awaits a further one: only the first may be believed.
     ///
     /// # Errors
     /// `Unknown`, `Declared` (the configuration file says what the parameters are), `Taken`, `Invalid`, `Store`.
@@ -58,16 +62,22 @@ impl Registry {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             undeclared("source", name.as_str(), entry.document.declared.as_deref())?;
             let mut source = entry.document.clone();
-            if let Some((_, known)) = source.parameters.iter().find(|(known, _)| known == parameter) {
-                let taken = RegistryError::Taken { kind: "parameter", name: parameter.to_owned() };
-                return if known == value { Ok(Vec::new()) } else { Err(taken) };
+            let mut known = source.parameters.iter().filter(|(known, _)| known == parameter).peekable();
+            let has_one = known.peek().is_some();
+            if known.any(|(_, known)| known == value) {
+                return Ok(Vec::new());
             }
             if source.adopts_until(self.clock.now().wall).is_none() {
+                if has_one {
+                    return Err(RegistryError::Taken { kind: "parameter", name: parameter.to_owned() });
+                }
                 return Err(RegistryError::Invalid(format!("nobody awaits it: crm-relay source await-secret {name}")));
             }
             source.adopts_until = None;
             source.parameters.push((parameter.to_owned(), value.to_owned()));
-            source.adopted.push(parameter.to_owned());
+            if !has_one {
+                source.adopted.push(parameter.to_owned());
+            }
             self.check_parameters(&source)?;
             Ok(vec![Write {
                 key: key_of(DocumentKind::Source, name),
@@ -96,6 +106,9 @@ impl Registry {
 /// Refuses to wait for what will not come.
 pub(super) fn check_awaits(source: &Source) -> Result<(), RegistryError> {
     let Source { name, provider, .. } = source;
+    if !source.adopted.is_empty() {
+        return Ok(());
+    }
     match Verifier::new(provider, &source.parameters) {
         Ok(verifier) if verifier.awaits_secret() => Ok(()),
         Ok(verifier) if verifier.provider().adopts() => Err(RegistryError::Invalid(format!(

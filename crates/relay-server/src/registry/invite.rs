@@ -12,9 +12,6 @@ use super::{
 };
 use crate::asker::Asker;
 
-/// Parameters whose value is anybody's choice, and only has to be the same at both ends.
-const MADE_UP: [&str; 1] = ["verify_token"];
-
 /// What an invitation made.
 #[derive(Clone)]
 pub struct Invited {
@@ -67,6 +64,6 @@ impl Registry {
 fn generate_missing(new: &NewSource) -> Result<Vec<(String, String)>, RegistryError> {
     let parameters = provider(&new.provider).map_or(&[][..], |provider| provider.parameters);
     let is_missing = |name: &str| new.parameters.iter().all(|(given, _)| given != name);
-    let missing = parameters.iter().filter(|parameter| MADE_UP.contains(&parameter.name) && is_missing(parameter.name));
+    let missing = parameters.iter().filter(|parameter| parameter.made_up && is_missing(parameter.name));
     missing.map(|parameter| Ok((parameter.name.to_owned(), secret::generate("")?))).collect()
 }

@@ -289,6 +289,14 @@ fn key_of_pair(kind: DocumentKind, first: &Name, second: &Name) -> DocumentKey {
 
 /// Names for people: `crm, erp`.
 pub(crate) fn listed(names: impl IntoIterator<Item: Borrow<Name>>) -> String {
-    let names: Vec<String> = names.into_iter().map(|name| name.borrow().to_string()).collect();
-    if names.is_empty() { "none".into() } else { names.join(", ") }
+    /// More of them help nobody who mistyped one.
+    const LISTED_MAX: usize = 20;
+    let mut names: Vec<String> = names.into_iter().map(|name| name.borrow().to_string()).collect();
+    let more = names.len().saturating_sub(LISTED_MAX);
+    names.truncate(LISTED_MAX);
+    match (names.is_empty(), more) {
+        (true, _) => "none".into(),
+        (false, 0) => names.join(", "),
+        (false, more) => format!("{} and {more} more", names.join(", ")),
+    }
 }

@@ -4,13 +4,7 @@
 //! nobody can guess. Comparing takes the same time wherever two digests differ.
 
 use aws_lc_rs::{constant_time, digest, rand};
-
-/// What a generated API key starts with.
-pub const KEY_PREFIX: &str = "crk_";
-/// What a generated token starts with.
-pub const TOKEN_PREFIX: &str = "crt_";
-/// What a generated admin token starts with.
-pub const ADMIN_PREFIX: &str = "cra_";
+pub use relay_providers::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX};
 
 /// Characters of a secret that are kept and shown, so that people can tell secrets apart.
 const SHOWN: usize = 12;

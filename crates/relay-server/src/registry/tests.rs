@@ -101,22 +101,29 @@ async fn a_secret_is_adopted_only_while_an_operator_awaits_it() {
     let refused = registry.adopt(&shop, "secret", "a-stranger-was-quick", &CLI).await.unwrap_err();
     assert!(refused.to_string().contains("source await-secret shop"), "{refused}");
 
-    registry.await_secret(&shop, &CLI).await.unwrap();
+    registry.await_secret(&shop, false, &CLI).await.unwrap();
     registry.adopt(&shop, "secret", "a-stranger-was-quick", &CLI).await.unwrap();
     registry.adopt(&shop, "secret", "a-stranger-was-quick", &CLI).await.expect("the same once more");
     assert!(registry.adopt(&shop, "secret", "the-platform-came-second", &CLI).await.is_err());
 
-    registry.await_secret(&shop, &CLI).await.expect("what a stranger handed over is forgotten");
+    registry.await_secret(&shop, true, &CLI).await.expect("what a stranger handed over is forgotten");
     registry.adopt(&shop, "secret", "the-platform-came-second", &CLI).await.unwrap();
     let source = registry.directory().sources[&shop].document.clone();
     assert_eq!(*source.parameters, [("secret".to_owned(), "the-platform-came-second".to_owned())]);
     assert_eq!(source.adopts_until, None, "the window closes with the first");
 
+    registry.await_secret(&shop, false, &CLI).await.unwrap();
+    registry.adopt(&shop, "secret", "of-the-second-webhook", &CLI).await.expect("beside the one in use");
+    assert!(registry.adopt(&shop, "secret", "a-stranger-was-late", &CLI).await.is_err(), "the window is closed again");
+    let both = registry.directory().sources[&shop].document.clone();
+    let values: Vec<_> = both.parameters.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!((values, both.adopted.len()), (vec!["the-platform-came-second", "of-the-second-webhook"], 1));
+
     let update =
         SourceUpdate { parameters: Some(vec![("secret".into(), "given-by-hand".into())].into()), ..Default::default() };
     registry.update_source(&shop, update, &CLI).await.unwrap();
-    assert!(registry.await_secret(&shop, &CLI).await.is_err(), "an operator gave it");
-    assert!(registry.await_secret(&name("default"), &CLI).await.is_err(), "nobody hands one over there");
+    assert!(registry.await_secret(&shop, false, &CLI).await.is_err(), "an operator gave it");
+    assert!(registry.await_secret(&name("default"), false, &CLI).await.is_err(), "nobody hands one over there");
     let until = Source { adopts_until: Some(5), ..source };
     assert_eq!(until.adopts_until(Wall::from_micros(4)), Some(Wall::from_micros(5)));
     assert_eq!(until.adopts_until(Wall::from_micros(5)), None);

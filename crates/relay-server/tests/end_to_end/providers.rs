@@ -376,6 +376,40 @@ async fn a_secret_that_is_handed_over_is_kept_and_only_the_first() {
     bench.finish().await;
 }
 
+/// S28: each webhook of Asana has a secret of its own. A further one is taken beside the first, which goes on; what a stranger
+/// handed over is dropped by name.
+#[tokio::test]
+async fn a_second_webhook_at_one_source_leaves_the_first_alone() {
+    const SECOND: &str = "the-secret-of-the-second-webhook";
+    let bench = Bench::start_with(with_url).await;
+    create(&bench, "asana", &[], "auto").await;
+    let hand_over = async |secret: &str| {
+        let field = format!("X-Hook-Secret: {secret}\r\nX-Forwarded-For: 192.0.2.1\r\n");
+        bench.post_to("/webhook/asana", &field, b"{}").await.status
+    };
+    let await_secret = async |query: &str| {
+        let path = format!("/api/v1/sources/asana/await-secret{query}");
+        bench.command("POST", &path, Value::Null).await.status
+    };
+    let event =
+        async |secret: &str, id: &str| send(&bench, &signed("asana", &[("secret", secret)], id, None)).await.status;
+    assert_eq!((await_secret("").await, hand_over(HANDED_OVER).await), (200, 200));
+    assert_eq!(event(HANDED_OVER, "1").await, 200);
+    assert_eq!(hand_over(SECOND).await, 401, "nobody awaits it");
+
+    assert_eq!(await_secret("").await, 200);
+    assert_eq!(event(HANDED_OVER, "2").await, 200, "what is signed is an event while another secret is awaited");
+    assert!(bench.ask("/api/v1/sources/asana").await["awaits_secret_until"].is_string());
+    assert_eq!(hand_over(SECOND).await, 200);
+    assert_eq!((event(HANDED_OVER, "3").await, event(SECOND, "4").await), (200, 200));
+    assert_eq!(hand_over("a-stranger-would-like-this-one").await, 401);
+    assert_eq!(bench.ask("/api/v1/sources/asana").await["awaits_secret_until"], Value::Null);
+
+    assert_eq!((await_secret("?forget=true").await, hand_over(SECOND).await), (200, 200));
+    assert_eq!((event(HANDED_OVER, "5").await, event(SECOND, "6").await), (401, 200));
+    bench.finish().await;
+}
+
 /// The file says what the parameters of its sources are; the platform is not told that its secret is kept.
 #[tokio::test]
 async fn a_source_of_the_file_takes_no_secret() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use relay_core::wire::{
     codec,
-    message::{Hello, HelloDestination, Message},
+    message::{Hello, HelloDestination, Message, Report},
 };
 use relay_server::Outcome;
 use relay_store::seam::Queue as _;
@@ -59,6 +59,58 @@ async fn a_stop_over_its_grace_says_so() {
     assert_eq!(bench.ended().await, Outcome::GraceExceeded);
     while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
     assert_eq!(bench.store.event_ids().len(), 1);
+}
+
+/// I22: what the server says last reaches a client that was behind with reading: its outcome is kept, and it need not say it
+/// again.
+#[tokio::test]
+async fn a_client_that_is_behind_hears_the_last_words() {
+    let mut bench = Bench::start().await;
+    let (mut sink, mut frames) = upgrade(bench.public, RELAY_TOKEN, Some("1")).await.unwrap().split();
+    let destination = HelloDestination { name: "default".into(), slots: 2, forward_timeout_ms: 5_000 };
+    let hello = Hello {
+        instance: vec![7; 16].into(),
+        version: "0".into(),
+        destinations: vec![destination],
+        buffer_bytes: 1 << 30,
+        held: Vec::new(),
+        label: "behind".into(),
+    };
+    sink.send(Frame::Binary(codec::encode(Message::Hello(hello)))).await.unwrap();
+    let mut next = async || loop {
+        match frames.next().await {
+            Some(Ok(Frame::Binary(bytes))) => return codec::decode(bytes).unwrap(),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return None,
+        }
+    };
+    assert_eq!(bench.post(b"{}").await.status, 202);
+    let lease = loop {
+        if let Some(Message::Grant(grant)) = next().await {
+            break grant.lease.unwrap();
+        }
+    };
+    // A body that fills the way to a client which does not read for now.
+    assert_eq!(bench.post(&vec![1; 24 << 20]).await.status, 202);
+    bench.until("leased", 2).await;
+    let class = relay_core::delivery::outcome::Class::Delivered as u32;
+    let report = Report { lease: Some(lease.clone()), class, status: 200, ..Report::default() };
+    sink.send(Frame::Binary(codec::encode(Message::Report(report)))).await.unwrap();
+    bench.until("delivered", 1).await;
+    bench.shut_down();
+    let mut said = Vec::new();
+    let reads = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        while let Some(message) = next().await {
+            said.push(message);
+        }
+        said
+    };
+    let (said, ended) = tokio::join!(reads, bench.ended());
+    assert_eq!(ended, Outcome::Stopped);
+    let settled = |message: &Message| matches!(message, Message::Settled(settled) if settled.leases.contains(&lease));
+    assert!(said.iter().any(settled), "its outcome is confirmed");
+    assert!(said.iter().any(|message| matches!(message, Message::GoAway(_))));
 }
 
 /// I22: connections to the admin API on which nothing was asked do not hold the server up.

@@ -14,7 +14,7 @@ use proptest::{
 };
 
 /// What readers of HTTP have disagreed about.
-const PIECES: [&[u8]; 34] = [
+const PIECES: [&[u8]; 35] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -35,6 +35,7 @@ const PIECES: [&[u8]; 34] = [
     b"http://a",
     b"HTTP/1.0",
     b"HTTP/1.1",
+    b"HTTP/1.2",
     b"chunked",
     b"gzip, ",
     b"Transfer-Encoding: chunked\r\n",

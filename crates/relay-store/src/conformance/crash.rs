@@ -27,7 +27,7 @@ async fn prepared<B: Backend>() -> (Fixture<B>, Vec<Delivery>) {
     let leased = fixture.lease("crm", at(5)).await;
     let ready = fixture.accept("crm", at(6)).await;
     all.push(ready);
-    all.extend(leased.deliveries.into_iter().map(|(delivery, _)| delivery));
+    all.extend(leased.deliveries);
     let scheduled = fixture.accept("crm", at(7)).await;
     all.push(fixture.apply(failing(&scheduled, Class::Rejected, at(8), at(9))).await);
     all.push(fixture.ended("crm", State::Dead, at(9)).await);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use relay_core::{
-    delivery::{self, State},
+    delivery::{self, Delivery, State},
     id::EventId,
     jobs::{Action, Rules, Target},
     storage::{Append, AppendError, Appended, Changed},
@@ -41,7 +41,7 @@ pub async fn a_repeat_finds_the_first_event_and_stores_nothing<B: Backend>() {
     let same = keyed(&mut fixture, "in", b"one", at(2), at(101));
     let other = keyed(&mut fixture, "in", b"two", at(3), at(102));
     let not_stored = [same.event.id, other.event.id];
-    let expected = Appended::Repeat { first: id, received_at: at(1), differs: false, deliveries };
+    let expected = Appended::Repeat { first: id, received_at: at(1), differs: false, deliveries, gone: false };
     assert_eq!(fixture.append(same).await, Ok(expected));
     assert_eq!(first_of(&fixture.append(other).await), (id, true));
     for id in not_stored {
@@ -170,6 +170,38 @@ pub async fn a_key_is_not_remembered_when_nothing_was_stored<B: Backend>() {
     assert_eq!(fixture.append(refused).await, Err(AppendError::TooLate));
     let again = keyed(&mut fixture, "in", b"one", at(2), at(100));
     assert_eq!(fixture.append(again).await, Ok(Appended::Stored));
+    fixture.check_sums().await;
+}
+
+/// I1, I20: of an event that is purged in part, a repeat finds what is left, and that there was more: so the core makes it
+/// again. What the core makes is then found with the rest, over a restart too.
+pub async fn a_repeat_is_told_that_deliveries_of_the_first_are_gone<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let event = fixture.event("in", b"one", at(1));
+    let mut first = fixture.appending(event.clone(), &["dead", "waits"]);
+    first.dedupe = Some(key("order-1", at(100)));
+    let (dead, waits) = (first.deliveries[0].clone(), first.deliveries[1].clone());
+    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+    fixture.apply(ending(&dead, State::Dead, at(2))).await;
+    let command = fixture.command(Action::Purge, Target::Ids([dead.id].into()), at(3));
+    assert_eq!(fixture.run(command, at(3)).await.0.changed, 1);
+
+    let mut fixture = fixture.reopen().await;
+    let repeat = keyed(&mut fixture, "in", b"one", at(4), at(100));
+    let found = |deliveries: Vec<_>| Appended::Repeat {
+        first: event.id,
+        received_at: at(1),
+        differs: false,
+        deliveries,
+        gone: true,
+    };
+    assert_eq!(fixture.append(repeat).await, Ok(found(vec![waits.clone()])));
+    let ttl = Duration::from_hours(1);
+    let made = Delivery::ready(fixture.mint.delivery(at(4)), &event, dead.destination.clone(), true, at(4), ttl);
+    assert_eq!(fixture.store().replay(vec![made.clone()], Vec::new()).await, Ok(vec![true]));
+    let mut fixture = fixture.reopen().await;
+    let repeat = keyed(&mut fixture, "in", b"one", at(5), at(100));
+    assert_eq!(fixture.append(repeat).await, Ok(found(vec![waits, made])), "the list says what was, not what is");
     fixture.check_sums().await;
 }
 

@@ -10,7 +10,7 @@ use relay_core::{
     id::{DeliveryId, IdMint, InstanceId, JobId},
     jobs::{Action, Command, End, Job, Outcome, Output, Retained, Retention, Rules, Target, Told},
     name::Name,
-    storage::{Append, AppendError, Appended, Change, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
+    storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
     time::Wall,
 };
 
@@ -120,6 +120,12 @@ impl<B: Backend> Fixture<B> {
     /// Leases what is due by age, 100 at most, for 60 s.
     pub async fn lease(&self, destination: &str, now: Wall) -> Leased {
         self.store().lease(asking(destination, now)).await.expect("leasing works")
+    }
+
+    /// The events of these deliveries.
+    pub async fn bodies(&self, of: &[Delivery]) -> Vec<Option<Arc<Event>>> {
+        let of = of.iter().map(|held| BodyOf { delivery: held.id, event: held.event }).collect();
+        self.store().bodies(of).await.expect("reading works")
     }
 
     /// The latest moment that the store knows of.
@@ -263,7 +269,6 @@ pub(super) fn asking(destination: &str, now: Wall) -> LeaseAsk {
         until: now + Duration::from_mins(1),
         now,
         limit: 100,
-        body_bytes_max: u64::MAX,
         order: LeaseOrder::Oldest,
     }
 }

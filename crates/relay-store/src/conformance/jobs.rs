@@ -129,7 +129,7 @@ pub async fn purge_removes_and_counts_as_retired<B: Backend>() {
 pub async fn cancel_ends_what_is_open_also_when_leased<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let leased = fixture.accept("crm", at(0)).await;
-    let held = fixture.lease("crm", at(0)).await.deliveries[0].0.clone();
+    let held = fixture.lease("crm", at(0)).await.deliveries[0].clone();
     let ready = fixture.accept("crm", at(1)).await;
     let dead = fixture.ended("crm", State::Dead, at(1)).await;
     let command = fixture.command(Action::Cancel, everything(), at(2));
@@ -156,7 +156,7 @@ pub async fn a_cancelled_redrive_goes_back_to_the_dead_letters<B: Backend>() {
     for round in [10, 20] {
         let command = fixture.command(redrive(), everything(), at(round));
         assert_eq!(fixture.run(command, at(round)).await.0.changed, 2);
-        let held = fixture.lease("crm", at(round)).await.deliveries[0].0.clone();
+        let held = fixture.lease("crm", at(round)).await.deliveries[0].clone();
         fixture.apply(failing(&held, Class::Rejected, at(round + 1), at(round + 2))).await;
         fixture = fixture.reopen().await;
         let command = fixture.command(Action::Cancel, Target::Ids([dead.id, expired.id].into()), at(round + 3));
@@ -292,7 +292,7 @@ pub async fn a_step_is_done_once<B: Backend>() {
 pub async fn a_step_passes_over_what_has_changed<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let ready = fixture.accept("crm", at(0)).await;
-    let leased = fixture.lease("crm", at(1)).await.deliveries.remove(0).0;
+    let leased = fixture.lease("crm", at(1)).await.deliveries.remove(0);
     let waiting = fixture.accept("erp", at(0)).await;
     let dead = fixture.ended("n8n", State::Dead, at(1)).await;
     let gone = fixture.ended("n8n", State::Dead, at(1)).await;

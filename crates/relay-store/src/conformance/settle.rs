@@ -16,7 +16,7 @@ use super::{
 pub async fn a_change_is_applied_only_to_the_record_it_was_decided_on<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     fixture.accept("crm", at(0)).await;
-    let leased = fixture.lease("crm", at(1)).await.deliveries[0].0.clone();
+    let leased = fixture.lease("crm", at(1)).await.deliveries[0].clone();
     let scheduled = fixture.apply(failing(&leased, Class::Rejected, at(2), at(3))).await;
     let late = ending(&leased, State::Dead, at(3));
     assert_eq!(fixture.settle(late).await, Changed::Conflict(Some(Box::new(scheduled.clone()))));

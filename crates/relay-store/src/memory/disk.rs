@@ -18,7 +18,7 @@ use super::counters::Counters;
 use crate::seam::{AuditEntry, Document, DocumentKey, DocumentKind};
 
 /// The durable state.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) events: BTreeMap<EventId, Arc<Event>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
@@ -27,6 +27,8 @@ pub(super) struct Disk {
     pub(super) waiting: BTreeMap<Name, Waiting>,
     /// Earlier tries of each delivery; the latest is in its record.
     pub(super) attempts: BTreeMap<DeliveryId, Vec<Attempt>>,
+    /// Events that are there, and some of whose deliveries are not any more.
+    pub(super) purged_in_part: BTreeSet<EventId>,
     pub(super) keys: BTreeMap<(Name, [u8; 32]), Taken>,
     pub(super) documents: BTreeMap<DocumentKey, Document>,
     pub(super) audit: Vec<AuditEntry>,
@@ -39,7 +41,7 @@ pub(super) struct Disk {
 }
 
 /// Deliveries that wait at one destination, in both orders they are asked for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     pub(super) by_due: BTreeSet<(Wall, DeliveryId)>,
     /// Those among them that were never tried, and the others.
@@ -51,7 +53,7 @@ pub(super) struct Waiting {
 }
 
 /// Who took a dedupe key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Taken {
     event: EventId,
     received_at: Wall,
@@ -114,6 +116,7 @@ impl Disk {
             received_at: taken.received_at,
             differs: taken.body_sha256 != append.event.body_sha256,
             deliveries: self.of_event(taken.event).cloned().collect(),
+            gone: self.purged_in_part.contains(&taken.event),
         })
     }
 
@@ -249,9 +252,11 @@ impl Disk {
         let siblings = self.by_event.get_mut(&gone.event)?;
         siblings.remove(&id);
         if !siblings.is_empty() {
+            self.purged_in_part.insert(gone.event);
             return None;
         }
         self.by_event.remove(&gone.event);
+        self.purged_in_part.remove(&gone.event);
         let event = self.events.remove(&gone.event)?;
         let tally = self.counters.source(&event.source);
         tally.stored -= 1;

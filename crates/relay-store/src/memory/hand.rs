@@ -1,16 +1,23 @@
 //! What only tests may do: reach into the store past everybody who asks it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use relay_core::{
     delivery::Delivery,
     event::Event,
     id::{DeliveryId, EventId},
     storage::{Change, Changed, StoreError},
+    time::Wall,
 };
 
-use super::{MemoryStore, Trouble};
+use super::{Inner, MemoryStore, Trouble};
 
+/// Low bits of a sequence that tell the ids of one millisecond apart.
+const SEQ_BITS: u32 = 12;
 /// How long a look-up that took too long says it took.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
@@ -32,6 +39,29 @@ impl MemoryStore {
         for id in ids {
             inner.disk.retire(id);
         }
+    }
+
+    /// Removes one delivery, and its event with the last of them.
+    pub fn purge(&self, id: DeliveryId) {
+        self.lock().disk.retire(id);
+    }
+
+    /// A copy of what is durable at this moment, as a backup holds it.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let inner = self.lock();
+        let (disk, now) = (inner.disk.clone(), inner.now);
+        Self { inner: Arc::new(Mutex::new(Inner { disk, now, ..Inner::default() })) }
+    }
+
+    /// As a restore puts such a copy back: no id of the time since is given out again.
+    #[must_use]
+    pub fn restored(&self, at: Wall) -> Self {
+        let restored = self.copy();
+        let mut inner = restored.lock();
+        inner.disk.id_floor = inner.disk.id_floor.max((at.as_millis() as i64) << SEQ_BITS);
+        drop(inner);
+        restored
     }
 
     /// These records do not read: [`held`](crate::seam::Queue::held) passes over them, and a look-up or a settlement that

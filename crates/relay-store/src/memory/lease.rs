@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use relay_core::{
     delivery::{self, Delivery, State},
+    event::Event,
     id::DeliveryId,
     name::Name,
-    storage::{Backlog, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    storage::{Backlog, BodyOf, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
 
@@ -16,21 +17,23 @@ impl Disk {
     /// Leases what is due, in the order asked for, until a bound is met.
     pub(super) fn lease(&mut self, ask: &LeaseAsk) -> Leased {
         let mut leased = Leased { backlog: self.backlog(&ask.destination), ..Leased::default() };
-        let mut body_bytes = 0;
         for id in self.due_at(ask) {
             let Some(found) = self.deliveries.get(&id) else { continue };
-            body_bytes += found.body_bytes;
-            if leased.deliveries.len() as u64 >= u64::from(ask.limit) || body_bytes > ask.body_bytes_max {
+            if leased.deliveries.len() as u64 >= u64::from(ask.limit) {
                 leased.end = LeaseEnd::More;
                 return leased;
             }
-            let Some(event) = self.events.get(&found.event).map(Arc::clone) else { continue };
             let next = delivery::leased(found, ask.instance, ask.nonce, ask.now, ask.until);
             self.replace(next.clone());
-            leased.deliveries.push((next, event));
+            leased.deliveries.push(next);
         }
         leased.end = LeaseEnd::Drained { next_due: self.next_due_after(ask) };
         leased
+    }
+
+    /// Events of leased deliveries.
+    pub(super) fn bodies(&self, of: &[BodyOf]) -> Vec<Option<Arc<Event>>> {
+        of.iter().map(|of| self.events.get(&of.event).map(Arc::clone)).collect()
     }
 
     /// Ids of the destination's deliveries that are due and within their TTL, in order; one more than may be leased.

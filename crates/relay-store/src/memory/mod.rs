@@ -24,8 +24,8 @@ use relay_core::{
     id::{DeliveryId, EventId},
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
     storage::{
-        Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire, Retired, Step,
-        Stepped, StoreError, StoreOp, Stored,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire,
+        Retired, Step, Stepped, StoreError, StoreOp, Stored,
     },
     time::Wall,
 };
@@ -63,6 +63,8 @@ pub enum Trouble {
     Append,
     /// [`StoreOp::Lease`].
     Lease,
+    /// [`StoreOp::Bodies`].
+    Bodies,
     /// [`StoreOp::Extend`].
     Extend,
     /// [`StoreOp::Settle`].
@@ -223,10 +225,15 @@ impl MemoryStore {
     /// Performs it, and loses the answer: gives what it was, and what the hub hears instead, [`StoreError::Unknown`].
     pub fn perform_unheard(&self, op: StoreOp) -> (Stored, Stored) {
         let answer = self.perform(op.clone());
+        (answer, self.mishear(op))
+    }
+
+    /// Does nothing, for it never heard of it; what the hub hears is the same, [`StoreError::Unknown`].
+    pub fn mishear(&self, op: StoreOp) -> Stored {
         self.lock().deaf = true;
         let heard = self.perform(op);
         self.lock().deaf = false;
-        (answer, heard)
+        heard
     }
 
     fn append_one(&self, append: &Append) -> Result<Appended, AppendError> {
@@ -332,6 +339,10 @@ impl Queue for MemoryStore {
 
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
         done(self.write(Trouble::Lease, |disk| disk.lease(&ask)))
+    }
+
+    fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>> {
+        done(self.read(Trouble::Bodies, |disk| disk.bodies(&of)))
     }
 
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {

@@ -74,7 +74,7 @@ impl Disk {
             tally.states[slot(delivery.state)] += 1;
             tally.created += 1;
         }
-        Recount { counted: self.shown(&counted, full), kept: self.stats(full), gaps: Vec::new() }
+        Recount { counted: self.shown(&counted, full), kept: self.stats(full), gaps: Vec::new(), damaged: 0 }
     }
 
     fn shown(&self, counters: &Counters, full: bool) -> Stats {

@@ -34,7 +34,7 @@ pub use self::{
     perform::{Trades, append_all, perform, perform_job, perform_retention},
     promises::Promises,
     queue::Queue,
-    recount::{Gap, Recount},
+    recount::{Gap, Recount, Why},
     registry::Registry,
     stats::{DestinationStats, SourceStats, Stats},
     upkeep::Upkeep,

@@ -18,6 +18,7 @@ pub fn perform(queue: &dyn Queue, op: StoreOp) -> Later<Stored> {
             Box::pin(async move { appended.await.pop().expect("one answer for each that was asked") })
         }
         StoreOp::Lease(asked) => answer(asked, |ask| queue.lease(ask), Stored::Lease),
+        StoreOp::Bodies(asked) => answer(asked, |of| queue.bodies(of), Stored::Bodies),
         StoreOp::Extend(asked) => answer(asked, |batch| queue.extend(batch), Stored::Extend),
         StoreOp::Settle(asked) => answer(asked, |batch| queue.settle(batch), Stored::Settle),
         StoreOp::Replay(asked) => {

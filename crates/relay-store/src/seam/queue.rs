@@ -10,14 +10,15 @@
 //! | `extend` | safe | the delivery's next change, which finds another version |
 //! | `settle` | safe: by version, state and token | looking up: the record decided on is there, or another |
 //! | `replay` | safe: a delivery id is stored once | the sender's next repeat, which finds the new deliveries |
-//! | `find`, `due`, `held` | safe: they read | asking again |
+//! | `bodies`, `find`, `due`, `held` | safe: they read | asking again |
 
 use std::sync::Arc;
 
 use relay_core::{
     delivery::Delivery,
+    event::Event,
     id::DeliveryId,
-    storage::{Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError},
+    storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError},
     time::Wall,
 };
 
@@ -34,6 +35,10 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Leases what is due. The only decision a store makes: see [`LeaseAsk`].
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>>;
+
+    /// Reads events of leased deliveries with their bodies, in order; `None` for those that are gone, or damaged: then the log
+    /// names them, and leases pass over the delivery until the store is opened again.
+    fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>>;
 
     /// Moves the end of leases that are still held under their token; passes over the others.
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>>;

@@ -11,20 +11,48 @@ pub struct Recount {
     pub counted: Stats,
     /// What the counters said at the same snapshot.
     pub kept: Stats,
-    /// Stretches of time of which nobody knows what happened in them, the oldest first.
+    /// Stretches of time of which something is missing or may be, the oldest first.
     pub gaps: Vec<Gap>,
+    /// Records that were found damaged since the store was opened: they are counted, and cannot be used.
+    pub damaged: u64,
 }
 
-/// From a backup to its restore: what was accepted and delivered in that time is not in the store, and the sums cannot
-/// tell.
+/// A stretch of time of which something is missing or may be, and the sums cannot tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// When the backup was taken.
+    /// How it came about.
+    pub why: Why,
+    /// Everything before it is there. The beginning of time where nobody knows.
     pub since: Wall,
-    /// When it was restored.
+    /// When it was found out.
     pub until: Wall,
     /// Commits in between, at most; `None`: no ledger was left to tell.
     pub commits: Option<u64>,
-    /// Events accepted in between, at most.
+    /// Events that are missing, at most.
     pub events: Option<u64>,
+}
+
+/// Why something is missing or may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A backup was put in the place of what was: from the backup to its restore.
+    Restored = 1,
+    /// An operator went on without what was lost or damaged.
+    Accepted = 2,
+    /// Of the ledger so much was gone when the store was opened that it could not vouch for the latest commits.
+    Unvouched = 3,
+}
+
+impl Why {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Restored, Self::Accepted, Self::Unvouched];
+
+    /// Its name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restored => "restored",
+            Self::Accepted => "accepted",
+            Self::Unvouched => "unvouched",
+        }
+    }
 }

@@ -105,9 +105,12 @@ fn is_there(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
 
 fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appended, Fault> {
     let mut deliveries: Vec<Delivery> = Vec::new();
-    for seq in rows::deliveries_of(tx.db, first.event.sequence())? {
-        deliveries.extend(rows::delivery_at(tx.db, seq, tx.book)?);
+    let listed = rows::deliveries_of(tx.db, first.event.sequence())?;
+    for seq in &listed {
+        deliveries.extend(rows::delivery_at(tx.db, *seq, tx.book)?);
     }
+    // An event that lost all of them (an accepted loss) lists none.
+    let gone = deliveries.len() < listed.len() || listed.is_empty();
     let source = tx.book.intern(Kind::Source, &event.source);
     tx.book.repeated(source);
     Ok(Appended::Repeat {
@@ -115,6 +118,7 @@ fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appe
         received_at: first.received_at,
         differs: first.body_sha256 != event.body_sha256,
         deliveries,
+        gone,
     })
 }
 

@@ -16,18 +16,18 @@ use super::{
     documents,
     fault::Fault,
     gap,
-    ledger::{self, Ledger, Slot},
+    ledger::{self, Slot},
     line::{Line, line_of},
     meta::Meta,
     of_source,
-    open::{OpenError, Place, io_error},
+    open::{Doubt, OpenError, Place, io_error},
     recount, rows, schema, step,
     transaction::Transaction,
 };
 use crate::{
     private::Owners,
     record,
-    seam::{AuditEntry, DocumentKey, DocumentKind, Recount},
+    seam::{AuditEntry, DocumentKey, DocumentKind, Gap, Recount, Why},
     watch::Watch,
 };
 
@@ -47,6 +47,8 @@ pub struct CheckReport {
     pub recount: Option<Recount>,
     /// The loss was accepted: what is damaged was removed and counted as lost, and a new epoch has begun.
     pub accepted: bool,
+    /// What is missing since, if events are or may be.
+    pub gap: Option<Gap>,
 }
 
 impl CheckReport {
@@ -75,7 +77,7 @@ pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>
     let mut db = place.connect_writer()?;
     let mut report = CheckReport::default();
     let mut damaged = Damaged::default();
-    ledger(&place, &db, &mut report)?;
+    let vouched = ledger(&place, &db, &mut report)?;
     let asked = Arc::clone(watch);
     db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
     let read = read_everything(&db, &mut report, &mut damaged, watch);
@@ -89,7 +91,7 @@ pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>
     let mut told = BTreeSet::new();
     report.faults.retain(|fault| told.insert(fault.clone()));
     if accept_loss && !report.is_healthy() {
-        accept(&place, &mut db, &damaged, &report.faults, at)?;
+        report.gap = accept(&place, &mut db, &damaged, &report.faults, vouched, at)?;
         report.accepted = true;
     }
     if report.is_healthy() || report.accepted {
@@ -141,10 +143,20 @@ pub(super) fn begin_epoch(
     id_high: i64,
     also: impl FnOnce(&Connection) -> Result<Option<u32>, Fault>,
 ) -> Result<(Meta, u64), Fault> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    begin_epoch_within(db, audit, id_high, also)
+}
+
+/// As [`begin_epoch`], in a transaction that has begun; commits it.
+fn begin_epoch_within(
+    db: &mut Connection,
+    audit: &[AuditEntry],
+    id_high: i64,
+    also: impl FnOnce(&Connection) -> Result<Option<u32>, Fault>,
+) -> Result<(Meta, u64), Fault> {
     let mut meta = Meta::load(db)?.ok_or_else(|| Fault::Damaged("the meta row is missing".into()))?;
     let mut book = Book::load(db)?;
     let accepted = book.accepted;
-    db.execute_batch("BEGIN IMMEDIATE")?;
     let (mut paused, damage) = (BTreeSet::new(), Damage::default());
     let mut tx = Transaction::new(db, &mut book, &mut paused, &damage, Wall::MIN);
     tx.audit(audit)?;
@@ -153,27 +165,66 @@ pub(super) fn begin_epoch(
     meta.previous = meta.epoch;
     meta.epoch = super::open::new_epoch();
     meta.advance(&crcs, id_high, latest);
+    meta.began = meta.commit;
     meta.write(db)?;
     db.execute_batch("COMMIT")?;
     Ok((meta, accepted))
 }
 
-fn ledger(place: &Place, db: &Connection, report: &mut CheckReport) -> Result<(), OpenError> {
+/// Writes down, in a new epoch, what the ledger of a store that opens could not vouch for.
+pub(super) fn write_down(
+    place: &Place,
+    db: &mut Connection,
+    doubt: &Doubt,
+    meta: &Meta,
+    at: Wall,
+) -> Result<Meta, OpenError> {
+    tracing::warn!(
+        event = "ledger_doubtful",
+        %doubt,
+        "it cannot be told whether the latest webhooks are all there; crm-relay audit goes on to say so"
+    );
+    let commits = match doubt {
+        Doubt::Torn { .. } => Some(1),
+        Doubt::Old { .. } => None,
+    };
+    let gap = Gap { why: Why::Unvouched, since: meta.latest, until: at.max(meta.latest), commits, events: None };
+    let entry = line_of_audit("server", "store.unvouched", doubt.to_string(), at);
+    let begun = begin_epoch(db, &[entry], meta.id_high, |db| gap::add(db, &gap).map(Some));
+    begun.map(|(meta, _)| meta).map_err(|error| place.damaged(error))
+}
+
+/// What the ledger can say of commits that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vouched {
+    /// None are missing.
+    Whole,
+    /// So many are, with so many events.
+    Lacks { commits: u64, events: u64 },
+    /// Nothing: it is gone, of another history, or too old.
+    Unknown { commits: Option<u64> },
+}
+
+fn ledger(place: &Place, db: &Connection, report: &mut CheckReport) -> Result<Vouched, OpenError> {
     let read = Meta::load(db).and_then(|meta| Ok((meta, Book::load(db)?.accepted)));
-    match read {
+    let (fault, vouched) = match read {
         Ok((Some(meta), accepted)) => match place.compare_ledger(&meta, accepted) {
-            Ok(()) => {}
-            Err(
-                fault @ (OpenError::LostCommits { .. } | OpenError::OtherHistory { .. } | OpenError::NoLedger { .. }),
-            ) => {
-                report.faults.push(fault.to_string());
+            Ok(None) => return Ok(Vouched::Whole),
+            Ok(Some(doubt @ Doubt::Torn { .. })) => (doubt.to_string(), Vouched::Unknown { commits: Some(1) }),
+            Ok(Some(doubt @ Doubt::Old { .. })) => (doubt.to_string(), Vouched::Unknown { commits: None }),
+            Err(fault @ OpenError::LostCommits { from, to, events, .. }) => {
+                (fault.to_string(), Vouched::Lacks { commits: to - from + 1, events })
+            }
+            Err(fault @ (OpenError::OtherHistory { .. } | OpenError::NoLedger { .. })) => {
+                (fault.to_string(), Vouched::Unknown { commits: None })
             }
             Err(other) => return Err(other),
         },
-        Ok((None, _)) => report.faults.push("the meta row is missing".to_owned()),
-        Err(fault) => report.faults.push(place.damaged(fault).to_string()),
-    }
-    Ok(())
+        Ok((None, _)) => ("the meta row is missing".to_owned(), Vouched::Unknown { commits: None }),
+        Err(fault) => (place.damaged(fault).to_string(), Vouched::Unknown { commits: None }),
+    };
+    report.faults.push(fault);
+    Ok(vouched)
 }
 
 fn read_everything(
@@ -384,32 +435,57 @@ fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) 
     Ok(())
 }
 
-/// Removes what cannot be used, takes the counters from what is left, and begins a new epoch.
-fn accept(place: &Place, db: &mut Connection, damaged: &Damaged, faults: &[String], at: Wall) -> Result<(), OpenError> {
-    remove(db, damaged).map_err(|error| place.damaged(error))?;
-    let audit: Vec<AuditEntry> = faults
-        .iter()
-        .map(|fault| AuditEntry {
-            at,
-            who: "cli".to_owned(),
-            action: "store.accept-loss".to_owned(),
-            subject: fault.clone(),
-            origin: String::new(),
-        })
-        .collect();
-    // What the database has lost may have been given out: the ledger knows how far.
-    let given_out = ledger::read(&place.ledger()).ok().flatten().map_or(0, |slot| slot.id_high);
-    let begun = begin_epoch(db, &audit, given_out, |_| Ok(None)).map_err(|error| place.damaged(error))?;
-    let ledger = Ledger::open(&place.ledger(), &Slot::of(&begun.0, begun.1));
-    ledger.map(drop).map_err(|error| io_error("write", &place.ledger(), error))
+fn line_of_audit(who: &str, action: &str, subject: String, at: Wall) -> AuditEntry {
+    AuditEntry { at, who: who.to_owned(), action: action.to_owned(), subject, origin: String::new() }
 }
 
-fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
-    db.execute_batch("REINDEX")?;
-    db.execute_batch("BEGIN IMMEDIATE")?;
-    if matches!(gap::all(db), Err(Fault::Damaged(_))) {
-        db.execute_batch("DELETE FROM gaps")?;
+/// Removes what cannot be used, takes the counters from what is left, and begins a new epoch: all of it in one commit, so
+/// that a loss is never accepted without being written down. Gives what is missing from now on, if events are.
+fn accept(
+    place: &Place,
+    db: &mut Connection,
+    damaged: &Damaged,
+    faults: &[String],
+    vouched: Vouched,
+    at: Wall,
+) -> Result<Option<Gap>, OpenError> {
+    let latest = Meta::load(db).ok().flatten().map_or(Wall::MIN, |meta| meta.latest);
+    db.execute_batch("REINDEX").map_err(|error| place.damaged(error))?;
+    db.execute_batch("BEGIN IMMEDIATE").map_err(|error| place.damaged(error))?;
+    let removed = remove(db, damaged).map_err(|error| place.damaged(error))?;
+    let forgotten = gap::remove_damaged(db).map_err(|error| place.damaged(error))?;
+    let mut gap = gap_of(damaged, removed, vouched, latest, at);
+    if forgotten {
+        // What an earlier one said is gone: from now on nobody knows since when, and how much.
+        gap = Some(Gap { why: Why::Accepted, since: Wall::MIN, until: at, commits: None, events: None });
     }
+    let audit: Vec<AuditEntry> =
+        faults.iter().map(|fault| line_of_audit("cli", "store.accept-loss", fault.clone(), at)).collect();
+    // What the database has lost may have been given out: the ledger knows how far.
+    let given_out = ledger::read(&place.ledger()).ok().flatten().map_or(0, |found| found.slot.id_high);
+    let begun = begin_epoch_within(db, &audit, given_out, |db| gap.map(|gap| gap::add(db, &gap)).transpose());
+    let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
+    place.open_ledger(&Slot::of(&meta, accepted))?;
+    Ok(gap)
+}
+
+/// What an accepted loss comes to. `removed`: events that the counters speak of and that are not there any more.
+fn gap_of(damaged: &Damaged, removed: u64, vouched: Vouched, latest: Wall, at: Wall) -> Option<Gap> {
+    let (commits, events) = match vouched {
+        Vouched::Whole if removed == 0 => return None,
+        Vouched::Whole => (Some(0), Some(removed)),
+        Vouched::Lacks { commits, events } => (Some(commits), Some(events + removed)),
+        Vouched::Unknown { commits } => (commits, None),
+    };
+    let minted = |seq: &i64| Wall::from_micros((seq >> schema::SEQ_BITS).saturating_mul(1000));
+    let oldest = damaged.events.first().map_or(latest, minted);
+    // Rows that are gone without a trace may have been of any time.
+    let since = if removed > damaged.events.len() as u64 { Wall::MIN } else { oldest.min(latest) };
+    Some(Gap { why: Why::Accepted, since, until: at.max(since), commits, events })
+}
+
+/// Inside a transaction. Gives how many events the counters spoke of that are not there any more.
+fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
     for seq in &damaged.deliveries {
         db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
     }
@@ -455,10 +531,12 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<(), Fault> {
         db.prepare_cached("UPDATE events SET source = ?2 WHERE seq = ?1")?.execute(*place)?;
     }
     of_source::rebuild(db)?;
+    let stored =
+        |book: &Book| -> u64 { book.entries(Kind::Source).map(|(_, entry)| entry.source_stats().stored).sum() };
+    let before = stored(&book);
     book.take_over(db)?;
     book.write(db, &super::book::Shelf::default())?;
-    db.execute_batch("COMMIT")?;
-    Ok(())
+    Ok(before.saturating_sub(stored(&book)))
 }
 
 fn read_gaps(db: &Connection, report: &mut CheckReport) -> Result<(), Fault> {

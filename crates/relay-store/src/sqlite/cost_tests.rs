@@ -99,7 +99,6 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
         until: NOW + Duration::from_mins(1),
         now: NOW,
         limit: 20,
-        body_bytes_max: u64::MAX,
         order,
     };
     let leased = lease::lease(&mut tx, &ask(LeaseOrder::Oldest)).expect("leases");
@@ -111,7 +110,7 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     note("lease, newest");
     assert_eq!(lease::lease(&mut tx, &ask(LeaseOrder::Shared { tried: 10 })).expect("leases").deliveries.len(), 20);
     note("lease, shared");
-    let changes: Vec<Change> = leased.deliveries.into_iter().map(|(before, _)| delivered(before)).collect();
+    let changes: Vec<Change> = leased.deliveries.into_iter().map(delivered).collect();
     settle::settle(&mut tx, &changes).expect("settles");
     note("settle");
     due::stats(&db, &shelf, &Seen::default(), std::path::Path::new("/nowhere")).expect("reads");
@@ -134,7 +133,7 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
         let leased = lease::lease(&mut tx, &late).expect("leases");
         note(what);
         assert_eq!(leased.deliveries.len(), 1, "{what}");
-        tx.update_delivery(&leased.deliveries[0].0, &live).expect("writes");
+        tx.update_delivery(&leased.deliveries[0], &live).expect("writes");
     }
     costs.retain(|(what, _)| !what.is_empty());
     let mut note = |what| costs.push((what, taken.swap(0, Ordering::Relaxed)));

@@ -1,12 +1,12 @@
 //! What has work to do, what is held, and the depths: reads that the hub and the health page make all the time.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use relay_core::event::Event;
 use relay_core::{
     delivery::Delivery,
+    event::Event,
     id::{DeliveryId, EventId},
-    storage::{DestinationDue, Due},
+    storage::{BodyOf, DestinationDue, Due},
     time::Wall,
 };
 use rusqlite::{Connection, params};
@@ -88,6 +88,28 @@ pub(super) fn find(db: &Connection, shelf: &Shelf, ids: &[DeliveryId]) -> Result
         Ok(found.filter(|found| found.id == *id))
     });
     found.collect()
+}
+
+/// Events of leased deliveries. One that is damaged, or gone although it is leased, is not leased again.
+pub(super) fn bodies(db: &Connection, shelf: &Shelf, of: &[BodyOf]) -> Result<Vec<Option<Arc<Event>>>, Fault> {
+    let bodies = of.iter().map(|of| {
+        let gone = || Fault::Damaged(format!("{}: its event {} is gone", of.delivery, of.event).into());
+        match event(db, shelf, of.event).and_then(|event| event.ok_or_else(gone)) {
+            Ok(event) => Ok(Some(Arc::new(event))),
+            Err(Fault::Damaged(what)) => {
+                let holds =
+                    rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, of.delivery.sequence(), shelf))?;
+                // Purged meanwhile, nothing is damaged.
+                if holds.is_some_and(|found| found.id == of.delivery) {
+                    shelf.damage().note(&what);
+                    shelf.damage().pass_over(of.delivery.sequence());
+                }
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    });
+    bodies.collect()
 }
 
 /// One event with its body.

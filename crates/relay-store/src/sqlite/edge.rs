@@ -42,7 +42,7 @@ pub enum EdgeAction {
     Crash,
     /// An IO error.
     Io,
-    /// No room on the disk. Behind the commit this is an IO error.
+    /// No room on the disk. Right behind the commit it is the ledger that finds none; behind that this is an IO error.
     Full,
 }
 
@@ -57,14 +57,14 @@ impl Edges {
     }
 
     pub(super) fn meet(&self, edge: Edge) -> Result<(), Fault> {
-        let committed = match edge {
-            Edge::BeforeBegin | Edge::BeforeCommit | Edge::BeforeCheckpoint => false,
-            Edge::AfterCommit | Edge::AfterLedger | Edge::AfterAnswers => true,
+        let may_be_full = match edge {
+            Edge::BeforeBegin | Edge::BeforeCommit | Edge::AfterCommit | Edge::BeforeCheckpoint => true,
+            Edge::AfterLedger | Edge::AfterAnswers => false,
         };
         match (self.0)(edge) {
             EdgeAction::Continue => Ok(()),
             EdgeAction::Crash => Err(Fault::Crash),
-            EdgeAction::Full if !committed => Err(Fault::Full),
+            EdgeAction::Full if may_be_full => Err(Fault::Full),
             EdgeAction::Full | EdgeAction::Io => Err(Fault::Broken(format!("injected fault at {edge:?}"))),
         }
     }

@@ -1,10 +1,9 @@
 //! The one decision a store makes: which waiting deliveries are leased.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use relay_core::{
-    delivery::{self, Delivery},
-    event::Event,
+    delivery,
     storage::{Backlog, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
@@ -56,21 +55,14 @@ pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
     let wanted = ask.limit as usize + 1 + tx.damage.passed_over();
     let Candidates { found, all_seen } = candidates(tx.db, destination, ask, wanted)?;
     let mut leased = Leased { backlog, ..Leased::default() };
-    let mut body_bytes = 0u64;
     for Candidate { seq, .. } in found {
         if leased.deliveries.len() >= ask.limit as usize {
             return Ok(leased);
         }
         let Some(before) = readable(tx, seq, || rows::delivery_at(tx.db, seq, tx.book))? else { continue };
-        // The record says how long the body is: one that does not fit is not read each time somebody asks.
-        if body_bytes.saturating_add(before.body_bytes) > ask.body_bytes_max {
-            return Ok(leased);
-        }
-        let Some(event) = readable(tx, seq, || event_of(tx, &before))? else { continue };
-        body_bytes += before.body_bytes;
         let next = delivery::leased(&before, ask.instance, ask.nonce, ask.now, ask.until);
         tx.update_delivery(&before, &next)?;
-        leased.deliveries.push((next, event));
+        leased.deliveries.push(next);
     }
     if all_seen {
         leased.end = LeaseEnd::Drained { next_due: next_due(tx.db, destination, ask.now)? };
@@ -256,11 +248,4 @@ fn readable<T>(
         }
         other => other,
     }
-}
-
-/// The event of a delivery, which must be there.
-fn event_of(tx: &Transaction<'_>, found: &Delivery) -> Result<Option<Arc<Event>>, Fault> {
-    let event = rows::event_at(tx.db, found.event.sequence(), tx.book)?;
-    let gone = || Fault::Damaged(format!("{}: its event {} is gone", found.id, found.event).into());
-    event.ok_or_else(gone).map(|event| Some(Arc::new(event)))
 }

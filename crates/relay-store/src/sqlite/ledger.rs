@@ -74,14 +74,32 @@ impl Slot {
     }
 }
 
+/// What can be read of a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The newer slot that holds.
+    pub(super) slot: Slot,
+    /// The other one does not hold, and it is its turn after this one: it may have named one commit more.
+    pub(super) may_have_named_more: bool,
+}
+
 /// Reads the newer valid slot; `None` if the file is missing or neither slot holds.
-pub(super) fn read(path: &Path) -> io::Result<Option<Slot>> {
+pub(super) fn read(path: &Path) -> io::Result<Option<Found>> {
     let file = match private::open_existing(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut newest: Option<Slot> = None;
+    let slots = slots_of(&file)?;
+    let newest = slots.iter().flatten().max_by_key(|slot| slot.commit);
+    Ok(newest.map(|slot| {
+        let turn_of_other = slots[(slot.commit + 1) as usize % 2].is_none();
+        Found { slot: *slot, may_have_named_more: turn_of_other }
+    }))
+}
+
+fn slots_of(file: &File) -> io::Result<[Option<Slot>; 2]> {
+    let mut slots = [None, None];
     for place in 0..2 {
         let mut bytes = [0; CONTENT_BYTES + 4];
         match file.read_exact_at(&mut bytes, place * SLOT_BYTES) {
@@ -89,9 +107,21 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Slot>> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
             Err(error) => return Err(error),
         }
-        newest = newest.into_iter().chain(Slot::decode(&bytes)).max_by_key(|slot| slot.commit);
+        slots[place as usize] = Slot::decode(&bytes);
     }
-    Ok(newest)
+    Ok(slots)
+}
+
+/// Whether both slots hold and are of this epoch, and the newer one is this.
+fn says(file: &File, slot: &Slot) -> io::Result<bool> {
+    let [Some(one), Some(other)] = slots_of(file)? else { return Ok(false) };
+    let newest = if one.commit > other.commit { one } else { other };
+    Ok(newest == *slot && one.epoch == other.epoch)
+}
+
+/// Whether a write failed because there is no room, be it of the disk or of a quota.
+pub(super) fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The open ledger, with the thread that fsyncs it.
@@ -113,9 +143,13 @@ impl Ledger {
     /// Opens or makes it, writes `slot` into both places and fsyncs: from here on only this epoch counts.
     pub(super) fn open(path: &Path, slot: &Slot) -> io::Result<Self> {
         let file = private::open(path)?;
-        file.set_len(2 * SLOT_BYTES)?;
-        for place in 0..2 {
-            file.write_all_at(&slot.encode(), place * SLOT_BYTES)?;
+        // One that says so already is left as it is: on a full disk even that may find no room.
+        if !says(&file, slot)? {
+            file.set_len(2 * SLOT_BYTES)?;
+            // The place of the next commit first: cut short in between, a new ledger does not look as if it had named more.
+            for commit in [slot.commit + 1, slot.commit] {
+                file.write_all_at(&slot.encode(), (commit % 2) * SLOT_BYTES)?;
+            }
         }
         file.sync_all()?;
         if let Some(dir) = path.parent() {
@@ -134,7 +168,7 @@ impl Ledger {
     /// Writes a slot; it is on disk within [`SYNC_EVERY`].
     ///
     /// # Errors
-    /// This write failed, or an earlier fsync did: the store must stop.
+    /// This write failed, or an earlier fsync did: the store must stop, unless there was [no room](is_no_room).
     pub(super) fn write(&self, slot: &Slot) -> io::Result<()> {
         self.file.write_all_at(&slot.encode(), (slot.commit % 2) * SLOT_BYTES)?;
         let (wanted, wake) = &*self.shared;
@@ -201,8 +235,16 @@ mod tests {
         let ledger = Ledger::open(&path, &slot(4)).expect("opens");
         ledger.write(&slot(5)).expect("writes");
         ledger.write(&slot(6)).expect("writes");
-        assert_eq!(read(&path).expect("reads"), Some(slot(6)));
+        let found = |commit, may_have_named_more| Some(Found { slot: slot(commit), may_have_named_more });
+        assert_eq!(read(&path).expect("reads"), found(6, false));
         ledger.file.write_all_at(b"torn", 0).expect("writes");
-        assert_eq!(read(&path).expect("reads"), Some(slot(5)));
+        assert_eq!(read(&path).expect("reads"), found(5, true));
+        ledger.write(&slot(6)).expect("writes");
+        ledger.file.write_all_at(b"torn", SLOT_BYTES).expect("writes");
+        assert_eq!(read(&path).expect("reads"), found(6, true));
+        drop(ledger);
+        let ledger = Ledger::open(&path, &slot(6)).expect("opens");
+        ledger.file.write_all_at(b"torn", 0).expect("writes");
+        assert_eq!(read(&path).expect("reads"), found(6, false), "the next commit would stand where this one is read");
     }
 }

@@ -7,10 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::fault::Fault;
 
-const VERSION: u8 = 2;
-/// Version 1 ends before `latest`.
-const CONTENT_BYTES_V1: usize = 1 + 16 + 16 + 8 + 32 + 8;
-const CONTENT_BYTES: usize = CONTENT_BYTES_V1 + 8;
+const VERSION: u8 = 3;
+const CONTENT_BYTES: usize = 1 + 16 + 16 + 8 + 8 + 32 + 8 + 8;
 
 /// The `meta` row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +17,8 @@ pub(super) struct Meta {
     pub(super) epoch: u128,
     /// The epoch before it; 0 in the first one.
     pub(super) previous: u128,
+    /// Number of the commit that began the epoch.
+    pub(super) began: u64,
     /// Number of the last commit.
     pub(super) commit: u64,
     /// SHA-256 over the previous chain hash, the commit's number and the CRC of every record it wrote.
@@ -32,7 +32,7 @@ pub(super) struct Meta {
 impl Meta {
     /// That of an empty store.
     pub(super) const fn new(epoch: u128) -> Self {
-        Self { epoch, previous: 0, commit: 0, chain: [0; 32], id_high: 0, latest: Wall::MIN }
+        Self { epoch, previous: 0, began: 0, commit: 0, chain: [0; 32], id_high: 0, latest: Wall::MIN }
     }
 
     /// Reads the row; `None` if it was never written.
@@ -62,6 +62,7 @@ impl Meta {
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.epoch.to_le_bytes());
         bytes.extend_from_slice(&self.previous.to_le_bytes());
+        bytes.extend_from_slice(&self.began.to_le_bytes());
         bytes.extend_from_slice(&self.commit.to_le_bytes());
         bytes.extend_from_slice(&self.chain);
         bytes.extend_from_slice(&self.id_high.to_le_bytes());
@@ -79,12 +80,13 @@ impl Meta {
         let damaged = || Fault::Damaged("the meta row: the checksum does not match".into());
         let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
         let (version, rest) = content.split_first_chunk::<1>().ok_or_else(damaged)?;
-        let length = if *version == [1] { CONTENT_BYTES_V1 } else { CONTENT_BYTES };
-        if crc32fast::hash(content) != u32::from_le_bytes(*crc) || content.len() != length {
+        let is_whole = *version == [VERSION] && content.len() == CONTENT_BYTES;
+        if crc32fast::hash(content) != u32::from_le_bytes(*crc) || !is_whole {
             return Err(damaged());
         }
         let (epoch, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
         let (previous, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+        let (began, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
         let (commit, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
         let (chain, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
         let (id_high, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
@@ -92,6 +94,7 @@ impl Meta {
         Ok(Self {
             epoch: u128::from_le_bytes(*epoch),
             previous: u128::from_le_bytes(*previous),
+            began: u64::from_le_bytes(*began),
             commit: u64::from_le_bytes(*commit),
             chain: *chain,
             id_high: i64::from_le_bytes(*id_high),

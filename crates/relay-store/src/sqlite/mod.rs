@@ -22,6 +22,7 @@ mod indexes;
 mod lease;
 mod ledger;
 mod line;
+mod lock;
 mod meta;
 mod of_source;
 mod open;
@@ -57,8 +58,8 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId},
     storage::{
-        Append, AppendError, Appended, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire, Retired, Step,
-        Stepped, StoreError,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire,
+        Retired, Step, Stepped, StoreError,
     },
     time::Wall,
 };
@@ -68,7 +69,7 @@ use self::{
     backup::{Copies, Order},
     book::{Book, Shelf},
     fault::Fault,
-    ledger::{Ledger, Slot},
+    ledger::Slot,
     meta::Meta,
     open::Place,
     queue::{Ask, Queues, Refusal, Task, Weight},
@@ -129,16 +130,17 @@ impl SqliteStore {
         let mut db = place.connect_writer()?;
         check::verify_if_suspect(&place, &db)?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
-        let meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
+        let mut meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
         if cfg!(feature = "canary_schedule_forgotten") {
             settle::forget_schedules(&db, &mut book).map_err(|error| place.damaged(error))?;
         }
-        place.compare_ledger(&meta, book.accepted)?;
+        if let Some(doubt) = place.compare_ledger(&meta, book.accepted)? {
+            meta = check::write_down(&place, &mut db, &doubt, &meta, (options.clock)())?;
+        }
         let paused = documents::paused(&db).map_err(|error| place.damaged(error))?;
         let wal = WalPages::watch(&mut db).map_err(|error| place.damaged(error))?;
-        let ledger = Ledger::open(&place.ledger(), &Slot::of(&meta, book.accepted))
-            .map_err(|error| open::io_error("write", &place.ledger(), error))?;
+        let ledger = place.open_ledger(&Slot::of(&meta, book.accepted))?;
         let connections = (0..READERS).map(|_| place.connect_reader()).collect::<Result<Vec<_>, _>>()?;
 
         let (queues, status, seen) =
@@ -147,7 +149,7 @@ impl SqliteStore {
         book.publish_all(&shelf);
         shelf.publish_meta(&meta);
         let disk_free = options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir));
-        let ballast = options.ballast.then(|| place.dir.join("ballast"));
+        let ballast = options.ballast.then(|| place.ballast());
         let mut room = Room::new(Arc::clone(&disk_free), options.disk_reserve, &place.dir, ballast, Arc::clone(&seen));
         let clock = Arc::new(Mutex::new(open::clock_from(options.clock, meta.latest)));
         let copies = Copies::default();
@@ -168,6 +170,7 @@ impl SqliteStore {
             suspect: place.suspect(),
             lock: place.lock,
             wal,
+            ledger_lags: false,
             bulk_not_before: None,
         };
         let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
@@ -210,11 +213,15 @@ impl SqliteStore {
         let (answer, asked) = oneshot::channel();
         let mut run = run;
         let run = move |tx: &mut Transaction<'_>| match run(tx) {
-            Err(Fault::Damaged(what)) => Ok(Err(StoreError::Damaged { what })),
+            Err(Fault::Damaged(what)) => {
+                tx.damage.note(&what);
+                Ok(Err(StoreError::Damaged { what }))
+            }
             other => other.map(Ok),
         };
         let refuse = |why| match why {
             Refusal::Full | Refusal::Busy => Err(StoreError::Full),
+            Refusal::Unknown => Err(StoreError::Unknown),
             Refusal::Unavailable => Err(StoreError::Unavailable),
         };
         let task = Box::new(Ask { run, refuse, weight, done: None, answer });
@@ -261,8 +268,13 @@ impl SqliteStore {
         &self,
         read: impl FnOnce(&rusqlite::Connection, &Shelf) -> Result<T, Fault> + Send + 'static,
     ) -> Later<Result<T, StoreError>> {
-        let shelf = self.shelf.clone();
-        let asked = self.readers.read(move |db| read(db, &shelf));
+        let (shelf, noted) = (self.shelf.clone(), self.shelf.clone());
+        let noting = move |fault: &Fault| {
+            if let Fault::Damaged(what) = fault {
+                noted.damage().note(what);
+            }
+        };
+        let asked = self.readers.read(move |db| read(db, &shelf).inspect_err(noting));
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 }
@@ -284,6 +296,7 @@ impl Queue for SqliteStore {
                 let error = match why {
                     Refusal::Full => AppendError::Full,
                     Refusal::Busy => AppendError::TooLate,
+                    Refusal::Unknown => AppendError::Unknown,
                     Refusal::Unavailable => AppendError::Unavailable,
                 };
                 vec![Err(error); count]
@@ -302,6 +315,10 @@ impl Queue for SqliteStore {
 
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
         self.urgent(ask.limit as usize, move |tx| lease::lease(tx, &ask))
+    }
+
+    fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>> {
+        self.read(move |db, shelf| due::bodies(db, shelf, &of))
     }
 
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {
@@ -408,7 +425,11 @@ impl Upkeep for SqliteStore {
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {
         let asked = self.counting.ask(&self.dir, &self.status);
-        Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
+        let shelf = self.shelf.clone();
+        Box::pin(async move {
+            let counted = asked.await.unwrap_or(Err(StoreError::Unavailable))?;
+            Ok(Recount { damaged: shelf.damage().count(), ..counted })
+        })
     }
 
     fn backup(&self) -> Later<Result<Copying, BackupError>> {

@@ -13,8 +13,21 @@ use std::{
 use relay_core::time::Wall;
 use rusqlite::{Connection, ErrorCode, OpenFlags, wal::CheckpointMode};
 
-use super::{edge::Edges, fault::Fault, ledger, meta::Meta, room::DiskFree, schema, writer::Clock};
+use super::{
+    edge::Edges,
+    fault::Fault,
+    ledger::{self, Found, Ledger, Slot},
+    lock::Lock,
+    meta::Meta,
+    room::DiskFree,
+    schema,
+    writer::Clock,
+};
 use crate::private::{self, Owners, Unsafe};
+
+/// After a loss of power the ledger lacks what was committed since its last fsync: 10 ms, or as long as the disk stalled
+/// for both. More commits than this no disk does in that time.
+const BEHIND_MAX: u64 = 1000;
 
 /// What a restore writes into until it is through.
 const PART: &str = "store.db.part";
@@ -175,11 +188,31 @@ pub enum OpenError {
     OldSqlite(&'static str),
 }
 
+/// What a ledger cannot vouch for, although nothing is known to be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Doubt {
+    /// One of its slots does not hold, and it may have named a commit that is not there.
+    #[error("one half of the ledger is gone or unreadable: commit {commit}, if there was one, is missing")]
+    Torn {
+        /// The commit that it may have named.
+        commit: u64,
+    },
+    /// It is far older than the database beside it.
+    #[error(
+        "the ledger is {behind} commits older than the database beside it, as if put there from elsewhere: it cannot be \
+         told whether later ones are missing"
+    )]
+    Old {
+        /// So many commits are in the database that it does not name.
+        behind: u64,
+    },
+}
+
 /// The directory of a store, locked.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) dir: PathBuf,
-    pub(super) lock: File,
+    pub(super) lock: Lock,
 }
 
 impl Place {
@@ -188,25 +221,29 @@ impl Place {
         if rusqlite::version_number() < schema::SQLITE_VERSION_MIN {
             return Err(OpenError::OldSqlite(rusqlite::version()));
         }
+        // Before anything is made there, and as it is then.
+        private::check_dir(dir, owners)?;
         private::make_dir(dir).map_err(|error| io_error("write", dir, error))?;
         private::check_dir(dir, owners)?;
         // From here on without the links that the way to it may have, so that SQLite need not follow any.
         let dir = &fs::canonicalize(dir).map_err(|error| io_error("read", dir, error))?;
         check_header(dir)?;
         let path = dir.join("store.lock");
-        let mut lock = private::open(&path).map_err(|error| io_error("write", dir, error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
+        let file = private::open(&path).map_err(|error| io_error("write", dir, error))?;
+        let itself = File::open(dir).map_err(|error| io_error("read", dir, error))?;
+        let mut lock = match Lock::take(file, itself) {
+            Ok(lock) => lock,
+            Err((mut file, fs::TryLockError::WouldBlock)) => {
                 let mut text = String::new();
-                let read = lock.read_to_string(&mut text);
+                let read = file.read_to_string(&mut text);
                 let pid = read.ok().and_then(|_| text.trim().parse().ok());
                 return Err(OpenError::InUse { dir: dir.to_owned(), pid });
             }
-            Err(fs::TryLockError::Error(error)) => return Err(io_error("lock", &path, error)),
-        }
+            Err((_, fs::TryLockError::Error(error))) => return Err(io_error("lock", &path, error)),
+        };
+        let file = lock.file();
         let written =
-            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(|error| io_error("write", &path, error))?;
         Ok(Self { dir: dir.to_owned(), lock })
     }
@@ -217,6 +254,11 @@ impl Place {
 
     pub(super) fn ledger(&self) -> PathBuf {
         self.dir.join("ledger")
+    }
+
+    /// Room for settling on a full disk.
+    pub(super) fn ballast(&self) -> PathBuf {
+        self.dir.join("ballast")
     }
 
     /// Where the reason is kept why the store stopped working, until everything was read again.
@@ -237,9 +279,9 @@ impl Place {
         if self.unfinished_restore().symlink_metadata().is_ok() {
             return Err(OpenError::UnfinishedRestore { dir: self.dir.clone() });
         }
-        let slot = ledger::read(&self.ledger()).map_err(|error| io_error("read", &self.ledger(), error))?;
-        match slot {
-            Some(slot) if slot.commit > 0 => {
+        let found = ledger::read(&self.ledger()).map_err(|error| io_error("read", &self.ledger(), error))?;
+        match found {
+            Some(Found { slot, may_have_named_more }) if slot.commit > 0 || may_have_named_more => {
                 Err(OpenError::NoDatabase { dir: self.dir.clone(), events: slot.accepted })
             }
             _ => Ok(()),
@@ -284,19 +326,21 @@ impl Place {
         connect_reader(&self.dir).map_err(|fault| self.damaged(fault))
     }
 
-    /// Compares the ledger with what the database says, and refuses a database that lost commits.
-    pub(super) fn compare_ledger(&self, meta: &Meta, accepted: u64) -> Result<(), OpenError> {
-        let slot = ledger::read(&self.ledger()).map_err(|error| io_error("read", &self.ledger(), error))?;
-        let Some(slot) = slot else {
+    /// Compares the ledger with what the database says, and refuses a database that lost commits. What it cannot vouch for
+    /// is named.
+    pub(super) fn compare_ledger(&self, meta: &Meta, accepted: u64) -> Result<Option<Doubt>, OpenError> {
+        let found = ledger::read(&self.ledger()).map_err(|error| io_error("read", &self.ledger(), error))?;
+        let Some(Found { slot, may_have_named_more }) = found else {
             // A crash between the making of the database and that of the ledger leaves a store without a commit.
-            return if meta.commit == 0 { Ok(()) } else { Err(OpenError::NoLedger { dir: self.dir.clone() }) };
+            return if meta.commit == 0 { Ok(None) } else { Err(OpenError::NoLedger { dir: self.dir.clone() }) };
         };
         // Two empty stores: nothing was acknowledged in either.
-        if slot.commit == 0 && meta.commit == 0 {
-            return Ok(());
+        if slot.commit == 0 && meta.commit == 0 && !may_have_named_more {
+            return Ok(None);
         }
-        if slot.epoch == meta.previous && meta.previous != 0 {
-            return Ok(());
+        // A crash between the commit that begins an epoch and its ledger.
+        if slot.epoch == meta.previous && meta.previous != 0 && meta.commit == meta.began {
+            return Ok(None);
         }
         if slot.epoch != meta.epoch || (slot.commit == meta.commit && slot.chain != meta.chain) {
             return Err(OpenError::OtherHistory { dir: self.dir.clone() });
@@ -309,7 +353,24 @@ impl Place {
                 events: slot.accepted.saturating_sub(accepted),
             });
         }
-        Ok(())
+        let behind = meta.commit - slot.commit;
+        Ok(match behind {
+            0 if may_have_named_more => Some(Doubt::Torn { commit: slot.commit + 1 }),
+            0..=BEHIND_MAX => None,
+            _ => Some(Doubt::Old { behind }),
+        })
+    }
+
+    /// Opens the ledger for what is stored. Where a disk without room has to find some even for bytes that are there already
+    /// (it copies what it overwrites), the ballast makes it.
+    pub(super) fn open_ledger(&self, slot: &Slot) -> Result<Ledger, OpenError> {
+        let opened = match Ledger::open(&self.ledger(), slot) {
+            Err(error) if ledger::is_no_room(&error) && fs::remove_file(self.ballast()).is_ok() => {
+                Ledger::open(&self.ledger(), slot)
+            }
+            other => other,
+        };
+        opened.map_err(|error| io_error("write", &self.ledger(), error))
     }
 
     pub(super) fn damaged(&self, error: impl Into<Fault>) -> OpenError {

@@ -24,6 +24,8 @@ const WAITING_OTHERS_MAX: usize = 64 * 1024;
 pub(super) enum Refusal {
     Full,
     Busy,
+    /// It is done, and nothing vouches for it yet.
+    Unknown,
     Unavailable,
 }
 

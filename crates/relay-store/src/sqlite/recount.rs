@@ -135,7 +135,7 @@ pub(super) fn sums(db: &Connection) -> Result<Recount, Fault> {
         let kept = shown(&sources, &destinations);
         count_events(db, &mut sources)?;
         count_deliveries(db, &mut destinations)?;
-        Ok(Recount { counted: shown(&sources, &destinations), kept, gaps: Vec::new() })
+        Ok(Recount { counted: shown(&sources, &destinations), kept, gaps: Vec::new(), damaged: 0 })
     })
 }
 

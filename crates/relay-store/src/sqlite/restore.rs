@@ -11,13 +11,13 @@ use rusqlite::{Connection, wal::CheckpointMode};
 
 use super::{
     check, gap,
-    ledger::{self, Ledger, Slot},
+    ledger::{self, Slot},
     open::{self, OpenError, Place},
 };
 use crate::{
     copy::{DATABASE, Digest, FORMAT, MANIFEST, Manifest},
     private::{self, Owners},
-    seam::{AuditEntry, Gap},
+    seam::{AuditEntry, Gap, Why},
     watch::Watch,
 };
 
@@ -172,7 +172,8 @@ fn refuse_used(dir: &Path) -> Result<(), RestoreError> {
 /// lost.
 fn left_in(place: &Place, manifest: &Manifest) -> io::Result<Vec<Slot>> {
     let aside = place.dir.join(LEDGER_LEFT);
-    let [own, earlier] = [&place.ledger(), &aside].map(|path| ledger::read(path).ok().flatten());
+    let [own, earlier] =
+        [&place.ledger(), &aside].map(|path| ledger::read(path).ok().flatten().map(|found| found.slot));
     if own.as_ref().is_some_and(|slot| is_of(manifest, slot)) {
         private::replace(&aside, &fs::read(place.ledger())?)?;
     }
@@ -200,9 +201,12 @@ fn read_manifest(from: &Path) -> Result<Manifest, String> {
 fn gap_of(manifest: &Manifest, left: &[Slot], at: Wall) -> Gap {
     let backup = &manifest.backup;
     let left = left.iter().filter(|slot| is_of(manifest, slot)).max_by_key(|slot| slot.commit);
+    let since = Wall::from_micros(backup.at_ms.saturating_mul(1000));
     Gap {
-        since: Wall::from_micros(backup.at_ms.saturating_mul(1000)),
-        until: at,
+        why: Why::Restored,
+        since,
+        // A clock that was set back meanwhile makes no time before the backup.
+        until: at.max(since),
         commits: left.map(|slot| slot.commit - backup.commit),
         events: left.map(|slot| slot.accepted.saturating_sub(backup.accepted)),
     }
@@ -229,8 +233,7 @@ fn begin_epoch(
     let id_high = left.iter().map(|slot| slot.id_high).fold(at_least, i64::max);
     let begun = check::begin_epoch(db, &[entry], id_high, |db| gap::add(db, gap).map(Some));
     let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
-    let ledger = Ledger::open(&place.ledger(), &Slot::of(&meta, accepted));
-    ledger.map(drop).map_err(|error| open::io_error("write", &place.ledger(), error))
+    place.open_ledger(&Slot::of(&meta, accepted)).map(drop)
 }
 
 enum Copy {

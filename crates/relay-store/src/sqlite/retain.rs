@@ -48,7 +48,7 @@ pub(super) struct Arrears {
 }
 
 impl Arrears {
-    /// Counts a delivery that was stored, or an event without any.
+    /// Counts a row that was stored: a delivery, an event without any, an attempt.
     pub(super) fn on_stored(&mut self) {
         self.stored += usize::from(self.is_behind);
     }
@@ -104,13 +104,19 @@ pub(super) fn over(db: &Connection, shelf: &Shelf, ask: &OverAsk) -> Result<Vec<
 /// Removes the first of these, and forgets, each as much as a short commit holds.
 pub(super) fn retire(tx: &mut Transaction<'_>, retire: &Retire) -> Result<Retired, Fault> {
     let limit = tx.book.arrears.take();
-    let taken = limit.min(retire.ended.len());
-    let mut retired = Retired { taken: taken as u32, ..Retired::default() };
-    for ended in &retire.ended[..taken] {
-        if let Some(event_went) = step::retire_if(tx, *ended)? {
-            retired.deliveries += 1;
-            retired.events += u64::from(event_went);
+    let mut retired = Retired::default();
+    let mut rows = 0;
+    for ended in &retire.ended {
+        // A delivery that was tried for days has thousands of attempts, and they are rows like any other.
+        if rows >= limit {
+            break;
         }
+        retired.taken += 1;
+        let Some((gone, event_went)) = step::retire_if(tx, *ended)? else { continue };
+        // The latest try is in the record itself.
+        rows += 1 + (gone.tries as usize + gone.earlier as usize).saturating_sub(1);
+        retired.deliveries += 1;
+        retired.events += u64::from(event_went);
     }
     let Forget { keys_until, unrouted_before, jobs_before, audit_before } = retire.forget;
     let unrouted = unrouted(tx, unrouted_before, limit)?;
@@ -123,7 +129,7 @@ pub(super) fn retire(tx: &mut Transaction<'_>, retire: &Retire) -> Result<Retire
     ];
     retired.more = forgotten.contains(&limit);
     // Where none of those that are due can be removed another call would do no more.
-    let is_behind = retired.deliveries > 0 && (retire.more || taken < retire.ended.len());
+    let is_behind = retired.deliveries > 0 && (retire.more || (retired.taken as usize) < retire.ended.len());
     tx.book.arrears.note(is_behind || retired.more);
     Ok(retired)
 }

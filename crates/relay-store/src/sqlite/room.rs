@@ -13,6 +13,7 @@ use std::{
 
 use rustix::fs::FallocateFlags;
 
+use super::ledger;
 use crate::private;
 
 /// How often the disk is asked.
@@ -77,7 +78,7 @@ impl Room {
         };
         let written: io::Result<()> = write();
         drop(fs::remove_file(&self.probe));
-        written.is_err_and(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        written.is_err_and(|error| ledger::is_no_room(&error))
     }
 
     /// Whether appends must be refused. `free_inside`: bytes of free pages in the database.

@@ -1,6 +1,7 @@
 //! One step of a job: what it changes and removes, and the mark that says how far the job is.
 
 use relay_core::{
+    delivery::Delivery,
     id::JobId,
     storage::{Changed, Ended, Mark, Step, Stepped},
 };
@@ -34,11 +35,13 @@ pub(super) fn step(tx: &mut Transaction<'_>, step: &Step) -> Result<Stepped, Fau
     Ok(Stepped::Done { mark, settled, retired })
 }
 
-/// Removes an ended delivery if it is what was decided on; gives whether its event went along. A damaged one is passed over.
-pub(super) fn retire_if(tx: &mut Transaction<'_>, ended: Ended) -> Result<Option<bool>, Fault> {
+/// Removes an ended delivery if it is what was decided on; gives it, and whether its event went along. A damaged one is
+/// passed over.
+pub(super) fn retire_if(tx: &mut Transaction<'_>, ended: Ended) -> Result<Option<(Delivery, bool)>, Fault> {
     let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, ended.id.sequence(), tx.book))?;
-    let found = found.filter(|found| ended.is_of(found));
-    found.map(|found| tx.retire(&found)).transpose()
+    let Some(found) = found.filter(|found| ended.is_of(found)) else { return Ok(None) };
+    let event_went = tx.retire(&found)?;
+    Ok(Some((found, event_went)))
 }
 
 fn mark(tx: &Transaction<'_>, job: JobId) -> Result<Option<Mark>, Fault> {

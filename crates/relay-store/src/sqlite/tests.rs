@@ -101,6 +101,12 @@ impl Maker {
     }
 }
 
+/// The events of these.
+fn bodies(store: &SqliteStore, of: &[Delivery]) -> Vec<Option<Arc<Event>>> {
+    let of = of.iter().map(|held| BodyOf { delivery: held.id, event: held.event }).collect();
+    wait(store.bodies(of)).expect("reads")
+}
+
 fn lease_ask(limit: u32) -> LeaseAsk {
     LeaseAsk {
         destination: name("crm"),
@@ -109,7 +115,6 @@ fn lease_ask(limit: u32) -> LeaseAsk {
         until: NOW + Duration::from_mins(1),
         now: NOW,
         limit,
-        body_bytes_max: u64::MAX,
         order: LeaseOrder::Oldest,
     }
 }
@@ -181,8 +186,8 @@ fn a_lease_is_settled_once() {
     append_one(&store, &second).expect("stored");
     let leased = wait(store.lease(lease_ask(10))).expect("leases");
     assert_eq!(leased.end, LeaseEnd::Drained { next_due: Some(NOW + Duration::from_secs(5)) });
-    let [(held, event)] = leased.deliveries.try_into().expect("one is due");
-    assert_eq!(event, first.event);
+    let [held] = leased.deliveries.try_into().expect("one is due");
+    assert_eq!(bodies(&store, std::slice::from_ref(&held)), [Some(Arc::clone(&first.event))]);
     assert_eq!(held.token, Token { counter: 1, nonce: 99 });
     assert_eq!(wait(store.held(None, 10)), Ok(vec![held.clone()]));
     let change = delivered(&held);
@@ -206,7 +211,7 @@ fn a_repeat_finds_the_first_event() {
     let late = Append { dedupe, ..maker.append("3", NOW + TTL) };
     let answers = wait(store.append(vec![first.clone(), second.clone()]));
     let (id, deliveries) = (first.event.id, first.deliveries.clone());
-    let repeat = Appended::Repeat { first: id, received_at: NOW, differs: true, deliveries };
+    let repeat = Appended::Repeat { first: id, received_at: NOW, differs: true, deliveries, gone: false };
     assert_eq!(answers, vec![Ok(Appended::Stored), Ok(repeat.clone())]);
     drop(store);
     let store = open(dir.path());
@@ -303,7 +308,7 @@ fn a_full_disk_refuses_appends_and_lets_settling_through() {
     assert!(dir.path().join("ballast").exists());
     let mut maker = Maker::new(&store);
     append_one(&store, &maker.append("1", NOW)).expect("stored");
-    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0).0;
+    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
     *full.lock().expect("unpoisoned") = 1;
     assert_eq!(append_one(&store, &maker.append("2", NOW)), Err(AppendError::Full));
     *full.lock().expect("unpoisoned") = 1;
@@ -329,6 +334,10 @@ fn a_store_in_use_is_refused_with_the_pid() {
     let refused = SqliteStore::open(options(dir.path())).expect_err("in use");
     let text = refused.to_string();
     assert_eq!(text, format!("another crm-relay (pid {}) uses {}", std::process::id(), dir.path().display()));
+    // Who takes the lock for a left one lets nobody in by removing it.
+    std::fs::remove_file(dir.path().join("store.lock")).expect("removes");
+    let refused = SqliteStore::open(options(dir.path())).expect_err("in use all the same");
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
     wait(store.close());
     open(dir.path());
 }
@@ -395,7 +404,7 @@ fn filled(dir: &Path) -> SqliteStore {
     let keyed = Append { dedupe: Some(Dedupe { key: [3; 32], until: NOW + TTL }), ..maker.append("keyed", NOW) };
     append_one(&store, &keyed).expect("stored");
     for number in 1..=2 {
-        let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0).0;
+        let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
         let last = Attempt {
             number,
             at: NOW,
@@ -420,7 +429,7 @@ fn filled(dir: &Path) -> SqliteStore {
         assert_eq!(wait(store.settle(vec![change])), Ok(vec![Changed::Applied]));
     }
     let held = wait(store.lease(LeaseAsk { order: LeaseOrder::FewestTries, ..lease_ask(1) })).expect("leases");
-    let held = held.deliveries[0].0.clone();
+    let held = held.deliveries[0].clone();
     assert_eq!(held.tries, 0);
     assert_eq!(wait(store.settle(vec![delivered(&held)])), Ok(vec![Changed::Applied]));
     let key = DocumentKey { kind: DocumentKind::Destination, name: "crm".to_owned() };
@@ -584,8 +593,7 @@ fn a_damaged_record_holds_up_nothing_else() {
     let (bad, good) = (maker.append("bad", NOW), maker.append("good", NOW));
     append_one(&store, &bad).expect("stored");
     append_one(&store, &good).expect("stored");
-    let held: Vec<Delivery> =
-        wait(store.lease(lease_ask(2))).expect("leases").deliveries.into_iter().map(|(held, _)| held).collect();
+    let held: Vec<Delivery> = wait(store.lease(lease_ask(2))).expect("leases").deliveries;
     let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
     let seq = bad.deliveries[0].id.sequence();
     db.execute("UPDATE deliveries SET record = zeroblob(160) WHERE seq = ?1", [seq]).expect("writes");

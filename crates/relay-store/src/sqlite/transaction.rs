@@ -170,6 +170,7 @@ impl<'a> Transaction<'a> {
 
     /// Keeps an earlier try. `version` is that of the delivery when it was replaced.
     pub(super) fn insert_attempt(&mut self, delivery_seq: i64, version: u64, attempt: &Attempt) -> Result<(), Fault> {
+        self.book.arrears.on_stored();
         self.scratch.clear();
         self.crcs.push(record::encode_attempt(attempt, &mut self.scratch));
         self.db

@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -23,7 +22,8 @@ use super::{
     documents,
     edge::{Edge, Edges},
     fault::Fault,
-    ledger::{Ledger, Slot},
+    ledger::{self, Ledger, Slot},
+    lock::Lock,
     meta::Meta,
     queue::{Allowed, Job, Queues, Refusal, Turn},
     room::Room,
@@ -66,8 +66,10 @@ pub(super) struct Writer {
     /// Where the next start finds out that this run failed.
     pub(super) suspect: PathBuf,
     /// Held while the store is open.
-    pub(super) lock: File,
+    pub(super) lock: Lock,
     pub(super) wal: WalPages,
+    /// The last commit is not in the ledger, for want of room: nothing else is done before that.
+    pub(super) ledger_lags: bool,
     pub(super) bulk_not_before: Option<Instant>,
 }
 
@@ -117,6 +119,14 @@ impl WalPages {
         self.written.store(in_log.max(0), Ordering::Relaxed);
         (self.tried, self.moved) = (in_log.max(0), Some(moved.max(0)));
     }
+}
+
+/// What became of a transaction that is committed.
+enum Committed {
+    /// The ledger names it.
+    Vouched,
+    /// The ledger does not, for want of room.
+    Unvouched,
 }
 
 impl Writer {
@@ -190,7 +200,11 @@ impl Writer {
         while !jobs.is_empty() {
             let tried = self.attempt(db, &mut jobs).map_err(|fault| self.judged(fault));
             match tried {
-                Ok(()) => break,
+                Ok(Committed::Vouched) => break,
+                Ok(Committed::Unvouched) => {
+                    // What is done stays done, and its askers ask again: no answer goes ahead of the ledger.
+                    jobs.drain(..).for_each(|job| job.task.refuse(Refusal::Unknown));
+                }
                 Err(Fault::Full) => {
                     self.roll_back(db)?;
                     self.room.ran_out();
@@ -209,8 +223,11 @@ impl Writer {
         self.edges.meet(Edge::AfterAnswers)
     }
 
-    fn attempt(&mut self, db: &Connection, jobs: &mut [Job]) -> Result<(), Fault> {
+    fn attempt(&mut self, db: &Connection, jobs: &mut [Job]) -> Result<Committed, Fault> {
         self.edges.meet(Edge::BeforeBegin)?;
+        if self.ledger_lags {
+            self.vouch()?;
+        }
         begin(db)?;
         let clock = Arc::clone(&*self.clock.lock().unwrap_or_else(PoisonError::into_inner));
         let now = clock();
@@ -221,7 +238,7 @@ impl Writer {
         let Written { crcs, id_high, latest } = tx.finish()?;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
-            return Ok(());
+            return Ok(Committed::Vouched);
         }
         self.book.write(db, &self.shelf)?;
         let mut meta = self.meta;
@@ -232,10 +249,36 @@ impl Writer {
         self.meta = meta;
         self.book.publish(&self.shelf);
         self.shelf.publish_meta(&self.meta);
+        self.ledger_lags = true;
+        match self.vouch() {
+            Err(Fault::Full) => {
+                self.room.ran_out();
+                if !self.room.drop_ballast() {
+                    return Ok(Committed::Unvouched);
+                }
+                match self.vouch() {
+                    Err(Fault::Full) => return Ok(Committed::Unvouched),
+                    vouched => vouched?,
+                }
+            }
+            vouched => vouched?,
+        }
+        self.edges.meet(Edge::AfterLedger)?;
+        Ok(Committed::Vouched)
+    }
+
+    /// Writes the last commit into the ledger. A file system that copies what it overwrites may have no room for that.
+    fn vouch(&mut self) -> Result<(), Fault> {
         self.edges.meet(Edge::AfterCommit)?;
-        let written = self.ledger.write(&Slot::of(&self.meta, self.book.accepted));
-        written.map_err(|error| Fault::Broken(format!("ledger: {error}")))?;
-        self.edges.meet(Edge::AfterLedger)
+        match self.ledger.write(&Slot::of(&self.meta, self.book.accepted)) {
+            Ok(()) => self.ledger_lags = false,
+            Err(error) if ledger::is_no_room(&error) => {
+                tracing::warn!(event = "store_full", %error, "no room for the ledger");
+                return Err(Fault::Full);
+            }
+            Err(error) => return Err(Fault::Broken(format!("ledger: {error}"))),
+        }
+        Ok(())
     }
 
     /// For what must go on although the disk is full: once all of the write-ahead log is in the database, whose pages are

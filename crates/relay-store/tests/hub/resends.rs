@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{Delivery, Reason, State, outcome::Class, retry::RetryPolicy},
-    hub::{Answer, Notice},
+    hub::{Answer, NotStored, Notice},
     limits,
     storage::StoreError,
 };
@@ -69,7 +69,7 @@ fn a_resend_of_what_is_purged_meanwhile_is_not_acknowledged() {
     assert!(rig.answer_one(), "the append finds the first");
     rig.store.purge_all();
     rig.answer_store();
-    assert_eq!(rig.answers[&again], Answer::Unavailable);
+    assert_eq!(rig.answers[&again], Answer::NotStored(NotStored::Gone));
 }
 
 /// What waits or has another body is not sent again; what is dead is redriven, as for everybody.
@@ -132,4 +132,65 @@ fn resends_under_way_share_their_fate() {
         rig.refuse_one(Trouble::Replay, error);
         assert_eq!(tickets.map(|ticket| rig.answers[&ticket].clone()), [answer.clone(), answer]);
     }
+}
+
+/// An event for two destinations, one of whose deliveries has died and was purged, while the other waits.
+fn purged_in_part() -> Rig {
+    let mut rig = Rig::with_routes(&[("src", "crm"), ("src", "erp")], &RetryPolicy::default());
+    rig.send_body("src", b"a", Some(KEY));
+    let crm = of(&rig, "crm").id;
+    rig.edit(crm, |dead| (dead.state, dead.reason) = (State::Dead, Some(Reason::Rejected)));
+    rig.store.purge(crm);
+    rig
+}
+
+fn of(rig: &Rig, destination: &str) -> Delivery {
+    let found: Vec<_> =
+        rig.store.deliveries().into_iter().filter(|found| found.destination.as_str() == destination).collect();
+    let [found] = &found[..] else { panic!("one to {destination}: {found:?}") };
+    found.clone()
+}
+
+/// I1, I20: a purge forgets what is there and refuses nothing that comes: the repeat makes the purged delivery again, leaves
+/// the other, and is answered once that is durable. Repeats that come meanwhile are one with it.
+#[test]
+fn a_repeat_makes_what_was_purged_again() {
+    let mut rig = purged_in_part();
+    let waits = of(&rig, "erp");
+    rig.prompt = false;
+    // Another body under the key does not count: the event has the first one.
+    let repeats = [rig.send_body("src", b"a", Some(KEY)), rig.send_body("src", b"another", Some(KEY))];
+    assert!(rig.answer_one() && rig.answer_one(), "both find the first");
+    assert!(repeats.iter().all(|ticket| !rig.answers.contains_key(ticket)), "it is not durable yet");
+    rig.answer_store();
+    for ticket in repeats {
+        assert!(matches!(rig.answers[&ticket], Answer::Accepted { event, repeat: true, .. } if event == waits.event));
+    }
+    let made = of(&rig, "crm");
+    assert_eq!((made.event, made.state, made.replay, made.body_bytes), (waits.event, State::Ready, true, 1));
+    assert_eq!(of(&rig, "erp"), waits);
+    assert!(rig.notices.contains(&Notice::Replaced { event: waits.event, destinations: 1 }));
+    rig.prompt = true;
+    rig.send_body("src", b"a", Some(KEY));
+    assert_eq!((of(&rig, "crm"), of(&rig, "erp")), (made, waits), "now there is nothing to make");
+}
+
+/// I1, I20: what has ended of such an event is redriven beside that; and what cannot be stored is not acknowledged.
+#[test]
+fn a_repeat_after_a_purge_is_answered_when_all_of_it_is_durable() {
+    let mut rig = purged_in_part();
+    let erp = of(&rig, "erp").id;
+    rig.edit(erp, |dead| (dead.state, dead.reason) = (State::Expired, Some(Reason::Expired)));
+    rig.prompt = false;
+    let refused = rig.send_body("src", b"a", Some(KEY));
+    assert!(rig.answer_one());
+    rig.refuse_one(Trouble::Replay, StoreError::Full);
+    assert_eq!(rig.answers[&refused], Answer::Full);
+    assert_eq!(rig.only().state, State::Expired);
+    let again = rig.send_body("src", b"a", Some(KEY));
+    assert!(rig.answer_one() && rig.answer_one(), "the append, and the new delivery");
+    assert!(!rig.answers.contains_key(&again), "the redrive is not durable yet");
+    rig.answer_store();
+    assert!(matches!(rig.answers[&again], Answer::Accepted { repeat: true, .. }));
+    assert_eq!((of(&rig, "crm").state, of(&rig, "erp").state), (State::Ready, State::Ready));
 }

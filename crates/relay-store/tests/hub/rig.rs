@@ -185,7 +185,7 @@ impl Rig {
         if self.deaf.contains(&conn) {
             return;
         }
-        while let Some(message) = self.hub.poll_transmit(conn) {
+        while let Some(message) = self.hub.poll_transmit(conn, limits::CHUNK_BYTES) {
             self.inbox.entry(conn).or_default().push(message);
         }
     }
@@ -398,6 +398,7 @@ fn kind(ask: &StoreOp) -> &'static str {
     match ask {
         StoreOp::Append(_) => "append",
         StoreOp::Lease(_) => "lease",
+        StoreOp::Bodies(_) => "bodies",
         StoreOp::Extend(_) => "extend",
         StoreOp::Settle(_) => "settle",
         StoreOp::Replay(_) => "replay",
@@ -411,6 +412,7 @@ fn kind(ask: &StoreOp) -> &'static str {
 fn extent(ask: &StoreOp) -> usize {
     match ask {
         StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) => 1,
+        StoreOp::Bodies(of) => of.ask.len(),
         StoreOp::Extend(extends) => extends.ask.len(),
         StoreOp::Settle(changes) => changes.ask.len(),
         StoreOp::Replay(made) => made.ask.len(),

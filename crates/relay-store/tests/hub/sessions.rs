@@ -82,7 +82,7 @@ fn a_storm_of_clients_is_told_once() {
         let said = Message::Hello(hello(conn.into(), &["crm"]));
         rig.hub.handle(Input::Received(ConnId(conn), said), rig.now);
         // Sockets take what is there for them as fast as they can, also amid the storm.
-        assert_eq!(rig.hub.poll_transmit(first), None, "told amid the storm");
+        assert_eq!(rig.hub.poll_transmit(first, limits::CHUNK_BYTES), None, "told amid the storm");
     }
     rig.drain();
     let told = |rig: &mut Rig, conn: u64| {
@@ -460,6 +460,89 @@ fn a_socket_without_a_hello_is_closed() {
     open(&mut rig, 1, "t", Serves::All);
     rig.pass(limits::HELLO_WITHIN);
     assert_eq!(rig.closed.len(), 1);
+}
+
+/// I19: a Hello that takes minutes on a slow link is waited for as long as something of it comes, and no longer.
+#[test]
+fn a_hello_that_trickles_in_is_waited_for() {
+    let mut rig = Rig::new();
+    let conn = open(&mut rig, 1, "t", Serves::All);
+    for _ in 0..600 {
+        rig.pass(limits::HEARD_EVERY);
+        rig.input(Input::Heard(conn));
+    }
+    assert!(rig.closed.is_empty(), "{:?}", rig.closed);
+    rig.input(Input::Received(conn, Message::Hello(hello(7, &["crm"]))));
+    rig.send();
+    assert_eq!(rig.grants(conn).len(), 1);
+    let silent = open(&mut rig, 2, "t", Serves::All);
+    rig.input(Input::Heard(silent));
+    rig.pass(limits::HELLO_WITHIN);
+    assert_eq!(rig.closed, [(silent, "nothing was heard of the client")]);
+}
+
+/// I8, I19: a client whose heartbeat takes minutes to come in holds its leases until it has, or until they may last no longer.
+#[test]
+fn a_heartbeat_that_trickles_in_keeps_what_it_may_name() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    let lease = lease_of(&rig.grants(client)[0]);
+    rig.heartbeat(client, &[lease]);
+    let cap = rig.forward_timeout + limits::LEASE_OVERTIME;
+    let trickle = |rig: &mut Rig, span: Duration| {
+        for _ in 0..span.as_secs() {
+            rig.pass(limits::HEARD_EVERY);
+            rig.input(Input::Heard(client));
+        }
+    };
+    trickle(&mut rig, cap.saturating_sub(Duration::from_secs(5)));
+    assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0), "{:?}", rig.notices);
+    trickle(&mut rig, Duration::from_secs(20));
+    assert_eq!(rig.only().losses, 1, "a lease lasts no longer than its forward may");
+    assert!(rig.closed.is_empty());
+}
+
+/// I15: what has not begun goes before the rest of large bodies, and leaves them half of the line.
+#[test]
+fn small_webhooks_take_turns_with_large_ones() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 64);
+    rig.deaf.insert(client);
+    let large = vec![1; 10 * 1024 * 1024];
+    let piece = 16 * 1024;
+    for _ in 0..3 {
+        rig.send_body("src", &large, None);
+    }
+    let next = |rig: &mut Rig| rig.hub.poll_transmit(client, piece);
+    let is_grant = |message: &Option<Message>| matches!(message, Some(Message::Grant(_)));
+    let is_chunk =
+        |message: &Option<Message>| matches!(message, Some(Message::Chunk(chunk)) if chunk.data.len() == piece);
+    for _ in 0..3 {
+        let sent = next(&mut rig);
+        assert!(is_grant(&sent) || is_chunk(&sent), "{sent:?}");
+    }
+    for _ in 0..10 {
+        let sent = next(&mut rig);
+        assert!(is_grant(&sent) || is_chunk(&sent), "{sent:?}");
+    }
+    // One that comes now is next, however much of the large ones waits.
+    rig.send();
+    assert!(is_grant(&next(&mut rig)));
+    assert!(is_chunk(&next(&mut rig)));
+    // Many together leave the large ones every other piece's worth of bytes.
+    for _ in 0..40 {
+        rig.send_body("src", &[2; 8 * 1024], None);
+    }
+    let (mut small, mut of_large) = (0, 0);
+    while small < 40 * 8 * 1024 {
+        match next(&mut rig) {
+            Some(Message::Grant(grant)) => small += grant.body.len(),
+            Some(Message::Chunk(chunk)) => of_large += chunk.data.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(of_large.abs_diff(small) <= small / 4, "{of_large} of the large ones beside {small}");
 }
 
 fn hello(instance: u128, destinations: &[&str]) -> Hello {

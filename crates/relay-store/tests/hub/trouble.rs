@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{State, outcome::Class},
-    hub::{Answer, Input, Notice},
+    hub::{Answer, Input, NotStored, Notice},
     limits,
     storage::{StoreError, StoreOp},
 };
@@ -142,7 +142,15 @@ fn a_store_that_takes_no_outcomes_is_not_leased_from() {
 #[test]
 fn everything_goes_on_after_any_trouble() {
     let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
-    let kinds = [Trouble::Lease, Trouble::Extend, Trouble::Settle, Trouble::Find, Trouble::Due, Trouble::Replay];
+    let kinds = [
+        Trouble::Lease,
+        Trouble::Bodies,
+        Trouble::Extend,
+        Trouble::Settle,
+        Trouble::Find,
+        Trouble::Due,
+        Trouble::Replay,
+    ];
     for kind in kinds {
         for error in [StoreError::Full, slow.clone(), StoreError::Away, StoreError::Unknown] {
             let mut rig = Rig::new();
@@ -211,13 +219,14 @@ fn an_append_that_is_not_answered_is_asked_for_again() {
 /// I2, I12: at its deadline the sender hears no; what was stored all the same is delivered, also if it was stored leased.
 #[test]
 fn an_append_that_is_never_answered_is_refused_at_its_deadline() {
-    for (error, stored) in [(StoreError::Away, 0), (StoreError::Unknown, 1)] {
+    let away = Answer::NotStored(NotStored::Away);
+    for (error, stored, answer) in [(StoreError::Away, 0, away), (StoreError::Unknown, 1, Answer::Unavailable)] {
         let mut rig = Rig::new();
         let client = rig.join(1, 7, 1);
         rig.trouble(Trouble::Append, error.clone());
         let ticket = rig.send();
         rig.pass(Duration::from_secs(3));
-        assert_eq!(rig.answers[&ticket], Answer::Unavailable, "{error:?}");
+        assert_eq!(rig.answers[&ticket], answer, "{error:?}");
         assert_eq!(rig.store.deliveries().len(), stored, "{error:?}");
         rig.no_trouble();
         rig.pass(Duration::from_secs(2));

@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     RouteMade,
     Narrow,
     Thief,
+    Backup,
+    Restore,
 }
 
 const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -63,6 +65,14 @@ impl World {
                 let at = self.unwell.random_range(0..trouble);
                 self.at(at, What::Trouble(Fault::StoreTrouble(true)));
             }
+        }
+        if self.plan.faults.backups {
+            for _ in 0..self.unwell.random_range(1..=3) {
+                let at = self.unwell.random_range(0..trouble * 3 / 4);
+                self.at(at, What::Trouble(Fault::Backup));
+            }
+            let at = self.unwell.random_range(trouble / 2..trouble);
+            self.at(at, What::Trouble(Fault::Restore));
         }
         if self.plan.faults.mixed {
             for _ in 0..self.later.random_range(1..=4) {
@@ -139,6 +149,8 @@ impl World {
             Fault::Narrow => self.narrow(),
             Fault::Thief => self.thief_comes(),
             Fault::StoreTrouble(begins) => self.trouble_store(begins),
+            Fault::Backup => self.take_backup(),
+            Fault::Restore => self.restore_backup(),
             Fault::StoreFull(full) => {
                 self.store.set_full(full);
                 if full {
@@ -177,7 +189,7 @@ impl World {
         if begins {
             let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
             let writes = [Trouble::Lease, Trouble::Extend, Trouble::Settle, Trouble::Replay];
-            let reads = [Trouble::Find, Trouble::Due, Trouble::Held];
+            let reads = [Trouble::Bodies, Trouble::Find, Trouble::Due, Trouble::Held];
             let some = |rng: &mut StdRng| rng.random_bool(0.5);
             trouble.extend(writes.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, StoreError::Full)));
             trouble.extend(reads.into_iter().filter(|_| some(&mut self.unwell)).map(|op| (op, slow.clone())));
@@ -195,6 +207,23 @@ impl World {
         let lossy = self.lossy;
         self.tell(format_args!("store fails {trouble:?}, loses answers: {lossy}"));
         self.store.set_trouble(trouble);
+    }
+
+    /// A copy of one moment, while everything goes on: it holds whatever was promised by then.
+    fn take_backup(&mut self) {
+        let copy = self.store.copy();
+        self.oracle.backed_up(&copy);
+        self.backup = Some(copy);
+    }
+
+    /// The disk is lost, and the copy put in its place: the server is away meanwhile, and comes back to what was.
+    fn restore_backup(&mut self) {
+        let Some(copy) = self.backup.take() else { return };
+        self.end_server(false);
+        let wall = self.wall(self.skew);
+        self.store = copy.restored(wall);
+        self.oracle.restored(&self.store);
+        self.tell(format_args!("the backup is restored"));
     }
 
     /// A route of a source that has others; what is under way along it goes on.

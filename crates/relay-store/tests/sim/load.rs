@@ -132,9 +132,8 @@ impl World {
         let Some(skew) = self.server.as_ref().map(|server| server.skew) else { return self.went_unanswered(number) };
         let wall = self.wall(skew);
         let sending = &self.sendings[number];
-        let dedupe = sending
-            .keyed
-            .then(|| Dedupe { key: sha256(&(number as u64).to_be_bytes()), until: wall + limits::DEDUPE_WINDOW });
+        let dedupe =
+            sending.keyed.then(|| Dedupe { key: dedupe_key(number as u32), until: wall + limits::DEDUPE_WINDOW });
         let request = Accepting {
             source: sending.source.clone(),
             method: Bytes::from_static(b"POST"),
@@ -174,7 +173,9 @@ impl World {
                     self.send_again(number, 60_000);
                 }
             }
-            Answer::Unavailable | Answer::Busy | Answer::Full | Answer::Stopping => self.went_unanswered(number),
+            Answer::Unavailable | Answer::NotStored(_) | Answer::Busy | Answer::Full | Answer::Stopping => {
+                self.went_unanswered(number);
+            }
         }
     }
 
@@ -192,6 +193,11 @@ impl World {
         let pause = self.some_millis(within_millis);
         self.after(pause, What::Send { sending: number });
     }
+}
+
+/// The dedupe key of a webhook with one.
+pub(crate) fn dedupe_key(number: u32) -> [u8; 32] {
+    sha256(&u64::from(number).to_be_bytes())
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {

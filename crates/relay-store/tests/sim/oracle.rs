@@ -3,6 +3,9 @@
 //! It believes nobody. What was promised to producers, what targets answered and what clients said it writes down itself,
 //! and compares with every change that reaches the store.
 
+mod commands;
+mod kept;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -13,12 +16,11 @@ use relay_core::{
     event::Event,
     hub::{Answer, DestinationView, Serves},
     id::{DeliveryId, EventId, InstanceId, JobId},
-    jobs::Rules,
     limits,
     name::Name,
     routing::Routing,
     session::client::Forward,
-    storage::{Append, Appended, Change, Changed, Leased, Step, StoreOp, Stored},
+    storage::{Append, Appended, Change, Changed, Leased, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
@@ -27,8 +29,16 @@ use relay_core::{
 };
 use relay_store::memory::MemoryStore;
 
-use crate::{chaos::FIRST_TRY_WITHIN, plan::Plan};
+use self::kept::Kept;
+use crate::{
+    chaos::FIRST_TRY_WITHIN,
+    load::{POISON, dedupe_key},
+    plan::Plan,
+};
 
+/// What waits is at its target so long after it is due in a healed world, even if a lease of it has to end first, and
+/// everything else at its destination comes before it over a link that was slow.
+const HOPE: Duration = Duration::from_mins(30);
 /// How long a slow link takes to empty what is on its way.
 const FULL_LINK: Duration = Duration::from_secs(120);
 
@@ -87,11 +97,18 @@ pub(crate) struct Oracle {
     commands: BTreeMap<JobId, BTreeSet<DeliveryId>>,
     /// Jobs that said that they are over.
     over: BTreeSet<JobId>,
+    /// What the latest append under each dedupe key found missing of the event that it repeats: the sender is answered with
+    /// that event only once all of it is there again.
+    owed: BTreeMap<[u8; 32], (EventId, BTreeSet<Name>)>,
+    /// Deliveries that waited when all was well again, with so much of their TTL left that they had to arrive.
+    hopeful: BTreeSet<DeliveryId>,
     /// Events that the store named in the answer to an append, when it was durable: it may be retired while the answer is on its
     /// way to the sender.
     vouched: BTreeSet<EventId>,
     /// Events whose append was asked for.
     asked: BTreeSet<EventId>,
+    /// What was true when the latest backup was taken.
+    backup: Option<Kept>,
     /// Starts of the server.
     run: u32,
     /// Sockets whose token was revoked.
@@ -161,8 +178,11 @@ impl Oracle {
             forgotten: BTreeSet::new(),
             commands: BTreeMap::new(),
             over: BTreeSet::new(),
+            owed: BTreeMap::new(),
+            hopeful: BTreeSet::new(),
             vouched: BTreeSet::new(),
             asked: BTreeSet::new(),
+            backup: None,
             run: 0,
             shut: BTreeSet::new(),
             violation: None,
@@ -184,10 +204,19 @@ impl Oracle {
 
     /// A producer was answered.
     pub(crate) fn answered(&mut self, key: Option<u32>, answer: &Answer, store: &MemoryStore) {
-        let Answer::Accepted { event, .. } = answer else { return };
+        let Answer::Accepted { event, repeat, .. } = answer else { return };
         self.promised.insert(*event);
         let kept = store.holds_event(*event) || (self.vouched.contains(event) && self.is_retired(*event));
         self.check(kept, "I1", || format!("{event} was acknowledged and is not durable"));
+        if let Some(key) = key.filter(|_| *repeat)
+            && let Some((first, missing)) = self.owed.get(&dedupe_key(key))
+        {
+            let kept = first != event || !store.holds_event(*event) || missing.is_empty();
+            let missing = missing.clone();
+            self.check(kept, "I20", || {
+                format!("key {key}: {event} was acknowledged again, and to {missing:?} it goes no more")
+            });
+        }
         if let Some(key) = key {
             // A key goes with its event: what is sent after a purge is a new one.
             let first = self.keyed.get(&key).copied().filter(|first| store.holds_event(*first)).unwrap_or(*event);
@@ -215,6 +244,10 @@ impl Oracle {
             && let Ok(appended) = &answered.answer
         {
             let named = if let Appended::Repeat { first, .. } = appended { *first } else { asked.ask.event.id };
+            if let Some(dedupe) = &asked.ask.dedupe {
+                let missing = self.lacking(named, &asked.ask.event.source, store);
+                self.owed.insert(dedupe.key, (named, missing));
+            }
             self.check(store.holds_event(named), "I1", || {
                 format!("the store answers with {named}, which is not durable")
             });
@@ -273,8 +306,22 @@ impl Oracle {
         self.check(one_each, "I2", || what);
     }
 
+    /// Where routes lead now, and where deliveries of this event were that are gone, and not made again.
+    fn lacking(&self, event: EventId, source: &Name, store: &MemoryStore) -> BTreeSet<Name> {
+        let left: BTreeSet<Name> =
+            store.deliveries().into_iter().filter(|left| left.event == event).map(|left| left.destination).collect();
+        let routes = self.routing.routes.get(source).into_iter().flatten().map(|route| &route.destination);
+        let gone = |name: &&Name| !left.contains(*name) && self.retired.contains(&(event, (*name).clone()));
+        routes.filter(gone).cloned().collect()
+    }
+
     /// The routes are others from now on.
     pub(crate) fn routed(&mut self, routing: Routing) {
+        // Along a route that is not there nothing is made.
+        let led: BTreeSet<Name> = routing.routes.values().flatten().map(|route| route.destination.clone()).collect();
+        for (_, missing) in self.owed.values_mut() {
+            missing.retain(|name| led.contains(name));
+        }
         self.routing = routing;
     }
 
@@ -287,7 +334,9 @@ impl Oracle {
     fn resent(&mut self, made: &Delivery, store: &MemoryStore) {
         let mut known = store.deliveries();
         known.retain(|known| known.event == made.event && !self.by_hand.contains(&known.id));
-        let open = known.iter().any(|known| known.state.is_open());
+        // Where none is left this is the one that was purged, and not one more.
+        let replaces = !known.iter().any(|known| known.destination == made.destination);
+        let open = known.iter().any(|known| known.state.is_open()) && !replaces;
         self.check(!open, "I20", || format!("{} is delivered again while it is on its way", made.event));
         let hour = |known: &&Delivery| known.replay && known.id.minted_at() + Duration::from_hours(1) > made.ready_at;
         let times = known.iter().filter(hour).filter(|known| known.destination == made.destination).count();
@@ -311,7 +360,7 @@ impl Oracle {
     }
 
     fn leased(&mut self, leased: &Leased, now: Wall) {
-        for (delivery, _) in &leased.deliveries {
+        for delivery in &leased.deliveries {
             let Some(book) = self.books.get_mut(&delivery.id) else { continue };
             let due_at = book.due_at;
             if let Some(lease) = delivery.lease {
@@ -566,10 +615,19 @@ impl Oracle {
             let soon = wait <= longest + Duration::from_millis(1);
             self.check(soon, "I19", || format!("{} waits {wait:?} after all is well: {found:?}", found.id));
         }
+        self.hopeful =
+            store.deliveries().iter().filter(|found| self.is_hopeful(found, wall)).map(|found| found.id).collect();
         let waiting = store.deliveries().into_iter();
         let due =
             waiting.filter(|found| matches!(found.state, State::Ready | State::Scheduled) && found.due_at <= wall);
         self.awaiting = due.map(|found| found.destination).collect();
+    }
+
+    /// Whether nothing can keep it from its target any more before its TTL ends.
+    fn is_hopeful(&self, found: &Delivery, wall: Wall) -> bool {
+        let poisoned = self.events.get(&found.event).is_some_and(|event| event.body.starts_with(POISON));
+        let waits = found.lease.map_or(found.due_at, |lease| lease.until).max(found.due_at).max(wall);
+        self.steady_clock && found.state.is_open() && !poisoned && waits + HOPE < found.expires_at
     }
 
     /// I19: so long after healing, every destination with due work must have seen a try.
@@ -629,99 +687,12 @@ impl Oracle {
             let book = Book { due_at: delivery.due_at, lease_ends: BTreeMap::new(), excused: 0 };
             self.books.insert(delivery.id, book);
             self.reaches.entry(delivery.event).or_default().insert(delivery.destination.clone());
-        }
-    }
-
-    /// A step of a job took effect, or did not, on those that it met: each is as the step says if it met what was decided on,
-    /// and else as it was. No job changes a delivery twice.
-    pub(crate) fn stepped(&mut self, step: &Step, met: &BTreeMap<DeliveryId, Delivery>, store: &MemoryStore) {
-        for change in &step.settle {
-            let (id, now) = (change.next.id, store.delivery(change.next.id));
-            if met.get(&id) == now.as_ref() {
-                continue;
-            }
-            let fits = met.get(&id).is_some_and(|met| change.is_of(met)) && now.as_ref() == Some(&change.next);
-            self.check(fits, "I12", || format!("{id} was {:?}, {} made it {now:?}", met.get(&id), step.job));
-            self.done_once(step.job, id);
-            self.commanded(change);
-        }
-        for ended in &step.retire {
-            let before = met.get(&ended.id);
-            if let Some(before) = before.filter(|_| store.delivery(ended.id).is_none()) {
-                let fits = ended.is_of(before);
-                self.check(fits, "I12", || format!("{} was purged as another than it is: {before:?}", ended.id));
-                self.done_once(step.job, ended.id);
-                self.retired.insert((before.event, before.destination.clone()));
+            // From here on it has to be found, until it is removed once more.
+            self.retired.remove(&(delivery.event, delivery.destination.clone()));
+            for (_, missing) in self.owed.values_mut().filter(|(event, _)| *event == delivery.event) {
+                missing.remove(&delivery.destination);
             }
         }
-    }
-
-    fn done_once(&mut self, job: JobId, id: DeliveryId) {
-        let first = self.commands.entry(job).or_default().insert(id);
-        self.check(first, "I12", || format!("{job} changed {id} twice"));
-        let over = self.over.contains(&job);
-        self.check(!over, "I12", || format!("{job} was over, was given again and changed {id}"));
-    }
-
-    /// A job says that it has changed so many.
-    pub(crate) fn job_is_over(&mut self, job: JobId, changed: u64) {
-        self.over.insert(job);
-        let really = self.commands.get(&job).map_or(0, BTreeSet::len) as u64;
-        self.check(changed == really, "I12", || format!("{job} changed {really}, and says {changed}"));
-    }
-
-    /// An operator's command changed a delivery.
-    fn commanded(&mut self, change: &Change) {
-        let Change { before, next, .. } = change;
-        let id = next.id;
-        if before.state.is_open() {
-            // A redrive that is cancelled goes back to what it was.
-            let wanted = match before.redriven_from {
-                None => State::Cancelled,
-                Some(Reason::Expired) => State::Expired,
-                Some(_) => State::Dead,
-            };
-            self.check(next.state == wanted, "I12", || format!("{id} was cancelled and is {next:?}"));
-            if before.redriven_from.is_none() {
-                self.cancelled.insert(id);
-            }
-            return;
-        }
-        let fresh = next.attempts == 0 && next.losses == 0 && next.tries == 0;
-        self.check(fresh, "I12", || format!("{id} is redriven and has tries already: {next:?}"));
-        if let Some(book) = self.books.get_mut(&id) {
-            book.due_at = next.due_at;
-            book.excused += 1;
-        }
-    }
-
-    /// Retention removed some of these: only what had ended long enough ago.
-    pub(crate) fn retained(&mut self, before: &[Delivery], events: &[EventId], store: &MemoryStore, rules: Rules) {
-        for gone in before.iter().filter(|found| store.delivery(found.id).is_none()) {
-            let id = gone.id;
-            let over = match gone.state {
-                State::Ready | State::Scheduled | State::Leased => false,
-                State::Delivered | State::Cancelled => gone.changed_at < rules.delivered_before,
-                State::Dead | State::Expired => gone.changed_at < rules.dead_before,
-            };
-            self.check(over, "I13", || format!("{id} was retired before its time: {gone:?}"));
-            self.retired.insert((gone.event, gone.destination.clone()));
-        }
-        for left in store.deliveries() {
-            let kept = store.holds_event(left.event);
-            self.check(kept, "I1", || format!("{} was retired before its delivery {}", left.event, left.id));
-        }
-        for gone in
-            events.iter().filter(|id| !store.holds_event(**id) && !self.is_retired(**id)).copied().collect::<Vec<_>>()
-        {
-            let over = gone.minted_at() < rules.delivered_before;
-            self.check(over, "I1", || format!("{gone}, which led nowhere, was retired before its time"));
-            self.forgotten.insert(gone);
-        }
-    }
-
-    fn is_retired(&self, event: EventId) -> bool {
-        self.forgotten.contains(&event) || self.retired.iter().any(|(retired, _)| *retired == event)
     }
 
     fn check_pause(&mut self, delivery: &Delivery, since: Wall) {
@@ -760,6 +731,8 @@ impl Oracle {
         for delivery in store.deliveries() {
             let (id, state) = (delivery.id, delivery.state);
             self.check(!state.is_open(), "I19", || format!("{id} is still {}: {delivery:?}", state.as_str()));
+            let given_up = state == State::Expired && self.hopeful.contains(&id);
+            self.check(!given_up, "I19", || format!("{id} expired long after all was well: {delivery:?}"));
         }
     }
 }

@@ -18,6 +18,12 @@ const SLOW: u64 = 3_000;
 /// Makes of a seed the one for the store's trouble, so that a seed without it is the run that it was before there was any.
 pub(crate) const STORE_TROUBLE: u64 = 0x5707_e7b0_0b1e;
 
+/// The same for backups.
+const BACKUPS: u64 = 0xbac0_0bac_0bac;
+
+/// The same for trouble of hours.
+const LONG_TROUBLE: u64 = 0x1076_7200_b1e5;
+
 /// Everything that is decided before the first step.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -78,6 +84,8 @@ pub(crate) struct Faults {
     pub(crate) mixed: bool,
     /// Operations of the store fail for a while.
     pub(crate) store_trouble: bool,
+    /// Backups are taken under load, and put back.
+    pub(crate) backups: bool,
 }
 
 impl Plan {
@@ -91,10 +99,15 @@ impl Plan {
         if !is_old {
             faults.add_later_ones(&mut later);
             faults.store_trouble = StdRng::seed_from_u64(seed ^ STORE_TROUBLE).random_bool(0.3);
+            faults.backups = StdRng::seed_from_u64(seed ^ BACKUPS).random_bool(0.2);
         }
+        let mut long = StdRng::seed_from_u64(seed ^ LONG_TROUBLE);
+        let hours = (!is_old && long.random_bool(0.1)).then(|| long.random_range(1..=12));
         let sources = names("in", rng.random_range(1..=2));
         let destinations = names("to", rng.random_range(1..=3));
         let ttl = Duration::from_mins(if faults.clock_jumps { 48 * 60 } else { *pick(&mut rng, &[20, 60, 24 * 60]) });
+        // Long enough to outlast the trouble, so that what waits has to arrive.
+        let ttl = if hours.is_some() { ttl.max(Duration::from_hours(24)) } else { ttl };
         let mut routes = BTreeMap::new();
         for source in &sources {
             let mut led: Vec<Route> = Vec::new();
@@ -114,13 +127,20 @@ impl Plan {
                 client.buffer_bytes = client.buffer_bytes.max(SLOW * 300);
             }
         }
+        let events = rng.random_range(5..=80);
+        let short = Duration::from_secs(rng.random_range(20..=200)) * if faults.is_slow() { 4 } else { 1 };
+        let (events, trouble) = match hours {
+            // Few events, so that what each of them meets counts.
+            Some(hours) => (events.min(12), Duration::from_hours(hours)),
+            None => (events, short),
+        };
         Self {
             routing: Routing { routes, ..Routing::default() },
             sources,
             destinations,
             clients,
-            events: rng.random_range(5..=80),
-            trouble: Duration::from_secs(rng.random_range(20..=200)) * if faults.is_slow() { 4 } else { 1 },
+            events,
+            trouble,
             lease: Duration::from_secs(60),
             circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
             intake_bytes: if faults.is_slow() { 1_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
@@ -153,6 +173,7 @@ impl Faults {
             mixed: false,
             thieves: false,
             store_trouble: false,
+            backups: false,
         }
     }
 
@@ -179,6 +200,7 @@ impl Faults {
             mixed: false,
             thieves: false,
             store_trouble: false,
+            backups: false,
         }
     }
 
@@ -217,6 +239,7 @@ impl Faults {
             || self.client_kills
             || self.client_stops
             || self.narrowing
+            || self.backups
             || self.clock_jumps)
     }
 
@@ -228,6 +251,7 @@ impl Faults {
             || self.client_kills
             || self.client_stops
             || self.narrowing
+            || self.backups
             || self.clock_jumps)
     }
 }

@@ -76,17 +76,21 @@ struct Fate {
 
 type Scenario = (&'static str, fn() -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 15] = [
+const SCENARIOS: [Scenario; 19] = [
     ("only_refused", only_refused),
     ("refused_among_an_outage", refused_among_an_outage),
     ("forty_nine_in_flight", forty_nine_in_flight),
     ("one_success_in_an_outage", one_success_in_an_outage),
     ("twenty_a_second", twenty_a_second),
+    ("five_a_second", five_a_second),
+    ("two_fifths_and_too_many", two_fifths_and_too_many),
     ("a_lone_event_behind_an_outage", a_lone_event_behind_an_outage),
     ("two_fifths_by_event", two_fifths_by_event),
     ("two_fifths_by_chance", two_fifths_by_chance),
     ("a_third_refused_for_good", a_third_refused_for_good),
     ("healthy_behind_a_forbidden_backlog", healthy_behind_a_forbidden_backlog),
+    ("healthy_among_forbidden_arrivals", healthy_among_forbidden_arrivals),
+    ("rare_among_forbidden_arrivals", rare_among_forbidden_arrivals),
     ("poisoned_among_healthy", poisoned_among_healthy),
     ("an_outage_with_restarts", an_outage_with_restarts),
     ("an_outage_of_few_with_restarts", an_outage_of_few_with_restarts),
@@ -308,20 +312,52 @@ fn one_success_in_an_outage() -> Result<(), String> {
 
 /// 20 a second are taken, and 429 answers the others: nobody dies, and all arrive.
 fn twenty_a_second() -> Result<(), String> {
+    so_many_a_second(20, 5_000)
+}
+
+/// The same for 5, with fewer that wait: what was turned away must not wait so long that the rate is not used.
+fn five_a_second() -> Result<(), String> {
+    so_many_a_second(5, 800)
+}
+
+/// So many of each second are taken, and 429 answers the others. Nobody dies, most of the rate is used, and the target is
+/// not asked much more often than it takes.
+fn so_many_a_second(rate: u64, count_of: u64) -> Result<(), String> {
     let mut taken = (0, 0);
     let mut stage = Stage::new(1, 8, move |asked| {
         if taken.0 != asked.at.as_secs() {
             taken = (asked.at.as_secs(), 0);
         }
         taken.1 += 1;
-        Said::Status(if taken.1 <= 20 { 200 } else { 429 })
+        Said::Status(if taken.1 <= rate { 200 } else { 429 })
     });
-    stage.send("any", 5_000, millis(1));
+    stage.send("any", count_of, millis(1));
     stage.drain()?;
     let dead = count(&stage.fates(), |fate| fate.record.state == State::Dead);
     expect(dead == 0, || format!("{dead} are dead"))?;
-    // The last of them come back once a minute each, though there is room for more.
-    expect(stage.at <= seconds(600), || format!("it took {:?}", stage.at))
+    // The last come back once a minute each, though there is room for more: they are left out.
+    let mut taken: Vec<Duration> =
+        stage.seen().iter().filter(|seen| seen.said == Said::Status(200)).map(|seen| seen.at).collect();
+    taken.truncate(taken.len() * 9 / 10);
+    let took = taken.last().map_or(0.0, Duration::as_secs_f64);
+    let used = taken.len() as f64 / took / rate as f64;
+    expect(used >= 0.8, || format!("{used:.2} of the rate was used: {took:.0} s"))?;
+    let asked = stage.seen().len() as f64 / count_of as f64;
+    expect(asked <= 4.0, || format!("{asked:.1} tries for each that was taken"))
+}
+
+/// 41 % of the tries succeed, and 429 answers the others by chance: that is no limit on the rate.
+fn two_fifths_and_too_many() -> Result<(), String> {
+    let mut stage = Stage::new(1, 8, |asked| Said::Status(if asked.die < 41 { 200 } else { 429 }));
+    stage.send("any", 8_000, Duration::ZERO);
+    stage.drain()?;
+    // Until half of them were taken: behind that they come back as their own delays say.
+    let taken: Vec<usize> =
+        stage.seen().iter().enumerate().filter(|(_, seen)| seen.said == Said::Status(200)).map(|(at, _)| at).collect();
+    let half = taken[taken.len() / 2];
+    let rate = half as f64 / stage.seen()[half].at.as_secs_f64();
+    let used = rate / (8.0 / (TAKES.as_secs_f64() + OVERHEAD.as_secs_f64()));
+    expect(used >= 0.8, || format!("{used:.2} of what the slots allow"))
 }
 
 /// Nothing can be reached for ten minutes, then 500: one event alone is dead after its retries.
@@ -401,6 +437,32 @@ fn healthy_behind_a_forbidden_backlog() -> Result<(), String> {
     let late = latest(&stage, "good");
     expect(missing == 0, || format!("{missing} were not delivered"))?;
     expect(late <= millis(1_500), || format!("one was {late:?} late"))
+}
+
+/// What is forbidden keeps coming, ten a second, and each healthy webhook among it, one every two seconds, arrives all the same.
+fn healthy_among_forbidden_arrivals() -> Result<(), String> {
+    healthy_among(millis(100), (seconds(2), 60), seconds(10))
+}
+
+/// The same with one every five seconds: the first is found by chance, for one try a second goes out until then.
+fn rare_among_forbidden_arrivals() -> Result<(), String> {
+    healthy_among(millis(333), (seconds(5), 40), seconds(40))
+}
+
+fn healthy_among(bad: Duration, (good, count_of): (Duration, u64), most: Duration) -> Result<(), String> {
+    let mut stage = Stage::new(1, 8, |asked| Said::Status(if asked.kind == "good" { 200 } else { 403 }));
+    let span = seconds(15) + good * u32::try_from(count_of).unwrap_or(u32::MAX);
+    stage.send("bad", (span.as_millis() / bad.as_millis()) as u64, bad);
+    stage.pass(seconds(15))?;
+    stage.send("good", count_of, good);
+    stage.pass(span)?;
+    let fates = stage.fates();
+    let mut took: Vec<Duration> = fates.iter().filter(|fate| fate.kind == "good").map(Fate::took).collect();
+    took.sort_unstable();
+    let missing = count(&fates, |fate| fate.kind == "good" && fate.record.state != State::Delivered);
+    expect(missing == 0, || format!("{missing} were not delivered: {took:?}"))?;
+    let (median, late) = (took[took.len() / 2], took[took.len() * 9 / 10]);
+    expect(median <= millis(1_500) && late <= most, || format!("median {median:?}, 9 of 10 within {late:?}"))
 }
 
 /// 300 events whose handler answers 500, among healthy ones at one a second.

@@ -182,7 +182,8 @@ impl World {
     /// Writes as much as the socket takes: on a slow link little more than nothing, and the hub keeps the rest.
     fn transmit(&mut self, conn: ConnId) {
         while self.has_room(conn)
-            && let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn))
+            && let Some(message) =
+                self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn, limits::CHUNK_BYTES))
         {
             self.oracle.server_said(conn.0, &message, &self.store);
             self.tell(format_args!("socket {} <- {}", conn.0, Words(&message)));

@@ -65,6 +65,8 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<Entry>>,
     scheduled: u64,
     pub(crate) store: MemoryStore,
+    /// The latest backup.
+    pub(crate) backup: Option<MemoryStore>,
     /// Some of the store's answers are lost.
     pub(crate) lossy: bool,
     pub(crate) server: Option<Server>,
@@ -171,6 +173,7 @@ impl World {
             queue: BinaryHeap::new(),
             scheduled: 0,
             store: MemoryStore::new(),
+            backup: None,
             lossy: false,
             server: None,
             server_epoch: 0,
@@ -328,6 +331,10 @@ impl World {
         self.store.tell_time(wall);
         self.oracle.applying(&op, &self.store);
         if self.lossy && intake::writes(&op) && self.unwell.random_bool(0.3) {
+            // Of what is unknown, some never came to the store.
+            if self.unwell.random_bool(0.3) {
+                return self.store.mishear(op);
+            }
             let (answer, heard) = self.store.perform_unheard(op.clone());
             self.oracle.applied(&op, &answer, &self.store, wall);
             return heard;

@@ -53,12 +53,20 @@ enum Line {
     Idle(Mono),
     /// A socket was asked for.
     Dialing,
-    /// The Hello was sent, or part of its answer came last, at that time.
-    Greeting(Mono),
+    /// The Hello is on its way, or its answer is.
+    Greeting(Greeting),
     /// The session is up.
     Up(Session),
     /// The machine has ended.
     Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Greeting {
+    /// When a part of the Hello left last, or a part of its answer came.
+    since: Mono,
+    /// How long the answer, or more of it, is waited for.
+    patience: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +107,7 @@ impl Client {
             Input::DialFailed(failure) => self.dial_failed(failure, now),
             Input::Received(message) => self.received(message, now),
             Input::Heard => self.heard(now),
+            Input::Taken => self.taken(now),
             Input::Disconnected => self.disconnected(now),
             Input::Forwarded(delivery, outcome) => {
                 if let Some((lease, outcome)) = self.held.forwarded(delivery, outcome) {
@@ -128,7 +137,7 @@ impl Client {
     pub fn poll_timeout(&self) -> Option<Mono> {
         match self.line {
             Line::Idle(until) => Some(until),
-            Line::Greeting(since) => Some(since + limits::WELCOME_WAIT),
+            Line::Greeting(greeting) => Some(greeting.until()),
             Line::Up(session) => Some(session.next_beat().min(session.dead_at())),
             Line::Dialing | Line::Ended => None,
         }
@@ -141,7 +150,7 @@ impl Client {
                 self.line = Line::Dialing;
                 self.outputs.push_back(Output::Dial);
             }
-            Line::Greeting(since) if now.mono >= since + limits::WELCOME_WAIT => {
+            Line::Greeting(greeting) if now.mono >= greeting.until() => {
                 self.hang_up("the server did not answer the Hello", now);
             }
             Line::Up(session) if now.mono >= session.dead_at() => self.hang_up("the server fell silent", now),
@@ -185,7 +194,6 @@ impl Client {
         if self.line != Line::Dialing {
             return;
         }
-        self.line = Line::Greeting(now.mono);
         let destination = |served: &super::Served| HelloDestination {
             name: served.name.to_string(),
             slots: served.slots,
@@ -199,7 +207,9 @@ impl Client {
             held: references(self.held.all()),
             label: codec::plain(&self.setup.label),
         };
-        self.send(Message::Hello(hello));
+        let hello = Message::Hello(hello);
+        self.line = Line::Greeting(Greeting::begin(&hello, now));
+        self.send(hello);
     }
 
     fn dial_failed(&mut self, failure: DialFailure, now: Now) {
@@ -254,10 +264,17 @@ impl Client {
     /// Part of a message came: over a slow link that takes as long as it takes.
     fn heard(&mut self, now: Now) {
         match &mut self.line {
-            Line::Greeting(since) => *since = now.mono,
+            Line::Greeting(greeting) => greeting.since = now.mono,
             Line::Up(session) => session.heard = now.mono,
             // What was on its way when the socket was given up.
             Line::Idle(_) | Line::Dialing | Line::Ended => {}
+        }
+    }
+
+    /// Part of what was said has left: while it is the Hello, there is no answer to wait for yet.
+    fn taken(&mut self, now: Now) {
+        if let Line::Greeting(greeting) = &mut self.line {
+            greeting.since = now.mono;
         }
     }
 
@@ -491,6 +508,19 @@ impl Client {
 
     fn send(&mut self, message: Message) {
         self.outputs.push_back(Output::Send(message));
+    }
+}
+
+impl Greeting {
+    fn begin(hello: &Message, now: Now) -> Self {
+        // What the system has taken of it may still be on this side of a slow link, and nobody sees it leave.
+        let unseen = hello.encoded_len().min(limits::HELLO_UNSEEN_BYTES) as u32;
+        let on_its_way = Duration::from_secs(u64::from(unseen / limits::LINK_BYTES_PER_SECOND_MIN));
+        Self { since: now.mono, patience: limits::WELCOME_WAIT + on_its_way }
+    }
+
+    fn until(self) -> Mono {
+        self.since + self.patience
     }
 }
 

@@ -50,6 +50,9 @@ pub enum Input {
     Received(Message),
     /// Part of a message arrived, as a driver may say about once a second: the server lives, its link is slow.
     Heard,
+    /// The socket took part of what was sent, as a driver may say about once a second: the link is slow. It shows no life of a
+    /// server, but that there is no sense in waiting for its answer yet.
+    Taken,
     /// The socket is closed or unusable.
     Disconnected,
     /// The forward asked for by [`Output::Forward`] ended.

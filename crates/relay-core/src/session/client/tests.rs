@@ -378,6 +378,36 @@ fn a_slow_link_is_not_silence() {
     assert!(bench.feed(Input::Heard).is_empty(), "what was on its way then changes nothing");
 }
 
+/// I19: a Hello that takes its time on a slow link is not waited for before it has left; what the system took of it may still
+/// be on this side, and is reckoned with at the slowest pace.
+#[test]
+fn a_large_hello_may_take_its_time() {
+    let mut bench = Bench::new(4);
+    bench.connect();
+    for _ in 0..600 {
+        bench.now = bench.now + limits::HEARD_EVERY;
+        assert!(bench.feed(Input::Taken).is_empty());
+        bench.client.handle_timeout(bench.now);
+        assert!(bench.drain().is_empty());
+    }
+    let left = bench.now;
+    let outputs = bench.wait();
+    assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "Hello"), "{outputs:?}");
+    let waited = bench.now.mono.since(left.mono);
+    assert!(waited >= limits::WELCOME_WAIT && waited <= limits::WELCOME_WAIT + Duration::from_secs(1), "{waited:?}");
+
+    // What it names makes it large.
+    let mut bench = Bench::up(2_000);
+    (0..2_000).for_each(|n| drop(bench.says(grant(lease(n)))));
+    bench.lose();
+    assert_eq!(bench.connect().len(), 2_000);
+    let began = bench.now;
+    bench.wait();
+    let waited = bench.now.mono.since(began.mono);
+    assert!(waited > Duration::from_secs(60), "a Hello of 2,000 leases is some 70 KiB: {waited:?}");
+    assert!(waited < Duration::from_secs(180), "{waited:?}");
+}
+
 /// I19: dialling never ends, and its pauses stay within full jitter.
 #[test]
 fn it_dials_for_ever() {

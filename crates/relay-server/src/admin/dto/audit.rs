@@ -13,12 +13,16 @@ pub(crate) struct AuditDto {
     pub(crate) ok: bool,
     events: Vec<AuditEventsDto>,
     deliveries: Vec<AuditDeliveriesDto>,
-    /// Stretches of time of which a restored store knows nothing.
+    /// Stretches of time of which something is missing or may be.
     unknown: Vec<GapDto>,
+    /// Records that were found damaged since the server started: they are counted above, and cannot be used.
+    damaged: u64,
 }
 
 #[derive(Debug, Serialize)]
 struct GapDto {
+    /// `restored`, `accepted` or `unvouched`.
+    why: &'static str,
     since: String,
     until: String,
     /// At most; `null`: nothing is left to tell.
@@ -86,18 +90,20 @@ impl AuditLineDto {
 }
 
 impl AuditDto {
-    /// What was counted beside the counters that only ever rise; equal when both sums hold and the count is what the
-    /// counters say (I5).
+    /// What was counted beside the counters that only ever rise; `ok` when both sums hold, the count is what the counters
+    /// say (I5), and nothing of it is known to be damaged.
     pub(crate) fn new(recount: &Recount) -> Self {
         let (events, events_ok) = audit_events(&recount.counted, &recount.kept);
         let (deliveries, deliveries_ok) = audit_deliveries(&recount.counted, &recount.kept);
         let unknown = recount.gaps.iter().map(|gap| GapDto {
+            why: gap.why.as_str(),
             since: rfc3339(gap.since),
             until: rfc3339(gap.until),
             commits: gap.commits,
             events: gap.events,
         });
-        Self { ok: events_ok && deliveries_ok, events, deliveries, unknown: unknown.collect() }
+        let ok = events_ok && deliveries_ok && recount.damaged == 0;
+        Self { ok, events, deliveries, unknown: unknown.collect(), damaged: recount.damaged }
     }
 }
 

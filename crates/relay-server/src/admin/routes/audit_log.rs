@@ -5,10 +5,13 @@ use relay_store::seam::AuditFilter;
 use serde::Deserialize;
 
 use super::{cursor::Order, filter};
-use crate::admin::{
-    Shared,
-    dto::{AuditLineDto, List},
-    problem::{AdminError, Asked},
+use crate::{
+    admin::{
+        Shared,
+        dto::{AuditLineDto, List},
+        problem::{AdminError, Asked},
+    },
+    asker::Asker,
 };
 
 /// The query of a listing of the audit log.
@@ -28,6 +31,10 @@ pub(super) async fn list(
     State(admin): Shared,
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<AuditLineDto>>, AdminError> {
+    if let Some(who) = asked.who.as_deref().filter(|who| !Asker::ALL.contains(who)) {
+        let (who, known) = (who.chars().take(40).collect::<String>(), Asker::ALL.join(", "));
+        return Err(AdminError::Invalid(format!("who is {who:?}; known: {known}")));
+    }
     let range = filter::range(asked.since.as_deref(), asked.until.as_deref())?;
     let page = filter::page(Order::AuditLog, asked.cursor.as_deref(), asked.limit)?;
     let listing = admin.archive.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;

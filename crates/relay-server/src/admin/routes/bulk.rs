@@ -80,7 +80,7 @@ pub(super) async fn run(
         return Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())));
     }
     for id in &mut bulk.ids {
-        *id = super::id::delivery(admin, id).await?.to_string();
+        *id = super::id::delivery_in(admin, id, action.states()).await?.to_string();
     }
     let picks = Picks::of(&bulk)?;
     let job = job_id(admin, bulk.job.as_deref())?;

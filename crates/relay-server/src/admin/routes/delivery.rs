@@ -1,16 +1,16 @@
 //! Deliveries: list, show, cancel.
 
 use axum::{Extension, Json, extract::State};
-use relay_core::jobs::Action;
+use relay_core::{delivery::State as DeliveryState, jobs::Action};
 
 use super::{
     bulk::{Bulk, run},
-    dead::page,
+    dead::{ended, page},
     filter::Listing,
 };
 use crate::{
     admin::{
-        Shared,
+        Admin, Shared,
         dto::{BulkDto, DeliveryDto, List},
         problem::{AdminError, Asked, At, Body},
     },
@@ -30,7 +30,16 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
-    let parsed = super::id::delivery(&admin, &id).await?;
+    shown(&admin, &id, &[]).await
+}
+
+/// The same; `last` is the newest dead letter.
+pub(super) async fn show_dead(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
+    shown(&admin, &id, &ended()).await
+}
+
+async fn shown(admin: &Admin, id: &str, states: &[DeliveryState]) -> Result<Json<DeliveryDto>, AdminError> {
+    let parsed = super::id::delivery_in(admin, id, states).await?;
     let found = admin.archive.delivery(parsed).await?;
     let delivery = found
         .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;

@@ -18,7 +18,7 @@ use crate::{
 pub(super) async fn list(State(admin): Shared) -> Result<Json<List<DestinationDto>>, AdminError> {
     let report = admin.health.report().await?;
     let directory = admin.registry.directory();
-    let items = DestinationDto::all(&directory, &report, admin.clock.wall());
+    let items = DestinationDto::all(&directory, &report, admin.clock.now());
     Ok(Json(List { items, next: None }))
 }
 
@@ -59,5 +59,5 @@ async fn shown(admin: &Admin, destination: &Name) -> Result<Json<DestinationDto>
         let (name, known) = (destination.to_string(), listed(&known));
         return Err(RegistryError::Unknown { kind: "destination", name, known }.into());
     }
-    Ok(Json(DestinationDto::new(destination.as_str(), &directory, &report, admin.clock.wall())))
+    Ok(Json(DestinationDto::new(destination.as_str(), &directory, &report, admin.clock.now())))
 }

@@ -4,6 +4,7 @@
 //! that span alone.
 
 use relay_core::{
+    delivery::State,
     id::{DeliveryId, EventId, IdError},
     time::Wall,
 };
@@ -13,6 +14,8 @@ use crate::admin::{Admin, problem::AdminError};
 
 /// Hex digits of an id that are its millisecond.
 const TIME_DIGITS: usize = 12;
+/// Hex digits of an id.
+const DIGITS: usize = 32;
 /// Ids looked through for a beginning: more than one millisecond can hold.
 const LOOKED_AT_MAX: u32 = 1000;
 
@@ -21,6 +24,7 @@ const LOOKED_AT_MAX: u32 = 1000;
 /// # Errors
 /// `Invalid` for what is no id or names several, `Unknown`, `Store`.
 pub(super) async fn event(admin: &Admin, text: &str) -> Result<EventId, AdminError> {
+    let text = text.trim();
     if text.starts_with(DeliveryId::PREFIX) {
         let id = delivery(admin, text).await?;
         let found = admin.archive.delivery(id).await?;
@@ -41,17 +45,32 @@ pub(super) async fn event(admin: &Admin, text: &str) -> Result<EventId, AdminErr
 /// # Errors
 /// As [`event`].
 pub(super) async fn delivery(admin: &Admin, text: &str) -> Result<DeliveryId, AdminError> {
+    delivery_in(admin, text, &[]).await
+}
+
+/// The same; `last` is the newest in one of these states.
+///
+/// # Errors
+/// As [`event`].
+pub(super) async fn delivery_in(admin: &Admin, text: &str, states: &[State]) -> Result<DeliveryId, AdminError> {
+    let text = text.trim();
     let parsed = match text.parse() {
         Ok(id) => return Ok(id),
         Err(error) => error,
     };
-    if text.starts_with(EventId::PREFIX) {
+    let is_of_event = text.parse::<EventId>().map_or_else(|error| span(text, EventId::PREFIX, error).is_ok(), |_| true);
+    if is_of_event && !is_last(text) {
         let text = format!("{text} is an event's id; its deliveries: crm-relay delivery list --event {text}");
         return Err(AdminError::Invalid(text));
     }
     let range = span(text, DeliveryId::PREFIX, parsed)?;
-    let filter = DeliveryFilter { range, ..DeliveryFilter::default() };
+    let wanted = if is_last(text) { states.to_vec() } else { Vec::new() };
+    let filter = DeliveryFilter { range, states: wanted, ..DeliveryFilter::default() };
     let listing = admin.archive.browse_deliveries(filter, page(text)).await?;
+    if is_last(text) && listing.items.is_empty() && !states.is_empty() {
+        let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        return Err(AdminError::Unknown(format!("no delivery is {}", states.join(" or "))));
+    }
     one("delivery", text, listing.items.iter().map(|delivery| delivery.id))
 }
 
@@ -71,8 +90,8 @@ fn span(text: &str, prefix: &'static str, error: IdError) -> Result<Range, Admin
     let shown: String = text.chars().take(48).collect();
     let wrong = || AdminError::Invalid(format!("{shown:?} is {error}; or the beginning of one, or last"));
     let digits: String = text.strip_prefix(prefix).ok_or_else(wrong)?.chars().filter(|c| *c != '-').collect();
-    let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let head = digits.get(..digits.len().min(TIME_DIGITS)).filter(|_| is_hex).ok_or_else(wrong)?;
+    let is_beginning = (1..=DIGITS).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let head = digits.get(..digits.len().min(TIME_DIGITS)).filter(|_| is_beginning).ok_or_else(wrong)?;
     let bound = |fill: &str| {
         let full = format!("{head}{}", fill.repeat(TIME_DIGITS - head.len()));
         i64::from_str_radix(&full, 16).map(|ms| ms.saturating_mul(1_000)).map_err(|_| wrong())
@@ -133,8 +152,10 @@ mod tests {
             let range = span(text, "evt_", error()).unwrap();
             assert!(range.since.unwrap() <= id.minted_at() && id.minted_at() < range.until.unwrap(), "{text}");
         }
-        for text in ["evt_", "evt_x", "order 7", "dlv_0192"] {
-            assert!(span(text, "evt_", error()).is_err(), "{text}");
+        let long = format!("evt_{}", "a".repeat(5_000));
+        for text in ["evt_", "evt_x", "order 7", "dlv_0192", &long, "evt_0192f3c2-7d4e-7001-8f5e-2b1c9d0e4f6a1"] {
+            let refused = span(text, "evt_", error()).unwrap_err().to_string();
+            assert!(refused.contains("is not an id") && refused.len() < 250, "{refused}");
         }
     }
 }

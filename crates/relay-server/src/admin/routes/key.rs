@@ -4,6 +4,7 @@ use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::filter::known;
 use crate::{
     admin::{
         DONE, Shared,
@@ -12,7 +13,7 @@ use crate::{
         problem::{AdminError, Asked, At, Body},
     },
     asker::Asker,
-    registry::NewKey,
+    registry::{NewKey, RegistryError, listed},
 };
 
 #[derive(Debug, Deserialize)]
@@ -28,11 +29,16 @@ pub(super) struct Of {
     source: Option<String>,
 }
 
-pub(super) async fn list(State(admin): Shared, Asked(of): Asked<Of>) -> Json<List<KeyDto>> {
+pub(super) async fn list(State(admin): Shared, Asked(of): Asked<Of>) -> Result<Json<List<KeyDto>>, AdminError> {
     let directory = admin.registry.directory();
+    let source = of.source.as_deref().map(name).transpose()?;
     let keys = directory.keys.values().map(|entry| &entry.document);
-    let wanted = keys.filter(|key| of.source.as_deref().is_none_or(|source| key.source.as_str() == source));
-    Json(List { items: wanted.map(KeyDto::new).collect(), next: None })
+    let wanted = keys.filter(|key| source.as_ref().is_none_or(|source| key.source == *source));
+    let items: Vec<KeyDto> = wanted.map(KeyDto::new).collect();
+    if items.is_empty() {
+        known(&admin, source.as_ref(), None).await?;
+    }
+    Ok(Json(List { items, next: None }))
 }
 
 pub(super) async fn show(
@@ -40,8 +46,11 @@ pub(super) async fn show(
     At((source, key)): At<(String, String)>,
 ) -> Result<Json<KeyDto>, AdminError> {
     let directory = admin.registry.directory();
-    let entry = directory.keys.get(&(name(&source)?, name(&key)?));
-    let entry = entry.ok_or_else(|| AdminError::Unknown(format!("source {source:?} has no key {key:?}")))?;
+    let (source, key) = (name(&source)?, name(&key)?);
+    let entry = directory.keys.get(&(source.clone(), key.clone())).ok_or_else(|| {
+        let known = listed(directory.keys.keys().filter(|(of, _)| *of == source).map(|(_, name)| name));
+        RegistryError::Unknown { kind: "key", name: format!("{source}/{key}"), known }
+    })?;
     Ok(Json(KeyDto::new(&entry.document)))
 }
 

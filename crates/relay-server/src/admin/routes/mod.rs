@@ -71,7 +71,7 @@ pub(super) fn all() -> Router<Arc<Admin>> {
         .route("/dead/summary", get(summary::summary))
         .route("/dead/redrive", post(dead::redrive))
         .route("/dead/purge", post(dead::purge))
-        .route("/dead/{id}", get(delivery::show))
+        .route("/dead/{id}", get(delivery::show_dead))
         .route("/audit", get(audit::recount))
         .route("/audit-log", get(audit_log::list))
         .route("/store/backup", post(store::backup))

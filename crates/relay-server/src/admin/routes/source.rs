@@ -12,7 +12,7 @@ use crate::{
         DONE, Shared,
         dto::{ActivityDto, List, SecretDto, SourceDto},
         name,
-        problem::{AdminError, At, Body},
+        problem::{AdminError, Asked, At, Body},
     },
     asker::Asker,
     parameters::Parameters,
@@ -70,14 +70,24 @@ pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
 
 pub(super) async fn show(State(admin): Shared, At(source): At<String>) -> Result<Json<SourceDto>, AdminError> {
     let directory = admin.registry.directory();
-    let entry = directory.sources.get(source.as_str()).ok_or_else(|| {
+    let source = name(&source)?;
+    let entry = directory.sources.get(&source).ok_or_else(|| {
         let known = listed(directory.sources.keys());
-        RegistryError::Unknown { kind: "source", name: source.clone(), known }
+        RegistryError::Unknown { kind: "source", name: source.to_string(), known }
     })?;
     let stats = admin.upkeep.stats().await?;
     let stats = stats.sources.iter().find(|stats| stats.source == entry.document.name);
-    let activity = ActivityDto::new(&entry.document, stats, &admin.metrics, &admin.refusals);
+    let mut activity = ActivityDto::new(&entry.document, stats, &admin.metrics, &admin.refusals);
+    activity.last_received_at = super::status::last_received(&admin, Some(&source)).await?;
     Ok(Json(SourceDto::new(&entry.document, &admin.registry).with(activity)))
+}
+
+/// Whether what was handed over before is worth nothing any more.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Await {
+    #[serde(default)]
+    forget: bool,
 }
 
 /// Opens the window in which the platform may hand over its secret.
@@ -85,8 +95,9 @@ pub(super) async fn await_secret(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
     At(source): At<String>,
+    Asked(wanted): Asked<Await>,
 ) -> Result<Json<SourceDto>, AdminError> {
-    let source = admin.registry.await_secret(&name(&source)?, &who).await?;
+    let source = admin.registry.await_secret(&name(&source)?, wanted.forget, &who).await?;
     Ok(Json(SourceDto::new(&source, &admin.registry)))
 }
 

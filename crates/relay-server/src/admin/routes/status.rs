@@ -2,19 +2,24 @@
 
 use axum::{Json, extract::State, response::IntoResponse};
 use http::{StatusCode, header};
-use relay_core::time::Mono;
+use relay_core::{name::Name, time::Mono};
+use relay_store::seam::{EventFilter, Page};
 
-use crate::admin::{
-    Shared,
-    dto::{HealthDto, MissedDto, StatusDto},
-    problem::AdminError,
+use crate::{
+    admin::{
+        Admin, Shared,
+        dto::{HealthDto, MissedDto, StatusDto},
+        problem::AdminError,
+    },
+    clock::rfc3339,
 };
 
 pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, AdminError> {
     let report = admin.health.report().await?;
     let now = admin.clock.now();
-    let mut status = StatusDto::new(&report, &admin.promises, &admin.registry.directory(), now.wall);
+    let mut status = StatusDto::new(&report, &admin.promises, &admin.registry.directory(), now);
     status.uptime_ms = now.mono.since(Mono::default()).as_millis() as u64;
+    status.last_received_at = last_received(&admin, None).await?;
     status.public_url.clone_from(&admin.public_url);
     status.missed = admin.refusals.missed().iter().map(MissedDto::new).collect();
     if let Some(listening) = admin.listening.get() {
@@ -22,6 +27,13 @@ pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, Admi
         status.admin.clone_from(&listening.admin);
     }
     Ok(Json(status))
+}
+
+/// When the newest event that is kept was received, of a source or of all.
+pub(super) async fn last_received(admin: &Admin, source: Option<&Name>) -> Result<Option<String>, AdminError> {
+    let filter = EventFilter { source: source.cloned(), ..EventFilter::default() };
+    let listing = admin.archive.browse_events(filter, Page { cursor: None, limit: 1 }).await?;
+    Ok(listing.items.first().map(|row| rfc3339(row.event.received_at)))
 }
 
 pub(crate) async fn health(State(admin): Shared) -> Result<Json<HealthDto>, AdminError> {

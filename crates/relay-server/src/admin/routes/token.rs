@@ -30,7 +30,8 @@ pub(super) struct Create {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
-    /// `null`: every destination.
+    /// `null`: every destination; that has to be said.
+    #[serde(deserialize_with = "Option::deserialize")]
     destinations: Option<Vec<String>>,
 }
 
@@ -49,9 +50,10 @@ pub(super) async fn list(State(admin): Shared) -> Json<List<TokenDto>> {
 
 pub(super) async fn show(State(admin): Shared, At(token): At<String>) -> Result<Json<TokenDto>, AdminError> {
     let directory = admin.registry.directory();
-    let entry = directory.tokens.get(token.as_str()).ok_or_else(|| {
+    let token = name(&token)?;
+    let entry = directory.tokens.get(&token).ok_or_else(|| {
         let known = listed(directory.tokens.keys());
-        RegistryError::Unknown { kind: "token", name: token.clone(), known }
+        RegistryError::Unknown { kind: "token", name: token.to_string(), known }
     })?;
     Ok(Json(TokenDto::new(&entry.document, &admin.registry)))
 }

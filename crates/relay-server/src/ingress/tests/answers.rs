@@ -75,6 +75,67 @@ async fn paths_that_look_alike_are_not() {
     }
 }
 
+/// S18: a path with dot segments behind a source's name is that source's refusal, and no path that there is none of.
+#[tokio::test]
+async fn dot_segments_are_a_refusal_of_their_source() {
+    let relay = Relay::start().await;
+    let reply = relay.ask(request("POST /webhook/default/a/..%2fb", "", "x")).await;
+    assert_eq!((reply.status, reply.code().as_deref()), (400, Some("malformed")));
+    assert!(reply.body.contains("dot segments"), "{}", reply.body);
+    assert_eq!(relay.backend.refusals(), [("default".to_owned(), "malformed")]);
+    assert!(relay.backend.seen.missed().is_empty());
+    assert_eq!(relay.ask(request("POST /webhook/nobody/..", "", "x")).await.status, 400);
+    assert!(relay.backend.seen.missed().is_empty());
+    assert!(relay.backend.events().is_empty());
+}
+
+/// I3: a request of a higher minor version is one of HTTP/1.1 in every other way, and leaves its connection of use.
+#[tokio::test]
+async fn a_higher_minor_version_is_taken() {
+    let relay = Relay::start().await;
+    let mut socket = relay.connect().await;
+    let one = |version: &str| {
+        format!(
+            "POST /webhook?q={{\"a\"}} HTTP/{version}\r\nHost: a\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n\
+             2\r\nhi\r\n0\r\n\r\n"
+        )
+    };
+    socket.send(format!("{}{}{}", one("1.2"), one("1.9"), one("1.1"))).await;
+    for _ in 0..3 {
+        assert_eq!(socket.reply().await.status, 202);
+    }
+    let events = relay.backend.events();
+    assert!(events.len() == 3 && events.iter().all(|event| &event.body[..] == b"hi"));
+    assert!(events.iter().all(|event| event.query.as_deref() == Some(b"q={\"a\"}")));
+}
+
+/// S5: whatever stands in trailers, a sender gets an answer, and never an event that was not whole.
+#[tokio::test]
+async fn trailers_of_every_kind_are_answered() {
+    let relay = Relay::start().await;
+    for (trailers, status) in [
+        ("X: a\r\n".repeat(100), 202),
+        ("X: a\r\n".repeat(101), 400),
+        ("X: a\r\n".repeat(600), 400),
+        (format!("X: {}\r\n", "a".repeat(9_000)), 400),
+        ("no colon\r\n".into(), 400),
+        (": no name\r\n".into(), 400),
+        (" X: folded\r\n".into(), 400),
+        ("X : a\r\n".into(), 400),
+        ("X:\r\n".into(), 202),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: b\r\n".into(), 202),
+    ] {
+        relay.backend.forget();
+        let mut socket = relay.connect().await;
+        let head =
+            format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        socket.send(format!("{head}1\r\nx\r\n0\r\n{trailers}\r\n")).await;
+        let shown = &trailers[..trailers.len().min(40)];
+        assert_eq!(socket.reply().await.status, status, "{} bytes of trailers: {shown}", trailers.len());
+        assert_eq!(relay.backend.events().len(), usize::from(status == 202), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_method_is_compared_as_it_is_written() {
     let relay = Relay::start().await;

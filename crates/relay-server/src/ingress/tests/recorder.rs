@@ -14,10 +14,10 @@ use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use relay_core::{
-    hub::{Accepting, Answer},
+    hub::{Accepting, Answer, NotStored},
     id::{EventId, IdMint},
     name::Name,
-    time::Wall,
+    time::{Mono, Wall},
 };
 use relay_providers::Verifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -55,6 +55,7 @@ pub(super) struct Recorder {
 pub(super) enum Mode {
     Store,
     Unavailable,
+    NotStored(NotStored),
     Busy,
     Full,
     Stopping,
@@ -159,6 +160,7 @@ impl Backend for Recorder {
         match mode {
             Mode::Store => self.store(*request),
             Mode::Unavailable => Answer::Unavailable,
+            Mode::NotStored(why) => Answer::NotStored(why),
             Mode::Busy => Answer::Busy,
             Mode::Full => Answer::Full,
             Mode::Stopping => Answer::Stopping,
@@ -205,6 +207,10 @@ impl Backend for Recorder {
 
     fn now(&self) -> Wall {
         self.clock.wall()
+    }
+
+    fn mono(&self) -> Mono {
+        self.clock.now().mono
     }
 
     fn is_stopping(&self) -> bool {

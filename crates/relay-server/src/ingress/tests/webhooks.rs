@@ -3,7 +3,11 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use relay_core::{hub::Accepting, id::EventId, time::Wall};
+use relay_core::{
+    hub::{Accepting, NotStored},
+    id::EventId,
+    time::Wall,
+};
 
 use super::{KEY, Relay, recorder::Mode, request};
 use crate::{budget::Budget, ingress::verify::sha256};
@@ -164,6 +168,11 @@ async fn what_is_not_durable_is_never_acknowledged() {
     for (mode, code) in [
         (Mode::Unavailable, "store_unavailable"),
         (Mode::Busy, "store_busy"),
+        (Mode::NotStored(NotStored::Failed), "store_unavailable"),
+        (Mode::NotStored(NotStored::Away), "store_unavailable"),
+        (Mode::NotStored(NotStored::Gone), "store_unavailable"),
+        (Mode::NotStored(NotStored::Damaged), "store_unavailable"),
+        (Mode::NotStored(NotStored::Unrouted), "source_broken"),
         (Mode::Full, "store_full"),
         (Mode::Stopping, "shutting_down"),
     ] {
@@ -171,6 +180,8 @@ async fn what_is_not_durable_is_never_acknowledged() {
         let reply = relay.ask(request("POST /webhook", "", "x")).await;
         assert_eq!((reply.status, reply.code().as_deref()), (503, Some(code)));
         assert!(reply.field("retry-after").is_some());
+        // Only what may be stored is said to be uncertain.
+        assert_eq!(reply.body.contains("not certain"), mode == Mode::Unavailable, "{}", reply.body);
     }
     let relay = Relay::with(|settings| settings.patience.commit = Duration::from_millis(20)).await;
     relay.backend.answer_with(Mode::Never);

@@ -8,7 +8,10 @@ use super::{
     jobs::{command, run},
     *,
 };
-use crate::{seam::Gap, watch::Watch};
+use crate::{
+    seam::{Gap, Why},
+    watch::Watch,
+};
 
 /// A store whose copy is many times longer than what waits between its two ends.
 fn large(dir: &Path) -> (SqliteStore, Maker) {
@@ -38,7 +41,7 @@ fn a_backup_holds_up_no_lane_and_holds_one_moment() {
 
     let after = maker.append("after", NOW);
     append_one(&store, &after).expect("stored");
-    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0).0;
+    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
     assert_eq!(wait(store.settle(vec![delivered(&held)])), Ok(vec![Changed::Applied]));
     let cancel = command(&mut maker, Action::Cancel, Target::Ids([after.deliveries[0].id].into()));
     assert_eq!(run(&store, cancel).changed, 1);
@@ -145,7 +148,7 @@ fn a_restore_names_what_nobody_knows() {
 
     let empty = tempfile::tempdir().expect("a directory");
     let restored = restore(&into, empty.path(), later).expect("restores");
-    assert_eq!(restored.gap, Gap { since: NOW, until: later, commits: None, events: None });
+    assert_eq!(restored.gap, Gap { why: Why::Restored, since: NOW, until: later, commits: None, events: None });
     let known = wait(open(empty.path()).recount()).expect("counts");
     assert_eq!((known.counted == known.kept, known.gaps), (true, vec![restored.gap]));
 
@@ -286,7 +289,7 @@ fn a_restart_on_a_full_disk_knows_its_ballast() {
     let store = SqliteStore::open(options()).expect("opens");
     let mut maker = Maker::new(&store);
     append_one(&store, &maker.append("1", NOW)).expect("stored");
-    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0).0;
+    let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
     wait(store.close());
     drop(store);
 

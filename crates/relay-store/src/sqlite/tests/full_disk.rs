@@ -48,6 +48,52 @@ impl Drop for SmallDisk {
     }
 }
 
+/// I16, I17: a file system that copies what it overwrites may have no room for the ledger behind a commit. Nobody is answered
+/// as if that were done, nor as if it were not; nothing else is done before the ledger names it; and it ends by itself.
+#[test]
+fn a_ledger_without_room_is_a_full_disk() {
+    for ballast in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fails = Arc::new(AtomicU64::new(0));
+        let left = Arc::clone(&fails);
+        let edges = Edges::new(move |met| {
+            let full = met == Edge::AfterCommit
+                && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+            if full { EdgeAction::Full } else { EdgeAction::Continue }
+        });
+        let options = Options { edges, ballast, disk_reserve: 1 << 20, ..options(dir.path()) };
+        let store = SqliteStore::open(options).expect("opens");
+        let mut maker = Maker::new(&store);
+        append_one(&store, &maker.append("1", NOW)).expect("stored");
+        let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
+        let unsure = maker.append("2", NOW);
+        fails.store(if ballast { 1 } else { 3 }, Ordering::SeqCst);
+        if ballast {
+            assert_eq!(append_one(&store, &unsure), Ok(Appended::Stored), "the ballast made room");
+            assert!(!dir.path().join("ballast").exists());
+        } else {
+            assert_eq!(append_one(&store, &unsure), Err(AppendError::Unknown));
+            // The ledger comes first, and has no room twice more.
+            assert_eq!(wait(store.settle(vec![delivered(&held)])), Err(StoreError::Full));
+            assert_eq!(fails.load(Ordering::SeqCst), 0);
+            assert_eq!(append_one(&store, &unsure), Err(AppendError::Full), "until the disk is asked again");
+        }
+        assert_eq!(wait(store.settle(vec![delivered(&held)])), Ok(vec![Changed::Applied]));
+        let again = loop {
+            let answer = append_one(&store, &unsure);
+            if answer != Err(AppendError::Full) {
+                break answer;
+            }
+        };
+        assert_eq!(again, Ok(Appended::Stored), "asked once more it is what it was");
+        assert!(!store.status.has_failed());
+        wait(store.crash());
+        drop(store);
+        assert_eq!(check(dir.path(), false, NOW).expect("reads").faults, Vec::<String>::new());
+        assert_eq!(wait(open(dir.path()).stats()).expect("stats").sources[0].accepted, 2);
+    }
+}
+
 /// So many commits of one settlement each write several times what the ballast holds.
 const SETTLED: u32 = 100;
 
@@ -76,7 +122,7 @@ fn a_store_is_opened_on_a_disk_without_a_byte_of_room() {
         disk.fill();
         let store = SqliteStore::open(with_ballast(&disk.data())).expect("opens without room");
         assert_eq!(append_one(&store, &maker.append("x", NOW)), Err(AppendError::Full));
-        for (number, (held, _)) in held.iter().enumerate() {
+        for (number, held) in held.iter().enumerate() {
             let changed = wait(store.settle(vec![delivered(held)]));
             assert_eq!(changed, Ok(vec![Changed::Applied]), "killed: {killed}, {number}");
         }
@@ -137,8 +183,7 @@ fn hundred_leased(store: &SqliteStore) -> Vec<Delivery> {
     for _ in 0..SETTLED {
         append_one(store, &maker.append(&"x".repeat(10_000), NOW)).expect("stored");
     }
-    let leased = wait(store.lease(lease_ask(SETTLED))).expect("leases").deliveries;
-    leased.into_iter().map(|(delivery, _)| delivery).collect()
+    wait(store.lease(lease_ask(SETTLED))).expect("leases").deliveries
 }
 
 fn longer(held: &Delivery) -> Extend {
@@ -177,7 +222,7 @@ fn any_write_may_be_the_first_without_room() {
         let put = || store.put_document(key.clone(), 0, Some("{}".into()), Vec::new());
         let stored = append_one(&store, &maker.append(&"x".repeat(9_000), NOW));
         assert!(matches!(stored, Ok(Appended::Stored) | Err(AppendError::Full)), "{pages}: {stored:?}");
-        for (held, _) in &held {
+        for held in &held {
             let settled = wait(store.settle(vec![delivered(held)]));
             assert!(settled == Ok(vec![Changed::Applied]) || settled == Err(StoreError::Full), "{pages}: {settled:?}");
         }

@@ -64,7 +64,7 @@ fn a_job_goes_on_after_a_crash_and_lets_urgent_work_pass() {
                 // Asked for behind it, and both are answered: neither waits for the other to have nothing left.
                 let step = perform_job(Trades::of(&store), op);
                 let leased = wait(store.lease(lease_ask(1))).expect("leases").deliveries;
-                assert_eq!(wait(store.settle(vec![delivered(&leased[0].0)])), Ok(vec![Changed::Applied]));
+                assert_eq!(wait(store.settle(vec![delivered(&leased[0])])), Ok(vec![Changed::Applied]));
                 job.handle(wait(step));
             }
             Output::Tell(_) => {}

@@ -113,3 +113,26 @@ fn a_call_removes_what_a_short_commit_holds() {
     assert!(wait(store.append(ended(&mut maker, 400, LATE))).iter().all(Result::is_ok));
     assert_eq!(retire(), Retired::default());
 }
+
+/// I15, I16: what was tried for days has more attempts than a short commit may remove: they count as rows, of what goes and
+/// of what comes.
+#[test]
+fn attempts_count_as_rows() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let mut appends = ended(&mut maker, 10, EARLY);
+    for append in &mut appends {
+        (append.deliveries[0].tries, append.deliveries[0].earlier) = (200, 100);
+    }
+    assert!(wait(store.append(appends)).iter().all(Result::is_ok));
+    let retire = || retire(&store, rules(), 4_096).expect("is done");
+    for left in [8, 6, 4, 2, 0] {
+        assert_eq!(retire(), Retired { taken: 2, deliveries: 2, events: 2, more: false }, "{left} are left");
+    }
+    // One alone goes however many it has.
+    let mut appends = ended(&mut maker, 1, EARLY);
+    appends[0].deliveries[0].tries = 5_000;
+    assert!(wait(store.append(appends)).iter().all(Result::is_ok));
+    assert_eq!(retire(), Retired { taken: 1, deliveries: 1, events: 1, more: false });
+}

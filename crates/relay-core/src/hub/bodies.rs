@@ -1,0 +1,133 @@
+//! Bodies: read for what is leased as there is room for them, and then put in line for their clients.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{
+    Hub,
+    leases::{Held, Sent},
+    room::{Pair, most_of},
+    timers::Timer,
+};
+use crate::{
+    delivery::Token,
+    event::Event,
+    id::DeliveryId,
+    limits,
+    storage::{BodyOf, StoreError, StoreOp},
+};
+
+/// Bodies that are to be read.
+#[derive(Debug, Default)]
+pub(super) struct Bodies {
+    /// Gathered until the outputs are drained.
+    wanted: VecDeque<Reading>,
+    /// The store could not for now.
+    again: Vec<Reading>,
+}
+
+/// A body that is read, under the lease that it is read for. It has its room whatever becomes of that.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) of: BodyOf,
+    token: Token,
+    pair: Pair,
+    size: u64,
+}
+
+impl Hub {
+    /// A lease waits for room for its body, or is handed back if its client takes nothing any more.
+    pub(super) fn wait_for_room(&mut self, id: DeliveryId) {
+        let Some(held) = self.held.get(&id) else { return };
+        if !self.is_granted(held) {
+            return self.unwanted.push(id);
+        }
+        let pair = held.pair();
+        self.room.wait(&pair, id, held.delivery.body_bytes);
+    }
+
+    /// Has the bodies read for which there is room.
+    pub(super) fn fill_room(&mut self) {
+        while let Some((pair, id)) = self.room.next() {
+            let size = |held: &Held| most_of(held.delivery.body_bytes);
+            let Some(held) = self.held.get_mut(&id) else {
+                debug_assert!(false, "{id} waits for room and is not held");
+                continue;
+            };
+            held.sent = Sent::Reading;
+            let of = BodyOf { delivery: id, event: held.delivery.event };
+            let reading = Reading { of, token: held.delivery.token, pair: pair.clone(), size: size(held) };
+            self.bodies.wanted.push_back(reading);
+            if !self.room.has_waiting(&pair) {
+                self.rerank(pair.0, &pair.1);
+                self.pump(&pair.1);
+            }
+        }
+    }
+
+    /// The next bodies to ask for: few enough that others are read between them.
+    pub(super) fn read_bodies(&mut self) -> Option<StoreOp> {
+        let mut bytes = 0;
+        let mut reading = Vec::new();
+        while reading.len() < limits::BODIES_READ_MAX
+            && let Some(next) =
+                self.bodies.wanted.pop_front_if(|next| bytes == 0 || bytes + next.size <= limits::BODIES_READ_BYTES)
+        {
+            bytes += next.size;
+            reading.push(next);
+        }
+        (!reading.is_empty()).then(|| self.ops.bodies(reading))
+    }
+
+    pub(super) fn on_bodies(&mut self, reading: Vec<Reading>, result: Result<Vec<Option<Arc<Event>>>, StoreError>) {
+        let Ok(events) = result else {
+            if self.bodies.again.is_empty() && !self.failed {
+                self.arm(limits::STORE_RETRY, Timer::Bodies);
+            }
+            return self.bodies.again.extend(reading);
+        };
+        debug_assert_eq!(reading.len(), events.len(), "one answer per body");
+        for (one, event) in reading.iter().zip(events) {
+            self.on_body(one, event);
+        }
+    }
+
+    /// The timer for that went off.
+    pub(super) fn on_bodies_due(&mut self) {
+        for one in std::mem::take(&mut self.bodies.again) {
+            if self.is_read_for(&one) {
+                self.bodies.wanted.push_back(one);
+            } else {
+                self.room.left(&one.pair, one.size);
+            }
+        }
+    }
+
+    /// A body is here, or will not be: then its lease is handed back, and the store leases it no more.
+    fn on_body(&mut self, one: &Reading, event: Option<Arc<Event>>) {
+        let (id, Reading { pair, size, .. }) = (one.of.delivery, one);
+        let stands = self.is_read_for(one);
+        let Some(event) = event.filter(|_| stands) else {
+            self.room.left(pair, *size);
+            if stands {
+                self.unwanted.push(id);
+            }
+            return;
+        };
+        let needed = event.size().min(*size);
+        self.room.came(pair, *size, needed);
+        let served = self.instances.get(&pair.0).and_then(|instance| instance.served.get(&pair.1));
+        let opened = served.is_some_and(|served| served.circuit.is_open());
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.sent = Sent::Queued;
+        held.event = Some((event, needed));
+        // Meanwhile: nothing goes out there but a probe.
+        if opened && !held.probe { self.unwanted.push(id) } else { self.grant_or_return(id) }
+    }
+
+    /// Whether the lease still stands that a body is read for.
+    fn is_read_for(&self, one: &Reading) -> bool {
+        self.held
+            .get(&one.of.delivery)
+            .is_some_and(|held| held.sent == Sent::Reading && held.delivery.token == one.token)
+    }
+}
