@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Settings of a client that do not change while it runs.
-const FIXED: Fixed = Fixed::These(&["CLIENT_LISTEN", "LOG_FORMAT", "LOG_LEVEL"]);
+const FIXED: Fixed = Fixed::These(&["CLIENT_HOSTS", "CLIENT_LISTEN", "LOG_FORMAT", "LOG_LEVEL"]);
 
 /// Runs until stopped; `read` gives the configuration anew.
 ///

@@ -25,6 +25,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Health and metrics of the client; off by default.
     pub listen: Option<SocketAddr>,
+    /// Names under which they may be asked, beside addresses and names without a dot.
+    pub listen_names: Vec<String>,
     /// `SHUTDOWN_GRACE`; larger than every forward timeout.
     pub shutdown_grace: Duration,
     /// `HEALTH_CHECK_INTERVAL`: one INFO summary line.

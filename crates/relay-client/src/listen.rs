@@ -1,18 +1,24 @@
 //! The client's own listener: `/livez`, `/readyz`, `/health`, `/metrics`.
 
+mod asked;
+
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     io,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,10 +28,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, Sleep, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::asked::Names;
 use crate::status::Status;
 
-/// Connections served at once; further ones wait.
+/// Connections served at once; for one more, the one ends that has waited longest for its peer.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a request's head may take, and so an idle connection stay open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,28 +43,94 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the answer to a request.
-type Answer = fn(&Method, &str, &Status) -> Response<Full<Bytes>>;
+type Answer = fn(&str, &Status) -> Response<Full<Bytes>>;
 
-/// Serves until dropped.
-pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>) -> Infallible {
-    serve_by(answer, listener, status).await
+/// What every connection is answered with.
+#[derive(Clone)]
+struct Office {
+    answer: Answer,
+    names: Arc<Names>,
+    status: Arc<Status>,
 }
 
-async fn serve_by(answer: Answer, listener: TcpListener, status: Arc<Status>) -> Infallible {
+/// Serves until dropped.
+pub(crate) async fn serve(listener: TcpListener, names: Names, status: Arc<Status>) -> Infallible {
+    serve_by(Office { answer, names: Arc::new(names), status }, listener).await
+}
+
+async fn serve_by(office: Office, listener: TcpListener) -> Infallible {
     if let Ok(addr) = listener.local_addr() {
         tracing::info!(event = "listening", name = "client", %addr, "health and metrics of the client");
     }
     let mut acceptor = Acceptor { listener, began: Instant::now(), lines: Kind::default() };
+    let mut places = Places::default();
     let mut connections = FuturesUnordered::new();
     loop {
-        // Cancel safety: an accept that is dropped has taken nothing, and at most its pause was cut short.
+        // Cancel safety: an accept that is dropped has taken nothing, and at most its pause was cut short. Who is here comes
+        // before who arrives, so that a request that has come is answered and not displaced.
         tokio::select! {
-            stream = acceptor.accept(), if connections.len() < CONNECTIONS_MAX => {
-                connections.push(contained(stream, answer, status.clone()));
+            biased;
+            Some(number) = connections.next() => places.leave(number),
+            stream = acceptor.accept() => {
+                let (number, place) = places.take();
+                connections.push(seated(number, place, stream, office.clone()));
             }
-            Some(()) = connections.next() => {}
         }
     }
+}
+
+/// Who is served, and since when each waits for its peer.
+#[derive(Debug, Default)]
+struct Places {
+    taken: BTreeMap<u64, Arc<Place>>,
+    next: u64,
+    turns: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Counts who began to wait.
+    turns: Arc<AtomicU64>,
+    /// When this one did.
+    turn: AtomicU64,
+    gone: CancellationToken,
+}
+
+impl Places {
+    /// A place; where all are taken, that of the one that has waited longest.
+    fn take(&mut self) -> (u64, Arc<Place>) {
+        if self.taken.len() >= CONNECTIONS_MAX {
+            let longest =
+                self.taken.iter().min_by_key(|(_, place)| place.turn.load(Relaxed)).map(|(number, _)| *number);
+            if let Some(place) = longest.and_then(|number| self.taken.remove(&number)) {
+                place.gone.cancel();
+            }
+        }
+        let place = Place { turns: Arc::clone(&self.turns), turn: AtomicU64::new(0), gone: CancellationToken::new() };
+        place.waits();
+        let (number, place) = (self.next, Arc::new(place));
+        self.next += 1;
+        self.taken.insert(number, Arc::clone(&place));
+        (number, place)
+    }
+
+    fn leave(&mut self, number: u64) {
+        self.taken.remove(&number);
+    }
+}
+
+impl Place {
+    /// From now on.
+    fn waits(&self) {
+        self.turn.store(self.turns.fetch_add(1, Relaxed), Relaxed);
+    }
+}
+
+/// A connection that may have to give up its place.
+async fn seated(number: u64, place: Arc<Place>, stream: TcpStream, office: Office) -> u64 {
+    // None: it had to. Its peer has had its chance.
+    let _gone = place.gone.run_until_cancelled(contained(stream, office, &place)).await;
+    number
 }
 
 /// Goes on whatever accepting meets: to be out of descriptors passes.
@@ -95,8 +169,9 @@ impl Acceptor {
 }
 
 /// One connection. Strangers reach this code, so a panic in it ends the connection and not the client.
-async fn contained(stream: TcpStream, answer: Answer, status: Arc<Status>) {
-    if AssertUnwindSafe(connection(stream, answer, status.clone())).catch_unwind().await.is_err() {
+async fn contained(stream: TcpStream, office: Office, place: &Place) {
+    let status = Arc::clone(&office.status);
+    if AssertUnwindSafe(connection(stream, office, place)).catch_unwind().await.is_err() {
         status.panicked();
         tracing::error!(
             event = "connection_panicked",
@@ -106,13 +181,18 @@ async fn contained(stream: TcpStream, answer: Answer, status: Arc<Status>) {
     }
 }
 
-async fn connection(stream: TcpStream, answer: Answer, status: Arc<Status>) {
+async fn connection(stream: TcpStream, office: Office, place: &Place) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &status);
+        let response = match office.names.may_ask(&request) {
+            Ok(()) => (office.answer)(request.uri().path(), &office.status),
+            Err((status, why)) => refused(status, why),
+        };
+        place.waits();
         async move { Ok::<_, Infallible>(response) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    server.max_headers(limits::HEADERS_MAX).max_buf_size(limits::HEAD_BYTES_MAX);
     // A scraper that breaks off is its own affair.
     let _ = server.serve_connection(TokioIo::new(Impatient::new(stream, WRITE_TIMEOUT)), service).await;
 }
@@ -124,11 +204,13 @@ struct Impatient<S> {
     patience: Duration,
     /// Since a write had to wait. Only a flush ends it, which comes when everything is written.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// The last byte that was read.
+    last: u8,
 }
 
 impl<S> Impatient<S> {
     const fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+        Self { stream, patience, waiting: None, last: 0 }
     }
 
     fn watch<T>(&mut self, poll: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -145,7 +227,18 @@ impl<S> Impatient<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        // A line that ends without a carriage return is malformed, and no head may hold a NUL: so it is answered 400. Bodies
+        // are not read here.
+        for byte in &mut buf.filled_mut()[before..] {
+            let is_bare = *byte == b'\n' && self.last != b'\r';
+            self.last = *byte;
+            if is_bare {
+                *byte = 0;
+            }
+        }
+        poll
     }
 }
 
@@ -169,10 +262,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 }
 
-fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-    }
+fn answer(path: &str, status: &Status) -> Response<Full<Bytes>> {
     match path {
         "/livez" => text(StatusCode::OK, "alive\n"),
         "/readyz" if status.is_connected() => text(StatusCode::OK, "connected\n"),
@@ -186,6 +276,13 @@ fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>>
     }
 }
 
+/// A refusal ends its connection: nobody has to find out where the next request would begin.
+fn refused(status: StatusCode, why: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(status, why);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
     typed(status, "text/plain; charset=utf-8", body.to_owned())
 }
@@ -193,7 +290,7 @@ fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
 fn typed(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

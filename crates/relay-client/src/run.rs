@@ -174,14 +174,14 @@ async fn run_by<D: FnMut() -> Dialing + Send>(
     if let Some(lost) = outside.lost_lines.clone() {
         status.count_lost_lines(lost);
     }
-    let listen = config.listen;
+    let (listen, names) = (config.listen, listen::Names::new(&config.listen_names));
     // Boxed: the driver's state would make every future that awaits this one large.
     let driven = Box::pin(Driver::new(config, status.clone(), way, outside)?.run(shutdown));
     let Some(addr) = listen else { return Ok(driven.await) };
     let listener = TcpListener::bind(addr).await.map_err(|source| RunError::Listen { addr, source })?;
     tokio::select! {
         ended = driven => Ok(ended),
-        never = listen::serve(listener, status) => match never {},
+        never = listen::serve(listener, names, status) => match never {},
     }
 }
 

@@ -1,7 +1,9 @@
 //! The server as a whole: started, running, stopped.
 
 use std::{
-    fs, io,
+    fs,
+    future::pending,
+    io,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -19,7 +21,7 @@ use relay_store::{Store, private, seam::Stats};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +65,9 @@ pub struct Server {
     admin_addr: Option<SocketAddr>,
     on_stop: Option<OnStop>,
 }
+
+/// Between two tries to write `run.json` on a full disk.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
 /// Hears at a stop how many webhooks are at clients, and how long they may take.
 pub type OnStop = Box<dyn FnOnce(u32, Duration) + Send + Sync>;
@@ -416,11 +421,28 @@ impl Server {
         }
         let run = serde_json::json!({ "pid": std::process::id(), "public": public, "admin": admin });
         let path = self.config.data_dir.join("run.json");
-        let written = private::replace(&path, run.to_string().as_bytes());
-        written.map_err(|source| StartError::Write { path, source })?;
+        match private::replace(&path, run.to_string().as_bytes()) {
+            Ok(()) => {}
+            // A full disk is left by settling and retention, which nobody would do without a server (I16).
+            Err(error) if private::is_no_room(&error) => self.announce_later(path, run.to_string()),
+            Err(source) => return Err(StartError::Write { path, source }),
+        }
         // Set once: a server starts once.
         let _ = self.admin.listening.set(Listening { public, admin });
         Ok(())
+    }
+
+    /// Writes `run.json` once there is room for it.
+    fn announce_later(&self, path: PathBuf, run: String) {
+        tracing::warn!(event = "not_announced", path = %path.display(), "the disk is full; written once there is room");
+        self.supervisor.spawn(TaskKind::Watch, "announce", async move {
+            loop {
+                sleep(ANNOUNCE_EVERY).await;
+                if private::replace(&path, run.as_bytes()).is_ok() {
+                    return pending().await;
+                }
+            }
+        });
     }
 }
 
@@ -492,7 +514,7 @@ mod tests {
         let server = Server::start(config, Arc::new(MemoryStore::new())).await.unwrap();
         let supervisor = server.supervisor.clone();
         supervisor.spawn(TaskKind::Session, "session", async { panic!("hostile bytes") });
-        let mut running = std::pin::pin!(server.run(std::future::pending()));
+        let mut running = std::pin::pin!(server.run(pending()));
         assert!(timeout(Duration::from_millis(50), running.as_mut()).await.is_err(), "the server goes on");
         supervisor.spawn(TaskKind::Hub, "hub", async { panic!("a bug") });
         let Outcome::TaskFailed(failure) = running.await else { panic!("the server ends as failed") };

@@ -177,7 +177,7 @@ fn public_url(text: &str) -> String {
     url.trim_end_matches('/').to_owned()
 }
 
-fn listed(layers: &Layers, name: &str) -> Vec<String> {
+pub(super) fn listed(layers: &Layers, name: &str) -> Vec<String> {
     let text = layers.text(name).unwrap_or_default();
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }

@@ -420,6 +420,14 @@ pub const SETTINGS: &[Setting] = &[
          and up to 2 KiB of a text; dev: body).",
     ),
     setting("CLIENT_LISTEN", Kind::Listen, "off", Role::Client, "Address of the client's own health and metrics."),
+    setting(
+        "CLIENT_HOSTS",
+        Kind::Hosts,
+        "",
+        Role::Client,
+        "Names under which these are asked, with commas between them. Addresses, localhost and names without a dot always \
+         are.",
+    ),
     // Both.
     setting(
         "RELAY_PROXY",

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    process::{Server, client, wait_for},
+    process::{Process, Server, client, wait_for},
     sender::{Sender, Told},
     target::{Reply, Target},
 };
@@ -142,6 +142,51 @@ async fn a_ledger_without_room_is_a_full_disk() {
         answered_with(&sender, &url, 202).await;
         server.audit();
     }
+}
+
+/// I16 under F3: a server starts on a disk without a single free block, and announces itself once there is one.
+#[test]
+fn a_server_starts_where_not_even_its_announcement_finds_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    server.process.signal("TERM");
+    assert!(server.process.wait().success());
+    let (trace, file) = (dir.path().join("strace.log"), server.data_dir().join("run.new"));
+    let (trace, file) = (trace.to_str().unwrap(), file.to_str().unwrap());
+    // The first write of each of its threads.
+    let inject = "inject=write:error=ENOSPC:when=1";
+    // Comes back once `run.json` is there.
+    server.restart_under(&["strace", "-D", "-f", "-q", "-o", trace, "-P", file, "-e", "trace=write", "-e", inject]);
+    let refused = std::fs::read_to_string(trace).unwrap();
+    assert!(refused.contains("ENOSPC"), "{refused}");
+    assert!(server.process.log().contains("not_announced"), "{}", server.process.log());
+    server.audit();
+    server.process.signal("TERM");
+    assert!(server.process.wait().success());
+    assert!(!server.data_dir().join("run.json").exists() && !server.data_dir().join("run.new").exists());
+}
+
+/// I16 under F3: a disk that is too full for a new store is called that, and no damage.
+#[test]
+fn a_first_start_on_a_full_disk_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let file = |name| data.join(name).to_str().unwrap().to_owned();
+    let (index, probe) = (file("store.db-shm"), file("room.probe"));
+    let strace = ["strace", "-D", "-f", "-q", "-o", "/dev/null", "-P", &index, "-P", &probe];
+    let inject = ["-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC"];
+    let env = [("DATA_DIR", data.to_str().unwrap()), ("SERVER_PORT", "0"), ("ADMIN_LISTEN", "off")];
+    let wrapper: Vec<&str> = strace.into_iter().chain(inject).collect();
+    let mut server = Process::start_under(&wrapper, &dir.path().join("server.log"), &["server"], &env);
+    assert_eq!(server.wait().code(), Some(74), "{}", server.log());
+    let log = server.log();
+    assert!(log.contains("no space left") && !log.contains("damaged"), "{log}");
+    let mut server = Process::start(&dir.path().join("server.log"), &["server"], &env);
+    wait_for("a start with room", || data.join("run.json").exists().then_some(()));
+    server.signal("TERM");
+    assert!(server.wait().success(), "{}", server.log());
 }
 
 /// Lets the server's writes into these files of its data directory fail, until [`end`].

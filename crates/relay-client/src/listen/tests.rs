@@ -7,8 +7,27 @@ fn status() -> Status {
     Status::new(["crm".parse().unwrap()].into_iter())
 }
 
+fn office(answer: Answer) -> Office {
+    Office { answer, names: Arc::new(Names::new(&["Client.Example.com".to_owned()])), status: Arc::new(status()) }
+}
+
+/// All that is said to these bytes.
+async fn said(addr: std::net::SocketAddr, bytes: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    // What is refused early may be reset while it is still written.
+    let _refused = stream.write_all(bytes).await;
+    let mut said = Vec::new();
+    let _reset = stream.read_to_end(&mut said).await;
+    String::from_utf8(said).unwrap()
+}
+
+async fn get(addr: std::net::SocketAddr, path: &str) -> String {
+    said(addr, format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").as_bytes()).await
+}
+
 async fn page(path: &str, status: &Status) -> (StatusCode, String) {
-    let response = answer(&Method::GET, path, status);
+    let response = answer(path, status);
     let code = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (code, String::from_utf8(body.to_vec()).unwrap())
@@ -54,7 +73,8 @@ async fn metrics_and_health_count_tries_by_destination_and_class() {
 async fn unknown_paths_and_other_methods_are_refused() {
     let status = status();
     assert_eq!(page("/", &status).await.0, StatusCode::NOT_FOUND);
-    assert_eq!(answer(&Method::POST, "/livez", &status).status(), StatusCode::METHOD_NOT_ALLOWED);
+    let post = Request::post("/livez").header("host", "h").body(()).unwrap();
+    assert_eq!(Names::default().may_ask(&post).unwrap_err().0, StatusCode::METHOD_NOT_ALLOWED);
 }
 
 /// A peer that asks and asks and reads nothing holds its place for a while, not for good.
@@ -103,18 +123,9 @@ async fn an_answer_that_is_taken_whole_leaves_the_next_one_all_its_time() {
 /// A bug that strangers can reach ends their connection and is counted; the client goes on.
 #[tokio::test]
 async fn a_panic_ends_one_connection_and_is_counted() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    fn panics(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>> {
+    fn panics(path: &str, status: &Status) -> Response<Full<Bytes>> {
         assert_ne!(path, "/bug");
-        answer(method, path, status)
-    }
-    async fn get(addr: std::net::SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(addr).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut said = String::new();
-        stream.read_to_string(&mut said).await.unwrap();
-        said
+        answer(path, status)
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -125,7 +136,62 @@ async fn a_panic_ends_one_connection_and_is_counted() {
     };
     let metrics = tokio::select! {
         metrics = asks => metrics,
-        never = serve_by(panics, listener, Arc::new(status())) => match never {},
+        never = serve_by(office(panics), listener) => match never {},
     };
     assert!(metrics.contains("crm_relay_client_panics_total 1\n"), "{metrics}");
+}
+
+/// S25, S1 to S8: no page of another site reads it, and what two readers may understand differently is refused.
+#[tokio::test]
+async fn what_a_foreign_page_or_a_loose_writer_asks_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let asks = async {
+        let ask = async |fields: &str, status: u16| {
+            let head = format!("GET /metrics HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
+            let answer = said(addr, head.as_bytes()).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?}: {answer}");
+        };
+        for host in ["localhost:1", "127.0.0.1:1", "[::1]:1", "relay", "a.localhost", "client.example.com.:9"] {
+            ask(&format!("Host: {host}\r\n"), 200).await;
+        }
+        for host in ["evil.example", "127.0.0.1.evil.example", "client.example.com.evil.example", "", "a,b"] {
+            ask(&format!("Host: {host}\r\n"), 421).await;
+        }
+        for fields in ["", "Host: a\r\nHost: a\r\n", "Host: a\nA: b\r\n", "Host: a\r\nA: b\0\r\n"] {
+            ask(fields, 400).await;
+        }
+        ask("Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", 400).await;
+        ask("Host: a\r\nOrigin: https://evil.example\r\n", 403).await;
+        ask("Host: a\r\nOrigin: http://a\r\nSec-Fetch-Site: cross-site\r\n", 403).await;
+        ask("Host: a\r\nOrigin: http://a\r\nSec-Fetch-Site: same-origin\r\n", 200).await;
+        ask(&format!("Host: a\r\nA: {}\r\n", "x".repeat(limits::HEAD_BYTES_MAX)), 431).await;
+        ask(&format!("Host: a\r\n{}", "A: b\r\n".repeat(limits::HEADERS_MAX)), 431).await;
+    };
+    tokio::select! { () = asks => {}, never = serve_by(office(answer), listener) => match never {} }
+}
+
+/// S9: however many wait with half a head, whoever asks is answered.
+#[tokio::test]
+async fn the_longest_waiting_gives_way() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let asks = async {
+        let mut half = Vec::new();
+        for _ in 0..2 * CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            stream.write_all(b"GET /liv").await.unwrap();
+            half.push(stream);
+        }
+        assert!(get(addr, "/livez").await.starts_with("HTTP/1.1 200"));
+        assert_eq!(half[0].read(&mut [0]).await.unwrap_or(0), 0, "the first has given way");
+        // The last goes on.
+        let last = half.last_mut().unwrap();
+        last.write_all(b"ez HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        last.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    };
+    tokio::select! { () = asks => {}, never = serve_by(office(answer), listener) => match never {} }
 }

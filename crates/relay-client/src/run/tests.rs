@@ -33,6 +33,7 @@ fn config(relay: &str, target: &str) -> Config {
         proxy: None,
         ca_file: None,
         listen: None,
+        listen_names: Vec::new(),
         shutdown_grace: WAIT,
         summary_interval: WAIT,
         label: "test".into(),

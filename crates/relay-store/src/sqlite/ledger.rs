@@ -119,11 +119,6 @@ fn says(file: &File, slot: &Slot) -> io::Result<bool> {
     Ok(newest == *slot && one.epoch == other.epoch)
 }
 
-/// Whether a write failed because there is no room, be it of the disk or of a quota.
-pub(super) fn is_no_room(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 /// The open ledger, with the thread that fsyncs it.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -168,7 +163,7 @@ impl Ledger {
     /// Writes a slot; it is on disk within [`SYNC_EVERY`].
     ///
     /// # Errors
-    /// This write failed, or an earlier fsync did: the store must stop, unless there was [no room](is_no_room).
+    /// This write failed, or an earlier fsync did: the store must stop, unless there was [no room](crate::private::is_no_room).
     pub(super) fn write(&self, slot: &Slot) -> io::Result<()> {
         self.file.write_all_at(&slot.encode(), (slot.commit % 2) * SLOT_BYTES)?;
         let (wanted, wake) = &*self.shared;

@@ -19,7 +19,7 @@ use super::{
     ledger::{self, Found, Ledger, Slot},
     lock::Lock,
     meta::Meta,
-    room::DiskFree,
+    room::{self, DiskFree},
     schema,
     writer::Clock,
 };
@@ -244,7 +244,11 @@ impl Place {
         let file = lock.file();
         let written =
             file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(|error| io_error("write", &path, error))?;
+        match written {
+            // The number is for who finds it locked; a full disk shall be left by what comes after this (I16).
+            Err(error) if !private::is_no_room(&error) => return Err(io_error("write", &path, error)),
+            Ok(()) | Err(_) => {}
+        }
         Ok(Self { dir: dir.to_owned(), lock })
     }
 
@@ -365,7 +369,7 @@ impl Place {
     /// (it copies what it overwrites), the ballast makes it.
     pub(super) fn open_ledger(&self, slot: &Slot) -> Result<Ledger, OpenError> {
         let opened = match Ledger::open(&self.ledger(), slot) {
-            Err(error) if ledger::is_no_room(&error) && fs::remove_file(self.ballast()).is_ok() => {
+            Err(error) if private::is_no_room(&error) && fs::remove_file(self.ballast()).is_ok() => {
                 Ledger::open(&self.ledger(), slot)
             }
             other => other,
@@ -376,6 +380,8 @@ impl Place {
     pub(super) fn damaged(&self, error: impl Into<Fault>) -> OpenError {
         let what = match error.into() {
             Fault::Damaged(what) => what.into(),
+            // That may be want of room, which only another write tells.
+            Fault::Unwritten(_) if room::is_exhausted(&self.dir) => return self.damaged(Fault::Full),
             Fault::Broken(what) | Fault::Unwritten(what) | Fault::NotOpened(what) => what,
             Fault::Full => return io_error("write", &self.dir, io::ErrorKind::StorageFull.into()),
             Fault::TooSlow | Fault::Crash => "it could not be read".to_owned(),

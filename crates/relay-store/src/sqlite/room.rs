@@ -13,7 +13,6 @@ use std::{
 
 use rustix::fs::FallocateFlags;
 
-use super::ledger;
 use crate::private;
 
 /// How often the disk is asked.
@@ -25,6 +24,18 @@ const BALLAST_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Tells how many bytes are free below the store. Tests may bring their own.
 pub type DiskFree = Arc<dyn Fn() -> io::Result<u64> + Send + Sync>;
+
+/// Whether not even a little can be written below the store for want of room, be it of the disk or of a quota.
+pub(super) fn is_exhausted(dir: &Path) -> bool {
+    let probe = dir.join("room.probe");
+    let write = || {
+        let file = private::open(&probe)?;
+        file.write_all_at(&vec![1; PROBE_BYTES], 0)
+    };
+    let written: io::Result<()> = write();
+    drop(fs::remove_file(&probe));
+    written.is_err_and(|error| private::is_no_room(&error))
+}
 
 /// What the writer last saw, for `stats`.
 #[derive(Debug, Default)]
@@ -42,8 +53,8 @@ impl Seen {
 pub(super) struct Room {
     disk_free: DiskFree,
     reserve: u64,
-    /// Written to see whether anything can be.
-    probe: PathBuf,
+    /// Where the store is.
+    dir: PathBuf,
     /// `None`: there shall be none.
     ballast: Option<PathBuf>,
     ballast_bytes: u64,
@@ -66,19 +77,13 @@ impl Room {
         let ballast_bytes = if ballast.is_some() { (reserve / 8).min(BALLAST_BYTES_MAX) } else { 0 };
         let left = ballast.as_ref().and_then(|path| private::open_existing(path).ok()?.metadata().ok());
         let held = left.map_or(0, |found| found.len().min(found.blocks() * 512));
-        let probe = dir.join("room.probe");
-        Self { disk_free, reserve, probe, ballast, ballast_bytes, held, sampled: None, seen }
+        let dir = dir.to_owned();
+        Self { disk_free, reserve, dir, ballast, ballast_bytes, held, sampled: None, seen }
     }
 
     /// Whether not even a little can be written for want of room, be it of the disk or of a quota.
     pub(super) fn is_exhausted(&self) -> bool {
-        let write = || {
-            let file = private::open(&self.probe)?;
-            file.write_all_at(&vec![1; PROBE_BYTES], 0)
-        };
-        let written: io::Result<()> = write();
-        drop(fs::remove_file(&self.probe));
-        written.is_err_and(|error| ledger::is_no_room(&error))
+        is_exhausted(&self.dir)
     }
 
     /// Whether appends must be refused. `free_inside`: bytes of free pages in the database.

@@ -22,7 +22,7 @@ use super::{
     documents,
     edge::{Edge, Edges},
     fault::Fault,
-    ledger::{self, Ledger, Slot},
+    ledger::{Ledger, Slot},
     lock::Lock,
     meta::Meta,
     queue::{Allowed, Job, Queues, Refusal, Turn},
@@ -272,7 +272,7 @@ impl Writer {
         self.edges.meet(Edge::AfterCommit)?;
         match self.ledger.write(&Slot::of(&self.meta, self.book.accepted)) {
             Ok(()) => self.ledger_lags = false,
-            Err(error) if ledger::is_no_room(&error) => {
+            Err(error) if private::is_no_room(&error) => {
                 tracing::warn!(event = "store_full", %error, "no room for the ledger");
                 return Err(Fault::Full);
             }
