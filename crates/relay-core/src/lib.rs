@@ -1,7 +1,7 @@
 //! Delivery policy, sessions and the wire codec of crm-relay, free of IO.
 //!
 //! # How to drive a machine
-//! [`hub::Hub`] (server) and [`session::client::Client`] (client) are driven the same way:
+//! [`hub::Hub`] (server) and [`session::client::Client`] (client) are driven the same way (for [`jobs`] see there):
 //!
 //! 1. `handle(input, now)` with one input,
 //! 2. `poll_output()` until it gives `None`, performing each output in order,
@@ -18,6 +18,7 @@ pub mod event;
 pub mod fault;
 pub mod hub;
 pub mod id;
+pub mod jobs;
 pub mod limits;
 pub mod lines;
 pub mod name;

@@ -223,6 +223,19 @@ pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
 /// (security: whoever comes first is believed).
 pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
 
+/// Deliveries that one step of a job decides about, so that it stays one short commit.
+pub const JOB_STEP_MAX: u32 = 500;
+/// Times that a job asks a store again that cannot for now, a [`STORE_RETRY`] apart: whoever waits for it hears of a store
+/// that is away within seconds, and a moment's trouble is over by then.
+pub const JOB_TRIES_MAX: u8 = 5;
+/// How long a job is recognised that is asked for again: nobody waits longer for a command's answer to go on with it.
+pub const JOBS_KEPT: Duration = Duration::from_hours(7 * 24);
+/// Ended deliveries that are read at a time for retention. A store takes as many of them at a time as it can.
+pub const RETIRE_PAGE_MAX: u32 = 4_096;
+/// How long a line of the audit log is kept, at least: longer than most dead letters that it may speak of, and never
+/// shorter than any.
+pub const AUDIT_KEPT: Duration = Duration::from_hours(365 * 24);
+
 /// Fewest deliveries a second that an operator's command makes due: one in a hundred seconds.
 pub const RATE_MIN: f64 = 0.01;
 /// Most: more than any target takes, so that it is no rate.

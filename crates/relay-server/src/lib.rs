@@ -17,6 +17,7 @@ mod guesses;
 mod health;
 mod hub;
 pub mod ingress;
+mod jobs;
 mod listen;
 mod metrics;
 mod notice;

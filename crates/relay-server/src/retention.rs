@@ -2,16 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use relay_core::{storage::StoreError, time::Wall};
-use relay_store::seam::{Retain, Retained, Upkeep};
+use relay_core::{
+    jobs::{Retained, Retention, Rules},
+    storage::StoreError,
+    time::Wall,
+};
+use relay_store::seam::{Upkeep, perform_retention};
 
 use crate::clock::Clock;
 
 /// Before each round. The first one waits as well: a machine that starts with a wrong clock has it put right by then.
 const EVERY: Duration = Duration::from_mins(1);
-/// Rows of one step at most. The store takes fewer where others wait, and gives steps the turns that they need to keep up
-/// with what comes in.
-const STEP_ROWS: u32 = 4_096;
 
 /// How long what ended is kept.
 #[derive(Clone, Copy, Debug)]
@@ -26,24 +27,25 @@ pub(crate) struct Keep {
 pub(crate) async fn run(store: Arc<dyn Upkeep>, clock: Clock, keep: Keep) {
     loop {
         tokio::time::sleep(EVERY).await;
-        match round(&store, clock, keep).await {
-            Ok(Retained { deliveries: 0, events: 0, .. }) => {}
-            Ok(removed) => {
-                tracing::debug!(event = "retired", deliveries = removed.deliveries, events = removed.events);
-            }
-            Err(error) => tracing::warn!(event = "retention_failed", %error),
+        let (removed, result) = round(&*store, keep.rules(clock.wall(), clock.present())).await;
+        if removed != Retained::default() {
+            tracing::debug!(event = "retired", deliveries = removed.deliveries, events = removed.events);
+        }
+        if let Err(error) = result {
+            tracing::warn!(event = "retention_failed", %error);
         }
     }
 }
 
-async fn round(store: &Arc<dyn Upkeep>, clock: Clock, keep: Keep) -> Result<Retained, StoreError> {
-    let mut removed = Retained::default();
+async fn round(store: &dyn Upkeep, rules: Rules) -> (Retained, Result<(), StoreError>) {
+    let mut retention = Retention::new(rules);
     loop {
-        let step = store.retain(keep.rules(clock.wall(), clock.present())).await?;
-        removed.deliveries += step.deliveries;
-        removed.events += step.events;
-        if !step.more {
-            return Ok(removed);
+        if let Some(op) = retention.poll() {
+            let answer = perform_retention(store, op).await;
+            retention.handle(answer);
+        }
+        if let Some(outcome) = retention.outcome() {
+            return outcome;
         }
     }
 }
@@ -52,9 +54,9 @@ impl Keep {
     /// What may go at a moment, as schedules have it and as the system's clock does. A dead letter that is removed does not
     /// come back when a clock that was ahead is put right, so it goes only when both say so. All else goes by the clock that
     /// dates it: were that one ahead from the start, nothing would go, and the disk fill up.
-    fn rules(self, wall: Wall, present: Wall) -> Retain {
+    fn rules(self, wall: Wall, present: Wall) -> Rules {
         let dead_before = wall.min(present) - self.dead;
-        Retain { now: wall, delivered_before: wall - self.delivered, dead_before, limit: STEP_ROWS }
+        Rules { now: wall, delivered_before: wall - self.delivered, dead_before }
     }
 }
 

@@ -18,12 +18,13 @@ use relay_core::{
     delivery::{Delivery, Lease, State, Token},
     event::Event,
     id::{IdMint, InstanceId},
+    jobs::{Retention, Rules},
     name::Name,
     storage::{Append, Appended, Change, Changed, Dedupe, LeaseAsk, LeaseOrder},
     time::Wall,
 };
 use relay_store::{
-    seam::{Queue as _, Retain, Upkeep as _},
+    seam::{Queue as _, Upkeep as _, perform_retention},
     sqlite::{Options, SqliteStore},
 };
 
@@ -217,8 +218,11 @@ impl Work {
 
 /// Removes what ended before, step by step, as the server does.
 async fn retire(store: Arc<SqliteStore>, before: Wall) {
-    let rules = Retain { now: before, delivered_before: before, dead_before: before, limit: 4_096 };
-    while store.retain(rules).await.expect("retires").more {}
+    let mut retention = Retention::new(Rules { now: before, delivered_before: before, dead_before: before });
+    while let Some(op) = retention.poll() {
+        retention.handle(perform_retention(&*store, op).await);
+    }
+    retention.outcome().expect("it is over").1.expect("retires");
 }
 
 /// How many delivered ones are stored.

@@ -1,10 +1,10 @@
 //! The embedded store and the store in memory, given the same random operations, crashes among them: same answers, same
 //! records, and counters that equal a recount. `DIFFERENTIAL_SEEDS` sets how many histories are played.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use relay_core::{
     delivery::{
         self, Delivery, Reason, State, Terms,
@@ -14,16 +14,17 @@ use relay_core::{
     },
     event::Event,
     id::{DeliveryId, IdMint, InstanceId},
+    jobs::{self, Action, Command, Job, Output, Pace, Retained, Retention, Rules, Target, Told},
     name::Name,
-    storage::{Append, BodyOf, Change, Changed, Dedupe, Extend, LeaseAsk, LeaseOrder},
+    storage::{Append, BodyOf, Change, Changed, Dedupe, Extend, LeaseAsk, LeaseOrder, StoreError},
     time::Wall,
 };
 use relay_store::{
     Store,
     memory::MemoryStore,
     seam::{
-        AuditEntry, AuditFilter, BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, EventFilter, Pace, Page,
-        Range, Retain, Stats, Upkeep as _,
+        AuditEntry, AuditFilter, DeliveryFilter, EventFilter, Page, Range, Stats, Trades, Upkeep as _, perform_job,
+        perform_retention,
     },
     sqlite::{Options, SqliteStore},
 };
@@ -81,7 +82,7 @@ struct Pair {
     events: Vec<Arc<Event>>,
     /// Decisions that may be old by now.
     changes: Vec<Change>,
-    steps: Vec<BulkStep>,
+    commands: Vec<(Command, u32)>,
     at: String,
 }
 
@@ -107,7 +108,7 @@ impl Pair {
             deliveries: Vec::new(),
             events: Vec::new(),
             changes: Vec::new(),
-            steps: Vec::new(),
+            commands: Vec::new(),
             at: String::new(),
         }
     }
@@ -119,7 +120,7 @@ impl Pair {
             5..9 => self.lease().await,
             9..14 => self.settle().await,
             14 => self.extend().await,
-            15 | 16 => self.bulk().await,
+            15 | 16 => self.command().await,
             17 => self.retain().await,
             18 => self.replay().await,
             _ => self.crash().await,
@@ -261,47 +262,41 @@ impl Pair {
         both!(self, |store| store.extend(vec![extend])).expect("extends");
     }
 
-    async fn bulk(&mut self) {
-        let step = if !self.steps.is_empty() && self.rng.random_bool(0.2) {
-            self.steps[self.rng.random_range(0..self.steps.len())].clone()
+    /// A command, on both: the same pages, decisions, answers and marks. Now and then it is cut, and one of before comes
+    /// again.
+    async fn command(&mut self) {
+        let (command, page_max) = if !self.commands.is_empty() && self.rng.random_bool(0.3) {
+            self.commands[self.rng.random_range(0..self.commands.len())].clone()
         } else {
-            self.new_step()
+            (self.new_command(), *[1, 3, 500].choose(&mut self.rng).expect("there are some"))
         };
-        self.steps.push(step.clone());
-        both!(self, |store| {
-            let done = store.bulk(step.clone());
-            // What a cursor says is each backend's own affair.
-            async { done.await.map(|done| BulkDone { next: done.next.map(|_| String::new()), ..done }) }
-        })
-        .expect("is done");
+        self.commands.push((command.clone(), page_max));
+        let cut = self.rng.random_bool(0.3).then(|| self.rng.random_range(1..6));
+        let now = self.now;
+        let sqlite = run(&self.sqlite, command.clone(), page_max, now, cut).await;
+        let memory = run(&self.memory, command, page_max, now, cut).await;
+        assert_eq!(sqlite, memory, "{}", self.at);
     }
 
-    fn new_step(&mut self) -> BulkStep {
+    fn new_command(&mut self) -> Command {
         let action = match self.rng.random_range(0..4) {
-            0 => BulkAction::Purge,
-            1 => BulkAction::Cancel,
+            0 => Action::Purge,
+            1 => Action::Cancel,
             _ => {
                 let pace = Pace { from: self.now, every: Duration::from_secs(3) };
                 let pace = Some(pace).filter(|_| self.rng.random_bool(0.5));
-                BulkAction::Redrive { ttl: vec![(self.source(), self.destination(), TTL * 2)], ttl_default: TTL, pace }
+                let ttl = BTreeMap::from([((self.source(), self.destination()), TTL * 2)]);
+                Action::Redrive { ttl, ttl_default: TTL, pace }
             }
         };
         let target = if self.rng.random_bool(0.5) {
-            let ids = self.deliveries.iter().copied().filter(|_| self.rng.random_bool(0.1)).collect();
-            BulkTarget::Ids(ids)
+            Target::Ids(self.deliveries.iter().copied().filter(|_| self.rng.random_bool(0.1)).collect())
         } else {
-            BulkTarget::Matching(self.filter())
+            Target::Matching(self.filter())
         };
-        let now = self.now;
-        BulkStep {
-            job: self.mint.job(now),
-            action,
-            target,
-            cursor: None,
-            dry_run: self.rng.random_bool(0.2),
-            now,
-            audit: Some(audit(now)),
-        }
+        let (job, limit) = (self.mint.job(self.now), self.rng.random_bool(0.2).then(|| self.rng.random_range(0..8)));
+        let (dry_run, audit) = (self.rng.random_bool(0.2), Some(audit(self.now)));
+        Command { job, action, target, pick: None, limit, cursor: None, dry_run, audit }
     }
 
     fn filter(&mut self) -> DeliveryFilter {
@@ -335,8 +330,9 @@ impl Pair {
     async fn retain(&mut self) {
         let delivered_before = self.now - Duration::from_secs(self.rng.random_range(0..200));
         let dead_before = self.now - Duration::from_secs(self.rng.random_range(100..400));
-        let rules = Retain { now: self.now, delivered_before, dead_before, limit: 500 };
-        both!(self, |store| store.retain(rules)).expect("retires");
+        let rules = Rules { now: self.now, delivered_before, dead_before };
+        let page_max = *[1, 7, 500].choose(&mut self.rng).expect("there are some");
+        both!(self, |store| retain(store, rules, page_max));
     }
 
     async fn replay(&mut self) {
@@ -417,6 +413,45 @@ fn sums(stats: Stats) -> Stats {
     }
     // The embedded store also knows the times of audit entries.
     Stats { disk_free_bytes: None, store_bytes: 0, latest: Wall::MIN, ..stats }
+}
+
+/// Runs a command until it is over, or for so many operations; what the hub is told, and what came of it.
+async fn run(
+    store: &dyn Store,
+    command: Command,
+    page_max: u32,
+    now: Wall,
+    cut: Option<usize>,
+) -> (Vec<Told>, Option<jobs::Outcome>) {
+    let (mut job, mut tells, mut ops) = (Job::new(command).by(page_max), Vec::new(), 0);
+    loop {
+        match job.poll(now) {
+            Some(Output::Ask(op)) => {
+                if cut == Some(ops) {
+                    return (tells, None);
+                }
+                ops += 1;
+                job.handle(perform_job(Trades::of(store), op).await);
+            }
+            Some(Output::Tell(told)) => tells.push(told),
+            Some(Output::Pause(_)) => panic!("nothing is in its way"),
+            Some(Output::Over) | None => {
+                // What a cursor says is each backend's own affair.
+                let outcome =
+                    job.outcome().map(|done| jobs::Outcome { next: done.next.map(|_| String::new()), ..done });
+                return (tells, outcome);
+            }
+        }
+    }
+}
+
+/// One round of retention.
+async fn retain(store: &dyn Store, rules: Rules, page_max: u32) -> Option<(Retained, Result<(), StoreError>)> {
+    let mut retention = Retention::new(rules).by(page_max);
+    while let Some(op) = retention.poll() {
+        retention.handle(perform_retention(store, op).await);
+    }
+    retention.outcome()
 }
 
 /// All pages of a listing, in their order.

@@ -4,19 +4,29 @@
 //! itself, with its promises, is `relay_store::seam`.
 
 mod append;
+mod audit;
 mod body;
 mod change;
 mod due;
 mod error;
+mod filter;
 mod lease;
 mod op;
+mod page;
+mod retire;
+mod step;
 
 pub use self::{
     append::{Append, Appended, Dedupe},
+    audit::AuditEntry,
     body::BodyOf,
     change::{Change, Changed},
     due::{DestinationDue, Due, DueAsk, HeldAsk},
     error::{AppendError, StoreError},
+    filter::{DeliveryFilter, PageAsk},
     lease::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},
+    page::{Listing, Page, Range},
+    retire::{Ended, Forget, OverAsk, Retire, Retired},
+    step::{Mark, Step, Stepped},
 };

@@ -3,7 +3,8 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use super::{
-    Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased, StoreError,
+    Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased, Listing,
+    OverAsk, PageAsk, Retire, Retired, Step, Stepped, StoreError,
 };
 use crate::{delivery::Delivery, event::Event, id::DeliveryId};
 
@@ -55,6 +56,22 @@ impl Ask for DueAsk {
 
 impl Ask for HeldAsk {
     type Answer = Result<Vec<Delivery>, StoreError>;
+}
+
+impl Ask for PageAsk {
+    type Answer = Result<Listing<Delivery>, StoreError>;
+}
+
+impl Ask for Box<Step> {
+    type Answer = Result<Stepped, StoreError>;
+}
+
+impl Ask for OverAsk {
+    type Answer = Result<Vec<Delivery>, StoreError>;
+}
+
+impl Ask for Retire {
+    type Answer = Result<Retired, StoreError>;
 }
 
 /// One operation on its way to the store.

@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use relay_core::{
-    time::Wall,
-    wire::{
-        codec,
-        message::{Hello, HelloDestination, Message, Report},
-    },
+use relay_core::wire::{
+    codec,
+    message::{Hello, HelloDestination, Message, Report},
 };
 use relay_server::Outcome;
-use relay_store::seam::{Retain, Upkeep as _};
+use relay_store::seam::Queue as _;
 use serde_json::Value;
 use tokio::{
     io::AsyncWriteExt as _,
@@ -151,6 +148,5 @@ async fn a_failed_store_ends_the_server() {
     let reply = bench.post(b"{}").await;
     assert_eq!(reply.status, 503, "{}", reply.text());
     assert!(matches!(bench.ended().await, Outcome::StoreFailed(_)));
-    let rules = Retain { now: Wall::MIN, delivered_before: Wall::MIN, dead_before: Wall::MIN, limit: 1 };
-    assert!(bench.store.retain(rules).await.is_err());
+    assert!(bench.store.settle(Vec::new()).await.is_err());
 }

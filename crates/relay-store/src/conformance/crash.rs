@@ -3,19 +3,19 @@
 //! Each case prepares two equal stores. One performs the operation undisturbed and shows what *wholly there* means; the
 //! other is killed in it. After reopening, the second must equal the first, or what it was before.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use relay_core::{
-    delivery::{Delivery, State, outcome::Class},
+    delivery::{Delivery, State, cancel, outcome::Class},
     id::JobId,
-    storage::Extend,
+    storage::{Ended, Extend, Forget, Retire, Step},
 };
 
 use super::{
     Backend, Fixture,
     fixture::{TTL, asking, at, ending, failing, key, name},
 };
-use crate::seam::{BulkAction, BulkStep, BulkTarget, DeliveryFilter, DocumentKey, DocumentKind, Retain};
+use crate::seam::{DocumentKey, DocumentKind};
 
 /// A fixture with something in every state, and the deliveries in it: ready, leased, leased, scheduled, dead, delivered.
 async fn prepared<B: Backend>() -> (Fixture<B>, Vec<Delivery>) {
@@ -109,26 +109,37 @@ pub async fn a_settlement_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
     .await;
 }
 
-/// I12: for each of the three actions, and repeating the step afterwards ends in the same state.
-pub async fn a_bulk_step_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
-    let ttl_default = Duration::from_mins(1);
-    for action in
-        [BulkAction::Redrive { ttl: Vec::new(), ttl_default, pace: None }, BulkAction::Purge, BulkAction::Cancel]
-    {
-        cut::<B, _, _>(async |fixture: Fixture<B>, _| {
-            let step = BulkStep {
-                job: JobId::from_u128(3 << 80),
-                action: action.clone(),
-                target: BulkTarget::Matching(DeliveryFilter::default()),
-                cursor: None,
-                dry_run: false,
-                now: at(20),
-                audit: None,
-            };
-            let said_yes = fixture.store().bulk(step).await.is_ok();
-            (fixture, said_yes)
-        })
-        .await;
+/// I12: changes, removals, the line of the audit log and the mark together; and asked for again the step ends in the same
+/// state.
+pub async fn a_step_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
+    let step = |all: &[Delivery]| Step {
+        job: JobId::from_u128(3 << 80),
+        before: 0,
+        cursor: None,
+        matched: 3,
+        is_over: true,
+        settle: vec![cancel(&all[0], at(20)), cancel(&all[1], at(20))],
+        retire: Ended::of(&all[4]).into_iter().collect(),
+        audit: None,
+    };
+    cut::<B, _, _>(async |fixture: Fixture<B>, all: Vec<Delivery>| {
+        let said_yes = fixture.store().step(step(&all)).await.is_ok();
+        (fixture, said_yes)
+    })
+    .await;
+
+    let (whole, all) = prepared::<B>().await;
+    whole.store().step(step(&all)).await.expect("steps work");
+    let after = whole.snapshot().await;
+    for edge in B::EDGES {
+        let (fixture, all) = prepared::<B>().await;
+        fixture.backend.fail_at(edge);
+        // Whatever is answered, it may be done.
+        drop(fixture.store().step(step(&all)).await);
+        let fixture = fixture.reopen().await;
+        fixture.store().step(step(&all)).await.expect("steps work");
+        assert_eq!(fixture.snapshot().await, after, "I12: killed at `{edge}`, and asked for again");
+        fixture.check_sums().await;
     }
 }
 
@@ -158,9 +169,11 @@ pub async fn a_document_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
 
 /// I5: what is retired is counted in the same commit.
 pub async fn retention_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
-    cut::<B, _, _>(async |fixture: Fixture<B>, _| {
-        let rules = Retain { now: at(900), delivered_before: at(900), dead_before: at(900), limit: 100 };
-        let said_yes = fixture.store().retain(rules).await.is_ok();
+    cut::<B, _, _>(async |fixture: Fixture<B>, all: Vec<Delivery>| {
+        let ended = [Ended::of(&all[4]), Ended::of(&all[5])].into_iter().flatten().collect();
+        let forget =
+            Forget { keys_until: at(900), unrouted_before: at(900), jobs_before: at(900), audit_before: at(0) };
+        let said_yes = fixture.store().retire(Retire { ended, more: false, forget }).await.is_ok();
         (fixture, said_yes)
     })
     .await;

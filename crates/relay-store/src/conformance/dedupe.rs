@@ -5,6 +5,7 @@ use std::time::Duration;
 use relay_core::{
     delivery::{self, Delivery, State},
     id::EventId,
+    jobs::{Action, Rules, Target},
     storage::{Append, AppendError, Appended, Changed},
     time::Wall,
 };
@@ -13,7 +14,7 @@ use super::{
     Backend, Fixture,
     fixture::{at, ending, key},
 };
-use crate::seam::{AuditFilter, BulkAction, BulkTarget, Page, Retain};
+use crate::seam::{AuditFilter, Page};
 
 /// An append with a key, to destination `crm`.
 fn keyed<B: Backend>(fixture: &mut Fixture<B>, source: &str, body: &[u8], now: Wall, until: Wall) -> Append {
@@ -182,8 +183,8 @@ pub async fn a_repeat_is_told_that_deliveries_of_the_first_are_gone<B: Backend>(
     let (dead, waits) = (first.deliveries[0].clone(), first.deliveries[1].clone());
     assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
     fixture.apply(ending(&dead, State::Dead, at(2))).await;
-    let step = fixture.step(BulkAction::Purge, BulkTarget::Ids(vec![dead.id]), at(3));
-    assert_eq!(fixture.bulk(step).await.changed, 1);
+    let command = fixture.command(Action::Purge, Target::Ids([dead.id].into()), at(3));
+    assert_eq!(fixture.run(command, at(3)).await.0.changed, 1);
 
     let mut fixture = fixture.reopen().await;
     let repeat = keyed(&mut fixture, "in", b"one", at(4), at(100));
@@ -214,11 +215,11 @@ pub async fn a_key_goes_with_its_event<B: Backend>() {
         assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
         fixture.apply(ending(&made, State::Dead, at(2))).await;
         if retained {
-            let rules = Retain { now: at(4), delivered_before: at(4), dead_before: at(4), limit: 500 };
-            fixture.store().retain(rules).await.expect("retention works");
+            let rules = Rules { now: at(4), delivered_before: at(4), dead_before: at(4) };
+            fixture.retain(rules, 500).await;
         } else {
-            let step = fixture.step(BulkAction::Purge, BulkTarget::Ids(vec![made.id]), at(3));
-            assert_eq!(fixture.bulk(step).await.changed, 1);
+            let purge = fixture.command(Action::Purge, Target::Ids([made.id].into()), at(3));
+            assert_eq!(fixture.run(purge, at(3)).await.0.changed, 1);
         }
         assert_eq!(fixture.store().event(id).await, Ok(None));
         fixture = fixture.reopen().await;
@@ -228,10 +229,10 @@ pub async fn a_key_goes_with_its_event<B: Backend>() {
         assert!(fixture.find(delivery).await.is_some());
         let repeat = keyed(&mut fixture, "in", b"one", at(6), at(1_000));
         assert_eq!(first_of(&fixture.append(repeat).await), (new, false));
-        let step = fixture.step(BulkAction::Cancel, BulkTarget::Ids(vec![delivery]), at(7));
-        fixture.bulk(step).await;
-        let rules = Retain { now: at(9), delivered_before: at(9), dead_before: at(9), limit: 500 };
-        fixture.store().retain(rules).await.expect("retention works");
+        let cancel = fixture.command(Action::Cancel, Target::Ids([delivery].into()), at(7));
+        fixture.run(cancel, at(7)).await;
+        let rules = Rules { now: at(9), delivered_before: at(9), dead_before: at(9) };
+        fixture.retain(rules, 500).await;
     }
     fixture.check_sums().await;
 }

@@ -8,6 +8,7 @@ use relay_core::{
     delivery::{Attempt, Delivery, Reason, State, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, IdMint, InstanceId, JobId},
+    jobs::{Action, Command, End, Job, Outcome, Output, Retained, Retention, Rules, Target, Told},
     name::Name,
     storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
     time::Wall,
@@ -17,8 +18,8 @@ use super::Backend;
 use crate::{
     Store,
     seam::{
-        BulkAction, BulkDone, BulkStep, BulkTarget, DeliveryFilter, DestinationStats, Document, DocumentKind,
-        EventFilter, Page, SourceStats,
+        DeliveryFilter, DestinationStats, Document, DocumentKind, EventFilter, Page, SourceStats, Trades, perform_job,
+        perform_retention,
     },
 };
 
@@ -158,9 +159,10 @@ impl<B: Backend> Fixture<B> {
         found.pop().expect("one answer per id")
     }
 
-    /// A bulk step under a new job.
-    pub fn step(&mut self, action: BulkAction, target: BulkTarget, now: Wall) -> BulkStep {
-        BulkStep { job: self.job(now), action, target, cursor: None, dry_run: false, now, audit: None }
+    /// A command under a new job.
+    pub fn command(&mut self, action: Action, target: Target, now: Wall) -> Command {
+        let job = self.job(now);
+        Command { job, action, target, pick: None, limit: None, cursor: None, dry_run: false, audit: None }
     }
 
     /// A new job.
@@ -168,9 +170,36 @@ impl<B: Backend> Fixture<B> {
         self.mint.job(now)
     }
 
-    /// Performs one bulk step.
-    pub async fn bulk(&self, step: BulkStep) -> BulkDone {
-        self.store().bulk(step).await.expect("bulk steps work")
+    /// Runs a command, which must get to its end; gives what the hub was told of it, too.
+    pub async fn run(&self, command: Command, now: Wall) -> (Outcome, Told) {
+        let store = self.store();
+        let (mut job, mut heard) = (Job::new(command), Told::default());
+        loop {
+            match job.poll(now) {
+                Some(Output::Ask(op)) => job.handle(perform_job(Trades::of(&*store), op).await),
+                Some(Output::Tell(told)) => {
+                    heard.touched.extend(told.touched);
+                    heard.woken.extend(told.woken);
+                }
+                Some(Output::Pause(_) | Output::Over) | None => {
+                    let outcome = job.outcome().expect("nothing is in its way");
+                    assert_eq!(outcome.end, End::Done);
+                    return (outcome, heard);
+                }
+            }
+        }
+    }
+
+    /// One round of retention, reading so many at a time.
+    pub async fn retain(&self, rules: Rules, page_max: u32) -> Retained {
+        let store = self.store();
+        let mut retention = Retention::new(rules).by(page_max);
+        while let Some(op) = retention.poll() {
+            retention.handle(perform_retention(&*store, op).await);
+        }
+        let (retained, result) = retention.outcome().expect("it is over");
+        assert_eq!(result, Ok(()));
+        retained
     }
 
     /// I5: the counters equal a recount, and both sums come out even. Every case ends with this.

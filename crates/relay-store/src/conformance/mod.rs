@@ -9,13 +9,14 @@ use crate::Store;
 
 pub mod append;
 pub mod browse;
-pub mod bulk;
 pub mod crash;
 pub mod dedupe;
 mod fixture;
+pub mod jobs;
 pub mod lease;
 pub mod life;
 pub mod registry;
+pub mod replay;
 pub mod retention;
 pub mod settle;
 
@@ -108,7 +109,7 @@ macro_rules! conformance_suite {
             an_unknown_cursor_is_no_catastrophe,
             a_delivery_is_read_by_its_id,
         ]);
-        $crate::conformance_suite!(@ $backend, bulk [
+        $crate::conformance_suite!(@ $backend, jobs [
             redrive_makes_dead_and_expired_ready_again,
             a_paced_redrive_is_due_one_after_the_other,
             redrive_leaves_everything_else_alone,
@@ -116,10 +117,14 @@ macro_rules! conformance_suite {
             cancel_ends_what_is_open_also_when_leased,
             a_cancelled_redrive_goes_back_to_the_dead_letters,
             a_dry_run_counts_and_changes_nothing,
-            a_repeated_step_does_nothing_twice,
+            a_repeated_command_does_nothing_twice,
             a_large_job_goes_step_by_step,
             a_job_is_audited_with_its_first_change,
-            a_bulk_command_may_name_ids,
+            a_command_may_name_ids,
+            a_step_is_done_once,
+            a_step_passes_over_what_has_changed,
+        ]);
+        $crate::conformance_suite!(@ $backend, replay [
             a_replay_is_a_new_delivery_of_an_old_event,
             a_repeated_replay_stores_nothing_twice,
         ]);
@@ -137,6 +142,8 @@ macro_rules! conformance_suite {
             nothing_open_is_ever_retired,
             an_event_goes_with_its_last_delivery,
             retention_goes_on_until_there_is_no_more,
+            what_is_not_what_was_decided_on_is_kept,
+            a_job_is_remembered_for_a_week,
             a_retired_delivery_is_gone_everywhere,
         ]);
         $crate::conformance_suite!(@ $backend, crash [
@@ -144,7 +151,7 @@ macro_rules! conformance_suite {
             a_lease_cut_at_any_edge_is_whole_or_absent,
             an_extension_cut_at_any_edge_is_whole_or_absent,
             a_settlement_cut_at_any_edge_is_whole_or_absent,
-            a_bulk_step_cut_at_any_edge_is_whole_or_absent,
+            a_step_cut_at_any_edge_is_whole_or_absent,
             a_replay_cut_at_any_edge_is_whole_or_absent,
             a_document_cut_at_any_edge_is_whole_or_absent,
             retention_cut_at_any_edge_is_whole_or_absent,

@@ -1,31 +1,27 @@
 //! Retention: what ended long enough ago goes, and only that.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use relay_core::{delivery::State, storage::Appended};
+use relay_core::{
+    delivery::State,
+    jobs::{Action, Retained, Rules, Target},
+    limits,
+    storage::{Appended, Ended, Forget, OverAsk, Retire, Retired},
+};
 
 use super::{
     Backend, Fixture,
     fixture::{at, ending, key},
 };
-use crate::seam::{DeliveryFilter, EventFilter, Page, Retain, Retained};
+use crate::seam::{DeliveryFilter, EventFilter, Page};
 
-/// Everything that ended before `at(100)`, in one go.
-fn rules() -> Retain {
-    Retain { now: at(1_000), delivered_before: at(100), dead_before: at(100), limit: 1_000 }
+/// Everything that ended before `at(100)`.
+fn rules() -> Rules {
+    Rules { now: at(1_000), delivered_before: at(100), dead_before: at(100) }
 }
 
-async fn retain<B: Backend>(fixture: &Fixture<B>, rules: Retain) -> Retained {
-    let mut all = Retained::default();
-    loop {
-        let done = fixture.store().retain(rules).await.expect("retention works");
-        assert!(done.deliveries <= u64::from(rules.limit));
-        all.deliveries += done.deliveries;
-        all.events += done.events;
-        if !done.more {
-            return all;
-        }
-    }
+async fn retain<B: Backend>(fixture: &Fixture<B>, rules: Rules) -> Retained {
+    fixture.retain(rules, 1_000).await
 }
 
 /// Ended before the edge goes, ended at the edge stays; each kind has its own edge.
@@ -38,7 +34,7 @@ pub async fn what_ended_is_retired_exactly_at_its_edge<B: Backend>() {
         gone.push(fixture.ended("crm", state, before_edge).await);
         kept.push(fixture.ended("crm", state, at(100)).await);
     }
-    let only_dead = Retain { delivered_before: at(0), ..rules() };
+    let only_dead = Rules { delivered_before: at(0), ..rules() };
     assert_eq!(retain(&fixture, only_dead).await.deliveries, 2);
     assert_eq!(retain(&fixture, rules()).await.deliveries, 2);
     for delivery in gone {
@@ -82,18 +78,61 @@ pub async fn an_event_goes_with_its_last_delivery<B: Backend>() {
     fixture.check_sums().await;
 }
 
-/// A bounded step says that there is more to do, and the next goes on.
+/// Page by page, whatever the pages hold: also exactly all there is.
 pub async fn retention_goes_on_until_there_is_no_more<B: Backend>() {
-    let mut fixture = Fixture::<B>::fresh().await;
-    for _ in 0..25 {
-        fixture.ended("crm", State::Delivered, at(1)).await;
+    for page_max in [1, 5, 10, 25, 26] {
+        let mut fixture = Fixture::<B>::fresh().await;
+        for number in 0..25 {
+            let state = if number % 2 == 0 { State::Delivered } else { State::Dead };
+            fixture.ended(["crm", "erp"][number % 3 / 2], state, at(1)).await;
+        }
+        let kept = fixture.accept("crm", at(1)).await;
+        let retained = fixture.retain(rules(), page_max).await;
+        assert_eq!(retained, Retained { deliveries: 25, events: 25 }, "by {page_max}");
+        assert_eq!(fixture.source_counters("in").await.retired, 25);
+        assert_eq!(fixture.find(kept.id).await, Some(kept));
+        fixture.check_sums().await;
     }
-    let small = Retain { limit: 10, ..rules() };
-    let first = fixture.store().retain(small).await.expect("retention works");
-    assert!(first.more && first.deliveries <= 10);
-    let rest = retain(&fixture, small).await;
-    assert_eq!(first.deliveries + rest.deliveries, 25);
-    assert_eq!(fixture.source_counters("in").await.retired, 25);
+}
+
+/// I1, I13: between the page and the removal somebody redrove one, and it died again: that is another end.
+pub async fn what_is_not_what_was_decided_on_is_kept<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let dead = fixture.ended("crm", State::Dead, at(1)).await;
+    let open = fixture.ended("crm", State::Dead, at(1)).await;
+    let gone = fixture.ended("crm", State::Dead, at(1)).await;
+    let ask = OverAsk { delivered_before: at(100), dead_before: at(100), limit: 10 };
+    let mut over = fixture.store().over(ask).await.expect("reading works");
+    over.sort_by_key(|found| found.id);
+    assert_eq!(over, [dead.clone(), open.clone(), gone]);
+    let ready = fixture.apply(ending(&dead, State::Ready, at(2))).await;
+    let again = fixture.apply(ending(&ready, State::Dead, at(3))).await;
+    let open = fixture.apply(ending(&open, State::Ready, at(2))).await;
+    let forget = Forget { keys_until: at(0), unrouted_before: at(0), jobs_before: at(0), audit_before: at(0) };
+    let retire = Retire { ended: over.iter().filter_map(Ended::of).collect(), more: false, forget };
+    let retired = fixture.store().retire(retire).await;
+    assert_eq!(retired, Ok(Retired { taken: 3, deliveries: 1, events: 1, more: false }));
+    for kept in [again, open] {
+        assert_eq!(fixture.find(kept.id).await, Some(kept));
+    }
+    fixture.check_sums().await;
+}
+
+/// The marks of jobs do not gather for ever; nobody goes on with a command after that long.
+pub async fn a_job_is_remembered_for_a_week<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let dead = fixture.ended("crm", State::Dead, at(1)).await;
+    let redrive = Action::Redrive { ttl: BTreeMap::new(), ttl_default: Duration::from_secs(60), pace: None };
+    let command = fixture.command(redrive, Target::Ids([dead.id].into()), at(10));
+    assert_eq!(fixture.run(command.clone(), at(10)).await.0.changed, 1);
+    let ready = fixture.find(dead.id).await.expect("it is there");
+    fixture.apply(ending(&ready, State::Dead, at(11))).await;
+    for (now, state) in [(at(10), State::Dead), (at(11), State::Ready)] {
+        let rules = Rules { now: now + limits::JOBS_KEPT, delivered_before: at(0), dead_before: at(0) };
+        retain(&fixture, rules).await;
+        fixture.run(command.clone(), at(12)).await;
+        assert_eq!(fixture.find(dead.id).await.map(|found| found.state), Some(state));
+    }
     fixture.check_sums().await;
 }
 

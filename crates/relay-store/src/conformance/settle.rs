@@ -3,6 +3,7 @@
 use relay_core::{
     delivery::{State, outcome::Class},
     id::DeliveryId,
+    jobs::{Action, Rules, Target},
     storage::Changed,
 };
 
@@ -10,7 +11,6 @@ use super::{
     Backend, Fixture,
     fixture::{asking, at, attempt, change, ending, failing},
 };
-use crate::seam::{BulkAction, BulkTarget, Retain};
 
 /// I7: a decision on a record that is no longer the stored one is refused, and the stored one comes back.
 pub async fn a_change_is_applied_only_to_the_record_it_was_decided_on<B: Backend>() {
@@ -45,8 +45,8 @@ pub async fn settling_twice_changes_nothing_the_second_time<B: Backend>() {
 pub async fn a_change_to_a_retired_delivery_finds_nothing<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let dead = fixture.ended("crm", State::Dead, at(1)).await;
-    let purge = fixture.step(BulkAction::Purge, BulkTarget::Ids(vec![dead.id]), at(2));
-    assert_eq!(fixture.bulk(purge).await.changed, 1);
+    let purge = fixture.command(Action::Purge, Target::Ids([dead.id].into()), at(2));
+    assert_eq!(fixture.run(purge, at(2)).await.0.changed, 1);
     assert_eq!(fixture.settle(ending(&dead, State::Delivered, at(3))).await, Changed::Conflict(None));
     assert_eq!(fixture.find(dead.id).await, None);
     fixture.check_sums().await;
@@ -121,8 +121,7 @@ pub async fn finding_answers_in_order_with_gaps<B: Backend>() {
     let first = fixture.accept("crm", at(0)).await;
     let gone = fixture.ended("crm", State::Delivered, at(1)).await;
     let last = fixture.accept("crm", at(2)).await;
-    let rules = Retain { now: at(9), delivered_before: at(9), dead_before: at(0), limit: 10 };
-    fixture.store().retain(rules).await.expect("retention works");
+    fixture.retain(Rules { now: at(9), delivered_before: at(9), dead_before: at(0) }, 10).await;
     let found = fixture.store().find(vec![last.id, gone.id, first.id, last.id]).await;
     assert_eq!(found, Ok(vec![Some(last.clone()), None, Some(first), Some(last)]));
     assert_eq!(fixture.store().lease(asking("nobody", at(1))).await.map(|leased| leased.deliveries.len()), Ok(0));

@@ -10,12 +10,12 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId, JobId},
     name::Name,
-    storage::{Append, Appended, Change, Changed, Extend},
+    storage::{Append, Appended, Change, Changed, Extend, Mark},
     time::Wall,
 };
 
 use super::counters::Counters;
-use crate::seam::{AuditEntry, BulkDone, Document, DocumentKey, DocumentKind};
+use crate::seam::{AuditEntry, Document, DocumentKey, DocumentKind};
 
 /// The durable state.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +32,8 @@ pub(super) struct Disk {
     pub(super) keys: BTreeMap<(Name, [u8; 32]), Taken>,
     pub(super) documents: BTreeMap<DocumentKey, Document>,
     pub(super) audit: Vec<AuditEntry>,
-    /// Bulk steps that are done, by job and cursor.
-    pub(super) steps: BTreeMap<(JobId, Option<String>), BulkDone>,
+    /// How far jobs are.
+    pub(super) marks: BTreeMap<JobId, Mark>,
     pub(super) counters: Counters,
     pub(super) id_floor: i64,
     /// Latest moment that any commit spoke of.

@@ -4,12 +4,12 @@
 //! gives the same answers. What it holds counts as durable: [`MemoryStore::reopen`] is a crash, and takes it along.
 
 mod browse;
-mod bulk;
 mod counters;
 mod disk;
 mod hand;
 mod lease;
 mod retain;
+mod step;
 
 use std::{
     collections::BTreeSet,
@@ -22,9 +22,10 @@ use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
     id::{DeliveryId, EventId},
+    jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError, StoreOp,
-        Stored,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire,
+        Retired, Step, Stepped, StoreError, StoreOp, Stored,
     },
     time::Wall,
 };
@@ -34,9 +35,9 @@ use crate::{
     Later,
     copy::{BackupError, Copying},
     seam::{
-        Archive, AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
-        EventFilter, EventRow, Listing, Page, Promises, Queue, Recount, Registry, Retain, Retained, Stats, Upkeep,
-        perform,
+        Archive, AuditEntry, AuditFilter, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter, EventRow,
+        Listing, Page, Promises, Queue, Recount, Registry, Stats, Trades, Upkeep, perform, perform_job,
+        perform_retention,
     },
 };
 
@@ -82,7 +83,9 @@ pub enum Trouble {
     Documents,
     /// Writes of [`Registry`].
     PutDocument,
-    /// All of [`Upkeep`] that answers with an error.
+    /// [`Upkeep::step`].
+    Step,
+    /// All else of [`Upkeep`] that answers with an error.
     Upkeep,
 }
 
@@ -199,6 +202,24 @@ impl MemoryStore {
     /// Performs what the core asks for, at once: for drivers without a runtime.
     pub fn perform(&self, op: StoreOp) -> Stored {
         at_once(perform(self, op))
+    }
+
+    /// Performs what a job asks for, at once: for drivers without a runtime.
+    pub fn perform_job(&self, op: JobOp) -> JobStored {
+        at_once(perform_job(Trades::of(self), op))
+    }
+
+    /// Does nothing of what a job asks for, and answers what it hears who gets no answer, [`StoreError::Unknown`].
+    pub fn job_unheard(&self, op: JobOp) -> JobStored {
+        self.lock().deaf = true;
+        let heard = self.perform_job(op);
+        self.lock().deaf = false;
+        heard
+    }
+
+    /// Performs what retention asks for, at once: for drivers without a runtime.
+    pub fn perform_retention(&self, op: RetentionOp) -> RetentionStored {
+        at_once(perform_retention(self, op))
     }
 
     /// Performs it, and loses the answer: gives what it was, and what the hub hears instead, [`StoreError::Unknown`].
@@ -405,12 +426,16 @@ impl Registry for MemoryStore {
 }
 
 impl Upkeep for MemoryStore {
-    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        done(self.write(Trouble::Upkeep, |disk| disk.bulk(step)))
+    fn step(&self, step: Step) -> Later<Result<Stepped, StoreError>> {
+        done(self.write(Trouble::Step, |disk| disk.step(step)))
     }
 
-    fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
-        done(self.write(Trouble::Upkeep, |disk| disk.retain(rules)))
+    fn over(&self, ask: OverAsk) -> Later<Result<Vec<Delivery>, StoreError>> {
+        done(self.read(Trouble::Upkeep, |disk| disk.over(&ask)))
+    }
+
+    fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>> {
+        done(self.write(Trouble::Upkeep, |disk| disk.retire_over(&retire)))
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {

@@ -2,28 +2,49 @@
 
 use std::collections::BTreeMap;
 
-use relay_core::{delivery::State, id::DeliveryId, name::Name};
+use relay_core::{
+    delivery::Delivery,
+    event::Event,
+    id::EventId,
+    name::Name,
+    storage::{Forget, OverAsk, Retire, Retired},
+};
 
 use super::{
     counters::{Counters, slot},
     disk::Disk,
 };
-use crate::seam::{DestinationStats, Recount, Retain, Retained, SourceStats, Stats};
+use crate::seam::{DestinationStats, Recount, SourceStats, Stats};
 
 impl Disk {
-    /// Retires what ended long enough ago, at most `limit` deliveries, and forgets dedupe keys past their window.
-    pub(super) fn retain(&mut self, rules: Retain) -> Retained {
-        let over = self.deliveries.values().filter(|found| match found.state {
-            State::Ready | State::Scheduled | State::Leased => false,
-            State::Delivered | State::Cancelled => found.changed_at < rules.delivered_before,
-            State::Dead | State::Expired => found.changed_at < rules.dead_before,
-        });
-        let mut over = over.map(|found| found.id);
-        let chosen: Vec<DeliveryId> = over.by_ref().take(rules.limit as usize).collect();
-        let more = over.next().is_some();
-        let events = chosen.iter().filter(|id| self.retire(**id).is_some()).count();
-        self.keys.retain(|_, taken| taken.until > rules.now);
-        Retained { deliveries: chosen.len() as u64, events: events as u64, more }
+    /// What retention is over for, at most so many.
+    pub(super) fn over(&self, ask: &OverAsk) -> Vec<Delivery> {
+        self.deliveries.values().filter(|found| ask.holds(found)).take(ask.limit as usize).cloned().collect()
+    }
+
+    /// Removes those that are what was decided on, and forgets what only time ends.
+    pub(super) fn retire_over(&mut self, retire: &Retire) -> Retired {
+        let gone: Vec<bool> = retire.ended.iter().filter_map(|ended| self.retire_if(*ended)).collect();
+        let events = gone.iter().filter(|event_went| **event_went).count() as u64;
+        let events = events + self.forget(&retire.forget);
+        Retired { taken: retire.ended.len() as u32, deliveries: gone.len() as u64, events, more: false }
+    }
+
+    /// Gives how many events without a delivery went. The audit log stays as long as the process.
+    fn forget(&mut self, forget: &Forget) -> u64 {
+        self.keys.retain(|_, taken| taken.until > forget.keys_until);
+        self.marks.retain(|job, _| job.minted_at() >= forget.jobs_before);
+        let is_over =
+            |event: &&Event| event.id.minted_at() < forget.unrouted_before && !self.by_event.contains_key(&event.id);
+        let unrouted: Vec<EventId> =
+            self.events.values().map(|event| &**event).filter(is_over).map(|event| event.id).collect();
+        for id in &unrouted {
+            let Some(event) = self.events.remove(id) else { continue };
+            let tally = self.counters.source(&event.source);
+            tally.stored -= 1;
+            tally.retired += 1;
+        }
+        unrouted.len() as u64
     }
 
     /// The counters.

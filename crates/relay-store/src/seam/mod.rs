@@ -14,34 +14,28 @@
 
 mod archive;
 mod audit;
-mod bulk;
-mod deliveries;
 mod document;
 mod events;
-mod page;
 mod perform;
 mod promises;
 mod queue;
 mod recount;
 mod registry;
-mod retain;
 mod stats;
 mod upkeep;
 
+pub use relay_core::storage::{AuditEntry, DeliveryFilter, Listing, Page, Range};
+
 pub use self::{
     archive::Archive,
-    audit::{AuditEntry, AuditFilter},
-    bulk::{BulkAction, BulkDone, BulkStep, BulkTarget, Pace},
-    deliveries::DeliveryFilter,
+    audit::AuditFilter,
     document::{Document, DocumentKey, DocumentKind},
     events::{EventFilter, EventRow},
-    page::{Listing, Page, Range},
-    perform::{append_all, perform},
+    perform::{Trades, append_all, perform, perform_job, perform_retention},
     promises::Promises,
     queue::Queue,
     recount::{Gap, Recount, Why},
     registry::Registry,
-    retain::{Retain, Retained},
     stats::{DestinationStats, SourceStats, Stats},
     upkeep::Upkeep,
 };

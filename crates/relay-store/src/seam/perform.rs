@@ -2,9 +2,12 @@
 
 use std::future::Future;
 
-use relay_core::storage::{Answered, Append, AppendError, Ask, Asked, Receipt, StoreOp, Stored};
+use relay_core::{
+    jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
+    storage::{Answered, Append, AppendError, Ask, Asked, AuditEntry, Receipt, StoreOp, Stored},
+};
 
-use super::{AuditEntry, Queue};
+use super::{Archive, Queue, Upkeep};
 use crate::Later;
 
 /// Performs one operation of the core.
@@ -31,6 +34,42 @@ pub fn perform(queue: &dyn Queue, op: StoreOp) -> Later<Stored> {
     }
 }
 
+/// The trades that a job needs.
+#[derive(Clone, Copy)]
+pub struct Trades<'a> {
+    /// To read those that are named.
+    pub queue: &'a dyn Queue,
+    /// To read pages.
+    pub archive: &'a dyn Archive,
+    /// For its steps.
+    pub upkeep: &'a dyn Upkeep,
+}
+
+impl<'a> Trades<'a> {
+    /// All of one store.
+    pub fn of(store: &'a dyn super::Store) -> Self {
+        Self { queue: store, archive: store, upkeep: store }
+    }
+}
+
+/// Performs one operation of a job.
+pub fn perform_job(store: Trades<'_>, op: JobOp) -> Later<JobStored> {
+    let Trades { queue, archive, upkeep } = store;
+    match op {
+        JobOp::Page(asked) => answer(asked, |ask| archive.browse_deliveries(ask.filter, ask.page), JobStored::Page),
+        JobOp::Find(asked) => answer(asked, |ids| queue.find(ids), JobStored::Find),
+        JobOp::Step(asked) => answer(asked, |step| upkeep.step(*step), JobStored::Step),
+    }
+}
+
+/// Performs one operation of retention.
+pub fn perform_retention(upkeep: &dyn Upkeep, op: RetentionOp) -> Later<RetentionStored> {
+    match op {
+        RetentionOp::Over(asked) => answer(asked, |ask| upkeep.over(ask), RetentionStored::Over),
+        RetentionOp::Retire(asked) => answer(asked, |retire| upkeep.retire(retire), RetentionStored::Retire),
+    }
+}
+
 /// Performs many appends of one source together. One answer for each; a store that gives fewer has failed for the rest.
 pub fn append_all(queue: &dyn Queue, asked: Vec<Asked<Box<Append>>>) -> Later<Vec<Stored>> {
     let (batch, receipts): (Vec<Append>, Vec<Receipt<Box<Append>>>) =
@@ -43,11 +82,11 @@ pub fn append_all(queue: &dyn Queue, asked: Vec<Asked<Box<Append>>>) -> Later<Ve
     })
 }
 
-fn answer<A: Ask + 'static, L: Future<Output = A::Answer> + Send + 'static>(
+fn answer<A: Ask + 'static, L: Future<Output = A::Answer> + Send + 'static, S: 'static>(
     asked: Asked<A>,
     ask: impl FnOnce(A) -> L,
-    stored: fn(Answered<A>) -> Stored,
-) -> Later<Stored> {
+    stored: fn(Answered<A>) -> S,
+) -> Later<S> {
     let (what, receipt) = asked.take();
     let later = ask(what);
     Box::pin(async move { stored(receipt.answered(later.await)) })

@@ -1,8 +1,19 @@
-//! The trade of those who look after a store: retention, counters, copies, its life.
+//! The trade of those who look after a store: jobs, retention, counters, copies, its life.
+//!
+//! # When the answer is lost
+//!
+//! | operation | again | resolved by |
+//! | --- | --- | --- |
+//! | `step` | safe: by the steps before it | asking again: it is done, or the mark says that it was |
+//! | `retire` | safe: by version and state | the next page of what retention is over for |
+//! | all others | safe: they read | asking again |
 
-use relay_core::storage::StoreError;
+use relay_core::{
+    delivery::Delivery,
+    storage::{OverAsk, Retire, Retired, Step, Stepped, StoreError},
+};
 
-use super::{BulkDone, BulkStep, Promises, Recount, Retain, Retained, Stats};
+use super::{Promises, Recount, Stats};
 use crate::{
     Later,
     copy::{BackupError, Copying},
@@ -10,15 +21,17 @@ use crate::{
 
 /// A store as something to look after.
 pub trait Upkeep: Send + Sync + 'static {
-    /// One step of a bulk command: at most 500 deliveries, in the order of
-    /// [`browse_deliveries`](super::Archive::browse_deliveries), or of the ids that were named. Repeating a step under the
-    /// same job id and cursor changes nothing twice. Call again with the returned cursor until there is none.
-    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>>;
+    /// One step of a job, whole or not at all: see [`Step`]. Changes as in [`Queue::settle`](super::Queue::settle), but
+    /// for its lines of the audit log: a job has its own. It waits behind the hub's work.
+    fn step(&self, step: Step) -> Later<Result<Stepped, StoreError>>;
 
-    /// Retires ended deliveries whose retention is over, and events without deliveries left; forgets dedupe keys past
-    /// their window and audit lines older than a year (and than `dead_before`). At most `limit` rows a call; `more` asks
-    /// for another call.
-    fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>>;
+    /// Ended deliveries that retention is over for, those that ended first before others of the same destination and
+    /// state. What is damaged is passed over; fewer than were asked for are all there are.
+    fn over(&self, ask: OverAsk) -> Later<Result<Vec<Delivery>, StoreError>>;
+
+    /// Removes what retention is over for, as a [`Step`] of a purge does, at least one of those that are named; passes over
+    /// what is not the record decided on any more. Forgets what only time ends in the same commit.
+    fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>>;
 
     /// Depths, totals and oldest waiting age. Cost does not depend on how much is stored.
     fn stats(&self) -> Later<Result<Stats, StoreError>>;

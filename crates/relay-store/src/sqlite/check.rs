@@ -12,7 +12,6 @@ use super::{
     append::Taken,
     audit,
     book::{Book, Kind},
-    bulk,
     damage::Damage,
     documents,
     fault::Fault,
@@ -22,7 +21,7 @@ use super::{
     meta::Meta,
     of_source,
     open::{Doubt, OpenError, Place, io_error},
-    recount, rows, schema,
+    recount, rows, schema, step,
     transaction::Transaction,
 };
 use crate::{
@@ -132,7 +131,7 @@ struct Damaged {
     attempts: Vec<(i64, i64)>,
     keys: Vec<(u32, Vec<u8>)>,
     documents: Vec<(DocumentKind, String)>,
-    steps: Vec<(Vec<u8>, String)>,
+    marks: Vec<Vec<u8>>,
     audit: Vec<i64>,
 }
 
@@ -243,7 +242,7 @@ fn read_everything(
     read_deliveries(db, &book, report, damaged, watch)?;
     read_lines(db, &book, report)?;
     read_documents(db, report, damaged)?;
-    read_keys_and_steps(db, report, damaged)?;
+    read_keys_and_marks(db, report, damaged)?;
     read_audit(db, report, damaged)?;
     read_gaps(db, report)?;
     let sums = recount::sums(db)?;
@@ -400,8 +399,8 @@ fn read_documents(db: &Connection, report: &mut CheckReport, damaged: &mut Damag
     Ok(())
 }
 
-/// Dedupe keys, and the answers of bulk commands.
-fn read_keys_and_steps(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+/// Dedupe keys, and the marks of jobs.
+fn read_keys_and_marks(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     let mut statement = db.prepare("SELECT source, key, record FROM dedupe")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -411,12 +410,13 @@ fn read_keys_and_steps(db: &Connection, report: &mut CheckReport, damaged: &mut 
             damaged.keys.push((source, key));
         }
     }
-    let mut statement = db.prepare("SELECT job, cursor, answer FROM steps")?;
+    let mut statement = db.prepare("SELECT job, record FROM marks")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        if !bulk::holds(row.get_ref(2)?.as_blob().unwrap_or_default()) {
-            report.faults.push("the answer of a bulk command: the checksum does not match".to_owned());
-            damaged.steps.push((row.get(0)?, row.get(1)?));
+        let job: Vec<u8> = row.get(0)?;
+        if step::decode(&job, row.get_ref(1)?.as_blob().unwrap_or_default()).is_none() {
+            report.faults.push("the mark of a job: the checksum does not match".to_owned());
+            damaged.marks.push(job);
         }
     }
     Ok(())
@@ -502,8 +502,8 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
         db.prepare_cached("DELETE FROM documents WHERE kind = ?1 AND name = ?2")?
             .execute(params![*kind as i64, name])?;
     }
-    for (job, cursor) in &damaged.steps {
-        db.prepare_cached("DELETE FROM steps WHERE job = ?1 AND cursor = ?2")?.execute(params![job, cursor])?;
+    for job in &damaged.marks {
+        db.prepare_cached("DELETE FROM marks WHERE job = ?1")?.execute(params![job])?;
     }
     for seq in &damaged.audit {
         db.prepare_cached("DELETE FROM audit WHERE seq = ?1")?.execute([seq])?;

@@ -11,11 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::{self, Delivery, State},
     event::Event,
     id::{DeliveryId, IdMint, InstanceId},
+    jobs::Action,
     name::Name,
-    storage::{Append, Change, Dedupe, LeaseAsk, LeaseOrder},
+    storage::{Append, Change, Dedupe, Ended, Forget, LeaseAsk, LeaseOrder, Mark, OverAsk, Retire, Step, Stepped},
     time::Wall,
 };
 use rusqlite::Connection;
@@ -23,14 +24,14 @@ use rusqlite::Connection;
 use super::{
     append, audit,
     book::{Book, Shelf},
-    browse, bulk,
+    browse,
     damage::Damage,
     due, lease, retain,
     room::Seen,
-    schema, settle,
+    schema, settle, step,
     transaction::Transaction,
 };
-use crate::seam::{AuditFilter, BulkAction, BulkStep, BulkTarget, DeliveryFilter, EventFilter, Page, Range, Retain};
+use crate::seam::{AuditFilter, DeliveryFilter, EventFilter, Page, Range};
 
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
 const TTL: Duration = Duration::from_hours(1);
@@ -166,20 +167,30 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     let (first, again) = (Arc::new(super::cost_tests::event(&mut mint)), Arc::new(super::cost_tests::event(&mut mint)));
     append::append_all(&mut tx, &[appending(&first), appending(&again)]).expect("stores one");
     note("a key and its repeat");
-    let cancel = BulkStep {
+    let filter = DeliveryFilter { states: Action::Cancel.states().to_vec(), ..DeliveryFilter::default() };
+    let page = Page { cursor: None, limit: 500 };
+    let open = browse::deliveries(&db, &shelf, &filter, &page).expect("reads").items;
+    note("page of a job");
+    let cancel = Step {
         job: mint.job(NOW),
-        action: BulkAction::Cancel,
-        target: BulkTarget::Matching(DeliveryFilter::default()),
+        before: 0,
         cursor: None,
-        dry_run: false,
-        now: NOW,
+        matched: 500,
+        is_over: true,
+        settle: open.iter().map(|found| delivery::cancel(found, NOW)).collect(),
+        retire: Vec::new(),
         audit: None,
     };
-    assert_eq!(bulk::bulk(&mut tx, &cancel).expect("is done").changed, 500);
-    note("bulk step");
+    let done = step::step(&mut tx, &cancel).expect("is done");
+    assert!(matches!(done, Stepped::Done { mark: Mark { changed: 500, .. }, .. }));
+    note("step of a job");
     let edge = NOW + Duration::from_secs(1);
-    let rules = Retain { now: NOW, delivered_before: edge, dead_before: edge, limit: 100 };
-    assert_eq!(retain::retain(&mut tx, &rules).expect("is done").deliveries, 100);
+    let over = OverAsk { delivered_before: edge, dead_before: edge, limit: 100 };
+    let ended = retain::over(&db, &shelf, &over).expect("reads").iter().filter_map(Ended::of).collect();
+    note("what retention is over for");
+    let forget = Forget { keys_until: NOW, unrouted_before: NOW, jobs_before: NOW, audit_before: NOW };
+    let retire = Retire { ended, more: true, forget };
+    assert_eq!(retain::retire(&mut tx, &retire).expect("is done").deliveries, 100);
     note("retention");
     costs
 }

@@ -9,7 +9,6 @@ mod audit;
 mod backup;
 mod book;
 mod browse;
-mod bulk;
 mod check;
 #[cfg(test)]
 mod cost_tests;
@@ -32,6 +31,7 @@ mod plan_tests;
 mod queue;
 mod reader;
 mod recount;
+mod replay;
 mod restore;
 mod retain;
 mod room;
@@ -40,6 +40,7 @@ mod schema;
 mod scrub;
 mod settle;
 mod status;
+mod step;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -56,7 +57,10 @@ use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
     id::{DeliveryId, EventId},
-    storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError},
+    storage::{
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire,
+        Retired, Step, Stepped, StoreError,
+    },
     time::Wall,
 };
 use tokio::sync::oneshot;
@@ -88,8 +92,8 @@ use crate::{
     Later,
     copy::{BackupError, Copying, STALL_MAX},
     seam::{
-        Archive, AuditEntry, AuditFilter, BulkDone, BulkStep, DeliveryFilter, Document, DocumentKey, DocumentKind,
-        EventFilter, EventRow, Listing, Page, Promises, Queue, Recount, Registry, Retain, Retained, Stats, Upkeep,
+        Archive, AuditEntry, AuditFilter, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter, EventRow,
+        Listing, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
     },
 };
 
@@ -326,7 +330,7 @@ impl Queue for SqliteStore {
     }
 
     fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        self.bulk_work(true, move |tx| bulk::replay(tx, &deliveries, &audit))
+        self.bulk_work(true, move |tx| replay::replay(tx, &deliveries, &audit))
     }
 
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
@@ -397,12 +401,16 @@ impl Registry for SqliteStore {
 }
 
 impl Upkeep for SqliteStore {
-    fn bulk(&self, step: BulkStep) -> Later<Result<BulkDone, StoreError>> {
-        self.bulk_work(false, move |tx| bulk::bulk(tx, &step))
+    fn step(&self, step: Step) -> Later<Result<Stepped, StoreError>> {
+        self.bulk_work(false, move |tx| step::step(tx, &step))
     }
 
-    fn retain(&self, rules: Retain) -> Later<Result<Retained, StoreError>> {
-        let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, move |tx| retain::retain(tx, &rules));
+    fn over(&self, ask: OverAsk) -> Later<Result<Vec<Delivery>, StoreError>> {
+        self.read(move |db, shelf| retain::over(db, shelf, &ask))
+    }
+
+    fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>> {
+        let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, move |tx| retain::retire(tx, &retire));
         self.queues.push_retire(task);
         later
     }

@@ -68,9 +68,7 @@ CREATE TABLE gaps (
     events INTEGER, crc INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE steps (
-    job BLOB NOT NULL, cursor TEXT NOT NULL, changed INTEGER NOT NULL, answer BLOB NOT NULL, PRIMARY KEY (job, cursor)
-) STRICT, WITHOUT ROWID;
+CREATE TABLE marks (job BLOB PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// `state x 10 + reason`: what the indexes call a delivery's state.

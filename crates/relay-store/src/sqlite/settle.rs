@@ -13,8 +13,17 @@ use rusqlite::Connection;
 use super::{book::Book, damage::Damage, fault::Fault, rows, transaction::Transaction};
 use crate::seam::AuditEntry;
 
-/// Applies what still fits. What is damaged is noted and answered like what is gone, so that it holds up nothing else.
+/// Applies what still fits, and writes down who redrove what.
 pub(super) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
+    let answers = apply_all(tx, batch)?;
+    for (change, _) in batch.iter().zip(&answers).filter(|(_, changed)| **changed == Changed::Applied) {
+        tx.audit(AuditEntry::of_redrive(change).as_slice())?;
+    }
+    Ok(answers)
+}
+
+/// Applies what still fits. What is damaged is noted and answered like what is gone, so that it holds up nothing else.
+pub(super) fn apply_all(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
     let mut stored: BTreeMap<DeliveryId, Option<Delivery>> = BTreeMap::new();
     for Change { next, .. } in batch {
         let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, next.id.sequence(), tx.book))?;
@@ -26,7 +35,6 @@ pub(super) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<C
             None => Changed::Conflict(None),
             Some(found) if fits(found, change) => {
                 apply(tx, found, change)?;
-                tx.audit(AuditEntry::of_redrive(change).as_slice())?;
                 stored.insert(change.next.id, Some(change.next.clone()));
                 Changed::Applied
             }
@@ -73,7 +81,7 @@ fn fits(stored: &Delivery, change: &Change) -> bool {
 }
 
 /// Stores a change that fits.
-pub(super) fn apply(tx: &mut Transaction<'_>, stored: &Delivery, change: &Change) -> Result<(), Fault> {
+fn apply(tx: &mut Transaction<'_>, stored: &Delivery, change: &Change) -> Result<(), Fault> {
     if let Some(archive) = &change.archive {
         tx.insert_attempt(change.next.id.sequence(), change.next.version, archive)?;
     }

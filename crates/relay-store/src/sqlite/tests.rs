@@ -2,6 +2,7 @@
 
 mod copies;
 mod full_disk;
+mod jobs;
 mod loss;
 mod retire;
 
@@ -23,11 +24,9 @@ use relay_core::{
     storage::{Dedupe, LeaseEnd, LeaseOrder},
 };
 
+use self::retire::{ended_before, retain};
 use super::*;
-use crate::{
-    copy::{Backup, Piece},
-    seam::{BulkAction, BulkTarget},
-};
+use crate::copy::{Backup, Piece};
 
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
 const TTL: Duration = Duration::from_hours(1);
@@ -554,8 +553,7 @@ fn a_damaged_delivery_is_named_and_counted_as_lost_once_accepted() {
     assert_eq!(recount.counted, recount.kept);
     assert_eq!((recount.kept.destinations[0].created, recount.kept.destinations[0].lost), (4, 1));
     let later = NOW + Duration::from_hours(1);
-    let rules = Retain { now: NOW, delivered_before: later, dead_before: later, limit: 10 };
-    let retained = wait(store.retain(rules)).expect("retires");
+    let retained = retain(&store, ended_before(NOW, later));
     assert_eq!(
         (retained.deliveries, retained.events),
         (1, 2),
@@ -576,60 +574,14 @@ fn audit_lines_are_kept_for_a_year() {
     let entry =
         |at| AuditEntry { at, who: "cli".into(), action: "a".into(), subject: "b".into(), origin: String::new() };
     let second = Duration::from_secs(1);
-    let entries = [NOW - year - second, NOW - year - second, NOW - year, NOW].map(entry);
-    wait(store.audit(entries.to_vec())).expect("writes");
-    let rules = Retain { now: NOW, delivered_before: NOW, dead_before: NOW, limit: 1 };
-    assert!(wait(store.retain(rules)).expect("retires").more);
-    assert!(wait(store.retain(rules)).expect("retires").more);
-    assert!(!wait(store.retain(rules)).expect("retires").more);
+    // More than one call forgets.
+    wait(store.audit(vec![entry(NOW - year - second); 1_200])).expect("writes");
+    wait(store.audit([NOW - year, NOW].map(entry).to_vec())).expect("writes");
+    retain(&store, ended_before(NOW, NOW));
     wait(store.close());
     let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
     let left: i64 = db.query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).expect("counts");
     assert_eq!(left, 2);
-}
-
-/// I5, I20: a bulk job goes on after a crash where it stood, a step done before does nothing again, and what is urgent does
-/// not wait behind the steps that are asked for.
-#[test]
-fn a_bulk_job_goes_on_after_a_crash_and_lets_urgent_work_pass() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let store = open(dir.path());
-    let mut maker = Maker::new(&store);
-    let mut appends: Vec<Append> = (0..2_000).map(|_| maker.append("x", NOW)).collect();
-    for append in &mut appends {
-        append.deliveries[0].state = State::Dead;
-        append.deliveries[0].reason = Some(relay_core::delivery::Reason::Rejected);
-    }
-    assert!(wait(store.append(appends)).iter().all(Result::is_ok));
-    let job = maker.mint.job(NOW);
-    let redrive = |cursor: Option<String>| BulkStep {
-        job,
-        action: BulkAction::Redrive { ttl: Vec::new(), ttl_default: TTL, pace: None },
-        target: BulkTarget::Matching(DeliveryFilter::default()),
-        cursor,
-        dry_run: false,
-        now: NOW,
-        audit: None,
-    };
-    let first = wait(store.bulk(redrive(None))).expect("is done");
-    wait(store.crash());
-    drop(store);
-    let store = open(dir.path());
-    assert_eq!(wait(store.bulk(redrive(None))), Ok(first.clone()), "answered as it was then");
-    assert_eq!(wait(store.stats()).expect("stats").destinations[0].states[0], first.changed);
-    let (mut changed, mut cursor) = (first.changed, first.next);
-    while let Some(from) = cursor {
-        // Asked for behind the step, and both are answered: neither waits for the other to have nothing left.
-        let step = store.bulk(redrive(Some(from)));
-        let leased = wait(store.lease(lease_ask(1))).expect("leases").deliveries;
-        assert_eq!(wait(store.settle(vec![delivered(&leased[0])])), Ok(vec![Changed::Applied]));
-        let done = wait(step).expect("is done");
-        changed += done.changed;
-        cursor = done.next;
-    }
-    assert_eq!(changed, 2_000);
-    let recount = wait(store.recount()).expect("counts");
-    assert_eq!(recount.counted, recount.kept);
 }
 
 /// I18, I19: a damaged record holds up nothing that is asked for beside it, and is counted once.

@@ -15,6 +15,7 @@
 mod chaos;
 mod client_end;
 mod intake;
+mod jobs;
 mod load;
 mod net;
 mod operator;

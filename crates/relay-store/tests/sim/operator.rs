@@ -1,7 +1,7 @@
 //! Operators: what they do to deliveries, destinations and tokens while everything else goes on.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -9,15 +9,15 @@ use std::{
 
 use rand::RngExt as _;
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::Delivery,
     hub::{Input, Serves},
-    id::{DeliveryId, IdMint},
+    jobs::{Action, Pace, Retention, Rules},
     name::Name,
     time::Wall,
 };
 use relay_store::{
     Later,
-    seam::{Archive as _, BulkAction, BulkDone, BulkStep, BulkTarget, Queue as _, Retain, Upkeep as _},
+    seam::{Archive as _, Queue as _},
 };
 
 use crate::{
@@ -71,14 +71,15 @@ impl World {
         let wall = self.wall(skew);
         self.tell(format_args!("operator {act:?}"));
         match act {
-            Act::Cancel => self.bulk(&BulkAction::Cancel, wall, State::is_open),
+            Act::Cancel => self.give(Action::Cancel, wall),
             Act::Redrive => {
                 let routes = self.plan.routing.routes.values().flatten();
                 let ttl_default = routes.map(|route| route.ttl).max().unwrap_or_default();
-                let action = BulkAction::Redrive { ttl: Vec::new(), ttl_default, pace: None };
-                self.bulk(&action, wall, is_dead_letter);
+                let every = Duration::from_millis(self.operator.random_range(1..500));
+                let pace = self.operator.random_bool(0.2).then_some(Pace { from: wall, every });
+                self.give(Action::Redrive { ttl: BTreeMap::new(), ttl_default, pace }, wall);
             }
-            Act::Purge => self.bulk(&BulkAction::Purge, wall, is_dead_letter),
+            Act::Purge => self.give(Action::Purge, wall),
             Act::Replay => self.replay(wall),
             Act::Retain => self.retain(wall),
             Act::Pause => {
@@ -101,37 +102,6 @@ impl World {
     fn routing_changed(&mut self, wall: Wall) {
         self.oracle.paused(&self.plan.routing.paused, wall);
         self.server_handles(Input::Routing(crate::world::routing(&self.plan)));
-    }
-
-    /// A bulk command on some of those it applies to, and the same again: that changes nothing.
-    fn bulk(&mut self, action: &BulkAction, wall: Wall, applies: impl Fn(State) -> bool) {
-        let mut chosen: Vec<Delivery> = self.store.deliveries();
-        chosen.retain(|found| applies(found.state) && self.operator.random_bool(0.3));
-        let ids: Vec<DeliveryId> = chosen.iter().map(|found| found.id).collect();
-        let step = BulkStep {
-            job: IdMint::new(0, self.operator.random()).job(wall),
-            action: action.clone(),
-            target: BulkTarget::Ids(ids),
-            cursor: None,
-            dry_run: false,
-            now: wall,
-            audit: None,
-        };
-        let done = ready(self.store.bulk(step.clone()));
-        let recount = self.store.recount_now();
-        let again = ready(self.store.bulk(step));
-        if again != done || self.store.recount_now() != recount {
-            self.oracle.broken("I12", format!("{action:?} repeated under its job id did something twice"));
-        }
-        let Ok(BulkDone { ids, destinations, .. }) = done else { return };
-        self.oracle.commanded(action, &chosen, &self.store);
-        for id in ids {
-            self.server_handles(Input::Touched(id));
-        }
-        let due = if matches!(action, BulkAction::Redrive { .. }) { destinations } else { Vec::new() };
-        for name in due {
-            self.server_handles(Input::Woken(name));
-        }
     }
 
     fn replay(&mut self, wall: Wall) {
@@ -158,12 +128,14 @@ impl World {
     }
 
     fn retain(&mut self, wall: Wall) {
-        let before = self.store.deliveries();
+        let (before, events) = (self.store.deliveries(), self.store.event_ids());
         let (short, long) = (Duration::from_mins(1), Duration::from_mins(2));
-        let rules = Retain { now: wall, delivered_before: wall - short, dead_before: wall - long, limit: 20 };
-        if ready(self.store.retain(rules)).is_ok() {
-            self.oracle.retained(&before, &self.store, rules);
+        let rules = Rules { now: wall, delivered_before: wall - short, dead_before: wall - long };
+        let mut retention = Retention::new(rules).by(20);
+        while let Some(op) = retention.poll() {
+            retention.handle(self.store.perform_retention(op));
         }
+        self.oracle.retained(&before, &events, &self.store, rules);
     }
 
     /// The token of one client is revoked and made anew: its sockets are closed, and it may come back.
@@ -206,10 +178,6 @@ impl World {
 /// The token of a client.
 pub(crate) fn token_of(client: usize) -> Name {
     format!("token-{client}").parse().expect("it is a valid name")
-}
-
-fn is_dead_letter(state: State) -> bool {
-    matches!(state, State::Dead | State::Expired)
 }
 
 /// The answer of the memory store, which has done its work before it hands out a future.

@@ -3,6 +3,7 @@
 //! It believes nobody. What was promised to producers, what targets answered and what clients said it writes down itself,
 //! and compares with every change that reaches the store.
 
+mod commands;
 mod kept;
 
 use std::{
@@ -14,7 +15,7 @@ use relay_core::{
     delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
     hub::{Answer, DestinationView, Serves},
-    id::{DeliveryId, EventId, InstanceId},
+    id::{DeliveryId, EventId, InstanceId, JobId},
     limits,
     name::Name,
     routing::Routing,
@@ -26,10 +27,7 @@ use relay_core::{
         message::{Message, Report},
     },
 };
-use relay_store::{
-    memory::MemoryStore,
-    seam::{BulkAction, Retain},
-};
+use relay_store::memory::MemoryStore;
 
 use self::kept::Kept;
 use crate::{
@@ -93,6 +91,12 @@ pub(crate) struct Oracle {
     by_hand: BTreeSet<DeliveryId>,
     /// Deliveries that were retired: of which event, and where to.
     retired: BTreeSet<(EventId, Name)>,
+    /// Events that were retired and never had a delivery.
+    forgotten: BTreeSet<EventId>,
+    /// What each job has changed or removed.
+    commands: BTreeMap<JobId, BTreeSet<DeliveryId>>,
+    /// Jobs that said that they are over.
+    over: BTreeSet<JobId>,
     /// What the latest append under each dedupe key found missing of the event that it repeats: the sender is answered with
     /// that event only once all of it is there again.
     owed: BTreeMap<[u8; 32], (EventId, BTreeSet<Name>)>,
@@ -171,6 +175,9 @@ impl Oracle {
             cancelled: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             retired: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            commands: BTreeMap::new(),
+            over: BTreeSet::new(),
             owed: BTreeMap::new(),
             hopeful: BTreeSet::new(),
             vouched: BTreeSet::new(),
@@ -686,61 +693,6 @@ impl Oracle {
                 missing.remove(&delivery.destination);
             }
         }
-    }
-
-    /// A bulk command was done on these, as they were before.
-    pub(crate) fn commanded(&mut self, action: &BulkAction, chosen: &[Delivery], store: &MemoryStore) {
-        for before in chosen {
-            let id = before.id;
-            let now = store.delivery(id);
-            let state = now.as_ref().map(|now| now.state);
-            let wanted = match action {
-                BulkAction::Redrive { .. } => Some(State::Ready),
-                // A redrive that is cancelled goes back to what it was.
-                BulkAction::Cancel => Some(match before.redriven_from {
-                    None => State::Cancelled,
-                    Some(Reason::Expired) => State::Expired,
-                    Some(_) => State::Dead,
-                }),
-                BulkAction::Purge => None,
-            };
-            self.check(state == wanted, "I12", || format!("{id} is {state:?} after {action:?}"));
-            match (action, now) {
-                (BulkAction::Cancel, _) if before.redriven_from.is_none() => drop(self.cancelled.insert(id)),
-                (BulkAction::Purge, _) => drop(self.retired.insert((before.event, before.destination.clone()))),
-                (BulkAction::Redrive { .. }, Some(now)) => {
-                    let fresh = now.attempts == 0 && now.losses == 0 && now.tries == 0;
-                    self.check(fresh, "I12", || format!("{id} is redriven and has tries already: {now:?}"));
-                    if let Some(book) = self.books.get_mut(&id) {
-                        book.due_at = now.due_at;
-                        book.excused += 1;
-                    }
-                }
-                (BulkAction::Cancel, _) | (BulkAction::Redrive { .. }, None) => {}
-            }
-        }
-    }
-
-    /// Retention removed some of these: only what had ended long enough ago.
-    pub(crate) fn retained(&mut self, before: &[Delivery], store: &MemoryStore, rules: Retain) {
-        for gone in before.iter().filter(|found| store.delivery(found.id).is_none()) {
-            let id = gone.id;
-            let over = match gone.state {
-                State::Ready | State::Scheduled | State::Leased => false,
-                State::Delivered | State::Cancelled => gone.changed_at < rules.delivered_before,
-                State::Dead | State::Expired => gone.changed_at < rules.dead_before,
-            };
-            self.check(over, "I13", || format!("{id} was retired before its time: {gone:?}"));
-            self.retired.insert((gone.event, gone.destination.clone()));
-        }
-        for left in store.deliveries() {
-            let kept = store.holds_event(left.event);
-            self.check(kept, "I1", || format!("{} was retired before its delivery {}", left.event, left.id));
-        }
-    }
-
-    fn is_retired(&self, event: EventId) -> bool {
-        self.retired.iter().any(|(retired, _)| *retired == event)
     }
 
     fn check_pause(&mut self, delivery: &Delivery, since: Wall) {

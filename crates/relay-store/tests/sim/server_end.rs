@@ -81,6 +81,7 @@ impl World {
                 self.perform(&op, wall);
             }
         }
+        self.jobs_die(wall, clean);
         self.store = self.store.reopen();
         for number in self.sockets_of_server(server.epoch) {
             if !clean {

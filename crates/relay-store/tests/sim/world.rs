@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
     delivery::outcome::Outcome,
     hub::{ConnId, Hub, Input as HubInput, Ticket},
-    id::{DeliveryId, InstanceId},
+    id::{DeliveryId, InstanceId, JobId},
     name::Name,
     routing::Route,
     session::client::Client,
@@ -27,6 +27,7 @@ use relay_store::memory::MemoryStore;
 use crate::{
     chaos::Fault,
     intake::{self, Intake},
+    jobs::Given,
     load::Sending,
     net::{End, Packet, Socket},
     operator::Act,
@@ -55,6 +56,8 @@ pub(crate) struct World {
     pub(crate) later: StdRng,
     /// Chance of what the store cannot for a while.
     pub(crate) unwell: StdRng,
+    /// Commands that operators gave.
+    pub(crate) given: BTreeMap<JobId, Given>,
     /// Routes that are removed at present.
     pub(crate) unrouted: Vec<(Name, Route)>,
     /// Microseconds since the start of the run.
@@ -140,6 +143,9 @@ pub(crate) enum What {
     ThiefGoes { socket: u64 },
     Trouble(Fault),
     Operate(Act),
+    JobActs { job: JobId, epoch: u64 },
+    JobGoesOn { job: JobId, epoch: u64 },
+    GiveAgain(JobId),
     Heal,
 }
 
@@ -161,6 +167,7 @@ impl World {
             operator: StdRng::seed_from_u64(!seed),
             later: StdRng::seed_from_u64(!seed.reverse_bits()),
             unwell: StdRng::seed_from_u64(!seed ^ STORE_TROUBLE),
+            given: BTreeMap::new(),
             unrouted: Vec::new(),
             clock: 0,
             queue: BinaryHeap::new(),
@@ -280,6 +287,9 @@ impl World {
             What::ThiefGoes { socket } => self.server_handles(HubInput::Closed(ConnId(socket))),
             What::Trouble(fault) => self.trouble(fault),
             What::Operate(act) => self.operate(act),
+            What::JobActs { job, epoch } => self.job_acts(job, epoch),
+            What::JobGoesOn { job, epoch } => self.job_goes_on(job, epoch),
+            What::GiveAgain(job) => self.give_again(job),
             What::Heal => self.heal(),
         }
     }

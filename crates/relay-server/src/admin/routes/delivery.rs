@@ -1,11 +1,11 @@
 //! Deliveries: list, show, cancel.
 
 use axum::{Extension, Json, extract::State};
-use relay_core::delivery::State as DeliveryState;
-use relay_store::seam::BulkAction;
+use relay_core::{delivery::State as DeliveryState, jobs::Action};
 
 use super::{
-    dead::{Bulk, ended, page, run},
+    bulk::{Bulk, run},
+    dead::{ended, page},
     filter::Listing,
 };
 use crate::{
@@ -52,5 +52,5 @@ pub(super) async fn cancel(
     Extension(who): Extension<Asker>,
     Body(bulk): Body<Bulk>,
 ) -> Result<Json<BulkDto>, AdminError> {
-    run(&admin, &who, "delivery.cancel", BulkAction::Cancel, bulk).await.map(Json)
+    run(&admin, &who, "delivery.cancel", Action::Cancel, bulk).await.map(Json)
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_log;
+mod bulk;
 mod cursor;
 mod dead;
 mod delivery;

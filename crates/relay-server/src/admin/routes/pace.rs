@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use relay_core::{limits, time::Wall};
-use relay_store::seam::{BulkAction, Pace};
+use relay_core::{jobs::Pace, limits, time::Wall};
 
 use super::filter;
 use crate::admin::problem::AdminError;
@@ -30,19 +29,6 @@ pub(super) fn pace(rate: Option<f64>, start_at: Option<&str>, now: Wall) -> Resu
         return Err(AdminError::Invalid("start_at is more than a year ahead".into()));
     }
     Ok(Some(Pace { from, every: Duration::from_secs_f64(1.0 / rate) }))
-}
-
-/// What comes next is due behind so many more.
-pub(super) fn advance(action: &mut BulkAction, by: u64) {
-    if let BulkAction::Redrive { pace: Some(pace), .. } = action {
-        pace.from = pace.due(by);
-    }
-}
-
-/// When what comes next is due, if that is not at once.
-pub(super) fn next_at(action: &BulkAction) -> Option<String> {
-    let BulkAction::Redrive { pace: Some(pace), .. } = action else { return None };
-    Some(crate::clock::rfc3339(pace.from))
 }
 
 #[cfg(test)]

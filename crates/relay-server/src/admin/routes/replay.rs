@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Extension, Json, extract::State};
-use relay_core::{delivery::Delivery, name::Name, routing::Route, time::Wall};
-use relay_store::seam::{AuditEntry, EventFilter, EventRow, Pace, Page};
+use relay_core::{delivery::Delivery, jobs::Pace, name::Name, routing::Route, time::Wall};
+use relay_store::seam::{AuditEntry, EventFilter, EventRow, Page};
 use serde::Deserialize;
 
 use super::{cursor::Order, filter::Listing, pace};

@@ -2,7 +2,12 @@
 
 use std::fs;
 
-use super::*;
+use relay_core::jobs::{Action, Target};
+
+use super::{
+    jobs::{command, run},
+    *,
+};
 use crate::{
     seam::{Gap, Why},
     watch::Watch,
@@ -38,21 +43,12 @@ fn a_backup_holds_up_no_lane_and_holds_one_moment() {
     append_one(&store, &after).expect("stored");
     let held = wait(store.lease(lease_ask(1))).expect("leases").deliveries.remove(0);
     assert_eq!(wait(store.settle(vec![delivered(&held)])), Ok(vec![Changed::Applied]));
-    let step = BulkStep {
-        job: maker.mint.job(NOW),
-        action: BulkAction::Cancel,
-        target: BulkTarget::Ids(vec![after.deliveries[0].id]),
-        cursor: None,
-        dry_run: false,
-        now: NOW,
-        audit: None,
-    };
-    assert_eq!(wait(store.bulk(step)).expect("is done").changed, 1);
+    let cancel = command(&mut maker, Action::Cancel, Target::Ids([after.deliveries[0].id].into()));
+    assert_eq!(run(&store, cancel).changed, 1);
     let replayed = Delivery::ready(maker.mint.delivery(NOW), &after.event, name("crm"), true, NOW, TTL);
     assert_eq!(wait(store.replay(vec![replayed], Vec::new())), Ok(vec![true]));
     let later = NOW + Duration::from_secs(1);
-    let rules = Retain { now: later, delivered_before: later, dead_before: later, limit: 500 };
-    assert!(wait(store.retain(rules)).expect("is done").deliveries > 0);
+    assert!(retain(&store, ended_before(later, later)).deliveries > 0);
 
     let into = dir.path().join("backup");
     let made = take(copying, &into);

@@ -3,7 +3,7 @@
 
 use std::{fs, io::Write as _, path::PathBuf, process::Command};
 
-use super::*;
+use super::{retire::retire, *};
 
 /// A small file system.
 struct SmallDisk {
@@ -127,8 +127,7 @@ fn a_store_is_opened_on_a_disk_without_a_byte_of_room() {
             assert_eq!(changed, Ok(vec![Changed::Applied]), "killed: {killed}, {number}");
         }
         let later = NOW + TTL;
-        let rules = Retain { now: later, delivered_before: later, dead_before: later, limit: 10 };
-        assert_eq!(wait(store.retain(rules)).map(|done| done.deliveries), Ok(10));
+        assert_eq!(retire(&store, ended_before(later, later), 10).map(|done| done.deliveries), Ok(10));
         disk.empty();
         wait(store.close());
         drop(store);
@@ -228,8 +227,7 @@ fn any_write_may_be_the_first_without_room() {
             assert!(settled == Ok(vec![Changed::Applied]) || settled == Err(StoreError::Full), "{pages}: {settled:?}");
         }
         let later = NOW + TTL;
-        let rules = Retain { now: later, delivered_before: later, dead_before: later, limit: 2 };
-        let retired = wait(store.retain(rules));
+        let retired = retire(&store, ended_before(later, later), 2);
         assert!(matches!(retired, Ok(_) | Err(StoreError::Full)), "{pages}: {retired:?}");
         let written = wait(put());
         assert!(matches!(written, Ok(Some(1)) | Err(StoreError::Full)), "{pages}: {written:?}");

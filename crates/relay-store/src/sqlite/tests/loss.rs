@@ -2,7 +2,12 @@
 
 use std::fs;
 
-use super::*;
+use relay_core::jobs::Action;
+
+use super::{
+    jobs::{command, everything, run},
+    *,
+};
 use crate::seam::{Gap, Why};
 
 /// A store with a few events, ended as by a kill, so that much of it is still in the WAL.
@@ -260,23 +265,15 @@ fn accepting_a_loss_leaves_nothing_damaged() {
     wait(store.put_document(key, 0, Some("{}".into()), vec![entry])).expect("writes");
     let dedupe = Some(Dedupe { key: [7; 32], until: NOW + TTL });
     append_one(&store, &Append { dedupe, ..Maker::new(&store).append("key", NOW) }).expect("stored");
-    let step = BulkStep {
-        job: Maker::new(&store).mint.job(NOW),
-        action: BulkAction::Cancel,
-        target: BulkTarget::Matching(DeliveryFilter::default()),
-        cursor: None,
-        dry_run: false,
-        now: NOW,
-        audit: None,
-    };
-    wait(store.bulk(step)).expect("is done");
+    let cancel = command(&mut Maker::new(&store), Action::Cancel, everything());
+    assert!(run(&store, cancel).changed > 0);
     wait(store.close());
     drop(store);
     sql(
         dir.path(),
         "INSERT INTO attempts (delivery, version, record) SELECT min(seq), 99, x'01' FROM deliveries;
          UPDATE dedupe SET record = x'01'; UPDATE documents SET crc = 0 WHERE name = 'r'; UPDATE audit SET crc = 0;
-         UPDATE steps SET answer = x'01'; UPDATE events SET deliveries = x'01' WHERE seq = (SELECT max(seq) FROM events)",
+         UPDATE marks SET record = x'01'; UPDATE events SET deliveries = x'01' WHERE seq = (SELECT max(seq) FROM events)",
     );
     let report = check(dir.path(), false, NOW).expect("reads");
     assert_eq!(report.faults.len(), 7, "{:#?}", report.faults);

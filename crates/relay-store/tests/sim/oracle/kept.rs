@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use relay_core::{
     delivery::Delivery,
-    id::{DeliveryId, EventId},
+    id::{DeliveryId, EventId, JobId},
     name::Name,
 };
 use relay_store::memory::MemoryStore;
@@ -19,6 +19,9 @@ pub(super) struct Kept {
     cancelled: BTreeSet<DeliveryId>,
     by_hand: BTreeSet<DeliveryId>,
     retired: BTreeSet<(EventId, Name)>,
+    forgotten: BTreeSet<EventId>,
+    commands: BTreeMap<JobId, BTreeSet<DeliveryId>>,
+    over: BTreeSet<JobId>,
 }
 
 impl Oracle {
@@ -31,6 +34,9 @@ impl Oracle {
             cancelled: self.cancelled.clone(),
             by_hand: self.by_hand.clone(),
             retired: self.retired.clone(),
+            forgotten: self.forgotten.clone(),
+            commands: self.commands.clone(),
+            over: self.over.clone(),
         });
     }
 
@@ -44,6 +50,9 @@ impl Oracle {
             cancelled: self.cancelled,
             by_hand: self.by_hand,
             retired: self.retired,
+            forgotten: self.forgotten,
+            commands: self.commands,
+            over: self.over,
         } = kept;
         self.promised.retain(|event| store.holds_event(*event));
         self.vouched.retain(|event| store.holds_event(*event));

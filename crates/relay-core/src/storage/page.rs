@@ -1,6 +1,6 @@
 //! Pages: where one starts, what is on it, and of which time.
 
-use relay_core::time::Wall;
+use crate::time::Wall;
 
 /// Where a page starts and how long it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

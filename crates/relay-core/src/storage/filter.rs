@@ -1,12 +1,11 @@
 //! Which deliveries.
 
-use relay_core::{
+use super::{Page, Range};
+use crate::{
     delivery::{Reason, State},
     id::EventId,
     name::Name,
 };
-
-use super::Range;
 
 /// Which deliveries. The combinations a store must serve at constant cost: `event` alone; `destination` with or without
 /// one state; states alone; `reason` with or without `destination` (states dead and expired); `source` with any of them is
@@ -36,4 +35,13 @@ impl DeliveryFilter {
             && self.event.is_none()
             && (self.reason.is_some() || (only_ended_badly && !self.states.is_empty()))
     }
+}
+
+/// A page of the deliveries that match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageAsk {
+    /// Which.
+    pub filter: DeliveryFilter,
+    /// Where it starts and how long it is.
+    pub page: Page,
 }

@@ -1,0 +1,62 @@
+//! What an operator wants done, and to which deliveries.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use super::Action;
+use crate::{
+    delivery::Delivery,
+    id::{DeliveryId, JobId},
+    storage::{AuditEntry, DeliveryFilter},
+};
+
+/// A command.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Names it, so that its repetition does nothing twice.
+    pub job: JobId,
+    /// What is done.
+    pub action: Action,
+    /// To which deliveries.
+    pub target: Target,
+    /// Only to these among them.
+    pub pick: Option<Pick>,
+    /// To so many at most, in the order in which they come.
+    pub limit: Option<u64>,
+    /// From the first page on that starts there.
+    pub cursor: Option<String>,
+    /// Only counted.
+    pub dry_run: bool,
+    /// What goes into the audit log with the first step that changes something.
+    pub audit: Option<AuditEntry>,
+}
+
+/// Which deliveries a command is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// These.
+    Ids(BTreeSet<DeliveryId>),
+    /// Those that match, as far as the action is for their state; in the order of a listing.
+    Matching(DeliveryFilter),
+}
+
+/// Tells which are meant where a store has no index for it.
+#[derive(Clone)]
+pub struct Pick(Arc<dyn Fn(&Delivery) -> bool + Send + Sync>);
+
+impl Pick {
+    /// Those for which this is true; the same each time.
+    pub fn new(is_meant: impl Fn(&Delivery) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_meant))
+    }
+
+    /// Whether it is meant.
+    pub(super) fn holds(&self, delivery: &Delivery) -> bool {
+        (self.0)(delivery)
+    }
+}
+
+impl fmt::Debug for Pick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pick")
+    }
+}

@@ -1,0 +1,394 @@
+//! A command under way: page, decide, step, next.
+
+use std::collections::BTreeSet;
+
+use super::{Command, JobOp, JobStored, Output, Target, Told};
+use crate::{
+    delivery::{Delivery, State},
+    id::DeliveryId,
+    limits,
+    storage::{Asked, Changed, DeliveryFilter, Listing, Mark, OpId, Page, PageAsk, Step, Stepped, StoreError},
+    time::Wall,
+};
+
+/// A command under way. See [the module](super) for how to drive it.
+#[derive(Debug)]
+pub struct Job {
+    command: Command,
+    target: Reads,
+    /// As it is stored; of a dry run, as it was counted.
+    mark: Mark,
+    /// Where the next page starts.
+    cursor: Option<String>,
+    /// Most on a page, and most there may be.
+    page_max: u32,
+    page_limit: u32,
+    ops: u64,
+    phase: Phase,
+    /// Times that the store could not, since it last could.
+    tries: u8,
+    is_pausing: bool,
+    is_stopped: bool,
+    tells: Option<Told>,
+}
+
+/// How a target is read.
+#[derive(Debug)]
+enum Reads {
+    Ids(Vec<DeliveryId>),
+    Matching(DeliveryFilter),
+    /// There is none.
+    Nothing,
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum Phase {
+    /// A page is to be read.
+    Read,
+    Reading(OpId),
+    /// Named ones are being read; the next are behind this place.
+    Finding(OpId, Option<String>),
+    /// These are to be decided about.
+    Decide(Listing<Delivery>),
+    /// These have changed since they were decided about, for so many times.
+    DecideAgain(Vec<Delivery>, u8),
+    /// This step is to be asked for.
+    Ready(Work),
+    Stepping(OpId, Work),
+    Over(End),
+}
+
+/// A step and how it came about.
+#[derive(Debug)]
+struct Work {
+    step: Box<Step>,
+    /// So many times its deliveries were decided about anew.
+    round: u8,
+    /// It was asked for, and may be done.
+    is_uncertain: bool,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is through, or has reached its limit.
+    Done,
+    /// It was stopped before it was through.
+    Stopped,
+    /// The store could not, more often than it is asked. What was done stays done.
+    Failed(StoreError),
+}
+
+/// What a job came to, with all that was done under its id before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Deliveries that were decided about.
+    pub matched: u64,
+    /// Deliveries that were changed.
+    pub changed: u64,
+    /// Where a command goes on that asks for the rest.
+    pub next: Option<String>,
+    /// Where they come at a rate: when the next would be due.
+    pub next_due: Option<Wall>,
+}
+
+impl Job {
+    /// A job that has not begun.
+    pub fn new(command: Command) -> Self {
+        let target = match &command.target {
+            Target::Ids(ids) => Reads::Ids(ids.iter().copied().collect()),
+            Target::Matching(filter) => narrowed(filter, command.action.states()),
+        };
+        let cursor = command.cursor.clone();
+        Self {
+            command,
+            target,
+            mark: Mark::default(),
+            cursor,
+            page_max: limits::JOB_STEP_MAX,
+            page_limit: limits::JOB_STEP_MAX,
+            ops: 0,
+            phase: Phase::Read,
+            tries: 0,
+            is_pausing: false,
+            is_stopped: false,
+            tells: None,
+        }
+    }
+
+    /// The same, with so many deliveries at most in a step.
+    #[must_use]
+    pub fn by(self, page_limit: u32) -> Self {
+        let page_limit = page_limit.clamp(1, limits::JOB_STEP_MAX);
+        Self { page_max: page_limit, page_limit, ..self }
+    }
+
+    /// Ends it before its next page: what is under way is waited for.
+    pub fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+
+    /// The next thing to do; `None` while an answer is waited for.
+    pub fn poll(&mut self, now: Wall) -> Option<Output> {
+        loop {
+            if let Some(told) = self.tells.take() {
+                return Some(Output::Tell(told));
+            }
+            if self.is_stopped && (self.is_pausing || matches!(self.phase, Phase::Read)) {
+                self.end(End::Stopped);
+                continue;
+            }
+            if std::mem::take(&mut self.is_pausing) {
+                return Some(Output::Pause(limits::STORE_RETRY));
+            }
+            match std::mem::replace(&mut self.phase, Phase::Read) {
+                Phase::Read => {
+                    if let Some(op) = self.read() {
+                        return Some(Output::Ask(op));
+                    }
+                }
+                Phase::Decide(page) => self.decide(page, now),
+                Phase::DecideAgain(found, round) => self.decide_again(&found, round, now),
+                Phase::Ready(work) => {
+                    let asked = Asked::new(self.next_op(), work.step.clone());
+                    self.phase = Phase::Stepping(asked.id(), work);
+                    return Some(Output::Ask(JobOp::Step(asked)));
+                }
+                waiting @ (Phase::Reading(_) | Phase::Finding(..) | Phase::Stepping(..)) => {
+                    self.phase = waiting;
+                    return None;
+                }
+                Phase::Over(end) => {
+                    self.phase = Phase::Over(end);
+                    return Some(Output::Over);
+                }
+            }
+        }
+    }
+
+    /// The store answered. What nobody waits for is passed over.
+    pub fn handle(&mut self, answer: JobStored) {
+        match (std::mem::replace(&mut self.phase, Phase::Read), answer) {
+            (Phase::Reading(id), JobStored::Page(one)) if one.id() == id => self.on_page(one.answer),
+            (Phase::Finding(id, next), JobStored::Find(one)) if one.id() == id => {
+                let found =
+                    |found: Vec<Option<Delivery>>| Listing { items: found.into_iter().flatten().collect(), next };
+                self.on_page(one.answer.map(found));
+            }
+            (Phase::Stepping(id, work), JobStored::Step(one)) if one.id() == id => self.on_step(work, one.answer),
+            (other, _) => self.phase = other,
+        }
+    }
+
+    /// What it came to; `None` until it is over.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let Phase::Over(end) = &self.phase else { return None };
+        let Mark { matched, changed, .. } = self.mark;
+        let placed = if self.command.dry_run { 0 } else { matched };
+        let (next, next_due) = (self.cursor.clone(), self.command.action.due(placed));
+        Some(Outcome { end: end.clone(), matched, changed, next, next_due })
+    }
+
+    /// Asks for the next page; or notes that there is nothing on it.
+    fn read(&mut self) -> Option<JobOp> {
+        let wanted = self.left().min(u64::from(self.page_max)) as u32;
+        if wanted == 0 {
+            self.end(End::Done);
+            return None;
+        }
+        match &self.target {
+            Reads::Ids(ids) => {
+                // Text that no page gave out starts at the first.
+                let from = self.cursor.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0).min(ids.len());
+                let to = ids.len().min(from + wanted as usize);
+                let (these, next) = (ids[from..to].to_vec(), (to < ids.len()).then(|| to.to_string()));
+                let asked = Asked::new(self.next_op(), these);
+                self.phase = Phase::Finding(asked.id(), next);
+                Some(JobOp::Find(asked))
+            }
+            Reads::Matching(filter) => {
+                let page = Page { cursor: self.cursor.clone(), limit: wanted };
+                let ask = PageAsk { filter: filter.clone(), page };
+                let asked = Asked::new(self.next_op(), ask);
+                self.phase = Phase::Reading(asked.id());
+                Some(JobOp::Page(asked))
+            }
+            Reads::Nothing => {
+                self.phase = Phase::Decide(Listing { items: Vec::new(), next: None });
+                None
+            }
+        }
+    }
+
+    fn on_page(&mut self, result: Result<Listing<Delivery>, StoreError>) {
+        match result {
+            Ok(page) => {
+                self.tries = 0;
+                self.page_max = self.page_max.saturating_mul(2).min(self.page_limit);
+                self.phase = Phase::Decide(page);
+            }
+            Err(StoreError::TooSlow { .. }) if self.page_max > 1 => self.page_max /= 2,
+            Err(error) => self.on_trouble(error),
+        }
+    }
+
+    fn decide(&mut self, page: Listing<Delivery>, now: Wall) {
+        let mut step = self.step(page.next);
+        self.put(&mut step, &page.items, now, |number| number);
+        if step.matched == self.left() || step.cursor.is_none() {
+            step.is_over = true;
+        }
+        if self.command.dry_run {
+            self.mark.matched += step.matched;
+            self.cursor = step.cursor;
+            self.phase = if step.is_over { Phase::Over(End::Done) } else { Phase::Read };
+        } else if step.matched > 0 || step.is_over {
+            self.phase = Phase::Ready(Work { step: Box::new(step), round: 0, is_uncertain: false });
+        } else {
+            self.cursor = step.cursor;
+        }
+    }
+
+    /// Decides about what has changed since it was decided about: counted already, and not the first at its rate.
+    fn decide_again(&mut self, found: &[Delivery], round: u8, now: Wall) {
+        let mut step = Step { is_over: self.mark.is_over, ..self.step(self.mark.cursor.clone()) };
+        self.put(&mut step, found, now, |_| 0);
+        if step.matched == 0 {
+            return self.go_on();
+        }
+        step.matched = 0;
+        self.phase = Phase::Ready(Work { step: Box::new(step), round, is_uncertain: false });
+    }
+
+    /// A step that does nothing yet.
+    fn step(&self, cursor: Option<String>) -> Step {
+        Step {
+            job: self.command.job,
+            before: self.mark.steps,
+            cursor,
+            matched: 0,
+            is_over: false,
+            settle: Vec::new(),
+            retire: Vec::new(),
+            audit: self.command.audit.clone().filter(|_| self.mark.changed == 0),
+        }
+    }
+
+    /// Puts what is decided about these into a step; where they come at a rate, each behind so many of the others.
+    fn put(&self, step: &mut Step, found: &[Delivery], now: Wall, behind: impl Fn(u64) -> u64) {
+        let is_meant = |found: &&Delivery| self.command.pick.as_ref().is_none_or(|pick| pick.holds(found));
+        for found in found.iter().filter(is_meant) {
+            let before = self.mark.matched + behind(step.matched);
+            if self.command.action.decide(found, before, now, step) {
+                step.matched += 1;
+            }
+        }
+    }
+
+    fn on_step(&mut self, work: Work, result: Result<Stepped, StoreError>) {
+        match result {
+            Ok(Stepped::Done { mark, settled, retired }) => {
+                self.tries = 0;
+                self.mark = mark;
+                let again = self.note(&work.step, settled, &retired);
+                if again.is_empty() || work.round >= limits::DECIDE_AGAIN_MAX {
+                    self.go_on();
+                } else {
+                    self.phase = Phase::DecideAgain(again, work.round + 1);
+                }
+            }
+            Ok(Stepped::Elsewhere(mark)) => {
+                self.tries = 0;
+                if work.is_uncertain {
+                    self.tell_all(&work.step);
+                }
+                self.mark = mark;
+                self.go_on();
+            }
+            Err(error) => {
+                let work = Work { is_uncertain: work.is_uncertain || error.is_unknown(), ..work };
+                self.phase = Phase::Ready(work);
+                self.on_trouble(error);
+            }
+        }
+    }
+
+    /// Takes note of what a step did; gives what it did not do, and may still be done.
+    fn note(&mut self, step: &Step, settled: Vec<Changed>, retired: &[bool]) -> Vec<Delivery> {
+        let (mut told, mut again) = (Told::default(), Vec::new());
+        for (change, changed) in step.settle.iter().zip(settled) {
+            match changed {
+                Changed::Applied => {
+                    told.touched.push(change.next.id);
+                    told.woken.insert(change.next.destination.clone());
+                }
+                Changed::Conflict(Some(other)) => again.push(*other),
+                Changed::Conflict(None) => {}
+            }
+        }
+        let removed = step.retire.iter().zip(retired).filter(|(_, removed)| **removed);
+        told.touched.extend(removed.map(|(ended, _)| ended.id));
+        self.tell(told);
+        again
+    }
+
+    /// A step may have been done, and nobody says of which it was.
+    fn tell_all(&mut self, step: &Step) {
+        let next = || step.settle.iter().map(|change| &change.next);
+        let touched = next().map(|next| next.id).chain(step.retire.iter().map(|ended| ended.id)).collect();
+        self.tell(Told { touched, woken: next().map(|next| next.destination.clone()).collect() });
+    }
+
+    fn tell(&mut self, mut told: Told) {
+        if !self.command.action.makes_due() {
+            told.woken = BTreeSet::new();
+        }
+        self.tells = (!told.touched.is_empty()).then_some(told);
+    }
+
+    /// Behind the mark.
+    fn go_on(&mut self) {
+        self.cursor.clone_from(&self.mark.cursor);
+        self.phase = if self.mark.is_over { Phase::Over(End::Done) } else { Phase::Read };
+    }
+
+    /// The store could not; the phase is what is asked for next.
+    fn on_trouble(&mut self, error: StoreError) {
+        self.tries += 1;
+        let again = matches!(error.retry(), crate::fault::Retry::Backoff) && self.tries <= limits::JOB_TRIES_MAX;
+        if again {
+            self.is_pausing = true;
+        } else {
+            self.end(End::Failed(error));
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        self.is_pausing = false;
+        if let Phase::Ready(work) = std::mem::replace(&mut self.phase, Phase::Over(end))
+            && work.is_uncertain
+        {
+            self.tell_all(&work.step);
+        }
+    }
+
+    /// How many more it may be about.
+    fn left(&self) -> u64 {
+        self.command.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.mark.matched))
+    }
+
+    fn next_op(&mut self) -> OpId {
+        self.ops += 1;
+        OpId(self.ops)
+    }
+}
+
+/// A filter with those states alone that an action is for.
+fn narrowed(filter: &DeliveryFilter, states: &[State]) -> Reads {
+    let is_wanted = |state: &State| filter.states.is_empty() || filter.states.contains(state);
+    let states: Vec<State> = states.iter().copied().filter(is_wanted).collect();
+    if states.is_empty() { Reads::Nothing } else { Reads::Matching(DeliveryFilter { states, ..filter.clone() }) }
+}

@@ -1,0 +1,91 @@
+//! What is removed: ended deliveries, by purge and by retention, and what only time ends.
+
+use crate::{
+    delivery::{Delivery, State},
+    id::DeliveryId,
+    time::Wall,
+};
+
+/// Remove an ended delivery, if its record is still the one decided on: with its attempts, and with its event if it
+/// was the last of it: then a dedupe key that led there is free. Counted as retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which.
+    pub id: DeliveryId,
+    /// Of the record decided on.
+    pub version: u64,
+    /// How it ended.
+    pub state: State,
+}
+
+impl Ended {
+    /// Of this record; `None` while it still has a way to go.
+    pub fn of(delivery: &Delivery) -> Option<Self> {
+        let Delivery { id, version, state, .. } = *delivery;
+        (!state.is_open()).then_some(Self { id, version, state })
+    }
+
+    /// Whether it was decided on this record.
+    pub fn is_of(&self, stored: &Delivery) -> bool {
+        Self::of(stored) == Some(*self)
+    }
+}
+
+/// Ask which ended deliveries retention is over for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverAsk {
+    /// Delivered and cancelled ones that ended before.
+    pub delivered_before: Wall,
+    /// Dead and expired ones that ended before.
+    pub dead_before: Wall,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl OverAsk {
+    /// Whether retention is over for it. For an open one it never is.
+    pub fn holds(&self, delivery: &Delivery) -> bool {
+        match delivery.state {
+            State::Ready | State::Scheduled | State::Leased => false,
+            State::Delivered | State::Cancelled => delivery.changed_at < self.delivered_before,
+            State::Dead | State::Expired => delivery.changed_at < self.dead_before,
+        }
+    }
+}
+
+/// Remove what retention is over for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retire {
+    /// In this order; a store may take only the first of them, so that it stays one short commit.
+    pub ended: Vec<Ended>,
+    /// More are due than these: a store that has more to do than it can must not put this off.
+    pub more: bool,
+    /// What goes beside them.
+    pub forget: Forget,
+}
+
+/// Forget what only time ends; a store may take only a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forget {
+    /// Dedupe keys whose window ended by then.
+    pub keys_until: Wall,
+    /// Events received before that never had a delivery.
+    pub unrouted_before: Wall,
+    /// Marks of jobs that were begun before.
+    pub jobs_before: Wall,
+    /// Lines of the audit log from before.
+    pub audit_before: Wall,
+}
+
+/// What a [`Retire`] came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// So many of those named were looked at, from the first; the others are to be asked for again.
+    pub taken: u32,
+    /// Deliveries that were removed.
+    pub deliveries: u64,
+    /// Events that went with them, or never had a delivery.
+    pub events: u64,
+    /// There is more to forget.
+    pub more: bool,
+}

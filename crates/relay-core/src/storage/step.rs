@@ -1,0 +1,71 @@
+//! One step of a job: what it changes, and how far the job is, in one commit.
+
+use super::{AuditEntry, Change, Changed, Ended};
+use crate::id::JobId;
+
+/// How far a job is. Stored by each of its steps, in the same commit: a step that was done before finds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Steps done.
+    pub steps: u64,
+    /// Where the next page starts.
+    pub cursor: Option<String>,
+    /// Deliveries that were decided about.
+    pub matched: u64,
+    /// Deliveries that were changed.
+    pub changed: u64,
+    /// There is no next step.
+    pub is_over: bool,
+}
+
+/// One commit of a job. It happens if the stored [`Mark`] has as many steps as its own says were done before it; else it
+/// has happened already, or somebody else goes on with the same job, and the stored mark is the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Whose.
+    pub job: JobId,
+    /// Steps before it.
+    pub before: u64,
+    /// Where the next page starts.
+    pub cursor: Option<String>,
+    /// Deliveries that it decided about and that no step before it did.
+    pub matched: u64,
+    /// It is the last.
+    pub is_over: bool,
+    /// Applied as [`Vec<Change>`](Change) is, each if its record is still the one decided on.
+    pub settle: Vec<Change>,
+    /// Removed, each if its record is still the one decided on.
+    pub retire: Vec<Ended>,
+    /// Written if anything was changed or removed.
+    pub audit: Option<AuditEntry>,
+}
+
+impl Step {
+    /// The mark behind it, where so many of its deliveries were changed and the mark before it was this.
+    #[must_use]
+    pub fn mark(&self, before: &Mark, changed: u64) -> Mark {
+        Mark {
+            steps: before.steps + 1,
+            cursor: self.cursor.clone(),
+            matched: before.matched + self.matched,
+            changed: before.changed + changed,
+            is_over: self.is_over,
+        }
+    }
+}
+
+/// What became of a [`Step`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// It is durable.
+    Done {
+        /// How far the job is now.
+        mark: Mark,
+        /// What became of each change, in order.
+        settled: Vec<Changed>,
+        /// Which of those to be removed were, in order.
+        retired: Vec<bool>,
+    },
+    /// Nothing was done: the job is at another step.
+    Elsewhere(Mark),
+}

@@ -1,0 +1,219 @@
+//! Commands that change many deliveries: what is asked for, made into a job of the core.
+
+use std::collections::BTreeSet;
+
+use relay_core::{
+    delivery::Delivery,
+    id::{DeliveryId, IdError, IdMint, JobId},
+    jobs::{Action, Command, End, Job, Pick, Target},
+};
+use relay_store::seam::{DeliveryFilter, Trades};
+use serde::Deserialize;
+
+use super::{
+    cursor::Order,
+    filter::{Listing, known},
+    words::Words,
+};
+use crate::{
+    admin::{Admin, dto::BulkDto, problem::AdminError},
+    asker::Asker,
+    clock::rfc3339,
+    jobs,
+};
+
+/// Ids that one command may name.
+const IDS_MAX: usize = 10_000;
+
+/// Which deliveries, and how.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bulk {
+    /// These; or else all that match the filters, which then must be asked for with `all`.
+    #[serde(default)]
+    ids: Vec<String>,
+    #[serde(default)]
+    all: bool,
+    source: Option<String>,
+    destination: Option<String>,
+    reason: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    /// Of the last try's answer.
+    status: Option<u16>,
+    /// Of what the last try came to, as screens show it; in any case.
+    error: Option<String>,
+    /// At most so many, the latest first.
+    limit: Option<u64>,
+    /// Where the command before this one ended; only with `status`, `error` or `limit`.
+    cursor: Option<String>,
+    /// So many a second; only where they become ready again.
+    pub(super) rate: Option<f64>,
+    /// With `rate`: when the first of them is due.
+    pub(super) start_at: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+    /// The command's id, to repeat it without doing anything twice.
+    job: Option<String>,
+}
+
+/// Runs a command until it is through. If the asker goes away in the middle, the same command under the same job id does the
+/// rest.
+pub(super) async fn run(
+    admin: &Admin,
+    who: &Asker,
+    action_name: &str,
+    action: Action,
+    bulk: Bulk,
+) -> Result<BulkDto, AdminError> {
+    let mut bulk = bulk;
+    if bulk.reason.is_some() && matches!(action, Action::Cancel) {
+        return Err(AdminError::Invalid(
+            "a reason is why a delivery ended, and these are open; want status or error, of their last try".into(),
+        ));
+    }
+    if (bulk.rate.is_some() || bulk.start_at.is_some()) && !action.makes_due() {
+        return Err(AdminError::Invalid("a rate is for what becomes ready again".into()));
+    }
+    // Before the first is looked up.
+    if bulk.ids.len() > IDS_MAX {
+        return Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())));
+    }
+    for id in &mut bulk.ids {
+        *id = super::id::delivery_in(admin, id, action.states()).await?.to_string();
+    }
+    let picks = Picks::of(&bulk)?;
+    let job = job_id(admin, bulk.job.as_deref())?;
+    let (dry_run, limit, cursor) = (bulk.dry_run, bulk.limit, bulk.cursor.take());
+    let (target, subject) = target(bulk)?;
+    let order = match &target {
+        Target::Matching(filter) => {
+            known(admin, filter.source.as_ref(), filter.destination.as_ref()).await?;
+            Order::of(&DeliveryFilter { states: action.states().to_vec(), ..filter.clone() })
+        }
+        Target::Ids(_) if picks.is_some() => {
+            return Err(AdminError::Invalid("give either ids, or status, error and limit".into()));
+        }
+        Target::Ids(_) => Order::Deliveries,
+    };
+    let subject = match &picks {
+        Some(picks) => format!("{job}: {subject} {picks:?}"),
+        None => format!("{job}: {subject}"),
+    };
+    let cursor = order.read(cursor.as_deref())?;
+    let audit = (!dry_run).then(|| admin.audited(who, action_name, subject));
+    let picked = picks.is_some();
+    let pick = picks.map(|picks| Pick::new(move |found| picks.hold(found)));
+    let command = Command { job, action, target, pick, limit, cursor, dry_run, audit };
+    let store = Trades { queue: &*admin.queue, archive: &*admin.archive, upkeep: &*admin.upkeep };
+    let outcome = jobs::run(Job::new(command), store, &admin.hub, &admin.clock, &admin.supervisor).await;
+    match outcome.end {
+        End::Done => Ok(BulkDto {
+            job: job.to_string(),
+            matched: outcome.matched,
+            changed: outcome.changed,
+            dry_run,
+            next: outcome.next.map(|place| order.write(&place)),
+            next_at: outcome.next_due.map(rfc3339),
+        }),
+        End::Stopped if picked => Err(AdminError::Stopping),
+        End::Stopped => Err(AdminError::Interrupted { job: job.to_string() }),
+        End::Failed(error) => Err(error.into()),
+    }
+}
+
+/// What the store has no index for: it is picked out of what the filters give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Picks {
+    status: Option<u16>,
+    error: Option<Words>,
+    limit: Option<u64>,
+    cursor: Option<String>,
+}
+
+impl Picks {
+    fn of(bulk: &Bulk) -> Result<Option<Self>, AdminError> {
+        let Bulk { status, error, limit, cursor, .. } = bulk;
+        if status.is_none() && error.is_none() && limit.is_none() {
+            return match cursor {
+                None => Ok(None),
+                Some(_) => Err(AdminError::Invalid("a cursor goes with status, error or limit".into())),
+            };
+        }
+        if bulk.job.is_some() {
+            let text = "status, error and limit are picked anew each time; repeat the command without a job";
+            return Err(AdminError::Invalid(text.into()));
+        }
+        let error = error.as_deref().map(Words::new);
+        if error.as_ref().is_some_and(Words::is_empty) {
+            return Err(AdminError::Invalid(
+                "error has no words; want some of those that crm-relay dead list or dead summary shows".into(),
+            ));
+        }
+        Ok(Some(Self { status: *status, error, limit: *limit, cursor: cursor.clone() }))
+    }
+
+    fn hold(&self, delivery: &Delivery) -> bool {
+        let last = delivery.last.as_ref();
+        self.status.is_none_or(|status| last.and_then(|last| last.status) == Some(status))
+            && self.error.as_ref().is_none_or(|words| words.are_of(delivery))
+    }
+}
+
+fn job_id(admin: &Admin, given: Option<&str>) -> Result<JobId, AdminError> {
+    if let Some(text) = given {
+        return text.parse().map_err(|error: IdError| AdminError::Invalid(error.to_string()));
+    }
+    Ok(IdMint::new(0, rand::random()).job(admin.clock.wall()))
+}
+
+/// What the command is about, and that in words for the audit log.
+fn target(bulk: Bulk) -> Result<(Target, String), AdminError> {
+    let filters = Listing {
+        source: bulk.source,
+        destination: bulk.destination,
+        reason: bulk.reason,
+        since: bulk.since,
+        until: bulk.until,
+        ..Listing::default()
+    };
+    let filtered = filters.source.is_some()
+        || filters.destination.is_some()
+        || filters.reason.is_some()
+        || filters.since.is_some()
+        || filters.until.is_some();
+    match (bulk.ids.is_empty(), bulk.all || filtered) {
+        (true, false) => Err(AdminError::Invalid("name deliveries in ids, give a filter, or ask for all".into())),
+        (false, true) => Err(AdminError::Invalid("give either ids or filters".into())),
+        (false, false) => {
+            let ids: Result<BTreeSet<DeliveryId>, IdError> = bulk.ids.iter().map(|id| id.parse()).collect();
+            let ids = ids.map_err(|error| AdminError::Invalid(error.to_string()))?;
+            let subject = format!("{} named deliveries", ids.len());
+            Ok((Target::Ids(ids), subject))
+        }
+        (true, true) => {
+            let subject = format!("matching {filters:?}");
+            let filter = filters.deliveries()?;
+            Ok((Target::Matching(filter), subject))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use relay_store::memory::MemoryStore;
+
+    use super::*;
+
+    /// A command costs look-ups by the ids that it may have, not by those that it has.
+    #[tokio::test]
+    async fn too_many_ids_are_refused_before_any_is_looked_up() {
+        let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let ids = vec!["unknown"; IDS_MAX + 1];
+        let bulk = serde_json::from_value(serde_json::json!({ "ids": ids })).unwrap();
+        let refused = run(&admin, &Asker::CONFIG, "dead.purge", Action::Purge, bulk).await.err().unwrap();
+        assert!(refused.to_string().contains("ids at once"), "{refused}");
+    }
+}

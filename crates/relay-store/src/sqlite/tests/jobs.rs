@@ -1,0 +1,80 @@
+//! Jobs over this store: over a crash, and beside what is urgent.
+
+use std::collections::BTreeMap;
+
+use relay_core::jobs::{Action, Command, Job, Outcome, Output, Target};
+
+use super::*;
+use crate::seam::{Trades, perform_job};
+
+/// A command about all that match.
+pub(super) fn command(maker: &mut Maker, action: Action, target: Target) -> Command {
+    let job = maker.mint.job(NOW);
+    Command { job, action, target, pick: None, limit: None, cursor: None, dry_run: false, audit: None }
+}
+
+pub(super) fn everything() -> Target {
+    Target::Matching(DeliveryFilter::default())
+}
+
+/// Runs a command to its end.
+pub(super) fn run(store: &SqliteStore, command: Command) -> Outcome {
+    let mut job = Job::new(command);
+    loop {
+        match job.poll(NOW) {
+            Some(Output::Ask(op)) => job.handle(wait(perform_job(Trades::of(store), op))),
+            Some(Output::Tell(_)) => {}
+            Some(Output::Pause(_) | Output::Over) | None => return job.outcome().expect("nothing is in its way"),
+        }
+    }
+}
+
+/// I5, I20: a job goes on after a crash where it stood, a step done before is not done again, and what is urgent does not
+/// wait behind the steps that are asked for.
+#[test]
+fn a_job_goes_on_after_a_crash_and_lets_urgent_work_pass() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let mut appends: Vec<Append> = (0..2_000).map(|_| maker.append("x", NOW)).collect();
+    for append in &mut appends {
+        append.deliveries[0].state = State::Dead;
+        append.deliveries[0].reason = Some(relay_core::delivery::Reason::Rejected);
+    }
+    assert!(wait(store.append(appends)).iter().all(Result::is_ok));
+    let redrive = Action::Redrive { ttl: BTreeMap::new(), ttl_default: TTL, pace: None };
+    let command = command(&mut maker, redrive, everything());
+    let mut job = Job::new(command.clone());
+    let first = loop {
+        match job.poll(NOW) {
+            Some(Output::Ask(op)) => job.handle(wait(perform_job(Trades::of(&store), op))),
+            Some(Output::Tell(told)) => break told.touched.len() as u64,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(first, 500);
+    wait(store.crash());
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(wait(store.stats()).expect("stats").destinations[0].states[0], first);
+    let mut job = Job::new(command.clone());
+    while let Some(output) = job.poll(NOW) {
+        match output {
+            Output::Ask(op) => {
+                // Asked for behind it, and both are answered: neither waits for the other to have nothing left.
+                let step = perform_job(Trades::of(&store), op);
+                let leased = wait(store.lease(lease_ask(1))).expect("leases").deliveries;
+                assert_eq!(wait(store.settle(vec![delivered(&leased[0])])), Ok(vec![Changed::Applied]));
+                job.handle(wait(step));
+            }
+            Output::Tell(_) => {}
+            Output::Pause(_) => panic!("nothing is in its way"),
+            Output::Over => break,
+        }
+    }
+    let outcome = job.outcome().expect("it is over");
+    assert_eq!((outcome.matched, outcome.changed), (2_000, 2_000));
+    assert_eq!(run(&store, command), outcome, "and stays over");
+    let recount = wait(store.recount()).expect("counts");
+    assert_eq!(recount.counted, recount.kept);
+}
