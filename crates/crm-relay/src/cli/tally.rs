@@ -7,6 +7,7 @@ use relay_server::error::Code;
 use serde_json::json;
 
 use crate::{
+    config::target::shown_targets,
     exit::{Exit, Failure},
     next_step,
     output::{compact, print, say, shortened},
@@ -81,8 +82,11 @@ impl Tally {
             Ok(_) if sent.is_accepted() => None,
             Ok(status) => Some(format!("{} {status}: {}", style::bad("refused"), refusal(&sent.text))),
             Err(error) => {
-                let why =
-                    format!("{}: {}. Start a server: crm-relay dev; or say where one is: --to URL", shown_targets(&url.to_string()), visible(error));
+                let why = format!(
+                    "{}: {}. Start a server: crm-relay dev; or say where one is: --to URL",
+                    shown_targets(&url.to_string()),
+                    visible(error)
+                );
                 Some(format!("{} {why}", style::bad("not sent to")))
             }
         };

@@ -90,6 +90,12 @@ impl Layers {
         }
     }
 
+    /// A text setting that lists several, with commas between.
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
     /// As [`Layers::value`], for counts and sizes that have a default.
     pub(crate) fn number(&self, name: &str) -> u64 {
         match self.value(name) {

@@ -109,14 +109,14 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let config = Config {
         listen: public_listen(&layers),
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
-        admin_hosts: listed(&layers, "ADMIN_HOSTS"),
+        admin_hosts: layers.list("ADMIN_HOSTS"),
         data_dir: data_dir(&layers),
         public_url: layers.text("PUBLIC_URL").map(|url| public_url(&url)),
         credentials: nothing,
         route_defaults,
         sources,
         routes,
-        cors_origins: listed(&layers, "CORS_ORIGINS"),
+        cors_origins: layers.list("CORS_ORIGINS"),
         // A budget made smaller than the usual limit lowers that limit with it.
         body_bytes_max: layers.number("MAX_BODY_BYTES").min(layers.number("MAX_INFLIGHT_BYTES")),
         inflight_bytes_max: layers.number("MAX_INFLIGHT_BYTES"),
@@ -175,11 +175,6 @@ fn public_listen(layers: &Layers) -> SocketAddr {
 fn public_url(text: &str) -> String {
     let url = target::base_url(text).map_or_else(|_| text.to_owned(), |url| url.to_string());
     url.trim_end_matches('/').to_owned()
-}
-
-pub(super) fn listed(layers: &Layers, name: &str) -> Vec<String> {
-    let text = layers.text(name).unwrap_or_default();
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 fn check_sizes(layers: &mut Layers) {
