@@ -32,7 +32,7 @@ pub struct RetryPolicy {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// `delay x multiplier^(n-1)`. What n counts is the caller's: counted attempts after a try that counted, failed tries in
-    /// a row after one that did not (see [`settle`](super::settle)).
+    /// a row after one that did not (see [`settle`](super::settle())).
     Exponential {
         /// After the first failed try.
         delay: Duration,

@@ -109,6 +109,8 @@ pub(crate) struct Oracle {
     asked: BTreeSet<EventId>,
     /// What was true when the latest backup was taken.
     backup: Option<Kept>,
+    /// Deliveries that a backup knows nothing of that was put back: a client may hold them still.
+    taken_back: BTreeSet<DeliveryId>,
     /// Starts of the server.
     run: u32,
     /// Sockets whose token was revoked.
@@ -183,6 +185,7 @@ impl Oracle {
             vouched: BTreeSet::new(),
             asked: BTreeSet::new(),
             backup: None,
+            taken_back: BTreeSet::new(),
             run: 0,
             shut: BTreeSet::new(),
             violation: None,
@@ -588,7 +591,7 @@ impl Oracle {
         self.duplicates += 1;
         self.check(!calm, "I9", || format!("{id} is forwarded again in a run without faults"));
         // Whoever held such a lease may have delivered without being able to say so; nobody knows until a later try succeeds.
-        let explained = self.books.get(&id).is_some_and(|book| book.excused > 0);
+        let explained = self.books.get(&id).is_some_and(|book| book.excused > 0) || self.taken_back.contains(&id);
         self.check(explained, "I9", || {
             format!("{id} is forwarded again, and no lease of it has ended without a report")
         });

@@ -64,6 +64,8 @@ impl Oracle {
             let excused = excused.get(&found.id).copied().unwrap_or_default() + 1;
             (found.id, Book { due_at: found.due_at, lease_ends, excused })
         };
-        self.books = store.deliveries().into_iter().map(book).collect();
+        let books = store.deliveries().into_iter().map(book).collect();
+        let before = std::mem::replace(&mut self.books, books);
+        self.taken_back.extend(before.into_keys().filter(|id| !self.books.contains_key(id)));
     }
 }
