@@ -19,6 +19,8 @@ pub struct Given {
     pub parameters: Vec<(String, String)>,
     /// What looks wrong and may yet be right: to be refused where a person can be asked, else to be told.
     pub doubts: Vec<ParameterFault>,
+    /// What may be meant, and is to be told of: a key that everybody knows.
+    pub remarks: Vec<ParameterFault>,
 }
 
 impl Given {
@@ -33,7 +35,7 @@ impl Given {
             (name.trim().to_owned(), value.to_owned())
         };
         let mut parameters: Vec<(String, String)> = given.iter().map(cleaned).collect();
-        let (mut faults, mut doubts) = (Vec::new(), Vec::new());
+        let (mut faults, mut doubts, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(provider) = provider(name) {
             for (name, value) in &mut parameters {
                 let Some(parameter) = named(provider, name) else { continue };
@@ -42,6 +44,7 @@ impl Given {
                     Err(Wrong::Wrapped(inner)) => *value = inner,
                     Err(Wrong::Fault(detail)) => faults.push(ParameterFault::of(name, detail)),
                     Err(Wrong::Doubt(detail)) => doubts.push(ParameterFault::of(name, detail)),
+                    Err(Wrong::Known(detail)) => remarks.push(ParameterFault::of(name, detail)),
                 }
             }
         }
@@ -49,7 +52,7 @@ impl Given {
         let is_new = |other: &ParameterFault| !faults.iter().any(|known| known.parameter == other.parameter);
         let others: Vec<ParameterFault> = others.into_iter().filter(is_new).collect();
         faults.extend(others);
-        if faults.is_empty() { Ok(Self { parameters, doubts }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { parameters, doubts, remarks }) } else { Err(faults) }
     }
 }
 
@@ -59,6 +62,8 @@ enum Wrong {
     Wrapped(String),
     Fault(String),
     Doubt(String),
+    /// A key that everybody knows.
+    Known(String),
 }
 
 fn named(provider: &'static Provider, name: &str) -> Option<&'static Parameter> {
@@ -113,7 +118,7 @@ fn judge(provider: &Provider, parameter: &Parameter, value: &str) -> Result<(), 
             parameter.help
         );
         // A key may be meant, for a test; an id of that kind belongs to nobody's endpoint.
-        return if parameter.secret { Err(Wrong::Doubt(detail)) } else { fault(detail) };
+        return if parameter.secret { Err(Wrong::Known(detail)) } else { fault(detail) };
     }
     if let Some(detail) = parameter.shape.and_then(|shape| shape.fault(value)) {
         return fault(format!("{detail}: {}", parameter.help));
@@ -302,12 +307,13 @@ mod tests {
 
     /// With a key that a platform has published anybody signs: it may be meant for a test, and is told of.
     #[test]
-    fn a_published_key_is_a_doubt() {
+    fn a_published_key_is_told_of() {
         for (provider, value) in
             [("zendesk", "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ=="), ("mandrill", "test-webhook")]
         {
             let doubted = read(provider, "secret", value).unwrap_or_else(|fault| panic!("{fault}"));
-            assert!(doubted.doubts[0].detail.contains("everybody knows"), "{:?}", doubted.doubts);
+            assert!(doubted.remarks[0].detail.contains("everybody knows"), "{:?}", doubted.remarks);
+            assert!(doubted.doubts.is_empty());
         }
     }
 

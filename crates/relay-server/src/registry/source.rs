@@ -225,7 +225,7 @@ impl Registry {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).chain(own_url).collect();
             RegistryError::Invalid(faults.join("; "))
         })?;
-        for doubt in given.doubts {
+        for doubt in given.doubts.into_iter().chain(given.remarks) {
             tracing::warn!(event = "parameter_doubtful", %source, detail = %doubt, "taken as it is");
         }
         Ok(given.parameters)
