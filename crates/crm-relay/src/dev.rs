@@ -44,8 +44,8 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, what: Option<Sho
     }
     block_on_beside_writer(async {
         let (stop, _) = signals::attend()?;
-        let (server, kept) = server::start_in_project(plan).await?;
-        server.count_lost_lines(printer.lost());
+        let told = relay_server::Outside { lost_lines: printer.lost(), ..Default::default() };
+        let (server, kept) = server::start_in_project(plan, told).await?;
         let is_quiet = what.is_some();
         let receiver = if joined.destinations.is_empty() { Some(receiver(is_quiet).await?) } else { None };
         joined.destinations.extend(receiver.as_ref().map(to_receiver).transpose()?);

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, io, net::SocketAddr, path::Path, sync::Arc};
 
-use relay_server::{Config, Reloader, Server, StartError, registry::RegistryError};
+use relay_server::{Config, Outside, Reloader, Server, StartError, registry::RegistryError};
 use relay_store::{
     private,
     seam::Upkeep as _,
@@ -40,13 +40,10 @@ pub(crate) fn run(
     }
     block_on_beside_writer(async {
         let (stop, hangups) = signals::attend()?;
-        let (mut server, kept) = start(plan).await?;
+        let outside = Outside { stopping: farewell::of_server(), lost_lines: printer.lost() };
+        let (server, kept) = start(plan, outside).await?;
         if style::is_terminal() {
             show(&wrap::results(&hints::server(&Facts::of(&server, &kept))));
-        }
-        server.count_lost_lines(printer.lost());
-        if let Some(told) = farewell::of_server() {
-            server.on_stop(told);
         }
         let (taker, reloads) = mpsc::channel(1);
         let reloader = server.reloader();
@@ -74,10 +71,10 @@ async fn take_over(mut reloads: mpsc::Receiver<Plan>, reloader: &Reloader) -> In
 ///
 /// # Errors
 /// In words for whoever started it.
-pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
+pub(crate) async fn start(plan: Plan, outside: Outside) -> Result<(Server, Kept), Failure> {
     fits_a_socket(plan.data_dir())?;
     let store = opening::open(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
-    start_over(plan, store).await
+    start_over(plan, store, outside).await
 }
 
 /// The same where somebody tries things out, in a directory of a project: no file for a full disk, and nothing that
@@ -85,7 +82,7 @@ pub(crate) async fn start(plan: Plan) -> Result<(Server, Kept), Failure> {
 ///
 /// # Errors
 /// As [`start`].
-pub(crate) async fn start_in_project(plan: Plan) -> Result<(Server, Kept), Failure> {
+pub(crate) async fn start_in_project(plan: Plan, outside: Outside) -> Result<(Server, Kept), Failure> {
     fits_a_socket(plan.data_dir())?;
     let disk_reserve = plan.disk_reserve();
     let store = opening::open(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;
@@ -94,11 +91,11 @@ pub(crate) async fn start_in_project(plan: Plan) -> Result<(Server, Kept), Failu
         let written = private::replace(&ignore, b"*\n");
         written.map_err(|error| credentials::not_writable(plan.data_dir(), &error))?;
     }
-    start_over(plan, store).await
+    start_over(plan, store, outside).await
 }
 
 /// The store comes first: it takes the lock, so that two starts at once do not both make up secrets.
-async fn start_over(plan: Plan, store: SqliteStore) -> Result<(Server, Kept), Failure> {
+async fn start_over(plan: Plan, store: SqliteStore, outside: Outside) -> Result<(Server, Kept), Failure> {
     descriptors::raise_limit();
     let data_dir = plan.data_dir().clone();
     let mut kept = credentials::complete(&data_dir, plan.given.clone())?;
@@ -122,7 +119,7 @@ async fn start_over(plan: Plan, store: SqliteStore) -> Result<(Server, Kept), Fa
     }
     let config = plan.complete(kept.credentials.clone());
     let asked = Asked::of(&config);
-    let server = Server::start(config, Arc::new(store)).await.map_err(|error| start_failed(error, &asked))?;
+    let server = Server::start(config, Arc::new(store), outside).await.map_err(|error| start_failed(error, &asked))?;
     Ok((server, kept))
 }
 

@@ -35,5 +35,5 @@ pub use admin::code::AdminCode;
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;
-pub use server::{Joiner, OnStop, Outcome, Reloader, Server, StartError, run};
+pub use server::{Joiner, OnStop, Outcome, Outside, Reloader, Server, StartError, run};
 pub use supervise::Failure;

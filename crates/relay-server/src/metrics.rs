@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{Display, Write as _},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -31,13 +31,19 @@ pub(crate) struct Metrics {
     handshakes: Mutex<BTreeMap<String, u64>>,
     tokens_refused: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     panics: AtomicU64,
-    lines_lost: OnceLock<Arc<AtomicU64>>,
+    /// Lines of the log, counted by whoever prints them.
+    lost_lines: Arc<AtomicU64>,
     commits: [AtomicU64; COMMIT_BUCKETS.len()],
     commit_count: AtomicU64,
     commit_micros: AtomicU64,
 }
 
 impl Metrics {
+    /// None counted yet; of lost lines of the log, what their printer counts.
+    pub(crate) fn new(lost_lines: Arc<AtomicU64>) -> Self {
+        Self { lost_lines, ..Self::default() }
+    }
+
     /// Counts a refused request. `source` is a known source's name or `unknown`, so that strangers add no series.
     pub(crate) fn refused(&self, source: &str, reason: &'static str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,12 +77,6 @@ impl Metrics {
     /// Counts a contained panic.
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Shows how many lines of the log were lost, which whoever prints them counts.
-    pub(crate) fn count_lost_lines(&self, lost: Arc<AtomicU64>) {
-        // Set once: a process has one log.
-        let _ = self.lines_lost.set(lost);
     }
 
     /// Counts one append call of the store and how long it took until durable.
@@ -147,14 +147,8 @@ impl Metrics {
             "Panics of tasks; those of a connection, session or command are contained.",
         );
         page.sample("panics_total", &[], self.panics.load(Ordering::Relaxed));
-        if let Some(lost) = self.lines_lost.get() {
-            page.head(
-                "log_lines_lost_total",
-                "counter",
-                "Lines of the log that could not be written or were not taken.",
-            );
-            page.sample("log_lines_lost_total", &[], lost.load(Ordering::Relaxed));
-        }
+        page.head("log_lines_lost_total", "counter", "Lines of the log that could not be written or were not taken.");
+        page.sample("log_lines_lost_total", &[], self.lost_lines.load(Ordering::Relaxed));
         if let Some(free) = stats.disk_free_bytes {
             page.head("disk_free_bytes", "gauge", "Free bytes on the disk of the store.");
             page.sample("disk_free_bytes", &[], free);

@@ -63,7 +63,7 @@ pub struct Server {
     accepting: CancellationToken,
     public: SocketAddr,
     admin_addr: Option<SocketAddr>,
-    on_stop: Option<OnStop>,
+    stopping: Option<OnStop>,
 }
 
 /// Between two tries to write `run.json` on a full disk.
@@ -71,6 +71,15 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
 /// Hears at a stop how many webhooks are at clients, and how long they may take.
 pub type OnStop = Box<dyn FnOnce(u32, Duration) + Send + Sync>;
+
+/// What reaches a server from outside, and what is told there.
+#[derive(Default)]
+pub struct Outside {
+    /// Hears what a graceful stop waits for.
+    pub stopping: Option<OnStop>,
+    /// The lines of the log that were lost, counted by whoever prints them; a metric.
+    pub lost_lines: Arc<AtomicU64>,
+}
 
 /// Where it listens: for senders and clients, for operators over TCP, for operators on this machine.
 type Listeners = (TcpListener, Option<TcpListener>, UnixListener);
@@ -176,7 +185,7 @@ pub async fn run(
     store: Arc<dyn Store>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome, StartError> {
-    Ok(Server::start(config, store).await?.run(shutdown).await)
+    Ok(Server::start(config, store, Outside::default()).await?.run(shutdown).await)
 }
 
 impl Server {
@@ -184,7 +193,7 @@ impl Server {
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
-    pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+    pub async fn start(config: Config, store: Arc<dyn Store>, outside: Outside) -> Result<Self, StartError> {
         let fetcher = Fetcher::new(config.fetching.clone())?;
         let public = bind(config.listen).await?;
         let admin_listener = match config.admin_listen {
@@ -197,7 +206,7 @@ impl Server {
         store.keep_time(Arc::new(move || clock.wall()));
         let registry = Arc::new(Registry::open(store.clone(), clock, &config).await?);
 
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(outside.lost_lines));
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
         let machine = machine(&config, &registry, &stats, clock);
@@ -238,7 +247,7 @@ impl Server {
             supervisor,
             failures,
             accepting,
-            on_stop: None,
+            stopping: outside.stopping,
         };
         let socket = bind_socket(&server.config.data_dir)?;
         // Before anything is answered: whoever has an answer of it may ask where it listens. Until then connections wait.
@@ -275,16 +284,6 @@ impl Server {
         Reloader(Arc::clone(&self.admin.registry))
     }
 
-    /// Has a graceful stop told, as long as it has not begun.
-    pub fn on_stop(&mut self, told: OnStop) {
-        self.on_stop = Some(told);
-    }
-
-    /// Shows in the metrics how many lines of the log were lost, which whoever prints them counts.
-    pub fn count_lost_lines(&self, lost: Arc<AtomicU64>) {
-        self.admin.metrics.count_lost_lines(lost);
-    }
-
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let store_failed = self.store.failed();
@@ -297,7 +296,7 @@ impl Server {
             }
             Some(failure) = self.failures.recv() => Some(Outcome::TaskFailed(failure)),
         };
-        if let Some(told) = self.on_stop.take().filter(|_| ended.is_none()) {
+        if let Some(told) = self.stopping.take().filter(|_| ended.is_none()) {
             // For people: not worth waiting for a hub that is busy.
             let view = timeout(VIEW_TIMEOUT, self.admin.hub.view()).await.unwrap_or_default();
             told(view.iter().flat_map(|at| &at.clients).map(|client| client.held).sum(), self.config.shutdown_grace);
@@ -511,7 +510,7 @@ mod tests {
     async fn a_panic_of_the_hub_ends_the_server_and_one_of_a_session_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::sample(dir.path().to_owned());
-        let server = Server::start(config, Arc::new(MemoryStore::new())).await.unwrap();
+        let server = Server::start(config, Arc::new(MemoryStore::new()), Outside::default()).await.unwrap();
         let supervisor = server.supervisor.clone();
         supervisor.spawn(TaskKind::Session, "session", async { panic!("hostile bytes") });
         let mut running = std::pin::pin!(server.run(pending()));
@@ -530,7 +529,7 @@ mod tests {
         let fails = |edge| if edge == Edge::BeforeCheckpoint { EdgeAction::Io } else { EdgeAction::Continue };
         let options = Options { edges: Edges::new(fails), disk_reserve: 0, ..Options::new(dir.path()) };
         let store = Arc::new(SqliteStore::open(options).unwrap());
-        let server = Server::start(Config::sample(dir.path().to_owned()), store).await.unwrap();
+        let server = Server::start(Config::sample(dir.path().to_owned()), store, Outside::default()).await.unwrap();
         let outcome = server.run(std::future::ready(())).await;
         assert!(matches!(&outcome, Outcome::StoreFailed(reason) if reason.contains("BeforeCheckpoint")), "{outcome:?}");
     }
@@ -540,7 +539,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("run.json")).unwrap();
         let config = Config::sample(dir.path().to_owned());
-        let started = Server::start(config, Arc::new(MemoryStore::new())).await;
+        let started = Server::start(config, Arc::new(MemoryStore::new()), Outside::default()).await;
         assert!(matches!(started.err(), Some(StartError::Write { .. })));
         assert!(!dir.path().join("admin.sock").exists());
     }

@@ -7,7 +7,7 @@ use relay_core::{
     limits,
 };
 use relay_server::{
-    Attached, Config, Outcome, Server,
+    Attached, Config, Outcome, Outside, Server,
     config::{Credentials, Fetching, RouteDefaults},
 };
 use relay_store::{Store, memory::MemoryStore};
@@ -50,7 +50,7 @@ impl<S: Store> Bench<S> {
     pub(crate) async fn start_over(store: Arc<S>, dir: TempDir, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(dir.path().to_owned());
         adjust(&mut config);
-        let server = Server::start(config, Arc::clone(&store) as Arc<dyn Store>).await.unwrap();
+        let server = Server::start(config, Arc::clone(&store) as Arc<dyn Store>, Outside::default()).await.unwrap();
         let (public, admin) = (server.public_addr(), server.admin_addr().unwrap());
         let attached = Some(server.attach());
         let (shutdown, told) = oneshot::channel::<()>();
