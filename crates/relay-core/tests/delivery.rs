@@ -128,6 +128,9 @@ struct Pair {
     delivered: u64,
     tokens: Vec<Token>,
     archived: Vec<u32>,
+    /// Numbers of the tries that may have been made since it became ready; of a lease, that of its try.
+    made: Vec<u32>,
+    number: u32,
     rng: StdRng,
 }
 
@@ -146,7 +149,17 @@ impl Pair {
             expires_at: record.expires_at,
             was: None,
         };
-        Self { record, reference, now: START, delivered: 0, tokens: Vec::new(), archived: Vec::new(), rng }
+        Self {
+            record,
+            reference,
+            now: START,
+            delivered: 0,
+            tokens: Vec::new(),
+            archived: Vec::new(),
+            made: Vec::new(),
+            number: 0,
+            rng,
+        }
     }
 
     fn step(&mut self) {
@@ -180,6 +193,7 @@ impl Pair {
             return;
         }
         let until = self.now + limits::LEASE;
+        self.number = self.record.next_attempt();
         self.record = delivery::leased(&self.record, InstanceId::from_u128(1), self.rng.random(), self.now, until);
         self.tokens.push(self.record.token);
         self.reference.leases += 1;
@@ -212,6 +226,9 @@ impl Pair {
             jitter,
         };
         let current = token == self.record.token;
+        if current && self.record.state == State::Leased {
+            self.made.push(self.number);
+        }
         let before = self.record.attempts;
         self.reference.report(current, &reported, charges, self.delivered, retry.max_retries, self.now);
         let change = delivery::settle(&self.record, token, &reported, &terms, self.now);
@@ -245,7 +262,7 @@ impl Pair {
     fn end_lease(&mut self) {
         let Some(token) = self.tokens.choose(&mut self.rng).copied() else { return };
         let current = token == self.record.token && self.record.state == State::Leased;
-        let change = match self.rng.random_range(0..3) {
+        let change = match self.rng.random_range(0..4) {
             0 => {
                 if current {
                     self.reference.back(self.now);
@@ -254,6 +271,14 @@ impl Pair {
             }
             1 => {
                 if current {
+                    self.made.push(self.number);
+                    self.reference.back(self.now);
+                }
+                delivery::end_unheard(&self.record, token, self.now)
+            }
+            2 => {
+                if current {
+                    self.made.push(self.number);
                     self.reference.back(self.now);
                     self.reference.lose();
                 }
@@ -276,6 +301,7 @@ impl Pair {
         let Reference { leases, state, reason, .. } = self.reference;
         self.reference = Reference { leases, was: Some((state, reason)), ..Pair::new(0).reference };
         self.reference.expires_at = self.now + TTL;
+        self.made.clear();
         self.apply(Some(delivery::redrive(&self.record, self.now, TTL)));
     }
 
@@ -305,6 +331,7 @@ impl Pair {
         assert_eq!(reference, self.reference);
         assert_eq!(self.record.lease.is_some(), state == State::Leased);
         assert_eq!(reason.is_some(), matches!(state, State::Dead | State::Expired));
+        assert!(self.made.is_sorted_by(|a, b| a < b), "I9: tries have numbers of their own: {:?}", self.made);
         assert!(self.archived.is_sorted_by(|a, b| a < b), "attempt records never meet: {:?}", self.archived);
     }
 }

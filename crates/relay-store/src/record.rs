@@ -179,7 +179,7 @@ pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: 
     for number in [delivery.body_bytes, delivery.version, delivery.token.counter, delivery.token.nonce] {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    for number in [delivery.attempts, delivery.tries, delivery.losses, delivery.earlier] {
+    for number in [delivery.attempts, delivery.tries, delivery.losses, delivery.unheard, delivery.earlier] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend_from_slice(&delivery.mark.unwrap_or_default().to_le_bytes());
@@ -227,6 +227,7 @@ pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Resu
         attempts: fields.u32()?,
         tries: fields.u32()?,
         losses: fields.u32()?,
+        unheard: fields.u32()?,
         earlier: fields.u32()?,
         mark: Some(fields.u64()?).filter(|_| flags & DELIVERY_MARK != 0),
         redriven_from,
@@ -469,6 +470,7 @@ mod tests {
             attempts: 1,
             tries: 2,
             losses: 3,
+            unheard: 4,
             earlier: 4,
             last: Some(Attempt {
                 number: 2,

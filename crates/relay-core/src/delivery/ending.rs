@@ -39,10 +39,11 @@ pub fn redrive(before: &Delivery, now: Wall, ttl: Duration) -> Change {
         before.state.as_str()
     );
     let mut next = before.next(State::Ready, now);
-    next.earlier = before.earlier.saturating_add(before.tries).saturating_add(before.losses);
+    next.earlier = before.earlier.saturating_add(before.gone_out());
     next.attempts = 0;
     next.tries = 0;
     next.losses = 0;
+    next.unheard = 0;
     next.mark = None;
     next.redriven_from = before.reason;
     next.ready_at = now;

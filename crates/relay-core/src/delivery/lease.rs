@@ -25,6 +25,15 @@ pub fn hand_back(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
     Some(Change { before: before.clone(), next, archive: None })
 }
 
+/// The same where its body may have reached its client, and nothing was heard of it: the next try has another number.
+pub fn end_unheard(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
+    let mut change = hand_back(before, token, now)?;
+    if !cfg!(feature = "canary_copies_alike") {
+        change.next.unheard = before.unheard.saturating_add(1); // Canary: no copy has the number of an earlier one.
+    }
+    Some(change)
+}
+
 /// Ends the lease `token` as lost: counted, and behind everything that is due by now. `None` if that lease is over
 /// already.
 pub fn lose(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
@@ -37,7 +46,7 @@ pub fn lose(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
     Some(Change { before: before.clone(), next, archive: None })
 }
 
-/// Counts the loss of an earlier lease, by now released: its end has come and its instance did not resume. A delivery
+/// Counts the loss of an earlier lease that [ended unheard](end_unheard): its end has come and its instance did not resume. A delivery
 /// that somebody else holds by then stays held. `None` if it has ended, or was redriven since: losses start anew then.
 ///
 /// `ready_at`: that of the delivery when the lease was released.
@@ -48,6 +57,7 @@ pub fn count_loss(before: &Delivery, ready_at: Wall, now: Wall) -> Option<Change
     let mut next = before.next(before.state, now);
     next.lease = before.lease;
     next.changed_at = before.changed_at;
+    next.unheard = before.unheard.saturating_sub(1);
     next.add_loss();
     if next.state == State::Dead {
         next.changed_at = now;

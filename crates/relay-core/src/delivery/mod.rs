@@ -23,7 +23,7 @@ mod settle;
 mod tests;
 
 pub use ending::{cancel, expire, redrive};
-pub use lease::{count_loss, hand_back, leased, lose};
+pub use lease::{count_loss, end_unheard, hand_back, leased, lose};
 pub use resend::{is_done, may_be_resent};
 pub use settle::{Terms, settle};
 
@@ -198,7 +198,10 @@ pub struct Delivery {
     pub tries: u32,
     /// Leases lost, since it became ready.
     pub losses: u32,
-    /// Tries reported or lost before it was last redriven: keeps attempt records apart.
+    /// Leases since it became ready that ended without a word, their body perhaps at its client, and that are no losses: its
+    /// instance came back, or may still.
+    pub unheard: u32,
+    /// Tries reported, lost or unheard before it was last redriven: keeps attempt records apart.
     pub earlier: u32,
     /// How many deliveries the destination had ever got when its previous failed try was reported: see [`outcome`].
     pub mark: Option<u64>,
@@ -242,6 +245,7 @@ impl Delivery {
             attempts: 0,
             tries: 0,
             losses: 0,
+            unheard: 0,
             earlier: 0,
             mark: None,
             redriven_from: None,
@@ -253,9 +257,15 @@ impl Delivery {
         }
     }
 
-    /// The number of the try that a lease taken now would make: 1 + tries reported or lost, counted or not.
+    /// The number of the try that a lease taken now would make: 1 + tries reported or lost, counted or not. Of a lease that
+    /// may have made one, nothing has to be known for certain: no copy has the number of an earlier one.
     pub fn next_attempt(&self) -> u32 {
-        1 + self.tries + self.losses
+        self.gone_out().saturating_add(1)
+    }
+
+    /// Tries since it became ready, as far as they are known.
+    fn gone_out(&self) -> u32 {
+        self.tries.saturating_add(self.losses).saturating_add(self.unheard)
     }
 
     /// Leased alone, because it may be what takes its clients down.

@@ -374,11 +374,25 @@ impl Hub {
         held.until = until;
     }
 
-    /// Ends a lease without a try.
+    /// Ends a lease of which nothing was heard: without a try, unless its body may be at its client.
     pub(super) fn hand_back(&mut self, id: DeliveryId) {
+        let Some(held) = self.held.get(&id) else { return };
+        let token = held.delivery.token;
+        let may_be_there = held.sent >= Sent::Done || held.rearmed;
+        self.end_lease(id, if may_be_there { Why::Unheard(token) } else { Why::HandBack(token) });
+    }
+
+    /// Ends a lease that its client gives back: it has begun nothing.
+    pub(super) fn take_back(&mut self, id: DeliveryId) {
+        if let Some(token) = self.held.get(&id).map(|held| held.delivery.token) {
+            self.end_lease(id, Why::HandBack(token));
+        }
+    }
+
+    fn end_lease(&mut self, id: DeliveryId, why: Why) {
         if let Some(held) = self.unregister(id) {
             self.on_held_gone(&held);
-            self.decide(id, Why::HandBack(held.delivery.token), &held.delivery);
+            self.decide(id, why, &held.delivery);
         }
     }
 

@@ -204,6 +204,7 @@ impl Hub {
     fn resume(&mut self, id: InstanceId, named: &[LeaseKey], serves: &Serves) -> Vec<LeaseRef> {
         let mut resumed = Vec::new();
         let mut kept = BTreeSet::new();
+        let has: BTreeSet<DeliveryId> = named.iter().map(|(delivery, _)| *delivery).collect();
         for &(delivery, token) in named {
             let mine = |held: &&mut Held| held.instance == id && held.delivery.token == token;
             let held = self.held.get_mut(&delivery).filter(mine);
@@ -226,7 +227,12 @@ impl Hub {
         let Some(instance) = self.instances.get(&id) else { return resumed };
         let dropped: Vec<DeliveryId> = instance.held.difference(&kept).copied().collect();
         for delivery in dropped {
-            self.hand_back(delivery);
+            // What it does not name it never had whole.
+            if has.contains(&delivery) {
+                self.hand_back(delivery);
+            } else {
+                self.take_back(delivery);
+            }
         }
         resumed
     }
@@ -347,7 +353,7 @@ impl Hub {
             let holds =
                 self.held.get(id).is_some_and(|held| held.instance == instance && held.delivery.token == *token);
             if holds {
-                self.hand_back(*id);
+                self.take_back(*id);
             }
         }
     }

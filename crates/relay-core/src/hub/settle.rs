@@ -37,6 +37,8 @@ pub(super) enum Why {
     Lose(Token),
     /// Its lease ended without a try.
     HandBack(Token),
+    /// A lease ends without a try that is known of, and its body may be at its client.
+    Unheard(Token),
     /// A lease released earlier counts as lost now, unless the delivery became ready again since.
     CountLoss(Wall),
     /// Its TTL passed while it waited.
@@ -182,6 +184,7 @@ impl Hub {
             Why::Report(report) => self.change_for_report(report, record),
             Why::Lose(token) => delivery::lose(record, *token, now),
             Why::HandBack(token) => delivery::hand_back(record, *token, now),
+            Why::Unheard(token) => delivery::end_unheard(record, *token, now),
             Why::CountLoss(ready_at) => delivery::count_loss(record, *ready_at, now),
             Why::Expire => delivery::expire(record, now),
             Why::Redrive(_) => {
@@ -235,7 +238,7 @@ impl Hub {
                 self.notice(Notice::LeaseLost { delivery, destination, losses: next.losses });
             }
             Why::Redrive(_) => self.notice(Notice::Redriven { delivery }),
-            Why::HandBack(_) | Why::Expire | Why::Look => {}
+            Why::HandBack(_) | Why::Unheard(_) | Why::Expire | Why::Look => {}
         }
         if before.state == next.state {
             return;

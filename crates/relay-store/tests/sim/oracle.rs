@@ -111,6 +111,10 @@ pub(crate) struct Oracle {
     backup: Option<Kept>,
     /// Deliveries that a backup knows nothing of that was put back: a client may hold them still.
     taken_back: BTreeSet<DeliveryId>,
+    /// Numbers of the tries that clients have made of each delivery.
+    numbers: BTreeMap<DeliveryId, BTreeSet<u32>>,
+    /// Deliveries whose numbers may have begun anew: redriven, or as they were in a backup that was put back.
+    renumbered: BTreeSet<DeliveryId>,
     /// Starts of the server.
     run: u32,
     /// Sockets whose token was revoked.
@@ -186,6 +190,8 @@ impl Oracle {
             asked: BTreeSet::new(),
             backup: None,
             taken_back: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            renumbered: BTreeSet::new(),
             run: 0,
             shut: BTreeSet::new(),
             violation: None,
@@ -549,6 +555,11 @@ impl Oracle {
         let shut = self.shut.contains(&socket);
         self.check(!(gives && shut), "I21", || format!("socket {socket} gets more after its token was revoked"));
         self.check_told(socket, message);
+        if let Message::Grant(grant) = message {
+            let granted = grant.lease.iter().flat_map(codec::lease_key).map(|(id, _)| id);
+            let redriven = |id: &DeliveryId| store.delivery(*id).is_some_and(|found| found.redriven_from.is_some());
+            self.renumbered.extend(granted.filter(redriven));
+        }
         if let Message::Welcome(welcome) = message {
             let may = self.serves.get(&socket).is_some_and(|serves| *serves != Serves::Only(BTreeSet::new()));
             let resumes = !welcome.resumed.is_empty();
@@ -585,6 +596,9 @@ impl Oracle {
             && event.rest() == &forward.rest[..];
         self.check(same, "I3", || format!("{id} is forwarded with other bytes than were taken in"));
         self.awaiting.remove(&forward.destination);
+        let own = self.numbers.entry(id).or_default().insert(forward.attempt);
+        let anew = self.renumbered.contains(&id) || self.taken_back.contains(&id);
+        self.check(own || anew, "I9", || format!("{id} is forwarded a second time as try {}", forward.attempt));
         if !self.received.contains(&id) {
             return;
         }

@@ -66,6 +66,7 @@ impl Oracle {
         };
         let books = store.deliveries().into_iter().map(book).collect();
         let before = std::mem::replace(&mut self.books, books);
+        self.renumbered.extend(before.keys().copied());
         self.taken_back.extend(before.into_keys().filter(|id| !self.books.contains_key(id)));
     }
 }
