@@ -75,6 +75,7 @@ use self::{
     queue::{Ask, Queues, Refusal, Task, Weight},
     reader::Readers,
     recount::Counting,
+    retain::Retiring,
     room::{Room, Seen},
     scrub::Scrub,
     status::Status,
@@ -219,11 +220,7 @@ impl SqliteStore {
             }
             other => other.map(Ok),
         };
-        let refuse = |why| match why {
-            Refusal::Full | Refusal::Busy => Err(StoreError::Full),
-            Refusal::Unknown => Err(StoreError::Unknown),
-            Refusal::Unavailable => Err(StoreError::Unavailable),
-        };
+        let refuse = |why: Refusal| Err(why.of_store());
         let task = Box::new(Ask { run, refuse, weight, done: None, answer });
         (task, Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) }))
     }
@@ -410,9 +407,9 @@ impl Upkeep for SqliteStore {
     }
 
     fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>> {
-        let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, move |tx| retain::retire(tx, &retire));
-        self.queues.push_retire(task);
-        later
+        let (answer, asked) = oneshot::channel();
+        self.queues.push_retire(Box::new(Retiring::new(retire, answer)));
+        Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {

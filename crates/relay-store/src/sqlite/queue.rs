@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use relay_core::name::Name;
+use relay_core::{name::Name, storage::StoreError};
 use tokio::sync::oneshot;
 
 use super::{fault::Fault, transaction::Transaction};
@@ -29,12 +29,23 @@ pub(super) enum Refusal {
     Unavailable,
 }
 
+impl Refusal {
+    /// What whoever asked is told, unless it was an append.
+    pub(super) const fn of_store(self) -> StoreError {
+        match self {
+            Self::Full | Self::Busy => StoreError::Full,
+            Self::Unknown => StoreError::Unknown,
+            Self::Unavailable => StoreError::Unavailable,
+        }
+    }
+}
+
 /// One operation on its way to the writer and back.
 pub(super) trait Task: Send {
     /// Does it inside a transaction. May be called again after a rollback.
     fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), Fault>;
-    /// Gives the answer of the last run, which is durable now.
-    fn answer(self: Box<Self>);
+    /// Gives the answer of the last run, which is durable now; or itself, if it goes on in another commit.
+    fn answer(self: Box<Self>) -> Option<Box<dyn Task>>;
     /// Answers that it was not done.
     fn refuse(self: Box<Self>, why: Refusal);
     /// How much of a batch it takes.
@@ -68,13 +79,14 @@ where
         Ok(())
     }
 
-    fn answer(self: Box<Self>) {
+    fn answer(self: Box<Self>) -> Option<Box<dyn Task>> {
         let Self { run, refuse, done, answer, .. } = *self;
         // First what it holds: whoever waits may hold the rest.
         drop(run);
         let result = done.unwrap_or_else(|| refuse(Refusal::Unavailable));
         // Nobody waits any more: the operation happened all the same.
         drop(answer.send(result));
+        None
     }
 
     fn refuse(self: Box<Self>, why: Refusal) {
@@ -217,6 +229,11 @@ impl Queues {
         });
     }
 
+    /// Takes retention back that is not through: it is next in its lane, also while the store closes.
+    pub(super) fn go_on(&self, task: Box<dyn Task>) {
+        self.lock().retire.push_front(Job { task, adds: false });
+    }
+
     /// No more will be taken; what waits is still done.
     pub(super) fn finish(&self) {
         let mut waiting = self.lock();
@@ -294,7 +311,9 @@ impl Waiting {
         if let Some(job) = self.take_bulk(shares || quiet, shares || (quiet && !self.is_busy)) {
             return Some(Turn::Bulk(job));
         }
+        // Between two of its turns something else always has one.
         if allowed.retire
+            && (self.is_busy || quiet)
             && let Some(job) = self.take_retire()
         {
             return Some(Turn::Retire(job));
@@ -380,7 +399,9 @@ mod tests {
             Ok(())
         }
 
-        fn answer(self: Box<Self>) {}
+        fn answer(self: Box<Self>) -> Option<Box<dyn Task>> {
+            None
+        }
 
         fn refuse(self: Box<Self>, _: Refusal) {}
 
@@ -460,7 +481,10 @@ mod tests {
         assert_eq!((turn(false, false), turn(false, false)), (("bulk", 11), ("bulk", 1)));
         queues.push_urgent(task(1, 21));
         assert_eq!((turn(true, true), turn(true, true)), (("bulk", 12), ("bulk", 2)));
-        assert_eq!((turn(false, true), turn(false, false)), (("retire", 3), ("batch", 21)));
+        // Retention has just had a turn, whatever it earned.
+        assert_eq!(turn(false, true), ("batch", 21));
+        queues.push_urgent(task(1, 22));
+        assert_eq!((turn(false, true), turn(false, true)), (("retire", 3), ("batch", 22)));
         // It is quiet, but something came.
         assert_eq!((turn(false, false), turn(false, false)), (("bulk", 13), ("bulk", 14)));
         assert_eq!((turn(false, false), turn(true, false)), (("none", 0), ("bulk", 4)));

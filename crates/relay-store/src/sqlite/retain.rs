@@ -2,29 +2,30 @@
 
 use relay_core::{
     delivery::{Delivery, State},
-    storage::{Forget, OverAsk, Retire, Retired},
+    storage::{Forget, OverAsk, Retire, Retired, StoreError},
     time::Wall,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::oneshot;
 
 use super::{
     book::{Kind, Shelf},
     fault::Fault,
-    queue::BATCH_OPS_MAX,
+    queue::{BATCH_OPS_MAX, Refusal, Task, Weight},
     rows,
     schema::{self, SEQ_BITS},
     step,
     transaction::Transaction,
 };
 
-/// Rows that one call removes at most, so that it stays one short commit.
+/// Rows that one commit removes at most, so that it stays a short one.
 const ROWS_MAX: usize = 500;
-/// Rows that one call removes for each that was stored meanwhile, where more is due: what is due gets less then, however
+/// Rows that one commit removes for each that was stored meanwhile, where more is due: what is due gets less then, however
 /// much comes in.
 const ROWS_FOR_EACH: usize = 2;
-/// Rows stored that earn one call its turn: so many always pass between two of them.
+/// Rows stored that earn one commit its turn.
 const STORED_MIN: usize = 256;
-/// Rows stored that count for one call: those of the largest batch.
+/// Rows stored that count for one commit: those of the largest batch.
 const STORED_MAX: usize = BATCH_OPS_MAX;
 
 /// The next code of a state in which any delivery of a destination ended.
@@ -40,7 +41,7 @@ const FORGOTTEN: &str =
 
 const OLD_MARKS: &str = "DELETE FROM marks WHERE job IN (SELECT job FROM marks WHERE job < ?1 ORDER BY job LIMIT ?2)";
 
-/// How far retention is behind: what was stored while more was due than one call removes.
+/// How far retention is behind: what was stored while more was due than one commit removes.
 #[derive(Debug, Default)]
 pub(super) struct Arrears {
     is_behind: bool,
@@ -53,19 +54,19 @@ impl Arrears {
         self.stored += usize::from(self.is_behind);
     }
 
-    /// Whether the next call has earned its turn, whatever else there is to do.
+    /// Whether the next commit has earned its turn, whatever else there is to do.
     pub(super) fn has_turn(&self) -> bool {
         self.stored >= STORED_MIN
     }
 
-    /// How many rows a call may remove that begins now.
+    /// How many rows a commit may remove that begins now.
     fn take(&mut self) -> usize {
         let counted = self.stored.min(STORED_MAX);
         self.stored -= counted;
         ROWS_MAX.max(ROWS_FOR_EACH * counted)
     }
 
-    /// What a call left.
+    /// What a commit left.
     fn note(&mut self, more: bool) {
         if !more {
             self.stored = 0;
@@ -101,12 +102,77 @@ pub(super) fn over(db: &Connection, shelf: &Shelf, ask: &OverAsk) -> Result<Vec<
     Ok(found)
 }
 
-/// Removes the first of these, and forgets, each as much as a short commit holds.
-pub(super) fn retire(tx: &mut Transaction<'_>, retire: &Retire) -> Result<Retired, Fault> {
+/// One call of retention. It goes on, in commits that earn their turns, until all that it names is gone: were the next part
+/// asked for only after an answer, whatever came in while the asker had no processor would come in for nothing.
+pub(super) struct Retiring {
+    retire: Retire,
+    /// What is gone for good.
+    done: Retired,
+    /// What the last run made of the next ones.
+    run: Result<Retired, StoreError>,
+    answer: oneshot::Sender<Result<Retired, StoreError>>,
+}
+
+impl Retiring {
+    pub(super) fn new(retire: Retire, answer: oneshot::Sender<Result<Retired, StoreError>>) -> Self {
+        Self { retire, done: Retired::default(), run: Ok(Retired::default()), answer }
+    }
+
+    /// Ends it: what is gone is gone, whatever became of the rest.
+    fn end(self, last: Result<(), StoreError>) {
+        let result = if self.done.taken > 0 { Ok(self.done) } else { last.map(|()| self.done) };
+        // Nobody waits any more: it happened all the same.
+        drop(self.answer.send(result));
+    }
+}
+
+impl Task for Retiring {
+    fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), Fault> {
+        self.run = match retire(tx, &self.retire, self.done.taken as usize) {
+            Err(Fault::Damaged(what)) => {
+                tx.damage.note(&what);
+                Err(StoreError::Damaged { what })
+            }
+            other => Ok(other?),
+        };
+        Ok(())
+    }
+
+    fn answer(mut self: Box<Self>) -> Option<Box<dyn Task>> {
+        let run = match std::mem::replace(&mut self.run, Ok(Retired::default())) {
+            Ok(run) => run,
+            Err(error) => {
+                self.end(Err(error));
+                return None;
+            }
+        };
+        self.done.taken += run.taken;
+        self.done.deliveries += run.deliveries;
+        self.done.events += run.events;
+        self.done.more = run.more;
+        if run.taken > 0 && (self.done.taken as usize) < self.retire.ended.len() {
+            return Some(self);
+        }
+        self.end(Ok(()));
+        None
+    }
+
+    fn refuse(self: Box<Self>, why: Refusal) {
+        self.end(Err(why.of_store()));
+    }
+
+    fn weight(&self) -> Weight {
+        Weight { ops: 1, bytes: 0 }
+    }
+}
+
+/// Removes the first of those behind the `taken` ones, and forgets, each as much as a short commit holds.
+pub(super) fn retire(tx: &mut Transaction<'_>, retire: &Retire, taken: usize) -> Result<Retired, Fault> {
     let limit = tx.book.arrears.take();
     let mut retired = Retired::default();
     let mut rows = 0;
-    for ended in &retire.ended {
+    let left = retire.ended.get(taken..).unwrap_or_default();
+    for ended in left {
         // A delivery that was tried for days has thousands of attempts, and they are rows like any other.
         if rows >= limit {
             break;
@@ -128,8 +194,8 @@ pub(super) fn retire(tx: &mut Transaction<'_>, retire: &Retire) -> Result<Retire
         forget_audit(tx, audit_before, limit)?,
     ];
     retired.more = forgotten.contains(&limit);
-    // Where none of those that are due can be removed another call would do no more.
-    let is_behind = retired.deliveries > 0 && (retire.more || (retired.taken as usize) < retire.ended.len());
+    // Where none of those that are due can be removed another commit would do no more.
+    let is_behind = retired.deliveries > 0 && (retire.more || (retired.taken as usize) < left.len());
     tx.book.arrears.note(is_behind || retired.more);
     Ok(retired)
 }

@@ -218,7 +218,9 @@ impl Writer {
             }
         }
         for job in jobs {
-            job.task.answer();
+            if let Some(rest) = job.task.answer() {
+                self.queues.go_on(rest);
+            }
         }
         self.edges.meet(Edge::AfterAnswers)
     }
