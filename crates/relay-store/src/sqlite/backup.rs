@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -58,6 +58,8 @@ struct Shared {
     wake: Condvar,
     /// What a copy held back is being moved into the database.
     catching_up: AtomicBool,
+    /// How often that was done.
+    caught_up: AtomicU64,
 }
 
 #[derive(Default)]
@@ -134,6 +136,11 @@ impl Copies {
     /// Whether the writer leaves checkpoints to the copy that has just been taken.
     pub(super) fn is_catching_up(&self) -> bool {
         self.0.catching_up.load(Ordering::Acquire)
+    }
+
+    /// How often a copy has moved what it held back: what is in the log may be in the database since.
+    pub(super) fn caught_up(&self) -> u64 {
+        self.0.caught_up.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Doing> {
@@ -247,6 +254,7 @@ struct UnderWay(Copies);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.0.catching_up.store(false, Ordering::Release);
+        self.0.0.caught_up.fetch_add(1, Ordering::Release);
         self.0.lock().under_way = false;
         self.0.0.wake.notify_all();
     }

@@ -20,7 +20,7 @@ use super::{
     line::{Line, line_of},
     meta::Meta,
     of_source,
-    open::{Doubt, OpenError, Place, io_error},
+    open::{Alone, Doubt, OpenError, Place, io_error},
     recount, rows, schema, step,
     transaction::Transaction,
 };
@@ -74,7 +74,11 @@ pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, Ope
 pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
     let place = Place::claim(dir, Owners::UsOrServed)?;
     place.refuse_lone_ledger()?;
+    let alone = place.database_alone()?;
     let mut db = place.connect_writer()?;
+    if let (Alone::Says(alone), Ok(Some(meta))) = (alone, Meta::load(&db)) {
+        place.compare_log(alone.as_deref(), &meta)?;
+    }
     let mut report = CheckReport::default();
     let mut damaged = Damaged::default();
     let vouched = ledger(&place, &db, &mut report)?;
@@ -103,15 +107,21 @@ pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>
 /// I17: reads everything if the store failed in an earlier run, and refuses it unless all of it holds.
 pub(super) fn verify_if_suspect(place: &Place, db: &Connection) -> Result<(), OpenError> {
     let Ok(reason) = fs::read_to_string(place.suspect()) else { return Ok(()) };
-    tracing::warn!(event = "store_verifying", reason, "the store failed before: everything in it is read first");
+    verify(place, db, &format!("it failed: {reason}"))?;
+    trust_again(place)
+}
+
+/// Reads everything, for that reason, and refuses the store unless all of it holds.
+pub(super) fn verify(place: &Place, db: &Connection, reason: &str) -> Result<(), OpenError> {
+    tracing::warn!(event = "store_verifying", reason, "everything in the store is read first");
     let mut report = CheckReport::default();
     read_everything(db, &mut report, &mut Damaged::default(), &Watch::default())
         .map_err(|fault| place.damaged(fault))?;
     if let Some(first) = report.faults.first() {
         let count = report.faults.len();
-        return Err(place.damaged(Fault::Damaged(format!("{count} faults after it failed ({reason}): {first}").into())));
+        return Err(place.damaged(Fault::Damaged(format!("{count} faults ({reason}): {first}").into())));
     }
-    trust_again(place)
+    Ok(())
 }
 
 fn trust_again(place: &Place) -> Result<(), OpenError> {

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::fault::Fault;
 
-const VERSION: u8 = 3;
-const CONTENT_BYTES: usize = 1 + 16 + 16 + 8 + 8 + 32 + 8 + 8;
+const VERSION: u8 = 4;
+const CONTENT_BYTES: usize = 1 + 16 + 16 + 8 + 8 + 32 + 8 + 8 + 16 + 8;
 
 /// The `meta` row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,38 @@ pub(super) struct Meta {
     pub(super) id_high: i64,
     /// Latest moment that any commit spoke of.
     pub(super) latest: Wall,
+    /// What the database held without its write-ahead log when this was written, at least: the log goes on from there.
+    pub(super) base: Base,
+}
+
+/// A commit of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Base {
+    pub(super) epoch: u128,
+    pub(super) commit: u64,
 }
 
 impl Meta {
     /// That of an empty store.
     pub(super) const fn new(epoch: u128) -> Self {
-        Self { epoch, previous: 0, began: 0, commit: 0, chain: [0; 32], id_high: 0, latest: Wall::MIN }
+        let base = Base { epoch, commit: 0 };
+        Self { epoch, previous: 0, began: 0, commit: 0, chain: [0; 32], id_high: 0, latest: Wall::MIN, base }
+    }
+
+    /// All that was committed is in the database itself.
+    pub(super) const fn is_all_in_database(&mut self) {
+        self.base = Base { epoch: self.epoch, commit: self.commit };
+    }
+
+    /// Whether the log whose last commit wrote this goes on from a database that says `alone` of itself.
+    pub(super) fn goes_on_from(&self, alone: Option<&Self>) -> bool {
+        // A database that was just made is empty without its log.
+        let Some(alone) = alone else { return self.base.commit == 0 };
+        let of_history = alone.epoch == self.epoch
+            || alone.epoch == self.base.epoch
+            || (alone.epoch == self.previous && alone.commit < self.began);
+        let is_same = alone.commit != self.commit || alone.chain == self.chain;
+        of_history && is_same && (self.base.commit..=self.commit).contains(&alone.commit)
     }
 
     /// Reads the row; `None` if it was never written.
@@ -67,6 +93,8 @@ impl Meta {
         bytes.extend_from_slice(&self.chain);
         bytes.extend_from_slice(&self.id_high.to_le_bytes());
         bytes.extend_from_slice(&self.latest.as_micros().to_le_bytes());
+        bytes.extend_from_slice(&self.base.epoch.to_le_bytes());
+        bytes.extend_from_slice(&self.base.commit.to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         db.prepare_cached(
             "INSERT INTO names (id, kind, name, counters) VALUES (0, 0, '', ?1)
@@ -90,7 +118,9 @@ impl Meta {
         let (commit, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
         let (chain, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
         let (id_high, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-        let latest = rest.first_chunk::<8>().map_or(Wall::MIN, |micros| Wall::from_micros(i64::from_le_bytes(*micros)));
+        let (latest, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let (base_epoch, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+        let (base_commit, _) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
         Ok(Self {
             epoch: u128::from_le_bytes(*epoch),
             previous: u128::from_le_bytes(*previous),
@@ -98,7 +128,8 @@ impl Meta {
             commit: u64::from_le_bytes(*commit),
             chain: *chain,
             id_high: i64::from_le_bytes(*id_high),
-            latest,
+            latest: Wall::from_micros(i64::from_le_bytes(*latest)),
+            base: Base { epoch: u128::from_le_bytes(*base_epoch), commit: u64::from_le_bytes(*base_commit) },
         })
     }
 }

@@ -71,7 +71,7 @@ use self::{
     fault::Fault,
     ledger::Slot,
     meta::Meta,
-    open::Place,
+    open::{Alone, Place},
     queue::{Ask, Queues, Refusal, Task, Weight},
     reader::Readers,
     recount::Counting,
@@ -128,10 +128,16 @@ impl SqliteStore {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::claim(&options.dir, options.owners)?;
         place.refuse_lone_ledger()?;
+        let alone = place.database_alone()?;
         let mut db = place.connect_writer()?;
         check::verify_if_suspect(&place, &db)?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
         let mut meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
+        match alone {
+            Alone::Without => meta.is_all_in_database(),
+            Alone::Says(alone) => place.compare_log(alone.as_deref(), &meta)?,
+            Alone::Unreadable => check::verify(&place, &db, "the database without its log cannot be read")?,
+        }
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
         if cfg!(feature = "canary_schedule_forgotten") {
             settle::forget_schedules(&db, &mut book).map_err(|error| place.damaged(error))?;
@@ -173,6 +179,7 @@ impl SqliteStore {
             wal,
             ledger_lags: false,
             bulk_not_before: None,
+            caught_up: 0,
         };
         let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
         let readers = Readers::start(connections, &status).map_err(cannot_start)?;

@@ -1,10 +1,11 @@
 //! Opening: the directory, the lock, the version, and whether everything that was acknowledged is still there.
 
 use std::{
+    ffi::OsString,
     fmt,
     fs::{self, File},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -147,6 +148,16 @@ pub enum OpenError {
         /// The store.
         dir: PathBuf,
     },
+    /// The write-ahead log goes on from another database than the one beside it.
+    #[error(
+        "{} is not the database that its log, store.db-wal, goes on from: another one, or an older copy, was put in its \
+         place. Put back the one that belongs to the log; or go on with this one alone: move store.db-wal away, and see \
+         what is missing then: crm-relay store check", dir.join("store.db").display()
+    )]
+    OtherLog {
+        /// The store.
+        dir: PathBuf,
+    },
     /// There is a ledger, but its database is gone.
     #[error(
         "the database {} is gone or empty, but its ledger says that {events} events were accepted into it. \
@@ -186,6 +197,16 @@ pub enum OpenError {
     /// The SQLite in this program is too old to be safe.
     #[error("SQLite {0} may corrupt a store; 3.51.3 or later is needed")]
     OldSqlite(&'static str),
+}
+
+/// What the database says without its write-ahead log.
+pub(super) enum Alone {
+    /// There is no log.
+    Without,
+    /// Its store's own record; `None`: it has no tables yet.
+    Says(Option<Box<Meta>>),
+    /// A checkpoint that was cut short may leave it so, and so may damage.
+    Unreadable,
 }
 
 /// What a ledger cannot vouch for, although nothing is known to be missing.
@@ -290,6 +311,32 @@ impl Place {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What the database says without its log. Anything that SQLite opens it with takes both for one.
+    pub(super) fn database_alone(&self) -> Result<Alone, OpenError> {
+        let log = self.dir.join("store.db-wal");
+        match fs::symlink_metadata(&log) {
+            Ok(found) if found.len() > 0 => {}
+            Ok(_) => return Ok(Alone::Without),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Alone::Without),
+            Err(error) => return Err(io_error("read", &log, error)),
+        }
+        let read = || {
+            let db = Connection::open_with_flags(without_log(&self.database()), flags_without_log())?;
+            let tables: i64 =
+                db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'names'", [], |row| row.get(0))?;
+            if tables == 0 { Ok(None) } else { Meta::load(&db) }
+        };
+        Ok(match read() {
+            Ok(meta) => Alone::Says(meta.map(Box::new)),
+            Err(_) => Alone::Unreadable,
+        })
+    }
+
+    /// Refuses a log that goes on from another database: SQLite would write its pages into this one.
+    pub(super) fn compare_log(&self, alone: Option<&Meta>, meta: &Meta) -> Result<(), OpenError> {
+        if meta.goes_on_from(alone) { Ok(()) } else { Err(OpenError::OtherLog { dir: self.dir.clone() }) }
     }
 
     /// Opens the connection that writes; makes the tables if the database is new.
@@ -411,6 +458,27 @@ pub(super) fn connect_reader(dir: &Path) -> Result<Connection, Fault> {
 /// No link is followed to a database.
 fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW
+}
+
+/// The name of a database for SQLite to open as a file that nothing changes, and without its log.
+fn without_log(path: &Path) -> OsString {
+    let mut name = OsString::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => name.push(char::from(*byte).to_string()),
+            _ if byte.is_ascii_alphanumeric() => name.push(char::from(*byte).to_string()),
+            _ => name.push(format!("%{byte:02x}")),
+        }
+    }
+    name.push("?immutable=1");
+    name
+}
+
+fn flags_without_log() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
 }
 
 /// A random epoch.

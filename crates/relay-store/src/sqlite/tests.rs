@@ -3,6 +3,7 @@
 mod copies;
 mod full_disk;
 mod jobs;
+mod log;
 mod loss;
 mod retire;
 

@@ -71,6 +71,8 @@ pub(super) struct Writer {
     /// The last commit is not in the ledger, for want of room: nothing else is done before that.
     pub(super) ledger_lags: bool,
     pub(super) bulk_not_before: Option<Instant>,
+    /// How often a copy had caught up at the latest checkpoint.
+    pub(super) caught_up: u64,
 }
 
 /// Pages in the WAL, as SQLite last told.
@@ -184,6 +186,10 @@ impl Writer {
 
     /// Like [`commit`](Self::commit); then a checkpoint if enough has gathered for one.
     fn commit_and_checkpoint(&mut self, db: &Connection, jobs: Vec<Job>) -> Result<(), Fault> {
+        if self.caught_up != self.copies.caught_up() {
+            // The log may begin anew with this commit, which has to say from what it goes on.
+            self.checkpoint(db, CheckpointMode::PASSIVE)?;
+        }
         self.commit(db, jobs)?;
         if self.wal.since_tried() >= CHECKPOINT_PAGES && !self.copies.is_catching_up() {
             self.checkpoint(db, CheckpointMode::PASSIVE)?;
@@ -344,10 +350,14 @@ impl Writer {
             met => met?,
         }
         self.wal.tried = self.wal.written();
+        self.caught_up = self.copies.caught_up();
         let done = db.wal_checkpoint_v2(None::<&str>, mode);
         match done.map_err(|error| (error.sqlite_error_code(), error)) {
             Ok((in_log, moved)) => {
                 self.wal.found(in_log, moved);
+                if in_log == moved {
+                    self.meta.is_all_in_database();
+                }
                 Ok(in_log == moved)
             }
             Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _)) => Ok(false),
