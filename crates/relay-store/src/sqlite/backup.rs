@@ -65,7 +65,8 @@ struct Shared {
 #[derive(Default)]
 struct Doing {
     stop: bool,
-    under_way: bool,
+    /// Two, where one has been taken and moves what it held back.
+    under_way: u8,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -88,7 +89,7 @@ impl Copies {
         let mut doing = self.lock();
         let refused = if doing.stop {
             Some(BackupError::Stopped)
-        } else if doing.under_way {
+        } else if doing.under_way > u8::from(self.is_catching_up()) {
             Some(BackupError::UnderWay)
         } else {
             None
@@ -99,7 +100,7 @@ impl Copies {
         }
         let under_way = UnderWay(self.clone());
         let work = move || order.status.guard("the backup", || under_way.0.work(&order, answer));
-        doing.under_way = true;
+        doing.under_way += 1;
         drop(doing);
         // Without a thread the answer is dropped, which is an answer too, and so is what was under way.
         if let Ok(thread) = thread::Builder::new().name("store-backup".into()).spawn(work) {
@@ -116,7 +117,7 @@ impl Copies {
 
     /// Waits until the copy that was told to stop is gone, for a moment at most.
     pub(super) fn gone(&self) {
-        let gone = |doing: &mut Doing| doing.under_way;
+        let gone = |doing: &mut Doing| doing.under_way > 0;
         drop(self.0.wake.wait_timeout_while(self.lock(), END_TIMEOUT, gone));
     }
 
@@ -130,7 +131,7 @@ impl Copies {
     /// Whether there is one.
     #[cfg(test)]
     pub(super) fn is_under_way(&self) -> bool {
-        self.lock().under_way
+        self.lock().under_way > 0
     }
 
     /// Whether the writer leaves checkpoints to the copy that has just been taken.
@@ -158,6 +159,9 @@ impl Copies {
     }
 
     fn work(&self, order: &Order, answer: Answer) {
+        if !self.begins_alone() {
+            return drop(answer.send(Err(BackupError::Stopped)));
+        }
         let db = match open::connect_reader(&order.dir) {
             Ok(db) => db,
             Err(fault) => return drop(answer.send(Err(order.told(fault)))),
@@ -173,6 +177,13 @@ impl Copies {
         {
             order.told(fault);
         }
+    }
+
+    /// Waits for one that has been taken, and moves what it held back; `false` when the store closes.
+    fn begins_alone(&self) -> bool {
+        let waits = |doing: &mut Doing| doing.under_way > 1 && !doing.stop;
+        let doing = self.0.wake.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
+        !doing.stop
     }
 
     fn take(&self, order: &Order, db: &Connection, answer: Answer) -> Result<(), BackupError> {
@@ -192,6 +203,8 @@ impl Copies {
         }
         let copied = self.pages(order, db, &watch, &sender);
         drop(sender);
+        // Before the last word: whoever hears it may ask for the next copy.
+        self.0.catching_up.store(true, Ordering::Release);
         finish(last, backup, copied)
     }
 
@@ -255,7 +268,7 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.0.catching_up.store(false, Ordering::Release);
         self.0.0.caught_up.fetch_add(1, Ordering::Release);
-        self.0.lock().under_way = false;
+        self.0.lock().under_way -= 1;
         self.0.0.wake.notify_all();
     }
 }

@@ -64,6 +64,11 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
+    /// An empty one, beside which this is known to be damaged.
+    pub(super) fn beside(damage: Damage) -> Self {
+        Self { damage: Arc::new(damage), ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ use super::{
     append::Taken,
     audit,
     book::{Book, Kind},
-    damage::Damage,
+    damage::{self, Damage, Finder},
     documents,
     fault::Fault,
     gap,
@@ -25,9 +25,9 @@ use super::{
     transaction::Transaction,
 };
 use crate::{
-    private::Owners,
+    private::{self, Owners},
     record,
-    seam::{AuditEntry, DocumentKey, DocumentKind, Gap, Recount, Why},
+    seam::{AuditEntry, DocumentKind, Gap, Recount, Why},
     watch::Watch,
 };
 
@@ -74,6 +74,7 @@ pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, Ope
 pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
     let place = Place::claim(dir, Owners::UsOrServed)?;
     place.refuse_lone_ledger()?;
+    place.sweep();
     let alone = place.database_alone()?;
     let mut db = place.connect_writer()?;
     if let (Alone::Says(alone), Ok(Some(meta))) = (alone, Meta::load(&db)) {
@@ -82,6 +83,7 @@ pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>
     let mut report = CheckReport::default();
     let mut damaged = Damaged::default();
     let vouched = ledger(&place, &db, &mut report)?;
+    let of_ledger = report.faults.clone();
     let asked = Arc::clone(watch);
     db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
     let read = read_everything(&db, &mut report, &mut damaged, watch);
@@ -100,8 +102,23 @@ pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>
     }
     if report.is_healthy() || report.accepted {
         trust_again(&place)?;
+        damage::forget(&place.known_damage()).map_err(|error| io_error("write", &place.known_damage(), error))?;
+    } else {
+        let found: Vec<String> = report.faults.iter().filter(|fault| !of_ledger.contains(fault)).cloned().collect();
+        remember(&place, &found, &damaged.whole)?;
     }
     Ok(report)
+}
+
+/// Keeps what was found, so that a server which is started all the same says so.
+fn remember(place: &Place, found: &[String], whole: &BTreeSet<String>) -> Result<(), OpenError> {
+    let by = |what: &String| if whole.contains(what) { Finder::Check } else { Finder::Scrub };
+    let found: Vec<_> = found.iter().map(|what| (by(what), what.as_str())).collect();
+    match damage::keep(&place.known_damage(), &found) {
+        // What is found is told in any case.
+        Err(error) if !private::is_no_room(&error) => Err(io_error("write", &place.known_damage(), error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// I17: reads everything if the store failed in an earlier run, and refuses it unless all of it holds.
@@ -143,6 +160,15 @@ struct Damaged {
     documents: Vec<(DocumentKind, String)>,
     marks: Vec<Vec<u8>>,
     audit: Vec<i64>,
+    /// What is wrong with the store as a whole, in words: no other than a check finds it.
+    whole: BTreeSet<String>,
+}
+
+impl Damaged {
+    fn note_whole(&mut self, report: &mut CheckReport, what: String) {
+        self.whole.insert(what.clone());
+        report.faults.push(what);
+    }
 }
 
 /// Begins a new epoch; gives the meta row and the number of accepted events.
@@ -246,28 +272,28 @@ fn read_everything(
     let rows = |table: &str| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
     // Where even that cannot be read, nobody learns how long it takes; what is wrong is found below.
     watch.expect(["events", "deliveries"].map(|table| rows(table).unwrap_or(0) as u64).iter().sum());
-    integrity(db, report)?;
+    integrity(db, report, damaged)?;
     let book = Book::load(db)?;
     read_events(db, &book, report, damaged, watch)?;
     read_deliveries(db, &book, report, damaged, watch)?;
-    read_lines(db, &book, report)?;
+    read_lines(db, &book, report, damaged)?;
     read_documents(db, report, damaged)?;
     read_keys_and_marks(db, report, damaged)?;
     read_audit(db, report, damaged)?;
     read_gaps(db, report)?;
     let sums = recount::sums(db)?;
     if sums.counted != sums.kept {
-        report.faults.push("the counters differ from what is stored".to_owned());
+        damaged.note_whole(report, "the counters differ from what is stored".to_owned());
     }
     report.recount = Some(sums);
     Ok(())
 }
 
 /// SQLite's own check of pages, and of each index against its table.
-fn integrity(db: &Connection, report: &mut CheckReport) -> Result<(), Fault> {
+fn integrity(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     let mut statement = db.prepare("PRAGMA integrity_check")?;
     let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-    report.faults.extend(lines.into_iter().filter(|line| line != "ok"));
+    lines.into_iter().filter(|line| line != "ok").for_each(|line| damaged.note_whole(report, line));
     Ok(())
 }
 
@@ -312,7 +338,8 @@ fn read_events(
     }
     let listed: u64 = of_source::count(db)?.iter().map(|(_, count)| count).sum();
     if listed != report.events {
-        report.faults.push(format!("{listed} events are listed with their sources, {} are stored", report.events));
+        let what = format!("{listed} events are listed with their sources, {} are stored", report.events);
+        damaged.note_whole(report, what);
     }
     Ok(())
 }
@@ -348,11 +375,12 @@ fn read_deliveries(
 }
 
 /// Whether what waits in line stands there in the order of its ids.
-fn read_lines(db: &Connection, book: &Book, report: &mut CheckReport) -> Result<(), Fault> {
+fn read_lines(db: &Connection, book: &Book, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     for destination in book.numbers(Kind::Destination) {
         for line in Line::all(db, destination)? {
             if let Some(seq) = line.out_of_order(db)? {
-                report.faults.push(format!("the delivery in row {seq} stands in line before one that is due earlier"));
+                let what = format!("the delivery in row {seq} stands in line before one that is due earlier");
+                damaged.note_whole(report, what);
             }
         }
     }
@@ -392,18 +420,13 @@ fn attempts(db: &Connection, seq: i64, report: &mut CheckReport, damaged: &mut D
 }
 
 fn read_documents(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
-    for kind in documents::KINDS {
-        let mut statement = db.prepare("SELECT name FROM documents WHERE kind = ?1")?;
-        let names = statement.query_map([kind as i64], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-        for name in names {
-            let key = DocumentKey { kind, name };
-            match documents::one(db, &key) {
-                Err(Fault::Damaged(what)) => {
-                    report.faults.push(what.into());
-                    damaged.documents.push((kind, key.name));
-                }
-                read => drop(read?),
+    for key in documents::keys(db)? {
+        match documents::one(db, &key) {
+            Err(Fault::Damaged(what)) => {
+                report.faults.push(what.into());
+                damaged.documents.push((key.kind, key.name));
             }
+            read => drop(read?),
         }
     }
     Ok(())
@@ -420,13 +443,13 @@ fn read_keys_and_marks(db: &Connection, report: &mut CheckReport, damaged: &mut 
             damaged.keys.push((source, key));
         }
     }
-    let mut statement = db.prepare("SELECT job, record FROM marks")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let job: Vec<u8> = row.get(0)?;
-        if step::decode(&job, row.get_ref(1)?.as_blob().unwrap_or_default()).is_none() {
-            report.faults.push("the mark of a job: the checksum does not match".to_owned());
-            damaged.marks.push(job);
+    for (job, mark) in step::all(db)? {
+        match mark {
+            Err(Fault::Damaged(what)) => {
+                report.faults.push(what.into());
+                damaged.marks.push(job);
+            }
+            read => drop(read?),
         }
     }
     Ok(())

@@ -81,6 +81,17 @@ pub(super) fn all(db: &Connection, kind: DocumentKind) -> Result<Vec<Document>, 
     Ok(documents)
 }
 
+/// The keys of all documents.
+pub(super) fn keys(db: &Connection) -> Result<Vec<DocumentKey>, Fault> {
+    let mut keys = Vec::new();
+    for kind in KINDS {
+        let mut statement = db.prepare_cached("SELECT name FROM documents WHERE kind = ?1 ORDER BY name")?;
+        let names = statement.query_map([kind as i64], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        keys.extend(names.into_iter().map(|name| DocumentKey { kind, name }));
+    }
+    Ok(keys)
+}
+
 /// Destinations whose document says that they are paused.
 pub(super) fn paused(db: &Connection) -> Result<BTreeSet<Name>, Fault> {
     let documents = all(db, DocumentKind::Destination)?;

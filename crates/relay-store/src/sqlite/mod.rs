@@ -68,6 +68,7 @@ use tokio::sync::oneshot;
 use self::{
     backup::{Copies, Order},
     book::{Book, Shelf},
+    damage::Damage,
     fault::Fault,
     ledger::Slot,
     meta::Meta,
@@ -128,6 +129,7 @@ impl SqliteStore {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::claim(&options.dir, options.owners)?;
         place.refuse_lone_ledger()?;
+        place.sweep();
         let alone = place.database_alone()?;
         let mut db = place.connect_writer()?;
         check::verify_if_suspect(&place, &db)?;
@@ -152,7 +154,8 @@ impl SqliteStore {
 
         let (queues, status, seen) =
             (Arc::new(Queues::default()), Arc::new(Status::default()), Arc::new(Seen::default()));
-        let shelf = Shelf::default();
+        let damage = Damage::kept_in(place.known_damage());
+        let shelf = Shelf::beside(damage.map_err(|error| open::io_error("read", &place.known_damage(), error))?);
         book.publish_all(&shelf);
         shelf.publish_meta(&meta);
         let disk_free = options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir));

@@ -33,6 +33,9 @@ const BEHIND_MAX: u64 = 1000;
 /// What a restore writes into until it is through.
 const PART: &str = "store.db.part";
 
+/// The ledger of the store that was lost, until the restore is through.
+pub(super) const LEDGER_LEFT: &str = "ledger.left";
+
 /// How to open a store.
 #[derive(Clone)]
 pub struct Options {
@@ -291,6 +294,11 @@ impl Place {
         self.dir.join("suspect")
     }
 
+    /// What is known to be damaged, until it is mended, gone or accepted.
+    pub(super) fn known_damage(&self) -> PathBuf {
+        self.dir.join("damaged")
+    }
+
     /// The database of a restore that is not through, and the sign that one was begun.
     pub(super) fn unfinished_restore(&self) -> PathBuf {
         self.dir.join(PART)
@@ -337,6 +345,22 @@ impl Place {
     /// Refuses a log that goes on from another database: SQLite would write its pages into this one.
     pub(super) fn compare_log(&self, alone: Option<&Meta>, meta: &Meta) -> Result<(), OpenError> {
         if meta.goes_on_from(alone) { Ok(()) } else { Err(OpenError::OtherLog { dir: self.dir.clone() }) }
+    }
+
+    /// Removes what an earlier process left in the middle of something, and what speaks of a store that is not there any more.
+    /// The store is not opened yet, and nothing refuses it.
+    pub(super) fn sweep(&self) {
+        let mut left = vec!["room.probe", "suspect.new", "damaged.new", "ledger.new"];
+        if self.unfinished_restore().symlink_metadata().is_err() {
+            left.extend(["store.db.part-wal", "store.db.part-shm", LEDGER_LEFT]);
+        }
+        if !self.database().metadata().is_ok_and(|found| found.len() > 0) {
+            left.extend(["suspect", "damaged"]);
+        }
+        for name in left {
+            // What cannot be removed does no harm.
+            drop(fs::remove_file(self.dir.join(name)));
+        }
     }
 
     /// Opens the connection that writes; makes the tables if the database is new.

@@ -10,9 +10,9 @@ use relay_core::time::Wall;
 use rusqlite::{Connection, wal::CheckpointMode};
 
 use super::{
-    check, gap,
+    check, damage, gap,
     ledger::{self, Slot},
-    open::{self, OpenError, Place},
+    open::{self, LEDGER_LEFT, OpenError, Place},
 };
 use crate::{
     copy::{DATABASE, Digest, FORMAT, MANIFEST, Manifest},
@@ -20,9 +20,6 @@ use crate::{
     seam::{AuditEntry, Gap, Why},
     watch::Watch,
 };
-
-/// The ledger of the store that was lost, until the restore is through.
-const LEDGER_LEFT: &str = "ledger.left";
 
 /// What beginning a new epoch writes beside the copy, at most.
 const EPOCH_BYTES: u64 = 1024 * 1024;
@@ -131,6 +128,10 @@ fn put_back(
     begin_epoch(place, &mut db, manifest, &left, from, &gap)?;
     db.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE).map_err(|error| place.damaged(error))?;
     drop(db);
+    // What is known of the store that was lost says nothing about this one.
+    for left in [place.suspect(), place.known_damage()] {
+        damage::forget(&left).map_err(cannot_write)?;
+    }
     put_in_place(part, &place.dir).map_err(cannot_write)?;
     // It has said what it knew; a left one is harmless.
     drop(fs::remove_file(place.dir.join(LEDGER_LEFT)));

@@ -16,10 +16,11 @@ use super::{
     book::{Kind, Shelf},
     check, documents,
     fault::Fault,
-    indexes, of_source, open,
+    gap, indexes, of_source, open,
     reader::at_one_snapshot,
     rows,
     status::Status,
+    step,
 };
 use crate::record::{self, Head};
 
@@ -67,8 +68,8 @@ enum Part {
     Keys,
     /// Lines of the audit log.
     Audit,
-    /// Registry documents.
-    Documents,
+    /// Registry documents, marks of jobs, and what is known to be missing: all that is few.
+    Few,
 }
 
 /// Where a pass stands.
@@ -132,9 +133,13 @@ fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Resul
     let mut place = Place::default();
     while !stop.rest(rest) {
         let began = Instant::now();
-        let next = at_one_snapshot(db, |db| step(db, shelf, &place))?;
+        if place == Place::default() {
+            shelf.damage().pass_begins();
+        }
+        let next = at_one_snapshot(db, |db| read(db, shelf, &place))?;
         rest = (began.elapsed() * REST_FACTOR).max(REST_MIN);
         place = next.unwrap_or_else(|| {
+            shelf.damage().pass_ended();
             rest = rest.max(PASS_EVERY);
             Place::default()
         });
@@ -143,7 +148,7 @@ fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Resul
 }
 
 /// Reads the next records; gives where to go on, `None` at the end.
-pub(super) fn step(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
+pub(super) fn read(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
     match from.part {
         Part::Events => {
             let read = |seq| event(db, shelf, seq);
@@ -159,12 +164,16 @@ pub(super) fn step(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Optio
         Part::Audit => {
             let read = |seq| note(shelf, audit::at(db, seq)).map(drop);
             let last = walk(db, "SELECT seq FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
-            Ok(Some(behind(last, Part::Audit, Part::Documents)))
+            Ok(Some(behind(last, Part::Audit, Part::Few)))
         }
-        Part::Documents => {
-            for kind in documents::KINDS {
-                note(shelf, documents::all(db, kind))?;
+        Part::Few => {
+            for key in documents::keys(db)? {
+                note(shelf, documents::one(db, &key))?;
             }
+            for (_, mark) in step::all(db)? {
+                note(shelf, mark)?;
+            }
+            note(shelf, gap::all(db))?;
             Ok(None)
         }
     }

@@ -5,9 +5,10 @@ use relay_core::{
     id::JobId,
     storage::{Changed, Ended, Mark, Step, Stepped},
 };
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{fault::Fault, rows, settle, transaction::Transaction};
+use crate::record::RecordError;
 
 const MARK: &str = "SELECT record FROM marks WHERE job = ?1";
 const PUT: &str = "INSERT INTO marks (job, record) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET record = ?2";
@@ -46,8 +47,31 @@ pub(super) fn retire_if(tx: &mut Transaction<'_>, ended: Ended) -> Result<Option
 
 fn mark(tx: &Transaction<'_>, job: JobId) -> Result<Option<Mark>, Fault> {
     let stored: Option<Vec<u8>> = tx.db.prepare_cached(MARK)?.query_row([key(job)], |row| row.get(0)).optional()?;
-    let damaged = || Fault::Damaged(format!("mark of {job}: the checksum does not match").into());
-    stored.map(|bytes| decode(&key(job), &bytes).ok_or_else(damaged)).transpose()
+    stored.map(|bytes| read(&key(job), &bytes)).transpose()
+}
+
+/// The key of a mark, and what it says.
+pub(super) type Kept = (Vec<u8>, Result<Mark, Fault>);
+
+/// All marks.
+pub(super) fn all(db: &Connection) -> Result<Vec<Kept>, Fault> {
+    let mut statement = db.prepare_cached("SELECT job, record FROM marks WHERE job >= x'' ORDER BY job")?;
+    let mut rows = statement.query([])?;
+    let mut marks = Vec::new();
+    while let Some(row) = rows.next()? {
+        let job: Vec<u8> = row.get(0)?;
+        let mark = read(&job, row.get_ref(1)?.as_blob().unwrap_or_default());
+        marks.push((job, mark));
+    }
+    Ok(marks)
+}
+
+/// Reads the mark of this job.
+fn read(job: &[u8], bytes: &[u8]) -> Result<Mark, Fault> {
+    let named = || {
+        job.try_into().map_or_else(|_| "a job".to_owned(), |job| JobId::from_u128(u128::from_be_bytes(job)).to_string())
+    };
+    decode(job, bytes).ok_or_else(|| Fault::record(&format_args!("mark of {}", named()), &RecordError::Checksum))
 }
 
 /// Jobs sort by when they were minted.
@@ -69,7 +93,7 @@ fn encode(job: JobId, mark: &Mark) -> Vec<u8> {
 }
 
 /// Reads a mark, which must be this job's; `None` if it is damaged.
-pub(super) fn decode(job: &[u8], bytes: &[u8]) -> Option<Mark> {
+fn decode(job: &[u8], bytes: &[u8]) -> Option<Mark> {
     let (content, crc) = bytes.split_last_chunk::<4>()?;
     if checksum(job, content) != u32::from_le_bytes(*crc) {
         return None;
