@@ -3,7 +3,7 @@
 use relay_core::time::Wall;
 use rusqlite::Connection;
 
-use super::{damage::Damage, fault::Fault, rows, transaction::audit_crc};
+use super::{damage::Damage, fault::Fault, rows};
 use crate::{
     record::RecordError,
     seam::{AuditEntry, AuditFilter, Listing, Page},
@@ -45,8 +45,19 @@ pub(super) fn at(db: &Connection, seq: i64) -> Result<Option<AuditEntry>, Fault>
     let (who, action, subject) = (text(1)?.into_owned(), text(2)?.into_owned(), text(3)?.into_owned());
     let origin = text(4)?.into_owned();
     let entry = AuditEntry { at: Wall::from_micros(row.get(0)?), who, action, subject, origin };
-    if i64::from(audit_crc(&entry)) != row.get::<_, i64>(5)? {
+    if i64::from(crc(&entry)) != row.get::<_, i64>(5)? {
         return Err(Fault::record(&format_args!("audit entry {seq}"), &RecordError::Checksum));
     }
     Ok(Some(entry))
+}
+
+/// The checksum of an audit entry.
+pub(super) fn crc(entry: &AuditEntry) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&entry.at.as_micros().to_le_bytes());
+    for text in [&entry.who, &entry.action, &entry.subject, &entry.origin] {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.finalize()
 }

@@ -27,10 +27,9 @@ use super::{
     book::{Book, Kind},
     fault::Fault,
     meta::Meta,
-    open,
+    open::{self, Clock},
     room::Seen,
     status::Status,
-    writer::Clock,
 };
 use crate::copy::{Backup, BackupError, Copying, Digest, FORMAT, Manifest, PIECE_BYTES, PIECES_WAITING, Piece};
 

@@ -16,7 +16,7 @@ use relay_core::{
 };
 use rusqlite::{Connection, params};
 
-use super::{damage::Damage, fault::Fault, line::Lines, meta::Meta, of_source, retain::Arrears};
+use super::{arrears::Arrears, damage::Damage, fault::Fault, line::Lines, meta::Meta, of_source};
 use crate::seam::{DestinationStats, SourceStats};
 
 /// What a name is the name of. The numbers are stored.

@@ -12,8 +12,8 @@ use super::{
     append::Taken,
     audit,
     book::{Book, Kind},
-    damage::{self, Damage, Finder},
-    documents,
+    damage::{self, Finder},
+    documents, epoch,
     fault::Fault,
     gap,
     ledger::{self, Slot},
@@ -22,7 +22,6 @@ use super::{
     of_source,
     open::{Alone, Doubt, OpenError, Place, io_error},
     recount, rows, schema, step,
-    transaction::Transaction,
 };
 use crate::{
     private::{self, Owners},
@@ -171,42 +170,6 @@ impl Damaged {
     }
 }
 
-/// Begins a new epoch; gives the meta row and the number of accepted events.
-/// It is above `id_high`; what `also` writes is part of the same commit.
-pub(super) fn begin_epoch(
-    db: &mut Connection,
-    audit: &[AuditEntry],
-    id_high: i64,
-    also: impl FnOnce(&Connection) -> Result<Option<u32>, Fault>,
-) -> Result<(Meta, u64), Fault> {
-    db.execute_batch("BEGIN IMMEDIATE")?;
-    begin_epoch_within(db, audit, id_high, also)
-}
-
-/// As [`begin_epoch`], in a transaction that has begun; commits it.
-fn begin_epoch_within(
-    db: &mut Connection,
-    audit: &[AuditEntry],
-    id_high: i64,
-    also: impl FnOnce(&Connection) -> Result<Option<u32>, Fault>,
-) -> Result<(Meta, u64), Fault> {
-    let mut meta = Meta::load(db)?.ok_or_else(|| Fault::Damaged("the meta row is missing".into()))?;
-    let mut book = Book::load(db)?;
-    let accepted = book.accepted;
-    let (mut paused, damage) = (BTreeSet::new(), Damage::default());
-    let mut tx = Transaction::new(db, &mut book, &mut paused, &damage, Wall::MIN);
-    tx.audit(audit)?;
-    let (mut crcs, latest) = (std::mem::take(&mut tx.crcs), tx.latest);
-    crcs.extend(also(db)?);
-    meta.previous = meta.epoch;
-    meta.epoch = super::open::new_epoch();
-    meta.advance(&crcs, id_high, latest);
-    meta.began = meta.commit;
-    meta.write(db)?;
-    db.execute_batch("COMMIT")?;
-    Ok((meta, accepted))
-}
-
 /// Writes down, in a new epoch, what the ledger of a store that opens could not vouch for.
 pub(super) fn write_down(
     place: &Place,
@@ -226,7 +189,7 @@ pub(super) fn write_down(
     };
     let gap = Gap { why: Why::Unvouched, since: meta.latest, until: at.max(meta.latest), commits, events: None };
     let entry = line_of_audit("server", "store.unvouched", doubt.to_string(), at);
-    let begun = begin_epoch(db, &[entry], meta.id_high, |db| gap::add(db, &gap).map(Some));
+    let begun = epoch::begin(db, &[entry], meta.id_high, |db| gap::add(db, &gap).map(Some));
     begun.map(|(meta, _)| meta).map_err(|error| place.damaged(error))
 }
 
@@ -496,7 +459,7 @@ fn accept(
         faults.iter().map(|fault| line_of_audit("cli", "store.accept-loss", fault.clone(), at)).collect();
     // What the database has lost may have been given out: the ledger knows how far.
     let given_out = ledger::read(&place.ledger()).ok().flatten().map_or(0, |found| found.slot.id_high);
-    let begun = begin_epoch_within(db, &audit, given_out, |db| gap.map(|gap| gap::add(db, &gap)).transpose());
+    let begun = epoch::begin_within(db, &audit, given_out, |db| gap.map(|gap| gap::add(db, &gap)).transpose());
     let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
     place.open_ledger(&Slot::of(&meta, accepted))?;
     Ok(gap)

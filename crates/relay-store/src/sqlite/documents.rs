@@ -1,14 +1,14 @@
-//! Registry documents with compare-and-set, and the audit log beside them.
+//! Registry documents.
 
 use std::collections::BTreeSet;
 
 use relay_core::name::Name;
 use rusqlite::{Connection, Row, params};
 
-use super::{fault::Fault, transaction::Transaction};
+use super::fault::Fault;
 use crate::{
     record::RecordError,
-    seam::{AuditEntry, Document, DocumentKey, DocumentKind},
+    seam::{Document, DocumentKey, DocumentKind},
 };
 
 /// Every kind there is.
@@ -20,46 +20,6 @@ pub(super) const KINDS: [DocumentKind; 6] = [
     DocumentKind::Token,
     DocumentKind::FetchedKey,
 ];
-
-/// Writes or deletes a document if its version is still `expect`; gives the new version.
-pub(super) fn put(
-    tx: &mut Transaction<'_>,
-    key: &DocumentKey,
-    expect: u64,
-    body: Option<&str>,
-    audit: &[AuditEntry],
-) -> Result<Option<u64>, Fault> {
-    let stored = one(tx.db, key)?.map_or(0, |document| document.version);
-    if stored != expect {
-        return Ok(None);
-    }
-    let version = stored + 1;
-    if let Some(body) = body {
-        let crc = checksum(key, version, body);
-        tx.crcs.push(crc);
-        tx.db
-            .prepare_cached(
-                "INSERT OR REPLACE INTO documents (kind, name, version, body, crc) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![key.kind as i64, key.name, version as i64, body, crc])?;
-    } else {
-        tx.crcs.push(checksum(key, version, ""));
-        tx.db
-            .prepare_cached("DELETE FROM documents WHERE kind = ?1 AND name = ?2")?
-            .execute(params![key.kind as i64, key.name])?;
-    }
-    tx.audit(audit)?;
-    if key.kind == DocumentKind::Destination
-        && let Ok(name) = key.name.parse::<Name>()
-    {
-        if body.is_some_and(says_paused) {
-            tx.paused.insert(name);
-        } else {
-            tx.paused.remove(&name);
-        }
-    }
-    Ok(Some(version))
-}
 
 /// Reads one document.
 pub(super) fn one(db: &Connection, key: &DocumentKey) -> Result<Option<Document>, Fault> {
@@ -109,12 +69,12 @@ fn document(row: &Row<'_>, kind: DocumentKind) -> Result<Document, Fault> {
     Ok(Document { key, version, body })
 }
 
-fn says_paused(body: &str) -> bool {
+pub(super) fn says_paused(body: &str) -> bool {
     let parsed: Result<serde_json::Value, _> = serde_json::from_str(body);
     parsed.is_ok_and(|document| document.get("paused") == Some(&serde_json::Value::Bool(true)))
 }
 
-fn checksum(key: &DocumentKey, version: u64, body: &str) -> u32 {
+pub(super) fn checksum(key: &DocumentKey, version: u64, body: &str) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&[key.kind as u8]);
     hasher.update(key.name.as_bytes());

@@ -9,12 +9,11 @@ use relay_core::{
     storage::{BodyOf, DestinationDue, Due},
     time::Wall,
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     book::{Kind, Shelf},
     fault::Fault,
-    lease,
     line::Line,
     room::Seen,
     rows,
@@ -28,12 +27,16 @@ const BY_EXPIRY: &str = "SELECT expires, seq FROM deliveries INDEXED BY by_expir
 const HELD: &str = "SELECT seq FROM deliveries INDEXED BY by_state
     WHERE dest = ?1 AND state = 30 AND line IS NULL AND seq > ?2 ORDER BY seq LIMIT ?3";
 
+/// When the next of them is due.
+const NEXT_DUE: &str = "SELECT due FROM deliveries INDEXED BY by_due
+    WHERE dest = ?1 AND (tries > 0) = ?2 AND due > ?3 AND state < 30 AND line IS NULL ORDER BY due LIMIT 1";
+
 /// What waits, and what has passed its TTL while waiting.
 pub(super) fn due(db: &Connection, shelf: &Shelf, now: Wall, limit: u32) -> Result<Due, Fault> {
     let mut due = Due::default();
     let mut expired: Vec<(i64, i64)> = Vec::new();
     for (number, entry) in shelf.entries(Kind::Destination) {
-        let Some(next_due) = lease::next_due(db, number, Wall::from_micros(i64::MIN))? else { continue };
+        let Some(next_due) = next_due(db, number, Wall::from_micros(i64::MIN))? else { continue };
         due.destinations.push(DestinationDue { destination: entry.name, next_due: Some(next_due) });
         expired.extend(expiring(db, number, now.as_micros(), limit)?);
     }
@@ -123,7 +126,7 @@ pub(super) fn stats(db: &Connection, shelf: &Shelf, seen: &Seen, dir: &Path) -> 
     let mut stats = kept(shelf);
     for destination in &mut stats.destinations {
         let Some(number) = shelf.number(Kind::Destination, &destination.destination) else { continue };
-        destination.oldest_due = lease::next_due(db, number, Wall::from_micros(i64::MIN))?;
+        destination.oldest_due = next_due(db, number, Wall::from_micros(i64::MIN))?;
         let next_expiry = expiring(db, number, i64::MAX, 1)?.into_iter().min();
         destination.next_expiry = next_expiry.map(|(at, _)| Wall::from_micros(at));
     }
@@ -142,4 +145,19 @@ pub(super) fn kept(shelf: &Shelf) -> Stats {
     sources.sort_by(|a, b| a.source.cmp(&b.source));
     destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
     Stats { sources, destinations, id_floor: shelf.id_high(), latest: shelf.latest(), ..Stats::default() }
+}
+
+/// When the first waiting delivery behind `now` is due.
+pub(super) fn next_due(db: &Connection, destination: u32, now: Wall) -> Result<Option<Wall>, Fault> {
+    let mut statement = db.prepare_cached(NEXT_DUE)?;
+    let mut earliest: Option<i64> = None;
+    for tried in [0, 1] {
+        let due = statement.query_row(params![destination, tried, now.as_micros()], |row| row.get(0)).optional()?;
+        earliest = earliest.into_iter().chain(due).min();
+    }
+    for line in Line::all(db, destination)? {
+        let next = line.first_behind(db, now.as_micros())?;
+        earliest = earliest.into_iter().chain(next.map(|next| next.due)).min();
+    }
+    Ok(earliest.map(Wall::from_micros))
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 use relay_core::{
     delivery,
     storage::{Backlog, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
-    time::Wall,
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, params};
 
-use super::{book::Kind, fault::Fault, line::Line, rows, transaction::Transaction};
+use super::{book::Kind, due::next_due, fault::Fault, line::Line, rows, transaction::Transaction};
 
 /// Rows that one range passes over because their TTL has passed, most. A backlog that expires as a whole would
 /// otherwise be walked by every lease until the core has ended it.
@@ -38,9 +37,6 @@ const WITH_TRIES: &str = "SELECT due, seq, expires FROM deliveries INDEXED BY by
 /// Deliveries that wait, but not in line, whose TTL has not passed, the first to expire first.
 const UNEXPIRED: &str = "SELECT due, seq, tries FROM deliveries INDEXED BY by_expiry
     WHERE dest = ?1 AND expires > ?2 AND state < 30 AND line IS NULL ORDER BY expires LIMIT ?3";
-/// When the next of them is due.
-const NEXT_DUE: &str = "SELECT due FROM deliveries INDEXED BY by_due
-    WHERE dest = ?1 AND (tries > 0) = ?2 AND due > ?3 AND state < 30 AND line IS NULL ORDER BY due LIMIT 1";
 
 /// Leases what is due, in the order asked for, until a bound is met.
 pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, Fault> {
@@ -70,21 +66,6 @@ pub(super) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
         leased.end = LeaseEnd::Drained { next_due: Some(ask.now + LOOK_AGAIN) };
     }
     Ok(leased)
-}
-
-/// When the first waiting delivery behind `now` is due.
-pub(super) fn next_due(db: &Connection, destination: u32, now: Wall) -> Result<Option<Wall>, Fault> {
-    let mut statement = db.prepare_cached(NEXT_DUE)?;
-    let mut earliest: Option<i64> = None;
-    for tried in [0, 1] {
-        let due = statement.query_row(params![destination, tried, now.as_micros()], |row| row.get(0)).optional()?;
-        earliest = earliest.into_iter().chain(due).min();
-    }
-    for line in Line::all(db, destination)? {
-        let next = line.first_behind(db, now.as_micros())?;
-        earliest = earliest.into_iter().chain(next.map(|next| next.due)).min();
-    }
-    Ok(earliest.map(Wall::from_micros))
 }
 
 /// A row that may be leased.

@@ -5,6 +5,7 @@
 //! held back.
 
 mod append;
+mod arrears;
 mod audit;
 mod backup;
 mod book;
@@ -16,6 +17,7 @@ mod damage;
 mod documents;
 mod due;
 mod edge;
+mod epoch;
 mod fault;
 mod gap;
 mod indexes;
@@ -28,6 +30,7 @@ mod of_source;
 mod open;
 #[cfg(test)]
 mod plan_tests;
+mod put;
 mod queue;
 mod reader;
 mod recount;
@@ -72,7 +75,7 @@ use self::{
     fault::Fault,
     ledger::Slot,
     meta::Meta,
-    open::{Alone, Place},
+    open::{Alone, Clock, Place},
     queue::{Ask, Queues, Refusal, Task, Weight},
     reader::Readers,
     recount::Counting,
@@ -81,7 +84,7 @@ use self::{
     scrub::Scrub,
     status::Status,
     transaction::Transaction,
-    writer::{Clock, WalPages, Writer},
+    writer::{WalPages, Writer},
 };
 pub use self::{
     check::{CheckReport, check, check_watched},
@@ -399,7 +402,7 @@ impl Registry for SqliteStore {
         body: Option<String>,
         audit: Vec<AuditEntry>,
     ) -> Later<Result<Option<u64>, StoreError>> {
-        self.urgent(1, move |tx| documents::put(tx, &key, expect, body.as_deref(), &audit))
+        self.urgent(1, move |tx| put::document(tx, &key, expect, body.as_deref(), &audit))
     }
 
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {

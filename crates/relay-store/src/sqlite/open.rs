@@ -22,9 +22,11 @@ use super::{
     meta::Meta,
     room::{self, DiskFree},
     schema,
-    writer::Clock,
 };
 use crate::private::{self, Owners, Unsafe};
+
+/// A clock for append deadlines.
+pub(super) type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
 
 /// After a loss of power the ledger lacks what was committed since its last fsync: 10 ms, or as long as the disk stalled
 /// for both. More commits than this no disk does in that time.

@@ -7,17 +7,18 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use relay_core::storage::StoreError;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{fault::Fault, status::Status};
+use super::{
+    fault::{Fault, READ_TIME_MAX},
+    status::Status,
+};
 
-/// A read that takes longer is given up.
-pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(1);
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 4096;
 /// Reads that wait at most.

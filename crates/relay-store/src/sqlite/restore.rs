@@ -10,7 +10,7 @@ use relay_core::time::Wall;
 use rusqlite::{Connection, wal::CheckpointMode};
 
 use super::{
-    check, damage, gap,
+    damage, epoch, gap,
     ledger::{self, Slot},
     open::{self, LEDGER_LEFT, OpenError, Place},
 };
@@ -232,7 +232,7 @@ fn begin_epoch(
     // The next id is minted above this, whatever the clock says then.
     let at_least = gap.until.as_millis() as i64 * (1 << super::schema::SEQ_BITS);
     let id_high = left.iter().map(|slot| slot.id_high).fold(at_least, i64::max);
-    let begun = check::begin_epoch(db, &[entry], id_high, |db| gap::add(db, gap).map(Some));
+    let begun = epoch::begin(db, &[entry], id_high, |db| gap::add(db, gap).map(Some));
     let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
     place.open_ledger(&Slot::of(&meta, accepted)).map(drop)
 }

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
 use super::{
+    arrears::Arrears,
     book::{Kind, Shelf},
     fault::Fault,
     queue::{BATCH_OPS_MAX, Refusal, Task, Weight},
@@ -41,38 +42,9 @@ const FORGOTTEN: &str =
 
 const OLD_MARKS: &str = "DELETE FROM marks WHERE job IN (SELECT job FROM marks WHERE job < ?1 ORDER BY job LIMIT ?2)";
 
-/// How far retention is behind: what was stored while more was due than one commit removes.
-#[derive(Debug, Default)]
-pub(super) struct Arrears {
-    is_behind: bool,
-    stored: usize,
-}
-
-impl Arrears {
-    /// Counts a row that was stored: a delivery, an event without any, an attempt.
-    pub(super) fn on_stored(&mut self) {
-        self.stored += usize::from(self.is_behind);
-    }
-
-    /// Whether the next commit has earned its turn, whatever else there is to do.
-    pub(super) fn has_turn(&self) -> bool {
-        self.stored >= STORED_MIN
-    }
-
-    /// How many rows a commit may remove that begins now.
-    fn take(&mut self) -> usize {
-        let counted = self.stored.min(STORED_MAX);
-        self.stored -= counted;
-        ROWS_MAX.max(ROWS_FOR_EACH * counted)
-    }
-
-    /// What a commit left.
-    fn note(&mut self, more: bool) {
-        if !more {
-            self.stored = 0;
-        }
-        self.is_behind = more;
-    }
+/// Whether the next commit has earned its turn, whatever else there is to do.
+pub(super) fn has_turn(arrears: &Arrears) -> bool {
+    arrears.stored() >= STORED_MIN
 }
 
 /// Ended deliveries that retention is over for, those that ended first in each state of each destination first.
@@ -168,7 +140,7 @@ impl Task for Retiring {
 
 /// Removes the first of those behind the `taken` ones, and forgets, each as much as a short commit holds.
 pub(super) fn retire(tx: &mut Transaction<'_>, retire: &Retire, taken: usize) -> Result<Retired, Fault> {
-    let limit = tx.book.arrears.take();
+    let limit = ROWS_MAX.max(ROWS_FOR_EACH * tx.book.arrears.take(STORED_MAX));
     let mut retired = Retired::default();
     let mut rows = 0;
     let left = retire.ended.get(taken..).unwrap_or_default();

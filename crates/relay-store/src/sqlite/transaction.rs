@@ -11,6 +11,7 @@ use relay_core::{
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
+    audit,
     book::{Book, Kind},
     damage::Damage,
     fault::Fault,
@@ -224,7 +225,7 @@ impl<'a> Transaction<'a> {
             "INSERT INTO audit (at, who, action, subject, origin, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let mut statement = self.db.prepare_cached(INSERT)?;
         for entry in entries {
-            let crc = audit_crc(entry);
+            let crc = audit::crc(entry);
             self.latest = self.latest.max(entry.at);
             self.crcs.push(crc);
             let AuditEntry { at, who, action, subject, origin } = entry;
@@ -259,15 +260,4 @@ fn at_hand<'s, 'a>(
         *slot = Some(db.prepare_cached(sql)?);
     }
     Ok(slot.as_mut().expect("it was prepared above if it was missing"))
-}
-
-/// The checksum of an audit entry.
-pub(super) fn audit_crc(entry: &AuditEntry) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&entry.at.as_micros().to_le_bytes());
-    for text in [&entry.who, &entry.action, &entry.subject, &entry.origin] {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    }
-    hasher.finalize()
 }

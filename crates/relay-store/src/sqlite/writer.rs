@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use relay_core::{name::Name, time::Wall};
+use relay_core::name::Name;
 use rusqlite::{Connection, ErrorCode, wal::CheckpointMode};
 
 use super::{
@@ -25,7 +25,9 @@ use super::{
     ledger::{Ledger, Slot},
     lock::Lock,
     meta::Meta,
+    open::Clock,
     queue::{Allowed, Job, Queues, Refusal, Turn},
+    retain,
     room::Room,
     schema,
     status::Status,
@@ -45,9 +47,6 @@ const IDLE_AFTER_FULL: Duration = Duration::from_millis(250);
 const BULK_PAUSE: u32 = 4;
 /// How long a program of somebody else may hold the file locked (a shell that looks into it, a tool that copies it).
 const BUSY_MAX: Duration = Duration::from_secs(2);
-
-/// A clock for append deadlines.
-pub(super) type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
 
 /// Everything the writer owns but the connection.
 pub(super) struct Writer {
@@ -162,7 +161,7 @@ impl Writer {
 
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
         loop {
-            let allowed = Allowed { bulk_from: self.bulk_not_before, retire: self.book.arrears.has_turn() };
+            let allowed = Allowed { bulk_from: self.bulk_not_before, retire: retain::has_turn(&self.book.arrears) };
             let patience = if self.room.was_full() { IDLE_AFTER_FULL } else { IDLE_AFTER };
             let turn = self.queues.next(allowed, patience);
             if self.status.has_failed() {
