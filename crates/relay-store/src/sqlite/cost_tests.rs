@@ -22,14 +22,13 @@ use relay_core::{
 use rusqlite::Connection;
 
 use super::{
-    append, audit,
-    book::{Book, Shelf},
-    browse,
-    damage::Damage,
-    due, lease, retain,
-    room::Seen,
-    schema, settle, step,
-    transaction::Transaction,
+    files::{damage::Damage, room::Seen, schema},
+    read::{
+        audit,
+        book::{Book, Shelf},
+        browse, due,
+    },
+    write::{append, lease, retain, settle, step, transaction::Transaction},
 };
 use crate::seam::{AuditFilter, DeliveryFilter, EventFilter, Page, Range};
 

@@ -4,50 +4,18 @@
 //! **Invariant:** one thread writes; every other connection only reads. The same thread checkpoints, but for what a backup
 //! held back.
 
-mod append;
-mod arrears;
-mod audit;
-mod backup;
-mod book;
-mod browse;
-mod check;
 #[cfg(test)]
 mod cost_tests;
-mod damage;
-mod documents;
-mod due;
-mod edge;
-mod epoch;
 mod fault;
-mod gap;
-mod indexes;
-mod lease;
-mod ledger;
-mod line;
-mod lock;
-mod meta;
-mod of_source;
-mod open;
+mod files;
 #[cfg(test)]
 mod plan_tests;
-mod put;
-mod queue;
-mod reader;
-mod recount;
-mod replay;
-mod restore;
-mod retain;
-mod room;
-mod rows;
-mod schema;
-mod scrub;
-mod settle;
+mod read;
 mod status;
-mod step;
 #[cfg(test)]
 mod tests;
-mod transaction;
-mod writer;
+mod verify;
+mod write;
 
 use std::{
     path::PathBuf,
@@ -69,29 +37,44 @@ use relay_core::{
 use tokio::sync::oneshot;
 
 use self::{
-    backup::{Copies, Order},
-    book::{Book, Shelf},
-    damage::Damage,
     fault::Fault,
-    ledger::Slot,
-    meta::Meta,
-    open::{Alone, Clock, Place},
-    queue::{Ask, Queues, Refusal, Task, Weight},
-    reader::Readers,
-    recount::Counting,
-    retain::Retiring,
-    room::{Room, Seen},
-    scrub::Scrub,
+    files::{
+        damage::Damage,
+        ledger::Slot,
+        meta::Meta,
+        open::{self, Alone, Clock, Place},
+        room::{Room, Seen},
+        schema,
+    },
+    read::{
+        audit,
+        backup::{self, Copies, Order},
+        book::{Book, Shelf},
+        browse, documents, due,
+        reader::Readers,
+    },
     status::Status,
-    transaction::Transaction,
-    writer::{WalPages, Writer},
+    verify::{check, recount::Counting, scrub::Scrub},
+    write::{
+        append, lease, put,
+        queue::{Ask, Queues, Refusal, Task, Weight},
+        replay,
+        retain::{self, Retiring},
+        settle, step,
+        transaction::Transaction,
+        writer::{WalPages, Writer},
+    },
 };
 pub use self::{
-    check::{CheckReport, check, check_watched},
-    edge::{Edge, EdgeAction, Edges},
-    open::{OpenError, Options},
-    restore::{RestoreError, Restored, restore, restore_watched},
-    room::DiskFree,
+    files::{
+        edge::{Edge, EdgeAction, Edges},
+        open::{OpenError, Options},
+        room::DiskFree,
+    },
+    verify::{
+        check::{CheckReport, check, check_watched},
+        restore::{RestoreError, Restored, restore, restore_watched},
+    },
 };
 use crate::{
     Later,
