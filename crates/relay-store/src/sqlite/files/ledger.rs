@@ -13,13 +13,19 @@ use std::{
 };
 
 use super::meta::Meta;
-use crate::private;
+use crate::{
+    private,
+    record::{
+        RecordError,
+        seal::{Fields, Sealing},
+    },
+};
 
 const MAGIC: [u8; 4] = *b"CRML";
-const VERSION: u32 = 1;
+const VERSION: u8 = 1;
 /// One disk sector each, so that a torn write harms one slot only.
 const SLOT_BYTES: u64 = 512;
-const CONTENT_BYTES: usize = 4 + 4 + 16 + 8 + 32 + 8 + 8;
+const BYTES: usize = 1 + 4 + 3 + 16 + 8 + 32 + 8 + 8 + 4;
 /// How long an acknowledged commit may be missing from the ledger's disk.
 const SYNC_EVERY: Duration = Duration::from_millis(10);
 
@@ -39,38 +45,34 @@ impl Slot {
         Self { epoch: meta.epoch, commit: meta.commit, chain: meta.chain, id_high: meta.id_high, accepted }
     }
 
-    fn encode(&self) -> [u8; CONTENT_BYTES + 4] {
-        let mut bytes = Vec::with_capacity(CONTENT_BYTES + 4);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&self.epoch.to_le_bytes());
-        bytes.extend_from_slice(&self.commit.to_le_bytes());
-        bytes.extend_from_slice(&self.chain);
-        bytes.extend_from_slice(&self.id_high.to_le_bytes());
-        bytes.extend_from_slice(&self.accepted.to_le_bytes());
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-        bytes.try_into().expect("the fields above add up to this length")
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(BYTES);
+        let mut record = Sealing::begin(VERSION, &mut bytes);
+        record.raw(&MAGIC);
+        record.raw(&[0; 3]);
+        record.u128(self.epoch);
+        record.u64(self.commit);
+        record.raw(&self.chain);
+        record.i64(self.id_high);
+        record.u64(self.accepted);
+        record.end();
+        bytes
     }
 
-    fn decode(bytes: &[u8; CONTENT_BYTES + 4]) -> Option<Self> {
-        let (content, crc) = bytes.split_last_chunk::<4>()?;
-        if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
-            return None;
+    fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut fields = Fields::open(VERSION, &[], bytes)?;
+        if fields.array()? != MAGIC || fields.array()? != [0; 3] {
+            return Err(RecordError::Field("magic"));
         }
-        let (magic, rest) = content.split_first_chunk::<4>()?;
-        let (version, rest) = rest.split_first_chunk::<4>()?;
-        let (epoch, rest) = rest.split_first_chunk::<16>()?;
-        let (commit, rest) = rest.split_first_chunk::<8>()?;
-        let (chain, rest) = rest.split_first_chunk::<32>()?;
-        let (id_high, rest) = rest.split_first_chunk::<8>()?;
-        let (accepted, _) = rest.split_first_chunk::<8>()?;
-        (*magic == MAGIC && u32::from_le_bytes(*version) == VERSION).then(|| Self {
-            epoch: u128::from_le_bytes(*epoch),
-            commit: u64::from_le_bytes(*commit),
-            chain: *chain,
-            id_high: i64::from_le_bytes(*id_high),
-            accepted: u64::from_le_bytes(*accepted),
-        })
+        let slot = Self {
+            epoch: fields.u128()?,
+            commit: fields.u64()?,
+            chain: fields.array()?,
+            id_high: fields.i64()?,
+            accepted: fields.u64()?,
+        };
+        fields.end()?;
+        Ok(slot)
     }
 }
 
@@ -101,13 +103,13 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Found>> {
 fn slots_of(file: &File) -> io::Result<[Option<Slot>; 2]> {
     let mut slots = [None, None];
     for place in 0..2 {
-        let mut bytes = [0; CONTENT_BYTES + 4];
+        let mut bytes = [0; BYTES];
         match file.read_exact_at(&mut bytes, place * SLOT_BYTES) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
             Err(error) => return Err(error),
         }
-        slots[place as usize] = Slot::decode(&bytes);
+        slots[place as usize] = Slot::decode(&bytes).ok();
     }
     Ok(slots)
 }

@@ -5,10 +5,16 @@ use aws_lc_rs::digest::{Context, SHA256};
 use relay_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::sqlite::fault::Fault;
+use crate::{
+    record::{
+        RecordError,
+        seal::{Fields, Sealing},
+    },
+    sqlite::fault::Fault,
+};
 
-const VERSION: u8 = 4;
-const CONTENT_BYTES: usize = 1 + 16 + 16 + 8 + 8 + 32 + 8 + 8 + 16 + 8;
+const VERSION: u8 = 1;
+const BYTES: usize = 1 + 16 + 16 + 8 + 8 + 32 + 8 + 8 + 16 + 8 + 4;
 
 /// The `meta` row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +71,8 @@ impl Meta {
     pub(crate) fn load(db: &Connection) -> Result<Option<Self>, Fault> {
         let bytes: Option<Vec<u8>> =
             db.query_row("SELECT counters FROM names WHERE id = 0", [], |row| row.get(0)).optional()?;
-        bytes.map(|bytes| Self::decode(&bytes)).transpose()
+        let meta = bytes.map(|bytes| Self::decode(&bytes)).transpose();
+        meta.map_err(|error| Fault::record(&"the meta row", &error))
     }
 
     /// The next commit, which wrote records with these CRCs.
@@ -84,18 +91,18 @@ impl Meta {
 
     /// Writes the row, inside a transaction.
     pub(crate) fn write(&self, db: &Connection) -> Result<(), Fault> {
-        let mut bytes = Vec::with_capacity(CONTENT_BYTES + 4);
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&self.epoch.to_le_bytes());
-        bytes.extend_from_slice(&self.previous.to_le_bytes());
-        bytes.extend_from_slice(&self.began.to_le_bytes());
-        bytes.extend_from_slice(&self.commit.to_le_bytes());
-        bytes.extend_from_slice(&self.chain);
-        bytes.extend_from_slice(&self.id_high.to_le_bytes());
-        bytes.extend_from_slice(&self.latest.as_micros().to_le_bytes());
-        bytes.extend_from_slice(&self.base.epoch.to_le_bytes());
-        bytes.extend_from_slice(&self.base.commit.to_le_bytes());
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        let mut bytes = Vec::with_capacity(BYTES);
+        let mut record = Sealing::begin(VERSION, &mut bytes);
+        record.u128(self.epoch);
+        record.u128(self.previous);
+        record.u64(self.began);
+        record.u64(self.commit);
+        record.raw(&self.chain);
+        record.i64(self.id_high);
+        record.i64(self.latest.as_micros());
+        record.u128(self.base.epoch);
+        record.u64(self.base.commit);
+        record.end();
         db.prepare_cached(
             "INSERT INTO names (id, kind, name, counters) VALUES (0, 0, '', ?1)
              ON CONFLICT (id) DO UPDATE SET counters = excluded.counters",
@@ -104,32 +111,19 @@ impl Meta {
         Ok(())
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let damaged = || Fault::Damaged("the meta row: the checksum does not match".into());
-        let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-        let (version, rest) = content.split_first_chunk::<1>().ok_or_else(damaged)?;
-        let is_whole = *version == [VERSION] && content.len() == CONTENT_BYTES;
-        if crc32fast::hash(content) != u32::from_le_bytes(*crc) || !is_whole {
-            return Err(damaged());
-        }
-        let (epoch, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
-        let (previous, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
-        let (began, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-        let (commit, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-        let (chain, rest) = rest.split_first_chunk::<32>().ok_or_else(damaged)?;
-        let (id_high, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-        let (latest, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-        let (base_epoch, rest) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
-        let (base_commit, _) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-        Ok(Self {
-            epoch: u128::from_le_bytes(*epoch),
-            previous: u128::from_le_bytes(*previous),
-            began: u64::from_le_bytes(*began),
-            commit: u64::from_le_bytes(*commit),
-            chain: *chain,
-            id_high: i64::from_le_bytes(*id_high),
-            latest: Wall::from_micros(i64::from_le_bytes(*latest)),
-            base: Base { epoch: u128::from_le_bytes(*base_epoch), commit: u64::from_le_bytes(*base_commit) },
-        })
+    fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut fields = Fields::open(VERSION, &[], bytes)?;
+        let meta = Self {
+            epoch: fields.u128()?,
+            previous: fields.u128()?,
+            began: fields.u64()?,
+            commit: fields.u64()?,
+            chain: fields.array()?,
+            id_high: fields.i64()?,
+            latest: Wall::from_micros(fields.i64()?),
+            base: Base { epoch: fields.u128()?, commit: fields.u64()? },
+        };
+        fields.end()?;
+        Ok(meta)
     }
 }

@@ -103,7 +103,7 @@ pub(crate) const fn codes(state: State) -> &'static [i64] {
 
 /// The state behind a code.
 pub(crate) fn state_of(code: i64) -> Option<State> {
-    State::ALL.into_iter().find(|state| *state as i64 == code / 10)
+    State::from_number(u8::try_from(code / 10).ok()?)
 }
 
 /// Makes the tables of an empty database.

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::rows;
 use crate::{
-    record::RecordError,
+    record::{RecordError, seal::of_columns},
     seam::{AuditEntry, AuditFilter, Listing, Page},
     sqlite::{fault::Fault, files::damage::Damage},
 };
@@ -54,11 +54,7 @@ pub(crate) fn at(db: &Connection, seq: i64) -> Result<Option<AuditEntry>, Fault>
 
 /// The checksum of an audit entry.
 pub(crate) fn crc(entry: &AuditEntry) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&entry.at.as_micros().to_le_bytes());
-    for text in [&entry.who, &entry.action, &entry.subject, &entry.origin] {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    }
-    hasher.finalize()
+    let [who, action, subject, origin] =
+        [&entry.who, &entry.action, &entry.subject, &entry.origin].map(String::as_bytes);
+    of_columns(&[&entry.at.as_micros().to_le_bytes(), who, action, subject, origin])
 }

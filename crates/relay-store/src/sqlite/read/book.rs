@@ -18,6 +18,10 @@ use rusqlite::{Connection, params};
 
 use super::{arrears::Arrears, line::Lines, of_source};
 use crate::{
+    record::{
+        RecordError,
+        seal::{Fields, Sealing},
+    },
     seam::{DestinationStats, SourceStats},
     sqlite::{
         fault::Fault,
@@ -48,6 +52,9 @@ const OUTCOMES: usize = 10;
 const RETRIED: usize = 14;
 const REFUSED: usize = 15;
 const SLOTS: usize = 16;
+
+/// Of the counters of a name.
+const COUNTERS_VERSION: u8 = 1;
 
 /// The counters of one name.
 pub(crate) type Counters = [u64; SLOTS];
@@ -370,29 +377,23 @@ const fn slot(state: State) -> usize {
     STATES + state as usize - 1
 }
 
-fn checksum(number: u32, kind: Kind, name: &str, counters: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&number.to_le_bytes());
-    hasher.update(&[kind as u8]);
-    hasher.update(name.as_bytes());
-    hasher.update(counters);
-    hasher.finalize()
-}
-
 fn encode(number: u32, entry: &Entry) -> Vec<u8> {
-    let mut bytes: Vec<u8> = entry.counters.iter().flat_map(|counter| counter.to_le_bytes()).collect();
-    let crc = checksum(number, entry.kind, entry.name.as_str(), &bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
+    let mut bytes = Vec::with_capacity(5 + SLOTS * 8);
+    let mut record = Sealing::begin(COUNTERS_VERSION, &mut bytes)
+        .about(&number.to_le_bytes())
+        .about(&[entry.kind as u8])
+        .about(entry.name.as_str().as_bytes());
+    entry.counters.iter().for_each(|counter| record.u64(*counter));
+    record.end();
     bytes
 }
 
 fn decode(number: u32, kind: Kind, name: &str, bytes: &[u8]) -> Result<Counters, Fault> {
-    let damaged =
-        || Fault::Damaged(format!("name {number} ({name}): the checksum of its counters does not match").into());
-    let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-    if content.len() != SLOTS * 8 || checksum(number, kind, name, content) != u32::from_le_bytes(*crc) {
-        return Err(damaged());
-    }
-    let (words, _) = content.as_chunks::<8>();
-    Ok(std::array::from_fn(|index| u64::from_le_bytes(words[index])))
+    let about: [&[u8]; 3] = [&number.to_le_bytes(), &[kind as u8], name.as_bytes()];
+    let words = Fields::open(COUNTERS_VERSION, &about, bytes).and_then(Fields::words);
+    let counters = words.and_then(|words| {
+        let words: &[[u8; 8]; SLOTS] = words.try_into().map_err(|_| RecordError::Field("length"))?;
+        Ok(words.map(u64::from_le_bytes))
+    });
+    counters.map_err(|error| Fault::record(&format_args!("counters of name {number} ({name})"), &error))
 }

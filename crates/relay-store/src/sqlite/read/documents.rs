@@ -6,7 +6,7 @@ use relay_core::name::Name;
 use rusqlite::{Connection, Row, params};
 
 use crate::{
-    record::RecordError,
+    record::{RecordError, seal::of_columns},
     seam::{Document, DocumentKey, DocumentKind},
     sqlite::fault::Fault,
 };
@@ -75,10 +75,5 @@ pub(crate) fn says_paused(body: &str) -> bool {
 }
 
 pub(crate) fn checksum(key: &DocumentKey, version: u64, body: &str) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&[key.kind as u8]);
-    hasher.update(key.name.as_bytes());
-    hasher.update(&version.to_le_bytes());
-    hasher.update(body.as_bytes());
-    hasher.finalize()
+    of_columns(&[&[key.kind as u8], key.name.as_bytes(), &version.to_le_bytes(), body.as_bytes()])
 }

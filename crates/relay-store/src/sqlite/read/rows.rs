@@ -6,12 +6,18 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::book::{Book, Shelf};
 use crate::{
-    record::{self, Head, RecordError},
+    record::{
+        self, Head, RecordError,
+        seal::{Fields, Sealing},
+    },
     sqlite::{
         fault::Fault,
         files::{damage::Damage, schema},
     },
 };
+
+/// Of the list of an event's deliveries.
+const LIST_VERSION: u8 = 1;
 
 /// Gives the name behind a number.
 pub(crate) trait Names {
@@ -86,24 +92,21 @@ pub(crate) fn deliveries_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>,
 
 /// Writes the list of an event's deliveries; `None` if there are none.
 pub(crate) fn encode_sequences(event_seq: i64, listed: impl Iterator<Item = i64>) -> Option<Vec<u8>> {
-    let mut bytes: Vec<u8> = listed.flat_map(i64::to_le_bytes).collect();
-    if bytes.is_empty() {
-        return None;
-    }
-    let crc = sequences_crc(event_seq, &bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
+    let mut listed = listed.peekable();
+    listed.peek()?;
+    let mut bytes = Vec::new();
+    let mut record = Sealing::begin(LIST_VERSION, &mut bytes).about(&event_seq.to_le_bytes());
+    listed.for_each(|seq| record.i64(seq));
+    record.end();
     Some(bytes)
 }
 
 /// Reads the list of an event's deliveries.
 pub(crate) fn sequences(event_seq: i64, bytes: Option<&[u8]>) -> Result<Vec<i64>, Fault> {
     let Some(bytes) = bytes else { return Ok(Vec::new()) };
-    let damaged = |error| Fault::record(&format_args!("deliveries of event {}", shown(event_seq)), &error);
-    let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged(RecordError::Short))?;
-    let (words, rest) = content.as_chunks::<8>();
-    if sequences_crc(event_seq, content) != u32::from_le_bytes(*crc) || !rest.is_empty() {
-        return Err(damaged(RecordError::Checksum));
-    }
+    let words = Fields::open(LIST_VERSION, &[&event_seq.to_le_bytes()], bytes).and_then(Fields::words);
+    let words =
+        words.map_err(|error| Fault::record(&format_args!("deliveries of event {}", shown(event_seq)), &error))?;
     Ok(words.iter().map(|word| i64::from_le_bytes(*word)).collect())
 }
 
@@ -139,11 +142,4 @@ pub(crate) fn damaged_delivery(seq: i64, error: &RecordError) -> Fault {
 fn shown(seq: i64) -> String {
     let (ms, counter) = (seq >> 12, seq & 0xfff);
     format!("{:08x}-{:04x}-7{counter:03x}", ms >> 16, ms & 0xffff)
-}
-
-fn sequences_crc(event_seq: i64, content: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&event_seq.to_le_bytes());
-    hasher.update(content);
-    hasher.finalize()
 }

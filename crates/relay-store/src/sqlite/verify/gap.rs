@@ -4,7 +4,7 @@ use relay_core::time::Wall;
 use rusqlite::{Connection, params};
 
 use crate::{
-    record::RecordError,
+    record::{RecordError, seal::of_columns},
     seam::{Gap, Why},
     sqlite::fault::Fault,
 };
@@ -56,14 +56,15 @@ fn read(db: &Connection) -> Result<Vec<(i64, Option<Gap>)>, Fault> {
 }
 
 fn crc(gap: &Gap) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&[gap.why as u8]);
-    for at in [gap.since, gap.until] {
-        hasher.update(&at.as_micros().to_le_bytes());
-    }
-    for number in [gap.commits, gap.events] {
-        hasher.update(&[u8::from(number.is_some())]);
-        hasher.update(&number.unwrap_or(0).to_le_bytes());
-    }
-    hasher.finalize()
+    let number = |number: Option<u64>| number.map(u64::to_le_bytes);
+    let (commits, events) = (number(gap.commits), number(gap.events));
+    // One that nobody knows is an empty column.
+    let shown = |bytes: &Option<[u8; 8]>| bytes.map_or_else(Vec::new, |bytes| bytes.to_vec());
+    of_columns(&[
+        &[gap.why as u8],
+        &gap.since.as_micros().to_le_bytes(),
+        &gap.until.as_micros().to_le_bytes(),
+        &shown(&commits),
+        &shown(&events),
+    ])
 }

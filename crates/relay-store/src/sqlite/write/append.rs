@@ -11,7 +11,10 @@ use rusqlite::params;
 
 use super::transaction::Transaction;
 use crate::{
-    record::RecordError,
+    record::{
+        RecordError,
+        seal::{Fields, Sealing},
+    },
     sqlite::{
         fault::Fault,
         read::{book::Kind, rows},
@@ -61,6 +64,9 @@ fn append(tx: &mut Transaction<'_>, item: &Append) -> Result<Appended, Fault> {
     Ok(Appended::Stored)
 }
 
+/// Of a dedupe entry.
+const TAKEN_VERSION: u8 = 1;
+
 /// Who took a dedupe key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
@@ -75,8 +81,8 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
     let source = tx.book.intern(Kind::Source, &event.source);
     let taken =
         Taken { event: event.id, received_at: event.received_at, until: dedupe.until, body_sha256: event.body_sha256 };
-    let record = taken.encode(source, &dedupe.key);
-    tx.crcs.push(crc32fast::hash(&record));
+    let (record, crc) = taken.encode(source, &dedupe.key);
+    tx.crcs.push(crc);
     let until = dedupe.until.as_micros();
     let inserted = tx
         .db
@@ -129,40 +135,27 @@ fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appe
 }
 
 impl Taken {
-    fn encode(&self, source: u32, key: &[u8; 32]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(68);
-        bytes.extend_from_slice(&self.event.as_u128().to_le_bytes());
-        bytes.extend_from_slice(&self.received_at.as_micros().to_le_bytes());
-        bytes.extend_from_slice(&self.until.as_micros().to_le_bytes());
-        bytes.extend_from_slice(&self.body_sha256);
-        let crc = checksum(source, key, &bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        bytes
+    fn encode(&self, source: u32, key: &[u8; 32]) -> (Vec<u8>, u32) {
+        let mut bytes = Vec::with_capacity(69);
+        let mut record = Sealing::begin(TAKEN_VERSION, &mut bytes).about(&source.to_le_bytes()).about(key);
+        record.u128(self.event.as_u128());
+        record.i64(self.received_at.as_micros());
+        record.i64(self.until.as_micros());
+        record.raw(&self.body_sha256);
+        let crc = record.end();
+        (bytes, crc)
     }
 
     /// Reads an entry, which must be this key's.
     pub(crate) fn decode(source: u32, key: &[u8], bytes: &[u8]) -> Result<Self, RecordError> {
-        let (content, crc) = bytes.split_last_chunk::<4>().ok_or(RecordError::Short)?;
-        if checksum(source, key, content) != u32::from_le_bytes(*crc) {
-            return Err(RecordError::Checksum);
-        }
-        let (event, rest) = content.split_first_chunk::<16>().ok_or(RecordError::Short)?;
-        let (received_at, rest) = rest.split_first_chunk::<8>().ok_or(RecordError::Short)?;
-        let (until, rest) = rest.split_first_chunk::<8>().ok_or(RecordError::Short)?;
-        let (body_sha256, _) = rest.split_first_chunk::<32>().ok_or(RecordError::Short)?;
-        Ok(Self {
-            event: EventId::from_u128(u128::from_le_bytes(*event)),
-            received_at: Wall::from_micros(i64::from_le_bytes(*received_at)),
-            until: Wall::from_micros(i64::from_le_bytes(*until)),
-            body_sha256: *body_sha256,
-        })
+        let mut fields = Fields::open(TAKEN_VERSION, &[&source.to_le_bytes(), key], bytes)?;
+        let taken = Self {
+            event: EventId::from_u128(fields.u128()?),
+            received_at: Wall::from_micros(fields.i64()?),
+            until: Wall::from_micros(fields.i64()?),
+            body_sha256: fields.array()?,
+        };
+        fields.end()?;
+        Ok(taken)
     }
-}
-
-fn checksum(source: u32, key: &[u8], content: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&source.to_le_bytes());
-    hasher.update(key);
-    hasher.update(content);
-    hasher.finalize()
 }

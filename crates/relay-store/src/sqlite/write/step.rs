@@ -9,9 +9,15 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{settle, transaction::Transaction};
 use crate::{
-    record::RecordError,
+    record::{
+        RecordError,
+        seal::{Fields, Sealing},
+    },
     sqlite::{fault::Fault, read::rows},
 };
+
+/// Of a mark.
+const MARK_VERSION: u8 = 1;
 
 const MARK: &str = "SELECT record FROM marks WHERE job = ?1";
 const PUT: &str = "INSERT INTO marks (job, record) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET record = ?2";
@@ -30,8 +36,8 @@ pub(crate) fn step(tx: &mut Transaction<'_>, step: &Step) -> Result<Stepped, Fau
     let changed = settled.iter().filter(|changed| **changed == Changed::Applied).count()
         + retired.iter().filter(|retired| **retired).count();
     let mark = step.mark(&before, changed as u64);
-    let record = encode(step.job, &mark);
-    tx.crcs.push(crc32fast::hash(&record));
+    let (record, crc) = encode(step.job, &mark);
+    tx.crcs.push(crc);
     tx.db.prepare_cached(PUT)?.execute(params![key(step.job), record])?;
     if changed > 0 {
         tx.audit(step.audit.as_slice())?;
@@ -74,7 +80,7 @@ fn read(job: &[u8], bytes: &[u8]) -> Result<Mark, Fault> {
     let named = || {
         job.try_into().map_or_else(|_| "a job".to_owned(), |job| JobId::from_u128(u128::from_be_bytes(job)).to_string())
     };
-    decode(job, bytes).ok_or_else(|| Fault::record(&format_args!("mark of {}", named()), &RecordError::Checksum))
+    decode(job, bytes).map_err(|error| Fault::record(&format_args!("mark of {}", named()), &error))
 }
 
 /// Jobs sort by when they were minted.
@@ -82,41 +88,27 @@ fn key(job: JobId) -> [u8; 16] {
     job.as_u128().to_be_bytes()
 }
 
-/// Steps (8), matched (8), changed (8), over (1), a cursor follows (1), cursor (rest), CRC-32 (4) of the job and all that.
-fn encode(job: JobId, mark: &Mark) -> Vec<u8> {
+fn encode(job: JobId, mark: &Mark) -> (Vec<u8>, u32) {
     let mut bytes = Vec::with_capacity(64);
+    let mut record = Sealing::begin(MARK_VERSION, &mut bytes).about(&key(job));
     for number in [mark.steps, mark.matched, mark.changed] {
-        bytes.extend_from_slice(&number.to_le_bytes());
+        record.u64(number);
     }
-    bytes.extend_from_slice(&[u8::from(mark.is_over), u8::from(mark.cursor.is_some())]);
-    bytes.extend_from_slice(mark.cursor.as_deref().unwrap_or_default().as_bytes());
-    let crc = checksum(&key(job), &bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    bytes
+    record.u8(u8::from(mark.is_over));
+    record.u8(u8::from(mark.cursor.is_some()));
+    if let Some(cursor) = &mark.cursor {
+        record.text(cursor);
+    }
+    let crc = record.end();
+    (bytes, crc)
 }
 
-/// Reads a mark, which must be this job's; `None` if it is damaged.
-fn decode(job: &[u8], bytes: &[u8]) -> Option<Mark> {
-    let (content, crc) = bytes.split_last_chunk::<4>()?;
-    if checksum(job, content) != u32::from_le_bytes(*crc) {
-        return None;
-    }
-    let (numbers, rest) = content.split_first_chunk::<24>()?;
-    let [steps, matched, changed] = numbers.as_chunks::<8>().0 else { return None };
-    let ([is_over, has_cursor], cursor) = rest.split_first_chunk::<2>()?;
-    let cursor = std::str::from_utf8(cursor).ok()?;
-    Some(Mark {
-        steps: u64::from_le_bytes(*steps),
-        cursor: (*has_cursor == 1).then(|| cursor.to_owned()),
-        matched: u64::from_le_bytes(*matched),
-        changed: u64::from_le_bytes(*changed),
-        is_over: *is_over == 1,
-    })
-}
-
-fn checksum(job: &[u8], content: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(job);
-    hasher.update(content);
-    hasher.finalize()
+/// Reads a mark, which must be this job's.
+fn decode(job: &[u8], bytes: &[u8]) -> Result<Mark, RecordError> {
+    let mut fields = Fields::open(MARK_VERSION, &[job], bytes)?;
+    let (steps, matched, changed) = (fields.u64()?, fields.u64()?, fields.u64()?);
+    let is_over = fields.flag("over")?;
+    let cursor = if fields.flag("a cursor")? { Some(fields.text("the cursor")?.to_owned()) } else { None };
+    fields.end()?;
+    Ok(Mark { steps, cursor, matched, changed, is_over })
 }

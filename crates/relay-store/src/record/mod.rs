@@ -12,6 +12,10 @@ use relay_core::{
     time::Wall,
 };
 
+pub(crate) mod seal;
+
+use self::seal::{Fields, Sealing};
+
 /// The format version written now.
 const VERSION: u8 = 1;
 
@@ -84,32 +88,31 @@ impl Head {
 
 /// Writes an event's head behind what `out` holds; gives its CRC.
 pub fn encode_event(event: &Event, source: u32, out: &mut Vec<u8>) -> u32 {
-    let start = out.len();
     let query = event.query.as_deref().unwrap_or_default();
-    out.push(VERSION);
-    out.push(if event.query.is_some() { EVENT_HAS_QUERY } else { 0 });
-    out.extend_from_slice(&0u16.to_le_bytes());
-    out.extend_from_slice(&event.id.as_u128().to_le_bytes());
-    out.extend_from_slice(&source.to_le_bytes());
-    out.extend_from_slice(&0u32.to_le_bytes());
-    out.extend_from_slice(&event.received_at.as_micros().to_le_bytes());
-    out.extend_from_slice(&(event.body.len() as u64).to_le_bytes());
-    out.extend_from_slice(&crc32fast::hash(&event.body).to_le_bytes());
-    out.extend_from_slice(&event.body_sha256);
-    out.extend_from_slice(&(event.method.len() as u16).to_le_bytes());
-    out.extend_from_slice(&(event.headers.len() as u16).to_le_bytes());
-    out.extend_from_slice(&(event.path.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(query.len() as u32).to_le_bytes());
-    out.extend_from_slice(&event.method);
-    out.extend_from_slice(&event.path);
-    out.extend_from_slice(query);
+    let mut record = Sealing::begin(VERSION, out);
+    record.u8(if event.query.is_some() { EVENT_HAS_QUERY } else { 0 });
+    record.u16(0);
+    record.u128(event.id.as_u128());
+    record.u32(source);
+    record.u32(0);
+    record.i64(event.received_at.as_micros());
+    record.u64(event.body.len() as u64);
+    record.u32(crc32fast::hash(&event.body));
+    record.raw(&event.body_sha256);
+    record.u16(event.method.len() as u16);
+    record.u16(event.headers.len() as u16);
+    record.u32(event.path.len() as u32);
+    record.u32(query.len() as u32);
+    record.raw(&event.method);
+    record.raw(&event.path);
+    record.raw(query);
     for (name, value) in &event.headers {
-        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
-        out.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        out.extend_from_slice(name);
-        out.extend_from_slice(value);
+        record.u16(name.len() as u16);
+        record.u32(value.len() as u32);
+        record.raw(name);
+        record.raw(value);
     }
-    seal(start, out)
+    record.end()
 }
 
 /// Reads an event's head. `name` gives the name behind a number.
@@ -117,12 +120,14 @@ pub fn encode_event(event: &Event, source: u32, out: &mut Vec<u8>) -> u32 {
 /// # Errors
 /// Any [`RecordError`] but [`RecordError::Body`].
 pub fn decode_event(bytes: &Bytes, name: impl Fn(u32) -> Option<Name>) -> Result<Head, RecordError> {
-    let mut fields = Fields::open(bytes)?;
-    let flags = fields.u8()?;
-    let order_key_len = usize::from(fields.u16()?);
+    let mut fields = Fields::open(VERSION, &[], bytes)?;
+    let flags = known(fields.u8()?, EVENT_HAS_QUERY)?;
+    // The length of an order key.
+    reserved(fields.u16()?.into())?;
     let id = EventId::from_u128(fields.u128()?);
     let source = fields.u32()?;
-    let _lane = fields.u32()?;
+    // A lane.
+    reserved(fields.u32()?)?;
     let received_at = Wall::from_micros(fields.i64()?);
     let body_bytes = fields.u64()?;
     let body_crc = fields.u32()?;
@@ -134,7 +139,6 @@ pub fn decode_event(bytes: &Bytes, name: impl Fn(u32) -> Option<Name>) -> Result
     let method = fields.slice(bytes, method_len)?;
     let path = fields.slice(bytes, path_len)?;
     let query = fields.slice(bytes, query_len)?;
-    fields.take(order_key_len)?;
     let mut headers = Vec::with_capacity(header_count.min(1024));
     for _ in 0..header_count {
         let name_len = usize::from(fields.u16()?);
@@ -158,7 +162,6 @@ pub fn decode_event(bytes: &Bytes, name: impl Fn(u32) -> Option<Name>) -> Result
 
 /// Writes a delivery behind what `out` holds; gives its CRC.
 pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: &mut Vec<u8>) -> u32 {
-    let start = out.len();
     let mut flags = 0;
     for (set, flag) in [
         (delivery.replay, DELIVERY_REPLAY),
@@ -169,32 +172,34 @@ pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: 
         flags |= if set { flag } else { 0 };
     }
     let reason = |reason: Option<Reason>| reason.map_or(0, |reason| reason as u8);
-    let reasons = reason(delivery.reason) | (reason(delivery.redriven_from) << 4);
-    out.extend_from_slice(&[VERSION, delivery.state as u8, reasons, flags]);
-    out.extend_from_slice(&delivery.id.as_u128().to_le_bytes());
-    out.extend_from_slice(&delivery.event.as_u128().to_le_bytes());
+    let mut record = Sealing::begin(VERSION, out);
+    record.u8(delivery.state as u8);
+    record.u8(reason(delivery.reason) | (reason(delivery.redriven_from) << 4));
+    record.u8(flags);
+    record.u128(delivery.id.as_u128());
+    record.u128(delivery.event.as_u128());
     for number in [source, destination, 0] {
-        out.extend_from_slice(&number.to_le_bytes());
+        record.u32(number);
     }
     for number in [delivery.body_bytes, delivery.version, delivery.token.counter, delivery.token.nonce] {
-        out.extend_from_slice(&number.to_le_bytes());
+        record.u64(number);
     }
     for number in [delivery.attempts, delivery.tries, delivery.losses, delivery.earlier] {
-        out.extend_from_slice(&number.to_le_bytes());
+        record.u32(number);
     }
-    out.extend_from_slice(&delivery.mark.unwrap_or_default().to_le_bytes());
+    record.u64(delivery.mark.unwrap_or_default());
     for at in [delivery.ready_at, delivery.due_at, delivery.expires_at, delivery.changed_at] {
-        out.extend_from_slice(&at.as_micros().to_le_bytes());
+        record.i64(at.as_micros());
     }
     if let Some(lease) = &delivery.lease {
-        out.extend_from_slice(&lease.instance.as_u128().to_le_bytes());
-        out.extend_from_slice(&lease.since.as_micros().to_le_bytes());
-        out.extend_from_slice(&lease.until.as_micros().to_le_bytes());
+        record.u128(lease.instance.as_u128());
+        record.i64(lease.since.as_micros());
+        record.i64(lease.until.as_micros());
     }
     if let Some(last) = &delivery.last {
-        write_attempt(last, out);
+        write_attempt(last, &mut record);
     }
-    seal(start, out)
+    record.end()
 }
 
 /// Reads a delivery. `name` gives the name behind a number.
@@ -202,16 +207,17 @@ pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: 
 /// # Errors
 /// Any [`RecordError`] but [`RecordError::Body`].
 pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Result<Delivery, RecordError> {
-    let mut fields = Fields::open(bytes)?;
-    let state = state(fields.u8()?)?;
+    let mut fields = Fields::open(VERSION, &[], bytes)?;
+    let state = State::from_number(fields.u8()?).ok_or(RecordError::Field("state"))?;
     let reasons = fields.u8()?;
     let (reason, redriven_from) = (reason(reasons & 0xf)?, reason(reasons >> 4)?);
-    let flags = fields.u8()?;
+    let flags = known(fields.u8()?, DELIVERY_REPLAY | DELIVERY_LEASED | DELIVERY_MARK | DELIVERY_LAST)?;
     let id = DeliveryId::from_u128(fields.u128()?);
     let event = EventId::from_u128(fields.u128()?);
     let source = fields.u32()?;
     let destination = fields.u32()?;
-    let _lane = fields.u32()?;
+    // A lane.
+    reserved(fields.u32()?)?;
     let delivery = Delivery {
         id,
         event,
@@ -236,18 +242,17 @@ pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Resu
         changed_at: Wall::from_micros(fields.i64()?),
         last: None,
     };
-    let lease = if flags & DELIVERY_LEASED == 0 { None } else { Some(fields.lease()?) };
-    let last = if flags & DELIVERY_LAST == 0 { None } else { Some(fields.attempt()?) };
+    let lease = if flags & DELIVERY_LEASED == 0 { None } else { Some(lease(&mut fields)?) };
+    let last = if flags & DELIVERY_LAST == 0 { None } else { Some(attempt(&mut fields)?) };
     fields.end()?;
     Ok(Delivery { lease, last, ..delivery })
 }
 
 /// Writes an attempt behind what `out` holds; gives its CRC.
 pub fn encode_attempt(attempt: &Attempt, out: &mut Vec<u8>) -> u32 {
-    let start = out.len();
-    out.push(VERSION);
-    write_attempt(attempt, out);
-    seal(start, out)
+    let mut record = Sealing::begin(VERSION, out);
+    write_attempt(attempt, &mut record);
+    record.end()
 }
 
 /// Reads an attempt.
@@ -255,52 +260,35 @@ pub fn encode_attempt(attempt: &Attempt, out: &mut Vec<u8>) -> u32 {
 /// # Errors
 /// [`RecordError`] for anything that [`encode_attempt`] did not write.
 pub fn decode_attempt(bytes: &[u8]) -> Result<Attempt, RecordError> {
-    let mut fields = Fields::open(bytes)?;
-    let attempt = fields.attempt()?;
+    let mut fields = Fields::open(VERSION, &[], bytes)?;
+    let attempt = attempt(&mut fields)?;
     fields.end()?;
     Ok(attempt)
 }
 
-fn write_attempt(attempt: &Attempt, out: &mut Vec<u8>) {
+fn write_attempt(attempt: &Attempt, record: &mut Sealing<'_>) {
     let counted = if attempt.counted { ATTEMPT_COUNTED } else { 0 };
     let has_error = if attempt.error.is_some() { ATTEMPT_ERROR } else { 0 };
     let has_answer = if attempt.answer.is_some() { ATTEMPT_ANSWER } else { 0 };
-    out.extend_from_slice(&attempt.number.to_le_bytes());
-    out.extend_from_slice(&attempt.at.as_micros().to_le_bytes());
-    out.extend_from_slice(&attempt.duration_ms.to_le_bytes());
-    out.extend_from_slice(&attempt.status.unwrap_or_default().to_le_bytes());
-    out.extend_from_slice(&[attempt.class as u8, counted | has_error | has_answer]);
-    write_text(attempt.error.as_deref().unwrap_or_default(), out);
+    record.u32(attempt.number);
+    record.i64(attempt.at.as_micros());
+    record.u64(attempt.duration_ms);
+    record.u16(attempt.status.unwrap_or_default());
+    record.u8(attempt.class as u8);
+    record.u8(counted | has_error | has_answer);
+    record.text(attempt.error.as_deref().unwrap_or_default());
     if let Some(answer) = &attempt.answer {
-        write_answer(answer, out);
+        write_answer(answer, record);
     }
 }
 
-fn write_answer(answer: &Answer, out: &mut Vec<u8>) {
+fn write_answer(answer: &Answer, record: &mut Sealing<'_>) {
     let texts = [(&answer.reason, ANSWER_REASON), (&answer.location, ANSWER_LOCATION), (&answer.body, ANSWER_BODY)];
     let there = texts.iter().filter(|(text, _)| text.is_some()).fold(0, |flags, (_, flag)| flags | flag);
-    out.push(there | if answer.cut { ANSWER_CUT } else { 0 });
+    record.u8(there | if answer.cut { ANSWER_CUT } else { 0 });
     for text in texts.iter().filter_map(|(text, _)| text.as_deref()) {
-        write_text(text, out);
+        record.text(text);
     }
-}
-
-/// A text with its length.
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    let text = &text[..text.floor_char_boundary(usize::from(u16::MAX))];
-    out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Appends the CRC of what was written since `start`.
-fn seal(start: usize, out: &mut Vec<u8>) -> u32 {
-    let crc = crc32fast::hash(&out[start..]);
-    out.extend_from_slice(&crc.to_le_bytes());
-    crc
-}
-
-fn state(number: u8) -> Result<State, RecordError> {
-    State::ALL.into_iter().find(|state| *state as u8 == number).ok_or(RecordError::Field("state"))
 }
 
 fn reason(number: u8) -> Result<Option<Reason>, RecordError> {
@@ -310,110 +298,47 @@ fn reason(number: u8) -> Result<Option<Reason>, RecordError> {
     Reason::from_number(number).map(Some).ok_or(RecordError::Field("reason"))
 }
 
-fn class(number: u8) -> Result<Class, RecordError> {
-    Class::from_number(number).ok_or(RecordError::Field("class"))
+fn lease(fields: &mut Fields<'_>) -> Result<Lease, RecordError> {
+    Ok(Lease {
+        instance: InstanceId::from_u128(fields.u128()?),
+        since: Wall::from_micros(fields.i64()?),
+        until: Wall::from_micros(fields.i64()?),
+    })
 }
 
-/// Fields still to be read, in their order.
-struct Fields<'a> {
-    rest: &'a [u8],
+fn attempt(fields: &mut Fields<'_>) -> Result<Attempt, RecordError> {
+    let number = fields.u32()?;
+    let at = Wall::from_micros(fields.i64()?);
+    let duration_ms = fields.u64()?;
+    let status = Some(fields.u16()?).filter(|status| *status != 0);
+    let class = Class::from_number(fields.u8()?).ok_or(RecordError::Field("class"))?;
+    let flags = known(fields.u8()?, ATTEMPT_COUNTED | ATTEMPT_ERROR | ATTEMPT_ANSWER)?;
+    let error = Some(fields.text("error")?.into()).filter(|_| flags & ATTEMPT_ERROR != 0);
+    let answer = if flags & ATTEMPT_ANSWER == 0 { None } else { Some(answer(fields)?.into()) };
+    Ok(Attempt { number, at, duration_ms, status, class, counted: flags & ATTEMPT_COUNTED != 0, error, answer })
 }
 
-impl<'a> Fields<'a> {
-    /// Checks CRC and version.
-    fn open(bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let (content, crc) = bytes.split_last_chunk::<4>().ok_or(RecordError::Short)?;
-        if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
-            return Err(RecordError::Checksum);
-        }
-        let mut fields = Fields { rest: content };
-        match fields.u8()? {
-            VERSION => Ok(fields),
-            other => Err(RecordError::Version(other)),
-        }
-    }
+fn answer(fields: &mut Fields<'_>) -> Result<Answer, RecordError> {
+    let flags = known(fields.u8()?, ANSWER_REASON | ANSWER_LOCATION | ANSWER_BODY | ANSWER_CUT)?;
+    let mut text = |flag, name| {
+        if flags & flag == 0 { Ok(None) } else { fields.text(name).map(|text| Some(text.into())) }
+    };
+    Ok(Answer {
+        reason: text(ANSWER_REASON, "reason phrase")?,
+        location: text(ANSWER_LOCATION, "location")?,
+        body: text(ANSWER_BODY, "answer")?,
+        cut: flags & ANSWER_CUT != 0,
+    })
+}
 
-    fn end(self) -> Result<(), RecordError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(RecordError::Field("length")) }
-    }
+/// Flags of which each is known: what a later version means by another one must not be passed over.
+fn known(flags: u8, all: u8) -> Result<u8, RecordError> {
+    if flags & !all == 0 { Ok(flags) } else { Err(RecordError::Field("flags")) }
+}
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(RecordError::Short)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(RecordError::Short)?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    /// The next `len` bytes, sharing `whole`'s memory.
-    fn slice(&mut self, whole: &Bytes, len: usize) -> Result<Bytes, RecordError> {
-        Ok(whole.slice_ref(self.take(len)?))
-    }
-
-    fn u8(&mut self) -> Result<u8, RecordError> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn u16(&mut self) -> Result<u16, RecordError> {
-        Ok(u16::from_le_bytes(self.array()?))
-    }
-
-    fn u32(&mut self) -> Result<u32, RecordError> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    fn u64(&mut self) -> Result<u64, RecordError> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    fn i64(&mut self) -> Result<i64, RecordError> {
-        Ok(i64::from_le_bytes(self.array()?))
-    }
-
-    fn u128(&mut self) -> Result<u128, RecordError> {
-        Ok(u128::from_le_bytes(self.array()?))
-    }
-
-    fn lease(&mut self) -> Result<Lease, RecordError> {
-        Ok(Lease {
-            instance: InstanceId::from_u128(self.u128()?),
-            since: Wall::from_micros(self.i64()?),
-            until: Wall::from_micros(self.i64()?),
-        })
-    }
-
-    fn attempt(&mut self) -> Result<Attempt, RecordError> {
-        let number = self.u32()?;
-        let at = Wall::from_micros(self.i64()?);
-        let duration_ms = self.u64()?;
-        let status = Some(self.u16()?).filter(|status| *status != 0);
-        let class = class(self.u8()?)?;
-        let flags = self.u8()?;
-        let error = Some(self.text("error")?).filter(|_| flags & ATTEMPT_ERROR != 0);
-        let answer = if flags & ATTEMPT_ANSWER == 0 { None } else { Some(self.answer()?.into()) };
-        Ok(Attempt { number, at, duration_ms, status, class, counted: flags & ATTEMPT_COUNTED != 0, error, answer })
-    }
-
-    fn answer(&mut self) -> Result<Answer, RecordError> {
-        let flags = self.u8()?;
-        let mut text = |flag, name| if flags & flag == 0 { Ok(None) } else { self.text(name).map(Some) };
-        Ok(Answer {
-            reason: text(ANSWER_REASON, "reason phrase")?,
-            location: text(ANSWER_LOCATION, "location")?,
-            body: text(ANSWER_BODY, "answer")?,
-            cut: flags & ANSWER_CUT != 0,
-        })
-    }
-
-    /// A text with its length.
-    fn text(&mut self, name: &'static str) -> Result<Box<str>, RecordError> {
-        let length = usize::from(self.u16()?);
-        std::str::from_utf8(self.take(length)?).map(Box::from).map_err(|_| RecordError::Field(name))
-    }
+/// What is reserved is 0.
+fn reserved(number: u32) -> Result<(), RecordError> {
+    if number == 0 { Ok(()) } else { Err(RecordError::Field("what is reserved")) }
 }
 
 #[cfg(test)]
@@ -537,6 +462,30 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(decode_event(&Bytes::from(bad), name).is_err(), "bit {bit}");
         }
+    }
+
+    /// I23: what a later version may mean by a flag, or by what is reserved, is not passed over by this one.
+    #[test]
+    fn flags_and_fields_that_are_not_known_are_refused() {
+        let changed = |bytes: &[u8], at: usize, with: u8| {
+            let mut bytes = bytes[..bytes.len() - 4].to_vec();
+            bytes[at] ^= with;
+            let crc = crc32fast::hash(&bytes);
+            [bytes, crc.to_le_bytes().to_vec()].concat()
+        };
+        let (mut stored, mut head, mut attempt) = (Vec::new(), Vec::new(), Vec::new());
+        encode_delivery(&delivery(), 1, 2, &mut stored);
+        encode_event(&event(), 1, &mut head);
+        encode_attempt(&delivery().last.expect("there is one"), &mut attempt);
+        let (flags, reserved) = (RecordError::Field("flags"), RecordError::Field("what is reserved"));
+        for bit in 4..8 {
+            assert_eq!(decode_delivery(&changed(&stored, 3, 1 << bit), name), Err(flags.clone()), "{bit}");
+        }
+        assert_eq!(decode_delivery(&changed(&stored, 44, 1), name), Err(reserved.clone()));
+        let of_head = |at, with| decode_event(&Bytes::from(changed(&head, at, with)), name);
+        assert_eq!(of_head(1, 2), Err(flags.clone()));
+        assert_eq!((of_head(2, 1), of_head(24, 1)), (Err(reserved.clone()), Err(reserved)));
+        assert_eq!(decode_attempt(&changed(&attempt, 24, 8)), Err(flags));
     }
 
     /// I18: a body that is not the one received is never handed out.
