@@ -4,7 +4,10 @@
 use std::{
     fs::{self, DirBuilder, File},
     io::{self, Write as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,6 +24,7 @@ use crate::{
     admin_client::{Api, Arriving},
     exit::{Exit, Failure, reason},
     opening,
+    output::say,
     quantity::show_size,
     render::progress::Progress,
     signals,
@@ -136,9 +140,17 @@ fn failed(code: &str, detail: String) -> Failure {
     }
 }
 
-/// A directory that a copy is being written into.
+/// How a copy is named until it is whole: `.NAME.crm-relay-part`, beside where it will be.
+const PART: &str = ".crm-relay-part";
+
+/// A copy that is being written. It gets its name last, so that whatever has one is whole.
 struct Copy {
+    /// Where it will be.
+    into: PathBuf,
+    /// Where it is until then.
     dir: PathBuf,
+    /// The directory, locked: what is left of a copy whose command was killed is not.
+    lock: File,
     database: File,
     digest: Digest,
     written: u64,
@@ -146,14 +158,29 @@ struct Copy {
 }
 
 impl Copy {
-    fn begin(dir: &Path) -> Result<Self, Failure> {
+    fn begin(into: &Path) -> Result<Self, Failure> {
+        let (Some(parent), Some(name)) = (into.parent(), into.file_name()) else { return Err(is_there(into)) };
+        if into.symlink_metadata().is_ok() {
+            return Err(is_there(into));
+        }
+        remove_left(parent);
+        let mut part = std::ffi::OsString::from(".");
+        part.push(name);
+        part.push(PART);
+        let dir = parent.join(part);
         // Fails for whatever is there already, a link included.
-        DirBuilder::new().mode(0o700).create(dir).map_err(|error| cannot_make(dir, &error))?;
-        let database = private::create(&dir.join(DATABASE)).map_err(|error| {
-            drop(fs::remove_dir(dir));
+        DirBuilder::new().mode(0o700).create(&dir).map_err(|error| cannot_make(into, &error))?;
+        let made = File::open(&dir).and_then(|lock| {
+            // Where directories are not locked, nobody removes what is left.
+            drop(lock.try_lock());
+            Ok((lock, private::create(&dir.join(DATABASE))?))
+        });
+        let (lock, database) = made.map_err(|error| {
+            drop(fs::remove_dir(&dir));
             cannot("write", &dir.join(DATABASE), &error)
         })?;
-        Ok(Self { dir: dir.to_owned(), database, digest: Digest::new(), written: 0, progress: Progress::bytes(0) })
+        let (digest, progress) = (Digest::new(), Progress::bytes(0));
+        Ok(Self { into: into.to_owned(), dir, lock, database, digest, written: 0, progress })
     }
 
     /// Says what will come: no use to begin where there is no room for it.
@@ -202,23 +229,54 @@ impl Copy {
             writeln!(file, "{text}")?;
             file.sync_all()?;
             private::sync_dir_of(&path)?;
-            private::sync_dir_of(&self.dir)
+            if self.into.symlink_metadata().is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(&self.dir, &self.into)?;
+            private::sync_dir_of(&self.into)
         };
-        write().map_err(|error: io::Error| cannot("write", &path, &error))
+        write().map_err(|error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => is_there(&self.into),
+            _ => cannot("write", &path, &error),
+        })
     }
 
     /// Removes what was written; says so, or what is left.
     fn undo(self, failure: &Failure) -> Failure {
         drop((self.database, self.progress));
-        for name in [MANIFEST, DATABASE] {
-            drop(fs::remove_file(self.dir.join(name)));
-        }
-        let left = match fs::remove_dir(&self.dir) {
+        let left = match remove(&self.dir) {
             Ok(()) => "nothing of it is left".to_owned(),
             Err(error) => format!("remove what is left of it in {}: {}", self.dir.display(), reason(&error)),
         };
+        drop(self.lock);
         Failure::new(failure.exit, format!("{}; {left}", failure.text))
     }
+}
+
+/// Removes what commands that were killed have left of their copies: ours, under the name of what is not whole, with nothing
+/// in it that a copy has not, and nobody writing it any more. What cannot be removed does no harm.
+fn remove_left(parent: &Path) {
+    let us = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let is_part = name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(PART.as_bytes());
+        let is_ours = is_part && entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == us);
+        if is_ours && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok() && remove(&path).is_ok()) {
+            let path = path.display().to_string();
+            say(&format!("removed {path}: what was left of a backup whose command was killed"));
+        }
+    }
+}
+
+/// Removes a copy that is not whole, and nothing else.
+fn remove(dir: &Path) -> io::Result<()> {
+    for name in [MANIFEST, DATABASE] {
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::remove_dir(dir)
 }
 
 /// What the target of a copy says is about the target, not about the store.
@@ -232,11 +290,16 @@ fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::no(format!("cannot {verb} {}: {}{advice}", path.display(), reason(error)))
 }
 
+fn is_there(into: &Path) -> Failure {
+    Failure::no(format!("{} exists already; name a directory that does not, it is made", into.display()))
+}
+
 fn cannot_make(dir: &Path, error: &io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Failure::no(format!("{} exists already; name a directory that does not, it is made", dir.display()))
-        }
+        io::ErrorKind::AlreadyExists => Failure::no(format!(
+            "another command is writing a backup to {}: wait for it, or name another",
+            dir.display()
+        )),
         io::ErrorKind::NotFound => {
             let parent = dir.parent().unwrap_or(dir).display().to_string();
             Failure::no(format!(

@@ -37,6 +37,7 @@ pub(crate) fn failed(data_dir: &Path, error: &OpenError) -> Failure {
         OpenError::Io { .. }
         | OpenError::LostCommits { .. }
         | OpenError::OtherHistory { .. }
+        | OpenError::OtherLog { .. }
         | OpenError::NoLedger { .. }
         | OpenError::NoDatabase { .. }
         | OpenError::UnfinishedRestore { .. }

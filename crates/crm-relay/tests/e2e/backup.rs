@@ -115,6 +115,27 @@ async fn sigterm_ends_a_backup() {
     assert!(!rest.windows(8).any(|window| window == b"\"sha256\""));
 }
 
+/// I1, I18 under F1: a server that is killed while a backup is taken has lost nothing; the next backup is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_during_a_backup_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = filled(dir.path()).await;
+    let socket = stalled(&server);
+    Sender::new().post(&server.url("/webhook"), "meanwhile").await.unwrap().event();
+    server.process.kill();
+    drop(socket);
+    server.restart();
+    server.audit();
+    let into = dir.path().join("backup");
+    let made = server.json(&["store", "backup", into.to_str().unwrap()]);
+    assert_eq!(made["events"], 41);
+    let restored = run(dir.path(), &["store", "restore", "backup", "--data-dir", "restored"], &[]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let audit = run(dir.path(), &["audit", "--json", "--data-dir", "restored"], &[]);
+    let audit: serde_json::Value = serde_json::from_slice(&audit.stdout).unwrap();
+    assert_eq!((&audit["ok"], &audit["events"][0]["stored"]), (&true.into(), &41.into()), "{audit:#}");
+}
+
 /// I17 under F3: an error of the disk that a backup meets is one of the store: nothing is acknowledged any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_error_in_a_backup_stops_the_server() {

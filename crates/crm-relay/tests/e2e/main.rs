@@ -15,6 +15,7 @@ mod dev;
 mod faults;
 mod history;
 mod hostile;
+mod kills;
 mod libraries;
 mod log;
 mod predecessor;

@@ -45,9 +45,6 @@ const KNOWN: &[Known] = &[
         to: "scheme",
         goes: "keys are read where parameters are checked: no move yet",
     },
-    Known { package: "relay-store", from: "sqlite::writer", to: "sqlite::backup", goes: "11" },
-    Known { package: "relay-store", from: "sqlite::book", to: "sqlite::retain", goes: "11" },
-    Known { package: "relay-store", from: "sqlite::fault", to: "sqlite::reader", goes: "11" },
     Known { package: "relay-server", from: "config", to: "registry", goes: "documents leave the registry: 8" },
     Known { package: "relay-server", from: "directory", to: "registry", goes: "documents leave the registry: 8" },
     Known {

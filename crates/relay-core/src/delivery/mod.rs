@@ -62,6 +62,11 @@ impl State {
     pub const ALL: [Self; 7] =
         [Self::Ready, Self::Scheduled, Self::Leased, Self::Delivered, Self::Dead, Self::Expired, Self::Cancelled];
 
+    /// The state behind a stored number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| *state as u8 == number)
+    }
+
     /// Its word in JSON, metrics and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -56,7 +56,7 @@ impl OverAsk {
 /// Remove what retention is over for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retire {
-    /// In this order; a store may take only the first of them, so that it stays one short commit.
+    /// In this order; a store may take only the first of them.
     pub ended: Vec<Ended>,
     /// More are due than these: a store that has more to do than it can must not put this off.
     pub more: bool,

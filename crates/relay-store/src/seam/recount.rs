@@ -13,7 +13,7 @@ pub struct Recount {
     pub kept: Stats,
     /// Stretches of time of which something is missing or may be, the oldest first.
     pub gaps: Vec<Gap>,
-    /// Records that were found damaged since the store was opened: they are counted, and cannot be used.
+    /// Records known to be damaged, be it from an earlier run: they are counted, and cannot be used.
     pub damaged: u64,
 }
 

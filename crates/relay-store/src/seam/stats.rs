@@ -19,7 +19,7 @@ pub struct Stats {
     pub id_floor: i64,
     /// Latest moment that any commit spoke of: where the clock of the next run begins if the system's stands before it.
     pub latest: Wall,
-    /// Records found damaged since the store was opened. Each is named in the log.
+    /// Records known to be damaged, be it from an earlier run. Each that this one meets is named in the log.
     pub damaged: u64,
 }
 

@@ -30,7 +30,8 @@ pub trait Upkeep: Send + Sync + 'static {
     fn over(&self, ask: OverAsk) -> Later<Result<Vec<Delivery>, StoreError>>;
 
     /// Removes what retention is over for, as a [`Step`] of a purge does, at least one of those that are named; passes over
-    /// what is not the record decided on any more. Forgets what only time ends in the same commit.
+    /// what is not the record decided on any more, and forgets what only time ends. Each delivery goes whole or not at all;
+    /// all of them may take several commits.
     fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>>;
 
     /// Depths, totals and oldest waiting age. Cost does not depend on how much is stored.

@@ -22,14 +22,13 @@ use relay_core::{
 use rusqlite::Connection;
 
 use super::{
-    append, audit,
-    book::{Book, Shelf},
-    browse,
-    damage::Damage,
-    due, lease, retain,
-    room::Seen,
-    schema, settle, step,
-    transaction::Transaction,
+    files::{damage::Damage, room::Seen, schema},
+    read::{
+        audit,
+        book::{Book, Shelf},
+        browse, due,
+    },
+    write::{append, lease, retain, settle, step, transaction::Transaction},
 };
 use crate::seam::{AuditFilter, DeliveryFilter, EventFilter, Page, Range};
 
@@ -190,7 +189,7 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     note("what retention is over for");
     let forget = Forget { keys_until: NOW, unrouted_before: NOW, jobs_before: NOW, audit_before: NOW };
     let retire = Retire { ended, more: true, forget };
-    assert_eq!(retain::retire(&mut tx, &retire).expect("is done").deliveries, 100);
+    assert_eq!(retain::retire(&mut tx, &retire, 0).expect("is done").deliveries, 100);
     note("retention");
     costs
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use relay_core::storage::StoreError;
 use rusqlite::{ErrorCode, ffi};
 
-use super::reader::READ_TIME_MAX;
 use crate::record::RecordError;
+
+/// A read that takes longer is given up.
+pub(super) const READ_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Why a transaction or a read did not happen.
 #[derive(Debug)]

@@ -4,47 +4,18 @@
 //! **Invariant:** one thread writes; every other connection only reads. The same thread checkpoints, but for what a backup
 //! held back.
 
-mod append;
-mod audit;
-mod backup;
-mod book;
-mod browse;
-mod check;
 #[cfg(test)]
 mod cost_tests;
-mod damage;
-mod documents;
-mod due;
-mod edge;
 mod fault;
-mod gap;
-mod indexes;
-mod lease;
-mod ledger;
-mod line;
-mod lock;
-mod meta;
-mod of_source;
-mod open;
+mod files;
 #[cfg(test)]
 mod plan_tests;
-mod queue;
-mod reader;
-mod recount;
-mod replay;
-mod restore;
-mod retain;
-mod room;
-mod rows;
-mod schema;
-mod scrub;
-mod settle;
+mod read;
 mod status;
-mod step;
 #[cfg(test)]
 mod tests;
-mod transaction;
-mod writer;
+mod verify;
+mod write;
 
 use std::{
     path::PathBuf,
@@ -66,27 +37,44 @@ use relay_core::{
 use tokio::sync::oneshot;
 
 use self::{
-    backup::{Copies, Order},
-    book::{Book, Shelf},
     fault::Fault,
-    ledger::Slot,
-    meta::Meta,
-    open::Place,
-    queue::{Ask, Queues, Refusal, Task, Weight},
-    reader::Readers,
-    recount::Counting,
-    room::{Room, Seen},
-    scrub::Scrub,
+    files::{
+        damage::Damage,
+        ledger::Slot,
+        meta::Meta,
+        open::{self, Alone, Clock, Place},
+        room::{Room, Seen},
+        schema,
+    },
+    read::{
+        audit,
+        backup::{self, Copies, Order},
+        book::{Book, Shelf},
+        browse, documents, due,
+        reader::Readers,
+    },
     status::Status,
-    transaction::Transaction,
-    writer::{Clock, WalPages, Writer},
+    verify::{check, recount::Counting, scrub::Scrub},
+    write::{
+        append, lease, put,
+        queue::{Ask, Queues, Refusal, Task, Weight},
+        replay,
+        retain::{self, Retiring},
+        settle, step,
+        transaction::Transaction,
+        writer::{WalPages, Writer},
+    },
 };
 pub use self::{
-    check::{CheckReport, check, check_watched},
-    edge::{Edge, EdgeAction, Edges},
-    open::{OpenError, Options},
-    restore::{RestoreError, Restored, restore, restore_watched},
-    room::DiskFree,
+    files::{
+        edge::{Edge, EdgeAction, Edges},
+        open::{OpenError, Options},
+        room::DiskFree,
+    },
+    verify::{
+        check::{CheckReport, check, check_watched},
+        restore::{RestoreError, Restored, restore, restore_watched},
+    },
 };
 use crate::{
     Later,
@@ -127,10 +115,17 @@ impl SqliteStore {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let place = Place::claim(&options.dir, options.owners)?;
         place.refuse_lone_ledger()?;
+        place.sweep();
+        let alone = place.database_alone()?;
         let mut db = place.connect_writer()?;
         check::verify_if_suspect(&place, &db)?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
         let mut meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
+        match alone {
+            Alone::Without => meta.is_all_in_database(),
+            Alone::Says(alone) => place.compare_log(alone.as_deref(), &meta)?,
+            Alone::Unreadable => check::verify(&place, &db, "the database without its log cannot be read")?,
+        }
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
         if cfg!(feature = "canary_schedule_forgotten") {
             settle::forget_schedules(&db, &mut book).map_err(|error| place.damaged(error))?;
@@ -145,7 +140,8 @@ impl SqliteStore {
 
         let (queues, status, seen) =
             (Arc::new(Queues::default()), Arc::new(Status::default()), Arc::new(Seen::default()));
-        let shelf = Shelf::default();
+        let damage = Damage::kept_in(place.known_damage());
+        let shelf = Shelf::beside(damage.map_err(|error| open::io_error("read", &place.known_damage(), error))?);
         book.publish_all(&shelf);
         shelf.publish_meta(&meta);
         let disk_free = options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir));
@@ -172,6 +168,7 @@ impl SqliteStore {
             wal,
             ledger_lags: false,
             bulk_not_before: None,
+            caught_up: 0,
         };
         let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
         let readers = Readers::start(connections, &status).map_err(cannot_start)?;
@@ -219,11 +216,7 @@ impl SqliteStore {
             }
             other => other.map(Ok),
         };
-        let refuse = |why| match why {
-            Refusal::Full | Refusal::Busy => Err(StoreError::Full),
-            Refusal::Unknown => Err(StoreError::Unknown),
-            Refusal::Unavailable => Err(StoreError::Unavailable),
-        };
+        let refuse = |why: Refusal| Err(why.of_store());
         let task = Box::new(Ask { run, refuse, weight, done: None, answer });
         (task, Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) }))
     }
@@ -392,7 +385,7 @@ impl Registry for SqliteStore {
         body: Option<String>,
         audit: Vec<AuditEntry>,
     ) -> Later<Result<Option<u64>, StoreError>> {
-        self.urgent(1, move |tx| documents::put(tx, &key, expect, body.as_deref(), &audit))
+        self.urgent(1, move |tx| put::document(tx, &key, expect, body.as_deref(), &audit))
     }
 
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
@@ -410,9 +403,9 @@ impl Upkeep for SqliteStore {
     }
 
     fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>> {
-        let (task, later) = Self::ask(Weight { ops: 1, bytes: 0 }, move |tx| retain::retire(tx, &retire));
-        self.queues.push_retire(task);
-        later
+        let (answer, asked) = oneshot::channel();
+        self.queues.push_retire(Box::new(Retiring::new(retire, answer)));
+        Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use rusqlite::Connection;
 
-use super::schema;
+use super::files::schema;
 
 /// Statements that go through a whole table, as far as they are told apart, and why they may.
 const WHOLE: &[(&str, &str)] = &[
@@ -22,8 +22,9 @@ const WHOLE: &[(&str, &str)] = &[
 /// Every statement in the sources of the store, with the name of its file.
 fn statements() -> Vec<(String, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sqlite");
+    let rooms = ["write", "read", "verify", "files"].map(|room| dir.join(room));
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir).expect("the sources are there") {
+    for entry in rooms.iter().flat_map(|room| fs::read_dir(room).expect("the sources are there")) {
         let path = entry.expect("is readable").path();
         let file = path.file_name().expect("has a name").to_string_lossy().into_owned();
         if path.extension().is_none_or(|ending| ending != "rs") || file.ends_with("tests.rs") {

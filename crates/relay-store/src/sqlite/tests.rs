@@ -3,6 +3,7 @@
 mod copies;
 mod full_disk;
 mod jobs;
+mod log;
 mod loss;
 mod retire;
 
@@ -25,7 +26,11 @@ use relay_core::{
 };
 
 use self::retire::{ended_before, retain};
-use super::*;
+use super::{
+    files::ledger,
+    verify::{indexes, scrub},
+    *,
+};
 use crate::copy::{Backup, Piece};
 
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);

@@ -15,7 +15,7 @@ pub(crate) struct AuditDto {
     deliveries: Vec<AuditDeliveriesDto>,
     /// Stretches of time of which something is missing or may be.
     unknown: Vec<GapDto>,
-    /// Records that were found damaged since the server started: they are counted above, and cannot be used.
+    /// Records known to be damaged, be it from an earlier run: they are counted above, and cannot be used.
     damaged: u64,
 }
 

@@ -82,14 +82,10 @@ fn one_copy_at_a_time() {
     let (store, _) = large(dir.path());
     let first = wait(store.backup()).expect("begins");
     assert_eq!(wait(store.backup()).expect_err("one is under way"), BackupError::UnderWay);
-    drop(first);
-    let second = loop {
-        match wait(store.backup()) {
-            Ok(second) => break second,
-            Err(error) => assert_eq!(error, BackupError::UnderWay),
-        }
-    };
-    take(second, &dir.path().join("backup"));
+    take(first, &dir.path().join("first"));
+    // What the first held back may be on its way still: the second waits for that, and is not refused.
+    let second = wait(store.backup()).expect("begins");
+    take(second, &dir.path().join("second"));
 }
 
 /// I16: a reader that takes nothing is given up, and so is a copy that the store outgrows; the store goes on.

@@ -463,7 +463,7 @@ fn the_scrub_finds_every_kind_of_damage_once() {
     let pass = || {
         let mut place = Some(scrub::Place::default());
         while let Some(from) = place {
-            place = scrub::step(&db, &store.shelf, &from).expect("reads");
+            place = scrub::read(&db, &store.shelf, &from).expect("reads");
         }
         store.shelf.damage().count()
     };
@@ -510,11 +510,13 @@ fn a_flipped_bit_in_any_index_is_found() {
         bytes[*root as usize * PAGE as usize - 1] ^= 1;
         fs::write(copy.path().join("store.db"), bytes).expect("writes");
         let found = check(copy.path(), false, NOW).expect("reads").faults;
+        // The scrub finds it without having been told.
+        fs::remove_file(copy.path().join("damaged")).expect("removes");
         let store = open(copy.path());
         let reader = open::connect_reader(copy.path()).expect("opens");
         let mut place = Some(scrub::Place::default());
         while let Some(from) = place {
-            place = scrub::step(&reader, &store.shelf, &from).expect("reads");
+            place = scrub::read(&reader, &store.shelf, &from).expect("reads");
         }
         assert_eq!((found.is_empty(), store.shelf.damage().count()), (false, 1), "{index}: {found:?}");
         wait(store.close());
@@ -565,4 +567,104 @@ fn the_body_of_what_was_purged_is_gone() {
     sql(dir.path(), "DELETE FROM deliveries; DELETE FROM events");
     assert_eq!(bodies(&store, &held), [None]);
     assert_eq!(wait(store.stats()).expect("stats").damaged, 0);
+}
+
+/// I18, I24: what was found damaged is said from then on, also by the next process, until it is mended or gone: a pass of the
+/// scrub tells.
+#[test]
+fn damage_is_not_forgotten_by_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let cancel = command(&mut Maker::new(&store), Action::Cancel, everything());
+    assert!(run(&store, cancel).changed > 0);
+    wait(store.close());
+    drop(store);
+    sql(
+        dir.path(),
+        "CREATE TABLE good AS SELECT seq, body FROM events;
+         UPDATE events SET body = x'00' WHERE seq = (SELECT min(seq) FROM events);
+         INSERT INTO attempts (delivery, version, record) SELECT min(seq), 99, x'01' FROM deliveries;
+         UPDATE marks SET record = x'01'",
+    );
+    let known = |store: &SqliteStore| {
+        let (stats, recount) = (wait(store.stats()).expect("stats"), wait(store.recount()).expect("counts"));
+        assert_eq!(stats.damaged, recount.damaged);
+        stats.damaged
+    };
+    let pass = |store: &SqliteStore| {
+        let db = open::connect_reader(dir.path()).expect("opens");
+        store.shelf.damage().pass_begins();
+        let mut place = Some(scrub::Place::default());
+        while let Some(from) = place {
+            place = scrub::read(&db, &store.shelf, &from).expect("reads");
+        }
+        store.shelf.damage().pass_ended();
+    };
+    let store = open(dir.path());
+    assert_eq!(known(&store), 0, "nobody has met it yet");
+    pass(&store);
+    assert_eq!(known(&store), 3);
+    wait(store.crash());
+    drop(store);
+    for _ in 0..2 {
+        let store = open(dir.path());
+        assert_eq!(known(&store), 3, "an earlier process has");
+        wait(store.crash());
+    }
+    sql(dir.path(), "UPDATE events SET body = (SELECT body FROM good WHERE good.seq = events.seq)");
+    let store = open(dir.path());
+    pass(&store);
+    assert_eq!(known(&store), 2, "one is mended");
+    wait(store.close());
+    drop(store);
+    assert_eq!(known(&open(dir.path())), 2);
+    assert!(check(dir.path(), true, NOW).expect("reads").accepted);
+    assert!(!dir.path().join("damaged").exists());
+    assert_eq!(known(&open(dir.path())), 0, "the rest is accepted");
+}
+
+/// I18: what a check has found is said by a server that is started all the same, until a check finds nothing; what the scrub
+/// cannot see, it does not call mended.
+#[test]
+fn what_a_check_found_is_said_by_the_server() {
+    let dir = tempfile::tempdir().expect("a directory");
+    wait(filled(dir.path()).close());
+    sql(
+        dir.path(),
+        "UPDATE events SET body = x'00' WHERE seq = (SELECT min(seq) FROM events);
+         DELETE FROM deliveries WHERE seq = (SELECT max(seq) FROM deliveries)",
+    );
+    let faults = check(dir.path(), false, NOW).expect("reads").faults;
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    let store = open(dir.path());
+    assert_eq!(wait(store.stats()).expect("stats").damaged, 2);
+    store.shelf.damage().pass_begins();
+    store.shelf.damage().pass_ended();
+    assert_eq!(wait(store.stats()).expect("stats").damaged, 1, "counters that are wrong: no record says so");
+    wait(store.close());
+    drop(store);
+    assert!(check(dir.path(), true, NOW).expect("reads").accepted);
+    assert!(check(dir.path(), false, NOW).expect("reads").is_healthy());
+    assert_eq!(wait(open(dir.path()).stats()).expect("stats").damaged, 0);
+}
+
+/// What is known of a store that is gone says nothing about the next one in its place.
+#[test]
+fn damage_goes_with_its_store() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = filled(dir.path());
+    let backup = dir.path().join("backup");
+    back_up(&store, &backup);
+    wait(store.close());
+    drop(store);
+    let spoil = || fs::write(dir.path().join("damaged"), "r a record\n").expect("writes");
+    let lose = |names: &[&str]| names.iter().for_each(|name| drop(fs::remove_file(dir.path().join(name))));
+    spoil();
+    lose(&["store.db", "store.db-wal"]);
+    restore(&backup, dir.path(), NOW).expect("restores");
+    assert_eq!(wait(open(dir.path()).stats()).expect("stats").damaged, 0);
+    spoil();
+    assert_eq!(wait(open(dir.path()).stats()).expect("stats").damaged, 1);
+    lose(&["store.db", "store.db-wal", "ledger"]);
+    assert_eq!(wait(open(dir.path()).stats()).expect("stats").damaged, 0, "a new one was begun");
 }

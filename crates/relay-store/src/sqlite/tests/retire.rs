@@ -1,6 +1,10 @@
 //! Retention keeps up with whatever comes in, and leaves the lanes of others alone.
 
-use std::{collections::VecDeque, thread};
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll, Waker},
+    thread,
+};
 
 use relay_core::{
     jobs::{Retained, Retention, Rules},
@@ -36,12 +40,24 @@ pub(super) fn retain(store: &SqliteStore, rules: Rules) -> Retained {
 
 /// One call of it, about so many.
 pub(super) fn retire(store: &SqliteStore, rules: Rules, limit: u32) -> Result<Retired, StoreError> {
-    let Rules { now, delivered_before, dead_before } = rules;
-    let over = wait(store.over(OverAsk { delivered_before, dead_before, limit }))?;
+    let over = wait(store.over(over(rules, limit)))?;
+    wait(retire_these(store, rules, &over, over.len() == limit as usize))
+}
+
+fn over(rules: Rules, limit: u32) -> OverAsk {
+    OverAsk { delivered_before: rules.delivered_before, dead_before: rules.dead_before, limit }
+}
+
+fn retire_these(
+    store: &SqliteStore,
+    rules: Rules,
+    these: &[Delivery],
+    more: bool,
+) -> Later<Result<Retired, StoreError>> {
+    let Rules { now, delivered_before, .. } = rules;
     let forget =
         Forget { keys_until: now, unrouted_before: delivered_before, jobs_before: now, audit_before: Wall::MIN };
-    let (ended, more) = (over.iter().filter_map(Ended::of).collect(), over.len() == limit as usize);
-    wait(store.retire(Retire { ended, more, forget }))
+    store.retire(Retire { ended: these.iter().filter_map(Ended::of).collect(), more, forget })
 }
 
 /// Appends whose deliveries have ended already.
@@ -58,60 +74,105 @@ fn retired(store: &SqliteStore) -> u64 {
     wait(store.stats()).expect("stats").destinations[0].retired
 }
 
-/// I5, I16: what is due goes although the writer always has appends to do, before as many came in meanwhile: a disk does not
-/// fill up because intake is faster than retention. And what comes in comes in.
+/// I5, I16: what is due goes although the writer always has appends to do, and what comes in comes in.
 #[test]
 fn what_is_due_goes_however_much_comes_in() {
     const DUE: usize = 6_000;
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     let mut maker = Maker::new(&store);
-    for _ in 0..DUE / 1_000 {
-        assert!(wait(store.append(ended(&mut maker, 1_000, EARLY))).iter().all(Result::is_ok));
-    }
-    let came = thread::scope(|scope| {
+    fill(&store, &mut maker, DUE);
+    thread::scope(|scope| {
         let retention = scope.spawn(|| retain(&store, rules()));
-        let mut came = 0;
-        let mut asked = VecDeque::new();
-        while !retention.is_finished() {
-            // Several wait at any time, so that the writer is never without work.
-            while asked.len() < 8 {
-                asked.push_back(store.append(ended(&mut maker, 64, LATE)));
-            }
-            let answers = wait(asked.pop_front().expect("some were asked for"));
-            assert!(answers.iter().all(|answer| *answer == Ok(Appended::Stored)));
-            came += answers.len();
-        }
-        for later in asked {
-            assert!(wait(later).iter().all(Result::is_ok));
-        }
-        came
+        flood(&store, &mut maker, || retention.is_finished());
     });
     assert_eq!(retired(&store), DUE as u64, "none is due any more, and nothing else went");
-    assert!(came <= DUE, "{came} came in before {DUE} that were due had gone");
     let recount = wait(store.recount()).expect("counts");
     assert_eq!(recount.counted, recount.kept);
 }
 
-/// I15: a call removes no more than a short commit may hold unless as much came in, whatever it is asked for, and what is
-/// not due costs nothing.
+/// I16: retention is paced by the writer alone, so that a disk does not fill up because intake is faster: of what is named in
+/// one call two rows go for each that comes, however long whoever called gets no processor.
 #[test]
-fn a_call_removes_what_a_short_commit_holds() {
+fn retention_is_faster_than_intake_whoever_waits_for_it() {
+    const DUE: usize = 6_000;
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     let mut maker = Maker::new(&store);
-    let retire = || retire(&store, rules(), 4_096).expect("is done");
-    assert!(wait(store.append(ended(&mut maker, 5_000, EARLY))).iter().all(Result::is_ok));
-    assert_eq!(retire().deliveries, 500, "nothing is known yet of how far it is behind");
-    assert_eq!(retire().deliveries, 500);
+    fill(&store, &mut maker, DUE);
+    let all = wait(store.over(over(rules(), u32::MAX))).expect("reads");
+    let mut removing = retire_these(&store, rules(), &all, false);
+    let mut removed = None;
+    let came = flood(&store, &mut maker, || {
+        let poll = removing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(answer) = poll {
+            removed = Some(answer);
+        }
+        removed.is_some()
+    });
+    let removed = removed.expect("was waited for").expect("is done");
+    assert_eq!((removed.taken as usize, removed.deliveries as usize), (DUE, DUE));
+    assert!(came < DUE, "{came} came in before {DUE} that were due had gone");
+}
+
+/// Stores so many that are due, some at a time.
+fn fill(store: &SqliteStore, maker: &mut Maker, due: usize) {
+    for _ in 0..due / 1_000 {
+        assert!(wait(store.append(ended(maker, 1_000, EARLY))).iter().all(Result::is_ok));
+    }
+}
+
+/// Stores what is not due until it is over; several appends wait at any time, so that the writer is never without work. Gives
+/// how many came in.
+fn flood(store: &SqliteStore, maker: &mut Maker, mut is_over: impl FnMut() -> bool) -> usize {
+    let mut came = 0;
+    let mut asked = VecDeque::new();
+    while !is_over() {
+        while asked.len() < 8 {
+            asked.push_back(store.append(ended(maker, 64, LATE)));
+        }
+        let answers = wait(asked.pop_front().expect("some were asked for"));
+        assert!(answers.iter().all(|answer| *answer == Ok(Appended::Stored)));
+        came += answers.len();
+    }
+    for later in asked {
+        assert!(wait(later).iter().all(Result::is_ok));
+    }
+    came
+}
+
+/// A store that counts its commits.
+fn counting(dir: &Path) -> (SqliteStore, Arc<AtomicU64>) {
+    let commits = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&commits);
+    let edges = Edges::new(move |met| {
+        counted.fetch_add(u64::from(met == Edge::BeforeCommit), Ordering::SeqCst);
+        EdgeAction::Continue
+    });
+    (SqliteStore::open(Options { edges, ..options(dir) }).expect("opens"), commits)
+}
+
+/// I15: a commit removes no more than a short one may hold unless as much came in, whatever is asked for, and what is not due
+/// costs nothing.
+#[test]
+fn a_commit_removes_what_a_short_one_holds() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, commits) = counting(dir.path());
+    let mut maker = Maker::new(&store);
+    let retire = |limit| {
+        let before = commits.load(Ordering::SeqCst);
+        let retired = retire(&store, rules(), limit).expect("is done");
+        (retired.deliveries, commits.load(Ordering::SeqCst) - before)
+    };
+    fill(&store, &mut maker, 5_000);
+    assert_eq!(retire(1_200), (1_200, 3), "nothing is known yet of how far it is behind");
     assert!(wait(store.append(ended(&mut maker, 400, LATE))).iter().all(Result::is_ok));
-    assert_eq!(retire().deliveries, 800);
-    assert_eq!(retire().deliveries, 500);
+    assert_eq!(retire(900), (900, 2), "of which the first 800");
     assert!(wait(store.append(ended(&mut maker, 1_500, LATE))).iter().all(Result::is_ok));
-    assert_eq!(retire().deliveries, 2_048, "what the largest batch makes of it");
-    assert_eq!(retire(), Retired { taken: 652, deliveries: 652, events: 652, more: false });
+    assert_eq!(retire(2_049), (2_049, 2), "of which the first 2,048: what the largest batch makes of it");
+    assert_eq!(retire(4_096), (851, 2), "nothing is left of what came in");
     assert!(wait(store.append(ended(&mut maker, 400, LATE))).iter().all(Result::is_ok));
-    assert_eq!(retire(), Retired::default());
+    assert_eq!(retire(4_096), (0, 0));
 }
 
 /// I15, I16: what was tried for days has more attempts than a short commit may remove: they count as rows, of what goes and
@@ -119,20 +180,46 @@ fn a_call_removes_what_a_short_commit_holds() {
 #[test]
 fn attempts_count_as_rows() {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = open(dir.path());
+    let (store, commits) = counting(dir.path());
     let mut maker = Maker::new(&store);
+    let retire = || {
+        let before = commits.load(Ordering::SeqCst);
+        let retired = retire(&store, rules(), 4_096).expect("is done");
+        (retired, commits.load(Ordering::SeqCst) - before)
+    };
     let mut appends = ended(&mut maker, 10, EARLY);
     for append in &mut appends {
         (append.deliveries[0].tries, append.deliveries[0].earlier) = (200, 100);
     }
     assert!(wait(store.append(appends)).iter().all(Result::is_ok));
-    let retire = || retire(&store, rules(), 4_096).expect("is done");
-    for left in [8, 6, 4, 2, 0] {
-        assert_eq!(retire(), Retired { taken: 2, deliveries: 2, events: 2, more: false }, "{left} are left");
-    }
+    assert_eq!(retire(), (Retired { taken: 10, deliveries: 10, events: 10, more: false }, 5), "two in each");
     // One alone goes however many it has.
     let mut appends = ended(&mut maker, 1, EARLY);
     appends[0].deliveries[0].tries = 5_000;
     assert!(wait(store.append(appends)).iter().all(Result::is_ok));
-    assert_eq!(retire(), Retired { taken: 1, deliveries: 1, events: 1, more: false });
+    assert_eq!(retire(), (Retired { taken: 1, deliveries: 1, events: 1, more: false }, 1));
+}
+
+/// I1, I22: a store that closes finishes what retention has begun, and one that ends in between has removed whole deliveries.
+#[test]
+fn what_retention_has_begun_is_finished_or_left() {
+    for closes in [true, false] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(dir.path());
+        fill(&store, &mut Maker::new(&store), 3_000);
+        let all = wait(store.over(over(rules(), u32::MAX))).expect("reads");
+        let removing = retire_these(&store, rules(), &all, false);
+        if closes {
+            wait(store.close());
+            assert_eq!(wait(removing).map(|removed| removed.deliveries), Ok(3_000));
+        } else {
+            wait(store.crash());
+        }
+        drop(store);
+        let store = open(dir.path());
+        let recount = wait(store.recount()).expect("counts");
+        assert_eq!(recount.counted, recount.kept);
+        retain(&store, rules());
+        assert_eq!(retired(&store), 3_000);
+    }
 }

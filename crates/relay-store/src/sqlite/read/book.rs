@@ -1,0 +1,399 @@
+//! The book: names of sources and destinations by number, and the counters of each, kept in memory and written once a
+//! commit.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use relay_core::{
+    delivery::{Delivery, State, outcome::Class},
+    name::Name,
+    time::Wall,
+};
+use rusqlite::{Connection, params};
+
+use super::{arrears::Arrears, line::Lines, of_source};
+use crate::{
+    record::{
+        RecordError,
+        seal::{Fields, Sealing},
+    },
+    seam::{DestinationStats, SourceStats},
+    sqlite::{
+        fault::Fault,
+        files::{damage::Damage, meta::Meta},
+    },
+};
+
+/// What a name is the name of. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i64)]
+pub(crate) enum Kind {
+    Source = 1,
+    Destination = 2,
+}
+
+/// Slots of [`Counters`] of a source.
+const ACCEPTED: usize = 0;
+const STORED: usize = 1;
+const RETIRED_EVENTS: usize = 2;
+const DUPLICATES: usize = 3;
+/// Slots of [`Counters`] of a destination: created, one per state, retired, lost, one per class but the last, retried, and
+/// one for the class that came last.
+const CREATED: usize = 0;
+const STATES: usize = 1;
+const RETIRED: usize = 8;
+const LOST: usize = 9;
+const OUTCOMES: usize = 10;
+const RETRIED: usize = 14;
+const REFUSED: usize = 15;
+const SLOTS: usize = 16;
+
+/// Of the counters of a name.
+const COUNTERS_VERSION: u8 = 1;
+
+/// The counters of one name.
+pub(crate) type Counters = [u64; SLOTS];
+
+/// One name with its counters.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) name: Name,
+    pub(crate) counters: Counters,
+}
+
+/// What readers see of the book: names at once, counters when committed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shelf {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    id_high: Arc<AtomicI64>,
+    latest: Arc<AtomicI64>,
+    damage: Arc<Damage>,
+}
+
+impl Shelf {
+    /// An empty one, beside which this is known to be damaged.
+    pub(crate) fn beside(damage: Damage) -> Self {
+        Self { damage: Arc::new(damage), ..Self::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was found damaged.
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// Highest id sequence ever stored.
+    pub(crate) fn id_high(&self) -> i64 {
+        self.id_high.load(Ordering::Relaxed)
+    }
+
+    /// Latest moment that any commit spoke of.
+    pub(crate) fn latest(&self) -> Wall {
+        Wall::from_micros(self.latest.load(Ordering::Relaxed))
+    }
+
+    /// Shows what a commit made of it.
+    pub(crate) fn publish_meta(&self, meta: &Meta) {
+        self.id_high.store(meta.id_high, Ordering::Relaxed);
+        self.latest.store(meta.latest.as_micros(), Ordering::Relaxed);
+    }
+
+    /// The name behind a number.
+    pub(crate) fn name(&self, number: u32) -> Option<Name> {
+        self.lock().get(number.checked_sub(1)? as usize).map(|entry| entry.name.clone())
+    }
+
+    /// The number of a name.
+    pub(crate) fn number(&self, kind: Kind, name: &Name) -> Option<u32> {
+        self.lock().iter().position(|entry| entry.kind == kind && entry.name == *name).map(|index| index as u32 + 1)
+    }
+
+    /// All names of a kind with their numbers and counters.
+    pub(crate) fn entries(&self, kind: Kind) -> Vec<(u32, Entry)> {
+        let entries = self.lock();
+        let numbered = entries.iter().enumerate().map(|(index, entry)| (index as u32 + 1, entry.clone()));
+        numbered.filter(|(_, entry)| entry.kind == kind).collect()
+    }
+}
+
+/// The writer's book. After a rollback it is [read](Self::load) anew.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    entries: Vec<Entry>,
+    /// Numbers of sources, then of destinations.
+    numbers: [HashMap<Name, u32>; 2],
+    /// Index of the entry asked for last, by kind: most often it is the next one too.
+    recent: [u32; 2],
+    dirty: Vec<bool>,
+    /// Where what waits for its first lease stands.
+    pub(crate) lines: Lines,
+    /// How far retention is behind.
+    pub(crate) arrears: Arrears,
+    /// Events ever accepted, over all sources.
+    pub(crate) accepted: u64,
+}
+
+impl Book {
+    /// Reads it from the database.
+    pub(crate) fn load(db: &Connection) -> Result<Self, Fault> {
+        let mut book = Self::default();
+        let mut statement = db.prepare_cached("SELECT id, kind, name, counters FROM names WHERE id > 0 ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (number, kind, text): (u32, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let kind = if kind == Kind::Source as i64 { Kind::Source } else { Kind::Destination };
+            let name: Name = text.parse().map_err(|error| Fault::Damaged(format!("name {number}: {error}").into()))?;
+            let counters = decode(number, kind, &text, row.get_ref(3)?.as_blob().unwrap_or_default())?;
+            if number as usize != book.entries.len() + 1 {
+                return Err(Fault::Damaged(format!("name {}: the row is missing", book.entries.len() + 1).into()));
+            }
+            if kind == Kind::Source {
+                book.accepted += counters[ACCEPTED];
+            }
+            book.numbers[kind as usize - 1].insert(name.clone(), number);
+            book.entries.push(Entry { kind, name, counters });
+            book.dirty.push(false);
+        }
+        Ok(book)
+    }
+
+    /// The number of a name, if it has one.
+    pub(crate) fn number(&self, kind: Kind, name: &Name) -> Option<u32> {
+        self.numbers[kind as usize - 1].get(name).copied()
+    }
+
+    /// The number of a name, given now if it has none.
+    pub(crate) fn intern(&mut self, kind: Kind, name: &Name) -> u32 {
+        let recent = self.recent[kind as usize - 1];
+        if self.entries.get(recent as usize).is_some_and(|entry| entry.kind == kind && entry.name == *name) {
+            return recent + 1;
+        }
+        if let Some(number) = self.number(kind, name) {
+            self.recent[kind as usize - 1] = number - 1;
+            return number;
+        }
+        self.entries.push(Entry { kind, name: name.clone(), counters: [0; SLOTS] });
+        self.dirty.push(true);
+        let number = self.entries.len() as u32;
+        self.numbers[kind as usize - 1].insert(name.clone(), number);
+        number
+    }
+
+    /// The name behind a number.
+    pub(crate) fn name(&self, number: u32) -> Option<Name> {
+        self.entries.get(number.checked_sub(1)? as usize).map(|entry| entry.name.clone())
+    }
+
+    /// The numbers of all names of a kind.
+    pub(crate) fn numbers(&self, kind: Kind) -> Vec<u32> {
+        self.entries(kind).map(|(number, _)| number).collect()
+    }
+
+    /// All names of a kind with their numbers and counters.
+    pub(crate) fn entries(&self, kind: Kind) -> impl Iterator<Item = (u32, &Entry)> {
+        let numbered = self.entries.iter().enumerate().map(|(index, entry)| (index as u32 + 1, entry));
+        numbered.filter(move |(_, entry)| entry.kind == kind)
+    }
+
+    /// Deliveries of a destination that are not over.
+    pub(crate) fn open(&self, destination: u32) -> u64 {
+        let open = State::ALL.into_iter().filter(|state| state.is_open());
+        let counters = destination.checked_sub(1).and_then(|index| self.entries.get(index as usize));
+        counters.map_or(0, |entry| open.map(|state| entry.counters[slot(state)]).sum())
+    }
+
+    /// Counts a stored event.
+    pub(crate) fn stored(&mut self, source: u32) {
+        self.accepted += 1;
+        let counters = self.touch(source);
+        counters[ACCEPTED] += 1;
+        counters[STORED] += 1;
+    }
+
+    /// Counts a removed event.
+    pub(crate) fn retired(&mut self, source: u32) {
+        let counters = self.touch(source);
+        counters[STORED] = counters[STORED].saturating_sub(1);
+        counters[RETIRED_EVENTS] += 1;
+    }
+
+    /// Counts a repeat of a dedupe key.
+    pub(crate) fn repeated(&mut self, source: u32) {
+        self.touch(source)[DUPLICATES] += 1;
+    }
+
+    /// Counts a new delivery.
+    pub(crate) fn created(&mut self, destination: u32, state: State) {
+        self.arrears.on_stored();
+        let counters = self.touch(destination);
+        counters[CREATED] += 1;
+        counters[slot(state)] += 1;
+    }
+
+    /// Counts a delivery that moved, and the try that moved it.
+    pub(crate) fn moved(&mut self, destination: u32, before: &Delivery, next: &Delivery) {
+        let counters = self.touch(destination);
+        if before.state != next.state {
+            counters[slot(before.state)] = counters[slot(before.state)].saturating_sub(1);
+            counters[slot(next.state)] += 1;
+        }
+        if let Some(last) = &next.last
+            && before.last.as_ref() != Some(last)
+        {
+            counters[outcome_slot(last.class)] += 1;
+            counters[RETRIED] += u64::from(last.number > 1);
+        }
+    }
+
+    /// Counts a removed delivery.
+    pub(crate) fn removed(&mut self, destination: u32, state: State) {
+        let counters = self.touch(destination);
+        counters[slot(state)] = counters[slot(state)].saturating_sub(1);
+        counters[RETIRED] += 1;
+    }
+
+    /// Takes the counters over from what is stored, after a loss was accepted: deliveries that are missing are lost.
+    pub(crate) fn take_over(&mut self, db: &Connection) -> Result<(), Fault> {
+        let events = of_source::count(db)?;
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            let number = index as u32 + 1;
+            let counters = &mut entry.counters;
+            match entry.kind {
+                Kind::Source => {
+                    let of_this = events.iter().find(|(source, _)| *source == number);
+                    counters[STORED] = of_this.map_or(0, |(_, count)| *count);
+                    counters[ACCEPTED] = counters[ACCEPTED].max(counters[STORED]);
+                    counters[RETIRED_EVENTS] = counters[ACCEPTED].saturating_sub(counters[STORED]);
+                }
+                Kind::Destination => {
+                    for state in State::ALL {
+                        let (from, below) = (state as i64 * 10, state as i64 * 10 + 10);
+                        let count: i64 = db
+                            .prepare_cached(
+                                "SELECT count(*) FROM deliveries WHERE dest = ?1 AND state >= ?2 AND state < ?3",
+                            )?
+                            .query_row(params![number, from, below], |row| row.get(0))?;
+                        counters[slot(state)] = count as u64;
+                    }
+                    let there: u64 = counters[STATES..RETIRED].iter().sum();
+                    counters[CREATED] = counters[CREATED].max(there + counters[RETIRED]);
+                    counters[LOST] = counters[CREATED] - (there + counters[RETIRED]);
+                }
+            }
+            self.dirty[index] = true;
+        }
+        Ok(())
+    }
+
+    /// Writes what changed, inside the transaction, and shows new names to readers.
+    pub(crate) fn write(&mut self, db: &Connection, shelf: &Shelf) -> Result<(), Fault> {
+        let mut statement = db.prepare_cached(
+            "INSERT INTO names (id, kind, name, counters) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET counters = excluded.counters",
+        )?;
+        for (index, entry) in self.entries.iter().enumerate().filter(|(index, _)| self.dirty[*index]) {
+            let number = index as u32 + 1;
+            let kind = entry.kind as i64;
+            statement.execute(params![number, kind, entry.name.as_str(), encode(number, entry)])?;
+        }
+        let mut shown = shelf.lock();
+        let known = shown.len().min(self.entries.len());
+        shown.extend_from_slice(&self.entries[known..]);
+        Ok(())
+    }
+
+    /// Whether anything changed since the last commit.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.contains(&true)
+    }
+
+    /// Shows the counters to readers, after the commit.
+    pub(crate) fn publish(&mut self, shelf: &Shelf) {
+        let mut shown = shelf.lock();
+        for (index, dirty) in self.dirty.iter_mut().enumerate().filter(|(_, dirty)| **dirty) {
+            shown[index].counters = self.entries[index].counters;
+            *dirty = false;
+        }
+    }
+
+    /// Shows everything anew, after a load.
+    pub(crate) fn publish_all(&self, shelf: &Shelf) {
+        shelf.lock().clone_from(&self.entries);
+    }
+
+    fn touch(&mut self, number: u32) -> &mut Counters {
+        let index = number as usize - 1;
+        self.dirty[index] = true;
+        &mut self.entries[index].counters
+    }
+}
+
+impl Entry {
+    /// As a source's counters.
+    pub(crate) fn source_stats(&self) -> SourceStats {
+        SourceStats {
+            source: self.name.clone(),
+            accepted: self.counters[ACCEPTED],
+            stored: self.counters[STORED],
+            retired: self.counters[RETIRED_EVENTS],
+            duplicates: self.counters[DUPLICATES],
+        }
+    }
+
+    /// As a destination's counters; the times are for the caller to fill in.
+    pub(crate) fn destination_stats(&self) -> DestinationStats {
+        let counters = &self.counters;
+        DestinationStats {
+            destination: self.name.clone(),
+            created: counters[CREATED],
+            states: std::array::from_fn(|index| counters[STATES + index]),
+            retired: counters[RETIRED],
+            lost: counters[LOST],
+            outcomes: Class::ALL.map(|class| counters[outcome_slot(class)]),
+            retried: counters[RETRIED],
+            oldest_due: None,
+            next_expiry: None,
+        }
+    }
+}
+
+const fn outcome_slot(class: Class) -> usize {
+    match class {
+        Class::Refused => REFUSED,
+        Class::Delivered | Class::Rejected | Class::Busy | Class::Unreachable => OUTCOMES + class as usize - 1,
+    }
+}
+
+const fn slot(state: State) -> usize {
+    STATES + state as usize - 1
+}
+
+fn encode(number: u32, entry: &Entry) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(5 + SLOTS * 8);
+    let mut record = Sealing::begin(COUNTERS_VERSION, &mut bytes)
+        .about(&number.to_le_bytes())
+        .about(&[entry.kind as u8])
+        .about(entry.name.as_str().as_bytes());
+    entry.counters.iter().for_each(|counter| record.u64(*counter));
+    record.end();
+    bytes
+}
+
+fn decode(number: u32, kind: Kind, name: &str, bytes: &[u8]) -> Result<Counters, Fault> {
+    let about: [&[u8]; 3] = [&number.to_le_bytes(), &[kind as u8], name.as_bytes()];
+    let words = Fields::open(COUNTERS_VERSION, &about, bytes).and_then(Fields::words);
+    let counters = words.and_then(|words| {
+        let words: &[[u8; 8]; SLOTS] = words.try_into().map_err(|_| RecordError::Field("length"))?;
+        Ok(words.map(u64::from_le_bytes))
+    });
+    counters.map_err(|error| Fault::record(&format_args!("counters of name {number} ({name})"), &error))
+}

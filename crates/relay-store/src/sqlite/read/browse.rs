@@ -1,0 +1,289 @@
+//! Pages of events and deliveries. Each page reads as many rows as it shows, whatever is stored; only a filter by source
+//! looks at more, and gives up after [`SCAN_MAX`] rows with a cursor to go on from.
+
+use std::sync::Arc;
+
+use relay_core::{
+    delivery::{Attempt, Delivery, State},
+    id::DeliveryId,
+    time::Wall,
+};
+use rusqlite::{CachedStatement, Connection, Params, params};
+
+use super::{
+    book::{Kind, Shelf},
+    line::Line,
+    of_source,
+    rows::{self, Names},
+};
+use crate::{
+    record,
+    seam::{DeliveryFilter, EventFilter, EventRow, Listing, Page, Range},
+    sqlite::{
+        fault::Fault,
+        files::{damage::Damage, schema},
+    },
+};
+
+/// Rows that one page looks at, most.
+const SCAN_MAX: usize = 10_000;
+/// Rows looked at in one go when most of them may not match.
+const CHUNK: usize = 500;
+
+const EVENTS: &str = "SELECT seq, seq FROM events WHERE seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
+const EVENTS_OLDEST: &str = "SELECT seq, seq FROM events WHERE seq < ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
+const DELIVERIES: &str = "SELECT seq, seq FROM deliveries WHERE seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
+const BY_STATE: &str = "SELECT seq, seq FROM deliveries INDEXED BY by_state
+    WHERE dest = ?4 AND state = ?5 AND line IS ?6 AND seq < ?1 AND seq >= ?2 ORDER BY seq DESC LIMIT ?3";
+const BY_END: &str = "SELECT changed, seq FROM deliveries INDEXED BY by_end
+    WHERE dest = ?4 AND state = ?5 AND state >= 40 AND (changed, seq) < (?1, ?6) AND changed >= ?2
+    ORDER BY changed DESC, seq DESC LIMIT ?3";
+
+/// Where a row stands in a listing: by `seq`, or by when it ended and then by `seq`.
+type Place = (i64, i64);
+
+/// A page of events, without their bodies.
+pub(crate) fn events(
+    db: &Connection,
+    shelf: &Shelf,
+    filter: &EventFilter,
+    page: &Page,
+) -> Result<Listing<EventRow>, Fault> {
+    let limit = page.limit.clamp(1, 1000) as usize;
+    let (since, until) = sequences(filter.range);
+    let from = position(page).map(|(at, _)| at);
+    let (since, before) = if filter.oldest_first {
+        (from.map_or(since, |at| since.max(at.saturating_add(1))), until)
+    } else {
+        (since, from.map_or(until, |at| at.min(until)))
+    };
+    let wanted = (limit + 1) as i64;
+    let sql = if filter.oldest_first { EVENTS_OLDEST } else { EVENTS };
+    let places = match &filter.source {
+        None => listed(&mut db.prepare_cached(sql)?, params![before, since, wanted])?,
+        Some(source) => match shelf.number(Kind::Source, source) {
+            None => Vec::new(),
+            Some(number) => {
+                let found = of_source::page(db, number, (since, before), limit + 1, filter.oldest_first)?;
+                found.into_iter().map(|seq| (seq, seq)).collect()
+            }
+        },
+    };
+    let next = (places.len() > limit).then(|| cursor(places[limit - 1]));
+    let mut items = Vec::new();
+    for (_, seq) in places.into_iter().take(limit) {
+        items.extend(rows::passing_over_damage(shelf.damage(), event_row(db, shelf, seq))?);
+    }
+    Ok(Listing { items, next })
+}
+
+/// A page of deliveries, the newest first.
+pub(crate) fn deliveries(
+    db: &Connection,
+    shelf: &Shelf,
+    filter: &DeliveryFilter,
+    page: &Page,
+) -> Result<Listing<Delivery>, Fault> {
+    let numbered = |kind, name| shelf.number(kind, name);
+    let all: Vec<u32> = shelf.entries(Kind::Destination).into_iter().map(|(number, _)| number).collect();
+    let destinations = match &filter.destination {
+        None => all,
+        Some(name) => numbered(Kind::Destination, name).into_iter().collect(),
+    };
+    let search = Search::new(filter, destinations, None, shelf.damage());
+    search.page(db, shelf, position(page), page.limit.clamp(1, 1000) as usize)
+}
+
+/// The attempts of one delivery, oldest first, the latest included.
+pub(crate) fn attempts(db: &Connection, shelf: &Shelf, id: DeliveryId) -> Result<Vec<Attempt>, Fault> {
+    let Some(found) = rows::delivery_at(db, id.sequence(), shelf)?.filter(|found| found.id == id) else {
+        return Ok(Vec::new());
+    };
+    let mut statement = db.prepare_cached("SELECT record FROM attempts WHERE delivery = ?1 ORDER BY version")?;
+    let mut rows = statement.query([id.sequence()])?;
+    let mut attempts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
+        let attempt = record::decode_attempt(bytes);
+        attempts.push(attempt.map_err(|error| Fault::record(&format_args!("an attempt of {id}"), &error))?);
+    }
+    attempts.extend(found.last);
+    Ok(attempts)
+}
+
+/// A filter on deliveries, made ready for the indexes.
+pub(crate) struct Search<'a> {
+    filter: &'a DeliveryFilter,
+    damage: &'a Damage,
+    destinations: Vec<u32>,
+    /// Ranges of the index; empty: the whole table.
+    codes: Vec<i64>,
+    /// In the order in which they ended, because they are looked for by when they ended.
+    by_end: bool,
+    whole_table: bool,
+}
+
+impl<'a> Search<'a> {
+    /// `only`: states that whoever asks can do something with.
+    pub(crate) fn new(
+        filter: &'a DeliveryFilter,
+        destinations: Vec<u32>,
+        only: Option<&[State]>,
+        damage: &'a Damage,
+    ) -> Self {
+        let wanted = |state: &State| {
+            (filter.states.is_empty() || filter.states.contains(state)) && only.is_none_or(|only| only.contains(state))
+        };
+        let codes = State::ALL.iter().filter(|state| wanted(state)).flat_map(|state| schema::codes(*state)).copied();
+        let reason = |code: &i64| filter.reason.is_none_or(|reason| code % 10 == reason as i64);
+        Self {
+            filter,
+            damage,
+            destinations,
+            codes: codes.filter(reason).collect(),
+            by_end: filter.comes_by_end(),
+            whole_table: filter.destination.is_none()
+                && filter.states.is_empty()
+                && filter.reason.is_none()
+                && only.is_none(),
+        }
+    }
+
+    /// Up to `limit` matching deliveries behind a position.
+    pub(crate) fn page(
+        &self,
+        db: &Connection,
+        names: &impl Names,
+        from: Option<Place>,
+        limit: usize,
+    ) -> Result<Listing<Delivery>, Fault> {
+        let chunk = if self.filter.source.is_some() { CHUNK } else { limit + 1 };
+        let mut position = from;
+        let mut items: Vec<Delivery> = Vec::new();
+        let mut last_kept = from;
+        let mut scanned = 0;
+        loop {
+            let places = self.places(db, position, chunk)?;
+            let exhausted = places.len() < chunk;
+            for place in places {
+                position = Some(place);
+                scanned += 1;
+                let found = rows::passing_over_damage(self.damage, rows::delivery_at(db, place.1, names))?;
+                let Some(found) = found.filter(|found| self.matches(found)) else { continue };
+                if items.len() == limit {
+                    return Ok(Listing { items, next: last_kept.map(cursor) });
+                }
+                items.push(found);
+                last_kept = Some(place);
+            }
+            if exhausted {
+                return Ok(Listing { items, next: None });
+            }
+            if scanned >= SCAN_MAX {
+                return Ok(Listing { items, next: position.map(cursor) });
+            }
+        }
+    }
+
+    fn matches(&self, found: &Delivery) -> bool {
+        let filter = self.filter;
+        filter.source.as_ref().is_none_or(|source| found.source == *source)
+            && filter.destination.as_ref().is_none_or(|destination| found.destination == *destination)
+            && (self.whole_table || self.codes.contains(&schema::code_of(found)))
+    }
+
+    /// The next places in order, at most `wanted`.
+    fn places(&self, db: &Connection, from: Option<Place>, wanted: usize) -> Result<Vec<Place>, Fault> {
+        let wanted = wanted as i64;
+        if let Some(event) = self.filter.event {
+            let mut listed = rows::deliveries_of(db, event.sequence())?;
+            listed.sort_unstable_by_key(|seq| std::cmp::Reverse(*seq));
+            let (since, until) = sequences(self.filter.range);
+            let before = from.map_or(until, |(at, _)| at.min(until));
+            let behind = listed.into_iter().filter(|seq| (since..before).contains(seq));
+            return Ok(behind.take(wanted as usize).map(|seq| (seq, seq)).collect());
+        }
+        if self.by_end {
+            return self.places_by_end(db, from, wanted);
+        }
+        let (since, until) = sequences(self.filter.range);
+        let before = from.map_or(until, |(at, _)| at.min(until));
+        if self.whole_table {
+            return listed(&mut db.prepare_cached(DELIVERIES)?, params![before, since, wanted]);
+        }
+        self.merged(db, wanted, |statement, destination, code| {
+            let mut places = listed(statement, params![before, since, wanted, destination, code, None::<i64>])?;
+            if code == schema::code(State::Ready, None) {
+                for line in Line::all(db, destination)? {
+                    places.extend(listed(statement, params![before, since, wanted, destination, code, line.ttl])?);
+                }
+            }
+            Ok(places)
+        })
+    }
+
+    fn places_by_end(&self, db: &Connection, from: Option<Place>, wanted: i64) -> Result<Vec<Place>, Fault> {
+        let since = self.filter.range.since.map_or(i64::MIN, Wall::as_micros);
+        let until = (self.filter.range.until.map_or(i64::MAX, Wall::as_micros), i64::MIN);
+        let (at, seq) = from.map_or(until, |place| place.min(until));
+        self.merged(db, wanted, |statement, destination, code| {
+            listed(statement, params![at, since, wanted, destination, code, seq])
+        })
+    }
+
+    /// Joins the ranges of all destinations and codes into one order.
+    fn merged(
+        &self,
+        db: &Connection,
+        wanted: i64,
+        range: impl Fn(&mut CachedStatement<'_>, u32, i64) -> Result<Vec<Place>, Fault>,
+    ) -> Result<Vec<Place>, Fault> {
+        let mut statement = db.prepare_cached(if self.by_end { BY_END } else { BY_STATE })?;
+        let mut places = Vec::new();
+        for destination in &self.destinations {
+            for code in &self.codes {
+                places.extend(range(&mut statement, *destination, *code)?);
+            }
+        }
+        places.sort_unstable_by_key(|place| std::cmp::Reverse(*place));
+        places.truncate(wanted as usize);
+        Ok(places)
+    }
+}
+
+/// The text of a place, for the next page.
+pub(crate) fn cursor((at, seq): Place) -> String {
+    if at == seq { at.to_string() } else { format!("{at}.{seq}") }
+}
+
+/// Reads a cursor. Text that no page gave out starts at the newest.
+pub(crate) fn place(text: &str) -> Option<Place> {
+    match text.split_once('.') {
+        None => text.parse().ok().map(|at| (at, at)),
+        Some((at, seq)) => Some((at.parse().ok()?, seq.parse().ok()?)),
+    }
+}
+
+fn position(page: &Page) -> Option<Place> {
+    page.cursor.as_deref().and_then(place)
+}
+
+fn event_row(db: &Connection, shelf: &Shelf, seq: i64) -> Result<Option<EventRow>, Fault> {
+    let Some((head, listed)) = rows::head_at(db, seq, shelf)? else { return Ok(None) };
+    let mut deliveries = Vec::with_capacity(listed.len());
+    for delivery in listed {
+        deliveries.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, delivery, shelf))?);
+    }
+    Ok(Some(EventRow { body_bytes: head.body_bytes, event: Arc::new(head.event), deliveries }))
+}
+
+/// A time range as sequences: from the first, before the second.
+fn sequences(range: Range) -> Place {
+    let first_of = |at: Wall| (at.as_micros().max(0).saturating_add(999) / 1000).saturating_mul(1 << 12);
+    (range.since.map_or(i64::MIN, first_of), range.until.map_or(i64::MAX, first_of))
+}
+
+fn listed(statement: &mut CachedStatement<'_>, params: impl Params) -> Result<Vec<Place>, Fault> {
+    let found = statement.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,79 @@
+//! Registry documents.
+
+use std::collections::BTreeSet;
+
+use relay_core::name::Name;
+use rusqlite::{Connection, Row, params};
+
+use crate::{
+    record::{RecordError, seal::of_columns},
+    seam::{Document, DocumentKey, DocumentKind},
+    sqlite::fault::Fault,
+};
+
+/// Every kind there is.
+pub(crate) const KINDS: [DocumentKind; 6] = [
+    DocumentKind::Source,
+    DocumentKind::Route,
+    DocumentKind::Destination,
+    DocumentKind::Key,
+    DocumentKind::Token,
+    DocumentKind::FetchedKey,
+];
+
+/// Reads one document.
+pub(crate) fn one(db: &Connection, key: &DocumentKey) -> Result<Option<Document>, Fault> {
+    let mut statement =
+        db.prepare_cached("SELECT name, version, body, crc FROM documents WHERE kind = ?1 AND name = ?2")?;
+    let mut rows = statement.query(params![key.kind as i64, key.name])?;
+    rows.next()?.map(|row| document(row, key.kind)).transpose()
+}
+
+/// Reads all documents of a kind, by name.
+pub(crate) fn all(db: &Connection, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
+    let mut statement =
+        db.prepare_cached("SELECT name, version, body, crc FROM documents WHERE kind = ?1 ORDER BY name")?;
+    let mut rows = statement.query([kind as i64])?;
+    let mut documents = Vec::new();
+    while let Some(row) = rows.next()? {
+        documents.push(document(row, kind)?);
+    }
+    Ok(documents)
+}
+
+/// The keys of all documents.
+pub(crate) fn keys(db: &Connection) -> Result<Vec<DocumentKey>, Fault> {
+    let mut keys = Vec::new();
+    for kind in KINDS {
+        let mut statement = db.prepare_cached("SELECT name FROM documents WHERE kind = ?1 ORDER BY name")?;
+        let names = statement.query_map([kind as i64], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        keys.extend(names.into_iter().map(|name| DocumentKey { kind, name }));
+    }
+    Ok(keys)
+}
+
+/// Destinations whose document says that they are paused.
+pub(crate) fn paused(db: &Connection) -> Result<BTreeSet<Name>, Fault> {
+    let documents = all(db, DocumentKind::Destination)?;
+    let paused = documents.iter().filter(|document| says_paused(&document.body));
+    Ok(paused.filter_map(|document| document.key.name.parse().ok()).collect())
+}
+
+fn document(row: &Row<'_>, kind: DocumentKind) -> Result<Document, Fault> {
+    let (name, version, body, crc): (String, i64, String, u32) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+    let key = DocumentKey { kind, name };
+    let version = version as u64;
+    if checksum(&key, version, &body) != crc {
+        return Err(Fault::record(&format_args!("document {:?} {}", key.kind, key.name), &RecordError::Checksum));
+    }
+    Ok(Document { key, version, body })
+}
+
+pub(crate) fn says_paused(body: &str) -> bool {
+    let parsed: Result<serde_json::Value, _> = serde_json::from_str(body);
+    parsed.is_ok_and(|document| document.get("paused") == Some(&serde_json::Value::Bool(true)))
+}
+
+pub(crate) fn checksum(key: &DocumentKey, version: u64, body: &str) -> u32 {
+    of_columns(&[&[key.kind as u8], key.name.as_bytes(), &version.to_le_bytes(), body.as_bytes()])
+}

@@ -1,0 +1,145 @@
+//! Reading rows: every one is checked against its CRC and against the columns that repeat it.
+
+use bytes::Bytes;
+use relay_core::{delivery::Delivery, event::Event, name::Name};
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::book::{Book, Shelf};
+use crate::{
+    record::{
+        self, Head, RecordError,
+        seal::{Fields, Sealing},
+    },
+    sqlite::{
+        fault::Fault,
+        files::{damage::Damage, schema},
+    },
+};
+
+/// Of the list of an event's deliveries.
+const LIST_VERSION: u8 = 1;
+
+/// Gives the name behind a number.
+pub(crate) trait Names {
+    fn name(&self, number: u32) -> Option<Name>;
+}
+
+impl Names for Book {
+    fn name(&self, number: u32) -> Option<Name> {
+        Self::name(self, number)
+    }
+}
+
+impl Names for Shelf {
+    fn name(&self, number: u32) -> Option<Name> {
+        Self::name(self, number)
+    }
+}
+
+/// The columns that [`delivery`] wants, in its order.
+macro_rules! delivery_columns {
+    () => {
+        "seq, state, due, record"
+    };
+}
+
+/// Decodes a row of [`delivery_columns`].
+pub(crate) fn delivery(row: &Row<'_>, names: &impl Names) -> Result<Delivery, Fault> {
+    let seq: i64 = row.get(0)?;
+    let bytes = row.get_ref(3)?.as_blob().unwrap_or_default();
+    let found =
+        record::decode_delivery(bytes, |number| names.name(number)).map_err(|error| damaged_delivery(seq, &error))?;
+    let (state, due): (i64, i64) = (row.get(1)?, row.get(2)?);
+    if found.id.sequence() != seq || schema::code_of(&found) != state || found.due_at.as_micros() != due {
+        return Err(damaged_delivery(seq, &RecordError::Field("an index column")));
+    }
+    Ok(found)
+}
+
+/// One delivery by its sequence.
+pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Delivery>, Fault> {
+    let mut statement =
+        db.prepare_cached(concat!("SELECT ", delivery_columns!(), " FROM deliveries WHERE seq = ?1"))?;
+    let mut rows = statement.query([seq])?;
+    rows.next()?.map(|row| delivery(row, names)).transpose()
+}
+
+/// An event's head and the sequences of its deliveries.
+pub(crate) fn head_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<(Head, Vec<i64>)>, Fault> {
+    let mut statement = db.prepare_cached("SELECT head, deliveries FROM events WHERE seq = ?1")?;
+    let mut rows = statement.query([seq])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let head = head(seq, row.get(0)?, names)?;
+    Ok(Some((head, sequences(seq, row.get_ref(1)?.as_blob_or_null().unwrap_or_default())?)))
+}
+
+/// An event with its body.
+pub(crate) fn event_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Event>, Fault> {
+    let mut statement = db.prepare_cached("SELECT head, body FROM events WHERE seq = ?1")?;
+    let mut rows = statement.query([seq])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let body = Bytes::from(row.get::<_, Vec<u8>>(1)?);
+    let event = head(seq, row.get(0)?, names)?.with_body(body);
+    event.map(Some).map_err(|error| damaged_event(seq, &error))
+}
+
+/// The sequences of an event's deliveries; empty if the event is gone.
+pub(crate) fn deliveries_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>, Fault> {
+    let mut statement = db.prepare_cached("SELECT deliveries FROM events WHERE seq = ?1")?;
+    let listed: Option<Option<Vec<u8>>> = statement.query_row([event_seq], |row| row.get(0)).optional()?;
+    sequences(event_seq, listed.flatten().as_deref())
+}
+
+/// Writes the list of an event's deliveries; `None` if there are none.
+pub(crate) fn encode_sequences(event_seq: i64, listed: impl Iterator<Item = i64>) -> Option<Vec<u8>> {
+    let mut listed = listed.peekable();
+    listed.peek()?;
+    let mut bytes = Vec::new();
+    let mut record = Sealing::begin(LIST_VERSION, &mut bytes).about(&event_seq.to_le_bytes());
+    listed.for_each(|seq| record.i64(seq));
+    record.end();
+    Some(bytes)
+}
+
+/// Reads the list of an event's deliveries.
+pub(crate) fn sequences(event_seq: i64, bytes: Option<&[u8]>) -> Result<Vec<i64>, Fault> {
+    let Some(bytes) = bytes else { return Ok(Vec::new()) };
+    let words = Fields::open(LIST_VERSION, &[&event_seq.to_le_bytes()], bytes).and_then(Fields::words);
+    let words =
+        words.map_err(|error| Fault::record(&format_args!("deliveries of event {}", shown(event_seq)), &error))?;
+    Ok(words.iter().map(|word| i64::from_le_bytes(*word)).collect())
+}
+
+/// Decodes an event's head and checks that it belongs to this row.
+pub(crate) fn head(seq: i64, bytes: Vec<u8>, names: &impl Names) -> Result<Head, Fault> {
+    let head = record::decode_event(&Bytes::from(bytes), |number| names.name(number))
+        .map_err(|error| damaged_event(seq, &error))?;
+    if head.event.id.sequence() == seq { Ok(head) } else { Err(damaged_event(seq, &RecordError::Field("the id"))) }
+}
+
+/// Passes over a damaged record, which is noted: one bad record must not hold up the others.
+pub(crate) fn passing_over_damage<T>(damage: &Damage, read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(Fault::Damaged(what)) => {
+            damage.note(&what);
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// A damaged event, named.
+pub(crate) fn damaged_event(seq: i64, error: &RecordError) -> Fault {
+    Fault::record(&format_args!("event {}", shown(seq)), error)
+}
+
+/// A damaged delivery, named.
+pub(crate) fn damaged_delivery(seq: i64, error: &RecordError) -> Fault {
+    Fault::record(&format_args!("delivery {}", shown(seq)), error)
+}
+
+/// A sequence as the start of the id it comes from.
+fn shown(seq: i64) -> String {
+    let (ms, counter) = (seq >> 12, seq & 0xfff);
+    format!("{:08x}-{:04x}-7{counter:03x}", ms >> 16, ms & 0xffff)
+}

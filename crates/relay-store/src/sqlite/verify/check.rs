@@ -1,0 +1,554 @@
+//! `store check`: reads everything that is stored, while no server runs, and says what does not hold.
+
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
+
+use relay_core::{
+    delivery::{Delivery, State},
+    time::Wall,
+};
+use rusqlite::{Connection, params};
+
+use super::{epoch, gap, recount};
+use crate::{
+    private::{self, Owners},
+    record,
+    seam::{AuditEntry, DocumentKind, Gap, Recount, Why},
+    sqlite::{
+        fault::Fault,
+        files::{
+            damage::{self, Finder},
+            ledger::{self, Slot},
+            meta::Meta,
+            open::{Alone, Doubt, OpenError, Place, io_error},
+            schema,
+        },
+        read::{
+            audit,
+            book::{Book, Kind},
+            documents,
+            line::{Line, line_of},
+            of_source, rows,
+        },
+        write::{append::Taken, step},
+    },
+    watch::Watch,
+};
+
+/// Steps of SQLite's machine between two looks at whether somebody wants an early end: some milliseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 100_000;
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Events read.
+    pub events: u64,
+    /// Deliveries read.
+    pub deliveries: u64,
+    /// Everything that does not hold, in words; empty: the store is healthy.
+    pub faults: Vec<String>,
+    /// Counters and recount.
+    pub recount: Option<Recount>,
+    /// The loss was accepted: what is damaged was removed and counted as lost, and a new epoch has begun.
+    pub accepted: bool,
+    /// What is missing since, if events are or may be.
+    pub gap: Option<Gap>,
+}
+
+impl CheckReport {
+    /// Whether everything holds.
+    pub fn is_healthy(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// Checks the store in `dir`. With `accept_loss`, what is lost or damaged is removed, counted and written to the audit
+/// log, and the store opens again.
+///
+/// # Errors
+/// The store is in use, of a newer version, or cannot be read at all.
+pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, OpenError> {
+    check_watched(dir, accept_loss, at, &Arc::default())
+}
+
+/// As [`check`], watched: ended early it has read, and changed nothing.
+///
+/// # Errors
+/// As [`check`], and that it was ended early.
+pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
+    let place = Place::claim(dir, Owners::UsOrServed)?;
+    place.refuse_lone_ledger()?;
+    place.sweep();
+    let alone = place.database_alone()?;
+    let mut db = place.connect_writer()?;
+    if let (Alone::Says(alone), Ok(Some(meta))) = (alone, Meta::load(&db)) {
+        place.compare_log(alone.as_deref(), &meta)?;
+    }
+    let mut report = CheckReport::default();
+    let mut damaged = Damaged::default();
+    let vouched = ledger(&place, &db, &mut report)?;
+    let of_ledger = report.faults.clone();
+    let asked = Arc::clone(watch);
+    db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
+    let read = read_everything(&db, &mut report, &mut damaged, watch);
+    db.progress_handler(0, None::<fn() -> bool>).map_err(|error| place.damaged(error))?;
+    if watch.is_stopped() {
+        return Err(OpenError::Interrupted { dir: place.dir });
+    }
+    if let Err(fault) = read {
+        report.faults.push(place.damaged(fault).to_string());
+    }
+    let mut told = BTreeSet::new();
+    report.faults.retain(|fault| told.insert(fault.clone()));
+    if accept_loss && !report.is_healthy() {
+        report.gap = accept(&place, &mut db, &damaged, &report.faults, vouched, at)?;
+        report.accepted = true;
+    }
+    if report.is_healthy() || report.accepted {
+        trust_again(&place)?;
+        damage::forget(&place.known_damage()).map_err(|error| io_error("write", &place.known_damage(), error))?;
+    } else {
+        let found: Vec<String> = report.faults.iter().filter(|fault| !of_ledger.contains(fault)).cloned().collect();
+        remember(&place, &found, &damaged.whole)?;
+    }
+    Ok(report)
+}
+
+/// Keeps what was found, so that a server which is started all the same says so.
+fn remember(place: &Place, found: &[String], whole: &BTreeSet<String>) -> Result<(), OpenError> {
+    let by = |what: &String| if whole.contains(what) { Finder::Check } else { Finder::Scrub };
+    let found: Vec<_> = found.iter().map(|what| (by(what), what.as_str())).collect();
+    match damage::keep(&place.known_damage(), &found) {
+        // What is found is told in any case.
+        Err(error) if !private::is_no_room(&error) => Err(io_error("write", &place.known_damage(), error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// I17: reads everything if the store failed in an earlier run, and refuses it unless all of it holds.
+pub(crate) fn verify_if_suspect(place: &Place, db: &Connection) -> Result<(), OpenError> {
+    let Ok(reason) = fs::read_to_string(place.suspect()) else { return Ok(()) };
+    verify(place, db, &format!("it failed: {reason}"))?;
+    trust_again(place)
+}
+
+/// Reads everything, for that reason, and refuses the store unless all of it holds.
+pub(crate) fn verify(place: &Place, db: &Connection, reason: &str) -> Result<(), OpenError> {
+    tracing::warn!(event = "store_verifying", reason, "everything in the store is read first");
+    let mut report = CheckReport::default();
+    read_everything(db, &mut report, &mut Damaged::default(), &Watch::default())
+        .map_err(|fault| place.damaged(fault))?;
+    if let Some(first) = report.faults.first() {
+        let count = report.faults.len();
+        return Err(place.damaged(Fault::Damaged(format!("{count} faults ({reason}): {first}").into())));
+    }
+    Ok(())
+}
+
+fn trust_again(place: &Place) -> Result<(), OpenError> {
+    match fs::remove_file(place.suspect()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("write", &place.suspect(), error)),
+        _ => Ok(()),
+    }
+}
+
+/// Rows that cannot be used.
+#[derive(Debug, Default)]
+struct Damaged {
+    events: BTreeSet<i64>,
+    deliveries: BTreeSet<i64>,
+    /// Events that are not listed with their sources.
+    unlisted: Vec<(i64, u32)>,
+    attempts: Vec<(i64, i64)>,
+    keys: Vec<(u32, Vec<u8>)>,
+    documents: Vec<(DocumentKind, String)>,
+    marks: Vec<Vec<u8>>,
+    audit: Vec<i64>,
+    /// What is wrong with the store as a whole, in words: no other than a check finds it.
+    whole: BTreeSet<String>,
+}
+
+impl Damaged {
+    fn note_whole(&mut self, report: &mut CheckReport, what: String) {
+        self.whole.insert(what.clone());
+        report.faults.push(what);
+    }
+}
+
+/// Writes down, in a new epoch, what the ledger of a store that opens could not vouch for.
+pub(crate) fn write_down(
+    place: &Place,
+    db: &mut Connection,
+    doubt: &Doubt,
+    meta: &Meta,
+    at: Wall,
+) -> Result<Meta, OpenError> {
+    tracing::warn!(
+        event = "ledger_doubtful",
+        %doubt,
+        "it cannot be told whether the latest webhooks are all there; crm-relay audit goes on to say so"
+    );
+    let commits = match doubt {
+        Doubt::Torn { .. } => Some(1),
+        Doubt::Old { .. } => None,
+    };
+    let gap = Gap { why: Why::Unvouched, since: meta.latest, until: at.max(meta.latest), commits, events: None };
+    let entry = line_of_audit("server", "store.unvouched", doubt.to_string(), at);
+    let begun = epoch::begin(db, &[entry], meta.id_high, |db| gap::add(db, &gap).map(Some));
+    begun.map(|(meta, _)| meta).map_err(|error| place.damaged(error))
+}
+
+/// What the ledger can say of commits that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vouched {
+    /// None are missing.
+    Whole,
+    /// So many are, with so many events.
+    Lacks { commits: u64, events: u64 },
+    /// Nothing: it is gone, of another history, or too old.
+    Unknown { commits: Option<u64> },
+}
+
+fn ledger(place: &Place, db: &Connection, report: &mut CheckReport) -> Result<Vouched, OpenError> {
+    let read = Meta::load(db).and_then(|meta| Ok((meta, Book::load(db)?.accepted)));
+    let (fault, vouched) = match read {
+        Ok((Some(meta), accepted)) => match place.compare_ledger(&meta, accepted) {
+            Ok(None) => return Ok(Vouched::Whole),
+            Ok(Some(doubt @ Doubt::Torn { .. })) => (doubt.to_string(), Vouched::Unknown { commits: Some(1) }),
+            Ok(Some(doubt @ Doubt::Old { .. })) => (doubt.to_string(), Vouched::Unknown { commits: None }),
+            Err(fault @ OpenError::LostCommits { from, to, events, .. }) => {
+                (fault.to_string(), Vouched::Lacks { commits: to - from + 1, events })
+            }
+            Err(fault @ (OpenError::OtherHistory { .. } | OpenError::NoLedger { .. })) => {
+                (fault.to_string(), Vouched::Unknown { commits: None })
+            }
+            Err(other) => return Err(other),
+        },
+        Ok((None, _)) => ("the meta row is missing".to_owned(), Vouched::Unknown { commits: None }),
+        Err(fault) => (place.damaged(fault).to_string(), Vouched::Unknown { commits: None }),
+    };
+    report.faults.push(fault);
+    Ok(vouched)
+}
+
+fn read_everything(
+    db: &Connection,
+    report: &mut CheckReport,
+    damaged: &mut Damaged,
+    watch: &Watch,
+) -> Result<(), Fault> {
+    let rows = |table: &str| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
+    // Where even that cannot be read, nobody learns how long it takes; what is wrong is found below.
+    watch.expect(["events", "deliveries"].map(|table| rows(table).unwrap_or(0) as u64).iter().sum());
+    integrity(db, report, damaged)?;
+    let book = Book::load(db)?;
+    read_events(db, &book, report, damaged, watch)?;
+    read_deliveries(db, &book, report, damaged, watch)?;
+    read_lines(db, &book, report, damaged)?;
+    read_documents(db, report, damaged)?;
+    read_keys_and_marks(db, report, damaged)?;
+    read_audit(db, report, damaged)?;
+    read_gaps(db, report)?;
+    let sums = recount::sums(db)?;
+    if sums.counted != sums.kept {
+        damaged.note_whole(report, "the counters differ from what is stored".to_owned());
+    }
+    report.recount = Some(sums);
+    Ok(())
+}
+
+/// SQLite's own check of pages, and of each index against its table.
+fn integrity(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    let mut statement = db.prepare("PRAGMA integrity_check")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    lines.into_iter().filter(|line| line != "ok").for_each(|line| damaged.note_whole(report, line));
+    Ok(())
+}
+
+fn read_events(
+    db: &Connection,
+    book: &Book,
+    report: &mut CheckReport,
+    damaged: &mut Damaged,
+    watch: &Watch,
+) -> Result<(), Fault> {
+    for seq in sequences(db, "SELECT seq FROM events")?.into_iter().take_while(|_| !watch.is_stopped()) {
+        report.events += 1;
+        watch.add(1);
+        let read = rows::event_at(db, seq, book).and_then(|event| {
+            let deliveries = rows::deliveries_of(db, seq)?;
+            Ok((event, deliveries))
+        });
+        match read {
+            Ok((Some(event), listed)) => {
+                let source = book.number(Kind::Source, &event.source).unwrap_or(0);
+                let column: u32 = db
+                    .prepare_cached("SELECT source FROM events WHERE seq = ?1")?
+                    .query_row([seq], |row| row.get(0))?;
+                if column != source || !of_source::has(db, source, seq)? {
+                    report.faults.push(format!("{}: it is not listed with its source", event.id));
+                    damaged.unlisted.push((seq, source));
+                }
+                if !record::Head::holds_digest(&event) {
+                    report.faults.push(format!("{}: the body does not have its SHA-256", event.id));
+                    damaged.events.insert(seq);
+                }
+                // A purged delivery may be missing from an event that others keep alive, so only the event counts here.
+                drop(listed);
+            }
+            Ok((None, _)) => {}
+            Err(Fault::Damaged(what)) => {
+                report.faults.push(what.into());
+                damaged.events.insert(seq);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    let listed: u64 = of_source::count(db)?.iter().map(|(_, count)| count).sum();
+    if listed != report.events {
+        let what = format!("{listed} events are listed with their sources, {} are stored", report.events);
+        damaged.note_whole(report, what);
+    }
+    Ok(())
+}
+
+fn read_deliveries(
+    db: &Connection,
+    book: &Book,
+    report: &mut CheckReport,
+    damaged: &mut Damaged,
+    watch: &Watch,
+) -> Result<(), Fault> {
+    for seq in sequences(db, "SELECT seq FROM deliveries")?.into_iter().take_while(|_| !watch.is_stopped()) {
+        report.deliveries += 1;
+        watch.add(1);
+        match rows::delivery_at(db, seq, book) {
+            Ok(Some(found)) => {
+                let destination = book.number(Kind::Destination, &found.destination);
+                if let Some(fault) = misplaced(db, destination, &found)? {
+                    report.faults.push(fault);
+                    damaged.deliveries.insert(seq);
+                }
+            }
+            Ok(None) => {}
+            Err(Fault::Damaged(what)) => {
+                report.faults.push(what.into());
+                damaged.deliveries.insert(seq);
+            }
+            Err(fault) => return Err(fault),
+        }
+        attempts(db, seq, report, damaged)?;
+    }
+    Ok(())
+}
+
+/// Whether what waits in line stands there in the order of its ids.
+fn read_lines(db: &Connection, book: &Book, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    for destination in book.numbers(Kind::Destination) {
+        for line in Line::all(db, destination)? {
+            if let Some(seq) = line.out_of_order(db)? {
+                let what = format!("the delivery in row {seq} stands in line before one that is due earlier");
+                damaged.note_whole(report, what);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the columns for the indexes, the event and its list agree with the record.
+pub(crate) fn misplaced(db: &Connection, destination: Option<u32>, found: &Delivery) -> Result<Option<String>, Fault> {
+    let seq = found.id.sequence();
+    let (columns, line): (_, Option<i64>) = db
+        .prepare_cached("SELECT dest, tries, expires, changed, state, line FROM deliveries WHERE seq = ?1")?
+        .query_row([seq], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?), row.get(5)?)))?;
+    let (expires, changed) = (found.expires_at.as_micros(), found.changed_at.as_micros());
+    let expected = (destination.unwrap_or(0), found.tries, expires, changed, schema::code_of(found));
+    if columns != expected || line.is_some_and(|line| line != line_of(found) || found.state != State::Ready) {
+        return Ok(Some(format!("{}: an index column differs from the record", found.id)));
+    }
+    match rows::deliveries_of(db, found.event.sequence()) {
+        Ok(listed) if listed.contains(&seq) => Ok(None),
+        Ok(_) => Ok(Some(format!("{}: its event {} does not have it", found.id, found.event))),
+        // Told with the event.
+        Err(Fault::Damaged(_)) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn attempts(db: &Connection, seq: i64, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    let mut statement = db.prepare_cached("SELECT version, record FROM attempts WHERE delivery = ?1")?;
+    let mut rows = statement.query([seq])?;
+    while let Some(row) = rows.next()? {
+        if let Err(error) = record::decode_attempt(row.get_ref(1)?.as_blob().unwrap_or_default()) {
+            report.faults.push(format!("an attempt of the delivery in row {seq}: {error}"));
+            damaged.attempts.push((seq, row.get(0)?));
+        }
+    }
+    Ok(())
+}
+
+fn read_documents(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    for key in documents::keys(db)? {
+        match documents::one(db, &key) {
+            Err(Fault::Damaged(what)) => {
+                report.faults.push(what.into());
+                damaged.documents.push((key.kind, key.name));
+            }
+            read => drop(read?),
+        }
+    }
+    Ok(())
+}
+
+/// Dedupe keys, and the marks of jobs.
+fn read_keys_and_marks(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    let mut statement = db.prepare("SELECT source, key, record FROM dedupe")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (source, key): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if let Err(error) = Taken::decode(source, &key, row.get_ref(2)?.as_blob().unwrap_or_default()) {
+            report.faults.push(format!("a dedupe key of source {source}: {error}"));
+            damaged.keys.push((source, key));
+        }
+    }
+    for (job, mark) in step::all(db)? {
+        match mark {
+            Err(Fault::Damaged(what)) => {
+                report.faults.push(what.into());
+                damaged.marks.push(job);
+            }
+            read => drop(read?),
+        }
+    }
+    Ok(())
+}
+
+fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    for seq in sequences(db, "SELECT seq FROM audit")? {
+        match audit::at(db, seq) {
+            Err(Fault::Damaged(what)) => {
+                report.faults.push(what.into());
+                damaged.audit.push(seq);
+            }
+            read => drop(read?),
+        }
+    }
+    Ok(())
+}
+
+fn line_of_audit(who: &str, action: &str, subject: String, at: Wall) -> AuditEntry {
+    AuditEntry { at, who: who.to_owned(), action: action.to_owned(), subject, origin: String::new() }
+}
+
+/// Removes what cannot be used, takes the counters from what is left, and begins a new epoch: all of it in one commit, so
+/// that a loss is never accepted without being written down. Gives what is missing from now on, if events are.
+fn accept(
+    place: &Place,
+    db: &mut Connection,
+    damaged: &Damaged,
+    faults: &[String],
+    vouched: Vouched,
+    at: Wall,
+) -> Result<Option<Gap>, OpenError> {
+    let latest = Meta::load(db).ok().flatten().map_or(Wall::MIN, |meta| meta.latest);
+    db.execute_batch("REINDEX").map_err(|error| place.damaged(error))?;
+    db.execute_batch("BEGIN IMMEDIATE").map_err(|error| place.damaged(error))?;
+    let removed = remove(db, damaged).map_err(|error| place.damaged(error))?;
+    let forgotten = gap::remove_damaged(db).map_err(|error| place.damaged(error))?;
+    let mut gap = gap_of(damaged, removed, vouched, latest, at);
+    if forgotten {
+        // What an earlier one said is gone: from now on nobody knows since when, and how much.
+        gap = Some(Gap { why: Why::Accepted, since: Wall::MIN, until: at, commits: None, events: None });
+    }
+    let audit: Vec<AuditEntry> =
+        faults.iter().map(|fault| line_of_audit("cli", "store.accept-loss", fault.clone(), at)).collect();
+    // What the database has lost may have been given out: the ledger knows how far.
+    let given_out = ledger::read(&place.ledger()).ok().flatten().map_or(0, |found| found.slot.id_high);
+    let begun = epoch::begin_within(db, &audit, given_out, |db| gap.map(|gap| gap::add(db, &gap)).transpose());
+    let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
+    place.open_ledger(&Slot::of(&meta, accepted))?;
+    Ok(gap)
+}
+
+/// What an accepted loss comes to. `removed`: events that the counters speak of and that are not there any more.
+fn gap_of(damaged: &Damaged, removed: u64, vouched: Vouched, latest: Wall, at: Wall) -> Option<Gap> {
+    let (commits, events) = match vouched {
+        Vouched::Whole if removed == 0 => return None,
+        Vouched::Whole => (Some(0), Some(removed)),
+        Vouched::Lacks { commits, events } => (Some(commits), Some(events + removed)),
+        Vouched::Unknown { commits } => (commits, None),
+    };
+    let minted = |seq: &i64| Wall::from_micros((seq >> schema::SEQ_BITS).saturating_mul(1000));
+    let oldest = damaged.events.first().map_or(latest, minted);
+    // Rows that are gone without a trace may have been of any time.
+    let since = if removed > damaged.events.len() as u64 { Wall::MIN } else { oldest.min(latest) };
+    Some(Gap { why: Why::Accepted, since, until: at.max(since), commits, events })
+}
+
+/// Inside a transaction. Gives how many events the counters spoke of that are not there any more.
+fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
+    for seq in &damaged.deliveries {
+        db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
+    }
+    for seq in &damaged.events {
+        db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
+    }
+    for place in &damaged.attempts {
+        db.prepare_cached("DELETE FROM attempts WHERE delivery = ?1 AND version = ?2")?.execute(*place)?;
+    }
+    for (source, key) in &damaged.keys {
+        db.prepare_cached("DELETE FROM dedupe WHERE source = ?1 AND key = ?2")?.execute(params![source, key])?;
+    }
+    for (kind, name) in &damaged.documents {
+        db.prepare_cached("DELETE FROM documents WHERE kind = ?1 AND name = ?2")?
+            .execute(params![*kind as i64, name])?;
+    }
+    for job in &damaged.marks {
+        db.prepare_cached("DELETE FROM marks WHERE job = ?1")?.execute(params![job])?;
+    }
+    for seq in &damaged.audit {
+        db.prepare_cached("DELETE FROM audit WHERE seq = ?1")?.execute([seq])?;
+    }
+    // Lines hold what is in order; the indexes of the backlog hold anything.
+    db.execute_batch("UPDATE deliveries SET line = NULL WHERE line IS NOT NULL")?;
+    // A delivery whose event went has nothing left to deliver.
+    let mut book = Book::load(db)?;
+    for seq in sequences(db, "SELECT seq FROM deliveries")? {
+        let Ok(Some(found)) = rows::delivery_at(db, seq, &book) else { continue };
+        if damaged.events.contains(&found.event.sequence()) {
+            db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
+        }
+    }
+    // An event that lost all its deliveries is left to retention, like one that never had any.
+    for seq in sequences(db, "SELECT seq FROM events WHERE deliveries IS NOT NULL")? {
+        let Ok(listed) = rows::deliveries_of(db, seq) else { continue };
+        let mut there = db.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?;
+        let any = listed.iter().map(|delivery| there.exists([delivery])).find(|found| !matches!(found, Ok(false)));
+        if any.transpose()?.is_none() {
+            db.prepare_cached("UPDATE events SET deliveries = NULL WHERE seq = ?1")?.execute([seq])?;
+        }
+    }
+    for place in &damaged.unlisted {
+        db.prepare_cached("UPDATE events SET source = ?2 WHERE seq = ?1")?.execute(*place)?;
+    }
+    of_source::rebuild(db)?;
+    let stored =
+        |book: &Book| -> u64 { book.entries(Kind::Source).map(|(_, entry)| entry.source_stats().stored).sum() };
+    let before = stored(&book);
+    book.take_over(db)?;
+    book.write(db, &crate::sqlite::read::book::Shelf::default())?;
+    Ok(before.saturating_sub(stored(&book)))
+}
+
+fn read_gaps(db: &Connection, report: &mut CheckReport) -> Result<(), Fault> {
+    match gap::all(db) {
+        Err(Fault::Damaged(what)) => report.faults.push(what.into()),
+        read => drop(read?),
+    }
+    Ok(())
+}
+
+fn sequences(db: &Connection, query: &str) -> Result<Vec<i64>, Fault> {
+    let mut statement = db.prepare(query)?;
+    let found = statement.query_map([], |row| row.get(0))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}

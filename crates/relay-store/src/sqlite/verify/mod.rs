@@ -1,0 +1,9 @@
+//! Whether all of it holds: checks, the scrub, recounts, and what begins anew where it does not.
+
+pub(crate) mod check;
+pub(crate) mod epoch;
+pub(crate) mod gap;
+pub(crate) mod indexes;
+pub(crate) mod recount;
+pub(crate) mod restore;
+pub(crate) mod scrub;

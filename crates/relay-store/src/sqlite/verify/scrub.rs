@@ -1,0 +1,286 @@
+//! The scrub: reads every record again and again, slowly, so that damage is found before somebody needs the record.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, params};
+
+use super::{check, gap, indexes};
+use crate::{
+    record::{self, Head},
+    sqlite::{
+        fault::Fault,
+        files::open,
+        read::{
+            audit,
+            book::{Kind, Shelf},
+            documents, of_source,
+            reader::at_one_snapshot,
+            rows,
+        },
+        status::Status,
+        write::{append::Taken, step},
+    },
+};
+
+/// Records of one step: a short read, so that checkpoints are never held up for long.
+const STEP_ROWS: usize = 200;
+/// A step that meets large bodies ends after this long.
+const STEP_TIME: Duration = Duration::from_millis(20);
+/// Rest between two steps, in times the length of the step: one percent of the time at most.
+const REST_FACTOR: u32 = 99;
+const REST_MIN: Duration = Duration::from_secs(1);
+/// A scrub that found no connection tries again.
+const OPEN_AGAIN: Duration = Duration::from_mins(1);
+/// Between two passes.
+const PASS_EVERY: Duration = Duration::from_hours(1);
+
+/// The thread of the scrub.
+pub(crate) struct Scrub {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stop {
+    asked: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Stop {
+    /// Rests; `true` when the store closes.
+    fn rest(&self, span: Duration) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.wake.wait_timeout_while(asked, span, |asked| !*asked).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// What is read, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    /// Events with their bodies.
+    #[default]
+    Events,
+    /// Deliveries with their attempts.
+    Deliveries,
+    /// Dedupe keys.
+    Keys,
+    /// Lines of the audit log.
+    Audit,
+    /// Registry documents, marks of jobs, and what is known to be missing: all that is few.
+    Few,
+}
+
+/// Where a pass stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    part: Part,
+    /// The last row read of events or deliveries.
+    seq: i64,
+    /// The last dedupe key read.
+    key: (u32, Vec<u8>),
+}
+
+impl Scrub {
+    /// Starts a pass `after` a rest.
+    pub(crate) fn start(dir: PathBuf, shelf: Shelf, status: Arc<Status>, after: Duration) -> std::io::Result<Self> {
+        let stop = Arc::new(Stop::default());
+        let seen = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("store-scrub".into()).spawn(move || {
+            status.guard("the scrub", || {
+                if let Err(fault) = begin(&dir, &shelf, &seen, after) {
+                    status.fail(&format!("scrub: {fault:?}"));
+                }
+            });
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Asks it to end.
+    pub(crate) fn stop(&self) {
+        *self.stop.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.wake.notify_one();
+    }
+}
+
+impl Drop for Scrub {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed; there is nothing left to save.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Passes until the store closes, as soon as there is a connection.
+fn begin(dir: &Path, shelf: &Shelf, stop: &Stop, mut after: Duration) -> Result<(), Fault> {
+    loop {
+        match open::connect_reader(dir).and_then(|db| run(&db, shelf, stop, after)) {
+            // It is no fault of what is stored: later there may be a descriptor again.
+            Err(Fault::NotOpened(reason)) if !stop.rest(OPEN_AGAIN) => {
+                tracing::debug!(reason, "the scrub could not begin");
+                after = Duration::ZERO;
+            }
+            Err(Fault::NotOpened(_)) => return Ok(()),
+            ended => return ended,
+        }
+    }
+}
+
+fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Result<(), Fault> {
+    let mut place = Place::default();
+    while !stop.rest(rest) {
+        let began = Instant::now();
+        if place == Place::default() {
+            shelf.damage().pass_begins();
+        }
+        let next = at_one_snapshot(db, |db| read(db, shelf, &place))?;
+        rest = (began.elapsed() * REST_FACTOR).max(REST_MIN);
+        place = next.unwrap_or_else(|| {
+            shelf.damage().pass_ended();
+            rest = rest.max(PASS_EVERY);
+            Place::default()
+        });
+    }
+    Ok(())
+}
+
+/// Reads the next records; gives where to go on, `None` at the end.
+pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
+    match from.part {
+        Part::Events => {
+            let read = |seq| event(db, shelf, seq);
+            let last = walk(db, "SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
+            Ok(Some(behind(last, Part::Events, Part::Deliveries)))
+        }
+        Part::Deliveries => {
+            let read = |seq| delivery(db, shelf, seq);
+            let last = walk(db, "SELECT seq FROM deliveries WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
+            Ok(Some(behind(last, Part::Deliveries, Part::Keys)))
+        }
+        Part::Keys => keys(db, shelf, from),
+        Part::Audit => {
+            let read = |seq| note(shelf, audit::at(db, seq)).map(drop);
+            let last = walk(db, "SELECT seq FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
+            Ok(Some(behind(last, Part::Audit, Part::Few)))
+        }
+        Part::Few => {
+            for key in documents::keys(db)? {
+                note(shelf, documents::one(db, &key))?;
+            }
+            for (_, mark) in step::all(db)? {
+                note(shelf, mark)?;
+            }
+            note(shelf, gap::all(db))?;
+            Ok(None)
+        }
+    }
+}
+
+/// Behind the last row read; at the end of a part, before the first of the next.
+fn behind(last: Option<i64>, part: Part, next: Part) -> Place {
+    match last {
+        Some(seq) => Place { part, seq, ..Place::default() },
+        None => Place { part: next, seq: i64::MIN, ..Place::default() },
+    }
+}
+
+/// Reads rows until the step is over; gives the last one, `None` if there are no more.
+fn walk(
+    db: &Connection,
+    query: &str,
+    from: i64,
+    read: impl Fn(i64) -> Result<(), Fault>,
+) -> Result<Option<i64>, Fault> {
+    let began = Instant::now();
+    let mut statement = db.prepare_cached(query)?;
+    let mut rows = statement.query(params![from, STEP_ROWS as i64])?;
+    let mut last = None;
+    while began.elapsed() < STEP_TIME
+        && let Some(row) = rows.next()?
+    {
+        let seq = row.get(0)?;
+        read(seq)?;
+        last = Some(seq);
+    }
+    Ok(last)
+}
+
+fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
+    let read = note(shelf, rows::event_at(db, seq, shelf))?.flatten();
+    if let Some(event) = read {
+        if !Head::holds_digest(&event) {
+            shelf.damage().note(&format!("{}: the body does not have its SHA-256", event.id));
+        }
+        let source = shelf.number(Kind::Source, &event.source).unwrap_or(0);
+        if !of_source::has(db, source, seq)? {
+            shelf.damage().note(&format!("{}: it is not listed with its source", event.id));
+        }
+    }
+    note(shelf, rows::deliveries_of(db, seq))?;
+    found(shelf, &format_args!("the event in row {seq}"), &indexes::lacking(db, indexes::OF_EVENTS, [seq])?);
+    Ok(())
+}
+
+fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
+    if let Some(delivery) = note(shelf, rows::delivery_at(db, seq, shelf))?.flatten() {
+        let destination = shelf.number(Kind::Destination, &delivery.destination);
+        if let Some(fault) = note(shelf, check::misplaced(db, destination, &delivery))?.flatten() {
+            shelf.damage().note(&fault);
+        }
+    }
+    found(shelf, &format_args!("the delivery in row {seq}"), &indexes::lacking(db, indexes::OF_DELIVERIES, [seq])?);
+    let mut statement = db.prepare_cached("SELECT record FROM attempts WHERE delivery = ?1")?;
+    let mut attempts = statement.query([seq])?;
+    while let Some(row) = attempts.next()? {
+        if let Err(error) = record::decode_attempt(row.get_ref(0)?.as_blob().unwrap_or_default()) {
+            shelf.damage().note(&format!("an attempt of the delivery in row {seq}: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Notes the indexes that lack a row.
+fn found(shelf: &Shelf, row: &fmt::Arguments<'_>, lacking: &[&str]) {
+    for index in lacking {
+        shelf.damage().note(&format!("{row} is missing from the index {index}"));
+    }
+}
+
+fn keys(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT source, key, record FROM dedupe WHERE (source, key) > (?1, ?2) ORDER BY source, key LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![from.key.0, from.key.1, STEP_ROWS as i64])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        let key: (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if let Err(error) = Taken::decode(key.0, &key.1, row.get_ref(2)?.as_blob().unwrap_or_default()) {
+            shelf.damage().note(&format!("a dedupe key of source {}: {error}", key.0));
+        }
+        let lacking = indexes::lacking(db, indexes::OF_KEYS, params![key.0, key.1])?;
+        found(shelf, &format_args!("a dedupe key of source {}", key.0), &lacking);
+        last = Some(key);
+    }
+    Ok(Some(match last {
+        Some(key) => Place { part: Part::Keys, key, ..Place::default() },
+        None => behind(None, Part::Keys, Part::Audit),
+    }))
+}
+
+/// Notes damage and goes on; any other fault ends the store.
+fn note<T>(shelf: &Shelf, read: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(Fault::Damaged(what)) => {
+            shelf.damage().note(&what);
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}

@@ -1,0 +1,161 @@
+//! Accepting: event, deliveries and dedupe key in one commit, or the event that took the key.
+
+use relay_core::{
+    delivery::Delivery,
+    event::Event,
+    id::EventId,
+    storage::{Append, AppendError, Appended, Dedupe},
+    time::Wall,
+};
+use rusqlite::params;
+
+use super::transaction::Transaction;
+use crate::{
+    record::{
+        RecordError,
+        seal::{Fields, Sealing},
+    },
+    sqlite::{
+        fault::Fault,
+        read::{book::Kind, rows},
+    },
+};
+
+/// Stores each item, or finds the one that took its key. Only a fault of the whole store is an error.
+pub(crate) fn append_all(
+    tx: &mut Transaction<'_>,
+    batch: &[Append],
+) -> Result<Vec<Result<Appended, AppendError>>, Fault> {
+    batch
+        .iter()
+        .map(|item| {
+            if item.deadline < tx.now {
+                return Ok(Err(AppendError::TooLate));
+            }
+            match append(tx, item) {
+                Ok(appended) => Ok(Ok(appended)),
+                Err(Fault::Damaged(what)) => {
+                    tx.damage.note(&what);
+                    Ok(Err(AppendError::Damaged))
+                }
+                Err(fault) => Err(fault),
+            }
+        })
+        .collect()
+}
+
+fn append(tx: &mut Transaction<'_>, item: &Append) -> Result<Appended, Fault> {
+    if let Some(dedupe) = &item.dedupe
+        && let Some(first) = take_key(tx, &item.event, dedupe)?
+    {
+        // Asked for once more by the same id, it is stored already.
+        let same = first.event == item.event.id;
+        return if same { Ok(Appended::Stored) } else { repeat(tx, &item.event, &first) };
+    }
+    if cfg!(feature = "canary_dedupe_before_commit") && item.dedupe.is_some() {
+        tx.db.execute_batch("COMMIT; BEGIN IMMEDIATE")?; // Canary: a key must not be durable before its event.
+    }
+    if !tx.insert_event(&item.event, &item.deliveries)? {
+        return Ok(Appended::Stored);
+    }
+    for delivery in &item.deliveries {
+        tx.insert_delivery(delivery)?;
+    }
+    Ok(Appended::Stored)
+}
+
+/// Of a dedupe entry.
+const TAKEN_VERSION: u8 = 1;
+
+/// Who took a dedupe key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) event: EventId,
+    received_at: Wall,
+    until: Wall,
+    body_sha256: [u8; 32],
+}
+
+/// Takes the key for `event`, unless another event holds it: that one then.
+fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<Option<Taken>, Fault> {
+    let source = tx.book.intern(Kind::Source, &event.source);
+    let taken =
+        Taken { event: event.id, received_at: event.received_at, until: dedupe.until, body_sha256: event.body_sha256 };
+    let (record, crc) = taken.encode(source, &dedupe.key);
+    tx.crcs.push(crc);
+    let until = dedupe.until.as_micros();
+    let inserted = tx
+        .db
+        .prepare_cached(
+            "INSERT INTO dedupe (source, key, until, record) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![source, &dedupe.key[..], until, record])?;
+    if inserted > 0 {
+        return Ok(None);
+    }
+    let stored: Vec<u8> = tx
+        .db
+        .prepare_cached("SELECT record FROM dedupe WHERE source = ?1 AND key = ?2")?
+        .query_row(params![source, &dedupe.key[..]], |row| row.get(0))?;
+    let first = Taken::decode(source, &dedupe.key, &stored)
+        .map_err(|error| Fault::record(&format_args!("dedupe key of {}", event.id), &error))?;
+    // A key goes with its event: what was purged, or retired early, must not swallow what is sent again.
+    if first.until > event.received_at && is_there(tx, first.event)? {
+        return Ok(Some(first));
+    }
+    tx.db
+        .prepare_cached("UPDATE dedupe SET until = ?3, record = ?4 WHERE source = ?1 AND key = ?2")?
+        .execute(params![source, &dedupe.key[..], until, record])?;
+    Ok(None)
+}
+
+fn is_there(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
+    let there = tx.db.prepare_cached("SELECT 1 FROM events WHERE seq = ?1")?.exists([event.sequence()])?;
+    // Canary: a key that was durable before its event would be free again.
+    Ok(there || cfg!(feature = "canary_dedupe_before_commit"))
+}
+
+fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appended, Fault> {
+    let mut deliveries: Vec<Delivery> = Vec::new();
+    let listed = rows::deliveries_of(tx.db, first.event.sequence())?;
+    for seq in &listed {
+        deliveries.extend(rows::delivery_at(tx.db, *seq, tx.book)?);
+    }
+    // An event that lost all of them (an accepted loss) lists none.
+    let gone = deliveries.len() < listed.len() || listed.is_empty();
+    let source = tx.book.intern(Kind::Source, &event.source);
+    tx.book.repeated(source);
+    Ok(Appended::Repeat {
+        first: first.event,
+        received_at: first.received_at,
+        differs: first.body_sha256 != event.body_sha256,
+        deliveries,
+        gone,
+    })
+}
+
+impl Taken {
+    fn encode(&self, source: u32, key: &[u8; 32]) -> (Vec<u8>, u32) {
+        let mut bytes = Vec::with_capacity(69);
+        let mut record = Sealing::begin(TAKEN_VERSION, &mut bytes).about(&source.to_le_bytes()).about(key);
+        record.u128(self.event.as_u128());
+        record.i64(self.received_at.as_micros());
+        record.i64(self.until.as_micros());
+        record.raw(&self.body_sha256);
+        let crc = record.end();
+        (bytes, crc)
+    }
+
+    /// Reads an entry, which must be this key's.
+    pub(crate) fn decode(source: u32, key: &[u8], bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut fields = Fields::open(TAKEN_VERSION, &[&source.to_le_bytes(), key], bytes)?;
+        let taken = Self {
+            event: EventId::from_u128(fields.u128()?),
+            received_at: Wall::from_micros(fields.i64()?),
+            until: Wall::from_micros(fields.i64()?),
+            body_sha256: fields.array()?,
+        };
+        fields.end()?;
+        Ok(taken)
+    }
+}

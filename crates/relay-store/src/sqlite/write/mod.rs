@@ -1,0 +1,12 @@
+//! What is written, by one thread: operations in transactions, each commit with its one fsync.
+
+pub(crate) mod append;
+pub(crate) mod lease;
+pub(crate) mod put;
+pub(crate) mod queue;
+pub(crate) mod replay;
+pub(crate) mod retain;
+pub(crate) mod settle;
+pub(crate) mod step;
+pub(crate) mod transaction;
+pub(crate) mod writer;

@@ -1,0 +1,96 @@
+//! Changes that the core decided on, applied if the record is still the one decided on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use relay_core::{
+    delivery::Delivery,
+    id::DeliveryId,
+    storage::{Change, Changed, Extend},
+    time::Wall,
+};
+use rusqlite::Connection;
+
+use super::transaction::Transaction;
+use crate::{
+    seam::AuditEntry,
+    sqlite::{
+        fault::Fault,
+        files::damage::Damage,
+        read::{book::Book, rows},
+    },
+};
+
+/// Applies what still fits, and writes down who redrove what.
+pub(crate) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
+    let answers = apply_all(tx, batch)?;
+    for (change, _) in batch.iter().zip(&answers).filter(|(_, changed)| **changed == Changed::Applied) {
+        tx.audit(AuditEntry::of_redrive(change).as_slice())?;
+    }
+    Ok(answers)
+}
+
+/// Applies what still fits. What is damaged is noted and answered like what is gone, so that it holds up nothing else.
+pub(crate) fn apply_all(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
+    let mut stored: BTreeMap<DeliveryId, Option<Delivery>> = BTreeMap::new();
+    for Change { next, .. } in batch {
+        let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, next.id.sequence(), tx.book))?;
+        stored.insert(next.id, found.filter(|found| found.id == next.id));
+    }
+    let mut answers = Vec::with_capacity(batch.len());
+    for change in batch {
+        let changed = match stored.get(&change.next.id).and_then(Option::as_ref) {
+            None => Changed::Conflict(None),
+            Some(found) if fits(found, change) => {
+                apply(tx, found, change)?;
+                stored.insert(change.next.id, Some(change.next.clone()));
+                Changed::Applied
+            }
+            Some(other) => Changed::Conflict(Some(Box::new(other.clone()))),
+        };
+        answers.push(changed);
+    }
+    Ok(answers)
+}
+
+/// Moves the end of the leases that are still held under their token.
+pub(crate) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<(), Fault> {
+    for extend in batch {
+        let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, extend.id.sequence(), tx.book))?;
+        let Some(mut held) = found.filter(|found| found.id == extend.id && found.token == extend.token) else {
+            continue;
+        };
+        if let Some(lease) = &mut held.lease {
+            lease.until = extend.until;
+            held.version += 1;
+            tx.update_record(&held)?;
+        }
+    }
+    Ok(())
+}
+
+/// The planted bug "schedule forgotten on restart": what waited for its due time is due at once.
+pub(crate) fn forget_schedules(db: &Connection, book: &mut Book) -> Result<(), Fault> {
+    let mut statement = db.prepare("SELECT seq FROM deliveries WHERE state = 20")?;
+    let scheduled = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+    let (mut paused, damage) = (BTreeSet::new(), Damage::default());
+    let mut tx = Transaction::new(db, book, &mut paused, &damage, Wall::MIN);
+    for seq in scheduled {
+        let Some(before) = rows::delivery_at(db, seq, tx.book)? else { continue };
+        let next = Delivery { due_at: before.changed_at, ..before.clone() };
+        tx.update_delivery(&before, &next)?;
+    }
+    Ok(())
+}
+
+fn fits(stored: &Delivery, change: &Change) -> bool {
+    let decided_on = change.is_of(stored);
+    decided_on || cfg!(feature = "canary_skip_fence")
+}
+
+/// Stores a change that fits.
+fn apply(tx: &mut Transaction<'_>, stored: &Delivery, change: &Change) -> Result<(), Fault> {
+    if let Some(archive) = &change.archive {
+        tx.insert_attempt(change.next.id.sequence(), change.next.version, archive)?;
+    }
+    tx.update_delivery(stored, &change.next)
+}

@@ -1,0 +1,267 @@
+//! What an operation may do inside the writer's transaction, and what the commit has to know of it.
+
+use std::collections::BTreeSet;
+
+use relay_core::{
+    delivery::{Attempt, Delivery},
+    event::Event,
+    name::Name,
+    time::Wall,
+};
+use rusqlite::{CachedStatement, Connection, params};
+
+use crate::{
+    record,
+    seam::AuditEntry,
+    sqlite::{
+        fault::Fault,
+        files::{damage::Damage, schema::code_of},
+        read::{
+            audit,
+            book::{Book, Kind},
+            of_source, rows,
+        },
+    },
+};
+
+/// The writer's transaction.
+pub(crate) struct Transaction<'a> {
+    pub(crate) db: &'a Connection,
+    pub(crate) book: &'a mut Book,
+    /// Destinations whose document says `"paused": true`.
+    pub(crate) paused: &'a mut BTreeSet<Name>,
+    /// What was found damaged.
+    pub(crate) damage: &'a Damage,
+    /// When it began.
+    pub(crate) now: Wall,
+    /// CRC of every record written, for the chain hash.
+    pub(crate) crcs: Vec<u32>,
+    /// Highest id sequence written.
+    pub(crate) id_high: i64,
+    /// Latest moment that the records written speak of.
+    pub(crate) latest: Wall,
+    /// Events stored, by source and sequence, to be noted together at the end.
+    new_events: Vec<(u32, i64)>,
+    scratch: Vec<u8>,
+    statements: Statements<'a>,
+}
+
+/// What the commit has to know of a transaction: see its fields in [`Transaction`].
+pub(crate) struct Written {
+    pub(crate) crcs: Vec<u32>,
+    pub(crate) id_high: i64,
+    pub(crate) latest: Wall,
+}
+
+/// The statements that run once per delivery, kept at hand: looking one up costs a tenth of running it.
+#[derive(Default)]
+struct Statements<'a> {
+    insert_event: Option<CachedStatement<'a>>,
+    insert_delivery: Option<CachedStatement<'a>>,
+    update_delivery: Option<CachedStatement<'a>>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(crate) fn new(
+        db: &'a Connection,
+        book: &'a mut Book,
+        paused: &'a mut BTreeSet<Name>,
+        damage: &'a Damage,
+        now: Wall,
+    ) -> Self {
+        Self {
+            db,
+            book,
+            paused,
+            damage,
+            now,
+            crcs: Vec::new(),
+            id_high: 0,
+            latest: Wall::MIN,
+            new_events: Vec::new(),
+            scratch: Vec::with_capacity(1024),
+            statements: Statements::default(),
+        }
+    }
+
+    /// Writes what is written once for all operations; gives what was written.
+    pub(crate) fn finish(mut self) -> Result<Written, Fault> {
+        of_source::add(self.db, &mut self.new_events)?;
+        Ok(Written { crcs: self.crcs, id_high: self.id_high, latest: self.latest })
+    }
+
+    /// Stores an event with the list of its deliveries; `false` if it is stored already.
+    pub(crate) fn insert_event(&mut self, event: &Event, deliveries: &[Delivery]) -> Result<bool, Fault> {
+        let source = self.book.intern(Kind::Source, &event.source);
+        let seq = event.id.sequence();
+        self.scratch.clear();
+        self.crcs.push(record::encode_event(event, source, &mut self.scratch));
+        let listed = rows::encode_sequences(seq, deliveries.iter().map(|delivery| delivery.id.sequence()));
+        let sql = "INSERT INTO events (seq, source, deliveries, head, body) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO NOTHING";
+        let inserted = at_hand(&mut self.statements.insert_event, self.db, sql)?.execute(params![
+            seq,
+            source,
+            listed,
+            self.scratch,
+            &event.body[..]
+        ])?;
+        if inserted == 0 {
+            self.crcs.pop();
+            return match rows::head_at(self.db, seq, self.book)? {
+                Some((head, _)) if head.event.id == event.id => Ok(false),
+                _ => Err(Fault::Broken(format!("{} has the sequence of another event", event.id))),
+            };
+        }
+        self.book.stored(source);
+        if deliveries.is_empty() {
+            self.book.arrears.on_stored();
+        }
+        self.new_events.push((source, seq));
+        self.id_high = self.id_high.max(seq);
+        self.latest = self.latest.max(event.received_at);
+        Ok(true)
+    }
+
+    /// Stores a new delivery.
+    pub(crate) fn insert_delivery(&mut self, delivery: &Delivery) -> Result<(), Fault> {
+        let destination = self.encode(delivery);
+        let seq = delivery.id.sequence();
+        let line = self.book.lines.join(self.db, destination, delivery)?;
+        let sql = "INSERT INTO deliveries (seq, dest, state, line, tries, due, expires, changed, record)
+             VALUES (?1, ?2, ?3, ?9, ?4, ?5, ?6, ?7, ?8)";
+        at_hand(&mut self.statements.insert_delivery, self.db, sql)?.execute(params![
+            seq,
+            destination,
+            code_of(delivery),
+            delivery.tries,
+            delivery.due_at.as_micros(),
+            delivery.expires_at.as_micros(),
+            delivery.changed_at.as_micros(),
+            self.scratch,
+            line
+        ])?;
+        self.book.created(destination, delivery.state);
+        self.id_high = self.id_high.max(seq);
+        Ok(())
+    }
+
+    /// Puts `next` in the place of `before`. Whatever it is now, it is not in line any more.
+    pub(crate) fn update_delivery(&mut self, before: &Delivery, next: &Delivery) -> Result<(), Fault> {
+        let destination = self.encode(next);
+        let sql = "UPDATE deliveries SET state = ?2, line = NULL, tries = ?3, due = ?4, expires = ?5, changed = ?6, record = ?7
+             WHERE seq = ?1";
+        at_hand(&mut self.statements.update_delivery, self.db, sql)?.execute(params![
+            next.id.sequence(),
+            code_of(next),
+            next.tries,
+            next.due_at.as_micros(),
+            next.expires_at.as_micros(),
+            next.changed_at.as_micros(),
+            self.scratch
+        ])?;
+        self.book.moved(destination, before, next);
+        Ok(())
+    }
+
+    /// Like [`update_delivery`](Self::update_delivery), when no column that an index needs has changed.
+    pub(crate) fn update_record(&mut self, next: &Delivery) -> Result<(), Fault> {
+        self.encode(next);
+        self.db
+            .prepare_cached("UPDATE deliveries SET record = ?2 WHERE seq = ?1")?
+            .execute(params![next.id.sequence(), self.scratch])?;
+        Ok(())
+    }
+
+    /// Keeps an earlier try. `version` is that of the delivery when it was replaced.
+    pub(crate) fn insert_attempt(&mut self, delivery_seq: i64, version: u64, attempt: &Attempt) -> Result<(), Fault> {
+        self.book.arrears.on_stored();
+        self.scratch.clear();
+        self.crcs.push(record::encode_attempt(attempt, &mut self.scratch));
+        self.db
+            .prepare_cached("INSERT INTO attempts (delivery, version, record) VALUES (?1, ?2, ?3)")?
+            .execute(params![delivery_seq, version as i64, self.scratch])?;
+        Ok(())
+    }
+
+    /// Removes an ended delivery with its attempts, and its event with the last of them. Whether the event went.
+    pub(crate) fn retire(&mut self, gone: &Delivery) -> Result<bool, Fault> {
+        let seq = gone.id.sequence();
+        let event_seq = gone.event.sequence();
+        let listed = rows::deliveries_of(self.db, event_seq);
+        self.db.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?.execute([seq])?;
+        self.db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
+        let destination = self.book.intern(Kind::Destination, &gone.destination);
+        self.book.removed(destination, gone.state);
+        self.removed(seq);
+        let listed = match listed {
+            Err(Fault::Damaged(what)) => {
+                self.damage.note(&what);
+                return Ok(false);
+            }
+            other => other?,
+        };
+        let mut siblings = self.db.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?;
+        for sibling in listed {
+            if siblings.exists([sibling])? {
+                return Ok(false);
+            }
+        }
+        drop(siblings);
+        let removed = self.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event_seq])?;
+        if removed > 0 {
+            let source = self.book.intern(Kind::Source, &gone.source);
+            self.event_is_gone(source, event_seq)?;
+        }
+        Ok(removed > 0)
+    }
+
+    /// Counts an event that was removed, and takes it out of the listing of its source.
+    pub(crate) fn event_is_gone(&mut self, source: u32, seq: i64) -> Result<(), Fault> {
+        self.book.retired(source);
+        of_source::add(self.db, &mut std::mem::take(&mut self.new_events))?;
+        of_source::remove(self.db, source, seq)
+    }
+
+    /// Writes audit entries.
+    pub(crate) fn audit(&mut self, entries: &[AuditEntry]) -> Result<(), Fault> {
+        const INSERT: &str =
+            "INSERT INTO audit (at, who, action, subject, origin, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let mut statement = self.db.prepare_cached(INSERT)?;
+        for entry in entries {
+            let crc = audit::crc(entry);
+            self.latest = self.latest.max(entry.at);
+            self.crcs.push(crc);
+            let AuditEntry { at, who, action, subject, origin } = entry;
+            statement.execute(params![at.as_micros(), who, action, subject, origin, crc])?;
+        }
+        Ok(())
+    }
+
+    /// Tells the chain hash that a row went.
+    pub(crate) fn removed(&mut self, seq: i64) {
+        self.crcs.push(crc32fast::hash(&seq.to_le_bytes()));
+    }
+
+    /// Encodes into the scratch buffer; gives the destination's number.
+    fn encode(&mut self, delivery: &Delivery) -> u32 {
+        self.latest = self.latest.max(delivery.changed_at);
+        let source = self.book.intern(Kind::Source, &delivery.source);
+        let destination = self.book.intern(Kind::Destination, &delivery.destination);
+        self.scratch.clear();
+        self.crcs.push(record::encode_delivery(delivery, source, destination, &mut self.scratch));
+        destination
+    }
+}
+
+/// The statement in `slot`, prepared if it is not yet.
+fn at_hand<'s, 'a>(
+    slot: &'s mut Option<CachedStatement<'a>>,
+    db: &'a Connection,
+    sql: &str,
+) -> rusqlite::Result<&'s mut CachedStatement<'a>> {
+    if slot.is_none() {
+        *slot = Some(db.prepare_cached(sql)?);
+    }
+    Ok(slot.as_mut().expect("it was prepared above if it was missing"))
+}

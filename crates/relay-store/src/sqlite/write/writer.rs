@@ -1,0 +1,418 @@
+//! The one thread that writes: takes what has queued up, commits it with one fsync, then answers.
+//!
+//! **Invariant:** nobody is answered before the commit and the ledger slot that speak of their operation are written.
+
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use relay_core::name::Name;
+use rusqlite::{Connection, ErrorCode, wal::CheckpointMode};
+
+use super::{
+    queue::{Allowed, Job, Queues, Refusal, Turn},
+    retain,
+    transaction::{Transaction, Written},
+};
+use crate::{
+    copy::DATABASE,
+    private,
+    sqlite::{
+        fault::Fault,
+        files::{
+            edge::{Edge, Edges},
+            ledger::{Ledger, Slot},
+            lock::Lock,
+            meta::Meta,
+            open::Clock,
+            room::Room,
+            schema,
+        },
+        read::{
+            backup::Copies,
+            book::{Book, Shelf},
+            documents,
+        },
+        status::Status,
+    },
+};
+
+/// WAL pages that make a checkpoint worth it, 8 MiB: small ones keep the slowest commit short.
+const CHECKPOINT_PAGES: i32 = (8 * 1024 * 1024 / schema::PAGE_BYTES) as i32;
+/// A WAL with more pages than this is cut when there is nothing else to do.
+const TRUNCATE_PAGES: i32 = 2 * CHECKPOINT_PAGES;
+/// After this long without work the WAL is checkpointed and the disk is asked for its room.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// The same while there is no room, so that its return is seen soon.
+const IDLE_AFTER_FULL: Duration = Duration::from_millis(250);
+/// Bulk work pauses for so many times its own duration while other work comes in: a fifth of the time at most.
+const BULK_PAUSE: u32 = 4;
+/// How long a program of somebody else may hold the file locked (a shell that looks into it, a tool that copies it).
+const BUSY_MAX: Duration = Duration::from_secs(2);
+
+/// Everything the writer owns but the connection.
+pub(crate) struct Writer {
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) shelf: Shelf,
+    pub(crate) book: Book,
+    pub(crate) meta: Meta,
+    pub(crate) ledger: Ledger,
+    pub(crate) room: Room,
+    pub(crate) edges: Edges,
+    /// The one that deadlines are compared with; may be replaced.
+    pub(crate) clock: Arc<Mutex<Clock>>,
+    pub(crate) copies: Copies,
+    pub(crate) paused: BTreeSet<Name>,
+    /// Where the next start finds out that this run failed.
+    pub(crate) suspect: PathBuf,
+    /// Held while the store is open.
+    pub(crate) lock: Lock,
+    pub(crate) wal: WalPages,
+    /// The last commit is not in the ledger, for want of room: nothing else is done before that.
+    pub(crate) ledger_lags: bool,
+    pub(crate) bulk_not_before: Option<Instant>,
+    /// How often a copy had caught up at the latest checkpoint.
+    pub(crate) caught_up: u64,
+}
+
+/// Pages in the WAL, as SQLite last told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WalPages {
+    written: Arc<AtomicI32>,
+    /// Those that are in the database as well; `None`: what an earlier process left has not been looked at.
+    moved: Option<i32>,
+    /// As many as there were at the latest checkpoint, whatever came of it.
+    tried: i32,
+}
+
+impl WalPages {
+    /// Makes the connection report its commits here.
+    pub(crate) fn watch(db: &mut Connection) -> rusqlite::Result<Self> {
+        let pages = Self::default();
+        let written = Arc::clone(&pages.written);
+        db.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, in_wal| {
+            written.store(in_wal, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(pages)
+    }
+
+    fn written(&self) -> i32 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Pages since the latest checkpoint, which need not have moved all.
+    fn since_tried(&mut self) -> i32 {
+        let written = self.written();
+        if written < self.tried {
+            // The log has begun anew.
+            (self.tried, self.moved) = (0, Some(0));
+        }
+        written - self.tried
+    }
+
+    /// Whether all of them are in the database.
+    fn are_all_moved(&self) -> bool {
+        self.moved == Some(self.written())
+    }
+
+    /// What a checkpoint found in the log, and has moved of it in all.
+    fn found(&mut self, in_log: i32, moved: i32) {
+        self.written.store(in_log.max(0), Ordering::Relaxed);
+        (self.tried, self.moved) = (in_log.max(0), Some(moved.max(0)));
+    }
+}
+
+/// What became of a transaction that is committed.
+enum Committed {
+    /// The ledger names it.
+    Vouched,
+    /// The ledger does not, for want of room.
+    Unvouched,
+}
+
+impl Writer {
+    /// Runs until the store is closed, dropped or has failed.
+    pub(crate) fn run(mut self, db: Connection) {
+        let queues = Arc::clone(&self.queues);
+        let status = Arc::clone(&self.status);
+        let ended = catch_unwind(AssertUnwindSafe(|| self.serve(&db)));
+        let failed = match ended {
+            Ok(Ok(())) => status.reason(),
+            Ok(Err(Fault::Crash)) => {
+                status.fail("ended by a failure point");
+                None
+            }
+            Ok(Err(Fault::Broken(reason) | Fault::Unwritten(reason) | Fault::NotOpened(reason))) => Some(reason),
+            Ok(Err(Fault::Damaged(what))) => Some(format!("damaged record: {what}")),
+            Ok(Err(Fault::Full | Fault::TooSlow)) => Some("the disk is full where it must not be".to_owned()),
+            Err(_) => Some("the writer panicked".to_owned()),
+        };
+        if let Some(reason) = failed {
+            // If not even this can be written, the next start meets what this one met.
+            drop(private::replace(&self.suspect, reason.as_bytes()));
+            status.fail(&reason);
+        }
+        // The connection and the lock go first: whoever sees the writer gone may open the store again.
+        drop(db);
+        drop(self);
+        queues.shut();
+        status.writer_is_gone();
+    }
+
+    fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
+        loop {
+            let allowed = Allowed { bulk_from: self.bulk_not_before, retire: retain::has_turn(&self.book.arrears) };
+            let patience = if self.room.was_full() { IDLE_AFTER_FULL } else { IDLE_AFTER };
+            let turn = self.queues.next(allowed, patience);
+            if self.status.has_failed() {
+                // A reader met an error: whatever this turn would answer can no longer be trusted.
+                return Ok(());
+            }
+            match turn {
+                Turn::Batch(jobs) => self.commit_and_checkpoint(db, jobs)?,
+                Turn::Retire(job) => self.commit_and_checkpoint(db, vec![job])?,
+                Turn::Bulk(job) => {
+                    let began = Instant::now();
+                    self.commit_and_checkpoint(db, vec![job])?;
+                    self.bulk_not_before = Some(Instant::now() + began.elapsed() * BULK_PAUSE);
+                }
+                Turn::Idle => self.rest(db)?,
+                Turn::Close => return self.close(db),
+                Turn::Abandon => return Ok(()),
+            }
+        }
+    }
+
+    /// Like [`commit`](Self::commit); then a checkpoint if enough has gathered for one.
+    fn commit_and_checkpoint(&mut self, db: &Connection, jobs: Vec<Job>) -> Result<(), Fault> {
+        if self.caught_up != self.copies.caught_up() {
+            // The log may begin anew with this commit, which has to say from what it goes on.
+            self.checkpoint(db, CheckpointMode::PASSIVE)?;
+        }
+        self.commit(db, jobs)?;
+        if self.wal.since_tried() >= CHECKPOINT_PAGES && !self.copies.is_catching_up() {
+            self.checkpoint(db, CheckpointMode::PASSIVE)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the jobs in one transaction and answers them. An error here ends the store; the jobs are dropped unanswered.
+    fn commit(&mut self, db: &Connection, mut jobs: Vec<Job>) -> Result<(), Fault> {
+        if jobs.iter().any(|job| job.adds) && self.room.is_full(|| schema::free_inside(db).unwrap_or(0)) {
+            jobs = refuse_adders(jobs);
+        }
+        let mut had_checkpoint = false;
+        while !jobs.is_empty() {
+            let tried = self.attempt(db, &mut jobs).map_err(|fault| self.judged(fault));
+            match tried {
+                Ok(Committed::Vouched) => break,
+                Ok(Committed::Unvouched) => {
+                    // What is done stays done, and its askers ask again: no answer goes ahead of the ledger.
+                    jobs.drain(..).for_each(|job| job.task.refuse(Refusal::Unknown));
+                }
+                Err(Fault::Full) => {
+                    self.roll_back(db)?;
+                    self.room.ran_out();
+                    if jobs.iter().any(|job| job.adds) {
+                        jobs = refuse_adders(jobs);
+                    } else if !self.make_room(db, &mut had_checkpoint)? {
+                        jobs.drain(..).for_each(|job| job.task.refuse(Refusal::Full));
+                    }
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        for job in jobs {
+            if let Some(rest) = job.task.answer() {
+                self.queues.go_on(rest);
+            }
+        }
+        self.edges.meet(Edge::AfterAnswers)
+    }
+
+    fn attempt(&mut self, db: &Connection, jobs: &mut [Job]) -> Result<Committed, Fault> {
+        self.edges.meet(Edge::BeforeBegin)?;
+        if self.ledger_lags {
+            self.vouch()?;
+        }
+        begin(db)?;
+        let clock = Arc::clone(&*self.clock.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = clock();
+        let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, self.shelf.damage(), now);
+        for job in jobs {
+            job.task.run(&mut tx)?;
+        }
+        let Written { crcs, id_high, latest } = tx.finish()?;
+        if crcs.is_empty() && !self.book.is_dirty() {
+            db.prepare_cached("COMMIT")?.execute([])?;
+            return Ok(Committed::Vouched);
+        }
+        self.book.write(db, &self.shelf)?;
+        let mut meta = self.meta;
+        meta.advance(&crcs, id_high, latest);
+        meta.write(db)?;
+        self.edges.meet(Edge::BeforeCommit)?;
+        db.prepare_cached("COMMIT")?.execute([])?;
+        self.meta = meta;
+        self.book.publish(&self.shelf);
+        self.shelf.publish_meta(&self.meta);
+        self.ledger_lags = true;
+        match self.vouch() {
+            Err(Fault::Full) => {
+                self.room.ran_out();
+                if !self.room.drop_ballast() {
+                    return Ok(Committed::Unvouched);
+                }
+                match self.vouch() {
+                    Err(Fault::Full) => return Ok(Committed::Unvouched),
+                    vouched => vouched?,
+                }
+            }
+            vouched => vouched?,
+        }
+        self.edges.meet(Edge::AfterLedger)?;
+        Ok(Committed::Vouched)
+    }
+
+    /// Writes the last commit into the ledger. A file system that copies what it overwrites may have no room for that.
+    fn vouch(&mut self) -> Result<(), Fault> {
+        self.edges.meet(Edge::AfterCommit)?;
+        match self.ledger.write(&Slot::of(&self.meta, self.book.accepted)) {
+            Ok(()) => self.ledger_lags = false,
+            Err(error) if private::is_no_room(&error) => {
+                tracing::warn!(event = "store_full", %error, "no room for the ledger");
+                return Err(Fault::Full);
+            }
+            Err(error) => return Err(Fault::Broken(format!("ledger: {error}"))),
+        }
+        Ok(())
+    }
+
+    /// For what must go on although the disk is full: once all of the write-ahead log is in the database, whose pages are
+    /// there already, it is written from its beginning again. Where the database itself has to grow for that, the ballast
+    /// makes room. `false`: nothing is left to try.
+    fn make_room(&mut self, db: &Connection, had_checkpoint: &mut bool) -> Result<bool, Fault> {
+        // Once a commit, be the log moved or not as far as is known: a log that somebody read in can begin anew only now.
+        if !std::mem::replace(had_checkpoint, true)
+            && !self.copies.is_catching_up()
+            && self.checkpoint(db, CheckpointMode::PASSIVE)?
+        {
+            return Ok(true);
+        }
+        let had_ballast = self.room.drop_ballast();
+        if had_ballast && !self.copies.is_catching_up() {
+            self.checkpoint(db, CheckpointMode::PASSIVE)?;
+        }
+        Ok(had_ballast)
+    }
+
+    /// A write that did not go through: was it for want of room?
+    fn judged(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Unwritten(reason) if self.room.is_exhausted() => {
+                tracing::warn!(event = "store_full", reason, "no room for a write");
+                Fault::Full
+            }
+            Fault::Unwritten(reason) => Fault::Broken(reason),
+            other => other,
+        }
+    }
+
+    /// After a full disk: nothing of the transaction may be left, neither in the database nor in memory.
+    fn roll_back(&mut self, db: &Connection) -> Result<(), Fault> {
+        if !db.is_autocommit() {
+            db.execute_batch("ROLLBACK").map_err(|error| Fault::Broken(format!("rollback failed: {error}")))?;
+        }
+        self.book = Book::load(db)?;
+        self.book.publish_all(&self.shelf);
+        self.paused = documents::paused(db)?;
+        Ok(())
+    }
+
+    /// What there is to do when nobody asks for anything.
+    fn rest(&mut self, db: &Connection) -> Result<(), Fault> {
+        self.room.is_full(|| schema::free_inside(db).unwrap_or(0));
+        if self.wal.are_all_moved() || self.copies.is_catching_up() {
+            return Ok(());
+        }
+        let mode =
+            if self.wal.written() >= TRUNCATE_PAGES { CheckpointMode::TRUNCATE } else { CheckpointMode::PASSIVE };
+        self.checkpoint(db, mode)?;
+        Ok(())
+    }
+
+    /// Moves the write-ahead log into the database; whether all of it is there now.
+    fn checkpoint(&mut self, db: &Connection, mode: CheckpointMode) -> Result<bool, Fault> {
+        match self.edges.meet(Edge::BeforeCheckpoint) {
+            // No room for a checkpoint: the WAL keeps what it has.
+            Err(Fault::Full) => return Ok(false),
+            met => met?,
+        }
+        self.wal.tried = self.wal.written();
+        self.caught_up = self.copies.caught_up();
+        let done = db.wal_checkpoint_v2(None::<&str>, mode);
+        match done.map_err(|error| (error.sqlite_error_code(), error)) {
+            Ok((in_log, moved)) => {
+                self.wal.found(in_log, moved);
+                if in_log == moved {
+                    self.meta.is_all_in_database();
+                }
+                Ok(in_log == moved)
+            }
+            Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _)) => Ok(false),
+            Err((Some(ErrorCode::DiskFull), _)) => {
+                self.room.ran_out();
+                Ok(false)
+            }
+            Err((_, error)) => match self.judged(error.into()) {
+                Fault::Full => {
+                    self.room.ran_out();
+                    Ok(false)
+                }
+                Fault::Broken(reason) => Err(Fault::Broken(format!("checkpoint: {reason}"))),
+                other => Err(other),
+            },
+        }
+    }
+
+    fn close(&mut self, db: &Connection) -> Result<(), Fault> {
+        self.copies.gone();
+        self.checkpoint(db, CheckpointMode::TRUNCATE)?;
+        tracing::debug!(lock = ?self.lock, "the store is closed");
+        Ok(())
+    }
+}
+
+/// Begins a transaction. A program of somebody else that has the file locked for a moment is waited for.
+fn begin(db: &Connection) -> Result<(), Fault> {
+    db.busy_timeout(BUSY_MAX)?;
+    let begun = db.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+    // A checkpoint must not wait: what is in its way is left for later.
+    db.busy_timeout(Duration::ZERO)?;
+    begun.map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => Fault::Broken(format!(
+            "another program has had {DATABASE} locked for {} s; only crm-relay may write there",
+            BUSY_MAX.as_secs()
+        )),
+        _ => error.into(),
+    })?;
+    Ok(())
+}
+
+/// Refuses the jobs that add to what is stored; gives the others.
+fn refuse_adders(jobs: Vec<Job>) -> Vec<Job> {
+    let (adders, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.adds);
+    for job in adders {
+        job.task.refuse(Refusal::Full);
+    }
+    others
+}
