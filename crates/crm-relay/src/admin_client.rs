@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use relay_client::connect;
 use relay_server::Offline;
 use rustls::ClientConfig;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -121,10 +122,8 @@ impl Api {
     pub(crate) async fn find(layers: &Layers) -> Result<Option<Self>, Failure> {
         if let Some(text) = layers.text("ADMIN_URL") {
             let url = target::admin_url(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
-            let token = match layers.text("ADMIN_TOKEN") {
-                Some(token) => Some(Secret::new(token)),
-                None => credentials::find_in(&own_dirs(layers), "ADMIN_TOKEN")?,
-            };
+            let kept = || credentials::find_in(&own_dirs(layers), "ADMIN_TOKEN");
+            let token = token_for(&url, layers.text("ADMIN_TOKEN"), kept)?;
             let tls = (url.scheme_str() == Some("https")).then(|| tls::config(layers)).transpose()?;
             if tls.is_none() && token.is_some() && !target::is_loopback(&url) {
                 say(&style::warn(format!("the admin token goes to {url} unencrypted; use https://")));
@@ -203,6 +202,11 @@ impl Api {
         }
     }
 
+    /// Whether it was shown a token.
+    fn shows_token(&self) -> bool {
+        matches!(&self.way, Way::Tcp(remote) if remote.token.is_some())
+    }
+
     /// The data directory that this command reads itself, because no server runs.
     pub(crate) fn offline(&self) -> Option<&Path> {
         match &self.way {
@@ -233,6 +237,27 @@ impl Api {
         }
         serde_json::from_slice(&answer.body)
             .map_err(|error| Failure::unreachable(format!("{self} answered something that is not JSON: {error}")))
+    }
+
+    /// Asks for something, with all that it takes.
+    ///
+    /// # Errors
+    /// The server is away, says no, or answers something else.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        ask: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_value(ask).expect("what is asked has string keys, strings and numbers only");
+        let answer = self.exchange(method, path, Some(&body)).await?;
+        if !answer.status.is_success() {
+            return Err(self.refusal(&answer, path));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            let text = format!("{self} answered something else than was asked for: {error}. Is it of another version?");
+            Failure::unreachable(text)
+        })
     }
 
     /// Reads bytes as they are.
@@ -344,8 +369,8 @@ impl Api {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
                 Exit::TokenRefused,
                 format!(
-                    "{self} refused the admin token. It is ADMIN_TOKEN in DATA_DIR/credentials of that server: \
-                     --admin-token @FILE"
+                    "{self} {}. It is ADMIN_TOKEN in DATA_DIR/credentials of that server: --admin-token @FILE",
+                    if self.shows_token() { "refused the admin token" } else { "wants its admin token" }
                 ),
             ),
             StatusCode::BAD_REQUEST => Failure::usage(words),
@@ -360,6 +385,20 @@ impl Api {
 /// Whether it cannot even be seen whether there is such a file.
 fn is_closed(path: &Path) -> bool {
     matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// The token for the admin API at `url`: one that was given goes where it is told to. The one that is kept on this machine is
+/// that of a server here, and another host has no use for it but a bad one.
+fn token_for(
+    url: &Uri,
+    given: Option<String>,
+    kept: impl FnOnce() -> Result<Option<Secret>, Failure>,
+) -> Result<Option<Secret>, Failure> {
+    match given {
+        Some(token) => Ok(Some(Secret::new(token))),
+        None if target::is_loopback(url) => kept(),
+        None => Ok(None),
+    }
 }
 
 /// Data directories of this user: the token of a service does not go wherever an `ADMIN_URL` leads.
@@ -467,6 +506,24 @@ pub(crate) fn encode(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// S39: the admin token of this machine's server goes to no other host, over whatever; one that was given goes where it is
+    /// told to.
+    #[test]
+    fn a_token_of_this_machine_stays_on_it() {
+        let kept = || Ok(Some(Secret::new("kept".to_owned())));
+        let shown = |url: &str, given: Option<&str>| {
+            let token = token_for(&url.parse().unwrap(), given.map(str::to_owned), kept).unwrap();
+            token.map(|token| token.expose().to_owned())
+        };
+        for here in ["http://127.0.0.1:8081", "http://localhost:8081", "https://[::1]:8081"] {
+            assert_eq!(shown(here, None).as_deref(), Some("kept"), "{here}");
+        }
+        for there in ["http://192.0.2.1:8081", "https://relay.example.com", "http://localhost.example.com"] {
+            assert_eq!(shown(there, None), None, "{there}");
+            assert_eq!(shown(there, Some("given")).as_deref(), Some("given"), "{there}");
+        }
+    }
 
     #[test]
     fn odd_characters_cannot_leave_their_place_in_a_query() {

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+pub mod api;
 pub mod asker;
 pub mod budget;
 pub mod clock;

@@ -63,13 +63,15 @@ const VIEW: View = View { path: "/api/v1/dead", columns: COLUMNS, nothing: "no d
 
 const REDRIVE: Bulk = Bulk {
     path: "/api/v1/dead/redrive",
+    command: "crm-relay dead redrive",
     verb: "redrive",
     done: "redriven",
     takes: "dead and expired",
     list: "crm-relay dead list",
 };
 
-const PURGE: Bulk = Bulk { path: "/api/v1/dead/purge", verb: "purge", done: "purged", ..REDRIVE };
+const PURGE: Bulk =
+    Bulk { path: "/api/v1/dead/purge", command: "crm-relay dead purge", verb: "purge", done: "purged", ..REDRIVE };
 
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
@@ -80,8 +82,8 @@ impl noun::Verb for Verb {
             }
             Self::Summary { filter } => summary(asked, filter.parameters()?).await,
             Self::Show { id } => delivery::show(asked, VIEW.path, &id).await,
-            Self::Redrive { selection, pacing } => bulk::run(asked, &REDRIVE, selection.paced(&pacing)).await,
-            Self::Purge(selection) => bulk::run(asked, &PURGE, selection).await,
+            Self::Redrive { selection, pacing } => bulk::run(asked, &REDRIVE, selection, pacing).await,
+            Self::Purge(selection) => bulk::run(asked, &PURGE, selection, Pacing::default()).await,
         }
     }
 }

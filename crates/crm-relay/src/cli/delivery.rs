@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::{
-    bulk::{self, Bulk, Selection},
+    bulk::{self, Bulk, Pacing, Selection},
     collection::not_empty,
     destination,
     filter::{Along, given},
@@ -58,6 +58,7 @@ const VIEW: View = View { path: "/api/v1/deliveries", columns: COLUMNS, nothing:
 
 const CANCEL: Bulk = Bulk {
     path: "/api/v1/deliveries/cancel",
+    command: "crm-relay delivery cancel",
     verb: "cancel",
     done: "cancelled",
     takes: "open",
@@ -75,7 +76,7 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Show { id } => show(asked, VIEW.path, &id).await,
-            Self::Cancel(selection) => bulk::run(asked, &CANCEL, selection).await,
+            Self::Cancel(selection) => bulk::run(asked, &CANCEL, selection, Pacing::default()).await,
         }
     }
 }

@@ -39,26 +39,33 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// As parameters of the admin API.
+    /// Its two ends, as the admin API takes them.
     ///
     /// # Errors
-    /// Text that is no time.
-    pub(crate) fn parameters(&self, now: SystemTime) -> Result<Vec<(&'static str, String)>, Failure> {
-        let mut found = Vec::new();
-        for (name, text) in [("since", &self.since), ("until", &self.until)] {
-            if let Some(text) = text {
-                let time = time::point(text, now).map_err(|want| Failure::option(&format!("--{name}"), text, want))?;
-                found.push((name, time));
-            }
-        }
-        if let [(_, since), (_, until)] = found.as_slice()
+    /// Text that is no time, or that nothing is between them.
+    pub(crate) fn bounds(&self, now: SystemTime) -> Result<(Option<String>, Option<String>), Failure> {
+        let read = |name: &str, text: &Option<String>| {
+            let read = |text: &String| time::point(text, now).map_err(|want| Failure::option(name, text, want));
+            text.as_ref().map(read).transpose()
+        };
+        let (since, until) = (read("--since", &self.since)?, read("--until", &self.until)?);
+        if let (Some(since), Some(until)) = (&since, &until)
             && !time::is_before(since, until)
         {
             return Err(Failure::usage(format!(
                 "--since {since} is not before --until {until}: nothing is between; want the earlier one as --since"
             )));
         }
-        Ok(found)
+        Ok((since, until))
+    }
+
+    /// As parameters of the admin API.
+    ///
+    /// # Errors
+    /// As [`Range::bounds`].
+    pub(crate) fn parameters(&self, now: SystemTime) -> Result<Vec<(&'static str, String)>, Failure> {
+        let (since, until) = self.bounds(now)?;
+        Ok([("since", since), ("until", until)].into_iter().filter_map(|(name, time)| Some((name, time?))).collect())
     }
 }
 

@@ -297,36 +297,6 @@ pub(crate) struct ReplayDto {
     pub(crate) deliveries: Vec<DeliveryDto>,
 }
 
-/// What a replay of many events did.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct ReplayedDto {
-    /// Events.
-    pub(crate) matched: u64,
-    /// Deliveries that were made.
-    pub(crate) changed: u64,
-    pub(crate) dry_run: bool,
-    /// Where the next command goes on; `null`: at none, this was all.
-    pub(crate) next: Option<String>,
-    /// With a rate: when what comes next is due.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next_at: Option<String>,
-}
-
-/// What a command that changes many did.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct BulkDto {
-    pub(crate) job: String,
-    pub(crate) matched: u64,
-    pub(crate) changed: u64,
-    pub(crate) dry_run: bool,
-    /// Where the next command goes on that asks for so many more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<String>,
-    /// With a rate: when what comes next is due.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next_at: Option<String>,
-}
-
 /// Dead letters in groups; `next` where there are more than one request looks through.
 #[derive(Debug, Serialize)]
 pub(crate) struct SummaryDto {

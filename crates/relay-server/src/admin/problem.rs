@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use relay_core::storage::StoreError;
+use relay_core::{id::JobId, storage::StoreError};
 use relay_store::copy::BackupError;
 use serde::de::DeserializeOwned;
 
@@ -64,10 +64,24 @@ pub(crate) enum AdminError {
     #[error("the server is about to stop")]
     Stopping,
     /// The server stops in the middle of a bulk command.
-    #[error("the server is about to stop; the same command with \"job\": \"{job}\" does the rest")]
+    #[error(
+        "the server is about to stop; {changed} were changed, and the same command with \"job\": \"{job}\" does the rest"
+    )]
     Interrupted {
         /// The command's id.
-        job: String,
+        job: JobId,
+        /// What it has done.
+        changed: u64,
+    },
+    /// The store could not, in the middle of a bulk command.
+    #[error("{error}; {changed} were changed, and the same command with \"job\": \"{job}\" does the rest")]
+    Broken {
+        /// The command's id.
+        job: JobId,
+        /// What it has done.
+        changed: u64,
+        /// Why it is not through.
+        error: StoreError,
     },
     /// The command ended without an answer.
     #[error("the command was broken off; the server's log says why")]
@@ -90,7 +104,7 @@ impl AdminError {
             Self::Stopping | Self::Interrupted { .. } => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::ShuttingDown),
             Self::BrokenOff => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::BrokenOff),
             Self::Registry(error) => of_registry(error),
-            Self::Store(error) => of_store(error),
+            Self::Store(error) | Self::Broken { error, .. } => of_store(error),
             Self::Backup(error) => of_backup(error),
         }
     }

@@ -4,11 +4,14 @@ use relay_core::{
     delivery::Delivery,
     id::JobId,
     storage::{Changed, Ended, Mark, Step, Stepped},
+    time::Wall,
 };
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{fault::Fault, rows, settle, transaction::Transaction};
+use super::{fault::Fault, replay, rows, settle, transaction::Transaction};
 
+/// In the place of a time.
+const NEVER: i64 = -1;
 const MARK: &str = "SELECT record FROM marks WHERE job = ?1";
 const PUT: &str = "INSERT INTO marks (job, record) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET record = ?2";
 
@@ -23,8 +26,9 @@ pub(super) fn step(tx: &mut Transaction<'_>, step: &Step) -> Result<Stepped, Fau
     for ended in &step.retire {
         retired.push(retire_if(tx, *ended)?.is_some());
     }
+    let made = replay::replay(tx, &step.make, &[])?;
     let changed = settled.iter().filter(|changed| **changed == Changed::Applied).count()
-        + retired.iter().filter(|retired| **retired).count();
+        + retired.iter().chain(&made).filter(|done| **done).count();
     let mark = step.mark(&before, changed as u64);
     let record = encode(step.job, &mark);
     tx.crcs.push(crc32fast::hash(&record));
@@ -32,7 +36,7 @@ pub(super) fn step(tx: &mut Transaction<'_>, step: &Step) -> Result<Stepped, Fau
     if changed > 0 {
         tx.audit(step.audit.as_slice())?;
     }
-    Ok(Stepped::Done { mark, settled, retired })
+    Ok(Stepped::Done { mark, settled, retired, made })
 }
 
 /// Removes an ended delivery if it is what was decided on; gives it, and whether its event went along. A damaged one is
@@ -55,12 +59,14 @@ fn key(job: JobId) -> [u8; 16] {
     job.as_u128().to_be_bytes()
 }
 
-/// Steps (8), matched (8), changed (8), over (1), a cursor follows (1), cursor (rest), CRC-32 (4) of the job and all that.
+/// Steps (8), matched (8), changed (8), fingerprint (8), when the next is due (8; -1: none comes at a rate),
+/// over (1), a cursor follows (1), cursor (rest), CRC-32 (4) of the job and all that.
 fn encode(job: JobId, mark: &Mark) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64);
-    for number in [mark.steps, mark.matched, mark.changed] {
+    for number in [mark.steps, mark.matched, mark.changed, mark.fingerprint] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
+    bytes.extend_from_slice(&mark.next_due.map_or(NEVER, Wall::as_micros).to_le_bytes());
     bytes.extend_from_slice(&[u8::from(mark.is_over), u8::from(mark.cursor.is_some())]);
     bytes.extend_from_slice(mark.cursor.as_deref().unwrap_or_default().as_bytes());
     let crc = checksum(&key(job), &bytes);
@@ -74,8 +80,8 @@ pub(super) fn decode(job: &[u8], bytes: &[u8]) -> Option<Mark> {
     if checksum(job, content) != u32::from_le_bytes(*crc) {
         return None;
     }
-    let (numbers, rest) = content.split_first_chunk::<24>()?;
-    let [steps, matched, changed] = numbers.as_chunks::<8>().0 else { return None };
+    let (numbers, rest) = content.split_first_chunk::<40>()?;
+    let [steps, matched, changed, fingerprint, due] = numbers.as_chunks::<8>().0 else { return None };
     let ([is_over, has_cursor], cursor) = rest.split_first_chunk::<2>()?;
     let cursor = std::str::from_utf8(cursor).ok()?;
     Some(Mark {
@@ -83,6 +89,8 @@ pub(super) fn decode(job: &[u8], bytes: &[u8]) -> Option<Mark> {
         cursor: (*has_cursor == 1).then(|| cursor.to_owned()),
         matched: u64::from_le_bytes(*matched),
         changed: u64::from_le_bytes(*changed),
+        fingerprint: u64::from_le_bytes(*fingerprint),
+        next_due: Some(i64::from_le_bytes(*due)).filter(|due| *due != NEVER).map(Wall::from_micros),
         is_over: *is_over == 1,
     })
 }

@@ -5,7 +5,7 @@ use relay_core::{delivery::State as DeliveryState, jobs::Action};
 use relay_store::seam::DeliveryFilter;
 
 use super::{
-    bulk::{Bulk, run},
+    bulk::run,
     cursor::Order,
     filter::{Listing, known},
     pace,
@@ -13,9 +13,10 @@ use super::{
 use crate::{
     admin::{
         Admin, Shared,
-        dto::{BulkDto, DeliveryDto, List},
+        dto::{DeliveryDto, List},
         problem::{AdminError, Asked, Body},
     },
+    api::{BulkAsk, BulkDto},
     asker::Asker,
 };
 
@@ -49,7 +50,7 @@ pub(super) async fn page(
 pub(super) async fn redrive(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
-    Body(bulk): Body<Bulk>,
+    Body(bulk): Body<BulkAsk>,
 ) -> Result<Json<BulkDto>, AdminError> {
     let routing = admin.registry.directory().routing.clone();
     let routes = routing.routes.iter().flat_map(|(source, routes)| routes.iter().map(move |route| (source, route)));
@@ -62,7 +63,7 @@ pub(super) async fn redrive(
 pub(super) async fn purge(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
-    Body(bulk): Body<Bulk>,
+    Body(bulk): Body<BulkAsk>,
 ) -> Result<Json<BulkDto>, AdminError> {
     run(&admin, &who, "dead.purge", Action::Purge, bulk).await.map(Json)
 }

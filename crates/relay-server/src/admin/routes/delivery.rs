@@ -4,16 +4,17 @@ use axum::{Extension, Json, extract::State};
 use relay_core::{delivery::State as DeliveryState, jobs::Action};
 
 use super::{
-    bulk::{Bulk, run},
+    bulk::run,
     dead::{ended, page},
     filter::Listing,
 };
 use crate::{
     admin::{
         Admin, Shared,
-        dto::{BulkDto, DeliveryDto, List},
+        dto::{DeliveryDto, List},
         problem::{AdminError, Asked, At, Body},
     },
+    api::{BulkAsk, BulkDto},
     asker::Asker,
 };
 
@@ -50,7 +51,7 @@ async fn shown(admin: &Admin, id: &str, states: &[DeliveryState]) -> Result<Json
 pub(super) async fn cancel(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
-    Body(bulk): Body<Bulk>,
+    Body(bulk): Body<BulkAsk>,
 ) -> Result<Json<BulkDto>, AdminError> {
     run(&admin, &who, "delivery.cancel", Action::Cancel, bulk).await.map(Json)
 }
