@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use relay_client::connect;
-use relay_server::Offline;
+use relay_server::{Offline, api::ProblemDto};
 use rustls::ClientConfig;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -218,46 +218,38 @@ impl Api {
     /// Reads.
     ///
     /// # Errors
-    /// The server is away, or says no.
-    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.call(Method::GET, path, None).await
-    }
-
-    /// Asks for something.
-    ///
-    /// # Errors
-    /// The server is away, or says no.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let answer = self.exchange(method, path, body).await?;
-        if !answer.status.is_success() {
-            return Err(self.refusal(&answer, path));
-        }
-        if answer.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| Failure::unreachable(format!("{self} answered something that is not JSON: {error}")))
+    /// The server is away, says no, or answers something else.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(&self.done(Method::GET, path, None).await?)
     }
 
     /// Asks for something, with all that it takes.
     ///
     /// # Errors
-    /// The server is away, says no, or answers something else.
+    /// As [`Api::get`].
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         ask: &impl Serialize,
     ) -> Result<T, Failure> {
-        let body = serde_json::to_value(ask).expect("what is asked has string keys, strings and numbers only");
-        let answer = self.exchange(method, path, Some(&body)).await?;
-        if !answer.status.is_success() {
-            return Err(self.refusal(&answer, path));
-        }
-        serde_json::from_slice(&answer.body).map_err(|error| {
-            let text = format!("{self} answered something else than was asked for: {error}. Is it of another version?");
-            Failure::unreachable(text)
-        })
+        self.read(&self.done(method, path, Some(json(ask))).await?)
+    }
+
+    /// Asks for something that takes nothing beside its path.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub(crate) async fn order<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(&self.done(Method::POST, path, None).await?)
+    }
+
+    /// Has something deleted.
+    ///
+    /// # Errors
+    /// The server is away, or says no.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.done(Method::DELETE, path, None).await.map(drop)
     }
 
     /// Reads bytes as they are.
@@ -265,8 +257,22 @@ impl Api {
     /// # Errors
     /// The server is away, or says no.
     pub(crate) async fn bytes(&self, path: &str) -> Result<Bytes, Failure> {
-        let answer = self.exchange(Method::GET, path, None).await?;
+        self.done(Method::GET, path, None).await
+    }
+
+    /// The body of an answer that says yes.
+    async fn done(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Bytes, Failure> {
+        let answer = self.exchange(method, path, body).await?;
         if answer.status.is_success() { Ok(answer.body) } else { Err(self.refusal(&answer, path)) }
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(body).map_err(|error| {
+            Failure::unreachable(format!(
+                "{self} answered something else than was asked for ({error}); server and command may be of different \
+                 versions: crm-relay --version on both machines"
+            ))
+        })
     }
 
     /// Reads an answer whatever its status.
@@ -278,7 +284,7 @@ impl Api {
         Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    async fn exchange(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Failure> {
         let mut request = request_of(method, path, body)?;
         match &self.way {
             Way::Store { offline, .. } => {
@@ -301,8 +307,8 @@ impl Api {
     ///
     /// # Errors
     /// The server is away, or says no.
-    pub(crate) async fn stream(&self, path: &str, body: &Value) -> Result<Arriving, Failure> {
-        let request = request_of(Method::POST, path, Some(body))?;
+    pub(crate) async fn stream(&self, path: &str, ask: &impl Serialize) -> Result<Arriving, Failure> {
+        let request = request_of(Method::POST, path, Some(json(ask)))?;
         let (response, driver) = match &self.way {
             Way::Store { .. } => return Err(self.away("nothing is streamed without a server")),
             Way::Socket(socket) => {
@@ -355,13 +361,12 @@ impl Api {
 
     /// The words of a problem document, with what to do where we know it.
     fn refusal(&self, answer: &Answer, path: &str) -> Failure {
-        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        let field = |name: &str| problem.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let words = field("detail").or_else(|| field("title")).map_or_else(
+        let problem: ProblemDto = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let words = [&problem.detail, &problem.title].into_iter().find(|words| !words.is_empty()).map_or_else(
             || format!("{self} answered {}: is that the admin API of crm-relay?", answer.status.as_u16()),
             |words| visible(words).into_owned(),
         );
-        let words = match next_step::after(field("code").unwrap_or_default(), &words, path) {
+        let words = match next_step::after(&problem.code, &words, path) {
             Some(step) => format!("{words}; {step}"),
             None => words,
         };
@@ -456,8 +461,14 @@ impl std::fmt::Display for Api {
     }
 }
 
-fn request_of(method: Method, path: &str, body: Option<&Value>) -> Result<Request<Full<Bytes>>, Failure> {
-    let mut request = Request::new(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))));
+/// What is asked, as it is sent.
+fn json(ask: &impl Serialize) -> Bytes {
+    serde_json::to_vec(ask).expect("what is asked has string keys, strings and numbers only").into()
+}
+
+fn request_of(method: Method, path: &str, body: Option<Bytes>) -> Result<Request<Full<Bytes>>, Failure> {
+    let has_body = body.is_some();
+    let mut request = Request::new(Full::new(body.unwrap_or_default()));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().map_err(|_| Failure::usage(format!("not a path: {path}")))?;
     let headers = request.headers_mut();
@@ -465,7 +476,7 @@ fn request_of(method: Method, path: &str, body: Option<&Value>) -> Result<Reques
     if let Some(user) = user() {
         headers.insert("relay-user", user);
     }
-    if body.is_some() {
+    if has_body {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     Ok(request)

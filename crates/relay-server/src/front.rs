@@ -15,7 +15,8 @@ use relay_store::seam::DocumentKind;
 use tokio::sync::oneshot;
 
 use crate::{
-    admin::{Admin, Known, dto::HealthDto},
+    admin::{Admin, Known},
+    api::HealthDto,
     asker::Asker,
     connect::Gate,
     error::{Code, Problem},

@@ -15,7 +15,7 @@ use relay_core::{
     id::{IdMint, JobId},
     time::Wall,
 };
-use relay_server::api::{BulkAsk, BulkDto};
+use relay_server::api::{BulkAsk, BulkDto, DeliveryDto};
 use serde::Serialize;
 
 use super::{collection::not_empty, filter::Ended, listing::text, noun::Asked};
@@ -160,8 +160,8 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection, pacing
         let text = match selection.ids.as_slice() {
             [id] => {
                 // That there is none is an error of its own.
-                let found = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
-                let (id, state) = (text(&found, "id"), text(&found, "state"));
+                let found: DeliveryDto = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+                let (id, state) = (text(&found.id), found.state.as_str());
                 format!("{id} is {state}; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list)
             }
             _ => format!("nothing matches; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list),

@@ -2,9 +2,8 @@
 
 use clap::Args;
 use http::Method;
-use relay_server::api::{BulkDto, ReplayAsk};
+use relay_server::api::{BulkDto, List, ReplayAsk, ReplayDto, ReplayOneAsk};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::{
     bulk::{Again, Pacing, confirm, goes_on_with, typed_again},
@@ -183,10 +182,10 @@ fn again(ask: &ReplayAsk) -> String {
 }
 
 async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<String>) -> Outcome {
-    let (mut items, mut refused, mut broken) = (Vec::new(), Vec::new(), None);
+    let (mut items, mut refused, mut broken) = (Vec::<ReplayDto>::new(), Vec::new(), None);
+    let ask = ReplayOneAsk { destination };
     for (at, id) in ids.iter().enumerate() {
-        let body = json!({"destination": destination});
-        match api.call(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), Some(&body)).await {
+        match api.ask(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), &ask).await {
             Ok(done) => items.push(done),
             // Those after it are not to blame.
             Err(failure) if matches!(failure.exit, Exit::No | Exit::Usage) => {
@@ -203,17 +202,18 @@ async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<Str
             }
         }
     }
+    let done = items.len();
     if asked.is_json() {
-        print(&pretty(&json!({"items": items, "next": null})))?;
+        print(&pretty(&List { items, next: None }))?;
     } else {
-        for item in items.iter().filter_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
-            print(&format!("{} {}", text(item, "id"), route_of(item)))?;
+        for made in items.iter().flat_map(|done| &done.deliveries) {
+            print(&format!("{} {}", text(&made.id), route_of(&made.source, &made.destination)))?;
         }
     }
     if ids.len() > 1 && !refused.is_empty() {
-        say(&style::warn(format!("{} of {} replayed", items.len(), events(ids.len() as u64))));
+        say(&style::warn(format!("{done} of {} replayed", events(ids.len() as u64))));
     }
-    broken.map_or_else(|| Ok(mixed(items.is_empty(), &refused)), Err)
+    broken.map_or_else(|| Ok(mixed(done == 0, &refused)), Err)
 }
 
 /// How a command about several things ends of which some were refused: what was done is not taken back, and the answer is

@@ -4,7 +4,7 @@
 //! that file. `docs/reference/admin-api.md` is its document.
 
 pub(crate) mod code;
-pub(crate) mod dto;
+mod dto;
 mod intake;
 pub(crate) mod problem;
 mod routes;

@@ -16,7 +16,7 @@ use relay_store::copy::BackupError;
 use serde::de::DeserializeOwned;
 
 use super::code::AdminCode;
-use crate::registry::RegistryError;
+use crate::{api::ProblemDto, registry::RegistryError};
 
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -152,12 +152,12 @@ impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         let wait = if let Self::TooManyTokens(wait) = &self { Some(wait.as_secs() + 1) } else { None };
-        let body = serde_json::json!({
-            "title": status.canonical_reason().unwrap_or_default(),
-            "status": status.as_u16(),
-            "code": code.as_str(),
-            "detail": self.to_string(),
-        });
+        let body = ProblemDto {
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            status: status.as_u16(),
+            code: code.as_str().to_owned(),
+            detail: self.to_string(),
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -2,7 +2,10 @@
 
 use axum::{Json, extract::State};
 
-use crate::admin::{Shared, dto::AuditDto, problem::AdminError};
+use crate::{
+    admin::{Shared, problem::AdminError},
+    api::AuditDto,
+};
 
 pub(super) async fn recount(State(admin): Shared) -> Result<Json<AuditDto>, AdminError> {
     let recount = admin.upkeep.recount().await?;

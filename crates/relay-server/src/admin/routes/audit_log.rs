@@ -8,9 +8,9 @@ use super::{cursor::Order, filter};
 use crate::{
     admin::{
         Shared,
-        dto::{AuditLineDto, List},
         problem::{AdminError, Asked},
     },
+    api::{AuditLineDto, List},
     asker::Asker,
 };
 

@@ -13,10 +13,9 @@ use super::{
 use crate::{
     admin::{
         Admin, Shared,
-        dto::{DeliveryDto, List},
         problem::{AdminError, Asked, Body},
     },
-    api::{BulkAsk, BulkDto},
+    api::{BulkAsk, BulkDto, DeliveryDto, List},
     asker::Asker,
 };
 

@@ -11,10 +11,9 @@ use super::{
 use crate::{
     admin::{
         Admin, Shared,
-        dto::{DeliveryDto, List},
         problem::{AdminError, Asked, At, Body},
     },
-    api::{BulkAsk, BulkDto},
+    api::{BulkAsk, BulkDto, DeliveryDto, List},
     asker::Asker,
 };
 

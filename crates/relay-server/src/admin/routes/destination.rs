@@ -5,11 +5,10 @@ use relay_core::name::Name;
 
 use crate::{
     admin::{
-        Admin, Shared,
-        dto::{DestinationDto, List},
-        name,
+        Admin, Shared, name,
         problem::{AdminError, At},
     },
+    api::{DestinationDto, List},
     asker::Asker,
     hub::Event,
     registry::{RegistryError, listed},

@@ -8,7 +8,6 @@ use axum::{
 use http::header;
 use relay_core::{delivery::Delivery, event::Event};
 use relay_store::seam::{DeliveryFilter, Page};
-use serde::Deserialize;
 
 use super::{
     cursor::Order,
@@ -16,11 +15,10 @@ use super::{
 };
 use crate::{
     admin::{
-        Admin, Shared,
-        dto::{DeliveryDto, EventDto, List, ReplayDto},
-        name,
+        Admin, Shared, name,
         problem::{AdminError, Asked, At, Body},
     },
+    api::{DeliveryDto, EventDto, List, ReplayDto, ReplayOneAsk},
     asker::Asker,
     hub,
     registry::listed,
@@ -28,13 +26,6 @@ use crate::{
 
 /// Deliveries of one event that are shown with it.
 const DELIVERIES_SHOWN: u32 = 1000;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Replay {
-    /// Left out: every destination that a route of the event's source leads to now.
-    destination: Option<String>,
-}
 
 pub(super) async fn list(
     State(admin): Shared,
@@ -74,7 +65,7 @@ pub(super) async fn replay(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
     At(id): At<String>,
-    Body(body): Body<Replay>,
+    Body(body): Body<ReplayOneAsk>,
 ) -> Result<Json<ReplayDto>, AdminError> {
     let event = find(&admin, &id).await?;
     let directory = admin.registry.directory();

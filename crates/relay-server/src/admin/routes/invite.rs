@@ -3,22 +3,22 @@
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 
-use super::source::Create;
+use super::source::read;
 use crate::{
     admin::{
         Shared,
-        dto::{InviteDto, KeyDto, SecretDto, SourceDto, TokenDto},
         problem::{AdminError, Body},
     },
+    api::{InviteDto, KeyDto, SecretDto, SourceAsk, SourceDto, TokenDto},
     asker::Asker,
 };
 
 pub(super) async fn create(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
-    Body(body): Body<Create>,
+    Body(body): Body<SourceAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
-    let made = admin.registry.invite(body.read()?, &who).await?;
+    let made = admin.registry.invite(read(body)?, &who).await?;
     let path = format!("/webhook/{}", made.source.name);
     let invite = InviteDto {
         source: SourceDto::new(&made.source, &admin.registry),

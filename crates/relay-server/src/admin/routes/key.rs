@@ -7,21 +7,13 @@ use serde::Deserialize;
 use super::filter::known;
 use crate::{
     admin::{
-        DONE, Shared,
-        dto::{KeyDto, List},
-        name,
+        DONE, Shared, name,
         problem::{AdminError, Asked, At, Body},
     },
+    api::{KeyAsk, KeyDto, List},
     asker::Asker,
     registry::{NewKey, RegistryError, listed},
 };
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Create {
-    source: String,
-    name: String,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +49,7 @@ pub(super) async fn show(
 pub(super) async fn create(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
-    Body(body): Body<Create>,
+    Body(body): Body<KeyAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewKey { source: name(&body.source)?, name: name(&body.name)? };
     let made = admin.registry.create_key(new, &who).await?;

@@ -9,58 +9,13 @@ use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared,
-        dto::{ActivityDto, List, SecretDto, SourceDto},
-        name,
+        DONE, Shared, name,
         problem::{AdminError, Asked, At, Body},
     },
+    api::{ActivityDto, List, SecretDto, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk},
     asker::Asker,
-    parameters::Parameters,
-    registry::{End, NewSource, RegistryError, SourceUpdate, document::Dedupe, listed},
+    registry::{End, NewSource, RegistryError, SourceUpdate, listed},
 };
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Create {
-    name: String,
-    provider: String,
-    /// Name and value; a name given twice: both values are valid.
-    #[serde(default)]
-    parameters: Parameters,
-    #[serde(default)]
-    allow_empty: bool,
-    #[serde(default)]
-    dedupe: Dedupe,
-    /// The platform is about to hand over its secret.
-    #[serde(default)]
-    await_secret: bool,
-    destination: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Update {
-    provider: Option<String>,
-    /// All of them anew.
-    parameters: Option<Parameters>,
-    /// These anew; the others stay.
-    #[serde(default)]
-    set: Parameters,
-    /// These go.
-    #[serde(default)]
-    unset: Vec<String>,
-    allow_empty: Option<bool>,
-    dedupe: Option<Dedupe>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Rotate {
-    /// The new values.
-    set: Parameters,
-    /// How long the old ones stay valid; left out: until told.
-    keep_old_ms: Option<u64>,
-}
 
 pub(super) async fn list(State(admin): Shared) -> Json<List<SourceDto>> {
     let directory = admin.registry.directory();
@@ -115,32 +70,30 @@ pub(super) async fn reveal(
 pub(super) async fn create(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
-    Body(body): Body<Create>,
+    Body(body): Body<SourceAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
-    let source = admin.registry.create_source(body.read()?, &who).await?;
+    let source = admin.registry.create_source(read(body)?, &who).await?;
     Ok((StatusCode::CREATED, Json(SourceDto::new(&source, &admin.registry))))
 }
 
-impl Create {
-    /// The source to be made.
-    pub(super) fn read(self) -> Result<NewSource, AdminError> {
-        Ok(NewSource {
-            name: name(&self.name)?,
-            provider: self.provider,
-            parameters: self.parameters,
-            allow_empty: self.allow_empty,
-            dedupe: self.dedupe,
-            await_secret: self.await_secret,
-            destination: self.destination.as_deref().map_or_else(|| Ok(Name::fallback()), name)?,
-        })
-    }
+/// The source to be made.
+pub(super) fn read(asked: SourceAsk) -> Result<NewSource, AdminError> {
+    Ok(NewSource {
+        name: name(&asked.name)?,
+        provider: asked.provider,
+        parameters: asked.parameters,
+        allow_empty: asked.allow_empty,
+        dedupe: asked.dedupe,
+        await_secret: asked.await_secret,
+        destination: asked.destination.as_deref().map_or_else(|| Ok(Name::fallback()), name)?,
+    })
 }
 
 pub(super) async fn update(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
     At(source): At<String>,
-    Body(body): Body<Update>,
+    Body(body): Body<SourceUpdateAsk>,
 ) -> Result<Json<SourceDto>, AdminError> {
     let update = SourceUpdate {
         provider: body.provider,
@@ -159,7 +112,7 @@ pub(super) async fn rotate(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
     At(source): At<String>,
-    Body(body): Body<Rotate>,
+    Body(body): Body<SourceRotateAsk>,
 ) -> Result<Json<SourceDto>, AdminError> {
     let keep_old = body.keep_old_ms.map(Duration::from_millis);
     let source = admin.registry.rotate_source(&name(&source)?, &body.set, keep_old, &who).await?;

@@ -6,11 +6,8 @@ use relay_core::{name::Name, time::Mono};
 use relay_store::seam::{EventFilter, Page};
 
 use crate::{
-    admin::{
-        Admin, Shared,
-        dto::{HealthDto, MissedDto, StatusDto},
-        problem::AdminError,
-    },
+    admin::{Admin, Shared, problem::AdminError},
+    api::{HealthDto, MissedDto, StatusDto},
     clock::rfc3339,
 };
 

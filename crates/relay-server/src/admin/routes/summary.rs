@@ -18,9 +18,9 @@ use super::{
 use crate::{
     admin::{
         Shared,
-        dto::{AnswerDto, GroupDto, SummaryDto},
         problem::{AdminError, Asked},
     },
+    api::{AnswerDto, GroupDto, SummaryDto},
     clock::rfc3339,
 };
 
@@ -36,7 +36,7 @@ const ERROR_MAX: usize = 120;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Likeness {
     destination: String,
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
     status: Option<u16>,
     error: Option<String>,
 }
@@ -82,7 +82,7 @@ fn count(groups: &mut BTreeMap<Likeness, Group>, delivery: &Delivery) {
     let status = last.and_then(|last| last.status);
     let mut likeness = Likeness {
         destination: delivery.destination.to_string(),
-        reason: delivery.reason.map(Reason::as_str),
+        reason: delivery.reason,
         status,
         error: last.and_then(|last| last.error.as_deref()).map(gist),
     };
@@ -104,7 +104,7 @@ fn count(groups: &mut BTreeMap<Likeness, Group>, delivery: &Delivery) {
 fn shown((likeness, group): (Likeness, Group)) -> GroupDto {
     let Likeness { destination, reason, status, error } = likeness;
     let (oldest, newest) = (rfc3339(group.oldest), rfc3339(group.newest));
-    let (count, example, answer) = (group.count, group.example, group.answer.as_deref().map(AnswerDto::new));
+    let (count, example, answer) = (group.count, group.example, group.answer.as_deref().map(AnswerDto::from));
     GroupDto { destination, reason, status, error, count, oldest, newest, example, answer }
 }
 

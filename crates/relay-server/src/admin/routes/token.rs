@@ -5,42 +5,17 @@ use std::time::Duration;
 use axum::{Extension, Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use relay_core::name::Name;
-use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared,
-        dto::{List, TokenDto},
-        name,
+        DONE, Shared, name,
         problem::{AdminError, At, Body},
     },
+    api::{List, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk},
     asker::Asker,
     hub::Event,
     registry::{End, NewToken, RegistryError, listed},
 };
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Create {
-    name: String,
-    /// Left out: every destination.
-    destinations: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Update {
-    /// `null`: every destination; that has to be said.
-    #[serde(deserialize_with = "Option::deserialize")]
-    destinations: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Rotate {
-    /// How long the old one stays valid; left out: until told.
-    keep_old_ms: Option<u64>,
-}
 
 pub(super) async fn list(State(admin): Shared) -> Json<List<TokenDto>> {
     let directory = admin.registry.directory();
@@ -61,7 +36,7 @@ pub(super) async fn show(State(admin): Shared, At(token): At<String>) -> Result<
 pub(super) async fn create(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
-    Body(body): Body<Create>,
+    Body(body): Body<TokenAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewToken { name: name(&body.name)?, destinations: names(body.destinations)? };
     let made = admin.registry.create_token(new, &who).await?;
@@ -72,7 +47,7 @@ pub(super) async fn update(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
     At(token): At<String>,
-    Body(body): Body<Update>,
+    Body(body): Body<TokenUpdateAsk>,
 ) -> Result<Json<TokenDto>, AdminError> {
     let token = name(&token)?;
     let updated = admin.registry.update_token(&token, names(body.destinations)?, &who).await?;
@@ -85,7 +60,7 @@ pub(super) async fn rotate(
     State(admin): Shared,
     Extension(who): Extension<Asker>,
     At(token): At<String>,
-    Body(body): Body<Rotate>,
+    Body(body): Body<TokenRotateAsk>,
 ) -> Result<Json<TokenDto>, AdminError> {
     let keep_old = body.keep_old_ms.map(Duration::from_millis);
     let made = admin.registry.rotate_token(&name(&token)?, keep_old, &who).await?;
