@@ -235,10 +235,8 @@ pub(super) fn typed_again(words: &[String], all: bool, options: &[(&str, Option<
     }
     for (name, value) in options.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/+,@".contains(&byte);
-        let shown = match value.bytes().all(is_plain) && !value.is_empty() {
-            true => value.clone(),
-            false => format!("'{}'", value.replace('\'', r"'\''")),
-        };
+        let is_safe = value.bytes().all(is_plain) && !value.is_empty();
+        let shown = if is_safe { value.clone() } else { format!("'{}'", value.replace('\'', r"'\''")) };
         // Writing to a string cannot fail.
         let _ = write!(line, " --{name} {shown}");
     }

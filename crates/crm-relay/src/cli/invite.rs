@@ -63,12 +63,11 @@ impl InviteArgs {
                 print(&pretty(&made))?;
                 return Ok(Exit::Done);
             }
-            let relay = match &made.relay_url {
-                Some(url) => url.clone(),
-                None => {
-                    let status: StatusDto = api.get("/api/v1/status").await?;
-                    format!("http://{}", on_this_machine(&text(&status.public)))
-                }
+            let relay = if let Some(url) = &made.relay_url {
+                url.clone()
+            } else {
+                let status: StatusDto = api.get("/api/v1/status").await?;
+                format!("http://{}", on_this_machine(&text(&status.public)))
             };
             tell(&self.in_words(&made, &relay))?;
             Ok(Exit::Done)

@@ -16,7 +16,7 @@ use relay_store::copy::BackupError;
 use serde::de::DeserializeOwned;
 
 use super::code::AdminCode;
-use crate::{api::ProblemDto, registry::RegistryError};
+use crate::{api::ProblemDto, principal::Permission, registry::RegistryError};
 
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,9 @@ pub(crate) enum AdminError {
     /// A page of another site asks.
     #[error("pages of other sites may not ask the admin API")]
     Foreign,
+    /// Whoever asks may not do that.
+    #[error("whoever reads the store of a server that does not run may look, and this needs the permission {}", .0.as_str())]
+    Forbidden(Permission),
     /// Too many wrong admin tokens came from there.
     #[error("too many wrong tokens came from this address; come again in {} s", .0.as_secs() + 1)]
     TooManyTokens(Duration),
@@ -94,6 +97,7 @@ impl AdminError {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, AdminCode::Unauthorized),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, AdminCode::Misdirected),
             Self::Foreign => (StatusCode::FORBIDDEN, AdminCode::ForeignSite),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, AdminCode::Forbidden),
             Self::TooManyTokens(_) => (StatusCode::TOO_MANY_REQUESTS, AdminCode::RateLimited),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, AdminCode::Invalid),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, AdminCode::Unknown),

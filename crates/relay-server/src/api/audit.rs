@@ -1,9 +1,10 @@
 //! The recount, and lines of the audit log.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The recount.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditDto {
     /// Both sums hold, the count is what the counters say, and nothing is known to be damaged.
     pub ok: bool,
@@ -18,7 +19,7 @@ pub struct AuditDto {
 }
 
 /// A stretch of time of which something is missing or may be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GapDto {
     /// `restored`, `accepted` or `unvouched`.
     pub why: String,
@@ -33,7 +34,7 @@ pub struct GapDto {
 }
 
 /// The events of a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEventsDto {
     /// Of this source.
     pub source: String,
@@ -46,7 +47,7 @@ pub struct AuditEventsDto {
 }
 
 /// The deliveries of a destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditDeliveriesDto {
     /// Of this destination.
     pub destination: String,
@@ -73,7 +74,7 @@ pub struct AuditDeliveriesDto {
 }
 
 /// A line of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditLineDto {
     /// When.
     pub at: String,
@@ -88,7 +89,7 @@ pub struct AuditLineDto {
 }
 
 /// From where somebody asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OriginDto {
     /// The other end of the socket.
     pub peer: Option<String>,

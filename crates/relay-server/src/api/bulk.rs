@@ -1,18 +1,19 @@
 //! Commands that change many: deliveries, or the events of a replay.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::is_false;
 
 /// Which deliveries, and how.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BulkAsk {
     /// These; or else all that match the filters, which then must be asked for with `all`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
     /// All of them, where no filter is given.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub all: bool,
     /// Of this source.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +49,7 @@ pub struct BulkAsk {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_at: Option<String>,
     /// Only counted.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub dry_run: bool,
     /// The command's id, to repeat it without doing anything twice; left out: a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,11 +57,11 @@ pub struct BulkAsk {
 }
 
 /// Which events are replayed, where to, and how fast.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ReplayAsk {
     /// All that match, of which there may be many: asked for where nothing else is said.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub all: bool,
     /// Of this source.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +88,7 @@ pub struct ReplayAsk {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_at: Option<String>,
     /// Only counted.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub dry_run: bool,
     /// The command's id, to repeat it without doing anything twice; left out: a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +96,7 @@ pub struct ReplayAsk {
 }
 
 /// What a command that changes many did, with all that was done under its job before.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BulkDto {
     /// Its id.
     pub job: String,

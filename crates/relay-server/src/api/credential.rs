@@ -1,9 +1,10 @@
 //! API keys and tokens, and the replacement of secrets.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An API key; `key` only in the answer that makes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyDto {
     /// Of which source.
     pub source: String,
@@ -17,11 +18,12 @@ pub struct KeyDto {
     pub revoked_at: Option<String>,
     /// The key itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub key: Option<Shown>,
 }
 
 /// A key to be made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyAsk {
     /// Of which source.
@@ -31,7 +33,7 @@ pub struct KeyAsk {
 }
 
 /// A token; `token` only in the answer that makes it. `destinations` is `null` for every destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenDto {
     /// Which client uses it.
     pub name: String,
@@ -47,22 +49,22 @@ pub struct TokenDto {
     pub revoked_at: Option<String>,
     /// The token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub token: Option<Shown>,
 }
 
 /// A token to be made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenAsk {
     /// Which client uses it.
     pub name: String,
     /// Left out: every destination.
-    #[serde(default)]
     pub destinations: Option<Vec<String>>,
 }
 
 /// What a token may serve from now on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenUpdateAsk {
     /// `null`: every destination; that has to be said.
@@ -71,8 +73,8 @@ pub struct TokenUpdateAsk {
 }
 
 /// A new secret for a token, beside the old one.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct TokenRotateAsk {
     /// How long the old one stays valid; left out: until told.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +82,7 @@ pub struct TokenRotateAsk {
 }
 
 /// A rotation that is under way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RotationDto {
     /// Of a source: which parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,7 +98,7 @@ pub struct RotationDto {
 }
 
 /// Since the server started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UseDto {
     /// Of a token: how it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]

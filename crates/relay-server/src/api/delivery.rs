@@ -2,11 +2,12 @@
 
 use relay_core::delivery::{Reason, State, answer::Answer, outcome::Class};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::words;
 
 /// A delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryDto {
     /// `dlv_...`.
     pub id: String,
@@ -18,9 +19,11 @@ pub struct DeliveryDto {
     pub destination: String,
     /// Where it is in its life.
     #[serde(with = "words")]
+    #[schema(schema_with = words::states)]
     pub state: State,
     /// Why it ended, if it ended without success.
     #[serde(with = "words::opt")]
+    #[schema(schema_with = words::reasons)]
     pub reason: Option<Reason>,
     /// Of an old event, because somebody asked for it.
     pub replay: bool,
@@ -50,7 +53,7 @@ pub struct DeliveryDto {
 }
 
 /// Who holds a delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeaseDto {
     /// The client's instance.
     pub instance: String,
@@ -61,12 +64,13 @@ pub struct LeaseDto {
 }
 
 /// One try.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptDto {
     /// The first is 1.
     pub number: u32,
     /// What it came to.
     #[serde(with = "words")]
+    #[schema(schema_with = words::classes)]
     pub outcome: Class,
     /// It was an attempt: so many there are.
     pub counted: bool,
@@ -83,7 +87,7 @@ pub struct AttemptDto {
 }
 
 /// The words of a refusal: a target's own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AnswerDto {
     /// The reason phrase, where it is not the usual one.
     pub reason: Option<String>,
@@ -108,7 +112,7 @@ impl From<&Answer> for AnswerDto {
 }
 
 /// Dead letters in groups; `next` where there are more than one request looks through.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SummaryDto {
     /// The largest first.
     pub items: Vec<GroupDto>,
@@ -117,12 +121,13 @@ pub struct SummaryDto {
 }
 
 /// Dead letters that failed alike. In `error` numbers and ids are `#`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupDto {
     /// Where they did not arrive.
     pub destination: String,
     /// Why they ended.
     #[serde(with = "words::opt")]
+    #[schema(schema_with = words::reasons)]
     pub reason: Option<Reason>,
     /// Of the last try's answer.
     pub status: Option<u16>,

@@ -1,11 +1,12 @@
 //! Events.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::DeliveryDto;
 
 /// An event without its body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventDto {
     /// `evt_...`.
     pub id: String,
@@ -18,6 +19,7 @@ pub struct EventDto {
     /// As it was received; `null`: there was none.
     pub query: Option<String>,
     /// Those of one name in their order.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub headers: Vec<HeaderDto>,
     /// Length of the body.
     pub body_size: u64,
@@ -54,8 +56,8 @@ impl HeaderDto {
 }
 
 /// Where one event is delivered again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ReplayOneAsk {
     /// Left out: every destination that a route of the event's source leads to now.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +65,7 @@ pub struct ReplayOneAsk {
 }
 
 /// The deliveries that a replay made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayDto {
     /// Of this event.
     pub event_id: String,

@@ -4,6 +4,7 @@
 //! is noticed; what is answered (`Dto`) may have more of them in a later version. `docs/reference/admin-api.md` describes it.
 
 mod audit;
+mod backup;
 mod bulk;
 mod credential;
 mod delivery;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     audit::{AuditDeliveriesDto, AuditDto, AuditEventsDto, AuditLineDto, GapDto, OriginDto},
+    backup::BackupAsk,
     bulk::{BulkAsk, BulkDto, ReplayAsk},
     credential::{KeyAsk, KeyDto, RotationDto, Shown, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UseDto},
     delivery::{AnswerDto, AttemptDto, DeliveryDto, GroupDto, LeaseDto, SummaryDto},

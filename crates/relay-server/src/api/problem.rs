@@ -1,9 +1,10 @@
 //! What is answered where something was not done.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A problem document (RFC 9457).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ProblemDto {
     /// Of the status.

@@ -1,11 +1,12 @@
 //! Routes and destinations.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::words;
 
 /// A route with the policy that holds: its own or the default one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RouteDto {
     /// From.
     pub source: String,
@@ -33,7 +34,7 @@ pub struct RouteDto {
 }
 
 /// A route to be made.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteAsk {
     /// From.
@@ -41,25 +42,25 @@ pub struct RouteAsk {
     /// To.
     pub destination: String,
     /// Its own `MESSAGE_TTL`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
     /// Its own `MAX_RETRIES`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
     /// Its own `RETRY_DELAY`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_delay_ms: Option<u64>,
     /// Its own `RETRY_MULTIPLIER`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_multiplier: Option<f64>,
     /// In place of these two: the delays themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule_ms: Option<Vec<u64>>,
 }
 
 /// What is to change of a route's policy; the rest stays.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PolicyAsk {
     /// Its own `MESSAGE_TTL`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +80,7 @@ pub struct PolicyAsk {
 }
 
 /// A destination with what waits there and who serves it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DestinationDto {
     /// Its name.
     pub name: String,
@@ -91,6 +92,7 @@ pub struct DestinationDto {
     pub created: u64,
     /// Deliveries by state.
     #[serde(with = "words::counts")]
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     pub deliveries: [u64; 7],
     /// For how long the oldest has been due.
     pub oldest_due_age_ms: Option<u64>,
@@ -105,7 +107,7 @@ pub struct DestinationDto {
 }
 
 /// A client that serves a destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClientDto {
     /// Its instance.
     pub instance: String,

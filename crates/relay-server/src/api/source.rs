@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{KeyDto, RotationDto, TokenDto, is_false};
+use super::{KeyDto, RotationDto, TokenDto, is_false, words};
 use crate::{parameters::Parameters, registry::document::Dedupe};
 
 /// A source. Secrets are never among its parameters: `set` says that there is one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceDto {
     /// Webhooks go to `/webhook/NAME`.
     pub name: String,
@@ -19,6 +20,7 @@ pub struct SourceDto {
     /// Empty bodies are taken.
     pub allow_empty: bool,
     /// What a repeat of something delivered is.
+    #[schema(schema_with = dedupes)]
     pub dedupe: Dedupe,
     /// The platform is still to hand over its secret.
     pub awaits_secret: bool,
@@ -42,7 +44,7 @@ pub struct SourceDto {
 }
 
 /// A parameter of a source: one that is no secret with its value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ParameterDto {
     /// As the provider's table has it.
     pub name: String,
@@ -60,7 +62,7 @@ pub struct ParameterDto {
 }
 
 /// What happened at a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActivityDto {
     /// How often.
     pub counters: SourceCountersDto,
@@ -71,7 +73,7 @@ pub struct ActivityDto {
 }
 
 /// The first three are of the store, the others of this process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceCountersDto {
     /// Events that were ever accepted.
     pub accepted: u64,
@@ -86,7 +88,7 @@ pub struct SourceCountersDto {
 }
 
 /// A request that a source refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusalDto {
     /// When.
     pub at: String,
@@ -99,7 +101,7 @@ pub struct RefusalDto {
 }
 
 /// A secret that the platform handed over, or that was made up for it. No `Debug`: it is shown to who asked for it, nowhere else.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SecretDto {
     /// The parameter.
     pub name: String,
@@ -108,7 +110,7 @@ pub struct SecretDto {
 }
 
 /// A source to be made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceAsk {
     /// Its name.
@@ -117,56 +119,64 @@ pub struct SourceAsk {
     pub provider: String,
     /// Name and value; a name given twice: both values are valid.
     #[serde(default)]
+    #[schema(value_type = Vec<Vec<String>>)]
     pub parameters: Parameters,
     /// Empty bodies are taken.
     #[serde(default)]
     pub allow_empty: bool,
     /// What a repeat of something delivered is.
     #[serde(default)]
+    #[schema(schema_with = dedupes)]
     pub dedupe: Dedupe,
     /// The platform is about to hand over its secret.
     #[serde(default)]
     pub await_secret: bool,
     /// Where its webhooks go; left out: to `default`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
 }
 
 /// What is to change of a source; the rest stays.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SourceUpdateAsk {
     /// Another one, with all of its parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// All of them anew.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Vec<String>>>)]
     pub parameters: Option<Parameters>,
     /// These anew; the others stay.
+    #[serde(default)]
+    #[schema(value_type = Vec<Vec<String>>)]
     pub set: Parameters,
     /// These go.
+    #[serde(default)]
     pub unset: Vec<String>,
     /// Empty bodies are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_empty: Option<bool>,
     /// What a repeat of something delivered is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub dedupe: Option<Dedupe>,
 }
 
 /// New secrets of a source, beside the old ones.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceRotateAsk {
     /// The new values.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub set: Parameters,
     /// How long the old ones stay valid; left out: until told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_old_ms: Option<u64>,
 }
 
 /// A request that is to be signed as the source's provider would.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnsignedAsk {
     /// Its method.
@@ -174,6 +184,7 @@ pub struct UnsignedAsk {
     /// As the receiver knows it: providers may sign it.
     pub url: String,
     /// Names and values.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub headers: Vec<(String, String)>,
     /// In base64.
     pub body: String,
@@ -184,20 +195,21 @@ pub struct UnsignedAsk {
 }
 
 /// A request as it is to be sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DraftDto {
     /// Its method.
     pub method: String,
     /// As the receiver knows it.
     pub url: String,
     /// Names and values.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub headers: Vec<(String, String)>,
     /// In base64.
     pub body: String,
 }
 
 /// What an invitation made; `key`, `token` and what was generated are shown this once.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct InviteDto {
     /// Made with its route.
     pub source: SourceDto,
@@ -213,4 +225,9 @@ pub struct InviteDto {
     pub relay_url: Option<String>,
     /// Parameters that the server made up, for the platform's form.
     pub generated: Vec<SecretDto>,
+}
+
+/// The words of [`Dedupe`].
+fn dedupes() -> utoipa::openapi::Schema {
+    words::schema(Dedupe::ALL.map(Dedupe::as_str), false)
 }

@@ -1,11 +1,12 @@
 //! How a server is.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::DestinationDto;
 
 /// `/health`; `reasons` only for those who may know them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthDto {
     /// `ok` or `degraded`.
     pub status: String,
@@ -22,7 +23,7 @@ pub struct HealthDto {
 }
 
 /// What a store promises.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreDto {
     /// Which it is.
     pub backend: String,
@@ -35,7 +36,7 @@ pub struct StoreDto {
 }
 
 /// Sums over all sources and destinations.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TotalsDto {
     /// Accepted.
     pub webhooks_received: u64,
@@ -50,7 +51,7 @@ pub struct TotalsDto {
 }
 
 /// Everything that `crm-relay status` shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusDto {
     /// As `/health` has it.
     #[serde(flatten)]
@@ -82,7 +83,7 @@ pub struct StatusDto {
 }
 
 /// A request that found no source, or nothing at all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MissedDto {
     /// When.
     pub at: String,
@@ -97,7 +98,7 @@ pub struct MissedDto {
 }
 
 /// What a source took.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceCountsDto {
     /// Its name.
     pub name: String,

@@ -2,6 +2,10 @@
 
 use relay_core::delivery::{Reason, State, outcome::Class};
 use serde::{Deserialize, Deserializer, Serializer};
+use utoipa::openapi::{
+    Schema,
+    schema::{ObjectBuilder, SchemaType, Type},
+};
 
 /// An enum whose values have one word each.
 pub(super) trait Word: Copy + 'static {
@@ -36,13 +40,34 @@ impl Word for Class {
     }
 }
 
+/// One of these words, for the document of the API; or null.
+pub(super) fn schema(words: impl IntoIterator<Item = &'static str>, or_null: bool) -> Schema {
+    let kind = if or_null { SchemaType::Array(vec![Type::String, Type::Null]) } else { SchemaType::Type(Type::String) };
+    let words = words.into_iter().map(serde_json::Value::from).chain(or_null.then_some(serde_json::Value::Null));
+    Schema::Object(ObjectBuilder::new().schema_type(kind).enum_values(Some(words)).build())
+}
+
+/// The words of [`State`].
+pub(super) fn states() -> Schema {
+    schema(State::ALL.map(State::as_str), false)
+}
+
+/// The words of [`Class`].
+pub(super) fn classes() -> Schema {
+    schema(Class::ALL.map(Class::as_str), false)
+}
+
+/// The words of [`Reason`], where there may be none.
+pub(super) fn reasons() -> Schema {
+    schema(Reason::ALL.map(Reason::as_str), true)
+}
+
 fn find<W: Word, E: serde::de::Error>(text: &str) -> Result<W, E> {
     let found = W::ALL.iter().copied().find(|known| known.word() == text);
     found.ok_or_else(|| E::custom(format!("unknown word {text:?}")))
 }
 
 /// As its word.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 pub(super) fn serialize<W: Word, S: Serializer>(word: &W, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(word.word())
 }

@@ -14,6 +14,9 @@ async fn the_admin_listener_wants_its_token_and_the_socket_does_not() {
     assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", "", b"").await.status, 401);
     assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", "Authorization: Bearer x\r\n", b"").await.status, 401);
     assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", &authorized, b"").await.status, 200);
+    let document = http::tcp(bench.admin, "GET", "/api/openapi.json", &authorized, b"").await;
+    assert_eq!((document.status, document.json()["openapi"].as_str().map(|version| &version[..2])), (200, Some("3.")));
+    assert_eq!(http::tcp(bench.admin, "GET", "/api/openapi.json", "", b"").await.status, 401);
     for open in ["/metrics", "/livez", "/readyz"] {
         assert_eq!(http::tcp(bench.admin, "GET", open, "", b"").await.status, 200, "{open}");
     }
@@ -103,7 +106,7 @@ async fn the_audit_log_says_who_did_what() {
     let revoked = http::tcp(bench.admin, "DELETE", "/api/v1/tokens/crm", &named, b"").await;
     assert_eq!(revoked.status, 204);
 
-    let actions = |log: &serde_json::Value| {
+    let actions = |log: &Value| {
         let items = log["items"].as_array().unwrap().iter();
         items.map(|line| format!("{} {}", line["who"], line["action"]).replace('"', "")).collect::<Vec<_>>()
     };

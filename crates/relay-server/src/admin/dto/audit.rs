@@ -6,14 +6,14 @@ use relay_store::seam::{AuditEntry, DestinationStats, Recount, Stats};
 
 use crate::{
     api::{AuditDeliveriesDto, AuditDto, AuditEventsDto, AuditLineDto, GapDto, OriginDto},
-    asker::Place,
     clock::rfc3339,
+    principal::Via,
 };
 
 impl AuditLineDto {
     pub(crate) fn new(entry: &AuditEntry) -> Self {
         let AuditEntry { at, who, action, subject, origin } = entry.clone();
-        let origin = Place::read(&origin).map(|Place { peer, uid, credential, claimed_user }| OriginDto {
+        let origin = Via::read(&origin).map(|Via { peer, uid, credential, claimed_user }| OriginDto {
             peer,
             uid,
             credential,

@@ -16,12 +16,13 @@ use super::{
     words::Words,
 };
 use crate::{
-    admin::{Admin, problem::AdminError},
+    admin::problem::AdminError,
     api::{BulkAsk, BulkDto},
-    asker::Asker,
     clock::rfc3339,
     jobs,
+    principal::Principal,
     registry::secret,
+    state::State,
 };
 
 /// Ids that one command may name.
@@ -30,8 +31,8 @@ const IDS_MAX: usize = 10_000;
 /// Runs a command until it is through. If the asker goes away in the middle, the same command under the same job id does the
 /// rest.
 pub(super) async fn run(
-    admin: &Admin,
-    who: &Asker,
+    state: &State,
+    who: &Principal,
     action_name: &str,
     action: Action,
     bulk: BulkAsk,
@@ -50,12 +51,12 @@ pub(super) async fn run(
         return Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())));
     }
     for id in &mut bulk.ids {
-        *id = super::id::delivery_in(admin, id, action.states()).await?.to_string();
+        *id = super::id::delivery_in(state, id, action.states()).await?.to_string();
     }
     bulk.ids.sort_unstable();
     bulk.ids.dedup();
     let picks = Picks::of(&bulk)?;
-    let job = job_id(admin, bulk.job.as_deref())?;
+    let job = job_id(state, bulk.job.as_deref())?;
     let (dry_run, limit, cursor) = (bulk.dry_run, bulk.limit, bulk.cursor.take());
     // Not how much of it is done at a time, and how fast.
     let what = BulkAsk { limit: None, rate: None, start_at: None, dry_run: false, job: None, ..bulk.clone() };
@@ -63,7 +64,7 @@ pub(super) async fn run(
     let (target, subject) = target(bulk)?;
     let order = match &target {
         Target::Matching(filter) => {
-            known(admin, filter.source.as_ref(), filter.destination.as_ref()).await?;
+            known(state, filter.source.as_ref(), filter.destination.as_ref()).await?;
             Order::of(&DeliveryFilter { states: action.states().to_vec(), ..filter.clone() })
         }
         Target::Ids(_) if picks.is_some() => {
@@ -76,16 +77,16 @@ pub(super) async fn run(
         None => format!("{job}: {subject}"),
     };
     let cursor = order.read(cursor.as_deref())?;
-    let audit = (!dry_run).then(|| admin.audited(who, action_name, subject));
+    let audit = (!dry_run).then(|| state.audited(who, action_name, subject));
     let pick = picks.map(|picks| Pick::new(move |found| picks.hold(found)));
-    through(admin, Command { job, fingerprint, action, target, pick, limit, cursor, dry_run, audit }, order).await
+    through(state, Command { job, fingerprint, action, target, pick, limit, cursor, dry_run, audit }, order).await
 }
 
 /// Runs a command, whose pages come in this order, until it is through.
-pub(super) async fn through(admin: &Admin, command: Command, order: Order) -> Result<BulkDto, AdminError> {
+pub(super) async fn through(state: &State, command: Command, order: Order) -> Result<BulkDto, AdminError> {
     let (job, dry_run) = (command.job, command.dry_run);
-    let store = Trades { queue: &*admin.queue, archive: &*admin.archive, upkeep: &*admin.upkeep };
-    let outcome = jobs::run(Job::new(command), store, &admin.hub, &admin.clock, &admin.supervisor).await;
+    let store = Trades { queue: &*state.queue, archive: &*state.archive, upkeep: &*state.upkeep };
+    let outcome = jobs::run(Job::new(command), store, &state.hub, &state.clock, &state.supervisor).await;
     let changed = outcome.changed;
     match outcome.end {
         End::Done => Ok(BulkDto {
@@ -107,8 +108,8 @@ pub(super) async fn through(admin: &Admin, command: Command, order: Order) -> Re
 /// Tells a command from others: what is done, and to what.
 pub(super) fn fingerprint(action_name: &str, what: &impl Serialize) -> u64 {
     let text = serde_json::to_string(what).expect("it has string keys, strings and numbers only");
-    let [a, b, c, d, e, f, g, h, ..] = secret::sha256(format!("{action_name} {text}").as_bytes());
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    let digest = secret::sha256(format!("{action_name} {text}").as_bytes());
+    u64::from_le_bytes(*digest.first_chunk().expect("a digest is longer"))
 }
 
 /// What the store has no index for: it is picked out of what the filters give.
@@ -145,11 +146,11 @@ impl Picks {
     }
 }
 
-pub(super) fn job_id(admin: &Admin, given: Option<&str>) -> Result<JobId, AdminError> {
+pub(super) fn job_id(state: &State, given: Option<&str>) -> Result<JobId, AdminError> {
     if let Some(text) = given {
         return text.parse().map_err(|error: IdError| AdminError::Invalid(error.to_string()));
     }
-    Ok(IdMint::new(0, rand::random()).job(admin.clock.wall()))
+    Ok(IdMint::new(0, rand::random()).job(state.clock.wall()))
 }
 
 /// What the command is about, and that in words for the audit log.
@@ -198,7 +199,7 @@ mod tests {
         let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
         let ids = vec!["unknown"; IDS_MAX + 1];
         let bulk = serde_json::from_value(serde_json::json!({ "ids": ids })).unwrap();
-        let refused = run(&admin, &Asker::CONFIG, "dead.purge", Action::Purge, bulk).await.err().unwrap();
+        let refused = run(&admin, &Principal::CONFIG, "dead.purge", Action::Purge, bulk).await.err().unwrap();
         assert!(refused.to_string().contains("ids at once"), "{refused}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::{Extension, Json, extract::State};
+use axum::{Extension, Json};
 use relay_core::{
     jobs::{Action, Command, Target},
     name::Name,
@@ -18,20 +18,21 @@ use super::{
 };
 use crate::{
     admin::{
-        Admin, Shared, name,
+        Of, name,
         problem::{AdminError, Body},
     },
     api::{BulkDto, ReplayAsk},
-    asker::Asker,
+    principal::Principal,
     registry::listed,
+    state::State,
 };
 
 /// In which they come.
 const ORDER: Order = Order::EventsFromOldest;
 
 pub(super) async fn replay(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     Body(asked): Body<ReplayAsk>,
 ) -> Result<Json<BulkDto>, AdminError> {
     // Not how much of it is done at a time, and how fast.
@@ -42,27 +43,27 @@ pub(super) async fn replay(
     if !all && source.is_none() && since.is_none() && until.is_none() {
         return Err(AdminError::Invalid("give a source, since or until, or ask for all".into()));
     }
-    let job = job_id(&admin, job.as_deref())?;
+    let job = job_id(&state, job.as_deref())?;
     let listing = Listing { source, since, until, ..Listing::default() };
     let subject = format!("{job}: matching {listing:?} to {destination:?}");
     let filter = EventFilter { oldest_first: true, ..listing.events()? };
-    let routes = chosen(&admin, filter.source.as_ref(), destination.as_deref())?;
+    let routes = chosen(&state, filter.source.as_ref(), destination.as_deref())?;
     let cursor = ORDER.read(cursor.as_deref())?;
-    let pace = pace::pace(rate, start_at.as_deref(), admin.clock.wall())?;
-    let audit = (!dry_run).then(|| admin.audited(&who, "event.replay", subject));
+    let pace = pace::pace(rate, start_at.as_deref(), state.clock.wall())?;
+    let audit = (!dry_run).then(|| state.audited(&who, "event.replay", subject));
     let (action, target) = (Action::Replay { routes, pace }, Target::Events(filter));
     let command = Command { job, fingerprint, action, target, pick: None, limit, cursor, dry_run, audit };
-    through(&admin, command, ORDER).await.map(Json)
+    through(&state, command, ORDER).await.map(Json)
 }
 
 /// Along which routes events of which source go.
 fn chosen(
-    admin: &Admin,
+    state: &State,
     source: Option<&Name>,
     destination: Option<&str>,
 ) -> Result<BTreeMap<Name, Vec<Route>>, AdminError> {
     let wanted = destination.map(name).transpose()?;
-    let routing = admin.registry.directory().routing.clone();
+    let routing = state.registry.directory().routing.clone();
     let of_source = |(name, _): &(&Name, &Vec<Route>)| source.is_none_or(|source| source == *name);
     let is_wanted = |route: &&Route| wanted.as_ref().is_none_or(|wanted| route.destination == *wanted);
     let along = |(name, routes): (&Name, &Vec<Route>)| {

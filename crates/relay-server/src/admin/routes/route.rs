@@ -2,72 +2,72 @@
 
 use std::time::Duration;
 
-use axum::{Extension, Json, extract::State, response::IntoResponse};
+use axum::{Extension, Json, response::IntoResponse};
 use http::StatusCode;
 use relay_core::limits;
 
 use crate::{
     admin::{
-        DONE, Shared, name,
+        DONE, Of, name,
         problem::{AdminError, At, Body},
     },
     api::{List, PolicyAsk, RouteAsk, RouteDto},
-    asker::Asker,
     config::RouteDefaults,
+    principal::Principal,
     registry::{
         NewRoute, Policy, RegistryError,
         document::{Retry, Route},
     },
 };
 
-pub(super) async fn list(State(admin): Shared) -> Json<List<RouteDto>> {
-    let directory = admin.registry.directory();
+pub(super) async fn list(Of(state): Of) -> Json<List<RouteDto>> {
+    let directory = state.registry.directory();
     let routes = directory.routes.values();
-    let items = routes.map(|entry| RouteDto::new(&entry.document, &directory, admin.registry.defaults())).collect();
+    let items = routes.map(|entry| RouteDto::new(&entry.document, &directory, state.registry.defaults())).collect();
     Json(List { items, next: None })
 }
 
 pub(super) async fn show(
-    State(admin): Shared,
+    Of(state): Of,
     At((source, destination)): At<(String, String)>,
 ) -> Result<Json<RouteDto>, AdminError> {
-    let directory = admin.registry.directory();
+    let directory = state.registry.directory();
     let entry = directory.routes.get(&(name(&source)?, name(&destination)?));
     let entry = entry.ok_or_else(|| AdminError::Unknown(format!("no route from {source:?} to {destination:?}")))?;
-    Ok(Json(RouteDto::new(&entry.document, &directory, admin.registry.defaults())))
+    Ok(Json(RouteDto::new(&entry.document, &directory, state.registry.defaults())))
 }
 
 pub(super) async fn create(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     Body(body): Body<RouteAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
     let RouteAsk { source, destination, ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = body;
     let asked = PolicyAsk { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms };
-    let Policy { ttl, retry } = over(&asked, None, admin.registry.defaults())?;
+    let Policy { ttl, retry } = over(&asked, None, state.registry.defaults())?;
     let new = NewRoute { source: name(&source)?, destination: name(&destination)?, ttl, retry };
-    let route = admin.registry.create_route(new, &who).await?;
-    let dto = RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults());
+    let route = state.registry.create_route(new, &who).await?;
+    let dto = RouteDto::new(&route, &state.registry.directory(), state.registry.defaults());
     Ok((StatusCode::CREATED, Json(dto)))
 }
 
 pub(super) async fn update(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At((source, destination)): At<(String, String)>,
     Body(asked): Body<PolicyAsk>,
 ) -> Result<Json<RouteDto>, AdminError> {
-    let revise = |present: &Route| over(&asked, Some(present), admin.registry.defaults());
-    let route = admin.registry.update_route(&name(&source)?, &name(&destination)?, &who, revise).await?;
-    Ok(Json(RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults())))
+    let revise = |present: &Route| over(&asked, Some(present), state.registry.defaults());
+    let route = state.registry.update_route(&name(&source)?, &name(&destination)?, &who, revise).await?;
+    Ok(Json(RouteDto::new(&route, &state.registry.directory(), state.registry.defaults())))
 }
 
 pub(super) async fn delete(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At((source, destination)): At<(String, String)>,
 ) -> Result<StatusCode, AdminError> {
-    admin.registry.delete_route(&name(&source)?, &name(&destination)?, &who).await?;
+    state.registry.delete_route(&name(&source)?, &name(&destination)?, &who).await?;
     Ok(DONE)
 }
 

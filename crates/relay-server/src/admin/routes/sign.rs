@@ -1,6 +1,6 @@
 //! Signing a request as the provider of a source would: for samples. The source's secrets stay in the server.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use relay_core::time::Wall;
@@ -8,7 +8,7 @@ use relay_providers::{Draft, Signer};
 
 use crate::{
     admin::{
-        Shared, name,
+        Of, name,
         problem::{AdminError, At, Body},
     },
     api::{DraftDto, UnsignedAsk},
@@ -16,11 +16,11 @@ use crate::{
 };
 
 pub(super) async fn sign(
-    State(admin): Shared,
+    Of(state): Of,
     At(source): At<String>,
     Body(unsigned): Body<UnsignedAsk>,
 ) -> Result<Json<DraftDto>, AdminError> {
-    let directory = admin.registry.directory();
+    let directory = state.registry.directory();
     let entry = directory.sources.get(&name(&source)?).ok_or_else(|| {
         let known = listed(directory.sources.keys());
         RegistryError::Unknown { kind: "source", name: source.clone(), known }

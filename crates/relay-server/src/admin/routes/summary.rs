@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, extract::State};
+use axum::Json;
 use relay_core::{
     delivery::{Delivery, Reason, answer::Answer},
     time::Wall,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     admin::{
-        Shared,
+        Of,
         problem::{AdminError, Asked},
     },
     api::{AnswerDto, GroupDto, SummaryDto},
@@ -49,10 +49,7 @@ struct Group {
     answer: Option<Arc<Answer>>,
 }
 
-pub(super) async fn summary(
-    State(admin): Shared,
-    Asked(asked): Asked<Listing>,
-) -> Result<Json<SummaryDto>, AdminError> {
+pub(super) async fn summary(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<SummaryDto>, AdminError> {
     if asked.state.is_some() || asked.limit.is_some() {
         return Err(AdminError::Invalid("a summary takes destination, source, reason, since and until".into()));
     }
@@ -61,7 +58,7 @@ pub(super) async fn summary(
     let order = Order::of(&filter);
     let (mut cursor, mut seen) = (order.read(asked.cursor.as_deref())?, 0);
     loop {
-        let listing = admin.archive.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
+        let listing = state.archive.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
         seen += listing.items.len() as u64;
         listing.items.iter().for_each(|delivery| count(&mut groups, delivery));
         cursor = listing.next;
@@ -70,10 +67,12 @@ pub(super) async fn summary(
         }
     }
     if seen == 0 {
-        known(&admin, filter.source.as_ref(), filter.destination.as_ref()).await?;
+        known(&state, filter.source.as_ref(), filter.destination.as_ref()).await?;
     }
     let mut items: Vec<GroupDto> = groups.into_iter().map(shown).collect();
-    items.sort_by_key(|group| std::cmp::Reverse(group.count));
+    // Where there are as many: by their words.
+    let place = |group: &GroupDto| (group.destination.clone(), group.reason.map(Reason::as_str));
+    items.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| place(a).cmp(&place(b))));
     Ok(Json(SummaryDto { items, next: cursor.map(|place| order.write(&place)) }))
 }
 
