@@ -101,11 +101,10 @@ impl World {
                         self.server_handles(Input::Woken(name));
                     }
                 }
-                // No operator here replays by filter.
-                Some(Output::Mint(_)) => return,
                 Some(Output::Pause(pause)) => return self.after(pause, What::JobGoesOn { job: id, epoch }),
                 Some(Output::Over) => return self.job_is_over(id),
-                None => return,
+                // No operator here replays by filter, which alone wants ids.
+                Some(Output::Mint(_)) | None => return,
             }
         }
     }
