@@ -14,8 +14,9 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use relay_client::connect;
-use relay_server::Offline;
+use relay_server::{Offline, api::ProblemDto};
 use rustls::ClientConfig;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -121,10 +122,8 @@ impl Api {
     pub(crate) async fn find(layers: &Layers) -> Result<Option<Self>, Failure> {
         if let Some(text) = layers.text("ADMIN_URL") {
             let url = target::admin_url(&text).map_err(|want| Failure::usage(format!("ADMIN_URL {text}: {want}")))?;
-            let token = match layers.text("ADMIN_TOKEN") {
-                Some(token) => Some(Secret::new(token)),
-                None => credentials::find_in(&own_dirs(layers), "ADMIN_TOKEN")?,
-            };
+            let kept = || credentials::find_in(&own_dirs(layers), "ADMIN_TOKEN");
+            let token = token_for(&url, layers.text("ADMIN_TOKEN"), kept)?;
             let tls = (url.scheme_str() == Some("https")).then(|| tls::config(layers)).transpose()?;
             if tls.is_none() && token.is_some() && !target::is_loopback(&url) {
                 say(&style::warn(format!("the admin token goes to {url} unencrypted; use https://")));
@@ -203,6 +202,11 @@ impl Api {
         }
     }
 
+    /// Whether it was shown a token.
+    fn shows_token(&self) -> bool {
+        matches!(&self.way, Way::Tcp(remote) if remote.token.is_some())
+    }
+
     /// The data directory that this command reads itself, because no server runs.
     pub(crate) fn offline(&self) -> Option<&Path> {
         match &self.way {
@@ -214,25 +218,38 @@ impl Api {
     /// Reads.
     ///
     /// # Errors
-    /// The server is away, or says no.
-    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.call(Method::GET, path, None).await
+    /// The server is away, says no, or answers something else.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(&self.done(Method::GET, path, None).await?)
     }
 
-    /// Asks for something.
+    /// Asks for something, with all that it takes.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        ask: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(&self.done(method, path, Some(json(ask))).await?)
+    }
+
+    /// Asks for something that takes nothing beside its path.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub(crate) async fn order<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(&self.done(Method::POST, path, None).await?)
+    }
+
+    /// Has something deleted.
     ///
     /// # Errors
     /// The server is away, or says no.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let answer = self.exchange(method, path, body).await?;
-        if !answer.status.is_success() {
-            return Err(self.refusal(&answer, path));
-        }
-        if answer.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| Failure::unreachable(format!("{self} answered something that is not JSON: {error}")))
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.done(Method::DELETE, path, None).await.map(drop)
     }
 
     /// Reads bytes as they are.
@@ -240,8 +257,22 @@ impl Api {
     /// # Errors
     /// The server is away, or says no.
     pub(crate) async fn bytes(&self, path: &str) -> Result<Bytes, Failure> {
-        let answer = self.exchange(Method::GET, path, None).await?;
+        self.done(Method::GET, path, None).await
+    }
+
+    /// The body of an answer that says yes.
+    async fn done(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Bytes, Failure> {
+        let answer = self.exchange(method, path, body).await?;
         if answer.status.is_success() { Ok(answer.body) } else { Err(self.refusal(&answer, path)) }
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(body).map_err(|error| {
+            Failure::unreachable(format!(
+                "{self} answered something else than was asked for ({error}); server and command may be of different \
+                 versions: crm-relay --version on both machines"
+            ))
+        })
     }
 
     /// Reads an answer whatever its status.
@@ -253,7 +284,7 @@ impl Api {
         Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    async fn exchange(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Failure> {
         let mut request = request_of(method, path, body)?;
         match &self.way {
             Way::Store { offline, .. } => {
@@ -276,8 +307,8 @@ impl Api {
     ///
     /// # Errors
     /// The server is away, or says no.
-    pub(crate) async fn stream(&self, path: &str, body: &Value) -> Result<Arriving, Failure> {
-        let request = request_of(Method::POST, path, Some(body))?;
+    pub(crate) async fn stream(&self, path: &str, ask: &impl Serialize) -> Result<Arriving, Failure> {
+        let request = request_of(Method::POST, path, Some(json(ask)))?;
         let (response, driver) = match &self.way {
             Way::Store { .. } => return Err(self.away("nothing is streamed without a server")),
             Way::Socket(socket) => {
@@ -330,13 +361,12 @@ impl Api {
 
     /// The words of a problem document, with what to do where we know it.
     fn refusal(&self, answer: &Answer, path: &str) -> Failure {
-        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        let field = |name: &str| problem.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let words = field("detail").or_else(|| field("title")).map_or_else(
+        let problem: ProblemDto = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let words = [&problem.detail, &problem.title].into_iter().find(|words| !words.is_empty()).map_or_else(
             || format!("{self} answered {}: is that the admin API of crm-relay?", answer.status.as_u16()),
             |words| visible(words).into_owned(),
         );
-        let words = match next_step::after(field("code").unwrap_or_default(), &words, path) {
+        let words = match next_step::after(&problem.code, &words, path) {
             Some(step) => format!("{words}; {step}"),
             None => words,
         };
@@ -344,8 +374,8 @@ impl Api {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
                 Exit::TokenRefused,
                 format!(
-                    "{self} refused the admin token. It is ADMIN_TOKEN in DATA_DIR/credentials of that server: \
-                     --admin-token @FILE"
+                    "{self} {}. It is ADMIN_TOKEN in DATA_DIR/credentials of that server: --admin-token @FILE",
+                    if self.shows_token() { "refused the admin token" } else { "wants its admin token" }
                 ),
             ),
             StatusCode::BAD_REQUEST => Failure::usage(words),
@@ -360,6 +390,20 @@ impl Api {
 /// Whether it cannot even be seen whether there is such a file.
 fn is_closed(path: &Path) -> bool {
     matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// The token for the admin API at `url`: one that was given goes where it is told to. The one that is kept on this machine is
+/// that of a server here, and another host has no use for it but a bad one.
+fn token_for(
+    url: &Uri,
+    given: Option<String>,
+    kept: impl FnOnce() -> Result<Option<Secret>, Failure>,
+) -> Result<Option<Secret>, Failure> {
+    match given {
+        Some(token) => Ok(Some(Secret::new(token))),
+        None if target::is_loopback(url) => kept(),
+        None => Ok(None),
+    }
 }
 
 /// Data directories of this user: the token of a service does not go wherever an `ADMIN_URL` leads.
@@ -417,8 +461,14 @@ impl std::fmt::Display for Api {
     }
 }
 
-fn request_of(method: Method, path: &str, body: Option<&Value>) -> Result<Request<Full<Bytes>>, Failure> {
-    let mut request = Request::new(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))));
+/// What is asked, as it is sent.
+fn json(ask: &impl Serialize) -> Bytes {
+    serde_json::to_vec(ask).expect("what is asked has string keys, strings and numbers only").into()
+}
+
+fn request_of(method: Method, path: &str, body: Option<Bytes>) -> Result<Request<Full<Bytes>>, Failure> {
+    let has_body = body.is_some();
+    let mut request = Request::new(Full::new(body.unwrap_or_default()));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().map_err(|_| Failure::usage(format!("not a path: {path}")))?;
     let headers = request.headers_mut();
@@ -426,7 +476,7 @@ fn request_of(method: Method, path: &str, body: Option<&Value>) -> Result<Reques
     if let Some(user) = user() {
         headers.insert("relay-user", user);
     }
-    if body.is_some() {
+    if has_body {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     Ok(request)
@@ -467,6 +517,24 @@ pub(crate) fn encode(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// S39: the admin token of this machine's server goes to no other host, over whatever; one that was given goes where it is
+    /// told to.
+    #[test]
+    fn a_token_of_this_machine_stays_on_it() {
+        let kept = || Ok(Some(Secret::new("kept".to_owned())));
+        let shown = |url: &str, given: Option<&str>| {
+            let token = token_for(&url.parse().unwrap(), given.map(str::to_owned), kept).unwrap();
+            token.map(|token| token.expose().to_owned())
+        };
+        for here in ["http://127.0.0.1:8081", "http://localhost:8081", "https://[::1]:8081"] {
+            assert_eq!(shown(here, None).as_deref(), Some("kept"), "{here}");
+        }
+        for there in ["http://192.0.2.1:8081", "https://relay.example.com", "http://localhost.example.com"] {
+            assert_eq!(shown(there, None), None, "{there}");
+            assert_eq!(shown(there, Some("given")).as_deref(), Some("given"), "{there}");
+        }
+    }
 
     #[test]
     fn odd_characters_cannot_leave_their_place_in_a_query() {

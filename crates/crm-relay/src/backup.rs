@@ -13,12 +13,12 @@ use std::{
 };
 
 use bytes::BytesMut;
+use relay_server::api::BackupAsk;
 use relay_store::{
     copy::{Backup, BackupError, Copying, DATABASE, Digest, FORMAT, Frame, MANIFEST, Manifest, NoFrame, Piece},
     private,
     seam::Upkeep as _,
 };
-use serde_json::json;
 
 use crate::{
     admin_client::{Api, Arriving},
@@ -59,7 +59,7 @@ pub(crate) async fn take(source: Source, into: &Path) -> Result<Manifest, Failur
 async fn pieces(source: Source, copy: &mut Copy) -> Result<Manifest, Failure> {
     match source {
         Source::Server(api) => {
-            let mut arriving = api.stream("/api/v1/store/backup", &json!({})).await?;
+            let mut arriving = api.stream("/api/v1/store/backup", &BackupAsk::default()).await?;
             let taken = streamed(&mut arriving, copy).await;
             taken.map_err(|why| match why {
                 Ended::Failure(failure) => failure,

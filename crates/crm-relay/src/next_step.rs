@@ -47,6 +47,7 @@ fn step(code: AdminCode, words: &str, noun: Option<&str>) -> Step {
         },
         AdminCode::Conflict => return Step::Needless("the words say what is in the way"),
         AdminCode::Declared => return Step::Needless("the words name the file, and SIGHUP"),
+        AdminCode::Forbidden => return Step::Needless("the words say what it needs"),
         AdminCode::Unauthorized | AdminCode::ForeignSite => {
             return Step::Needless("the command says where the admin token is");
         }

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_str};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
@@ -85,8 +86,8 @@ pub(crate) fn shortened(text: &str) -> String {
 }
 
 /// JSON for people and scripts alike.
-pub(crate) fn pretty(value: &Value) -> String {
-    safe_json(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()))
+pub(crate) fn pretty(value: &impl Serialize) -> String {
+    safe_json(&serde_json::to_string_pretty(value).expect("what is told has string keys, strings and numbers only"))
 }
 
 /// The same on one line.

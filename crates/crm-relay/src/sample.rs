@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use relay_core::time::Wall;
 use relay_providers::{Draft, Provider, Signer};
-use serde_json::{Value, json};
+use relay_server::api::{DraftDto, UnsignedAsk};
 
 use crate::{
     admin_client::{Api, encode},
@@ -81,38 +81,35 @@ impl Hand {
             }
             Self::Server { api, source } => {
                 let path = format!("/api/v1/sources/{}/sign", encode(source));
-                let answer = api.call(Method::POST, &path, Some(&unsigned(&draft, id, at))).await;
+                let answer: Result<DraftDto, Failure> = api.ask(Method::POST, &path, &unsigned(&draft, id, at)).await;
                 let answer = answer.map_err(|failure| match failure.exit {
                     Exit::No => Failure::no(format!("{failure}. Sign here instead: --set NAME=VALUE|NAME=@FILE")),
                     _ => failure,
                 })?;
-                read(&answer)
-                    .ok_or_else(|| Failure::unreachable(format!("{api} answered something that is no request")))
+                read(answer).ok_or_else(|| Failure::unreachable(format!("{api} answered something that is no request")))
             }
         }
     }
 }
 
-fn unsigned(draft: &Draft, id: &str, at: Wall) -> Value {
+fn unsigned(draft: &Draft, id: &str, at: Wall) -> UnsignedAsk {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let headers: Vec<(String, String)> = draft.headers.iter().map(|(name, value)| (text(name), text(value))).collect();
-    json!({
-        "method": draft.method,
-        "url": draft.url,
-        "headers": headers,
-        "body": BASE64_STANDARD.encode(&draft.body),
-        "id": id,
-        "at_ms": at.as_millis(),
-    })
+    UnsignedAsk {
+        method: draft.method.clone(),
+        url: draft.url.clone(),
+        headers: draft.headers.iter().map(|(name, value)| (text(name), text(value))).collect(),
+        body: BASE64_STANDARD.encode(&draft.body),
+        id: id.to_owned(),
+        at_ms: at.as_millis() as i64,
+    }
 }
 
-fn read(answer: &Value) -> Option<Draft> {
-    let text = |field: &str| Some(answer.get(field)?.as_str()?.to_owned());
-    let headers: Vec<(String, String)> = serde_json::from_value(answer.get("headers")?.clone()).ok()?;
+fn read(signed: DraftDto) -> Option<Draft> {
+    let DraftDto { method, url, headers, body } = signed;
     Some(Draft {
-        method: text("method")?,
-        url: text("url")?,
+        method,
+        url,
         headers: headers.into_iter().map(|(name, value)| (Bytes::from(name), Bytes::from(value))).collect(),
-        body: BASE64_STANDARD.decode(text("body")?).ok()?.into(),
+        body: BASE64_STANDARD.decode(body).ok()?.into(),
     })
 }

@@ -15,21 +15,22 @@ use relay_store::seam::DocumentKind;
 use tokio::sync::oneshot;
 
 use crate::{
-    admin::{Admin, Known, dto::HealthDto},
-    asker::Asker,
+    api::HealthDto,
     connect::Gate,
     error::{Code, Problem},
     fetch::Keyring,
     guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
     origin::Address,
+    principal::Principal,
     registry::{RegistryError, uses::Proof},
+    state::{Known, State},
     supervise::TaskKind,
 };
 
 /// The rest of the server, as the ingress sees it.
 pub(crate) struct Front {
-    pub(crate) admin: Arc<Admin>,
+    pub(crate) admin: Arc<State>,
     pub(crate) gate: Gate,
     pub(crate) keyring: Arc<Keyring>,
 }
@@ -78,7 +79,7 @@ impl Backend for Front {
         let (answer, answered) = oneshot::channel();
         self.admin.supervisor.spawn(TaskKind::Command, "adopt", async move {
             // The sender may have gone away.
-            let _ = answer.send(admin.registry.adopt(&name, parameter, &value, &Asker::sender(origin)).await);
+            let _ = answer.send(admin.registry.adopt(&name, parameter, &value, &Principal::sender(origin)).await);
             Ok(())
         });
         let kept = answered.await.map_err(|_| "it was broken off; the platform is to send it again".to_owned())?;

@@ -29,6 +29,11 @@ pub(crate) async fn run(
                 let answer = perform_job(store, op).await;
                 job.handle(answer);
             }
+            // A hub that has ended gives none: the server stops.
+            Some(Output::Mint(count)) => match hub.mint(count).await {
+                Some(ids) => job.mint(ids),
+                None => job.stop(),
+            },
             Some(Output::Tell(told)) => {
                 hub.tell(Event::Touched(told.touched)).await;
                 if !told.woken.is_empty() {
@@ -95,6 +100,7 @@ mod tests {
         let ttl_default = Duration::from_hours(1);
         Command {
             job: mint.job(now),
+            fingerprint: 0,
             action: Action::Redrive { ttl: BTreeMap::new(), ttl_default, pace: None },
             target: Target::Matching(DeliveryFilter::default()),
             pick: None,

@@ -2,7 +2,7 @@
 
 mod accept;
 mod admin;
-pub mod asker;
+pub mod api;
 pub mod budget;
 pub mod clock;
 pub mod config;
@@ -25,13 +25,15 @@ mod offline;
 pub mod origin;
 mod outbox;
 mod parameters;
+pub mod principal;
 pub mod registry;
 mod retention;
 pub mod server;
+mod state;
 mod supervise;
 mod watch;
 
-pub use admin::code::AdminCode;
+pub use admin::{code::AdminCode, document as openapi};
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;

@@ -13,7 +13,7 @@ use relay_store::Store;
 use tower::ServiceExt as _;
 
 use crate::{
-    admin::{self, Admin},
+    admin,
     clock::Clock,
     config::RouteDefaults,
     guesses::Guesses,
@@ -21,7 +21,9 @@ use crate::{
     hub,
     ingress::Refusals,
     metrics::Metrics,
+    principal::Entrance,
     registry::{Registry, RegistryError},
+    state::State,
     supervise::Supervisor,
 };
 
@@ -36,7 +38,7 @@ impl Offline {
     /// # Errors
     /// When the store fails or a document is damaged.
     pub async fn open(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Self, RegistryError> {
-        Ok(Self { router: admin::unguarded(reading(store, defaults).await?) })
+        Ok(Self { router: admin::unguarded(Entrance::STORE, reading(store, defaults).await?) })
     }
 
     /// Answers `GET` of a path with its query.
@@ -60,7 +62,7 @@ impl std::fmt::Debug for Offline {
     }
 }
 
-async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<Admin>, RegistryError> {
+async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<State>, RegistryError> {
     let clock = Clock::start(relay_core::time::Wall::MIN);
     let registry = Arc::new(Registry::read_only(store.clone(), clock, defaults).await?);
     // A hub that has ended: it knows of no clients.
@@ -69,7 +71,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<A
     let promises = store.promises();
     let (metrics, refusals) = (Arc::new(Metrics::default()), Arc::new(Refusals::default()));
     let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
-    Ok(Arc::new(Admin {
+    Ok(Arc::new(State {
         archive: store.clone(),
         upkeep: store.clone(),
         queue: store,
@@ -93,7 +95,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// The admin API's state over a store that no server serves.
-    pub(crate) async fn admin(store: Arc<dyn Store>) -> Arc<Admin> {
+    pub(crate) async fn admin(store: Arc<dyn Store>) -> Arc<State> {
         let defaults = crate::Config::sample("/nonexistent".into()).route_defaults;
         reading(store, defaults).await.unwrap()
     }

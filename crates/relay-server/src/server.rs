@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
-    admin::{self, Admin, Listening, Sites},
+    admin::{self, Sites},
     budget::Budget,
     clock::Clock,
     connect::{Attached, Gate},
@@ -38,8 +38,10 @@ use crate::{
     hub::{self, Driver, OldestCommit},
     ingress::{self, Refusals},
     metrics::Metrics,
+    principal::Entrance,
     registry::{Registry, RegistryError, secret},
     retention::{self, Keep},
+    state::{Listening, State},
     supervise::{Failure, Supervisor, TaskKind},
     watch,
 };
@@ -55,7 +57,7 @@ const CLOSE_SHARE: u32 = 10;
 pub struct Server {
     config: Config,
     store: Arc<dyn Store>,
-    admin: Arc<Admin>,
+    admin: Arc<State>,
     gate: Gate,
     supervisor: Supervisor,
     failures: mpsc::Receiver<Failure>,
@@ -218,7 +220,7 @@ impl Server {
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let refusals = Arc::new(Refusals::default());
         let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
-        let admin = Arc::new(Admin {
+        let admin = Arc::new(State {
             archive: store.clone(),
             upkeep: store.clone(),
             queue: store.clone(),
@@ -362,7 +364,7 @@ impl Server {
                 Ok(())
             });
         }
-        let served = (admin::unguarded(Arc::clone(&self.admin)), None);
+        let served = (admin::unguarded(Entrance::SOCKET, Arc::clone(&self.admin)), None);
         let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
             admin::serve(socket, "admin-socket", served, metrics, stop).await;

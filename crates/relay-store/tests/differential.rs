@@ -296,7 +296,7 @@ impl Pair {
         };
         let (job, limit) = (self.mint.job(self.now), self.rng.random_bool(0.2).then(|| self.rng.random_range(0..8)));
         let (dry_run, audit) = (self.rng.random_bool(0.2), Some(audit(self.now)));
-        Command { job, action, target, pick: None, limit, cursor: None, dry_run, audit }
+        Command { job, fingerprint: 0, action, target, pick: None, limit, cursor: None, dry_run, audit }
     }
 
     fn filter(&mut self) -> DeliveryFilter {
@@ -434,7 +434,7 @@ async fn run(
                 job.handle(perform_job(Trades::of(store), op).await);
             }
             Some(Output::Tell(told)) => tells.push(told),
-            Some(Output::Pause(_)) => panic!("nothing is in its way"),
+            Some(Output::Mint(_) | Output::Pause(_)) => panic!("nothing is in its way"),
             Some(Output::Over) | None => {
                 // What a cursor says is each backend's own affair.
                 let outcome =

@@ -10,13 +10,16 @@ use std::{
 use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
-    delivery::{Delivery, Reason, State, cancel, redrive as redriven},
+    delivery::{Delivery, Reason, State, cancel, redrive as redriven, retry::RetryPolicy},
     event::Event,
-    id::{DeliveryId, IdMint, InstanceId},
+    id::{DeliveryId, EventId, IdMint, InstanceId},
     jobs::{Action, Command, End, Job, JobOp, JobStored, Outcome, Output, Pace, Pick, Target, Told},
     limits,
     name::Name,
-    storage::{Append, AuditEntry, Change, Changed, DeliveryFilter, Extend, LeaseAsk, LeaseOrder, StoreError},
+    routing::Route,
+    storage::{
+        Append, AuditEntry, Change, Changed, DeliveryFilter, EventFilter, Extend, LeaseAsk, LeaseOrder, StoreError,
+    },
     time::Wall,
 };
 use relay_store::{
@@ -76,6 +79,7 @@ impl Rig {
         };
         Command {
             job: self.mint.job(NOW),
+            fingerprint: 0,
             action,
             target: Target::Matching(DeliveryFilter::default()),
             pick: None,
@@ -139,6 +143,12 @@ impl<'a> Run<'a> {
                 Some(Output::Ask(op)) => {
                     self.steps += usize::from(matches!(op, JobOp::Step(_)));
                     return Some(op);
+                }
+                // Each run mints above all that there is.
+                Some(Output::Mint(count)) => {
+                    let floor = self.store.deliveries().iter().map(|found| found.id.sequence()).max().unwrap_or(0);
+                    let mut mint = IdMint::new(floor, 7);
+                    self.job.mint((0..count).map(|_| mint.delivery(NOW)).collect());
                 }
                 Some(Output::Tell(told)) => self.tells.push(told),
                 Some(Output::Pause(_)) => self.pauses += 1,
@@ -218,7 +228,7 @@ fn an_action_is_for_its_states() {
             let which = match &command.target {
                 Target::Ids(_) => 3,
                 Target::Matching(filter) if filter.states.len() == 2 => 2,
-                Target::Matching(_) => 0,
+                Target::Matching(_) | Target::Events(_) => 0,
             };
             assert_eq!(run(&rig, &command, 2).matched, count[which], "{command:?}");
         }
@@ -488,6 +498,130 @@ fn a_purge_passes_over_what_lives_again() {
     assert_eq!(run.job.outcome().map(|outcome| (outcome.matched, outcome.changed)), Some((3, 1)));
     assert_eq!(rig.store.deliveries(), [alive]);
     assert_eq!(run.tells[0].touched, [made[2].id]);
+}
+
+/// A replay of all events of a source along these routes.
+fn replay(rig: &mut Rig, pace: Option<Pace>) -> Command {
+    let route = |to| Route { destination: name(to), ttl: TTL, retry: RetryPolicy::default() };
+    let routes = BTreeMap::from([(name("in"), vec![route("crm"), route("erp")])]);
+    let target = Target::Events(EventFilter { oldest_first: true, ..EventFilter::default() });
+    Command { target, ..rig.command(Action::Replay { routes, pace }) }
+}
+
+/// How many deliveries of each event are replays.
+fn replays(rig: &Rig) -> BTreeMap<EventId, Vec<Delivery>> {
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for made in rig.store.deliveries().into_iter().filter(|found| found.replay) {
+        found.entry(made.event).or_default().push(made);
+    }
+    found
+}
+
+/// I12: a replay that is cut anywhere, whose answers are lost, and that is given again under its id makes each delivery once.
+#[test]
+fn a_replay_makes_each_delivery_once() {
+    for seed in 0..1_000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (mut rig, made) = Rig::dead(rng.random_range(0..9));
+        let command = replay(&mut rig, None);
+        let page_max = rng.random_range(1..6);
+        let (outcome, tells) = loop {
+            let mut run = Run::new(&rig.store, &command, page_max);
+            while let Some(op) = run.next() {
+                match rng.random_range(0..8) {
+                    0 => break,
+                    1 => {
+                        rig.store.perform_job(op);
+                        break;
+                    }
+                    2 if matches!(op, JobOp::Step(_)) => {
+                        rig.store.perform_job(op.clone());
+                        run.job.handle(rig.store.job_unheard(op));
+                    }
+                    _ => run.perform(op),
+                }
+            }
+            if let Some(outcome) = run.job.outcome().filter(|outcome| outcome.end == End::Done) {
+                break (outcome, run.tells);
+            }
+        };
+        let of_events = replays(&rig);
+        assert_eq!((outcome.matched, outcome.changed), (made.len() as u64, 2 * made.len() as u64), "seed {seed}");
+        assert!(made.iter().all(|old| of_events[&old.event].len() == 2), "seed {seed}");
+        assert!(tells.iter().all(|told| told.touched.is_empty() && told.woken.len() == 2), "seed {seed}");
+        assert_eq!(rig.store.audit_log().len(), usize::from(!made.is_empty()));
+    }
+}
+
+/// Of old events in their order, at most so many, each of its own source's routes; more of them under the same id go on.
+#[test]
+fn a_replay_goes_on_where_its_limit_was() {
+    let (mut rig, made) = Rig::dead(5);
+    let every = Duration::from_secs(5);
+    let all = replay(&mut rig, Some(Pace { from: NOW + every, every }));
+    let counted = run(&rig, &Command { dry_run: true, ..all.clone() }, 2);
+    assert_eq!((counted.matched, counted.changed, counted.next_due), (5, 0, Some(NOW + every)));
+    assert!(replays(&rig).is_empty());
+    let first = Command { limit: Some(3), ..all.clone() };
+    for _ in 0..2 {
+        let outcome = run(&rig, &first, 2);
+        assert_eq!((outcome.matched, outcome.changed, outcome.next_due), (3, 6, Some(NOW + 4 * every)));
+    }
+    // However late, not all at once.
+    let mut rest = Job::new(Command { limit: Some(4), ..all.clone() });
+    let late = NOW + 100 * every;
+    while let Some(output) = rest.poll(late) {
+        match output {
+            Output::Ask(op) => rest.handle(rig.store.perform_job(op)),
+            Output::Mint(count) => rest.mint((0..count).map(|_| rig.mint.delivery(late)).collect()),
+            Output::Tell(_) => {}
+            Output::Pause(_) | Output::Over => break,
+        }
+    }
+    assert_eq!(rest.outcome().map(|outcome| (outcome.matched, outcome.next_due)), Some((4, Some(late + every))));
+    let outcome = run(&rig, &all, 2);
+    assert_eq!((outcome.matched, outcome.changed, outcome.next), (5, 10, None));
+    let due: Vec<Wall> = made.iter().map(|old| replays(&rig)[&old.event][0].due_at).collect();
+    assert_eq!(due, [NOW + every, NOW + 2 * every, NOW + 3 * every, late, late + every]);
+    let nowhere = Command { target: Target::Matching(DeliveryFilter::default()), ..replay(&mut rig, None) };
+    assert_eq!(run(&rig, &nowhere, 2).matched, 0, "deliveries are not replayed");
+}
+
+/// A server that stops gives no ids, and whoever has taken the last of an event leaves nothing to replay.
+#[test]
+fn a_replay_without_ids_or_events_ends() {
+    let (mut rig, _) = Rig::dead(2);
+    let command = replay(&mut rig, None);
+    let mut job = Job::new(command.clone());
+    while let Some(output) = job.poll(NOW) {
+        match output {
+            Output::Ask(op) => job.handle(rig.store.perform_job(op)),
+            Output::Mint(_) => job.stop(),
+            Output::Tell(_) | Output::Pause(_) | Output::Over => break,
+        }
+    }
+    assert_eq!(job.outcome().map(|outcome| (outcome.end, outcome.changed)), Some((End::Stopped, 0)));
+    let purge = rig.command(Action::Purge);
+    let mut run = Run::new(&rig.store, &command, 500);
+    let page = run.next().expect("a page");
+    run.perform(page);
+    assert_eq!(self::run(&rig, &purge, 500).changed, 2);
+    let (outcome, tells) = run.finish();
+    assert_eq!((outcome.matched, outcome.changed, tells.len()), (2, 0, 0));
+    assert!(rig.store.deliveries().is_empty());
+}
+
+/// I12: an id belongs to its command; under another one nothing is done.
+#[test]
+fn another_command_under_a_job_does_nothing() {
+    let (mut rig, _) = Rig::dead(4);
+    let first = Command { fingerprint: 1, limit: Some(2), ..rig.command(redrive()) };
+    assert_eq!(run(&rig, &first, 500).changed, 2);
+    let other = Command { fingerprint: 2, limit: None, ..first.clone() };
+    let outcome = run(&rig, &other, 500);
+    assert_eq!((outcome.end, outcome.changed), (End::Taken, 0));
+    assert_eq!(rig.states().iter().filter(|state| **state == State::Dead).count(), 2);
+    assert_eq!(run(&rig, &Command { limit: None, ..first }, 500).changed, 4, "and the first one goes on");
 }
 
 /// At a rate each is due behind the one before it, over all steps, and over a cut.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::Uri;
 use relay_providers::{Given, Provider, Signer};
-use serde_json::Value;
+use relay_server::api::{List, SourceDto, StatusDto};
 
 use super::{
     listing::text,
@@ -63,10 +63,11 @@ impl Addressee<'_> {
             // Its parameters are given, so it needs no source; but where there is one, that is what is meant.
             (Some(api), None) if self.to.is_none() => self.only_source(api).await.ok(),
             (Some(_) | None, None) => None,
-            (None, Some(_)) => Some(Api::running(layers).await.map(|_| Value::Null)?),
+            // Who says that there is no server says where it was looked for.
+            (None, Some(_)) => return Err(Api::running(layers).await.err().unwrap_or_else(no_server)),
         };
         let provider = self.provider_of(source.as_ref())?;
-        let name = source.as_ref().map(|source| text(source, "name"));
+        let name = source.as_ref().map(|source| source.name.clone());
         let (url, known_as) = self.urls(layers, api.as_ref(), name.as_deref()).await?;
         let hand = match (api, name.clone()) {
             (Some(api), Some(source)) if self.parameters.is_empty() => Hand::Server { api, source },
@@ -76,13 +77,12 @@ impl Addressee<'_> {
     }
 
     /// The one source of the provider.
-    async fn only_source(&self, api: &Api) -> Result<Value, Failure> {
+    async fn only_source(&self, api: &Api) -> Result<SourceDto, Failure> {
         let wanted = self.provider.unwrap_or(FALLBACK);
-        let all = api.get("/api/v1/sources").await?;
-        let all = all.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        let mut fitting: Vec<Value> = all.into_iter().filter(|source| text(source, "provider") == wanted).collect();
+        let all: List<SourceDto> = api.get("/api/v1/sources").await?;
+        let mut fitting: Vec<SourceDto> = all.items.into_iter().filter(|source| source.provider == wanted).collect();
         if fitting.len() > 1 {
-            let names: Vec<String> = fitting.iter().map(|source| text(source, "name")).collect();
+            let names: Vec<String> = fitting.iter().map(|source| text(&source.name)).collect();
             let names = names.join(", ");
             return Err(Failure::usage(format!("several sources are of {wanted}: {names}; say which: --source NAME")));
         }
@@ -97,8 +97,8 @@ impl Addressee<'_> {
         })
     }
 
-    fn provider_of(&self, source: Option<&Value>) -> Result<&'static Provider, Failure> {
-        let of_source = source.map(|source| text(source, "provider"));
+    fn provider_of(&self, source: Option<&SourceDto>) -> Result<&'static Provider, Failure> {
+        let of_source = source.map(|source| text(&source.provider));
         if let (Some(given), Some(of_source)) = (self.provider, &of_source)
             && given != of_source
         {
@@ -124,9 +124,8 @@ impl Addressee<'_> {
             let full = format!("{}{path}", local_server(layers)?);
             return Ok((read(&full)?, full));
         };
-        let status = api.get("/api/v1/status").await?;
-        let public = status.get("public_url").and_then(Value::as_str);
-        let listens = text(&status, "public");
+        let status: StatusDto = api.get("/api/v1/status").await?;
+        let (public, listens) = (status.public_url.as_deref(), status.public);
         let base = match (api.is_here(), public, api.elsewhere()) {
             (false, Some(public), _) => public.to_owned(),
             (true, ..) | (false, None, None) => format!("http://{}", on_this_machine(&listens)),
@@ -183,9 +182,11 @@ fn api_key(layers: &Layers, is_elsewhere: bool) -> Result<String, Failure> {
 /// The URL of the server that serves on this machine.
 fn local_server(layers: &Layers) -> Result<String, Failure> {
     let found = data_dirs(layers).into_iter().find_map(|dir| RunFile::read(&dir));
-    found.map(|run| run.public_url()).ok_or_else(|| {
-        Failure::unreachable("no server has served here yet: start one with crm-relay dev, or say where: --to URL")
-    })
+    found.map(|run| run.public_url()).ok_or_else(no_server)
+}
+
+fn no_server() -> Failure {
+    Failure::unreachable("no server has served here yet: start one with crm-relay dev, or say where: --to URL")
 }
 
 fn read(url: &str) -> Result<Uri, Failure> {

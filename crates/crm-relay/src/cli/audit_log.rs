@@ -1,11 +1,11 @@
 //! `crm-relay audit-log`: who changed what, and when.
 
 use clap::Args;
-use serde_json::Value;
+use relay_server::api::AuditLineDto;
 
 use super::{
     filter::given,
-    listing::{Column, Paging, Range, View, list, text, when, words},
+    listing::{Column, Paging, Range, View, list, text, when},
     shared_options::Common,
 };
 use crate::{
@@ -32,23 +32,25 @@ pub(crate) struct AuditLogArgs {
     common: Common,
 }
 
-const COLUMNS: &[Column] = &[
-    ("at", |line| when(line, "at")),
-    ("who", |line| text(line, "who")),
+const COLUMNS: &[Column<AuditLineDto>] = &[
+    ("at", |line| when(&line.at)),
+    ("who", |line| text(&line.who)),
     ("from", origin),
-    ("action", |line| text(line, "action")),
-    ("subject", |line| text(line, "subject")),
+    ("action", |line| text(&line.action)),
+    ("subject", |line| text(&line.subject)),
 ];
 
-const VIEW: View = View { path: "/api/v1/audit-log", columns: COLUMNS, nothing: "nothing was changed yet" };
+const VIEW: View<AuditLineDto> =
+    View { path: "/api/v1/audit-log", columns: COLUMNS, nothing: "nothing was changed yet" };
 
 /// Who it was, as far as anybody knows: `ada?` is who somebody said he is.
-fn origin(line: &Value) -> String {
-    let Some(origin) = line.get("origin").filter(|origin| origin.is_object()) else { return "-".to_owned() };
-    let known = |name| origin.get(name).filter(|value| !value.is_null()).map(words);
-    let claimed = known("claimed_user").map(|user| format!("{user}?"));
-    let uid = known("uid").map(|uid| format!("uid {uid}"));
-    let parts: Vec<String> = [claimed, uid, known("peer"), known("credential")].into_iter().flatten().collect();
+fn origin(line: &AuditLineDto) -> String {
+    let Some(origin) = &line.origin else { return "-".to_owned() };
+    let known = |what: &Option<String>| what.as_ref().map(text);
+    let claimed = origin.claimed_user.as_ref().map(|user| format!("{}?", text(user)));
+    let uid = origin.uid.map(|uid| format!("uid {uid}"));
+    let parts: Vec<String> =
+        [claimed, uid, known(&origin.peer), known(&origin.credential)].into_iter().flatten().collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
 }
 

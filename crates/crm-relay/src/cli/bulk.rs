@@ -1,21 +1,24 @@
 //! Commands that change many deliveries: they show the count, ask on a terminal, and else need `--yes`.
+//!
+//! Each is a job with an id that is made here: whatever breaks off, the same command under that id does the rest.
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     io::{BufRead as _, IsTerminal as _, Write as _},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use clap::Args;
 use http::Method;
-use serde_json::{Map, Value, json};
-
-use super::{
-    collection::not_empty,
-    filter::{Ended, Parameters},
-    listing::text,
-    noun::Asked,
+use relay_core::{
+    id::{IdMint, JobId},
+    time::Wall,
 };
+use relay_server::api::{BulkAsk, BulkDto, DeliveryDto};
+use serde::Serialize;
+
+use super::{collection::not_empty, filter::Ended, listing::text, noun::Asked};
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome, reason},
@@ -49,37 +52,47 @@ pub(crate) struct Selection {
     /// At most so many, the latest first
     #[arg(long, value_name = "N", value_parser = quantity::whole(1..=u64::MAX))]
     limit: Option<u64>,
+    #[command(flatten)]
+    job: Again,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
     /// Only say how many
     #[arg(long)]
     dry_run: bool,
-    #[arg(skip)]
-    pace: Map<String, Value>,
+}
+
+/// Whether it is a command that was given before.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Again {
+    /// Do the rest of this job, which was broken off, and nothing twice
+    #[arg(long, value_name = "JOB")]
+    job: Option<JobId>,
+}
+
+impl Again {
+    /// Its id, or a new one.
+    pub(crate) fn id(&self) -> JobId {
+        self.job.unwrap_or_else(|| {
+            let since = time::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            IdMint::new(0, rand::random()).job(Wall::from_micros(since.as_micros() as i64))
+        })
+    }
+
+    /// Whether it is one.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.job.is_some()
+    }
 }
 
 /// How fast what is made ready becomes due.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Pacing {
     /// So many a second: due one after the other, which goes on when this command has ended
     #[arg(long, value_name = "N", value_parser = quantity::rate)]
-    rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     #[arg(help = "With --rate: when the first is due", long, value_name = "TIME", requires = "rate", value_parser = time::moment)]
-    start_at: Option<String>,
-}
-
-impl Pacing {
-    /// Whether a rate was given.
-    pub(crate) const fn is_given(&self) -> bool {
-        self.rate.is_some()
-    }
-
-    /// As the admin API takes it.
-    pub(crate) fn put_into(&self, body: &mut Map<String, Value>) {
-        body.extend(self.rate.map(|rate| ("rate".to_owned(), json!(rate))));
-        body.extend(self.start_at.as_ref().map(|at| ("start_at".to_owned(), json!(at))));
-    }
+    pub(crate) start_at: Option<String>,
 }
 
 /// `422`, or as lists show it: `HTTP 422 no such customer`.
@@ -92,18 +105,19 @@ fn status(text: &str) -> Result<u16, String> {
 }
 
 impl Selection {
-    /// With this beside the filters.
-    pub(crate) fn paced(mut self, pacing: &Pacing) -> Self {
-        pacing.put_into(&mut self.pace);
-        self
-    }
-
-    /// What is picked out of what the filters give.
-    fn picks(&self) -> Map<String, Value> {
-        let status = self.status.map(|status| ("status".to_owned(), json!(status)));
-        let error = self.error.as_ref().map(|error| ("error".to_owned(), json!(error)));
-        let limit = self.limit.map(|limit| ("limit".to_owned(), json!(limit)));
-        [status, error, limit].into_iter().flatten().chain(self.pace.clone()).collect()
+    /// As the admin API takes it, at this pace.
+    fn ask(&self, pacing: Pacing) -> Result<BulkAsk, Failure> {
+        let filter = self.filter.clone().bounds()?;
+        Ok(BulkAsk {
+            all: self.ids.is_empty(),
+            ids: self.ids.clone(),
+            status: self.status,
+            error: self.error.clone(),
+            limit: self.limit,
+            rate: pacing.rate,
+            start_at: pacing.start_at,
+            ..filter
+        })
     }
 }
 
@@ -111,6 +125,8 @@ impl Selection {
 pub(crate) struct Bulk {
     /// Where the admin API has it.
     pub(crate) path: &'static str,
+    /// As it is typed.
+    pub(crate) command: &'static str,
     /// `redrive`.
     pub(crate) verb: &'static str,
     /// `redriven`.
@@ -125,27 +141,27 @@ pub(crate) struct Bulk {
 ///
 /// # Errors
 /// Nothing was selected, nobody agreed, or those of the admin API.
-pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Outcome {
+pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection, pacing: Pacing) -> Outcome {
     let (api, as_json) = (asked.running().await?, asked.is_json());
-    let picks = selection.picks();
-    let filters = selection.filter.parameters()?;
-    if selection.ids.is_empty() && !selection.all && filters.is_empty() && picks.len() == selection.pace.len() {
+    let ask = selection.ask(pacing)?;
+    let unpaced = BulkAsk { rate: None, start_at: None, all: false, ..ask.clone() };
+    if !selection.all && unpaced == BulkAsk::default() {
         return Err(Failure::usage(format!(
             "say which: {} ID..., or --all, or a filter like --destination NAME",
             bulk.verb
         )));
     }
-    let preview = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, &picks, true))).await?;
-    let matched = number(&preview, "matched");
+    let preview = bulk.post(&api, &BulkAsk { dry_run: true, ..ask.clone() }).await?;
     if selection.dry_run {
-        return report(&preview, &format!("would {} {}", bulk.verb, count(matched)), as_json);
+        return report(&preview, &format!("would {} {}", bulk.verb, count(preview.matched)), as_json);
     }
-    if matched == 0 {
+    let goes_on = selection.job.is_given();
+    if preview.matched == 0 && !goes_on {
         let text = match selection.ids.as_slice() {
             [id] => {
                 // That there is none is an error of its own.
-                let found = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
-                let (id, state) = (text(&found, "id"), text(&found, "state"));
+                let found: DeliveryDto = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+                let (id, state) = (text(&found.id), found.state.as_str());
                 format!("{id} is {state}; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list)
             }
             _ => format!("nothing matches; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list),
@@ -154,20 +170,24 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection) -> Out
         return Ok(if selection.ids.is_empty() { Exit::Done } else { Exit::No });
     }
     if selection.ids.is_empty() && !selection.yes {
-        confirm(&format!("{} {}", bulk.verb, count(matched)))?;
+        confirm(&format!("{} {}", bulk.verb, count(preview.matched)))?;
     }
-    if matched > STEP && selection.ids.is_empty() {
-        return Steps { api: &api, bulk, body: body(&[], &filters, &picks, false), matched, limit: selection.limit }
-            .run(as_json)
-            .await;
+    let job = selection.job.id();
+    let ask = BulkAsk { job: Some(job.to_string()), ..ask };
+    if selection.ids.is_empty() && (preview.matched > STEP || goes_on) {
+        let total = preview.matched;
+        return Steps { api: &api, bulk, total, limit: ask.limit.unwrap_or(u64::MAX), ask }.run(as_json).await;
     }
-    let done = api.call(Method::POST, bulk.path, Some(&body(&selection.ids, &filters, &picks, false))).await?;
-    let changed = number(&done, "changed");
-    report(&done, &format!("{} {}", count(changed), bulk.done), as_json)?;
-    Ok(if selection.ids.is_empty() { Exit::Done } else { bulk.left_out(&selection.ids, changed) })
+    let done = bulk.post(&api, &ask).await.map_err(|failure| goes_on_with(failure, &bulk.again(&ask)))?;
+    report(&done, &format!("{} {}", count(done.changed), bulk.done), as_json)?;
+    Ok(if selection.ids.is_empty() { Exit::Done } else { bulk.left_out(&selection.ids, done.changed) })
 }
 
 impl Bulk {
+    async fn post(&self, api: &Api, ask: &BulkAsk) -> Result<BulkDto, Failure> {
+        api.ask(Method::POST, self.path, ask).await
+    }
+
     /// How it ends for those that were named: no, if some of them are in no state for it. What was done is not taken back.
     fn left_out(&self, ids: &[String], changed: u64) -> Exit {
         let named = ids.iter().collect::<BTreeSet<_>>().len() as u64;
@@ -184,6 +204,52 @@ impl Bulk {
         ));
         Exit::No
     }
+
+    /// The command that does the rest.
+    fn again(&self, ask: &BulkAsk) -> String {
+        typed_again(
+            &[&[self.command.to_owned()], &ask.ids[..]].concat(),
+            ask.all,
+            &[
+                ("destination", ask.destination.clone()),
+                ("source", ask.source.clone()),
+                ("reason", ask.reason.clone()),
+                ("since", ask.since.clone()),
+                ("until", ask.until.clone()),
+                ("status", ask.status.map(|status| status.to_string())),
+                ("error", ask.error.clone()),
+                ("limit", ask.limit.map(|limit| limit.to_string())),
+                ("rate", ask.rate.map(|rate| rate.to_string())),
+                ("start-at", ask.start_at.clone()),
+                ("job", ask.job.clone()),
+            ],
+        )
+    }
+}
+
+/// A command line of these words and options.
+pub(super) fn typed_again(words: &[String], all: bool, options: &[(&str, Option<String>)]) -> String {
+    let mut line = words.join(" ");
+    if all {
+        line.push_str(" --all");
+    }
+    for (name, value) in options.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/+,@".contains(&byte);
+        let is_safe = value.bytes().all(is_plain) && !value.is_empty();
+        let shown = if is_safe { value.clone() } else { format!("'{}'", value.replace('\'', r"'\''")) };
+        // Writing to a string cannot fail.
+        let _ = write!(line, " --{name} {shown}");
+    }
+    line
+}
+
+/// What broke off, with the command that does the rest. What was refused was not begun.
+pub(super) fn goes_on_with(failure: Failure, again: &str) -> Failure {
+    match failure.exit {
+        Exit::Usage | Exit::TokenRefused => failure,
+        Exit::No if !failure.text.starts_with("interrupted") => failure,
+        exit => Failure::new(exit, format!("{failure}\nTo go on: {again}")),
+    }
 }
 
 /// A command about so many deliveries that it takes a while.
@@ -191,78 +257,48 @@ struct Steps<'a> {
     api: &'a Api,
     bulk: &'a Bulk,
     /// What is asked for.
-    body: Value,
+    ask: BulkAsk,
     /// How many it was about when it began.
-    matched: u64,
+    total: u64,
     /// At most so many.
-    limit: Option<u64>,
+    limit: u64,
 }
 
 impl Steps<'_> {
-    /// One request after the other, each going on where the one before ended. Interrupted, the one under way is waited for
-    /// and what was done is told; the same command again does the rest.
-    async fn run(mut self, as_json: bool) -> Outcome {
+    /// One request after the other, each for more of the same job. Interrupted, the one under way is waited for and what
+    /// was done is told.
+    async fn run(self, as_json: bool) -> Outcome {
+        let Self { api, bulk, ask, total, limit } = self;
         let stop = signals::listen()?;
-        let mut progress = Progress::new(self.matched);
-        let mut left = self.limit.unwrap_or(u64::MAX);
-        let (mut step, mut cursor, mut ended) = (STEP, Value::Null, None);
-        let (mut job, mut matched, mut changed) = (Value::Null, 0, 0);
-        while left > 0 && ended.is_none() {
-            self.body["limit"] = json!(step.min(left));
-            self.body["cursor"] = cursor;
+        let mut progress = Progress::new(total);
+        let mut done = BulkDto { job: ask.job.clone().unwrap_or_default(), ..BulkDto::default() };
+        let (mut step, mut ended) = (STEP, None);
+        while ended.is_none() {
+            let upto = done.matched.saturating_add(step).min(limit);
             let began = tokio::time::Instant::now();
-            let done = match self.api.call(Method::POST, self.bulk.path, Some(&self.body)).await {
-                Ok(done) => done,
+            match bulk.post(api, &BulkAsk { limit: Some(upto), ..ask.clone() }).await {
+                Ok(now) => done = now,
                 Err(failure) => {
                     ended = Some(failure);
                     break;
                 }
-            };
+            }
             if began.elapsed() < STEP_LASTS {
                 step *= 2;
             }
-            matched += number(&done, "matched");
-            changed += number(&done, "changed");
-            left = left.saturating_sub(number(&done, "matched"));
-            progress.add(number(&done, "matched"));
-            cursor = done.get("next").cloned().unwrap_or_default();
-            if let Some(next_at) = done.get("next_at") {
-                self.body["start_at"] = next_at.clone();
-            }
-            if job.is_null() {
-                job = done.get("job").cloned().unwrap_or_default();
-            }
-            if cursor.is_null() {
+            progress.reach(done.matched, Some(total.max(done.matched)));
+            if done.next.is_none() || done.matched < upto || done.matched >= limit {
                 break;
             }
             ended = stop.is_asked().then(|| Failure::no("interrupted"));
         }
         progress.clear();
-        let told = json!({"job": job, "matched": matched, "changed": changed});
-        let text = format!("{} {}", count(changed), self.bulk.done);
-        match ended {
-            None => report(&told, &text, as_json),
-            Some(failure) => {
-                let text = format!("{text} of {}; the rest stays as it was", self.matched);
-                report(&told, &style::warn(text), as_json)?;
-                let again = format!("{failure}; to go on, the same command again");
-                Err(Failure::new(failure.exit, again))
-            }
-        }
+        let text = format!("{} {}", count(done.changed), bulk.done);
+        let Some(failure) = ended else { return report(&done, &text, as_json) };
+        let text = format!("{text} of {}; the rest stays as it was", total.max(done.matched));
+        report(&done, &style::warn(text), as_json)?;
+        Err(goes_on_with(failure, &bulk.again(&ask)))
     }
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value.get(name).and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn body(ids: &[String], filters: &Parameters, picks: &Map<String, Value>, dry_run: bool) -> Value {
-    let mut body: Map<String, Value> = filters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-    let (which, these) = if ids.is_empty() { ("all", json!(true)) } else { ("ids", json!(ids)) };
-    body.extend(picks.clone());
-    body.insert(which.to_owned(), these);
-    body.insert("dry_run".to_owned(), json!(dry_run));
-    Value::Object(body)
 }
 
 /// Asks on a terminal; elsewhere nobody can agree.
@@ -281,9 +317,16 @@ pub(crate) fn confirm(what: &str) -> Result<(), Failure> {
     if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::no("nothing was changed")) }
 }
 
-fn report(value: &Value, text: &str, as_json: bool) -> Outcome {
-    let field = |name: &str| value.get(name).cloned().unwrap_or_default();
-    let told = json!({"job": field("job"), "matched": field("matched"), "changed": field("changed")});
+fn report(done: &BulkDto, text: &str, as_json: bool) -> Outcome {
+    /// What a script is told.
+    #[derive(Serialize)]
+    struct Told<'a> {
+        job: &'a str,
+        matched: u64,
+        changed: u64,
+    }
+    let BulkDto { job, matched, changed, .. } = done;
+    let told = Told { job, matched: *matched, changed: *changed };
     if as_json { print(&pretty(&told)) } else { tell(text) }?;
     Ok(Exit::Done)
 }
@@ -304,5 +347,26 @@ mod tests {
         for text in ["", "HTTP", "HTTP x", "42", "4220", "422 what", "-1", "é"] {
             assert!(status(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_broke_off_names_the_command_that_does_the_rest() {
+        let bulk = Bulk { path: "", command: "crm-relay dead redrive", verb: "", done: "", takes: "", list: "" };
+        let ask = BulkAsk {
+            all: true,
+            since: Some("2026-01-31T12:00:00Z".into()),
+            error: Some("it's # late".into()),
+            rate: Some(0.5),
+            job: Some("job_1".into()),
+            ..BulkAsk::default()
+        };
+        let again = "crm-relay dead redrive --all --since 2026-01-31T12:00:00Z --error 'it'\\''s # late' --rate 0.5 --job job_1";
+        assert_eq!(bulk.again(&ask), again);
+        let named = BulkAsk { ids: vec!["dlv_1".into(), "dlv_2".into()], ..BulkAsk::default() };
+        assert_eq!(bulk.again(&named), "crm-relay dead redrive dlv_1 dlv_2");
+        let told = |exit, text: &str| goes_on_with(Failure::new(exit, text), "again").to_string();
+        assert_eq!(told(Exit::Unreachable, "gone"), "gone\nTo go on: again");
+        assert_eq!(told(Exit::No, "interrupted"), "interrupted\nTo go on: again");
+        assert_eq!((told(Exit::Usage, "wrong"), told(Exit::No, "no")), ("wrong".into(), "no".into()));
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 use http::Method;
-use serde_json::Value;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     listing::{View, list},
@@ -32,14 +32,14 @@ pub(super) struct Named {
 }
 
 /// Where the admin API keeps things of a kind, and how they are shown.
-pub(super) struct Collection {
+pub(super) struct Collection<T: 'static> {
     /// All of them.
-    pub(super) view: View,
+    pub(super) view: View<T>,
     /// One of them.
-    pub(super) in_words: fn(&Value) -> String,
+    pub(super) in_words: fn(&T) -> String,
 }
 
-impl Collection {
+impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// Lists them.
     pub(super) async fn list(&self, asked: &Asked, filters: Vec<(&'static str, String)>) -> Outcome {
         list(&asked.reading().await?, &self.view, filters, None, asked.form).await?;
@@ -48,25 +48,29 @@ impl Collection {
 
     /// Shows the one of this name; some have a name of two parts.
     pub(super) async fn show(&self, asked: &Asked, name: &[&str]) -> Outcome {
-        let found = asked.reading().await?.get(&self.path(name)).await?;
+        let found: T = asked.reading().await?.get(&self.path(name)).await?;
         asked.tell(&found, self.in_words)
     }
 
     /// Makes one; gives what was answered.
-    pub(super) async fn create(&self, asked: &Asked, body: &Value) -> Result<Value, Failure> {
-        asked.running().await?.call(Method::POST, self.view.path, Some(body)).await
+    pub(super) async fn create(&self, asked: &Asked, body: &impl Serialize) -> Result<T, Failure> {
+        asked.running().await?.ask(Method::POST, self.view.path, body).await
     }
 
     /// Changes one and shows it.
-    pub(super) async fn update(&self, asked: &Asked, name: &[&str], body: &Value) -> Outcome {
-        let found = asked.running().await?.call(Method::PATCH, &self.path(name), Some(body)).await?;
+    pub(super) async fn update(&self, asked: &Asked, name: &[&str], body: &impl Serialize) -> Outcome {
+        let found: T = asked.running().await?.ask(Method::PATCH, &self.path(name), body).await?;
         asked.tell(&found, self.in_words)
     }
 
     /// Deletes one.
     pub(super) async fn delete(&self, api: &Api, name: &[&str]) -> Result<(), Failure> {
-        api.call(Method::DELETE, &self.path(name), None).await?;
-        Ok(())
+        api.delete(&self.path(name)).await
+    }
+
+    /// Tells one to do something, by its name in the admin API; gives what it is then.
+    pub(super) async fn order(&self, api: &Api, name: &[&str], order: &str) -> Result<T, Failure> {
+        api.order(&format!("{}/{order}", self.path(name))).await
     }
 
     /// Where the one of this name is.

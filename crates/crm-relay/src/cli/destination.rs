@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use http::Method;
-use serde_json::Value;
+use relay_core::delivery::State;
+use relay_server::api::{ClientDto, DestinationDto};
 
 use super::{
     collection::{Collection, Named},
@@ -29,19 +29,22 @@ pub(crate) enum Verb {
     Resume(Named),
 }
 
-const COLUMNS: &[Column] = &[
-    ("name", |destination| text(destination, "name")),
+const COLUMNS: &[Column<DestinationDto>] = &[
+    ("name", |destination| text(&destination.name)),
     ("status", status),
-    ("clients", |destination| text(destination, "clients")),
-    ("waiting", |destination| count(destination, &["ready", "scheduled"])),
-    ("leased", |destination| count(destination, &["leased"])),
-    ("delivered", |destination| count(destination, &["delivered"])),
-    ("dead", |destination| count(destination, &["dead", "expired"])),
+    ("clients", |destination| text(&destination.clients)),
+    ("waiting", |destination| count(destination, &WAITING)),
+    ("leased", |destination| count(destination, &[State::Leased])),
+    ("delivered", |destination| count(destination, &[State::Delivered])),
+    ("dead", |destination| count(destination, &ENDED)),
 ];
 
 /// The destinations; `status` lists them too.
-pub(super) const DESTINATIONS: Collection =
+pub(super) const DESTINATIONS: Collection<DestinationDto> =
     Collection { view: View { path: "/api/v1/destinations", columns: COLUMNS, nothing: "no destinations" }, in_words };
+
+const WAITING: [State; 2] = [State::Ready, State::Scheduled];
+const ENDED: [State; 2] = [State::Dead, State::Expired];
 
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
@@ -55,62 +58,70 @@ impl noun::Verb for Verb {
 }
 
 async fn switch(asked: &Asked, name: &str, to: &str, done: &str) -> Outcome {
-    let path = format!("{}/{to}", DESTINATIONS.path(&[name]));
-    asked.running().await?.call(Method::POST, &path, None).await?;
+    DESTINATIONS.order(&asked.running().await?, &[name], to).await?;
     say(&format!("destination {name} {done}"));
     Ok(Exit::Done)
 }
 
-/// `up`, `paused`, `no client`, `target down`.
-fn status(destination: &Value) -> String {
-    let is = |field: &str| destination.get(field).and_then(Value::as_bool).unwrap_or(false);
-    if is("paused") {
-        style::warn("paused")
-    } else if destination.get("clients").and_then(Value::as_u64).unwrap_or(0) == 0 {
-        style::bad("no client")
-    } else if is("circuit_open") {
-        style::bad("target down")
+/// What holds a destination up.
+#[derive(Clone, Copy)]
+enum HeldUp {
+    Paused,
+    NoClient,
+    TargetDown,
+}
+
+fn held_up_by(destination: &DestinationDto) -> Option<HeldUp> {
+    if destination.paused {
+        Some(HeldUp::Paused)
+    } else if destination.clients == 0 {
+        Some(HeldUp::NoClient)
     } else {
-        style::good("up")
+        destination.circuit_open.then_some(HeldUp::TargetDown)
+    }
+}
+
+/// `up`, `paused`, `no client`, `target down`.
+fn status(destination: &DestinationDto) -> String {
+    match held_up_by(destination) {
+        Some(HeldUp::Paused) => style::warn("paused"),
+        Some(HeldUp::NoClient) => style::bad("no client"),
+        Some(HeldUp::TargetDown) => style::bad("target down"),
+        None => style::good("up"),
     }
 }
 
 /// Why nothing goes there at the moment, and what to type; `None`: it is up.
-pub(super) fn held_up(destination: &Value) -> Option<String> {
-    let name = text(destination, "name");
-    let status = status(destination);
-    let step = match anstream::adapter::strip_str(&status).to_string().as_str() {
-        "paused" => format!("to go on: crm-relay destination resume {name}"),
-        "no client" => "start one where the target is: crm-relay client".to_owned(),
-        "target down" => format!("what it answers: crm-relay destination show {name}"),
-        _ => return None,
+pub(super) fn held_up(destination: &DestinationDto) -> Option<String> {
+    let name = text(&destination.name);
+    let step = match held_up_by(destination)? {
+        HeldUp::Paused => format!("to go on: crm-relay destination resume {name}"),
+        HeldUp::NoClient => "start one where the target is: crm-relay client".to_owned(),
+        HeldUp::TargetDown => format!("what it answers: crm-relay destination show {name}"),
     };
-    Some(format!("{status}; {step}"))
+    Some(format!("{}; {step}", status(destination)))
 }
 
 /// The sum of some states' counts.
-fn count(destination: &Value, states: &[&str]) -> String {
-    let counts = destination.get("deliveries").unwrap_or(destination);
-    let sum: u64 = states.iter().filter_map(|state| counts.get(*state)).filter_map(Value::as_u64).sum();
-    sum.to_string()
+fn count(destination: &DestinationDto, states: &[State]) -> String {
+    let counts = State::ALL.iter().zip(&destination.deliveries);
+    counts.filter(|(state, _)| states.contains(state)).map(|(_, count)| count).sum::<u64>().to_string()
 }
 
-fn in_words(destination: &Value) -> String {
-    let age = destination.get("oldest_due_age_ms").and_then(Value::as_u64);
-    let age = age.map_or_else(|| "-".to_owned(), |ms| human_duration(Duration::from_millis(ms)));
+fn in_words(destination: &DestinationDto) -> String {
+    let age = destination.oldest_due_age_ms;
     let about = table::fields(&[
-        ("destination", style::bold(text(destination, "name"))),
+        ("destination", style::bold(text(&destination.name))),
         ("status", status(destination)),
-        ("sources", text(destination, "sources")),
-        ("waiting", count(destination, &["ready", "scheduled"])),
-        ("leased", count(destination, &["leased"])),
-        ("delivered", count(destination, &["delivered"])),
-        ("dead", count(destination, &["dead", "expired"])),
-        ("oldest due for", age),
-        ("next expires", text(destination, "next_expiry_at")),
+        ("sources", text(&destination.sources)),
+        ("waiting", count(destination, &WAITING)),
+        ("leased", count(destination, &[State::Leased])),
+        ("delivered", count(destination, &[State::Delivered])),
+        ("dead", count(destination, &ENDED)),
+        ("oldest due for", age.map_or_else(|| "-".to_owned(), |ms| human_duration(Duration::from_millis(ms)))),
+        ("next expires", text(&destination.next_expiry_at)),
     ]);
-    let clients = destination.get("instances").and_then(Value::as_array);
-    let rows: Vec<Vec<String>> = clients.into_iter().flatten().map(client).collect();
+    let rows: Vec<Vec<String>> = destination.instances.iter().map(client).collect();
     if rows.is_empty() {
         return about;
     }
@@ -119,29 +130,27 @@ fn in_words(destination: &Value) -> String {
 }
 
 /// `down since 3m, next try in 12s: connection refused`.
-fn down(client: &Value) -> String {
-    let since = match client.get("open_since").filter(|since| since.is_string()) {
-        Some(_) => format!(" since {}", when(client, "open_since")),
-        None => String::new(),
-    };
-    let next = match client.get("next_try_at").and_then(Value::as_str) {
+fn down(client: &ClientDto) -> String {
+    let since = client.open_since.as_ref().map(|since| format!(" since {}", when(since))).unwrap_or_default();
+    let next = match &client.next_try_at {
         Some(at) if style::is_terminal() => format!("next try {}", time::due(at, time::now())),
-        Some(at) => format!("next try {at}"),
+        Some(at) => format!("next try {}", text(at)),
         None => "a try is under way".to_owned(),
     };
-    match text(client, "error").as_str() {
-        "-" => format!("down{since}, {next}"),
-        error => format!("down{since}, {next}: {error}"),
+    match &client.error {
+        None => format!("down{since}, {next}"),
+        Some(error) => format!("down{since}, {next}: {}", text(error)),
     }
 }
 
-fn client(client: &Value) -> Vec<String> {
-    let target = match client.get("circuit_open").and_then(Value::as_bool) {
-        Some(true) => style::bad(down(client)),
-        Some(false) | None => style::good("up"),
-    };
-    let mut cells: Vec<String> =
-        ["label", "instance", "peer", "token", "held", "slots"].map(|field| text(client, field)).into();
-    cells.push(target);
-    cells
+fn client(client: &ClientDto) -> Vec<String> {
+    vec![
+        text(&client.label),
+        text(&client.instance),
+        text(&client.peer),
+        text(&client.token),
+        text(&client.held),
+        text(&client.slots),
+        if client.circuit_open { style::bad(down(client)) } else { style::good("up") },
+    ]
 }

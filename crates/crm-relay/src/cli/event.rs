@@ -3,12 +3,14 @@
 use std::io::Write as _;
 
 use clap::Subcommand;
-use serde_json::Value;
+use relay_core::delivery::State;
+use relay_server::api::{EventDto, HeaderDto};
 
 use super::{
     collection::not_empty,
+    delivery,
     filter::given,
-    listing::{Column, Form, Paging, Range, View, list, state, text, when, words},
+    listing::{Column, Form, Paging, Range, View, list, state, text, when},
     noun::{self, Asked},
     replay::Replay,
 };
@@ -52,16 +54,17 @@ pub(crate) enum Verb {
     Replay(Replay),
 }
 
-const COLUMNS: &[Column] = &[
-    ("id", |event| text(event, "id")),
-    ("received", |event| when(event, "received_at")),
-    ("source", |event| text(event, "source")),
-    ("request", |event| format!("{} {}", text(event, "method"), text(event, "path"))),
-    ("bytes", |event| text(event, "body_size")),
+const COLUMNS: &[Column<EventDto>] = &[
+    ("id", |event| text(&event.id)),
+    ("received", |event| when(&event.received_at)),
+    ("source", |event| text(&event.source)),
+    ("request", |event| format!("{} {}", text(&event.method), text(&event.path))),
+    ("bytes", |event| text(&event.body_size)),
     ("deliveries", deliveries),
 ];
 
-const VIEW: View = View { path: "/api/v1/events", columns: COLUMNS, nothing: "no events. Send one: crm-relay send" };
+const VIEW: View<EventDto> =
+    View { path: "/api/v1/events", columns: COLUMNS, nothing: "no events. Send one: crm-relay send" };
 
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
@@ -88,60 +91,55 @@ async fn show(asked: &Asked, id: &str, body: bool) -> Outcome {
         out.flush()?;
         return Ok(Exit::Done);
     }
-    let event = api.get(&path).await?;
+    let event: EventDto = api.get(&path).await?;
     // On a terminal somebody wants to see it; a script asks for it with --body.
-    let size = event.get("body_size").and_then(Value::as_u64).unwrap_or(0);
-    let is_shown = !asked.is_json() && style::is_terminal() && size <= BODY_BYTES_MAX;
+    let is_shown = !asked.is_json() && style::is_terminal() && event.body_size <= BODY_BYTES_MAX;
     let bytes = if is_shown { Some(api.bytes(&format!("{path}/body")).await?) } else { None };
     asked.tell(&event, |event| in_words(event, bytes.as_deref(), asked.form))
 }
 
 /// The body below what is known of it, or how to get it.
-fn body_of(event: &Value, bytes: Option<&[u8]>, form: Form) -> String {
-    let raw = format!("crm-relay event show {} --body", text(event, "id"));
+fn body_of(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
+    let raw = format!("crm-relay event show {} --body", text(&event.id));
     let Some(bytes) = bytes else { return style::dim(format!("the body: {raw}")) };
-    let headers = event.get("headers").and_then(Value::as_array).into_iter().flatten();
-    let fields = headers.filter_map(|header| Some((header.get(0)?.as_str()?, header.get(1)?.as_str()?)));
+    let fields = event.headers.iter().map(|header| (header.name(), header.value()));
     let max = if form == Form::Wide { usize::MAX } else { body::SHOWN_MAX };
     let lines = body::lines(bytes, About::of(fields), max);
     let lines: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
     format!("{}\n{}\n{}", style::bold("body"), lines.join("\n"), style::dim(format!("as it came: {raw}")))
 }
 
-fn in_words(event: &Value, bytes: Option<&[u8]>, form: Form) -> String {
-    let query = event.get("query").filter(|query| !query.is_null());
-    let query = query.map_or_else(String::new, |query| format!("?{}", words(query)));
+fn in_words(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
+    let query = event.query.as_ref().map_or_else(String::new, |query| format!("?{}", text(query)));
     let about = table::fields(&[
-        ("event", style::bold(text(event, "id"))),
-        ("source", text(event, "source")),
-        ("received", text(event, "received_at")),
-        ("request", format!("{} {}{query}", text(event, "method"), text(event, "path"))),
-        ("body", format!("{} bytes", text(event, "body_size"))),
-        ("sha256", text(event, "body_sha256")),
+        ("event", style::bold(text(&event.id))),
+        ("source", text(&event.source)),
+        ("received", text(&event.received_at)),
+        ("request", format!("{} {}{query}", text(&event.method), text(&event.path))),
+        ("body", format!("{} bytes", event.body_size)),
+        ("sha256", text(&event.body_sha256)),
     ]);
-    let header = |header: &Value| {
-        let part = |index: usize| header.get(index).map(words).unwrap_or_default();
-        format!("  {} {}\n", style::dim(format!("{}:", part(0))), part(1))
+    let header = |header: &HeaderDto| {
+        format!("  {} {}\n", style::dim(format!("{}:", text(header.name()))), text(header.value()))
     };
-    let headers: String = event.get("headers").and_then(Value::as_array).into_iter().flatten().map(header).collect();
-    let found = event.get("deliveries").and_then(Value::as_array);
-    let rows: Vec<Vec<String>> = found.into_iter().flatten().map(super::delivery::row).collect();
-    let deliveries = table::table(&super::delivery::headings(), &rows);
+    let headers: String = event.headers.iter().map(header).collect();
+    let rows: Vec<Vec<String>> = event.deliveries.iter().map(|found| delivery::VIEW.row(found)).collect();
+    let deliveries = table::table(&delivery::VIEW.headings(), &rows);
     format!("{about}\n\nheaders\n{headers}\n{deliveries}\n\n{}", body_of(event, bytes, form))
 }
 
 /// `2 delivered, 1 dead`.
-fn deliveries(event: &Value) -> String {
-    let found = event.get("deliveries").and_then(Value::as_array);
-    let states: Vec<String> = found.into_iter().flatten().map(state).collect();
-    let mut counted: Vec<(String, usize)> = Vec::new();
-    for state in states {
-        match counted.iter_mut().find(|(known, _)| *known == state) {
+fn deliveries(event: &EventDto) -> String {
+    let mut counted: Vec<(State, usize)> = Vec::new();
+    for found in &event.deliveries {
+        match counted.iter_mut().find(|(known, _)| *known == found.state) {
             Some((_, count)) => *count += 1,
-            None => counted.push((state, 1)),
+            None => counted.push((found.state, 1)),
         }
     }
-    let parts: Vec<String> =
-        counted.into_iter().map(|(state, count)| if count == 1 { state } else { format!("{count} {state}") }).collect();
+    let one = |(of, count): &(State, usize)| {
+        if *count == 1 { state(*of) } else { format!("{count} {}", state(*of)) }
+    };
+    let parts: Vec<String> = counted.iter().map(one).collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
 }

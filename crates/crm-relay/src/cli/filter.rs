@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use relay_server::api::BulkAsk;
+
 use super::listing::Range;
 use crate::{exit::Failure, render::time};
 
@@ -51,6 +53,18 @@ impl Ended {
         parameters.extend(given([("reason", self.reason)]));
         parameters.extend(self.range.parameters(time::now())?);
         Ok(parameters)
+    }
+}
+
+impl Ended {
+    /// As bounds of a command.
+    ///
+    /// # Errors
+    /// Text that is no time.
+    pub(super) fn bounds(self) -> Result<BulkAsk, Failure> {
+        let (since, until) = self.range.bounds(time::now())?;
+        let Along { destination, source } = self.along;
+        Ok(BulkAsk { destination, source, reason: self.reason, since, until, ..BulkAsk::default() })
     }
 }
 

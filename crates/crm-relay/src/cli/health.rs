@@ -1,11 +1,9 @@
 //! `crm-relay health`.
 
 use clap::Args;
+use serde::Deserialize;
 
-use super::{
-    listing::{each, text},
-    shared_options::Common,
-};
+use super::{listing::text, shared_options::Common};
 use crate::{
     admin_client::Api,
     config::{
@@ -31,6 +29,14 @@ pub(crate) struct HealthArgs {
     strict: bool,
 }
 
+/// What servers and clients both say of themselves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Health {
+    status: Option<String>,
+    reasons: Vec<String>,
+}
+
 impl HealthArgs {
     pub(super) fn run(self) -> Outcome {
         block_on(async {
@@ -38,18 +44,21 @@ impl HealthArgs {
             let (status, _) = api.peek("/readyz").await.map_err(|failure| self.away(failure, &api))?;
             let is_ready = status.is_success();
             let path = if self.client { "/health" } else { "/api/v1/status" };
-            let (_, health) = api.peek(path).await?;
+            let (_, told) = api.peek(path).await?;
+            let health = Health::deserialize(&told).unwrap_or_default();
             if self.common.json {
-                print(&pretty(&health))?;
+                print(&pretty(&told))?;
             } else {
                 let word = if is_ready { style::good("ready") } else { style::bad("not ready") };
-                let known = text(&health, "status");
-                print(&if known == "-" { word } else { format!("{word}, {known}") })?;
-                for reason in each(&health, "reasons") {
-                    tell(&style::warn(format!("! {reason}")))?;
+                print(&match &health.status {
+                    Some(known) => format!("{word}, {}", text(known)),
+                    None => word,
+                })?;
+                for reason in &health.reasons {
+                    tell(&style::warn(format!("! {}", text(reason))))?;
                 }
             }
-            let is_well = is_ready && (!self.strict || text(&health, "status") == "ok");
+            let is_well = is_ready && (!self.strict || health.status.as_deref() == Some("ok"));
             Ok(if is_well { Exit::Done } else { Exit::No })
         })
     }

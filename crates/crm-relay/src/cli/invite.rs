@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use http::Method;
-use serde_json::Value;
+use relay_server::api::{InviteDto, Shown, SourceDto, StatusDto};
 
 use super::{collection::not_empty, listing::text, shared_options::Common, source::NewSource};
 use crate::{
@@ -43,11 +43,11 @@ impl InviteArgs {
     pub(super) fn run(self) -> Outcome {
         block_on(async {
             let layers = self.common.layers()?;
-            let body = self.about.body(&self.name)?;
+            let ask = self.about.ask(&self.name)?;
             let api = Api::running(&layers).await?;
             // Made first: a token that could not be written would be lost.
             let mut file = self.token_file.as_deref().map(TokenFile::make).transpose()?;
-            let mut made = match api.call(Method::POST, "/api/v1/invites", Some(&body)).await {
+            let mut made: InviteDto = match api.ask(Method::POST, "/api/v1/invites", &ask).await {
                 Ok(made) => made,
                 Err(failure) => {
                     if let Some(file) = file {
@@ -57,39 +57,40 @@ impl InviteArgs {
                 }
             };
             if let Some(file) = &mut file {
-                file.write(&text(&made["token"], "token"))?;
-                made["token"]["token"] = Value::Null;
+                file.write(&made.token.token.take().map(|Shown(token)| token).unwrap_or_default())?;
             }
             if self.common.json {
                 print(&pretty(&made))?;
                 return Ok(Exit::Done);
             }
-            let relay = match made.get("relay_url").and_then(Value::as_str) {
-                Some(url) => url.to_owned(),
-                None => format!("http://{}", on_this_machine(&text(&api.get("/api/v1/status").await?, "public"))),
+            let relay = if let Some(url) = &made.relay_url {
+                url.clone()
+            } else {
+                let status: StatusDto = api.get("/api/v1/status").await?;
+                format!("http://{}", on_this_machine(&text(&status.public)))
             };
             tell(&self.in_words(&made, &relay))?;
             Ok(Exit::Done)
         })
     }
 
-    fn in_words(&self, made: &Value, relay: &str) -> String {
-        let destination = text(made.get("source").unwrap_or(&Value::Null), "destinations");
-        let token = made.get("token").filter(|token| token["token"].is_string()).map(|token| text(token, "token"));
-        let key = made.get("key").filter(|key| !key.is_null()).map(|key| text(key, "key"));
+    fn in_words(&self, made: &InviteDto, relay: &str) -> String {
+        let destination = text(&made.source.destinations);
+        let token = made.token.token.as_ref().map(|Shown(token)| text(token));
+        let key = made.key.as_ref().and_then(|key| key.key.as_ref()).map(|Shown(key)| text(key));
         let field = |name: &str, value: String| format!("  {name:17} {value}");
         let mut lines = vec![bold(format!("{} -> {destination}", self.name)), String::new()];
-        if made.get("url").is_some_and(|url| !url.is_null()) {
-            lines.push(field("senders post to", copy(text(made, "url"))));
+        if let Some(url) = &made.url {
+            lines.push(field("senders post to", copy(text(url))));
         } else {
-            lines.push(field("senders post to", copy(format!("{relay}{}", text(made, "path")))));
+            lines.push(field("senders post to", copy(format!("{relay}{}", text(&made.path)))));
             lines.push(field("", warn("as it is reached here; PUBLIC_URL on the server says how from outside")));
         }
         if let Some(key) = &key {
             lines.push(hints::below("with X-API-Key", key));
         } else {
-            for made in made.get("generated").and_then(Value::as_array).into_iter().flatten() {
-                lines.push(hints::below(&text(made, "name"), &text(made, "value")));
+            for made in &made.generated {
+                lines.push(hints::below(&text(&made.name), &text(&made.value)));
             }
             let show = format!("what to enter there: crm-relay provider show {}", self.about.provider());
             lines.push(field("", dim(show)));
@@ -119,7 +120,7 @@ impl InviteArgs {
             return failure;
         }
         let name = encode(&self.name);
-        let stands = api.get(&format!("/api/v1/sources/{name}")).await;
+        let stands: Result<SourceDto, _> = api.get(&format!("/api/v1/sources/{name}")).await;
         let text = match stands {
             Ok(_) => format!(
                 "{failure}\nThe source {0} stands, perhaps without its token: crm-relay source delete {0}; \

@@ -1,7 +1,7 @@
 //! `crm-relay key`.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use relay_server::api::{KeyAsk, KeyDto};
 
 use super::{
     collection::{Collection, not_empty},
@@ -50,15 +50,15 @@ pub(crate) struct Which {
     name: String,
 }
 
-const COLUMNS: &[Column] = &[
-    ("source", |key| text(key, "source")),
-    ("name", |key| text(key, "name")),
-    ("begins", |key| text(key, "prefix")),
-    ("status", status),
-    ("created", |key| when(key, "created_at")),
+const COLUMNS: &[Column<KeyDto>] = &[
+    ("source", |key| text(&key.source)),
+    ("name", |key| text(&key.name)),
+    ("begins", |key| text(&key.prefix)),
+    ("status", |key| status(key.revoked_at.as_deref())),
+    ("created", |key| when(&key.created_at)),
 ];
 
-const KEYS: Collection =
+const KEYS: Collection<KeyDto> =
     Collection { view: View { path: "/api/v1/keys", columns: COLUMNS, nothing: "no keys beside API_KEY" }, in_words };
 
 impl noun::Verb for Verb {
@@ -67,8 +67,8 @@ impl noun::Verb for Verb {
             Self::List { source } => KEYS.list(asked, given([("source", source)])).await,
             Self::Show(Which { source, name }) => KEYS.show(asked, &[&source, &name]).await,
             Self::Create { source, name } => {
-                let made = KEYS.create(asked, &json!({"source": source, "name": name})).await?;
-                show_secret(asked, &made, "key")
+                let made = KEYS.create(asked, &KeyAsk { source, name }).await?;
+                show_secret(asked, &made, ("key", made.key.as_ref()))
             }
             Self::Revoke(Which { source, name }) => {
                 KEYS.delete(&asked.running().await?, &[&source, &name]).await?;
@@ -79,12 +79,12 @@ impl noun::Verb for Verb {
     }
 }
 
-fn in_words(key: &Value) -> String {
+fn in_words(key: &KeyDto) -> String {
     table::fields(&[
-        ("key", format!("{}/{}", text(key, "source"), text(key, "name"))),
-        ("begins", text(key, "prefix")),
-        ("status", status(key)),
-        ("created", text(key, "created_at")),
-        ("revoked", text(key, "revoked_at")),
+        ("key", format!("{}/{}", text(&key.source), text(&key.name))),
+        ("begins", text(&key.prefix)),
+        ("status", status(key.revoked_at.as_deref())),
+        ("created", text(&key.created_at)),
+        ("revoked", text(&key.revoked_at)),
     ])
 }

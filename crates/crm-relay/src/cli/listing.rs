@@ -3,12 +3,14 @@
 use std::time::SystemTime;
 
 use clap::Args;
-use serde_json::{Value, json};
+use relay_core::delivery::{Reason, State};
+use relay_server::api::{AttemptDto, List};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     admin_client::{Api, query},
     exit::Failure,
-    output::{compact, pretty, print, say},
+    output::{pretty, print, say},
     quantity,
     render::{answer::gist, progress::Progress, style, table, time, visible::visible},
     signals::{self, Stop},
@@ -39,31 +41,38 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// As parameters of the admin API.
+    /// Its two ends, as the admin API takes them.
     ///
     /// # Errors
-    /// Text that is no time.
-    pub(crate) fn parameters(&self, now: SystemTime) -> Result<Vec<(&'static str, String)>, Failure> {
-        let mut found = Vec::new();
-        for (name, text) in [("since", &self.since), ("until", &self.until)] {
-            if let Some(text) = text {
-                let time = time::point(text, now).map_err(|want| Failure::option(&format!("--{name}"), text, want))?;
-                found.push((name, time));
-            }
-        }
-        if let [(_, since), (_, until)] = found.as_slice()
+    /// Text that is no time, or that nothing is between them.
+    pub(crate) fn bounds(&self, now: SystemTime) -> Result<(Option<String>, Option<String>), Failure> {
+        let read = |name: &str, text: &Option<String>| {
+            let read = |text: &String| time::point(text, now).map_err(|want| Failure::option(name, text, want));
+            text.as_ref().map(read).transpose()
+        };
+        let (since, until) = (read("--since", &self.since)?, read("--until", &self.until)?);
+        if let (Some(since), Some(until)) = (&since, &until)
             && !time::is_before(since, until)
         {
             return Err(Failure::usage(format!(
                 "--since {since} is not before --until {until}: nothing is between; want the earlier one as --since"
             )));
         }
-        Ok(found)
+        Ok((since, until))
+    }
+
+    /// As parameters of the admin API.
+    ///
+    /// # Errors
+    /// As [`Range::bounds`].
+    pub(crate) fn parameters(&self, now: SystemTime) -> Result<Vec<(&'static str, String)>, Failure> {
+        let (since, until) = self.bounds(now)?;
+        Ok([("since", since), ("until", until)].into_iter().filter_map(|(name, time)| Some((name, time?))).collect())
     }
 }
 
 /// A column of a list: its heading and what it shows of an item.
-pub(crate) type Column = (&'static str, fn(&Value) -> String);
+pub(crate) type Column<T> = (&'static str, fn(&T) -> String);
 
 /// How something is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,38 +87,48 @@ pub(crate) enum Form {
 }
 
 /// What a list shows.
-pub(crate) struct View {
+pub(crate) struct View<T: 'static> {
     /// Where the admin API has it.
     pub(crate) path: &'static str,
     /// Its columns.
-    pub(crate) columns: &'static [Column],
+    pub(crate) columns: &'static [Column<T>],
     /// What is said when there is nothing.
     pub(crate) nothing: &'static str,
+}
+
+impl<T> View<T> {
+    /// The headings of its columns.
+    pub(crate) fn headings(&self) -> Vec<&'static str> {
+        self.columns.iter().map(|(heading, _)| *heading).collect()
+    }
+
+    /// What they show of an item.
+    pub(crate) fn row(&self, item: &T) -> Vec<String> {
+        self.columns.iter().map(|(_, show)| show(item)).collect()
+    }
 }
 
 /// Prints a list.
 ///
 /// # Errors
 /// Those of the admin API.
-pub(crate) async fn list(
+pub(crate) async fn list<T: Serialize + DeserializeOwned>(
     api: &Api,
-    view: &View,
+    view: &View<T>,
     parameters: Vec<(&'static str, String)>,
     paging: Option<&Paging>,
     form: Form,
 ) -> Result<(), Failure> {
-    let (items, next) = collect(api, view.path, parameters, paging).await?;
+    let found: List<T> = collect(api, view.path, parameters, paging).await?;
     if form == Form::Json {
-        return print(&pretty(&json!({"items": items, "next": next})));
+        return print(&pretty(&found));
     }
-    if items.is_empty() && style::is_terminal() {
+    if found.items.is_empty() && style::is_terminal() {
         return print(&style::dim(view.nothing));
     }
-    let headings: Vec<&str> = view.columns.iter().map(|(heading, _)| *heading).collect();
-    let rows: Vec<Vec<String>> =
-        items.iter().map(|item| view.columns.iter().map(|(_, show)| show(item)).collect()).collect();
+    let (headings, rows) = (view.headings(), found.items.iter().map(|item| view.row(item)).collect::<Vec<_>>());
     print(&if form == Form::Wide { table::wide(&headings, &rows) } else { table::table(&headings, &rows) })?;
-    if let Some(cursor) = next.as_str() {
+    if let Some(cursor) = found.next {
         say(&style::dim(format!("there are more: --cursor {cursor}, or --all")));
     }
     Ok(())
@@ -119,12 +138,12 @@ pub(crate) async fn list(
 ///
 /// # Errors
 /// Those of the admin API.
-pub(crate) async fn collect(
+async fn collect<T: DeserializeOwned>(
     api: &Api,
     path: &str,
     mut parameters: Vec<(&'static str, String)>,
     paging: Option<&Paging>,
-) -> Result<(Vec<Value>, Value), Failure> {
+) -> Result<List<T>, Failure> {
     let mut cursor = paging.and_then(|paging| paging.cursor.clone());
     let all = paging.is_some_and(|paging| paging.all);
     if let Some(paging) = paging {
@@ -136,11 +155,8 @@ pub(crate) async fn collect(
     let stop = if all { Some(signals::listen()?) } else { None };
     loop {
         let here = cursor.iter().map(|cursor| ("cursor", cursor.clone()));
-        let page = api.get(&query(path, parameters.iter().cloned().chain(here))).await?;
-        let next = page.get("next").cloned().unwrap_or(Value::Null);
-        if let Some(Value::Array(found)) = page.get("items") {
-            items.extend(found.iter().cloned());
-        }
+        let page: List<T> = api.get(&query(path, parameters.iter().cloned().chain(here))).await?;
+        items.extend(page.items);
         if stop.as_ref().is_some_and(Stop::is_asked) {
             let count = items.len();
             let text =
@@ -148,89 +164,125 @@ pub(crate) async fn collect(
             return Err(Failure::no(text));
         }
         progress.reach(items.len() as u64, None);
-        match next.as_str() {
-            Some(text) if all => cursor = Some(text.to_owned()),
-            Some(_) | None => return Ok((items, next)),
+        if !all || page.next.is_none() {
+            return Ok(List { items, next: page.next });
         }
+        cursor = page.next;
     }
 }
 
-/// A field as text; a missing one as `-`. The one place where what somebody else wrote becomes a cell or a word: nothing
-/// in it steers the terminal.
-pub(crate) fn text(item: &Value, field: &str) -> String {
-    item.get(field).map_or_else(|| "-".to_owned(), words)
+/// What can be a cell or a word. The one place where what somebody else wrote becomes one: nothing in it steers the
+/// terminal.
+pub(crate) trait Cell {
+    /// As text; what is not there as `-`.
+    fn cell(&self) -> String;
 }
 
-/// A value as text; see [`text`].
-pub(crate) fn words(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => visible(text).into_owned(),
-        Value::Array(items) if items.iter().all(Value::is_string) => {
-            items.iter().map(words).collect::<Vec<_>>().join(", ")
-        }
-        other => compact(other),
+impl Cell for str {
+    fn cell(&self) -> String {
+        visible(self).into_owned()
     }
 }
 
-/// Each of a list of texts.
-pub(crate) fn each(item: &Value, field: &str) -> Vec<String> {
-    item.get(field).and_then(Value::as_array).into_iter().flatten().map(words).collect()
+impl Cell for String {
+    fn cell(&self) -> String {
+        self.as_str().cell()
+    }
+}
+
+impl<T: Cell> Cell for Option<T> {
+    fn cell(&self) -> String {
+        self.as_ref().map_or_else(|| "-".to_owned(), Cell::cell)
+    }
+}
+
+impl Cell for [String] {
+    fn cell(&self) -> String {
+        self.iter().map(Cell::cell).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Cell for Vec<String> {
+    fn cell(&self) -> String {
+        self.as_slice().cell()
+    }
+}
+
+impl Cell for Reason {
+    fn cell(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Cell for $number {
+            fn cell(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+numbers!(u16, u32, u64, usize);
+
+/// A value as text: see [`Cell`].
+pub(crate) fn text(value: &(impl Cell + ?Sized)) -> String {
+    value.cell()
 }
 
 /// A point in time: how long ago on a terminal, exact elsewhere.
-pub(crate) fn when(item: &Value, field: &str) -> String {
-    match item.get(field).and_then(Value::as_str) {
-        Some(time) if style::is_terminal() => time::short(time, time::now()),
-        Some(_) | None => text(item, field),
-    }
+pub(crate) fn when(at: &str) -> String {
+    if style::is_terminal() { time::short(at, time::now()) } else { text(at) }
 }
 
 /// The same in a sentence: `3m ago` on a terminal; one that never was as `-`.
-pub(crate) fn ago(item: &Value, field: &str) -> String {
-    let is_time = item.get(field).is_some_and(Value::is_string);
-    if is_time && style::is_terminal() { format!("{} ago", when(item, field)) } else { text(item, field) }
-}
-
-/// A state in its colour.
-pub(crate) fn state(item: &Value) -> String {
-    let state = text(item, "state");
-    match state.as_str() {
-        "delivered" => style::good(&state),
-        "dead" | "expired" => style::bad(&state),
-        "scheduled" | "cancelled" => style::warn(&state),
-        _ => state,
-    }
-}
-
-/// Why it ended, in the colour of a failure.
-pub(crate) fn reason(item: &Value) -> String {
-    style::bad(text(item, "reason"))
-}
-
-/// The last try in a few words: `HTTP 422 no such customer`, `connection refused`.
-pub(crate) fn last(item: &Value) -> String {
-    match item.get("last").filter(|last| !last.is_null()) {
-        Some(last) => answer(last).unwrap_or_else(|| text(last, "error").chars().take(60).collect()),
+pub(crate) fn ago(at: Option<&str>) -> String {
+    match at {
+        Some(at) if style::is_terminal() => format!("{} ago", when(at)),
+        Some(at) => text(at),
         None => "-".to_owned(),
     }
 }
 
-/// What the target answered to a try, in a few words; `None` if nothing.
-pub(crate) fn answer(attempt: &Value) -> Option<String> {
-    let status = attempt.get("status").and_then(Value::as_u64)?;
-    Some(format!("HTTP {status} {}", gist(attempt)).trim_end().to_owned())
+/// A state in its colour.
+pub(crate) fn state(state: State) -> String {
+    let word = state.as_str();
+    match state {
+        State::Delivered => style::good(word),
+        State::Dead | State::Expired => style::bad(word),
+        State::Scheduled | State::Cancelled => style::warn(word),
+        State::Ready | State::Leased => word.to_owned(),
+    }
+}
+
+/// Why it ended, in the colour of a failure.
+pub(crate) fn reason(reason: Option<Reason>) -> String {
+    style::bad(text(&reason))
+}
+
+/// The last try in a few words: `HTTP 422 no such customer`, `connection refused`.
+pub(crate) fn last(last: Option<&AttemptDto>) -> String {
+    match last {
+        Some(last) => {
+            let error = || text(&last.error).chars().take(60).collect();
+            last.status.map_or_else(error, |status| answered(status, &gist(last.answer.as_ref())))
+        }
+        None => "-".to_owned(),
+    }
+}
+
+/// What a target answered, in a few words: its status and what it said.
+pub(crate) fn answered(status: u16, said: &str) -> String {
+    format!("HTTP {status} {said}").trim_end().to_owned()
 }
 
 /// `source -> destination` of a route or a delivery.
-pub(crate) fn route_of(item: &Value) -> String {
-    format!("{} -> {}", text(item, "source"), text(item, "destination"))
+pub(crate) fn route_of(source: &str, destination: &str) -> String {
+    format!("{} -> {}", text(source), text(destination))
 }
 
 /// Whether a source or route works; what the file no longer declares is paused.
-pub(crate) fn activity(item: &Value) -> String {
-    match item.get("paused").and_then(Value::as_bool) {
-        Some(true) => style::warn("paused"),
-        Some(false) | None => style::good("active"),
-    }
+pub(crate) fn activity(is_paused: bool) -> String {
+    if is_paused { style::warn("paused") } else { style::good("active") }
 }

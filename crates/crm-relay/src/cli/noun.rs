@@ -1,7 +1,7 @@
 //! A noun of the command line: options that find the server, then a verb.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::{listing::Form, shared_options::Common};
 use crate::{
@@ -78,7 +78,7 @@ impl Asked {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub(crate) fn tell(&self, found: &Value, in_words: impl FnOnce(&Value) -> String) -> Outcome {
+    pub(crate) fn tell<T: Serialize>(&self, found: &T, in_words: impl FnOnce(&T) -> String) -> Outcome {
         print(&if self.is_json() { pretty(found) } else { in_words(found) })?;
         Ok(Exit::Done)
     }

@@ -2,12 +2,12 @@
 
 use clap::Args;
 use http::Method;
-use serde_json::{Map, Value, json};
+use relay_server::api::{BulkDto, List, ReplayAsk, ReplayDto, ReplayOneAsk};
+use serde::Serialize;
 
 use super::{
-    bulk::{Pacing, confirm},
+    bulk::{Again, Pacing, confirm, goes_on_with, typed_again},
     collection::not_empty,
-    filter::given,
     listing::{Range, route_of, text},
     noun::Asked,
 };
@@ -36,7 +36,7 @@ pub(crate) struct Replay {
         value_name = "ID",
         value_parser = not_empty(),
         required_unless_present_any = ["all", "source", "since", "until"],
-        conflicts_with_all = ["all", "source", "since", "until", "limit", "rate", "cursor", "dry_run"]
+        conflicts_with_all = ["all", "source", "since", "until", "limit", "rate", "cursor", "job", "dry_run"]
     )]
     ids: Vec<String>,
     /// Every one that matches the other options
@@ -57,6 +57,8 @@ pub(crate) struct Replay {
     pacing: Pacing,
     #[arg(help = "Where a command before this one ended: its next", long, value_name = "CURSOR")]
     cursor: Option<String>,
+    #[command(flatten)]
+    job: Again,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -75,113 +77,115 @@ impl Replay {
         if !self.ids.is_empty() {
             return named(asked, &api, &self.ids, self.destination).await;
         }
-        let mut filters = given([("source", self.source.clone())]);
         let now = time::now();
-        filters.extend(self.range.parameters(now)?);
-        if !filters.iter().any(|(name, _)| *name == "until") {
-            // What comes while this runs is no old event.
-            filters.push(("until", time::point("0s", now).map_err(Failure::usage)?));
-        }
-        let mut body: Map<String, Value> =
-            filters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-        body.insert("destination".to_owned(), json!(self.destination));
-        body.insert("cursor".to_owned(), json!(self.cursor));
-        let (matched, known) = count(&api, body.clone(), self.limit).await?;
+        let (since, until) = self.range.bounds(now)?;
+        // What comes while this runs is no old event.
+        let until = until.map_or_else(|| time::point("0s", now).map_err(Failure::usage), Ok)?;
+        let ask = ReplayAsk {
+            all: true,
+            source: self.source,
+            since,
+            until: Some(until),
+            destination: self.destination,
+            limit: self.limit,
+            cursor: self.cursor,
+            ..ReplayAsk::default()
+        };
+        let counted = count(&api, &ask).await?;
         if self.dry_run {
-            return report(asked, (matched, 0), &known, &format!("would replay {}", events(matched)));
+            return report(asked, &counted, &format!("would replay {}", events(counted.matched)));
         }
-        if matched == 0 {
-            return report(asked, (0, 0), &known, "nothing matches: crm-relay event list");
+        if counted.matched == 0 {
+            return report(asked, &counted, "nothing matches: crm-relay event list");
         }
         if !self.yes {
-            confirm(&format!("replay {}", events(matched)))?;
+            confirm(&format!("replay {}", events(counted.matched)))?;
         }
-        self.pacing.put_into(&mut body);
-        self.all_of(asked, &api, body, matched).await
-    }
-
-    /// One request after the other. Interrupted, the one under way is waited for, and what goes on from there is told.
-    async fn all_of(&self, asked: &Asked, api: &Api, mut body: Map<String, Value>, total: u64) -> Outcome {
-        let stop = signals::listen()?;
-        let mut progress = Progress::new(total);
-        let (mut matched, mut changed, mut last) = (0, 0, Value::Null);
-        let mut ended = None;
-        while matched < total {
-            body.insert("limit".to_owned(), json!(STEP.min(total - matched)));
-            let done = match api.call(Method::POST, PATH, Some(&Value::Object(body.clone()))).await {
-                Ok(done) => done,
-                Err(failure) => {
-                    ended = Some(failure);
-                    break;
-                }
-            };
-            matched += number(&done, "matched");
-            changed += number(&done, "changed");
-            progress.reach(matched, Some(total));
-            body.insert("cursor".to_owned(), done["next"].clone());
-            if self.pacing.is_given() {
-                body.insert("start_at".to_owned(), done["next_at"].clone());
-            }
-            last = done;
-            if last["next"].is_null() {
-                break;
-            }
-            ended = stop.is_asked().then(|| Failure::no("interrupted"));
-            if ended.is_some() {
-                break;
-            }
-        }
-        progress.clear();
-        let text = format!("{} replayed: {changed} deliveries made", events(matched));
-        let Some(failure) = ended else { return report(asked, (matched, changed), &last, &text) };
-        report(asked, (matched, changed), &last, &style::warn(format!("{text}, of {}", events(total))))?;
-        let again = again(&body, self.limit.map(|limit| limit.saturating_sub(matched)));
-        Err(Failure::new(failure.exit, format!("{failure}; to go on where this ended: {again}")))
+        let Pacing { rate, start_at } = self.pacing;
+        let ask = ReplayAsk { rate, start_at, job: Some(self.job.id().to_string()), ..ask };
+        all_of(asked, &api, &ask, counted.matched).await
     }
 }
 
-/// How many match, at most `limit`: counted page by page.
-async fn count(api: &Api, mut body: Map<String, Value>, limit: Option<u64>) -> Result<(u64, Value), Failure> {
+/// One request after the other, each for more of the same job. Interrupted, the one under way is waited for, and what goes
+/// on from there is told.
+async fn all_of(asked: &Asked, api: &Api, ask: &ReplayAsk, total: u64) -> Outcome {
+    let stop = signals::listen()?;
+    let mut progress = Progress::new(total);
+    let mut done = BulkDto { job: ask.job.clone().unwrap_or_default(), ..BulkDto::default() };
+    let mut ended = None;
+    while done.matched < total && ended.is_none() {
+        let upto = done.matched.saturating_add(STEP).min(total);
+        match post(api, &ReplayAsk { limit: Some(upto), ..ask.clone() }).await {
+            Ok(now) => done = now,
+            Err(failure) => {
+                ended = Some(failure);
+                break;
+            }
+        }
+        progress.reach(done.matched, Some(total));
+        if done.next.is_none() || done.matched < upto {
+            break;
+        }
+        ended = (stop.is_asked() && done.matched < total).then(|| Failure::no("interrupted"));
+    }
+    progress.clear();
+    let text = format!("{} replayed: {} deliveries made", events(done.matched), done.changed);
+    let Some(failure) = ended else { return report(asked, &done, &text) };
+    report(asked, &done, &style::warn(format!("{text}, of {}", events(total))))?;
+    Err(goes_on_with(failure, &again(ask)))
+}
+
+async fn post(api: &Api, ask: &ReplayAsk) -> Result<BulkDto, Failure> {
+    api.ask(Method::POST, PATH, ask).await
+}
+
+/// How many match, at most as many as are asked for: counted page by page.
+async fn count(api: &Api, ask: &ReplayAsk) -> Result<BulkDto, Failure> {
     let stop = signals::listen()?;
     let mut progress = Progress::endless();
-    let (mut matched, mut left) = (0, limit.unwrap_or(u64::MAX));
-    body.insert("dry_run".to_owned(), json!(true));
-    body.insert("all".to_owned(), json!(true));
+    let (mut matched, limit) = (0, ask.limit.unwrap_or(u64::MAX));
+    let mut ask = ReplayAsk { dry_run: true, ..ask.clone() };
     loop {
-        body.insert("limit".to_owned(), json!(COUNTED.min(left)));
-        let page = api.call(Method::POST, PATH, Some(&Value::Object(body.clone()))).await?;
-        matched += number(&page, "matched");
-        left = left.saturating_sub(COUNTED);
+        let wanted = COUNTED.min(limit - matched);
+        ask.limit = Some(wanted);
+        let page = post(api, &ask).await?;
+        matched += page.matched;
         progress.reach(matched, None);
         if stop.is_asked() {
-            return Err(Failure::no("interrupted while counting; nothing was changed"));
+            return Err(Failure::no("stopped while counting; nothing was changed"));
         }
-        if page["next"].is_null() || left == 0 {
-            return Ok((matched, page));
+        if page.next.is_none() || matched >= limit || page.matched < wanted {
+            return Ok(BulkDto { matched, ..page });
         }
-        body.insert("cursor".to_owned(), page["next"].clone());
+        ask.cursor = page.next;
     }
 }
 
 /// The command that does the rest.
-fn again(body: &Map<String, Value>, left: Option<u64>) -> String {
-    let mut words = vec!["crm-relay event replay".to_owned()];
-    for name in ["source", "since", "until", "destination", "rate", "start_at", "cursor"] {
-        match body.get(name) {
-            Some(Value::String(value)) => words.push(format!("--{} {value}", name.replace('_', "-"))),
-            Some(Value::Number(value)) => words.push(format!("--{name} {value}")),
-            _ => {}
-        }
-    }
-    words.extend(left.map(|left| format!("--limit {left}")));
-    words.join(" ")
+fn again(ask: &ReplayAsk) -> String {
+    typed_again(
+        &["crm-relay event replay".to_owned()],
+        false,
+        &[
+            ("source", ask.source.clone()),
+            ("since", ask.since.clone()),
+            ("until", ask.until.clone()),
+            ("destination", ask.destination.clone()),
+            ("limit", ask.limit.map(|limit| limit.to_string())),
+            ("rate", ask.rate.map(|rate| rate.to_string())),
+            ("start-at", ask.start_at.clone()),
+            ("cursor", ask.cursor.clone()),
+            ("job", ask.job.clone()),
+        ],
+    )
 }
 
 async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<String>) -> Outcome {
-    let (mut items, mut refused, mut broken) = (Vec::new(), Vec::new(), None);
+    let (mut items, mut refused, mut broken) = (Vec::<ReplayDto>::new(), Vec::new(), None);
+    let ask = ReplayOneAsk { destination };
     for (at, id) in ids.iter().enumerate() {
-        let body = json!({"destination": destination});
-        match api.call(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), Some(&body)).await {
+        match api.ask(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), &ask).await {
             Ok(done) => items.push(done),
             // Those after it are not to blame.
             Err(failure) if matches!(failure.exit, Exit::No | Exit::Usage) => {
@@ -198,17 +202,18 @@ async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<Str
             }
         }
     }
+    let done = items.len();
     if asked.is_json() {
-        print(&pretty(&json!({"items": items, "next": null})))?;
+        print(&pretty(&List { items, next: None }))?;
     } else {
-        for item in items.iter().filter_map(|done| done.get("deliveries").and_then(Value::as_array)).flatten() {
-            print(&format!("{} {}", text(item, "id"), route_of(item)))?;
+        for made in items.iter().flat_map(|done| &done.deliveries) {
+            print(&format!("{} {}", text(&made.id), route_of(&made.source, &made.destination)))?;
         }
     }
     if ids.len() > 1 && !refused.is_empty() {
-        say(&style::warn(format!("{} of {} replayed", items.len(), events(ids.len() as u64))));
+        say(&style::warn(format!("{done} of {} replayed", events(ids.len() as u64))));
     }
-    broken.map_or_else(|| Ok(mixed(items.is_empty(), &refused)), Err)
+    broken.map_or_else(|| Ok(mixed(done == 0, &refused)), Err)
 }
 
 /// How a command about several things ends of which some were refused: what was done is not taken back, and the answer is
@@ -221,14 +226,20 @@ fn mixed(is_nothing_done: bool, refused: &[Exit]) -> Exit {
     }
 }
 
-fn report(asked: &Asked, (matched, changed): (u64, u64), last: &Value, text: &str) -> Outcome {
-    let told = json!({"matched": matched, "changed": changed, "next": last["next"], "next_at": last["next_at"]});
+fn report(asked: &Asked, done: &BulkDto, text: &str) -> Outcome {
+    /// What a script is told.
+    #[derive(Serialize)]
+    struct Told<'a> {
+        job: &'a str,
+        matched: u64,
+        changed: u64,
+        next: &'a Option<String>,
+        next_at: &'a Option<String>,
+    }
+    let BulkDto { job, matched, changed, next, next_at, .. } = done;
+    let told = Told { job, matched: *matched, changed: *changed, next, next_at };
     if asked.is_json() { print(&pretty(&told)) } else { tell(text) }?;
     Ok(Exit::Done)
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value.get(name).and_then(Value::as_u64).unwrap_or(0)
 }
 
 fn events(number: u64) -> String {
@@ -248,16 +259,21 @@ mod tests {
     }
 
     #[test]
-    fn what_was_interrupted_goes_on_where_it_ended() {
-        let body = json!({
-            "source": "shop", "until": "2026-01-31T12:00:00Z", "destination": null, "rate": 0.5,
-            "start_at": "2026-01-31T14:00:00Z", "cursor": "71", "limit": 2000,
-        });
-        let Value::Object(body) = body else { unreachable!("it is one") };
+    fn what_was_interrupted_goes_on_under_its_job() {
+        let ask = ReplayAsk {
+            all: true,
+            source: Some("shop".into()),
+            until: Some("2026-01-31T12:00:00Z".into()),
+            rate: Some(0.5),
+            start_at: Some("2026-01-31T14:00:00Z".into()),
+            limit: Some(9),
+            job: Some("job_1".into()),
+            ..ReplayAsk::default()
+        };
         assert_eq!(
-            again(&body, Some(9)),
-            "crm-relay event replay --source shop --until 2026-01-31T12:00:00Z --rate 0.5 \
-             --start-at 2026-01-31T14:00:00Z --cursor 71 --limit 9"
+            again(&ask),
+            "crm-relay event replay --source shop --until 2026-01-31T12:00:00Z --limit 9 --rate 0.5 \
+             --start-at 2026-01-31T14:00:00Z --job job_1"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Secrets of sources and tokens replaced without a gap.
 
 use clap::Args;
-use serde_json::{Value, json};
+use relay_server::api::{RotationDto, UseDto};
 
 use super::listing::{text, when};
 use crate::{
@@ -31,8 +31,11 @@ pub(super) struct Rotation {
 
 /// What is asked for.
 pub(super) enum Step {
-    /// A new one, with what the admin API wants to know about the old one.
-    Begin(Value),
+    /// A new one, beside the old one for so long; `None`: until told.
+    Begin {
+        /// In milliseconds.
+        keep_old_ms: Option<u64>,
+    },
     /// The end, by its name in the admin API.
     End(&'static str),
 }
@@ -44,36 +47,36 @@ impl Rotation {
     /// Text that is no span.
     pub(super) fn step(&self) -> Result<Step, Failure> {
         if self.finish {
-            return Ok(Step::End("finish"));
+            return Ok(Step::End("rotate/finish"));
         }
         if self.abort {
-            return Ok(Step::End("abort"));
+            return Ok(Step::End("rotate/abort"));
         }
         let span = self.keep_old.as_deref().filter(|text| !text.is_empty());
         let read = |text: &str| {
             quantity::duration(text, Bare::Seconds).map_err(|want| Failure::option("--keep-old", text, want))
         };
         let keep_old_ms = span.map(read).transpose()?.map(|span| span.as_millis() as u64);
-        Ok(Step::Begin(json!({"keep_old_ms": keep_old_ms})))
+        Ok(Step::Begin { keep_old_ms })
     }
 }
 
-/// What is under way, for people; `None`: nothing is.
-pub(super) fn under_way(item: &Value) -> Option<String> {
-    let rotation = item.get("rotation").filter(|rotation| rotation.is_object())?;
-    let until = match rotation.get("until").filter(|until| until.is_string()) {
-        Some(_) => format!("until {}", when(rotation, "until")),
+/// What is under way, for people.
+pub(super) fn under_way(rotation: &RotationDto) -> String {
+    let until = match &rotation.until {
+        Some(until) => format!("until {}", when(until)),
         None => "until --finish".to_owned(),
     };
-    let names = rotation.get("parameters").map(|_| format!("{}, ", text(rotation, "parameters"))).unwrap_or_default();
-    let used = |which: &str| {
-        let used = rotation.get(which).cloned().unwrap_or_default();
-        let last = match used.get("last_at").filter(|at| at.is_string()) {
-            Some(_) => format!("last used {} ({} times)", when(&used, "last_at"), text(&used, "count")),
-            None => "not used since the server started".to_owned(),
-        };
-        let sessions = used.get("sessions").map(|open| format!(", {open} sessions open")).unwrap_or_default();
-        format!("the {which} one {last}{sessions}")
+    let names = rotation.parameters.as_ref().map(|names| format!("{}, ", text(names))).unwrap_or_default();
+    let (old, new) = (used("old", &rotation.old), used("new", &rotation.new));
+    format!("{names}since {}, {until}: {old}; {new}", when(&rotation.since))
+}
+
+fn used(which: &str, used: &UseDto) -> String {
+    let last = match &used.last_at {
+        Some(at) => format!("last used {} ({} times)", when(at), used.count),
+        None => "not used since the server started".to_owned(),
     };
-    Some(format!("{names}since {}, {until}: {}; {}", when(rotation, "since"), used("old"), used("new")))
+    let sessions = used.sessions.map(|open| format!(", {open} sessions open")).unwrap_or_default();
+    format!("the {which} one {last}{sessions}")
 }

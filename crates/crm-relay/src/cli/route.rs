@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use relay_core::limits;
-use serde_json::{Map, Value, json};
+use relay_server::api::{List, PolicyAsk, RouteAsk, RouteDto};
 
 use super::{
     collection::{Collection, not_empty, nothing_to_change},
@@ -66,17 +66,17 @@ struct Policy {
     schedule: Option<String>,
 }
 
-const COLUMNS: &[Column] = &[
-    ("source", |route| text(route, "source")),
-    ("destination", |route| text(route, "destination")),
-    ("ttl", |route| span(route, "ttl_ms")),
-    ("retries", |route| text(route, "max_retries")),
-    ("status", activity),
-    ("declared", |route| text(route, "declared")),
-    ("created", |route| when(route, "created_at")),
+const COLUMNS: &[Column<RouteDto>] = &[
+    ("source", |route| text(&route.source)),
+    ("destination", |route| text(&route.destination)),
+    ("ttl", |route| duration(route.ttl_ms)),
+    ("retries", |route| text(&route.max_retries)),
+    ("status", |route| activity(route.paused)),
+    ("declared", |route| text(&route.declared)),
+    ("created", |route| when(&route.created_at)),
 ];
 
-const ROUTES: Collection =
+const ROUTES: Collection<RouteDto> =
     Collection { view: View { path: "/api/v1/routes", columns: COLUMNS, nothing: "no routes" }, in_words };
 
 impl noun::Verb for Verb {
@@ -85,10 +85,18 @@ impl noun::Verb for Verb {
             Self::List => ROUTES.list(asked, Vec::new()).await,
             Self::Show(ends) => ROUTES.show(asked, &ends.names()).await,
             Self::Create(Revision { ends, policy }) => {
-                let mut body = policy.body()?;
-                body.insert("source".to_owned(), json!(ends.source));
-                body.insert("destination".to_owned(), json!(ends.destination));
-                let made = ROUTES.create(asked, &Value::Object(body)).await?;
+                let PolicyAsk { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = policy.ask()?;
+                let (source, destination) = (ends.source.clone(), ends.destination.clone());
+                let ask = RouteAsk {
+                    source,
+                    destination,
+                    ttl_ms,
+                    max_retries,
+                    retry_delay_ms,
+                    retry_multiplier,
+                    schedule_ms,
+                };
+                let made = ROUTES.create(asked, &ask).await?;
                 asked.tell(&made, in_words)?;
                 if !asked.is_json() {
                     say_others(asked, &ends).await?;
@@ -96,13 +104,13 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Update(Revision { ends, policy }) => {
-                let policy = policy.body()?;
-                if policy.is_empty() {
+                let policy = policy.ask()?;
+                if policy == PolicyAsk::default() {
                     return Err(nothing_to_change(
                         "--ttl, --max-retries, --retry-delay, --retry-multiplier, --schedule",
                     ));
                 }
-                ROUTES.update(asked, &ends.names(), &Value::Object(policy)).await
+                ROUTES.update(asked, &ends.names(), &policy).await
             }
             Self::Delete(ends) => {
                 ROUTES.delete(&asked.running().await?, &ends.names()).await?;
@@ -115,11 +123,10 @@ impl noun::Verb for Verb {
 
 /// A second route is a second delivery of each webhook, which not everybody wants who makes one.
 async fn say_others(asked: &Asked, ends: &Ends) -> Result<(), Failure> {
-    let listed = asked.running().await?.get(ROUTES.view.path).await?;
-    let routes = listed.get("items").and_then(Value::as_array).into_iter().flatten();
-    let of_source = routes.filter(|route| text(route, "source") == ends.source);
+    let listed: List<RouteDto> = asked.running().await?.get(ROUTES.view.path).await?;
+    let of_source = listed.items.iter().filter(|route| route.source == ends.source);
     let others: Vec<String> =
-        of_source.map(|route| text(route, "destination")).filter(|to| *to != ends.destination).collect();
+        of_source.map(|route| text(&route.destination)).filter(|to| *to != ends.destination).collect();
     if let Some(other) = others.first() {
         let source = &ends.source;
         say(&style::warn(format!(
@@ -143,59 +150,48 @@ fn multiplier(text: &str) -> Result<f64, String> {
 }
 
 impl Policy {
-    fn body(&self) -> Result<Map<String, Value>, Failure> {
-        let mut body = Map::new();
-        for (name, flag, text, bare) in [
-            ("ttl_ms", "--ttl", &self.ttl, Bare::Seconds),
-            ("retry_delay_ms", "--retry-delay", &self.retry_delay, Bare::Millis),
-        ] {
-            if let Some(text) = text {
-                let span = quantity::duration(text, bare).map_err(|want| Failure::option(flag, text, want))?;
-                body.insert(name.to_owned(), json!(span.as_millis() as u64));
-            }
-        }
-        if let Some(number) = self.max_retries {
-            body.insert("max_retries".to_owned(), json!(number));
-        }
-        if let Some(factor) = self.retry_multiplier {
-            body.insert("retry_multiplier".to_owned(), json!(factor));
-        }
-        if let Some(text) = &self.schedule {
+    fn ask(&self) -> Result<PolicyAsk, Failure> {
+        let span = |flag: &str, text: &Option<String>, bare| {
+            let read = |text: &String| quantity::duration(text, bare).map_err(|want| Failure::option(flag, text, want));
+            Ok::<_, Failure>(text.as_ref().map(read).transpose()?.map(|span| span.as_millis() as u64))
+        };
+        let delays = |text: &String| {
             let delays = server::schedule(text).map_err(|want| Failure::option("--schedule", text, want))?;
-            let delays: Vec<u64> = delays.iter().map(|delay| delay.as_millis() as u64).collect();
-            body.insert("schedule_ms".to_owned(), json!(delays));
-        }
-        Ok(body)
+            Ok::<_, Failure>(delays.iter().map(|delay| delay.as_millis() as u64).collect())
+        };
+        Ok(PolicyAsk {
+            ttl_ms: span("--ttl", &self.ttl, Bare::Seconds)?,
+            // The parser holds it to its bound.
+            max_retries: self.max_retries.map(|retries| u32::try_from(retries).unwrap_or(u32::MAX)),
+            retry_delay_ms: span("--retry-delay", &self.retry_delay, Bare::Millis)?,
+            retry_multiplier: self.retry_multiplier,
+            schedule_ms: self.schedule.as_ref().map(delays).transpose()?,
+        })
     }
 }
 
-fn in_words(route: &Value) -> String {
+fn in_words(route: &RouteDto) -> String {
     table::fields(&[
-        ("route", style::bold(route_of(route))),
-        ("ttl", span(route, "ttl_ms")),
-        ("retries", text(route, "max_retries")),
+        ("route", style::bold(route_of(&route.source, &route.destination))),
+        ("ttl", duration(route.ttl_ms)),
+        ("retries", text(&route.max_retries)),
         ("delays", delays(route)),
-        ("status", activity(route)),
-        ("declared", text(route, "declared")),
+        ("status", activity(route.paused)),
+        ("declared", text(&route.declared)),
     ])
 }
 
 /// A duration the way a setting takes it.
-fn span(route: &Value, field: &str) -> String {
-    route.get(field).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), duration)
-}
-
 fn duration(ms: u64) -> String {
     quantity::show_duration(Duration::from_millis(ms))
 }
 
 /// `1s, then x 2.0`, or the delays one by one.
-fn delays(route: &Value) -> String {
-    let listed = route.get("schedule_ms").and_then(Value::as_array);
-    let listed: Vec<String> = listed.into_iter().flatten().filter_map(Value::as_u64).map(duration).collect();
-    if listed.is_empty() {
-        format!("{}, then x {}", span(route, "retry_delay_ms"), text(route, "retry_multiplier"))
-    } else {
-        listed.join(", ")
+fn delays(route: &RouteDto) -> String {
+    if !route.schedule_ms.is_empty() {
+        return route.schedule_ms.iter().map(|ms| duration(*ms)).collect::<Vec<_>>().join(", ");
     }
+    let delay = route.retry_delay_ms.map_or_else(|| "-".to_owned(), duration);
+    let factor = route.retry_multiplier.map_or_else(|| "-".to_owned(), |factor| format!("{factor:?}"));
+    format!("{delay}, then x {factor}")
 }

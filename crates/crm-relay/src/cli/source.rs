@@ -3,8 +3,13 @@
 use clap::{Args, Subcommand};
 use http::Method;
 use relay_providers::Given;
-use relay_server::config::Dedupe;
-use serde_json::{Value, json};
+use relay_server::{
+    api::{
+        List, ParameterDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto, SourceRotateAsk,
+        SourceUpdateAsk,
+    },
+    config::Dedupe,
+};
 
 use super::{
     bulk::confirm,
@@ -114,16 +119,16 @@ pub(crate) struct NewSource {
     dedupe: Dedupe,
 }
 
-const COLUMNS: &[Column] = &[
-    ("name", |source| text(source, "name")),
-    ("provider", |source| text(source, "provider")),
-    ("destinations", |source| text(source, "destinations")),
-    ("status", activity),
-    ("declared", |source| text(source, "declared")),
-    ("created", |source| when(source, "created_at")),
+const COLUMNS: &[Column<SourceDto>] = &[
+    ("name", |source| text(&source.name)),
+    ("provider", |source| text(&source.provider)),
+    ("destinations", destinations),
+    ("status", |source| activity(source.paused)),
+    ("declared", |source| text(&source.declared)),
+    ("created", |source| when(&source.created_at)),
 ];
 
-const SOURCES: Collection =
+const SOURCES: Collection<SourceDto> =
     Collection { view: View { path: "/api/v1/sources", columns: COLUMNS, nothing: "no sources" }, in_words };
 
 impl noun::Verb for Verb {
@@ -133,13 +138,12 @@ impl noun::Verb for Verb {
             Self::Show { named, secrets: false } => SOURCES.show(asked, &[&named.name]).await,
             Self::Show { named, secrets: true } => {
                 let path = format!("{}/reveal", SOURCES.path(&[&named.name]));
-                let shown = asked.running().await?.call(Method::POST, &path, None).await?;
+                let shown: List<SecretDto> = asked.running().await?.order(&path).await?;
                 asked.tell(&shown, secrets_of)
             }
             Self::Create { name, about, allow_empty } => {
-                let mut body = about.body(&name)?;
-                body["allow_empty"] = json!(allow_empty);
-                let made = SOURCES.create(asked, &body).await.map_err(|failure| about.looked_up(failure))?;
+                let ask = SourceAsk { allow_empty, ..about.ask(&name)? };
+                let made = SOURCES.create(asked, &ask).await.map_err(|failure| about.looked_up(failure))?;
                 asked.tell(&made, in_words)?;
                 if !asked.is_json() && about.provider == "api-key" && about.set.is_empty() {
                     say(&style::dim(format!("its first key: crm-relay key create {name} NAME")));
@@ -147,11 +151,8 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::AwaitSecret { named, forget } => {
-                let query = if forget { "?forget=true" } else { "" };
-                let path = format!("{}/await-secret{query}", SOURCES.path(&[&named.name]));
-                let shown = asked.running().await?.call(Method::POST, &path, None).await?;
-                asked.tell(&shown, in_words)?;
-                Ok(Exit::Done)
+                let order = if forget { "await-secret?forget=true" } else { "await-secret" };
+                asked.tell(&SOURCES.order(&asked.running().await?, &[&named.name], order).await?, in_words)
             }
             Self::Update { named, provider, set, unset, allow_empty, dedupe } => {
                 if let Some(provider) = &provider {
@@ -163,14 +164,9 @@ impl noun::Verb for Verb {
                         "--set NAME=@FILE, --unset NAME, --provider NAME, --allow-empty, --dedupe",
                     ));
                 }
-                let body = json!({
-                    "provider": provider,
-                    "set": parameters(&set)?,
-                    "unset": unset,
-                    "allow_empty": allow_empty,
-                    "dedupe": dedupe.map(Dedupe::as_str),
-                });
-                SOURCES.update(asked, &[&named.name], &body).await.map_err(|failure| match failure.exit {
+                let set = parameters(&set)?.into();
+                let ask = SourceUpdateAsk { provider, parameters: None, set, unset, allow_empty, dedupe };
+                SOURCES.update(asked, &[&named.name], &ask).await.map_err(|failure| match failure.exit {
                     Exit::Usage if !failure.text.contains("is not a name") => {
                         let look = format!("{failure}. What it has: crm-relay source show {}", named.name);
                         Failure::usage(look)
@@ -183,7 +179,7 @@ impl noun::Verb for Verb {
                 let api = asked.running().await?;
                 if !yes {
                     // Nobody is asked about what is not there.
-                    api.get(&SOURCES.path(&[&name])).await?;
+                    let _: SourceDto = api.get(&SOURCES.path(&[&name])).await?;
                     confirm(&format!("delete source {name} with its routes and keys"))?;
                 }
                 SOURCES.delete(&api, &[&name]).await?;
@@ -199,7 +195,7 @@ impl NewSource {
     ///
     /// # Errors
     /// There is no such provider, or a file that cannot be read.
-    pub(super) fn body(&self, name: &str) -> Result<Value, Failure> {
+    pub(super) fn ask(&self, name: &str) -> Result<SourceAsk, Failure> {
         let adopts = provider::find(&self.provider)?.adopts();
         let parameters = parameters(&self.set)?;
         // What is missing is the server's to say, all of it together; what looks wrong is asked of whoever typed it.
@@ -209,15 +205,16 @@ impl NewSource {
             let doubts: Vec<String> = given.doubts.iter().map(ToString::to_string).collect();
             return Err(self.looked_up(Failure::usage(doubts.join("; "))));
         }
-        Ok(json!({
-            "name": name,
-            "provider": self.provider,
+        Ok(SourceAsk {
+            name: name.to_owned(),
+            provider: self.provider.clone(),
+            allow_empty: false,
             // Whoever makes a source whose platform hands over the secret is about to have it do so.
-            "await_secret": adopts && parameters.is_empty(),
-            "parameters": parameters,
-            "destination": self.destination,
-            "dedupe": self.dedupe.as_str(),
-        }))
+            await_secret: adopts && parameters.is_empty(),
+            parameters: parameters.into(),
+            destination: Some(self.destination.clone()),
+            dedupe: self.dedupe,
+        })
     }
 
     /// A refusal of its parameters, with where to look them up.
@@ -237,12 +234,11 @@ impl NewSource {
 }
 
 async fn rotate(asked: &Asked, name: &str, set: &[String], rotation: &Rotation) -> Outcome {
-    let path = format!("{}/rotate", SOURCES.path(&[name]));
     let api = asked.running().await?;
     match rotation.step()? {
-        Step::Begin(mut body) => {
-            body["set"] = json!(parameters(set)?);
-            let source = api.call(Method::POST, &path, Some(&body)).await?;
+        Step::Begin { keep_old_ms } => {
+            let ask = SourceRotateAsk { set: parameters(set)?.into(), keep_old_ms };
+            let source = api.ask(Method::POST, &format!("{}/rotate", SOURCES.path(&[name])), &ask).await?;
             asked.tell(&source, in_words)?;
             if !asked.is_json() {
                 say(&style::dim(format!(
@@ -252,99 +248,93 @@ async fn rotate(asked: &Asked, name: &str, set: &[String], rotation: &Rotation) 
             }
             Ok(Exit::Done)
         }
-        Step::End(end) => asked.tell(&api.call(Method::POST, &format!("{path}/{end}"), None).await?, in_words),
+        Step::End(end) => asked.tell(&SOURCES.order(&api, &[name], end).await?, in_words),
     }
 }
 
-fn in_words(source: &Value) -> String {
+fn in_words(source: &SourceDto) -> String {
     let mut fields = vec![
-        ("source", style::bold(text(source, "name"))),
-        ("provider", text(source, "provider")),
+        ("source", style::bold(text(&source.name))),
+        ("provider", text(&source.provider)),
         ("parameters", parameters_of(source)),
-        ("path", format!("/webhook/{}", text(source, "name"))),
-        ("destinations", text(source, "destinations")),
+        ("path", format!("/webhook/{}", text(&source.name))),
+        ("destinations", destinations(source)),
         ("status", status(source)),
-        ("dedupe", text(source, "dedupe")),
-        ("declared", text(source, "declared")),
-        ("created", text(source, "created_at")),
+        ("dedupe", source.dedupe.to_string()),
+        ("declared", text(&source.declared)),
+        ("created", text(&source.created_at)),
     ];
-    if let Some(rotation) = under_way(source) {
-        fields.insert(3, ("rotation", style::warn(rotation)));
+    if let Some(rotation) = &source.rotation {
+        fields.insert(3, ("rotation", style::warn(under_way(rotation))));
     }
-    if let Some(counters) = source.get("counters") {
-        fields.push(("received", received(counters)));
-        fields.push(("last webhook", ago(source, "last_received_at")));
-        fields.push(("refused", refused(counters)));
+    if let Some(activity) = &source.activity {
+        fields.push(("received", received(&activity.counters)));
+        fields.push(("last webhook", ago(activity.last_received_at.as_deref())));
+        fields.push(("refused", refused(&activity.counters)));
     }
     let fields = table::fields(&fields);
-    let refusals = source.get("refusals").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let refusals = source.activity.as_ref().map_or(&[][..], |activity| &activity.refusals);
     if refusals.is_empty() { fields } else { format!("{fields}\n\n{}", refusals_of(refusals)) }
 }
 
-/// `active`, or what it waits for.
-fn status(source: &Value) -> String {
-    if source.get("broken").is_some_and(Value::is_string) {
-        return style::warn(format!("answers 503 until it is put right: {}", text(source, "broken")));
-    }
-    if source.get("awaits_secret") == Some(&Value::Bool(true)) {
-        let until = source.get("awaits_secret_until").filter(|until| until.is_string());
-        return style::warn(match until {
-            Some(_) => {
-                format!("waits until {} for the platform to hand over its secret", when(source, "awaits_secret_until"))
-            }
-            None => format!(
-                "has no secret; to let the platform hand it over: crm-relay source await-secret {}",
-                text(source, "name")
-            ),
-        });
-    }
-    if source.get("awaits_secret_until").is_some_and(Value::is_string) {
-        let until = when(source, "awaits_secret_until");
-        return style::warn(format!("takes a further secret that the platform hands over until {until}"));
-    }
-    activity(source)
+fn destinations(source: &SourceDto) -> String {
+    text(&source.destinations)
 }
 
-fn received(counters: &Value) -> String {
-    let count = |name| text(counters, name);
-    format!(
-        "{} accepted, {} stored now, {} sent again, {} handshakes",
-        count("accepted"),
-        count("stored"),
-        count("duplicates"),
-        count("handshakes")
-    )
+/// `active`, or what it waits for.
+fn status(source: &SourceDto) -> String {
+    if let Some(broken) = &source.broken {
+        return style::warn(format!("answers 503 until it is put right: {}", text(broken)));
+    }
+    match (source.awaits_secret, &source.awaits_secret_until) {
+        (true, Some(until)) => {
+            style::warn(format!("waits until {} for the platform to hand over its secret", when(until)))
+        }
+        (true, None) => style::warn(format!(
+            "has no secret; to let the platform hand it over: crm-relay source await-secret {}",
+            text(&source.name)
+        )),
+        (false, Some(until)) => {
+            style::warn(format!("takes a further secret that the platform hands over until {}", when(until)))
+        }
+        (false, None) => activity(source.paused),
+    }
+}
+
+fn received(counters: &SourceCountersDto) -> String {
+    let SourceCountersDto { accepted, stored, duplicates, handshakes, .. } = counters;
+    format!("{accepted} accepted, {stored} stored now, {duplicates} sent again, {handshakes} handshakes")
 }
 
 /// `bad_signature 3, stale_timestamp 1` since the server started.
-fn refused(counters: &Value) -> String {
-    let reasons = counters.get("refused").and_then(Value::as_object).into_iter().flatten();
-    let reasons: Vec<String> = reasons.map(|(reason, count)| format!("{reason} {count}")).collect();
+fn refused(counters: &SourceCountersDto) -> String {
+    let reasons = counters.refused.iter().map(|(reason, count)| format!("{} {count}", text(reason)));
+    let reasons: Vec<String> = reasons.collect();
     if reasons.is_empty() { "nothing since the server started".to_owned() } else { reasons.join(", ") }
 }
 
 /// The last refusals, the newest first.
-fn refusals_of(refusals: &[Value]) -> String {
-    let row = |refusal: &Value| {
-        vec![when(refusal, "at"), text(refusal, "peer"), text(refusal, "check"), text(refusal, "detail")]
+fn refusals_of(refusals: &[RefusalDto]) -> String {
+    let row = |refusal: &RefusalDto| {
+        let RefusalDto { at, check, detail, peer } = refusal;
+        vec![when(at), text(peer), text(check), text(detail)]
     };
     table::wrapped(&["refused", "from", "check", "detail"], &refusals.iter().map(row).collect::<Vec<_>>())
 }
 
 /// `secret=VALUE`, a line each.
-fn secrets_of(shown: &Value) -> String {
-    let items = shown.get("items").and_then(Value::as_array).into_iter().flatten();
-    let lines: Vec<String> = items.map(|item| format!("{}={}", text(item, "name"), text(item, "value"))).collect();
+fn secrets_of(shown: &List<SecretDto>) -> String {
+    let lines: Vec<String> =
+        shown.items.iter().map(|item| format!("{}={}", text(&item.name), text(&item.value))).collect();
     if lines.is_empty() { "the platform has handed over no secret".to_owned() } else { lines.join("\n") }
 }
 
 /// `secret (hidden), header=X-Signature`.
-fn parameters_of(source: &Value) -> String {
-    let one = |parameter: &Value| match parameter.get("value").and_then(Value::as_str) {
-        Some(value) => format!("{}={value}", text(parameter, "name")),
-        None => format!("{} (hidden)", text(parameter, "name")),
+fn parameters_of(source: &SourceDto) -> String {
+    let one = |parameter: &ParameterDto| match &parameter.value {
+        Some(value) => format!("{}={value}", text(&parameter.name)),
+        None => format!("{} (hidden)", text(&parameter.name)),
     };
-    let found: Vec<String> =
-        source.get("parameters").and_then(Value::as_array).into_iter().flatten().map(one).collect();
+    let found: Vec<String> = source.parameters.iter().map(one).collect();
     if found.is_empty() { "-".to_owned() } else { found.join(", ") }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
+use relay_server::api::{MissedDto, StatusDto};
 
 use super::{
     destination,
-    listing::{ago, each, list, text, when},
+    listing::{ago, list, text, when},
     shared_options::Common,
 };
 use crate::{
@@ -33,40 +33,40 @@ impl StatusArgs {
         block_on(async {
             let layers = self.common.layers()?;
             let api = Api::reading(&layers).await?;
-            let status = api.get("/api/v1/status").await?;
+            let status: StatusDto = api.get("/api/v1/status").await?;
             if self.common.json {
                 print(&pretty(&status))?;
                 return Ok(Exit::Done);
             }
+            let totals = &status.health.totals;
             print(&table::fields(&[
                 ("server", server(&api, &status)),
-                ("received", text(&status, "webhooks_received")),
-                ("last webhook", ago(&status, "last_received_at")),
-                ("delivered", text(&status, "webhooks_processed")),
-                ("dead or expired", text(&status, "webhooks_failed")),
-                ("waiting", text(&status, "queue_depth")),
+                ("received", text(&totals.webhooks_received)),
+                ("last webhook", ago(status.last_received_at.as_deref())),
+                ("delivered", text(&totals.webhooks_processed)),
+                ("dead or expired", text(&totals.webhooks_failed)),
+                ("waiting", text(&totals.queue_depth)),
             ]))?;
-            for reason in each(&status, "reasons") {
-                tell(&style::warn(format!("! {reason}")))?;
+            for reason in status.health.reasons.iter().flatten() {
+                tell(&style::warn(format!("! {}", text(reason))))?;
             }
             print("")?;
             list(&api, &destination::DESTINATIONS.view, Vec::new(), None, self.common.form()).await?;
-            missed(&status)?;
+            missed(&status.missed)?;
             Ok(Exit::Done)
         })
     }
 }
 
 /// The latest requests that found nothing: where a webhook went that does not arrive.
-fn missed(status: &Value) -> Result<(), Failure> {
-    let missed = status.get("missed").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+fn missed(missed: &[MissedDto]) -> Result<(), Failure> {
     if missed.is_empty() {
         return Ok(());
     }
     print("\nrequests to a path or source that there is none of, the latest first:")?;
-    let row = |request: &Value| {
-        let cell = |field| text(request, field);
-        vec![when(request, "at"), cell("status"), cell("method"), cell("path"), cell("peer")]
+    let row = |request: &MissedDto| {
+        let MissedDto { at, status, method, path, peer } = request;
+        vec![when(at), text(status), text(method), text(path), text(peer)]
     };
     let rows: Vec<Vec<String>> = missed.iter().take(MISSED_SHOWN).map(row).collect();
     print(&table::table(&["at", "status", "method", "path", "from"], &rows))?;
@@ -77,15 +77,15 @@ fn missed(status: &Value) -> Result<(), Failure> {
 }
 
 /// How it is; or that it does not run, and whose figures these are.
-fn server(api: &Api, status: &Value) -> String {
+fn server(api: &Api, status: &StatusDto) -> String {
     if let Some(dir) = api.offline() {
         return style::warn(format!("does not run; this is its store in {}", dir.display()));
     }
-    let state = match text(status, "status").as_str() {
+    let state = match status.health.status.as_str() {
         "ok" => style::good("ok"),
-        other => style::bad(other),
+        other => style::bad(text(other)),
     };
-    let up = Duration::from_millis(status.get("uptime_ms").and_then(Value::as_u64).unwrap_or(0));
-    let more = format!("version {}, up {}, at {}", text(status, "version"), human_duration(up), text(status, "public"));
-    format!("{state}, {}", style::dim(more))
+    let up = human_duration(Duration::from_millis(status.uptime_ms));
+    let (version, public) = (text(&status.health.version), text(&status.public));
+    format!("{state}, {}", style::dim(format!("version {version}, up {up}, at {public}")))
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use http::Uri;
-use relay_server::error::Code;
+use relay_server::{api::ProblemDto, error::Code};
 use serde_json::json;
 
 use crate::{
@@ -166,13 +166,13 @@ impl Tally {
 
 /// The code of a problem document of the relay's.
 fn code(answer: &str) -> Option<Code> {
-    let problem: serde_json::Value = serde_json::from_str(answer).ok()?;
-    next_step::of_name(problem.get("code")?.as_str()?)
+    let problem: ProblemDto = serde_json::from_str(answer).ok()?;
+    next_step::of_name(&problem.code)
 }
 
 /// Why a server refused: the detail of its problem document, or what it answered.
 fn refusal(answer: &str) -> String {
-    let problem: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
-    let detail = problem.get("detail").and_then(serde_json::Value::as_str);
-    visible(detail.unwrap_or_else(|| answer.trim())).into_owned()
+    let problem: ProblemDto = serde_json::from_str(answer).unwrap_or_default();
+    let said = if problem.detail.is_empty() { answer.trim() } else { &problem.detail };
+    visible(said).into_owned()
 }

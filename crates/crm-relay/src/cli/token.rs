@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 use http::Method;
-use serde_json::{Value, json};
+use relay_server::api::{Shown, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk};
+use serde::Serialize;
 
 use super::{
     collection::{Collection, Named, not_empty, nothing_to_change},
@@ -59,15 +60,15 @@ pub(crate) struct Serves {
     destinations: Vec<String>,
 }
 
-const COLUMNS: &[Column] = &[
-    ("name", |token| text(token, "name")),
-    ("begins", |token| text(token, "prefix")),
+const COLUMNS: &[Column<TokenDto>] = &[
+    ("name", |token| text(&token.name)),
+    ("begins", |token| text(&token.prefix)),
     ("destinations", destinations),
-    ("status", status),
-    ("created", |token| when(token, "created_at")),
+    ("status", |token| status(token.revoked_at.as_deref())),
+    ("created", |token| when(&token.created_at)),
 ];
 
-const TOKENS: Collection = Collection {
+const TOKENS: Collection<TokenDto> = Collection {
     view: View { path: "/api/v1/tokens", columns: COLUMNS, nothing: "no tokens beside RELAY_TOKEN" },
     in_words,
 };
@@ -78,14 +79,14 @@ impl noun::Verb for Verb {
             Self::List => TOKENS.list(asked, Vec::new()).await,
             Self::Show(named) => TOKENS.show(asked, &[&named.name]).await,
             Self::Create { name, serves } => {
-                let made = TOKENS.create(asked, &json!({"name": name, "destinations": serves.some()})).await?;
-                show_secret(asked, &made, "token")
+                let made = TOKENS.create(asked, &TokenAsk { name, destinations: serves.some() }).await?;
+                show_secret(asked, &made, ("token", made.token.as_ref()))
             }
             Self::Update { named, serves, all } => {
                 if serves.destinations.is_empty() && !all {
                     return Err(nothing_to_change("--destination NAME, --all"));
                 }
-                TOKENS.update(asked, &[&named.name], &json!({"destinations": serves.some()})).await
+                TOKENS.update(asked, &[&named.name], &TokenUpdateAsk { destinations: serves.some() }).await
             }
             Self::Rotate { named: Named { name }, rotation } => rotate(asked, &name, &rotation).await,
             Self::Revoke(Named { name }) => {
@@ -105,12 +106,12 @@ impl Serves {
 }
 
 async fn rotate(asked: &Asked, name: &str, rotation: &Rotation) -> Outcome {
-    let path = format!("{}/rotate", TOKENS.path(&[name]));
     let api = asked.running().await?;
     match rotation.step()? {
-        Step::Begin(body) => {
-            let made = api.call(Method::POST, &path, Some(&body)).await?;
-            show_secret(asked, &made, "token")?;
+        Step::Begin { keep_old_ms } => {
+            let path = format!("{}/rotate", TOKENS.path(&[name]));
+            let made: TokenDto = api.ask(Method::POST, &path, &TokenRotateAsk { keep_old_ms }).await?;
+            show_secret(asked, &made, ("token", made.token.as_ref()))?;
             if !asked.is_json() {
                 say(&style::dim(format!(
                     "once its clients run with it, and token show says that no session is open with the old one: \
@@ -119,42 +120,38 @@ async fn rotate(asked: &Asked, name: &str, rotation: &Rotation) -> Outcome {
             }
             Ok(Exit::Done)
         }
-        Step::End(end) => asked.tell(&api.call(Method::POST, &format!("{path}/{end}"), None).await?, in_words),
+        Step::End(end) => asked.tell(&TOKENS.order(&api, &[name], end).await?, in_words),
     }
 }
 
 /// A secret that is shown this once: alone on stdout, so that a script can take it.
-pub(super) fn show_secret(asked: &Asked, made: &Value, field: &str) -> Outcome {
+pub(super) fn show_secret<T: Serialize>(asked: &Asked, made: &T, (what, secret): (&str, Option<&Shown>)) -> Outcome {
     if !asked.is_json() {
-        say(&style::dim(format!("the {field} is shown this once:")));
+        say(&style::dim(format!("the {what} is shown this once:")));
     }
-    asked.tell(made, |made| text(made, field))
+    asked.tell(made, |_| text(&secret.map(|secret| secret.0.clone())))
 }
 
 /// `valid` or `revoked`.
-pub(super) fn status(item: &Value) -> String {
-    let is_revoked = item.get("revoked_at").is_some_and(|at| !at.is_null());
-    if is_revoked { style::bad("revoked") } else { style::good("valid") }
+pub(super) fn status(revoked_at: Option<&str>) -> String {
+    if revoked_at.is_some() { style::bad("revoked") } else { style::good("valid") }
 }
 
-fn in_words(token: &Value) -> String {
+fn in_words(token: &TokenDto) -> String {
     let mut fields = vec![
-        ("token", style::bold(text(token, "name"))),
-        ("begins", text(token, "prefix")),
+        ("token", style::bold(text(&token.name))),
+        ("begins", text(&token.prefix)),
         ("destinations", destinations(token)),
-        ("status", status(token)),
-        ("created", text(token, "created_at")),
-        ("revoked", text(token, "revoked_at")),
+        ("status", status(token.revoked_at.as_deref())),
+        ("created", text(&token.created_at)),
+        ("revoked", text(&token.revoked_at)),
     ];
-    if let Some(rotation) = under_way(token) {
-        fields.insert(2, ("rotation", style::warn(rotation)));
+    if let Some(rotation) = &token.rotation {
+        fields.insert(2, ("rotation", style::warn(under_way(rotation))));
     }
     table::fields(&fields)
 }
 
-fn destinations(token: &Value) -> String {
-    match text(token, "destinations").as_str() {
-        "-" => "all".to_owned(),
-        some => some.to_owned(),
-    }
+fn destinations(token: &TokenDto) -> String {
+    token.destinations.as_ref().map_or_else(|| "all".to_owned(), text)
 }

@@ -96,6 +96,27 @@ pub enum Kind {
     Word(&'static [&'static str]),
 }
 
+/// What a value is as text: how it is cleaned before it is read, and what of it may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// One line.
+    Plain,
+    /// Its query is not shown.
+    Url,
+    /// Nor are its user and password.
+    Proxy,
+    /// Several URLs.
+    Targets,
+    /// Never shown; judged.
+    Secret,
+    /// Never shown; taken as it is.
+    Foreign,
+    /// A path.
+    Dir,
+    /// A path, in the configuration file relative to it.
+    Certificates,
+}
+
 /// A checked value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -127,27 +148,12 @@ impl Setting {
 
     /// A value as it may be shown.
     pub(crate) fn show(&self, text: &str) -> String {
-        if self.is_secret() || (self.kind == Kind::Proxy && text.contains('@')) {
-            return "redacted".to_owned();
-        }
-        match self.kind {
-            Kind::Targets => target::shown_targets(text),
-            Kind::Url | Kind::Proxy => target::without_query(text),
-            Kind::Text
-            | Kind::Secret
-            | Kind::Foreign
-            | Kind::Dir
-            | Kind::Certificates
-            | Kind::Host
-            | Kind::Port
-            | Kind::Listen
-            | Kind::Origins
-            | Kind::Hosts
-            | Kind::Count(..)
-            | Kind::Factor
-            | Kind::Span(..)
-            | Kind::Size(..)
-            | Kind::Word(_) => text.to_owned(),
+        match self.kind.form() {
+            Form::Secret | Form::Foreign => "redacted".to_owned(),
+            Form::Proxy if text.contains('@') => "redacted".to_owned(),
+            Form::Targets => target::shown_targets(text),
+            Form::Url | Form::Proxy => target::without_query(text),
+            Form::Plain | Form::Dir | Form::Certificates => text.to_owned(),
         }
     }
 
@@ -156,25 +162,12 @@ impl Setting {
     /// # Errors
     /// What would be right; never the value.
     pub(crate) fn read(&self, text: &str, origin: &Origin) -> Result<(String, Value), String> {
-        let text = match self.kind {
-            Kind::Secret => secret::read(self.name, text)?,
-            Kind::Foreign => pasted::trimmed(text).to_owned(),
-            Kind::Dir => shown(&directory(text)?),
-            Kind::Certificates => shown(&origin.beside(&text_file::path(text)?)),
-            Kind::Text
-            | Kind::Host
-            | Kind::Port
-            | Kind::Listen
-            | Kind::Url
-            | Kind::Proxy
-            | Kind::Targets
-            | Kind::Origins
-            | Kind::Hosts
-            | Kind::Count(..)
-            | Kind::Factor
-            | Kind::Span(..)
-            | Kind::Size(..)
-            | Kind::Word(_) => plain(self.name, text)?.to_owned(),
+        let text = match self.kind.form() {
+            Form::Secret => secret::read(self.name, text)?,
+            Form::Foreign => pasted::trimmed(text).to_owned(),
+            Form::Dir => shown(&directory(text)?),
+            Form::Certificates => shown(&origin.beside(&text_file::path(text)?)),
+            Form::Plain | Form::Url | Form::Proxy | Form::Targets => plain(self.name, text)?.to_owned(),
         };
         let value = self.kind.read(&text)?;
         if self.name == "ADMIN_URL" {
@@ -491,6 +484,29 @@ pub(crate) const REDIS_ONLY: &[&str] =
     &["REDIS_PASSWORD", "REDIS_DB", "STREAM_NAME", "CONSUMER_GROUP", "CONSUMER_NAME", "DEAD_LETTER_QUEUE"];
 
 impl Kind {
+    const fn form(self) -> Form {
+        match self {
+            Self::Url => Form::Url,
+            Self::Proxy => Form::Proxy,
+            Self::Targets => Form::Targets,
+            Self::Secret => Form::Secret,
+            Self::Foreign => Form::Foreign,
+            Self::Dir => Form::Dir,
+            Self::Certificates => Form::Certificates,
+            Self::Text
+            | Self::Host
+            | Self::Port
+            | Self::Listen
+            | Self::Origins
+            | Self::Hosts
+            | Self::Count(..)
+            | Self::Factor
+            | Self::Span(..)
+            | Self::Size(..)
+            | Self::Word(_) => Form::Plain,
+        }
+    }
+
     /// Reads a value.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use relay_core::{
     name::Name,
     session::client::Forward,
 };
-use serde_json::json;
+use relay_server::api::AnswerDto;
 use tokio::time::Instant;
 
 use super::{
@@ -100,9 +100,7 @@ fn now() -> String {
 
 /// What the target said with its refusal, else what went wrong; nothing where that says no more than the status.
 fn why(outcome: &Outcome) -> Option<String> {
-    let answer = outcome.answer.as_deref();
-    let told = answer.map(|said| json!({"reason": said.reason, "location": said.location, "body": said.body}));
-    let said = answer::gist(&json!({ "answer": told }));
+    let said = answer::gist(outcome.answer.as_deref().map(AnswerDto::from).as_ref());
     let words = if said.is_empty() { visible(outcome.error.as_deref()?).into_owned() } else { said };
     let status = outcome.status.and_then(|status| http::StatusCode::from_u16(status).ok());
     let is_told =

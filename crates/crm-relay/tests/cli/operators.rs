@@ -169,6 +169,30 @@ fn old_events_are_replayed_by_filter_at_a_rate() {
     assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
 }
 
+/// I12: whoever does not know what became of a command gives it again with its job, and nothing is done twice.
+#[test]
+fn a_command_is_given_again_under_its_job() {
+    let place = Place::new();
+    let _server = place.server();
+    let _ = (place.send(), place.send());
+    let all = |more: &[&'static str]| replay(&[&["--until", "2099-01-01T00:00:00Z", "--yes"], more].concat());
+    let told = place.json(&all(&[]));
+    let job = told["job"].as_str().unwrap().to_owned();
+    let again = |verb: &[&str], more: &[&str]| {
+        place.cli(&[verb, &["--until", "2099-01-01T00:00:00Z", "--yes", "--job", &job, "--json"], more].concat())
+    };
+    let same: serde_json::Value = serde_json::from_slice(&again(&["event", "replay"], &[]).stdout).unwrap();
+    assert_eq!((&told["changed"], &same), (&json!(2), &told));
+    for (verb, more) in [(["event", "replay"], &["--destination", "default"][..]), (["delivery", "cancel"], &["--all"])]
+    {
+        let refused = again(&verb, more);
+        assert_eq!(refused.status.code(), Some(1), "{verb:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("is the job of another command"), "{refused:?}");
+    }
+    assert_eq!(place.json(&["delivery", "list"])["items"].as_array().unwrap().len(), 4);
+    assert_eq!(place.cli(&["dead", "purge", "--all", "--yes", "--job", "dlv_1"]).status.code(), Some(2));
+}
+
 /// I13: dead letters come back at a rate too; a rate is not for what goes.
 #[test]
 fn dead_letters_are_redriven_at_a_rate() {

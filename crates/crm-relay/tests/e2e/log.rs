@@ -64,25 +64,29 @@ fn public(data: &Path) -> std::net::SocketAddr {
     run["public"].as_str().unwrap().parse().unwrap()
 }
 
+/// What a server is started with that keeps its things in `data`.
+fn of_server(data: &Path) -> Vec<(&'static str, &str)> {
+    vec![
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("SERVER_HOST", "127.0.0.1"),
+        ("SERVER_PORT", "0"),
+        ("ADMIN_LISTEN", "off"),
+        ("API_KEY", API_KEY),
+        ("RELAY_TOKEN", RELAY_TOKEN),
+        ("DISK_RESERVE", "1MiB"),
+        ("LOG_LEVEL", "trace"),
+        ("RETRY_DELAY", "10ms"),
+        ("MAX_RETRIES", "1"),
+    ]
+}
+
 /// F3, I16, I24: whatever becomes of their logs, a server takes webhooks, a client forwards them, and both end as they should.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_cannot_be_written_ends_nothing() {
     for log in [Log::Full, Log::Closed] {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let env = [
-            ("DATA_DIR", data.to_str().unwrap()),
-            ("SERVER_HOST", "127.0.0.1"),
-            ("SERVER_PORT", "0"),
-            ("ADMIN_LISTEN", "off"),
-            ("API_KEY", API_KEY),
-            ("RELAY_TOKEN", RELAY_TOKEN),
-            ("DISK_RESERVE", "1MiB"),
-            ("LOG_LEVEL", "trace"),
-            ("RETRY_DELAY", "10ms"),
-            ("MAX_RETRIES", "1"),
-        ];
-        let (mut server, _) = start(log, dir.path(), &["server"], &env);
+        let (mut server, _) = start(log, dir.path(), &["server"], &of_server(&data));
         let server_url = format!("http://{}", public(&data));
         let target = Target::start(|seen| Reply::status(if *seen.body == *b"bad" { 422 } else { 200 })).await;
         let to = target.url("/");
@@ -140,16 +144,7 @@ async fn dev_goes_on_when_nobody_reads_what_it_shows() {
 async fn a_log_whose_reader_stalls_holds_up_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let env = [
-        ("DATA_DIR", data.to_str().unwrap()),
-        ("SERVER_HOST", "127.0.0.1"),
-        ("SERVER_PORT", "0"),
-        ("ADMIN_LISTEN", "off"),
-        ("API_KEY", API_KEY),
-        ("DISK_RESERVE", "1MiB"),
-        ("LOG_LEVEL", "trace"),
-    ];
-    let (mut server, reader) = start(Log::Stalled, dir.path(), &["server"], &env);
+    let (mut server, reader) = start(Log::Stalled, dir.path(), &["server"], &of_server(&data));
     let server_url = format!("http://{}", public(&data));
     let sender = Sender::new();
     for _ in 0..20 {

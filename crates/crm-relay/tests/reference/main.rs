@@ -30,6 +30,11 @@ fn the_reference_page_of_the_command_line_is_true() {
     holds("cli.md", &command_line());
 }
 
+#[test]
+fn the_document_of_the_admin_api_is_true() {
+    holds("openapi.json", &relay_server::openapi());
+}
+
 /// Whoever writes a program against the API finds every code there, and none that there is not.
 #[test]
 fn the_page_of_the_admin_api_lists_every_code() {

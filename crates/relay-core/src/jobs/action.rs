@@ -6,6 +6,7 @@ use super::Pace;
 use crate::{
     delivery::{self, Delivery, State},
     name::Name,
+    routing::Route,
     storage::{Ended, Step},
     time::Wall,
 };
@@ -26,32 +27,56 @@ pub enum Action {
     Purge,
     /// Open: cancelled. A leased one too; its report comes too late.
     Cancel,
+    /// Of old events: new deliveries.
+    Replay {
+        /// Along which routes, by source; events of others are passed over.
+        routes: BTreeMap<Name, Vec<Route>>,
+        /// So many events a second.
+        pace: Option<Pace>,
+    },
 }
 
 impl Action {
-    /// The states that it is for.
+    /// The states that it is for; none where it is for events.
     pub const fn states(&self) -> &'static [State] {
         match self {
             Self::Redrive { .. } | Self::Purge => &[State::Dead, State::Expired],
             Self::Cancel => &[State::Ready, State::Scheduled, State::Leased],
+            Self::Replay { .. } => &[],
         }
     }
 
     /// Whether it makes anything due.
     pub const fn makes_due(&self) -> bool {
-        matches!(self, Self::Redrive { .. })
+        matches!(self, Self::Redrive { .. } | Self::Replay { .. })
     }
 
-    /// When the one behind so many others is due, where they come at a rate.
-    pub(super) fn due(&self, before: u64) -> Option<Wall> {
+    /// How fast what it makes due comes, if not all at once.
+    pub(super) const fn pace(&self) -> Option<Pace> {
         match self {
-            Self::Redrive { pace: Some(pace), .. } => Some(pace.due(before)),
-            Self::Redrive { pace: None, .. } | Self::Purge | Self::Cancel => None,
+            Self::Redrive { pace, .. } | Self::Replay { pace, .. } => *pace,
+            Self::Purge | Self::Cancel => None,
         }
     }
 
-    /// Puts what becomes of a delivery, behind so many others, into a step; `false` if it is not one for this.
-    pub(super) fn decide(&self, found: &Delivery, before: u64, now: Wall, step: &mut Step) -> bool {
+    /// Along which routes events of a source are replayed.
+    pub(super) fn routes(&self, source: &Name) -> &[Route] {
+        match self {
+            Self::Replay { routes, .. } => routes.get(source).map_or(&[], Vec::as_slice),
+            Self::Redrive { .. } | Self::Purge | Self::Cancel => &[],
+        }
+    }
+
+    /// Most deliveries that it makes of one event.
+    pub(super) fn routes_max(&self) -> usize {
+        match self {
+            Self::Replay { routes, .. } => routes.values().map(Vec::len).max().unwrap_or(0),
+            Self::Redrive { .. } | Self::Purge | Self::Cancel => 0,
+        }
+    }
+
+    /// Puts what becomes of a delivery, due then if it comes at a rate, into a step; `false` if it is not one for this.
+    pub(super) fn decide(&self, found: &Delivery, due: Option<Wall>, now: Wall, step: &mut Step) -> bool {
         if !self.states().contains(&found.state) {
             return false;
         }
@@ -60,13 +85,14 @@ impl Action {
                 let route = (found.source.clone(), found.destination.clone());
                 let ttl = ttl.get(&route).copied().unwrap_or(*ttl_default);
                 let mut change = delivery::redrive(found, now, ttl);
-                if let Some(due) = self.due(before) {
+                if let Some(due) = due {
                     change.next = change.next.due_from(due);
                 }
                 step.settle.push(change);
             }
             Self::Purge => step.retire.extend(Ended::of(found)),
             Self::Cancel => step.settle.push(delivery::cancel(found, now)),
+            Self::Replay { .. } => {}
         }
         true
     }

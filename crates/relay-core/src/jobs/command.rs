@@ -6,7 +6,7 @@ use super::Action;
 use crate::{
     delivery::Delivery,
     id::{DeliveryId, JobId},
-    storage::{AuditEntry, DeliveryFilter},
+    storage::{AuditEntry, DeliveryFilter, EventFilter},
 };
 
 /// A command.
@@ -14,15 +14,17 @@ use crate::{
 pub struct Command {
     /// Names it, so that its repetition does nothing twice.
     pub job: JobId,
+    /// Tells it from other commands, and is the same in its repetitions: an id is of one command.
+    pub fingerprint: u64,
     /// What is done.
     pub action: Action,
     /// To which deliveries.
     pub target: Target,
     /// Only to these among them.
     pub pick: Option<Pick>,
-    /// To so many at most, in the order in which they come.
+    /// To so many at most in all, in the order in which they come. A repetition with more goes on.
     pub limit: Option<u64>,
-    /// From the first page on that starts there.
+    /// From the first page on that starts there, unless the job has begun.
     pub cursor: Option<String>,
     /// Only counted.
     pub dry_run: bool,
@@ -37,6 +39,8 @@ pub enum Target {
     Ids(BTreeSet<DeliveryId>),
     /// Those that match, as far as the action is for their state; in the order of a listing.
     Matching(DeliveryFilter),
+    /// Events that match: for a replay, and that for nothing else.
+    Events(EventFilter),
 }
 
 /// Tells which are meant where a store has no index for it.

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Command, JobOp, JobStored, Output, Target, Told};
+use super::{Action, Command, JobOp, JobStored, Output, Pace, Target, Told};
 use crate::{
     delivery::{Delivery, State},
     id::DeliveryId,
     limits,
-    storage::{Asked, Changed, DeliveryFilter, Listing, Mark, OpId, Page, PageAsk, Step, Stepped, StoreError},
+    storage::{
+        Asked, Changed, DeliveryFilter, EventFilter, EventRow, EventsAsk, Listing, Mark, OpId, Page, PageAsk, Step,
+        Stepped, StoreError,
+    },
     time::Wall,
 };
 
@@ -37,6 +40,7 @@ pub struct Job {
 enum Reads {
     Ids(Vec<DeliveryId>),
     Matching(DeliveryFilter),
+    Events(EventFilter),
     /// There is none.
     Nothing,
 }
@@ -51,6 +55,10 @@ enum Phase {
     Finding(OpId, Option<String>),
     /// These are to be decided about.
     Decide(Listing<Delivery>),
+    /// These are to be replayed; so many ids are wanted for that.
+    Replay(Listing<EventRow>),
+    Minting(Listing<EventRow>),
+    Make(Listing<EventRow>, Vec<DeliveryId>),
     /// These have changed since they were decided about, for so many times.
     DecideAgain(Vec<Delivery>, u8),
     /// This step is to be asked for.
@@ -76,6 +84,8 @@ pub enum End {
     Done,
     /// It was stopped before it was through.
     Stopped,
+    /// Another command has its id: nothing was done.
+    Taken,
     /// The store could not, more often than it is asked. What was done stays done.
     Failed(StoreError),
 }
@@ -85,9 +95,9 @@ pub enum End {
 pub struct Outcome {
     /// How it ended.
     pub end: End,
-    /// Deliveries that were decided about.
+    /// What was decided about: deliveries, or events of a replay.
     pub matched: u64,
-    /// Deliveries that were changed.
+    /// Deliveries that were changed, removed or made.
     pub changed: u64,
     /// Where a command goes on that asks for the rest.
     pub next: Option<String>,
@@ -98,18 +108,21 @@ pub struct Outcome {
 impl Job {
     /// A job that has not begun.
     pub fn new(command: Command) -> Self {
-        let target = match &command.target {
-            Target::Ids(ids) => Reads::Ids(ids.iter().copied().collect()),
-            Target::Matching(filter) => narrowed(filter, command.action.states()),
+        let target = match (&command.target, &command.action) {
+            (Target::Events(filter), Action::Replay { .. }) => Reads::Events(filter.clone()),
+            (Target::Events(_), _) | (_, Action::Replay { .. }) => Reads::Nothing,
+            (Target::Ids(ids), _) => Reads::Ids(ids.iter().copied().collect()),
+            (Target::Matching(filter), action) => narrowed(filter, action.states()),
         };
         let cursor = command.cursor.clone();
+        let page_limit = limits::JOB_STEP_MAX / u32::try_from(command.action.routes_max()).unwrap_or(u32::MAX).max(1);
         Self {
             command,
             target,
             mark: Mark::default(),
             cursor,
-            page_max: limits::JOB_STEP_MAX,
-            page_limit: limits::JOB_STEP_MAX,
+            page_max: page_limit.max(1),
+            page_limit: page_limit.max(1),
             ops: 0,
             phase: Phase::Read,
             tries: 0,
@@ -122,7 +135,7 @@ impl Job {
     /// The same, with so many deliveries at most in a step.
     #[must_use]
     pub fn by(self, page_limit: u32) -> Self {
-        let page_limit = page_limit.clamp(1, limits::JOB_STEP_MAX);
+        let page_limit = page_limit.clamp(1, self.page_limit);
         Self { page_max: page_limit, page_limit, ..self }
     }
 
@@ -137,7 +150,7 @@ impl Job {
             if let Some(told) = self.tells.take() {
                 return Some(Output::Tell(told));
             }
-            if self.is_stopped && (self.is_pausing || matches!(self.phase, Phase::Read)) {
+            if self.is_stopped && (self.is_pausing || matches!(self.phase, Phase::Read | Phase::Minting(_))) {
                 self.end(End::Stopped);
                 continue;
             }
@@ -151,13 +164,21 @@ impl Job {
                     }
                 }
                 Phase::Decide(page) => self.decide(page, now),
+                Phase::Replay(page) => match self.wants(&page) {
+                    0 => self.make(page, Vec::new(), now),
+                    wanted => {
+                        self.phase = Phase::Minting(page);
+                        return Some(Output::Mint(wanted));
+                    }
+                },
+                Phase::Make(page, ids) => self.make(page, ids, now),
                 Phase::DecideAgain(found, round) => self.decide_again(&found, round, now),
                 Phase::Ready(work) => {
                     let asked = Asked::new(self.next_op(), work.step.clone());
                     self.phase = Phase::Stepping(asked.id(), work);
                     return Some(Output::Ask(JobOp::Step(asked)));
                 }
-                waiting @ (Phase::Reading(_) | Phase::Finding(..) | Phase::Stepping(..)) => {
+                waiting @ (Phase::Reading(_) | Phase::Finding(..) | Phase::Minting(_) | Phase::Stepping(..)) => {
                     self.phase = waiting;
                     return None;
                 }
@@ -169,14 +190,23 @@ impl Job {
         }
     }
 
+    /// Takes the ids that [`Output::Mint`] asks for. Whoever has none to give stops it.
+    pub fn mint(&mut self, ids: Vec<DeliveryId>) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Read) {
+            Phase::Minting(page) => Phase::Make(page, ids),
+            other => other,
+        };
+    }
+
     /// The store answered. What nobody waits for is passed over.
     pub fn handle(&mut self, answer: JobStored) {
         match (std::mem::replace(&mut self.phase, Phase::Read), answer) {
-            (Phase::Reading(id), JobStored::Page(one)) if one.id() == id => self.on_page(one.answer),
+            (Phase::Reading(id), JobStored::Page(one)) if one.id() == id => self.on_page(one.answer, Phase::Decide),
+            (Phase::Reading(id), JobStored::Events(one)) if one.id() == id => self.on_page(one.answer, Phase::Replay),
             (Phase::Finding(id, next), JobStored::Find(one)) if one.id() == id => {
                 let found =
                     |found: Vec<Option<Delivery>>| Listing { items: found.into_iter().flatten().collect(), next };
-                self.on_page(one.answer.map(found));
+                self.on_page(one.answer.map(found), Phase::Decide);
             }
             (Phase::Stepping(id, work), JobStored::Step(one)) if one.id() == id => self.on_step(work, one.answer),
             (other, _) => self.phase = other,
@@ -186,9 +216,9 @@ impl Job {
     /// What it came to; `None` until it is over.
     pub fn outcome(&self) -> Option<Outcome> {
         let Phase::Over(end) = &self.phase else { return None };
-        let Mark { matched, changed, .. } = self.mark;
-        let placed = if self.command.dry_run { 0 } else { matched };
-        let (next, next_due) = (self.cursor.clone(), self.command.action.due(placed));
+        let Mark { matched, changed, next_due, .. } = self.mark;
+        let next = self.cursor.clone();
+        let next_due = self.command.action.pace().map(|pace| next_due.unwrap_or(pace.from));
         Some(Outcome { end: end.clone(), matched, changed, next, next_due })
     }
 
@@ -216,6 +246,13 @@ impl Job {
                 self.phase = Phase::Reading(asked.id());
                 Some(JobOp::Page(asked))
             }
+            Reads::Events(filter) => {
+                let page = Page { cursor: self.cursor.clone(), limit: wanted };
+                let ask = EventsAsk { filter: filter.clone(), page };
+                let asked = Asked::new(self.next_op(), ask);
+                self.phase = Phase::Reading(asked.id());
+                Some(JobOp::Events(asked))
+            }
             Reads::Nothing => {
                 self.phase = Phase::Decide(Listing { items: Vec::new(), next: None });
                 None
@@ -223,12 +260,12 @@ impl Job {
         }
     }
 
-    fn on_page(&mut self, result: Result<Listing<Delivery>, StoreError>) {
+    fn on_page<T>(&mut self, result: Result<Listing<T>, StoreError>, then: fn(Listing<T>) -> Phase) {
         match result {
             Ok(page) => {
                 self.tries = 0;
                 self.page_max = self.page_max.saturating_mul(2).min(self.page_limit);
-                self.phase = Phase::Decide(page);
+                self.phase = then(page);
             }
             Err(StoreError::TooSlow { .. }) if self.page_max > 1 => self.page_max /= 2,
             Err(error) => self.on_trouble(error),
@@ -237,10 +274,48 @@ impl Job {
 
     fn decide(&mut self, page: Listing<Delivery>, now: Wall) {
         let mut step = self.step(page.next);
-        self.put(&mut step, &page.items, now, |number| number);
-        if step.matched == self.left() || step.cursor.is_none() {
-            step.is_over = true;
+        let pace = self.pace(now);
+        self.put(&mut step, &page.items, now, |number| pace.map(|pace| pace.due(number)));
+        self.decided(step, pace);
+    }
+
+    /// How many ids a page of events wants.
+    fn wants(&self, page: &Listing<EventRow>) -> usize {
+        if self.command.dry_run {
+            return 0;
         }
+        page.items.iter().map(|row| self.command.action.routes(&row.event.source).len()).sum()
+    }
+
+    /// Puts the new deliveries of these events into a step.
+    fn make(&mut self, page: Listing<EventRow>, ids: Vec<DeliveryId>, now: Wall) {
+        let mut step = self.step(page.next);
+        let (pace, mut ids) = (self.pace(now), ids.into_iter());
+        for row in &page.items {
+            let routes = self.command.action.routes(&row.event.source);
+            if routes.is_empty() {
+                continue;
+            }
+            let due = pace.map_or(Wall::MIN, |pace| pace.due(step.matched));
+            for (route, id) in routes.iter().zip(&mut ids) {
+                let made = Delivery::ready(id, &row.event, route.destination.clone(), true, now, route.ttl);
+                // A row has its event without the body.
+                step.make.push(Delivery { body_bytes: row.body_bytes, ..made }.due_from(due));
+            }
+            step.matched += 1;
+        }
+        self.decided(step, pace);
+    }
+
+    /// From when on the next come, where they come at a rate: behind those before them, and not at once for what was late.
+    fn pace(&self, now: Wall) -> Option<Pace> {
+        let pace = self.command.action.pace()?;
+        Some(Pace { from: pace.from.max(now).max(self.mark.next_due.unwrap_or(Wall::MIN)), ..pace })
+    }
+
+    fn decided(&mut self, mut step: Step, pace: Option<Pace>) {
+        step.is_over = step.cursor.is_none();
+        step.next_due = pace.map(|pace| pace.due(step.matched));
         if self.command.dry_run {
             self.mark.matched += step.matched;
             self.cursor = step.cursor;
@@ -255,7 +330,9 @@ impl Job {
     /// Decides about what has changed since it was decided about: counted already, and not the first at its rate.
     fn decide_again(&mut self, found: &[Delivery], round: u8, now: Wall) {
         let mut step = Step { is_over: self.mark.is_over, ..self.step(self.mark.cursor.clone()) };
-        self.put(&mut step, found, now, |_| 0);
+        // In the turn of the next one, whose turn it stays.
+        let due = self.pace(now).map(|pace| pace.from);
+        self.put(&mut step, found, now, |_| due);
         if step.matched == 0 {
             return self.go_on();
         }
@@ -270,19 +347,21 @@ impl Job {
             before: self.mark.steps,
             cursor,
             matched: 0,
+            fingerprint: self.command.fingerprint,
+            next_due: self.mark.next_due,
             is_over: false,
             settle: Vec::new(),
             retire: Vec::new(),
+            make: Vec::new(),
             audit: self.command.audit.clone().filter(|_| self.mark.changed == 0),
         }
     }
 
-    /// Puts what is decided about these into a step; where they come at a rate, each behind so many of the others.
-    fn put(&self, step: &mut Step, found: &[Delivery], now: Wall, behind: impl Fn(u64) -> u64) {
+    /// Puts what is decided about these into a step; where they come at a rate, each due behind so many of the others.
+    fn put(&self, step: &mut Step, found: &[Delivery], now: Wall, due: impl Fn(u64) -> Option<Wall>) {
         let is_meant = |found: &&Delivery| self.command.pick.as_ref().is_none_or(|pick| pick.holds(found));
         for found in found.iter().filter(is_meant) {
-            let before = self.mark.matched + behind(step.matched);
-            if self.command.action.decide(found, before, now, step) {
+            if self.command.action.decide(found, due(step.matched), now, step) {
                 step.matched += 1;
             }
         }
@@ -290,15 +369,18 @@ impl Job {
 
     fn on_step(&mut self, work: Work, result: Result<Stepped, StoreError>) {
         match result {
-            Ok(Stepped::Done { mark, settled, retired }) => {
+            Ok(Stepped::Done { mark, settled, retired, made }) => {
                 self.tries = 0;
                 self.mark = mark;
-                let again = self.note(&work.step, settled, &retired);
+                let again = self.note(&work.step, settled, &retired, &made);
                 if again.is_empty() || work.round >= limits::DECIDE_AGAIN_MAX {
                     self.go_on();
                 } else {
                     self.phase = Phase::DecideAgain(again, work.round + 1);
                 }
+            }
+            Ok(Stepped::Elsewhere(mark)) if mark.steps > 0 && mark.fingerprint != self.command.fingerprint => {
+                self.end(End::Taken);
             }
             Ok(Stepped::Elsewhere(mark)) => {
                 self.tries = 0;
@@ -317,7 +399,7 @@ impl Job {
     }
 
     /// Takes note of what a step did; gives what it did not do, and may still be done.
-    fn note(&mut self, step: &Step, settled: Vec<Changed>, retired: &[bool]) -> Vec<Delivery> {
+    fn note(&mut self, step: &Step, settled: Vec<Changed>, retired: &[bool], made: &[bool]) -> Vec<Delivery> {
         let (mut told, mut again) = (Told::default(), Vec::new());
         for (change, changed) in step.settle.iter().zip(settled) {
             match changed {
@@ -331,6 +413,8 @@ impl Job {
         }
         let removed = step.retire.iter().zip(retired).filter(|(_, removed)| **removed);
         told.touched.extend(removed.map(|(ended, _)| ended.id));
+        let made = step.make.iter().zip(made).filter(|(_, made)| **made);
+        told.woken.extend(made.map(|(made, _)| made.destination.clone()));
         self.tell(told);
         again
     }
@@ -339,14 +423,15 @@ impl Job {
     fn tell_all(&mut self, step: &Step) {
         let next = || step.settle.iter().map(|change| &change.next);
         let touched = next().map(|next| next.id).chain(step.retire.iter().map(|ended| ended.id)).collect();
-        self.tell(Told { touched, woken: next().map(|next| next.destination.clone()).collect() });
+        let woken = next().chain(&step.make).map(|due| due.destination.clone()).collect();
+        self.tell(Told { touched, woken });
     }
 
     fn tell(&mut self, mut told: Told) {
         if !self.command.action.makes_due() {
             told.woken = BTreeSet::new();
         }
-        self.tells = (!told.touched.is_empty()).then_some(told);
+        self.tells = (!told.touched.is_empty() || !told.woken.is_empty()).then_some(told);
     }
 
     /// Behind the mark.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     id::DeliveryId,
     name::Name,
-    storage::{Answered, Asked, OverAsk, PageAsk, Retire, Step},
+    storage::{Answered, Asked, EventsAsk, OverAsk, PageAsk, Retire, Step},
 };
 
 /// What a job wants next.
@@ -13,6 +13,8 @@ use crate::{
 pub enum Output {
     /// Ask a store, and hand its answer to `handle`.
     Ask(JobOp),
+    /// Give so many ids to [`Job::mint`](super::Job::mint), such as no other delivery has.
+    Mint(usize),
     /// Tell the hub, before anything else.
     Tell(Told),
     /// Go on after that long.
@@ -35,6 +37,8 @@ pub struct Told {
 pub enum JobOp {
     /// Read a page of those that match.
     Page(Asked<PageAsk>),
+    /// Read a page of events that match.
+    Events(Asked<EventsAsk>),
     /// Read those that were named.
     Find(Asked<Vec<DeliveryId>>),
     /// Do a step.
@@ -46,6 +50,8 @@ pub enum JobOp {
 pub enum JobStored {
     /// To [`JobOp::Page`].
     Page(Answered<PageAsk>),
+    /// To [`JobOp::Events`].
+    Events(Answered<EventsAsk>),
     /// To [`JobOp::Find`].
     Find(Answered<Vec<DeliveryId>>),
     /// To [`JobOp::Step`].

@@ -9,6 +9,7 @@ mod body;
 mod change;
 mod due;
 mod error;
+mod events;
 mod filter;
 mod lease;
 mod op;
@@ -23,6 +24,7 @@ pub use self::{
     change::{Change, Changed},
     due::{DestinationDue, Due, DueAsk, HeldAsk},
     error::{AppendError, StoreError},
+    events::{EventFilter, EventRow, EventsAsk},
     filter::{DeliveryFilter, PageAsk},
     lease::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},

@@ -3,8 +3,8 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use super::{
-    Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased, Listing,
-    OverAsk, PageAsk, Retire, Retired, Step, Stepped, StoreError,
+    Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, EventRow, EventsAsk, Extend, HeldAsk,
+    LeaseAsk, Leased, Listing, OverAsk, PageAsk, Retire, Retired, Step, Stepped, StoreError,
 };
 use crate::{delivery::Delivery, event::Event, id::DeliveryId};
 
@@ -60,6 +60,10 @@ impl Ask for HeldAsk {
 
 impl Ask for PageAsk {
     type Answer = Result<Listing<Delivery>, StoreError>;
+}
+
+impl Ask for EventsAsk {
+    type Answer = Result<Listing<EventRow>, StoreError>;
 }
 
 impl Ask for Box<Step> {

@@ -1,7 +1,7 @@
 //! One step of a job: what it changes, and how far the job is, in one commit.
 
 use super::{AuditEntry, Change, Changed, Ended};
-use crate::id::JobId;
+use crate::{delivery::Delivery, id::JobId, time::Wall};
 
 /// How far a job is. Stored by each of its steps, in the same commit: a step that was done before finds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,10 +10,14 @@ pub struct Mark {
     pub steps: u64,
     /// Where the next page starts.
     pub cursor: Option<String>,
-    /// Deliveries that were decided about.
+    /// What was decided about: deliveries, or events of a replay.
     pub matched: u64,
-    /// Deliveries that were changed.
+    /// Deliveries that were changed, removed or made.
     pub changed: u64,
+    /// Of which command it is: see [`Command::fingerprint`](crate::jobs::Command::fingerprint).
+    pub fingerprint: u64,
+    /// Where they come at a rate: when the next one is due.
+    pub next_due: Option<Wall>,
     /// There is no next step.
     pub is_over: bool,
 }
@@ -28,15 +32,21 @@ pub struct Step {
     pub before: u64,
     /// Where the next page starts.
     pub cursor: Option<String>,
-    /// Deliveries that it decided about and that no step before it did.
+    /// What it decided about and no step before it did: deliveries, or events of a replay.
     pub matched: u64,
+    /// Of which command it is.
+    pub fingerprint: u64,
+    /// Where they come at a rate: when the next one is due.
+    pub next_due: Option<Wall>,
     /// It is the last.
     pub is_over: bool,
     /// Applied as [`Vec<Change>`](Change) is, each if its record is still the one decided on.
     pub settle: Vec<Change>,
     /// Removed, each if its record is still the one decided on.
     pub retire: Vec<Ended>,
-    /// Written if anything was changed or removed.
+    /// New deliveries of old events: stored as [`Vec<Delivery>`](Delivery) is, each if its event is still there.
+    pub make: Vec<Delivery>,
+    /// Written if anything was changed, removed or made.
     pub audit: Option<AuditEntry>,
 }
 
@@ -49,6 +59,8 @@ impl Step {
             cursor: self.cursor.clone(),
             matched: before.matched + self.matched,
             changed: before.changed + changed,
+            fingerprint: self.fingerprint,
+            next_due: self.next_due,
             is_over: self.is_over,
         }
     }
@@ -65,6 +77,8 @@ pub enum Stepped {
         settled: Vec<Changed>,
         /// Which of those to be removed were, in order.
         retired: Vec<bool>,
+        /// Which of those to be made were, in order.
+        made: Vec<bool>,
     },
     /// Nothing was done: the job is at another step.
     Elsewhere(Mark),

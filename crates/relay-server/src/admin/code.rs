@@ -14,6 +14,8 @@ pub enum AdminCode {
     Damaged,
     /// The configuration file has it.
     Declared,
+    /// Whoever asks may not do that.
+    Forbidden,
     /// A page of another site asks.
     ForeignSite,
     /// A value, filter or field is not acceptable.
@@ -52,12 +54,13 @@ pub enum AdminCode {
 
 impl AdminCode {
     /// Every code.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BrokenOff,
         Self::Conflict,
         Self::Contended,
         Self::Damaged,
         Self::Declared,
+        Self::Forbidden,
         Self::ForeignSite,
         Self::Invalid,
         Self::LastRoute,
@@ -85,6 +88,7 @@ impl AdminCode {
             Self::Contended => "contended",
             Self::Damaged => "damaged",
             Self::Declared => "declared",
+            Self::Forbidden => "forbidden",
             Self::ForeignSite => "foreign_site",
             Self::Invalid => "invalid",
             Self::LastRoute => "last_route",

@@ -4,106 +4,85 @@
 //! that file. `docs/reference/admin-api.md` is its document.
 
 pub(crate) mod code;
-pub(crate) mod dto;
+mod dto;
+mod entry;
 mod intake;
+mod openapi;
 pub(crate) mod problem;
 mod routes;
 mod serve;
 mod site;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, StatusCode, header, request::Parts};
 use relay_core::name::Name;
-use relay_store::seam::{Archive, AuditEntry, Promises, Queue, Upkeep};
 use tokio::sync::oneshot;
 
 use self::problem::AdminError;
 pub(crate) use self::{serve::serve, site::Sites};
 use crate::{
-    asker::Asker,
-    clock::Clock,
-    guesses::{Entrance, Guesses, bearer},
-    health::Health,
-    hub::Handle,
-    ingress::Refusals,
-    metrics::Metrics,
+    guesses,
     origin::Origin,
-    registry::{Registry, secret},
-    supervise::{Supervisor, TaskKind},
+    principal::{Entrance, Principal},
+    state::{Known, State},
+    supervise::TaskKind,
 };
 
-/// What the handlers work with.
-pub(crate) struct Admin {
-    pub(crate) archive: Arc<dyn Archive>,
-    pub(crate) upkeep: Arc<dyn Upkeep>,
-    /// For replays.
-    pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) hub: Handle,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) health: Arc<Health>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// What sources refused lately.
-    pub(crate) refusals: Arc<Refusals>,
-    /// Who shows wrong tokens.
-    pub(crate) guesses: Arc<Guesses>,
-    pub(crate) clock: Clock,
-    pub(crate) supervisor: Supervisor,
-    pub(crate) promises: Promises,
-    pub(crate) token: [u8; 32],
-    /// Under which URL senders reach the public listener, if anybody said so.
-    pub(crate) public_url: Option<String>,
-    /// Addresses, known once the listeners are bound.
-    pub(crate) listening: OnceLock<Listening>,
-}
+/// What handlers work with.
+pub(crate) struct Of(pub(crate) Arc<State>);
 
-/// Where the server listens.
-#[derive(Clone, Debug)]
-pub(crate) struct Listening {
-    pub(crate) public: String,
-    pub(crate) admin: Option<String>,
-}
+impl FromRequestParts<Arc<State>> for Of {
+    type Rejection = std::convert::Infallible;
 
-/// The handlers' state.
-pub(crate) type Shared = State<Arc<Admin>>;
+    async fn from_request_parts(_: &mut Parts, state: &Arc<State>) -> Result<Self, Self::Rejection> {
+        Ok(Self(Arc::clone(state)))
+    }
+}
 
 /// For the admin listener: everything but metrics and probes wants the admin token.
-pub(crate) fn guarded(admin: Arc<Admin>) -> Router {
-    let api = api(&admin).route_layer(middleware::from_fn_with_state(Arc::clone(&admin), require_token));
-    whole(api, ("admin", Some("ADMIN_TOKEN")), admin)
+pub(crate) fn guarded(state: Arc<State>) -> Router {
+    let api = api(&state).route_layer(middleware::from_fn_with_state(Arc::clone(&state), require_token));
+    whole(api, Entrance::LISTENER, state)
 }
 
-/// For the admin socket: whoever may open the file may do everything.
-pub(crate) fn unguarded(admin: Arc<Admin>) -> Router {
-    whole(api(&admin), ("cli", None), admin)
+/// For the admin socket, or for commands without a server: whoever may open the file may do what that entrance lets him.
+pub(crate) fn unguarded(entrance: Entrance, state: Arc<State>) -> Router {
+    whole(api(&state), entrance, state)
 }
 
-/// `entrance`: how the audit log calls who comes in there, and what lets them in.
-fn whole(api: Router<Arc<Admin>>, entrance: (&'static str, Option<&'static str>), admin: Arc<Admin>) -> Router {
+fn whole(api: Router<Arc<State>>, entrance: Entrance, state: Arc<State>) -> Router {
     let named = middleware::from_fn(move |request, next| named(entrance, request, next));
     let all = api.merge(open()).layer(named).fallback(nothing_here);
-    all.method_not_allowed_fallback(wrong_method).with_state(admin)
+    all.method_not_allowed_fallback(wrong_method).with_state(state)
 }
 
-fn api(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+fn api(state: &Arc<State>) -> Router<Arc<State>> {
     let api = Router::new().nest("/api/v1", routes::all()).route("/health", get(routes::status::health));
-    api.route_layer(middleware::from_fn_with_state(Arc::clone(admin), to_its_end))
+    let api = api.route("/api/openapi.json", get(described));
+    api.route_layer(middleware::from_fn_with_state(Arc::clone(state), to_its_end))
         .route_layer(middleware::from_fn(intake::whole))
         // The one bound on a body is that of the intake.
         .layer(DefaultBodyLimit::disable())
 }
 
-fn open() -> Router<Arc<Admin>> {
+/// The document of the API, in `OpenAPI`.
+pub fn document() -> String {
+    openapi::text_of(&openapi::document(&routes::table()))
+}
+
+async fn described() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], document())
+}
+
+fn open() -> Router<Arc<State>> {
     Router::new()
         .route("/metrics", get(routes::status::metrics))
         .route("/livez", get(routes::status::live))
@@ -111,9 +90,9 @@ fn open() -> Router<Arc<Admin>> {
 }
 
 /// Handlers find there for whom they work.
-async fn named((who, credential): (&'static str, Option<&str>), mut request: Request, next: Next) -> Response {
-    let asker = Asker::operator(who, origin_of(&request), credential, request.headers());
-    request.extensions_mut().insert(asker);
+async fn named(entrance: Entrance, mut request: Request, next: Next) -> Response {
+    let principal = Principal::at(&entrance, origin_of(&request), request.headers());
+    request.extensions_mut().insert(principal);
     next.run(request).await
 }
 
@@ -130,12 +109,12 @@ async fn wrong_method(method: Method) -> AdminError {
 }
 
 /// A command goes on when its asker goes away: one that is half done, or that the hub was not told of, helps nobody.
-async fn to_its_end(State(admin): Shared, request: Request, next: Next) -> Response {
+async fn to_its_end(Of(state): Of, request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;
     }
     let (answer, answered) = oneshot::channel();
-    admin.supervisor.spawn(TaskKind::Command, "command", async move {
+    state.supervisor.spawn(TaskKind::Command, "command", async move {
         // The asker may have gone away.
         let _ = answer.send(next.run(request).await);
         Ok(())
@@ -143,57 +122,12 @@ async fn to_its_end(State(admin): Shared, request: Request, next: Next) -> Respo
     answered.await.unwrap_or_else(|_| AdminError::BrokenOff.into_response())
 }
 
-async fn require_token(State(admin): Shared, request: Request, next: Next) -> Response {
+async fn require_token(Of(state): Of, request: Request, next: Next) -> Response {
     let origin = origin_of(&request);
-    match admin.looks_at(request.headers(), Entrance::Admin, origin).await {
+    match state.looks_at(request.headers(), guesses::Entrance::Admin, origin).await {
         Ok(Known::Yes) => next.run(request).await,
         Ok(Known::No | Known::Nothing) => AdminError::Unauthorized.into_response(),
         Err(wait) => AdminError::TooManyTokens(wait).into_response(),
-    }
-}
-
-/// What a request shows of the admin token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// It is the right one.
-    Yes,
-    /// It is another.
-    No,
-    /// It shows none.
-    Nothing,
-}
-
-impl Admin {
-    /// Whether the request carries the admin token. One that does not is taken note of.
-    ///
-    /// # Errors
-    /// How long to wait, after too many wrong ones.
-    pub(crate) async fn looks_at(
-        &self,
-        headers: &HeaderMap,
-        entrance: Entrance,
-        origin: Origin,
-    ) -> Result<Known, Duration> {
-        if !headers.contains_key(header::AUTHORIZATION) {
-            // Anybody may ask for the short answer of /health.
-            if entrance == Entrance::Admin {
-                self.guesses.missing(entrance, origin);
-            }
-            return Ok(Known::Nothing);
-        }
-        let token = bearer(headers);
-        self.guesses.may_try(entrance, origin, token)?;
-        if let Some(token) = token.filter(|token| secret::same(&secret::sha256(token), &self.token)) {
-            self.guesses.right(entrance, origin, token);
-            return Ok(Known::Yes);
-        }
-        self.guesses.wrong(entrance, origin, token).await;
-        Ok(Known::No)
-    }
-
-    /// An audit entry of now.
-    pub(crate) fn audited(&self, who: &Asker, action: &str, subject: impl Into<String>) -> AuditEntry {
-        who.audited(self.clock.wall(), action, subject)
     }
 }
 
@@ -220,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_goes_on_when_its_asker_goes_away() {
-        let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let state = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
         let (begun, done) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (tell, end) = (Arc::clone(&begun), Arc::clone(&done));
         let slow = post(move || async move {
@@ -228,9 +162,9 @@ mod tests {
             tokio::task::yield_now().await;
             end.notify_one();
         });
-        let router: Router<Arc<Admin>> = Router::new().route("/", slow);
-        let layer = middleware::from_fn_with_state(Arc::clone(&admin), to_its_end);
-        let router = router.route_layer(layer).with_state(admin);
+        let router: Router<Arc<State>> = Router::new().route("/", slow);
+        let layer = middleware::from_fn_with_state(Arc::clone(&state), to_its_end);
+        let router = router.route_layer(layer).with_state(state);
         let mut asked = Box::pin(router.oneshot(Request::post("/").body(Body::empty()).unwrap()));
         assert!(asked.as_mut().now_or_never().is_none());
         begun.notified().await;
@@ -243,10 +177,10 @@ mod tests {
         async fn broken() -> StatusCode {
             panic!("a bug")
         }
-        let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
-        let router: Router<Arc<Admin>> = Router::new().route("/", post(broken));
-        let layer = middleware::from_fn_with_state(Arc::clone(&admin), to_its_end);
-        let router = router.route_layer(layer).with_state(admin);
+        let state = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let router: Router<Arc<State>> = Router::new().route("/", post(broken));
+        let layer = middleware::from_fn_with_state(Arc::clone(&state), to_its_end);
+        let router = router.route_layer(layer).with_state(state);
         let answer = router.oneshot(Request::post("/").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }

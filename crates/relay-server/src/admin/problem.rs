@@ -11,12 +11,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use relay_core::storage::StoreError;
+use relay_core::{id::JobId, storage::StoreError};
 use relay_store::copy::BackupError;
 use serde::de::DeserializeOwned;
 
 use super::code::AdminCode;
-use crate::registry::RegistryError;
+use crate::{api::ProblemDto, principal::Permission, registry::RegistryError};
 
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,9 @@ pub(crate) enum AdminError {
     /// A page of another site asks.
     #[error("pages of other sites may not ask the admin API")]
     Foreign,
+    /// Whoever asks may not do that.
+    #[error("whoever reads the store of a server that does not run may look, and this needs the permission {}", .0.as_str())]
+    Forbidden(Permission),
     /// Too many wrong admin tokens came from there.
     #[error("too many wrong tokens came from this address; come again in {} s", .0.as_secs() + 1)]
     TooManyTokens(Duration),
@@ -64,10 +67,24 @@ pub(crate) enum AdminError {
     #[error("the server is about to stop")]
     Stopping,
     /// The server stops in the middle of a bulk command.
-    #[error("the server is about to stop; the same command with \"job\": \"{job}\" does the rest")]
+    #[error(
+        "the server is about to stop; {changed} were changed, and the same command with \"job\": \"{job}\" does the rest"
+    )]
     Interrupted {
         /// The command's id.
-        job: String,
+        job: JobId,
+        /// What it has done.
+        changed: u64,
+    },
+    /// The store could not, in the middle of a bulk command.
+    #[error("{error}; {changed} were changed, and the same command with \"job\": \"{job}\" does the rest")]
+    Broken {
+        /// The command's id.
+        job: JobId,
+        /// What it has done.
+        changed: u64,
+        /// Why it is not through.
+        error: StoreError,
     },
     /// The command ended without an answer.
     #[error("the command was broken off; the server's log says why")]
@@ -80,6 +97,7 @@ impl AdminError {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, AdminCode::Unauthorized),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, AdminCode::Misdirected),
             Self::Foreign => (StatusCode::FORBIDDEN, AdminCode::ForeignSite),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, AdminCode::Forbidden),
             Self::TooManyTokens(_) => (StatusCode::TOO_MANY_REQUESTS, AdminCode::RateLimited),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, AdminCode::Invalid),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, AdminCode::Unknown),
@@ -90,7 +108,7 @@ impl AdminError {
             Self::Stopping | Self::Interrupted { .. } => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::ShuttingDown),
             Self::BrokenOff => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::BrokenOff),
             Self::Registry(error) => of_registry(error),
-            Self::Store(error) => of_store(error),
+            Self::Store(error) | Self::Broken { error, .. } => of_store(error),
             Self::Backup(error) => of_backup(error),
         }
     }
@@ -138,12 +156,12 @@ impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         let wait = if let Self::TooManyTokens(wait) = &self { Some(wait.as_secs() + 1) } else { None };
-        let body = serde_json::json!({
-            "title": status.canonical_reason().unwrap_or_default(),
-            "status": status.as_u16(),
-            "code": code.as_str(),
-            "detail": self.to_string(),
-        });
+        let body = ProblemDto {
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            status: status.as_u16(),
+            code: code.as_str().to_owned(),
+            detail: self.to_string(),
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

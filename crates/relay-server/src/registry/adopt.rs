@@ -11,7 +11,7 @@ use super::{
     key_of,
     source::unknown_source,
 };
-use crate::asker::Asker;
+use crate::principal::Principal;
 
 impl Registry {
     /// From now on, for [`limits::ADOPTION_WINDOW`], the source takes the secret that its platform hands over, beside those that
@@ -20,7 +20,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Invalid` where the platform hands over none or an operator gave it, `Store`.
-    pub async fn await_secret(&self, name: &Name, forget: bool, who: &Asker) -> Result<Source, RegistryError> {
+    pub async fn await_secret(&self, name: &Name, forget: bool, who: &Principal) -> Result<Source, RegistryError> {
         let until = self.clock.now().wall + limits::ADOPTION_WINDOW;
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
@@ -56,7 +56,7 @@ impl Registry {
         name: &Name,
         parameter: &'static str,
         value: &str,
-        who: &Asker,
+        who: &Principal,
     ) -> Result<(), RegistryError> {
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
@@ -94,7 +94,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Store`.
-    pub(crate) async fn reveal(&self, name: &Name, who: &Asker) -> Result<Vec<(String, String)>, RegistryError> {
+    pub(crate) async fn reveal(&self, name: &Name, who: &Principal) -> Result<Vec<(String, String)>, RegistryError> {
         let directory = self.directory();
         let entry = directory.sources.get(name).ok_or_else(|| unknown_source(&directory, name))?;
         let Source { parameters, adopted, .. } = &entry.document;

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     Config,
-    asker::Asker,
     config::{DeclaredRoute, DeclaredSource},
+    principal::Principal,
 };
 
 /// Provider of the source `default`.
@@ -85,7 +85,7 @@ impl Registry {
             return Err(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") });
         }
         let key = key_of(DocumentKind::Source, &declared.name);
-        let audit = self.audited(&Asker::CONFIG, "source.declare", declared.name.as_str());
+        let audit = self.audited(&Principal::CONFIG, "source.declare", declared.name.as_str());
         self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
     }
 
@@ -105,8 +105,11 @@ impl Registry {
             return Ok(());
         }
         let key = key_of_pair(DocumentKind::Route, &declared.source, &declared.destination);
-        let audit =
-            self.audited(&Asker::CONFIG, "route.declare", format!("{} -> {}", declared.source, declared.destination));
+        let audit = self.audited(
+            &Principal::CONFIG,
+            "route.declare",
+            format!("{} -> {}", declared.source, declared.destination),
+        );
         self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
     }
 
@@ -132,7 +135,7 @@ impl Registry {
             }
             tracing::warn!(event = "undeclared", source = %source.name, "no longer in the configuration file: paused");
             let paused = Source { paused: true, ..source.clone() };
-            let audit = self.audited(&Asker::CONFIG, "source.pause", source.name.as_str());
+            let audit = self.audited(&Principal::CONFIG, "source.pause", source.name.as_str());
             self.declared(key_of(DocumentKind::Source, &source.name), entry.version, Some(render(&paused)), audit)
                 .await?;
         }
@@ -146,7 +149,7 @@ impl Registry {
             let paused = Route { paused: true, ..route.clone() };
             let key = key_of_pair(DocumentKind::Route, &route.source, &route.destination);
             let audit =
-                self.audited(&Asker::CONFIG, "route.pause", format!("{} -> {}", route.source, route.destination));
+                self.audited(&Principal::CONFIG, "route.pause", format!("{} -> {}", route.source, route.destination));
             self.declared(key, entry.version, Some(render(&paused)), audit).await?;
         }
         self.reload().await
@@ -172,7 +175,7 @@ impl Registry {
             declared: None,
             created_at: self.clock.now().wall,
         };
-        let audit = self.audited(&Asker::CONFIG, "source.create", name.as_str());
+        let audit = self.audited(&Principal::CONFIG, "source.create", name.as_str());
         self.declared(key_of(DocumentKind::Source, &name), 0, Some(render(&source)), audit).await?;
         self.reload().await
     }
@@ -200,7 +203,7 @@ impl Registry {
         let present = directory.routes.get(&(source.clone(), destination.clone()));
         let route = plain_route(source, &destination, self.clock.now().wall);
         let key = key_of_pair(DocumentKind::Route, source, &destination);
-        let audit = self.audited(&Asker::CONFIG, "route.create", format!("{source} -> {destination}"));
+        let audit = self.audited(&Principal::CONFIG, "route.create", format!("{source} -> {destination}"));
         self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&route)), audit).await
     }
 
@@ -210,12 +213,12 @@ impl Registry {
         let directory = self.directory();
         let gone = |source: &Name| !directory.sources.contains_key(source);
         for entry in directory.keys.values().filter(|entry| gone(&entry.document.source)) {
-            let write = delete_key(self, &Asker::CONFIG, entry);
+            let write = delete_key(self, &Principal::CONFIG, entry);
             self.declared(write.key, write.expect, None, write.audit).await?;
         }
         let orphaned = |route: &Route| gone(&route.source) && !declares(config, route);
         for entry in directory.routes.values().filter(|entry| orphaned(&entry.document)) {
-            let write = delete_route(self, &Asker::CONFIG, entry);
+            let write = delete_route(self, &Principal::CONFIG, entry);
             self.declared(write.key, write.expect, None, write.audit).await?;
         }
         Ok(())

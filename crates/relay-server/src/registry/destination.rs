@@ -9,14 +9,14 @@ use super::{
     document::{Destination, render},
     key_of, listed,
 };
-use crate::asker::Asker;
+use crate::principal::Principal;
 
 impl Registry {
     /// Pauses or resumes a destination: nothing of a paused one is leased.
     ///
     /// # Errors
     /// `Unknown` when no route leads there, `Store`.
-    pub async fn set_paused(&self, name: &Name, paused: bool, who: &Asker) -> Result<Destination, RegistryError> {
+    pub async fn set_paused(&self, name: &Name, paused: bool, who: &Principal) -> Result<Destination, RegistryError> {
         let wanted = Destination { name: name.clone(), paused };
         self.change(|directory| {
             let known = directory.destination_names();

@@ -10,7 +10,7 @@ use super::{
     document::{Key, Source, Token},
     secret,
 };
-use crate::asker::Asker;
+use crate::principal::Principal;
 
 /// What an invitation made.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Taken` source or token, `Invalid` for a provider or parameters that cannot be, `NoRandomness`, `Store`.
-    pub async fn invite(&self, mut new: NewSource, who: &Asker) -> Result<Invited, RegistryError> {
+    pub async fn invite(&self, mut new: NewSource, who: &Principal) -> Result<Invited, RegistryError> {
         let generated = generate_missing(&new)?;
         let needs_key =
             provider(&new.provider).is_some_and(|provider| provider.key_source) && new.parameters.is_empty();

@@ -11,7 +11,7 @@ use super::{
     key_of_pair, listed, secret,
     source::unknown_source,
 };
-use crate::asker::Asker;
+use crate::principal::Principal;
 
 /// An API key to be made.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown` source, `Invalid` for a source without keys, `Taken`, `NoRandomness`, `Store`.
-    pub async fn create_key(&self, new: NewKey, who: &Asker) -> Result<Shown<Key>, RegistryError> {
+    pub async fn create_key(&self, new: NewKey, who: &Principal) -> Result<Shown<Key>, RegistryError> {
         let made = self.new_key(&new)?;
         self.change(|directory| {
             let source = directory.sources.get(&new.source).ok_or_else(|| unknown_source(directory, &new.source))?;
@@ -61,7 +61,7 @@ impl Registry {
     }
 
     /// Writes a key whose name its source does not have yet.
-    pub(super) fn key_write(&self, key: &Key, who: &Asker) -> Write {
+    pub(super) fn key_write(&self, key: &Key, who: &Principal) -> Write {
         Write {
             key: key_of_pair(DocumentKind::Key, &key.source, &key.name),
             expect: 0,
@@ -74,7 +74,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Store`.
-    pub async fn revoke_key(&self, source: &Name, name: &Name, who: &Asker) -> Result<(), RegistryError> {
+    pub async fn revoke_key(&self, source: &Name, name: &Name, who: &Principal) -> Result<(), RegistryError> {
         self.change(|directory| {
             let entry = directory.keys.get(&(source.clone(), name.clone())).ok_or_else(|| {
                 let known = directory.keys.keys().filter(|(of, _)| of == source).map(|(_, name)| name);

@@ -45,7 +45,7 @@ pub use source::{NewSource, SourceUpdate};
 pub use token::NewToken;
 
 use crate::{
-    asker::Asker, clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, registry::uses::Uses,
+    clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, principal::Principal, registry::uses::Uses,
 };
 
 /// Name of the static token from the credentials.
@@ -272,7 +272,7 @@ impl Registry {
         &self.defaults
     }
 
-    fn audited(&self, who: &Asker, action: &str, subject: impl Into<String>) -> AuditEntry {
+    fn audited(&self, who: &Principal, action: &str, subject: impl Into<String>) -> AuditEntry {
         who.audited(self.clock.now().wall, action, subject)
     }
 }

@@ -19,7 +19,7 @@ use super::{
     source::unknown_source,
     token::unknown_token,
 };
-use crate::{asker::Asker, parameters::Parameters};
+use crate::{parameters::Parameters, principal::Principal};
 
 /// How a rotation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Registry {
         name: &Name,
         set: &Parameters,
         keep_old: Option<Duration>,
-        who: &Asker,
+        who: &Principal,
     ) -> Result<Source, RegistryError> {
         let since = self.clock.now().wall;
         let until = ending(since, keep_old)?;
@@ -81,7 +81,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Conflict` if none is under way, `Store`.
-    pub async fn end_source_rotation(&self, name: &Name, end: End, who: &Asker) -> Result<Source, RegistryError> {
+    pub async fn end_source_rotation(&self, name: &Name, end: End, who: &Principal) -> Result<Source, RegistryError> {
         let now = self.clock.now().wall;
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
@@ -114,7 +114,7 @@ impl Registry {
         &self,
         name: &Name,
         keep_old: Option<Duration>,
-        who: &Asker,
+        who: &Principal,
     ) -> Result<Shown<Token>, RegistryError> {
         if name.as_str() == STATIC_TOKEN {
             let text =
@@ -150,7 +150,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Conflict` if none is under way, `Store`.
-    pub async fn end_token_rotation(&self, name: &Name, end: End, who: &Asker) -> Result<Token, RegistryError> {
+    pub async fn end_token_rotation(&self, name: &Name, end: End, who: &Principal) -> Result<Token, RegistryError> {
         let now = self.clock.now().wall;
         self.change(|directory| {
             let entry = directory.tokens.get(name).ok_or_else(|| unknown_token(directory, name))?;
@@ -193,14 +193,14 @@ impl Registry {
                     key: key_of(DocumentKind::Source, &source.name),
                     expect: entry.version,
                     body: Some(render(&Source { rotation: None, ..source.clone() })),
-                    audit: self.audited(&Asker::SERVER, "source.rotate_finish", source.name.as_str()),
+                    audit: self.audited(&Principal::SERVER, "source.rotate_finish", source.name.as_str()),
                 })
             });
             let tokens = directory.tokens.values().filter_map(|entry| {
                 let token = &entry.document;
                 let next = Token { rotation: None, ..token.clone() };
                 is_over(token.rotation.as_ref()?.until())
-                    .then(|| self.token_rewrite(&next, entry.version, "token.rotate_finish", &Asker::SERVER))
+                    .then(|| self.token_rewrite(&next, entry.version, "token.rotate_finish", &Principal::SERVER))
             });
             sources.chain(tokens).collect::<Vec<_>>()
         };

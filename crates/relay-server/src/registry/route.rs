@@ -12,7 +12,7 @@ use super::{
     key_of_pair,
     source::unknown_source,
 };
-use crate::{asker::Asker, directory::Directory};
+use crate::{directory::Directory, principal::Principal};
 
 /// A route to be made, or what shall stand in it.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown` source, `Taken`, `Invalid`, `Store`.
-    pub async fn create_route(&self, new: NewRoute, who: &Asker) -> Result<Route, RegistryError> {
+    pub async fn create_route(&self, new: NewRoute, who: &Principal) -> Result<Route, RegistryError> {
         let route = self.route_of(&new)?;
         self.change(|directory| {
             if !directory.sources.contains_key(&new.source) {
@@ -71,7 +71,7 @@ impl Registry {
         &self,
         source: &Name,
         destination: &Name,
-        who: &Asker,
+        who: &Principal,
         revise: impl Fn(&Route) -> Result<Policy, RegistryError>,
     ) -> Result<Route, RegistryError> {
         let pair = (source.clone(), destination.clone());
@@ -99,7 +99,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `LastRoute`, `Store`.
-    pub async fn delete_route(&self, source: &Name, destination: &Name, who: &Asker) -> Result<(), RegistryError> {
+    pub async fn delete_route(&self, source: &Name, destination: &Name, who: &Principal) -> Result<(), RegistryError> {
         self.change(|directory| {
             let pair = (source.clone(), destination.clone());
             let entry = directory.routes.get(&pair).ok_or_else(|| unknown_route(directory, source, destination))?;

@@ -13,9 +13,9 @@ use super::{
     route::plain_route,
 };
 use crate::{
-    asker::Asker,
     directory::{Directory, Versioned},
     parameters::Parameters,
+    principal::Principal,
 };
 
 /// A source to be made.
@@ -59,7 +59,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Taken`, `Invalid` for a provider or parameters that cannot be, `Store`.
-    pub async fn create_source(&self, new: NewSource, who: &Asker) -> Result<Source, RegistryError> {
+    pub async fn create_source(&self, new: NewSource, who: &Principal) -> Result<Source, RegistryError> {
         self.create_source_with(new, who, |_| Ok(Vec::new())).await
     }
 
@@ -67,7 +67,7 @@ impl Registry {
     pub(super) async fn create_source_with(
         &self,
         new: NewSource,
-        who: &Asker,
+        who: &Principal,
         more: impl Fn(&Directory) -> Result<Vec<Write>, RegistryError>,
     ) -> Result<Source, RegistryError> {
         let now = self.clock.now().wall;
@@ -126,7 +126,12 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Invalid`, `Store`.
-    pub async fn update_source(&self, name: &Name, update: SourceUpdate, who: &Asker) -> Result<Source, RegistryError> {
+    pub async fn update_source(
+        &self,
+        name: &Name,
+        update: SourceUpdate,
+        who: &Principal,
+    ) -> Result<Source, RegistryError> {
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             undeclared("source", name.as_str(), entry.document.declared.as_deref())?;
@@ -192,7 +197,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Declared`, `Store`.
-    pub async fn delete_source(&self, name: &Name, who: &Asker) -> Result<(), RegistryError> {
+    pub async fn delete_source(&self, name: &Name, who: &Principal) -> Result<(), RegistryError> {
         self.change(|directory| {
             let entry = directory.sources.get(name).ok_or_else(|| unknown_source(directory, name))?;
             let still_declared = entry.document.declared.as_deref().filter(|_| !entry.document.paused);
@@ -277,7 +282,7 @@ fn routes_of<'a>(directory: &'a Directory, source: &'a Name) -> impl Iterator<It
     directory.routes.values().filter(move |entry| entry.document.source == *source)
 }
 
-pub(super) fn delete_key(registry: &Registry, who: &Asker, entry: &Versioned<Key>) -> Write {
+pub(super) fn delete_key(registry: &Registry, who: &Principal, entry: &Versioned<Key>) -> Write {
     let Key { source, name, .. } = &entry.document;
     Write {
         key: key_of_pair(DocumentKind::Key, source, name),
@@ -287,7 +292,7 @@ pub(super) fn delete_key(registry: &Registry, who: &Asker, entry: &Versioned<Key
     }
 }
 
-pub(super) fn delete_route(registry: &Registry, who: &Asker, entry: &Versioned<Route>) -> Write {
+pub(super) fn delete_route(registry: &Registry, who: &Principal, entry: &Versioned<Route>) -> Write {
     let Route { source, destination, .. } = &entry.document;
     Write {
         key: key_of_pair(DocumentKind::Route, source, destination),

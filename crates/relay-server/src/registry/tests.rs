@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     Config,
-    asker::Asker,
     config::{DeclaredRoute, DeclaredSource},
+    principal::Principal,
 };
 
-const CLI: Asker = Asker::nobody("cli");
+const CLI: Principal = Principal::nobody("cli");
 
 #[tokio::test]
 async fn out_of_the_box_the_source_default_leads_to_the_destination_default() {
@@ -230,7 +230,7 @@ async fn a_change_of_a_route_starts_from_what_it_is_by_then() {
     first.update_route(&source, &destination, &CLI, longer).await.unwrap();
     let retry = RetryPolicy { max_retries: 9, ..RetryPolicy::default() };
     let more = |route: &Route| Ok(Policy { ttl: own(route).0, retry: Some(retry.clone()) });
-    let route = second.update_route(&source, &destination, &Asker::nobody("admin"), more).await.unwrap();
+    let route = second.update_route(&source, &destination, &Principal::nobody("admin"), more).await.unwrap();
     assert_eq!((route.ttl_ms, route.retry.unwrap().max_retries), (Some(360_000_000), 9));
 }
 
@@ -309,7 +309,7 @@ async fn every_change_leaves_an_audit_entry() {
     let registry = open(&store, &config()).await;
     registry.set_paused(&name("default"), true, &CLI).await.unwrap();
     registry.set_paused(&name("default"), true, &CLI).await.unwrap();
-    registry.set_paused(&name("default"), false, &Asker::nobody("admin")).await.unwrap();
+    registry.set_paused(&name("default"), false, &Principal::nobody("admin")).await.unwrap();
     let log = store.audit_log();
     let lines: Vec<(&str, &str)> = log.iter().map(|e| (e.who.as_str(), e.action.as_str())).collect();
     assert_eq!(

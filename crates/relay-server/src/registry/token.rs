@@ -9,7 +9,7 @@ use super::{
     document::{Token, render},
     key_of, listed, secret,
 };
-use crate::{asker::Asker, directory::Directory};
+use crate::{directory::Directory, principal::Principal};
 
 /// A token to be made.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown` destination, `Taken`, `NoRandomness`, `Store`.
-    pub async fn create_token(&self, new: NewToken, who: &Asker) -> Result<Shown<Token>, RegistryError> {
+    pub async fn create_token(&self, new: NewToken, who: &Principal) -> Result<Shown<Token>, RegistryError> {
         let made = self.new_token(&new)?;
         self.change(|directory| {
             known_destinations(directory, new.destinations.as_deref().unwrap_or_default())?;
@@ -55,7 +55,7 @@ impl Registry {
         &self,
         directory: &Directory,
         token: &Token,
-        who: &Asker,
+        who: &Principal,
     ) -> Result<Write, RegistryError> {
         if token.name.as_str() == STATIC_TOKEN {
             let text = format!("{STATIC_TOKEN} is the name of RELAY_TOKEN; choose another");
@@ -81,7 +81,7 @@ impl Registry {
         &self,
         name: &Name,
         destinations: Option<Vec<Name>>,
-        who: &Asker,
+        who: &Principal,
     ) -> Result<Token, RegistryError> {
         let wanted: Option<Vec<String>> =
             destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect());
@@ -97,7 +97,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown`, `Store`.
-    pub async fn revoke_token(&self, name: &Name, who: &Asker) -> Result<(), RegistryError> {
+    pub async fn revoke_token(&self, name: &Name, who: &Principal) -> Result<(), RegistryError> {
         let now = self.clock.now().wall.as_micros();
         self.change_token(name, "token.revoke", who, |_, token| {
             Ok(Token { revoked_at: token.revoked_at.or(Some(now)), rotation: None, ..token.clone() })
@@ -106,7 +106,7 @@ impl Registry {
     }
 
     /// Writes a token that is there anew.
-    pub(super) fn token_rewrite(&self, token: &Token, expect: u64, action: &str, who: &Asker) -> Write {
+    pub(super) fn token_rewrite(&self, token: &Token, expect: u64, action: &str, who: &Principal) -> Write {
         Write {
             key: key_of(DocumentKind::Token, &token.name),
             expect,
@@ -119,7 +119,7 @@ impl Registry {
         &self,
         name: &Name,
         action: &str,
-        who: &Asker,
+        who: &Principal,
         decide: impl Fn(&Directory, &Token) -> Result<Token, RegistryError>,
     ) -> Result<(), RegistryError> {
         self.change(|directory| {

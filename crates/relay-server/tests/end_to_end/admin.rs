@@ -1,6 +1,6 @@
 //! What operators see and change.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     bench::{ADMIN_TOKEN, API_KEY, Bench},
@@ -14,6 +14,9 @@ async fn the_admin_listener_wants_its_token_and_the_socket_does_not() {
     assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", "", b"").await.status, 401);
     assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", "Authorization: Bearer x\r\n", b"").await.status, 401);
     assert_eq!(http::tcp(bench.admin, "GET", "/api/v1/status", &authorized, b"").await.status, 200);
+    let document = http::tcp(bench.admin, "GET", "/api/openapi.json", &authorized, b"").await;
+    assert_eq!((document.status, document.json()["openapi"].as_str().map(|version| &version[..2])), (200, Some("3.")));
+    assert_eq!(http::tcp(bench.admin, "GET", "/api/openapi.json", "", b"").await.status, 401);
     for open in ["/metrics", "/livez", "/readyz"] {
         assert_eq!(http::tcp(bench.admin, "GET", open, "", b"").await.status, 200, "{open}");
     }
@@ -103,7 +106,7 @@ async fn the_audit_log_says_who_did_what() {
     let revoked = http::tcp(bench.admin, "DELETE", "/api/v1/tokens/crm", &named, b"").await;
     assert_eq!(revoked.status, 204);
 
-    let actions = |log: &serde_json::Value| {
+    let actions = |log: &Value| {
         let items = log["items"].as_array().unwrap().iter();
         items.map(|line| format!("{} {}", line["who"], line["action"]).replace('"', "")).collect::<Vec<_>>()
     };
@@ -183,6 +186,36 @@ async fn a_cursor_of_ones_own_is_refused_with_what_would_be_right() {
     }
     let deliveries = bench.ask("/api/v1/deliveries").await["items"].as_array().unwrap().len();
     assert_eq!(deliveries, 2, "nothing was replayed");
+    bench.finish().await;
+}
+
+/// I12: a replay given again under its job makes nothing twice, and goes on where more is asked for; another command under that
+/// job does nothing.
+#[tokio::test]
+async fn a_replay_under_its_job_is_done_once() {
+    let bench = Bench::start().await;
+    for _ in 0..3 {
+        bench.post(b"{}").await;
+    }
+    let job = "job_0192f3c2-7d4e-7a31-8f5e-2b1c9d0e4f6a";
+    let replay = |more: Value| {
+        let mut body = json!({"source": "default", "until": "2099-01-01T00:00:00Z", "job": job});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bench.command("POST", "/api/v1/events/replay", body)
+    };
+    let done = replay(json!({"limit": 2})).await.json();
+    assert_eq!((&done["job"], &done["matched"], &done["changed"]), (&json!(job), &json!(2), &json!(2)));
+    assert_eq!(replay(json!({"limit": 2, "dry_run": false})).await.json(), done);
+    for _ in 0..2 {
+        let all = replay(json!({})).await.json();
+        assert_eq!((&all["matched"], &all["changed"], &all["next"]), (&json!(3), &json!(3), &json!(null)));
+    }
+    let other = replay(json!({"destination": "default"})).await;
+    assert_eq!((other.status, other.json()["code"].as_str()), (409, Some("conflict")), "{}", other.text());
+    let purge = bench.command("POST", "/api/v1/deliveries/cancel", json!({"all": true, "job": job})).await;
+    assert_eq!(purge.status, 409, "{}", purge.text());
+    let deliveries = bench.ask("/api/v1/deliveries").await["items"].as_array().unwrap().len();
+    assert_eq!(deliveries, 6);
     bench.finish().await;
 }
 

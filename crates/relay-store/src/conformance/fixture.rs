@@ -162,7 +162,17 @@ impl<B: Backend> Fixture<B> {
     /// A command under a new job.
     pub fn command(&mut self, action: Action, target: Target, now: Wall) -> Command {
         let job = self.job(now);
-        Command { job, action, target, pick: None, limit: None, cursor: None, dry_run: false, audit: None }
+        Command {
+            job,
+            fingerprint: 0,
+            action,
+            target,
+            pick: None,
+            limit: None,
+            cursor: None,
+            dry_run: false,
+            audit: None,
+        }
     }
 
     /// A new job.
@@ -173,10 +183,13 @@ impl<B: Backend> Fixture<B> {
     /// Runs a command, which must get to its end; gives what the hub was told of it, too.
     pub async fn run(&self, command: Command, now: Wall) -> (Outcome, Told) {
         let store = self.store();
+        // Far above those that were minted until now.
+        let mut mint = IdMint::new(command.job.sequence() + (1 << 40), 1);
         let (mut job, mut heard) = (Job::new(command), Told::default());
         loop {
             match job.poll(now) {
                 Some(Output::Ask(op)) => job.handle(perform_job(Trades::of(&*store), op).await),
+                Some(Output::Mint(count)) => job.mint((0..count).map(|_| mint.delivery(now)).collect()),
                 Some(Output::Tell(told)) => {
                     heard.touched.extend(told.touched);
                     heard.woken.extend(told.woken);

@@ -258,13 +258,25 @@ pub async fn a_step_is_done_once<B: Backend>() {
         before: 0,
         cursor: Some("there".into()),
         matched: 1,
+        fingerprint: 7,
+        next_due: Some(at(9)),
         is_over: false,
         settle: vec![redriven(&first, at(2), TTL_OF_ROUTE)],
         retire: Vec::new(),
+        make: Vec::new(),
         audit: Some(audited(at(2))),
     };
-    let mark = Mark { steps: 1, cursor: step.cursor.clone(), matched: 1, changed: 1, is_over: false };
-    let done = Stepped::Done { mark: mark.clone(), settled: vec![Changed::Applied], retired: Vec::new() };
+    let mark = Mark {
+        steps: 1,
+        cursor: step.cursor.clone(),
+        matched: 1,
+        changed: 1,
+        fingerprint: 7,
+        next_due: Some(at(9)),
+        is_over: false,
+    };
+    let (settled, retired, made) = (vec![Changed::Applied], Vec::new(), Vec::new());
+    let done = Stepped::Done { mark: mark.clone(), settled, retired, made };
     assert_eq!(fixture.store().step(step.clone()).await, Ok(done));
     let before = fixture.snapshot().await;
     let too_far = Step { before: 2, retire: Ended::of(&second).into_iter().collect(), ..step.clone() };
@@ -275,9 +287,9 @@ pub async fn a_step_is_done_once<B: Backend>() {
         assert_eq!(fixture.snapshot().await, before);
         fixture = fixture.reopen().await;
     }
-    let last = Step { before: 1, cursor: None, is_over: true, settle: Vec::new(), ..too_far };
-    let mark = Mark { steps: 2, cursor: None, matched: 2, changed: 2, is_over: true };
-    let done = Stepped::Done { mark: mark.clone(), settled: Vec::new(), retired: vec![true] };
+    let last = Step { before: 1, cursor: None, next_due: None, is_over: true, settle: Vec::new(), ..too_far };
+    let mark = Mark { steps: 2, cursor: None, matched: 2, changed: 2, fingerprint: 7, next_due: None, is_over: true };
+    let done = Stepped::Done { mark: mark.clone(), settled: Vec::new(), retired: vec![true], made: Vec::new() };
     assert_eq!(fixture.store().step(last.clone()).await, Ok(done));
     assert_eq!(fixture.store().step(last).await, Ok(Stepped::Elsewhere(mark)));
     assert_eq!(audit_log(&fixture).await.len(), 2, "a line of each step that had one, and none else");
@@ -303,12 +315,15 @@ pub async fn a_step_passes_over_what_has_changed<B: Backend>() {
         before: 0,
         cursor: None,
         matched: 4,
+        fingerprint: 7,
+        next_due: None,
         is_over: true,
         settle: vec![cancel(&ready, at(2)), cancel(&waiting, at(2))],
         retire: vec![named(&dead), named(&gone)],
+        make: Vec::new(),
         audit: None,
     };
-    let Ok(Stepped::Done { mark, settled, retired }) = fixture.store().step(step).await else {
+    let Ok(Stepped::Done { mark, settled, retired, .. }) = fixture.store().step(step).await else {
         panic!("it is the first")
     };
     assert_eq!(settled, [Changed::Conflict(Some(Box::new(leased.clone()))), Changed::Applied]);

@@ -127,6 +127,7 @@ macro_rules! conformance_suite {
         $crate::conformance_suite!(@ $backend, replay [
             a_replay_is_a_new_delivery_of_an_old_event,
             a_repeated_replay_stores_nothing_twice,
+            a_replay_of_many_is_done_once,
         ]);
         $crate::conformance_suite!(@ $backend, registry [
             a_document_is_written_only_over_the_version_it_was_read_at,

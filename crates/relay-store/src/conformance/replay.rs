@@ -1,14 +1,20 @@
 //! Replays: new deliveries of old events.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::{Delivery, State, retry::RetryPolicy},
     id::EventId,
+    jobs::{Action, Pace, Target},
+    routing::Route,
+    storage::EventFilter,
 };
 
 use super::{
     Backend, Fixture,
     fixture::{TTL, at, change, name},
 };
+use crate::seam::{DeliveryFilter, Page};
 
 /// I12: linked to the old event, which must still be there; the old delivery is not touched.
 pub async fn a_replay_is_a_new_delivery_of_an_old_event<B: Backend>() {
@@ -47,5 +53,35 @@ pub async fn a_repeated_replay_stores_nothing_twice<B: Backend>() {
     assert_eq!((first, second), (Ok(vec![true]), Ok(vec![true])));
     assert_eq!(fixture.find(moved.id).await, Some(moved));
     assert_eq!(fixture.counters("crm").await.created, 2);
+    fixture.check_sums().await;
+}
+
+/// I12: all events of a source, the oldest first, along its routes; the same command again, also after a crash, makes none.
+pub async fn a_replay_of_many_is_done_once<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut old = Vec::new();
+    for number in 0..3 {
+        old.push(fixture.ended("crm", State::Delivered, at(number)).await);
+    }
+    let route = |to| Route { destination: name(to), ttl: TTL, retry: RetryPolicy::default() };
+    let routes = BTreeMap::from([(name("in"), vec![route("crm"), route("erp")])]);
+    let pace = Some(Pace { from: at(20), every: Duration::from_secs(5) });
+    let target = Target::Events(EventFilter { oldest_first: true, ..EventFilter::default() });
+    let command = fixture.command(Action::Replay { routes, pace }, target, at(10));
+    let (done, told) = fixture.run(command.clone(), at(10)).await;
+    assert_eq!((done.matched, done.changed, done.next_due), (3, 6, Some(at(35))));
+    assert_eq!((told.touched.len(), told.woken), (0, [name("crm"), name("erp")].into()));
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.run(command, at(90)).await.0, done);
+    for (number, old) in old.iter().enumerate() {
+        let filter = DeliveryFilter { event: Some(old.event), ..DeliveryFilter::default() };
+        let of_event = fixture.store().browse_deliveries(filter, Page { cursor: None, limit: 10 }).await;
+        let made: Vec<Delivery> = of_event.expect("reads").items.into_iter().filter(|found| found.replay).collect();
+        let due = at(20 + 5 * number as u64);
+        assert_eq!(made.len(), 2);
+        assert!(
+            made.iter().all(|made| (made.due_at, made.expires_at, made.body_bytes) == (due, due + TTL, old.body_bytes))
+        );
+    }
     fixture.check_sums().await;
 }

@@ -13,12 +13,13 @@ impl Disk {
         }
         let settled: Vec<Changed> = step.settle.iter().map(|change| self.change(change.clone())).collect();
         let retired: Vec<bool> = step.retire.iter().map(|ended| self.retire_if(*ended).is_some()).collect();
+        let made = self.replay(step.make.clone(), Vec::new());
         let changed = settled.iter().filter(|changed| **changed == Changed::Applied).count()
-            + retired.iter().filter(|retired| **retired).count();
+            + retired.iter().chain(&made).filter(|done| **done).count();
         let mark = step.mark(&before, changed as u64);
         self.marks.insert(step.job, mark.clone());
         self.audit.extend(step.audit.filter(|_| changed > 0));
-        Stepped::Done { mark, settled, retired }
+        Stepped::Done { mark, settled, retired, made }
     }
 
     /// Removes one, if it is what was decided on; gives whether its event went along.

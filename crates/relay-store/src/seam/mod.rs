@@ -15,7 +15,6 @@
 mod archive;
 mod audit;
 mod document;
-mod events;
 mod perform;
 mod promises;
 mod queue;
@@ -24,13 +23,12 @@ mod registry;
 mod stats;
 mod upkeep;
 
-pub use relay_core::storage::{AuditEntry, DeliveryFilter, Listing, Page, Range};
+pub use relay_core::storage::{AuditEntry, DeliveryFilter, EventFilter, EventRow, Listing, Page, Range};
 
 pub use self::{
     archive::Archive,
     audit::AuditFilter,
     document::{Document, DocumentKey, DocumentKind},
-    events::{EventFilter, EventRow},
     perform::{Trades, append_all, perform, perform_job, perform_retention},
     promises::Promises,
     queue::Queue,

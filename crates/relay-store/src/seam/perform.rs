@@ -57,6 +57,7 @@ pub fn perform_job(store: Trades<'_>, op: JobOp) -> Later<JobStored> {
     let Trades { queue, archive, upkeep } = store;
     match op {
         JobOp::Page(asked) => answer(asked, |ask| archive.browse_deliveries(ask.filter, ask.page), JobStored::Page),
+        JobOp::Events(asked) => answer(asked, |ask| archive.browse_events(ask.filter, ask.page), JobStored::Events),
         JobOp::Find(asked) => answer(asked, |ids| queue.find(ids), JobStored::Find),
         JobOp::Step(asked) => answer(asked, |step| upkeep.step(*step), JobStored::Step),
     }

@@ -175,9 +175,12 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
         before: 0,
         cursor: None,
         matched: 500,
+        fingerprint: 7,
+        next_due: None,
         is_over: true,
         settle: open.iter().map(|found| delivery::cancel(found, NOW)).collect(),
         retire: Vec::new(),
+        make: Vec::new(),
         audit: None,
     };
     let done = step::step(&mut tx, &cancel).expect("is done");

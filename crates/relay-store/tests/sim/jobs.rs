@@ -49,7 +49,17 @@ impl World {
         };
         let job = IdMint::new(0, self.operator.random()).job(wall);
         let limit = self.operator.random_bool(0.2).then(|| self.operator.random_range(1..10));
-        let command = Command { job, action, target, pick: None, limit, cursor: None, dry_run: false, audit: None };
+        let command = Command {
+            job,
+            fingerprint: 0,
+            action,
+            target,
+            pick: None,
+            limit,
+            cursor: None,
+            dry_run: false,
+            audit: None,
+        };
         let page_max = self.operator.random_range(1..=4);
         let running = Job::new(command.clone()).by(page_max);
         let given = Given { command, page_max, job: running, epoch: self.server_epoch, pending: None, times: 1 };
@@ -93,7 +103,8 @@ impl World {
                 }
                 Some(Output::Pause(pause)) => return self.after(pause, What::JobGoesOn { job: id, epoch }),
                 Some(Output::Over) => return self.job_is_over(id),
-                None => return,
+                // No operator here replays by filter, which alone wants ids.
+                Some(Output::Mint(_)) | None => return,
             }
         }
     }

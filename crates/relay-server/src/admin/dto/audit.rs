@@ -3,83 +3,17 @@
 use std::collections::BTreeMap;
 
 use relay_store::seam::{AuditEntry, DestinationStats, Recount, Stats};
-use serde::Serialize;
 
-use crate::{asker::Place, clock::rfc3339};
-
-/// The recount.
-#[derive(Debug, Serialize)]
-pub(crate) struct AuditDto {
-    pub(crate) ok: bool,
-    events: Vec<AuditEventsDto>,
-    deliveries: Vec<AuditDeliveriesDto>,
-    /// Stretches of time of which something is missing or may be.
-    unknown: Vec<GapDto>,
-    /// Records known to be damaged, be it from an earlier run: they are counted above, and cannot be used.
-    damaged: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct GapDto {
-    /// `restored`, `accepted` or `unvouched`.
-    why: &'static str,
-    since: String,
-    until: String,
-    /// At most; `null`: nothing is left to tell.
-    commits: Option<u64>,
-    events: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-struct AuditEventsDto {
-    source: String,
-    accepted: u64,
-    stored: u64,
-    retired: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct AuditDeliveriesDto {
-    destination: String,
-    created: u64,
-    ready: u64,
-    scheduled: u64,
-    leased: u64,
-    delivered: u64,
-    dead: u64,
-    expired: u64,
-    cancelled: u64,
-    retired: u64,
-    lost: u64,
-}
-
-/// A line of the audit log.
-#[derive(Debug, Serialize)]
-pub(crate) struct AuditLineDto {
-    at: String,
-    who: String,
-    action: String,
-    subject: String,
-    /// From where; `null` where nobody asked.
-    origin: Option<OriginDto>,
-}
-
-/// From where somebody asked.
-#[derive(Debug, Serialize)]
-struct OriginDto {
-    peer: Option<String>,
-    /// Of the user who opened the admin socket, as the system knows it.
-    uid: Option<u32>,
-    /// The name of what let it in.
-    credential: Option<String>,
-    /// Who it said it is; nobody checked that.
-    claimed_user: Option<String>,
-}
+use crate::{
+    api::{AuditDeliveriesDto, AuditDto, AuditEventsDto, AuditLineDto, GapDto, OriginDto},
+    clock::rfc3339,
+    principal::Via,
+};
 
 impl AuditLineDto {
     pub(crate) fn new(entry: &AuditEntry) -> Self {
         let AuditEntry { at, who, action, subject, origin } = entry.clone();
-        let origin = Place::read(&origin).map(|Place { peer, uid, credential, claimed_user }| OriginDto {
+        let origin = Via::read(&origin).map(|Via { peer, uid, credential, claimed_user }| OriginDto {
             peer,
             uid,
             credential,
@@ -96,7 +30,7 @@ impl AuditDto {
         let (events, events_ok) = audit_events(&recount.counted, &recount.kept);
         let (deliveries, deliveries_ok) = audit_deliveries(&recount.counted, &recount.kept);
         let unknown = recount.gaps.iter().map(|gap| GapDto {
-            why: gap.why.as_str(),
+            why: gap.why.as_str().to_owned(),
             since: rfc3339(gap.since),
             until: rfc3339(gap.until),
             commits: gap.commits,

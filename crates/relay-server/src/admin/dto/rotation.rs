@@ -2,9 +2,9 @@
 
 use relay_core::{name::Name, time::Wall};
 use relay_store::seam::DocumentKind;
-use serde::Serialize;
 
 use crate::{
+    api::{RotationDto, UseDto},
     clock::rfc3339,
     registry::{
         Registry,
@@ -12,32 +12,6 @@ use crate::{
         uses::{Both, Use},
     },
 };
-
-/// A rotation that is under way.
-#[derive(Debug, Serialize)]
-pub(crate) struct RotationDto {
-    /// Of a source: which parameters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<Vec<String>>,
-    since: String,
-    /// Until when the old one is valid; `null`: until told.
-    until: Option<String>,
-    old: UseDto,
-    new: UseDto,
-}
-
-/// Since the server started.
-#[derive(Debug, Serialize)]
-struct UseDto {
-    /// Of a token: how it begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prefix: Option<String>,
-    /// Of a token: sessions that it let in and that are open.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sessions: Option<usize>,
-    count: u64,
-    last_at: Option<String>,
-}
 
 impl RotationDto {
     pub(crate) fn of_source(source: &Source, registry: &Registry) -> Option<Self> {

@@ -1,10 +1,13 @@
 //! The audit: counts everything anew and compares (I5).
 
-use axum::{Json, extract::State};
+use axum::Json;
 
-use crate::admin::{Shared, dto::AuditDto, problem::AdminError};
+use crate::{
+    admin::{Of, problem::AdminError},
+    api::AuditDto,
+};
 
-pub(super) async fn recount(State(admin): Shared) -> Result<Json<AuditDto>, AdminError> {
-    let recount = admin.upkeep.recount().await?;
+pub(super) async fn recount(Of(state): Of) -> Result<Json<AuditDto>, AdminError> {
+    let recount = state.upkeep.recount().await?;
     Ok(Json(AuditDto::new(&recount)))
 }

@@ -1,17 +1,17 @@
 //! The audit log: who changed what, and when.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use relay_store::seam::AuditFilter;
 use serde::Deserialize;
 
 use super::{cursor::Order, filter};
 use crate::{
     admin::{
-        Shared,
-        dto::{AuditLineDto, List},
+        Of,
         problem::{AdminError, Asked},
     },
-    asker::Asker,
+    api::{AuditLineDto, List},
+    principal::Principal,
 };
 
 /// The query of a listing of the audit log.
@@ -27,17 +27,14 @@ pub(super) struct Listing {
     limit: Option<u32>,
 }
 
-pub(super) async fn list(
-    State(admin): Shared,
-    Asked(asked): Asked<Listing>,
-) -> Result<Json<List<AuditLineDto>>, AdminError> {
-    if let Some(who) = asked.who.as_deref().filter(|who| !Asker::ALL.contains(who)) {
-        let (who, known) = (who.chars().take(40).collect::<String>(), Asker::ALL.join(", "));
+pub(super) async fn list(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<List<AuditLineDto>>, AdminError> {
+    if let Some(who) = asked.who.as_deref().filter(|who| !Principal::ALL.contains(who)) {
+        let (who, known) = (who.chars().take(40).collect::<String>(), Principal::ALL.join(", "));
         return Err(AdminError::Invalid(format!("who is {who:?}; known: {known}")));
     }
     let range = filter::range(asked.since.as_deref(), asked.until.as_deref())?;
     let page = filter::page(Order::AuditLog, asked.cursor.as_deref(), asked.limit)?;
-    let listing = admin.archive.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;
+    let listing = state.archive.browse_audit(AuditFilter { who: asked.who, action: asked.action, range }, page).await?;
     let (items, next) = Order::AuditLog.page(&listing, AuditLineDto::new);
     Ok(Json(List { items, next }))
 }

@@ -8,7 +8,7 @@ use relay_core::{
     jobs::{Action, Command, End, Job, Pick, Target},
 };
 use relay_store::seam::{DeliveryFilter, Trades};
-use serde::Deserialize;
+use serde::Serialize;
 
 use super::{
     cursor::Order,
@@ -16,55 +16,26 @@ use super::{
     words::Words,
 };
 use crate::{
-    admin::{Admin, dto::BulkDto, problem::AdminError},
-    asker::Asker,
+    admin::problem::AdminError,
+    api::{BulkAsk, BulkDto},
     clock::rfc3339,
     jobs,
+    principal::Principal,
+    registry::secret,
+    state::State,
 };
 
 /// Ids that one command may name.
 const IDS_MAX: usize = 10_000;
 
-/// Which deliveries, and how.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Bulk {
-    /// These; or else all that match the filters, which then must be asked for with `all`.
-    #[serde(default)]
-    ids: Vec<String>,
-    #[serde(default)]
-    all: bool,
-    source: Option<String>,
-    destination: Option<String>,
-    reason: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    /// Of the last try's answer.
-    status: Option<u16>,
-    /// Of what the last try came to, as screens show it; in any case.
-    error: Option<String>,
-    /// At most so many, the latest first.
-    limit: Option<u64>,
-    /// Where the command before this one ended; only with `status`, `error` or `limit`.
-    cursor: Option<String>,
-    /// So many a second; only where they become ready again.
-    pub(super) rate: Option<f64>,
-    /// With `rate`: when the first of them is due.
-    pub(super) start_at: Option<String>,
-    #[serde(default)]
-    dry_run: bool,
-    /// The command's id, to repeat it without doing anything twice.
-    job: Option<String>,
-}
-
 /// Runs a command until it is through. If the asker goes away in the middle, the same command under the same job id does the
 /// rest.
 pub(super) async fn run(
-    admin: &Admin,
-    who: &Asker,
+    state: &State,
+    who: &Principal,
     action_name: &str,
     action: Action,
-    bulk: Bulk,
+    bulk: BulkAsk,
 ) -> Result<BulkDto, AdminError> {
     let mut bulk = bulk;
     if bulk.reason.is_some() && matches!(action, Action::Cancel) {
@@ -80,46 +51,65 @@ pub(super) async fn run(
         return Err(AdminError::Invalid(format!("{} ids at once; want at most {IDS_MAX}", bulk.ids.len())));
     }
     for id in &mut bulk.ids {
-        *id = super::id::delivery_in(admin, id, action.states()).await?.to_string();
+        *id = super::id::delivery_in(state, id, action.states()).await?.to_string();
     }
+    bulk.ids.sort_unstable();
+    bulk.ids.dedup();
     let picks = Picks::of(&bulk)?;
-    let job = job_id(admin, bulk.job.as_deref())?;
+    let job = job_id(state, bulk.job.as_deref())?;
     let (dry_run, limit, cursor) = (bulk.dry_run, bulk.limit, bulk.cursor.take());
+    // Not how much of it is done at a time, and how fast.
+    let what = BulkAsk { limit: None, rate: None, start_at: None, dry_run: false, job: None, ..bulk.clone() };
+    let fingerprint = fingerprint(action_name, &what);
     let (target, subject) = target(bulk)?;
     let order = match &target {
         Target::Matching(filter) => {
-            known(admin, filter.source.as_ref(), filter.destination.as_ref()).await?;
+            known(state, filter.source.as_ref(), filter.destination.as_ref()).await?;
             Order::of(&DeliveryFilter { states: action.states().to_vec(), ..filter.clone() })
         }
         Target::Ids(_) if picks.is_some() => {
             return Err(AdminError::Invalid("give either ids, or status, error and limit".into()));
         }
-        Target::Ids(_) => Order::Deliveries,
+        Target::Ids(_) | Target::Events(_) => Order::Deliveries,
     };
     let subject = match &picks {
         Some(picks) => format!("{job}: {subject} {picks:?}"),
         None => format!("{job}: {subject}"),
     };
     let cursor = order.read(cursor.as_deref())?;
-    let audit = (!dry_run).then(|| admin.audited(who, action_name, subject));
-    let picked = picks.is_some();
+    let audit = (!dry_run).then(|| state.audited(who, action_name, subject));
     let pick = picks.map(|picks| Pick::new(move |found| picks.hold(found)));
-    let command = Command { job, action, target, pick, limit, cursor, dry_run, audit };
-    let store = Trades { queue: &*admin.queue, archive: &*admin.archive, upkeep: &*admin.upkeep };
-    let outcome = jobs::run(Job::new(command), store, &admin.hub, &admin.clock, &admin.supervisor).await;
+    through(state, Command { job, fingerprint, action, target, pick, limit, cursor, dry_run, audit }, order).await
+}
+
+/// Runs a command, whose pages come in this order, until it is through.
+pub(super) async fn through(state: &State, command: Command, order: Order) -> Result<BulkDto, AdminError> {
+    let (job, dry_run) = (command.job, command.dry_run);
+    let store = Trades { queue: &*state.queue, archive: &*state.archive, upkeep: &*state.upkeep };
+    let outcome = jobs::run(Job::new(command), store, &state.hub, &state.clock, &state.supervisor).await;
+    let changed = outcome.changed;
     match outcome.end {
         End::Done => Ok(BulkDto {
             job: job.to_string(),
             matched: outcome.matched,
-            changed: outcome.changed,
+            changed,
             dry_run,
             next: outcome.next.map(|place| order.write(&place)),
             next_at: outcome.next_due.map(rfc3339),
         }),
-        End::Stopped if picked => Err(AdminError::Stopping),
-        End::Stopped => Err(AdminError::Interrupted { job: job.to_string() }),
-        End::Failed(error) => Err(error.into()),
+        End::Taken => Err(AdminError::Conflict(format!(
+            "{job} is the job of another command, and nothing was done; want the command that it is of, or no job"
+        ))),
+        End::Stopped => Err(AdminError::Interrupted { job, changed }),
+        End::Failed(error) => Err(AdminError::Broken { job, changed, error }),
     }
+}
+
+/// Tells a command from others: what is done, and to what.
+pub(super) fn fingerprint(action_name: &str, what: &impl Serialize) -> u64 {
+    let text = serde_json::to_string(what).expect("it has string keys, strings and numbers only");
+    let digest = secret::sha256(format!("{action_name} {text}").as_bytes());
+    u64::from_le_bytes(*digest.first_chunk().expect("a digest is longer"))
 }
 
 /// What the store has no index for: it is picked out of what the filters give.
@@ -132,17 +122,13 @@ struct Picks {
 }
 
 impl Picks {
-    fn of(bulk: &Bulk) -> Result<Option<Self>, AdminError> {
-        let Bulk { status, error, limit, cursor, .. } = bulk;
+    fn of(bulk: &BulkAsk) -> Result<Option<Self>, AdminError> {
+        let BulkAsk { status, error, limit, cursor, .. } = bulk;
         if status.is_none() && error.is_none() && limit.is_none() {
             return match cursor {
                 None => Ok(None),
                 Some(_) => Err(AdminError::Invalid("a cursor goes with status, error or limit".into())),
             };
-        }
-        if bulk.job.is_some() {
-            let text = "status, error and limit are picked anew each time; repeat the command without a job";
-            return Err(AdminError::Invalid(text.into()));
         }
         let error = error.as_deref().map(Words::new);
         if error.as_ref().is_some_and(Words::is_empty) {
@@ -160,15 +146,15 @@ impl Picks {
     }
 }
 
-fn job_id(admin: &Admin, given: Option<&str>) -> Result<JobId, AdminError> {
+pub(super) fn job_id(state: &State, given: Option<&str>) -> Result<JobId, AdminError> {
     if let Some(text) = given {
         return text.parse().map_err(|error: IdError| AdminError::Invalid(error.to_string()));
     }
-    Ok(IdMint::new(0, rand::random()).job(admin.clock.wall()))
+    Ok(IdMint::new(0, rand::random()).job(state.clock.wall()))
 }
 
 /// What the command is about, and that in words for the audit log.
-fn target(bulk: Bulk) -> Result<(Target, String), AdminError> {
+fn target(bulk: BulkAsk) -> Result<(Target, String), AdminError> {
     let filters = Listing {
         source: bulk.source,
         destination: bulk.destination,
@@ -213,7 +199,7 @@ mod tests {
         let admin = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
         let ids = vec!["unknown"; IDS_MAX + 1];
         let bulk = serde_json::from_value(serde_json::json!({ "ids": ids })).unwrap();
-        let refused = run(&admin, &Asker::CONFIG, "dead.purge", Action::Purge, bulk).await.err().unwrap();
+        let refused = run(&admin, &Principal::CONFIG, "dead.purge", Action::Purge, bulk).await.err().unwrap();
         assert!(refused.to_string().contains("ids at once"), "{refused}");
     }
 }

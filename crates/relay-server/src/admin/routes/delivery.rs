@@ -1,56 +1,54 @@
 //! Deliveries: list, show, cancel.
 
-use axum::{Extension, Json, extract::State};
+use axum::{Extension, Json};
 use relay_core::{delivery::State as DeliveryState, jobs::Action};
 
 use super::{
-    bulk::{Bulk, run},
+    bulk::run,
     dead::{ended, page},
     filter::Listing,
 };
 use crate::{
     admin::{
-        Admin, Shared,
-        dto::{BulkDto, DeliveryDto, List},
+        Of,
         problem::{AdminError, Asked, At, Body},
     },
-    asker::Asker,
+    api::{BulkAsk, BulkDto, DeliveryDto, List},
+    principal::Principal,
+    state::State,
 };
 
-pub(super) async fn list(
-    State(admin): Shared,
-    Asked(asked): Asked<Listing>,
-) -> Result<Json<List<DeliveryDto>>, AdminError> {
+pub(super) async fn list(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<List<DeliveryDto>>, AdminError> {
     let mut asked = asked;
     if let Some(event) = &asked.event {
-        asked.event = Some(super::id::event(&admin, event).await?.to_string());
+        asked.event = Some(super::id::event(&state, event).await?.to_string());
     }
     let filter = asked.deliveries()?;
-    page(&admin, filter, &asked).await
+    page(&state, filter, &asked).await
 }
 
-pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
-    shown(&admin, &id, &[]).await
+pub(super) async fn show(Of(state): Of, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
+    shown(&state, &id, &[]).await
 }
 
 /// The same; `last` is the newest dead letter.
-pub(super) async fn show_dead(State(admin): Shared, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
-    shown(&admin, &id, &ended()).await
+pub(super) async fn show_dead(Of(state): Of, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
+    shown(&state, &id, &ended()).await
 }
 
-async fn shown(admin: &Admin, id: &str, states: &[DeliveryState]) -> Result<Json<DeliveryDto>, AdminError> {
-    let parsed = super::id::delivery_in(admin, id, states).await?;
-    let found = admin.archive.delivery(parsed).await?;
+async fn shown(state: &State, id: &str, states: &[DeliveryState]) -> Result<Json<DeliveryDto>, AdminError> {
+    let parsed = super::id::delivery_in(state, id, states).await?;
+    let found = state.archive.delivery(parsed).await?;
     let delivery = found
         .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;
-    let history = admin.archive.attempts(parsed).await?;
+    let history = state.archive.attempts(parsed).await?;
     Ok(Json(DeliveryDto::new(&delivery).with_history(&history)))
 }
 
 pub(super) async fn cancel(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
-    Body(bulk): Body<Bulk>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Body(bulk): Body<BulkAsk>,
 ) -> Result<Json<BulkDto>, AdminError> {
-    run(&admin, &who, "delivery.cancel", Action::Cancel, bulk).await.map(Json)
+    run(&state, &who, "delivery.cancel", Action::Cancel, bulk).await.map(Json)
 }

@@ -2,13 +2,11 @@
 
 use axum::{
     Extension, Json,
-    extract::State,
     response::{IntoResponse, Response},
 };
 use http::header;
 use relay_core::{delivery::Delivery, event::Event};
 use relay_store::seam::{DeliveryFilter, Page};
-use serde::Deserialize;
 
 use super::{
     cursor::Order,
@@ -16,51 +14,41 @@ use super::{
 };
 use crate::{
     admin::{
-        Admin, Shared,
-        dto::{DeliveryDto, EventDto, List, ReplayDto},
-        name,
+        Of, name,
         problem::{AdminError, Asked, At, Body},
     },
-    asker::Asker,
+    api::{DeliveryDto, EventDto, List, ReplayDto, ReplayOneAsk},
     hub,
+    principal::Principal,
     registry::listed,
+    state::State,
 };
 
 /// Deliveries of one event that are shown with it.
 const DELIVERIES_SHOWN: u32 = 1000;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Replay {
-    /// Left out: every destination that a route of the event's source leads to now.
-    destination: Option<String>,
-}
-
-pub(super) async fn list(
-    State(admin): Shared,
-    Asked(asked): Asked<Listing>,
-) -> Result<Json<List<EventDto>>, AdminError> {
+pub(super) async fn list(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<List<EventDto>>, AdminError> {
     let filter = asked.events()?;
     let source = filter.source.clone();
-    let listing = admin.archive.browse_events(filter, asked.page(Order::Events)?).await?;
+    let listing = state.archive.browse_events(filter, asked.page(Order::Events)?).await?;
     if listing.items.is_empty() {
-        known(&admin, source.as_ref(), None).await?;
+        known(&state, source.as_ref(), None).await?;
     }
     let (items, next) = Order::Events.page(&listing, EventDto::of_row);
     Ok(Json(List { items, next }))
 }
 
-pub(super) async fn show(State(admin): Shared, At(id): At<String>) -> Result<Json<EventDto>, AdminError> {
-    let event = find(&admin, &id).await?;
+pub(super) async fn show(Of(state): Of, At(id): At<String>) -> Result<Json<EventDto>, AdminError> {
+    let event = find(&state, &id).await?;
     let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
     let page = Page { cursor: None, limit: DELIVERIES_SHOWN };
-    let deliveries = admin.archive.browse_deliveries(filter, page).await?.items;
+    let deliveries = state.archive.browse_deliveries(filter, page).await?.items;
     Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries)))
 }
 
 /// The body as it was received, never to be interpreted by whoever shows it (S26).
-pub(super) async fn body(State(admin): Shared, At(id): At<String>) -> Result<Response, AdminError> {
-    let event = find(&admin, &id).await?;
+pub(super) async fn body(Of(state): Of, At(id): At<String>) -> Result<Response, AdminError> {
+    let event = find(&state, &id).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
         (header::CONTENT_DISPOSITION, "attachment"),
@@ -71,13 +59,13 @@ pub(super) async fn body(State(admin): Shared, At(id): At<String>) -> Result<Res
 }
 
 pub(super) async fn replay(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At(id): At<String>,
-    Body(body): Body<Replay>,
+    Body(body): Body<ReplayOneAsk>,
 ) -> Result<Json<ReplayDto>, AdminError> {
-    let event = find(&admin, &id).await?;
-    let directory = admin.registry.directory();
+    let event = find(&state, &id).await?;
+    let directory = state.registry.directory();
     let routes = directory.routing.routes.get(&event.source).map_or(&[][..], Vec::as_slice);
     let wanted = body.destination.as_deref().map(name).transpose()?;
     let chosen: Vec<_> =
@@ -88,25 +76,25 @@ pub(super) async fn replay(
         let text = format!("no route leads from {:?}{to}; known: {known}", event.source.as_str());
         return Err(AdminError::Unknown(text));
     }
-    let ids = admin.hub.mint(chosen.len()).await.ok_or(AdminError::Stopping)?;
-    let now = admin.clock.wall();
+    let ids = state.hub.mint(chosen.len()).await.ok_or(AdminError::Stopping)?;
+    let now = state.clock.wall();
     let make = |(id, route): (_, &&relay_core::routing::Route)| {
         Delivery::ready(id, &event, route.destination.clone(), true, now, route.ttl)
     };
     let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
-    let audit = vec![admin.audited(&who, "event.replay", event.id.to_string())];
-    let stored = admin.queue.replay(deliveries.clone(), audit).await?;
+    let audit = vec![state.audited(&who, "event.replay", event.id.to_string())];
+    let stored = state.queue.replay(deliveries.clone(), audit).await?;
     if stored.iter().any(|stored| !stored) {
         return Err(gone(&id));
     }
-    admin.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;
+    state.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;
     let event_id = event.id.to_string();
     Ok(Json(ReplayDto { event_id, deliveries: deliveries.iter().map(DeliveryDto::new).collect() }))
 }
 
-async fn find(admin: &Admin, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {
-    let named = super::id::event(admin, id).await?;
-    admin.archive.event(named).await?.ok_or_else(|| gone(id))
+async fn find(state: &State, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {
+    let named = super::id::event(state, id).await?;
+    state.archive.event(named).await?.ok_or_else(|| gone(id))
 }
 
 fn gone(id: &str) -> AdminError {

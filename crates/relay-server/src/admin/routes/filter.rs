@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use relay_core::{
-    delivery::{Reason, State},
+    delivery::{Reason, State as DeliveryState},
     name::Name,
     time::Wall,
 };
@@ -12,8 +12,9 @@ use serde::Deserialize;
 
 use super::cursor::Order;
 use crate::{
-    admin::{Admin, name, problem::AdminError},
+    admin::{name, problem::AdminError},
     registry::{RegistryError, listed},
+    state::State,
 };
 
 /// Items of a page unless asked for otherwise.
@@ -96,11 +97,11 @@ pub(super) fn time(field: &str, text: &str) -> Result<Wall, AdminError> {
 ///
 /// # Errors
 /// `Unknown`, with the names that there are.
-pub(super) async fn known(admin: &Admin, source: Option<&Name>, destination: Option<&Name>) -> Result<(), AdminError> {
+pub(super) async fn known(state: &State, source: Option<&Name>, destination: Option<&Name>) -> Result<(), AdminError> {
     if source.is_none() && destination.is_none() {
         return Ok(());
     }
-    let (stats, directory) = (admin.upkeep.stats().await?, admin.registry.directory());
+    let (stats, directory) = (state.upkeep.stats().await?, state.registry.directory());
     // What is left of it may be there without it.
     let stored = stats.sources.iter().map(|stats| stats.source.clone());
     is_known("source", source, &directory.sources.keys().cloned().chain(stored).collect())?;
@@ -115,10 +116,10 @@ fn is_known(kind: &'static str, name: Option<&Name>, names: &BTreeSet<Name>) -> 
     }
 }
 
-fn state(text: &str) -> Result<State, AdminError> {
-    let known = State::ALL.map(State::as_str).join(", ");
+fn state(text: &str) -> Result<DeliveryState, AdminError> {
+    let known = DeliveryState::ALL.map(DeliveryState::as_str).join(", ");
     let wanted = word(text);
-    let found = State::ALL.into_iter().find(|state| state.as_str() == wanted);
+    let found = DeliveryState::ALL.into_iter().find(|state| state.as_str() == wanted);
     found.ok_or_else(|| AdminError::Invalid(format!("no state {text:?}; known: {known}")))
 }
 

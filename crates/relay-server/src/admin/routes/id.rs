@@ -4,13 +4,13 @@
 //! that span alone.
 
 use relay_core::{
-    delivery::State,
+    delivery::State as DeliveryState,
     id::{DeliveryId, EventId, IdError},
     time::Wall,
 };
 use relay_store::seam::{DeliveryFilter, EventFilter, Page, Range};
 
-use crate::admin::{Admin, problem::AdminError};
+use crate::{admin::problem::AdminError, state::State};
 
 /// Hex digits of an id that are its millisecond.
 const TIME_DIGITS: usize = 12;
@@ -23,11 +23,11 @@ const LOOKED_AT_MAX: u32 = 1000;
 ///
 /// # Errors
 /// `Invalid` for what is no id or names several, `Unknown`, `Store`.
-pub(super) async fn event(admin: &Admin, text: &str) -> Result<EventId, AdminError> {
+pub(super) async fn event(state: &State, text: &str) -> Result<EventId, AdminError> {
     let text = text.trim();
     if text.starts_with(DeliveryId::PREFIX) {
-        let id = delivery(admin, text).await?;
-        let found = admin.archive.delivery(id).await?;
+        let id = delivery(state, text).await?;
+        let found = state.archive.delivery(id).await?;
         return found.map(|delivery| delivery.event).ok_or_else(|| no("delivery", text));
     }
     let parsed = match text.parse() {
@@ -36,7 +36,7 @@ pub(super) async fn event(admin: &Admin, text: &str) -> Result<EventId, AdminErr
     };
     let range = span(text, EventId::PREFIX, parsed)?;
     let filter = EventFilter { range, ..EventFilter::default() };
-    let listing = admin.archive.browse_events(filter, page(text)).await?;
+    let listing = state.archive.browse_events(filter, page(text)).await?;
     one("event", text, listing.items.iter().map(|row| row.event.id))
 }
 
@@ -44,15 +44,15 @@ pub(super) async fn event(admin: &Admin, text: &str) -> Result<EventId, AdminErr
 ///
 /// # Errors
 /// As [`event`].
-pub(super) async fn delivery(admin: &Admin, text: &str) -> Result<DeliveryId, AdminError> {
-    delivery_in(admin, text, &[]).await
+pub(super) async fn delivery(state: &State, text: &str) -> Result<DeliveryId, AdminError> {
+    delivery_in(state, text, &[]).await
 }
 
 /// The same; `last` is the newest in one of these states.
 ///
 /// # Errors
 /// As [`event`].
-pub(super) async fn delivery_in(admin: &Admin, text: &str, states: &[State]) -> Result<DeliveryId, AdminError> {
+pub(super) async fn delivery_in(state: &State, text: &str, states: &[DeliveryState]) -> Result<DeliveryId, AdminError> {
     let text = text.trim();
     let parsed = match text.parse() {
         Ok(id) => return Ok(id),
@@ -66,7 +66,7 @@ pub(super) async fn delivery_in(admin: &Admin, text: &str, states: &[State]) -> 
     let range = span(text, DeliveryId::PREFIX, parsed)?;
     let wanted = if is_last(text) { states.to_vec() } else { Vec::new() };
     let filter = DeliveryFilter { range, states: wanted, ..DeliveryFilter::default() };
-    let listing = admin.archive.browse_deliveries(filter, page(text)).await?;
+    let listing = state.archive.browse_deliveries(filter, page(text)).await?;
     if is_last(text) && listing.items.is_empty() && !states.is_empty() {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         return Err(AdminError::Unknown(format!("no delivery is {}", states.join(" or "))));

@@ -1,51 +1,40 @@
 //! API keys.
 
-use axum::{Extension, Json, extract::State, response::IntoResponse};
+use axum::{Extension, Json, response::IntoResponse};
 use http::StatusCode;
 use serde::Deserialize;
 
 use super::filter::known;
 use crate::{
     admin::{
-        DONE, Shared,
-        dto::{KeyDto, List},
-        name,
+        DONE, Of, name,
         problem::{AdminError, Asked, At, Body},
     },
-    asker::Asker,
+    api::{KeyAsk, KeyDto, List},
+    principal::Principal,
     registry::{NewKey, RegistryError, listed},
 };
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Create {
-    source: String,
-    name: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Of {
+pub(super) struct OfSource {
     source: Option<String>,
 }
 
-pub(super) async fn list(State(admin): Shared, Asked(of): Asked<Of>) -> Result<Json<List<KeyDto>>, AdminError> {
-    let directory = admin.registry.directory();
+pub(super) async fn list(Of(state): Of, Asked(of): Asked<OfSource>) -> Result<Json<List<KeyDto>>, AdminError> {
+    let directory = state.registry.directory();
     let source = of.source.as_deref().map(name).transpose()?;
     let keys = directory.keys.values().map(|entry| &entry.document);
     let wanted = keys.filter(|key| source.as_ref().is_none_or(|source| key.source == *source));
     let items: Vec<KeyDto> = wanted.map(KeyDto::new).collect();
     if items.is_empty() {
-        known(&admin, source.as_ref(), None).await?;
+        known(&state, source.as_ref(), None).await?;
     }
     Ok(Json(List { items, next: None }))
 }
 
-pub(super) async fn show(
-    State(admin): Shared,
-    At((source, key)): At<(String, String)>,
-) -> Result<Json<KeyDto>, AdminError> {
-    let directory = admin.registry.directory();
+pub(super) async fn show(Of(state): Of, At((source, key)): At<(String, String)>) -> Result<Json<KeyDto>, AdminError> {
+    let directory = state.registry.directory();
     let (source, key) = (name(&source)?, name(&key)?);
     let entry = directory.keys.get(&(source.clone(), key.clone())).ok_or_else(|| {
         let known = listed(directory.keys.keys().filter(|(of, _)| *of == source).map(|(_, name)| name));
@@ -55,20 +44,20 @@ pub(super) async fn show(
 }
 
 pub(super) async fn create(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
-    Body(body): Body<Create>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Body(body): Body<KeyAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewKey { source: name(&body.source)?, name: name(&body.name)? };
-    let made = admin.registry.create_key(new, &who).await?;
+    let made = state.registry.create_key(new, &who).await?;
     Ok((StatusCode::CREATED, Json(KeyDto::new(&made.document).showing(made.secret))))
 }
 
 pub(super) async fn revoke(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At((source, key)): At<(String, String)>,
 ) -> Result<StatusCode, AdminError> {
-    admin.registry.revoke_key(&name(&source)?, &name(&key)?, &who).await?;
+    state.registry.revoke_key(&name(&source)?, &name(&key)?, &who).await?;
     Ok(DONE)
 }

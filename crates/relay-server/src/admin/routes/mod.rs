@@ -1,4 +1,4 @@
-//! The routes, one noun per file.
+//! The routes: one table, and one noun per file.
 
 mod audit;
 mod audit_log;
@@ -26,53 +26,220 @@ mod words;
 use std::sync::Arc;
 
 use axum::{
-    Router,
-    routing::{get, post},
+    Extension, Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
 };
 
-use super::Admin;
+use super::{
+    entry::{Route, delete, get, patch, post},
+    problem::AdminError,
+};
+use crate::{
+    api::{
+        AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, DeliveryDto, DestinationDto, DraftDto, EventDto,
+        HealthDto, InviteDto, KeyAsk, KeyDto, PolicyAsk, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto,
+        SecretDto, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto,
+        TokenRotateAsk, TokenUpdateAsk, UnsignedAsk,
+    },
+    principal::{Permission, Principal},
+    state::State,
+};
 
 /// Everything below `/api/v1`.
-pub(super) fn all() -> Router<Arc<Admin>> {
-    Router::new()
-        .route("/status", get(status::status))
-        .route("/health", get(status::health))
-        .route("/sources", get(source::list).post(source::create))
-        .route("/sources/{name}", get(source::show).patch(source::update).delete(source::delete))
-        .route("/sources/{name}/reveal", post(source::reveal))
-        .route("/sources/{name}/await-secret", post(source::await_secret))
-        .route("/sources/{name}/rotate", post(source::rotate))
-        .route("/sources/{name}/rotate/finish", post(source::finish_rotation))
-        .route("/sources/{name}/rotate/abort", post(source::abort_rotation))
-        .route("/sources/{name}/sign", post(sign::sign))
-        .route("/invites", post(invite::create))
-        .route("/routes", get(route::list).post(route::create))
-        .route("/routes/{source}/{destination}", get(route::show).patch(route::update).delete(route::delete))
-        .route("/destinations", get(destination::list))
-        .route("/destinations/{name}", get(destination::show))
-        .route("/destinations/{name}/pause", post(destination::pause))
-        .route("/destinations/{name}/resume", post(destination::resume))
-        .route("/keys", get(key::list).post(key::create))
-        .route("/keys/{source}/{name}", get(key::show).delete(key::revoke))
-        .route("/tokens", get(token::list).post(token::create))
-        .route("/tokens/{name}", get(token::show).patch(token::update).delete(token::revoke))
-        .route("/tokens/{name}/rotate", post(token::rotate))
-        .route("/tokens/{name}/rotate/finish", post(token::finish_rotation))
-        .route("/tokens/{name}/rotate/abort", post(token::abort_rotation))
-        .route("/events", get(event::list))
-        .route("/events/replay", post(replay::replay))
-        .route("/events/{id}", get(event::show))
-        .route("/events/{id}/body", get(event::body))
-        .route("/events/{id}/replay", post(event::replay))
-        .route("/deliveries", get(delivery::list))
-        .route("/deliveries/cancel", post(delivery::cancel))
-        .route("/deliveries/{id}", get(delivery::show))
-        .route("/dead", get(dead::list))
-        .route("/dead/summary", get(summary::summary))
-        .route("/dead/redrive", post(dead::redrive))
-        .route("/dead/purge", post(dead::purge))
-        .route("/dead/{id}", get(delivery::show_dead))
-        .route("/audit", get(audit::recount))
-        .route("/audit-log", get(audit_log::list))
-        .route("/store/backup", post(store::backup))
+pub(super) fn all() -> Router<Arc<State>> {
+    table().into_iter().fold(Router::new(), |router, route| {
+        let needs = route.needs;
+        let permitted = middleware::from_fn(move |who, request, next| permitted(needs, who, request, next));
+        router.route(route.path, route.handler.route_layer(permitted))
+    })
+}
+
+/// Nobody does what his role does not let him.
+async fn permitted(needs: Permission, Extension(who): Extension<Principal>, request: Request, next: Next) -> Response {
+    if who.role.may(needs) { next.run(request).await } else { AdminError::Forbidden(needs).into_response() }
+}
+
+/// All of them.
+pub(super) fn table() -> Vec<Route> {
+    [of_server(), of_sources(), of_routing(), of_credentials(), of_events(), of_deliveries()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The server itself.
+fn of_server() -> Vec<Route> {
+    use Permission::{Reveal, See};
+    vec![
+        get("/status", See, "Everything that crm-relay status shows", status::status).one::<StatusDto>(),
+        get("/health", See, "Health, with reasons", status::health).one::<HealthDto>(),
+        get("/audit", See, "Count everything anew", audit::recount).one::<AuditDto>(),
+        get("/audit-log", See, "Who changed what, and when", audit_log::list)
+            .list::<AuditLineDto>()
+            .query(&["who", "action", "since", "until", "cursor", "limit"]),
+        post("/store/backup", Reveal, "A copy of the store, as a stream of frames", store::backup)
+            .bytes()
+            .asks::<BackupAsk>(),
+    ]
+}
+
+/// Sources, and what is made with them.
+fn of_sources() -> Vec<Route> {
+    use Permission::{Configure, Reveal, See};
+    vec![
+        get("/sources", See, "Sources", source::list).list::<SourceDto>(),
+        post("/sources", Configure, "Make a source and its route", source::create)
+            .made::<SourceDto>()
+            .asks::<SourceAsk>(),
+        get("/sources/{name}", See, "A source and what happened there", source::show).one::<SourceDto>(),
+        patch("/sources/{name}", Configure, "Change a source", source::update)
+            .one::<SourceDto>()
+            .asks::<SourceUpdateAsk>(),
+        delete("/sources/{name}", Configure, "Delete a source with its routes and keys", source::delete).nothing(),
+        post("/sources/{name}/reveal", Reveal, "The secrets that the platform handed over", source::reveal)
+            .list::<SecretDto>(),
+        post("/sources/{name}/await-secret", Configure, "Let the platform hand over its secret", source::await_secret)
+            .one::<SourceDto>()
+            .query(&["forget"]),
+        post("/sources/{name}/rotate", Configure, "Give a source new secrets beside the old ones", source::rotate)
+            .one::<SourceDto>()
+            .asks::<SourceRotateAsk>(),
+        post(
+            "/sources/{name}/rotate/finish",
+            Configure,
+            "The old secrets are worth nothing any more",
+            source::finish_rotation,
+        )
+        .one::<SourceDto>(),
+        post("/sources/{name}/rotate/abort", Configure, "The new secrets are given up", source::abort_rotation)
+            .one::<SourceDto>(),
+        post("/sources/{name}/sign", Reveal, "Sign a request as the provider of the source would", sign::sign)
+            .one::<DraftDto>()
+            .asks::<UnsignedAsk>(),
+        post("/invites", Configure, "Make a source with its route, key and token", invite::create)
+            .made::<InviteDto>()
+            .asks::<SourceAsk>(),
+    ]
+}
+
+/// Routes and destinations.
+fn of_routing() -> Vec<Route> {
+    use Permission::{Configure, Deliver, See};
+    vec![
+        get("/routes", See, "Routes", route::list).list::<RouteDto>(),
+        post("/routes", Configure, "Make a route", route::create).made::<RouteDto>().asks::<RouteAsk>(),
+        get("/routes/{source}/{destination}", See, "A route", route::show).one::<RouteDto>(),
+        patch("/routes/{source}/{destination}", Configure, "Change the policy of a route", route::update)
+            .one::<RouteDto>()
+            .asks::<PolicyAsk>(),
+        delete("/routes/{source}/{destination}", Configure, "Delete a route", route::delete).nothing(),
+        get("/destinations", See, "Destinations", destination::list).list::<DestinationDto>(),
+        get("/destinations/{name}", See, "A destination", destination::show).one::<DestinationDto>(),
+        post("/destinations/{name}/pause", Deliver, "Hand out nothing more of it", destination::pause)
+            .one::<DestinationDto>(),
+        post("/destinations/{name}/resume", Deliver, "Go on", destination::resume).one::<DestinationDto>(),
+    ]
+}
+
+/// Keys and tokens.
+fn of_credentials() -> Vec<Route> {
+    use Permission::{Configure, See};
+    vec![
+        get("/keys", See, "API keys", key::list).list::<KeyDto>().query(&["source"]),
+        post("/keys", Configure, "Make an API key, shown this once", key::create).made::<KeyDto>().asks::<KeyAsk>(),
+        get("/keys/{source}/{name}", See, "An API key", key::show).one::<KeyDto>(),
+        delete("/keys/{source}/{name}", Configure, "Revoke an API key", key::revoke).nothing(),
+        get("/tokens", See, "Tokens", token::list).list::<TokenDto>(),
+        post("/tokens", Configure, "Make a token, shown this once", token::create)
+            .made::<TokenDto>()
+            .asks::<TokenAsk>(),
+        get("/tokens/{name}", See, "A token", token::show).one::<TokenDto>(),
+        patch("/tokens/{name}", Configure, "Change what a token may serve", token::update)
+            .one::<TokenDto>()
+            .asks::<TokenUpdateAsk>(),
+        delete("/tokens/{name}", Configure, "Revoke a token", token::revoke).nothing(),
+        post("/tokens/{name}/rotate", Configure, "Give a token a new secret beside the old one", token::rotate)
+            .one::<TokenDto>()
+            .asks::<TokenRotateAsk>(),
+        post(
+            "/tokens/{name}/rotate/finish",
+            Configure,
+            "The old secret lets nobody in any more",
+            token::finish_rotation,
+        )
+        .one::<TokenDto>(),
+        post("/tokens/{name}/rotate/abort", Configure, "The new secret is given up", token::abort_rotation)
+            .one::<TokenDto>(),
+    ]
+}
+
+/// Events.
+fn of_events() -> Vec<Route> {
+    use Permission::{Deliver, See};
+    vec![
+        get("/events", See, "Events, the newest first", event::list)
+            .list::<EventDto>()
+            .query(&["source", "since", "until", "cursor", "limit"]),
+        post("/events/replay", Deliver, "Replay all events that match", replay::replay)
+            .one::<BulkDto>()
+            .asks::<ReplayAsk>(),
+        get("/events/{id}", See, "An event and its deliveries", event::show).one::<EventDto>(),
+        get("/events/{id}/body", See, "The body of an event, as it was received", event::body).bytes(),
+        post("/events/{id}/replay", Deliver, "Replay one event", event::replay)
+            .one::<ReplayDto>()
+            .asks::<ReplayOneAsk>(),
+    ]
+}
+
+/// Deliveries, dead letters among them.
+fn of_deliveries() -> Vec<Route> {
+    use Permission::{Deliver, See};
+    vec![
+        get("/deliveries", See, "Deliveries, the newest first", delivery::list).list::<DeliveryDto>().query(&[
+            "event",
+            "source",
+            "destination",
+            "state",
+            "reason",
+            "since",
+            "until",
+            "cursor",
+            "limit",
+        ]),
+        post("/deliveries/cancel", Deliver, "Cancel open deliveries", delivery::cancel)
+            .one::<BulkDto>()
+            .asks::<BulkAsk>(),
+        get("/deliveries/{id}", See, "A delivery with all its tries", delivery::show).one::<DeliveryDto>(),
+        get("/dead", See, "Dead letters", dead::list).list::<DeliveryDto>().query(&[
+            "source",
+            "destination",
+            "reason",
+            "since",
+            "until",
+            "cursor",
+            "limit",
+        ]),
+        get("/dead/summary", See, "Dead letters by what they failed with", summary::summary)
+            .one::<SummaryDto>()
+            .query(&["source", "destination", "reason", "since", "until", "cursor"]),
+        post("/dead/redrive", Deliver, "Deliver dead letters again", dead::redrive).one::<BulkDto>().asks::<BulkAsk>(),
+        post("/dead/purge", Deliver, "Remove dead letters", dead::purge).one::<BulkDto>().asks::<BulkAsk>(),
+        get("/dead/{id}", See, "A dead letter with all its tries", delivery::show_dead).one::<DeliveryDto>(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::entry::Verb;
+
+    /// What changes something needs more than to look, and what only looks needs no more.
+    #[test]
+    fn what_a_route_needs_follows_from_its_method() {
+        for route in table() {
+            assert_eq!(route.needs == Permission::See, route.verb == Verb::Get, "{}", route.path);
+        }
+    }
 }

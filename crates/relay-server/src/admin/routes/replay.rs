@@ -1,100 +1,69 @@
-//! Replays of all events that match: the oldest first, page by page, in bounded memory.
+//! Replays of all events that match, the oldest first: a job of the core like other commands about many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::{Extension, Json, extract::State};
-use relay_core::{delivery::Delivery, jobs::Pace, name::Name, routing::Route, time::Wall};
-use relay_store::seam::{AuditEntry, EventFilter, EventRow, Page};
-use serde::Deserialize;
+use axum::{Extension, Json};
+use relay_core::{
+    jobs::{Action, Command, Target},
+    name::Name,
+    routing::Route,
+};
+use relay_store::seam::EventFilter;
 
-use super::{cursor::Order, filter::Listing, pace};
+use super::{
+    bulk::{fingerprint, job_id, through},
+    cursor::Order,
+    filter::Listing,
+    pace,
+};
 use crate::{
     admin::{
-        Admin, Shared,
-        dto::ReplayedDto,
-        name,
+        Of, name,
         problem::{AdminError, Body},
     },
-    asker::Asker,
-    clock::rfc3339,
-    hub,
+    api::{BulkDto, ReplayAsk},
+    principal::Principal,
     registry::listed,
+    state::State,
 };
 
-/// Events of one page: each makes one commit.
-const PAGE: u64 = 500;
 /// In which they come.
 const ORDER: Order = Order::EventsFromOldest;
 
-/// Which events, where to, and how fast.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Replay {
-    source: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    /// All that match, of which there may be many: asked for where nothing else is said.
-    #[serde(default)]
-    all: bool,
-    /// Left out: every destination that a route of the event's source leads to now.
-    destination: Option<String>,
-    /// At most so many.
-    limit: Option<u64>,
-    /// So many events a second.
-    rate: Option<f64>,
-    /// When the first of them is due.
-    start_at: Option<String>,
-    /// Where the command before this one ended.
-    cursor: Option<String>,
-    #[serde(default)]
-    dry_run: bool,
-}
-
 pub(super) async fn replay(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
-    Body(asked): Body<Replay>,
-) -> Result<Json<ReplayedDto>, AdminError> {
-    let Replay { source, since, until, all, destination, limit, rate, start_at, cursor, dry_run } = asked;
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Body(asked): Body<ReplayAsk>,
+) -> Result<Json<BulkDto>, AdminError> {
+    // Not how much of it is done at a time, and how fast.
+    let what =
+        ReplayAsk { limit: None, cursor: None, rate: None, start_at: None, dry_run: false, job: None, ..asked.clone() };
+    let fingerprint = fingerprint("event.replay", &what);
+    let ReplayAsk { source, since, until, all, destination, limit, rate, start_at, cursor, dry_run, job } = asked;
     if !all && source.is_none() && since.is_none() && until.is_none() {
         return Err(AdminError::Invalid("give a source, since or until, or ask for all".into()));
     }
+    let job = job_id(&state, job.as_deref())?;
     let listing = Listing { source, since, until, ..Listing::default() };
-    let subject = format!("matching {listing:?} to {destination:?}");
+    let subject = format!("{job}: matching {listing:?} to {destination:?}");
     let filter = EventFilter { oldest_first: true, ..listing.events()? };
-    let routes = chosen(&admin, filter.source.as_ref(), destination.as_deref())?;
+    let routes = chosen(&state, filter.source.as_ref(), destination.as_deref())?;
     let cursor = ORDER.read(cursor.as_deref())?;
-    let pace = pace::pace(rate, start_at.as_deref(), admin.clock.wall())?;
-    let audit = (!dry_run).then(|| admin.audited(&who, "event.replay", subject));
-    let mut work = Work { admin: &admin, routes, pace, audit, done: ReplayedDto { dry_run, ..ReplayedDto::default() } };
-    let (mut left, mut cursor) = (limit.unwrap_or(u64::MAX), cursor);
-    while left > 0 {
-        let page = Page { cursor: cursor.clone(), limit: left.min(PAGE) as u32 };
-        let listing = admin.archive.browse_events(filter.clone(), page).await?;
-        left = left.saturating_sub(listing.items.len() as u64);
-        work.page(&listing.items).await?;
-        cursor = listing.next;
-        if cursor.is_none() {
-            break;
-        }
-        if admin.supervisor.is_stopping() {
-            return Err(AdminError::Stopping);
-        }
-    }
-    let Work { mut done, pace, .. } = work;
-    done.next = cursor.map(|place| ORDER.write(&place));
-    done.next_at = pace.map(|pace| rfc3339(pace.from));
-    Ok(Json(done))
+    let pace = pace::pace(rate, start_at.as_deref(), state.clock.wall())?;
+    let audit = (!dry_run).then(|| state.audited(&who, "event.replay", subject));
+    let (action, target) = (Action::Replay { routes, pace }, Target::Events(filter));
+    let command = Command { job, fingerprint, action, target, pick: None, limit, cursor, dry_run, audit };
+    through(&state, command, ORDER).await.map(Json)
 }
 
 /// Along which routes events of which source go.
 fn chosen(
-    admin: &Admin,
+    state: &State,
     source: Option<&Name>,
     destination: Option<&str>,
 ) -> Result<BTreeMap<Name, Vec<Route>>, AdminError> {
     let wanted = destination.map(name).transpose()?;
-    let routing = admin.registry.directory().routing.clone();
+    let routing = state.registry.directory().routing.clone();
     let of_source = |(name, _): &(&Name, &Vec<Route>)| source.is_none_or(|source| source == *name);
     let is_wanted = |route: &&Route| wanted.as_ref().is_none_or(|wanted| route.destination == *wanted);
     let along = |(name, routes): (&Name, &Vec<Route>)| {
@@ -109,51 +78,4 @@ fn chosen(
         return Err(AdminError::Unknown(format!("no route leads{from}{to}; known destinations: {}", listed(known))));
     }
     Ok(found)
-}
-
-/// A replay under way.
-struct Work<'a> {
-    admin: &'a Admin,
-    routes: BTreeMap<Name, Vec<Route>>,
-    pace: Option<Pace>,
-    /// Written with the first that are made.
-    audit: Option<AuditEntry>,
-    done: ReplayedDto,
-}
-
-impl Work<'_> {
-    /// Makes the deliveries of a page, in one commit, and wakes whom they wait for.
-    async fn page(&mut self, rows: &[EventRow]) -> Result<(), AdminError> {
-        let routed = rows.iter().filter_map(|row| Some((row, self.routes.get(&row.event.source)?)));
-        let routed: Vec<(&EventRow, &Vec<Route>)> = routed.collect();
-        self.done.matched += routed.len() as u64;
-        if self.done.dry_run || routed.is_empty() {
-            return Ok(());
-        }
-        let count = routed.iter().map(|(_, routes)| routes.len()).sum();
-        let mut ids = self.admin.hub.mint(count).await.ok_or(AdminError::Stopping)?.into_iter();
-        let now = self.admin.clock.wall();
-        let mut deliveries = Vec::with_capacity(count);
-        for (before, (row, routes)) in routed.iter().enumerate() {
-            let due = self.pace.map_or(Wall::MIN, |pace| pace.due(before as u64));
-            for (route, id) in routes.iter().zip(&mut ids) {
-                let made = Delivery::ready(id, &row.event, route.destination.clone(), true, now, route.ttl);
-                // A row has its event without the body.
-                deliveries.push(Delivery { body_bytes: row.body_bytes, ..made }.due_from(due));
-            }
-        }
-        if let Some(pace) = &mut self.pace {
-            pace.from = pace.due(routed.len() as u64);
-        }
-        let destinations: BTreeSet<Name> = deliveries.iter().map(|made| made.destination.clone()).collect();
-        let stored = self.admin.queue.replay(deliveries, self.audit.clone().into_iter().collect()).await?;
-        // Those whose event has gone meanwhile are none.
-        let made = stored.iter().filter(|stored| **stored).count();
-        self.done.changed += made as u64;
-        if made > 0 {
-            self.audit = None;
-            self.admin.hub.tell(hub::Event::Woken(destinations.into_iter().collect())).await;
-        }
-        Ok(())
-    }
 }

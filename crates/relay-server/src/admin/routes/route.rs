@@ -2,151 +2,125 @@
 
 use std::time::Duration;
 
-use axum::{Extension, Json, extract::State, response::IntoResponse};
+use axum::{Extension, Json, response::IntoResponse};
 use http::StatusCode;
 use relay_core::limits;
-use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared,
-        dto::{List, RouteDto},
-        name,
+        DONE, Of, name,
         problem::{AdminError, At, Body},
     },
-    asker::Asker,
+    api::{List, PolicyAsk, RouteAsk, RouteDto},
     config::RouteDefaults,
+    principal::Principal,
     registry::{
         NewRoute, Policy, RegistryError,
         document::{Retry, Route},
     },
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Create {
-    source: String,
-    destination: String,
-    ttl_ms: Option<u64>,
-    max_retries: Option<u32>,
-    retry_delay_ms: Option<u64>,
-    retry_multiplier: Option<f64>,
-    schedule_ms: Option<Vec<u64>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    ttl_ms: Option<u64>,
-    max_retries: Option<u32>,
-    retry_delay_ms: Option<u64>,
-    retry_multiplier: Option<f64>,
-    schedule_ms: Option<Vec<u64>>,
-}
-
-pub(super) async fn list(State(admin): Shared) -> Json<List<RouteDto>> {
-    let directory = admin.registry.directory();
+pub(super) async fn list(Of(state): Of) -> Json<List<RouteDto>> {
+    let directory = state.registry.directory();
     let routes = directory.routes.values();
-    let items = routes.map(|entry| RouteDto::new(&entry.document, &directory, admin.registry.defaults())).collect();
+    let items = routes.map(|entry| RouteDto::new(&entry.document, &directory, state.registry.defaults())).collect();
     Json(List { items, next: None })
 }
 
 pub(super) async fn show(
-    State(admin): Shared,
+    Of(state): Of,
     At((source, destination)): At<(String, String)>,
 ) -> Result<Json<RouteDto>, AdminError> {
-    let directory = admin.registry.directory();
+    let directory = state.registry.directory();
     let entry = directory.routes.get(&(name(&source)?, name(&destination)?));
     let entry = entry.ok_or_else(|| AdminError::Unknown(format!("no route from {source:?} to {destination:?}")))?;
-    Ok(Json(RouteDto::new(&entry.document, &directory, admin.registry.defaults())))
+    Ok(Json(RouteDto::new(&entry.document, &directory, state.registry.defaults())))
 }
 
 pub(super) async fn create(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
-    Body(body): Body<Create>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Body(body): Body<RouteAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
-    let Create { source, destination, ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = body;
-    let asked = Asked { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms };
-    let Policy { ttl, retry } = asked.over(None, admin.registry.defaults())?;
+    let RouteAsk { source, destination, ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms } = body;
+    let asked = PolicyAsk { ttl_ms, max_retries, retry_delay_ms, retry_multiplier, schedule_ms };
+    let Policy { ttl, retry } = over(&asked, None, state.registry.defaults())?;
     let new = NewRoute { source: name(&source)?, destination: name(&destination)?, ttl, retry };
-    let route = admin.registry.create_route(new, &who).await?;
-    let dto = RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults());
+    let route = state.registry.create_route(new, &who).await?;
+    let dto = RouteDto::new(&route, &state.registry.directory(), state.registry.defaults());
     Ok((StatusCode::CREATED, Json(dto)))
 }
 
 pub(super) async fn update(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At((source, destination)): At<(String, String)>,
-    Body(asked): Body<Asked>,
+    Body(asked): Body<PolicyAsk>,
 ) -> Result<Json<RouteDto>, AdminError> {
-    let revise = |present: &Route| asked.over(Some(present), admin.registry.defaults());
-    let route = admin.registry.update_route(&name(&source)?, &name(&destination)?, &who, revise).await?;
-    Ok(Json(RouteDto::new(&route, &admin.registry.directory(), admin.registry.defaults())))
+    let revise = |present: &Route| over(&asked, Some(present), state.registry.defaults());
+    let route = state.registry.update_route(&name(&source)?, &name(&destination)?, &who, revise).await?;
+    Ok(Json(RouteDto::new(&route, &state.registry.directory(), state.registry.defaults())))
 }
 
 pub(super) async fn delete(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At((source, destination)): At<(String, String)>,
 ) -> Result<StatusCode, AdminError> {
-    admin.registry.delete_route(&name(&source)?, &name(&destination)?, &who).await?;
+    state.registry.delete_route(&name(&source)?, &name(&destination)?, &who).await?;
     Ok(DONE)
 }
 
-impl Asked {
-    /// What a route shall have of its own. What is not given stays as it is; a policy of its own is filled from the
-    /// defaults.
-    fn over(&self, present: Option<&Route>, defaults: &RouteDefaults) -> Result<Policy, RegistryError> {
-        self.check()?;
-        let before = present.and_then(|route| route.retry.clone());
-        let retry = if self.has_retry() {
-            let base = before.unwrap_or_else(|| Retry::of(&defaults.retry));
-            let listed = self.schedule_ms.as_ref().map(|delays| delays.len() as u32);
-            let kept = if self.has_steps() { Vec::new() } else { base.schedule_ms };
-            Some(Retry {
-                max_retries: self.max_retries.or(listed).unwrap_or(base.max_retries),
-                delay_ms: self.retry_delay_ms.unwrap_or(base.delay_ms),
-                multiplier: self.retry_multiplier.unwrap_or(base.multiplier),
-                schedule_ms: self.schedule_ms.clone().unwrap_or(kept),
-            })
-        } else {
-            before
-        };
-        let ttl_ms = self.ttl_ms.or(present.and_then(|route| route.ttl_ms));
-        Ok(Policy { ttl: ttl_ms.map(Duration::from_millis), retry: retry.map(|retry| retry.policy()) })
-    }
+/// What a route shall have of its own. What is not given stays as it is; a policy of its own is filled from the
+/// defaults.
+fn over(asked: &PolicyAsk, present: Option<&Route>, defaults: &RouteDefaults) -> Result<Policy, RegistryError> {
+    check(asked)?;
+    let before = present.and_then(|route| route.retry.clone());
+    let retry = if has_retry(asked) {
+        let base = before.unwrap_or_else(|| Retry::of(&defaults.retry));
+        let listed = asked.schedule_ms.as_ref().map(|delays| delays.len() as u32);
+        let kept = if has_steps(asked) { Vec::new() } else { base.schedule_ms };
+        Some(Retry {
+            max_retries: asked.max_retries.or(listed).unwrap_or(base.max_retries),
+            delay_ms: asked.retry_delay_ms.unwrap_or(base.delay_ms),
+            multiplier: asked.retry_multiplier.unwrap_or(base.multiplier),
+            schedule_ms: asked.schedule_ms.clone().unwrap_or(kept),
+        })
+    } else {
+        before
+    };
+    let ttl_ms = asked.ttl_ms.or(present.and_then(|route| route.ttl_ms));
+    Ok(Policy { ttl: ttl_ms.map(Duration::from_millis), retry: retry.map(|retry| retry.policy()) })
+}
 
-    fn check(&self) -> Result<(), RegistryError> {
-        let delay_max = limits::RETRY_DELAY_MAX.as_millis() as u64;
-        let text = if self.schedule_ms.is_some() && self.has_steps() {
-            "schedule_ms stands instead of retry_delay_ms and retry_multiplier; give one or the other"
-        } else if self.schedule_ms.as_ref().is_some_and(Vec::is_empty) {
-            "schedule_ms must name at least one delay"
-        } else if self.ttl_ms.is_some_and(|ttl| ttl > limits::MESSAGE_TTL_MAX.as_millis() as u64) {
-            "ttl_ms must be at most ten years"
-        } else if self.max_retries.is_some_and(|retries| retries > limits::MAX_RETRIES_MAX) {
-            "max_retries must be at most 1000"
-        } else if self.schedule_ms.as_ref().is_some_and(|delays| delays.len() > limits::MAX_RETRIES_MAX as usize) {
-            "schedule_ms may name at most 1000 delays"
-        } else if self.retry_delay_ms.iter().chain(self.schedule_ms.iter().flatten()).any(|delay| *delay > delay_max) {
-            "a delay must be at most a day"
-        } else if self.retry_multiplier.is_some_and(|factor| !(1.0..=limits::RETRY_MULTIPLIER_MAX).contains(&factor)) {
-            "retry_multiplier must be 1 to 100"
-        } else {
-            return Ok(());
-        };
-        Err(RegistryError::Invalid(text.into()))
-    }
+fn check(asked: &PolicyAsk) -> Result<(), RegistryError> {
+    let delay_max = limits::RETRY_DELAY_MAX.as_millis() as u64;
+    let text = if asked.schedule_ms.is_some() && has_steps(asked) {
+        "schedule_ms stands instead of retry_delay_ms and retry_multiplier; give one or the other"
+    } else if asked.schedule_ms.as_ref().is_some_and(Vec::is_empty) {
+        "schedule_ms must name at least one delay"
+    } else if asked.ttl_ms.is_some_and(|ttl| ttl > limits::MESSAGE_TTL_MAX.as_millis() as u64) {
+        "ttl_ms must be at most ten years"
+    } else if asked.max_retries.is_some_and(|retries| retries > limits::MAX_RETRIES_MAX) {
+        "max_retries must be at most 1000"
+    } else if asked.schedule_ms.as_ref().is_some_and(|delays| delays.len() > limits::MAX_RETRIES_MAX as usize) {
+        "schedule_ms may name at most 1000 delays"
+    } else if asked.retry_delay_ms.iter().chain(asked.schedule_ms.iter().flatten()).any(|delay| *delay > delay_max) {
+        "a delay must be at most a day"
+    } else if asked.retry_multiplier.is_some_and(|factor| !(1.0..=limits::RETRY_MULTIPLIER_MAX).contains(&factor)) {
+        "retry_multiplier must be 1 to 100"
+    } else {
+        return Ok(());
+    };
+    Err(RegistryError::Invalid(text.into()))
+}
 
-    fn has_steps(&self) -> bool {
-        self.retry_delay_ms.is_some() || self.retry_multiplier.is_some()
-    }
+fn has_steps(asked: &PolicyAsk) -> bool {
+    asked.retry_delay_ms.is_some() || asked.retry_multiplier.is_some()
+}
 
-    fn has_retry(&self) -> bool {
-        self.max_retries.is_some() || self.schedule_ms.is_some() || self.has_steps()
-    }
+fn has_retry(asked: &PolicyAsk) -> bool {
+    asked.max_retries.is_some() || asked.schedule_ms.is_some() || has_steps(asked)
 }
 
 #[cfg(test)]
@@ -156,27 +130,26 @@ mod tests {
     /// The API takes what the settings take, and no more.
     #[test]
     fn what_a_route_may_ask_for_has_bounds() {
-        let nothing = || Asked {
-            ttl_ms: None,
-            max_retries: None,
-            retry_delay_ms: None,
-            retry_multiplier: None,
-            schedule_ms: None,
-        };
         let day = 86_400_000;
-        assert!(Asked { schedule_ms: Some(vec![day; 1_000]), ttl_ms: Some(3650 * day), ..nothing() }.check().is_ok());
-        assert!(Asked { max_retries: Some(1_000), retry_multiplier: Some(100.0), ..nothing() }.check().is_ok());
+        assert!(
+            check(&PolicyAsk { schedule_ms: Some(vec![day; 1_000]), ttl_ms: Some(3650 * day), ..PolicyAsk::default() })
+                .is_ok()
+        );
+        assert!(
+            check(&PolicyAsk { max_retries: Some(1_000), retry_multiplier: Some(100.0), ..PolicyAsk::default() })
+                .is_ok()
+        );
         for asked in [
-            Asked { ttl_ms: Some(3650 * day + 1), ..nothing() },
-            Asked { ttl_ms: Some(u64::MAX), ..nothing() },
-            Asked { max_retries: Some(1_001), ..nothing() },
-            Asked { retry_delay_ms: Some(day + 1), ..nothing() },
-            Asked { retry_multiplier: Some(100.1), ..nothing() },
-            Asked { retry_multiplier: Some(f64::NAN), ..nothing() },
-            Asked { schedule_ms: Some(vec![1; 1_001]), ..nothing() },
-            Asked { schedule_ms: Some(vec![day + 1]), ..nothing() },
+            PolicyAsk { ttl_ms: Some(3650 * day + 1), ..PolicyAsk::default() },
+            PolicyAsk { ttl_ms: Some(u64::MAX), ..PolicyAsk::default() },
+            PolicyAsk { max_retries: Some(1_001), ..PolicyAsk::default() },
+            PolicyAsk { retry_delay_ms: Some(day + 1), ..PolicyAsk::default() },
+            PolicyAsk { retry_multiplier: Some(100.1), ..PolicyAsk::default() },
+            PolicyAsk { retry_multiplier: Some(f64::NAN), ..PolicyAsk::default() },
+            PolicyAsk { schedule_ms: Some(vec![1; 1_001]), ..PolicyAsk::default() },
+            PolicyAsk { schedule_ms: Some(vec![day + 1]), ..PolicyAsk::default() },
         ] {
-            assert!(asked.check().is_err(), "{asked:?}");
+            assert!(check(&asked).is_err(), "{asked:?}");
         }
     }
 }

@@ -1,28 +1,26 @@
 //! How the server is: status, health, probes, metrics.
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, response::IntoResponse};
 use http::{StatusCode, header};
 use relay_core::{name::Name, time::Mono};
 use relay_store::seam::{EventFilter, Page};
 
 use crate::{
-    admin::{
-        Admin, Shared,
-        dto::{HealthDto, MissedDto, StatusDto},
-        problem::AdminError,
-    },
+    admin::{Of, problem::AdminError},
+    api::{HealthDto, MissedDto, StatusDto},
     clock::rfc3339,
+    state::State,
 };
 
-pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, AdminError> {
-    let report = admin.health.report().await?;
-    let now = admin.clock.now();
-    let mut status = StatusDto::new(&report, &admin.promises, &admin.registry.directory(), now);
+pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError> {
+    let report = state.health.report().await?;
+    let now = state.clock.now();
+    let mut status = StatusDto::new(&report, &state.promises, &state.registry.directory(), now);
     status.uptime_ms = now.mono.since(Mono::default()).as_millis() as u64;
-    status.last_received_at = last_received(&admin, None).await?;
-    status.public_url.clone_from(&admin.public_url);
-    status.missed = admin.refusals.missed().iter().map(MissedDto::new).collect();
-    if let Some(listening) = admin.listening.get() {
+    status.last_received_at = last_received(&state, None).await?;
+    status.public_url.clone_from(&state.public_url);
+    status.missed = state.refusals.missed().iter().map(MissedDto::new).collect();
+    if let Some(listening) = state.listening.get() {
         status.public.clone_from(&listening.public);
         status.admin.clone_from(&listening.admin);
     }
@@ -30,24 +28,24 @@ pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, Admi
 }
 
 /// When the newest event that is kept was received, of a source or of all.
-pub(super) async fn last_received(admin: &Admin, source: Option<&Name>) -> Result<Option<String>, AdminError> {
+pub(super) async fn last_received(state: &State, source: Option<&Name>) -> Result<Option<String>, AdminError> {
     let filter = EventFilter { source: source.cloned(), ..EventFilter::default() };
-    let listing = admin.archive.browse_events(filter, Page { cursor: None, limit: 1 }).await?;
+    let listing = state.archive.browse_events(filter, Page { cursor: None, limit: 1 }).await?;
     Ok(listing.items.first().map(|row| rfc3339(row.event.received_at)))
 }
 
-pub(crate) async fn health(State(admin): Shared) -> Result<Json<HealthDto>, AdminError> {
-    let report = admin.health.report().await?;
-    Ok(Json(HealthDto::new(&report, &admin.promises, true)))
+pub(crate) async fn health(Of(state): Of) -> Result<Json<HealthDto>, AdminError> {
+    let report = state.health.report().await?;
+    Ok(Json(HealthDto::new(&report, &state.promises, true)))
 }
 
-pub(crate) async fn metrics(State(admin): Shared) -> Result<impl IntoResponse, AdminError> {
-    let report = admin.health.report().await?;
-    let page = admin.metrics.render(
+pub(crate) async fn metrics(Of(state): Of) -> Result<impl IntoResponse, AdminError> {
+    let report = state.health.report().await?;
+    let page = state.metrics.render(
         &report.stats,
         &report.view,
-        &admin.registry.directory().routing.paused,
-        admin.clock.wall(),
+        &state.registry.directory().routing.paused,
+        state.clock.wall(),
     );
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
 }
@@ -56,6 +54,6 @@ pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-pub(crate) async fn ready(State(admin): Shared) -> impl IntoResponse {
-    if admin.health.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+pub(crate) async fn ready(Of(state): Of) -> impl IntoResponse {
+    if state.health.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }

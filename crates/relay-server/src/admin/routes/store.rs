@@ -1,46 +1,36 @@
 //! The store: a copy of it while the server goes on.
 
-use std::path::PathBuf;
-
-use axum::{Extension, body::Body as Stream, extract::State, response::Response};
+use axum::{Extension, body::Body as Stream, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, header};
 use relay_store::copy::{Backup, BackupError, Copying, Frame, Piece};
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{
-        Shared,
+        Of,
         problem::{AdminError, Body},
     },
-    asker::Asker,
+    api::BackupAsk,
+    principal::Principal,
 };
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    /// Where the copy was written once.
-    #[serde(default)]
-    into: Option<PathBuf>,
-}
 
 /// Streams a copy as frames: see [`Frame`]. It ends with the connection, and with the server.
 pub(super) async fn backup(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
-    Body(asked): Body<Asked>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Body(asked): Body<BackupAsk>,
 ) -> Result<Response, AdminError> {
     if asked.into.is_some() {
         return Err(AdminError::Invalid(
             "the copy is the answer, and whoever asks for it writes it: crm-relay store backup DIR; send {}".into(),
         ));
     }
-    let copying = admin.upkeep.backup().await?;
+    let copying = state.upkeep.backup().await?;
     let Backup { commit, events, .. } = copying.backup;
-    admin.registry.note(admin.audited(&who, "store.backup", format!("commit {commit}, {events} events"))).await?;
-    let mut response = Response::new(frames(copying, admin.supervisor.stopping()));
+    state.registry.note(state.audited(&who, "store.backup", format!("commit {commit}, {events} events"))).await?;
+    let mut response = Response::new(frames(copying, state.supervisor.stopping()));
     let kind = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)

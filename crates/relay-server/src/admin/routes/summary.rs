@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, extract::State};
+use axum::Json;
 use relay_core::{
     delivery::{Delivery, Reason, answer::Answer},
     time::Wall,
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     admin::{
-        Shared,
-        dto::{AnswerDto, GroupDto, SummaryDto},
+        Of,
         problem::{AdminError, Asked},
     },
+    api::{AnswerDto, GroupDto, SummaryDto},
     clock::rfc3339,
 };
 
@@ -36,7 +36,7 @@ const ERROR_MAX: usize = 120;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Likeness {
     destination: String,
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
     status: Option<u16>,
     error: Option<String>,
 }
@@ -49,10 +49,7 @@ struct Group {
     answer: Option<Arc<Answer>>,
 }
 
-pub(super) async fn summary(
-    State(admin): Shared,
-    Asked(asked): Asked<Listing>,
-) -> Result<Json<SummaryDto>, AdminError> {
+pub(super) async fn summary(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<SummaryDto>, AdminError> {
     if asked.state.is_some() || asked.limit.is_some() {
         return Err(AdminError::Invalid("a summary takes destination, source, reason, since and until".into()));
     }
@@ -61,7 +58,7 @@ pub(super) async fn summary(
     let order = Order::of(&filter);
     let (mut cursor, mut seen) = (order.read(asked.cursor.as_deref())?, 0);
     loop {
-        let listing = admin.archive.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
+        let listing = state.archive.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
         seen += listing.items.len() as u64;
         listing.items.iter().for_each(|delivery| count(&mut groups, delivery));
         cursor = listing.next;
@@ -70,10 +67,12 @@ pub(super) async fn summary(
         }
     }
     if seen == 0 {
-        known(&admin, filter.source.as_ref(), filter.destination.as_ref()).await?;
+        known(&state, filter.source.as_ref(), filter.destination.as_ref()).await?;
     }
     let mut items: Vec<GroupDto> = groups.into_iter().map(shown).collect();
-    items.sort_by_key(|group| std::cmp::Reverse(group.count));
+    // Where there are as many: by their words.
+    let place = |group: &GroupDto| (group.destination.clone(), group.reason.map(Reason::as_str));
+    items.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| place(a).cmp(&place(b))));
     Ok(Json(SummaryDto { items, next: cursor.map(|place| order.write(&place)) }))
 }
 
@@ -82,7 +81,7 @@ fn count(groups: &mut BTreeMap<Likeness, Group>, delivery: &Delivery) {
     let status = last.and_then(|last| last.status);
     let mut likeness = Likeness {
         destination: delivery.destination.to_string(),
-        reason: delivery.reason.map(Reason::as_str),
+        reason: delivery.reason,
         status,
         error: last.and_then(|last| last.error.as_deref()).map(gist),
     };
@@ -104,7 +103,7 @@ fn count(groups: &mut BTreeMap<Likeness, Group>, delivery: &Delivery) {
 fn shown((likeness, group): (Likeness, Group)) -> GroupDto {
     let Likeness { destination, reason, status, error } = likeness;
     let (oldest, newest) = (rfc3339(group.oldest), rfc3339(group.newest));
-    let (count, example, answer) = (group.count, group.example, group.answer.as_deref().map(AnswerDto::new));
+    let (count, example, answer) = (group.count, group.example, group.answer.as_deref().map(AnswerDto::from));
     GroupDto { destination, reason, status, error, count, oldest, newest, example, answer }
 }
 

@@ -2,123 +2,98 @@
 
 use std::time::Duration;
 
-use axum::{Extension, Json, extract::State, response::IntoResponse};
+use axum::{Extension, Json, response::IntoResponse};
 use http::StatusCode;
 use relay_core::name::Name;
-use serde::Deserialize;
 
 use crate::{
     admin::{
-        DONE, Shared,
-        dto::{List, TokenDto},
-        name,
+        DONE, Of, name,
         problem::{AdminError, At, Body},
     },
-    asker::Asker,
+    api::{List, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk},
     hub::Event,
+    principal::Principal,
     registry::{End, NewToken, RegistryError, listed},
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Create {
-    name: String,
-    /// Left out: every destination.
-    destinations: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Update {
-    /// `null`: every destination; that has to be said.
-    #[serde(deserialize_with = "Option::deserialize")]
-    destinations: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Rotate {
-    /// How long the old one stays valid; left out: until told.
-    keep_old_ms: Option<u64>,
-}
-
-pub(super) async fn list(State(admin): Shared) -> Json<List<TokenDto>> {
-    let directory = admin.registry.directory();
-    let items = directory.tokens.values().map(|entry| TokenDto::new(&entry.document, &admin.registry)).collect();
+pub(super) async fn list(Of(state): Of) -> Json<List<TokenDto>> {
+    let directory = state.registry.directory();
+    let items = directory.tokens.values().map(|entry| TokenDto::new(&entry.document, &state.registry)).collect();
     Json(List { items, next: None })
 }
 
-pub(super) async fn show(State(admin): Shared, At(token): At<String>) -> Result<Json<TokenDto>, AdminError> {
-    let directory = admin.registry.directory();
+pub(super) async fn show(Of(state): Of, At(token): At<String>) -> Result<Json<TokenDto>, AdminError> {
+    let directory = state.registry.directory();
     let token = name(&token)?;
     let entry = directory.tokens.get(&token).ok_or_else(|| {
         let known = listed(directory.tokens.keys());
         RegistryError::Unknown { kind: "token", name: token.to_string(), known }
     })?;
-    Ok(Json(TokenDto::new(&entry.document, &admin.registry)))
+    Ok(Json(TokenDto::new(&entry.document, &state.registry)))
 }
 
 pub(super) async fn create(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
-    Body(body): Body<Create>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Body(body): Body<TokenAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewToken { name: name(&body.name)?, destinations: names(body.destinations)? };
-    let made = admin.registry.create_token(new, &who).await?;
-    Ok((StatusCode::CREATED, Json(TokenDto::new(&made.document, &admin.registry).showing(made.secret))))
+    let made = state.registry.create_token(new, &who).await?;
+    Ok((StatusCode::CREATED, Json(TokenDto::new(&made.document, &state.registry).showing(made.secret))))
 }
 
 pub(super) async fn update(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At(token): At<String>,
-    Body(body): Body<Update>,
+    Body(body): Body<TokenUpdateAsk>,
 ) -> Result<Json<TokenDto>, AdminError> {
     let token = name(&token)?;
-    let updated = admin.registry.update_token(&token, names(body.destinations)?, &who).await?;
-    admin.hub.tell(Event::Revoked(token)).await;
-    Ok(Json(TokenDto::new(&updated, &admin.registry)))
+    let updated = state.registry.update_token(&token, names(body.destinations)?, &who).await?;
+    state.hub.tell(Event::Revoked(token)).await;
+    Ok(Json(TokenDto::new(&updated, &state.registry)))
 }
 
 /// Gives it a new secret, which is shown this once; the old one stays valid beside it.
 pub(super) async fn rotate(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At(token): At<String>,
-    Body(body): Body<Rotate>,
+    Body(body): Body<TokenRotateAsk>,
 ) -> Result<Json<TokenDto>, AdminError> {
     let keep_old = body.keep_old_ms.map(Duration::from_millis);
-    let made = admin.registry.rotate_token(&name(&token)?, keep_old, &who).await?;
-    Ok(Json(TokenDto::new(&made.document, &admin.registry).showing(made.secret)))
+    let made = state.registry.rotate_token(&name(&token)?, keep_old, &who).await?;
+    Ok(Json(TokenDto::new(&made.document, &state.registry).showing(made.secret)))
 }
 
 pub(super) async fn finish_rotation(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At(token): At<String>,
 ) -> Result<Json<TokenDto>, AdminError> {
-    let token = admin.registry.end_token_rotation(&name(&token)?, End::Finish, &who).await?;
-    Ok(Json(TokenDto::new(&token, &admin.registry)))
+    let token = state.registry.end_token_rotation(&name(&token)?, End::Finish, &who).await?;
+    Ok(Json(TokenDto::new(&token, &state.registry)))
 }
 
 pub(super) async fn abort_rotation(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At(token): At<String>,
 ) -> Result<Json<TokenDto>, AdminError> {
-    let token = admin.registry.end_token_rotation(&name(&token)?, End::Abort, &who).await?;
-    Ok(Json(TokenDto::new(&token, &admin.registry)))
+    let token = state.registry.end_token_rotation(&name(&token)?, End::Abort, &who).await?;
+    Ok(Json(TokenDto::new(&token, &state.registry)))
 }
 
 /// I21: the answer comes once the hub was told to close the token's sockets.
 pub(super) async fn revoke(
-    State(admin): Shared,
-    Extension(who): Extension<Asker>,
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
     At(token): At<String>,
 ) -> Result<StatusCode, AdminError> {
     let token = name(&token)?;
-    admin.registry.revoke_token(&token, &who).await?;
-    admin.hub.tell(Event::Revoked(token)).await;
+    state.registry.revoke_token(&token, &who).await?;
+    state.hub.tell(Event::Revoked(token)).await;
     Ok(DONE)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     registry::{NewSource, NewToken, SourceUpdate, document::Dedupe},
 };
 
-const CLI: Asker = Asker::nobody("cli");
+const CLI: Principal = Principal::nobody("cli");
 const OLD: &str = "the-old-secret-of-the-tests";
 const NEW: &str = "the-new-secret-of-the-tests";
 

@@ -10,7 +10,7 @@ use crate::seam::{Trades, perform_job};
 /// A command about all that match.
 pub(super) fn command(maker: &mut Maker, action: Action, target: Target) -> Command {
     let job = maker.mint.job(NOW);
-    Command { job, action, target, pick: None, limit: None, cursor: None, dry_run: false, audit: None }
+    Command { job, fingerprint: 0, action, target, pick: None, limit: None, cursor: None, dry_run: false, audit: None }
 }
 
 pub(super) fn everything() -> Target {
@@ -24,7 +24,9 @@ pub(super) fn run(store: &SqliteStore, command: Command) -> Outcome {
         match job.poll(NOW) {
             Some(Output::Ask(op)) => job.handle(wait(perform_job(Trades::of(store), op))),
             Some(Output::Tell(_)) => {}
-            Some(Output::Pause(_) | Output::Over) | None => return job.outcome().expect("nothing is in its way"),
+            Some(Output::Mint(_) | Output::Pause(_) | Output::Over) | None => {
+                return job.outcome().expect("nothing is in its way");
+            }
         }
     }
 }
@@ -68,7 +70,7 @@ fn a_job_goes_on_after_a_crash_and_lets_urgent_work_pass() {
                 job.handle(wait(step));
             }
             Output::Tell(_) => {}
-            Output::Pause(_) => panic!("nothing is in its way"),
+            Output::Mint(_) | Output::Pause(_) => panic!("nothing is in its way"),
             Output::Over => break,
         }
     }

@@ -4,10 +4,11 @@ use relay_core::{
     delivery::Delivery,
     id::JobId,
     storage::{Changed, Ended, Mark, Step, Stepped},
+    time::Wall,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{settle, transaction::Transaction};
+use super::{replay, settle, transaction::Transaction};
 use crate::{
     record::{
         RecordError,
@@ -18,6 +19,8 @@ use crate::{
 
 /// Of a mark.
 const MARK_VERSION: u8 = 1;
+/// In the place of a time.
+const NEVER: i64 = -1;
 
 const MARK: &str = "SELECT record FROM marks WHERE job = ?1";
 const PUT: &str = "INSERT INTO marks (job, record) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET record = ?2";
@@ -33,8 +36,9 @@ pub(crate) fn step(tx: &mut Transaction<'_>, step: &Step) -> Result<Stepped, Fau
     for ended in &step.retire {
         retired.push(retire_if(tx, *ended)?.is_some());
     }
+    let made = replay::replay(tx, &step.make, &[])?;
     let changed = settled.iter().filter(|changed| **changed == Changed::Applied).count()
-        + retired.iter().filter(|retired| **retired).count();
+        + retired.iter().chain(&made).filter(|done| **done).count();
     let mark = step.mark(&before, changed as u64);
     let (record, crc) = encode(step.job, &mark);
     tx.crcs.push(crc);
@@ -42,7 +46,7 @@ pub(crate) fn step(tx: &mut Transaction<'_>, step: &Step) -> Result<Stepped, Fau
     if changed > 0 {
         tx.audit(step.audit.as_slice())?;
     }
-    Ok(Stepped::Done { mark, settled, retired })
+    Ok(Stepped::Done { mark, settled, retired, made })
 }
 
 /// Removes an ended delivery if it is what was decided on; gives it, and whether its event went along. A damaged one is
@@ -91,9 +95,10 @@ fn key(job: JobId) -> [u8; 16] {
 fn encode(job: JobId, mark: &Mark) -> (Vec<u8>, u32) {
     let mut bytes = Vec::with_capacity(64);
     let mut record = Sealing::begin(MARK_VERSION, &mut bytes).about(&key(job));
-    for number in [mark.steps, mark.matched, mark.changed] {
+    for number in [mark.steps, mark.matched, mark.changed, mark.fingerprint] {
         record.u64(number);
     }
+    record.i64(mark.next_due.map_or(NEVER, Wall::as_micros));
     record.u8(u8::from(mark.is_over));
     record.u8(u8::from(mark.cursor.is_some()));
     if let Some(cursor) = &mark.cursor {
@@ -106,9 +111,10 @@ fn encode(job: JobId, mark: &Mark) -> (Vec<u8>, u32) {
 /// Reads a mark, which must be this job's.
 fn decode(job: &[u8], bytes: &[u8]) -> Result<Mark, RecordError> {
     let mut fields = Fields::open(MARK_VERSION, &[job], bytes)?;
-    let (steps, matched, changed) = (fields.u64()?, fields.u64()?, fields.u64()?);
+    let (steps, matched, changed, fingerprint) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?);
+    let next_due = Some(fields.i64()?).filter(|due| *due != NEVER).map(Wall::from_micros);
     let is_over = fields.flag("over")?;
     let cursor = if fields.flag("a cursor")? { Some(fields.text("the cursor")?.to_owned()) } else { None };
     fields.end()?;
-    Ok(Mark { steps, cursor, matched, changed, is_over })
+    Ok(Mark { steps, cursor, matched, changed, fingerprint, next_due, is_over })
 }

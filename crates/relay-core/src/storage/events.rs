@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use relay_core::{delivery::Delivery, event::Event, name::Name};
-
-use super::Range;
+use super::{Page, Range};
+use crate::{delivery::Delivery, event::Event, name::Name};
 
 /// Which events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +14,15 @@ pub struct EventFilter {
     pub range: Range,
     /// The oldest first, not the newest. A cursor goes on in the order of its page.
     pub oldest_first: bool,
+}
+
+/// A page of the events that match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventsAsk {
+    /// Which.
+    pub filter: EventFilter,
+    /// Where it starts and how long it is.
+    pub page: Page,
 }
 
 /// An event without its body and headers' values, for listings.

@@ -1,0 +1,109 @@
+//! The document of the API, written from the table of its routes.
+
+use serde_json::Value;
+use utoipa::{
+    openapi::Required,
+    openapi::{
+        Content, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, Paths, Ref, RefOr, ResponseBuilder,
+        ResponsesBuilder, Schema,
+        path::{OperationBuilder, ParameterBuilder, ParameterIn},
+        request_body::RequestBodyBuilder,
+        schema::{ArrayBuilder, ComponentsBuilder, ObjectBuilder, SchemaType, Type},
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use super::entry::{Answers, Route, Schemas, Verb, schemas};
+use crate::api::ProblemDto;
+
+/// The name of the admin token in it.
+const TOKEN: &str = "admin_token";
+
+/// The document of these routes.
+pub(super) fn document(routes: &[Route]) -> OpenApi {
+    let mut components = ComponentsBuilder::new().schemas_from_iter(schemas::<ProblemDto>());
+    let mut paths = Paths::new();
+    for route in routes {
+        for of in route.asks.iter().chain(route.answers.schemas()) {
+            components = components.schemas_from_iter(of());
+        }
+        paths.add_path_operation(format!("/api/v1{}", route.path), vec![method(route.verb)], operation(route));
+    }
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+    let token = token.description(Some("ADMIN_TOKEN; none over the socket")).build();
+    let info = InfoBuilder::new().title("crm-relay admin API").version(env!("CARGO_PKG_VERSION")).build();
+    OpenApiBuilder::new()
+        .info(info)
+        .paths(paths)
+        .components(Some(components.security_scheme(TOKEN, SecurityScheme::Http(token)).build()))
+        .security(Some([SecurityRequirement::new(TOKEN, [""; 0])]))
+        .build()
+}
+
+fn operation(route: &Route) -> OperationBuilder {
+    let mut operation = OperationBuilder::new()
+        .summary(Some(route.summary))
+        .description(Some(format!("Needs the permission `{}`.", route.needs.as_str())));
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    for name in in_path {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+        operation = operation.parameter(parameter.schema(Some(text())).build());
+    }
+    for name in route.query {
+        let parameter = ParameterBuilder::new().name(*name).parameter_in(ParameterIn::Query).required(Required::False);
+        operation = operation.parameter(parameter.schema(Some(text())).build());
+    }
+    if let Some(asks) = route.asks {
+        let body = RequestBodyBuilder::new().content("application/json", Content::new(Some(reference(asks))));
+        operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
+    }
+    let (status, said) = match route.answers {
+        Answers::Made(_) => ("201", "made"),
+        Answers::Nothing => ("204", "done"),
+        Answers::One(_) | Answers::List(_) | Answers::Bytes => ("200", "as it is"),
+    };
+    let done = ResponseBuilder::new().description(said);
+    let done = match route.answers {
+        Answers::One(of) | Answers::Made(of) => done.content("application/json", Content::new(Some(reference(of)))),
+        Answers::List(of) => done.content("application/json", Content::new(Some(page(of)))),
+        Answers::Bytes => done.content("application/octet-stream", Content::new(None::<RefOr<Schema>>)),
+        Answers::Nothing => done,
+    };
+    let problem = Content::new(Some(reference(schemas::<ProblemDto>)));
+    let problem = ResponseBuilder::new().description("a problem").content("application/problem+json", problem);
+    let responses = ResponsesBuilder::new().response(status, done.build()).response("default", problem.build());
+    operation.responses(responses.build())
+}
+
+fn reference(of: Schemas) -> RefOr<Schema> {
+    let name = of().into_iter().next().map(|(name, _)| name).unwrap_or_default();
+    RefOr::Ref(Ref::from_schema_name(name))
+}
+
+/// `{items, next}`.
+fn page(of: Schemas) -> RefOr<Schema> {
+    let items = ArrayBuilder::new().items(reference(of)).build();
+    let next = ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::String, Type::Null])).build();
+    let page = ObjectBuilder::new().property("items", Schema::Array(items)).property("next", next);
+    RefOr::T(Schema::Object(page.required("items").required("next").build()))
+}
+
+fn text() -> RefOr<Schema> {
+    RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::String).build()))
+}
+
+/// How the method of a route is called there.
+const fn method(verb: Verb) -> HttpMethod {
+    match verb {
+        Verb::Get => HttpMethod::Get,
+        Verb::Post => HttpMethod::Post,
+        Verb::Patch => HttpMethod::Patch,
+        Verb::Delete => HttpMethod::Delete,
+    }
+}
+
+/// As text, its members in order.
+pub(super) fn text_of(document: &OpenApi) -> String {
+    let value: Value = serde_json::to_value(document).expect("it has string keys, strings and numbers only");
+    format!("{value:#}\n")
+}

@@ -1,0 +1,74 @@
+//! Events.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::DeliveryDto;
+
+/// An event without its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventDto {
+    /// `evt_...`.
+    pub id: String,
+    /// Where it came in.
+    pub source: String,
+    /// As it was received.
+    pub method: String,
+    /// As it was received.
+    pub path: String,
+    /// As it was received; `null`: there was none.
+    pub query: Option<String>,
+    /// Those of one name in their order.
+    #[schema(value_type = Vec<Vec<String>>)]
+    pub headers: Vec<HeaderDto>,
+    /// Length of the body.
+    pub body_size: u64,
+    /// Digest of the body, in hex.
+    pub body_sha256: String,
+    /// When it was received.
+    pub received_at: String,
+    /// Its deliveries, the newest first.
+    pub deliveries: Vec<DeliveryDto>,
+}
+
+/// `[name, value]`; of a value that is no UTF-8, `[name, readable, hex]` with all its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HeaderDto {
+    /// Name and value.
+    Text(String, String),
+    /// Name, what of the value can be read, and all its bytes in hex.
+    Bytes(String, String, String),
+}
+
+impl HeaderDto {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let (Self::Text(name, _) | Self::Bytes(name, ..)) = self;
+        name
+    }
+
+    /// Its value, as far as it can be read.
+    pub fn value(&self) -> &str {
+        let (Self::Text(_, value) | Self::Bytes(_, value, _)) = self;
+        value
+    }
+}
+
+/// Where one event is delivered again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayOneAsk {
+    /// Left out: every destination that a route of the event's source leads to now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+}
+
+/// The deliveries that a replay made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReplayDto {
+    /// Of this event.
+    pub event_id: String,
+    /// One for each route.
+    pub deliveries: Vec<DeliveryDto>,
+}

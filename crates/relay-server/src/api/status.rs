@@ -1,0 +1,113 @@
+//! How a server is.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::DestinationDto;
+
+/// `/health`; `reasons` only for those who may know them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HealthDto {
+    /// `ok` or `degraded`.
+    pub status: String,
+    /// Of the server.
+    pub version: String,
+    /// What its store promises.
+    pub store: StoreDto,
+    /// Since the store was made.
+    #[serde(flatten)]
+    pub totals: TotalsDto,
+    /// What is not as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<Vec<String>>,
+}
+
+/// What a store promises.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreDto {
+    /// Which it is.
+    pub backend: String,
+    /// How it makes a commit durable.
+    pub durability: String,
+    /// A killed process loses nothing.
+    pub survives_kill: bool,
+    /// A loss of power loses nothing.
+    pub survives_power_loss: bool,
+}
+
+/// Sums over all sources and destinations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TotalsDto {
+    /// Accepted.
+    pub webhooks_received: u64,
+    /// Delivered.
+    pub webhooks_processed: u64,
+    /// Now dead or expired.
+    pub webhooks_failed: u64,
+    /// Tries after the first.
+    pub webhooks_retried: u64,
+    /// Ready, scheduled or leased.
+    pub queue_depth: u64,
+}
+
+/// Everything that `crm-relay status` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusDto {
+    /// As `/health` has it.
+    #[serde(flatten)]
+    pub health: HealthDto,
+    /// The server's process.
+    pub pid: u32,
+    /// Its public listener.
+    pub public: String,
+    /// Its admin listener.
+    pub admin: Option<String>,
+    /// Under which URL senders reach it.
+    pub public_url: Option<String>,
+    /// For how long it has run.
+    pub uptime_ms: u64,
+    /// Of the newest event that is kept.
+    pub last_received_at: Option<String>,
+    /// How large the store is.
+    pub store_bytes: u64,
+    /// Room on its disk.
+    pub disk_free_bytes: Option<u64>,
+    /// There is no room.
+    pub full: bool,
+    /// What its sources took.
+    pub sources: Vec<SourceCountsDto>,
+    /// What waits where.
+    pub destinations: Vec<DestinationDto>,
+    /// The latest requests that found nothing.
+    pub missed: Vec<MissedDto>,
+}
+
+/// A request that found no source, or nothing at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MissedDto {
+    /// When.
+    pub at: String,
+    /// Its method.
+    pub method: String,
+    /// How its path begins.
+    pub path: String,
+    /// From where.
+    pub peer: Option<String>,
+    /// What it was answered.
+    pub status: u16,
+}
+
+/// What a source took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourceCountsDto {
+    /// Its name.
+    pub name: String,
+    /// Events that were ever accepted.
+    pub accepted: u64,
+    /// Events that are kept.
+    pub stored: u64,
+    /// Events whose retention is over.
+    pub retired: u64,
+    /// Webhooks that were sent again.
+    pub duplicates: u64,
+}

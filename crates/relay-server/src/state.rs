@@ -1,0 +1,98 @@
+//! What all rooms of a server share: the admin API, the public side, and commands that read a store without a server.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use http::{HeaderMap, header};
+use relay_store::seam::{Archive, AuditEntry, Promises, Queue, Upkeep};
+
+use crate::{
+    clock::Clock,
+    guesses::{Entrance, Guesses, bearer},
+    health::Health,
+    hub::Handle,
+    ingress::Refusals,
+    metrics::Metrics,
+    origin::Origin,
+    principal::Principal,
+    registry::{Registry, secret},
+    supervise::Supervisor,
+};
+
+/// What all rooms of a server share.
+pub(crate) struct State {
+    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) upkeep: Arc<dyn Upkeep>,
+    /// For replays.
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) hub: Handle,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What sources refused lately.
+    pub(crate) refusals: Arc<Refusals>,
+    /// Who shows wrong tokens.
+    pub(crate) guesses: Arc<Guesses>,
+    pub(crate) clock: Clock,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) promises: Promises,
+    pub(crate) token: [u8; 32],
+    /// Under which URL senders reach the public listener, if anybody said so.
+    pub(crate) public_url: Option<String>,
+    /// Addresses, known once the listeners are bound.
+    pub(crate) listening: OnceLock<Listening>,
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Listening {
+    pub(crate) public: String,
+    pub(crate) admin: Option<String>,
+}
+
+/// What a request shows of the admin token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is the right one.
+    Yes,
+    /// It is another.
+    No,
+    /// It shows none.
+    Nothing,
+}
+
+impl State {
+    /// Whether the request carries the admin token. One that does not is taken note of.
+    ///
+    /// # Errors
+    /// How long to wait, after too many wrong ones.
+    pub(crate) async fn looks_at(
+        &self,
+        headers: &HeaderMap,
+        entrance: Entrance,
+        origin: Origin,
+    ) -> Result<Known, Duration> {
+        if !headers.contains_key(header::AUTHORIZATION) {
+            // Anybody may ask for the short answer of /health.
+            if entrance == Entrance::Admin {
+                self.guesses.missing(entrance, origin);
+            }
+            return Ok(Known::Nothing);
+        }
+        let token = bearer(headers);
+        self.guesses.may_try(entrance, origin, token)?;
+        if let Some(token) = token.filter(|token| secret::same(&secret::sha256(token), &self.token)) {
+            self.guesses.right(entrance, origin, token);
+            return Ok(Known::Yes);
+        }
+        self.guesses.wrong(entrance, origin, token).await;
+        Ok(Known::No)
+    }
+
+    /// An audit entry of now.
+    pub(crate) fn audited(&self, who: &Principal, action: &str, subject: impl Into<String>) -> AuditEntry {
+        who.audited(self.clock.wall(), action, subject)
+    }
+}
