@@ -272,6 +272,10 @@ pub const FETCHES_PER_ADDRESS: u32 = 6;
 pub const FETCHES_RESERVE: u32 = 6;
 /// Of these more, how many one address or wider network may cause: what was good names the folder that a stranger needs.
 pub const FETCHES_RESERVE_PER_NETWORK: u32 = 2;
+/// How long after the last of them a kind of refusals is shown where operators look first.
+pub const REFUSALS_SHOWN: Duration = Duration::from_hours(1);
+/// Hints of one kind that an operator is shown: the first tell what to do, and clients choose how many there would be.
+pub const HINTS_SHOWN: usize = 10;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 

@@ -48,6 +48,9 @@ impl HealthArgs {
                 for reason in each(&health, "reasons") {
                     tell(&style::warn(format!("! {reason}")))?;
                 }
+                for hint in each(&health, "hints") {
+                    tell(&format!("? {hint}"))?;
+                }
             }
             let is_well = is_ready && (!self.strict || text(&health, "status") == "ok");
             Ok(if is_well { Exit::Done } else { Exit::No })

@@ -49,6 +49,9 @@ impl StatusArgs {
             for reason in each(&status, "reasons") {
                 tell(&style::warn(format!("! {reason}")))?;
             }
+            for hint in each(&status, "hints") {
+                tell(&format!("? {hint}"))?;
+            }
             print("")?;
             list(&api, &destination::DESTINATIONS.view, Vec::new(), None, self.common.form()).await?;
             missed(&status)?;

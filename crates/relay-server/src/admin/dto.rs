@@ -396,6 +396,8 @@ pub(crate) struct StatusDto {
     sources: Vec<SourceCountsDto>,
     destinations: Vec<DestinationDto>,
     pub(crate) missed: Vec<MissedDto>,
+    /// What is worth a look although it works, in words.
+    pub(crate) hints: Vec<String>,
 }
 
 /// A request that found no source, or nothing at all.
@@ -775,6 +777,7 @@ impl StatusDto {
             sources: report.stats.sources.iter().map(source).collect(),
             destinations: DestinationDto::all(directory, report, now),
             missed: Vec::new(),
+            hints: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         problem::AdminError,
     },
     clock::rfc3339,
+    hints::hints,
 };
 
 pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, AdminError> {
@@ -22,6 +23,8 @@ pub(super) async fn status(State(admin): Shared) -> Result<Json<StatusDto>, Admi
     status.last_received_at = last_received(&admin, None).await?;
     status.public_url.clone_from(&admin.public_url);
     status.missed = admin.refusals.missed().iter().map(MissedDto::new).collect();
+    let hints = hints(&admin.refusals, &admin.registry.directory(), &report.unrouted, now.wall);
+    status.hints = hints.iter().map(ToString::to_string).collect();
     if let Some(listening) = admin.listening.get() {
         status.public.clone_from(&listening.public);
         status.admin.clone_from(&listening.admin);
