@@ -368,6 +368,13 @@ pub const VALUE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// authorities of a system are half a megabyte.
 pub const CONFIGURATION_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// How long a pipe is waited for that somebody named as a file and nobody has open to write.
+pub const PIPE_WRITER_WITHIN: Duration = Duration::from_secs(3);
+/// How long a reload waits for its files: they may be on a file system that is away. The present configuration stays.
+pub const RELOAD_READ_WITHIN: Duration = Duration::from_secs(30);
+/// Reloads whose files are still being read, each a thread: with more under way a further SIGHUP is refused.
+pub const RELOADS_READING_MAX: usize = 4;
+
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);
 /// Default of `LEASE`.
