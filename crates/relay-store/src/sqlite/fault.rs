@@ -1,7 +1,5 @@
 //! What can go wrong in a transaction, sorted by what follows from it.
 
-use std::time::Duration;
-
 use relay_core::storage::StoreError;
 use rusqlite::{ErrorCode, ffi};
 
@@ -48,8 +46,12 @@ impl Fault {
             Self::Damaged(what) => StoreError::Damaged { what },
             Self::TooSlow => StoreError::TooSlow { after: READ_TIME_MAX },
             Self::NotOpened(reason) => {
-                tracing::warn!(event = "read_refused", reason, "no connection to the store could be opened");
-                StoreError::TooSlow { after: Duration::ZERO }
+                tracing::warn!(
+                    event = "read_refused",
+                    reason,
+                    "no connection to the store could be opened; are few open files allowed (ulimit -n)?"
+                );
+                StoreError::Away
             }
             Self::Broken(_) | Self::Unwritten(_) | Self::Crash => StoreError::Unavailable,
         }
