@@ -9,7 +9,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
 
-use crate::place::Place;
+use crate::place::{Place, wait_until};
 
 /// S30: the admin token goes only to a server whose certificate holds; `RELAY_CA_FILE` names a private authority.
 #[test]
@@ -76,6 +76,28 @@ fn front(place: &Place, behind: &str) -> String {
         for socket in listener.incoming() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             pass(StreamOwned::new(connection, socket.unwrap()), &behind);
+/// S27: at the level of the default every line is ours, with an `event=`; what a library says of each handshake is one line
+/// a minute.
+#[test]
+fn what_a_library_says_of_each_handshake_is_one_line_of_ours() {
+    let place = Place::new();
+    let _server = place.server();
+    let run: serde_json::Value = serde_json::from_str(&place.read("data/run.json")).unwrap();
+    let target = front(&place, run["admin"].as_str().unwrap());
+    let _client = place.client_to("client", &target);
+    place.wait_for("server.log", "client_joined");
+    let failed = || place.read("client.log").matches("event=\"forward_failed\"").count();
+    while failed() < 3 {
+        let before = failed();
+        place.send();
+        wait_until("a failed forward", || failed() > before);
+    }
+    let log = place.read("client.log");
+    assert_eq!(log.matches("event=\"library\"").count(), 1, "{log}");
+    assert!(log.contains("invalid peer certificate"), "{log}");
+    assert!(log.lines().all(|line| line.contains("event=\"")), "{log}");
+}
+
         }
     });
     url
