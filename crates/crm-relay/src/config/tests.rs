@@ -284,6 +284,8 @@ fn urls_and_tokens_in_the_wrong_place_are_faults() {
     assert!(fault("RELAY_TOKEN", "crk_0123456789abcdef").contains("this is an API key"));
     assert!(fault("RELAY_TOKEN", "cra_0123456789abcdef").contains("the admin token"));
     assert!(fault("LOCAL_WEBHOOK_URL", "https://r.example/webhook/x").contains("the relay server itself"));
+    assert!(fault("LOCAL_WEBHOOK_URL", "https://r.example").contains("the relay server itself"));
+    assert!(fault("LOCAL_WEBHOOK_URL", "https://R.example:443/").contains("the relay server itself"));
     let shown = fault("LOCAL_WEBHOOK_URL", "ftp://h/?k=canary,crm=http://h/?k=canary");
     assert!(shown.contains("want http://") && !shown.contains("canary"), "{shown}");
 }
