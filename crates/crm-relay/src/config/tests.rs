@@ -297,7 +297,7 @@ fn a_long_file_is_read_in_one_pass() {
         |number: u32| format!("[source.s{number}]\nprovider = \"api-key\"\nkey = \"key-of-source-{number:08}\"\n");
     let route = |number: u32| format!("[[route]]\nsource = \"s{number}\"\ndestination = \"d{number}\"\n");
     let file: String = (0..20_000).map(|number| source(number) + &route(number)).collect();
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let plan = server::plan(layers(Process::Server, &[], &file)).expect("no faults");
     assert_eq!((plan.declared().sources.len(), plan.declared().routes.len()), (20_000, 20_000));
     assert_eq!(plan.declared().routes[19_999].at.rsplit(' ').next(), Some("119998"));
