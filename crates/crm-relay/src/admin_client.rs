@@ -113,6 +113,14 @@ struct Answer {
     body: Bytes,
 }
 
+impl Answer {
+    /// Whether this is how the public listener says that nothing is there: the admin API has other words for it.
+    fn is_of_intake(&self) -> bool {
+        let problem: ProblemDto = serde_json::from_slice(&self.body).unwrap_or_default();
+        self.status == StatusCode::NOT_FOUND && problem.code == "not_found"
+    }
+}
+
 impl Api {
     /// Finds the server: `ADMIN_URL` if given, else the socket of the data directory, else that of `dev`.
     /// `None`: no server runs on this machine.
@@ -281,6 +289,9 @@ impl Api {
     /// The server is away.
     pub(crate) async fn peek(&self, path: &str) -> Result<(StatusCode, Value), Failure> {
         let answer = self.exchange(Method::GET, path, None).await?;
+        if answer.is_of_intake() {
+            return Err(self.refusal(&answer, path));
+        }
         Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
     }
 
@@ -361,6 +372,12 @@ impl Api {
 
     /// The words of a problem document, with what to do where we know it.
     fn refusal(&self, answer: &Answer, path: &str) -> Failure {
+        if answer.is_of_intake() {
+            return Failure::unreachable(format!(
+                "{self} is where a server takes webhooks in; its admin API is another listener, ADMIN_LISTEN of that server \
+                 (port 8081 unless set): --admin-url http://HOST:8081"
+            ));
+        }
         let problem: ProblemDto = serde_json::from_slice(&answer.body).unwrap_or_default();
         let words = [&problem.detail, &problem.title].into_iter().find(|words| !words.is_empty()).map_or_else(
             || format!("{self} answered {}: is that the admin API of crm-relay?", answer.status.as_u16()),

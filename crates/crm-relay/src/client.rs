@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     config::fault::Faults,
+    descriptors,
     exit::{Exit, Failure, Outcome, reason},
     farewell,
     reload::{self, Fixed, Read},
@@ -27,6 +28,7 @@ pub(crate) fn run(
 ) -> Outcome {
     let Read { config, notes, logging, ground } = found;
     let printer = telemetry::start(&logging)?;
+    descriptors::raise_limit();
     for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
     }

@@ -111,17 +111,17 @@ pub(crate) fn are_there(data_dir: &Path) -> bool {
     read_lines(&place::credentials(data_dir)).is_ok_and(|lines| !lines.is_empty())
 }
 
-/// In words, why a data directory cannot be written, and what to do.
-pub(crate) fn not_writable(data_dir: &Path, error: &io::Error) -> Failure {
-    let (shown, uid) = (data_dir.display(), rustix::process::getuid().as_raw());
+/// In words, why a data directory or a file in it cannot be written, and what to do.
+pub(crate) fn not_writable(path: &Path, error: &io::Error) -> Failure {
+    let (shown, uid) = (path.display(), rustix::process::getuid().as_raw());
+    let way_out = private::way_out(error, path, uid);
     if let Some(refused) = private::of_error(error) {
         return Failure::new(Exit::Configuration, refused.to_string());
     }
     let (exit, text) = match error.kind() {
-        io::ErrorKind::PermissionDenied => (
-            Exit::Configuration,
-            format!("cannot write {shown} (uid {uid}): permission denied. Give it to the relay: chown {uid} {shown}"),
-        ),
+        io::ErrorKind::PermissionDenied => {
+            (Exit::Configuration, format!("cannot write {shown} (uid {uid}): permission denied{way_out}"))
+        }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             (Exit::Configuration, format!("{shown} is not a directory. Choose another one: --data-dir DIR"))
         }
@@ -134,7 +134,7 @@ pub(crate) fn not_writable(data_dir: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::StorageFull => {
             (Exit::StoreFailed, format!("cannot write {shown}: no space left on the disk. Make room and start again"))
         }
-        _ => (Exit::StoreFailed, format!("cannot write {shown}: {}", reason(error))),
+        _ => (Exit::StoreFailed, format!("cannot write {shown}: {}{way_out}", reason(error))),
     };
     Failure::new(exit, text)
 }

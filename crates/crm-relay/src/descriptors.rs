@@ -14,7 +14,7 @@ pub(crate) fn raise_limit() {
         tracing::warn!(
             event = "few_descriptors",
             limit,
-            "few open files are allowed (ulimit -n): connections above that wait; in systemd units: LimitNOFILE=65536"
+            "few open files are allowed (ulimit -n): connections above that wait or fail; in systemd units: LimitNOFILE=65536"
         );
     }
 }

@@ -68,6 +68,9 @@ fn step(code: AdminCode, words: &str, noun: Option<&str>) -> Step {
         }
         AdminCode::Damaged => "stop the server, then read what is left: crm-relay store check".to_owned(),
         AdminCode::StoreFull => FULL.to_owned(),
+        AdminCode::TooSlow if noun.is_none() => {
+            "the same command again, when less is going on; how the server is: crm-relay health".to_owned()
+        }
         AdminCode::TooSlow => "ask for less: --since 1h, --source NAME, --limit 50".to_owned(),
         AdminCode::ShuttingDown => AGAIN.to_owned(),
         AdminCode::StoreUnavailable | AdminCode::BrokenOff => ITS_LOG.to_owned(),

@@ -1,8 +1,9 @@
 //! SIGHUP: the configuration is read anew, and what may change while a process runs does. A faulty one changes nothing.
 
-use std::{convert::Infallible, future::pending, path::PathBuf};
+use std::{convert::Infallible, future::pending, path::PathBuf, time::Duration};
 
-use tokio::sync::mpsc;
+use relay_core::limits;
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use crate::{
     config::{Logging, fault::Faults, settings::Value},
@@ -50,10 +51,10 @@ pub(crate) async fn serve<C: Send + 'static>(
     taker: mpsc::Sender<C>,
 ) -> Infallible {
     let Ground { settings: begun_with, file: mut in_use } = begun_with;
+    let mut reading = Reading::new(limits::RELOAD_READ_WITHIN);
     while hangups.next().await {
         tracing::info!(event = "reloading", "SIGHUP: the configuration is read anew");
-        // A file may be a pipe that nobody writes to: that must hold up nothing but this.
-        let Ok(found) = tokio::task::spawn_blocking(read.clone()).await else { continue };
+        let Some(found) = reading.read(&read).await else { continue };
         match found {
             Ok(Read { ground: Ground { file: None, .. }, .. }) if in_use.is_some() => tell_empty(in_use.as_ref()),
             Ok(found) => {
@@ -69,6 +70,48 @@ pub(crate) async fn serve<C: Send + 'static>(
         }
     }
     pending().await
+}
+
+/// Reads under way that took longer than is waited for: of files on a file system that is away, or of pipes whose writers
+/// write nothing. What comes of them is not used.
+struct Reading<R> {
+    within: Duration,
+    late: Vec<JoinHandle<R>>,
+}
+
+impl<R: Send + 'static> Reading<R> {
+    fn new(within: Duration) -> Self {
+        Self { within, late: Vec::new() }
+    }
+
+    /// What was read, or why not is told.
+    async fn read(&mut self, read: &(impl Fn() -> R + Clone + Send + 'static)) -> Option<R> {
+        self.late.retain(|late| !late.is_finished());
+        if self.late.len() >= limits::RELOADS_READING_MAX {
+            tell_late("the files of earlier reloads are still being read: is their file system there?");
+            return None;
+        }
+        let mut reading = tokio::task::spawn_blocking(read.clone());
+        match timeout(self.within, &mut reading).await {
+            Ok(Ok(read)) => Some(read),
+            Ok(Err(_)) => {
+                tell_late("reading it ended by a defect, see above");
+                None
+            }
+            Err(_) => {
+                tell_late(
+                    "a file could not be read within 30 s: is its file system there, does somebody write to that pipe?",
+                );
+                self.late.push(reading);
+                None
+            }
+        }
+    }
+}
+
+fn tell_late(want: &str) {
+    tracing::error!(event = "configuration", want);
+    tell_failed(1);
 }
 
 /// Settings that differ from those at the start and cannot be changed without another.
@@ -114,4 +157,35 @@ fn tell(faults: &Faults) {
         );
     }
     tell_failed(faults.0.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, mpsc as blocking};
+
+    use super::*;
+
+    /// I22: a file that does not come holds up neither the next reload nor, after many, the pool of threads.
+    #[tokio::test]
+    async fn a_read_that_does_not_end_is_given_up_and_the_next_one_is_made() {
+        let mut reading = Reading::new(Duration::from_millis(1));
+        let mut gates = Vec::new();
+        let stuck = || {
+            let (open, gate) = blocking::channel::<()>();
+            let gate = Arc::new(Mutex::new(gate));
+            (open, move || u8::from(gate.lock().is_ok_and(|gate| gate.recv().is_err())))
+        };
+        for _ in 0..limits::RELOADS_READING_MAX {
+            let (open, read) = stuck();
+            gates.push(open);
+            assert_eq!(reading.read(&read).await, None);
+        }
+        assert_eq!(reading.read(&|| 8).await, None, "as many threads as are given to it are stuck");
+        gates.clear();
+        while reading.late.iter().any(|late| !late.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+        reading.within = limits::RELOAD_READ_WITHIN;
+        assert_eq!(reading.read(&|| 9).await, Some(9));
+    }
 }

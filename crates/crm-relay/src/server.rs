@@ -73,6 +73,7 @@ async fn take_over(mut reloads: mpsc::Receiver<Plan>, reloader: &Reloader) -> In
 /// In words for whoever started it.
 pub(crate) async fn start(plan: Plan, outside: Outside) -> Result<(Server, Kept), Failure> {
     fits_a_socket(plan.data_dir())?;
+    descriptors::raise_limit();
     let store = opening::open(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
     start_over(plan, store, outside).await
 }
@@ -84,6 +85,7 @@ pub(crate) async fn start(plan: Plan, outside: Outside) -> Result<(Server, Kept)
 /// As [`start`].
 pub(crate) async fn start_in_project(plan: Plan, outside: Outside) -> Result<(Server, Kept), Failure> {
     fits_a_socket(plan.data_dir())?;
+    descriptors::raise_limit();
     let disk_reserve = plan.disk_reserve();
     let store = opening::open(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;
     let ignore = plan.data_dir().join(".gitignore");
@@ -96,7 +98,6 @@ pub(crate) async fn start_in_project(plan: Plan, outside: Outside) -> Result<(Se
 
 /// The store comes first: it takes the lock, so that two starts at once do not both make up secrets.
 async fn start_over(plan: Plan, store: SqliteStore, outside: Outside) -> Result<(Server, Kept), Failure> {
-    descriptors::raise_limit();
     let data_dir = plan.data_dir().clone();
     let mut kept = credentials::complete(&data_dir, plan.given.clone())?;
     kept.public_url = plan.public_url();
@@ -178,7 +179,7 @@ fn start_failed(error: StartError, asked: &Asked) -> Failure {
             let is_admin = asked.admin.is_some_and(|admin| admin.to_string() == addr);
             Failure::unreachable(cannot_listen(&addr, &source, is_admin))
         }
-        StartError::Write { source, .. } => credentials::not_writable(&asked.data_dir, &source),
+        StartError::Write { path, source } => credentials::not_writable(&path, &source),
         StartError::Registry(RegistryError::Store(error)) | StartError::Store(error) => {
             Failure::new(Exit::StoreFailed, format!("the store in {} failed: {error}", asked.data_dir.display()))
         }

@@ -65,7 +65,7 @@ pub(crate) fn restore(layers: &Layers, json: bool, directory: &Path) -> Outcome 
     }
     let (from, into) = (directory.to_owned(), dir.clone());
     let work = move |watch: &Arc<Watch>| sqlite::restore_watched(&from, &into, now(), watch);
-    let done = block_on(watched(Progress::bytes(0), work))?.map_err(|error| restore_failed(&error, &dir))?;
+    let done = block_on(watched(Progress::bytes(0), work))?.map_err(|error| restore_failed(&error))?;
     if json {
         let credentials = credentials::are_there(&dir);
         let value = json!({
@@ -221,12 +221,12 @@ fn check_failed(dir: &Path, error: &OpenError) -> Failure {
         );
         return Failure::new(Exit::StoreFailed, text);
     }
-    opening::failed(dir, error)
+    opening::failed(error)
 }
 
-fn restore_failed(error: &RestoreError, dir: &Path) -> Failure {
+fn restore_failed(error: &RestoreError) -> Failure {
     match error {
-        RestoreError::Open(error) => opening::failed(dir, error),
+        RestoreError::Open(error) => opening::failed(error),
         RestoreError::NotEmpty(_) => {
             Failure::no(format!("{error}. Move it away, or choose another directory: --data-dir DIR"))
         }

@@ -8,8 +8,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::LevelFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
+mod libraries;
+
+use self::libraries::Libraries;
 use crate::{
     config::Logging,
     exit::{Exit, Failure},
@@ -30,20 +35,22 @@ pub(crate) fn start(logging: &Logging) -> Result<&'static Printer, Failure> {
     let is_json = logging.json;
     panic::set_hook(Box::new(move |panic| printer.print(Stream::Err, panicked(panic, is_json).as_bytes())));
     let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let filter = asked.and_then(|text| EnvFilter::try_new(capped(&text)).ok());
-    let filter = filter.unwrap_or_else(|| {
+    let asked = asked.and_then(|text| EnvFilter::try_new(capped(&text)).ok());
+    // Whoever says what is logged gets the lines of libraries as they write them.
+    let libraries = asked.is_none().then(|| Libraries::new(printer, is_json).with_filter(libraries_of(&logging.level)));
+    let filter = asked.unwrap_or_else(|| {
         let hidden = if logging.hides_notices { ",relay_server::notice=error" } else { "" };
-        EnvFilter::new(format!("{}{hidden}", own_directives(&logging.level)))
+        EnvFilter::new(format!("{}{hidden}", directives("off", &logging.level)))
     });
-    let builder = fmt().with_env_filter(filter).with_writer(move || printer).with_target(false);
     // Its own complaints would go past the printer.
-    let builder = builder.log_internal_errors(false);
-    // A second call, as in tests, changes nothing: the first one's log stays.
-    let _already_started = if logging.json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    let lines = fmt::layer().with_writer(move || printer).with_target(false).log_internal_errors(false);
+    let lines = if is_json {
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).with_filter(filter).boxed()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
     };
+    // A second call, as in tests, changes nothing: the first one's log stays.
+    let _already_started = tracing_subscriber::registry().with(lines).with(libraries).try_init();
     Ok(printer)
 }
 
@@ -67,9 +74,9 @@ fn panicked(panic: &PanicHookInfo<'_>, is_json: bool) -> String {
     format!("{at} ERROR event=\"panicked\" thread={thread:?} place={place:?} what=\"{}\"\n{trace}", visible(what))
 }
 
-/// Our own lines at `level`; those of libraries only from warnings on.
-fn own_directives(level: &str) -> String {
-    directives(if level == "error" { "error" } else { "warn" }, level)
+/// Lines of libraries from warnings on, or from errors where nothing else is wanted; none of ours.
+fn libraries_of(level: &str) -> EnvFilter {
+    EnvFilter::new(directives(if level == "error" { "error" } else { "warn" }, "off"))
 }
 
 /// The directives of `RUST_LOG`, where a level without a name reaches our own lines only: below `info` libraries write
@@ -103,6 +110,6 @@ mod tests {
         assert!(capped("error").starts_with("error,crm_relay=error,"));
         assert_eq!(capped("relay_server=debug, tungstenite=trace"), "relay_server=debug,tungstenite=trace");
         assert!(capped("trace,hyper=debug").ends_with(",relay_store=trace,hyper=debug"));
-        assert!(own_directives("trace").starts_with("warn,crm_relay=trace,"));
+        assert!(libraries_of("trace").to_string().contains("warn"));
     }
 }

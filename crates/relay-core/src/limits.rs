@@ -272,6 +272,10 @@ pub const FETCHES_PER_ADDRESS: u32 = 6;
 pub const FETCHES_RESERVE: u32 = 6;
 /// Of these more, how many one address or wider network may cause: what was good names the folder that a stranger needs.
 pub const FETCHES_RESERVE_PER_NETWORK: u32 = 2;
+/// How long after the last of them a kind of refusals is shown where operators look first.
+pub const REFUSALS_SHOWN: Duration = Duration::from_hours(1);
+/// Hints of one kind that an operator is shown: the first tell what to do, and clients choose how many there would be.
+pub const HINTS_SHOWN: usize = 10;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 
@@ -363,6 +367,13 @@ pub const VALUE_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a configuration file, of one with certificates, and of one with credentials, for the same reason: all
 /// authorities of a system are half a megabyte.
 pub const CONFIGURATION_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// How long a pipe is waited for that somebody named as a file and nobody has open to write.
+pub const PIPE_WRITER_WITHIN: Duration = Duration::from_secs(3);
+/// How long a reload waits for its files: they may be on a file system that is away. The present configuration stays.
+pub const RELOAD_READ_WITHIN: Duration = Duration::from_secs(30);
+/// Reloads whose files are still being read, each a thread: with more under way a further SIGHUP is refused.
+pub const RELOADS_READING_MAX: usize = 4;
 
 /// Default of `MESSAGE_TTL`.
 pub const MESSAGE_TTL: Duration = Duration::from_hours(24);

@@ -249,7 +249,7 @@ impl Gate {
     fn place(&self, token: &Name, origin: Origin) -> Result<Place, Problem> {
         let place = self.registry.uses().place(token);
         if place.is_none()
-            && let Some(left_out) = self.guesses.may_tell(Entrance::Connect, "sessions_full")
+            && let Some(left_out) = self.guesses.no_place(origin)
         {
             let (peer, open) = (origin.peer.map(|peer| peer.to_string()), limits::SESSIONS_PER_TOKEN_MAX);
             tracing::warn!(event = "sessions_full", %token, open, peer, left_out, "a token has too many sessions open");

@@ -70,11 +70,15 @@ impl Directory {
     /// the keys that were made for it. A source whose parameters are not those of its provider (any more) is kept as broken:
     /// it takes nothing, and the others go on.
     pub(crate) fn with_intakes(mut self, api_key: [u8; 32]) -> Self {
-        let intake = |entry: &Versioned<Source>| {
+        let mut live: BTreeMap<&Name, Vec<StoredKey>> = BTreeMap::new();
+        for key in self.keys.values().map(|entry| &entry.document).filter(|key| key.revoked_at.is_none()) {
+            let stored = StoredKey { name: key.name.to_string(), digest: key.sha256 };
+            live.entry(&key.source).or_default().push(stored);
+        }
+        let mut intake = |entry: &Versioned<Source>| {
             let Source { name, provider, parameters, allow_empty, dedupe, paused, declared, adopts_until, .. } =
                 entry.document.clone();
-            let stored = |key: &Key| StoredKey { name: key.name.to_string(), digest: key.sha256 };
-            let mut keys: Vec<StoredKey> = self.live_keys(&name).map(stored).collect();
+            let mut keys = live.remove(&name).unwrap_or_default();
             if name == Name::fallback() {
                 keys.push(StoredKey { name: "API_KEY".into(), digest: api_key });
             }
@@ -109,7 +113,8 @@ impl Directory {
             };
             (name, Arc::new(intake))
         };
-        self.intakes = self.sources.values().map(intake).collect();
+        let intakes = self.sources.values().map(&mut intake).collect();
+        self.intakes = intakes;
         self
     }
 

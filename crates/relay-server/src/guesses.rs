@@ -22,6 +22,9 @@ use crate::{
     registry::secret,
 };
 
+/// The kind under which it is counted at [`Entrance::Connect`] that a token has all the sessions that one may have.
+pub(crate) const SESSIONS_FULL: &str = "sessions_full";
+
 /// Where a token is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Entrance {
@@ -81,6 +84,20 @@ impl Entrance {
             Self::Connect => "connect",
             Self::Admin => "admin",
             Self::Health => "health",
+        }
+    }
+}
+
+impl Entrance {
+    /// All there are.
+    pub(crate) const ALL: [Self; 3] = [Self::Connect, Self::Admin, Self::Health];
+
+    /// What refusals there are kept under: no source has such a name.
+    pub(crate) const fn about(self) -> &'static str {
+        match self {
+            Self::Connect => "/connect",
+            Self::Admin => "/api",
+            Self::Health => "/health",
         }
     }
 }
@@ -166,6 +183,7 @@ impl Guesses {
 
     fn tell(&self, entrance: Entrance, wrong: Wrong, origin: Origin) {
         self.metrics.token_refused(entrance.as_str(), wrong.as_str());
+        self.refusals.count(entrance.about(), wrong.as_str(), self.clock.wall(), origin.ip());
         if let Some(left_out) = self.may_tell(entrance, wrong.as_str()) {
             let peer = origin.peer.map(|peer| peer.to_string());
             tracing::warn!(
@@ -179,15 +197,15 @@ impl Guesses {
         }
     }
 
+    /// Takes note of a client whose token has too many sessions; whether a line about it may be written, see [`Self::may_tell`].
+    pub(crate) fn no_place(&self, origin: Origin) -> Option<u64> {
+        self.refusals.count(Entrance::Connect.about(), SESSIONS_FULL, self.clock.wall(), origin.ip());
+        self.may_tell(Entrance::Connect, SESSIONS_FULL)
+    }
+
     /// Whether a line about an entrance may be written, and how many were left out before it: one a minute of each kind.
     pub(crate) fn may_tell(&self, entrance: Entrance, kind: &'static str) -> Option<u64> {
-        // No source has such a name.
-        let about = match entrance {
-            Entrance::Connect => "/connect",
-            Entrance::Admin => "/api",
-            Entrance::Health => "/health",
-        };
-        self.refusals.may_tell(about, kind, self.now())
+        self.refusals.may_tell(entrance.about(), kind, self.now())
     }
 
     fn now(&self) -> Mono {

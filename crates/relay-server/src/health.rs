@@ -12,7 +12,7 @@ use std::{
 
 use relay_core::{
     delivery::State,
-    hub::DestinationView,
+    hub::{DestinationView, UnroutedView},
     limits,
     name::Name,
     storage::StoreError,
@@ -24,7 +24,7 @@ use crate::{
     clock::{Clock, Drift},
     depth::{count, open, waiting},
     directory::Directory,
-    hub::{Handle, OldestCommit},
+    hub::{Handle, OldestCommit, View},
     registry::Registry,
 };
 
@@ -77,6 +77,8 @@ pub(crate) struct Report {
     pub(crate) stats: Stats,
     /// What the hub knows.
     pub(crate) view: Vec<DestinationView>,
+    /// What clients want to serve and no route leads to, the first few.
+    pub(crate) unrouted: Vec<UnroutedView>,
     /// Why it is degraded; empty: it is not.
     pub(crate) reasons: Vec<Reason>,
 }
@@ -174,7 +176,7 @@ impl Health {
 
     async fn examine(&self) -> Result<Report, StoreError> {
         let stats = self.upkeep.stats().await?;
-        let view = self.hub.view().await;
+        let View { destinations: view, unrouted } = self.hub.view().await;
         let now = self.clock.now();
         let unserved = {
             let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,7 +191,7 @@ impl Health {
         reasons.extend(directory.broken().map(broken));
         reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
-        Ok(Report { stats, view, reasons })
+        Ok(Report { stats, view, unrouted, reasons })
     }
 }
 
@@ -298,7 +300,8 @@ impl fmt::Display for Reason {
         match self {
             Self::NoClient { destination, since, waiting, first_expiry } => {
                 write!(f, "destination {destination}: no client for {}, {waiting} waiting", rough(*since))?;
-                first_expiry.map_or(Ok(()), |span| write!(f, ", first expires in {}", rough(span)))
+                first_expiry.map_or(Ok(()), |span| write!(f, ", first expires in {}", rough(span)))?;
+                write!(f, "; start one where the target is: crm-relay client --to {destination}=URL")
             }
             Self::CircuitOpen { destination, client, since, waiting, next_try, error } => {
                 write!(f, "destination {destination}: down through client {client} for {}", rough(*since))?;
@@ -396,7 +399,11 @@ mod tests {
         note_unserved(&mut unserved, &stats, &[], at(60));
         let reasons = assessed(&stats, &[], &directory, &unserved, at(840));
         assert_eq!(reasons.len(), 1);
-        assert_eq!(reasons[0].to_string(), "destination crm: no client for 14 min, 212 waiting, first expires in 23 h");
+        assert_eq!(
+            reasons[0].to_string(),
+            "destination crm: no client for 14 min, 212 waiting, first expires in 23 h; start one where the target is: \
+             crm-relay client --to crm=URL"
+        );
         note_unserved(&mut unserved, &stats, &view(false, true), at(900));
         assert_eq!(assessed(&stats, &view(false, true), &directory, &unserved, at(30)), []);
     }

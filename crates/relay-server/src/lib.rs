@@ -15,6 +15,7 @@ mod fetch;
 mod front;
 mod guesses;
 mod health;
+mod hints;
 mod hub;
 pub mod ingress;
 mod jobs;

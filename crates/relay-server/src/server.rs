@@ -301,7 +301,10 @@ impl Server {
         if let Some(told) = self.stopping.take().filter(|_| ended.is_none()) {
             // For people: not worth waiting for a hub that is busy.
             let view = timeout(VIEW_TIMEOUT, self.admin.hub.view()).await.unwrap_or_default();
-            told(view.iter().flat_map(|at| &at.clients).map(|client| client.held).sum(), self.config.shutdown_grace);
+            told(
+                view.destinations.iter().flat_map(|at| &at.clients).map(|client| client.held).sum(),
+                self.config.shutdown_grace,
+            );
         }
         let stopped = self.stop(ended.is_none()).await;
         ended.or_else(|| self.failed_at_the_end()).unwrap_or(stopped)

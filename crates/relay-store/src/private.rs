@@ -235,6 +235,32 @@ pub fn of_error(error: &io::Error) -> Option<&Unsafe> {
     error.get_ref()?.downcast_ref()
 }
 
+/// What gives this process what it was denied, to be appended to words about `error`; empty where the system's words say all.
+pub fn way_out(error: &io::Error, path: &Path, uid: u32) -> String {
+    match (error.kind(), error.raw_os_error().map(rustix::io::Errno::from_raw_os_error)) {
+        (io::ErrorKind::PermissionDenied, _) => of_permission(path, uid),
+        (_, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)) => {
+            ". Allow more open files: ulimit -n 4096; in systemd units: LimitNOFILE=65536".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+fn of_permission(path: &Path, uid: u32) -> String {
+    let shown = path.display();
+    match (fs::symlink_metadata(path), path.parent()) {
+        // Whoever may not go in there learns nothing of what is there.
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::PermissionDenied => of_permission(parent, uid),
+        (Ok(found), _) if found.uid() == uid && found.is_dir() => format!(". Let its owner in: chmod u+rwx {shown}"),
+        (Ok(found), _) if found.uid() == uid => format!(". Let its owner write it: chmod u+rw {shown}"),
+        // One file of another user is seldom alone.
+        (Ok(found), Some(dir)) if !found.is_dir() => {
+            format!(". Give it to the relay, with what is beside it: chown -R {uid} {}", dir.display())
+        }
+        _ => format!(". Give it to the relay: chown {uid} {shown}"),
+    }
+}
+
 fn nofollow() -> i32 {
     rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
 }

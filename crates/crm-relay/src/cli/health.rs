@@ -35,6 +35,7 @@ pub(crate) struct HealthArgs {
 struct Health {
     status: Option<String>,
     reasons: Vec<String>,
+    hints: Vec<String>,
 }
 
 impl HealthArgs {
@@ -56,6 +57,9 @@ impl HealthArgs {
                 })?;
                 for reason in &health.reasons {
                     tell(&style::warn(format!("! {}", text(reason))))?;
+                }
+                for hint in &health.hints {
+                    tell(&format!("? {}", text(hint)))?;
                 }
             }
             let is_well = is_ready && (!self.strict || health.status.as_deref() == Some("ok"));

@@ -50,6 +50,9 @@ impl StatusArgs {
             for reason in status.health.reasons.iter().flatten() {
                 tell(&style::warn(format!("! {}", text(reason))))?;
             }
+            for hint in &status.hints {
+                tell(&format!("? {}", text(hint)))?;
+            }
             print("")?;
             list(&api, &destination::DESTINATIONS.view, Vec::new(), None, self.common.form()).await?;
             missed(&status.missed)?;

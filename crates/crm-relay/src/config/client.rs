@@ -243,7 +243,10 @@ fn check_loops(layers: &mut Layers, destinations: &[Destination], server: &Uri) 
     };
     for destination in destinations {
         let uri = destination.url.uri();
-        if place(uri) == place(server) && uri.path().split('/').any(|segment| segment == "webhook") {
+        let is_its_intake = uri.path().split('/').any(|segment| segment == "webhook");
+        // Where the relay is at the root, so is whatever path a sender puts behind the name of a source.
+        let is_its_root = uri.path().trim_end_matches('/') == server.path().trim_end_matches('/');
+        if place(uri) == place(server) && (is_its_intake || is_its_root) {
             let text = format!("{} is the relay server itself: each webhook would come back to it", destination.url);
             layers.fault("LOCAL_WEBHOOK_URL", text);
         } else if place(uri) == place(server) {

@@ -2,7 +2,7 @@
 //!
 //! The file is walked by hand and not deserialised, so that every fault in it is found, each with its line.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use relay_providers::{nearest, pasted};
 use toml::{
@@ -97,7 +97,8 @@ pub(crate) fn read(path: &Path, faults: &mut Faults) -> File {
 /// Reads the text of a configuration file.
 pub(crate) fn parse(path: &Path, text: &str, faults: &mut Faults) -> File {
     let text = text.trim_end_matches('\u{1a}');
-    let mut walk = Walk { path, text, faults, reads_at: false };
+    let begins = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut walk = Walk { path, text, begins, told: BTreeSet::new(), faults, reads_at: false };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
@@ -128,6 +129,10 @@ fn slip(line: &str) -> Option<&'static str> {
 struct Walk<'a> {
     path: &'a Path,
     text: &'a str,
+    /// Where each line begins.
+    begins: Vec<usize>,
+    /// Lines of which it was said that they are not TOML.
+    told: BTreeSet<usize>,
     faults: &'a mut Faults,
     /// Whether `@PATH` is what stands in a file, as on the command line.
     reads_at: bool,
@@ -135,17 +140,18 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn origin(&self, offset: usize) -> Origin {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        Origin::File { path: self.path.to_path_buf(), line: before.matches('\n').count() + 1 }
+        let line = self.begins.partition_point(|begin| *begin <= offset);
+        Origin::File { path: self.path.to_path_buf(), line }
     }
 
     /// Once for each line: what follows from a fault in it is none of its own.
     fn not_toml(&mut self, offset: usize, said: &str) {
         let origin = self.origin(offset);
-        if self.faults.0.iter().any(|known| known.origin == origin) {
+        if !self.told.insert(line(&origin)) {
             return;
         }
-        let line = self.text.lines().nth(line(&origin).saturating_sub(1)).unwrap_or_default();
+        let begin = self.begins.get(line(&origin).saturating_sub(1)).copied().unwrap_or_default();
+        let line = self.text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or_default();
         let text = slip(line).map_or_else(|| said.replace('\n', ", "), str::to_owned);
         self.faults.add("not TOML", None, &origin, text);
     }

@@ -1,6 +1,7 @@
 //! The server's configuration out of the layers.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -273,28 +274,29 @@ fn declared(layers: &mut Layers, defaults: &RouteDefaults) -> (Vec<DeclaredSourc
     let file = std::mem::take(&mut layers.file);
     let sources: Vec<DeclaredSource> =
         file.sources.iter().filter_map(|section| source(section, knows_url, &mut layers.faults)).collect();
-    let mut routes: Vec<DeclaredRoute> = Vec::new();
+    let known: BTreeSet<&Name> = sources.iter().map(|source| &source.name).collect();
+    let (mut routes, mut pairs): (Vec<DeclaredRoute>, BTreeSet<(Name, Name)>) = Default::default();
     for section in &file.routes {
         let Some(route) = route(section, defaults, &mut layers.faults) else { continue };
-        let is_known = route.source == Name::fallback() || sources.iter().any(|source| source.name == route.source);
+        let is_known = route.source == Name::fallback() || known.contains(&route.source);
         if !is_known && !file.sources.is_empty() {
-            let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).chain(["default"]).collect();
+            let fallback = Name::fallback();
+            let names = relay_server::registry::listed(sources.iter().map(|source| &source.name).chain([&fallback]));
             layers.notes.push(format!(
                 "{}: source {} is not in the file (there: {}); it must exist in the store",
-                section.origin,
-                route.source,
-                names.join(", ")
+                section.origin, route.source, names
             ));
         }
-        if routes.iter().any(|known| known.source == route.source && known.destination == route.destination) {
+        if !pairs.insert((route.source.clone(), route.destination.clone())) {
             let text = format!("the route {} -> {} is declared twice", route.source, route.destination);
             layers.faults.add("route", None, &section.origin, text);
             continue;
         }
         routes.push(route);
     }
+    let routed: BTreeSet<Name> = routes.iter().map(|route| route.source.clone()).collect();
     for source in &sources {
-        if routes.iter().all(|route| route.source != source.name) {
+        if !routed.contains(&source.name) {
             routes.push(DeclaredRoute {
                 source: source.name.clone(),
                 destination: Name::fallback(),

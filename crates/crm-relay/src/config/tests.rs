@@ -284,6 +284,26 @@ fn urls_and_tokens_in_the_wrong_place_are_faults() {
     assert!(fault("RELAY_TOKEN", "crk_0123456789abcdef").contains("this is an API key"));
     assert!(fault("RELAY_TOKEN", "cra_0123456789abcdef").contains("the admin token"));
     assert!(fault("LOCAL_WEBHOOK_URL", "https://r.example/webhook/x").contains("the relay server itself"));
+    assert!(fault("LOCAL_WEBHOOK_URL", "https://r.example").contains("the relay server itself"));
+    assert!(fault("LOCAL_WEBHOOK_URL", "https://R.example:443/").contains("the relay server itself"));
     let shown = fault("LOCAL_WEBHOOK_URL", "ftp://h/?k=canary,crm=http://h/?k=canary");
     assert!(shown.contains("want http://") && !shown.contains("canary"), "{shown}");
+}
+
+/// A file of tens of thousands of entries is read in a time that grows with it and not with its square.
+#[test]
+fn a_long_file_is_read_in_one_pass() {
+    let source =
+        |number: u32| format!("[source.s{number}]\nprovider = \"api-key\"\nkey = \"key-of-source-{number:08}\"\n");
+    let route = |number: u32| format!("[[route]]\nsource = \"s{number}\"\ndestination = \"d{number}\"\n");
+    let file: String = (0..20_000).map(|number| source(number) + &route(number)).collect();
+    let began = tokio::time::Instant::now();
+    let plan = server::plan(layers(Process::Server, &[], &file)).expect("no faults");
+    assert_eq!((plan.declared().sources.len(), plan.declared().routes.len()), (20_000, 20_000));
+    assert_eq!(plan.declared().routes[19_999].at.rsplit(' ').next(), Some("119998"));
+    let mut faults = Faults::default();
+    raw::parse(Path::new("x"), &"no toml\n".repeat(20_000), &mut faults);
+    assert_eq!(faults.0.len(), 20_000);
+    // Twenty times what it takes; a scan of all for each takes minutes.
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
 }

@@ -2,13 +2,18 @@
 //! editor or a shell gave them, all are read here.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use relay_core::limits;
 use relay_providers::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, pasted};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+};
 
 use crate::exit::reason;
 
@@ -29,11 +34,32 @@ pub(crate) fn text(path: &Path) -> Result<String, String> {
 /// It cannot be read, is none, or is longer.
 pub(crate) fn bytes(path: &Path, max: u64) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| format!("cannot read the file: {}", reason(&error));
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
+    // A pipe is opened only once somebody writes to it, unless one asks for it.
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if kind.is_dir() {
         return Err("is a directory; want a file".to_owned());
     }
-    bytes_of(file, max).map_err(failed)?.ok_or_else(|| too_long(max))
+    let read = if kind.is_file() { bytes_of(file, max) } else { bytes_of(Pipe(file), max) };
+    read.map_err(failed)?.ok_or_else(|| too_long(max))
+}
+
+/// A pipe, as `<(...)` of a shell makes one, or a terminal: it is waited for as long as somebody has it open to write, however long he takes.
+struct Pipe(File);
+
+impl Read for Pipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let within = Timespec { tv_sec: limits::PIPE_WRITER_WITHIN.as_secs() as i64, tv_nsec: 0 };
+            let ready = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&within))?;
+            match self.0.read(into) {
+                // Somebody has it open and has written nothing yet.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) if ready == 0 => return Err(io::Error::other("it is a pipe that nobody writes to")),
+                read => return read,
+            }
+        }
+    }
 }
 
 /// The text of a file that is open.
@@ -235,6 +261,21 @@ mod tests {
         assert!(value(Path::new("/")).is_err_and(|said| said.contains("is a directory")));
         assert!(value(Path::new("/nowhere/x")).is_err_and(|said| said.contains("no such file")));
         assert!(value(Path::new("/dev/zero")).is_err_and(|said| said.contains("longer than")));
+    }
+
+    /// What `<(...)` of a shell gives is read to its end, however its writer dawdles; a pipe that nobody writes to ends.
+    #[test]
+    fn a_pipe_is_read_and_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::write(pipe, "value\n")
+        });
+        assert_eq!(value(&pipe), Ok("value".to_owned()));
+        writer.join().unwrap().unwrap();
+        assert!(value(&pipe).is_err_and(|said| said.contains("a pipe that nobody writes to")));
     }
 
     #[test]

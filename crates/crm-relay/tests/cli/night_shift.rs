@@ -251,6 +251,42 @@ fn a_destination_whose_route_is_deleted_leaves_the_status() {
     wait_until("the status without it", || names() == ["crm"]);
 }
 
+/// "Nothing comes in": refused webhooks, clients that serve what no route leads to and refused tokens are where one looks
+/// first, with what to type next; they make nothing degraded, for strangers can cause them.
+#[test]
+fn what_keeps_webhooks_away_is_in_the_status_with_the_next_step() {
+    let place = Place::new();
+    let _server = place.server();
+    let said = |verb: &str| {
+        let output = place.cli(&[verb]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(!said("status").contains("? "));
+    let wrong = place.cli(&["send", "--count", "2", "--set", "key=a-key-of-nobody-at-all"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let (url, token) = (place.server_url(), place.secret("RELAY_TOKEN"));
+    let _elsewhere =
+        place.start("client", &["client", "--to", "crm=9"], &[("RELAY_URL", &url), ("RELAY_TOKEN", &token)]);
+    place.wait_for("server.log", "client_unrouted");
+    let refused =
+        place.run(&["client", "--to", "9"], &[("RELAY_URL", &url), ("RELAY_TOKEN", "a-token-of-nobody-at-all")]);
+    assert_eq!(refused.status.code(), Some(77), "{refused:?}");
+    for verb in ["status", "health"] {
+        // What is shown of the hub may be half a second old.
+        wait_until("the hints", || said(verb).contains("crm-relay route create SOURCE crm\n"));
+        let said = said(verb);
+        assert!(said.contains("? a client serves destination crm ("), "{said}");
+        assert!(said.contains("? wrong tokens of clients: 1, the latest ") && said.contains("crm-relay token create"));
+        assert!(said.contains("? source default refused webhooks: 2 wrong_key, the latest "), "{said}");
+        assert!(said.contains("crm-relay source show default\n"), "{said}");
+    }
+    let status = place.json(&["status"]);
+    assert_eq!((status["status"].as_str(), status["hints"].as_array().unwrap().len()), (Some("ok"), 3), "{status}");
+    let _ = place.cli(&["route", "create", "default", "crm"]);
+    wait_until("the client to be of use", || !said("status").contains("route create"));
+}
+
 #[test]
 fn help_completions_and_strict_health_are_there() {
     let place = Place::new();

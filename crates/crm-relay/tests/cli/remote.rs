@@ -9,7 +9,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
 
-use crate::place::Place;
+use crate::place::{Place, wait_until};
 
 /// S30: the admin token goes only to a server whose certificate holds; `RELAY_CA_FILE` names a private authority.
 #[test]
@@ -33,6 +33,27 @@ fn an_admin_api_behind_tls_is_asked_once_its_certificate_holds() {
     assert_eq!(ask(&[("RELAY_CA_FILE", "nowhere.pem")]).status.code(), Some(78));
 }
 
+/// The port of the intake where that of the admin API belongs is the likeliest slip: every command says so, once.
+#[test]
+fn the_public_listener_in_place_of_the_admin_api_is_named() {
+    let place = Place::new();
+    let _server = place.server();
+    let (url, token) = (place.server_url(), place.secret("ADMIN_TOKEN"));
+    for args in [
+        &["status"][..],
+        &["health"],
+        &["source", "list"],
+        &["dead", "redrive", "--all", "--yes"],
+        &["token", "create", "x"],
+    ] {
+        let output = place.run(args, &[("ADMIN_URL", &url), ("ADMIN_TOKEN", &token)]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(69), "{args:?}: {said}");
+        assert_eq!(said.matches("is where a server takes webhooks in").count(), 1, "{args:?}: {said}");
+        assert!(said.contains("ADMIN_LISTEN") && !said.contains("/webhook"), "{args:?}: {said}");
+    }
+}
+
 /// A server that is asked over TCP on this machine has its intake on this machine: nobody has to say where.
 #[test]
 fn samples_find_the_intake_of_a_server_that_is_asked_over_tcp() {
@@ -53,6 +74,28 @@ fn samples_find_the_intake_of_a_server_that_is_asked_over_tcp() {
         assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
     }
     assert_eq!(place.json(&["event", "list", "--source", "pay"])["items"].as_array().unwrap().len(), 2);
+}
+
+/// S27: at the level of the default every line is ours, with an `event=`; what a library says of each handshake is one line
+/// a minute.
+#[test]
+fn what_a_library_says_of_each_handshake_is_one_line_of_ours() {
+    let place = Place::new();
+    let _server = place.server();
+    let run: serde_json::Value = serde_json::from_str(&place.read("data/run.json")).unwrap();
+    let target = front(&place, run["admin"].as_str().unwrap());
+    let _client = place.client_to("client", &target);
+    place.wait_for("server.log", "client_joined");
+    let failed = || place.read("client.log").matches("event=\"forward_failed\"").count();
+    while failed() < 3 {
+        let before = failed();
+        place.send();
+        wait_until("a failed forward", || failed() > before);
+    }
+    let log = place.read("client.log");
+    assert_eq!(log.matches("event=\"library\"").count(), 1, "{log}");
+    assert!(log.contains("invalid peer certificate"), "{log}");
+    assert!(log.lines().all(|line| line.contains("event=\"")), "{log}");
 }
 
 /// Speaks TLS for the server at `behind`, with a certificate of an authority that is in `ca.pem`. Below `/relay` only.

@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::{
-    process::{ADMIN_TOKEN, API_KEY, Process, Server, client, wait_for},
+    process::{ADMIN_TOKEN, API_KEY, Process, RELAY_TOKEN, Server, client, wait_for},
     target::{Reply, Target},
 };
 
@@ -131,4 +131,46 @@ async fn out_of_descriptors_open_sockets_go_on_and_new_ones_wait() {
     }
     wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
     server.audit();
+}
+
+/// A client takes a descriptor for each request at a target: it raises its soft limit as the server does, and says so where
+/// that is few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_raises_its_limit_and_says_if_that_is_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(|_| Reply::status(200)).await;
+    let server = Server::start(dir.path(), &[]);
+    let (url, to) = (format!("http://{}", server.public), target.url("/"));
+    let env = [("RELAY_URL", url.as_str()), ("RELAY_TOKEN", RELAY_TOKEN), ("LOCAL_WEBHOOK_URL", &to)];
+    let few = ["sh", "-c", "ulimit -Sn 40; ulimit -Hn 120; exec \"$0\" \"$@\""];
+    let behind = Process::start_under(&few, &dir.path().join("few.log"), &["client"], &env);
+    wait_for("the client to say so", || behind.log().contains("event=\"few_descriptors\" limit=120").then_some(()));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", behind.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().nth(3), Some("120"), "{line}");
+}
+
+/// I17: a store whose files cannot be opened for want of descriptors is not called damaged, and nobody is told to put back a
+/// backup.
+#[test]
+fn too_few_descriptors_to_open_the_store_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    server.process.signal("TERM");
+    server.process.wait();
+    let (data, mut refused) = (server.data_dir(), 0);
+    let env = [("DATA_DIR", data.to_str().unwrap()), ("SERVER_HOST", "127.0.0.1"), ("SERVER_PORT", "0")];
+    for limit in 8..28 {
+        let few = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let log = dir.path().join(format!("few-{limit}.log"));
+        let mut process = Process::start_under(&["sh", "-c", &few], &log, &["server"], &env);
+        wait_for("it to end or to serve", || {
+            (!process.is_running() || process.log().contains("event=\"listening\"")).then_some(())
+        });
+        refused += usize::from(!process.is_running());
+        process.kill();
+        let said = process.log();
+        assert!(!said.contains("damaged") && !said.contains("backup"), "{limit}: {said}");
+    }
+    assert!(refused > 1, "some of these are too few");
 }

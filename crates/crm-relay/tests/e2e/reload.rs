@@ -175,3 +175,22 @@ async fn a_server_takes_what_its_file_declares_over_at_sighup() {
     assert_eq!(told.status, 202);
     server.audit();
 }
+
+/// I22: a pipe in the file's place fails that reload, and the next one is made: by a file that is right again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_survives_a_pipe_that_nobody_writes_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("server.toml");
+    let hub = "[source.hub]\nprovider = \"bearer\"\ntoken = \"0123456789abcdef-one\"\n";
+    fs::write(&file, "# nothing yet\n").unwrap();
+    let server = Server::start(dir.path(), &[("CRM_RELAY_CONFIG", file.to_str().unwrap())]);
+    fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    reload(&server.process, "event=\"reload_failed\"");
+    assert!(server.process.log().contains("a pipe that nobody writes to"), "{}", server.process.log());
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, hub).unwrap();
+    reload(&server.process, "event=\"reloaded\"");
+    assert_eq!(server.json(&["source", "show", "hub"])["provider"], "bearer");
+}

@@ -58,7 +58,7 @@ pub use self::{
     notice::Notice,
     output::{Answer, NotStored, Output},
     setup::Setup,
-    view::{ClientView, DestinationView},
+    view::{ClientView, DestinationView, UnroutedView},
 };
 pub use crate::routing::Serves;
 use crate::{

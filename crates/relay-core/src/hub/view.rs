@@ -1,5 +1,7 @@
 //! What the hub shows of itself, and what must always hold of it.
 
+use std::collections::BTreeMap;
+
 use super::{Hub, instances::Instance};
 use crate::{id::InstanceId, name::Name, time::Mono};
 
@@ -39,7 +41,41 @@ pub struct ClientView {
     pub error: Option<String>,
 }
 
+/// A destination that clients want to serve and no route leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnroutedView {
+    /// Which.
+    pub destination: Name,
+    /// How many instances.
+    pub clients: usize,
+    /// One of them: its name for people.
+    pub label: String,
+    /// And its token's name.
+    pub token: Name,
+}
+
 impl Hub {
+    /// What clients want to serve and no route leads to, by name; at most so many.
+    pub fn unrouted(&self, most: usize) -> Vec<UnroutedView> {
+        let mut found = BTreeMap::new();
+        for instance in self.instances.values().filter(|instance| instance.joined) {
+            let served = instance.served.iter().filter(|(_, served)| served.slots > 0);
+            for (name, _) in served.filter(|(name, _)| !self.routed.contains(*name)) {
+                if found.len() < most || found.contains_key(name) {
+                    let (clients, _) = found.entry(name).or_insert((0, instance));
+                    *clients += 1;
+                }
+            }
+        }
+        let view = |(name, (clients, instance)): (&Name, (usize, &Instance))| UnroutedView {
+            destination: name.clone(),
+            clients,
+            label: instance.label.clone(),
+            token: instance.token.clone(),
+        };
+        found.into_iter().map(view).collect()
+    }
+
     /// What is known of each destination that is routed to or served, by name.
     pub fn view(&self) -> Vec<DestinationView> {
         self.destinations.keys().map(|name| self.destination_view(name)).collect()

@@ -374,6 +374,7 @@ impl StatusDto {
             sources: report.stats.sources.iter().map(source).collect(),
             destinations: DestinationDto::all(directory, report, now),
             missed: Vec::new(),
+            hints: Vec::new(),
         }
     }
 }

@@ -80,6 +80,8 @@ pub struct StatusDto {
     pub destinations: Vec<DestinationDto>,
     /// The latest requests that found nothing.
     pub missed: Vec<MissedDto>,
+    /// What is worth a look although it works, in words.
+    pub hints: Vec<String>,
 }
 
 /// A request that found no source, or nothing at all.

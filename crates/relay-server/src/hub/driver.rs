@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
-use super::{Event, Inlet, OldestCommit, Request, Said, Socket, commits::Commits};
+use super::{Event, Inlet, OldestCommit, Request, Said, Socket, View, commits::Commits};
 use crate::{clock::Clock, depth, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
@@ -259,7 +259,9 @@ impl Driver {
             Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
             Event::Revoked(token) => self.feed(Input::Revoked(token)),
             // Whoever asked may have given up waiting.
-            Event::View(answer) => drop(answer.send(self.hub.view())),
+            Event::View(answer) => drop(
+                answer.send(View { destinations: self.hub.view(), unrouted: self.hub.unrouted(limits::HINTS_SHOWN) }),
+            ),
             Event::Mint(count, answer) => {
                 let now = self.clock.wall();
                 drop(answer.send((0..count).map(|_| self.hub.mint_delivery(now)).collect()));

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use relay_core::{
-    hub::{Accepting, Answer, ConnId, DestinationView},
+    hub::{Accepting, Answer, ConnId, DestinationView, UnroutedView},
     id::DeliveryId,
     routing::Routing,
 };
@@ -20,6 +20,15 @@ pub(crate) struct Handle {
     requests: mpsc::Sender<Request>,
     events: mpsc::Sender<Event>,
     conns: Arc<AtomicU64>,
+}
+
+/// What the hub knows of destinations and clients.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    /// Destinations that are routed to or served.
+    pub(crate) destinations: Vec<DestinationView>,
+    /// What clients want to serve and no route leads to, the first few.
+    pub(crate) unrouted: Vec<UnroutedView>,
 }
 
 /// Where the driver takes from what the handles put in.
@@ -74,8 +83,8 @@ impl Handle {
         let _ = done.await;
     }
 
-    /// What the hub knows of each destination; empty if it has ended.
-    pub(crate) async fn view(&self) -> Vec<DestinationView> {
+    /// What the hub knows; empty if it has ended.
+    pub(crate) async fn view(&self) -> View {
         let (answer, answered) = oneshot::channel();
         self.tell(Event::View(answer)).await;
         answered.await.unwrap_or_default()

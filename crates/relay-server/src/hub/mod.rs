@@ -13,7 +13,7 @@ mod handle;
 use std::sync::Arc;
 
 use relay_core::{
-    hub::{Accepting, Answer, ConnId, DestinationView, Serves},
+    hub::{Accepting, Answer, ConnId, Serves},
     id::DeliveryId,
     name::Name,
     routing::Routing,
@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 pub(crate) use allowance::{Allowance, Said};
 pub(crate) use commits::OldestCommit;
 pub(crate) use driver::Driver;
-pub(crate) use handle::{Handle, Inlet};
+pub(crate) use handle::{Handle, Inlet, View};
 
 use crate::outbox::Outbox;
 
@@ -55,7 +55,7 @@ pub(crate) enum Event {
     /// A token was revoked or may serve less.
     Revoked(Name),
     /// Somebody wants to know.
-    View(oneshot::Sender<Vec<DestinationView>>),
+    View(oneshot::Sender<View>),
     /// Somebody makes deliveries (replays) and needs ids that rise with the hub's own.
     Mint(usize, oneshot::Sender<Vec<DeliveryId>>),
     /// Stop; told when every lease is settled or handed back.

@@ -38,7 +38,7 @@ pub(crate) use flaw::Flaw;
 pub use guarded::Patience;
 pub(crate) use guarded::{Gate, Guarded};
 pub use listener::serve;
-pub use refusals::{Missed, Refusals, Refused};
+pub use refusals::{Missed, Refusals, Refused, Tally};
 pub use seam::{Backend, Body, Old, Source};
 
 /// What an operator decides about the public listener.

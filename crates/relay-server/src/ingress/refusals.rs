@@ -43,6 +43,17 @@ pub struct Missed {
     pub status: u16,
 }
 
+/// How many of a kind were refused since the first that was no hour before the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// When the latest.
+    pub last: Wall,
+    /// From where that one.
+    pub peer: Option<IpAddr>,
+}
+
 /// The latest refusals of each source, what found none, and the log lines about them.
 #[derive(Debug, Default)]
 pub struct Refusals {
@@ -53,6 +64,8 @@ pub struct Refusals {
 #[derive(Debug, Default)]
 struct Lately {
     refused: VecDeque<Refused>,
+    /// How many, by check: as many kinds as there are checks.
+    tallies: BTreeMap<&'static str, Tally>,
     /// Lines about it, by reason: as many kinds as there are checks.
     lines: Lines<&'static str>,
 }
@@ -71,11 +84,25 @@ impl Refusals {
     /// Keeps a refusal of a source that exists.
     pub fn keep(&self, source: &str, refused: Refused) {
         let mut sources = self.lock();
-        let lately = &mut of(&mut sources, source).refused;
-        if lately.len() == limits::REFUSALS_KEPT {
-            lately.pop_front();
+        let lately = of(&mut sources, source);
+        lately.count(refused.check, refused.at, refused.peer);
+        if lately.refused.len() == limits::REFUSALS_KEPT {
+            lately.refused.pop_front();
         }
-        lately.push_back(refused);
+        lately.refused.push_back(refused);
+    }
+
+    /// Counts what was not let in at an entrance.
+    pub(crate) fn count(&self, entrance: &str, kind: &'static str, at: Wall, peer: Option<IpAddr>) {
+        of(&mut self.lock(), entrance).count(kind, at, peer);
+    }
+
+    /// What was refused at a source or an entrance within the last hour, by check.
+    pub fn tallies(&self, of: &str, now: Wall) -> Vec<(&'static str, Tally)> {
+        let sources = self.lock();
+        let tallies = sources.get(of).into_iter().flat_map(|lately| &lately.tallies);
+        let shown = tallies.filter(|(_, tally)| now.since(tally.last) <= limits::REFUSALS_SHOWN);
+        shown.map(|(check, tally)| (*check, *tally)).collect()
     }
 
     /// Keeps a request that found nothing.
@@ -107,6 +134,16 @@ impl Refusals {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Lately>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lately {
+    fn count(&mut self, check: &'static str, at: Wall, peer: Option<IpAddr>) {
+        let tally = self.tallies.entry(check).or_insert(Tally { count: 0, last: at, peer });
+        if at.since(tally.last) > limits::REFUSALS_SHOWN {
+            tally.count = 0;
+        }
+        *tally = Tally { count: tally.count + 1, last: at, peer };
     }
 }
 
@@ -152,6 +189,28 @@ mod tests {
         let kept = refusals.of("a");
         assert_eq!((kept.len(), &kept[0].detail[..], &kept[19].detail[..]), (20, "49", "30"));
         assert!(refusals.of("b").is_empty());
+    }
+
+    /// What was refused is counted for as long as it goes on, and not shown for good.
+    #[test]
+    fn refusals_are_counted_until_there_was_none_for_an_hour() {
+        let (refusals, minute) = (Refusals::default(), 60_000_000);
+        let refuse = |check, minutes: i64| {
+            let refused = Refused { check, detail: String::new(), at: at(minutes * minute), peer: None };
+            refusals.keep("a", refused);
+        };
+        let shown = |minutes: i64| {
+            let tallies = refusals.tallies("a", at(minutes * minute)).into_iter();
+            tallies.map(|(check, tally)| (check, tally.count)).collect::<Vec<_>>()
+        };
+        (0..100).for_each(|minutes| refuse("wrong_key", minutes));
+        refuse("stale", 70);
+        assert_eq!(shown(100), [("stale", 1), ("wrong_key", 100)], "more than are kept");
+        assert_eq!(shown(140), [("wrong_key", 100)]);
+        assert_eq!(shown(160), []);
+        refuse("wrong_key", 160);
+        assert_eq!(shown(160), [("wrong_key", 1)], "what was put right long ago is another story");
+        assert!(refusals.tallies("b", at(0)).is_empty());
     }
 
     /// S27: nobody fills the log.

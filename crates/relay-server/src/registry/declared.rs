@@ -1,13 +1,18 @@
 //! What the configuration file declares, and what exists out of the box.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use relay_core::name::Name;
 use relay_providers::Verifier;
-use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
+use relay_store::seam::DocumentKind;
 
 use super::{
     Registry, RegistryError,
+    change::Write,
     document::{Dedupe, Retry, Route, Source, millis, render},
     key_of, key_of_pair,
     route::plain_route,
@@ -17,27 +22,69 @@ use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource},
     principal::Principal,
+    directory::Directory,
 };
 
 /// Provider of the source `default`.
 const FALLBACK_PROVIDER: &str = "api-key";
+
+/// Writes that are given to the store together: it commits what waits at once.
+const TOGETHER: usize = 512;
+
+/// Where in the configuration file what it declares stands. Not a matter of the stored documents, which would all be written
+/// anew for a comment on top of the file; the present directory has it.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    sources: BTreeMap<Name, String>,
+    routes: BTreeMap<(Name, Name), String>,
+}
+
+impl Places {
+    fn of(config: &Config) -> Self {
+        let sources = config.sources.iter().map(|declared| (declared.name.clone(), declared.at.clone()));
+        let pair = |declared: &DeclaredRoute| (declared.source.clone(), declared.destination.clone());
+        let routes = config.routes.iter().map(|declared| (pair(declared), declared.at.clone()));
+        Self { sources: sources.collect(), routes: routes.collect() }
+    }
+
+    /// Puts them where documents say where they stood when they were written.
+    pub(super) fn put_into(&self, directory: &mut Directory) {
+        for (name, entry) in &mut directory.sources {
+            put_place(&mut entry.document.declared, self.sources.get(name));
+        }
+        for (pair, entry) in &mut directory.routes {
+            put_place(&mut entry.document.declared, self.routes.get(pair));
+        }
+    }
+
+    fn declares(&self, route: &Route) -> bool {
+        self.routes.contains_key(&(route.source.clone(), route.destination.clone()))
+    }
+}
+
+fn put_place(known: &mut Option<String>, present: Option<&String>) {
+    if let (Some(known), Some(present)) = (known, present) {
+        known.clone_from(present);
+    }
+}
 
 impl Registry {
     /// Merges the configuration file: what it declares is written over, what it no longer declares is paused. Killed in
     /// the middle, the next start does the rest. A route is written before its source, so that at no time a source is
     /// without one.
     pub(super) async fn declare(&self, config: &Config) -> Result<(), RegistryError> {
+        let places = Arc::new(Places::of(config));
+        self.places.store(Arc::clone(&places));
+        self.reload().await?;
         self.make_fallback(config).await?;
-        for declared in &config.routes {
-            self.declare_route(declared).await?;
-        }
-        self.route_the_routeless(config).await?;
-        for declared in &config.sources {
-            self.declare_source(declared).await?;
-        }
-        self.pause_undeclared(config).await?;
-        self.sweep(config).await?;
-        self.reload().await
+        let directory = self.directory();
+        self.put_all(config.routes.iter().filter_map(|declared| self.declared_route(&directory, declared))).await?;
+        self.put_all(self.routes_of_the_routeless(&places)).await?;
+        let sources =
+            config.sources.iter().filter_map(|declared| self.declared_source(&directory, declared).transpose());
+        self.put_all(sources.collect::<Result<Vec<_>, _>>()?).await?;
+        self.put_all(self.undeclared(&places)).await?;
+        self.put_all(self.swept(&places)).await
     }
 
     /// Merges what the configuration file declares by now, while the server runs. One source that cannot be keeps all as it is.
@@ -60,8 +107,26 @@ impl Registry {
         declared.and(self.reload().await)
     }
 
-    async fn declare_source(&self, declared: &DeclaredSource) -> Result<(), RegistryError> {
-        let directory = self.directory();
+    /// Writes all of them together while nobody else may, and reads what is there by then: the data directory is locked, and
+    /// either the listeners are not served yet or it is this change's turn.
+    async fn put_all(&self, writes: impl IntoIterator<Item = Write>) -> Result<(), RegistryError> {
+        let put = |Write { key, expect, body, audit }: Write| async move {
+            self.put(key, expect, body, audit).await?.map(drop).ok_or(RegistryError::Contended)
+        };
+        let puts: Vec<_> = writes.into_iter().map(put).collect();
+        if puts.is_empty() {
+            return Ok(());
+        }
+        stream::iter(puts).buffered(TOGETHER).try_collect::<()>().await?;
+        self.reload().await
+    }
+
+    /// What makes a source as it is declared, if it is not.
+    fn declared_source(
+        &self,
+        directory: &Directory,
+        declared: &DeclaredSource,
+    ) -> Result<Option<Write>, RegistryError> {
         let present = directory.sources.get(&declared.name);
         let wanted = Source {
             name: declared.name.clone(),
@@ -77,24 +142,28 @@ impl Registry {
             created_at: present.map_or_else(|| self.clock.now().wall, |entry| entry.document.created_at),
         };
         if present.is_some_and(|entry| entry.document == wanted) {
-            return Ok(());
+            return Ok(None);
         }
         // What stands in the store already is kept, if broken; what is new has to be right.
         if let Err(faults) = Verifier::new(&wanted.provider, &wanted.parameters) {
             let what: Vec<String> = faults.iter().map(ToString::to_string).collect();
             return Err(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") });
         }
-        let key = key_of(DocumentKind::Source, &declared.name);
-        let audit = self.audited(&Principal::CONFIG, "source.declare", declared.name.as_str());
-        self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
+        Ok(Some(Write {
+            key: key_of(DocumentKind::Source, &declared.name),
+            expect: present.map_or(0, |entry| entry.version),
+            body: Some(render(&wanted)),
+            audit: self.audited(&Principal::CONFIG, "source.declare", declared.name.as_str()),
+        }))
     }
 
-    async fn declare_route(&self, declared: &DeclaredRoute) -> Result<(), RegistryError> {
-        let directory = self.directory();
-        let present = directory.routes.get(&(declared.source.clone(), declared.destination.clone()));
+    /// What makes a route as it is declared, if it is not.
+    fn declared_route(&self, directory: &Directory, declared: &DeclaredRoute) -> Option<Write> {
+        let (source, destination) = (&declared.source, &declared.destination);
+        let present = directory.routes.get(&(source.clone(), destination.clone()));
         let wanted = Route {
-            source: declared.source.clone(),
-            destination: declared.destination.clone(),
+            source: source.clone(),
+            destination: destination.clone(),
             ttl_ms: declared.ttl.map(millis),
             retry: declared.retry.as_ref().map(Retry::of),
             paused: false,
@@ -102,66 +171,58 @@ impl Registry {
             created_at: present.map_or_else(|| self.clock.now().wall, |entry| entry.document.created_at),
         };
         if present.is_some_and(|entry| entry.document == wanted) {
-            return Ok(());
+            return None;
         }
-        let key = key_of_pair(DocumentKind::Route, &declared.source, &declared.destination);
-        let audit = self.audited(
-            &Principal::CONFIG,
-            "route.declare",
-            format!("{} -> {}", declared.source, declared.destination),
-        );
-        self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&wanted)), audit).await
+        Some(Write {
+            key: key_of_pair(DocumentKind::Route, source, destination),
+            expect: present.map_or(0, |entry| entry.version),
+            body: Some(render(&wanted)),
+            audit: self.audited(&Principal::CONFIG, "route.declare", format!("{source} -> {destination}")),
+        })
     }
 
-    /// Writes while nobody else may: the data directory is locked, and either the listeners are not served yet or it is this
-    /// change's turn.
-    async fn declared(
-        &self,
-        key: DocumentKey,
-        expect: u64,
-        body: Option<String>,
-        audit: AuditEntry,
-    ) -> Result<(), RegistryError> {
-        self.put(key, expect, body, audit).await?.map(drop).ok_or(RegistryError::Contended)
-    }
-
-    async fn pause_undeclared(&self, config: &Config) -> Result<(), RegistryError> {
-        self.reload().await?;
+    /// What pauses that which the file declared and does not any more.
+    fn undeclared(&self, places: &Places) -> Vec<Write> {
         let directory = self.directory();
-        for entry in directory.sources.values().filter(|entry| entry.document.declared.is_some()) {
+        let mut writes = Vec::new();
+        for entry in directory.sources.values() {
             let source = &entry.document;
-            if source.paused || config.sources.iter().any(|declared| declared.name == source.name) {
+            if source.declared.is_none() || source.paused || places.sources.contains_key(&source.name) {
                 continue;
             }
             tracing::warn!(event = "undeclared", source = %source.name, "no longer in the configuration file: paused");
-            let paused = Source { paused: true, ..source.clone() };
-            let audit = self.audited(&Principal::CONFIG, "source.pause", source.name.as_str());
-            self.declared(key_of(DocumentKind::Source, &source.name), entry.version, Some(render(&paused)), audit)
-                .await?;
+            writes.push(Write {
+                key: key_of(DocumentKind::Source, &source.name),
+                expect: entry.version,
+                body: Some(render(&Source { paused: true, ..source.clone() })),
+                audit: self.audited(&Principal::CONFIG, "source.pause", source.name.as_str()),
+            });
         }
-        for entry in directory.routes.values().filter(|entry| entry.document.declared.is_some()) {
+        for entry in directory.routes.values() {
             let route = &entry.document;
-            if route.paused || declares(config, route) {
+            if route.declared.is_none() || route.paused || places.declares(route) {
                 continue;
             }
             let (source, destination) = (&route.source, &route.destination);
             tracing::warn!(event = "undeclared", %source, %destination, "no longer in the configuration file: paused");
-            let paused = Route { paused: true, ..route.clone() };
-            let key = key_of_pair(DocumentKind::Route, &route.source, &route.destination);
-            let audit =
-                self.audited(&Principal::CONFIG, "route.pause", format!("{} -> {}", route.source, route.destination));
-            self.declared(key, entry.version, Some(render(&paused)), audit).await?;
+            writes.push(Write {
+                key: key_of_pair(DocumentKind::Route, source, destination),
+                expect: entry.version,
+                body: Some(render(&Route { paused: true, ..route.clone() })),
+                audit: self.audited(&Principal::CONFIG, "route.pause", format!("{source} -> {destination}")),
+            });
         }
-        self.reload().await
+        writes
     }
 
     /// Source `default`, in a relay that has none yet: once deleted it stays so, unless it was the last.
     async fn make_fallback(&self, config: &Config) -> Result<(), RegistryError> {
         let name = Name::fallback();
-        if !self.directory().sources.is_empty() || config.sources.iter().any(|declared| declared.name == name) {
+        let directory = self.directory();
+        if !directory.sources.is_empty() || config.sources.iter().any(|declared| declared.name == name) {
             return Ok(());
         }
-        self.declare_plain_route(&name).await?;
+        self.put_all([self.plain_route_of(&directory, &name)]).await?;
         let source = Source {
             name: name.clone(),
             provider: FALLBACK_PROVIDER.into(),
@@ -176,55 +237,41 @@ impl Registry {
             created_at: self.clock.now().wall,
         };
         let audit = self.audited(&Principal::CONFIG, "source.create", name.as_str());
-        self.declared(key_of(DocumentKind::Source, &name), 0, Some(render(&source)), audit).await?;
-        self.reload().await
+        let key = key_of(DocumentKind::Source, &name);
+        self.put_all([Write { key, expect: 0, body: Some(render(&source)), audit }]).await
     }
 
     /// A source never is without a route: one that has none, or is about to lose its last, leads to the destination
     /// `default`.
-    async fn route_the_routeless(&self, config: &Config) -> Result<(), RegistryError> {
-        self.reload().await?;
+    fn routes_of_the_routeless(&self, places: &Places) -> Vec<Write> {
         let directory = self.directory();
-        let stays = |route: &Route| !route.paused && (route.declared.is_none() || declares(config, route));
-        let routed = |name: &Name| {
-            directory.routes.values().any(|entry| entry.document.source == *name && stays(&entry.document))
-        };
-        let declared = config.sources.iter().map(|declared| &declared.name);
-        let names: BTreeSet<&Name> = directory.sources.keys().chain(declared).collect();
-        for name in names.into_iter().filter(|name| !routed(name)) {
-            self.declare_plain_route(name).await?;
-        }
-        self.reload().await
+        let stays = |route: &&Route| !route.paused && (route.declared.is_none() || places.declares(route));
+        let routes = directory.routes.values().map(|entry| &entry.document).filter(stays);
+        let routed: BTreeSet<&Name> = routes.map(|route| &route.source).collect();
+        let names: BTreeSet<&Name> = directory.sources.keys().chain(places.sources.keys()).collect();
+        names.difference(&routed).map(|name| self.plain_route_of(&directory, name)).collect()
     }
 
-    async fn declare_plain_route(&self, source: &Name) -> Result<(), RegistryError> {
+    fn plain_route_of(&self, directory: &Directory, source: &Name) -> Write {
         let destination = Name::fallback();
-        let directory = self.directory();
         let present = directory.routes.get(&(source.clone(), destination.clone()));
-        let route = plain_route(source, &destination, self.clock.now().wall);
-        let key = key_of_pair(DocumentKind::Route, source, &destination);
-        let audit = self.audited(&Principal::CONFIG, "route.create", format!("{source} -> {destination}"));
-        self.declared(key, present.map_or(0, |entry| entry.version), Some(render(&route)), audit).await
+        Write {
+            key: key_of_pair(DocumentKind::Route, source, &destination),
+            expect: present.map_or(0, |entry| entry.version),
+            body: Some(render(&plain_route(source, &destination, self.clock.now().wall))),
+            audit: self.audited(&Principal::CONFIG, "route.create", format!("{source} -> {destination}")),
+        }
     }
 
-    /// Removes what a change left that was killed in the middle: routes and keys of a source that is not there. A later
-    /// source of that name must not find them.
-    async fn sweep(&self, config: &Config) -> Result<(), RegistryError> {
+    /// What removes that which a change left that was killed in the middle: routes and keys of a source that is not there. A
+    /// later source of that name must not find them.
+    fn swept(&self, places: &Places) -> Vec<Write> {
         let directory = self.directory();
         let gone = |source: &Name| !directory.sources.contains_key(source);
-        for entry in directory.keys.values().filter(|entry| gone(&entry.document.source)) {
-            let write = delete_key(self, &Principal::CONFIG, entry);
-            self.declared(write.key, write.expect, None, write.audit).await?;
-        }
-        let orphaned = |route: &Route| gone(&route.source) && !declares(config, route);
-        for entry in directory.routes.values().filter(|entry| orphaned(&entry.document)) {
-            let write = delete_route(self, &Principal::CONFIG, entry);
-            self.declared(write.key, write.expect, None, write.audit).await?;
-        }
-        Ok(())
+        let keys = directory.keys.values().filter(|entry| gone(&entry.document.source));
+        let orphaned = |route: &Route| gone(&route.source) && !places.declares(route);
+        let routes = directory.routes.values().filter(|entry| orphaned(&entry.document));
+        let keys = keys.map(|entry| delete_key(self, &Principal::CONFIG, entry));
+        keys.chain(routes.map(|entry| delete_route(self, &Principal::CONFIG, entry))).collect()
     }
-}
-
-fn declares(config: &Config, route: &Route) -> bool {
-    config.routes.iter().any(|declared| declared.source == route.source && declared.destination == route.destination)
 }

@@ -60,6 +60,8 @@ pub struct Registry {
     /// `PUBLIC_URL` is set: the relay knows what senders call it.
     knows_own_url: bool,
     directory: ArcSwap<Directory>,
+    /// Where in the configuration file stands what it declares.
+    places: ArcSwap<declared::Places>,
     /// Whom each new snapshot is given to before its change counts as done.
     hub: OnceLock<Handle>,
     /// How what is being replaced is used.
@@ -224,6 +226,7 @@ impl Registry {
             api_key,
             knows_own_url: true,
             directory: ArcSwap::default(),
+            places: ArcSwap::default(),
             hub: OnceLock::new(),
             uses: Arc::default(),
             changes: watch::Sender::new(()),
@@ -288,7 +291,7 @@ fn key_of_pair(kind: DocumentKind, first: &Name, second: &Name) -> DocumentKey {
 }
 
 /// Names for people: `crm, erp`.
-pub(crate) fn listed(names: impl IntoIterator<Item: Borrow<Name>>) -> String {
+pub fn listed(names: impl IntoIterator<Item: Borrow<Name>>) -> String {
     /// More of them help nobody who mistyped one.
     const LISTED_MAX: usize = 20;
     let mut names: Vec<String> = names.into_iter().map(|name| name.borrow().to_string()).collect();

@@ -150,7 +150,8 @@ impl Registry {
     }
 
     /// Hands a new snapshot to everybody.
-    async fn publish(&self, directory: Directory) {
+    async fn publish(&self, mut directory: Directory) {
+        self.places.load().put_into(&mut directory);
         let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
         let routing = Arc::clone(&directory.routing);
         self.directory.store(Arc::new(directory));

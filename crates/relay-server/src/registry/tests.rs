@@ -8,6 +8,7 @@ use relay_core::{
 use relay_store::{
     memory::{Edge, MemoryStore, Trouble},
     seam::Registry as _,
+    sqlite::{Options, SqliteStore},
 };
 
 use super::{
@@ -58,6 +59,51 @@ async fn what_the_file_declares_is_read_only_and_paused_once_it_is_gone() {
 
     let registry = open(&store, &declaring()).await;
     assert!(!registry.directory().intakes["shop"].paused, "declared again: it is back");
+}
+
+/// A comment on top of the file moves everything in it and changes nothing: no document is written, no line of the audit log.
+#[tokio::test]
+async fn where_in_the_file_something_stands_is_no_change_of_it() {
+    let store = store();
+    open(&store, &declaring()).await;
+    let told = || store.audit_log().len();
+    let before = told();
+    assert!(before > 0);
+    let mut moved = declaring();
+    moved.sources[0].at = "crm-relay.toml line 9".into();
+    moved.routes.iter_mut().for_each(|route| route.at = "crm-relay.toml line 12".into());
+    let registry = open(&store, &moved).await;
+    registry.declare_anew(&moved).await.unwrap();
+    assert_eq!(told(), before);
+    // And still it is said where it stands now.
+    let refused = registry.delete_source(&name("shop"), &CLI).await.unwrap_err();
+    assert!(refused.to_string().contains("is declared in crm-relay.toml line 9;"), "{refused}");
+    moved.sources[0].at = "crm-relay.toml line 10".into();
+    registry.declare_anew(&moved).await.unwrap();
+    let refused = registry.delete_source(&name("shop"), &CLI).await.unwrap_err();
+    assert!(refused.to_string().contains("is declared in crm-relay.toml line 10;"), "{refused}");
+}
+
+/// Many sources are written together: the store commits what waits at once, so that a first start with thousands is no
+/// matter of thousands of fsyncs.
+#[tokio::test]
+async fn what_a_file_declares_is_given_to_the_store_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { disk_reserve: 0, ballast: false, ..Options::new(dir.path()) };
+    let store = Arc::new(SqliteStore::open(options).unwrap());
+    let mut config = config();
+    for number in 0..600 {
+        let name: Name = format!("s{number}").parse().unwrap();
+        let parameters = vec![("key".to_owned(), format!("key-of-source-{number:08}"))].into();
+        config.sources.push(DeclaredSource { name, parameters, ..declaring().sources[0].clone() });
+    }
+    config.sources.iter_mut().for_each(|source| source.provider = "api-key".into());
+    let changes = || std::fs::metadata(dir.path().join("store.db-wal")).unwrap().len();
+    let before = changes();
+    let registry = Registry::open(store, Clock::start(Wall::MIN), &config).await.unwrap();
+    assert_eq!(registry.directory().intakes.len(), 601, "and the one that is there out of the box");
+    let pages = changes().saturating_sub(before) / 4_096;
+    assert!(pages < 1_200, "{pages} pages for 1,200 documents and their audit entries: a commit each writes several");
 }
 
 #[tokio::test]

@@ -50,8 +50,12 @@ impl Fault {
             Self::Damaged(what) => StoreError::Damaged { what },
             Self::TooSlow => StoreError::TooSlow { after: READ_TIME_MAX },
             Self::NotOpened(reason) => {
-                tracing::warn!(event = "read_refused", reason, "no connection to the store could be opened");
-                StoreError::TooSlow { after: Duration::ZERO }
+                tracing::warn!(
+                    event = "read_refused",
+                    reason,
+                    "no connection to the store could be opened; are few open files allowed (ulimit -n)?"
+                );
+                StoreError::Away
             }
             Self::Broken(_) | Self::Unwritten(_) | Self::Crash => StoreError::Unavailable,
         }

@@ -95,6 +95,25 @@ fn a_storm_of_clients_is_told_once() {
     assert!(told(&mut rig, CLIENTS).is_empty(), "the last one knows from its Welcome");
 }
 
+/// I24: what clients want to serve and no route leads to is known for as long as they are there, and bounded.
+#[test]
+fn what_no_route_leads_to_is_shown_while_a_client_wants_it() {
+    let mut rig = Rig::new();
+    rig.join(1, 8, 4);
+    assert!(rig.hub.unrouted(10).is_empty());
+    let first = connect(&mut rig, 2, "office", Serves::All, hello(7, &["crm", "erp", "shop"]));
+    connect(&mut rig, 3, "home", Serves::All, hello(6, &["erp"]));
+    let seen = |rig: &Rig, most| {
+        let unrouted = rig.hub.unrouted(most).into_iter();
+        unrouted.map(|seen| (seen.destination.to_string(), seen.clients)).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&rig, 10), [("erp".to_owned(), 2), ("shop".to_owned(), 1)]);
+    assert_eq!(seen(&rig, 1).len(), 1);
+    rig.input(Input::Closed(first));
+    rig.pass(limits::RESUME_GRACE);
+    assert_eq!(seen(&rig, 10), [("erp".to_owned(), 1)]);
+}
+
 /// I8: what a client hands back goes to others at once, and its goodbye needs no grace.
 #[test]
 fn a_client_that_says_goodbye_leaves_at_once() {

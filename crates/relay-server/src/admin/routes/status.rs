@@ -9,6 +9,7 @@ use crate::{
     admin::{Of, problem::AdminError},
     api::{HealthDto, MissedDto, StatusDto},
     clock::rfc3339,
+    hints::hints,
     state::State,
 };
 
@@ -20,6 +21,8 @@ pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError>
     status.last_received_at = last_received(&state, None).await?;
     status.public_url.clone_from(&state.public_url);
     status.missed = state.refusals.missed().iter().map(MissedDto::new).collect();
+    let hints = hints(&state.refusals, &state.registry.directory(), &report.unrouted, now.wall);
+    status.hints = hints.iter().map(ToString::to_string).collect();
     if let Some(listening) = state.listening.get() {
         status.public.clone_from(&listening.public);
         status.admin.clone_from(&listening.admin);

@@ -86,8 +86,19 @@ impl fmt::Debug for Options {
 /// Why a store was not opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// SQLite could not open its files, which says nothing about what is in them.
+    #[error(
+        "the store in {} could not be opened: {what}. That is no damage: look at open files (ulimit -n; in systemd units \
+         LimitNOFILE=65536), memory, and who may write there; then start again", dir.display()
+    )]
+    NotOpened {
+        /// Whose.
+        dir: PathBuf,
+        /// What SQLite said.
+        what: String,
+    },
     /// The directory or a file in it cannot be used.
-    #[error("cannot {verb} {} (uid {uid}): {}{}", path.display(), reason(error), advice(error, path, *uid))]
+    #[error("cannot {verb} {} (uid {uid}): {}{}", path.display(), reason(error), private::way_out(error, path, *uid))]
     Io {
         /// What was tried: `read`, `write`.
         verb: &'static str,
@@ -257,7 +268,10 @@ impl Place {
         let dir = &fs::canonicalize(dir).map_err(|error| io_error("read", dir, error))?;
         check_header(dir)?;
         let path = dir.join("store.lock");
-        let file = private::open(&path).map_err(|error| io_error("write", dir, error))?;
+        let file = private::open(&path).map_err(|error| {
+            // Of a file that is there it is the file that keeps us out; else the directory takes none.
+            io_error("write", if path.symlink_metadata().is_ok() { &path } else { dir }, error)
+        })?;
         let itself = File::open(dir).map_err(|error| io_error("read", dir, error))?;
         let mut lock = match Lock::take(file, itself) {
             Ok(lock) => lock,
@@ -375,7 +389,7 @@ impl Place {
     /// Like [`connect_writer`](Self::connect_writer), to a database of another name.
     pub(crate) fn connect(&self, path: &Path) -> Result<Connection, OpenError> {
         close_to_others(path)?;
-        let db = Connection::open_with_flags(path, flags()).map_err(|error| self.damaged(error))?;
+        let db = Connection::open_with_flags(path, flags()).map_err(|error| self.damaged(unopened(error)))?;
         self.prepare(&db).map_err(|error| self.damaged(error))?;
         let found: i32 =
             db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|error| self.damaged(error))?;
@@ -387,7 +401,7 @@ impl Place {
     }
 
     fn prepare(&self, db: &Connection) -> Result<(), Fault> {
-        schema::set_up_writer(db)?;
+        schema::set_up_writer(db).map_err(unopened)?;
         let version: i32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version == 0 {
             schema::create(db)?;
@@ -457,7 +471,8 @@ impl Place {
             Fault::Damaged(what) => what.into(),
             // That may be want of room, which only another write tells.
             Fault::Unwritten(_) if room::is_exhausted(&self.dir) => return self.damaged(Fault::Full),
-            Fault::Broken(what) | Fault::Unwritten(what) | Fault::NotOpened(what) => what,
+            Fault::NotOpened(what) => return OpenError::NotOpened { dir: self.dir.clone(), what },
+            Fault::Broken(what) | Fault::Unwritten(what) => what,
             Fault::Full => return io_error("write", &self.dir, io::ErrorKind::StorageFull.into()),
             Fault::TooSlow | Fault::Crash => "it could not be read".to_owned(),
         };
@@ -475,12 +490,17 @@ pub(crate) fn connect_reader(dir: &Path) -> Result<Connection, Fault> {
         db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |_| Ok(()))?;
         Ok(db)
     };
-    open().map_err(|error: rusqlite::Error| match error.sqlite_error_code() {
+    open().map_err(unopened)
+}
+
+/// A fault while a connection is opened: that it could not be is no damage.
+fn unopened(error: rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
         Some(ErrorCode::CannotOpen | ErrorCode::OutOfMemory | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             Fault::NotOpened(format!("sqlite: {error}"))
         }
         _ => error.into(),
-    })
+    }
 }
 
 /// No link is followed to a database.
@@ -604,14 +624,6 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::ReadOnlyFilesystem => "read-only file system".to_owned(),
         io::ErrorKind::StorageFull => "no space left on the disk".to_owned(),
         _ => error.to_string(),
-    }
-}
-
-fn advice(error: &io::Error, path: &Path, uid: u32) -> String {
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        format!(". Give it to the relay: chown {uid} {}", path.display())
-    } else {
-        String::new()
     }
 }
 
