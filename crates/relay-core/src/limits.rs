@@ -183,6 +183,12 @@ pub const GRANTED_MAX: usize = HELD_MAX / 2;
 pub const COMMIT_WITHIN: Duration = Duration::from_millis(2_500);
 /// Requests that may wait for their commit. More are refused: 503.
 pub const APPENDS_MAX: usize = 65_536;
+/// Of a client's slots at a destination one in this many, and one of two, is for small bodies while large ones are on their way:
+/// these take minutes on a slow link.
+pub const SMALL_SLOTS_PART: u32 = 4;
+/// Leases of large bodies beyond its slots that a client holds at a destination at most, so that what is small behind them in
+/// the store is leased. With more, others would be kept from them for nothing.
+pub const PARKED_MAX: usize = 64;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new
 /// delivery does not make hundreds of clients ask for it.
 pub const LEASE_ASKS_MAX: usize = 4;

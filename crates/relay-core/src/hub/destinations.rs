@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{HeldFor, Hub, instances::Served, timers::Timer};
+use super::{
+    HeldFor, Hub,
+    instances::{Rank, Served},
+    timers::Timer,
+};
 use crate::{
     circuit::{Permit, Pick, Streak},
     id::{DeliveryId, InstanceId},
@@ -30,8 +34,8 @@ pub(super) struct Destination {
     pub(super) next_due: Option<Wall>,
     /// When the timer for that goes off.
     timer: Option<Mono>,
-    /// Instances that may be given a delivery: free slots (0: a probe), instance.
-    pub(super) free: BTreeSet<(u32, InstanceId)>,
+    /// Instances that may be given a delivery.
+    pub(super) free: BTreeSet<(Rank, InstanceId)>,
     /// Instances that were announced as serving it.
     pub(super) joined: BTreeSet<InstanceId>,
     /// Lease operations under way.
@@ -104,7 +108,7 @@ impl Hub {
     /// Of a paused destination nothing waits for room: it would hold up those of others.
     fn return_waiting(&mut self, name: &Name) {
         let joined = self.destinations.get(name).into_iter().flat_map(|destination| &destination.joined);
-        let waiting: Vec<DeliveryId> = joined.flat_map(|id| self.room.waiting(&(*id, name.clone()))).collect();
+        let waiting: Vec<DeliveryId> = joined.flat_map(|id| self.waiting_at(&(*id, name.clone()))).collect();
         self.unwanted.extend(waiting);
     }
 
@@ -214,9 +218,18 @@ impl Hub {
             if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
                 return;
             }
-            let Some(&(_, instance)) = destination.free.last() else { return };
+            let Some(instance) = self.next_asker(name) else { return };
             self.ask_for(name, instance);
         }
+    }
+
+    /// Who is given a delivery next: one that takes any, else one to whom large bodies are on their way, as long as few wait
+    /// for them to have left.
+    fn next_asker(&self, name: &Name) -> Option<InstanceId> {
+        let asks = |(rank, id): &&(Rank, InstanceId)| {
+            rank.takes_any || self.parked.count(&(*id, name.clone())) < limits::PARKED_MAX
+        };
+        self.destinations.get(name)?.free.iter().rev().find(asks).map(|(_, id)| *id)
     }
 
     /// Asks for as many deliveries as `id` has credit for.
@@ -225,6 +238,8 @@ impl Hub {
         // As many as fit if they are like those before them. More would be leased and wait, while others could take them.
         let typical = self.destination(name).typical;
         let fitting = usize::try_from(self.room.fitting(id, typical)).unwrap_or(usize::MAX);
+        // It is asked for small ones, and what is large is parked.
+        let fitting = if self.is_crowded(&(id, name.clone())) { usize::MAX } else { fitting };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(served) = instance.served.get_mut(name) else { return };
         let pick = served.circuit.pick(served.slots, now.mono);

@@ -67,7 +67,16 @@ pub(super) struct Served {
     /// The suspect that is out, alone.
     pub(super) alone: Option<DeliveryId>,
     /// Its key in the destination's free set.
-    pub(super) rank: Option<u32>,
+    pub(super) rank: Option<Rank>,
+}
+
+/// Who is given a delivery first: the last by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    /// No large bodies wait for it: else what it takes is small.
+    pub(super) takes_any: bool,
+    /// Free slots; 0: a probe.
+    pub(super) slots: u32,
 }
 
 impl Served {
@@ -140,17 +149,20 @@ impl Served {
 impl Hub {
     /// Brings an instance's place in its destination's free set up to date.
     pub(super) fn rerank(&mut self, id: InstanceId, destination: &Name) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get(&id) else { return };
         let Some(served) = instance.served.get(destination) else { return };
+        let pair = (id, destination.clone());
         // What waits already is to have its turn first.
-        let takes = self.room.is_open(id) && !self.room.has_waiting(&(id, destination.clone()));
+        let takes = self.room.is_open(id) && !self.room.has_small_waiting(&pair);
         let asks = takes && self.destinations.contains_key(destination);
-        let after = if asks { instance.rank(served, self.now.mono) } else { None };
+        let slots = if asks { instance.rank(served, self.now.mono) } else { None };
+        let takes_any = !self.is_crowded(&pair);
+        let after = slots.filter(|slots| takes_any || *slots > 0).map(|slots| Rank { takes_any, slots });
         let before = served.rank;
         if before == after {
             return;
         }
-        if let Some(served) = instance.served.get_mut(destination) {
+        if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(destination)) {
             served.rank = after;
         }
         let free = &mut self.destination(destination).free;
@@ -192,12 +204,17 @@ impl Hub {
             return None;
         }
         let destination = self.destinations.get(&ready.destination)?;
-        if destination.work || destination.next_due.is_some_and(|due| due <= self.now.wall) {
-            return None;
-        }
-        let &(rank, id) = destination.free.last()?;
+        let is_due = destination.work || destination.next_due.is_some_and(|due| due <= self.now.wall);
+        let is_small = !self.room.is_large(ready.body_bytes);
+        let takes = |(rank, id): &&(Rank, InstanceId)| {
+            // Where so much that is large waits that nothing more is leased, what is small does not wait behind it.
+            let passes = || self.parked.count(&(*id, ready.destination.clone())) >= limits::PARKED_MAX;
+            let is_next = if rank.takes_any { !is_due } else { is_small && (!is_due || passes()) };
+            rank.slots > 0 && is_next
+        };
+        let &(_, id) = destination.free.iter().rev().find(takes)?;
         let pair = (id, ready.destination.clone());
-        if rank == 0 || !self.room.takes(&pair, ready.body_bytes, size) {
+        if !self.has_slot_for(&pair, ready) || !self.room.takes(&pair, ready.body_bytes, size) {
             return None;
         }
         self.room.borrow(&pair, ready.body_bytes, size);
@@ -209,7 +226,7 @@ impl Hub {
     /// Gives back what [`Self::reserve_for`] set aside.
     pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
         let pair = (id, delivery.destination.clone());
-        self.room.returned(&pair, size);
+        self.room.returned(&pair, delivery.body_bytes, size);
         self.free_slot(&pair, delivery, true);
     }
 
@@ -229,8 +246,9 @@ impl Hub {
         if had_room {
             self.room.settled(pair, delivery.body_bytes);
         } else {
-            self.room.leave(pair, delivery.id);
+            self.room.leave(pair, delivery.id, delivery.body_bytes);
         }
+        self.parked.wake();
         let Some(instance) = self.instances.get_mut(id) else { return };
         let others = !was_open || instance.granted >= limits::GRANTED_MAX;
         instance.granted -= 1;
@@ -307,7 +325,16 @@ impl Hub {
         if let Some(instance) = self.instances.get_mut(&held.instance) {
             instance.held.remove(&id);
         }
-        self.free_slot(&held.pair(), &held.delivery, held.sent > Sent::Waiting);
+        let pair = held.pair();
+        if self.leave_parked(&pair, id) {
+            if self.instances.get(&pair.0).is_some_and(|instance| instance.conn.is_none()) {
+                self.emptied.insert(pair.0);
+            }
+            self.rerank(pair.0, &pair.1);
+            self.pump(&pair.1);
+        } else {
+            self.free_slot(&pair, &held.delivery, held.sent > Sent::Waiting);
+        }
         Some(held)
     }
 }

@@ -112,17 +112,24 @@ impl Hub {
     /// store was asked.
     pub(super) fn hold_leased(&mut self, op: OpId, id: InstanceId, delivery: Delivery, permit: Permit) {
         let delivery_id = delivery.id;
-        self.take_slot(id, &delivery);
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
+        let pair = (id, name.clone());
         let touched = self.was_touched_since(op, delivery_id);
+        // If touched, it may be somebody's no more: handed back, and leased again if it is not over.
+        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched;
+        let parks = goes && permit == Permit::All && !suspect && !self.has_slot_for(&pair, &delivery);
+        if parks {
+            self.park(&pair, delivery_id);
+        } else {
+            self.take_slot(id, &delivery);
+        }
         self.register(Held::new(id, delivery, permit == Permit::Probing));
-        if !matches!(permit, Permit::All | Permit::Probing) {
+        if !goes {
             return self.unwanted.push(delivery_id);
         }
-        if touched {
-            // It may be somebody's no more: handed back, and leased again if it is not over.
-            return self.unwanted.push(delivery_id);
+        if parks {
+            return;
         }
         if !suspect {
             return self.wait_for_room(delivery_id);
@@ -191,18 +198,26 @@ impl Hub {
         self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
         if let Some((_, size)) = held.event.take() {
-            let (pair, borrowed) = (held.pair(), held.borrowed);
-            self.let_go(&pair, size, borrowed);
+            let (pair, body, borrowed) = (held.pair(), held.delivery.body_bytes, held.borrowed);
+            self.let_go(&pair, body, size, borrowed);
         }
     }
 
     /// An event is on its way out no longer.
-    fn let_go(&mut self, pair: &Pair, size: u64, borrowed: bool) {
+    fn let_go(&mut self, pair: &Pair, body: u64, size: u64, borrowed: bool) {
         if borrowed {
-            self.room.returned(pair, size);
+            self.room.returned(pair, body, size);
         } else {
-            self.room.left(pair, size);
+            self.room.left(pair, body, size);
         }
+        self.parked.wake();
+    }
+
+    /// What is leased there and has no room, or no slot, yet.
+    pub(super) fn waiting_at(&self, pair: &Pair) -> Vec<DeliveryId> {
+        let mut waiting = self.room.waiting(pair);
+        waiting.extend(self.parked.at(pair));
+        waiting
     }
 
     /// A client names a lease, which it does once it has the whole body: from now on it has `FORWARD_TIMEOUT`.
@@ -229,7 +244,7 @@ impl Hub {
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
         let Some((_, size)) = held.event.take() else { return };
-        self.let_go(&held.pair(), size, held.borrowed);
+        self.let_go(&held.pair(), held.delivery.body_bytes, size, held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
             session.queue.cancel_grant(held.delivery.id);
@@ -272,7 +287,7 @@ impl Hub {
         match change {
             Change::Opened => {
                 // Of what was leased while it was closed only what is on its way goes out.
-                self.unwanted.extend(self.room.waiting(&(id, name.clone())));
+                self.unwanted.extend(self.waiting_at(&(id, name.clone())));
                 self.notice(super::Notice::DestinationDown { destination, instance, error });
             }
             Change::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),

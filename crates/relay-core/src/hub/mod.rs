@@ -21,6 +21,7 @@ mod leases;
 mod notice;
 mod ops;
 mod output;
+mod parked;
 mod resend;
 mod room;
 mod sessions;
@@ -47,6 +48,7 @@ use self::{
     instances::Instance,
     leases::{Held, PendingLoss},
     ops::Ops,
+    parked::Parked,
     room::Room,
     settle::{Decided, Work},
     strays::Strays,
@@ -108,6 +110,7 @@ pub struct Hub {
     losses: BTreeMap<(Wall, DeliveryId), PendingLoss>,
     timers: BTreeSet<(Mono, Timer)>,
     room: Room,
+    parked: Parked,
     bodies: Bodies,
 
     ops: Ops,
@@ -170,6 +173,7 @@ impl Hub {
             losses: BTreeMap::new(),
             timers: BTreeSet::new(),
             room: Room::new(setup.outgoing_bytes_max),
+            parked: Parked::default(),
             bodies: Bodies::default(),
             ops: Ops::default(),
             outputs: VecDeque::new(),
@@ -354,6 +358,7 @@ impl Hub {
         self.join_appeared();
         self.return_unwanted();
         self.forget_emptied();
+        self.unpark();
         self.fill_room();
         self.finish_stop();
         if cfg!(debug_assertions) {

@@ -64,10 +64,9 @@ impl Hub {
                 error: served.circuit.open_error().map(str::to_owned),
             });
         }
-        let served = self
-            .destinations
-            .get(name)
-            .is_some_and(|destination| destination.free.last().is_some_and(|(free, _)| *free > 0));
+        let served = self.destinations.get(name).is_some_and(|destination| {
+            destination.free.last().is_some_and(|(rank, _)| rank.takes_any && rank.slots > 0)
+        });
         DestinationView { destination: name.clone(), clients, served }
     }
 
@@ -85,7 +84,7 @@ impl Hub {
         assert_eq!(self.losses.len(), losses, "every pending loss belongs to one instance");
         self.room.check();
         for (id, instance) in &self.instances {
-            Self::check_instance(instance);
+            self.check_instance(*id, instance);
             for (name, served) in &instance.served {
                 let free = self.destinations.get(name).map(|destination| &destination.free);
                 let ranked = served.rank.is_none_or(|rank| free.is_some_and(|free| free.contains(&(rank, *id))));
@@ -94,9 +93,10 @@ impl Hub {
         }
     }
 
-    fn check_instance(instance: &Instance) {
-        let used: u32 = instance.served.values().map(|served| served.used).sum();
-        assert!(used as usize >= instance.held.len(), "what is held takes a slot");
+    fn check_instance(&self, id: InstanceId, instance: &Instance) {
+        let used: usize = instance.served.values().map(|served| served.used as usize).sum();
+        let parked: usize = instance.served.keys().map(|name| self.parked.count(&(id, name.clone()))).sum();
+        assert!(used + parked >= instance.held.len(), "what is held takes a slot, or is parked");
         for served in instance.served.values() {
             assert!(served.suspects.is_empty() || served.used as usize >= served.suspects.len(), "suspects take slots");
         }

@@ -143,7 +143,7 @@ impl Plan {
             trouble,
             lease: Duration::from_secs(60),
             circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
-            intake_bytes: if faults.is_slow() { 1_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
+            intake_bytes: if faults.is_slow() { 4_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
             faults,
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
         }
