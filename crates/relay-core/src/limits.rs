@@ -47,6 +47,9 @@ pub const LOSSES_SUSPECT: u32 = 3;
 pub const LOSSES_MAX: u32 = 12;
 /// How long a client instance whose socket was lost may come back to its leases.
 pub const RESUME_GRACE: Duration = Duration::from_secs(5);
+/// And no longer than this where its Hello, or another under its token, goes on arriving meanwhile: the largest there is comes
+/// over 8 KiB a second in this time.
+pub const RESUME_MAX: Duration = Duration::from_mins(2);
 /// How often each side of a session tells the other which deliveries it holds.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Heartbeats that may be missed before the peer counts as gone.

@@ -30,8 +30,8 @@ pub(super) struct Instance {
     pub(super) token: Name,
     pub(super) label: String,
     pub(super) peer: String,
-    /// Until when it may come back to its leases, after its socket was lost.
-    pub(super) away_until: Option<Mono>,
+    /// Its socket was lost, and it may come back to its leases.
+    pub(super) away: Option<Away>,
     /// Until when its circuits are remembered, once it is gone.
     pub(super) forget_at: Option<Mono>,
     /// It was announced as serving its destinations, and has not been announced as gone.
@@ -46,6 +46,13 @@ pub(super) struct Instance {
     pub(super) held: BTreeSet<DeliveryId>,
     /// Its entries in [`Hub::losses`](super::Hub).
     pub(super) losses: BTreeSet<(Wall, DeliveryId)>,
+}
+
+/// How long an instance whose socket was lost is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Away {
+    pub(super) since: Mono,
+    pub(super) until: Mono,
 }
 
 /// One destination that an instance serves.
@@ -91,7 +98,7 @@ impl Instance {
     pub(super) fn unseen() -> Self {
         Self {
             conn: None,
-            away_until: None,
+            away: None,
             forget_at: None,
             token: Name::fallback(),
             label: String::new(),

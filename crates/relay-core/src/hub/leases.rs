@@ -1,7 +1,7 @@
 //! Leases: granted, extended, released, lost.
 //!
 //! A lease ends in one of these ways: its report arrives; its client hands it back; its instance stays away for
-//! [`limits::RESUME_GRACE`] (released, and lost once its end has come without the instance); its end comes while nobody
+//! [`limits::RESUME_GRACE`], and no Hello is arriving that may be its (released, and lost once its end has come without it); its end comes while nobody
 //! extends it (lost). Leases of an earlier run of the server are re-armed to their stored end, at least the grace; if
 //! their instance does not come by then they are handed back, for a crash of the server counts nothing.
 
@@ -21,7 +21,7 @@ use crate::{
     limits,
     name::Name,
     storage::{Extend, OpId, StoreError},
-    time::Wall,
+    time::{Mono, Wall},
     wire::{
         codec::{LeaseKey, lease_ref},
         message::LeaseRef,
@@ -72,6 +72,8 @@ pub(super) struct PendingLoss {
     pub(super) instance: InstanceId,
     /// When the delivery became ready: a redrive since makes the loss void.
     ready_at: Wall,
+    /// When its lease ended first.
+    since: Option<Mono>,
 }
 
 impl Held {
@@ -352,7 +354,7 @@ impl Hub {
     /// A lease's end has come.
     pub(super) fn on_lease_end(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
-        if !self.loaded {
+        if self.loaded_at.is_none() {
             return self.postpone(id);
         }
         let live = self.instances.get(&held.instance).is_some_and(|instance| instance.conn.is_some());
@@ -365,6 +367,8 @@ impl Hub {
             // Its heartbeat is under way, and names it for all that is known.
             Sent::Named if live && !tail_over && self.is_amid(held.instance) => return self.extend(id),
             Sent::Waiting | Sent::Reading | Sent::Queued => return self.hand_back(id),
+            // Its instance may be about to name it.
+            Sent::Done | Sent::Named if !live && !tail_over && self.may_be_resumed(held) => return self.postpone(id),
             Sent::Begun | Sent::Done | Sent::Named if held.rearmed => {
                 let instance = held.instance;
                 self.hand_back(id);
@@ -380,7 +384,17 @@ impl Hub {
         }
     }
 
-    /// Gives the instance of a lease of an earlier run its time to come back: nobody is welcomed before all are known.
+    /// Whether a Hello is arriving that may name a lease.
+    fn may_be_resumed(&self, held: &Held) -> bool {
+        let until = if held.rearmed {
+            self.resumes_until(None, self.loaded_at.unwrap_or_default())
+        } else {
+            self.instance_resumes_until(held.instance)
+        };
+        until.is_some()
+    }
+
+    /// Gives the instance of a lease its time to come back: nobody is welcomed before all leases of an earlier run are known.
     pub(super) fn postpone(&mut self, id: DeliveryId) {
         let until = self.now.wall + limits::RESUME_GRACE;
         let Some(held) = self.held.get_mut(&id) else { return };
@@ -402,19 +416,30 @@ impl Hub {
         let Some(held) = self.held.get(&id) else { return };
         if held.sent >= Sent::Done && !held.rearmed {
             let (until, instance, ready_at) = (held.until, held.instance, held.delivery.ready_at);
-            self.losses.insert((until, id), PendingLoss { instance, ready_at });
-            if let Some(absent) = self.instances.get_mut(&instance) {
-                absent.losses.insert((until, id));
-            }
+            self.expect_loss(until, id, PendingLoss { instance, ready_at, since: None });
         }
         self.hand_back(id);
+    }
+
+    fn expect_loss(&mut self, until: Wall, id: DeliveryId, loss: PendingLoss) {
+        if let Some(absent) = self.instances.get_mut(&loss.instance) {
+            absent.losses.insert((until, id));
+        }
+        self.losses.insert((until, id), loss);
     }
 
     /// The end of a lease that was released earlier has come, and its instance has not.
     pub(super) fn on_loss_due(&mut self, until: Wall, id: DeliveryId) {
         let Some(loss) = self.losses.remove(&(until, id)) else { return };
-        if let Some(instance) = self.instances.get_mut(&loss.instance) {
+        let since = loss.since.unwrap_or(self.now.mono);
+        let token = self.instances.get_mut(&loss.instance).map(|instance| {
             instance.losses.remove(&(until, id));
+            instance.token.clone()
+        });
+        if token.is_some_and(|token| self.resumes_until(Some(&token), since).is_some()) {
+            // It is saying that it is back, and nothing is lost if it is.
+            let until = self.now.wall + limits::RESUME_GRACE;
+            return self.expect_loss(until, id, PendingLoss { since: Some(since), ..loss });
         }
         self.forget_if_old(loss.instance);
         self.look_up(id, Why::CountLoss(loss.ready_at));

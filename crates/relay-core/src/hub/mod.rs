@@ -103,6 +103,8 @@ pub struct Hub {
     touched: BTreeMap<DeliveryId, OpId>,
     instances: BTreeMap<InstanceId, Instance>,
     sessions: BTreeMap<ConnId, Session>,
+    /// Those of them that have not been welcomed.
+    greeting: BTreeSet<ConnId>,
     held: BTreeMap<DeliveryId, Held>,
     /// Lease ends of all that is held.
     ends: BTreeSet<(Wall, DeliveryId)>,
@@ -130,8 +132,8 @@ pub struct Hub {
     /// Decisions whose store operation is under way.
     deciding: usize,
 
-    /// The leases of the previous run are known.
-    loaded: bool,
+    /// Since when the leases of the previous run are known.
+    loaded_at: Option<Mono>,
     started: bool,
     stopping: bool,
     stopped: bool,
@@ -168,6 +170,7 @@ impl Hub {
             touched: BTreeMap::new(),
             instances: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            greeting: BTreeSet::new(),
             held: BTreeMap::new(),
             ends: BTreeSet::new(),
             losses: BTreeMap::new(),
@@ -186,7 +189,7 @@ impl Hub {
             strays: Strays::default(),
             looking: Looking::default(),
             deciding: 0,
-            loaded: false,
+            loaded_at: None,
             started: false,
             stopping: false,
             stopped: false,

@@ -1,7 +1,7 @@
 //! What the hub shows of itself, and what must always hold of it.
 
 use super::{Hub, instances::Instance};
-use crate::{id::InstanceId, name::Name, time::Mono};
+use crate::{id::InstanceId, name::Name, session::server::Phase, time::Mono};
 
 /// What the hub knows of one destination, for metrics and health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,8 @@ impl Hub {
         assert_eq!(self.held.len(), indexed, "every lease belongs to one instance");
         let losses: usize = self.instances.values().map(|instance| instance.losses.len()).sum();
         assert_eq!(self.losses.len(), losses, "every pending loss belongs to one instance");
+        let greets = |conn| self.sessions.get(conn).is_some_and(|session| !matches!(session.phase, Phase::Up(_)));
+        assert!(self.greeting.iter().all(greets), "whoever greets has a socket and no Welcome");
         self.room.check();
         for (id, instance) in &self.instances {
             self.check_instance(*id, instance);
