@@ -117,6 +117,8 @@ pub(crate) struct Oracle {
     shut: BTreeSet<u64>,
     /// What each socket's token may serve.
     serves: BTreeMap<u64, Serves>,
+    /// By its new socket, the leases that a client is saying that it holds, and until when they may last at least.
+    returning: BTreeMap<u64, BTreeMap<LeaseKey, Wall>>,
     /// Nothing happens that could cost a lease.
     loses_nothing: bool,
     /// No server's clock is a day off: what it stored then is due a day late.
@@ -187,6 +189,7 @@ impl Oracle {
             backup: None,
             taken_back: BTreeSet::new(),
             run: 0,
+            returning: BTreeMap::new(),
             shut: BTreeSet::new(),
             violation: None,
         }
@@ -403,9 +406,13 @@ impl Oracle {
             }
             State::Ready | State::Scheduled | State::Leased | State::Cancelled => {}
         }
+        let unreported = before.state == State::Leased && next.tries == before.tries && next.state != State::Leased;
+        let key = (id, before.token);
+        let lasts = |held: &BTreeMap<LeaseKey, Wall>| held.get(&key).is_some_and(|until| *until > wall);
+        let returns = unreported && self.returning.values().any(lasts);
+        self.check(!returns, "I8", || format!("{id} is taken from a client whose Hello is arriving that names it"));
         if let Some(book) = self.books.get_mut(&id) {
             book.due_at = next.due_at;
-            let unreported = before.state == State::Leased && next.tries == before.tries && next.state != State::Leased;
             let redriven = !before.state.is_open() && next.state == State::Ready;
             book.excused += u32::from(unreported || redriven);
         }
@@ -540,7 +547,25 @@ impl Oracle {
     pub(crate) fn server_starts(&mut self) {
         self.failed.clear();
         self.let_go.clear();
+        self.returning.clear();
         self.run += 1;
+    }
+
+    /// A client that was away for less than the grace begins to say what it holds. Each of its leases may last for `most`.
+    pub(crate) fn returns(&mut self, socket: u64, held: &[LeaseKey], most: Duration, store: &MemoryStore) {
+        let own = |(id, token): &&LeaseKey| {
+            let was_reported = self.reported.iter().any(|(key, _)| *key == (*id, *token));
+            let record =
+                store.delivery(*id).filter(|record| record.token == *token && record.state == State::Leased)?;
+            (!was_reported && !self.let_go.contains(&(*id, *token))).then_some(record.lease?.since + most)
+        };
+        let held = held.iter().filter_map(|key| Some((*key, own(&key)?))).collect();
+        self.returning.insert(socket, held);
+    }
+
+    /// It has said it, or will not.
+    pub(crate) fn returned(&mut self, socket: u64) {
+        self.returning.remove(&socket);
     }
 
     /// The server said something.

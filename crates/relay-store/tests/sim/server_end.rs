@@ -35,6 +35,9 @@ impl World {
     pub(crate) fn start_server(&mut self) {
         self.server_epoch += 1;
         let epoch = self.server_epoch;
+        for client in &mut self.clients {
+            client.lost_at = self.clock;
+        }
         self.oracle.check_store(&self.store);
         self.oracle.server_starts();
         let stats = self.store.stats_now();
@@ -150,6 +153,7 @@ impl World {
                     }
                     self.tell(format_args!("server closes socket {}: {why}", conn.0));
                     self.transmit(conn);
+                    self.lost(conn.0);
                     self.drop_end(conn.0, End::Server);
                 }
                 Output::Notice(notice) => self.tell(format_args!("server: {notice:?}")),
