@@ -213,6 +213,7 @@ impl Hub {
             self.undecided.keep_back(name);
             return;
         }
+        // Each turn takes one out of the free set, which names known instances only: see `check_invariants`.
         loop {
             let Some(destination) = self.destinations.get(name) else { return };
             if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
@@ -252,7 +253,7 @@ impl Hub {
             Some(Pick::Newest) => LeaseOrder::Newest,
             Some(Pick::FewestTries) => LeaseOrder::FewestTries,
             // Canary: deliveries that wait for their first try must not stand behind all retries, nor the other way round.
-            None if cfg!(feature = "canary_no_shares") => LeaseOrder::Oldest,
+            None if cfg!(feature = "canary_no_shares") => LeaseOrder::Shared { tried: limit },
             None => LeaseOrder::Shared { tried: served.share_of_tried(limit) },
         };
         served.circuit.on_asked();

@@ -1,6 +1,9 @@
 //! What the hub shows of itself, and what must always hold of it.
 
-use super::{Hub, instances::Instance};
+use super::{
+    Hub,
+    instances::{Instance, Rank},
+};
 use crate::{id::InstanceId, name::Name, session::server::Phase, time::Mono};
 
 /// What the hub knows of one destination, for metrics and health.
@@ -84,6 +87,14 @@ impl Hub {
         assert_eq!(self.losses.len(), losses, "every pending loss belongs to one instance");
         let greets = |conn| self.sessions.get(conn).is_some_and(|session| !matches!(session.phase, Phase::Up(_)));
         assert!(self.greeting.iter().all(greets), "whoever greets has a socket and no Welcome");
+        for (name, destination) in &self.destinations {
+            // What is asked for is asked for one of these.
+            let ranked = |(rank, id): &(Rank, InstanceId)| {
+                let served = self.instances.get(id).and_then(|instance| instance.served.get(name));
+                served.is_some_and(|served| served.rank == Some(*rank))
+            };
+            assert!(destination.free.iter().all(ranked), "the free set names instances that serve it, by their rank");
+        }
         self.room.check();
         for (id, instance) in &self.instances {
             self.check_instance(*id, instance);
