@@ -172,7 +172,7 @@ impl World {
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }
-        let wall = self.wall(self.server.as_ref().map_or(self.skew, |server| server.skew));
+        let wall = self.server_wall();
         self.resume_all(wall);
         self.widen_all();
         self.plan.faults.bytes_per_second = None;

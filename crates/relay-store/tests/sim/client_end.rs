@@ -159,7 +159,8 @@ impl World {
             return;
         }
         let most = self.plan.clients[client].forward_timeout + limits::LEASE_OVERTIME;
-        self.oracle.returns(socket, held, most, &self.store);
+        let wall = self.server_wall();
+        self.oracle.returns(socket, held, most, &self.store, wall);
     }
 
     fn client_forwards(&mut self, client: usize, forward: &Forward) {
@@ -294,6 +295,8 @@ impl World {
         match end {
             End::Client if here => self.client_handles(client, Input::Heard),
             End::Server if self.server.as_ref().is_some_and(|server| server.epoch == server_epoch) => {
+                let wall = self.server_wall();
+                self.oracle.goes_on_returning(number, wall);
                 self.server_handles(HubInput::Heard(ConnId(number)));
                 if here {
                     self.client_handles(client, Input::Taken);

@@ -5,6 +5,7 @@
 
 mod commands;
 mod kept;
+mod returning;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +30,7 @@ use relay_core::{
 };
 use relay_store::memory::MemoryStore;
 
-use self::kept::Kept;
+use self::{kept::Kept, returning::Return};
 use crate::{
     chaos::FIRST_TRY_WITHIN,
     load::{POISON, dedupe_key},
@@ -117,8 +118,8 @@ pub(crate) struct Oracle {
     shut: BTreeSet<u64>,
     /// What each socket's token may serve.
     serves: BTreeMap<u64, Serves>,
-    /// By its new socket, the leases that a client is saying that it holds, and until when they may last at least.
-    returning: BTreeMap<u64, BTreeMap<LeaseKey, Wall>>,
+    /// Clients that are saying what they hold, by their new sockets.
+    returning: BTreeMap<u64, Return>,
     /// Nothing happens that could cost a lease.
     loses_nothing: bool,
     /// No server's clock is a day off: what it stored then is due a day late.
@@ -288,7 +289,7 @@ impl Oracle {
 
     /// The hub asks for this at this moment: each event gets one delivery per route that there is now. What it asks to be
     /// settled it holds no longer, whatever the store answers.
-    pub(crate) fn asking(&mut self, op: &StoreOp) {
+    pub(crate) fn asking(&mut self, op: &StoreOp, wall: Wall) {
         let extent = match op {
             StoreOp::Settle(changes) => changes.ask.len(),
             StoreOp::Find(ids) => ids.ask.len(),
@@ -296,6 +297,11 @@ impl Oracle {
         };
         self.check(extent <= limits::DECISIONS_MAX, "I16", || format!("one store operation is about {extent} records"));
         if let StoreOp::Settle(changes) = op {
+            changes
+                .ask
+                .iter()
+                .filter(|change| is_unreported(change))
+                .for_each(|change| self.check_return(change, wall));
             let leased = changes.ask.iter().filter(|change| change.before.state == State::Leased);
             self.let_go.extend(leased.map(|change| (change.next.id, change.before.token)));
         }
@@ -406,13 +412,9 @@ impl Oracle {
             }
             State::Ready | State::Scheduled | State::Leased | State::Cancelled => {}
         }
-        let unreported = before.state == State::Leased && next.tries == before.tries && next.state != State::Leased;
-        let key = (id, before.token);
-        let lasts = |held: &BTreeMap<LeaseKey, Wall>| held.get(&key).is_some_and(|until| *until > wall);
-        let returns = unreported && self.returning.values().any(lasts);
-        self.check(!returns, "I8", || format!("{id} is taken from a client whose Hello is arriving that names it"));
         if let Some(book) = self.books.get_mut(&id) {
             book.due_at = next.due_at;
+            let unreported = is_unreported(change);
             let redriven = !before.state.is_open() && next.state == State::Ready;
             book.excused += u32::from(unreported || redriven);
         }
@@ -549,23 +551,6 @@ impl Oracle {
         self.let_go.clear();
         self.returning.clear();
         self.run += 1;
-    }
-
-    /// A client that was away for less than the grace begins to say what it holds. Each of its leases may last for `most`.
-    pub(crate) fn returns(&mut self, socket: u64, held: &[LeaseKey], most: Duration, store: &MemoryStore) {
-        let own = |(id, token): &&LeaseKey| {
-            let was_reported = self.reported.iter().any(|(key, _)| *key == (*id, *token));
-            let record =
-                store.delivery(*id).filter(|record| record.token == *token && record.state == State::Leased)?;
-            (!was_reported && !self.let_go.contains(&(*id, *token))).then_some(record.lease?.since + most)
-        };
-        let held = held.iter().filter_map(|key| Some((*key, own(&key)?))).collect();
-        self.returning.insert(socket, held);
-    }
-
-    /// It has said it, or will not.
-    pub(crate) fn returned(&mut self, socket: u64) {
-        self.returning.remove(&socket);
     }
 
     /// The server said something.
@@ -763,4 +748,10 @@ impl Oracle {
             self.check(!given_up, "I19", || format!("{id} expired long after all was well: {delivery:?}"));
         }
     }
+}
+
+/// A lease ends, and not because its outcome was reported.
+fn is_unreported(change: &Change) -> bool {
+    let Change { before, next, .. } = change;
+    before.state == State::Leased && next.tries == before.tries && next.state != State::Leased
 }

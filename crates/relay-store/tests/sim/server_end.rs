@@ -217,7 +217,8 @@ impl World {
         let op = ask.id();
         let most = self.plan.faults.store_ms;
         let span = self.some_millis(most);
-        self.oracle.asking(&ask);
+        let wall = self.server_wall();
+        self.oracle.asking(&ask, wall);
         self.check_ends(&ask);
         let Some(server) = &mut self.server else { return };
         server.pending.insert(op, ask);

@@ -322,6 +322,11 @@ impl World {
         Wall::from_micros(EPOCH.as_micros() + self.clock as i64 + skew)
     }
 
+    /// The same as the server's process sees it, or the next one will.
+    pub(crate) fn server_wall(&self) -> Wall {
+        self.wall(self.server.as_ref().map_or(self.skew, |server| server.skew))
+    }
+
     /// Both clocks of a process.
     pub(crate) fn now(&self, started: u64, skew: i64) -> Now {
         Now { wall: self.wall(skew), mono: Mono::from_micros(self.clock - started) }
