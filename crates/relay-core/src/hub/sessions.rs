@@ -13,7 +13,7 @@ use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    session::server::{Phase, Session},
+    outbox::{Phase, Session},
     time::Mono,
     wire::{
         codec::{self, CodecError, Greeting, LeaseKey, lease_ref},

@@ -4,7 +4,7 @@ use super::{
     Hub,
     instances::{Instance, Rank},
 };
-use crate::{id::InstanceId, name::Name, session::server::Phase, time::Mono};
+use crate::{id::InstanceId, name::Name, outbox::Phase, time::Mono};
 
 /// What the hub knows of one destination, for metrics and health.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::{RngExt as _, rngs::StdRng};
-use relay_core::{hub::Input, name::Name, session::client::Input as ClientInput, storage::StoreError};
+use relay_core::{client::Input as ClientInput, hub::Input, name::Name, storage::StoreError};
 use relay_store::memory::Trouble;
 
 use crate::{

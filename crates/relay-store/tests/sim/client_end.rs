@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
+    client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
     delivery::outcome::Outcome,
     hub::{ConnId, Input as HubInput, Serves},
     id::{DeliveryId, InstanceId},
     limits,
-    session::client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
     wire::{
         codec::{self, LeaseKey},
         message::{Hello, HelloDestination, Message},

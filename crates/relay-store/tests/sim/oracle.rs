@@ -13,6 +13,7 @@ use std::{
 };
 
 use relay_core::{
+    client::Forward,
     delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
     hub::{Answer, DestinationView, Serves},
@@ -20,7 +21,6 @@ use relay_core::{
     limits,
     name::Name,
     routing::Routing,
-    session::client::Forward,
     storage::{Append, Appended, Change, Changed, Leased, StoreOp, Stored},
     time::Wall,
     wire::{

@@ -12,12 +12,12 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
+    client::Client,
     delivery::outcome::Outcome,
     hub::{ConnId, Hub, Input as HubInput, Ticket},
     id::{DeliveryId, InstanceId, JobId},
     name::Name,
     routing::Route,
-    session::client::Client,
     storage::{OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::codec::LeaseKey,
