@@ -1,4 +1,4 @@
-//! The server's end of one session: its phase, when it was last heard of, and what waits to be sent.
+//! What waits to be sent on one socket of a server's, and what goes next.
 //!
 //! **Invariant:** control goes before bodies; bodies take turns by the piece, and what has not begun goes before what has, as
 //! long as that has half of the line. So a large body holds up neither heartbeats nor small deliveries, nor these a large one.
@@ -11,54 +11,18 @@ use std::{
 use crate::{
     delivery::Delivery,
     event::Event,
-    id::{DeliveryId, InstanceId},
+    id::DeliveryId,
     limits,
     name::Name,
-    routing::Serves,
-    time::Mono,
     wire::{
         codec::lease_ref,
-        message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Peers, Release, Settled, first_of},
+        message::{Chunk, Extend, Grant, HeaderField, LeaseRef, Message, Peers, Release, Settled, first_of},
     },
 };
 
-/// One socket of a client.
-#[derive(Debug)]
-pub(crate) struct Session {
-    /// Name of the token it proved.
-    pub(crate) token: Name,
-    /// What that token may serve.
-    pub(crate) serves: Arc<Serves>,
-    /// Its address, for people.
-    pub(crate) peer: String,
-    /// How far the handshake is.
-    pub(crate) phase: Phase,
-    /// When the last message, or part of one, arrived.
-    pub(crate) heard: Mono,
-    /// A message has begun to arrive.
-    pub(crate) amid: bool,
-    /// When its timer goes off.
-    pub(crate) tick: Mono,
-    /// Its reports that are not decided on yet.
-    pub(crate) undecided: usize,
-    /// What waits to be sent.
-    pub(crate) queue: Queue,
-}
-
-/// How far a session's handshake is.
-#[derive(Debug)]
-pub(crate) enum Phase {
-    /// No Hello yet.
-    Opened,
-    /// Its Hello waits until the leases of an earlier run are known.
-    Waiting(Box<Hello>),
-    /// It speaks for this instance.
-    Up(InstanceId),
-}
-
 /// What waits to be sent on one socket.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct Outbox {
     control: VecDeque<Message>,
     /// Clients of destinations it serves.
     peers: BTreeMap<Name, u32>,
@@ -87,7 +51,7 @@ struct Outgoing {
     public_url: Option<Arc<str>>,
 }
 
-/// A message that was taken from a queue, and what that means for a lease.
+/// A message that was taken from an outbox, and what that means for a lease.
 #[derive(Debug)]
 pub(crate) struct Popped {
     /// The message.
@@ -96,38 +60,7 @@ pub(crate) struct Popped {
     pub(crate) piece: Option<(DeliveryId, bool)>,
 }
 
-impl Session {
-    /// A fresh socket.
-    pub(crate) fn new(token: Name, serves: Serves, peer: String, now: Mono) -> Self {
-        let serves = Arc::new(serves);
-        Self {
-            token,
-            serves,
-            peer,
-            phase: Phase::Opened,
-            heard: now,
-            amid: false,
-            tick: now,
-            undecided: 0,
-            queue: Queue::default(),
-        }
-    }
-
-    /// Whether the peer has been silent for longer than a live one can be.
-    pub(crate) fn is_silent(&self, now: Mono) -> bool {
-        now >= self.silent_at()
-    }
-
-    /// When the peer counts as gone if nothing more is heard.
-    pub(crate) fn silent_at(&self) -> Mono {
-        match self.phase {
-            Phase::Opened => self.heard + limits::HELLO_WITHIN,
-            Phase::Waiting(_) | Phase::Up(_) => self.heard + limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX,
-        }
-    }
-}
-
-impl Queue {
+impl Outbox {
     /// Puts a control message in line. `false`: the peer does not read, the line is full.
     pub(crate) fn push_control(&mut self, message: Message) -> bool {
         if self.control.len() >= limits::SESSION_CONTROL_MAX {

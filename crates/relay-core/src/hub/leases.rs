@@ -163,7 +163,7 @@ impl Hub {
         let session = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
         match (session, &held.event) {
             (Some((conn, session)), Some((event, _))) => {
-                session.queue.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
+                session.outbox.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
                 self.signal(conn);
             }
             // Not at once: what it frees may be for the next one that cannot be granted, and so on.
@@ -249,7 +249,7 @@ impl Hub {
         self.let_go(&held.pair(), held.delivery.body_bytes, size, held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
-            session.queue.cancel_grant(held.delivery.id);
+            session.outbox.cancel_grant(held.delivery.id);
         }
     }
 
@@ -518,7 +518,7 @@ impl Hub {
     pub(super) fn release_at(&mut self, instance: InstanceId, leases: Vec<LeaseRef>) {
         let Some(conn) = self.instances.get(&instance).and_then(|instance| instance.conn) else { return };
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        if session.queue.push_released(leases) {
+        if session.outbox.push_released(leases) {
             self.signal(conn);
         } else {
             self.misbehaved(conn, "does not read what it is sent");

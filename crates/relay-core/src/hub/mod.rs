@@ -24,6 +24,7 @@ mod output;
 mod parked;
 mod resend;
 mod room;
+mod session;
 mod sessions;
 mod settle;
 mod setup;
@@ -50,6 +51,7 @@ use self::{
     ops::Ops,
     parked::Parked,
     room::Room,
+    session::Session,
     settle::{Decided, Work},
     strays::Strays,
     timers::Timer,
@@ -67,7 +69,6 @@ use crate::{
     id::{DeliveryId, IdMint, InstanceId},
     limits,
     name::Name,
-    outbox::Session,
     routing::Routing,
     storage::{Extend, HeldAsk, OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
@@ -272,7 +273,7 @@ impl Hub {
     /// The next message for a socket, with at most so many bytes of a body ([`limits::CHUNK_BYTES`] in any case): fewer on a
     /// slow link, so that others have their turn. `None` when there is nothing more to send for now.
     pub fn poll_transmit(&mut self, conn: ConnId, piece_bytes: usize) -> Option<Message> {
-        let popped = self.sessions.get_mut(&conn)?.queue.pop(piece_bytes)?;
+        let popped = self.sessions.get_mut(&conn)?.outbox.pop(piece_bytes)?;
         if let Some((id, done)) = popped.piece {
             self.on_piece_sent(id, done);
         }

@@ -6,6 +6,7 @@ use super::{
     ConnId, Hub, Notice, Output, Serves,
     instances::{Away, Instance},
     leases::{Held, Sent},
+    session::{Phase, Session},
     settle::Reported,
     timers::Timer,
 };
@@ -13,7 +14,6 @@ use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    outbox::{Phase, Session},
     time::Mono,
     wire::{
         codec::{self, CodecError, Greeting, LeaseKey, lease_ref},
@@ -338,7 +338,7 @@ impl Hub {
         for id in others {
             let conn = self.instances.get(&id).and_then(|instance| instance.conn);
             if let Some((conn, session)) = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?))) {
-                session.queue.push_peers(name.clone(), clients);
+                session.outbox.push_peers(name.clone(), clients);
                 self.signal(conn);
             }
         }
@@ -475,7 +475,7 @@ impl Hub {
             let held = instance.into_iter().flat_map(|instance| instance.held.iter().filter(known));
             let held = held.filter_map(|id| Some(lease_ref((*id, self.held.get(id)?.delivery.token)))).collect();
             if let Some(session) = self.sessions.get_mut(&conn) {
-                session.queue.push_heartbeat(Extend { held });
+                session.outbox.push_heartbeat(Extend { held });
             }
             self.signal(conn);
         }
@@ -494,7 +494,7 @@ impl Hub {
     /// Puts a control message in line.
     pub(super) fn send(&mut self, conn: ConnId, message: Message) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        if session.queue.push_control(message) {
+        if session.outbox.push_control(message) {
             self.signal(conn);
         } else {
             self.misbehaved(conn, "does not read what it is sent");
@@ -503,7 +503,7 @@ impl Hub {
 
     /// Tells the driver, once, that a socket has something to send.
     pub(super) fn signal(&mut self, conn: ConnId) {
-        if self.sessions.get_mut(&conn).is_some_and(|session| session.queue.wants_signal()) {
+        if self.sessions.get_mut(&conn).is_some_and(|session| session.outbox.wants_signal()) {
             self.outputs.push_back(Output::Transmit(conn));
         }
     }

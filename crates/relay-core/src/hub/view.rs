@@ -3,8 +3,9 @@
 use super::{
     Hub,
     instances::{Instance, Rank},
+    session::Phase,
 };
-use crate::{id::InstanceId, name::Name, outbox::Phase, time::Mono};
+use crate::{id::InstanceId, name::Name, time::Mono};
 
 /// What the hub knows of one destination, for metrics and health.
 #[derive(Clone, Debug, PartialEq, Eq)]
