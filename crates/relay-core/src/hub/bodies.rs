@@ -67,7 +67,7 @@ impl Hub {
             self.want_body(Reading { of, token, pair: pair.clone(), body });
             if !self.room.has_small_waiting(&pair) {
                 self.rerank(pair.0, &pair.1);
-                self.pump(&pair.1);
+                self.ask_soon(&pair.1);
             }
         }
     }

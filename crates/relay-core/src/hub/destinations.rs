@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     HeldFor, Hub,
-    instances::{Rank, Served},
+    instances::{Rank, Service},
     timers::Timer,
 };
 use crate::{
@@ -42,8 +42,8 @@ pub(super) struct Destination {
     asks: usize,
     /// How long the bodies were that were leased last, on average.
     typical: u64,
-    /// It is in [`Hub::pumps`](super::Hub).
-    pumping: bool,
+    /// It is in [`Hub::to_ask`](super::Hub).
+    asks_soon: bool,
 }
 
 /// A lease operation under way.
@@ -79,7 +79,7 @@ impl Destination {
             joined: BTreeSet::new(),
             asks: 0,
             typical: 0,
-            pumping: false,
+            asks_soon: false,
         }
     }
 }
@@ -164,7 +164,7 @@ impl Hub {
         let destination = self.destination(name);
         destination.work = true;
         destination.changes += 1;
-        self.pump(name);
+        self.ask_soon(name);
     }
 
     /// Something becomes due later.
@@ -194,17 +194,17 @@ impl Hub {
 
     /// Has the store asked for deliveries once the inputs at hand are taken in: one operation for all the credit that
     /// they free.
-    pub(super) fn pump(&mut self, name: &Name) {
+    pub(super) fn ask_soon(&mut self, name: &Name) {
         let Some(destination) = self.destinations.get_mut(name) else { return };
-        if destination.work && !std::mem::replace(&mut destination.pumping, true) {
-            self.pumps.push_back(name.clone());
+        if destination.work && !std::mem::replace(&mut destination.asks_soon, true) {
+            self.to_ask.push_back(name.clone());
         }
     }
 
     /// Asks the store for deliveries as long as something may be due and somebody has credit for it.
     pub(super) fn ask_for_due(&mut self, name: &Name) {
         if let Some(destination) = self.destinations.get_mut(name) {
-            destination.pumping = false;
+            destination.asks_soon = false;
         }
         if self.stopping || self.failed || !self.started || self.routing.paused.contains(name) {
             return;
@@ -309,7 +309,7 @@ impl Hub {
             }
         }
         self.rerank_all(id);
-        self.pump(&name);
+        self.ask_soon(&name);
     }
 
     fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, asked: Asked, leased: Leased) {
@@ -349,7 +349,7 @@ impl Hub {
         }
     }
 
-    fn served_mut(&mut self, id: InstanceId, name: &Name) -> Option<&mut Served> {
+    fn served_mut(&mut self, id: InstanceId, name: &Name) -> Option<&mut Service> {
         self.instances.get_mut(&id)?.served.get_mut(name)
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Instance {
     pub(super) granted: usize,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
-    pub(super) served: BTreeMap<Name, Served>,
+    pub(super) served: BTreeMap<Name, Service>,
     pub(super) held: BTreeSet<DeliveryId>,
     /// Its entries in [`Hub::losses`](super::Hub).
     pub(super) losses: BTreeSet<(Wall, DeliveryId)>,
@@ -57,7 +57,7 @@ pub(super) struct Away {
 
 /// One destination that an instance serves.
 #[derive(Debug, Default)]
-pub(super) struct Served {
+pub(super) struct Service {
     pub(super) slots: u32,
     pub(super) forward_timeout: Duration,
     /// Deliveries it holds or is about to get.
@@ -86,7 +86,7 @@ pub(super) struct Rank {
     pub(super) slots: u32,
 }
 
-impl Served {
+impl Service {
     /// Nothing of it is served, held, or worth remembering.
     pub(super) fn is_over(&self) -> bool {
         self.slots == 0 && self.used == 0 && !self.asking && self.rank.is_none() && self.circuit.is_blank()
@@ -118,7 +118,7 @@ impl Instance {
         self.conn.is_some() && !self.going
     }
 
-    fn rank(&self, served: &Served, now: Mono) -> Option<u32> {
+    fn rank(&self, served: &Service, now: Mono) -> Option<u32> {
         let blocked = served.asking || served.alone.is_some() || !served.suspects.is_empty();
         if !self.takes_new() || blocked || served.free() == 0 || self.granted >= limits::GRANTED_MAX {
             return None;
@@ -131,7 +131,7 @@ impl Instance {
     }
 }
 
-impl Served {
+impl Service {
     /// Slots that its circuit lets it use and nothing takes.
     pub(super) fn free(&self) -> u32 {
         self.circuit.slots(self.slots).saturating_sub(self.used)
@@ -200,7 +200,7 @@ impl Hub {
             self.rerank(id, name);
         }
         for name in &names {
-            self.pump(name);
+            self.ask_soon(name);
         }
     }
 
@@ -272,7 +272,7 @@ impl Hub {
         }
         self.grant_next_suspect(*id, name);
         self.rerank(*id, name);
-        self.pump(name);
+        self.ask_soon(name);
         if others {
             self.rerank_all(*id);
         }
@@ -338,7 +338,7 @@ impl Hub {
                 self.emptied.insert(pair.0);
             }
             self.rerank(pair.0, &pair.1);
-            self.pump(&pair.1);
+            self.ask_soon(&pair.1);
         } else {
             self.free_slot(&pair, &held.delivery, held.sent > Sent::Waiting);
         }

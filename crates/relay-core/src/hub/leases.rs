@@ -470,7 +470,7 @@ impl Hub {
         }
         self.arm_probe(held.instance, name);
         self.rerank(held.instance, name);
-        self.pump(name);
+        self.ask_soon(name);
     }
 
     /// Drops a lease that this record, now stored, knows nothing of any more; keeps the record of one that stands.

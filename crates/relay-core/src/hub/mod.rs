@@ -123,7 +123,7 @@ pub struct Hub {
     finds: VecDeque<Work>,
     extends: Vec<Extend>,
     /// Destinations to ask for what is due, each once.
-    pumps: VecDeque<Name>,
+    to_ask: VecDeque<Name>,
     /// Destinations whose clients are to be told how many they are, each with the one that came or went last.
     recounted: BTreeMap<Name, InstanceId>,
     /// Decisions that the store could not take for now.
@@ -184,7 +184,7 @@ impl Hub {
             settles: VecDeque::new(),
             finds: VecDeque::new(),
             extends: Vec::new(),
-            pumps: VecDeque::new(),
+            to_ask: VecDeque::new(),
             recounted: BTreeMap::new(),
             undecided: Undecided::default(),
             strays: Strays::default(),
@@ -261,7 +261,7 @@ impl Hub {
                 return Some(output);
             }
         }
-        while let Some(name) = self.pumps.pop_front() {
+        while let Some(name) = self.to_ask.pop_front() {
             self.ask_for_due(&name);
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     Hub,
-    instances::{Instance, Served},
+    instances::{Instance, Service},
     room::Pair,
 };
 use crate::{delivery::Delivery, id::DeliveryId, limits};
@@ -58,7 +58,7 @@ impl Parked {
     }
 }
 
-impl Served {
+impl Service {
     /// Slots that large bodies may have while they are on their way.
     fn large_slots(&self) -> u32 {
         let slots = self.circuit.slots(self.slots);
@@ -79,7 +79,7 @@ impl Hub {
         !self.room.is_large(delivery.body_bytes) || self.has_large_slot(pair, served)
     }
 
-    fn has_large_slot(&self, pair: &Pair, served: &Served) -> bool {
+    fn has_large_slot(&self, pair: &Pair, served: &Service) -> bool {
         let (waiting, unsent) = self.room.large_at(pair);
         waiting + unsent < served.large_slots() as usize
     }

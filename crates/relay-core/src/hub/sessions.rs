@@ -286,7 +286,7 @@ impl Hub {
                 self.join_one(id, &name);
                 self.rerank(id, &name);
             }
-            self.pump(&name);
+            self.ask_soon(&name);
         }
     }
 

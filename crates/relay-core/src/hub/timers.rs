@@ -84,7 +84,7 @@ impl Hub {
             Timer::NextDue(name) => self.on_next_due(&name),
             Timer::Probe(instance, name) => {
                 self.rerank(instance, &name);
-                self.pump(&name);
+                self.ask_soon(&name);
             }
         }
     }
