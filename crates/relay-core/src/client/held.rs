@@ -27,9 +27,6 @@ use crate::{
     },
 };
 
-/// Memory reserved at once for a body that arrives in chunks; more is reserved as it arrives, not as it is announced.
-const ASSEMBLY_BYTES_FIRST: u64 = 1024 * 1024;
-
 /// What the peer did that the protocol does not allow.
 pub(super) type Violation = &'static str;
 
@@ -512,7 +509,7 @@ fn stage_of(grant: Grant, destination: &Name) -> Result<Stage, Violation> {
     if forward.body.len() as u64 == body_bytes {
         return Ok(Stage::Waiting(Arc::new(forward)));
     }
-    let mut body = BytesMut::with_capacity(body_bytes.min(ASSEMBLY_BYTES_FIRST) as usize);
+    let mut body = BytesMut::with_capacity(body_bytes.min(limits::ASSEMBLY_BYTES_FIRST) as usize);
     body.extend_from_slice(&std::mem::take(&mut forward.body));
     Ok(Stage::Assembling(Box::new(Assembly { forward, body })))
 }

@@ -35,18 +35,6 @@ use crate::{
     name::Name,
 };
 
-/// Which part of the room for what goes out one destination may have.
-const DESTINATION_PART: u64 = 2;
-/// Which part of it waits for one client.
-const CLIENT_PART: u64 = 4;
-/// Which part of it is for destinations that have nothing out.
-const KEPT_PART: u64 = 4;
-/// Which part of each of these, and of a client's buffer, is for small bodies alone.
-const SMALL_PART: u64 = 8;
-/// Which part of the memory for what comes in is lent to what goes out without having been stored first, at most. Half of
-/// `MAX_INFLIGHT_BYTES` is for what comes in, and so much more than half of that stays for it.
-const BORROWED_PART: u64 = 4;
-
 /// A destination at a client.
 pub(super) type Pair = (InstanceId, Name);
 
@@ -183,7 +171,7 @@ impl Taken {
 
     /// Whether a small one of so many bytes goes into the part for small ones alone.
     fn keeps_room_for(self, bytes: u64, most: u64) -> bool {
-        self.small + bytes <= most / SMALL_PART
+        self.small + bytes <= most / limits::ROOM_SMALL_PART
     }
 
     /// Whether so many bytes more are within a bound, and leave small ones their part of it.
@@ -213,7 +201,7 @@ pub(super) fn most_of(body: u64) -> u64 {
 
 /// What large ones may have of a bound.
 fn for_large(most: u64) -> u64 {
-    most - most / SMALL_PART
+    most - most / limits::ROOM_SMALL_PART
 }
 
 impl Client {
@@ -233,7 +221,7 @@ impl Client {
         match bulk {
             Bulk::Small => beside.keeps_room_for(size, part) || beside.takes(bulk, size, part),
             Bulk::Large if size <= for_large(part) => beside.takes(bulk, size, part),
-            Bulk::Large => self.unsent.large == 0 && self.unsent.small <= part / SMALL_PART,
+            Bulk::Large => self.unsent.large == 0 && self.unsent.small <= part / limits::ROOM_SMALL_PART,
         }
     }
 }
@@ -292,7 +280,7 @@ impl Room {
         if cfg!(feature = "canary_small_behind_large") {
             return Bulk::Large; // Canary: what is small must not wait for what is large.
         }
-        let theirs = self.max / CLIENT_PART / SMALL_PART;
+        let theirs = self.max / limits::ROOM_CLIENT_PART / limits::ROOM_SMALL_PART;
         if body <= limits::SMALL_BODY_BYTES && most_of(body) <= theirs { Bulk::Small } else { Bulk::Large }
     }
 
@@ -367,7 +355,8 @@ impl Room {
     /// Whether an event may go out that came in just now, beside those that do and before those that wait.
     pub(super) fn takes(&self, pair: &Pair, body: u64, size: u64) -> bool {
         // Canary: slow clients must not hold the memory of what comes in.
-        let may_borrow = self.borrowed + size <= self.max / BORROWED_PART || cfg!(feature = "canary_borrows_all");
+        let may_borrow =
+            self.borrowed + size <= self.max / limits::ROOM_BORROWED_PART || cfg!(feature = "canary_borrows_all");
         let at = self.line_id(pair, body);
         let is_first = self.lines.get(&at).is_none_or(|line| line.waiting.is_empty());
         may_borrow && is_first && self.shortage(self.next, &at, body, size).is_none()
@@ -379,7 +368,7 @@ impl Room {
         let bulk = self.bulk(body);
         *self.out.of(bulk) += size;
         *self.destinations.entry(pair.1.clone()).or_default().of(bulk) += size;
-        let part = self.max / CLIENT_PART;
+        let part = self.max / limits::ROOM_CLIENT_PART;
         let client = self.clients.entry(pair.0).or_default();
         *client.unsent.of(bulk) += size;
         if size > for_large(part) && client.outsize == 0 {
@@ -539,7 +528,7 @@ impl Room {
     /// What a body of this place is short of.
     fn shortage(&self, place: u64, at: &LineId, body: u64, size: u64) -> Option<Short> {
         let LineId { pair, bulk } = at;
-        let (bulk, part) = (*bulk, self.max / CLIENT_PART);
+        let (bulk, part) = (*bulk, self.max / limits::ROOM_CLIENT_PART);
         let of_client = Short::of_client(pair.0, bulk);
         let Some(client) = self.clients.get(&pair.0) else { return Some(of_client) };
         let is_small = bulk == Bulk::Small;
@@ -560,10 +549,11 @@ impl Room {
         if self.out() == 0 {
             return None;
         }
-        let most = self.max / DESTINATION_PART;
+        let most = self.max / limits::ROOM_DESTINATION_PART;
         let has_part = is_small && mine.keeps_room_for(size, most);
         let of_destination = Short::of_destination(&pair.1, bulk);
-        let alone = has_nothing_out || mine.large == 0 && mine.small <= most / SMALL_PART && size > for_large(most);
+        let alone = has_nothing_out
+            || mine.large == 0 && mine.small <= most / limits::ROOM_SMALL_PART && size > for_large(most);
         let fits = alone || has_part || mine.takes(bulk, size, most);
         if !fits || self.would_pass(place, &of_destination, has_part) {
             return Some(of_destination);
@@ -577,7 +567,7 @@ impl Room {
     /// Whether so many bytes have room beside all that is out.
     fn has_room(&self, bulk: Bulk, size: u64, has_nothing_out: bool) -> bool {
         let most = if has_nothing_out { self.max } else { self.max - self.kept() };
-        let for_small = self.kept() / SMALL_PART;
+        let for_small = self.kept() / limits::ROOM_SMALL_PART;
         let all = self.out().saturating_add(size);
         match bulk {
             Bulk::Small => all <= most || all <= self.max && self.out.keeps_room_for(size, self.kept()),
@@ -620,7 +610,7 @@ impl Room {
     }
 
     fn kept(&self) -> u64 {
-        self.max / KEPT_PART
+        self.max / limits::ROOM_KEPT_PART
     }
 
     /// It has just become the first of its line.

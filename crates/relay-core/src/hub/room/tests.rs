@@ -266,7 +266,7 @@ fn nobody_is_passed_for_ever() {
             while waiting.len() < 40 {
                 number += 1;
                 let body = match rng.random_range(0..10) {
-                    0 => rng.random_range(0..MAX / KEPT_PART - HEAD),
+                    0 => rng.random_range(0..MAX / limits::ROOM_KEPT_PART - HEAD),
                     1 | 2 => rng.random_range(0..MAX / 16),
                     _ => rng.random_range(0..70_000),
                 };
