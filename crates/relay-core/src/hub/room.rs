@@ -577,6 +577,9 @@ impl Room {
 
     /// Whether one of this place would pass another that may not be. A small one that has its part passes large ones.
     fn would_pass(&self, place: u64, short: &Short, has_part: bool) -> bool {
+        if self.short.is_empty() {
+            return false;
+        }
         [Bulk::Small, Bulk::Large].into_iter().any(|bulk| {
             let short = short.with(bulk);
             let before = self.short.get(&short).into_iter().flatten().take_while(|(other, _)| *other < place);

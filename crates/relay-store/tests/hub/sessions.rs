@@ -593,7 +593,36 @@ fn a_heartbeat_that_trickles_in_keeps_what_it_may_name() {
     assert!(rig.closed.is_empty());
 }
 
-/// I15: what has not begun goes before the rest of large bodies, and leaves them half of the line.
+/// I15: a small body goes before large ones also where hundreds of these have not begun, and all of it has half of the line.
+#[test]
+fn small_webhooks_do_not_wait_until_many_large_ones_have_begun() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 512);
+    rig.deaf.insert(client);
+    for _ in 0..300 {
+        rig.send_body("src", &vec![1; 70_000], None);
+    }
+    let next = |rig: &mut Rig| rig.hub.poll_transmit(client, limits::PIECE_BYTES_MIN);
+    next(&mut rig);
+    rig.send_body("src", &vec![2; 60_000], None);
+    let (mut small, mut of_large) = (0, 0);
+    while small < 60_000 {
+        let (data, first) = match next(&mut rig) {
+            Some(Message::Grant(grant)) => (grant.body, true),
+            Some(Message::Chunk(chunk)) => (chunk.data, false),
+            other => panic!("{other:?}"),
+        };
+        if data[0] == 2 {
+            assert!(!first || of_large == 0, "it begins at once");
+            small += data.len();
+        } else {
+            of_large += data.len();
+        }
+    }
+    assert!(of_large <= 70_000, "{of_large} bytes of the large ones went before it");
+}
+
+/// I15: what is small goes before the rest of large bodies, and leaves them half of the line.
 #[test]
 fn small_webhooks_take_turns_with_large_ones() {
     let mut rig = Rig::new();
