@@ -274,7 +274,12 @@ impl Oracle {
                     }
                 }
             }
-            (StoreOp::Replay(asked), Stored::Replay(answered)) if answered.answer.is_ok() => self.replayed(&asked.ask),
+            (StoreOp::Replay(asked), Stored::Replay(answered)) if answered.answer.is_ok() => {
+                // Of an event that was retired meanwhile nothing is made.
+                let mut made = asked.ask.clone();
+                made.retain(|delivery| store.delivery(delivery.id).is_some());
+                self.replayed(&made);
+            }
             (StoreOp::Extend(asked), Stored::Extend(answered)) if answered.answer.is_ok() => {
                 for extend in &asked.ask {
                     let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
