@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use relay_core::{
-    session::client::DialFailure,
+    client::DialFailure,
     wire::{self, codec},
 };
 use rustls::ClientConfig;

@@ -22,12 +22,12 @@ use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use relay_core::{
+    client::Forward,
     delivery::{
         answer::Answer,
         outcome::{Class, Outcome},
     },
     limits,
-    session::client::Forward,
 };
 use rustls::ClientConfig;
 use tokio_util::either::Either;

@@ -4,11 +4,11 @@
 //! many lines others can cause is limited by kind; those that were left out are counted.
 
 use relay_core::{
+    client::{DialFailure, Exit, Forward, Notice, View},
     delivery::outcome::{Class, Outcome},
     limits,
     lines::Lines,
     name::Name,
-    session::client::{DialFailure, Exit, Forward, Notice, View},
     time::Mono,
 };
 

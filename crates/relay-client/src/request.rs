@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use http_body_util::Full;
 use jiff::Timestamp;
-use relay_core::{session::client::Forward, target, time::Wall};
+use relay_core::{client::Forward, target, time::Wall};
 
 use crate::{
     config::Destination,

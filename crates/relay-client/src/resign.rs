@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use relay_core::{session::client::Forward, time::Wall};
+use relay_core::{client::Forward, time::Wall};
 use relay_providers::{Draft, Signer};
 
 /// Every field of Standard Webhooks begins with this.

@@ -15,10 +15,10 @@ use std::{
 
 use futures_util::{Stream as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
+    client::{Client, DialFailure, Exit, Forward, Input, Notice, Output, Served, Setup},
     id::InstanceId,
     limits,
     name::Name,
-    session::client::{Client, DialFailure, Exit, Forward, Input, Notice, Output, Served, Setup},
     time::Mono,
     wire::message::{Message, Report},
 };

@@ -14,9 +14,9 @@ use prometheus_client::{
     registry::Registry,
 };
 use relay_core::{
+    client::{Notice, View},
     delivery::outcome::Class,
     name::Name,
-    session::client::{Notice, View},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

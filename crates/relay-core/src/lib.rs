@@ -1,7 +1,7 @@
 //! Delivery policy, sessions and the wire codec of crm-relay, free of IO.
 //!
 //! # How to drive a machine
-//! [`hub::Hub`] (server) and [`session::client::Client`] (client) are driven the same way (for [`jobs`] see there):
+//! [`hub::Hub`] (server) and [`client::Client`] (client) are driven the same way (for [`jobs`] see there):
 //!
 //! 1. `handle(input, now)` with one input,
 //! 2. `poll_output()` until it gives `None`, performing each output in order,
@@ -13,6 +13,7 @@
 //! **Invariant:** no async, no sockets, no files, no environment, no clocks, no global random numbers.
 
 pub mod circuit;
+pub mod client;
 pub mod delivery;
 pub mod event;
 pub mod fault;
@@ -22,8 +23,8 @@ pub mod jobs;
 pub mod limits;
 pub mod lines;
 pub mod name;
+mod outbox;
 pub mod routing;
-pub mod session;
 pub mod storage;
 pub mod target;
 pub mod throttle;

@@ -12,6 +12,8 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of a WebSocket message (security: a peer cannot make us buffer more). The largest there are, a Hello or a Welcome
 /// that names [`HELD_MAX`] leases, come to three quarters of it.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of words for people, each: an error, a label, a reason, a version. A sentence or two.
+pub const WORDS_BYTES_MAX: usize = 500;
 /// Bytes of a refusal's body that a client reports and a server keeps with the attempt: a sentence that says why, or the head
 /// of a page that does.
 pub const ANSWER_WORDS_BYTES_MAX: usize = 2 * 1024;
@@ -38,6 +40,9 @@ pub const HEADERS_MAX: usize = 100;
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of path and query (414 above).
 pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// How often a path is decoded before it is taken to be one that never ends (security: strangers choose it, and each decoding
+/// reads it whole).
+pub const PATH_DECODINGS_MAX: usize = 8;
 /// Bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
@@ -47,6 +52,9 @@ pub const LOSSES_SUSPECT: u32 = 3;
 pub const LOSSES_MAX: u32 = 12;
 /// How long a client instance whose socket was lost may come back to its leases.
 pub const RESUME_GRACE: Duration = Duration::from_secs(5);
+/// And no longer than this where its Hello, or another under its token, goes on arriving meanwhile: the largest there is comes
+/// over 8 KiB a second in this time.
+pub const RESUME_MAX: Duration = Duration::from_mins(2);
 /// How often each side of a session tells the other which deliveries it holds.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Heartbeats that may be missed before the peer counts as gone.
@@ -67,6 +75,9 @@ pub const HELD_MAX: usize = 16_384;
 /// Bytes of the largest body that a client takes, however large its buffer (security: a body larger than the buffer goes
 /// alone, and a server must not choose how large). No server takes in a larger one either.
 pub const GRANT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Memory that a client reserves at once for a body that arrives in chunks; more as it arrives, not as it is announced
+/// (security: a server may announce what it never sends).
+pub const ASSEMBLY_BYTES_FIRST: u64 = 1024 * 1024;
 /// Bytes of the message that a grant is: all of a request's head, the first piece of its body, and what later versions may
 /// add. A client keeps the message while the webhook is at its target.
 pub const GRANT_MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -106,6 +117,8 @@ pub const PIECE_BYTES_MIN: usize = 4 * 1024;
 /// slow link need minutes for them. What is on the wire and not acknowledged does not count, so this slows no link: at
 /// 1 Gbit/s these last longer than a writer takes to bring more.
 pub const SESSION_UNSENT_BYTES: u32 = 16 * 1024;
+/// Largest part of a delay that chance adds or takes away, so that what failed together does not come back together.
+pub const RETRY_JITTER: f64 = 0.1;
 /// Longest delay after a failed try that did not count; shorter where `CIRCUIT_PAUSE_MAX` is, so that what waits is due
 /// when the destination is found well again.
 pub const UNCOUNTED_DELAY_MAX: Duration = Duration::from_mins(1);
@@ -183,6 +196,25 @@ pub const GRANTED_MAX: usize = HELD_MAX / 2;
 pub const COMMIT_WITHIN: Duration = Duration::from_millis(2_500);
 /// Requests that may wait for their commit. More are refused: 503.
 pub const APPENDS_MAX: usize = 65_536;
+/// One destination has one in this many bytes of the room for what goes out, at most: half, so that one whose clients read slowly
+/// does not stop the others.
+pub const ROOM_DESTINATION_PART: u64 = 2;
+/// And one client, of bytes that wait to be sent to it: however many destinations are its own.
+pub const ROOM_CLIENT_PART: u64 = 4;
+/// One in this many is for destinations that have nothing out, so that none of them waits for those that have much.
+pub const ROOM_KEPT_PART: u64 = 4;
+/// One in this many of each of these, and of a client's buffer, is for small bodies alone: enough for dozens of them at the
+/// defaults, and little that large ones miss.
+pub const ROOM_SMALL_PART: u64 = 8;
+/// One in this many bytes of the memory for what comes in is lent to what goes out without having been stored first, at most. Half
+/// of `MAX_INFLIGHT_BYTES` is for what comes in, and so much more than half of that stays for it.
+pub const ROOM_BORROWED_PART: u64 = 4;
+/// Of a client's slots at a destination one in this many, and one of two, is for small bodies while large ones are on their way:
+/// these take minutes on a slow link.
+pub const SMALL_SLOTS_PART: u32 = 4;
+/// Leases of large bodies beyond its slots that a client holds at a destination at most, so that what is small behind them in
+/// the store is leased. With more, others would be kept from them for nothing.
+pub const PARKED_MAX: usize = 64;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new
 /// delivery does not make hundreds of clients ask for it.
 pub const LEASE_ASKS_MAX: usize = 4;

@@ -3,8 +3,7 @@
 //! **Source** RFC 3986 section 5.2.4 for dot segments; the rest is what servers are known to make of a path before they
 //! look for these: they decode `%2f` and `%5c`, drop `;parameters`, end it at a NUL, decode twice.
 
-/// How often a path is decoded before it is taken to be one that never ends.
-const DECODINGS_MAX: usize = 8;
+use crate::limits;
 
 /// Whether some program may read a dot segment (`.` or `..`) in this path, however it is written.
 pub fn has_dot_segment(path: &[u8]) -> bool {
@@ -13,7 +12,7 @@ pub fn has_dot_segment(path: &[u8]) -> bool {
         return false;
     }
     let mut read = path.to_vec();
-    for _ in 0..DECODINGS_MAX {
+    for _ in 0..limits::PATH_DECODINGS_MAX {
         if read.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) {
             return true;
         }

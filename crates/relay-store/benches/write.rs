@@ -161,7 +161,7 @@ impl Work {
                 until: now + TTL,
                 now,
                 limit: LEASE.min(left as u32),
-                order: LeaseOrder::Oldest,
+                order: LeaseOrder::Shared { tried: 0 },
             };
             let asked = (!settled.is_empty()).then(|| self.store.settle(std::mem::take(&mut settled)));
             let leased = self.store.lease(ask).await.expect("leases").deliveries;

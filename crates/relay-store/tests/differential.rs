@@ -173,8 +173,7 @@ impl Pair {
         let order = match self.rng.random_range(0..6) {
             0 => LeaseOrder::FewestTries,
             1 => LeaseOrder::Newest,
-            2 | 3 => LeaseOrder::Shared { tried: self.rng.random_range(0..4) },
-            _ => LeaseOrder::Oldest,
+            _ => LeaseOrder::Shared { tried: self.rng.random_range(0..4) },
         };
         let ask = LeaseAsk {
             destination: self.destination(),

@@ -98,7 +98,7 @@ impl Rig {
             until: NOW + Duration::from_mins(1),
             now: NOW,
             limit: 1,
-            order: LeaseOrder::Oldest,
+            order: LeaseOrder::Shared { tried: 0 },
         };
         wait(self.store.lease(ask)).expect("leases").deliveries.remove(0)
     }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use relay_client::config::Destination;
 use relay_core::{
+    client::Forward,
     delivery::outcome::{Class, Outcome},
     name::Name,
-    session::client::Forward,
 };
 use relay_server::api::AnswerDto;
 use tokio::time::Instant;

@@ -1,5 +1,5 @@
 use http_body_util::BodyExt as _;
-use relay_core::{delivery::outcome::Class, session::client::Notice};
+use relay_core::{client::Notice, delivery::outcome::Class};
 
 use super::*;
 

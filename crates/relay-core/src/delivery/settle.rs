@@ -9,11 +9,6 @@ use super::{
 };
 use crate::{limits, storage::Change, time::Wall};
 
-/// Bytes of an attempt's error text.
-const ERROR_BYTES_MAX: usize = 500;
-/// Largest part of a delay that jitter adds or takes away.
-const JITTER: f64 = 0.1;
-
 /// What a settlement depends on beside the record and the outcome.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
@@ -114,7 +109,7 @@ fn delay(next: &Delivery, counted: bool, outcome: &Outcome, terms: &Terms<'_>) -
     // However short a route's delays are, a destination that cannot is not asked more often than an open circuit asks.
     let least = if counted { Duration::ZERO } else { limits::CIRCUIT_PAUSE_FIRST };
     let planned = terms.retry.schedule.delay(n).max(least).min(bound);
-    let factor = 1.0 + JITTER * terms.jitter.clamp(-1.0, 1.0);
+    let factor = 1.0 + limits::RETRY_JITTER * terms.jitter.clamp(-1.0, 1.0);
     let spread = Duration::try_from_secs_f64(planned.as_secs_f64() * factor).unwrap_or(Duration::MAX).min(bound);
     let asked = outcome.retry_after.filter(|_| outcome.class.heeds_retry_after()).unwrap_or_default();
     let asked = asked.min(terms.retry_after_max);
@@ -129,7 +124,7 @@ fn attempt(before: &Delivery, outcome: &Outcome, counted: bool, now: Wall) -> At
         status: outcome.status,
         class: outcome.class,
         counted,
-        error: outcome.error.as_deref().map(|text| text[..text.floor_char_boundary(ERROR_BYTES_MAX)].into()),
+        error: outcome.error.as_deref().map(|text| text[..text.floor_char_boundary(limits::WORDS_BYTES_MAX)].into()),
         answer: outcome.answer.clone(),
     }
 }

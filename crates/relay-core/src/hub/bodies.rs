@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Hub,
-    leases::{Held, Sent},
+    leases::Sent,
     room::{Pair, most_of},
     timers::Timer,
 };
@@ -19,8 +19,10 @@ use crate::{
 /// Bodies that are to be read.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
-    /// Gathered until the outputs are drained.
-    wanted: VecDeque<Reading>,
+    /// Small ones, gathered until the outputs are drained: they are read before large ones.
+    small: VecDeque<Reading>,
+    /// The others.
+    large: VecDeque<Reading>,
     /// The store could not for now.
     again: Vec<Reading>,
 }
@@ -31,7 +33,14 @@ pub(super) struct Reading {
     pub(super) of: BodyOf,
     token: Token,
     pair: Pair,
-    size: u64,
+    body: u64,
+}
+
+impl Reading {
+    /// Bytes that it has room for.
+    fn size(&self) -> u64 {
+        most_of(self.body)
+    }
 }
 
 impl Hub {
@@ -48,31 +57,36 @@ impl Hub {
     /// Has the bodies read for which there is room.
     pub(super) fn fill_room(&mut self) {
         while let Some((pair, id)) = self.room.next() {
-            let size = |held: &Held| most_of(held.delivery.body_bytes);
             let Some(held) = self.held.get_mut(&id) else {
                 debug_assert!(false, "{id} waits for room and is not held");
                 continue;
             };
             held.sent = Sent::Reading;
             let of = BodyOf { delivery: id, event: held.delivery.event };
-            let reading = Reading { of, token: held.delivery.token, pair: pair.clone(), size: size(held) };
-            self.bodies.wanted.push_back(reading);
-            if !self.room.has_waiting(&pair) {
+            let (token, body) = (held.delivery.token, held.delivery.body_bytes);
+            self.want_body(Reading { of, token, pair: pair.clone(), body });
+            if !self.room.has_small_waiting(&pair) {
                 self.rerank(pair.0, &pair.1);
-                self.pump(&pair.1);
+                self.ask_soon(&pair.1);
             }
         }
+    }
+
+    fn want_body(&mut self, reading: Reading) {
+        let is_large = self.room.is_large(reading.body);
+        let line = if is_large { &mut self.bodies.large } else { &mut self.bodies.small };
+        line.push_back(reading);
     }
 
     /// The next bodies to ask for: few enough that others are read between them.
     pub(super) fn read_bodies(&mut self) -> Option<StoreOp> {
         let mut bytes = 0;
         let mut reading = Vec::new();
+        let line = if self.bodies.small.is_empty() { &mut self.bodies.large } else { &mut self.bodies.small };
         while reading.len() < limits::BODIES_READ_MAX
-            && let Some(next) =
-                self.bodies.wanted.pop_front_if(|next| bytes == 0 || bytes + next.size <= limits::BODIES_READ_BYTES)
+            && let Some(next) = line.pop_front_if(|next| bytes == 0 || bytes + next.size() <= limits::BODIES_READ_BYTES)
         {
-            bytes += next.size;
+            bytes += next.size();
             reading.push(next);
         }
         (!reading.is_empty()).then(|| self.ops.bodies(reading))
@@ -95,26 +109,27 @@ impl Hub {
     pub(super) fn on_bodies_due(&mut self) {
         for one in std::mem::take(&mut self.bodies.again) {
             if self.is_read_for(&one) {
-                self.bodies.wanted.push_back(one);
+                self.want_body(one);
             } else {
-                self.room.left(&one.pair, one.size);
+                self.room.left(&one.pair, one.body, one.size());
             }
         }
     }
 
     /// A body is here, or will not be: then its lease is handed back, and the store leases it no more.
     fn on_body(&mut self, one: &Reading, event: Option<Arc<Event>>) {
-        let (id, Reading { pair, size, .. }) = (one.of.delivery, one);
+        let (id, Reading { pair, body, .. }) = (one.of.delivery, one);
         let stands = self.is_read_for(one);
         let Some(event) = event.filter(|_| stands) else {
-            self.room.left(pair, *size);
+            self.room.left(pair, *body, one.size());
+            self.parked.wake();
             if stands {
                 self.unwanted.push(id);
             }
             return;
         };
-        let needed = event.size().min(*size);
-        self.room.came(pair, *size, needed);
+        let needed = event.size().min(one.size());
+        self.room.came(pair, *body, needed);
         let served = self.instances.get(&pair.0).and_then(|instance| instance.served.get(&pair.1));
         let opened = served.is_some_and(|served| served.circuit.is_open());
         let Some(held) = self.held.get_mut(&id) else { return };

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{HeldFor, Hub, instances::Served, timers::Timer};
+use super::{
+    HeldFor, Hub,
+    instances::{Rank, Service},
+    timers::Timer,
+};
 use crate::{
     circuit::{Permit, Pick, Streak},
     id::{DeliveryId, InstanceId},
@@ -30,16 +34,16 @@ pub(super) struct Destination {
     pub(super) next_due: Option<Wall>,
     /// When the timer for that goes off.
     timer: Option<Mono>,
-    /// Instances that may be given a delivery: free slots (0: a probe), instance.
-    pub(super) free: BTreeSet<(u32, InstanceId)>,
+    /// Instances that may be given a delivery.
+    pub(super) free: BTreeSet<(Rank, InstanceId)>,
     /// Instances that were announced as serving it.
     pub(super) joined: BTreeSet<InstanceId>,
     /// Lease operations under way.
     asks: usize,
     /// How long the bodies were that were leased last, on average.
     typical: u64,
-    /// It is in [`Hub::pumps`](super::Hub).
-    pumping: bool,
+    /// It is in [`Hub::to_ask`](super::Hub).
+    asks_soon: bool,
 }
 
 /// A lease operation under way.
@@ -75,7 +79,7 @@ impl Destination {
             joined: BTreeSet::new(),
             asks: 0,
             typical: 0,
-            pumping: false,
+            asks_soon: false,
         }
     }
 }
@@ -104,7 +108,7 @@ impl Hub {
     /// Of a paused destination nothing waits for room: it would hold up those of others.
     fn return_waiting(&mut self, name: &Name) {
         let joined = self.destinations.get(name).into_iter().flat_map(|destination| &destination.joined);
-        let waiting: Vec<DeliveryId> = joined.flat_map(|id| self.room.waiting(&(*id, name.clone()))).collect();
+        let waiting: Vec<DeliveryId> = joined.flat_map(|id| self.waiting_at(&(*id, name.clone()))).collect();
         self.unwanted.extend(waiting);
     }
 
@@ -160,7 +164,7 @@ impl Hub {
         let destination = self.destination(name);
         destination.work = true;
         destination.changes += 1;
-        self.pump(name);
+        self.ask_soon(name);
     }
 
     /// Something becomes due later.
@@ -190,17 +194,17 @@ impl Hub {
 
     /// Has the store asked for deliveries once the inputs at hand are taken in: one operation for all the credit that
     /// they free.
-    pub(super) fn pump(&mut self, name: &Name) {
+    pub(super) fn ask_soon(&mut self, name: &Name) {
         let Some(destination) = self.destinations.get_mut(name) else { return };
-        if destination.work && !std::mem::replace(&mut destination.pumping, true) {
-            self.pumps.push_back(name.clone());
+        if destination.work && !std::mem::replace(&mut destination.asks_soon, true) {
+            self.to_ask.push_back(name.clone());
         }
     }
 
     /// Asks the store for deliveries as long as something may be due and somebody has credit for it.
     pub(super) fn ask_for_due(&mut self, name: &Name) {
         if let Some(destination) = self.destinations.get_mut(name) {
-            destination.pumping = false;
+            destination.asks_soon = false;
         }
         if self.stopping || self.failed || !self.started || self.routing.paused.contains(name) {
             return;
@@ -209,14 +213,24 @@ impl Hub {
             self.undecided.keep_back(name);
             return;
         }
+        // Each turn takes one out of the free set, which names known instances only: see `check_invariants`.
         loop {
             let Some(destination) = self.destinations.get(name) else { return };
             if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
                 return;
             }
-            let Some(&(_, instance)) = destination.free.last() else { return };
+            let Some(instance) = self.next_asker(name) else { return };
             self.ask_for(name, instance);
         }
+    }
+
+    /// Who is given a delivery next: one that takes any, else one to whom large bodies are on their way, as long as few wait
+    /// for them to have left.
+    fn next_asker(&self, name: &Name) -> Option<InstanceId> {
+        let asks = |(rank, id): &&(Rank, InstanceId)| {
+            rank.takes_any || self.parked.count(&(*id, name.clone())) < limits::PARKED_MAX
+        };
+        self.destinations.get(name)?.free.iter().rev().find(asks).map(|(_, id)| *id)
     }
 
     /// Asks for as many deliveries as `id` has credit for.
@@ -225,6 +239,8 @@ impl Hub {
         // As many as fit if they are like those before them. More would be leased and wait, while others could take them.
         let typical = self.destination(name).typical;
         let fitting = usize::try_from(self.room.fitting(id, typical)).unwrap_or(usize::MAX);
+        // It is asked for small ones, and what is large is parked.
+        let fitting = if self.is_crowded(&(id, name.clone())) { usize::MAX } else { fitting };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(served) = instance.served.get_mut(name) else { return };
         let pick = served.circuit.pick(served.slots, now.mono);
@@ -237,7 +253,7 @@ impl Hub {
             Some(Pick::Newest) => LeaseOrder::Newest,
             Some(Pick::FewestTries) => LeaseOrder::FewestTries,
             // Canary: deliveries that wait for their first try must not stand behind all retries, nor the other way round.
-            None if cfg!(feature = "canary_no_shares") => LeaseOrder::Oldest,
+            None if cfg!(feature = "canary_no_shares") => LeaseOrder::Shared { tried: limit },
             None => LeaseOrder::Shared { tried: served.share_of_tried(limit) },
         };
         served.circuit.on_asked();
@@ -293,7 +309,7 @@ impl Hub {
             }
         }
         self.rerank_all(id);
-        self.pump(&name);
+        self.ask_soon(&name);
     }
 
     fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, asked: Asked, leased: Leased) {
@@ -333,7 +349,7 @@ impl Hub {
         }
     }
 
-    fn served_mut(&mut self, id: InstanceId, name: &Name) -> Option<&mut Served> {
+    fn served_mut(&mut self, id: InstanceId, name: &Name) -> Option<&mut Service> {
         self.instances.get_mut(&id)?.served.get_mut(name)
     }
 

@@ -30,8 +30,8 @@ pub(super) struct Instance {
     pub(super) token: Name,
     pub(super) label: String,
     pub(super) peer: String,
-    /// Until when it may come back to its leases, after its socket was lost.
-    pub(super) away_until: Option<Mono>,
+    /// Its socket was lost, and it may come back to its leases.
+    pub(super) away: Option<Away>,
     /// Until when its circuits are remembered, once it is gone.
     pub(super) forget_at: Option<Mono>,
     /// It was announced as serving its destinations, and has not been announced as gone.
@@ -42,15 +42,22 @@ pub(super) struct Instance {
     pub(super) granted: usize,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
-    pub(super) served: BTreeMap<Name, Served>,
+    pub(super) served: BTreeMap<Name, Service>,
     pub(super) held: BTreeSet<DeliveryId>,
     /// Its entries in [`Hub::losses`](super::Hub).
     pub(super) losses: BTreeSet<(Wall, DeliveryId)>,
 }
 
+/// How long an instance whose socket was lost is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Away {
+    pub(super) since: Mono,
+    pub(super) until: Mono,
+}
+
 /// One destination that an instance serves.
 #[derive(Debug, Default)]
-pub(super) struct Served {
+pub(super) struct Service {
     pub(super) slots: u32,
     pub(super) forward_timeout: Duration,
     /// Deliveries it holds or is about to get.
@@ -67,10 +74,19 @@ pub(super) struct Served {
     /// The suspect that is out, alone.
     pub(super) alone: Option<DeliveryId>,
     /// Its key in the destination's free set.
-    pub(super) rank: Option<u32>,
+    pub(super) rank: Option<Rank>,
 }
 
-impl Served {
+/// Who is given a delivery first: the last by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    /// No large bodies wait for it: else what it takes is small.
+    pub(super) takes_any: bool,
+    /// Free slots; 0: a probe.
+    pub(super) slots: u32,
+}
+
+impl Service {
     /// Nothing of it is served, held, or worth remembering.
     pub(super) fn is_over(&self) -> bool {
         self.slots == 0 && self.used == 0 && !self.asking && self.rank.is_none() && self.circuit.is_blank()
@@ -82,7 +98,7 @@ impl Instance {
     pub(super) fn unseen() -> Self {
         Self {
             conn: None,
-            away_until: None,
+            away: None,
             forget_at: None,
             token: Name::fallback(),
             label: String::new(),
@@ -102,7 +118,7 @@ impl Instance {
         self.conn.is_some() && !self.going
     }
 
-    fn rank(&self, served: &Served, now: Mono) -> Option<u32> {
+    fn rank(&self, served: &Service, now: Mono) -> Option<u32> {
         let blocked = served.asking || served.alone.is_some() || !served.suspects.is_empty();
         if !self.takes_new() || blocked || served.free() == 0 || self.granted >= limits::GRANTED_MAX {
             return None;
@@ -115,7 +131,7 @@ impl Instance {
     }
 }
 
-impl Served {
+impl Service {
     /// Slots that its circuit lets it use and nothing takes.
     pub(super) fn free(&self) -> u32 {
         self.circuit.slots(self.slots).saturating_sub(self.used)
@@ -140,17 +156,20 @@ impl Served {
 impl Hub {
     /// Brings an instance's place in its destination's free set up to date.
     pub(super) fn rerank(&mut self, id: InstanceId, destination: &Name) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get(&id) else { return };
         let Some(served) = instance.served.get(destination) else { return };
+        let pair = (id, destination.clone());
         // What waits already is to have its turn first.
-        let takes = self.room.is_open(id) && !self.room.has_waiting(&(id, destination.clone()));
+        let takes = self.room.is_open(id) && !self.room.has_small_waiting(&pair);
         let asks = takes && self.destinations.contains_key(destination);
-        let after = if asks { instance.rank(served, self.now.mono) } else { None };
+        let slots = if asks { instance.rank(served, self.now.mono) } else { None };
+        let takes_any = !self.is_crowded(&pair);
+        let after = slots.filter(|slots| takes_any || *slots > 0).map(|slots| Rank { takes_any, slots });
         let before = served.rank;
         if before == after {
             return;
         }
-        if let Some(served) = instance.served.get_mut(destination) {
+        if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(destination)) {
             served.rank = after;
         }
         let free = &mut self.destination(destination).free;
@@ -181,7 +200,7 @@ impl Hub {
             self.rerank(id, name);
         }
         for name in &names {
-            self.pump(name);
+            self.ask_soon(name);
         }
     }
 
@@ -192,12 +211,17 @@ impl Hub {
             return None;
         }
         let destination = self.destinations.get(&ready.destination)?;
-        if destination.work || destination.next_due.is_some_and(|due| due <= self.now.wall) {
-            return None;
-        }
-        let &(rank, id) = destination.free.last()?;
+        let is_due = destination.work || destination.next_due.is_some_and(|due| due <= self.now.wall);
+        let is_small = !self.room.is_large(ready.body_bytes);
+        let takes = |(rank, id): &&(Rank, InstanceId)| {
+            // Where so much that is large waits that nothing more is leased, what is small does not wait behind it.
+            let passes = || self.parked.count(&(*id, ready.destination.clone())) >= limits::PARKED_MAX;
+            let is_next = if rank.takes_any { !is_due } else { is_small && (!is_due || passes()) };
+            rank.slots > 0 && is_next
+        };
+        let &(_, id) = destination.free.iter().rev().find(takes)?;
         let pair = (id, ready.destination.clone());
-        if rank == 0 || !self.room.takes(&pair, ready.body_bytes, size) {
+        if !self.has_slot_for(&pair, ready) || !self.room.takes(&pair, ready.body_bytes, size) {
             return None;
         }
         self.room.borrow(&pair, ready.body_bytes, size);
@@ -209,7 +233,7 @@ impl Hub {
     /// Gives back what [`Self::reserve_for`] set aside.
     pub(super) fn unreserve(&mut self, id: InstanceId, delivery: &Delivery, size: u64) {
         let pair = (id, delivery.destination.clone());
-        self.room.returned(&pair, size);
+        self.room.returned(&pair, delivery.body_bytes, size);
         self.free_slot(&pair, delivery, true);
     }
 
@@ -229,8 +253,9 @@ impl Hub {
         if had_room {
             self.room.settled(pair, delivery.body_bytes);
         } else {
-            self.room.leave(pair, delivery.id);
+            self.room.leave(pair, delivery.id, delivery.body_bytes);
         }
+        self.parked.wake();
         let Some(instance) = self.instances.get_mut(id) else { return };
         let others = !was_open || instance.granted >= limits::GRANTED_MAX;
         instance.granted -= 1;
@@ -247,7 +272,7 @@ impl Hub {
         }
         self.grant_next_suspect(*id, name);
         self.rerank(*id, name);
-        self.pump(name);
+        self.ask_soon(name);
         if others {
             self.rerank_all(*id);
         }
@@ -307,7 +332,16 @@ impl Hub {
         if let Some(instance) = self.instances.get_mut(&held.instance) {
             instance.held.remove(&id);
         }
-        self.free_slot(&held.pair(), &held.delivery, held.sent > Sent::Waiting);
+        let pair = held.pair();
+        if self.leave_parked(&pair, id) {
+            if self.instances.get(&pair.0).is_some_and(|instance| instance.conn.is_none()) {
+                self.emptied.insert(pair.0);
+            }
+            self.rerank(pair.0, &pair.1);
+            self.ask_soon(&pair.1);
+        } else {
+            self.free_slot(&pair, &held.delivery, held.sent > Sent::Waiting);
+        }
         Some(held)
     }
 }

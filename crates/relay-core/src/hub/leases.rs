@@ -1,7 +1,7 @@
 //! Leases: granted, extended, released, lost.
 //!
 //! A lease ends in one of these ways: its report arrives; its client hands it back; its instance stays away for
-//! [`limits::RESUME_GRACE`] (released, and lost once its end has come without the instance); its end comes while nobody
+//! [`limits::RESUME_GRACE`], and no Hello is arriving that may be its (released, and lost once its end has come without it); its end comes while nobody
 //! extends it (lost). Leases of an earlier run of the server are re-armed to their stored end, at least the grace; if
 //! their instance does not come by then they are handed back, for a crash of the server counts nothing.
 
@@ -21,7 +21,7 @@ use crate::{
     limits,
     name::Name,
     storage::{Extend, OpId, StoreError},
-    time::Wall,
+    time::{Mono, Wall},
     wire::{
         codec::{LeaseKey, lease_ref},
         message::LeaseRef,
@@ -72,6 +72,8 @@ pub(super) struct PendingLoss {
     pub(super) instance: InstanceId,
     /// When the delivery became ready: a redrive since makes the loss void.
     ready_at: Wall,
+    /// When its lease ended first.
+    since: Option<Mono>,
 }
 
 impl Held {
@@ -112,17 +114,24 @@ impl Hub {
     /// store was asked.
     pub(super) fn hold_leased(&mut self, op: OpId, id: InstanceId, delivery: Delivery, permit: Permit) {
         let delivery_id = delivery.id;
-        self.take_slot(id, &delivery);
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
+        let pair = (id, name.clone());
         let touched = self.was_touched_since(op, delivery_id);
+        // If touched, it may be somebody's no more: handed back, and leased again if it is not over.
+        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched;
+        let parks = goes && permit == Permit::All && !suspect && !self.has_slot_for(&pair, &delivery);
+        if parks {
+            self.park(&pair, delivery_id);
+        } else {
+            self.take_slot(id, &delivery);
+        }
         self.register(Held::new(id, delivery, permit == Permit::Probing));
-        if !matches!(permit, Permit::All | Permit::Probing) {
+        if !goes {
             return self.unwanted.push(delivery_id);
         }
-        if touched {
-            // It may be somebody's no more: handed back, and leased again if it is not over.
-            return self.unwanted.push(delivery_id);
+        if parks {
+            return;
         }
         if !suspect {
             return self.wait_for_room(delivery_id);
@@ -154,7 +163,7 @@ impl Hub {
         let session = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
         match (session, &held.event) {
             (Some((conn, session)), Some((event, _))) => {
-                session.queue.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
+                session.outbox.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
                 self.signal(conn);
             }
             // Not at once: what it frees may be for the next one that cannot be granted, and so on.
@@ -191,18 +200,26 @@ impl Hub {
         self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
         if let Some((_, size)) = held.event.take() {
-            let (pair, borrowed) = (held.pair(), held.borrowed);
-            self.let_go(&pair, size, borrowed);
+            let (pair, body, borrowed) = (held.pair(), held.delivery.body_bytes, held.borrowed);
+            self.let_go(&pair, body, size, borrowed);
         }
     }
 
     /// An event is on its way out no longer.
-    fn let_go(&mut self, pair: &Pair, size: u64, borrowed: bool) {
+    fn let_go(&mut self, pair: &Pair, body: u64, size: u64, borrowed: bool) {
         if borrowed {
-            self.room.returned(pair, size);
+            self.room.returned(pair, body, size);
         } else {
-            self.room.left(pair, size);
+            self.room.left(pair, body, size);
         }
+        self.parked.wake();
+    }
+
+    /// What is leased there and has no room, or no slot, yet.
+    pub(super) fn waiting_at(&self, pair: &Pair) -> Vec<DeliveryId> {
+        let mut waiting = self.room.waiting(pair);
+        waiting.extend(self.parked.at(pair));
+        waiting
     }
 
     /// A client names a lease, which it does once it has the whole body: from now on it has `FORWARD_TIMEOUT`.
@@ -229,10 +246,10 @@ impl Hub {
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
         let Some((_, size)) = held.event.take() else { return };
-        self.let_go(&held.pair(), size, held.borrowed);
+        self.let_go(&held.pair(), held.delivery.body_bytes, size, held.borrowed);
         let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
         if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
-            session.queue.cancel_grant(held.delivery.id);
+            session.outbox.cancel_grant(held.delivery.id);
         }
     }
 
@@ -272,7 +289,7 @@ impl Hub {
         match change {
             Change::Opened => {
                 // Of what was leased while it was closed only what is on its way goes out.
-                self.unwanted.extend(self.room.waiting(&(id, name.clone())));
+                self.unwanted.extend(self.waiting_at(&(id, name.clone())));
                 self.notice(super::Notice::DestinationDown { destination, instance, error });
             }
             Change::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
@@ -337,7 +354,7 @@ impl Hub {
     /// A lease's end has come.
     pub(super) fn on_lease_end(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
-        if !self.loaded {
+        if self.loaded_at.is_none() {
             return self.postpone(id);
         }
         let live = self.instances.get(&held.instance).is_some_and(|instance| instance.conn.is_some());
@@ -350,6 +367,8 @@ impl Hub {
             // Its heartbeat is under way, and names it for all that is known.
             Sent::Named if live && !tail_over && self.is_amid(held.instance) => return self.extend(id),
             Sent::Waiting | Sent::Reading | Sent::Queued => return self.hand_back(id),
+            // Its instance may be about to name it.
+            Sent::Done | Sent::Named if !live && !tail_over && self.may_be_resumed(held) => return self.postpone(id),
             Sent::Begun | Sent::Done | Sent::Named if held.rearmed => {
                 let instance = held.instance;
                 self.hand_back(id);
@@ -365,7 +384,17 @@ impl Hub {
         }
     }
 
-    /// Gives the instance of a lease of an earlier run its time to come back: nobody is welcomed before all are known.
+    /// Whether a Hello is arriving that may name a lease.
+    fn may_be_resumed(&self, held: &Held) -> bool {
+        let until = if held.rearmed {
+            self.resumes_until(None, self.loaded_at.unwrap_or_default())
+        } else {
+            self.instance_resumes_until(held.instance)
+        };
+        until.is_some()
+    }
+
+    /// Gives the instance of a lease its time to come back: nobody is welcomed before all leases of an earlier run are known.
     pub(super) fn postpone(&mut self, id: DeliveryId) {
         let until = self.now.wall + limits::RESUME_GRACE;
         let Some(held) = self.held.get_mut(&id) else { return };
@@ -401,19 +430,30 @@ impl Hub {
         let Some(held) = self.held.get(&id) else { return };
         if held.sent >= Sent::Done && !held.rearmed {
             let (until, instance, ready_at) = (held.until, held.instance, held.delivery.ready_at);
-            self.losses.insert((until, id), PendingLoss { instance, ready_at });
-            if let Some(absent) = self.instances.get_mut(&instance) {
-                absent.losses.insert((until, id));
-            }
+            self.expect_loss(until, id, PendingLoss { instance, ready_at, since: None });
         }
         self.hand_back(id);
+    }
+
+    fn expect_loss(&mut self, until: Wall, id: DeliveryId, loss: PendingLoss) {
+        if let Some(absent) = self.instances.get_mut(&loss.instance) {
+            absent.losses.insert((until, id));
+        }
+        self.losses.insert((until, id), loss);
     }
 
     /// The end of a lease that was released earlier has come, and its instance has not.
     pub(super) fn on_loss_due(&mut self, until: Wall, id: DeliveryId) {
         let Some(loss) = self.losses.remove(&(until, id)) else { return };
-        if let Some(instance) = self.instances.get_mut(&loss.instance) {
+        let since = loss.since.unwrap_or(self.now.mono);
+        let token = self.instances.get_mut(&loss.instance).map(|instance| {
             instance.losses.remove(&(until, id));
+            instance.token.clone()
+        });
+        if token.is_some_and(|token| self.resumes_until(Some(&token), since).is_some()) {
+            // It is saying that it is back, and nothing is lost if it is.
+            let until = self.now.wall + limits::RESUME_GRACE;
+            return self.expect_loss(until, id, PendingLoss { since: Some(since), ..loss });
         }
         self.forget_if_old(loss.instance);
         self.look_up(id, Why::CountLoss(loss.ready_at));
@@ -444,7 +484,7 @@ impl Hub {
         }
         self.arm_probe(held.instance, name);
         self.rerank(held.instance, name);
-        self.pump(name);
+        self.ask_soon(name);
     }
 
     /// Drops a lease that this record, now stored, knows nothing of any more; keeps the record of one that stands.
@@ -492,7 +532,7 @@ impl Hub {
     pub(super) fn release_at(&mut self, instance: InstanceId, leases: Vec<LeaseRef>) {
         let Some(conn) = self.instances.get(&instance).and_then(|instance| instance.conn) else { return };
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        if session.queue.push_released(leases) {
+        if session.outbox.push_released(leases) {
             self.signal(conn);
         } else {
             self.misbehaved(conn, "does not read what it is sent");

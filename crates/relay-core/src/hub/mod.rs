@@ -21,8 +21,10 @@ mod leases;
 mod notice;
 mod ops;
 mod output;
+mod parked;
 mod resend;
 mod room;
+mod session;
 mod sessions;
 mod settle;
 mod setup;
@@ -47,7 +49,9 @@ use self::{
     instances::Instance,
     leases::{Held, PendingLoss},
     ops::Ops,
+    parked::Parked,
     room::Room,
+    session::Session,
     settle::{Decided, Work},
     strays::Strays,
     timers::Timer,
@@ -66,7 +70,6 @@ use crate::{
     limits,
     name::Name,
     routing::Routing,
-    session::server::Session,
     storage::{Extend, HeldAsk, OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::message::Message,
@@ -101,6 +104,8 @@ pub struct Hub {
     touched: BTreeMap<DeliveryId, OpId>,
     instances: BTreeMap<InstanceId, Instance>,
     sessions: BTreeMap<ConnId, Session>,
+    /// Those of them that have not been welcomed.
+    greeting: BTreeSet<ConnId>,
     held: BTreeMap<DeliveryId, Held>,
     /// Lease ends of all that is held.
     ends: BTreeSet<(Wall, DeliveryId)>,
@@ -108,6 +113,7 @@ pub struct Hub {
     losses: BTreeMap<(Wall, DeliveryId), PendingLoss>,
     timers: BTreeSet<(Mono, Timer)>,
     room: Room,
+    parked: Parked,
     bodies: Bodies,
 
     ops: Ops,
@@ -117,7 +123,7 @@ pub struct Hub {
     finds: VecDeque<Work>,
     extends: Vec<Extend>,
     /// Destinations to ask for what is due, each once.
-    pumps: VecDeque<Name>,
+    to_ask: VecDeque<Name>,
     /// Destinations whose clients are to be told how many they are, each with the one that came or went last.
     recounted: BTreeMap<Name, InstanceId>,
     /// Decisions that the store could not take for now.
@@ -127,8 +133,8 @@ pub struct Hub {
     /// Decisions whose store operation is under way.
     deciding: usize,
 
-    /// The leases of the previous run are known.
-    loaded: bool,
+    /// Since when the leases of the previous run are known.
+    loaded_at: Option<Mono>,
     started: bool,
     stopping: bool,
     stopped: bool,
@@ -165,24 +171,26 @@ impl Hub {
             touched: BTreeMap::new(),
             instances: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            greeting: BTreeSet::new(),
             held: BTreeMap::new(),
             ends: BTreeSet::new(),
             losses: BTreeMap::new(),
             timers: BTreeSet::new(),
             room: Room::new(setup.outgoing_bytes_max),
+            parked: Parked::default(),
             bodies: Bodies::default(),
             ops: Ops::default(),
             outputs: VecDeque::new(),
             settles: VecDeque::new(),
             finds: VecDeque::new(),
             extends: Vec::new(),
-            pumps: VecDeque::new(),
+            to_ask: VecDeque::new(),
             recounted: BTreeMap::new(),
             undecided: Undecided::default(),
             strays: Strays::default(),
             looking: Looking::default(),
             deciding: 0,
-            loaded: false,
+            loaded_at: None,
             started: false,
             stopping: false,
             stopped: false,
@@ -253,7 +261,7 @@ impl Hub {
                 return Some(output);
             }
         }
-        while let Some(name) = self.pumps.pop_front() {
+        while let Some(name) = self.to_ask.pop_front() {
             self.ask_for_due(&name);
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
@@ -265,7 +273,7 @@ impl Hub {
     /// The next message for a socket, with at most so many bytes of a body ([`limits::CHUNK_BYTES`] in any case): fewer on a
     /// slow link, so that others have their turn. `None` when there is nothing more to send for now.
     pub fn poll_transmit(&mut self, conn: ConnId, piece_bytes: usize) -> Option<Message> {
-        let popped = self.sessions.get_mut(&conn)?.queue.pop(piece_bytes)?;
+        let popped = self.sessions.get_mut(&conn)?.outbox.pop(piece_bytes)?;
         if let Some((id, done)) = popped.piece {
             self.on_piece_sent(id, done);
         }
@@ -354,6 +362,7 @@ impl Hub {
         self.join_appeared();
         self.return_unwanted();
         self.forget_emptied();
+        self.unpark();
         self.fill_room();
         self.finish_stop();
         if cfg!(debug_assertions) {

@@ -5,13 +5,22 @@
 //! the server's room and a client a quarter, and a quarter is for destinations that have nothing out. One body may be larger
 //! than any of these where nothing else counts against it.
 //!
-//! What does not fit waits, those of one client and destination behind each other, with what it is short of. Whatever is
+//! Bodies are small or large, and an eighth of each of these bounds is for small ones alone: over a slow link a large one is out
+//! for minutes, and a small one would wait as long for what it takes.
+//!
+//! What does not fit waits, those of one client, destination and kind behind each other, with what it is short of. Whatever is
 //! given back wakes those that were short of it, the first leased first.
 //!
 //! # Why nobody waits for ever
-//! - Of those short of one thing, the first goes first. Nobody passes it: not who came later, and not at another destination of
-//!   the same client, unless the first has something out there already, which will come back to it.
-//! - Where nothing is out, one body always fits. What is out comes back: it is settled, or its client is gone.
+//! - Of those of a kind that are short of one thing, the first goes first. Nobody of its kind passes it: not who came later, and
+//!   not at another destination of the same client, unless the first has something of its kind out there already, which will
+//!   come back to it.
+//! - A small one waits for small ones only: no large one takes of the part for small ones, and each of them fits in it.
+//! - While a large one waits, what is small and came later goes as far as that part, and no further. So what else comes back
+//!   is for the large one, however many small ones there are.
+//! - Where nothing large is out, one large body always fits. What is out comes back: it is settled, or its client is gone.
+//! - A body that leaves nothing of its client's buffer for the small ones goes alone there, and these wait for it: its client
+//!   takes no more.
 //! - A body larger than what is kept for destinations that have nothing out may be passed in the server's room, for clients that
 //!   do not read could keep it waiting, and all others behind it.
 
@@ -26,16 +35,6 @@ use crate::{
     name::Name,
 };
 
-/// Which part of the room for what goes out one destination may have.
-const DESTINATION_PART: u64 = 2;
-/// Which part of it waits for one client.
-const CLIENT_PART: u64 = 4;
-/// Which part of it is for destinations that have nothing out.
-const KEPT_PART: u64 = 4;
-/// Which part of the memory for what comes in is lent to what goes out without having been stored first, at most. Half of
-/// `MAX_INFLIGHT_BYTES` is for what comes in, and so much more than half of that stays for it.
-const BORROWED_PART: u64 = 4;
-
 /// A destination at a client.
 pub(super) type Pair = (InstanceId, Name);
 
@@ -44,19 +43,34 @@ pub(super) type Pair = (InstanceId, Name);
 pub(super) struct Room {
     max: u64,
     /// Bytes of events on their way out.
-    out: u64,
+    out: Taken,
     /// Those of them that came in and were not stored first: their bodies stand on the account of what comes in as well.
     borrowed: u64,
     /// The same by destination, where there are any.
-    destinations: BTreeMap<Name, u64>,
+    destinations: BTreeMap<Name, Taken>,
     clients: BTreeMap<InstanceId, Client>,
-    lines: BTreeMap<Pair, Line>,
+    lines: BTreeMap<LineId, Line>,
     /// The first of each line that has any, by what it is short of, in the order of leasing.
-    short: BTreeMap<Short, BTreeSet<(u64, Pair)>>,
+    short: BTreeMap<Short, BTreeSet<(u64, LineId)>>,
     /// Of what something may have come back since it was looked at last.
     woken: BTreeSet<Short>,
     /// The place of the next that comes.
     next: u64,
+}
+
+/// Of which kind a body is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Bulk {
+    #[default]
+    Small,
+    Large,
+}
+
+/// Bytes by the kind of body that took them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taken {
+    small: u64,
+    large: u64,
 }
 
 /// A client's side.
@@ -65,20 +79,31 @@ struct Client {
     /// Body bytes that it takes.
     buffer: u64,
     /// Body bytes that it holds or is about to get.
-    held: u64,
+    held: Taken,
     /// Bytes of events that wait to be sent to it.
-    unsent: u64,
-    /// Those of one that is larger than all that may: it went out alone, and what is small does not wait until it has left.
+    unsent: Taken,
+    /// Those of one that is larger than all that large ones may have: it went out alone, and others do not wait until it has
+    /// left.
     outsize: u64,
 }
 
-/// What waits for room at one client and destination, and how many bodies are out.
+/// Names a line: bodies of one kind for one client and destination.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LineId {
+    pair: Pair,
+    bulk: Bulk,
+}
+
+/// What waits for room in one line, and how many bodies are out.
 #[derive(Debug, Default)]
 struct Line {
     waiting: VecDeque<Waiting>,
     /// In which set its first is.
     at: Short,
+    /// Bodies that its client holds or is about to get.
     out: usize,
+    /// Those of them that have not left whole.
+    unsent: usize,
 }
 
 #[derive(Debug)]
@@ -104,36 +129,67 @@ enum Kind {
     Nothing,
 }
 
-/// What a body is short of, and whose.
+/// What bodies of a kind are short of, and whose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Short {
     kind: Kind,
+    bulk: Bulk,
     client: Option<InstanceId>,
     destination: Option<Name>,
 }
 
 impl Short {
-    const NOTHING: Self = Self::of_room(Kind::Nothing);
-
-    const fn of_room(kind: Kind) -> Self {
-        Self { kind, client: None, destination: None }
+    const fn of_room(kind: Kind, bulk: Bulk) -> Self {
+        Self { kind, bulk, client: None, destination: None }
     }
 
-    fn of_client(client: InstanceId) -> Self {
-        Self { client: Some(client), ..Self::of_room(Kind::Client) }
+    fn of_client(client: InstanceId, bulk: Bulk) -> Self {
+        Self { client: Some(client), ..Self::of_room(Kind::Client, bulk) }
     }
 
-    fn of_destination(name: &Name) -> Self {
-        Self { destination: Some(name.clone()), ..Self::of_room(Kind::Destination) }
+    fn of_destination(name: &Name, bulk: Bulk) -> Self {
+        Self { destination: Some(name.clone()), ..Self::of_room(Kind::Destination, bulk) }
+    }
+
+    /// The same for bodies of that kind.
+    fn with(&self, bulk: Bulk) -> Self {
+        Self { bulk, ..self.clone() }
+    }
+}
+
+impl Taken {
+    fn all(self) -> u64 {
+        self.small + self.large
+    }
+
+    fn of(&mut self, bulk: Bulk) -> &mut u64 {
+        match bulk {
+            Bulk::Small => &mut self.small,
+            Bulk::Large => &mut self.large,
+        }
+    }
+
+    /// Whether a small one of so many bytes goes into the part for small ones alone.
+    fn keeps_room_for(self, bytes: u64, most: u64) -> bool {
+        self.small + bytes <= most / limits::ROOM_SMALL_PART
+    }
+
+    /// Whether so many bytes more are within a bound, and leave small ones their part of it.
+    fn takes(self, bulk: Bulk, bytes: u64, most: u64) -> bool {
+        let all = self.all().saturating_add(bytes) <= most;
+        match bulk {
+            Bulk::Small => all,
+            Bulk::Large => all && self.large.saturating_add(bytes) <= for_large(most),
+        }
     }
 }
 
 /// What was found among those that are short of one thing.
 enum Look {
     /// The first of this line fits.
-    Fits(Pair),
+    Fits(LineId),
     /// The first of this line is short of that.
-    Misses(u64, Pair, Short),
+    Misses(u64, LineId, Short),
     /// Nobody that may go.
     Nothing,
 }
@@ -143,12 +199,39 @@ pub(super) fn most_of(body: u64) -> u64 {
     body + limits::HEAD_BYTES_MAX as u64
 }
 
+/// What large ones may have of a bound.
+fn for_large(most: u64) -> u64 {
+    most - most / limits::ROOM_SMALL_PART
+}
+
+impl Client {
+    /// Whether its buffer takes a body of so many bytes.
+    fn takes(&self, bulk: Bulk, body: u64) -> bool {
+        let held = self.held;
+        held.all() == 0
+            || held.takes(bulk, body, self.buffer)
+            // Alone, but for small ones that are there already.
+            || held.large == 0 && held.all().saturating_add(body) <= self.buffer
+    }
+
+    /// Whether an event of so many bytes may wait to be sent to it, where so many may.
+    fn lines_up(&self, bulk: Bulk, size: u64, part: u64) -> bool {
+        let mut beside = self.unsent;
+        beside.large -= self.outsize;
+        match bulk {
+            Bulk::Small => beside.keeps_room_for(size, part) || beside.takes(bulk, size, part),
+            Bulk::Large if size <= for_large(part) => beside.takes(bulk, size, part),
+            Bulk::Large => self.unsent.large == 0 && self.unsent.small <= part / limits::ROOM_SMALL_PART,
+        }
+    }
+}
+
 impl Room {
     /// With nothing out of so many bytes.
     pub(super) fn new(max: u64) -> Self {
         Self {
             max,
-            out: 0,
+            out: Taken::default(),
             borrowed: 0,
             destinations: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -162,55 +245,80 @@ impl Room {
     /// How many body bytes a client takes, from its Hello.
     pub(super) fn set_buffer(&mut self, client: InstanceId, bytes: u64) {
         self.clients.entry(client).or_default().buffer = bytes;
-        self.woken.insert(Short::of_client(client));
+        self.woken.extend([Bulk::Small, Bulk::Large].map(|bulk| Short::of_client(client, bulk)));
     }
 
     /// The client is forgotten: it holds nothing.
     pub(super) fn forget(&mut self, client: InstanceId) {
-        if self.clients.get(&client).is_some_and(|client| client.held == 0 && client.unsent == 0) {
+        if self.clients.get(&client).is_some_and(|client| client.held.all() == 0 && client.unsent.all() == 0) {
             self.clients.remove(&client);
         }
     }
 
     /// Whether a client takes any more bodies.
     pub(super) fn is_open(&self, client: InstanceId) -> bool {
-        self.clients.get(&client).is_some_and(|client| client.held == 0 || client.held < client.buffer)
+        self.clients.get(&client).is_some_and(|client| client.held.all() == 0 || client.held.all() < client.buffer)
     }
 
     /// How many bodies of this length a client takes beside what it holds; one more, where it holds nothing.
     pub(super) fn fitting(&self, client: InstanceId, body: u64) -> u64 {
-        let left = self.clients.get(&client).map_or(0, |client| client.buffer.saturating_sub(client.held));
+        let Some(Client { buffer, held, .. }) = self.clients.get(&client) else { return 0 };
+        let left = match self.bulk(body) {
+            Bulk::Small => buffer.saturating_sub(held.all()),
+            Bulk::Large => for_large(*buffer).saturating_sub(held.large).min(buffer.saturating_sub(held.all())),
+        };
         left / body.max(1)
     }
 
-    /// Whether something waits in this line.
-    pub(super) fn has_waiting(&self, pair: &Pair) -> bool {
-        self.lines.get(pair).is_some_and(|line| !line.waiting.is_empty())
+    /// Whether a body of so many bytes is a large one.
+    pub(super) fn is_large(&self, body: u64) -> bool {
+        self.bulk(body) == Bulk::Large
     }
 
-    /// What waits in this line, the first first.
+    /// Small are those that go as one message, if several of them fit into the smallest part that is theirs alone.
+    fn bulk(&self, body: u64) -> Bulk {
+        if cfg!(feature = "canary_small_behind_large") {
+            return Bulk::Large; // Canary: what is small must not wait for what is large.
+        }
+        let theirs = self.max / limits::ROOM_CLIENT_PART / limits::ROOM_SMALL_PART;
+        if body <= limits::SMALL_BODY_BYTES && most_of(body) <= theirs { Bulk::Small } else { Bulk::Large }
+    }
+
+    /// Whether small bodies wait at this client and destination.
+    pub(super) fn has_small_waiting(&self, pair: &Pair) -> bool {
+        self.line(pair, Bulk::Small).is_some_and(|line| !line.waiting.is_empty())
+    }
+
+    /// How many large bodies wait there, and how many that do not have not left whole.
+    pub(super) fn large_at(&self, pair: &Pair) -> (usize, usize) {
+        self.line(pair, Bulk::Large).map_or((0, 0), |line| (line.waiting.len(), line.unsent))
+    }
+
+    /// What waits at this client and destination, the first of a kind first.
     pub(super) fn waiting(&self, pair: &Pair) -> Vec<DeliveryId> {
-        self.lines.get(pair).into_iter().flat_map(|line| line.waiting.iter().map(|waiting| waiting.id)).collect()
+        let lines = [Bulk::Small, Bulk::Large].into_iter().filter_map(|bulk| self.line(pair, bulk));
+        lines.flat_map(|line| line.waiting.iter().map(|waiting| waiting.id)).collect()
     }
 
     /// A delivery was leased, and waits for room for its body.
     pub(super) fn wait(&mut self, pair: &Pair, id: DeliveryId, body: u64) {
         let place = self.next;
         self.next += 1;
-        let line = self.lines.entry(pair.clone()).or_default();
+        let at = self.line_id(pair, body);
+        let line = self.lines.entry(at.clone()).or_default();
         line.waiting.push_back(Waiting { place, id, body });
         if line.waiting.len() == 1 {
-            self.put(place, pair, Short::NOTHING);
-            self.woken.insert(Short::NOTHING);
+            self.put_first(place, &at);
         }
     }
 
     /// One that may be waiting waits no more.
-    pub(super) fn leave(&mut self, pair: &Pair, id: DeliveryId) {
-        let Some(line) = self.lines.get_mut(pair) else { return };
+    pub(super) fn leave(&mut self, pair: &Pair, id: DeliveryId, body: u64) {
+        let at = self.line_id(pair, body);
+        let Some(line) = self.lines.get_mut(&at) else { return };
         let Some(index) = line.waiting.iter().position(|waiting| waiting.id == id) else { return };
         if index == 0 {
-            self.pop(pair);
+            self.pop(&at);
         } else {
             line.waiting.remove(index);
         }
@@ -219,11 +327,11 @@ impl Room {
     /// The next whose body there is room for. It has that room from now on, as [`most_of`] its body.
     pub(super) fn next(&mut self) -> Option<(Pair, DeliveryId)> {
         while let Some(short) = self.woken.first().cloned() {
-            let pair = match self.look_at(&short) {
-                Look::Fits(pair) => pair,
-                Look::Misses(place, pair, other) => {
-                    self.take(place, &pair, &short);
-                    self.put(place, &pair, other);
+            let at = match self.look_at(&short) {
+                Look::Fits(at) => at,
+                Look::Misses(place, at, other) => {
+                    self.take(place, &at, &short);
+                    self.put(place, &at, other);
                     continue;
                 }
                 Look::Nothing => {
@@ -231,9 +339,9 @@ impl Room {
                     continue;
                 }
             };
-            if let Some(first) = self.pop(&pair) {
-                self.claim(&pair, first.body, most_of(first.body));
-                return Some((pair, first.id));
+            if let Some(first) = self.pop(&at) {
+                self.claim(&at.pair, first.body, most_of(first.body));
+                return Some((at.pair, first.id));
             }
         }
         None
@@ -247,21 +355,26 @@ impl Room {
     /// Whether an event may go out that came in just now, beside those that do and before those that wait.
     pub(super) fn takes(&self, pair: &Pair, body: u64, size: u64) -> bool {
         // Canary: slow clients must not hold the memory of what comes in.
-        let may_borrow = self.borrowed + size <= self.max / BORROWED_PART || cfg!(feature = "canary_borrows_all");
-        may_borrow && !self.has_waiting(pair) && self.shortage(self.next, pair, body, size).is_none()
+        let may_borrow =
+            self.borrowed + size <= self.max / limits::ROOM_BORROWED_PART || cfg!(feature = "canary_borrows_all");
+        let at = self.line_id(pair, body);
+        let is_first = self.lines.get(&at).is_none_or(|line| line.waiting.is_empty());
+        may_borrow && is_first && self.shortage(self.next, &at, body, size).is_none()
     }
 
     /// Room for an event: of the body at the client, and of all of it here.
     pub(super) fn claim(&mut self, pair: &Pair, body: u64, size: u64) {
         self.hold(pair, body);
-        self.out += size;
-        *self.destinations.entry(pair.1.clone()).or_default() += size;
-        let part = self.max / CLIENT_PART;
+        let bulk = self.bulk(body);
+        *self.out.of(bulk) += size;
+        *self.destinations.entry(pair.1.clone()).or_default().of(bulk) += size;
+        let part = self.max / limits::ROOM_CLIENT_PART;
         let client = self.clients.entry(pair.0).or_default();
-        client.unsent += size;
-        if size > part && client.outsize == 0 {
+        *client.unsent.of(bulk) += size;
+        if size > for_large(part) && client.outsize == 0 {
             client.outsize = size;
         }
+        self.lines.entry(self.line_id(pair, body)).or_default().unsent += 1;
     }
 
     /// The same for one that [`takes`](Self::takes) allowed.
@@ -272,204 +385,281 @@ impl Room {
 
     /// A client has a body.
     pub(super) fn hold(&mut self, pair: &Pair, body: u64) {
-        self.clients.entry(pair.0).or_default().held += body;
-        self.lines.entry(pair.clone()).or_default().out += 1;
+        let bulk = self.bulk(body);
+        *self.clients.entry(pair.0).or_default().held.of(bulk) += body;
+        self.lines.entry(self.line_id(pair, body)).or_default().out += 1;
     }
 
-    /// What was claimed before it was read needs less: its size is known now.
-    pub(super) fn came(&mut self, pair: &Pair, claimed: u64, size: u64) {
-        if let Some(client) = self.clients.get_mut(&pair.0) {
-            client.unsent -= claimed - size;
-            if client.outsize == claimed {
-                client.outsize = size;
-            }
+    /// What was claimed as [`most_of`] its body before it was read needs less: its size is known now.
+    pub(super) fn came(&mut self, pair: &Pair, body: u64, size: u64) {
+        let claimed = most_of(body);
+        if let Some(client) = self.clients.get_mut(&pair.0)
+            && client.outsize == claimed
+        {
+            client.outsize = size;
         }
-        self.give_back(pair, claimed - size);
+        self.give_back(pair, body, claimed - size);
     }
 
     /// An event that was out has left, or will not.
-    pub(super) fn left(&mut self, pair: &Pair, size: u64) {
-        if let Some(client) = self.clients.get_mut(&pair.0) {
-            client.unsent -= size;
-            if client.outsize == size {
-                client.outsize = 0;
-            }
+    pub(super) fn left(&mut self, pair: &Pair, body: u64, size: u64) {
+        if let Some(client) = self.clients.get_mut(&pair.0)
+            && client.outsize == size
+        {
+            client.outsize = 0;
         }
-        self.give_back(pair, size);
+        let at = self.line_id(pair, body);
+        if let Some(line) = self.lines.get_mut(&at) {
+            line.unsent -= 1;
+        }
+        self.drop_if_empty(&at);
+        self.give_back(pair, body, size);
     }
 
-    fn give_back(&mut self, pair: &Pair, size: u64) {
-        self.out -= size;
+    fn give_back(&mut self, pair: &Pair, body: u64, size: u64) {
+        let bulk = self.bulk(body);
+        *self.out.of(bulk) -= size;
+        if let Some(client) = self.clients.get_mut(&pair.0) {
+            *client.unsent.of(bulk) -= size;
+        }
         if let Some(out) = self.destinations.get_mut(&pair.1) {
-            *out -= size;
-            if *out == 0 {
+            *out.of(bulk) -= size;
+            if out.all() == 0 {
                 self.destinations.remove(&pair.1);
             }
         }
         if !self.short.is_empty() {
-            self.wake(Short::of_room(Kind::Room));
-            self.wake(Short::of_room(Kind::Rest));
-            self.wake(Short::of_destination(&pair.1));
-            self.wake(Short::of_client(pair.0));
+            self.wake(&Short::of_room(Kind::Room, bulk));
+            self.wake(&Short::of_room(Kind::Rest, bulk));
+            self.wake(&Short::of_destination(&pair.1, bulk));
+            self.wake(&Short::of_client(pair.0, bulk));
         }
     }
 
     /// The same of one that was borrowed.
-    pub(super) fn returned(&mut self, pair: &Pair, size: u64) {
+    pub(super) fn returned(&mut self, pair: &Pair, body: u64, size: u64) {
         self.borrowed -= size;
-        self.left(pair, size);
+        self.left(pair, body, size);
     }
 
     /// A client holds a body no more.
     pub(super) fn settled(&mut self, pair: &Pair, body: u64) {
+        let bulk = self.bulk(body);
         if let Some(client) = self.clients.get_mut(&pair.0) {
-            client.held -= body;
+            *client.held.of(bulk) -= body;
         }
-        if let Some(line) = self.lines.get_mut(pair) {
+        let at = self.line_id(pair, body);
+        if let Some(line) = self.lines.get_mut(&at) {
             line.out -= 1;
-            if line.out == 0 && line.waiting.is_empty() {
-                self.lines.remove(pair);
-            }
         }
+        self.drop_if_empty(&at);
         if !self.short.is_empty() {
-            self.wake(Short::of_client(pair.0));
+            self.wake(&Short::of_client(pair.0, bulk));
         }
     }
 
     /// Bytes of events on their way out.
     pub(super) fn out(&self) -> u64 {
-        self.out
-    }
-
-    /// Bodies out at this client and destination.
-    pub(super) fn bodies_out(&self, pair: &Pair) -> usize {
-        self.lines.get(pair).map_or(0, |line| line.out)
+        self.out.all()
     }
 
     /// Panics if the accounts contradict each other.
     pub(super) fn check(&self) {
-        let destinations: u64 = self.destinations.values().sum();
+        let sum = |parts: &mut dyn Iterator<Item = Taken>| {
+            parts.fold(Taken::default(), |sum, part| Taken {
+                small: sum.small + part.small,
+                large: sum.large + part.large,
+            })
+        };
+        let destinations = sum(&mut self.destinations.values().copied());
         assert_eq!(self.out, destinations, "what is out is that of all destinations");
-        let clients: u64 = self.clients.values().map(|client| client.unsent).sum();
+        let clients = sum(&mut self.clients.values().map(|client| client.unsent));
         assert_eq!(self.out, clients, "what is out is that of all clients");
-        assert!(self.borrowed <= self.out, "what is borrowed is on its way out");
-        let fronts: usize = self.short.values().map(BTreeSet::len).sum();
+        assert!(self.borrowed <= self.out(), "what is borrowed is on its way out");
+        let firsts: usize = self.short.values().map(BTreeSet::len).sum();
         let lines = self.lines.values().filter(|line| !line.waiting.is_empty()).count();
-        assert_eq!(fronts, lines, "the first of each line is short of one thing");
-        assert!(self.lines.values().all(|line| line.out > 0 || !line.waiting.is_empty()), "no line is empty");
+        assert_eq!(firsts, lines, "the first of each line is short of one thing");
+        assert!(self.lines.values().all(|line| !line.is_empty()), "no line is empty");
+        let kinds = self.short.iter().flat_map(|(short, set)| set.iter().map(|(_, at)| (short.bulk, at.bulk)));
+        assert!(kinds.into_iter().all(|(set, line)| set == line), "each kind is in its own sets");
     }
 
-    fn wake(&mut self, short: Short) {
-        if self.short.contains_key(&short) {
-            self.woken.insert(short);
+    fn line(&self, pair: &Pair, bulk: Bulk) -> Option<&Line> {
+        self.lines.get(&LineId { pair: pair.clone(), bulk })
+    }
+
+    fn line_id(&self, pair: &Pair, body: u64) -> LineId {
+        LineId { pair: pair.clone(), bulk: self.bulk(body) }
+    }
+
+    fn drop_if_empty(&mut self, at: &LineId) {
+        if self.lines.get(at).is_some_and(Line::is_empty) {
+            self.lines.remove(at);
+        }
+    }
+
+    /// What came back may be for either kind.
+    fn wake(&mut self, short: &Short) {
+        for bulk in [Bulk::Small, Bulk::Large] {
+            let short = short.with(bulk);
+            if self.short.contains_key(&short) {
+                self.woken.insert(short);
+            }
         }
     }
 
     /// The first of those short of this that fits now, or is short of something else.
     fn look_at(&self, short: &Short) -> Look {
-        for (place, pair) in self.short.get(short).into_iter().flatten() {
-            let Some(first) = self.lines.get(pair).and_then(|line| line.waiting.front()) else { continue };
-            match self.shortage(*place, pair, first.body, most_of(first.body)) {
-                None => return Look::Fits(pair.clone()),
+        for (place, at) in self.short.get(short).into_iter().flatten() {
+            let Some(first) = self.first_of(at) else { continue };
+            match self.shortage(*place, at, first.body, most_of(first.body)) {
+                None => return Look::Fits(at.clone()),
                 Some(same) if same == *short => {
-                    if self.may_not_be_passed(short, pair, first.body) {
+                    if self.may_not_be_passed(short, at, first.body) {
                         return Look::Nothing;
                     }
                 }
-                Some(other) => return Look::Misses(*place, pair.clone(), other),
+                Some(other) => return Look::Misses(*place, at.clone(), other),
             }
         }
         Look::Nothing
     }
 
     /// What a body of this place is short of.
-    fn shortage(&self, place: u64, pair: &Pair, body: u64, size: u64) -> Option<Short> {
-        let of_client = || Some(Short::of_client(pair.0));
-        let Some(client) = self.clients.get(&pair.0) else { return of_client() };
-        if client.held > 0 && client.held.saturating_add(body) > client.buffer {
-            return of_client();
-        }
-        if self.would_pass(place, &Short::of_client(pair.0)) {
-            return of_client();
+    fn shortage(&self, place: u64, at: &LineId, body: u64, size: u64) -> Option<Short> {
+        let LineId { pair, bulk } = at;
+        let (bulk, part) = (*bulk, self.max / limits::ROOM_CLIENT_PART);
+        let of_client = Short::of_client(pair.0, bulk);
+        let Some(client) = self.clients.get(&pair.0) else { return Some(of_client) };
+        let is_small = bulk == Bulk::Small;
+        let has_part =
+            is_small && client.held.keeps_room_for(body, client.buffer) && client.unsent.keeps_room_for(size, part);
+        if !client.takes(bulk, body) || self.would_pass(place, &of_client, has_part) {
+            return Some(of_client);
         }
         let mine = self.destinations.get(&pair.1).copied().unwrap_or_default();
-        let kind = if mine == 0 { Kind::Room } else { Kind::Rest };
-        let passes = self.would_pass(place, &Short::of_room(Kind::Room))
-            || mine > 0 && self.would_pass(place, &Short::of_room(Kind::Rest));
+        let has_nothing_out = mine.all() == 0;
+        let room = Short::of_room(if has_nothing_out { Kind::Room } else { Kind::Rest }, bulk);
+        let has_part = is_small && self.out.keeps_room_for(size, self.kept());
+        let passes = self.would_pass(place, &Short::of_room(Kind::Room, bulk), has_part)
+            || !has_nothing_out && self.would_pass(place, &room, has_part);
         if passes {
-            return Some(Short::of_room(kind));
+            return Some(room);
         }
-        if self.out == 0 {
+        if self.out() == 0 {
             return None;
         }
-        if mine > 0 && mine + size > self.max / DESTINATION_PART {
-            return Some(Short::of_destination(&pair.1));
+        let most = self.max / limits::ROOM_DESTINATION_PART;
+        let has_part = is_small && mine.keeps_room_for(size, most);
+        let of_destination = Short::of_destination(&pair.1, bulk);
+        let alone = has_nothing_out
+            || mine.large == 0 && mine.small <= most / limits::ROOM_SMALL_PART && size > for_large(most);
+        let fits = alone || has_part || mine.takes(bulk, size, most);
+        if !fits || self.would_pass(place, &of_destination, has_part) {
+            return Some(of_destination);
         }
-        let (part, beside) = (self.max / CLIENT_PART, client.unsent - client.outsize);
-        let alone = beside == 0 && (size <= part || client.outsize == 0);
-        if !alone && beside + size > part {
-            return of_client();
+        if !client.lines_up(bulk, size, part) {
+            return Some(of_client);
         }
-        let most = if mine == 0 { self.max } else { self.max - self.kept() };
-        (self.out + size > most).then(|| Short::of_room(kind))
+        (!self.has_room(bulk, size, has_nothing_out)).then_some(room)
     }
 
-    /// Whether one of this place would pass another that may not be.
-    fn would_pass(&self, place: u64, short: &Short) -> bool {
-        let before = self.short.get(short).into_iter().flatten().take_while(|(other, _)| *other < place);
-        before.into_iter().any(|(_, pair)| {
-            let first = self.lines.get(pair).and_then(|line| line.waiting.front());
-            first.is_some_and(|first| self.may_not_be_passed(short, pair, first.body))
+    /// Whether so many bytes have room beside all that is out.
+    fn has_room(&self, bulk: Bulk, size: u64, has_nothing_out: bool) -> bool {
+        let most = if has_nothing_out { self.max } else { self.max - self.kept() };
+        let for_small = self.kept() / limits::ROOM_SMALL_PART;
+        let all = self.out().saturating_add(size);
+        match bulk {
+            Bulk::Small => all <= most || all <= self.max && self.out.keeps_room_for(size, self.kept()),
+            Bulk::Large => all <= most && self.out.large.saturating_add(size) <= most - for_small,
+        }
+    }
+
+    /// Whether one of this place would pass another that may not be. A small one that has its part passes large ones.
+    fn would_pass(&self, place: u64, short: &Short, has_part: bool) -> bool {
+        if self.short.is_empty() {
+            return false;
+        }
+        [Bulk::Small, Bulk::Large].into_iter().any(|bulk| {
+            let short = short.with(bulk);
+            let before = self.short.get(&short).into_iter().flatten().take_while(|(other, _)| *other < place);
+            before.into_iter().any(|(_, at)| {
+                let stands = |first: &Waiting| {
+                    let blocks = self.may_not_be_passed(&short, at, first.body);
+                    blocks && (!has_part || bulk == Bulk::Small || self.goes_alone(&short, at, first.body))
+                };
+                self.first_of(at).is_some_and(stands)
+            })
         })
     }
 
-    fn may_not_be_passed(&self, short: &Short, pair: &Pair, body: u64) -> bool {
+    fn may_not_be_passed(&self, short: &Short, at: &LineId, body: u64) -> bool {
         match short.kind {
-            Kind::Client => self.bodies_out(pair) == 0,
+            Kind::Client => self.lines.get(at).is_none_or(|line| line.out == 0),
             Kind::Room | Kind::Rest => most_of(body) <= self.kept(),
             Kind::Destination => true,
             Kind::Nothing => false,
         }
     }
 
-    fn kept(&self) -> u64 {
-        self.max / KEPT_PART
+    /// Whether a body that waits for its client leaves nothing of the buffer for small ones.
+    fn goes_alone(&self, short: &Short, at: &LineId, body: u64) -> bool {
+        let buffer = self.clients.get(&at.pair.0).map_or(0, |client| client.buffer);
+        short.kind == Kind::Client && body > for_large(buffer)
     }
 
-    fn put(&mut self, place: u64, pair: &Pair, short: Short) {
-        if let Some(line) = self.lines.get_mut(pair) {
+    fn first_of(&self, at: &LineId) -> Option<&Waiting> {
+        self.lines.get(at).and_then(|line| line.waiting.front())
+    }
+
+    fn kept(&self) -> u64 {
+        self.max / limits::ROOM_KEPT_PART
+    }
+
+    /// It has just become the first of its line.
+    fn put_first(&mut self, place: u64, at: &LineId) {
+        let nothing = Short::of_room(Kind::Nothing, at.bulk);
+        self.put(place, at, nothing.clone());
+        self.woken.insert(nothing);
+    }
+
+    fn put(&mut self, place: u64, at: &LineId, short: Short) {
+        if let Some(line) = self.lines.get_mut(at) {
             line.at = short.clone();
         }
-        self.short.entry(short).or_default().insert((place, pair.clone()));
+        self.short.entry(short).or_default().insert((place, at.clone()));
     }
 
-    fn take(&mut self, place: u64, pair: &Pair, short: &Short) {
+    fn take(&mut self, place: u64, at: &LineId, short: &Short) {
         if let Some(set) = self.short.get_mut(short) {
-            set.remove(&(place, pair.clone()));
+            set.remove(&(place, at.clone()));
             if set.is_empty() {
                 self.short.remove(short);
             }
         }
         // Whoever would have passed it may go.
-        self.wake(short.clone());
+        self.wake(short);
         if short.kind == Kind::Room {
-            self.wake(Short::of_room(Kind::Rest));
+            self.wake(&Short::of_room(Kind::Rest, short.bulk));
         }
     }
 
     /// Takes the first out of its line; the one behind it is the first then.
-    fn pop(&mut self, pair: &Pair) -> Option<Waiting> {
-        let line = self.lines.get_mut(pair)?;
+    fn pop(&mut self, at: &LineId) -> Option<Waiting> {
+        let line = self.lines.get_mut(at)?;
         let first = line.waiting.pop_front()?;
-        let (at, next) = (line.at.clone(), line.waiting.front().map(|waiting| waiting.place));
-        if next.is_none() && line.out == 0 {
-            self.lines.remove(pair);
-        }
-        self.take(first.place, pair, &at);
+        let (set, next) = (line.at.clone(), line.waiting.front().map(|waiting| waiting.place));
+        self.drop_if_empty(at);
+        self.take(first.place, at, &set);
         if let Some(place) = next {
-            self.put(place, pair, Short::NOTHING);
-            self.woken.insert(Short::NOTHING);
+            self.put_first(place, at);
         }
         Some(first)
+    }
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.out == 0 && self.unsent == 0
     }
 }

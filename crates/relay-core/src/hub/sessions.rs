@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     ConnId, Hub, Notice, Output, Serves,
-    instances::Instance,
+    instances::{Away, Instance},
     leases::{Held, Sent},
+    session::{Phase, Session},
     settle::Reported,
     timers::Timer,
 };
@@ -13,7 +14,6 @@ use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    session::server::{Phase, Session},
     time::Mono,
     wire::{
         codec::{self, CodecError, Greeting, LeaseKey, lease_ref},
@@ -24,6 +24,7 @@ use crate::{
 impl Hub {
     pub(super) fn on_opened(&mut self, conn: ConnId, token: Name, serves: Serves, peer: String) {
         self.sessions.insert(conn, Session::new(token, serves, peer, self.now.mono));
+        self.greeting.insert(conn);
         if self.stopping {
             self.say_goodbye(conn);
             self.outputs.push_back(Output::Close(conn, "the server stops"));
@@ -89,7 +90,7 @@ impl Hub {
 
     fn on_hello(&mut self, conn: ConnId, hello: Hello) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        if !self.loaded {
+        if self.loaded_at.is_none() {
             session.phase = Phase::Waiting(Box::new(hello));
             return;
         }
@@ -101,7 +102,7 @@ impl Hub {
 
     /// The leases of the previous run are known: who waited with its Hello is answered.
     pub(super) fn on_loaded(&mut self) {
-        self.loaded = true;
+        self.loaded_at = Some(self.now.mono);
         // From now on their instances can come.
         let soon = self.now.wall + limits::RESUME_GRACE;
         let early: Vec<DeliveryId> = self.ends.range(..(soon, DeliveryId::from_u128(0))).map(|(_, id)| *id).collect();
@@ -140,9 +141,10 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.phase = Phase::Up(id);
         }
+        self.greeting.remove(&conn);
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
         instance.conn = Some(conn);
-        instance.away_until = None;
+        instance.away = None;
         instance.forget_at = None;
         instance.token = token;
         instance.peer = peer;
@@ -290,7 +292,7 @@ impl Hub {
                 self.join_one(id, &name);
                 self.rerank(id, &name);
             }
-            self.pump(&name);
+            self.ask_soon(&name);
         }
     }
 
@@ -342,7 +344,7 @@ impl Hub {
         for id in others {
             let conn = self.instances.get(&id).and_then(|instance| instance.conn);
             if let Some((conn, session)) = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?))) {
-                session.queue.push_peers(name.clone(), clients);
+                session.outbox.push_peers(name.clone(), clients);
                 self.signal(conn);
             }
         }
@@ -375,6 +377,7 @@ impl Hub {
     /// stops and still holds something has a forward at its target: handed on at once, that would be made twice.
     fn drop_session(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.remove(&conn) else { return };
+        self.greeting.remove(&conn);
         let Phase::Up(id) = session.phase else { return };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if instance.conn != Some(conn) {
@@ -388,9 +391,28 @@ impl Hub {
         if instance.going && instance.held.is_empty() {
             return self.go_absent(id);
         }
-        let until = self.now.mono + limits::RESUME_GRACE;
-        instance.away_until = Some(until);
+        let since = self.now.mono;
+        let until = since + limits::RESUME_GRACE;
+        instance.away = Some(Away { since, until });
         self.timers.insert((until, Timer::Grace(id)));
+    }
+
+    /// Until when somebody is waited for who went, or was last known, at `since`: as long as a Hello goes on arriving that may be
+    /// his, for over a slow link that takes longer than the grace. Of a token, if one is known. `None`: no longer.
+    pub(super) fn resumes_until(&self, token: Option<&Name>, since: Mono) -> Option<Mono> {
+        if cfg!(feature = "canary_grace_by_the_clock") {
+            return None; // Canary: who is saying that he is back must not lose what he names.
+        }
+        let greeting = self.greeting.iter().filter_map(|conn| self.sessions.get(conn));
+        let theirs = greeting.filter(|session| token.is_none_or(|token| session.token == *token));
+        let until = theirs.map(|session| session.heard + limits::RESUME_GRACE).max()?;
+        Some(until.min(since + limits::RESUME_MAX)).filter(|until| *until > self.now.mono)
+    }
+
+    /// The same for an instance without a socket.
+    pub(super) fn instance_resumes_until(&self, id: InstanceId) -> Option<Mono> {
+        let instance = self.instances.get(&id)?;
+        self.resumes_until(Some(&instance.token), instance.away?.since)
     }
 
     /// An instance is gone for good, as far as anybody can tell. Its circuits are remembered for a while.
@@ -425,8 +447,15 @@ impl Hub {
 
     /// An instance has been away for the grace: others get what it held.
     pub(super) fn on_grace_over(&mut self, id: InstanceId) {
-        let Some(instance) = self.instances.get(&id) else { return };
-        if instance.away_until.is_none_or(|until| until > self.now.mono) {
+        let Some(away) = self.instances.get(&id).and_then(|instance| instance.away) else { return };
+        if away.until > self.now.mono {
+            return;
+        }
+        if let Some(until) = self.instance_resumes_until(id) {
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.away = Some(Away { until, ..away });
+            }
+            self.timers.insert((until, Timer::Grace(id)));
             return;
         }
         let held: Vec<DeliveryId> = self.instances.get(&id).into_iter().flat_map(|i| i.held.clone()).collect();
@@ -452,7 +481,7 @@ impl Hub {
             let held = instance.into_iter().flat_map(|instance| instance.held.iter().filter(known));
             let held = held.filter_map(|id| Some(lease_ref((*id, self.held.get(id)?.delivery.token)))).collect();
             if let Some(session) = self.sessions.get_mut(&conn) {
-                session.queue.push_heartbeat(Extend { held });
+                session.outbox.push_heartbeat(Extend { held });
             }
             self.signal(conn);
         }
@@ -471,7 +500,7 @@ impl Hub {
     /// Puts a control message in line.
     pub(super) fn send(&mut self, conn: ConnId, message: Message) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        if session.queue.push_control(message) {
+        if session.outbox.push_control(message) {
             self.signal(conn);
         } else {
             self.misbehaved(conn, "does not read what it is sent");
@@ -480,7 +509,7 @@ impl Hub {
 
     /// Tells the driver, once, that a socket has something to send.
     pub(super) fn signal(&mut self, conn: ConnId) {
-        if self.sessions.get_mut(&conn).is_some_and(|session| session.queue.wants_signal()) {
+        if self.sessions.get_mut(&conn).is_some_and(|session| session.outbox.wants_signal()) {
             self.outputs.push_back(Output::Transmit(conn));
         }
     }

@@ -280,7 +280,7 @@ impl Hub {
             && let Some(session) = self.sessions.get_mut(&report.conn)
         {
             session.undecided = session.undecided.saturating_sub(1);
-            if session.queue.push_settled(lease_ref(report.lease)) {
+            if session.outbox.push_settled(lease_ref(report.lease)) {
                 self.signal(report.conn);
             } else {
                 self.misbehaved(report.conn, "does not read what it is sent");

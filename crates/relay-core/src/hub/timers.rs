@@ -39,7 +39,7 @@ pub(super) enum Timer {
 impl Hub {
     /// The next moment at which [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        if self.room.is_woken() {
+        if self.room.is_woken() || self.parked.is_woken() {
             return Some(self.now.mono);
         }
         let timer = self.timers.first().map(|(at, _)| *at);
@@ -84,7 +84,7 @@ impl Hub {
             Timer::NextDue(name) => self.on_next_due(&name),
             Timer::Probe(instance, name) => {
                 self.rerank(instance, &name);
-                self.pump(&name);
+                self.ask_soon(&name);
             }
         }
     }

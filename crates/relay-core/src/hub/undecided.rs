@@ -85,7 +85,7 @@ impl Hub {
         self.finds.extend(self.undecided.works.drain(..count));
         if !self.undecided.are_many() {
             for name in std::mem::take(&mut self.undecided.kept_back) {
-                self.pump(&name);
+                self.ask_soon(&name);
             }
         }
     }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Hub, instances::Instance};
+use super::{
+    Hub,
+    instances::{Instance, Rank},
+    session::Phase,
+};
 use crate::{id::InstanceId, name::Name, time::Mono};
 
 /// What the hub knows of one destination, for metrics and health.
@@ -100,10 +104,9 @@ impl Hub {
                 error: served.circuit.open_error().map(str::to_owned),
             });
         }
-        let served = self
-            .destinations
-            .get(name)
-            .is_some_and(|destination| destination.free.last().is_some_and(|(free, _)| *free > 0));
+        let served = self.destinations.get(name).is_some_and(|destination| {
+            destination.free.last().is_some_and(|(rank, _)| rank.takes_any && rank.slots > 0)
+        });
         DestinationView { destination: name.clone(), clients, served }
     }
 
@@ -119,9 +122,19 @@ impl Hub {
         assert_eq!(self.held.len(), indexed, "every lease belongs to one instance");
         let losses: usize = self.instances.values().map(|instance| instance.losses.len()).sum();
         assert_eq!(self.losses.len(), losses, "every pending loss belongs to one instance");
+        let greets = |conn| self.sessions.get(conn).is_some_and(|session| !matches!(session.phase, Phase::Up(_)));
+        assert!(self.greeting.iter().all(greets), "whoever greets has a socket and no Welcome");
+        for (name, destination) in &self.destinations {
+            // What is asked for is asked for one of these.
+            let ranked = |(rank, id): &(Rank, InstanceId)| {
+                let served = self.instances.get(id).and_then(|instance| instance.served.get(name));
+                served.is_some_and(|served| served.rank == Some(*rank))
+            };
+            assert!(destination.free.iter().all(ranked), "the free set names instances that serve it, by their rank");
+        }
         self.room.check();
         for (id, instance) in &self.instances {
-            Self::check_instance(instance);
+            self.check_instance(*id, instance);
             for (name, served) in &instance.served {
                 let free = self.destinations.get(name).map(|destination| &destination.free);
                 let ranked = served.rank.is_none_or(|rank| free.is_some_and(|free| free.contains(&(rank, *id))));
@@ -130,9 +143,10 @@ impl Hub {
         }
     }
 
-    fn check_instance(instance: &Instance) {
-        let used: u32 = instance.served.values().map(|served| served.used).sum();
-        assert!(used as usize >= instance.held.len(), "what is held takes a slot");
+    fn check_instance(&self, id: InstanceId, instance: &Instance) {
+        let used: usize = instance.served.values().map(|served| served.used as usize).sum();
+        let parked: usize = instance.served.keys().map(|name| self.parked.count(&(id, name.clone()))).sum();
+        assert!(used + parked >= instance.held.len(), "what is held takes a slot, or is parked");
         for served in instance.served.values() {
             assert!(served.suspects.is_empty() || served.used as usize >= served.suspects.len(), "suspects take slots");
         }

@@ -29,8 +29,6 @@ pub struct LeaseAsk {
 /// Which of the due deliveries are leased first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseOrder {
-    /// By `due_at`, then id.
-    Oldest,
     /// Those never tried and those tried before have a share each: up to so many of the limit are the oldest tried ones, the
     /// rest the oldest never tried, and what one kind leaves the other takes. Those taken go by `due_at`, then id.
     Shared {

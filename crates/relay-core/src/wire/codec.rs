@@ -27,8 +27,6 @@ use crate::{
 const ID_BYTES: usize = 16;
 /// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
-/// Bytes of `error`, `label`, `reason` and `version`: words for people.
-pub const WORDS_BYTES_MAX: usize = 500;
 
 /// Why bytes or a message of a peer cannot be used. The socket they came on is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -334,7 +332,11 @@ fn leases(leases: &[LeaseRef]) -> Result<(), CodecError> {
 
 /// Words for people are short, and steer no terminal and no log that they are shown in.
 fn words(text: &str, field: &'static str) -> Result<(), CodecError> {
-    if text.len() > WORDS_BYTES_MAX || text.contains(is_steering) { Err(CodecError::Field(field)) } else { Ok(()) }
+    if text.len() > limits::WORDS_BYTES_MAX || text.contains(is_steering) {
+        Err(CodecError::Field(field))
+    } else {
+        Ok(())
+    }
 }
 
 fn id_bits(bytes: &[u8], field: &'static str) -> Result<u128, CodecError> {
@@ -346,7 +348,7 @@ fn class_of(number: u32) -> Result<Class, CodecError> {
     u8::try_from(number).ok().and_then(Class::from_number).ok_or(CodecError::Field("report.class"))
 }
 
-/// `text` as words that a peer takes: at most [`WORDS_BYTES_MAX`], and U+FFFD in place of every character that steers.
+/// `text` as words that a peer takes: at most [`limits::WORDS_BYTES_MAX`], and U+FFFD in place of every character that steers.
 pub fn plain(text: &str) -> String {
     let text: String =
         text.chars().map(|char| if is_steering(char) { char::REPLACEMENT_CHARACTER } else { char }).collect();
@@ -372,9 +374,9 @@ pub fn is_steering(char: char) -> bool {
         || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The longest part of `text` within [`WORDS_BYTES_MAX`] that does not split a character.
+/// The longest part of `text` within [`limits::WORDS_BYTES_MAX`] that does not split a character.
 pub fn cut(text: &str) -> &str {
-    let mut end = text.len().min(WORDS_BYTES_MAX);
+    let mut end = text.len().min(limits::WORDS_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -4,9 +4,9 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use relay_core::{
+    client::{Client, Exit, Forward, Input, Output, Served, Setup},
     delivery::outcome::{Class, Outcome},
     id::InstanceId,
-    session::client::{Client, Exit, Forward, Input, Output, Served, Setup},
     wire::{codec, message::Message},
 };
 use relay_server::{Attached, clock::Clock};

@@ -282,7 +282,7 @@ pub(super) fn asking(destination: &str, now: Wall) -> LeaseAsk {
         until: now + Duration::from_mins(1),
         now,
         limit: 100,
-        order: LeaseOrder::Oldest,
+        order: LeaseOrder::Shared { tried: 0 },
     }
 }
 

@@ -53,7 +53,6 @@ impl Disk {
             due.map(|(_, due_at, id)| (*due_at, *id))
         };
         let found: Vec<(Wall, DeliveryId)> = match ask.order {
-            LeaseOrder::Oldest => oldest(&waiting.by_due),
             LeaseOrder::Shared { tried } => {
                 shared(oldest(&waiting.tried), oldest(&waiting.fresh), tried as usize, ask.limit as usize)
             }

@@ -120,7 +120,7 @@ fn lease_ask(limit: u32) -> LeaseAsk {
         until: NOW + Duration::from_mins(1),
         now: NOW,
         limit,
-        order: LeaseOrder::Oldest,
+        order: LeaseOrder::Shared { tried: 0 },
     }
 }
 

@@ -278,6 +278,100 @@ fn small_webhooks_do_not_wait_behind_one_that_is_larger_than_the_share() {
     assert!(rig.hub.bytes_out() < OUTGOING_BYTES_MAX / 2, "{} are out", rig.hub.bytes_out());
 }
 
+/// What a client's socket takes next over a slow link.
+fn take_next(rig: &mut Rig, client: ConnId) -> Option<Message> {
+    let message = rig.hub.poll_transmit(client, limits::PIECE_BYTES_MIN);
+    rig.pass(Duration::ZERO);
+    message
+}
+
+/// How many small webhooks come among so many messages; they are delivered at once.
+fn small_delivered(rig: &mut Rig, client: ConnId, messages: usize) -> usize {
+    let mut count = 0;
+    for _ in 0..messages {
+        if let Some(Message::Grant(grant)) = take_next(rig, client)
+            && grant.body_bytes < 100
+        {
+            rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+            count += 1;
+        }
+    }
+    count
+}
+
+/// I15: over a slow link what is small goes at once, however many large ones of the same client wait for room or for a slot,
+/// and whether it came before or after its client. The large ones go on.
+#[test]
+fn small_webhooks_wait_for_no_large_ones_of_their_client() {
+    for (count, bytes) in [(5, 10 << 20), (12, 4 << 20), (60, 100_000)] {
+        let mut rig = Rig::new();
+        let large = vec![0; bytes];
+        for _ in 0..count {
+            rig.send_body("src", &large, None);
+        }
+        rig.send();
+        rig.send();
+        let client = ConnId(1);
+        rig.deaf.insert(client);
+        rig.join(1, 7, 8);
+        assert_eq!(small_delivered(&mut rig, client, 20), 2, "{count} x {bytes}: behind them in the store");
+        for _ in 0..3 {
+            rig.send();
+            assert_eq!(small_delivered(&mut rig, client, 10), 1, "{count} x {bytes}: just now");
+        }
+        let mut whole = 0;
+        rig.deaf.clear();
+        let mut begun = std::collections::BTreeMap::new();
+        while whole < count {
+            let Some(message) = rig.hub.poll_transmit(client, limits::CHUNK_BYTES) else { panic!("nothing goes") };
+            rig.pass(Duration::ZERO);
+            let (lease, to) = match message {
+                Message::Grant(grant) => (lease_of(&grant), grant.body.len()),
+                Message::Chunk(chunk) => {
+                    let lease =
+                        relay_core::wire::codec::required_lease(chunk.lease.as_ref()).expect("it names its lease");
+                    (lease, chunk.offset as usize + chunk.data.len())
+                }
+                _ => continue,
+            };
+            begun.insert(lease, to);
+            if to == bytes {
+                whole += 1;
+                rig.report(client, lease, &outcome(Class::Delivered));
+            }
+        }
+        assert!(begun.len() >= count, "every large one went");
+    }
+}
+
+/// I15: no more of what is large is kept from other clients than helps what is small behind it, nor for longer than a lease;
+/// what is small and comes then goes out all the same.
+#[test]
+fn few_large_ones_wait_for_a_slot_and_not_for_ever() {
+    let mut rig = Rig::new();
+    for _ in 0..100 {
+        rig.send_body("src", &vec![0; 70_000], None);
+    }
+    let client = ConnId(1);
+    rig.deaf.insert(client);
+    rig.join(1, 7, 8);
+    let leased = rig.count(State::Leased);
+    assert!((limits::PARKED_MAX..limits::PARKED_MAX + 16).contains(&leased), "{leased} are leased");
+    rig.send();
+    assert_eq!(small_delivered(&mut rig, client, 20), 1);
+    for _ in 0..5 {
+        rig.pass(limits::LEASE / 4);
+        rig.heartbeat(client, &[]);
+    }
+    let losses: u32 = rig.store.deliveries().iter().map(|delivery| delivery.losses).sum();
+    assert_eq!(losses, 0);
+    let other = rig.join(2, 8, 8);
+    assert!(!rig.grants(other).is_empty(), "another client has its part");
+    rig.input(Input::Closed(client));
+    assert!(rig.count(State::Leased) <= limits::PARKED_MAX + 16, "what was parked is back");
+    rig.hub.check_invariants();
+}
+
 /// I15, I16: heads take memory too. Webhooks without a body, whose clients do not read, stay within the same bound.
 #[test]
 fn heads_count_against_what_goes_out() {

@@ -7,10 +7,10 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
+    client::{self, Client, Output, Served, Setup},
     delivery::{State, outcome::Class},
     hub::{ConnId, Input, Notice, Serves},
     id::{DeliveryId, InstanceId},
-    session::client::{self, Client, Output, Served, Setup},
     wire::message::Message,
 };
 

@@ -156,6 +156,96 @@ fn a_client_that_dies_while_it_stops_is_replaced_after_the_grace() {
     assert_eq!(rig.grants(other).len(), 1);
 }
 
+/// A client that holds a lease of ten seconds and lost its socket three seconds ago, one beside it, and a new socket.
+fn coming_back(token: &str) -> (Rig, ConnId, ConnId, LeaseKey) {
+    let mut rig = Rig::with_lease(Duration::from_secs(10));
+    let client = rig.join(1, 7, 1);
+    rig.send();
+    let lease = lease_of(&rig.grant(client));
+    rig.heartbeat(client, &[lease]);
+    let other = rig.join(2, 8, 4);
+    rig.input(Input::Closed(client));
+    rig.pass(Duration::from_secs(3));
+    open(&mut rig, 3, token, Serves::All);
+    (rig, ConnId(3), other, lease)
+}
+
+/// Part of a Hello comes each second.
+fn trickle(rig: &mut Rig, conn: ConnId, other: ConnId, span: Duration) {
+    for _ in 0..span.as_secs() {
+        rig.pass(Duration::from_secs(1));
+        rig.input(Input::Heard(conn));
+        rig.heartbeat(other, &[]);
+    }
+}
+
+/// I8, I11: over a slow link the Hello of a client that holds much takes longer than the grace, and longer than its leases
+/// last. As long as it goes on arriving, they are its own: nobody else gets them, and none is lost.
+#[test]
+fn a_hello_that_takes_its_time_resumes() {
+    let (mut rig, again, other, lease) = coming_back("office");
+    trickle(&mut rig, again, other, Duration::from_secs(40));
+    assert!(rig.grants(other).is_empty(), "its forward still runs");
+    rig.input(Input::Received(again, Message::Hello(resuming(7, &["crm"], lease))));
+    let resumed = rig.received(again);
+    assert_eq!(welcome(resumed).resumed.len(), 1);
+    rig.report(again, lease, &outcome(Class::Delivered));
+    rig.pass(Duration::from_secs(60));
+    assert_eq!((rig.only().state, rig.only().losses), (State::Delivered, 0));
+}
+
+/// I8: a socket that says nothing, one that goes on for too long, and one of another token keep nobody waiting.
+#[test]
+fn the_grace_ends_where_nothing_comes_of_it() {
+    let (mut rig, _, other, _) = coming_back("office");
+    rig.pass(limits::RESUME_GRACE);
+    assert_eq!(rig.grants(other).len(), 1, "nothing came for as long as the grace");
+    let (mut rig, again, other, _) = coming_back("office");
+    trickle(&mut rig, again, other, limits::RESUME_MAX);
+    assert_eq!(rig.grants(other).len(), 1, "it goes on for ever");
+    let (mut rig, stranger, other, _) = coming_back("shop");
+    trickle(&mut rig, stranger, other, Duration::from_secs(3));
+    assert_eq!(rig.grants(other).len(), 1, "another token's");
+}
+
+/// I11: a client that was away for longer than the grace, and says so when its lease ends, has lost nothing.
+#[test]
+fn a_loss_waits_for_a_hello_that_is_arriving() {
+    for comes in [true, false] {
+        let mut rig = Rig::new();
+        let client = rig.join(1, 7, 1);
+        rig.send();
+        let lease = lease_of(&rig.grant(client));
+        rig.heartbeat(client, &[lease]);
+        rig.input(Input::Closed(client));
+        rig.pass(limits::LEASE.saturating_sub(Duration::from_secs(3)));
+        open(&mut rig, 3, "office", Serves::All);
+        trickle(&mut rig, ConnId(3), ConnId(99), Duration::from_secs(30));
+        assert_eq!(rig.only().losses, 0);
+        if comes {
+            rig.input(Input::Received(ConnId(3), Message::Hello(resuming(7, &["crm"], lease))));
+        } else {
+            rig.input(Input::Closed(ConnId(3)));
+        }
+        rig.pass(Duration::from_secs(10));
+        assert_eq!(rig.only().losses, u32::from(!comes));
+    }
+}
+
+/// I8: the same after a restart of the server, which knows of no token that a lease is.
+#[test]
+fn a_hello_that_takes_its_time_resumes_after_a_restart() {
+    let (mut rig, _, _, lease) = coming_back("office");
+    rig.crash();
+    open(&mut rig, 4, "office", Serves::All);
+    let other = rig.join(5, 8, 4);
+    trickle(&mut rig, ConnId(4), other, Duration::from_secs(30));
+    assert!(rig.grants(other).is_empty(), "its forward still runs");
+    rig.input(Input::Received(ConnId(4), Message::Hello(resuming(7, &["crm"], lease))));
+    let resumed = rig.received(ConnId(4));
+    assert_eq!(welcome(resumed).resumed.len(), 1);
+}
+
 /// I19, I21: a token that may serve less than before does not resume what it may no longer serve; others get it.
 #[test]
 fn leases_beyond_a_narrowed_token_are_not_resumed() {
@@ -522,7 +612,36 @@ fn a_heartbeat_that_trickles_in_keeps_what_it_may_name() {
     assert!(rig.closed.is_empty());
 }
 
-/// I15: what has not begun goes before the rest of large bodies, and leaves them half of the line.
+/// I15: a small body goes before large ones also where hundreds of these have not begun, and all of it has half of the line.
+#[test]
+fn small_webhooks_do_not_wait_until_many_large_ones_have_begun() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 512);
+    rig.deaf.insert(client);
+    for _ in 0..300 {
+        rig.send_body("src", &vec![1; 70_000], None);
+    }
+    let next = |rig: &mut Rig| rig.hub.poll_transmit(client, limits::PIECE_BYTES_MIN);
+    next(&mut rig);
+    rig.send_body("src", &vec![2; 60_000], None);
+    let (mut small, mut of_large) = (0, 0);
+    while small < 60_000 {
+        let (data, first) = match next(&mut rig) {
+            Some(Message::Grant(grant)) => (grant.body, true),
+            Some(Message::Chunk(chunk)) => (chunk.data, false),
+            other => panic!("{other:?}"),
+        };
+        if data[0] == 2 {
+            assert!(!first || of_large == 0, "it begins at once");
+            small += data.len();
+        } else {
+            of_large += data.len();
+        }
+    }
+    assert!(of_large <= 70_000, "{of_large} bytes of the large ones went before it");
+}
+
+/// I15: what is small goes before the rest of large bodies, and leaves them half of the line.
 #[test]
 fn small_webhooks_take_turns_with_large_ones() {
     let mut rig = Rig::new();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::{RngExt as _, rngs::StdRng};
-use relay_core::{hub::Input, name::Name, session::client::Input as ClientInput, storage::StoreError};
+use relay_core::{client::Input as ClientInput, hub::Input, name::Name, storage::StoreError};
 use relay_store::memory::Trouble;
 
 use crate::{
@@ -172,7 +172,7 @@ impl World {
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }
-        let wall = self.wall(self.server.as_ref().map_or(self.skew, |server| server.skew));
+        let wall = self.server_wall();
         self.resume_all(wall);
         self.widen_all();
         self.plan.faults.bytes_per_second = None;

@@ -4,12 +4,13 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
+    client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
     delivery::outcome::Outcome,
     hub::{ConnId, Input as HubInput, Serves},
     id::{DeliveryId, InstanceId},
-    session::client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
+    limits,
     wire::{
-        codec,
+        codec::{self, LeaseKey},
         message::{Hello, HelloDestination, Message},
     },
 };
@@ -19,8 +20,11 @@ use crate::{
     operator::token_of,
     scenario::{Asked, Said, Seen},
     target::Meeting,
-    world::{ClientProcess, What, World},
+    world::{ClientProcess, What, World, micros},
 };
+
+/// How long a Hello that comes bit by bit takes at most, in microseconds: longer than a client that is away is waited for.
+const TRICKLES_FOR: u64 = 25_000_000;
 
 impl World {
     /// A client process starts, with an instance of its own.
@@ -61,6 +65,7 @@ impl World {
         self.tell(format_args!("client {client} dies"));
         if let Some(socket) = process.socket {
             self.perhaps_half_open(socket);
+            self.perhaps_cut(socket);
             self.drop_end(socket, End::Client);
         }
         let (pause, epoch) = (self.some_millis(30_000), self.clients[client].epoch);
@@ -135,7 +140,27 @@ impl World {
         }
         let Some(socket) = process.socket else { return };
         self.tell(format_args!("socket {socket} -> {}", Words(&message)));
-        self.put(socket, End::Server, Packet::Message(codec::encode(message)));
+        let mut span = 0;
+        if let Message::Hello(hello) = &message {
+            let held: Vec<LeaseKey> = hello.held.iter().flat_map(codec::lease_key).collect();
+            self.comes_back(client, socket, &held);
+            if self.plan.faults.trickles && self.healed_at.is_none() && self.trickle.random_bool(0.6) {
+                span = self.trickle.random_range(0..=TRICKLES_FOR);
+            }
+        }
+        self.put_slowly(socket, End::Server, Packet::Message(codec::encode(message)), span);
+    }
+
+    /// A Hello begins that names leases. If its socket came in time, those that the client has not reported stay its own until
+    /// it is there, or does not go on, or they may last no longer.
+    fn comes_back(&mut self, client: usize, socket: u64, held: &[LeaseKey]) {
+        let in_time = self.clock < self.clients[client].lost_at + micros(limits::RESUME_GRACE);
+        if !in_time || !self.plan.may_judge_returns() {
+            return;
+        }
+        let most = self.plan.clients[client].forward_timeout + limits::LEASE_OVERTIME;
+        let wall = self.server_wall();
+        self.oracle.returns(socket, held, most, &self.store, wall);
     }
 
     fn client_forwards(&mut self, client: usize, forward: &Forward) {
@@ -229,10 +254,15 @@ impl World {
 
     /// Puts a packet on its way to `end`.
     pub(crate) fn put(&mut self, number: u64, end: End, packet: Packet) {
+        self.put_slowly(number, end, packet, 0);
+    }
+
+    /// The same for one whose last byte leaves so many microseconds after its first.
+    fn put_slowly(&mut self, number: u64, end: End, packet: Packet, slowly: u64) {
         let most = self.plan.faults.delay_ms;
         let delay = self.rng.random_range(0..=most * 1_000);
         let clock = self.clock;
-        let span = packet.span(self.plan.faults.bytes_per_second);
+        let span = packet.span(self.plan.faults.bytes_per_second).max(slowly);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
         if end == End::Client {
             socket.queued += packet.len();
@@ -244,8 +274,44 @@ impl World {
             socket.stalled.push((end, packet));
             return;
         }
-        let at = socket.arrival(end, clock, delay, span);
+        // Of what was never sent whole nothing holds up the news.
+        let at = if socket.cut && end == End::Server { clock + delay } else { socket.arrival(end, clock, delay, span) };
+        let every = micros(limits::HEARD_EVERY) as usize;
+        for part in (at - span..at).step_by(every).skip(1) {
+            self.at(part, What::ArriveInPart { socket: number, end });
+        }
         self.at(at, What::Arrive { socket: number, end, packet });
+    }
+
+    /// Part of a message arrives, which is no more than a sign of life. Whoever sends it sees that it is taken.
+    pub(crate) fn arrive_in_part(&mut self, number: u64, end: End) {
+        let Some(socket) = self.sockets.get(&number).filter(|socket| socket.carries(end)) else { return };
+        let (client, epoch, server_epoch) = (socket.client, socket.client_epoch, socket.server_epoch);
+        let (here, partitioned) = (self.clients[client].epoch == epoch, self.clients[client].partitioned);
+        let here = here && self.clients[client].process.as_ref().is_some_and(|found| found.socket == Some(number));
+        if partitioned {
+            return;
+        }
+        match end {
+            End::Client if here => self.client_handles(client, Input::Heard),
+            End::Server if self.server.as_ref().is_some_and(|server| server.epoch == server_epoch) => {
+                let wall = self.server_wall();
+                self.oracle.goes_on_returning(number, wall);
+                self.server_handles(HubInput::Heard(ConnId(number)));
+                if here {
+                    self.client_handles(client, Input::Taken);
+                }
+            }
+            End::Client | End::Server => {}
+        }
+    }
+
+    /// Of what a process said last, some may have been on its own side still when it died.
+    fn perhaps_cut(&mut self, number: u64) {
+        let cut = self.plan.faults.trickles && self.trickle.random_bool(0.5);
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.cut |= cut;
+        }
     }
 
     /// One end is gone or has hung up: the other hears of it, unless nobody tells.
@@ -269,7 +335,11 @@ impl World {
         if end == End::Client {
             socket.queued = socket.queued.saturating_sub(packet.len());
         }
-        if socket.half_open || !socket.is_open(end) || (socket.reset && matches!(packet, Packet::Message(_))) {
+        let arrives = match packet {
+            Packet::Message(_) => socket.carries(end),
+            Packet::Close => !socket.half_open && socket.is_open(end),
+        };
+        if !arrives {
             return;
         }
         let (client, client_epoch, server_epoch) = (socket.client, socket.client_epoch, socket.server_epoch);
@@ -325,6 +395,9 @@ impl World {
                 Ok(Some(message)) => {
                     self.oracle.server_heard(&message, &self.store);
                     let greets = matches!(message, Message::Hello(_));
+                    if greets {
+                        self.oracle.returned(number);
+                    }
                     self.server_handles(HubInput::Received(ConnId(number), message));
                     if greets {
                         self.see_joined(number);
@@ -333,6 +406,7 @@ impl World {
                 Ok(None) | Err(_) => self.oracle.broken("I3", "a message does not decode".to_owned()),
             },
             Packet::Close => {
+                self.lost(number);
                 self.drop_end(number, End::Server);
                 self.server_handles(HubInput::Closed(ConnId(number)));
             }
@@ -341,6 +415,14 @@ impl World {
 }
 
 impl World {
+    /// The server loses a socket.
+    pub(crate) fn lost(&mut self, number: u64) {
+        self.oracle.returned(number);
+        if let Some(socket) = self.sockets.get(&number) {
+            self.clients[socket.client].lost_at = self.clock;
+        }
+    }
+
     /// After a Hello: the server counts its client where it may serve, and nowhere else.
     fn see_joined(&mut self, number: u64) {
         let (Some(server), Some(socket)) = (&self.server, self.sockets.get(&number)) else { return };

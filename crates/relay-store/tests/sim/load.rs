@@ -20,6 +20,10 @@ use crate::{
 
 /// How the body of an event begins that its target always hangs on.
 pub(crate) const POISON: &[u8] = b"poison";
+/// What a scenario calls a webhook with a large body.
+pub(crate) const LARGE: &str = "large";
+/// Bytes of that.
+const LARGE_BYTES: usize = 1024 * 1024;
 /// Sends of one webhook at most.
 const SENDS_MAX: u32 = 5;
 
@@ -78,7 +82,11 @@ impl World {
     /// Plans one webhook of a scenario.
     pub(crate) fn plan_scripted(&mut self, at: u64, kind: &'static str) {
         let sending = self.sendings.len();
-        let body = Bytes::from(format!("{kind} webhook {sending}"));
+        let mut body = format!("{kind} webhook {sending}").into_bytes();
+        if kind == LARGE {
+            body.resize(LARGE_BYTES, b'.');
+        }
+        let body = Bytes::from(body);
         let source = self.plan.sources[0].clone();
         let state = State::Waits;
         self.sendings.push(Sending {

@@ -60,6 +60,8 @@ pub(crate) struct Socket {
     pub(crate) half_open: bool,
     /// Nothing arrives any more but the news of it.
     pub(crate) reset: bool,
+    /// Its client died: what had not left it whole does not arrive at the server.
+    pub(crate) cut: bool,
     /// Earliest arrival of the next packet towards client and server: packets of one socket never overtake each other.
     not_before: [u64; 2],
     /// Bytes on their way to the client.
@@ -78,6 +80,7 @@ impl Socket {
             server_open: true,
             half_open: false,
             reset: false,
+            cut: false,
             not_before: [0; 2],
             queued: 0,
             stalled: Vec::new(),
@@ -96,6 +99,12 @@ impl Socket {
             End::Client => self.client_open = false,
             End::Server => self.server_open = false,
         }
+    }
+
+    /// Whether a message still arrives at `end`.
+    pub(crate) fn carries(&self, end: End) -> bool {
+        let cut = self.cut && end == End::Server;
+        self.is_open(end) && !(self.half_open || self.reset || cut)
     }
 
     /// When a packet sent now with that delay arrives whole at `end`, whose last byte comes so long after its first.

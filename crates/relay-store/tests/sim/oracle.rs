@@ -5,6 +5,7 @@
 
 mod commands;
 mod kept;
+mod returning;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use relay_core::{
+    client::Forward,
     delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
     hub::{Answer, DestinationView, Serves},
@@ -19,7 +21,6 @@ use relay_core::{
     limits,
     name::Name,
     routing::Routing,
-    session::client::Forward,
     storage::{Append, Appended, Change, Changed, Leased, StoreOp, Stored},
     time::Wall,
     wire::{
@@ -29,7 +30,7 @@ use relay_core::{
 };
 use relay_store::memory::MemoryStore;
 
-use self::kept::Kept;
+use self::{kept::Kept, returning::Return};
 use crate::{
     chaos::FIRST_TRY_WITHIN,
     load::{POISON, dedupe_key},
@@ -121,6 +122,8 @@ pub(crate) struct Oracle {
     shut: BTreeSet<u64>,
     /// What each socket's token may serve.
     serves: BTreeMap<u64, Serves>,
+    /// Clients that are saying what they hold, by their new sockets.
+    returning: BTreeMap<u64, Return>,
     /// Nothing happens that could cost a lease.
     loses_nothing: bool,
     /// No server's clock is a day off: what it stored then is due a day late.
@@ -193,6 +196,7 @@ impl Oracle {
             numbers: BTreeMap::new(),
             renumbered: BTreeSet::new(),
             run: 0,
+            returning: BTreeMap::new(),
             shut: BTreeSet::new(),
             violation: None,
         }
@@ -276,7 +280,12 @@ impl Oracle {
                     }
                 }
             }
-            (StoreOp::Replay(asked), Stored::Replay(answered)) if answered.answer.is_ok() => self.replayed(&asked.ask),
+            (StoreOp::Replay(asked), Stored::Replay(answered)) if answered.answer.is_ok() => {
+                // Of an event that was retired meanwhile nothing is made.
+                let mut made = asked.ask.clone();
+                made.retain(|delivery| store.delivery(delivery.id).is_some());
+                self.replayed(&made);
+            }
             (StoreOp::Extend(asked), Stored::Extend(answered)) if answered.answer.is_ok() => {
                 for extend in &asked.ask {
                     let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
@@ -291,7 +300,7 @@ impl Oracle {
 
     /// The hub asks for this at this moment: each event gets one delivery per route that there is now. What it asks to be
     /// settled it holds no longer, whatever the store answers.
-    pub(crate) fn asking(&mut self, op: &StoreOp) {
+    pub(crate) fn asking(&mut self, op: &StoreOp, wall: Wall) {
         let extent = match op {
             StoreOp::Settle(changes) => changes.ask.len(),
             StoreOp::Find(ids) => ids.ask.len(),
@@ -299,6 +308,11 @@ impl Oracle {
         };
         self.check(extent <= limits::DECISIONS_MAX, "I16", || format!("one store operation is about {extent} records"));
         if let StoreOp::Settle(changes) = op {
+            changes
+                .ask
+                .iter()
+                .filter(|change| is_unreported(change))
+                .for_each(|change| self.check_return(change, wall));
             let leased = changes.ask.iter().filter(|change| change.before.state == State::Leased);
             self.let_go.extend(leased.map(|change| (change.next.id, change.before.token)));
         }
@@ -411,7 +425,7 @@ impl Oracle {
         }
         if let Some(book) = self.books.get_mut(&id) {
             book.due_at = next.due_at;
-            let unreported = before.state == State::Leased && next.tries == before.tries && next.state != State::Leased;
+            let unreported = is_unreported(change);
             let redriven = !before.state.is_open() && next.state == State::Ready;
             book.excused += u32::from(unreported || redriven);
         }
@@ -546,6 +560,7 @@ impl Oracle {
     pub(crate) fn server_starts(&mut self) {
         self.failed.clear();
         self.let_go.clear();
+        self.returning.clear();
         self.run += 1;
     }
 
@@ -752,4 +767,10 @@ impl Oracle {
             self.check(!given_up, "I19", || format!("{id} expired long after all was well: {delivery:?}"));
         }
     }
+}
+
+/// A lease ends, and not because its outcome was reported.
+fn is_unreported(change: &Change) -> bool {
+    let Change { before, next, .. } = change;
+    before.state == State::Leased && next.tries == before.tries && next.state != State::Leased
 }

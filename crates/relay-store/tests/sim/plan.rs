@@ -21,6 +21,9 @@ pub(crate) const STORE_TROUBLE: u64 = 0x5707_e7b0_0b1e;
 /// The same for backups.
 const BACKUPS: u64 = 0xbac0_0bac_0bac;
 
+/// The same for what comes bit by bit.
+pub(crate) const TRICKLES: u64 = 0x7a1c_c1e5_0b17;
+
 /// The same for trouble of hours.
 const LONG_TROUBLE: u64 = 0x1076_7200_b1e5;
 
@@ -86,6 +89,8 @@ pub(crate) struct Faults {
     pub(crate) store_trouble: bool,
     /// Backups are taken under load, and put back.
     pub(crate) backups: bool,
+    /// A Hello may come bit by bit, and sockets end in the middle of a message.
+    pub(crate) trickles: bool,
 }
 
 impl Plan {
@@ -100,6 +105,8 @@ impl Plan {
             faults.add_later_ones(&mut later);
             faults.store_trouble = StdRng::seed_from_u64(seed ^ STORE_TROUBLE).random_bool(0.3);
             faults.backups = StdRng::seed_from_u64(seed ^ BACKUPS).random_bool(0.2);
+            faults.trickles = !faults.is_slow() && StdRng::seed_from_u64(seed ^ TRICKLES).random_bool(0.3);
+            faults.resets |= faults.trickles;
         }
         let mut long = StdRng::seed_from_u64(seed ^ LONG_TROUBLE);
         let hours = (!is_old && long.random_bool(0.1)).then(|| long.random_range(1..=12));
@@ -143,7 +150,7 @@ impl Plan {
             trouble,
             lease: Duration::from_secs(60),
             circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
-            intake_bytes: if faults.is_slow() { 1_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
+            intake_bytes: if faults.is_slow() { 4_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
             faults,
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
         }
@@ -174,6 +181,7 @@ impl Faults {
             thieves: false,
             store_trouble: false,
             backups: false,
+            trickles: false,
         }
     }
 
@@ -201,6 +209,7 @@ impl Faults {
             thieves: false,
             store_trouble: false,
             backups: false,
+            trickles: false,
         }
     }
 
@@ -277,6 +286,15 @@ fn policy(rng: &mut impl Rng) -> RetryPolicy {
 
 fn names(stem: &str, count: usize) -> Vec<Name> {
     (0..count).map(|number| format!("{stem}-{number}").parse().expect("it is a valid name")).collect()
+}
+
+impl Plan {
+    /// Whether nothing but its client, its socket or its server can end a lease: then one that its client is about to name
+    /// stays its own.
+    pub(crate) fn may_judge_returns(&self) -> bool {
+        let faults = &self.faults;
+        !(self.operators || faults.store_trouble || faults.backups || faults.narrowing || faults.clock_jumps)
+    }
 }
 
 /// One of several.

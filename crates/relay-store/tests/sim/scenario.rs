@@ -20,6 +20,7 @@ use relay_core::{
 use relay_store::memory::Trouble;
 
 use crate::{
+    load::LARGE,
     oracle::Violation,
     plan::{ClientPlan, Faults, Plan},
     target::{Meeting, answer, nothing},
@@ -76,7 +77,7 @@ struct Fate {
 
 type Scenario = (&'static str, fn() -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 19] = [
+const SCENARIOS: [Scenario; 20] = [
     ("only_refused", only_refused),
     ("refused_among_an_outage", refused_among_an_outage),
     ("forty_nine_in_flight", forty_nine_in_flight),
@@ -96,6 +97,7 @@ const SCENARIOS: [Scenario; 19] = [
     ("an_outage_of_few_with_restarts", an_outage_of_few_with_restarts),
     ("an_outage_of_hours_with_two_clients", an_outage_of_hours_with_two_clients),
     ("expired_while_the_store_is_full", expired_while_the_store_is_full),
+    ("small_beside_large_on_a_slow_link", small_beside_large_on_a_slow_link),
 ];
 
 /// Runs all of them, or the one that is asked for. The first that does not hold is named with what is wrong.
@@ -129,6 +131,16 @@ impl Stage {
         slots: u32,
         script: impl FnMut(&Asked<'_>) -> Said + Send + 'static,
     ) -> Self {
+        Self::with_plan(pause_max, clients, slots, script, |_| {})
+    }
+
+    fn with_plan(
+        pause_max: Duration,
+        clients: usize,
+        slots: u32,
+        script: impl FnMut(&Asked<'_>) -> Said + Send + 'static,
+        change: impl FnOnce(&mut Plan),
+    ) -> Self {
         let name = |text: &str| -> Name { text.parse().expect("it is a valid name") };
         let route = Route { destination: name("to"), ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() };
         let client = || ClientPlan {
@@ -137,7 +149,7 @@ impl Stage {
             buffer_bytes: limits::CLIENT_BUFFER,
             forward_timeout: FORWARD_TIMEOUT,
         };
-        let plan = Plan {
+        let mut plan = Plan {
             routing: Routing { routes: BTreeMap::from([(name("in"), vec![route])]), ..Routing::default() },
             sources: vec![name("in")],
             destinations: vec![name("to")],
@@ -150,6 +162,7 @@ impl Stage {
             faults: Faults::restarts(),
             operators: false,
         };
+        change(&mut plan);
         let mut world = World::with_plan(plan, 1, Trace::new(std::env::var_os("TRACE").is_some()));
         world.script = Some(Box::new(script));
         world.set_up();
@@ -574,6 +587,41 @@ fn expired_while_the_store_is_full() -> Result<(), String> {
     stage.pass(limits::MESSAGE_TTL + seconds(180))?;
     let left = stage.world.store.open_deliveries();
     expect(left == 0, || format!("{left} have not ended three minutes after their TTL"))
+}
+
+/// I15: five minutes of large webhooks wait for one client on a slow link, more of them than it has slots or room for, and some
+/// came while it was away. What is small, before its client or after it, arrives in a few seconds, and the large ones one after
+/// the other.
+fn small_beside_large_on_a_slow_link() -> Result<(), String> {
+    const RATE: u64 = 64 * 1024;
+    let mut stage = Stage::with_plan(
+        limits::CIRCUIT_PAUSE_MAX,
+        1,
+        8,
+        |_| Said::Status(200),
+        |plan| {
+            plan.faults.bytes_per_second = Some(RATE);
+            // So much that two of them have room.
+            plan.intake_bytes = 12 * 1024 * 1024;
+        },
+    );
+    stage.world.kill_client(0);
+    stage.send(LARGE, 14, millis(10));
+    stage.send("early", 3, millis(100));
+    stage.pass(seconds(40))?;
+    let early =
+        |stage: &Stage| count(&stage.fates(), |fate| fate.kind == "early" && fate.record.state == State::Delivered);
+    expect(early(&stage) == 3, || format!("{} of 3 that waited for their client are there", early(&stage)))?;
+    stage.send(LARGE, 6, millis(10));
+    stage.send("small", 50, millis(3_700));
+    stage.pass(seconds(195))?;
+    let fates = stage.fates();
+    let missing = count(&fates, |fate| fate.kind == "small" && fate.record.state != State::Delivered);
+    let late = latest(&stage, "small");
+    expect(missing == 0 && late <= seconds(3), || format!("{missing} are not delivered, one was {late:?} late"))?;
+    stage.pass(seconds(120))?;
+    let waiting = count(&stage.fates(), |fate| fate.kind == LARGE && fate.record.state != State::Delivered);
+    expect(waiting == 0, || format!("{waiting} large ones are not there after twice the time that the link takes"))
 }
 
 impl World {

@@ -15,7 +15,7 @@ use relay_core::{
 use crate::{
     load::sha256,
     net::{End, Packet, Words},
-    world::{Server, What, World, routing},
+    world::{Server, What, World, micros, routing},
 };
 
 /// How long a server that was told to stop may take.
@@ -35,6 +35,9 @@ impl World {
     pub(crate) fn start_server(&mut self) {
         self.server_epoch += 1;
         let epoch = self.server_epoch;
+        for client in &mut self.clients {
+            client.lost_at = self.clock;
+        }
         self.oracle.check_store(&self.store);
         self.oracle.server_starts();
         let stats = self.store.stats_now();
@@ -150,6 +153,7 @@ impl World {
                     }
                     self.tell(format_args!("server closes socket {}: {why}", conn.0));
                     self.transmit(conn);
+                    self.lost(conn.0);
                     self.drop_end(conn.0, End::Server);
                 }
                 Output::Notice(notice) => self.tell(format_args!("server: {notice:?}")),
@@ -181,9 +185,9 @@ impl World {
 
     /// Writes as much as the socket takes: on a slow link little more than nothing, and the hub keeps the rest.
     fn transmit(&mut self, conn: ConnId) {
+        let piece = self.passing().min(limits::CHUNK_BYTES);
         while self.has_room(conn)
-            && let Some(message) =
-                self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn, limits::CHUNK_BYTES))
+            && let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn, piece))
         {
             self.oracle.server_said(conn.0, &message, &self.store);
             self.tell(format_args!("socket {} <- {}", conn.0, Words(&message)));
@@ -199,14 +203,22 @@ impl World {
 
     fn has_room(&self, conn: ConnId) -> bool {
         let queued = self.sockets.get(&conn.0).map_or(0, |socket| socket.queued);
-        self.plan.faults.bytes_per_second.is_none() || queued < limits::SESSION_QUEUE_BYTES
+        self.plan.faults.bytes_per_second.is_none() || queued < self.passing()
+    }
+
+    /// What may wait in front of the wire, by the pace of the link, as the driver finds it out.
+    fn passing(&self) -> usize {
+        let pace = self.plan.faults.bytes_per_second.map(|rate| micros(limits::SESSION_QUEUE_TIME) * rate / 1_000_000);
+        let passing = pace.map_or(limits::SESSION_QUEUE_BYTES, |bytes| bytes as usize);
+        passing.clamp(limits::PIECE_BYTES_MIN, limits::SESSION_QUEUE_BYTES)
     }
 
     fn store_is_asked(&mut self, ask: StoreOp) {
         let op = ask.id();
         let most = self.plan.faults.store_ms;
         let span = self.some_millis(most);
-        self.oracle.asking(&ask);
+        let wall = self.server_wall();
+        self.oracle.asking(&ask, wall);
         self.check_ends(&ask);
         let Some(server) = &mut self.server else { return };
         server.pending.insert(op, ask);

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rand::{Rng, RngExt as _};
 use relay_core::{
+    client::Forward,
     delivery::{
         answer::Answer,
         outcome::{Class, Outcome},
     },
     name::Name,
-    session::client::Forward,
 };
 
 use crate::plan::pick;

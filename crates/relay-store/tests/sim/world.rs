@@ -12,12 +12,12 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
+    client::Client,
     delivery::outcome::Outcome,
     hub::{ConnId, Hub, Input as HubInput, Ticket},
     id::{DeliveryId, InstanceId, JobId},
     name::Name,
     routing::Route,
-    session::client::Client,
     storage::{OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::codec::LeaseKey,
@@ -32,7 +32,7 @@ use crate::{
     net::{End, Packet, Socket},
     operator::Act,
     oracle::Oracle,
-    plan::{Plan, STORE_TROUBLE},
+    plan::{Plan, STORE_TROUBLE, TRICKLES},
     scenario::{Script, Seen},
     target::Targets,
     trace::Trace,
@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) operator: StdRng,
     /// Chance of the faults that were added later.
     pub(crate) later: StdRng,
+    /// Chance of what comes bit by bit.
+    pub(crate) trickle: StdRng,
     /// Chance of what the store cannot for a while.
     pub(crate) unwell: StdRng,
     /// Commands that operators gave.
@@ -111,6 +113,8 @@ pub(crate) struct ClientSlot {
     pub(crate) process: Option<ClientProcess>,
     pub(crate) epoch: u64,
     pub(crate) partitioned: bool,
+    /// When the server last lost a socket of it, or started.
+    pub(crate) lost_at: u64,
 }
 
 /// One life of a client process.
@@ -130,6 +134,7 @@ pub(crate) struct ClientProcess {
 #[derive(Debug)]
 pub(crate) enum What {
     Arrive { socket: u64, end: End, packet: Packet },
+    ArriveInPart { socket: u64, end: End },
     Dialled { client: usize, epoch: u64 },
     StoreActs { epoch: u64, op: OpId },
     StoreAnswers { epoch: u64, answer: Box<Stored> },
@@ -166,6 +171,7 @@ impl World {
             rng: StdRng::seed_from_u64(seed ^ 0x005e_ed0f_7e57),
             operator: StdRng::seed_from_u64(!seed),
             later: StdRng::seed_from_u64(!seed.reverse_bits()),
+            trickle: StdRng::seed_from_u64(!seed ^ TRICKLES),
             unwell: StdRng::seed_from_u64(!seed ^ STORE_TROUBLE),
             given: BTreeMap::new(),
             unrouted: Vec::new(),
@@ -231,7 +237,7 @@ impl World {
     pub(crate) fn set_up(&mut self) {
         self.start_server();
         for client in 0..self.plan.clients.len() {
-            self.clients.push(ClientSlot { process: None, epoch: 0, partitioned: false });
+            self.clients.push(ClientSlot { process: None, epoch: 0, partitioned: false, lost_at: 0 });
             self.start_client(client);
         }
     }
@@ -260,6 +266,7 @@ impl World {
     fn happen(&mut self, what: What) {
         match what {
             What::Arrive { socket, end, packet } => self.arrive(socket, end, packet),
+            What::ArriveInPart { socket, end } => self.arrive_in_part(socket, end),
             What::Dialled { client, epoch } => self.dialled(client, epoch),
             What::StoreActs { epoch, op } => self.store_acts(epoch, op),
             What::StoreAnswers { epoch, answer } => self.store_answers(epoch, *answer),
@@ -313,6 +320,11 @@ impl World {
     /// Wall time as a process sees it whose clock is off by `skew`.
     pub(crate) fn wall(&self, skew: i64) -> Wall {
         Wall::from_micros(EPOCH.as_micros() + self.clock as i64 + skew)
+    }
+
+    /// The same as the server's process sees it, or the next one will.
+    pub(crate) fn server_wall(&self) -> Wall {
+        self.wall(self.server.as_ref().map_or(self.skew, |server| server.skew))
     }
 
     /// Both clocks of a process.

@@ -41,7 +41,7 @@ fn a_client_is_given_what_it_takes_and_one_body_in_any_case() {
         room.wait(&crm, id_of(number), body);
     }
     assert_eq!(admitted(&mut room), [1, 2]);
-    assert!(!room.is_open(crm.0) && room.has_waiting(&crm));
+    assert!(!room.is_open(crm.0) && !room.waiting(&crm).is_empty());
     room.settled(&crm, 600);
     assert_eq!(admitted(&mut room), [3], "in the order of leasing");
     room.settled(&crm, 400);
@@ -61,7 +61,7 @@ fn who_has_nothing_out_is_not_passed() {
     room.wait(&tall, id_of(4), 900);
     room.wait(&short, id_of(5), 10);
     assert_eq!(admitted(&mut room), [] as [u128; 0]);
-    room.leave(&tall, id_of(4));
+    room.leave(&tall, id_of(4), 900);
     assert_eq!(admitted(&mut room), [5], "it waits no more");
 }
 
@@ -78,11 +78,12 @@ fn nobody_has_all_of_the_room() {
         }
         admitted(room).len()
     };
-    assert_eq!(fill(&mut room, 1, "first"), 8, "a client's quarter");
-    assert_eq!(fill(&mut room, 2, "first"), 8);
+    assert_eq!(fill(&mut room, 1, "first"), 7, "a client's quarter, but for what is kept for small ones");
+    assert_eq!(fill(&mut room, 2, "first"), 7);
     assert_eq!(fill(&mut room, 3, "first"), 0, "a destination's half");
-    assert_eq!(fill(&mut room, 4, "second"), 8, "what is left but for the kept quarter");
-    assert_eq!(fill(&mut room, 5, "third"), 1, "of the kept quarter one");
+    assert_eq!(fill(&mut room, 4, "second"), 7);
+    assert_eq!(fill(&mut room, 5, "third"), 2, "what is left but for the kept quarter");
+    assert_eq!(fill(&mut room, 6, "fourth"), 1, "of the kept quarter one");
     room.check();
 }
 
@@ -112,7 +113,7 @@ fn everybody_gets_in_while_what_is_out_comes_back() {
             if rng.random_bool(0.05)
                 && let Some((&number, at)) = waiting.iter().nth(rng.random_range(0..waiting.len().max(1)))
             {
-                room.leave(at, id_of(number));
+                room.leave(at, id_of(number), bodies[&number]);
                 waiting.remove(&number);
             }
             while let Some((at, id)) = room.next() {
@@ -123,7 +124,7 @@ fn everybody_gets_in_while_what_is_out_comes_back() {
             }
             if !leaving.is_empty() && rng.random_bool(0.7) {
                 let (at, body, size) = leaving.swap_remove(rng.random_range(0..leaving.len()));
-                room.left(&at, size);
+                room.left(&at, body, size);
                 held.push((at, body));
             }
             if !held.is_empty() && rng.random_bool(0.7) {
@@ -139,7 +140,7 @@ fn everybody_gets_in_while_what_is_out_comes_back() {
                 leaving.push((at, bodies[&id.as_u128()], most_of(bodies[&id.as_u128()])));
             }
             if let Some((at, body, size)) = leaving.pop() {
-                room.left(&at, size);
+                room.left(&at, body, size);
                 held.push((at, body));
             } else if let Some((at, body)) = held.pop() {
                 room.settled(&at, body);
@@ -157,13 +158,13 @@ fn small_bodies_go_beside_one_that_is_larger_than_the_part() {
     let (tall, short) = (pair(1, "tall"), pair(1, "short"));
     room.wait(&tall, id_of(1), MAX / 3);
     room.wait(&short, id_of(2), 1_000);
-    assert_eq!(admitted(&mut room), [1, 2]);
-    room.came(&tall, most_of(MAX / 3), MAX / 3 + 100);
+    assert_eq!(admitted(&mut room), [2, 1]);
+    room.came(&tall, MAX / 3, MAX / 3 + 100);
     room.check();
     room.wait(&pair(1, "other"), id_of(3), MAX / 3);
     assert_eq!(admitted(&mut room), [] as [u128; 0]);
-    room.left(&tall, MAX / 3 + 100);
-    room.left(&short, most_of(1_000));
+    room.left(&tall, MAX / 3, MAX / 3 + 100);
+    room.left(&short, 1_000, most_of(1_000));
     assert_eq!(admitted(&mut room), [3]);
 }
 
@@ -182,4 +183,116 @@ fn what_is_given_back_wakes_those_that_wait_for_it() {
     room.settled(&first, 1_000);
     assert!(room.is_woken());
     assert_eq!(admitted(&mut room), [2]);
+}
+
+const MEBI: u64 = 1024 * 1024;
+
+/// I15: what is small waits for no large one of its client: not of its own destination, nor of another that has nothing out.
+#[test]
+fn small_bodies_wait_for_no_large_ones() {
+    let (mut room, crm, erp, wiki) = (room(1, 32 * MEBI), pair(1, "crm"), pair(1, "erp"), pair(1, "wiki"));
+    for number in 1..=8 {
+        room.wait(&crm, id_of(number), 5 * MEBI);
+    }
+    room.wait(&erp, id_of(9), 5 * MEBI);
+    assert_eq!(admitted(&mut room), [1, 2], "what large ones may have of a client's part");
+    for (number, at) in [(10, &crm), (11, &erp), (12, &wiki)] {
+        room.wait(at, id_of(number), 10_000);
+        assert_eq!(admitted(&mut room), [number]);
+        assert!(room.takes(at, 10_000, 11_000), "nor does one that came in just now");
+    }
+    // All have left, and are at their target: the buffer is what they wait for.
+    for _ in 0..2 {
+        room.left(&crm, 5 * MEBI, most_of(5 * MEBI));
+    }
+    assert_eq!(admitted(&mut room), [3, 9]);
+    room.left(&crm, 5 * MEBI, most_of(5 * MEBI));
+    assert_eq!(admitted(&mut room), [4], "of 32 MiB 28");
+    room.left(&crm, 5 * MEBI, most_of(5 * MEBI));
+    room.left(&erp, 5 * MEBI, most_of(5 * MEBI));
+    assert_eq!(admitted(&mut room), [] as [u128; 0]);
+    room.wait(&crm, id_of(13), 60_000);
+    assert_eq!(admitted(&mut room), [13]);
+}
+
+/// I15: what is large does not wait for ever behind small ones, however many of them come.
+#[test]
+fn a_large_body_gets_in_however_many_small_ones_come() {
+    for body in [5 * MEBI, 15 * MEBI, 31 * MEBI] {
+        let (mut room, crm, mut number) = (room(1, 32 * MEBI), pair(1, "crm"), 1);
+        let mut out = VecDeque::new();
+        let mut come = |room: &mut Room, number: &mut u128| {
+            // As many as ever fit, and one more.
+            loop {
+                while let Some((_, id)) = room.next() {
+                    if id == id_of(1) {
+                        return true;
+                    }
+                    out.push_back(());
+                }
+                if room.has_small_waiting(&crm) {
+                    break;
+                }
+                *number += 1;
+                room.wait(&crm, id_of(*number), 60_000);
+            }
+            let gone = out.pop_front();
+            assert!(gone.is_some(), "nothing is out, and nothing gets in");
+            room.left(&crm, 60_000, most_of(60_000));
+            room.settled(&crm, 60_000);
+            false
+        };
+        for _ in 0..100 {
+            assert!(!come(&mut room, &mut number));
+        }
+        room.wait(&crm, id_of(1), body);
+        let waits = (0..2_000).take_while(|_| !come(&mut room, &mut number)).count();
+        assert!(waits < 2_000, "{body} bytes never get in");
+    }
+}
+
+/// The page's claim while others keep coming: nobody who could be served is passed for ever.
+#[test]
+fn nobody_is_passed_for_ever() {
+    for seed in 0..12 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut room = Room::new(MAX);
+        for client in 1..=3 {
+            room.set_buffer(InstanceId::from_u128(client), rng.random_range(1..MAX));
+        }
+        let (mut number, mut waiting, mut slowest) = (0_u128, BTreeMap::new(), 0);
+        let (mut leaving, mut held) = (Vec::new(), Vec::new());
+        for step in 0..2_500_u32 {
+            while waiting.len() < 40 {
+                number += 1;
+                let body = match rng.random_range(0..10) {
+                    0 => rng.random_range(0..MAX / limits::ROOM_KEPT_PART - HEAD),
+                    1 | 2 => rng.random_range(0..MAX / 16),
+                    _ => rng.random_range(0..70_000),
+                };
+                let at = pair(rng.random_range(1..4), ["a", "b", "c"][rng.random_range(0..3)]);
+                waiting.insert(number, (step, body));
+                room.wait(&at, id_of(number), body);
+            }
+            while let Some((at, id)) = room.next() {
+                let (since, body) = waiting.remove(&id.as_u128()).expect("it waits");
+                slowest = slowest.max(step - since);
+                leaving.push((at, body));
+            }
+            room.check();
+            for _ in 0..3 {
+                if !leaving.is_empty() && rng.random_bool(0.8) {
+                    let (at, body) = leaving.swap_remove(rng.random_range(0..leaving.len()));
+                    room.left(&at, body, most_of(body));
+                    held.push((at, body));
+                }
+                if !held.is_empty() && rng.random_bool(0.8) {
+                    let (at, body) = held.swap_remove(rng.random_range(0..held.len()));
+                    room.settled(&at, body);
+                }
+            }
+        }
+        let longest = waiting.values().map(|(since, _)| 2_500 - since).max().unwrap_or_default();
+        assert!(longest.max(slowest) < 1_000, "seed {seed}: one waits for {longest}, one waited for {slowest}");
+    }
 }

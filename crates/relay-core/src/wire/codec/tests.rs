@@ -122,7 +122,7 @@ fn what_is_out_of_bounds_is_refused() {
     let refused = |message| decode(encode(message));
     assert_eq!(refused(Message::Extend(Extend { held: vec![lease] })), Err(CodecError::Field("lease.delivery")));
     assert_eq!(refused(Message::Chunk(Chunk::default())), Err(CodecError::Field("lease")));
-    let long = Message::GoAway(GoAway { reason: "x".repeat(WORDS_BYTES_MAX + 1), retry_after_ms: 0 });
+    let long = Message::GoAway(GoAway { reason: "x".repeat(limits::WORDS_BYTES_MAX + 1), retry_after_ms: 0 });
     assert_eq!(refused(long), Err(CodecError::Field("go_away.reason")));
     let huge = Bytes::from(vec![0; limits::MESSAGE_BYTES_MAX + 1]);
     assert_eq!(decode(huge), Err(CodecError::TooLarge(limits::MESSAGE_BYTES_MAX + 1)));
@@ -142,7 +142,7 @@ fn words_that_steer_are_refused_and_our_own_are_made_plain() {
             status: None,
             retry_after: None,
             duration: Duration::ZERO,
-            error: Some(format!("{steering}{}", "\u{1b}".repeat(WORDS_BYTES_MAX)).into()),
+            error: Some(format!("{steering}{}", "\u{1b}".repeat(limits::WORDS_BYTES_MAX)).into()),
             answer: None,
         };
         let report = Message::Report(report(lease, &outcome));
@@ -201,15 +201,15 @@ fn a_client_that_holds_all_it_may_can_say_so() {
     let destination = HelloDestination { name: name.clone(), slots: u32::MAX, forward_timeout_ms: u32::MAX };
     let hello = Hello {
         instance: vec![7; ID_BYTES].into(),
-        version: "x".repeat(WORDS_BYTES_MAX),
-        label: "x".repeat(WORDS_BYTES_MAX),
+        version: "x".repeat(limits::WORDS_BYTES_MAX),
+        label: "x".repeat(limits::WORDS_BYTES_MAX),
         destinations: vec![destination; limits::SESSION_DESTINATIONS_MAX],
         buffer_bytes: u64::MAX,
         held: held.clone(),
     };
     let told = WelcomeDestination { name, known: true, others: u32::MAX, allowed: true };
     let welcome = Welcome {
-        version: "x".repeat(WORDS_BYTES_MAX),
+        version: "x".repeat(limits::WORDS_BYTES_MAX),
         heartbeat_ms: u32::MAX,
         destinations: vec![told; limits::SESSION_DESTINATIONS_MAX],
         resumed: held,
@@ -291,8 +291,8 @@ fn the_words_of_a_target_are_bounded_and_steer_nothing() {
     let lease = (DeliveryId::from_u128(1), Token { counter: 1, nonce: 2 });
     let esc = "\u{1b}[2J\u{202e}";
     let said = Answer {
-        reason: Some(format!("{esc}{}", "x".repeat(WORDS_BYTES_MAX)).into()),
-        location: Some(format!("/{esc}\n{}", "ü".repeat(WORDS_BYTES_MAX)).into()),
+        reason: Some(format!("{esc}{}", "x".repeat(limits::WORDS_BYTES_MAX)).into()),
+        location: Some(format!("/{esc}\n{}", "ü".repeat(limits::WORDS_BYTES_MAX)).into()),
         body: Some(format!("a\r\nb\tc\rd{esc}{}", "ü".repeat(limits::ANSWER_WORDS_BYTES_MAX)).into()),
         cut: false,
     };

@@ -85,7 +85,7 @@ impl Candidate {
     /// They are leased as these sort.
     fn place(self, order: LeaseOrder) -> (i64, i64, i64) {
         match order {
-            LeaseOrder::Oldest | LeaseOrder::Shared { .. } => (0, self.due, self.seq),
+            LeaseOrder::Shared { .. } => (0, self.due, self.seq),
             LeaseOrder::Newest if self.tries == 0 => (0, -self.due, -self.seq),
             LeaseOrder::Newest | LeaseOrder::FewestTries => (self.tries, self.due, self.seq),
         }
@@ -106,9 +106,7 @@ fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resu
         let behind = now.saturating_sub(line.ttl);
         let due = match ask.order {
             LeaseOrder::Newest => line.newest(db, behind, now, wanted)?,
-            LeaseOrder::Oldest | LeaseOrder::Shared { .. } | LeaseOrder::FewestTries => {
-                line.between(db, behind, now, wanted)?
-            }
+            LeaseOrder::Shared { .. } | LeaseOrder::FewestTries => line.between(db, behind, now, wanted)?,
         };
         in_line.extend(due.iter().map(|next| Candidate { tries: 0, due: next.due, seq: next.seq }));
     }
@@ -146,7 +144,7 @@ fn out_of_line(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize, enough
         return unexpired(db, dest, ask, wanted);
     };
     match ask.order {
-        LeaseOrder::Oldest | LeaseOrder::Shared { .. } => {
+        LeaseOrder::Shared { .. } => {
             let all_untried = found.len() < wanted;
             let Some(tried) = due_in(&mut db.prepare_cached(TRIED)?, params![dest, now], 1, now, wanted)? else {
                 return unexpired(db, dest, ask, wanted);

@@ -30,7 +30,7 @@ const RENEWS: &str = "the client reads its configuration anew";
 pub struct Client {
     setup: Setup,
     rng: StdRng,
-    line: Line,
+    link: Link,
     held: Holdings,
     /// Sessions and dials in a row that came to nothing.
     failures: u32,
@@ -46,9 +46,9 @@ pub struct Client {
     outputs: VecDeque<Output>,
 }
 
-/// Where the line to the server stands.
+/// Where the link to the server stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+enum Link {
     /// No socket; the next dial is due then.
     Idle(Mono),
     /// A socket was asked for.
@@ -56,7 +56,7 @@ enum Line {
     /// The Hello is on its way, or its answer is.
     Greeting(Greeting),
     /// The session is up.
-    Up(Session),
+    Up(Up),
     /// The machine has ended.
     Ended,
 }
@@ -70,7 +70,7 @@ struct Greeting {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Session {
+struct Up {
     since: Mono,
     heartbeat: Duration,
     /// When the last message or part of one arrived: pings of the transport do not count.
@@ -84,7 +84,7 @@ impl Client {
     pub fn new(setup: Setup, _now: Now) -> Self {
         Self {
             rng: StdRng::seed_from_u64(setup.seed),
-            line: Line::Dialing,
+            link: Link::Dialing,
             held: Holdings::new(&setup),
             setup,
             failures: 0,
@@ -99,7 +99,7 @@ impl Client {
 
     /// Takes one input.
     pub fn handle(&mut self, input: Input, now: Now) {
-        if self.line == Line::Ended {
+        if self.link == Link::Ended {
             return;
         }
         match input {
@@ -135,27 +135,27 @@ impl Client {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        match self.line {
-            Line::Idle(until) => Some(until),
-            Line::Greeting(greeting) => Some(greeting.until()),
-            Line::Up(session) => Some(session.next_beat().min(session.dead_at())),
-            Line::Dialing | Line::Ended => None,
+        match self.link {
+            Link::Idle(until) => Some(until),
+            Link::Greeting(greeting) => Some(greeting.until()),
+            Link::Up(session) => Some(session.next_beat().min(session.dead_at())),
+            Link::Dialing | Link::Ended => None,
         }
     }
 
     /// Does what time makes due; too early is harmless.
     pub fn handle_timeout(&mut self, now: Now) {
-        match self.line {
-            Line::Idle(until) if now.mono >= until => {
-                self.line = Line::Dialing;
+        match self.link {
+            Link::Idle(until) if now.mono >= until => {
+                self.link = Link::Dialing;
                 self.outputs.push_back(Output::Dial);
             }
-            Line::Greeting(greeting) if now.mono >= greeting.until() => {
+            Link::Greeting(greeting) if now.mono >= greeting.until() => {
                 self.hang_up("the server did not answer the Hello", now);
             }
-            Line::Up(session) if now.mono >= session.dead_at() => self.hang_up("the server fell silent", now),
-            Line::Up(session) if now.mono >= session.next_beat() => {
-                self.line = Line::Up(Session { beat: now.mono, ..session });
+            Link::Up(session) if now.mono >= session.dead_at() => self.hang_up("the server fell silent", now),
+            Link::Up(session) if now.mono >= session.next_beat() => {
+                self.link = Link::Up(Up { beat: now.mono, ..session });
                 self.release_returning();
                 let mut held = references(self.held.credited());
                 let first = Extend { held: message::first_of(&mut held) };
@@ -165,14 +165,14 @@ impl Client {
                     self.send(Message::Extend(next));
                 }
             }
-            Line::Idle(_) | Line::Dialing | Line::Greeting(_) | Line::Up(_) | Line::Ended => {}
+            Link::Idle(_) | Link::Dialing | Link::Greeting(_) | Link::Up(_) | Link::Ended => {}
         }
         self.go_on(now);
     }
 
     /// What it holds, and whether it is connected.
     pub fn view(&self) -> View {
-        let up = matches!(self.line, Line::Up(_));
+        let up = matches!(self.link, Link::Up(_));
         View { up, stopping: self.stopping, destinations: self.held.view() }
     }
 
@@ -185,13 +185,13 @@ impl Client {
     pub fn check_invariants(&self) {
         self.held.check_invariants();
         assert!(
-            self.leaving.is_none() || matches!(self.line, Line::Up(_)),
+            self.leaving.is_none() || matches!(self.link, Link::Up(_)),
             "only a session that is up can end by goodbye"
         );
     }
 
     fn connected(&mut self, now: Now) {
-        if self.line != Line::Dialing {
+        if self.link != Link::Dialing {
             return;
         }
         let destination = |served: &super::Served| HelloDestination {
@@ -208,12 +208,12 @@ impl Client {
             label: codec::plain(&self.setup.label),
         };
         let hello = Message::Hello(hello);
-        self.line = Line::Greeting(Greeting::begin(&hello, now));
+        self.link = Link::Greeting(Greeting::begin(&hello, now));
         self.send(hello);
     }
 
     fn dial_failed(&mut self, failure: DialFailure, now: Now) {
-        if self.line != Line::Dialing {
+        if self.link != Link::Dialing {
             return;
         }
         match failure {
@@ -234,8 +234,8 @@ impl Client {
     }
 
     fn received(&mut self, message: Message, now: Now) {
-        match self.line {
-            Line::Greeting(_) => match message {
+        match self.link {
+            Link::Greeting(_) => match message {
                 Message::Welcome(welcome) => self.welcomed(&welcome, now),
                 Message::GoAway(go_away) => {
                     self.outputs.push_back(Output::Hangup);
@@ -250,30 +250,30 @@ impl Client {
                 | Message::Release(_)
                 | Message::Peers(_) => self.violated("a message before its Welcome", now),
             },
-            Line::Up(session) => {
-                self.line = Line::Up(Session { heard: now.mono, ..session });
+            Link::Up(session) => {
+                self.link = Link::Up(Up { heard: now.mono, ..session });
                 if let Err(violation) = self.take(message) {
                     self.violated(violation, now);
                 }
             }
             // What was on its way when the socket was given up.
-            Line::Idle(_) | Line::Dialing | Line::Ended => {}
+            Link::Idle(_) | Link::Dialing | Link::Ended => {}
         }
     }
 
     /// Part of a message came: over a slow link that takes as long as it takes.
     fn heard(&mut self, now: Now) {
-        match &mut self.line {
-            Line::Greeting(greeting) => greeting.since = now.mono,
-            Line::Up(session) => session.heard = now.mono,
+        match &mut self.link {
+            Link::Greeting(greeting) => greeting.since = now.mono,
+            Link::Up(session) => session.heard = now.mono,
             // What was on its way when the socket was given up.
-            Line::Idle(_) | Line::Dialing | Line::Ended => {}
+            Link::Idle(_) | Link::Dialing | Link::Ended => {}
         }
     }
 
     /// Part of what was said has left: while it is the Hello, there is no answer to wait for yet.
     fn taken(&mut self, now: Now) {
-        if let Line::Greeting(greeting) = &mut self.line {
+        if let Link::Greeting(greeting) = &mut self.link {
             greeting.since = now.mono;
         }
     }
@@ -287,7 +287,7 @@ impl Client {
         }
         (self.let_in, self.refused_since) = (true, None);
         let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into()).max(limits::HEARTBEAT_MIN);
-        self.line = Line::Up(Session { since: now.mono, heartbeat, heard: now.mono, beat: now.mono });
+        self.link = Link::Up(Up { since: now.mono, heartbeat, heard: now.mono, beat: now.mono });
         let resumed = welcome.resumed.iter().flat_map(codec::lease_key).collect();
         self.held.resume(&resumed);
         let known = |name: &str| self.setup.destinations.iter().find(|served| served.name.as_str() == name);
@@ -355,10 +355,10 @@ impl Client {
     }
 
     fn disconnected(&mut self, now: Now) {
-        match self.line {
-            Line::Greeting(_) | Line::Up(_) => self.down("the connection was lost".into(), Duration::ZERO, now),
+        match self.link {
+            Link::Greeting(_) | Link::Up(_) => self.down("the connection was lost".into(), Duration::ZERO, now),
             // The socket was given up already.
-            Line::Idle(_) | Line::Dialing | Line::Ended => {}
+            Link::Idle(_) | Link::Dialing | Link::Ended => {}
         }
     }
 
@@ -368,14 +368,14 @@ impl Client {
         }
         let unbegun = self.held.hand_back();
         self.release(unbegun);
-        if matches!(self.line, Line::Up(_)) {
+        if matches!(self.link, Link::Up(_)) {
             self.say_goodbye();
         }
     }
 
     /// Begins what has a slot, and leaves once nothing is held any more.
     fn go_on(&mut self, now: Now) {
-        if self.line == Line::Ended {
+        if self.link == Link::Ended {
             return;
         }
         while let Some(forward) = self.held.begin() {
@@ -400,8 +400,8 @@ impl Client {
 
     /// The setup has changed. A session that is up ends as at a stop, so that nothing goes out twice.
     fn renew(&mut self, setup: Box<Setup>, now: Now) {
-        match self.line {
-            Line::Up(_) if !self.stopping => {
+        match self.link {
+            Link::Up(_) if !self.stopping => {
                 let was_told = self.renewal.replace(setup).is_some();
                 let unbegun = self.held.hand_back();
                 self.release(unbegun);
@@ -409,21 +409,21 @@ impl Client {
                     self.send(Message::GoAway(GoAway { reason: RENEWS.into(), retry_after_ms: 0 }));
                 }
             }
-            Line::Idle(_) | Line::Dialing | Line::Greeting(_) if !self.stopping => self.begin_anew(*setup, now),
-            Line::Up(_) | Line::Idle(_) | Line::Dialing | Line::Greeting(_) | Line::Ended => {}
+            Link::Idle(_) | Link::Dialing | Link::Greeting(_) if !self.stopping => self.begin_anew(*setup, now),
+            Link::Up(_) | Link::Idle(_) | Link::Dialing | Link::Greeting(_) | Link::Ended => {}
         }
     }
 
     /// Goes on with another setup, and dials at once: somebody waits to see whether it works.
     fn begin_anew(&mut self, setup: Setup, now: Now) {
-        match self.line {
-            Line::Dialing | Line::Greeting(_) | Line::Up(_) => self.outputs.push_back(Output::Hangup),
-            Line::Idle(_) | Line::Ended => {}
+        match self.link {
+            Link::Dialing | Link::Greeting(_) | Link::Up(_) => self.outputs.push_back(Output::Hangup),
+            Link::Idle(_) | Link::Ended => {}
         }
         self.held.disconnected();
         self.take_over(setup);
         self.failures = 0;
-        self.line = Line::Idle(now.mono);
+        self.link = Link::Idle(now.mono);
         self.outputs.push_back(Output::Notice(Notice::Renewing));
     }
 
@@ -448,9 +448,9 @@ impl Client {
 
     /// There is no socket: says so, and dials again after a pause of at least `at_least`.
     fn down(&mut self, why: String, at_least: Duration, now: Now) {
-        let was_good = match self.line {
-            Line::Up(session) => now.mono.since(session.since) >= limits::SESSION_GOOD_AFTER,
-            Line::Idle(_) | Line::Dialing | Line::Greeting(_) | Line::Ended => false,
+        let was_good = match self.link {
+            Link::Up(session) => now.mono.since(session.since) >= limits::SESSION_GOOD_AFTER,
+            Link::Idle(_) | Link::Dialing | Link::Greeting(_) | Link::Ended => false,
         };
         let (why, at_least) = self.leaving.take().map_or((why, at_least), |(reason, pause)| (reason, pause));
         self.failures = if was_good { 1 } else { self.failures.saturating_add(1) };
@@ -459,7 +459,7 @@ impl Client {
             self.take_over(*setup);
         }
         let pause = at_least.min(limits::RECONNECT_LATER_MAX) + self.jitter();
-        self.line = Line::Idle(now.mono + pause);
+        self.link = Link::Idle(now.mono + pause);
         self.outputs.push_back(Output::Notice(Notice::Down { why, pause, failures: self.failures }));
     }
 
@@ -472,7 +472,7 @@ impl Client {
 
     /// Reports an outcome if the session is up; else the next Welcome brings it.
     fn report(&mut self, lease: LeaseKey, outcome: &Outcome) {
-        if matches!(self.line, Line::Up(_)) {
+        if matches!(self.link, Link::Up(_)) {
             self.send(Message::Report(codec::report(lease, outcome)));
         }
     }
@@ -480,7 +480,7 @@ impl Client {
     /// Hands leases back if the session is up; else they are missing from the next Hello, which says the same.
     fn release(&mut self, leases: Vec<LeaseKey>) {
         let mut leases = references(leases.into_iter());
-        while !leases.is_empty() && matches!(self.line, Line::Up(_)) {
+        while !leases.is_empty() && matches!(self.link, Link::Up(_)) {
             let first = message::first_of(&mut leases);
             self.send(Message::Release(Release { leases: first }));
         }
@@ -497,12 +497,12 @@ impl Client {
     }
 
     fn exit(&mut self, exit: Exit) {
-        if matches!(self.line, Line::Greeting(_) | Line::Up(_)) {
+        if matches!(self.link, Link::Greeting(_) | Link::Up(_)) {
             self.outputs.push_back(Output::Hangup);
         }
         self.leaving = None;
         self.renewal = None;
-        self.line = Line::Ended;
+        self.link = Link::Ended;
         self.outputs.push_back(Output::Exit(exit));
     }
 
@@ -524,7 +524,7 @@ impl Greeting {
     }
 }
 
-impl Session {
+impl Up {
     fn next_beat(self) -> Mono {
         self.beat + self.heartbeat
     }

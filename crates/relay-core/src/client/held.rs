@@ -27,9 +27,6 @@ use crate::{
     },
 };
 
-/// Memory reserved at once for a body that arrives in chunks; more is reserved as it arrives, not as it is announced.
-const ASSEMBLY_BYTES_FIRST: u64 = 1024 * 1024;
-
 /// What the peer did that the protocol does not allow.
 pub(super) type Violation = &'static str;
 
@@ -45,7 +42,7 @@ pub(super) enum Granted {
 /// Everything held.
 #[derive(Debug)]
 pub(super) struct Holdings {
-    leases: BTreeMap<LeaseKey, Held>,
+    leases: BTreeMap<LeaseKey, Holding>,
     /// Which lease the running forward of a delivery belongs to.
     running: BTreeMap<DeliveryId, LeaseKey>,
     destinations: BTreeMap<Name, Slots>,
@@ -60,7 +57,7 @@ pub(super) struct Holdings {
 }
 
 #[derive(Debug)]
-struct Held {
+struct Holding {
     destination: Name,
     body_bytes: u64,
     /// It stands on the server's account of slots and bytes; ends with the report, a release, or the socket.
@@ -160,7 +157,7 @@ impl Holdings {
         if matches!(stage, Stage::Waiting(_)) {
             self.slots(&destination).waiting.push_back(key);
         }
-        let held = Held { destination, body_bytes, credited: false, disowned: false, stage };
+        let held = Holding { destination, body_bytes, credited: false, disowned: false, stage };
         self.kept_bytes += held.kept_bytes();
         self.leases.insert(key, held);
         if let Some(outcome) = known {
@@ -324,7 +321,7 @@ impl Holdings {
     /// The leases on the server's account whose bodies are whole, for a heartbeat. The server extends the others by itself,
     /// for it knows best how far their bodies are.
     pub(super) fn credited(&self) -> impl Iterator<Item = LeaseKey> {
-        let whole = |held: &Held| held.credited && !matches!(held.stage, Stage::Assembling(_));
+        let whole = |held: &Holding| held.credited && !matches!(held.stage, Stage::Assembling(_));
         self.leases.iter().filter(move |(_, held)| whole(held)).map(|(key, _)| *key)
     }
 
@@ -350,7 +347,7 @@ impl Holdings {
     pub(super) fn check_invariants(&self) {
         let credited: u64 = self.leases.values().filter(|held| held.credited).map(|held| held.body_bytes).sum();
         assert_eq!(credited, self.credited_bytes, "credited bytes");
-        let kept: u64 = self.leases.values().map(Held::kept_bytes).sum();
+        let kept: u64 = self.leases.values().map(Holding::kept_bytes).sum();
         assert_eq!(kept, self.kept_bytes, "bytes of bodies in memory");
         let answers = self.leases.values().filter(|held| held.stage.has_answer()).count();
         assert_eq!(answers, self.answers, "outcomes with what a target said");
@@ -402,7 +399,7 @@ impl Holdings {
     /// Whether a body has no room beside those whose leases were lost while their forwards went on. The server knows nothing
     /// of these, so that its grant is in order.
     fn is_crowded(&self, body_bytes: u64) -> bool {
-        let is_lost = |held: &Held| !held.credited && held.kept_bytes() > 0;
+        let is_lost = |held: &Holding| !held.credited && held.kept_bytes() > 0;
         self.kept_bytes.saturating_add(body_bytes) > self.buffer_bytes && self.leases.values().any(is_lost)
     }
 
@@ -417,14 +414,14 @@ impl Holdings {
 
     /// Forgets earlier leases of a delivery that have not begun: the server has just granted a newer one.
     fn drop_unbegun(&mut self, delivery: DeliveryId) {
-        let unbegun = |held: &Held| held.stage.has_not_begun();
+        let unbegun = |held: &Holding| held.stage.has_not_begun();
         let stale: Vec<LeaseKey> = self.of(delivery).filter(|(_, held)| unbegun(held)).map(|(key, _)| *key).collect();
         for key in stale {
             self.remove(key);
         }
     }
 
-    fn of(&self, delivery: DeliveryId) -> impl Iterator<Item = (&LeaseKey, &Held)> {
+    fn of(&self, delivery: DeliveryId) -> impl Iterator<Item = (&LeaseKey, &Holding)> {
         let token = |n| Token { counter: n, nonce: n };
         self.leases.range((delivery, token(0))..=(delivery, token(u64::MAX)))
     }
@@ -481,7 +478,7 @@ impl Holdings {
     }
 }
 
-impl Held {
+impl Holding {
     /// Bytes of body that it keeps in memory, or will once they have arrived.
     fn kept_bytes(&self) -> u64 {
         match self.stage {
@@ -512,7 +509,7 @@ fn stage_of(grant: Grant, destination: &Name) -> Result<Stage, Violation> {
     if forward.body.len() as u64 == body_bytes {
         return Ok(Stage::Waiting(Arc::new(forward)));
     }
-    let mut body = BytesMut::with_capacity(body_bytes.min(ASSEMBLY_BYTES_FIRST) as usize);
+    let mut body = BytesMut::with_capacity(body_bytes.min(limits::ASSEMBLY_BYTES_FIRST) as usize);
     body.extend_from_slice(&std::mem::take(&mut forward.body));
     Ok(Stage::Assembling(Box::new(Assembly { forward, body })))
 }

@@ -1,7 +1,7 @@
-//! The server's end of one session: its phase, when it was last heard of, and what waits to be sent.
+//! What waits to be sent on one socket of a server's, and what goes next.
 //!
-//! **Invariant:** control goes before bodies; bodies take turns by the piece, and what has not begun goes before what has, as
-//! long as that has half of the line. So a large body holds up neither heartbeats nor small deliveries, nor these a large one.
+//! **Invariant:** control goes before bodies; bodies of a kind take turns by the piece, and small ones go before large ones, which
+//! have half of the line. So large bodies, however many, hold up neither heartbeats nor small deliveries, nor these a large one.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,66 +11,30 @@ use std::{
 use crate::{
     delivery::Delivery,
     event::Event,
-    id::{DeliveryId, InstanceId},
+    id::DeliveryId,
     limits,
     name::Name,
-    routing::Serves,
-    time::Mono,
     wire::{
         codec::lease_ref,
-        message::{Chunk, Extend, Grant, HeaderField, Hello, LeaseRef, Message, Peers, Release, Settled, first_of},
+        message::{Chunk, Extend, Grant, HeaderField, LeaseRef, Message, Peers, Release, Settled, first_of},
     },
 };
 
-/// One socket of a client.
-#[derive(Debug)]
-pub(crate) struct Session {
-    /// Name of the token it proved.
-    pub(crate) token: Name,
-    /// What that token may serve.
-    pub(crate) serves: Arc<Serves>,
-    /// Its address, for people.
-    pub(crate) peer: String,
-    /// How far the handshake is.
-    pub(crate) phase: Phase,
-    /// When the last message, or part of one, arrived.
-    pub(crate) heard: Mono,
-    /// A message has begun to arrive.
-    pub(crate) amid: bool,
-    /// When its timer goes off.
-    pub(crate) tick: Mono,
-    /// Its reports that are not decided on yet.
-    pub(crate) undecided: usize,
-    /// What waits to be sent.
-    pub(crate) queue: Queue,
-}
-
-/// How far a session's handshake is.
-#[derive(Debug)]
-pub(crate) enum Phase {
-    /// No Hello yet.
-    Opened,
-    /// Its Hello waits until the leases of an earlier run are known.
-    Waiting(Box<Hello>),
-    /// It speaks for this instance.
-    Up(InstanceId),
-}
-
 /// What waits to be sent on one socket.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct Outbox {
     control: VecDeque<Message>,
     /// Clients of destinations it serves.
     peers: BTreeMap<Name, u32>,
     released: Vec<LeaseRef>,
     heartbeat: Option<Extend>,
     settled: Vec<LeaseRef>,
-    /// Grants of which nothing has left, by turn.
-    fresh: BTreeMap<u64, Outgoing>,
-    /// Grants of which a part has left, by turn.
-    begun: BTreeMap<u64, Outgoing>,
-    /// Bytes of fresh ones that left since a begun one had its turn.
-    fresh_bytes: usize,
+    /// Grants of small bodies of which something has not left, by turn.
+    small: BTreeMap<u64, Outgoing>,
+    /// The same of large ones.
+    large: BTreeMap<u64, Outgoing>,
+    /// Bytes of small ones that left since a large one had its turn.
+    small_bytes: usize,
     /// The turn of each.
     turns: BTreeMap<DeliveryId, u64>,
     last_turn: u64,
@@ -87,7 +51,7 @@ struct Outgoing {
     public_url: Option<Arc<str>>,
 }
 
-/// A message that was taken from a queue, and what that means for a lease.
+/// A message that was taken from an outbox, and what that means for a lease.
 #[derive(Debug)]
 pub(crate) struct Popped {
     /// The message.
@@ -96,38 +60,7 @@ pub(crate) struct Popped {
     pub(crate) piece: Option<(DeliveryId, bool)>,
 }
 
-impl Session {
-    /// A fresh socket.
-    pub(crate) fn new(token: Name, serves: Serves, peer: String, now: Mono) -> Self {
-        let serves = Arc::new(serves);
-        Self {
-            token,
-            serves,
-            peer,
-            phase: Phase::Opened,
-            heard: now,
-            amid: false,
-            tick: now,
-            undecided: 0,
-            queue: Queue::default(),
-        }
-    }
-
-    /// Whether the peer has been silent for longer than a live one can be.
-    pub(crate) fn is_silent(&self, now: Mono) -> bool {
-        now >= self.silent_at()
-    }
-
-    /// When the peer counts as gone if nothing more is heard.
-    pub(crate) fn silent_at(&self) -> Mono {
-        match self.phase {
-            Phase::Opened => self.heard + limits::HELLO_WITHIN,
-            Phase::Waiting(_) | Phase::Up(_) => self.heard + limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX,
-        }
-    }
-}
-
-impl Queue {
+impl Outbox {
     /// Puts a control message in line. `false`: the peer does not read, the line is full.
     pub(crate) fn push_control(&mut self, message: Message) -> bool {
         if self.control.len() >= limits::SESSION_CONTROL_MAX {
@@ -169,27 +102,27 @@ impl Queue {
     fn line_up(&mut self, outgoing: Outgoing) {
         self.last_turn += 1;
         self.turns.insert(outgoing.delivery.id, self.last_turn);
-        let line = if outgoing.offset == 0 { &mut self.fresh } else { &mut self.begun };
+        let line = if outgoing.is_small() { &mut self.small } else { &mut self.large };
         line.insert(self.last_turn, outgoing);
     }
 
-    /// The grant whose turn it is. Fresh ones have a piece's worth of bytes together, then a begun one has a piece.
+    /// The grant whose turn it is. Small ones have a piece's worth of bytes together, then a large one has a piece.
     fn next_body(&mut self, piece_bytes: usize) -> Option<Outgoing> {
-        if (self.begun.is_empty() || self.fresh_bytes < piece_bytes)
-            && let Some((_, fresh)) = self.fresh.pop_first()
+        if (self.large.is_empty() || self.small_bytes < piece_bytes)
+            && let Some((_, small)) = self.small.pop_first()
         {
-            self.fresh_bytes += fresh.first_bytes(piece_bytes);
-            return Some(fresh);
+            self.small_bytes += small.next_bytes(piece_bytes);
+            return Some(small);
         }
-        self.fresh_bytes = 0;
-        self.begun.pop_first().map(|(_, begun)| begun)
+        self.small_bytes = 0;
+        self.large.pop_first().map(|(_, large)| large)
     }
 
     /// Drops what is left of a grant.
     pub(crate) fn cancel_grant(&mut self, id: DeliveryId) {
         if let Some(turn) = self.turns.remove(&id) {
-            self.fresh.remove(&turn);
-            self.begun.remove(&turn);
+            self.small.remove(&turn);
+            self.large.remove(&turn);
         }
     }
 
@@ -239,10 +172,15 @@ impl Queue {
 }
 
 impl Outgoing {
-    /// Bytes of what leaves first: the head, and a piece of the body.
-    fn first_bytes(&self, piece_bytes: usize) -> usize {
+    fn is_small(&self) -> bool {
+        self.event.body.len() as u64 <= limits::SMALL_BODY_BYTES
+    }
+
+    /// Bytes of what leaves next: a piece of the body, and first of all the head.
+    fn next_bytes(&self, piece_bytes: usize) -> usize {
         let body = self.event.body.len();
-        self.event.size() as usize - body + body.min(piece_bytes)
+        let head = if self.offset == 0 { self.event.size() as usize - body } else { 0 };
+        head + (body - self.offset).min(piece_bytes)
     }
 
     fn next_piece(&mut self, piece_bytes: usize) -> Message {

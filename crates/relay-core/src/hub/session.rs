@@ -1,0 +1,70 @@
+//! One session: a client's socket, as far as its handshake is, and when it was last heard of.
+
+use std::sync::Arc;
+
+use crate::{id::InstanceId, limits, name::Name, outbox::Outbox, routing::Serves, time::Mono, wire::message::Hello};
+
+/// One socket of a client.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Name of the token it proved.
+    pub(super) token: Name,
+    /// What that token may serve.
+    pub(super) serves: Arc<Serves>,
+    /// Its address, for people.
+    pub(super) peer: String,
+    /// How far the handshake is.
+    pub(super) phase: Phase,
+    /// When the last message, or part of one, arrived.
+    pub(super) heard: Mono,
+    /// A message has begun to arrive.
+    pub(super) amid: bool,
+    /// When its timer goes off.
+    pub(super) tick: Mono,
+    /// Its reports that are not decided on yet.
+    pub(super) undecided: usize,
+    /// What waits to be sent.
+    pub(super) outbox: Outbox,
+}
+
+/// How far a session's handshake is.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// No Hello yet.
+    Opened,
+    /// Its Hello waits until the leases of an earlier run are known.
+    Waiting(Box<Hello>),
+    /// It speaks for this instance.
+    Up(InstanceId),
+}
+
+impl Session {
+    /// A fresh socket.
+    pub(super) fn new(token: Name, serves: Serves, peer: String, now: Mono) -> Self {
+        let serves = Arc::new(serves);
+        Self {
+            token,
+            serves,
+            peer,
+            phase: Phase::Opened,
+            heard: now,
+            amid: false,
+            tick: now,
+            undecided: 0,
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Whether the peer has been silent for longer than a live one can be.
+    pub(super) fn is_silent(&self, now: Mono) -> bool {
+        now >= self.silent_at()
+    }
+
+    /// When the peer counts as gone if nothing more is heard.
+    pub(super) fn silent_at(&self) -> Mono {
+        match self.phase {
+            Phase::Opened => self.heard + limits::HELLO_WITHIN,
+            Phase::Waiting(_) | Phase::Up(_) => self.heard + limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX,
+        }
+    }
+}
