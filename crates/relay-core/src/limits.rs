@@ -316,6 +316,11 @@ pub const SMALL_BODY_BYTES: u64 = 64 * 1024;
 pub const MEMORY_WAIT: Duration = Duration::from_millis(500);
 /// Bodies that are given up at a time where all connections are at work.
 pub const UPLOADS_GIVEN_UP_MAX: usize = 16;
+/// Where all connections are at work, a body that nobody has proven keeps its place for this long, whatever its pace: small
+/// ones are whole by then. Half of [`PLACE_WAIT`], so that whoever waits for a place sees those go that were there before him
+/// (security: to hold every place, strangers must begin as many bodies as there are places within this time, again and again;
+/// that is 40,000 a second).
+pub const UPLOAD_GRACE: Duration = Duration::from_millis(250);
 /// Requests of one connection that are let through at a time. More that came with them wait until their answers are taken:
 /// a peer that asks a thousand times and reads nothing must not make us hold a thousand answers.
 pub const PIPELINED_MAX: usize = 16;
