@@ -298,6 +298,9 @@ pub const PLACE_WAIT: Duration = Duration::from_millis(500);
 /// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
 /// anybody notices, enough that the next one to come finds room.
 pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
+/// As long as the reserve has room, a connection that waits for its peer keeps its place for this long: whoever has just come
+/// has said nothing yet.
+pub const CONNECTION_GRACE: Duration = Duration::from_millis(250);
 /// However crowded a listener is, an idle connection has its patience divided by this.
 pub const IDLE_SHORTENED_MAX: u32 = 12;
 /// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.

@@ -210,23 +210,30 @@ impl Connections {
             return Tried::Seated(self.take(&mut table, address, false));
         }
         // Some at a time: who has just been let in is not the next to look for room.
-        if table.evict(self.bounds.evicted_at_a_time(), |_| true) > 0 {
+        let settled = self.settled();
+        if table.evict(self.bounds.evicted_at_a_time(), |seat| seat.waits_since(settled)) > 0 {
             return Tried::Evicting;
         }
-        if table.is_evicting(|_| true) {
-            return Tried::Evicting;
-        }
-        let wanted = self.wanted(&table);
         if open < self.bounds.all {
+            let wanted = self.wanted(&table);
             return Tried::SeatedInReserve(self.take(&mut table, address, true), wanted);
         }
-        Tried::Full(wanted)
+        if table.is_evicting(|_| true) || table.evict(1, |_| true) > 0 {
+            return Tried::Evicting;
+        }
+        Tried::Full(self.wanted(&table))
     }
 
     /// How many places outside the reserve are missing for all who wait for one, with one more who has just come.
     fn wanted(&self, table: &Table) -> usize {
-        let elsewhere = self.open.load(Ordering::Relaxed) - table.reserved;
-        (table.moving + 1).saturating_sub(self.bounds.general().saturating_sub(elsewhere))
+        let elsewhere = |seat: &&Arc<Seat>| !seat.reserved.load(Ordering::Relaxed);
+        let at_work = table.seats.iter().flatten().filter(elsewhere).filter(|seat| !seat.is_waiting()).count();
+        (table.moving + 1).saturating_sub(self.bounds.general().saturating_sub(at_work))
+    }
+
+    /// Who waits since then or before has had time to say what he came for.
+    fn settled(&self) -> u64 {
+        self.tick().saturating_sub(limits::CONNECTION_GRACE.as_millis() as u64)
     }
 
     fn take(self: &Arc<Self>, table: &mut Table, address: Address, in_reserve: bool) -> Seated {
@@ -336,6 +343,11 @@ impl Seat {
         self.since.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether it has waited since that moment or before.
+    fn waits_since(&self, moment: u64) -> bool {
+        (1..=moment).contains(&self.since.load(Ordering::Relaxed))
+    }
+
     fn is_evicted(&self) -> bool {
         self.evicted.load(Ordering::Acquire)
     }
@@ -432,8 +444,11 @@ impl Seated {
             table.leave_reserve(&self.seat);
             return Left::Yes;
         }
-        let elsewhere = |seat: &Seat| !seat.reserved.load(Ordering::Relaxed);
-        if table.evict(bounds.evicted_at_a_time(), elsewhere) > 0 || table.is_evicting(elsewhere) {
+        let (elsewhere, settled) = (|seat: &Seat| !seat.reserved.load(Ordering::Relaxed), self.connections.settled());
+        if table.evict(bounds.evicted_at_a_time(), |seat| elsewhere(seat) && seat.waits_since(settled)) > 0
+            || table.is_evicting(elsewhere)
+            || table.evict(1, elsewhere) > 0
+        {
             return Left::Evicting;
         }
         Left::Full(table.moving.max(1))

@@ -121,7 +121,8 @@ async fn answer<B: Backend>(
         }
         gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
     }
-    if seat.is_evicted() {
+    // What is to become a session is not to end, whatever it was told while its request was on its way.
+    if seat.is_evicted() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
