@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use relay_client::connect;
+use relay_net::dial::{DialError, Peer, Stream};
 use relay_server::{Offline, api::ProblemDto};
 use rustls::ClientConfig;
 use serde::{Serialize, de::DeserializeOwned};
@@ -448,22 +448,23 @@ impl Remote {
     }
 
     /// A connection, encrypted before anything is said where the URL says so.
-    async fn open(&self) -> Result<connect::Stream, String> {
-        let host = self.url.host().unwrap_or_default();
-        let port = self.url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let opened = async {
-            let stream = connect::tcp(host, port).await?;
-            match &self.tls {
-                None => Ok(connect::Stream::Left(stream)),
-                Some(config) => connect::encrypt(stream, host, Arc::clone(config)).await,
-            }
+    async fn open(&self) -> Result<Stream, String> {
+        let peer = Peer {
+            host: self.url.host().unwrap_or_default().to_owned(),
+            port: self.url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 }),
+            proxy: None,
+            tls: self.tls.clone(),
         };
-        opened.await.map_err(|error: io::Error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(refused @ rustls::Error::InvalidCertificate(_)) => {
-                format!("{refused} (RELAY_CA_FILE names further authorities)")
-            }
-            Some(_) => "it does not speak TLS".to_owned(),
-            None => reason(&error),
+        peer.dial().await.map_err(|error| match error {
+            DialError::Connect { source, .. } => reason(&source),
+            DialError::Tunnel(error) => error.to_string(),
+            DialError::Encrypt { source, .. } => match source.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(refused @ rustls::Error::InvalidCertificate(_)) => {
+                    format!("{refused} (RELAY_CA_FILE names further authorities)")
+                }
+                Some(_) => "it does not speak TLS".to_owned(),
+                None => reason(&source),
+            },
         })
     }
 }

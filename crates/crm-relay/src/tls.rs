@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, path::PathBuf, sync::Arc};
 
-use relay_client::connect;
+use relay_net::tls;
 use rustls::ClientConfig;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// `RELAY_CA_FILE` cannot be read, or there are no roots at all.
 pub(crate) fn config(layers: &Layers) -> Result<Arc<ClientConfig>, Failure> {
     let ca_file = layers.text("RELAY_CA_FILE").map(PathBuf::from);
-    connect::tls(ca_file.as_deref()).map_err(|error| {
+    tls::client(ca_file.as_deref()).map_err(|error| {
         let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
         Failure::new(Exit::Configuration, format!("cannot use TLS: {error}{cause}"))
     })

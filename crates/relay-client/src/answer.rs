@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use relay_core::{delivery::answer::Answer, limits, wire::codec};
 
-use crate::connect;
+use crate::unreached;
 
 /// What a client reports of an answer that was no 2xx, beside its status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Refusal {
 
     /// Whether it says that the port speaks TLS, to who sent it plain HTTP.
     pub(crate) fn wants_tls(&self) -> bool {
-        self.status == StatusCode::BAD_REQUEST && connect::wants_tls(&self.body)
+        self.status == StatusCode::BAD_REQUEST && unreached::wants_tls(&self.body)
     }
 
     /// What of it is reported.

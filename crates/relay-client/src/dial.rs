@@ -1,26 +1,28 @@
 //! Dialling the server: TCP, perhaps a proxy's tunnel, perhaps TLS, then the WebSocket handshake with the token.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use relay_core::{
     client::DialFailure,
     wire::{self, codec},
 };
-use rustls::ClientConfig;
+use relay_net::{
+    dial::{Peer, Stream},
+    tls::{self, TlsError},
+};
 use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{self, client::IntoClientRequest as _},
 };
-use tokio_util::either::Either;
 
 use crate::{
     config::Config,
-    connect::{self, Stream, TlsError, Whose},
     lent::{Lent, Returned},
-    proxy, retry_after,
+    retry_after,
     transport::{self, Transport},
+    unreached::{Whose, explain, wants_tls},
 };
 
 /// From the first packet to the open session.
@@ -39,11 +41,8 @@ const PROTOCOL: &str = "relay-protocol";
 #[derive(Clone)]
 pub struct Dialer {
     url: Uri,
-    host: String,
-    port: u16,
+    peer: Peer,
     token: HeaderValue,
-    proxy: Option<Uri>,
-    tls: Option<Arc<ClientConfig>>,
 }
 
 /// Why no dialer can be made of a configuration.
@@ -85,8 +84,9 @@ impl Dialer {
         let port = url.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
         let mut token = HeaderValue::from_str(&format!("Bearer {}", config.token)).map_err(|_| DialerError::Token)?;
         token.set_sensitive(true);
-        let tls = if encrypted { Some(connect::tls(config.ca_file.as_deref())?) } else { None };
-        Ok(Self { url, host, port, token, proxy: config.proxy.clone(), tls })
+        let tls = if encrypted { Some(tls::client(config.ca_file.as_deref())?) } else { None };
+        let peer = Peer { host, port, proxy: config.proxy.clone(), tls };
+        Ok(Self { url, peer, token })
     }
 
     /// One attempt.
@@ -97,13 +97,14 @@ impl Dialer {
         match tokio::time::timeout(DIAL_TIMEOUT, self.open()).await {
             Ok(result) => result,
             Err(_) => {
-                Err(DialFailure::Failed(format!("no answer from {} within {} s", self.peer(), DIAL_TIMEOUT.as_secs())))
+                Err(DialFailure::Failed(format!("no answer from {} within {} s", self.peer, DIAL_TIMEOUT.as_secs())))
             }
         }
     }
 
     async fn open(&self) -> Result<Transport, DialFailure> {
-        let stream = self.stream().await.map_err(DialFailure::Failed)?;
+        let stream = self.peer.dial().await;
+        let stream = stream.map_err(|error| DialFailure::Failed(explain(&error, Whose::Server)))?;
         let mut request =
             self.url.clone().into_client_request().map_err(|error| DialFailure::Failed(error.to_string()))?;
         request.headers_mut().insert(header::AUTHORIZATION, self.token.clone());
@@ -116,39 +117,15 @@ impl Dialer {
                 let body = read_on(returned, &head.headers, came.unwrap_or_default()).await;
                 Err(self.refused(head.status, &head.headers, &body))
             }
-            Err(error) if self.tls.is_none() && is_garbage(&error) => Err(DialFailure::Failed(format!(
+            Err(error) if self.peer.tls.is_none() && is_garbage(&error) => Err(DialFailure::Failed(format!(
                 "{} did not open a session, what it says is no HTTP; if it speaks TLS there, use https:// ({error})",
-                self.peer()
+                self.peer
             ))),
-            Err(error) if self.tls.is_none() && is_broken_off(&error) => Err(DialFailure::Failed(format!(
+            Err(error) if self.peer.tls.is_none() && is_broken_off(&error) => Err(DialFailure::Failed(format!(
                 "{} broke off before it opened a session; if it speaks TLS there, use https:// ({error})",
-                self.peer()
+                self.peer
             ))),
-            Err(error) => Err(DialFailure::Failed(format!("{} did not open a session: {error}", self.peer()))),
-        }
-    }
-
-    async fn stream(&self) -> Result<Stream, String> {
-        let tcp = match &self.proxy {
-            None => {
-                let server = connect::tcp(&self.host, self.port).await;
-                server.map_err(|error| connect::explain(&error, &self.peer(), Whose::Server))?
-            }
-            Some(proxy) => {
-                let (host, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80));
-                let tcp = connect::tcp(host, port).await;
-                let mut tcp =
-                    tcp.map_err(|error| connect::explain(&error, &format!("the proxy {host}:{port}"), Whose::Server))?;
-                proxy::tunnel(&mut tcp, proxy, &self.peer()).await?;
-                tcp
-            }
-        };
-        match &self.tls {
-            None => Ok(Either::Left(tcp)),
-            Some(config) => {
-                let encrypted = connect::encrypt(tcp, &self.host, config.clone()).await;
-                encrypted.map_err(|error| connect::explain(&error, &self.peer(), Whose::Server))
-            }
+            Err(error) => Err(DialFailure::Failed(format!("{} did not open a session: {error}", self.peer))),
         }
     }
 
@@ -159,8 +136,8 @@ impl Dialer {
         match status {
             StatusCode::UNAUTHORIZED if is_ours => DialFailure::TokenRefused,
             StatusCode::UPGRADE_REQUIRED if is_ours => DialFailure::VersionRefused,
-            StatusCode::BAD_REQUEST if connect::wants_tls(body) => {
-                DialFailure::Failed(format!("{} speaks TLS there; use https://", self.peer()))
+            StatusCode::BAD_REQUEST if wants_tls(body) => {
+                DialFailure::Failed(format!("{} speaks TLS there; use https://", self.peer))
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => DialFailure::Later {
                 after: retry_after::of(headers).unwrap_or(LATER_UNSAID),
@@ -173,7 +150,7 @@ impl Dialer {
 
     /// The answer in words, with those of whoever gave it.
     fn answered(&self, status: StatusCode, is_ours: bool, body: &[u8]) -> String {
-        let answered = format!("{} answered {status} instead of opening a session", self.peer());
+        let answered = format!("{} answered {status} instead of opening a session", self.peer);
         match detail(body) {
             Some(detail) => format!("{answered}: {detail}"),
             None if is_ours => answered,
@@ -181,10 +158,6 @@ impl Dialer {
                 "{answered}, and not as a relay server does: is there a proxy or a portal in between, or a load balancer that has no server?"
             ),
         }
-    }
-
-    fn peer(&self) -> String {
-        format!("{}:{}", self.host, self.port)
     }
 }
 
@@ -194,7 +167,7 @@ async fn read_on(returned: Returned<Stream>, headers: &HeaderMap, mut body: Vec<
     let enough = length.unwrap_or(REFUSAL_BYTES_MAX).min(REFUSAL_BYTES_MAX);
     let Some(mut stream) = returned.take() else { return body };
     let reading = async {
-        while body.len() < enough && detail(&body).is_none() && !connect::wants_tls(&body) {
+        while body.len() < enough && detail(&body).is_none() && !wants_tls(&body) {
             match stream.read_buf(&mut body).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}

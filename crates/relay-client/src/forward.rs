@@ -29,20 +29,22 @@ use relay_core::{
     },
     limits,
 };
-use rustls::ClientConfig;
-use tokio_util::either::Either;
+use relay_net::{
+    dial::{Peer, Stream},
+    tls::{self, TlsError},
+};
 
 use crate::{
     ReportAnswers,
     answer::Refusal,
     clock,
     config::{Destination, TargetUrl},
-    connect::{self, Stream, TlsError},
     read_on::ReadOn,
     request::Base,
     request_line::{NextTarget, RequestLine},
     retry_after,
     turns::{Heard, InTurns},
+    unreached::{Whose, explain},
 };
 
 /// A kept connection is not used again after this long: many servers close theirs after 5 s, and a request sent into
@@ -58,9 +60,7 @@ const HASH_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Target {
     base: Base,
-    host: String,
-    port: u16,
-    tls: Option<Arc<ClientConfig>>,
+    peer: Peer,
     timeout: Duration,
     report_answers: ReportAnswers,
     /// Kept connections, the one used last at the end.
@@ -136,9 +136,12 @@ impl Target {
         };
         Ok(Self {
             base: Base::of(destination).ok_or_else(unusable)?,
-            host: url.host().filter(|host| !host.is_empty()).ok_or_else(unusable)?.to_owned(),
-            port: url.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
-            tls: if encrypted { Some(connect::tls(destination.ca_file.as_deref())?) } else { None },
+            peer: Peer {
+                host: url.host().filter(|host| !host.is_empty()).ok_or_else(unusable)?.to_owned(),
+                port: url.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
+                proxy: None,
+                tls: if encrypted { Some(tls::client(destination.ca_file.as_deref())?) } else { None },
+            },
             timeout: destination.forward_timeout,
             report_answers: destination.report_answers,
             idle: Mutex::new(VecDeque::new()),
@@ -213,7 +216,7 @@ impl Target {
         let end = End::of(&response, stays);
         let body = http.drain_to(end, response.into_body(), refusal.as_mut());
         let drained = tokio::time::timeout_at(deadline, body).await;
-        if self.tls.is_none() && refusal.as_ref().is_some_and(Refusal::wants_tls) {
+        if self.peer.tls.is_none() && refusal.as_ref().is_some_and(Refusal::wants_tls) {
             return self.is_encrypted();
         }
         match (drained, &mut refusal) {
@@ -228,7 +231,7 @@ impl Target {
 
     /// The request was sent, at least in part, and no complete head came back.
     fn unanswered(&self, unsent: &Unsent, http: &Http) -> Verdict {
-        if self.tls.is_none() && http.heard.is_tls_alert() {
+        if self.peer.tls.is_none() && http.heard.is_tls_alert() {
             return self.is_encrypted();
         }
         if http.heard.is_http2() {
@@ -252,25 +255,18 @@ impl Target {
 
     /// Nobody there has seen the webhook: the URL is wrong, and it is not the webhook's fault.
     fn is_encrypted(&self) -> Verdict {
-        let words = format!("{}:{} speaks TLS there; use https:// in the target's URL", self.host, self.port);
+        let words = format!("{} speaks TLS there; use https:// in the target's URL", self.peer);
         Verdict::failed(Class::Unreachable, words)
     }
 
     /// The same: what speaks HTTP/2 alone takes no request in HTTP/1.1.
     fn is_of_http2(&self) -> Verdict {
-        let words =
-            format!("{}:{} speaks HTTP/2 and no HTTP/1.1; give a port that speaks HTTP/1.1", self.host, self.port);
+        let words = format!("{} speaks HTTP/2 and no HTTP/1.1; give a port that speaks HTTP/1.1", self.peer);
         Verdict::failed(Class::Unreachable, words)
     }
 
     async fn connect(&self) -> Result<Http, String> {
-        let peer = format!("{}:{}", self.host, self.port);
-        let explain = |error: std::io::Error| connect::explain(&error, &peer, connect::Whose::Target);
-        let tcp = connect::tcp(&self.host, self.port).await.map_err(explain)?;
-        let stream = match &self.tls {
-            None => Either::Left(tcp),
-            Some(config) => connect::encrypt(tcp, &self.host, config.clone()).await.map_err(explain)?,
-        };
+        let stream = self.peer.dial().await.map_err(|error| explain(&error, Whose::Target))?;
         let stream = InTurns::new(ReadOn::new(stream));
         let heard = stream.heard();
         let (stream, target) = RequestLine::new(stream);
@@ -283,7 +279,8 @@ impl Target {
             .ignore_invalid_headers_in_responses(true)
             .handshake(TokioIo::new(stream))
             .await;
-        let (sender, driver) = handshake.map_err(|error| format!("cannot use the connection to {peer}: {error}"))?;
+        let (sender, driver) =
+            handshake.map_err(|error| format!("cannot use the connection to {}: {error}", self.peer))?;
         Ok(Http { sender, driver: Some(Box::pin(driver)), heard, target })
     }
 
@@ -314,7 +311,7 @@ impl Target {
     }
 
     fn silence(&self) -> String {
-        format!("no answer from {}:{} within {:?}", self.host, self.port, self.timeout)
+        format!("no answer from {} within {:?}", self.peer, self.timeout)
     }
 }
 

@@ -6,7 +6,6 @@ mod certificate;
 #[expect(clippy::disallowed_methods, reason = "the client's clocks")]
 mod clock;
 pub mod config;
-pub mod connect;
 pub mod dial;
 #[expect(
     clippy::disallowed_methods,
@@ -18,7 +17,6 @@ mod lent;
 mod listen;
 mod notice;
 mod own_fields;
-mod proxy;
 mod read_on;
 mod request;
 mod request_line;
@@ -28,13 +26,11 @@ mod retry_after;
 pub mod run;
 mod status;
 pub mod transport;
-mod trust;
 mod turns;
-mod x509;
+mod unreached;
 
 pub use answer::ReportAnswers;
 pub use config::Config;
-pub use connect::TlsError;
 pub use resign::{ResignFault, Resigner};
 pub use run::{Ended, Outside, RunError, Waiting, run, run_watched, run_with};
 pub use transport::Transport;

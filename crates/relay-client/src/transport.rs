@@ -11,6 +11,7 @@ use relay_core::{
     limits,
     wire::{codec, message::Message},
 };
+use relay_net::dial::Stream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -18,7 +19,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::PollSender;
 
-use crate::{connect::Stream, lent::Lent};
+use crate::lent::Lent;
 
 /// Bytes that are gathered before a write, when there is more to say.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;

@@ -334,6 +334,9 @@ pub const PLACE_WAIT: Duration = Duration::from_millis(500);
 /// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
 /// anybody notices, enough that the next one to come finds room.
 pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
+/// As long as the reserve has room, a connection that waits for its peer keeps its place for this long: whoever has just come
+/// has said nothing yet.
+pub const CONNECTION_GRACE: Duration = Duration::from_millis(250);
 /// However crowded a listener is, an idle connection has its patience divided by this.
 pub const IDLE_SHORTENED_MAX: u32 = 12;
 /// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.
@@ -352,6 +355,11 @@ pub const SMALL_BODY_BYTES: u64 = 64 * 1024;
 pub const MEMORY_WAIT: Duration = Duration::from_millis(500);
 /// Bodies that are given up at a time where all connections are at work.
 pub const UPLOADS_GIVEN_UP_MAX: usize = 16;
+/// Where all connections are at work, a body that nobody has proven keeps its place for this long, whatever its pace: small
+/// ones are whole by then. Half of [`PLACE_WAIT`], so that whoever waits for a place sees those go that were there before him
+/// (security: to hold every place, strangers must begin as many bodies as there are places within this time, again and again;
+/// that is 40,000 a second).
+pub const UPLOAD_GRACE: Duration = Duration::from_millis(250);
 /// Requests of one connection that are let through at a time. More that came with them wait until their answers are taken:
 /// a peer that asks a thousand times and reads nothing must not make us hold a thousand answers.
 pub const PIPELINED_MAX: usize = 16;

@@ -25,10 +25,10 @@
 //! **Invariant:** nothing here reads a clock, a file or a socket; the work on any bytes is linear in their number.
 //! **Invariant:** no secret and no valid signature is in any `Debug`, error or refusal.
 
+mod armour;
 mod attempt;
 mod basic;
 mod by_head;
-mod certificates;
 mod code;
 mod draft;
 mod fault;
@@ -64,7 +64,6 @@ use bytes::Bytes;
 use relay_core::time::Wall;
 
 pub use by_head::ByHead;
-pub use certificates::{CertificatesFault, certificates};
 pub use draft::{Draft, SignError};
 pub use fault::{ParameterFault, nearest};
 pub use given::Given;

@@ -153,14 +153,14 @@ pub(crate) struct Seated {
 /// What came of asking for a place.
 enum Tried {
     Seated(Seated),
-    /// Every other connection is at work, but for those in the reserve.
-    SeatedInReserve(Seated),
+    /// Every other connection is at work, but for those in the reserve; so many places are wanted.
+    SeatedInReserve(Seated, usize),
     /// Its address has its share, all of it at work.
     Refused,
     /// Others have been told to end.
     Evicting,
-    /// Every connection is at work.
-    Full,
+    /// Every connection is at work; so many places are wanted.
+    Full(usize),
 }
 
 impl Connections {
@@ -176,21 +176,21 @@ impl Connections {
     }
 
     /// A place for one more connection, once there is one; `None` if its address has too many at work. `full` is called
-    /// whenever nothing waits that could end, also where the reserve still has a place: what is at work then may be little
-    /// worth its place. Cancel-safe: what is dropped has taken nothing.
-    pub(crate) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn()) -> Option<Seated> {
+    /// whenever nothing waits that could end, with how many places are wanted, also where the reserve still has one: what is
+    /// at work then may be little worth its place. Cancel-safe: what is dropped has taken nothing.
+    pub(crate) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn(usize)) -> Option<Seated> {
         loop {
             // Before the look at the table: whatever is freed from now on is heard of.
             let freed = self.freed.notified();
             match self.try_seat(origin.address) {
                 Tried::Seated(seated) => return Some(seated),
-                Tried::SeatedInReserve(seated) => {
-                    full();
+                Tried::SeatedInReserve(seated, wanted) => {
+                    full(wanted);
                     return Some(seated);
                 }
                 Tried::Refused => return None,
                 Tried::Evicting => {}
-                Tried::Full => full(),
+                Tried::Full(wanted) => full(wanted),
             }
             // Nothing was freed in time: look again all the same.
             let _ = timeout(LOOK_AGAIN, freed).await;
@@ -210,16 +210,30 @@ impl Connections {
             return Tried::Seated(self.take(&mut table, address, false));
         }
         // Some at a time: who has just been let in is not the next to look for room.
-        if table.evict(self.bounds.evicted_at_a_time(), |_| true) > 0 {
-            return Tried::Evicting;
-        }
-        if table.is_evicting(|_| true) {
+        let settled = self.settled();
+        if table.evict(self.bounds.evicted_at_a_time(), |seat| seat.waits_since(settled)) > 0 {
             return Tried::Evicting;
         }
         if open < self.bounds.all {
-            return Tried::SeatedInReserve(self.take(&mut table, address, true));
+            let wanted = self.wanted(&table);
+            return Tried::SeatedInReserve(self.take(&mut table, address, true), wanted);
         }
-        Tried::Full
+        if table.is_evicting(|_| true) || table.evict(1, |_| true) > 0 {
+            return Tried::Evicting;
+        }
+        Tried::Full(self.wanted(&table))
+    }
+
+    /// How many places outside the reserve are missing for all who wait for one, with one more who has just come.
+    fn wanted(&self, table: &Table) -> usize {
+        let elsewhere = |seat: &&Arc<Seat>| !seat.reserved.load(Ordering::Relaxed);
+        let at_work = table.seats.iter().flatten().filter(elsewhere).filter(|seat| !seat.is_waiting()).count();
+        (table.moving + 1).saturating_sub(self.bounds.general().saturating_sub(at_work))
+    }
+
+    /// Who waits since then or before has had time to say what he came for.
+    fn settled(&self) -> u64 {
+        self.tick().saturating_sub(limits::CONNECTION_GRACE.as_millis() as u64)
     }
 
     fn take(self: &Arc<Self>, table: &mut Table, address: Address, in_reserve: bool) -> Seated {
@@ -329,6 +343,11 @@ impl Seat {
         self.since.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether it has waited since that moment or before.
+    fn waits_since(&self, moment: u64) -> bool {
+        (1..=moment).contains(&self.since.load(Ordering::Relaxed))
+    }
+
     fn is_evicted(&self) -> bool {
         self.evicted.load(Ordering::Acquire)
     }
@@ -390,8 +409,8 @@ impl Seated {
     }
 
     /// Another place than that of the reserve, for a request that the reserve is not kept for, waiting a moment for one;
-    /// whether it has one. `full` is called whenever nothing waits that could end. Cancel-safe.
-    pub(crate) async fn leaves_reserve(&self, full: impl Fn()) -> bool {
+    /// whether it has one. `full` is called whenever nothing waits that could end, with how many places are wanted. Cancel-safe.
+    pub(crate) async fn leaves_reserve(&self, full: impl Fn(usize)) -> bool {
         let until = Instant::now() + limits::PLACE_WAIT;
         let mut waits = None;
         loop {
@@ -400,7 +419,7 @@ impl Seated {
             match self.try_leave_reserve() {
                 Left::Yes => return true,
                 Left::Evicting => {}
-                Left::Full => full(),
+                Left::Full(wanted) => full(wanted),
             }
             if waits.is_none() {
                 waits = Moving::begin(self);
@@ -425,11 +444,14 @@ impl Seated {
             table.leave_reserve(&self.seat);
             return Left::Yes;
         }
-        let elsewhere = |seat: &Seat| !seat.reserved.load(Ordering::Relaxed);
-        if table.evict(bounds.evicted_at_a_time(), elsewhere) > 0 || table.is_evicting(elsewhere) {
+        let (elsewhere, settled) = (|seat: &Seat| !seat.reserved.load(Ordering::Relaxed), self.connections.settled());
+        if table.evict(bounds.evicted_at_a_time(), |seat| elsewhere(seat) && seat.waits_since(settled)) > 0
+            || table.is_evicting(elsewhere)
+            || table.evict(1, elsewhere) > 0
+        {
             return Left::Evicting;
         }
-        Left::Full
+        Left::Full(table.moving.max(1))
     }
 
     /// Makes it the session of a client, if there may be one more; it is no longer among those of its address.
@@ -451,8 +473,8 @@ enum Left {
     Yes,
     /// Others have been told to end.
     Evicting,
-    /// Every connection is at work.
-    Full,
+    /// Every connection is at work; so many places are wanted.
+    Full(usize),
 }
 
 /// A request that waits in the reserve for another place.

@@ -41,8 +41,8 @@ pub(crate) trait Serve<S>: Send + Sync + 'static {
     /// Counts a panic of one connection's task.
     fn panicked(&self);
 
-    /// There is no room for another connection, and none waits that could end.
-    fn full(&self) {}
+    /// There is no room for so many more connections, and none waits that could end.
+    fn full(&self, _wanted: usize) {}
 }
 
 /// Serves until `stop`; then accepts no more, has connections finish what is at hand, and returns when the last one has
@@ -70,7 +70,7 @@ pub(crate) async fn serve<L: Listening>(
         let seat = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            seat = connections.seat(origin, || serving.full()) => seat,
+            seat = connections.seat(origin, |wanted| serving.full(wanted)) => seat,
         };
         // Its address has its share at work: whoever opened it may try again once something of that has ended.
         let Some(seat) = seat else { continue };

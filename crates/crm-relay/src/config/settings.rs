@@ -643,7 +643,7 @@ pub(crate) fn check_certificates(path: &Path) -> Result<(), String> {
         return Ok(());
     }
     let bytes = text_file::bytes(path, limits::CONFIGURATION_FILE_BYTES_MAX)?;
-    relay_providers::certificates(&bytes).map(drop).map_err(|fault| fault.to_string())
+    relay_net::tls::certificates(&bytes).map(drop).map_err(|fault| fault.to_string())
 }
 
 #[cfg(test)]

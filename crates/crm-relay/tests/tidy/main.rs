@@ -24,11 +24,12 @@ const ARCHITECTURE_LINES_MAX: usize = 250;
 /// there, which puts machines and a store together.
 const ARROWS: &[(&str, &[&str])] = &[
     ("relay-core", &[]),
+    ("relay-net", &[]),
     ("relay-providers", &["relay-core"]),
     ("relay-store", &["relay-core"]),
-    ("relay-server", &["relay-core", "relay-providers", "relay-store"]),
-    ("relay-client", &["relay-core", "relay-providers"]),
-    ("crm-relay", &["relay-core", "relay-providers", "relay-store", "relay-server", "relay-client"]),
+    ("relay-server", &["relay-core", "relay-net", "relay-providers", "relay-store"]),
+    ("relay-client", &["relay-core", "relay-net", "relay-providers"]),
+    ("crm-relay", &["relay-core", "relay-net", "relay-providers", "relay-store", "relay-server", "relay-client"]),
 ];
 
 #[test]
@@ -37,7 +38,7 @@ fn imports_point_down_only() {
     for package in packages() {
         let name = text(&package, "name");
         let Some((_, allowed)) = ARROWS.iter().find(|(known, _)| *known == name) else {
-            wrong.push(format!("{name}: a seventh crate needs an ADR and a row in ARROWS"));
+            wrong.push(format!("{name}: another crate needs an ADR and a row in ARROWS"));
             continue;
         };
         for dependency in package["dependencies"].as_array().expect("a list") {

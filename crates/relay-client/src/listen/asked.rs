@@ -1,19 +1,18 @@
 //! What may be asked on the client's own listener, by its head: no web page reads there what a client serves, and nothing
 //! is answered that two readers may understand differently (S25).
 
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use relay_core::limits;
+use relay_net::sites::{Hosts, is_foreign};
 
 /// The names under which the listener may be asked, beside those that no page of the internet can have.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Names(Vec<String>);
+pub(crate) struct Names(Hosts);
 
 impl Names {
     /// With these, each without a port.
     pub(crate) fn new(names: &[String]) -> Self {
-        Self(names.iter().map(|name| plain(name)).collect())
+        Self(Hosts::new(names))
     }
 
     /// Why a request is not answered.
@@ -37,17 +36,11 @@ impl Names {
             [host] => Some(host),
             _ => return Err((StatusCode::BAD_REQUEST, "want one Host\n")),
         };
-        let site = |site: &HeaderValue| {
-            let site = site.as_bytes();
-            let rest = site.strip_prefix(b"http://").or_else(|| site.strip_prefix(b"https://"));
-            rest.is_some_and(|rest| host.is_some_and(|host| rest.eq_ignore_ascii_case(host)))
-        };
-        let fetched = |fetched: &HeaderValue| matches!(fetched.as_bytes(), b"same-origin" | b"none");
-        if !fields.get_all(header::ORIGIN).iter().all(site) || !fields.get_all("sec-fetch-site").iter().all(fetched) {
+        if is_foreign(fields, host.unwrap_or_default()) {
             return Err((StatusCode::FORBIDDEN, "pages of other sites get no answer\n"));
         }
         // HTTP/1.0 has none; no browser speaks that.
-        if !host.is_none_or(|host| std::str::from_utf8(host).is_ok_and(|host| self.are_ours(host))) {
+        if host.is_some_and(|host| !self.0.are_ours(host)) {
             return Err((StatusCode::MISDIRECTED_REQUEST, "not a name of this listener; CLIENT_HOSTS adds some\n"));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -55,27 +48,8 @@ impl Names {
         }
         Ok(())
     }
-
-    /// Whether a host is an address, a name without a dot, of this machine, or one that the operator named.
-    fn are_ours(&self, host: &str) -> bool {
-        let name = plain(host);
-        let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-        let is_local = !name.is_empty() && !name.contains(['.', ',', '@', '/']) || name.ends_with(".localhost");
-        is_address || is_local || self.0.contains(&name)
-    }
 }
 
 fn hosts(fields: &HeaderMap) -> Vec<&[u8]> {
     fields.get_all(header::HOST).iter().map(HeaderValue::as_bytes).collect()
-}
-
-/// A host without its port and the dot of the root, in lower case.
-fn plain(host: &str) -> String {
-    let end = match host.rfind(':') {
-        // Within brackets it is a part of the address.
-        Some(colon) if !host[colon..].contains(']') => colon,
-        _ => host.len(),
-    };
-    let name = &host[..end];
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

@@ -21,7 +21,7 @@ use x509_parser::{
 
 use crate::{
     SignError,
-    certificates::{decode, unarmoured},
+    armour::{decode, unarmoured},
     scheme::PrivateKey,
 };
 

@@ -1,22 +1,21 @@
 //! Which pages may ask the admin listener: none but its own. A browser on the operator's machine reaches loopback, whatever
 //! page it shows; names that an attacker's DNS points there are not ours (S25).
 
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderValue, header};
+use relay_net::sites::{Hosts, is_foreign};
 
 use super::problem::AdminError;
 
 /// The names under which the admin listener may be asked, beside those that no page of the internet can have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sites {
-    names: Vec<String>,
+    hosts: Hosts,
 }
 
 impl Sites {
     /// With further names, each without a port.
     pub(crate) fn new(names: &[String]) -> Self {
-        Self { names: names.iter().map(|name| plain(name)).collect() }
+        Self { hosts: Hosts::new(names) }
     }
 
     /// Whether a request may be answered, by its head.
@@ -25,15 +24,11 @@ impl Sites {
     /// It was asked under another name, by another site's page, or with more than one proof.
     pub(crate) fn may_ask(&self, headers: &HeaderMap) -> Result<(), AdminError> {
         let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-        if headers.get_all(header::ORIGIN).iter().any(|site| !is_of_host(site.as_bytes(), host)) {
-            return Err(AdminError::Foreign);
-        }
-        let fetched = headers.get_all("sec-fetch-site");
-        if fetched.iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
+        if is_foreign(headers, host) {
             return Err(AdminError::Foreign);
         }
         // HTTP/1.0 has none; no browser speaks that.
-        if headers.contains_key(header::HOST) && !std::str::from_utf8(host).is_ok_and(|host| self.is_ours(host)) {
+        if headers.contains_key(header::HOST) && !self.hosts.are_ours(host) {
             return Err(AdminError::Misdirected);
         }
         if headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
@@ -41,31 +36,6 @@ impl Sites {
         }
         Ok(())
     }
-
-    /// Whether a host is an address, a name without a dot, of this machine, or one that the operator named. A page that
-    /// rebinds its name cannot have any of them: an address is no name, and names without a dot are the local network's.
-    fn is_ours(&self, host: &str) -> bool {
-        let name = plain(host);
-        let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-        is_address || !name.contains('.') || name.ends_with(".localhost") || self.names.contains(&name)
-    }
-}
-
-/// A host without its port and the dot of the root, in lower case.
-fn plain(host: &str) -> String {
-    let end = match host.rfind(':') {
-        // Within brackets it is a part of the address.
-        Some(colon) if !host[colon..].contains(']') => colon,
-        _ => host.len(),
-    };
-    let name = &host[..end];
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
-}
-
-/// Whether a site is the one that is asked, by scheme or another.
-fn is_of_host(site: &[u8], host: &[u8]) -> bool {
-    let rest = site.strip_prefix(b"http://").or_else(|| site.strip_prefix(b"https://"));
-    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]

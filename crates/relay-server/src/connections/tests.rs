@@ -15,10 +15,10 @@ fn address(last: u8) -> Address {
 
 fn taken(connections: &Arc<Connections>, address: Address) -> Seated {
     match connections.try_seat(address) {
-        Tried::Seated(seated) | Tried::SeatedInReserve(seated) => seated,
+        Tried::Seated(seated) | Tried::SeatedInReserve(seated, _) => seated,
         Tried::Refused => panic!("refused"),
         Tried::Evicting => panic!("others are to end"),
-        Tried::Full => panic!("full"),
+        Tried::Full(_) => panic!("full"),
     }
 }
 
@@ -56,7 +56,7 @@ fn connections_at_work_stay() {
     for seat in &seats {
         seat.works();
     }
-    assert!(matches!(connections.try_seat(address(3)), Tried::Full));
+    assert!(matches!(connections.try_seat(address(3)), Tried::Full(1)));
     assert!(seats.iter().all(|seat| !seat.is_evicted()));
 }
 
@@ -126,6 +126,27 @@ fn the_reserve_is_for_clients_and_for_this_machine() {
     assert!(stranger.is_reserved() && !local.is_reserved() && !seats[0].is_reserved());
 }
 
+/// S9: whoever comes and says nothing drives nobody from his place for it once one is free.
+#[test]
+fn no_place_is_wanted_where_one_is_free() {
+    let connections = Connections::new(Bounds { reserve: 3, address: 8, ..Bounds::of(5) });
+    let [first, second] = [taken(&connections, address(1)), taken(&connections, address(2))];
+    let wanted = |last| match connections.try_seat(address(last)) {
+        Tried::SeatedInReserve(seated, wanted) => {
+            seated.works();
+            (seated, wanted)
+        }
+        _ => panic!("there is a place in the reserve"),
+    };
+    first.works();
+    second.works();
+    let (_third, lacks) = wanted(3);
+    assert_eq!(lacks, 1);
+    drop(second);
+    let (_fourth, lacks) = wanted(4);
+    assert_eq!(lacks, 0);
+}
+
 /// S9: what the reserve is not kept for leaves it for a place that is free, and waits for one only as long as the reserve has
 /// room for those it is kept for.
 #[tokio::test(start_paused = true)]
@@ -139,7 +160,7 @@ async fn whoever_is_in_the_reserve_waits_for_another_place() {
     let general = [working(1), working(2)];
     let reserved = [working(3), working(4), working(5)];
     let full = AtomicUsize::new(0);
-    let asks = reserved.each_ref().map(|seated| seated.leaves_reserve(|| _ = full.fetch_add(1, Ordering::Relaxed)));
+    let asks = reserved.each_ref().map(|seated| seated.leaves_reserve(|_| _ = full.fetch_add(1, Ordering::Relaxed)));
     let [first, second, third] = asks;
     tokio::pin!(first, second);
     for waiting in [&mut first, &mut second] {
@@ -209,9 +230,9 @@ fn patience_with_the_idle_falls_as_places_go() {
 #[tokio::test]
 async fn whoever_waits_for_room_has_it_as_soon_as_one_ends() {
     let connections = connections(1);
-    let first = connections.seat(Origin::local(), || {}).await.unwrap();
+    let first = connections.seat(Origin::local(), |_| {}).await.unwrap();
     first.works();
-    let second = connections.seat(Origin::local(), || {});
+    let second = connections.seat(Origin::local(), |_| {});
     tokio::pin!(second);
     assert!(futures_util::FutureExt::now_or_never(second.as_mut()).is_none());
     drop(first);
@@ -229,7 +250,7 @@ proptest! {
             match (what, seats.get(index)) {
                 (0, _) => {
                     let origin = if last == 0 { Address::Local } else { address(last) };
-                    if let Tried::Seated(seated) | Tried::SeatedInReserve(seated) = connections.try_seat(origin) {
+                    if let Tried::Seated(seated) | Tried::SeatedInReserve(seated, _) = connections.try_seat(origin) {
                         seats.push(seated);
                     }
                 }

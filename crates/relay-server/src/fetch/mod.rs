@@ -25,18 +25,15 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use relay_core::limits;
-use rustls::{
-    ClientConfig,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName},
+use relay_net::{
+    dial::{self, encrypt},
+    tls::{self, TlsError},
 };
-use rustls_platform_verifier::Verifier;
+use rustls::{ClientConfig, pki_types::CertificateDer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
 
 pub(crate) use keyring::Keyring;
 pub use proxy::ProxyChoice;
@@ -84,11 +81,6 @@ pub(crate) struct Fetcher {
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
 
-/// A byte stream, whatever is below it.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
 /// Where a URL leads.
 struct Target {
     host: String,
@@ -120,9 +112,8 @@ impl Fetcher {
 
     async fn exchange(&self, target: &Target) -> Result<Bytes, String> {
         let tls = self.tls.get_or_init(|| self.make_tls()).clone()?;
-        let name = ServerName::try_from(target.host.clone()).map_err(|error| error.to_string())?;
         let stream = self.connect(&target.host).await?;
-        let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
+        let stream = encrypt(stream, &target.host, tls).await.map_err(|error| format!("TLS: {error}"))?;
         let said = |error: hyper::Error| format!("no HTTP answer: {error}");
         let connection = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream));
         let (mut sender, connection) = connection.await.map_err(said)?;
@@ -145,10 +136,10 @@ impl Fetcher {
     }
 
     /// A byte stream to port 443 of a host.
-    async fn connect(&self, host: &str) -> Result<Box<dyn Stream>, String> {
+    async fn connect(&self, host: &str) -> Result<TcpStream, String> {
         let said = |error: io::Error| format!("cannot connect: {error}");
         if let Some(address) = self.fetching.pinned.get(host) {
-            return Ok(Box::new(TcpStream::connect(address).await.map_err(said)?));
+            return dial::tcp_to(vec![*address]).await.map_err(said);
         }
         if let Some(proxy) = self.fetching.proxy.of(host) {
             // The proxy looks the name up; an address of its own network must not be asked for by number or bare name.
@@ -161,24 +152,12 @@ impl Fetcher {
         if found.is_empty() || !found.iter().all(|found| address::is_public(found.ip())) {
             return Err(NOT_PUBLIC.into());
         }
-        Ok(Box::new(TcpStream::connect(&found[..]).await.map_err(said)?))
+        dial::tcp_to(found).await.map_err(said)
     }
 
     /// TLS that trusts what the operating system trusts, and `RELAY_CA_FILE` too.
     fn make_tls(&self) -> Result<Arc<ClientConfig>, String> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = match &self.roots[..] {
-            [] => Verifier::new(Arc::clone(&provider)),
-            roots => Verifier::new_with_extra_roots(roots.iter().cloned(), Arc::clone(&provider)),
-        };
-        let verifier = verifier.map_err(|error| format!("no root certificates: {error}"))?;
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        Ok(Arc::new(config))
+        tls::trusting(&self.roots).map_err(|error| format!("no root certificates: {error}"))
     }
 }
 
@@ -214,8 +193,12 @@ async fn beside<T>(exchange: impl Future<Output = T>, connection: impl Future<Ou
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, CaFileError> {
-    let failed = |what: String| CaFileError { file: file.to_owned(), what };
-    let bytes = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
-    let found = relay_providers::certificates(&bytes).map_err(|fault| failed(fault.to_string()))?;
-    Ok(found.into_iter().map(CertificateDer::from).collect())
+    tls::certificates_in(file).map_err(|error| CaFileError {
+        file: file.to_owned(),
+        what: match error {
+            TlsError::CaFile { source, .. } => source.to_string(),
+            TlsError::Certificates { source, .. } => source.to_string(),
+            TlsError::Rustls(error) => error.to_string(),
+        },
+    })
 }

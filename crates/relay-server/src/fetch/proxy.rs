@@ -2,15 +2,11 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use bytes::Bytes;
-use http::{Method, Request, Uri, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::Uri;
+use relay_net::dial;
 use tokio::net::TcpStream;
 
-use super::{PORT, Stream, beside};
+use super::PORT;
 
 /// Which proxy leads to a host; none by default.
 #[derive(Clone, Default)]
@@ -38,41 +34,19 @@ impl fmt::Debug for ProxyChoice {
     }
 }
 
-/// A byte stream through `proxy` to port 443 of `host`.
-pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<Box<dyn Stream>, String> {
-    let host_of_proxy = proxy.host().unwrap_or_default();
-    // A URL has brackets around an IPv6 address; a socket has none.
-    let bare = host_of_proxy.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host_of_proxy);
-    let address = (bare, proxy.port_u16().unwrap_or(80));
-    let socket = TcpStream::connect(address).await.map_err(|error| format!("cannot connect to the proxy: {error}"))?;
-    let said = |error: hyper::Error| format!("the proxy does not answer: {error}");
-    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(said)?;
+/// A connection through `proxy` to port 443 of `host`.
+pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<TcpStream, String> {
+    let (host_of_proxy, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80));
+    let socket = dial::tcp(host_of_proxy, port).await;
+    let mut socket = socket.map_err(|error| format!("cannot connect to the proxy: {error}"))?;
     let target = format!("{}:{PORT}", authority(host));
-    let mut request = Request::builder().method(Method::CONNECT).uri(target.as_str()).header(header::HOST, target);
-    if let Some(login) = login(proxy) {
-        request = request.header(header::PROXY_AUTHORIZATION, format!("Basic {login}"));
-    }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    let asking = async {
-        let response = sender.send_request(request).await.map_err(said)?;
-        if !response.status().is_success() {
-            return Err(format!("the proxy refused a tunnel with status {}", response.status().as_u16()));
-        }
-        hyper::upgrade::on(response).await.map_err(said)
-    };
-    Ok(Box::new(TokioIo::new(beside(asking, connection.with_upgrades()).await?)))
+    dial::tunnel(&mut socket, proxy, &target).await.map_err(|error| error.to_string())?;
+    Ok(socket)
 }
 
 /// A host as a URL has it: with brackets around an IPv6 address.
 pub(super) fn authority(host: &str) -> Cow<'_, str> {
     if host.contains(':') { format!("[{host}]").into() } else { host.into() }
-}
-
-/// User and password of the proxy's URL, as it wants them.
-fn login(proxy: &Uri) -> Option<String> {
-    let (login, _) = proxy.authority()?.as_str().rsplit_once('@')?;
-    let decoded: Vec<u8> = percent_encoding::percent_decode_str(login).collect();
-    Some(BASE64_STANDARD.encode(decoded))
 }
 
 #[cfg(test)]

@@ -166,9 +166,14 @@ fn end(started: Instant, whole: u64, crowded: bool, patience: Duration) -> Insta
 
 /// A body as far as it has arrived, copied out of the connection's buffer: a small body must not pin a large buffer.
 ///
-/// **Invariant:** no more is allocated than is reserved.
+/// It is kept in pieces until it is whole: one that grew in its place would be moved again and again, and each move of
+/// megabytes leaves as many behind in the allocator.
+///
+/// **Invariant:** no more is allocated than is reserved, but for the moment in which pieces are joined.
 struct Taken {
-    data: Vec<u8>,
+    pieces: Vec<Vec<u8>>,
+    len: usize,
+    capacity: usize,
     declared: Option<u64>,
     reservation: Reservation,
     /// Of the reservation, what is for the head.
@@ -177,11 +182,11 @@ struct Taken {
 
 impl Taken {
     fn new(reservation: Reservation, declared: Option<u64>) -> Self {
-        Self { data: Vec::new(), declared, reservation, reserved: 0 }
+        Self { pieces: Vec::new(), len: 0, capacity: 0, declared, reservation, reserved: 0 }
     }
 
     fn len(&self) -> u64 {
-        self.data.len() as u64
+        self.len as u64
     }
 
     /// Bytes that are missing in the reservation for so many more.
@@ -197,16 +202,26 @@ impl Taken {
     }
 
     /// Adds what there is a reservation for.
-    fn push(&mut self, data: &[u8]) {
-        let reserved = (self.reservation.bytes() - self.reserved) as usize;
-        if self.data.capacity() < self.data.len() + data.len() {
-            self.data.reserve_exact(reserved - self.data.len());
+    fn push(&mut self, mut data: &[u8]) {
+        self.len += data.len();
+        while !data.is_empty() {
+            let room = self.pieces.last().map_or(0, |last| last.capacity() - last.len());
+            let (now, later) = data.split_at(room.min(data.len()));
+            if let Some(last) = self.pieces.last_mut() {
+                last.extend_from_slice(now);
+            }
+            data = later;
+            if !data.is_empty() {
+                let reserved = (self.reservation.bytes() - self.reserved) as usize;
+                let piece = Vec::with_capacity(reserved - self.capacity);
+                self.capacity += piece.capacity();
+                self.pieces.push(piece);
+            }
         }
-        self.data.extend_from_slice(data);
     }
 
-    /// How much more to reserve than what came: as much again as is there, so that a body is not moved with each piece; never
-    /// beyond what was declared, and nothing for the first piece, which may be the last for long.
+    /// How much more to reserve than what came: as much again as is there, so that the pieces are few; never beyond what was
+    /// declared, and nothing for the first piece, which may be the last for long.
     fn step(&self) -> u64 {
         let wanted = self.len() + self.len().min(STEP_BYTES_MAX);
         let wanted = self.declared.map_or(wanted, |declared| wanted.min(declared));
@@ -214,11 +229,24 @@ impl Taken {
     }
 
     fn finish(mut self) -> Bytes {
-        if self.data.capacity() > self.data.len() + self.data.len() / 8 {
-            self.data.shrink_to_fit();
+        let mut data = match self.pieces.len() {
+            0 | 1 => self.pieces.pop().unwrap_or_default(),
+            _ => self.joined(),
+        };
+        if data.capacity() > data.len() + data.len() / 8 {
+            data.shrink_to_fit();
         }
-        self.reservation.shrink_to(self.reserved + self.data.capacity() as u64);
-        self.reservation.hold(self.data)
+        self.reservation.shrink_to(self.reserved + data.capacity() as u64);
+        self.reservation.hold(data)
+    }
+
+    /// All pieces in one. Each goes as soon as it is copied.
+    fn joined(&mut self) -> Vec<u8> {
+        let mut data = Vec::with_capacity(self.len);
+        for piece in self.pieces.drain(..) {
+            data.extend_from_slice(&piece);
+        }
+        data
     }
 }
 
@@ -257,12 +285,16 @@ mod tests {
             assert!(taken.reservation.grow(100));
             for piece in [1, 1, 5_000, 70_000, 1, 200_000, 724_997] {
                 assert!(taken.has_room_for(piece));
-                taken.push(&vec![b'x'; piece]);
-                assert!(taken.data.capacity() as u64 + 100 <= budget.used(), "{piece} of {declared:?}");
+                let from = taken.len();
+                taken.push(&(from..from + piece as u64).map(|at| at as u8).collect::<Vec<_>>());
+                let allocated: usize = taken.pieces.iter().map(Vec::capacity).sum();
+                assert!(allocated as u64 + 100 <= budget.used(), "{piece} of {declared:?}");
                 assert!(budget.used() <= 100 + 2 * taken.len(), "{piece} of {declared:?}");
             }
+            assert!(taken.pieces.len() < 10);
             let body = taken.finish();
             assert_eq!((body.len(), budget.used()), (1_000_000, 1_000_100));
+            assert!(body.iter().enumerate().all(|(at, byte)| *byte == at as u8), "in its order");
             drop(body);
             assert_eq!(budget.used(), 0);
         }

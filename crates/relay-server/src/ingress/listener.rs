@@ -93,8 +93,8 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         self.door.backend.panicked();
     }
 
-    fn full(&self) {
-        self.door.uploads.give_up_slow();
+    fn full(&self, wanted: usize) {
+        self.door.uploads.give_way(wanted);
     }
 }
 
@@ -121,7 +121,8 @@ async fn answer<B: Backend>(
         }
         gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
     }
-    if seat.is_evicted() {
+    // What is to become a session is not to end, whatever it was told while its request was on its way.
+    if seat.is_evicted() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -131,7 +132,7 @@ async fn answer<B: Backend>(
 async fn may_ask<B: Backend>(door: &Door<B>, seat: &Seated, request: &Request<Incoming>) -> bool {
     !seat.is_reserved()
         || Flaw::of(request.uri()).is_some()
-        || seat.leaves_reserve(|| door.uploads.give_up_slow()).await
+        || seat.leaves_reserve(|wanted| door.uploads.give_way(wanted)).await
 }
 
 fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {

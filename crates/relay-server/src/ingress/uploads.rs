@@ -26,10 +26,12 @@ use crate::{
 const PACE_TAKEN_OVER: u64 = 2_000;
 /// A body that has not had a byte for this long is as one that will never have one.
 const STALLED_AFTER: u64 = 1_000;
+/// [`limits::UPLOAD_GRACE`] in milliseconds.
+const UPLOAD_GRACE: u64 = limits::UPLOAD_GRACE.as_millis() as u64;
 /// Milliseconds from one look at who could be given up to the next, however many wait for memory.
 const LOOK_EVERY: u64 = 5;
-/// Where no connection is left, bodies that would take this much longer, at their pace, are given up for others.
-const LONG: u64 = 10_000;
+/// Who looks: beside strangers and those who have proven themselves, whose looks are for memory.
+const FOR_PLACES: usize = 2;
 
 /// The bodies that are waited for, and the memory for all.
 #[derive(Debug)]
@@ -37,8 +39,9 @@ pub(super) struct Uploads {
     pub(super) budget: Arc<Budget>,
     began: Instant,
     table: Mutex<Table>,
-    /// When somebody may look again who could be given up: for strangers, and for those who have proven themselves.
-    next_look: [AtomicU64; 2],
+    /// When somebody may look again who could be given up: for strangers, for those who have proven themselves, and for those
+    /// who want a place.
+    next_look: [AtomicU64; 3],
     #[cfg(test)]
     looked_at: AtomicU64,
 }
@@ -80,6 +83,8 @@ struct Upload {
     /// Bytes when it is whole, or the most that it may have.
     whole: u64,
     held: AtomicU64,
+    /// Since when it is waited for.
+    since: AtomicU64,
     /// Moments in milliseconds of the table's time, and how many bytes were there then.
     last: AtomicU64,
     mark: (AtomicU64, AtomicU64),
@@ -134,6 +139,17 @@ impl PartialEq for Heaviest<'_> {
 
 impl Eq for Heaviest<'_> {}
 
+/// How little a body does for the place of its connection: the greatest goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Idleness {
+    stalled: bool,
+    /// Of its pace, by powers of two: those alike differ by what is left.
+    slowness: u32,
+    /// Milliseconds until it is whole: what has come so far is not thrown away if it need not be.
+    left: u64,
+    silent: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     /// Its head has proven it.
@@ -175,6 +191,7 @@ impl Uploads {
             proven: owner.proven,
             whole,
             held: AtomicU64::new(held),
+            since: AtomicU64::new(now),
             last: AtomicU64::new(now),
             mark: (AtomicU64::new(now), AtomicU64::new(held)),
             mark_before: (AtomicU64::new(now), AtomicU64::new(0)),
@@ -204,7 +221,7 @@ impl Uploads {
         let until = Instant::now() + limits::MEMORY_WAIT;
         let own = listed.map(|listed| &listed.upload);
         let make_room = |reservation: &Reservation| {
-            if self.may_look(owner.proven) {
+            if self.may_look(usize::from(owner.proven)) {
                 self.make_room(self.budget.lacking(reservation), owner, own);
             }
         };
@@ -222,8 +239,8 @@ impl Uploads {
 
     /// Whether it is time to look who could be given up. One look is for all who wait, so that it is taken now and then however
     /// many they are; who has proven himself does not stand behind strangers.
-    fn may_look(&self, proven: bool) -> bool {
-        let (now, next) = (self.tick(), &self.next_look[usize::from(proven)]);
+    fn may_look(&self, who: usize) -> bool {
+        let (now, next) = (self.tick(), &self.next_look[who]);
         let due = next.load(Ordering::Relaxed);
         now >= due && next.compare_exchange(due, now + LOOK_EVERY, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -262,24 +279,31 @@ impl Uploads {
         }
     }
 
-    /// There is no connection left, all are at work: gives up some bodies that nobody has proven and that are far from
-    /// whole at their pace, the longest first. Some at a time, whoever asks and however often: those that were given up and
-    /// have not gone yet are among them.
-    pub(super) fn give_up_slow(&self) {
+    /// So many places for connections are wanted, and all are at work: gives up bodies that nobody has proven, those that do
+    /// least for their places first. What was given up before and has not gone yet is on its way already.
+    ///
+    /// How far a body is from whole says nothing here: whoever declares little is never far, and says so for as long as he
+    /// likes. Bytes are what a stranger has to pay with.
+    pub(super) fn give_way(&self, wanted: usize) {
+        if wanted > 0 && self.may_look(FOR_PLACES) {
+            self.make_way(wanted);
+        }
+    }
+
+    fn make_way(&self, wanted: usize) {
         let now = self.tick();
         let table = self.lock();
         let going = table.all().filter(|upload| upload.is_given_up()).count();
-        let count = limits::UPLOADS_GIVEN_UP_MAX.saturating_sub(going);
-        let mut slow: Vec<_> = table
+        let count = wanted.min(limits::UPLOADS_GIVEN_UP_MAX).saturating_sub(going);
+        let mut idlest: Vec<_> = table
             .all()
-            .filter(|upload| !upload.proven && !upload.is_given_up())
-            .map(|upload| (upload.left(now), upload.silent(now), upload))
-            .filter(|(left, _, _)| *left > LONG)
+            .filter(|upload| !upload.proven && !upload.is_given_up() && upload.age(now) >= UPLOAD_GRACE)
+            .map(|upload| (upload.idleness(now), upload))
             .collect();
-        if count > 0 && count < slow.len() {
-            slow.select_nth_unstable_by_key(count - 1, |(left, silent, _)| std::cmp::Reverse((*left, *silent)));
+        if count > 0 && count < idlest.len() {
+            idlest.select_nth_unstable_by_key(count - 1, |(idleness, _)| std::cmp::Reverse(*idleness));
         }
-        for (_, _, upload) in slow.into_iter().take(count) {
+        for (_, upload) in idlest.into_iter().take(count) {
             upload.give_up();
         }
     }
@@ -348,14 +372,32 @@ impl Upload {
         now.saturating_sub(self.last.load(Ordering::Relaxed))
     }
 
+    /// Milliseconds for which it has been waited for.
+    fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.since.load(Ordering::Relaxed))
+    }
+
+    /// What came of it lately: so many milliseconds, so many bytes.
+    fn pace(&self, now: u64) -> (u64, u64) {
+        let (since, from) = (self.mark_before.0.load(Ordering::Relaxed), self.mark_before.1.load(Ordering::Relaxed));
+        (now.saturating_sub(since).max(1), self.held().saturating_sub(from).max(1))
+    }
+
     /// Milliseconds until it is whole at its pace.
     fn left(&self, now: u64) -> u64 {
         if self.silent(now) > STALLED_AFTER {
             return u64::MAX;
         }
-        let (since, from) = (self.mark_before.0.load(Ordering::Relaxed), self.mark_before.1.load(Ordering::Relaxed));
-        let (took, came) = (now.saturating_sub(since).max(1), self.held().saturating_sub(from).max(1));
+        let (took, came) = self.pace(now);
         self.whole.saturating_sub(self.held()).saturating_mul(took) / came
+    }
+
+    fn idleness(&self, now: u64) -> Idleness {
+        let (left, (took, came)) = (self.left(now), self.pace(now));
+        let stalled = left == u64::MAX;
+        // What came before it stalled is no merit.
+        let slowness = if stalled { u64::BITS } else { (came.saturating_mul(1_000) / took).leading_zeros() };
+        Idleness { stalled, slowness, left, silent: self.silent(now) }
     }
 
     fn burden(&self, class: Class, now: u64) -> Burden {

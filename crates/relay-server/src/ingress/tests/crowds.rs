@@ -110,6 +110,45 @@ async fn slow_bodies_on_every_place_give_way() {
     assert_eq!(strangers[0].reply().await.status, 503, "those that wait longest go first");
 }
 
+/// S9, S36: strangers whose bodies are never far from whole at their pace, and never whole, keep nobody out either.
+#[tokio::test]
+async fn bodies_that_are_whole_in_a_moment_for_ever_give_way() {
+    const PLACES: usize = 32;
+    const WHOLE: usize = 60_000;
+    let bounds = Bounds { reserve: 4, address: PLACES, ..Bounds::of(PLACES) };
+    let relay = Relay::among_strangers(|settings| settings.connections = bounds).await;
+    let forged = signature("1", Clock::start(Wall::MIN).present().as_millis() / 1_000, "another body");
+    let head = format!(
+        "POST /webhook/signed HTTP/1.1\r\nHost: a\r\n{forged}Expect: 100-continue\r\nContent-Length: {WHOLE}\r\n\r\n"
+    );
+    let stranger = async |mut socket: super::Socket| {
+        // Each piece is a part of what is left.
+        let mut left = WHOLE;
+        while left > 1 {
+            let piece = (left / 10).max(1);
+            left -= piece;
+            if socket.stream.write_all(&vec![b'x'; piece]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let mut sockets = Vec::new();
+    for _ in 0..PLACES - bounds.reserve {
+        let mut socket = relay.connect().await;
+        socket.send(&head).await;
+        assert!(socket.head().await.starts_with("HTTP/1.1 100 "));
+        sockets.push(socket);
+    }
+    let strangers = futures_util::future::join_all(sockets.into_iter().map(stranger));
+    let sender = async {
+        for _ in 0..PLACES {
+            assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+        }
+    };
+    tokio::select! { () = sender => {}, _ = strangers => panic!("strangers are to come on all the time") }
+}
+
 /// S9: what is at work on every place, and is not slow, is waited for a moment; then the answer is honest.
 #[tokio::test]
 async fn a_request_in_the_reserve_waits_for_a_place() {
@@ -186,6 +225,30 @@ async fn many_requests_at_once_are_answered_as_their_answers_are_taken() {
     drop(asked.await.unwrap());
     let bodies = relay.backend.events();
     assert!(bodies.iter().zip(0..).all(|(event, number)| event.body == number.to_string()));
+}
+
+/// S9, S36: a client that has just come is not driven out by strangers who come after it.
+#[tokio::test]
+async fn a_client_is_let_in_while_strangers_come_all_the_time() {
+    let bounds = Bounds { reserve: 6, address: 8, ..Bounds::of(8) };
+    let relay = Relay::among_strangers(|settings| settings.connections = bounds).await;
+    let whole = request("POST /webhook", "Expect: 100-continue\r\n", "1");
+    let mut senders = Vec::new();
+    for _ in 0..2 {
+        let mut sender = relay.connect().await;
+        sender.send(&whole[..whole.len() - 1]).await;
+        assert!(sender.head().await.starts_with("HTTP/1.1 100 "));
+        senders.push(sender);
+    }
+    let mut client = relay.connect().await;
+    let mut strangers = Vec::new();
+    for _ in 0..2 {
+        // Each is there once the next one is heard.
+        strangers.push(relay.connect().await);
+        assert_eq!(relay.ask("GET /livez HTTP/1.1\r\n\r\n").await.status, 400);
+    }
+    client.send(JOIN).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
 }
 
 /// S9: an answer that nobody takes holds a connection no longer than one that nobody asks for.

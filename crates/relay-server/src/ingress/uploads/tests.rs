@@ -86,17 +86,57 @@ fn whoever_is_slower_gives_up_nobody_faster() {
     assert!(is_given_up(&slow));
 }
 
-/// S9: where every connection is at work, bodies that are far from whole make room; what leaves the table leaves nothing.
+/// A body of a stranger of whose bytes so many came in the last ten seconds.
+fn comes(uploads: &Uploads, whole: u64, came: u64) -> Listed<'_> {
+    let listed = uploads.list(Owner { source: &source("hub"), address: address(1), proven: false }, whole, came);
+    began_before(&listed, 10_000);
+    listed
+}
+
+fn began_before(listed: &Listed<'_>, milliseconds: u64) {
+    let since = listed.uploads.tick() - milliseconds;
+    listed.upload.since.store(since, Ordering::Relaxed);
+    listed.upload.mark_before.0.store(since, Ordering::Relaxed);
+}
+
+/// S9: where every connection is at work, bodies that nobody has proven make room: what stalls, then what brings least.
 #[test]
-fn slow_bodies_make_room_for_connections() {
+fn idle_bodies_make_room_for_connections() {
     let (uploads, hub) = (uploads(100 * MIB), source("hub"));
-    let (stalled, proven) = (list(&uploads, &hub, address(1), false, 1), list(&uploads, &hub, address(1), true, 1));
-    let fast = list(&uploads, &hub, address(1), false, 25 * MIB);
-    stalls(&stalled);
-    stalls(&proven);
-    uploads.give_up_slow();
-    assert!(is_given_up(&stalled) && !is_given_up(&proven) && !is_given_up(&fast));
-    drop((stalled, proven, fast));
+    let proven = list(&uploads, &hub, address(1), true, 1);
+    let stalled = comes(&uploads, 25 * MIB, 5 * MIB);
+    for listed in [&proven, &stalled] {
+        began_before(listed, 10_000);
+        stalls(listed);
+    }
+    // Each says that it is whole in a moment, and has said so for ten seconds.
+    let trickles = [comes(&uploads, 2_000, 1_990), comes(&uploads, 2_000, 1_900)];
+    let large = [comes(&uploads, 25 * MIB, 2 * MIB), comes(&uploads, 25 * MIB, 2 * MIB + 1)];
+    let fast = comes(&uploads, 25 * MIB, 20 * MIB);
+    let young = list(&uploads, &hub, address(1), false, 0);
+    let go_in_this_order = [&stalled, &trickles[1], &trickles[0], &large[0], &large[1], &fast];
+    for (wanted, goes) in (1..).zip(go_in_this_order) {
+        assert!(!is_given_up(goes));
+        uploads.make_way(wanted);
+        assert!(is_given_up(goes), "{wanted}");
+    }
+    uploads.make_way(100);
+    assert!(!is_given_up(&young) && !is_given_up(&proven));
+}
+
+/// S9: no more are given up than places are wanted, whoever asks and however often; what leaves the table leaves nothing.
+#[test]
+fn no_more_bodies_go_than_places_are_wanted() {
+    let uploads = uploads(100 * MIB);
+    let bodies: Vec<_> = (0..40).map(|_| comes(&uploads, 2_000, 1_000)).collect();
+    let given_up = || bodies.iter().filter(|listed| is_given_up(listed)).count();
+    for _ in 0..3 {
+        uploads.make_way(3);
+    }
+    assert_eq!(given_up(), 3, "those that were given up have not gone yet");
+    uploads.make_way(1_000);
+    assert_eq!(given_up(), limits::UPLOADS_GIVEN_UP_MAX);
+    drop(bodies);
     assert_eq!(uploads.lock().all().count(), 0);
 }
 

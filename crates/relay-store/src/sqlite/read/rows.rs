@@ -19,6 +19,10 @@ use crate::{
 /// Of the list of an event's deliveries.
 const LIST_VERSION: u8 = 1;
 
+/// Bytes of a body that is read like any column. Of what is larger SQLite would make a copy for as long as the row is at hand,
+/// in memory that no budget knows of.
+const BODY_IN_ONE_MAX: i64 = 64 * 1024;
+
 /// Gives the name behind a number.
 pub(crate) trait Names {
     fn name(&self, number: u32) -> Option<Name>;
@@ -75,12 +79,24 @@ pub(crate) fn head_at(db: &Connection, seq: i64, names: &impl Names) -> Result<O
 
 /// An event with its body.
 pub(crate) fn event_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Event>, Fault> {
-    let mut statement = db.prepare_cached("SELECT head, body FROM events WHERE seq = ?1")?;
-    let mut rows = statement.query([seq])?;
+    let sql = "SELECT head, CASE WHEN length(body) <= ?2 THEN body END FROM events WHERE seq = ?1";
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query([seq, BODY_IN_ONE_MAX])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let body = Bytes::from(row.get::<_, Vec<u8>>(1)?);
-    let event = head(seq, row.get(0)?, names)?.with_body(body);
+    let body = match row.get::<_, Option<Vec<u8>>>(1)? {
+        Some(body) => body,
+        None => body_in_place(db, seq)?,
+    };
+    let event = head(seq, row.get(0)?, names)?.with_body(Bytes::from(body));
     event.map(Some).map_err(|error| damaged_event(seq, &error))
+}
+
+/// A body from its pages straight to where it is to be.
+fn body_in_place(db: &Connection, seq: i64) -> Result<Vec<u8>, Fault> {
+    let blob = db.blob_open("main", "events", "body", seq, true)?;
+    let mut body = vec![0; blob.len()];
+    blob.read_at_exact(&mut body, 0)?;
+    Ok(body)
 }
 
 /// The sequences of an event's deliveries; empty if the event is gone.

@@ -11,21 +11,21 @@ use x509_parser::{
 
 /// A certificate, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Certificate {
+pub(super) struct Certificate {
     not_before: i64,
     not_after: i64,
     common_name: Option<String>,
     /// It has names of its own kind, beside which the common one means nothing (RFC 6125, section 6.4.4).
-    pub(crate) has_alt_names: bool,
+    pub(super) has_alt_names: bool,
     /// It is of the first version, which has no extensions, and which the TLS library does not read.
-    pub(crate) is_first_version: bool,
+    pub(super) is_first_version: bool,
     /// Its `SubjectPublicKeyInfo`.
-    pub(crate) key: Vec<u8>,
+    pub(super) key: Vec<u8>,
 }
 
 impl Certificate {
     /// Nothing if it is none.
-    pub(crate) fn read(der: &[u8]) -> Option<Self> {
+    pub(super) fn read(der: &[u8]) -> Option<Self> {
         // Extensions are not taken apart: whether there are names is all that is asked, and the TLS library reads them.
         let (_, certificate) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).ok()?;
         let validity = certificate.validity();
@@ -45,7 +45,7 @@ impl Certificate {
     }
 
     /// Whether it is too early for it (`Less`), too late (`Greater`), or neither.
-    pub(crate) fn age(&self, now: UnixTime) -> std::cmp::Ordering {
+    pub(super) fn age(&self, now: UnixTime) -> std::cmp::Ordering {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if now < self.not_before {
             std::cmp::Ordering::Less
@@ -57,7 +57,7 @@ impl Certificate {
     }
 
     /// Whether its common name is this one; `*.` stands for one label.
-    pub(crate) fn is_common_name(&self, name: &ServerName<'_>) -> bool {
+    pub(super) fn is_common_name(&self, name: &ServerName<'_>) -> bool {
         let (Some(common), name) = (&self.common_name, name.to_str()) else { return false };
         let matches = |other: &str| common.eq_ignore_ascii_case(other);
         matches(name.trim_end_matches('.'))

@@ -1,10 +1,9 @@
 //! Certificates as they stand in files of operators: PEM, with whatever editors and tools put around it.
-//!
-//! Server and client read `RELAY_CA_FILE` with this, so that one file does for both.
 
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509CertificateParser, nom::Parser as _};
 
 const BEGIN: &str = "-----BEGIN ";
@@ -41,7 +40,7 @@ pub enum CertificatesFault {
 ///
 /// # Errors
 /// What it is instead. One certificate that does not read is a fault: somebody wants it trusted.
-pub fn certificates(file: &[u8]) -> Result<Vec<Vec<u8>>, CertificatesFault> {
+pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificatesFault> {
     let text = text(file)?;
     let (mut found, mut other) = (Vec::new(), None);
     for block in blocks(&text) {
@@ -52,7 +51,7 @@ pub fn certificates(file: &[u8]) -> Result<Vec<Vec<u8>>, CertificatesFault> {
         let number = found.len() + 1;
         let content = block.content.ok_or(CertificatesFault::Unended(number))?;
         let der = decode(content).filter(|der| is_certificate(der));
-        found.push(der.ok_or(CertificatesFault::Unread(number))?);
+        found.push(CertificateDer::from(der.ok_or(CertificatesFault::Unread(number))?));
     }
     match (found.is_empty(), other) {
         (false, _) => Ok(found),
@@ -61,14 +60,8 @@ pub fn certificates(file: &[u8]) -> Result<Vec<Vec<u8>>, CertificatesFault> {
     }
 }
 
-/// What stands between the first `-----BEGIN label-----` and its end, decoded.
-pub(crate) fn unarmoured(pem: &[u8], label: &str) -> Option<Vec<u8>> {
-    let block = blocks(str::from_utf8(pem).ok()?).find(|block| block.label == label)?;
-    decode(block.content?)
-}
-
 /// Base64, however it is broken into lines.
-pub(crate) fn decode(base64: &str) -> Option<Vec<u8>> {
+fn decode(base64: &str) -> Option<Vec<u8>> {
     let compact: Vec<u8> = base64.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     STANDARD.decode(compact).ok()
 }
@@ -118,13 +111,18 @@ fn is_certificate(der: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const RSA: &str = include_str!("../../../fixtures/providers/keys/rsa.crt.pem");
+    const RSA: &str = include_str!("../../../../fixtures/providers/keys/rsa.crt.pem");
+
+    fn der() -> Vec<u8> {
+        let (_, rest) = RSA.split_once("-----BEGIN CERTIFICATE-----").expect("it begins");
+        decode(rest.split_once("-----END").expect("it ends").0).expect("base64")
+    }
 
     fn check(file: &[u8], want: &Result<usize, CertificatesFault>) {
         let found = certificates(file);
         assert_eq!(&found.as_ref().map(Vec::len).map_err(Clone::clone), want, "{}", String::from_utf8_lossy(file));
-        let der = unarmoured(RSA.as_bytes(), "CERTIFICATE").expect("PEM");
-        assert!(found.into_iter().flatten().all(|found| found == der));
+        let der = der();
+        assert!(found.into_iter().flatten().all(|found| *found == *der));
     }
 
     #[test]
@@ -149,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_refused_with_the_way_out() {
-        let der = unarmoured(RSA.as_bytes(), "CERTIFICATE").expect("PEM");
+        let der = der();
         let key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
         let cut = &RSA[..RSA.len() / 2];
         for (file, want) in [

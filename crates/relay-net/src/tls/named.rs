@@ -18,11 +18,11 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::x509::Certificate;
+use super::certificate::Certificate;
 
 /// Verifies as `inner` does, and lets pass what is named, for its own names and in its own time.
 #[derive(Debug)]
-pub(crate) struct Named {
+pub(super) struct Named {
     inner: Arc<dyn ServerCertVerifier>,
     pinned: Vec<Pinned>,
     provider: Arc<CryptoProvider>,
@@ -37,7 +37,7 @@ struct Pinned {
 
 impl Named {
     /// Over what `inner` trusts. What does not read as a certificate is not refused here; it matches nothing.
-    pub(crate) fn new(
+    pub(super) fn new(
         inner: Arc<dyn ServerCertVerifier>,
         named: &[CertificateDer<'static>],
         provider: &Arc<CryptoProvider>,

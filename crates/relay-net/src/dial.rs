@@ -1,0 +1,228 @@
+//! Connections to where a host and a port lead: straight or through an HTTP proxy, encrypted or not.
+
+mod tunnel;
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use http::Uri;
+use rustls::{
+    ClientConfig,
+    pki_types::{InvalidDnsNameError, ServerName},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
+
+pub use tunnel::{TunnelError, tunnel};
+
+/// A byte stream, encrypted or not.
+pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// The port of a proxy whose URL names none.
+const PROXY_PORT: u16 = 80;
+/// After this long without traffic the kernel starts to ask whether the peer is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+
+/// How long an address is tried alone before the next one of the same name is tried beside it (RFC 8305 section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 16;
+
+/// Whom a connection leads to, and on which way.
+#[derive(Clone)]
+pub struct Peer {
+    /// To which host; an IPv6 address with brackets or without.
+    pub host: String,
+    /// To which of its ports.
+    pub port: u16,
+    /// Through this proxy.
+    pub proxy: Option<Uri>,
+    /// Encrypted so.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// At which step a connection did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Nobody took it at this place: the target or the proxy.
+    #[error("cannot connect to {peer}")]
+    Connect {
+        /// Where.
+        peer: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The proxy opened no tunnel.
+    #[error(transparent)]
+    Tunnel(#[from] TunnelError),
+    /// It could not be encrypted.
+    #[error("TLS with {peer} failed")]
+    Encrypt {
+        /// With whom.
+        peer: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Peer {
+    /// A connection to it, however long that takes. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`DialError`]: at which step it ended.
+    pub async fn dial(&self) -> Result<Stream, DialError> {
+        let tcp = match &self.proxy {
+            None => self.connect(&self.host, self.port, self.to_string()).await?,
+            Some(proxy) => {
+                let (host, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(PROXY_PORT));
+                let mut tcp = self.connect(host, port, format!("the proxy {host}:{port}")).await?;
+                tunnel(&mut tcp, proxy, &self.to_string()).await?;
+                tcp
+            }
+        };
+        let Some(config) = &self.tls else { return Ok(Either::Left(tcp)) };
+        let encrypted = encrypt(tcp, &self.host, Arc::clone(config)).await;
+        encrypted.map_err(|source| DialError::Encrypt { peer: self.to_string(), source })
+    }
+
+    async fn connect(&self, host: &str, port: u16, peer: String) -> Result<TcpStream, DialError> {
+        tcp(host, port).await.map_err(|source| DialError::Connect { peer, source })
+    }
+}
+
+impl fmt::Debug for Peer {
+    /// The URL of a proxy may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (proxied, encrypted) = (self.proxy.is_some(), self.tls.is_some());
+        write!(f, "Peer({self}, proxied: {proxied}, encrypted: {encrypted})")
+    }
+}
+
+impl fmt::Display for Peer {
+    /// `host:port`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A TCP connection, tuned for small messages that must not wait, to the first address of `host` that takes it.
+///
+/// # Errors
+/// Those of the network.
+pub async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    tcp_to(addresses(bare(host), port).await?).await
+}
+
+/// The same to the first of these addresses.
+///
+/// # Errors
+/// Those of the network.
+pub async fn tcp_to(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let stream = first_of(addresses).await?;
+    stream.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
+/// The addresses of a host, IPv4 and IPv6 by turns in the resolver's order. `localhost` is this machine by both, whatever a
+/// resolver knows (RFC 6761 section 6.3): a server under development may listen at either.
+async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if is_localhost(host) {
+        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
+    }
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect();
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let by_turns = std::iter::from_fn(|| Some([first.next(), second.next()])).take(ADDRESSES_MAX);
+    Ok(by_turns.flatten().flatten().collect())
+}
+
+fn is_localhost(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_below =
+        |name: &str| name.len() > 10 && name.as_bytes()[name.len() - 10..].eq_ignore_ascii_case(b".localhost");
+    host.eq_ignore_ascii_case("localhost") || is_below(host)
+}
+
+/// The first address to which a connection comes about: each has a moment alone, and an earlier one may still win.
+async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut left = addresses.into_iter();
+    let mut tries = FuturesUnordered::new();
+    let mut failed = None;
+    loop {
+        tries.extend(left.next().map(TcpStream::connect));
+        // Cancel safety: connections under way stay in `tries`.
+        tokio::select! {
+            done = tries.next() => match done {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => failed = failed.or(Some(error)),
+                None => break,
+            },
+            () = tokio::time::sleep(STAGGER), if left.len() > 0 => {}
+        }
+    }
+    Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "failed to lookup address information: none")))
+}
+
+/// TLS over a TCP connection, for `host`.
+///
+/// # Errors
+/// Those of the network, and a certificate that is not trusted or not `host`'s.
+pub async fn encrypt(stream: TcpStream, host: &str, config: Arc<ClientConfig>) -> io::Result<Stream> {
+    let name = ServerName::try_from(bare(host).to_owned())
+        .map_err(|error: InvalidDnsNameError| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Ok(Either::Right(Box::new(TlsConnector::from(config).connect(name, stream).await?)))
+}
+
+/// A host without the brackets that a URL puts around an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn localhost_is_known_in_every_spelling() {
+        for host in ["localhost", "LocalHost", "localhost.", "app.localhost", "a.b.LOCALHOST"] {
+            assert!(is_localhost(host), "{host}");
+        }
+        for host in ["localhost.example.com", "notlocalhost", ".localhost", "127.0.0.1", "ä-localhost", ""] {
+            assert!(!is_localhost(host), "{host}");
+        }
+    }
+
+    /// A server under development listens at one of both addresses, and nobody knows which.
+    #[tokio::test]
+    async fn localhost_is_reached_at_either_address() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let stream = tcp("localhost", listener.local_addr().unwrap().port()).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_there_does_not_hide_the_next() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = first_of(vec![gone, there.local_addr().unwrap()]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there.local_addr().unwrap());
+        let refused = first_of(vec![gone]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(first_of(Vec::new()).await.is_err());
+    }
+}
