@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample, Tries,
     provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{ANY_METHOD, GET_POST, HEAD_POST, SENT_ALONG, ping},
@@ -198,6 +198,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key("secret", "the value of that header field; make one with: openssl rand -hex 32").or_none(),
         ],
         methods: ANY_METHOD,
+        tries_for: Some(Tries::minutes(
+            95,
+            "https://supportsandbox.freshdesk.com/support/solutions/articles/11000000028141-receiving-webhook-failure-emails",
+        )),
         // The body is made up by whoever writes the automation: equal ones can be two events.
         delivery: DeliveryId::Nothing,
         docs: "https://support.freshdesk.com/support/solutions/articles/132589-using-webhooks-in-automation-rules",

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use relay_core::name::Name;
-use relay_providers::Verifier;
 use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
 
 use super::{
@@ -17,6 +16,7 @@ use crate::{
     Config,
     asker::Asker,
     config::{DeclaredRoute, DeclaredSource},
+    directory::wrong_with,
 };
 
 /// Provider of the source `default`.
@@ -46,9 +46,8 @@ impl Registry {
     /// Every source that cannot be, or the store fails: the next time does the rest.
     pub(crate) async fn declare_anew(&self, config: &Config) -> Result<(), RegistryError> {
         let wrong = |declared: &DeclaredSource| {
-            let faults = Verifier::new(&declared.provider, &declared.parameters).err()?;
-            let what: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Some(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") }.to_string())
+            let what = wrong_with(&declared.provider, &declared.parameters, self.memory)?;
+            Some(RegistryError::Source { name: declared.name.to_string(), what }.to_string())
         };
         let wrong: Vec<String> = config.sources.iter().filter_map(wrong).collect();
         if !wrong.is_empty() {
@@ -80,9 +79,8 @@ impl Registry {
             return Ok(());
         }
         // What stands in the store already is kept, if broken; what is new has to be right.
-        if let Err(faults) = Verifier::new(&wanted.provider, &wanted.parameters) {
-            let what: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            return Err(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") });
+        if let Some(what) = wrong_with(&wanted.provider, &wanted.parameters, self.memory) {
+            return Err(RegistryError::Source { name: declared.name.to_string(), what });
         }
         let key = key_of(DocumentKind::Source, &declared.name);
         let audit = self.audited(&Asker::CONFIG, "source.declare", declared.name.as_str());
