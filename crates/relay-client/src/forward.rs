@@ -48,8 +48,6 @@ use crate::{
 /// A kept connection is not used again after this long: many servers close theirs after 5 s, and a request sent into
 /// that close would be a failure that says nothing about the target.
 const IDLE_MAX: Duration = Duration::from_secs(2);
-/// Fields of an answer's head: as many as fit into it, since its status decides however many there are.
-const ANSWER_FIELDS_MAX: usize = limits::ANSWER_HEAD_BYTES_MAX / "a:\r\n".len();
 
 /// Pieces of an answer's body that are read before others have their turn.
 const FRAMES_PER_TURN: usize = 32;
@@ -208,9 +206,11 @@ impl Target {
         let status = response.status();
         let class = Class::of_status(status.as_u16());
         let retry_after = if class.heeds_retry_after() { retry_after::of(response.headers()) } else { None };
-        let is_kept = !http.heard.is_of_1_0() || stays_by_1_0(response.headers());
+        let stays = !http.heard.is_of_1_0() || stays_by_1_0(response.headers());
+        // What frames it may stand where nobody looks, so that what comes next need not be the next answer.
+        let is_kept = stays && !http.heard.is_cut();
         let mut refusal = (class != Class::Delivered).then(|| Refusal::of(&response, self.report_answers));
-        let end = End::of(&response, is_kept);
+        let end = End::of(&response, stays);
         let body = http.drain_to(end, response.into_body(), refusal.as_mut());
         let drained = tokio::time::timeout_at(deadline, body).await;
         if self.tls.is_none() && refusal.as_ref().is_some_and(Refusal::wants_tls) {
@@ -276,7 +276,6 @@ impl Target {
         let (stream, target) = RequestLine::new(stream);
         let handshake = http1::Builder::new()
             .max_header_size(limits::ANSWER_HEAD_BYTES_MAX)
-            .max_headers(ANSWER_FIELDS_MAX)
             // Answers are read as RFC 9112 asks of a user agent (sections 5.1 and 5.2), and a line that is no field is left
             // out: the status decides, and the webhook has arrived.
             .allow_obsolete_multiline_headers_in_responses(true)

@@ -1,14 +1,22 @@
 //! The heads of answers as they come in, byte by byte, beside the HTTP library that reads them.
 //!
-//! Two things the library leaves to its user: interim answers without end, and versions. It knows HTTP/1.0 and HTTP/1.1,
+//! Three things the library leaves to its user: interim answers without end, versions, and fields without number. It knows HTTP/1.0 and HTTP/1.1,
 //! and gives up on chunks of the former; a recipient reads any other minor version as the highest it knows (RFC 9110
 //! section 2.5), and what frames itself in a way that its version has not ends its connection, not its answer (RFC 9112
 //! section 6.1). So every answer is handed on as one of HTTP/1.1, and what its version was is kept here.
+//!
+//! The status decides however many fields stand below it. The library takes [`FIELDS`] at no cost and clears its whole table
+//! for each answer if it is to take more, so that the lines behind them are handed on as what it leaves out: no field.
 
 /// What a status line begins with, up to its minor version.
 const NAME: &[u8] = b"HTTP/1.";
 /// `HTTP/1.1 200`
 const OPENING_BYTES: usize = 12;
+
+/// Lines of fields that are handed on: as many as the library has room for without clearing it.
+pub(crate) const FIELDS: usize = 100;
+/// Makes a line no field: no name begins with it (RFC 9110 section 5.6.2).
+const NO_NAME: u8 = b'(';
 
 /// See the module. Begins with the first byte of an answer, ends with that answer's own head.
 #[derive(Debug, Default)]
@@ -20,6 +28,8 @@ pub(crate) struct Heads {
     is_first_line: bool,
     /// Bytes of the present line but its end, as far as it matters: none, or some.
     is_empty_line: bool,
+    /// Lines of the present head that began, the first one left out.
+    fields: usize,
     minor: Option<u8>,
     interim: usize,
     is_over: bool,
@@ -51,6 +61,11 @@ impl Heads {
         self.minor
     }
 
+    /// Whether the latest head has lines that were not handed on; what frames the answer may be among them.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.fields > FIELDS
+    }
+
     /// No more heads are looked for.
     pub(crate) fn end(&mut self) {
         self.is_over = true;
@@ -68,6 +83,12 @@ impl Heads {
             if let Some(place) = self.opening.get_mut(self.length) {
                 *place = *byte;
                 self.length += 1;
+            }
+        }
+        if !self.is_first_line && self.is_empty_line && !matches!(byte, b'\r' | b'\n') {
+            self.fields += 1;
+            if self.is_cut() {
+                *byte = NO_NAME;
             }
         }
         match byte {
@@ -114,6 +135,21 @@ mod tests {
             ["HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.x 200\r\n\r\n", "SSH-2.0\r\n", "\0\0\0", "http/1.0 200\r\n\r\n", "x"]
         {
             check(other.as_bytes(), other.as_bytes(), 0, None);
+        }
+    }
+
+    #[test]
+    fn lines_behind_those_that_are_taken_are_no_fields() {
+        let head = |lines: &str| format!("HTTP/1.1 200 OK\r\n{}{lines}\r\n\r\nA: b\r\n", "a: b\r\n".repeat(FIELDS - 1));
+        for (came, want, is_cut) in [
+            ("x: 1", "x: 1", false),
+            ("x: 1\r\nx: 2\n y", "x: 1\r\n(: 2\n(y", true),
+            ("x:\r\nlength: 1\r\nz: 3", "x:\r\n(ength: 1\r\n(: 3", true),
+        ] {
+            check(head(came).as_bytes(), head(want).as_bytes(), 0, Some(1));
+            let mut heads = Heads::begin();
+            heads.read(&mut head(came).into_bytes());
+            assert_eq!(heads.is_cut(), is_cut);
         }
     }
 

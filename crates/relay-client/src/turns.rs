@@ -93,6 +93,11 @@ impl Heard {
         self.came().heads.minor() == Some(0)
     }
 
+    /// Whether the answer's head has more lines than were handed on.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.came().heads.is_cut()
+    }
+
     /// Whether the peer began like one that speaks TLS and was not asked in TLS.
     pub(crate) fn is_tls_alert(&self) -> bool {
         let came = self.came();

@@ -33,6 +33,13 @@ impl Process {
         self.memory_mb("VmHWM:")
     }
 
+    /// Bytes that it has given to the disk since it started, in KB: what the kernel counts for whole pages of its cache.
+    pub(crate) fn written_kb(&self) -> f64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("it runs");
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("Linux says so");
+        line.parse::<f64>().expect("a number") / 1e3
+    }
+
     fn memory_mb(&self, field: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find(|line| line.starts_with(field)).expect("Linux says so");

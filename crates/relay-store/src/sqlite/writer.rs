@@ -34,9 +34,9 @@ use super::{
 use crate::{copy::DATABASE, private};
 
 /// WAL pages that make a checkpoint worth it, 8 MiB: small ones keep the slowest commit short.
-const CHECKPOINT_PAGES: i32 = 500;
+const CHECKPOINT_PAGES: i32 = (8 * 1024 * 1024 / schema::PAGE_BYTES) as i32;
 /// A WAL with more pages than this is cut when there is nothing else to do.
-const TRUNCATE_PAGES: i32 = 1000;
+const TRUNCATE_PAGES: i32 = 2 * CHECKPOINT_PAGES;
 /// After this long without work the WAL is checkpointed and the disk is asked for its room.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// The same while there is no room, so that its return is seen soon.

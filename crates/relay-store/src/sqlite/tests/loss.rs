@@ -10,6 +10,9 @@ use super::{
 };
 use crate::seam::{Gap, Why};
 
+/// Bytes of a page.
+const PAGE: u64 = schema::PAGE_BYTES as u64;
+
 /// A store with a few events, ended as by a kill, so that much of it is still in the WAL.
 fn killed(dir: &Path) {
     let store = filled(dir);
@@ -391,7 +394,7 @@ fn a_truncated_file_is_never_silent() {
     killed(dir.path());
     let healthy = content(copy_of(dir.path()).path()).expect("a healthy store is read");
     let mut noticed = 0;
-    for (name, head, record) in [("store.db", 0, 16_384), ("store.db-wal", 32, 24 + 16_384), ("ledger", 0, 512)] {
+    for (name, head, record) in [("store.db", 0, PAGE), ("store.db-wal", 32, 24 + PAGE), ("ledger", 0, 512)] {
         let len = fs::metadata(dir.path().join(name)).expect("is there").len();
         let edges = (0..).map(|number| head + number * record).take_while(|at| *at < len);
         for at in edges.flat_map(|at| [at, at + record / 2]).chain([0]).filter(|at| *at < len) {
@@ -504,7 +507,7 @@ fn a_flipped_bit_in_any_index_is_found() {
         let copy = copy_of(dir.path());
         let mut bytes = fs::read(copy.path().join("store.db")).expect("reads");
         // The first entry that was written stands at the end of its page, and ends with the row it leads to.
-        bytes[*root as usize * 16_384 - 1] ^= 1;
+        bytes[*root as usize * PAGE as usize - 1] ^= 1;
         fs::write(copy.path().join("store.db"), bytes).expect("writes");
         let found = check(copy.path(), false, NOW).expect("reads").faults;
         let store = open(copy.path());
