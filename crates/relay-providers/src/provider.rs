@@ -45,6 +45,8 @@ pub struct Provider {
     pub retries: bool,
     /// For how long, where one of its pages says so.
     pub tries_for: Option<Tries>,
+    /// After which answers it does, or does not, where that is documented: for whoever reads its page.
+    pub again: &'static str,
     /// Its proof leaves the body open: that an id is taken once is all that keeps a proof which was seen from carrying other
     /// bodies. So ids have to be remembered for as long as a signed time may be off.
     pub once: bool,
@@ -111,6 +113,7 @@ impl Provider {
         methods: &["POST"],
         retries: true,
         tries_for: None,
+        again: "",
         once: false,
         signs_url: false,
         key_source: false,

@@ -158,6 +158,7 @@ fn as_json(provider: &Provider) -> Value {
         "answer_within_ms": provider.answer_within.as_millis() as u64,
         "retries": provider.retries,
         "tries_for_ms": provider.tries_for.map(|tries| tries.time.as_millis() as u64),
+        "again": plain(provider.again),
         "signs_url": provider.signs_url,
         "key_source": provider.key_source,
         "unproven": provider.unproven,
@@ -214,9 +215,10 @@ fn remarks(provider: &Provider) -> Vec<(&'static str, String)> {
     let checks = provider.checks().into_iter().map(|check| ("checked", plain(check)));
     let handshakes = provider.handshakes.iter().map(|handshake| ("handshake", plain(handshake)));
     let otherwise = provider.otherwise.iter().map(|other| ("answered", plain(other)));
+    let again = (!provider.again.is_empty()).then(|| ("sends again", plain(provider.again)));
     let repeats = ("repeats by", plain(provider.repeats()));
     let open = (!provider.unproven.is_empty()).then(|| ("left open", plain(provider.unproven)));
-    checks.chain(handshakes).chain(otherwise).chain([repeats]).chain(open).collect()
+    checks.chain(handshakes).chain(otherwise).chain(again).chain([repeats]).chain(open).collect()
 }
 
 /// Without the marks of a document.

@@ -190,6 +190,7 @@ fn deliveries(page: &mut String, provider: &'static Provider) {
         None if provider.retries => "yes, until it gets a 2xx or gives up".to_owned(),
         None => "no: a webhook that is not accepted comes again only if somebody sends it again".to_owned(),
     };
+    let retries = if provider.again.is_empty() { retries } else { format!("{retries}: {}", provider.again) };
     let id = provider.repeats();
     write!(
         page,

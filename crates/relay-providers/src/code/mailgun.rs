@@ -37,6 +37,7 @@ pub(super) const PROVIDER: Provider = Provider {
         8 * 60,
         "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries",
     )),
+    again: "not after 406",
     delivery: DeliveryId::Documented(
         &DeliveryId::Code("`token` of the signature"),
         "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",

@@ -122,6 +122,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         methods: ANY_METHOD,
         // Of tests before the webhook is created: https://developer.zendesk.com/documentation/webhooks/verifying/
         test_key: Some(ZENDESK_TESTS),
+        again: "only after 409, 429 and 503, and where no answer came",
         delivery: DeliveryId::Header("x-zendesk-webhook-invocation-id"),
         event: Name::Json("type"),
         order: Name::Json("detail.id"),

@@ -238,6 +238,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(30),
         methods: ANY_METHOD,
         tries_for: Some(Tries::minutes(1, "https://www.sanity.io/docs/changelog/50ec6abf-fe0c-475b-ae72-314148860132")),
+        again: "only after 429 and 5xx",
         // Of the delivery, the same over its retries, but not signed.
         delivery: DeliveryId::Header("idempotency-key"),
         event: Name::Header("sanity-operation"),
@@ -302,6 +303,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             MAY_I,
         ],
         tries_for: Some(Tries::minutes(24 * 60, "https://learn.microsoft.com/azure/event-grid/delivery-and-retry")),
+        again: "not after 400, 401, 403 and 413",
         delivery: DeliveryId::First(&[DeliveryId::Items(&[("[]", &["id"])]), DeliveryId::Json(&["id", "source"])]),
         event: Name::Json("[].eventType"),
         order: Name::Json("[].subject"),

@@ -458,6 +458,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key("secret", "the value of that header field").or_none(),
         ],
         tries_for: Some(Tries::minutes(10 * 60 + 31, "https://postmarkapp.com/support/article/understanding-inbound-webhook-retries-in-postmark")),
+        again: "not after 403",
         // A message is opened more than once, so its id alone names no event.
         delivery: DeliveryId::Json(&[
             "MessageID",

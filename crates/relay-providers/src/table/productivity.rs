@@ -147,6 +147,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(20),
         // Five times, each within a quarter of an hour of the one before.
         tries_for: Some(Tries::minutes(75, "https://developer.atlassian.com/cloud/jira/platform/webhooks/")),
+        again: "only after 408, 409, 425, 429 and 5xx, and where no answer came",
         // Of the webhook, the same over its retries, but not signed.
         delivery: DeliveryId::Header("x-atlassian-webhook-identifier"),
         event: Name::Json("webhookEvent"),
@@ -177,6 +178,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         .made_up()],
         answer_within: Duration::from_secs(30),
         tries_for: Some(Tries::minutes(11 * 60, "https://www.typeform.com/developers/webhooks/")),
+        again: "404 and 410 switch the webhook off",
         delivery: DeliveryId::Json(&["event_id"]),
         event: Name::Json("event_type"),
         docs: "https://www.typeform.com/developers/webhooks/secure-your-webhooks/",
@@ -205,6 +207,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(15),
         tries_for: Some(Tries::minutes(24 * 60, "https://developer.calendly.com/api-docs/overview/webhooks/webhook-errors")),
+        again: "410 deletes the subscription",
         delivery: DeliveryId::Json(&["payload.uri", "event", "created_at"]),
         event: Name::Json("event"),
         order: Name::Json("payload.uri"),

@@ -97,6 +97,7 @@ fn platforms_that_never_try_again_are_known() {
 fn how_long_a_platform_tries_is_said_by_a_page_of_its_own() {
     let mut known = 0;
     for entry in providers() {
+        assert!(entry.again.is_empty() || (entry.retries && !entry.again.ends_with('.')), "{}", entry.name);
         let Some(tries) = entry.tries_for else { continue };
         assert!(entry.retries && tries.time >= Duration::from_mins(1), "{}", entry.name);
         assert!(tries.page.starts_with("https://"), "{}", entry.name);
