@@ -268,6 +268,10 @@ mod tests {
             ("notion", "verification_token", "ntn_0123456789abcdefghijkl", "an integration"),
             ("calendly", "secret", "eyJraWQiOiIxY2UxZTEzNjE3ZGNm", "an access token"),
             ("zoom", "secret_token", "eyJhbGciOiJIUzI1NiJ9.e30.abc", "an access token"),
+            ("twitch", "secret", "abcdefghi", "10 to 100 characters"),
+            ("twitch", "secret", &"0123456789".repeat(11), "has 110 characters"),
+            ("zoho-crm", "token", &"0123456789abcdef".repeat(4), "at most 50 characters"),
+            ("microsoft-graph", "client_state", &"0123456789".repeat(13), "at most 128 characters"),
         ] {
             let fault = read(name, parameter, value).err().unwrap_or_else(|| panic!("{name} took {value:?}"));
             assert!(fault.contains(words), "{name} {value:?}: {fault}");
@@ -335,6 +339,9 @@ mod tests {
             ("telegram", "secret_token", "a-Secret_of_1"),
             ("notion", "verification_token", "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"),
             ("gitlab", "secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+            ("twitch", "secret", "s3cRe7 with/any+sign"),
+            ("zoho-crm", "token", "0123456789abcdef0123456789abcdef0123456789abcdef"),
+            ("microsoft-graph", "client_state", &"01234567".repeat(16)),
         ] {
             let read = read(name, parameter, value).unwrap_or_else(|fault| panic!("{name}: {fault}"));
             assert!(read.doubts.is_empty(), "{name}: {:?}", read.doubts);

@@ -71,7 +71,7 @@ pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings}
 pub use keys::StoredKey;
 pub use naming::{DeliveryId, Name};
 pub use own_secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, own_secret};
-pub use provider::{Acknowledgement, Otherwise, Parameter, Provider, provider, providers};
+pub use provider::{Acknowledgement, Otherwise, Parameter, Provider, Tries, provider, providers};
 pub use sample::Sample;
 pub use secret::{secret_digest, secret_fault};
 pub use shape::{Characters, Shape};

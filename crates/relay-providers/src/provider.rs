@@ -43,6 +43,13 @@ pub struct Provider {
     /// The sender tries again by itself when it gets no 2xx. Where it never does, a repeat of something delivered is
     /// somebody who pressed Resend.
     pub retries: bool,
+    /// For how long, where one of its pages says so.
+    pub tries_for: Option<Tries>,
+    /// After which answers it does, or does not, where that is documented: for whoever reads its page.
+    pub again: &'static str,
+    /// Its proof leaves the body open: that an id is taken once is all that keeps a proof which was seen from carrying other
+    /// bodies. So ids have to be remembered for as long as a signed time may be off.
+    pub once: bool,
     /// The signature covers the URL the sender called: the relay has to know its own (`PUBLIC_URL`).
     pub signs_url: bool,
     /// The sender presents a key that opens the source: `X-API-Key` or `Authorization: Bearer`.
@@ -105,6 +112,9 @@ impl Provider {
         answer_within: Duration::from_secs(10),
         methods: &["POST"],
         retries: true,
+        tries_for: None,
+        again: "",
+        once: false,
         signs_url: false,
         key_source: false,
         refusal: 401,
@@ -282,6 +292,22 @@ impl Parameter {
     /// The same, of which several values hold at once.
     pub(crate) const fn several(self) -> Self {
         Self { repeated: true, ..self }
+    }
+}
+
+/// For how long a platform goes on sending what it got no 2xx for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tries {
+    /// From the first attempt to the last.
+    pub time: Duration,
+    /// The page that says so.
+    pub page: &'static str,
+}
+
+impl Tries {
+    /// For this many minutes, by this page.
+    pub(crate) const fn minutes(minutes: u64, page: &'static str) -> Self {
+        Self { time: Duration::from_mins(minutes), page }
     }
 }
 

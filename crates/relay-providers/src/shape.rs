@@ -22,6 +22,8 @@ pub enum Characters {
     Capitals,
     /// Letters, digits, `_` and `-`.
     Word,
+    /// Printable ASCII.
+    Printable,
 }
 
 impl Shape {
@@ -31,6 +33,7 @@ impl Shape {
             Characters::Hex => byte.is_ascii_hexdigit(),
             Characters::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Characters::Word => byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-',
+            Characters::Printable => byte.is_ascii_graphic() || byte == b' ',
         };
         let words = self.words;
         if let Some((at, odd)) = value.char_indices().find(|(at, _)| !is_one(value.as_bytes()[*at])) {

@@ -1,6 +1,6 @@
 //! Judges the requests of one source.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     Acknowledgement, Answer, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, SignedOver,
@@ -11,10 +11,10 @@ use crate::{
     keys::Keys,
     naming::Names,
     parameters::{Parameters, Purpose},
-    proven::{Covered, Proven},
+    proven::{ByKey, Covered, Proven},
     provider,
     pruned::unmarked,
-    scheme::{Scheme, Signatures},
+    scheme::{Scheme, Signatures, stamp::read_tolerance},
 };
 
 /// Judges the requests of one source. Made once, shared by every request; `Debug` shows no secret.
@@ -105,14 +105,14 @@ impl Verifier {
 
     /// Judges one request. Does work linear in its size, whatever its bytes are.
     pub fn judge(&self, request: &Request<'_>) -> Verdict {
-        self.handshake(request, false).unwrap_or_else(|| self.judge_proof(request))
+        self.handshake(request, false, None).unwrap_or_else(|| self.judge_proof(request))
     }
 
     /// Judges one that is no handshake without a proof.
     fn judge_proof(&self, request: &Request<'_>) -> Verdict {
-        let (verdict, covered) = self.proof.judge(request);
+        let (verdict, covered, key) = self.proof.judge(request);
         match verdict {
-            Verdict::Genuine(genuine) => self.handshake(request, true).unwrap_or_else(|| {
+            Verdict::Genuine(genuine) => self.handshake(request, true, key).unwrap_or_else(|| {
                 let event = if self.provider.signs_challenges() { is_no_challenge(request) } else { Ok(()) };
                 event.map_or_else(|refusal| self.refused(refusal), |()| self.complete(request, genuine, &covered))
             }),
@@ -170,6 +170,13 @@ impl Verifier {
         other.map_or(acknowledgement, |other| other.acknowledgement)
     }
 
+    /// For how long an id has to be remembered, so that a proof which was seen carries no other body: as long as its signed time
+    /// may be off. None where a proof covers the body, or where any age is good because the operator says so.
+    pub fn remembers_for(&self) -> Option<Duration> {
+        let tolerance = self.values.0.iter().find(|(name, _)| self.provider.once && *name == "tolerance")?;
+        read_tolerance(&tolerance.1).filter(|tolerance| *tolerance != Duration::MAX)
+    }
+
     /// Methods the source takes; anything else is answered 405.
     pub fn methods(&self) -> &'static [&'static str] {
         self.provider.methods
@@ -198,28 +205,36 @@ impl Verifier {
     }
 
     /// The answer, if the request is one of the provider's handshakes that are, or are not, signed.
-    fn handshake(&self, request: &Request<'_>, signed: bool) -> Option<Verdict> {
-        self.answer(request, self.candidates(signed))
+    fn handshake(&self, request: &Request<'_>, signed: bool, key: Option<ByKey>) -> Option<Verdict> {
+        self.answer(request, self.candidates(signed), key)
     }
 
     /// The secret that the platform hands over beside those that the source has.
     fn another_handover(&self, request: &Request<'_>) -> Option<Verdict> {
         let adopting = self.provider.handshakes.iter().filter(|handshake| handshake.adopts().is_some());
-        if self.takes_another { self.answer(request, adopting) } else { None }
+        if self.takes_another { self.answer(request, adopting, None) } else { None }
     }
 
-    /// The answer of the first of these that the request is.
+    /// The answer of the first of these that the request is. What is signed is answered with the key that it is signed with:
+    /// of several the platform knows that one.
     fn answer(
         &self,
         request: &Request<'_>,
         candidates: impl Iterator<Item = &'static crate::Handshake> + Clone,
+        key: Option<ByKey>,
     ) -> Option<Verdict> {
         let mut candidates = candidates.filter(|handshake| handshake.method == request.method);
         let needs_json = candidates.clone().any(crate::Handshake::needs_json);
         let body = if needs_json { small_json(request) } else { None };
         let handshake = candidates.find(|handshake| handshake.is(request, body.as_ref()))?;
         let values = &self.values.0;
-        let settings = |name: &str| values.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
+        let settings = |name: &str| {
+            let mut named: Vec<String> = values.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect();
+            if let Some(ByKey { index, .. }) = key.filter(|key| key.parameter == name && key.index < named.len()) {
+                named.swap(0, index);
+            }
+            named
+        };
         Some(handshake.exchange.answer(request, &settings).unwrap_or_else(Verdict::Refused))
     }
 
@@ -288,17 +303,19 @@ fn with_status(provider: &Provider, refusal: Refusal) -> Refusal {
 }
 
 impl Proof {
-    /// What it says of a request, and what of it is covered if that is good.
-    fn judge(&self, request: &Request<'_>) -> (Verdict, Covered) {
+    /// What it says of a request, what of it is covered if that is good, and by which key.
+    fn judge(&self, request: &Request<'_>) -> (Verdict, Covered, Option<ByKey>) {
         match self {
-            Self::Keys(keys) => (keys.judge(request), Covered::All),
-            Self::Basic(basic) => (basic.judge(request), Covered::All),
+            Self::Keys(keys) => (keys.judge(request), Covered::All, None),
+            Self::Basic(basic) => (basic.judge(request), Covered::All, None),
             Self::Signed(signatures) => match signatures.verify(request) {
-                Ok(Proven { strip, covered }) => (Verdict::Genuine(Genuine { strip, ..Genuine::default() }), covered),
-                Err(refusal) => (Verdict::Refused(refusal), Covered::All),
+                Ok(Proven { strip, covered, key }) => {
+                    (Verdict::Genuine(Genuine { strip, ..Genuine::default() }), covered, Some(key))
+                }
+                Err(refusal) => (Verdict::Refused(refusal), Covered::All, None),
             },
             // Each is written for one platform, whose entry names as documented only what the code covers.
-            Self::Code(code) => (code.judge(request), Covered::All),
+            Self::Code(code) => (code.judge(request), Covered::All, None),
         }
     }
 

@@ -85,8 +85,10 @@ impl Provider {
             let at = match stamp.at {
                 StampAt::Header(name) => format!("in `{name}`"),
                 StampAt::Item => "in the same field".to_owned(),
-                StampAt::Json(field) => format!("`{field}` of the body"),
                 StampAt::JsonIfAny(path) => format!("`{path}` of the body, if it has one"),
+                StampAt::JsonOrHeader(field, name) => {
+                    format!("`{field}` of the body, or where that has none `{name}`, which is not signed")
+                }
             };
             text = format!("{text} The timestamp is {at}, {}{}.", stamp.unit.name(), self.window());
         }

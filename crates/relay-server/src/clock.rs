@@ -109,6 +109,17 @@ pub fn rfc3339(at: Wall) -> String {
     }
 }
 
+/// A span for people, in its largest unit: `14 min`.
+pub(crate) fn rough(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use relay_core::{
@@ -12,9 +13,10 @@ use relay_core::{
     time::Wall,
 };
 
-use relay_providers::{StoredKey, Verifier};
+use relay_providers::{ParameterFault, StoredKey, Verifier};
 
 use crate::{
+    clock::rough,
     config::RouteDefaults,
     ingress,
     registry::document::{Dedupe, Destination, Key, Retry, Route, Source, Token},
@@ -55,7 +57,7 @@ impl Directory {
         for route in self.routes.values().map(|entry| &entry.document).filter(|route| !route.paused) {
             routes.entry(route.source.clone()).or_default().push(routing::Route {
                 destination: route.destination.clone(),
-                ttl: route.ttl_ms.map_or(defaults.ttl, std::time::Duration::from_millis),
+                ttl: route.ttl_ms.map_or(defaults.ttl, Duration::from_millis),
                 retry: route.retry.as_ref().map_or_else(|| defaults.retry.clone(), Retry::policy),
             });
         }
@@ -68,8 +70,8 @@ impl Directory {
 
     /// The same directory with [`Self::intakes`] made from its documents. `api_key` opens the source `default`, beside
     /// the keys that were made for it. A source whose parameters are not those of its provider (any more) is kept as broken:
-    /// it takes nothing, and the others go on.
-    pub(crate) fn with_intakes(mut self, api_key: [u8; 32]) -> Self {
+    /// it takes nothing, and the others go on. `memory` is how long ids of webhooks are remembered.
+    pub(crate) fn with_intakes(mut self, api_key: [u8; 32], memory: Duration) -> Self {
         let mut live: BTreeMap<&Name, Vec<StoredKey>> = BTreeMap::new();
         for key in self.keys.values().map(|entry| &entry.document).filter(|key| key.revoked_at.is_none()) {
             let stored = StoredKey { name: key.name.to_string(), digest: key.sha256 };
@@ -82,15 +84,13 @@ impl Directory {
             if name == Name::fallback() {
                 keys.push(StoredKey { name: "API_KEY".into(), digest: api_key });
             }
-            let (verifier, broken) = match Verifier::with_keys(&provider, &parameters, keys) {
+            let read = Verifier::with_keys(&provider, &parameters, keys).map_err(|faults| joined(&faults));
+            let (verifier, broken) = match read.and_then(|verifier| remembered(verifier, memory)) {
                 Ok(verifier) if adopts_until.is_some() && !entry.document.adopted.is_empty() => {
                     (verifier.taking_another(), None)
                 }
                 Ok(verifier) => (verifier, None),
-                Err(faults) => {
-                    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                    (Verifier::closed(), Some(faults.join("; ")))
-                }
+                Err(what) => (Verifier::closed(), Some(what)),
             };
             let old = entry.document.rotation.as_ref().and_then(|rotation| {
                 let parameters = entry.document.old_parameters(verifier.provider())?;
@@ -158,5 +158,29 @@ impl Token {
             None => Serves::All,
             Some(names) => Serves::Only(names.iter().filter_map(|name| name.parse().ok()).collect()),
         }
+    }
+}
+/// What is wrong with parameters for a source of this provider, where ids are remembered for so long.
+pub(crate) fn wrong_with(provider: &str, parameters: &[(String, String)], memory: Duration) -> Option<String> {
+    let read = Verifier::new(provider, parameters).map_err(|faults| joined(&faults));
+    read.and_then(|verifier| remembered(verifier, memory)).err()
+}
+
+fn joined(faults: &[ParameterFault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Refuses what would be forgotten while it can still be used: a proof that was seen carries any body, and nothing but the
+/// memory of its id is in the way.
+fn remembered(verifier: Verifier, memory: Duration) -> Result<Verifier, String> {
+    match verifier.remembers_for() {
+        Some(needed) if needed > memory => {
+            let (needed, memory) = (rough(needed), rough(memory));
+            Err(format!(
+                "tolerance: a signed time may be {needed} off, and ids are remembered for {memory} (DEDUPE_WINDOW): after that \
+                 whoever has seen a request could send another body with its signature; lower tolerance, or raise DEDUPE_WINDOW"
+            ))
+        }
+        _ => Ok(verifier),
     }
 }

@@ -21,7 +21,7 @@ use relay_core::{
 use relay_store::seam::{DestinationStats, Stats, Upkeep};
 
 use crate::{
-    clock::{Clock, Drift},
+    clock::{Clock, Drift, rough},
     depth::{count, open, waiting},
     directory::Directory,
     hub::{Handle, OldestCommit, View},
@@ -359,17 +359,6 @@ impl fmt::Display for Reason {
                 if *ahead { "ahead of" } else { "behind" }
             ),
         }
-    }
-}
-
-/// A span for people, in its largest unit: `14 min`.
-pub(crate) fn rough(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
     }
 }
 

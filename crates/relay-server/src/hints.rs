@@ -8,9 +8,9 @@ use std::fmt;
 use relay_core::{hub::UnroutedView, limits, name::Name, time::Wall};
 
 use crate::{
+    clock::rough,
     directory::Directory,
     guesses::{Entrance, SESSIONS_FULL, Wrong},
-    health::rough,
     ingress::{Refusals, Tally},
 };
 

@@ -157,6 +157,8 @@ fn as_json(provider: &Provider) -> Value {
         "otherwise": otherwise,
         "answer_within_ms": provider.answer_within.as_millis() as u64,
         "retries": provider.retries,
+        "tries_for_ms": provider.tries_for.map(|tries| tries.time.as_millis() as u64),
+        "again": plain(provider.again),
         "signs_url": provider.signs_url,
         "key_source": provider.key_source,
         "unproven": provider.unproven,
@@ -174,7 +176,7 @@ fn in_words(provider: &Provider) -> String {
         ("platform", provider.title.to_owned()),
         ("takes", provider.methods.join(", ")),
         ("answer", answer(provider)),
-        ("retries", retries(provider).to_owned()),
+        ("retries", retries(provider)),
     ];
     if provider.signs_url {
         about.push(("signs its URL", "PUBLIC_URL has to be set on the server".to_owned()));
@@ -213,9 +215,10 @@ fn remarks(provider: &Provider) -> Vec<(&'static str, String)> {
     let checks = provider.checks().into_iter().map(|check| ("checked", plain(check)));
     let handshakes = provider.handshakes.iter().map(|handshake| ("handshake", plain(handshake)));
     let otherwise = provider.otherwise.iter().map(|other| ("answered", plain(other)));
+    let again = (!provider.again.is_empty()).then(|| ("sends again", plain(provider.again)));
     let repeats = ("repeats by", plain(provider.repeats()));
     let open = (!provider.unproven.is_empty()).then(|| ("left open", plain(provider.unproven)));
-    checks.chain(handshakes).chain(otherwise).chain([repeats]).chain(open).collect()
+    checks.chain(handshakes).chain(otherwise).chain(again).chain([repeats]).chain(open).collect()
 }
 
 /// Without the marks of a document.
@@ -234,6 +237,10 @@ fn answer(provider: &Provider) -> String {
     format!("{what}, within {}", human_duration(provider.answer_within))
 }
 
-const fn retries(provider: &Provider) -> &'static str {
-    if provider.retries { "by itself, until it gets a 2xx" } else { "never by itself; somebody has to press Resend" }
+fn retries(provider: &Provider) -> String {
+    match provider.tries_for {
+        Some(tries) => format!("by itself, until it gets a 2xx, for {}", human_duration(tries.time)),
+        None if provider.retries => "by itself, until it gets a 2xx".to_owned(),
+        None => "never by itself; somebody has to press Resend".to_owned(),
+    }
 }

@@ -185,11 +185,12 @@ fn deliveries(page: &mut String, provider: &'static Provider) {
     for other in provider.otherwise {
         write!(answer, "; {other}").unwrap();
     }
-    let retries = if provider.retries {
-        "yes, until it gets a 2xx or gives up"
-    } else {
-        "no: a webhook that is not accepted comes again only if somebody sends it again"
+    let retries = match provider.tries_for {
+        Some(tries) => format!("yes, until it gets a 2xx, for {} ({})", human_duration(tries.time), tries.page),
+        None if provider.retries => "yes, until it gets a 2xx or gives up".to_owned(),
+        None => "no: a webhook that is not accepted comes again only if somebody sends it again".to_owned(),
     };
+    let retries = if provider.again.is_empty() { retries } else { format!("{retries}: {}", provider.again) };
     let id = provider.repeats();
     write!(
         page,

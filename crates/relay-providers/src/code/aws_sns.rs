@@ -33,6 +33,7 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: Duration::from_secs(15),
     // 4xx is final for SNS, and 401 makes it ask again with credentials.
     refusal: 403,
+    again: "only after 429 and 5xx, and where no answer came",
     delivery: DeliveryId::Documented(
         &DeliveryId::Json(&["MessageId"]),
         "https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html",

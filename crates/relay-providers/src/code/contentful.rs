@@ -7,7 +7,7 @@ use relay_core::time::Wall;
 use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, jwt, names, secrets, verdict};
 use crate::{
     ByHead, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
-    Verdict, header,
+    Tries, Verdict, header,
     parameters::Parameters,
     provider::Proof,
     scheme::{
@@ -32,6 +32,8 @@ pub(super) const PROVIDER: Provider = Provider {
     ],
     answer_within: Duration::from_secs(30),
     methods: &["GET", "POST", "PUT", "PATCH", "DELETE"],
+    // With a policy of the user's own; 30 s without.
+    tries_for: Some(Tries::minutes(24 * 60, "https://www.contentful.com/developers/docs/webhooks/retry-policy")),
     delivery: DeliveryId::Code(
         "X-Contentful-Topic, and space, environment, id and version, revision or deletedAt in sys",
     ),

@@ -7,7 +7,8 @@ use serde_json::json as value;
 
 use super::{Code, bad_signature, first, hex_signature, is_signed, json, names, object, secrets, set_body, verdict};
 use crate::{
-    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
+    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Tries,
+    Verdict,
     form::{self, Pairs},
     header, multipart,
     parameters::Parameters,
@@ -31,6 +32,12 @@ pub(super) const PROVIDER: Provider = Provider {
             "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries",
         ),
     ],
+    once: true,
+    tries_for: Some(Tries::minutes(
+        8 * 60,
+        "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries",
+    )),
+    again: "not after 406",
     delivery: DeliveryId::Documented(
         &DeliveryId::Code("`token` of the signature"),
         "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
 use crate::{
-    DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request,
-    Sample, SignError, Verdict, parameters::Parameters, provider::Proof, secret::Secret,
+    Characters, DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal,
+    Request, Sample, SignError, Tries, Verdict, parameters::Parameters, provider::Proof, secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -17,7 +17,9 @@ pub(super) const PROVIDER: Provider = Provider {
     parameters: &[Parameter::key(
         "client_state",
         "the clientState you create the subscription with, at most 128 characters (https://learn.microsoft.com/graph/api/resources/subscription); make one with: openssl rand -hex 32",
-    )],
+    )
+    .made_of(Characters::Printable, 1, 128, "at most 128 characters of ASCII")
+    .made_up()],
     answer_within: Duration::from_secs(3),
     handshakes: &[Handshake {
         method: "POST",
@@ -25,6 +27,7 @@ pub(super) const PROVIDER: Provider = Provider {
         signed: false,
         exchange: Exchange::EchoQuery("validationToken"),
     }],
+    tries_for: Some(Tries::minutes(4 * 60, "https://learn.microsoft.com/graph/change-notifications-delivery-webhooks")),
     delivery: DeliveryId::Code("id of every notification, else its subscriptionId, resource, changeType and etag"),
     event: Name::Json("value[].changeType"),
     docs: "https://learn.microsoft.com/graph/change-notifications-delivery-webhooks",
@@ -38,6 +41,9 @@ pub(super) const PROVIDER: Provider = Provider {
 
 const ITEMS: &str = "value";
 const CLIENT_STATE: &str = "clientState";
+/// Of a notification. A subscription's may have 128, which is asked for where a source is made; one that is there already may be
+/// from before.
+///
 /// **Source** learn.microsoft.com/graph/api/resources/changenotification.
 const CLIENT_STATE_CHARS_MAX: usize = 255;
 

@@ -6,7 +6,7 @@ use serde_json::json as value;
 use super::{Code, first, is_signed, jwt, names, secrets, verdict};
 use crate::{
     ByHead, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Verdict, parameters::Parameters, provider::Proof, scheme::Algorithm, secret::Secret,
+    SignError, Tries, Verdict, parameters::Parameters, provider::Proof, scheme::Algorithm, secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -31,6 +31,11 @@ pub(super) const PROVIDER: Provider = Provider {
         signed: false,
         exchange: Exchange::EchoJson("challenge"),
     }],
+    // Every minute.
+    tries_for: Some(Tries::minutes(
+        30,
+        "https://developer.monday.com/apps/changelog/clarification-on-retry-policies-for-webhooks-and-custom-actions",
+    )),
     delivery: DeliveryId::Json(&["event.triggerUuid"]),
     event: Name::Json("event.type"),
     order: Name::Json("event.pulseId"),

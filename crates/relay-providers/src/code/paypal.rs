@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Answer, ByHead, Characters, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Verdict, header,
+    SignError, Tries, Verdict, header,
     parameters::Parameters,
     provider::Proof,
     scheme::{PrivateKey, Unit, stamp},
@@ -38,6 +38,8 @@ pub(super) const PROVIDER: Provider = Provider {
         "an RSA private key in PEM, whose certificate the receiver finds at PAYPAL-CERT-URL",
     )],
     answer_within: Duration::from_secs(30),
+    once: true,
+    tries_for: Some(Tries::minutes(3 * 24 * 60, "https://developer.paypal.com/api/rest/webhooks/")),
     // Of the body only a checksum is signed, so a delivery id from the body would be anybody's to choose.
     delivery: DeliveryId::Documented(
         &DeliveryId::Header(TRANSMISSION_ID),

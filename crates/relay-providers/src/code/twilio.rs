@@ -35,6 +35,7 @@ pub(super) const PROVIDER: Provider = Provider {
     answer_within: std::time::Duration::from_secs(15),
     methods: &["GET", "POST"],
     signs_url: true,
+    again: "where no connection came about, and once; with `#rc=5&rp=all` behind the URL five times after any failure",
     delivery: DeliveryId::First(&[
         // The same over retries, but not signed.
         DeliveryId::Code("the header field `i-twilio-idempotency-token`"),

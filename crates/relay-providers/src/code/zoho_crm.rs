@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
 use crate::{
-    DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict,
-    parameters::Parameters, provider::Proof, secret::Secret,
+    Characters, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
+    Verdict, parameters::Parameters, provider::Proof, secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -16,7 +16,8 @@ pub(super) const PROVIDER: Provider = Provider {
         "token",
         "the token you enable the notification channel with (actions/watch), at most 50 characters; make one with: openssl \
          rand -hex 24",
-    )],
+    )
+    .made_of(Characters::Printable, 1, 50, "at most 50 characters of ASCII")],
     delivery: DeliveryId::Code("channel_id, ids, operation and server_time"),
     event: Name::Json("operation"),
     docs: "https://www.zoho.com/crm/developer/docs/api/v8/notifications/overview.html",

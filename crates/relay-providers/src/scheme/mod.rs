@@ -180,10 +180,11 @@ pub(crate) enum StampAt {
     Header(&'static str),
     /// In the signature's own field, by its style.
     Item,
-    /// In the body, a field of a JSON object.
-    Json(&'static str),
-    /// The same, at a path of a JSON body that may be without it. It is for bodies that are signed as a whole.
+    /// In the body, at a path of a JSON body that may be without it. It is for bodies that are signed as a whole.
     JsonIfAny(&'static str),
+    /// In the body, a field of a JSON object, and where it is without that in this header field, which nothing signs: so only
+    /// where the platform's own library does the same.
+    JsonOrHeader(&'static str, &'static str),
 }
 
 impl Stamp {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     ByHead, Draft, Refusal, Request, SignError, form, header, naming,
     parameters::Parameters,
-    proven::{Covered, Proven},
+    proven::{ByKey, Covered, Proven},
     pruned::unmarked,
     secret::{self, Secret},
     url,
@@ -125,7 +125,11 @@ impl Signatures {
     /// What proves the request, and how much of it.
     pub(crate) fn verify(&self, request: &Request<'_>) -> Result<Proven, Refusal> {
         self.any(|signed| {
-            signed.verify(request).map(|()| Proven { strip: signed.strip(request), covered: signed.scheme.covers() })
+            signed.verify(request).map(|index| Proven {
+                strip: signed.strip(request),
+                covered: signed.scheme.covers(),
+                key: ByKey { parameter: signed.scheme.key, index },
+            })
         })
     }
 
@@ -135,7 +139,7 @@ impl Signatures {
             if signed.scheme.binds_body() {
                 signed.head(request).map(|_| ByHead::Open)
             } else {
-                signed.verify(request).map(|()| ByHead::Proven)
+                signed.verify(request).map(|_| ByHead::Proven)
             }
         });
         judged.unwrap_or_else(ByHead::refused)
@@ -178,19 +182,30 @@ impl Signatures {
 }
 
 impl Signed {
-    fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    /// Which of the keys it is signed with.
+    fn verify(&self, request: &Request<'_>) -> Result<usize, Refusal> {
         let Head { presented, stamp } = self.head(request)?;
-        self.compare(request, stamp.unwrap_or_default(), &presented.signatures)?;
-        match self.scheme.stamp {
-            // A body is read only once its signature is good.
-            Some(Stamp { at: at @ (StampAt::Json(path) | StampAt::JsonIfAny(path)), unit }) => {
-                let text = json_stamp(request.body, path);
-                if text.is_empty() && matches!(at, StampAt::JsonIfAny(_)) {
-                    return Ok(());
-                }
-                check_window(&text, unit, &self.stamp_place(at), self.tolerance, request.now)
+        let key = self.compare(request, stamp.unwrap_or_default(), &presented.signatures)?;
+        // A body is read only once its signature is good.
+        if let Some(stamp) = self.scheme.stamp {
+            self.check_body_stamp(request, stamp)?;
+        }
+        Ok(key)
+    }
+
+    /// The timestamp, where it stands in the body.
+    fn check_body_stamp(&self, request: &Request<'_>, Stamp { at, unit }: Stamp) -> Result<(), Refusal> {
+        let (StampAt::JsonIfAny(path) | StampAt::JsonOrHeader(path, _)) = at else {
+            return Ok(());
+        };
+        let text = json_stamp(request.body, path);
+        match at {
+            StampAt::JsonIfAny(_) if text.is_empty() => Ok(()),
+            StampAt::JsonOrHeader(_, name) if text.is_empty() => {
+                let text = header::required(request, name, "missing_timestamp")?;
+                check_window(text, unit, name, self.tolerance, request.now)
             }
-            Some(Stamp { at: StampAt::Header(_) | StampAt::Item, .. }) | None => Ok(()),
+            _ => check_window(&text, unit, &self.stamp_place(at), self.tolerance, request.now),
         }
     }
 
@@ -270,7 +285,7 @@ impl Signed {
         match self.scheme.stamp.map(|stamp| stamp.at) {
             Some(StampAt::Header(name)) => header::required(request, name, "missing_timestamp").map(Some),
             Some(StampAt::Item) => item.map(Some).ok_or_else(|| Refusal::new("missing_timestamp", place())),
-            Some(StampAt::Json(_) | StampAt::JsonIfAny(_)) | None => Ok(None),
+            Some(StampAt::JsonIfAny(_) | StampAt::JsonOrHeader(..)) | None => Ok(None),
         }
     }
 
@@ -278,31 +293,32 @@ impl Signed {
         match at {
             StampAt::Header(name) => name.to_owned(),
             StampAt::Item => format!("timestamp in {}", self.headers.join(" or ")),
-            StampAt::Json(path) | StampAt::JsonIfAny(path) => format!("{path} in the body"),
+            StampAt::JsonIfAny(path) | StampAt::JsonOrHeader(path, _) => format!("{path} in the body"),
         }
     }
 
-    /// Whether a presented signature is one that a key makes. All are computed and compared, match or no match.
-    fn compare(&self, request: &Request<'_>, stamp: &[u8], presented: &[Vec<u8>]) -> Result<(), Refusal> {
+    /// Which key makes a presented signature. All are computed and compared, match or no match.
+    fn compare(&self, request: &Request<'_>, stamp: &[u8], presented: &[Vec<u8>]) -> Result<usize, Refusal> {
         let algorithm = self.scheme.algorithm;
         let urls: Vec<Url> = match request.url.filter(|_| self.scheme.signs_url()) {
             Some(url) => url::spellings(url).into_iter().map(Url::of).collect(),
             None => vec![Url::default()],
         };
-        let mut found = false;
-        for key in &self.keys {
-            if algorithm == Algorithm::Equal {
-                found |= algorithm.verify(key, &[], presented);
-            }
+        let mut found = None;
+        for (index, key) in self.keys.iter().enumerate() {
+            let mut is_signed = algorithm == Algorithm::Equal && algorithm.verify(key, &[], presented);
             for (message, url) in
                 self.scheme.messages.iter().flat_map(|message| urls.iter().map(move |url| (message, url)))
             {
                 let parts = parts(message, request, url, stamp, key)?;
-                found |= algorithm.verify(key, &parts, presented);
+                is_signed |= algorithm.verify(key, &parts, presented);
+            }
+            if is_signed {
+                found.get_or_insert(index);
             }
         }
-        if found {
-            return Ok(());
+        if let Some(index) = found {
+            return Ok(index);
         }
         let place = match self.scheme.at {
             At::Query(name) => format!("{name} in the query"),
@@ -330,7 +346,7 @@ impl Signed {
             names = (1..=NUMBERED_MAX).map(|number| format!("{family}{number}")).collect();
         }
         names.extend(scheme.require.iter().map(|(name, _)| (*name).to_owned()));
-        if let Some(Stamp { at: StampAt::Header(name), .. }) = scheme.stamp {
+        if let Some(Stamp { at: StampAt::Header(name) | StampAt::JsonOrHeader(_, name), .. }) = scheme.stamp {
             names.push(name.to_owned());
         }
         for part in scheme.messages.iter().copied().flatten() {
@@ -390,7 +406,7 @@ impl Signed {
         match at {
             StampAt::Header(name) => draft.set_header(name, text.clone()),
             StampAt::Item | StampAt::JsonIfAny(_) => {}
-            StampAt::Json(field) => {
+            StampAt::JsonOrHeader(field, _) => {
                 let mut value: Value = serde_json::from_slice(&draft.body).unwrap_or_default();
                 let object = value.as_object_mut().ok_or(SignError::Body("a JSON object"))?;
                 // A body that has the time already keeps its bytes.
@@ -471,7 +487,7 @@ impl When {
 impl Scheme {
     /// Whether the proof depends on the body.
     pub(crate) fn binds_body(&self) -> bool {
-        let in_body = self.stamp.is_some_and(|stamp| matches!(stamp.at, StampAt::Json(_)));
+        let in_body = self.stamp.is_some_and(|stamp| matches!(stamp.at, StampAt::JsonOrHeader(..)));
         in_body || self.messages.iter().copied().flatten().any(|part| matches!(part, Part::Body))
     }
 

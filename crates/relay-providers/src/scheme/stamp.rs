@@ -136,7 +136,12 @@ fn offset(zone: &str) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
-    let (hours, minutes) = zone[1..].split_once(':')?;
+    // ISO 8601 has it without the colon, or without minutes, too.
+    let (hours, minutes) = match &zone[1..] {
+        hours if hours.len() == 2 => (hours, "00"),
+        basic if basic.len() == 4 => basic.split_at_checked(2)?,
+        extended => extended.split_once(':')?,
+    };
     Some(sign * clock(digits(hours, 2)?, digits(minutes, 2)?, 0)?)
 }
 
@@ -204,6 +209,13 @@ mod tests {
             (Unit::Rfc3339, "2023-11-14T22:13:20Z", Some(1_700_000_000_000)),
             (Unit::Rfc3339, "2023-11-14T22:13:20.123456789Z", Some(1_700_000_000_123)),
             (Unit::Rfc3339, "2023-11-14T22:13:20.5Z", Some(1_700_000_000_500)),
+            (Unit::Rfc3339, "2023-11-14T23:13:20+0100", Some(1_700_000_000_000)),
+            (Unit::Rfc3339, "2023-11-14T23:13:20.5+01", Some(1_700_000_000_500)),
+            (Unit::Rfc3339, "2023-11-14 22:13:20-00", Some(1_700_000_000_000)),
+            (Unit::Rfc3339, "2023-11-14T22:13:20+1", None),
+            (Unit::Rfc3339, "2023-11-14T22:13:20+010", None),
+            (Unit::Rfc3339, "2023-11-14T22:13:20+01000", None),
+            (Unit::Rfc3339, "2023-11-14T22:13:20+0é0", None),
             (Unit::Rfc3339, "2023-11-14T22:13:20.Z", None),
             (Unit::Rfc3339, "2023-11-14T22:13:20", None),
             (Unit::Rfc3339, "2023-13-14T22:13:20Z", None),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample, Tries,
     provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
     table::{HEADERS_OPEN, STANDARD_WEBHOOKS, generic::STANDARD, ping},
@@ -33,6 +33,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             // Each attempt is signed anew.
             Parameter::tolerance("300s", "https://docs.stripe.com/webhooks#verify-manually"),
         ],
+        tries_for: Some(Tries::minutes(3 * 24 * 60, "https://docs.stripe.com/webhooks#automatic-retries")),
         // Of the event: who moves to a newer version of the API has two endpoints at one URL for a while, each with the event in
         // the form of its own version, and takes one of them.
         delivery: DeliveryId::First(&[
@@ -248,8 +249,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Lemon Squeezy",
         parameters: &[Parameter::key("secret", "the webhook's signing secret: Lemon Squeezy, Settings, Webhooks")
             .not(&[("eyJ", "an API key")])],
+        tries_for: Some(Tries::minutes(3, "https://docs.lemonsqueezy.com/help/webhooks/webhook-requests")),
         delivery: DeliveryId::Json(&["data.id", "meta.event_name", "data.attributes.updated_at"]),
-        event: Name::Header("x-event-name"),
+        // In a header field too, which is not signed.
+        event: Name::Json("meta.event_name"),
         order: Name::Json("data.id"),
         docs: "https://docs.lemonsqueezy.com/help/webhooks/signing-requests",
         unproven: NO_TIME,
@@ -333,6 +336,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             "secret_key",
             "the API secret key, sk_live_... or sk_test_...: Paystack, Settings, API Keys & Webhooks",
         ).begins(&["sk_"]).not(&[("pk_", "the public key")])],
+        // Four times in twelve minutes, then hourly for 72 hours.
+        tries_for: Some(Tries::minutes(73 * 60, "https://paystack.com/docs/payments/webhooks/")),
         delivery: DeliveryId::Json(&["data.id", "event"]),
         event: Name::Json("event"),
         order: Name::Json("data.reference"),
@@ -362,6 +367,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::tolerance("48h", "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks"),
         ],
         answer_within: Duration::from_secs(5),
+        tries_for: Some(Tries::minutes(48 * 60, "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks")),
         delivery: DeliveryId::Nothing,
         docs: "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks",
         unproven: "With `signature=v1` body and time are covered, other header fields are not. With `signature=legacy` what is \
@@ -450,6 +456,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             // What the platform's libraries take.
             Parameter::tolerance("300s", "https://docs.recurly.com/recurly-subscriptions/docs/signature-verification"),
         ],
+        // Ten times, after 10 + x * 2^(x + 5) seconds.
+        tries_for: Some(Tries::minutes(73 * 60, "https://docs.recurly.com/recurly-subscriptions/docs/automatic-retries")),
         delivery: DeliveryId::Json(&["id"]),
         event: Name::Json("event_type"),
         docs: "https://docs.recurly.com/recurly-subscriptions/docs/webhook-signature-verification",

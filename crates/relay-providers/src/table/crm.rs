@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample, Tries,
     provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{ANY_METHOD, GET_POST, HEAD_POST, SENT_ALONG, ping},
@@ -122,6 +122,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         methods: ANY_METHOD,
         // Of tests before the webhook is created: https://developer.zendesk.com/documentation/webhooks/verifying/
         test_key: Some(ZENDESK_TESTS),
+        again: "only after 409, 429 and 503, and where no answer came",
         delivery: DeliveryId::Header("x-zendesk-webhook-invocation-id"),
         event: Name::Json("type"),
         order: Name::Json("detail.id"),
@@ -198,6 +199,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::key("secret", "the value of that header field; make one with: openssl rand -hex 32").or_none(),
         ],
         methods: ANY_METHOD,
+        tries_for: Some(Tries::minutes(
+            95,
+            "https://supportsandbox.freshdesk.com/support/solutions/articles/11000000028141-receiving-webhook-failure-emails",
+        )),
         // The body is made up by whoever writes the automation: equal ones can be two events.
         delivery: DeliveryId::Nothing,
         docs: "https://support.freshdesk.com/support/solutions/articles/132589-using-webhooks-in-automation-rules",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample, Tries,
     provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
@@ -213,6 +213,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key("secret", "the subscription's secret, shown once when the webhook is created")],
         answer_within: Duration::from_secs(5),
         handshakes: &[ping(&[On::JsonIs("event.event_type", "pagey.ping")])],
+        // X-Webhook-Id names the delivery, but is not signed: who sent something again would choose it.
         delivery: DeliveryId::Json(&["event.id"]),
         event: Name::Json("event.event_type"),
         order: Name::Json("event.data.id"),
@@ -236,6 +237,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(30),
         methods: ANY_METHOD,
+        tries_for: Some(Tries::minutes(1, "https://www.sanity.io/docs/changelog/50ec6abf-fe0c-475b-ae72-314148860132")),
+        again: "only after 429 and 5xx",
         // Of the delivery, the same over its retries, but not signed.
         delivery: DeliveryId::Header("idempotency-key"),
         event: Name::Header("sanity-operation"),
@@ -284,6 +287,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         answer_within: Duration::from_secs(30),
         methods: OPTIONS_POST,
+        // After 400, 401 and 403 it drops the event at once. After this it tries again, so that what comes while the secret is
+        // being replaced is not lost: https://learn.microsoft.com/azure/event-grid/delivery-and-retry
+        refusal: 409,
         handshakes: &[
             Handshake {
                 method: "POST",
@@ -296,6 +302,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             },
             MAY_I,
         ],
+        tries_for: Some(Tries::minutes(24 * 60, "https://learn.microsoft.com/azure/event-grid/delivery-and-retry")),
+        again: "not after 400, 401, 403 and 413",
         delivery: DeliveryId::First(&[DeliveryId::Items(&[("[]", &["id"])]), DeliveryId::Json(&["id", "source"])]),
         event: Name::Json("[].eventType"),
         order: Name::Json("[].subject"),

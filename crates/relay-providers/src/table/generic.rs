@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample,
+    Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample, Tries,
     provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
     table::{ANY_METHOD, SENT_ALONG, STANDARD_WEBHOOKS},
@@ -163,6 +163,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(15),
         // A transformation may choose PUT: https://docs.svix.com/transformations
         methods: &["POST", "PUT"],
+        tries_for: Some(Tries::minutes(28 * 60, "https://docs.svix.com/retries")),
         delivery: DeliveryId::First(&[
             DeliveryId::Documented(&DeliveryId::Header("svix-id"), SVIX),
             DeliveryId::Documented(&DeliveryId::Header("webhook-id"), SVIX),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Characters, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider, Sample,
+    Characters, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider, Sample, Tries,
     provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
     table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, SENT_ALONG, acknowledge, ping},
@@ -35,6 +35,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             signed: false,
             exchange: Exchange::HubChallenge { token: "verify_token", json: false },
         }],
+        // Those of WhatsApp; the others for 36 hours.
+        tries_for: Some(Tries::minutes(7 * 24 * 60, "https://developers.facebook.com/docs/whatsapp/cloud-api/guides/set-up-webhooks")),
         // A batch has no id of its own, and holds messages, statuses or both.
         delivery: DeliveryId::First(&[
             DeliveryId::Items(&[
@@ -143,6 +145,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 exchange: Exchange::Fixed { status: 204, content_type: Some("application/json"), body: "" },
             },
         ],
+        tries_for: Some(Tries::minutes(10, "https://docs.discord.com/developers/events/webhook-events")),
         delivery: DeliveryId::First(&[DeliveryId::Json(&["id"]), DeliveryId::Body]),
         event: Name::Json("event.type"),
         docs: "https://docs.discord.com/developers/events/webhook-events",
@@ -219,6 +222,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             signed: true,
             exchange: Exchange::PlainToken("secret_token"),
         }],
+        tries_for: Some(Tries::minutes(85, "https://developers.zoom.us/blog/webhook-delays")),
         // There is no id; event_ts makes the bytes of two events differ.
         delivery: DeliveryId::Body,
         event: Name::Json("event"),
@@ -264,6 +268,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         title: "Twitch EventSub",
         parameters: &[
             Parameter::key("secret", "the secret you gave when you created the subscription, 10 to 100 characters")
+                .made_of(Characters::Printable, 10, 100, "10 to 100 characters of ASCII")
                 .made_up(),
             // Prescribed.
             Parameter::tolerance("10m", "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/"),
@@ -284,7 +289,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             &DeliveryId::Header("twitch-eventsub-message-id"),
             "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/",
         ),
-        event: Name::Header("twitch-eventsub-subscription-type"),
+        // In a header field too, which is not signed.
+        event: Name::Json("subscription.type"),
         docs: "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/",
         unproven: "The signature covers message id, time and body; other header fields, the message type among them, can be \
             changed by whoever passes the request on.",
@@ -416,6 +422,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::tolerance("25h", "https://docs.sendgrid.com/for-developers/tracking-events/troubleshooting"),
         ],
         sending: &[Parameter::signing_key("the private key that belongs to public_key: PKCS#8 in PEM or base64")],
+        tries_for: Some(Tries::minutes(24 * 60, "https://docs.sendgrid.com/for-developers/tracking-events/troubleshooting")),
         delivery: DeliveryId::Items(&[("[]", &["sg_event_id"])]),
         event: Name::Json("[].event"),
         docs: "https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features",
@@ -450,6 +457,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ),
             Parameter::key("secret", "the value of that header field").or_none(),
         ],
+        tries_for: Some(Tries::minutes(10 * 60 + 31, "https://postmarkapp.com/support/article/understanding-inbound-webhook-retries-in-postmark")),
+        again: "not after 403",
         // A message is opened more than once, so its id alone names no event.
         delivery: DeliveryId::Json(&[
             "MessageID",

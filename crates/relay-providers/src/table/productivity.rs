@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::{
-    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample,
+    DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample, Tries,
     provider::{NO_TIME, Proof},
     scheme::{At, Encoding, KeyForm, Part, Scheme, Stamp, StampAt, Style, Unit},
     table::{GET_POST, HEAD_POST, HEADERS_OPEN, SENT_ALONG, ping},
 };
+
+const CALENDLY: &str = "https://developer.calendly.com/api-docs/overview/webhooks/webhook-signatures";
 
 pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
@@ -29,6 +31,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             // A heartbeat: nothing has happened.
             ping(&[On::JsonEmpty("events")]),
         ],
+        tries_for: Some(Tries::minutes(24 * 60, "https://developers.asana.com/docs/webhooks-guide")),
         // Events carry their time, so that equal bytes are the same events.
         delivery: DeliveryId::Body,
         event: Name::Json("events[].action"),
@@ -106,7 +109,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         delivery: DeliveryId::Header("linear-delivery"),
         // When it was sent.
         attempts: &["webhookTimestamp"],
-        event: Name::Header("linear-event"),
+        // In a header field too, which is not signed.
+        event: Name::Json("type"),
         order: Name::Json("data.id"),
         docs: "https://linear.app/developers/webhooks",
         unproven: "The signature covers body and time; other header fields can be changed by whoever passes the request on. The \
@@ -122,7 +126,11 @@ pub(super) const PROVIDERS: &[Provider] = &[
         },
         proof: Proof::Signed(&[Scheme {
             at: At::Headers(&["linear-signature"]),
-            stamp: Some(Stamp { at: StampAt::Json("webhookTimestamp"), unit: Unit::Millis }),
+            // As `LinearWebhookClient` of @linear/sdk reads it.
+            stamp: Some(Stamp {
+                at: StampAt::JsonOrHeader("webhookTimestamp", "linear-timestamp"),
+                unit: Unit::Millis,
+            }),
             ..Scheme::BASE
         }]),
         ..Provider::BASE
@@ -130,8 +138,16 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "jira",
         title: "Jira Cloud",
-        parameters: &[Parameter::key("secret", "the webhook's secret: Jira, Settings, System, WebHooks, your webhook").made_up()],
+        parameters: &[Parameter::key(
+            "secret",
+            "the webhook's secret: Jira, Settings, System, WebHooks, your webhook; Jira never shows it again. Webhooks that an app \
+             registers (Connect, OAuth 2.0) have none: they carry a token in Authorization, and are refused",
+        )
+        .made_up()],
         answer_within: Duration::from_secs(20),
+        // Five times, each within a quarter of an hour of the one before.
+        tries_for: Some(Tries::minutes(75, "https://developer.atlassian.com/cloud/jira/platform/webhooks/")),
+        again: "only after 408, 409, 425, 429 and 5xx, and where no answer came",
         // Of the webhook, the same over its retries, but not signed.
         delivery: DeliveryId::Header("x-atlassian-webhook-identifier"),
         event: Name::Json("webhookEvent"),
@@ -153,8 +169,16 @@ pub(super) const PROVIDERS: &[Provider] = &[
     Provider {
         name: "typeform",
         title: "Typeform",
-        parameters: &[Parameter::key("secret", "the webhook's secret: your form, Connect, Webhooks, Edit").not(&[("tfp_", "an access token")]).made_up()],
+        parameters: &[Parameter::key(
+            "secret",
+            "the webhook's secret: your form, Connect, Webhooks, Edit; there is no signature without one, and the webhook is off until \
+             it is switched on there",
+        )
+        .not(&[("tfp_", "an access token")])
+        .made_up()],
         answer_within: Duration::from_secs(30),
+        tries_for: Some(Tries::minutes(11 * 60, "https://www.typeform.com/developers/webhooks/")),
+        again: "404 and 410 switch the webhook off",
         delivery: DeliveryId::Json(&["event_id"]),
         event: Name::Json("event_type"),
         docs: "https://www.typeform.com/developers/webhooks/secure-your-webhooks/",
@@ -172,17 +196,25 @@ pub(super) const PROVIDERS: &[Provider] = &[
         name: "calendly",
         title: "Calendly",
         parameters: &[
-            Parameter::key("secret", "the signing key you gave, or got, when you created the webhook subscription")
-                .not(&[("eyJ", "an access token")]),
+            Parameter::key(
+                "secret",
+                "the signing key: signing_key of the call that created the subscription with a personal access token (give one, else \
+                 nothing is signed), or that of your OAuth app",
+            )
+            .not(&[("eyJ", "an access token")]),
             // Recommended.
-            Parameter::tolerance("3m", "https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures"),
+            Parameter::tolerance("3m", CALENDLY),
         ],
         answer_within: Duration::from_secs(15),
+        tries_for: Some(Tries::minutes(24 * 60, "https://developer.calendly.com/api-docs/overview/webhooks/webhook-errors")),
+        again: "410 deletes the subscription",
         delivery: DeliveryId::Json(&["payload.uri", "event", "created_at"]),
         event: Name::Json("event"),
         order: Name::Json("payload.uri"),
-        docs: "https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures",
-        unproven: HEADERS_OPEN,
+        docs: CALENDLY,
+        unproven: "The signature covers body and time; other header fields can be changed by whoever passes the request on. Calendly \
+            goes on trying for a day and does not say that it signs a retry anew: if late ones are refused as `stale_timestamp`, give \
+            `tolerance=25h`, within which a webhook that is sent again is a repeat.",
         sample: Sample::json(include_str!("../../samples/calendly.json")),
         proof: Proof::Signed(&[Scheme {
             at: At::Headers(&["calendly-webhook-signature"]),

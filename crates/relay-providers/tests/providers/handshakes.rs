@@ -49,6 +49,23 @@ fn an_echo_is_bounded() {
     assert_eq!(refused(get(&source, "challenge=")).status, 400);
 }
 
+/// While the secret is replaced the platform knows one of the two: that which it signed its question with.
+#[test]
+fn what_is_signed_is_answered_with_the_key_that_it_is_signed_with() {
+    const OLD: &str = "the old secret of the app";
+    const NEW: &str = "the new secret of the app";
+    let source = verifier("zoom", &[("secret_token", NEW), ("secret_token", OLD)]);
+    for secret in [OLD, NEW] {
+        let question = post(r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#);
+        let signer = Signer::new("zoom", &owned(&[("secret_token", secret)])).expect("good parameters");
+        let question = signer.sign(question, "1", NOW).expect("it can be signed");
+        let alone = verifier("zoom", &[("secret_token", secret)]);
+        let answer = answered(judge(&source, &question));
+        assert_eq!(answer, answered(judge(&alone, &question)), "signed with {secret:?}");
+        assert!(answer.body.starts_with(b"{\"encryptedToken\":\""), "{answer:?}");
+    }
+}
+
 /// The secret is taken from whoever comes first, so nobody may come second.
 #[test]
 fn a_secret_is_adopted_only_while_the_source_has_none() {

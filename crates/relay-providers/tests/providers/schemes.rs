@@ -232,6 +232,39 @@ fn either_field_of_box_may_match_and_its_version_must() {
     assert_eq!(refused("box", &source, &signed).check, "unsupported_algorithm");
 }
 
+/// As the platform's own library has it: the header field counts only where the body is without the time.
+#[test]
+fn linear_may_have_its_time_beside_a_body_that_is_without_it() {
+    let source = [("secret", "s")];
+    let now = NOW.as_millis().to_string();
+    let stale = (NOW.as_millis() - 61_000).to_string();
+    let judged = |body: &str, field: Option<&str>| {
+        let mut signed = signed("linear", &source, body);
+        // The signer writes the time into every body; this one is signed by another sender.
+        let as_hmac = [("secret", "s"), ("header", "linear-signature")];
+        signed.body = body.to_owned().into();
+        signed =
+            Signer::new("hmac", &owned(&as_hmac)).expect("good parameters").sign(signed, "1", NOW).expect("signed");
+        if let Some(field) = field {
+            signed.set_header("linear-timestamp", field.to_owned());
+        }
+        match Verifier::new("linear", &owned(&source)).expect("good parameters").judge(&signed.request(NOW, &[])) {
+            Verdict::Refused(refusal) => refusal.check,
+            other => {
+                assert!(matches!(other, Verdict::Genuine(_)), "{other:?}");
+                "genuine"
+            }
+        }
+    };
+    assert_eq!(judged(r#"{"action":"create"}"#, Some(&now)), "genuine");
+    assert_eq!(judged(r#"{"action":"create"}"#, Some(&stale)), "stale_timestamp");
+    assert_eq!(judged(r#"{"action":"create"}"#, Some("soon")), "malformed_timestamp");
+    assert_eq!(judged(r#"{"action":"create"}"#, None), "missing_timestamp");
+    // What is signed decides.
+    assert_eq!(judged(&format!(r#"{{"webhookTimestamp":{stale}}}"#), Some(&now)), "stale_timestamp");
+    assert_eq!(judged(&format!(r#"{{"webhookTimestamp":{now}}}"#), Some(&stale)), "genuine");
+}
+
 #[test]
 fn linear_has_its_time_in_the_body_and_signing_puts_it_there() {
     let source = [("secret", "s")];

@@ -1,9 +1,9 @@
 //! What holds for every entry of the table.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use relay_core::time::Wall;
-use relay_providers::{Acknowledgement, Request, SignedOver, Verdict, Verifier, provider, providers};
+use relay_providers::{Acknowledgement, DeliveryId, Name, Request, SignedOver, Verdict, Verifier, provider, providers};
 use serde_json::Value;
 
 use crate::acting::{Acting, URL, owned};
@@ -56,6 +56,7 @@ fn what_is_accepted_or_refused_is_answered_as_the_platform_documents() {
         refusals,
         [
             ("aws-sns", 403, false),
+            ("azure-event-grid", 409, false),
             ("ebay", 412, false),
             ("gocardless", 498, false),
             ("salesforce", 403, false),
@@ -90,6 +91,52 @@ fn platforms_that_never_try_again_are_known() {
         assert!(!provider(name).expect("in the table").retries, "{name}");
     }
     assert!(provider("stripe").expect("in the table").retries);
+}
+
+#[test]
+fn how_long_a_platform_tries_is_said_by_a_page_of_its_own() {
+    let mut known = 0;
+    for entry in providers() {
+        assert!(entry.again.is_empty() || (entry.retries && !entry.again.ends_with('.')), "{}", entry.name);
+        let Some(tries) = entry.tries_for else { continue };
+        assert!(entry.retries && tries.time >= Duration::from_mins(1), "{}", entry.name);
+        assert!(tries.page.starts_with("https://"), "{}", entry.name);
+        known += 1;
+    }
+    assert!(known > 20, "{known}");
+}
+
+/// Where nothing but an id's memory keeps a proof from carrying other bodies, what is signed has a time, and the memory of
+/// the default lasts as long.
+#[test]
+fn what_is_taken_once_is_signed_with_a_time_that_is_remembered() {
+    let once = providers().iter().filter(|entry| entry.once);
+    assert_eq!(once.clone().map(|entry| entry.name).collect::<Vec<_>>(), ["mailgun", "paypal"]);
+    for entry in once {
+        let needed = Acting::new(entry).verifier.remembers_for().expect("it has a time");
+        assert!(needed <= relay_core::limits::DEDUPE_WINDOW, "{}: {needed:?}", entry.name);
+        assert_eq!(
+            Acting::new(entry).with("tolerance", "7d").verifier.remembers_for(),
+            Some(Duration::from_hours(7 * 24))
+        );
+        assert_eq!(
+            Acting::new(entry).with("tolerance", "off").verifier.remembers_for(),
+            None,
+            "it is the operator's word"
+        );
+        assert!(matches!(entry.delivery, DeliveryId::Documented(..)), "{}", entry.name);
+    }
+    assert_eq!(Acting::new(provider("stripe").expect("in the table")).verifier.remembers_for(), None);
+}
+
+/// Names of events are for people and prove nothing; still they are read where they are signed, if they stand there.
+#[test]
+fn the_name_of_an_event_is_a_header_field_only_where_the_body_has_none() {
+    let by_header = providers().iter().filter(|entry| matches!(entry.event, Name::Header(_)));
+    assert_eq!(
+        by_header.map(|entry| entry.name).collect::<Vec<_>>(),
+        ["bitbucket", "cloudevents", "contentful", "github", "gitlab", "sanity", "shopify", "woocommerce"]
+    );
 }
 
 /// Beside POST and the handshakes' own: methods that the platform, or whoever writes the automation there, chooses.
@@ -156,9 +203,9 @@ fn every_sample_is_signed_and_verified_and_says_which_webhook_it_is() {
             let other = acting.key(&acting.sample("wh_2", NOW), NOW);
             assert_ne!(key, other, "{}: two samples are one webhook", entry.name);
         }
-        let expects_event = entry.event != relay_providers::Name::Nowhere;
+        let expects_event = entry.event != Name::Nowhere;
         assert!(genuine.event.is_some() || !expects_event, "{}: {genuine:?}", entry.name);
-        let expects_order = entry.order != relay_providers::Name::Nowhere;
+        let expects_order = entry.order != Name::Nowhere;
         assert!(genuine.order.is_some() || !expects_order, "{}: {genuine:?}", entry.name);
     }
 }

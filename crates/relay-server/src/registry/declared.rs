@@ -7,7 +7,6 @@ use std::{
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use relay_core::name::Name;
-use relay_providers::Verifier;
 use relay_store::seam::DocumentKind;
 
 use super::{
@@ -21,8 +20,8 @@ use super::{
 use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource},
+    directory::{Directory, wrong_with},
     principal::Principal,
-    directory::Directory,
 };
 
 /// Provider of the source `default`.
@@ -93,9 +92,8 @@ impl Registry {
     /// Every source that cannot be, or the store fails: the next time does the rest.
     pub(crate) async fn declare_anew(&self, config: &Config) -> Result<(), RegistryError> {
         let wrong = |declared: &DeclaredSource| {
-            let faults = Verifier::new(&declared.provider, &declared.parameters).err()?;
-            let what: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Some(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") }.to_string())
+            let what = wrong_with(&declared.provider, &declared.parameters, self.memory)?;
+            Some(RegistryError::Source { name: declared.name.to_string(), what }.to_string())
         };
         let wrong: Vec<String> = config.sources.iter().filter_map(wrong).collect();
         if !wrong.is_empty() {
@@ -145,9 +143,8 @@ impl Registry {
             return Ok(None);
         }
         // What stands in the store already is kept, if broken; what is new has to be right.
-        if let Err(faults) = Verifier::new(&wanted.provider, &wanted.parameters) {
-            let what: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            return Err(RegistryError::Source { name: declared.name.to_string(), what: what.join("; ") });
+        if let Some(what) = wrong_with(&wanted.provider, &wanted.parameters, self.memory) {
+            return Err(RegistryError::Source { name: declared.name.to_string(), what });
         }
         Ok(Some(Write {
             key: key_of(DocumentKind::Source, &declared.name),

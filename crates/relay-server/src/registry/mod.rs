@@ -24,6 +24,7 @@ pub mod uses;
 use std::{
     borrow::Borrow,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -59,6 +60,8 @@ pub struct Registry {
     api_key: [u8; 32],
     /// `PUBLIC_URL` is set: the relay knows what senders call it.
     knows_own_url: bool,
+    /// `DEDUPE_WINDOW`: how long ids of webhooks are remembered.
+    memory: Duration,
     directory: ArcSwap<Directory>,
     /// Where in the configuration file stands what it declares.
     places: ArcSwap<declared::Places>,
@@ -196,9 +199,11 @@ impl Registry {
         let api_key = secret::sha256(config.credentials.api_key.as_bytes());
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.knows_own_url = config.public_url.is_some();
+        registry.memory = config.dedupe_window;
         registry.load().await?;
         registry.declare(config).await?;
         registry.warn_of_unknown_url();
+        registry.warn_of_short_memory();
         registry.tell_broken();
         registry.lapse().await;
         Ok(registry)
@@ -225,6 +230,7 @@ impl Registry {
             defaults,
             api_key,
             knows_own_url: true,
+            memory: Duration::MAX,
             directory: ArcSwap::default(),
             places: ArcSwap::default(),
             hub: OnceLock::new(),

@@ -152,7 +152,7 @@ impl Registry {
     /// Hands a new snapshot to everybody.
     async fn publish(&self, mut directory: Directory) {
         self.places.load().put_into(&mut directory);
-        let directory = directory.routed(&self.defaults).with_intakes(self.api_key);
+        let directory = directory.routed(&self.defaults).with_intakes(self.api_key, self.memory);
         let routing = Arc::clone(&directory.routing);
         self.directory.store(Arc::new(directory));
         self.changes.send_modify(|()| {});

@@ -1,7 +1,7 @@
 //! Sources: made, changed and deleted by operators.
 
 use relay_core::{limits, name::Name};
-use relay_providers::{Given, Provider, Verifier, provider};
+use relay_providers::{Given, Provider, provider};
 use relay_store::seam::DocumentKind;
 
 use super::{
@@ -13,7 +13,8 @@ use super::{
     route::plain_route,
 };
 use crate::{
-    directory::{Directory, Versioned},
+    clock::rough,
+    directory::{Directory, Versioned, wrong_with},
     parameters::Parameters,
     principal::Principal,
 };
@@ -233,21 +234,42 @@ impl Registry {
         for doubt in given.doubts.into_iter().chain(given.remarks) {
             tracing::warn!(event = "parameter_doubtful", %source, detail = %doubt, "taken as it is");
         }
+        self.tell_short_memory(source, provider);
         Ok(given.parameters)
     }
 
     /// What is wrong with a source's provider or parameters, all of it together.
     pub(super) fn check_parameters(&self, source: &Source) -> Result<(), RegistryError> {
-        let mut faults = Verifier::new(&source.provider, &source.parameters).err().unwrap_or_default();
         let old = provider(&source.provider).and_then(|provider| source.old_parameters(provider));
-        faults.extend(old.and_then(|old| Verifier::new(&source.provider, &old).err()).unwrap_or_default());
-        let faults = faults.iter().map(ToString::to_string);
+        let faults = [Some(source.parameters.clone()), old.map(Into::into)].into_iter().flatten();
+        let faults = faults.filter_map(|parameters| wrong_with(&source.provider, &parameters, self.memory));
         let faults: Vec<String> = faults.chain(self.url_fault(&source.provider)).collect();
         if faults.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(faults.join("; "))) }
     }
 
     fn url_fault(&self, name: &str) -> Option<String> {
         provider(name).filter(|provider| provider.signs_url && !self.knows_own_url).map(needs_url)
+    }
+
+    /// Says at which sources a webhook that the platform sends again can be a new one, because `DEDUPE_WINDOW` is less than both
+    /// its default and the time for which that platform tries.
+    pub(super) fn warn_of_short_memory(&self) {
+        for source in self.directory().sources.values().map(|entry| &entry.document).filter(|source| !source.paused) {
+            self.tell_short_memory(&source.name, &source.provider);
+        }
+    }
+
+    fn tell_short_memory(&self, source: &Name, name: &str) {
+        let Some(tries) = provider(name).and_then(|provider| provider.tries_for) else { return };
+        if self.memory < tries.time.min(limits::DEDUPE_WINDOW) {
+            let (memory, tried) = (rough(self.memory), rough(tries.time));
+            tracing::warn!(
+                event = "dedupe_window_short",
+                %source,
+                provider = name,
+                "DEDUPE_WINDOW is {memory}, and the platform sends again for {tried}: what it sends again after that is a new event"
+            );
+        }
     }
 
     /// Says which sources take nothing because their parameters do not read any more.

@@ -136,6 +136,57 @@ async fn a_stored_source_that_does_not_read_is_kept_as_broken() {
     assert_eq!(registry.directory().broken().count(), 0, "put right without a restart");
 }
 
+/// I20: where only the memory of its id keeps a proof that was seen from carrying another body, it lasts as long as the proof.
+#[tokio::test]
+async fn a_proof_that_outlives_the_memory_of_its_id_is_refused() {
+    let store = store();
+    let of = |provider: &str, name: &str, value: &str, tolerance: Option<&str>| {
+        let mut parameters = vec![(name.to_owned(), value.to_owned())];
+        parameters.extend(tolerance.map(|tolerance| ("tolerance".to_owned(), tolerance.to_owned())));
+        NewSource {
+            name: self::name(provider),
+            provider: provider.into(),
+            parameters: parameters.into(),
+            ..shop("crm")
+        }
+    };
+    let paypal = |tolerance| of("paypal", "webhook_id", "4JH86294D6297924G", tolerance);
+    let mailgun = |tolerance| of("mailgun", "signing_key_http", "a-signing-key-of-the-tests", tolerance);
+    let open_with = async |memory: Duration| {
+        let config = Config { dedupe_window: memory, ..config() };
+        Registry::open(store.clone(), Clock::start(Wall::MIN), &config).await.unwrap()
+    };
+    let day = open_with(Duration::from_hours(24)).await;
+    for refused in [paypal(None), paypal(Some("25h")), mailgun(Some("2d"))] {
+        let error = day.create_source(refused, &CLI).await.unwrap_err().to_string();
+        assert!(error.contains("tolerance: ") && error.contains("DEDUPE_WINDOW"), "{error}");
+    }
+    day.create_source(mailgun(None), &CLI).await.expect("12 hours are remembered");
+    day.create_source(paypal(Some("24h")), &CLI).await.expect("as long as it is remembered");
+    let set = |tolerance: &str| SourceUpdate {
+        set: vec![("tolerance".to_owned(), tolerance.to_owned())].into(),
+        ..SourceUpdate::default()
+    };
+    assert!(day.update_source(&name("paypal"), set("3d"), &CLI).await.is_err());
+    day.update_source(&name("paypal"), set("off"), &CLI).await.expect("any age is the operator's word");
+    day.update_source(&name("paypal"), set("24h"), &CLI).await.unwrap();
+    drop(day);
+
+    let hours = open_with(Duration::from_hours(6)).await;
+    let broken: Vec<String> = hours.directory().broken().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(broken, ["mailgun", "paypal"], "they take nothing, and all else goes on");
+    hours.update_source(&name("paypal"), set("6h"), &CLI).await.expect("put right without a restart");
+    assert_eq!(hours.directory().broken().count(), 1);
+    drop(hours);
+    assert_eq!(open_with(Duration::from_hours(72)).await.directory().broken().count(), 0);
+
+    let mut declaring = Config { dedupe_window: Duration::from_hours(24), ..declaring() };
+    declaring.sources[0].provider = "paypal".into();
+    declaring.sources[0].parameters = vec![("webhook_id".into(), "4JH86294D6297924G".into())].into();
+    let error = Registry::open(self::store(), Clock::start(Wall::MIN), &declaring).await.err().unwrap().to_string();
+    assert!(error.starts_with("source \"shop\": ") && error.contains("DEDUPE_WINDOW"), "{error}");
+}
+
 /// S28: whoever hands over a secret first is believed, so it is taken only while an operator awaits it.
 #[tokio::test]
 async fn a_secret_is_adopted_only_while_an_operator_awaits_it() {
