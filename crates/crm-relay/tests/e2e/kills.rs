@@ -20,9 +20,10 @@ const CHANGES: &str = "?mkdir,?mkdirat,?rename,?renameat,?renameat2,?unlink,?unl
 /// More of them no command here needs on a thread.
 const STEPS_MAX: usize = 400;
 
-/// Runs a command that is killed before the `step`-th change of a thread of it; whether it came so far.
-fn killed_at(step: usize, dir: &Path, args: &[&str]) -> bool {
-    let status = Command::new("strace")
+/// A command that is killed before the `step`-th change of a thread of it.
+fn until(step: usize, dir: &Path, args: &[&str]) -> Command {
+    let mut strace = Command::new("strace");
+    strace
         .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CHANGES}")])
         .args(["-e", &format!("inject={CHANGES}:signal=KILL:when={step}")])
         .arg(env!("CARGO_BIN_EXE_crm-relay"))
@@ -31,9 +32,13 @@ fn killed_at(step: usize, dir: &Path, args: &[&str]) -> bool {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .current_dir(dir)
         .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status()
-        .expect("strace is installed by `make test`");
+        .stderr(std::process::Stdio::null());
+    strace
+}
+
+/// Runs a command that is killed before the `step`-th change of a thread of it; whether it came so far.
+fn killed_at(step: usize, dir: &Path, args: &[&str]) -> bool {
+    let status = until(step, dir, args).status().expect("strace is installed by `make test`");
     let killed = status.signal() == Some(9) || status.code() == Some(137);
     assert!(killed || status.success(), "step {step}: {status}");
     killed
@@ -226,18 +231,7 @@ async fn a_start_that_was_killed_is_taken_up() {
             stored = 0;
         }
         let args = ["server", "--data-dir", data_text, "--server-port", "0", "--admin-listen", "off"];
-        let mut strace = Command::new("strace")
-            .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CHANGES}")])
-            .args(["-e", &format!("inject={CHANGES}:signal=KILL:when={step}")])
-            .arg(env!("CARGO_BIN_EXE_crm-relay"))
-            .args(args)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .current_dir(dir.path())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut strace = until(step, dir.path(), &args).spawn().unwrap();
         let announced = data.join("run.json");
         let _ = fs::remove_file(&announced);
         wait_for("the start to be killed, or to be over", || {
