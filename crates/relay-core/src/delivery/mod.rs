@@ -140,6 +140,8 @@ pub struct Token {
 pub struct Lease {
     /// Who holds it.
     pub instance: InstanceId,
+    /// The run of a server that keeps it, by the nonce of its hub: the one that leased it, until another adopts it.
+    pub keeper: u64,
     /// When it began.
     pub since: Wall,
     /// When it ends unless extended.
