@@ -228,7 +228,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A new delivery of `event`, ready at `now`.
+    /// A new delivery of `event`, ready at `now`. Its id is put into the event's partition.
     pub fn ready(
         id: DeliveryId,
         event: &crate::event::Event,
@@ -238,7 +238,7 @@ impl Delivery {
         ttl: std::time::Duration,
     ) -> Self {
         Self {
-            id,
+            id: id.beside(event.id),
             event: event.id,
             source: event.source.clone(),
             destination,
