@@ -420,7 +420,8 @@ fn a_delivery_can_be_stored_leased() {
     let mut append = Maker::new(&store).append("1", NOW);
     append.deliveries[0].state = State::Leased;
     append.deliveries[0].token = Token { counter: 1, nonce: 4 };
-    append.deliveries[0].lease = Some(Lease { instance: InstanceId::from_u128(1), since: NOW, until: NOW + TTL });
+    append.deliveries[0].lease =
+        Some(Lease { instance: InstanceId::from_u128(1), keeper: 1, since: NOW, until: NOW + TTL });
     append_one(&store, &append).expect("stored");
     let leased = wait(store.lease(lease_ask(10))).expect("leases");
     assert!(leased.deliveries.is_empty());
