@@ -350,6 +350,11 @@ pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
 /// As long as the reserve has room, a connection that waits for its peer keeps its place for this long: whoever has just come
 /// has said nothing yet.
 pub const CONNECTION_GRACE: Duration = Duration::from_millis(250);
+/// Connections that wait at a time until there is a place for them in the share of their address, or are told that there is
+/// none: what comes beyond is reset, since each takes a descriptor that no bound of connections knows of.
+pub const TURNED_AWAY_MAX: usize = 64;
+/// How long such a connection has to hear that.
+pub const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(250);
 /// However crowded a listener is, an idle connection has its patience divided by this.
 pub const IDLE_SHORTENED_MAX: u32 = 12;
 /// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.
@@ -392,8 +397,9 @@ pub const TOKEN_SHOWN_KEPT: Duration = Duration::from_hours(30 * 24);
 /// How long the answer to a wrong token is held back where many came, and nobody is shut out for them: a right token must pass
 /// there at once.
 pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
-/// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections).
-pub const WRONG_TOKENS_HELD_MAX: usize = 64;
+/// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections of his
+/// address, which others may share, however few these are: half of [`CONNECTIONS_ADDRESS_MIN`]).
+pub const WRONG_TOKENS_HELD_MAX: usize = 8;
 
 /// Log lines of one kind that deliveries, however many, can cause: enough to see what it is about, and no log is filled.
 pub const LINES: Share = Share { most: 20, span: Duration::from_secs(1) };

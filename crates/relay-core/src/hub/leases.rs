@@ -286,8 +286,8 @@ impl Hub {
     }
 
     /// A client reported the outcome of a try. Slot and bytes are free at once; the confirmation waits for the commit.
-    pub(super) fn on_report(&mut self, instance: InstanceId, mut report: Box<Reported>) {
-        let (id, token) = report.lease;
+    pub(super) fn on_report(&mut self, mut report: Box<Reported>) {
+        let (instance, (id, token)) = (report.instance, report.lease);
         let holds = self.held.get(&id).is_some_and(|held| {
             // Canary: a stale token must not pass.
             held.instance == instance && (held.delivery.token == token || cfg!(feature = "canary_no_fence"))
