@@ -733,12 +733,6 @@ impl Oracle {
         self.shut.extend(sockets);
     }
 
-    /// An operator had old events delivered again.
-    pub(crate) fn replayed_by_hand(&mut self, made: &[Delivery]) {
-        self.by_hand.extend(made.iter().map(|delivery| delivery.id));
-        self.replayed(made);
-    }
-
     /// Deliveries of an old event were made.
     fn replayed(&mut self, made: &[Delivery]) {
         for delivery in made {

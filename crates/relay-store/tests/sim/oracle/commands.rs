@@ -49,6 +49,12 @@ impl Oracle {
         self.replayed_by_hand(&made);
     }
 
+    /// An operator had old events delivered again.
+    pub(crate) fn replayed_by_hand(&mut self, made: &[Delivery]) {
+        self.by_hand.extend(made.iter().map(|delivery| delivery.id));
+        self.replayed(made);
+    }
+
     fn done_once(&mut self, job: JobId, id: DeliveryId) {
         let first = self.commands.entry(job).or_default().insert(id);
         self.check(first, "I12", || format!("{job} changed {id} twice"));
