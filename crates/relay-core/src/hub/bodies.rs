@@ -50,29 +50,38 @@ impl Hub {
         if !self.is_granted(held) {
             return self.unwanted.push(id);
         }
-        let pair = held.pair();
-        self.room.wait(&pair, id, held.delivery.body_bytes);
+        let (pair, body) = (held.pair(), held.delivery.body_bytes);
+        if self.room.goes_at_once(&pair, body) {
+            self.read_body(pair, id);
+        } else {
+            self.room.wait(&pair, id, body);
+        }
     }
 
     /// Has the bodies read for which there is room.
     pub(super) fn fill_room(&mut self) {
         while let Some((pair, id)) = self.room.next() {
-            let Some(held) = self.held.get_mut(&id) else {
-                debug_assert!(false, "{id} waits for room and is not held");
-                continue;
-            };
-            match &mut held.rest {
-                Some(rest) => rest.reading = true,
-                None => held.sent = Sent::Reading,
-            }
-            let of = BodyOf { delivery: id, event: held.delivery.event };
-            let (token, body) = (held.delivery.token, held.delivery.body_bytes);
-            self.want_body(Reading { of, token, pair: pair.clone(), body });
+            self.read_body(pair.clone(), id);
             if !self.room.has_small_waiting(&pair) {
                 self.rerank(pair.0, &pair.1);
                 self.ask_soon(&pair.1);
             }
         }
+    }
+
+    /// There is room for this body.
+    fn read_body(&mut self, pair: Pair, id: DeliveryId) {
+        let Some(held) = self.held.get_mut(&id) else {
+            debug_assert!(false, "{id} waits for room and is not held");
+            return;
+        };
+        match &mut held.rest {
+            Some(rest) => rest.reading = true,
+            None => held.sent = Sent::Reading,
+        }
+        let of = BodyOf { delivery: id, event: held.delivery.event };
+        let (token, body) = (held.delivery.token, held.delivery.body_bytes);
+        self.want_body(Reading { of, token, pair, body });
     }
 
     fn want_body(&mut self, reading: Reading) {

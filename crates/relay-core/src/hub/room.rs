@@ -325,6 +325,17 @@ impl Room {
         }
     }
 
+    /// Room at once for one that was leased, where nobody waits: as [`Self::wait`] and [`Self::next`] would give it. `false`: it
+    /// has to wait.
+    pub(super) fn goes_at_once(&mut self, pair: &Pair, body: u64) -> bool {
+        let asks = Asks { place: self.next, body, size: most_of(body), again: false };
+        let goes = self.short.is_empty() && self.shortage(&self.line_id(pair, body), asks).is_none();
+        if goes {
+            self.claim(pair, body, asks.size);
+        }
+        goes
+    }
+
     /// An event is on its way out no longer, and its client has a part of it: it waits for room for the rest, before others of
     /// its line and behind those of all other lines.
     pub(super) fn wait_again(&mut self, pair: &Pair, id: DeliveryId, body: u64, size: u64, borrowed: bool) {
@@ -346,11 +357,7 @@ impl Room {
     /// The same one waits no more.
     pub(super) fn leave_again(&mut self, pair: &Pair, id: DeliveryId, body: u64) {
         self.leave(pair, id, body);
-        let at = self.line_id(pair, body);
-        if let Some(line) = self.lines.get_mut(&at) {
-            line.unsent -= 1;
-        }
-        self.drop_if_empty(&at);
+        self.change_line(&self.line_id(pair, body), |line| line.unsent -= 1);
     }
 
     /// One that may be waiting waits no more.
@@ -382,7 +389,7 @@ impl Room {
             };
             if let Some(first) = self.pop(&at) {
                 if first.again {
-                    self.go_out(&at.pair, first.body, most_of(first.body));
+                    self.go_out(&at.pair, first.body, most_of(first.body), 0);
                 } else {
                     self.claim(&at.pair, first.body, most_of(first.body));
                 }
@@ -410,13 +417,14 @@ impl Room {
 
     /// Room for an event: of the body at the client, and of all of it here.
     pub(super) fn claim(&mut self, pair: &Pair, body: u64, size: u64) {
-        self.hold(pair, body);
-        self.go_out(pair, body, size);
-        self.lines.entry(self.line_id(pair, body)).or_default().unsent += 1;
+        let line = self.lines.entry(self.line_id(pair, body)).or_default();
+        line.out += 1;
+        line.unsent += 1;
+        self.go_out(pair, body, size, body);
     }
 
-    /// Room here alone.
-    fn go_out(&mut self, pair: &Pair, body: u64, size: u64) {
+    /// Room here, and so much of it at the client.
+    fn go_out(&mut self, pair: &Pair, body: u64, size: u64, held: u64) {
         let bulk = self.bulk(body);
         let passes = self.some_wait_for_rest() && self.is_within(pair.0, bulk, size) && size <= self.kept();
         *self.out.of(bulk) += size;
@@ -428,6 +436,7 @@ impl Room {
         *outward.taken.of(bulk) += size;
         let part = self.max / limits::ROOM_CLIENT_PART;
         self.change_client(pair.0, |client| {
+            *client.held.of(bulk) += held;
             *client.unsent.of(bulk) += size;
             if size > for_large(part) && client.outsize == 0 {
                 client.outsize = size;
@@ -462,11 +471,7 @@ impl Room {
     /// An event that was out has left, or will not.
     pub(super) fn left(&mut self, pair: &Pair, body: u64, size: u64) {
         self.forget_outsize(pair.0, size);
-        let at = self.line_id(pair, body);
-        if let Some(line) = self.lines.get_mut(&at) {
-            line.unsent -= 1;
-        }
-        self.drop_if_empty(&at);
+        self.change_line(&self.line_id(pair, body), |line| line.unsent -= 1);
         self.give_back(pair, body, size);
     }
 
@@ -512,11 +517,7 @@ impl Room {
         if let Some(client) = self.clients.get_mut(&pair.0) {
             *client.held.of(bulk) -= body;
         }
-        let at = self.line_id(pair, body);
-        if let Some(line) = self.lines.get_mut(&at) {
-            line.out -= 1;
-        }
-        self.drop_if_empty(&at);
+        self.change_line(&self.line_id(pair, body), |line| line.out -= 1);
         if !self.short.is_empty() {
             self.wake(&Short::of_client(pair.0, bulk));
         }
@@ -560,8 +561,11 @@ impl Room {
         LineId { pair: pair.clone(), bulk: self.bulk(body) }
     }
 
-    fn drop_if_empty(&mut self, at: &LineId) {
-        if self.lines.get(at).is_some_and(Line::is_empty) {
+    /// Changes a line, and drops it if nothing is left of it.
+    fn change_line(&mut self, at: &LineId, change: impl FnOnce(&mut Line)) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        change(line);
+        if line.is_empty() {
             self.lines.remove(at);
         }
     }
@@ -603,7 +607,7 @@ impl Room {
             return Some(of_client);
         }
         let outward = self.destinations.get(&pair.1).copied().unwrap_or_default();
-        let within = self.is_within(pair.0, bulk, size);
+        let within = client.further(bulk, size) == 0;
         if !within && self.is_held_up_by_reach(at, client, asks) {
             return Some(Short::of_room(Kind::Reach, bulk));
         }
@@ -616,9 +620,8 @@ impl Room {
         if self.out() == 0 {
             return None;
         }
-        let of_destination = Short::of_destination(&pair.1, bulk);
-        if self.is_held_up_by_destination(outward.taken, &of_destination, bulk, asks) {
-            return Some(of_destination);
+        if self.is_held_up_by_destination(at, outward.taken, asks) {
+            return Some(Short::of_destination(&pair.1, bulk));
         }
         if !client.lines_up(bulk, size, self.max / limits::ROOM_CLIENT_PART) {
             return Some(of_client);
@@ -634,12 +637,14 @@ impl Room {
         !client.takes(bulk, asks.body) || self.would_pass(asks.place, short, has_part)
     }
 
-    fn is_held_up_by_destination(&self, mine: Taken, short: &Short, bulk: Bulk, asks: Asks) -> bool {
+    fn is_held_up_by_destination(&self, at: &LineId, mine: Taken, asks: Asks) -> bool {
+        let bulk = at.bulk;
         let most = self.max / limits::ROOM_DESTINATION_PART;
         let has_part = bulk == Bulk::Small && mine.keeps_room_for(asks.size, most);
         let alone = mine.all() == 0 || mine.is_free_for(asks.size, most);
         let fits = alone || has_part || mine.takes(bulk, asks.size, most);
-        !fits || self.would_pass(asks.place, short, has_part)
+        let passes = || self.would_pass(asks.place, &Short::of_destination(&at.pair.1, bulk), has_part);
+        !fits || !self.short.is_empty() && passes()
     }
 
     /// Whether it would pass one that waits for room.
@@ -776,7 +781,7 @@ impl Room {
         let line = self.lines.get_mut(at)?;
         let first = line.waiting.pop_front()?;
         let (set, next) = (line.at.clone(), line.waiting.front().map(|waiting| waiting.place));
-        self.drop_if_empty(at);
+        self.change_line(at, |_| ());
         self.take(first.place, at, &set);
         if let Some(place) = next {
             self.put_first(place, at);

@@ -274,7 +274,7 @@ impl World {
         let most = self.plan.faults.delay_ms;
         let delay = self.rng.random_range(0..=most * 1_000);
         let clock = self.clock;
-        let span = packet.span(self.plan.faults.bytes_per_second).max(slowly);
+        let span = packet.span(self.link_of(number)).max(slowly);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
         if end == End::Client {
             socket.queued += packet.len();
@@ -442,6 +442,10 @@ impl World {
         if process.socket == Some(number) {
             let instance = server.hub.instance_of(&token_of(socket.client), process.instance);
             self.oracle.counted(number, instance, &server.hub.view());
+            if socket.client == 0 {
+                let wall = self.server_wall();
+                self.oracle.served(instance, wall);
+            }
         }
     }
 }

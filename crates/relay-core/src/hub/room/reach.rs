@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// What would be more of it with so many bytes more.
-    fn further(&self, bulk: Bulk, size: u64) -> u64 {
+    pub(super) fn further(&self, bulk: Bulk, size: u64) -> u64 {
         let all = self.unsent.all();
         match bulk {
             Bulk::Small => {
