@@ -15,13 +15,13 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use relay_core::{limits, name::Name};
+use relay_net::{
+    origin::{Address, Network},
+    serve::Wanted,
+};
 use tokio::time::Instant;
 
-use crate::{
-    budget::{Budget, Reservation},
-    connections::Wanted,
-    origin::{Address, Network},
-};
+use crate::budget::{Budget, Reservation};
 
 /// Over this long the pace of a body is taken, once or twice.
 const PACE_TAKEN_OVER: u64 = 2_000;
