@@ -193,7 +193,7 @@ impl Connections {
 
     /// A place for one more connection, once there is one; `None` if its address has its share, and nothing of that gives way.
     /// `full` is called whenever nothing waits that could end, also where the reserve still has a place: what is at work then
-    /// may be little worth its own. It says how many are on their way out. Cancel-safe: what is dropped has taken nothing.
+    /// may be little worth its own. It says how many give way. Cancel-safe: what is dropped has taken nothing.
     pub(super) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn(Wanted) -> usize) -> Option<Seated> {
         // Networks in whose share room was made.
         let mut granted = Vec::new();
@@ -270,17 +270,18 @@ impl Connections {
         let is_of = |seat: &Seat| seat.is_of(network);
         let lacking = (open + 1).saturating_sub(share + table.evicting(is_of));
         let settled = self.settled();
-        let places = lacking - table.evict(lacking, |seat| is_of(seat) && seat.waits_since(settled));
+        if lacking == 0 || table.evict(1, |seat| is_of(seat) && seat.waits_since(settled)) > 0 {
+            return None;
+        }
         let silent = table.waiting().filter(|seat| is_of(seat)).count();
-        (places > 0).then_some(Wanted { places, network: Some(network), silent })
+        Some(Wanted { places: lacking, network: Some(network), silent })
     }
 
-    /// So many that are at work in a full share are on their way out. Where they are too few, whoever waits longest there ends as
-    /// well, though he came a moment ago. Whether all that is wanted is had.
-    fn gives_way(&self, wanted: Wanted, going: usize) -> bool {
-        let lacking = wanted.places.saturating_sub(going);
+    /// So many that are at work in a full share give way. Where none does, whoever waits longest there ends, though he came a moment
+    /// ago. Whether anybody does: one for one, for what has just begun, or is about to go, does not say so at once.
+    fn gives_way(&self, wanted: Wanted, giving: usize) -> bool {
         let is_of = |seat: &Seat| wanted.network.is_some_and(|network| seat.is_of(network));
-        lacking == self.lock().evict(lacking, is_of)
+        giving > 0 || self.lock().evict(1, is_of) > 0
     }
 
     /// How many places outside the reserve are missing for all who wait for one, with one more who has just come.
