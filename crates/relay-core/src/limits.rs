@@ -203,6 +203,19 @@ pub const ROOM_DESTINATION_PART: u64 = 2;
 pub const ROOM_CLIENT_PART: u64 = 4;
 /// One in this many is for destinations that have nothing out, so that none of them waits for those that have much.
 pub const ROOM_KEPT_PART: u64 = 4;
+/// One in this many is for what is out beyond the reach of its client: half, so that two of the largest bodies are on slow links
+/// at a time, and whoever takes what he gets has as much.
+pub const ROOM_REACH_PART: u64 = 2;
+/// A client's reach is what its link takes in this time: so long at most, somebody who waits for room waits for what is on its way
+/// to others.
+pub const REACH_SPAN: Duration = Duration::from_secs(10);
+/// How often clients are looked at while somebody waits: long enough that a link that does a little shows it.
+pub const REACH_LOOK: Duration = Duration::from_secs(2);
+/// How long a body beyond its client's reach has its room while others wait for that: so that most of the time something goes
+/// over each link, and a body is read again seldom beside how long it takes.
+pub const REACH_TURN: Duration = Duration::from_secs(10);
+/// The same where nothing of it is taken.
+pub const REACH_TURN_STUCK: Duration = Duration::from_secs(4);
 /// One in this many of each of these, and of a client's buffer, is for small bodies alone: enough for dozens of them at the
 /// defaults, and little that large ones miss.
 pub const ROOM_SMALL_PART: u64 = 8;

@@ -276,7 +276,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         handshakes: &[ping(&[On::JsonEmpty("events")])],
         bare_refusals: true,
         delivery: DeliveryId::Items(&[("events[]", &["resourceId", "eventDateUtc", "eventType"])]),
-        event: Name::Json("events[].eventType"),
+        event: Name::Joined("events[]", &["eventCategory", "eventType"]),
         order: Name::Json("events[].resourceId"),
         docs: "https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/",
         unproven: NO_TIME,
@@ -299,7 +299,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // "498 Token Invalid": https://developer.gocardless.com/api-reference/#webhooks-overview
         refusal: 498,
         delivery: DeliveryId::Items(&[("events[]", &["id"])]),
-        event: Name::Json("events[].action"),
+        event: Name::Joined("events[]", &["resource_type", "action"]),
         docs: "https://developer.gocardless.com/api-reference/#webhooks-overview",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/gocardless.json")),
@@ -369,6 +369,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(5),
         tries_for: Some(Tries::minutes(48 * 60, "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks")),
         delivery: DeliveryId::Nothing,
+        // The topic is in no field, what the webhook is about is.
+        event: Name::Member("", &[]),
         docs: "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks",
         unproven: "With `signature=v1` body and time are covered, other header fields are not. With `signature=legacy` what is \
             called an HMAC is a plain hash of secret and body, a construction that lets whoever has seen one request make up \
@@ -459,7 +461,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // Ten times, after 10 + x * 2^(x + 5) seconds.
         tries_for: Some(Tries::minutes(73 * 60, "https://docs.recurly.com/recurly-subscriptions/docs/automatic-retries")),
         delivery: DeliveryId::Json(&["id"]),
-        event: Name::Json("event_type"),
+        event: Name::Joined("", &["object_type", "event_type"]),
         docs: "https://docs.recurly.com/recurly-subscriptions/docs/webhook-signature-verification",
         unproven: HEADERS_OPEN,
         sample: Sample::json(include_str!("../../samples/recurly.json")),

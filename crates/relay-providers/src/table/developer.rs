@@ -305,8 +305,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         tries_for: Some(Tries::minutes(24 * 60, "https://learn.microsoft.com/azure/event-grid/delivery-and-retry")),
         again: "not after 400, 401, 403 and 413",
         delivery: DeliveryId::First(&[DeliveryId::Items(&[("[]", &["id"])]), DeliveryId::Json(&["id", "source"])]),
-        event: Name::Json("[].eventType"),
-        order: Name::Json("[].subject"),
+        // In the platform's own schema and in that of CloudEvents.
+        event: Name::First(&[Name::Json("[].eventType"), Name::Json("type"), Name::Json("[].type")]),
+        order: Name::First(&[Name::Json("[].subject"), Name::Json("subject")]),
         docs: "https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema",
         unproven: SENT_IN_URL,
         sample: Sample {
@@ -352,8 +353,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             DeliveryId::Json(&["id", "source"]),
             DeliveryId::Items(&[("[]", &["id", "source"])]),
         ]),
-        event: Name::Header("ce-type"),
-        order: Name::Header("ce-subject"),
+        event: Name::First(&[Name::Header("ce-type"), Name::Json("type"), Name::Json("[].type")]),
+        order: Name::First(&[Name::Header("ce-subject"), Name::Json("subject"), Name::Json("[].subject")]),
         docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
         unproven: SENT_IN_URL,
         sample: Sample {
@@ -389,6 +390,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         }],
         // A ping without content: equal ones are two changes.
         delivery: DeliveryId::Nothing,
+        event: Name::Member("", &["delta"]),
         docs: "https://www.dropbox.com/developers/reference/webhooks",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/dropbox.json")),

@@ -34,7 +34,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         tries_for: Some(Tries::minutes(24 * 60, "https://developers.asana.com/docs/webhooks-guide")),
         // Events carry their time, so that equal bytes are the same events.
         delivery: DeliveryId::Body,
-        event: Name::Json("events[].action"),
+        event: Name::Joined("events[]", &["resource.resource_type", "action"]),
         order: Name::Json("events[].resource.gid"),
         docs: "https://developers.asana.com/docs/webhooks-guide",
         unproven: NO_TIME,
@@ -110,7 +110,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // When it was sent.
         attempts: &["webhookTimestamp"],
         // In a header field too, which is not signed.
-        event: Name::Json("type"),
+        event: Name::Joined("", &["type", "action"]),
         order: Name::Json("data.id"),
         docs: "https://linear.app/developers/webhooks",
         unproven: "The signature covers body and time; other header fields can be changed by whoever passes the request on. The \

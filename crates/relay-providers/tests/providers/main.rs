@@ -7,6 +7,7 @@ mod code;
 mod generic;
 mod handshakes;
 mod hostile;
+mod names;
 mod oracle;
 mod properties;
 mod repeats;
