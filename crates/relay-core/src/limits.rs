@@ -324,42 +324,6 @@ pub const HINTS_SHOWN: usize = 10;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 
-/// Connections of the public listener at once: each costs about 12 KiB while idle.
-pub const CONNECTIONS_MAX: usize = 10_000;
-/// Connections of an admin listener at once: far more than operators and scrapers need.
-pub const ADMIN_CONNECTIONS_MAX: usize = 256;
-/// One address has one in this many of a listener's connections at most (security: a stranger who takes all that one
-/// machine can still leaves most of them to others).
-pub const CONNECTIONS_ADDRESS_SHARE: usize = 8;
-/// Bits of the IPv6 network that a customer is given who asks for many addresses: a home has a /56 within it, a company one. It
-/// has shares of its own, so that nobody has 256 of them.
-pub const WIDER_NETWORK_BITS: u32 = 48;
-/// How many shares of an address such a network has: others may be in it as well.
-pub const WIDER_NETWORK_SHARES: usize = 2;
-/// However few connections there may be, one address may have these: a platform sends some at a time.
-pub const CONNECTIONS_ADDRESS_MIN: usize = 16;
-/// One in this many of the public listener's connections is kept for clients that dial in and for this machine.
-pub const CONNECTIONS_RESERVE_SHARE: usize = 16;
-/// See [`CONNECTIONS_RESERVE_SHARE`]; more than these are not kept.
-pub const CONNECTIONS_RESERVE_MAX: usize = 256;
-/// How long a request waits for a place where every connection is at work (I16: the answer comes within a second).
-pub const PLACE_WAIT: Duration = Duration::from_millis(500);
-/// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
-/// anybody notices, enough that the next one to come finds room.
-pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
-/// As long as the reserve has room, a connection that waits for its peer keeps its place for this long: whoever has just come
-/// has said nothing yet.
-pub const CONNECTION_GRACE: Duration = Duration::from_millis(250);
-/// Connections that wait at a time until there is a place for them in the share of their address, or are told that there is
-/// none: what comes beyond is reset, since each takes a descriptor that no bound of connections knows of.
-pub const TURNED_AWAY_MAX: usize = 64;
-/// How long such a connection has to hear that.
-pub const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(250);
-/// However crowded a listener is, an idle connection has its patience divided by this.
-pub const IDLE_SHORTENED_MAX: u32 = 12;
-/// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.
-/// A thousand of the largest heads; whole ones in one piece, as senders send them, are never put aside.
-pub const WAITING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// One in this many bytes of the memory for bodies is kept for small ones, and for those whose head has proven them.
 pub const BUDGET_KEPT_SHARE: u64 = 16;
 /// A body that is decoded to check its signature may become so many times as large as it was sent. Text that people and
@@ -374,7 +338,7 @@ pub const MEMORY_WAIT: Duration = Duration::from_millis(500);
 /// Bodies that are given up at a time where all connections are at work.
 pub const UPLOADS_GIVEN_UP_MAX: usize = 16;
 /// Where all connections are at work, a body that nobody has proven keeps its place for this long, whatever its pace: small
-/// ones are whole by then. Half of [`PLACE_WAIT`], so that whoever waits for a place sees those go that were there before him
+/// ones are whole by then. Half of what a request waits for a place, so that whoever waits for a place sees those go that were there before him
 /// (security: to hold every place, strangers must begin as many bodies as there are places within this time, again and again;
 /// that is 40,000 a second).
 pub const UPLOAD_GRACE: Duration = Duration::from_millis(250);
@@ -398,7 +362,7 @@ pub const TOKEN_SHOWN_KEPT: Duration = Duration::from_hours(30 * 24);
 /// there at once.
 pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections of his
-/// address, which others may share, however few these are: half of [`CONNECTIONS_ADDRESS_MIN`]).
+/// address, which others may share, however few these are: half of what one address has at least).
 pub const WRONG_TOKENS_HELD_MAX: usize = 8;
 
 /// Log lines of one kind that deliveries, however many, can cause: enough to see what it is about, and no log is filled.

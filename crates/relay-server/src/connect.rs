@@ -18,6 +18,7 @@ use relay_core::{
     name::Name,
     wire::{self, message::Message},
 };
+use relay_net::origin::Origin;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -28,7 +29,6 @@ use crate::{
     error::{Code, Problem},
     guesses::{Entrance, Guesses, bearer},
     hub::{Allowance, Event, Handle, Socket},
-    origin::Origin,
     outbox::{self, Outbox},
     registry::{Registry, STATIC_TOKEN, secret, uses::Place},
     supervise::{Supervisor, TaskKind},

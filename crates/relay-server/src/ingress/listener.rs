@@ -4,6 +4,10 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use relay_net::{
+    origin::Origin,
+    serve::{self, Closing, Connections, Listening, Seated, Serve, Wanted},
+};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
@@ -22,11 +26,8 @@ use super::{
     webhook::{Door, UNKNOWN},
 };
 use crate::{
-    accept::Listening,
-    connections::{Connections, Seated, Wanted},
     error::{Code, Problem},
-    listen::{self, Closing, Serve},
-    origin::Origin,
+    outbox,
 };
 
 /// Where clients dial in.
@@ -66,7 +67,7 @@ pub(super) async fn serve_on<B: Backend>(
         cors,
         stop: stop.clone(),
     });
-    listen::serve(listener, "public", connections, Arc::new(Public { door }), stop).await;
+    serve::serve(listener, "public", connections, Arc::new(Public { door }), stop).await;
 }
 
 /// The public listener's connections.
@@ -78,7 +79,7 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
     async fn connection(&self, socket: TcpStream, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
-        crate::accept::prepare(&socket);
+        outbox::prepare(&socket);
         let gate = Arc::new(Gate::default());
         let guarded = Guarded::new(socket, Arc::clone(&gate), Arc::clone(&seat), self.door.settings.patience);
         let door = &self.door;

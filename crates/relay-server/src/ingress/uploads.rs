@@ -15,13 +15,13 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use relay_core::{limits, name::Name};
+use relay_net::{
+    origin::{Address, Network},
+    serve::Wanted,
+};
 use tokio::time::Instant;
 
-use crate::{
-    budget::{Budget, Reservation},
-    connections::Wanted,
-    origin::{Address, Network},
-};
+use crate::budget::{Budget, Reservation};
 
 /// Over this long the pace of a body is taken, once or twice.
 const PACE_TAKEN_OVER: u64 = 2_000;
@@ -281,7 +281,8 @@ impl Uploads {
     }
 
     /// Places for connections are wanted, and all are at work: gives up bodies that nobody has proven, those that do least for
-    /// their places first; says how many have been given up and have not gone yet.
+    /// their places first; says how many, or how many were given up before, where these are enough and have
+    /// not gone yet.
     ///
     /// How far a body is from whole says nothing here: whoever declares little is never far, and says so for as long as he
     /// likes. Bytes are what a stranger has to pay with.
@@ -299,7 +300,7 @@ impl Uploads {
         let going = table.all().filter(|upload| upload.is_given_up()).count();
         let count = wanted.min(limits::UPLOADS_GIVEN_UP_MAX).saturating_sub(going);
         let old = table.strangers().filter(|upload| upload.age(now) >= UPLOAD_GRACE);
-        going + give_up_idlest(old.collect(), count, now)
+        give_up_idlest(old.collect(), count, now)
     }
 
     /// The same where the share of a network is full. Who has just begun goes only where nobody has begun before, for who comes
@@ -311,13 +312,16 @@ impl Uploads {
         let going = table.all().filter(|upload| upload.is_given_up()).filter(is_of).count();
         let (old, young): (Vec<_>, Vec<_>) =
             table.strangers().filter(is_of).partition(|upload| upload.age(now) >= UPLOAD_GRACE);
-        let (lacking, spared) = (wanted.places.saturating_sub(going), young.len().saturating_sub(wanted.silent));
-        let given_up = if old.is_empty() {
-            give_up_idlest(young, lacking.min(spared), now)
-        } else {
-            give_up_idlest(old, lacking, now)
-        };
-        going + given_up
+        if going >= wanted.places {
+            return going;
+        }
+        // For the one who comes, and one for those who are too many.
+        let count = (wanted.places - going).min(2);
+        if !old.is_empty() {
+            return give_up_idlest(old, count, now);
+        }
+        let spared = young.len().saturating_sub(wanted.silent);
+        give_up_idlest(young, count.min(spared), now)
     }
 
     /// Milliseconds since the table was made.

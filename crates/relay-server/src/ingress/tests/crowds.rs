@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use relay_core::{limits, time::Wall};
+use relay_net::serve::Seated;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -11,7 +12,6 @@ use tokio::{
 use super::{Bounds, Budget, Patience, Relay, STUCK, Socket, recorder::LARGE_BYTES, request, webhooks::signature};
 use crate::{
     clock::Clock,
-    connections::Seated,
     ingress::guarded::{Gate, Guarded},
 };
 

@@ -20,6 +20,10 @@ use std::{
     time::Duration,
 };
 
+use relay_net::{
+    origin::Origin,
+    serve::{Bounds, Listening},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -29,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Patience, Settings, listener::serve_on};
-use crate::{accept::Listening, budget::Budget, connections::Bounds, origin::Origin};
+use crate::budget::Budget;
 use recorder::Recorder;
 
 /// Nothing here takes this long; a test that would hang fails instead.

@@ -1,6 +1,9 @@
 //! The one loop behind every listener: accepts connections, gives each its place, and serves it until it ends, come what
 //! may.
 
+mod accept;
+mod connections;
+
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
@@ -15,7 +18,6 @@ use futures_util::FutureExt as _;
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::HttpService};
 use hyper_util::rt::TokioIo;
-use relay_core::limits;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
@@ -24,14 +26,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    accept::{Acceptor, Listening},
-    connections::{Connections, Seated, Wanted},
-    origin::Origin,
-};
+use crate::{limits, origin::Origin};
+
+pub use accept::Listening;
+pub use connections::{Bounds, Connections, Seated, Wanted};
+
+use accept::Acceptor;
 
 /// What a listener does with its connections.
-pub(crate) trait Serve<S>: Send + Sync + 'static {
+pub trait Serve<S>: Send + Sync + 'static {
     /// One connection from its first byte to its end.
     fn connection(
         &self,
@@ -60,7 +63,7 @@ pub(crate) trait Serve<S>: Send + Sync + 'static {
 
 /// Serves until `stop`; then accepts no more, has connections finish what is at hand, and returns when the last one has
 /// ended. Whoever called bounds that wait by dropping the future.
-pub(crate) async fn serve<L: Listening>(
+pub async fn serve<L: Listening>(
     listener: L,
     name: &'static str,
     connections: Arc<Connections>,
@@ -142,7 +145,7 @@ async fn contained<S>(
 /// A connection's task looks at the flag whenever it runs, and at the token, whose lock all connections share, only once
 /// to be woken by it and once more when the flag is set.
 #[derive(Debug, Default)]
-pub(crate) struct Closing {
+pub struct Closing {
     begun: AtomicBool,
     token: CancellationToken,
 }
@@ -159,12 +162,12 @@ impl Closing {
     }
 
     /// Completes once it has begun.
-    pub(crate) async fn begun(&self) {
+    pub async fn begun(&self) {
         self.token.cancelled().await;
     }
 
     /// Speaks HTTP/1 on a socket until its peer, its service or this ends it; `told` is called when this does.
-    pub(crate) async fn drive<S, B>(
+    pub async fn drive<S, B>(
         &self,
         builder: &http1::Builder,
         socket: S,

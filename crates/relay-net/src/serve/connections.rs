@@ -19,19 +19,21 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use relay_core::limits;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::origin::{Address, Network, Origin};
+use crate::{
+    limits,
+    origin::{Address, Network, Origin},
+};
 
-/// File descriptors that the store and the listeners take, with some for clients and the operator.
+/// File descriptors that a process takes for its own files and listeners, with some for what it dials and for its operator.
 const DESCRIPTORS_OWN: u64 = 64;
-/// Of the descriptors that the process may open, each admin listener takes one in this many: what the public listener
+/// Of the descriptors that the process may open, each private listener takes one in this many: what the public listener
 /// leaves is for the store and the clients as well.
-const DESCRIPTORS_ADMIN_SHARE: u64 = 16;
+const DESCRIPTORS_PRIVATE_SHARE: u64 = 16;
 /// How long one who waits for room looks away at most: a connection that was told to end may have had a request at hand.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// One in this many places of the reserve may be held by strangers that wait for another: the rest is for whom it is kept.
@@ -67,16 +69,16 @@ impl Bounds {
     }
 
     /// Of the public listener: as many as may be, leaving a quarter of the process's file descriptors, and no fewer than
-    /// our own, to the store, the clients and the operator.
+    /// our own, to all else that the process does.
     pub fn public() -> Self {
         let soft = descriptors();
         Self::of(soft.map_or(limits::CONNECTIONS_MAX, |soft| limits::CONNECTIONS_MAX.min(connections_of(soft))))
     }
 
-    /// Of an admin listener.
-    pub(crate) fn admin() -> Self {
+    /// Of a private listener.
+    pub fn private() -> Self {
         let soft = descriptors().unwrap_or(u64::MAX);
-        Self::of((soft / DESCRIPTORS_ADMIN_SHARE).clamp(1, limits::ADMIN_CONNECTIONS_MAX as u64) as usize)
+        Self::of((soft / DESCRIPTORS_PRIVATE_SHARE).clamp(1, limits::PRIVATE_CONNECTIONS_MAX as u64) as usize)
     }
 
     fn general(&self) -> usize {
@@ -104,7 +106,7 @@ fn connections_of(descriptors: u64) -> usize {
 
 /// The connections of one listener.
 #[derive(Debug)]
-pub(crate) struct Connections {
+pub struct Connections {
     bounds: Bounds,
     began: Instant,
     /// Connections that are open; beside the table, for those who only want to know how crowded it is.
@@ -129,14 +131,14 @@ struct Table {
 
 /// That connections at work give way, where nothing waits that could end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// So many places.
-    pub(crate) places: usize,
+    pub places: usize,
     /// Of this network, for its share is full; none: anywhere.
-    pub(crate) network: Option<Network>,
+    pub network: Option<Network>,
     /// How many of that network have come a moment ago and said nothing yet. What is as young and at work gives way to others
     /// only where there is more of it.
-    pub(crate) silent: usize,
+    pub silent: usize,
 }
 
 /// What others may see of one connection.
@@ -156,7 +158,7 @@ struct Seat {
 
 /// One connection's place. Dropped, it makes room for another.
 #[derive(Debug)]
-pub(crate) struct Seated {
+pub struct Seated {
     connections: Arc<Connections>,
     seat: Arc<Seat>,
     index: usize,
@@ -177,7 +179,8 @@ enum Tried {
 }
 
 impl Connections {
-    pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
+    /// Of a listener with these bounds; none is open yet.
+    pub fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
             bounds,
             began: Instant::now(),
@@ -190,8 +193,8 @@ impl Connections {
 
     /// A place for one more connection, once there is one; `None` if its address has its share, and nothing of that gives way.
     /// `full` is called whenever nothing waits that could end, also where the reserve still has a place: what is at work then
-    /// may be little worth its own. It says how many are on their way out. Cancel-safe: what is dropped has taken nothing.
-    pub(crate) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn(Wanted) -> usize) -> Option<Seated> {
+    /// may be little worth its own. It says how many give way. Cancel-safe: what is dropped has taken nothing.
+    pub(super) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn(Wanted) -> usize) -> Option<Seated> {
         // Networks in whose share room was made.
         let mut granted = Vec::new();
         loop {
@@ -220,7 +223,7 @@ impl Connections {
     }
 
     /// The same for one whose address has its share, as soon as something of that gives way. Cancel-safe.
-    pub(crate) async fn seat_in_share(self: &Arc<Self>, origin: Origin, full: impl Fn(Wanted) -> usize) -> Seated {
+    pub(super) async fn seat_in_share(self: &Arc<Self>, origin: Origin, full: impl Fn(Wanted) -> usize) -> Seated {
         loop {
             // Before the look at the table: whatever is freed from now on is heard of.
             let freed = self.freed.notified();
@@ -267,17 +270,18 @@ impl Connections {
         let is_of = |seat: &Seat| seat.is_of(network);
         let lacking = (open + 1).saturating_sub(share + table.evicting(is_of));
         let settled = self.settled();
-        let places = lacking - table.evict(lacking, |seat| is_of(seat) && seat.waits_since(settled));
+        if lacking == 0 || table.evict(1, |seat| is_of(seat) && seat.waits_since(settled)) > 0 {
+            return None;
+        }
         let silent = table.waiting().filter(|seat| is_of(seat)).count();
-        (places > 0).then_some(Wanted { places, network: Some(network), silent })
+        Some(Wanted { places: lacking, network: Some(network), silent })
     }
 
-    /// So many that are at work in a full share are on their way out. Where they are too few, whoever waits longest there ends as
-    /// well, though he came a moment ago. Whether all that is wanted is had.
-    fn gives_way(&self, wanted: Wanted, going: usize) -> bool {
-        let lacking = wanted.places.saturating_sub(going);
+    /// So many that are at work in a full share give way. Where none does, whoever waits longest there ends, though he came a moment
+    /// ago. Whether anybody does: one for one, for what has just begun, or is about to go, does not say so at once.
+    fn gives_way(&self, wanted: Wanted, giving: usize) -> bool {
         let is_of = |seat: &Seat| wanted.network.is_some_and(|network| seat.is_of(network));
-        lacking == self.lock().evict(lacking, is_of)
+        giving > 0 || self.lock().evict(1, is_of) > 0
     }
 
     /// How many places outside the reserve are missing for all who wait for one, with one more who has just come.
@@ -428,7 +432,7 @@ impl Seat {
 impl Seated {
     /// Says that it is the peer's turn, with so many bytes put aside meanwhile; whether the connection has to end
     /// instead. The task that asks is woken when that changes.
-    pub(crate) fn waits(&self, cx: &Context<'_>, bytes: usize) -> bool {
+    pub fn waits(&self, cx: &Context<'_>, bytes: usize) -> bool {
         // Registered first: whoever evicts after the look below wakes this task.
         self.seat.waker.register(cx.waker());
         if !self.seat.is_waiting() {
@@ -444,7 +448,7 @@ impl Seated {
     }
 
     /// Says that it is our turn.
-    pub(crate) fn works(&self) {
+    pub fn works(&self) {
         if self.seat.is_waiting() {
             self.seat.since.store(0, Ordering::Relaxed);
         }
@@ -454,7 +458,10 @@ impl Seated {
     }
 
     /// The only connection that there is.
-    pub(crate) fn alone() -> Arc<Self> {
+    ///
+    /// # Panics
+    /// Never: there is room for one.
+    pub fn alone() -> Arc<Self> {
         let connections = Connections::new(Bounds::of(1));
         let Tried::Seated(seated) = connections.try_seat(Address::Local, &[]) else {
             unreachable!("there is room for one")
@@ -463,23 +470,23 @@ impl Seated {
     }
 
     /// How long it may be idle, by how crowded it is.
-    pub(crate) fn idle(&self, patience: Duration) -> Duration {
+    pub fn idle(&self, patience: Duration) -> Duration {
         self.connections.idle(patience)
     }
 
     /// Whether it ends once its peer has the answer at hand.
-    pub(crate) fn is_evicted(&self) -> bool {
+    pub fn is_evicted(&self) -> bool {
         self.seat.is_evicted()
     }
 
     /// Whether its place is kept for others, unless it is to become a session.
-    pub(crate) fn is_reserved(&self) -> bool {
+    pub fn is_reserved(&self) -> bool {
         self.seat.reserved.load(Ordering::Relaxed)
     }
 
     /// Another place than that of the reserve, for a request that the reserve is not kept for, waiting a moment for one;
     /// whether it has one. `full` is called whenever nothing waits that could end. Cancel-safe.
-    pub(crate) async fn leaves_reserve(&self, full: impl Fn(Wanted) -> usize) -> bool {
+    pub async fn leaves_reserve(&self, full: impl Fn(Wanted) -> usize) -> bool {
         let until = Instant::now() + limits::PLACE_WAIT;
         let mut waits = None;
         loop {
@@ -524,7 +531,7 @@ impl Seated {
     }
 
     /// Makes it the session of a client, if there may be one more; it is no longer among those of its address.
-    pub(crate) fn begin_session(&self) -> bool {
+    pub fn begin_session(&self) -> bool {
         let mut table = self.connections.lock();
         if table.sessions >= self.connections.bounds.sessions {
             return false;

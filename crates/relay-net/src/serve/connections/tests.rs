@@ -137,7 +137,7 @@ async fn what_goes_first_in_a_full_share() {
     assert!(!third.is_evicted(), "something at work does");
     assert_eq!(*asked.borrow(), [(1, 1), (1, 0)]);
     fourth.works();
-    assert!(come(1).await.is_none(), "three are at work, of which one is on its way out, and one waits for its end");
+    assert!(come(0).await.is_none(), "three are at work, and nothing gives way");
     assert_eq!(asked.borrow().last(), Some(&(2, 0)));
     drop((second, third));
     assert!(come(0).await.is_none());
