@@ -137,8 +137,9 @@ impl Hub {
         let name = delivery.destination.clone();
         let pair = (id, name.clone());
         let touched = self.was_touched_since(op, delivery_id);
-        // If touched, it may be somebody's no more: handed back, and leased again if it is not over.
-        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched;
+        // If touched, it may be somebody's no more: handed back, and leased again if it is not over. So is what was asked for
+        // before its destination was paused.
+        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched && !self.routing.paused.contains(&name);
         let parks = goes && permit == Permit::All && !suspect && !self.has_slot_for(&pair, &delivery);
         if parks {
             self.park(&pair, delivery_id);

@@ -137,7 +137,6 @@ impl SqliteStore {
         if let Some(doubt) = place.compare_ledger(&meta, book.accepted)? {
             meta = check::write_down(&place, &mut db, &doubt, &meta, (options.clock)())?;
         }
-        let paused = documents::paused(&db).map_err(|error| place.damaged(error))?;
         let wal = WalPages::watch(&mut db).map_err(|error| place.damaged(error))?;
         let ledger = place.open_ledger(&Slot::of(&meta, book.accepted))?;
         let connections = (0..READERS).map(|_| place.connect_reader()).collect::<Result<Vec<_>, _>>()?;
@@ -166,7 +165,6 @@ impl SqliteStore {
             edges: options.edges,
             clock: Arc::clone(&clock),
             copies: copies.clone(),
-            paused,
             suspect: place.suspect(),
             lock,
             wal,
@@ -434,7 +432,7 @@ impl Registry for SqliteStore {
     }
 
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
-        self.read(move |db, _| documents::all(db, kind))
+        self.read(move |db, shelf| documents::all(db, kind, shelf.damage()))
     }
 
     fn put_document(

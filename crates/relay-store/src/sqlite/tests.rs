@@ -480,18 +480,24 @@ fn filled(dir: &Path) -> SqliteStore {
     store
 }
 
-/// A paused destination leases nothing, also after a reopening.
+/// I18: a damaged document is told, and keeps neither the store from opening nor the others from being read.
 #[test]
-fn a_paused_destination_leases_nothing() {
+fn a_damaged_document_keeps_no_store_from_opening() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = filled(dir.path());
-    let key = DocumentKey { kind: DocumentKind::Destination, name: "crm".to_owned() };
-    let put = store.put_document(key, 1, Some("{\"paused\":true}".to_owned()), Vec::new());
-    assert_eq!(wait(put), Ok(Some(2)));
-    assert!(wait(store.lease(lease_ask(9))).expect("answers").deliveries.is_empty());
+    let key = |name: &str| DocumentKey { kind: DocumentKind::Destination, name: name.to_owned() };
+    assert_eq!(wait(store.put_document(key("erp"), 0, Some("{}".to_owned()), Vec::new())), Ok(Some(1)));
+    wait(store.close());
     drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
+    db.execute("UPDATE documents SET body = '{\"paused\":tru3}' WHERE name = 'crm'", []).expect("writes");
+    drop(db);
     let store = open(dir.path());
-    assert!(wait(store.lease(lease_ask(9))).expect("answers").deliveries.is_empty());
+    let read = wait(store.documents(DocumentKind::Destination)).expect("reads");
+    let bodies: Vec<_> = read.iter().map(|document| (document.key.name.as_str(), document.body.as_str())).collect();
+    assert_eq!(bodies, [("crm", ""), ("erp", "{}")]);
+    assert_eq!(wait(store.stats()).expect("reads").damaged, 1);
+    assert!(matches!(wait(store.document(key("crm"))), Err(StoreError::Damaged { .. })));
 }
 
 /// I5: a recount of everything equals the counters.

@@ -453,6 +453,24 @@ fn nothing_of_a_paused_destination_is_leased() {
     assert_eq!(rig.grants(client).len(), 1);
 }
 
+/// What the store was asked for before its destination was paused comes afterwards: it is handed back.
+#[test]
+fn what_was_being_leased_when_its_destination_was_paused_is_handed_back() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.prompt = false;
+    let client = rig.join(1, 7, 4);
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(name("crm"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    rig.prompt = true;
+    rig.answer_store();
+    assert!(rig.grants(client).is_empty());
+    assert_eq!((rig.count(State::Ready), rig.only().tries), (1, 0));
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    assert_eq!(rig.grants(client).len(), 1);
+}
+
 #[test]
 fn work_announced_from_outside_is_leased() {
     let mut rig = Rig::new();

@@ -9,13 +9,12 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::{Read as _, Seek as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use super::open::{OpenError, io_error};
 use crate::private;
 
 /// How long a start waits for commands that are at work in its directory. Those that only look are done within milliseconds
@@ -27,6 +26,25 @@ const UNKNOWN_MAX: Duration = Duration::from_millis(100);
 const TRY_EVERY: Duration = Duration::from_millis(5);
 /// What stands behind the number of a process that is no server.
 const COMMAND: &str = "command";
+
+/// Why there is no lock.
+#[derive(Debug)]
+pub(crate) enum NotLocked {
+    /// Somebody else has it.
+    InUse {
+        /// His process, if it could be read.
+        pid: Option<u32>,
+    },
+    /// The file or the directory cannot be used.
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
 
 /// Who takes a store to write into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +66,7 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Takes both; waits for commands that are at work there, and for nobody else.
-    pub(crate) fn take(dir: &Path, who: Writing) -> Result<Self, OpenError> {
+    pub(crate) fn take(dir: &Path, who: Writing) -> Result<Self, NotLocked> {
         let (file, door) = open(dir)?;
         let waits = Waits { dir, since: Instant::now() };
         let mut is_told = false;
@@ -83,7 +101,7 @@ struct Waits<'a> {
 
 impl Waits<'_> {
     /// Locks both, the door first.
-    fn alone(&self, file: &File, door: &File, is_told: &mut bool) -> Result<(), OpenError> {
+    fn alone(&self, file: &File, door: &File, is_told: &mut bool) -> Result<(), NotLocked> {
         // A file system that locks no directory has the file.
         while matches!(door.try_lock(), Err(TryLockError::WouldBlock)) {
             self.on(door, is_told)?;
@@ -98,7 +116,7 @@ impl Waits<'_> {
     }
 
     /// Waits a moment, if it is commands that are in the way.
-    fn on(&self, locked: &File, is_told: &mut bool) -> Result<(), OpenError> {
+    fn on(&self, locked: &File, is_told: &mut bool) -> Result<(), NotLocked> {
         let is_shared = locked.try_lock_shared().is_ok();
         if is_shared {
             drop(locked.unlock());
@@ -106,7 +124,7 @@ impl Waits<'_> {
         let holder = Holder::of(self.dir);
         let most = if is_shared || holder.is_command { WAIT_MAX } else { UNKNOWN_MAX };
         if self.since.elapsed() > most {
-            return Err(holder.in_use(self.dir));
+            return Err(holder.in_use());
         }
         // What is through at once is not worth a line.
         if !*is_told && self.since.elapsed() > WAIT_MAX / 10 {
@@ -132,17 +150,17 @@ pub(crate) struct Glance {
 
 impl Glance {
     /// Shares the lock, unless somebody writes there or is about to.
-    pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn take(dir: &Path) -> Result<Self, NotLocked> {
         let (file, door) = open(dir)?;
         let mine = Self { file, door, dir: dir.to_owned() };
         if matches!(mine.door.try_lock_shared(), Err(TryLockError::WouldBlock)) {
-            return Err(mine.in_use());
+            return Err(NotLocked::InUse { pid: mine.holder() });
         }
         let shared = mine.file.try_lock_shared();
         drop(mine.door.unlock());
         match shared {
             Ok(()) => Ok(mine),
-            Err(TryLockError::WouldBlock) => Err(mine.in_use()),
+            Err(TryLockError::WouldBlock) => Err(NotLocked::InUse { pid: mine.holder() }),
             Err(TryLockError::Error(error)) => Err(io_error("lock", &path_in(dir), error)),
         }
     }
@@ -159,9 +177,9 @@ impl Glance {
         }
     }
 
-    /// What to say once it gave way.
-    pub(crate) fn in_use(&self) -> OpenError {
-        Holder::of(&self.dir).in_use(&self.dir)
+    /// Whose way it is, if that could be read.
+    pub(crate) fn holder(&self) -> Option<u32> {
+        Holder::of(&self.dir).pid
     }
 }
 
@@ -187,9 +205,13 @@ impl Holder {
         Self { pid, is_command: words.next() == Some(COMMAND) }
     }
 
-    fn in_use(&self, dir: &Path) -> OpenError {
-        OpenError::InUse { dir: dir.to_owned(), pid: self.pid }
+    fn in_use(&self) -> NotLocked {
+        NotLocked::InUse { pid: self.pid }
     }
+}
+
+fn io_error(verb: &'static str, path: &Path, error: io::Error) -> NotLocked {
+    NotLocked::Io { verb, path: path.to_owned(), error }
 }
 
 fn path_in(dir: &Path) -> PathBuf {
@@ -197,7 +219,7 @@ fn path_in(dir: &Path) -> PathBuf {
 }
 
 /// The file, which is made if need be, and the directory.
-fn open(dir: &Path) -> Result<(File, File), OpenError> {
+fn open(dir: &Path) -> Result<(File, File), NotLocked> {
     let path = path_in(dir);
     let file = private::open(&path).map_err(|error| {
         // Of a file that is there it is the file that keeps us out; else the directory takes none.
@@ -211,8 +233,8 @@ fn open(dir: &Path) -> Result<(File, File), OpenError> {
 mod tests {
     use super::*;
 
-    fn is_in_use<T>(taken: &Result<T, OpenError>) -> bool {
-        matches!(taken, Err(OpenError::InUse { .. }))
+    fn is_in_use<T>(taken: &Result<T, NotLocked>) -> bool {
+        matches!(taken, Err(NotLocked::InUse { .. }))
     }
 
     #[test]
@@ -220,7 +242,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let server = Lock::take(dir.path(), Writing::Server).expect("is free");
         let began = Instant::now();
-        let refused = Lock::take(dir.path(), Writing::Server).expect_err("in use").to_string();
+        let refused = format!("{:?}", Lock::take(dir.path(), Writing::Server).expect_err("in use"));
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         assert!(is_in_use(&Glance::take(dir.path())));
         assert!(began.elapsed() < WAIT_MAX / 2);

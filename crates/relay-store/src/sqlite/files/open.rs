@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, wal::CheckpointMode};
 use super::{
     edge::Edges,
     ledger::{self, Found, Ledger, Slot},
-    lock::{Glance, Lock, Writing},
+    lock::{Glance, Lock, NotLocked, Writing},
     meta::Meta,
     room::{self, DiskFree},
     schema,
@@ -273,7 +273,7 @@ impl Place {
         private::check_dir(dir, owners)?;
         private::make_dir(dir).map_err(|error| io_error("write", dir, error))?;
         let place = Self::known(dir, owners)?;
-        let lock = Lock::take(&place.dir, who)?;
+        let lock = Lock::take(&place.dir, who).map_err(|error| place.not_locked(error))?;
         Ok((place, lock))
     }
 
@@ -281,7 +281,7 @@ impl Place {
     pub(crate) fn look(dir: &Path, owners: Owners) -> Result<(Self, Glance), OpenError> {
         refuse_old_sqlite()?;
         let place = Self::known(dir, owners)?;
-        let glance = Glance::take(&place.dir)?;
+        let glance = Glance::take(&place.dir).map_err(|error| place.not_locked(error))?;
         Ok((place, glance))
     }
 
@@ -292,6 +292,19 @@ impl Place {
         let dir = fs::canonicalize(dir).map_err(|error| io_error("read", dir, error))?;
         check_header(&dir)?;
         Ok(Self { dir })
+    }
+
+    /// In words for who opens it.
+    fn not_locked(&self, error: NotLocked) -> OpenError {
+        match error {
+            NotLocked::InUse { pid } => self.in_use(pid),
+            NotLocked::Io { verb, path, error } => io_error(verb, &path, error),
+        }
+    }
+
+    /// Another process has it.
+    pub(crate) fn in_use(&self, pid: Option<u32>) -> OpenError {
+        OpenError::InUse { dir: self.dir.clone(), pid }
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -354,10 +367,26 @@ impl Place {
                 db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'names'", [], |row| row.get(0))?;
             if tables == 0 { Ok(None) } else { Meta::load(&db) }
         };
-        Ok(match read() {
+        let alone = match read() {
             Ok(meta) => Alone::Says(meta.map(Box::new)),
             Err(_) => Alone::Unreadable,
-        })
+        };
+        self.refuse_unlogged()?;
+        Ok(alone)
+    }
+
+    /// Refuses a log beside a database that never had one: what `VACUUM INTO` makes has the same content in other pages, and
+    /// those of the log would be written over them.
+    fn refuse_unlogged(&self) -> Result<(), OpenError> {
+        /// Where a database says who may read and write it, and what it says there once it has a log.
+        const AT: u64 = 18;
+        const WITH_LOG: [u8; 2] = [2, 2];
+        let mut says = [0; 2];
+        let read = private::open_existing(&self.database()).and_then(|file| file.read_exact_at(&mut says, AT));
+        if read.is_ok() && says != WITH_LOG {
+            return Err(OpenError::OtherLog { dir: self.dir.clone() });
+        }
+        Ok(())
     }
 
     /// Refuses a log that goes on from another database: SQLite would write its pages into this one.

@@ -232,7 +232,7 @@ pub(crate) fn verify_looking(
     });
     db.progress_handler(0, None::<fn() -> bool>).map_err(|error| place.damaged(error))?;
     match verified {
-        Err(OpenError::GaveWay { .. }) => Err(glance.in_use()),
+        Err(OpenError::GaveWay { .. }) => Err(place.in_use(glance.holder())),
         verified => verified,
     }
 }
