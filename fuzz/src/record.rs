@@ -84,7 +84,8 @@ pub fn samples() -> [(&'static str, Vec<u8>); 5] {
     let answered = Attempt { answer: answer.shared(), ..attempt.clone() };
     let id = DeliveryId::from_u128(0x0192_f3c2_7d4e_7a32_8f5e_2b1c_9d0e_4f6a);
     let ready = Delivery::ready(id, &event, name(2).expect("known"), true, event.received_at, Duration::from_secs(60));
-    let lease = Lease { instance: InstanceId::from_u128(77), since: Wall::from_micros(5), until: Wall::from_micros(6) };
+    let (since, until) = (Wall::from_micros(5), Wall::from_micros(6));
+    let lease = Lease { instance: InstanceId::from_u128(77), keeper: u64::MAX, since, until };
     let leased = Delivery {
         state: State::Leased,
         token: Token { counter: 3, nonce: u64::MAX },

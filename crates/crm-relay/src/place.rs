@@ -42,7 +42,7 @@ pub(crate) fn admin_socket(data_dir: &Path) -> PathBuf {
 
 /// Whether a store can be read there.
 pub(crate) fn holds_database(data_dir: &Path) -> bool {
-    data_dir.join("store.db").exists()
+    fs::metadata(data_dir.join("store.db")).is_ok_and(|found| found.len() > 0)
 }
 
 /// Whether a store is there, or what is left of one.

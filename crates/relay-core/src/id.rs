@@ -1,8 +1,12 @@
 //! Ids: what is stored under which name.
 //!
 //! Events and deliveries carry a `UUIDv7` (RFC 9562 section 5.7). [`IdMint`] fills `rand_a` with a counter, so the ids of
-//! one mint rise strictly and their first 60 significant bits, the [sequence](EventId::sequence), are unique within a
-//! store: a store may use it as the row's key, and a time range is a range of sequences.
+//! one mint rise strictly and no two of them have the same first 60 significant bits, the [sequence](EventId::sequence): a
+//! store with one mint may use it as the row's key. Where several servers mint, only all 128 bits are unique. A time range is
+//! a range of sequences either way.
+//!
+//! The last 14 bits are the [`Partition`]: an event, its deliveries and its replays share it, so that a store which is spread
+//! over several places keeps them, and the dedupe key that led there, in one.
 
 use std::{fmt, str::FromStr};
 
@@ -13,6 +17,8 @@ use crate::time::Wall;
 
 /// Bits of the counter inside one millisecond (`rand_a` of `UUIDv7`).
 const COUNTER_BITS: u32 = 12;
+/// Bits of the variant, in front of the tail.
+const TAIL_BITS: u32 = 62;
 
 macro_rules! minted_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -39,6 +45,11 @@ macro_rules! minted_id {
                 let ms = (self.0 >> 80) as i64;
                 let counter = ((self.0 >> 64) & 0xfff) as i64;
                 (ms << COUNTER_BITS) | counter
+            }
+
+            /// The partition it is in.
+            pub const fn partition(self) -> Partition {
+                Partition(self.0 as u16 & Partition::MASK)
             }
 
             /// The millisecond in which it was minted.
@@ -86,6 +97,39 @@ minted_id!(
     JobId,
     "job_"
 );
+
+impl DeliveryId {
+    /// The same, in the partition of the event that it delivers.
+    #[must_use]
+    pub const fn beside(self, event: EventId) -> Self {
+        Self(event.partition().put(self.0))
+    }
+}
+
+/// Which of 16,384 parts an event belongs to, with all that is stored about it. A store that is spread takes the remainder by
+/// the number of its places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(u16);
+
+impl Partition {
+    /// Bits of it: those at an id's end.
+    pub const BITS: u32 = 14;
+    const MASK: u16 = (1 << Self::BITS) - 1;
+
+    /// That of a dedupe key, or of what else a SHA-256 stands for: all that has to meet in one place.
+    pub const fn of_digest(digest: &[u8; 32]) -> Self {
+        Self(u16::from_be_bytes([digest[0], digest[1]]) >> (u16::BITS - Self::BITS))
+    }
+
+    /// Its number, below 16,384.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    const fn put(self, id: u128) -> u128 {
+        (id & !(Self::MASK as u128)) | self.0 as u128
+    }
+}
 
 /// Text that is not an id of the wanted kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,12 +180,17 @@ impl IdMint {
         Self { last: floor, rng: StdRng::seed_from_u64(seed) }
     }
 
-    /// The next event id.
+    /// The next event id, in any partition.
     pub fn event(&mut self, now: Wall) -> EventId {
         EventId(self.next(now))
     }
 
-    /// The next delivery id.
+    /// The next event id, in this partition.
+    pub fn event_in(&mut self, partition: Partition, now: Wall) -> EventId {
+        EventId(partition.put(self.next(now)))
+    }
+
+    /// The next delivery id; [`Delivery::ready`](crate::delivery::Delivery::ready) puts it beside its event.
     pub fn delivery(&mut self, now: Wall) -> DeliveryId {
         DeliveryId(self.next(now))
     }
@@ -156,13 +205,17 @@ impl IdMint {
         self.last = at_least.max(self.last + 1);
         let ms = (self.last >> COUNTER_BITS) as u128;
         let counter = (self.last & 0xfff) as u128;
-        let tail = u128::from(self.rng.random::<u64>() >> 2);
-        (ms << 80) | (0x7 << 76) | (counter << 64) | (0b10 << 62) | tail
+        let tail = u128::from(self.rng.random::<u64>() >> (u64::BITS - TAIL_BITS));
+        (ms << 80) | (0x7 << 76) | (counter << 64) | (0b10 << TAIL_BITS) | tail
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -181,5 +234,64 @@ mod tests {
         assert_eq!(text.parse::<EventId>(), Err(IdError { prefix: "evt_" }));
         assert_eq!(Uuid::from_u128(id.as_u128()).get_version_num(), 7);
         assert_eq!(id.minted_at(), Wall::from_micros(1_700_000_000_123_000));
+    }
+
+    /// All 14 bits are used, and keys that differ in their first bits meet nowhere else than by chance.
+    #[test]
+    fn partitions_of_keys_are_all_there_are() {
+        let of = |high: u8, low: u8| {
+            let mut digest = [0xff; 32];
+            (digest[0], digest[1]) = (high, low);
+            Partition::of_digest(&digest).number()
+        };
+        let all: BTreeSet<u16> = (0..=u8::MAX).flat_map(|high| (0..=u8::MAX).map(move |low| of(high, low))).collect();
+        assert_eq!((all.len(), all.first(), all.last()), (1 << 14, Some(&0), Some(&0x3fff)));
+        assert_eq!(of(0x80, 0x03), of(0x80, 0x00), "the two bits behind them play no part");
+    }
+
+    /// Servers that share a store mint at the same moment: no two ids are the same, though their sequences may be.
+    #[test]
+    fn ids_of_two_mints_differ_though_their_sequences_do_not() {
+        let (mut one, mut other) = (IdMint::new(0, 1), IdMint::new(0, 2));
+        let (partition, now) = (Partition::of_digest(&[7; 32]), Wall::from_micros(5_000_000));
+        let mut seen = BTreeSet::new();
+        for _ in 0..10_000 {
+            let (first, second) = (one.event_in(partition, now), other.event_in(partition, now));
+            assert_eq!((first.sequence(), first.partition()), (second.sequence(), second.partition()));
+            assert!(seen.insert(first) && seen.insert(second));
+        }
+    }
+
+    proptest! {
+        /// Whatever partition an id is in: it is a `UUIDv7`, and its place in time and in the order of its mint is its own.
+        #[test]
+        fn a_partition_changes_nothing_but_itself(
+            seed: u64,
+            key: [u8; 32],
+            moments in prop::collection::vec(0..4_000_000_000_000_000_i64, 1..50),
+        ) {
+            let (mut plain, mut placed) = (IdMint::new(0, seed), IdMint::new(0, seed));
+            let partition = Partition::of_digest(&key);
+            let mut last = None;
+            for now in moments.into_iter().map(Wall::from_micros) {
+                let (any, event) = (plain.event(now), placed.event_in(partition, now));
+                prop_assert_eq!(event.partition(), partition);
+                prop_assert_eq!(event.as_u128() >> Partition::BITS, any.as_u128() >> Partition::BITS);
+                prop_assert_eq!((event.sequence(), event.minted_at()), (any.sequence(), any.minted_at()));
+                let of = placed.delivery(now);
+                plain.delivery(now);
+                let delivery = of.beside(event);
+                prop_assert_eq!(delivery.partition(), partition);
+                prop_assert_eq!((delivery.sequence(), delivery.minted_at()), (of.sequence(), of.minted_at()));
+                prop_assert_eq!(delivery.beside(event), delivery);
+                prop_assert_eq!(delivery.to_string().parse(), Ok(delivery));
+                for bits in [event.as_u128(), delivery.as_u128()] {
+                    let uuid = Uuid::from_u128(bits);
+                    prop_assert_eq!((uuid.get_version_num(), uuid.get_variant()), (7, uuid::Variant::RFC4122));
+                }
+                prop_assert!(last < Some(event.sequence()) && event.sequence() < delivery.sequence());
+                last = Some(delivery.sequence());
+            }
+        }
     }
 }

@@ -203,6 +203,19 @@ pub const ROOM_DESTINATION_PART: u64 = 2;
 pub const ROOM_CLIENT_PART: u64 = 4;
 /// One in this many is for destinations that have nothing out, so that none of them waits for those that have much.
 pub const ROOM_KEPT_PART: u64 = 4;
+/// One in this many is for what is out beyond the reach of its client: half, so that two of the largest bodies are on slow links
+/// at a time, and whoever takes what he gets has as much.
+pub const ROOM_REACH_PART: u64 = 2;
+/// A client's reach is what its link takes in this time: so long at most, somebody who waits for room waits for what is on its way
+/// to others.
+pub const REACH_SPAN: Duration = Duration::from_secs(10);
+/// How often clients are looked at while somebody waits: long enough that a link that does a little shows it.
+pub const REACH_LOOK: Duration = Duration::from_secs(2);
+/// How long a body beyond its client's reach has its room while others wait for that: so that most of the time something goes
+/// over each link, and a body is read again seldom beside how long it takes.
+pub const REACH_TURN: Duration = Duration::from_secs(10);
+/// The same where nothing of it is taken.
+pub const REACH_TURN_STUCK: Duration = Duration::from_secs(4);
 /// One in this many of each of these, and of a client's buffer, is for small bodies alone: enough for dozens of them at the
 /// defaults, and little that large ones miss.
 pub const ROOM_SMALL_PART: u64 = 8;
@@ -337,6 +350,11 @@ pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
 /// As long as the reserve has room, a connection that waits for its peer keeps its place for this long: whoever has just come
 /// has said nothing yet.
 pub const CONNECTION_GRACE: Duration = Duration::from_millis(250);
+/// Connections that wait at a time until there is a place for them in the share of their address, or are told that there is
+/// none: what comes beyond is reset, since each takes a descriptor that no bound of connections knows of.
+pub const TURNED_AWAY_MAX: usize = 64;
+/// How long such a connection has to hear that.
+pub const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(250);
 /// However crowded a listener is, an idle connection has its patience divided by this.
 pub const IDLE_SHORTENED_MAX: u32 = 12;
 /// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.
@@ -379,8 +397,9 @@ pub const TOKEN_SHOWN_KEPT: Duration = Duration::from_hours(30 * 24);
 /// How long the answer to a wrong token is held back where many came, and nobody is shut out for them: a right token must pass
 /// there at once.
 pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
-/// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections).
-pub const WRONG_TOKENS_HELD_MAX: usize = 64;
+/// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections of his
+/// address, which others may share, however few these are: half of [`CONNECTIONS_ADDRESS_MIN`]).
+pub const WRONG_TOKENS_HELD_MAX: usize = 8;
 
 /// Log lines of one kind that deliveries, however many, can cause: enough to see what it is about, and no log is filled.
 pub const LINES: Share = Share { most: 20, span: Duration::from_secs(1) };

@@ -201,7 +201,8 @@ impl Work {
         if matches!(job, Job::Direct | Job::Retire) {
             delivery.state = State::Leased;
             delivery.token = Token { counter: 1, nonce: 4 };
-            delivery.lease = Some(Lease { instance: InstanceId::from_u128(1), since: now, until: now + TTL });
+            delivery.lease =
+                Some(Lease { instance: InstanceId::from_u128(1), keeper: 1, since: now, until: now + TTL });
         }
         let key = |id: u128| {
             // Spread like a digest, without the cost of one.

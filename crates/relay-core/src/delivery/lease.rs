@@ -8,7 +8,7 @@ use crate::{id::InstanceId, limits, storage::Change, time::Wall};
 pub fn leased(before: &Delivery, instance: InstanceId, nonce: u64, now: Wall, until: Wall) -> Delivery {
     let mut next = before.next(State::Leased, now);
     next.token = Token { counter: before.token.counter + 1, nonce };
-    next.lease = Some(Lease { instance, since: now, until });
+    next.lease = Some(Lease { instance, keeper: nonce, since: now, until });
     next
 }
 

@@ -140,6 +140,8 @@ pub struct Token {
 pub struct Lease {
     /// Who holds it.
     pub instance: InstanceId,
+    /// The run of a server that keeps it, by the nonce of its hub: the one that leased it, until another adopts it.
+    pub keeper: u64,
     /// When it began.
     pub since: Wall,
     /// When it ends unless extended.
@@ -226,7 +228,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A new delivery of `event`, ready at `now`.
+    /// A new delivery of `event`, ready at `now`. Its id is put into the event's partition.
     pub fn ready(
         id: DeliveryId,
         event: &crate::event::Event,
@@ -236,7 +238,7 @@ impl Delivery {
         ttl: std::time::Duration,
     ) -> Self {
         Self {
-            id,
+            id: id.beside(event.id),
             event: event.id,
             source: event.source.clone(),
             destination,

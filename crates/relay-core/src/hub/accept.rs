@@ -13,7 +13,7 @@ use super::{Accepting, Answer, Hub, NotStored, Notice, Output, Ticket, settle::W
 use crate::{
     delivery::{self, Delivery, State},
     event::Event,
-    id::{DeliveryId, EventId, InstanceId},
+    id::{DeliveryId, EventId, InstanceId, Partition},
     limits,
     name::Name,
     storage::{Append, AppendError, Appended, Dedupe, OpId},
@@ -147,8 +147,14 @@ impl Hub {
     }
 
     fn event_of(&mut self, request: Accepting) -> Event {
+        let now = self.now.wall;
+        // A key and its event are in one place, so that a store can take both in one step.
+        let id = match &request.dedupe {
+            Some(dedupe) => self.ids.event_in(Partition::of_digest(&dedupe.key), now),
+            None => self.ids.event(now),
+        };
         Event {
-            id: self.ids.event(self.now.wall),
+            id,
             source: request.source,
             method: request.method,
             path: request.path,

@@ -72,7 +72,7 @@ impl Hub {
         let make = |route: &Route| {
             let ready =
                 Delivery::ready(self.ids.delivery(now), repeat, route.destination.clone(), true, now, route.ttl);
-            Delivery { event: first, body_bytes, ..ready }
+            Delivery { id: ready.id.beside(first), event: first, body_bytes, ..ready }
         };
         routes.iter().filter(|route| wanted(&route.destination)).map(make).collect()
     }

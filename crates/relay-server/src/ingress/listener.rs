@@ -4,7 +4,10 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,7 +23,7 @@ use super::{
 };
 use crate::{
     accept::Listening,
-    connections::{Connections, Seated},
+    connections::{Connections, Seated, Wanted},
     error::{Code, Problem},
     listen::{self, Closing, Serve},
     origin::Origin,
@@ -30,6 +33,11 @@ use crate::{
 const CONNECT: &str = "/connect";
 const NO_CONNECTIONS: Problem =
     Problem::new(Code::StoreUnavailable, "every connection is at work at the moment; send it again").closing();
+const NO_SHARE: Problem = Problem::new(
+    Code::StoreUnavailable,
+    "every connection that this address may have is at work at the moment; send it again",
+)
+.closing();
 const NO_SESSIONS: Problem =
     Problem::new(Code::StoreUnavailable, "as many clients are connected as there may be; come back later").closing();
 
@@ -93,8 +101,31 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         self.door.backend.panicked();
     }
 
-    fn full(&self, wanted: usize) {
-        self.door.uploads.give_way(wanted);
+    fn full(&self, wanted: Wanted) -> usize {
+        self.door.uploads.give_way(wanted)
+    }
+
+    fn refused(&self, origin: Origin) {
+        let backend = &self.door.backend;
+        backend.refused(UNKNOWN, NO_SHARE.code.as_str());
+        if let Some(left_out) = backend.refusals().may_tell("/", "share_full", backend.mono()) {
+            tracing::warn!(
+                event = "share_full",
+                address = %origin.address,
+                left_out,
+                "an address has all the connections that one may have, and others of it are refused; if a proxy is there, let it \
+                 take bodies in whole and bound its connections"
+            );
+        }
+    }
+
+    async fn turn_away(&self, mut socket: TcpStream) {
+        // Whoever goes away meanwhile has nothing to hear.
+        if socket.write_all(&NO_SHARE.written()).await.is_err() || socket.shutdown().await.is_err() {
+            return;
+        }
+        // A socket closed with unread bytes is reset, and its answer with it.
+        let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
     }
 }
 

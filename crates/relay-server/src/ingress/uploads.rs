@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     budget::{Budget, Reservation},
+    connections::Wanted,
     origin::{Address, Network},
 };
 
@@ -279,33 +280,44 @@ impl Uploads {
         }
     }
 
-    /// So many places for connections are wanted, and all are at work: gives up bodies that nobody has proven, those that do
-    /// least for their places first. What was given up before and has not gone yet is on its way already.
+    /// Places for connections are wanted, and all are at work: gives up bodies that nobody has proven, those that do least for
+    /// their places first; says how many have been given up and have not gone yet.
     ///
     /// How far a body is from whole says nothing here: whoever declares little is never far, and says so for as long as he
     /// likes. Bytes are what a stranger has to pay with.
-    pub(super) fn give_way(&self, wanted: usize) {
-        if wanted > 0 && self.may_look(FOR_PLACES) {
-            self.make_way(wanted);
+    pub(super) fn give_way(&self, wanted: Wanted) -> usize {
+        match wanted.network {
+            Some(network) => self.make_way_in(network, wanted),
+            None if wanted.places > 0 && self.may_look(FOR_PLACES) => self.make_way(wanted.places),
+            None => 0,
         }
     }
 
-    fn make_way(&self, wanted: usize) {
+    fn make_way(&self, wanted: usize) -> usize {
         let now = self.tick();
         let table = self.lock();
         let going = table.all().filter(|upload| upload.is_given_up()).count();
         let count = wanted.min(limits::UPLOADS_GIVEN_UP_MAX).saturating_sub(going);
-        let mut idlest: Vec<_> = table
-            .all()
-            .filter(|upload| !upload.proven && !upload.is_given_up() && upload.age(now) >= UPLOAD_GRACE)
-            .map(|upload| (upload.idleness(now), upload))
-            .collect();
-        if count > 0 && count < idlest.len() {
-            idlest.select_nth_unstable_by_key(count - 1, |(idleness, _)| std::cmp::Reverse(*idleness));
-        }
-        for (_, upload) in idlest.into_iter().take(count) {
-            upload.give_up();
-        }
+        let old = table.strangers().filter(|upload| upload.age(now) >= UPLOAD_GRACE);
+        going + give_up_idlest(old.collect(), count, now)
+    }
+
+    /// The same where the share of a network is full. Who has just begun goes only where nobody has begun before, for who comes
+    /// would be refused otherwise; and only as far as there are more of them than of those that have said nothing yet.
+    fn make_way_in(&self, network: Network, wanted: Wanted) -> usize {
+        let now = self.tick();
+        let table = self.lock();
+        let is_of = |upload: &&Arc<Upload>| upload.address.networks().any(|of| of == network);
+        let going = table.all().filter(|upload| upload.is_given_up()).filter(is_of).count();
+        let (old, young): (Vec<_>, Vec<_>) =
+            table.strangers().filter(is_of).partition(|upload| upload.age(now) >= UPLOAD_GRACE);
+        let (lacking, spared) = (wanted.places.saturating_sub(going), young.len().saturating_sub(wanted.silent));
+        let given_up = if old.is_empty() {
+            give_up_idlest(young, lacking.min(spared), now)
+        } else {
+            give_up_idlest(old, lacking, now)
+        };
+        going + given_up
     }
 
     /// Milliseconds since the table was made.
@@ -316,6 +328,15 @@ impl Uploads {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Gives up so many of them, the idlest first; says how many.
+fn give_up_idlest(uploads: Vec<&Arc<Upload>>, count: usize, now: u64) -> usize {
+    let mut idlest: Vec<_> = uploads.into_iter().map(|upload| (upload.idleness(now), upload)).collect();
+    if count > 0 && count < idlest.len() {
+        idlest.select_nth_unstable_by_key(count - 1, |(idleness, _)| std::cmp::Reverse(*idleness));
+    }
+    idlest.into_iter().take(count).map(|(_, upload)| upload.give_up()).count()
 }
 
 const fn class_of(proven: bool, source_over_half: bool, address_over_half: bool) -> Class {
@@ -348,6 +369,11 @@ fn drop_sum<K: Ord>(sums: &mut BTreeMap<K, Arc<AtomicU64>>, key: &K) {
 impl Table {
     fn all(&self) -> impl Iterator<Item = &Arc<Upload>> {
         self.uploads.iter().flatten()
+    }
+
+    /// Bodies that nobody has proven, and that stay for all that is known.
+    fn strangers(&self) -> impl Iterator<Item = &Arc<Upload>> {
+        self.all().filter(|upload| !upload.proven && !upload.is_given_up())
     }
 
     fn of_networks(&self, address: Address) -> impl Iterator<Item = &Arc<AtomicU64>> {

@@ -113,7 +113,7 @@ pub async fn a_delivery_may_be_stored_already_leased<B: Backend>() {
     let delivery = &mut append.deliveries[0];
     delivery.state = State::Leased;
     delivery.token = Token { counter: 1, nonce: 77 };
-    delivery.lease = Some(Lease { instance: InstanceId::from_u128(5), since: at(1), until: at(61) });
+    delivery.lease = Some(Lease { instance: InstanceId::from_u128(5), keeper: 5, since: at(1), until: at(61) });
     let delivery = delivery.clone();
     assert_eq!(fixture.append(append).await, Ok(Appended::Stored));
 

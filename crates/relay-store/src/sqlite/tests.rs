@@ -347,6 +347,35 @@ fn a_store_in_use_is_refused_with_the_pid() {
     open(dir.path());
 }
 
+/// A store that is looked into is in nobody's way: a server opens it meanwhile, and what that one makes is read as it is, new
+/// names among it. Nothing is written by who looks.
+#[test]
+fn who_looks_reads_on_beside_a_server_and_writes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(filled(dir.path()));
+    let looked = SqliteStore::look(options(dir.path())).expect("looks");
+    let also = SqliteStore::look(options(dir.path())).expect("so may several");
+    let store = open(dir.path());
+    let refused = SqliteStore::look(options(dir.path())).expect_err("the server has it");
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+    let mut maker = Maker::new(&store);
+    let mut append = maker.append("new", NOW);
+    append.deliveries[0].destination = "unheard-of".parse().expect("a name");
+    assert_eq!(append_one(&store, &append), Ok(Appended::Stored));
+    for store in [&looked, &also] {
+        let page = Page { cursor: None, limit: 100 };
+        let found = wait(store.browse_deliveries(DeliveryFilter::default(), page)).expect("reads");
+        assert!(found.items.iter().any(|delivery| delivery.destination.as_str() == "unheard-of"));
+        let sums = wait(store.recount()).expect("counts");
+        assert_eq!((sums.counted, sums.damaged), (sums.kept, 0));
+        assert_eq!(wait(store.stats()).expect("reads").destinations.len(), 2);
+        assert_eq!(append_one(store, &maker.append("no", NOW)), Err(AppendError::Unavailable));
+    }
+    assert_eq!(back_up(&looked, &dir.path().join("copy")).events, 5);
+    drop((looked, also));
+    assert_eq!(append_one(&store, &maker.append("last", NOW)), Ok(Appended::Stored));
+}
+
 /// I23: a store of a newer version is refused, and not a byte of it changes.
 #[test]
 fn a_newer_store_is_refused_untouched() {
@@ -391,7 +420,8 @@ fn a_delivery_can_be_stored_leased() {
     let mut append = Maker::new(&store).append("1", NOW);
     append.deliveries[0].state = State::Leased;
     append.deliveries[0].token = Token { counter: 1, nonce: 4 };
-    append.deliveries[0].lease = Some(Lease { instance: InstanceId::from_u128(1), since: NOW, until: NOW + TTL });
+    append.deliveries[0].lease =
+        Some(Lease { instance: InstanceId::from_u128(1), keeper: 1, since: NOW, until: NOW + TTL });
     append_one(&store, &append).expect("stored");
     let leased = wait(store.lease(lease_ask(10))).expect("leases");
     assert!(leased.deliveries.is_empty());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use relay_core::{
     delivery::{Delivery, Reason, State, outcome::Class, retry::RetryPolicy},
     hub::{Answer, NotStored, Notice},
+    id::Partition,
     limits,
     storage::StoreError,
 };
@@ -41,6 +42,10 @@ fn a_resend_of_what_was_delivered_is_a_new_delivery() {
     assert_eq!(rig.answers[&again], Answer::Accepted { event, received_at, repeat: true, differs: false });
     let [replay] = &replays(&rig)[..] else { panic!("one replay") };
     assert_eq!((replay.event, replay.body_bytes), (event, 1));
+    // All that belongs to a key is in one place.
+    let partition = Partition::of_digest(&KEY);
+    assert!(rig.store.deliveries().iter().all(|made| made.id.partition() == partition), "{:?}", rig.store.deliveries());
+    assert_eq!(event.partition(), partition);
     assert!(rig.notices.contains(&Notice::Resent { event, destinations: 1 }));
     let grant = rig.grant(client);
     assert!(grant.replay && grant.attempt == 1 && grant.body[..] == *b"a");

@@ -17,7 +17,7 @@ use relay_core::{
     delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
     hub::{Answer, DestinationView, Serves},
-    id::{DeliveryId, EventId, InstanceId, JobId},
+    id::{DeliveryId, EventId, InstanceId, JobId, Partition},
     limits,
     name::Name,
     routing::Routing,
@@ -315,6 +315,18 @@ impl Oracle {
                 .for_each(|change| self.check_return(change, wall));
             let leased = changes.ask.iter().filter(|change| change.before.state == State::Leased);
             self.let_go.extend(leased.map(|change| (change.next.id, change.before.token)));
+        }
+        let (made, key) = match op {
+            StoreOp::Append(append) => (&append.ask.deliveries[..], append.ask.dedupe.as_ref()),
+            StoreOp::Replay(made) => (&made.ask[..], None),
+            _ => (&[][..], None),
+        };
+        for made in made {
+            let is_beside = made.id.partition() == made.event.partition();
+            let is_with_key = key.is_none_or(|key| made.event.partition() == Partition::of_digest(&key.key));
+            self.check(is_beside && is_with_key, "I12", || {
+                format!("{} of {} is in another partition than its event or its key", made.id, made.event)
+            });
         }
         let StoreOp::Append(asked) = op else { return };
         let append = &asked.ask;

@@ -169,6 +169,7 @@ impl Writer {
     }
 
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
+        schema::wait_for_nobody(db)?;
         loop {
             let allowed = Allowed { bulk_from: self.bulk_not_before, retire: retain::has_turn(&self.book.arrears) };
             let patience = if self.room.was_full() { IDLE_AFTER_FULL } else { IDLE_AFTER };
