@@ -19,8 +19,8 @@ const ITEMS_MAX: usize = 16;
 /// Where a name stands.
 ///
 /// It is for people, for filters and for indexes, and proves nothing: where a header field has it, whoever passes a request on
-/// can change it. It is read of genuine requests alone, in the pass over the body that the delivery id needs anyway, and none
-/// is found in a body too large for that. What is read is 1 to 255 bytes of text without control characters, or it is no name:
+/// can change it. It is read of genuine requests alone: fields of a JSON body in the pass that the delivery id needs anyway, and
+/// not at all of one too large for that. What is read is 1 to 255 bytes of text without control characters, or it is no name:
 /// a request without one is accepted all the same.
 #[derive(Clone, Copy, Debug)]
 pub enum Name {
@@ -118,10 +118,11 @@ fn field(request: &Request<'_>, name: &str) -> Option<Vec<u8>> {
     if request.method == "GET" {
         return form::value(request.query.unwrap_or_default(), name);
     }
-    if media_type::is(request, "application/x-www-form-urlencoded") {
+    let content_type = header::first(request.headers, "content-type").unwrap_or_default();
+    // What comes without a type from who sends forms is one.
+    if content_type.is_empty() || media_type::is(request, "application/x-www-form-urlencoded") {
         return form::value(request.body, name);
     }
-    let content_type = header::first(request.headers, "content-type").unwrap_or_default();
     let fields = multipart::texts(content_type, request.body)?;
     fields.into_iter().find(|(other, _)| other == name.as_bytes()).map(|(_, value)| value)
 }
@@ -187,6 +188,7 @@ mod tests {
             (Name::Joined("", &["what", "how"]), JSON, r#"{"how":"made"}"#, None),
             (Name::Form("e"), FORM, "a=1&e=some+thing&e=2", Some("some thing")),
             (Name::Form("e"), JSON, "a=1&e=some+thing", None),
+            (Name::Form("e"), "", "a=1&e=some+thing", Some("some thing")),
             (Name::FormJson("p", "[].e"), FORM, "p=%5B%7B%22e%22%3A%22sent%22%7D%5D", Some("sent")),
             (Name::FormJson("p", "e"), FORM, "p=%7B", None),
             (

@@ -146,6 +146,7 @@ fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::HmacSha1 => "HMAC-SHA1",
         Algorithm::HmacSha256 => "HMAC-SHA256",
+        Algorithm::HmacSha384 => "HMAC-SHA384",
         Algorithm::HmacSha512 => "HMAC-SHA512",
         Algorithm::Sha256 => "SHA-256 (a plain hash)",
         Algorithm::Ed25519 => "Ed25519 signature",
@@ -252,6 +253,7 @@ impl fmt::Display for On {
                 let (first, others) = names.split_first().unwrap_or((&"", &[]));
                 write!(f, "`{first}` in a form and nothing else but {}", quoted(others))
             }
+            Self::FormJson(name, path) => write!(f, "`{path}` in `{name}` of a form"),
             Self::QueryWithout(name, others) => write!(f, "`{name}` in the query and without {} there", quoted(others)),
             Self::NoBody => f.write_str("no body"),
         }

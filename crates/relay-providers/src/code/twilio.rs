@@ -22,7 +22,7 @@ pub(super) const PROVIDER: Provider = Provider {
     title: "Twilio",
     parameters: &[Parameter::key(
         "auth_token",
-        "the primary auth token: console.twilio.com, Account Dashboard, Account Info",
+        "the primary auth token: console.twilio.com, Account Info on the dashboard, or Admin, Account management, API keys & auth tokens",
     )
     .not(&[("AC", "the account's SID"), ("SK", "the SID of an API key")])],
     // Instructions, and none: an empty answer without their type is an error in the account's log.

@@ -74,7 +74,12 @@ pub(super) const PROVIDERS: &[Provider] = &[
              Settings, Notifications, Webhooks",
         ).not(&[("shpat_", "an access token"), ("shpca_", "an access token")])],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Header("x-shopify-webhook-id"),
+        tries_for: Some(Tries::minutes(4 * 60, "https://shopify.dev/changelog/updates-to-webhook-retry-mechanism")),
+        // Documented as the id of a delivery, but not signed: https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
+        delivery: DeliveryId::First(&[
+            DeliveryId::Header("x-shopify-webhook-id"),
+            DeliveryId::Header("shopify-webhook-id"),
+        ]),
         event: Name::Header("x-shopify-topic"),
         order: Name::Json("id"),
         docs: "https://shopify.dev/docs/apps/build/webhooks/subscribe/https",
@@ -94,7 +99,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             body: include_str!("../../samples/shopify.json"),
         },
         proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-shopify-hmac-sha256"]),
+            // Of webhooks, and of what is to come after them: https://shopify.dev/docs/apps/build/events/verify-deliveries
+            at: At::Headers(&["x-shopify-hmac-sha256", "shopify-hmac-sha256"]),
             encoding: Encoding::Base64,
             key: "client_secret",
             ..Scheme::BASE
@@ -186,6 +192,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         )
         .not(&[("EAAA", "an access token"), ("sq0", "the id or the secret of an application")])],
         signs_url: true,
+        tries_for: Some(Tries::minutes(24 * 60, "https://developer.squareup.com/docs/webhooks/troubleshooting")),
         delivery: DeliveryId::Documented(
             &DeliveryId::Json(&["event_id"]),
             "https://developer.squareup.com/docs/webhooks/overview",

@@ -9,6 +9,7 @@ mod handshakes;
 mod hostile;
 mod names;
 mod oracle;
+mod proofs;
 mod properties;
 mod repeats;
 mod schemes;
