@@ -287,7 +287,7 @@ impl Order {
                 self.status.fail(&format!("backup: {reason}"));
                 BackupError::Unavailable
             }
-            Fault::Damaged(what) => {
+            Fault::Damaged(what) | Fault::Later(what) => {
                 self.status.fail(&format!("backup: {what}"));
                 BackupError::Unavailable
             }
