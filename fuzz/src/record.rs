@@ -1,6 +1,6 @@
 //! Any bytes as a stored record, as they are and with a checksum that holds: behind it nothing is checked before it is read.
 
-use std::time::Duration;
+use std::{num::NonZeroU8, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_core::{
@@ -10,7 +10,7 @@ use relay_core::{
     name::Name,
     time::Wall,
 };
-use relay_store::record;
+use relay_store::record::{self, Names};
 
 const CHECKSUM_BYTES: usize = 4;
 
@@ -25,14 +25,17 @@ pub fn run(data: &[u8]) {
 fn read(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let mut out = Vec::new();
-    if let Ok(head) = record::decode_event(&bytes, name)
+    if let Ok(head) = record::decode_event(&bytes, &Known)
         && head.body_bytes == 0
     {
         // The body is another record; without one the head is whole.
-        record::encode_event(&head.event, 1, &mut out);
-        let again = record::decode_event(&Bytes::copy_from_slice(&out), |_| Some(head.event.source.clone()));
-        let again = again.expect("it was just written");
-        assert_eq!(again.event, head.event);
+        let source = if Known.name(1).as_ref() == Some(&head.event.source) { 1 } else { 2 };
+        for number in [None, NUMBER.filter(|_| head.event.name.as_deref() == Some(NAMED))] {
+            out.clear();
+            record::encode_event(&head.event, source, number, &mut out);
+            let again = record::decode_event(&Bytes::copy_from_slice(&out), &Known);
+            assert_eq!(again.expect("it was just written").event, head.event);
+        }
     }
     if let Ok(delivery) = record::decode_delivery(&bytes, name) {
         out.clear();
@@ -51,13 +54,13 @@ fn read(data: &[u8]) {
 
 /// Whether the bytes are a record of some kind. For seeds.
 pub fn is_record(data: &[u8]) -> bool {
-    record::decode_event(&Bytes::copy_from_slice(data), name).is_ok()
+    record::decode_event(&Bytes::copy_from_slice(data), &Known).is_ok()
         || record::decode_delivery(data, name).is_ok()
         || record::decode_attempt(data).is_ok()
 }
 
 /// A record of each kind, with its name.
-pub fn samples() -> [(&'static str, Vec<u8>); 5] {
+pub fn samples() -> [(&'static str, Vec<u8>); 6] {
     let event = Event {
         id: EventId::from_u128(0x0192_f3c2_7d4e_7a31_8f5e_2b1c_9d0e_4f6a),
         source: name(1).expect("known"),
@@ -68,6 +71,8 @@ pub fn samples() -> [(&'static str, Vec<u8>); 5] {
         body: Bytes::new(),
         body_sha256: [7; 32],
         received_at: Wall::from_micros(1_700_000_000_000_001),
+        name: Some(NAMED.into()),
+        key: Some("cron".parse().expect("a name")),
     };
     let attempt = Attempt {
         number: 2,
@@ -100,12 +105,30 @@ pub fn samples() -> [(&'static str, Vec<u8>); 5] {
         out
     };
     [
-        ("event", written(&|out| record::encode_event(&event, 1, out))),
+        ("event", written(&|out| record::encode_event(&event, 1, None, out))),
+        ("numbered", written(&|out| record::encode_event(&event, 1, NUMBER, out))),
         ("ready", written(&|out| record::encode_delivery(&ready, 1, 2, out))),
         ("leased", written(&|out| record::encode_delivery(&leased, 1, 2, out))),
         ("attempt", written(&|out| record::encode_attempt(&attempt, out))),
         ("answered", written(&|out| record::encode_attempt(&answered, out))),
     ]
+}
+
+/// What the numbers stand for.
+struct Known;
+
+/// A name of events that has a number, and which.
+const NAMED: &str = "invoice.paid";
+const NUMBER: Option<NonZeroU8> = NonZeroU8::new(1);
+
+impl Names for Known {
+    fn name(&self, number: u32) -> Option<Name> {
+        name(number)
+    }
+
+    fn event_name(&self, _source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+        (Some(number) == NUMBER).then(|| NAMED.into())
+    }
 }
 
 /// The name behind a number.

@@ -47,7 +47,7 @@ pub(crate) fn failed(error: &OpenError) -> Failure {
             Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))
         }
         OpenError::Interrupted { .. } => Failure::no(error.to_string()),
-        OpenError::Newer { .. } => Failure::new(Exit::NewerVersion, error.to_string()),
+        OpenError::Newer { .. } | OpenError::Later { .. } => Failure::new(Exit::NewerVersion, error.to_string()),
         OpenError::NotAStore(_) => {
             Failure::new(Exit::Configuration, format!("{error}. Choose another directory: --data-dir DIR"))
         }

@@ -1,8 +1,10 @@
 //! An event: one stored request, immutable.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::{id::EventId, name::Name, time::Wall};
+use crate::{id::EventId, limits, name::Name, time::Wall};
 
 /// One request as it was received and stored; never changed afterwards.
 ///
@@ -28,6 +30,16 @@ pub struct Event {
     pub body_sha256: [u8; 32],
     /// When the request was complete.
     pub received_at: Wall,
+    /// What happened, in the platform's words, as [`event_name`] lets it through: `invoice.paid`. It proves nothing.
+    pub name: Option<Arc<str>>,
+    /// The key that proved it, at a source with several.
+    pub key: Option<Name>,
+}
+
+/// A text as the name of an event: none if it is empty, too long or holds control characters.
+pub fn event_name(text: &str) -> Option<&str> {
+    let holds = (1..=limits::EVENT_NAME_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
+    holds.then_some(text)
 }
 
 impl Event {

@@ -17,6 +17,7 @@ pub mod client;
 pub mod delivery;
 pub mod event;
 pub mod fault;
+pub mod glob;
 pub mod hub;
 pub mod id;
 pub mod jobs;

@@ -238,6 +238,11 @@ pub const RESENDS_MAX: usize = 5;
 pub const RESEND_WINDOW: Duration = Duration::from_hours(1);
 /// How often what has expired, and what has become due unseen, is looked for.
 pub const DUE_EVERY: Duration = Duration::from_secs(1);
+/// Longest name of an event: what a platform calls what happened is a few words; its length is one byte where it is stored.
+pub const EVENT_NAME_BYTES_MAX: usize = 255;
+/// Names of events that a source numbers, those that came first: what a platform sends has a few dozen. Others are stored as
+/// texts, found by reading the events.
+pub const EVENT_NAMES_NUMBERED: usize = 250;
 /// Expired deliveries and held leases that are read at a time.
 pub const PAGE_MAX: u32 = 256;
 /// Changes of one settlement, so that a batch stays one short commit, and one that fails takes few along.

@@ -347,6 +347,8 @@ fn ready(rng: &mut StdRng) -> Delivery {
         body: "{}".into(),
         body_sha256: [0; 32],
         received_at: START,
+        name: None,
+        key: None,
     };
     Delivery::ready(DeliveryId::from_u128(rng.random()), &event, name("crm"), false, START, TTL)
 }

@@ -86,6 +86,8 @@ mod tests {
             body: Bytes::new(),
             body_sha256: [0; 32],
             received_at: now,
+            name: None,
+            key: None,
         };
         let made =
             Delivery::ready(mint.delivery(now), &event, "crm".parse().unwrap(), false, now, Duration::from_hours(1));

@@ -196,6 +196,8 @@ impl Work {
             body: Bytes::from_static(&BODY),
             body_sha256: [7; 32],
             received_at: now,
+            name: None,
+            key: None,
         };
         let mut delivery = Delivery::ready(mint.delivery(now), &event, name("crm"), false, now, TTL);
         if matches!(job, Job::Direct | Job::Retire) {

@@ -142,6 +142,10 @@ impl Pair {
         assert!(answers.iter().all(Result::is_ok), "{}: {answers:?}", self.at);
     }
 
+    fn name_of_event(&mut self) -> Option<Arc<str>> {
+        [None, Some("invoice.paid"), Some("invoice.voided"), Some("push")][self.rng.random_range(0..4)].map(Arc::from)
+    }
+
     fn event(&mut self, source: &Name) -> Append {
         let body = Bytes::from(vec![b'x'; self.rng.random_range(0..2_000)]);
         let event = Arc::new(Event {
@@ -154,6 +158,8 @@ impl Pair {
             body_sha256: [body.len() as u8; 32],
             body,
             received_at: self.now,
+            name: self.name_of_event(),
+            key: self.rng.random_bool(0.1).then(|| name("cron")),
         });
         let first = self.rng.random_range(0..3);
         let names = ["crm", "erp", "n8n", "crm"][first..first + self.rng.random_range(1..3).min(4 - first)].iter();
@@ -371,9 +377,15 @@ impl Pair {
             assert_eq!(sqlite, memory, "{}: {filter:?} by {limit}", self.at);
         }
         let oldest_first = self.rng.random_bool(0.5);
-        let events = EventFilter { source: Some(self.source()), oldest_first, ..EventFilter::default() };
+        let source = self.rng.random_bool(0.7).then(|| self.source());
+        let pattern = [None, Some("invoice.*"), Some("*.voided"), Some("*"), Some("")][self.rng.random_range(0..5)];
+        let pattern = pattern.map(|pattern| pattern.parse().expect("a pattern"));
+        let events = EventFilter { source, name: pattern, oldest_first, ..EventFilter::default() };
         let page = Page { cursor: None, limit: 1_000 };
         both!(self, |store| store.browse_events(events.clone(), page.clone())).expect("reads");
+        for source in ["stripe", "github", "nobody"] {
+            both!(self, |store| store.event_names(name(source))).expect("reads");
+        }
         let page = Page { cursor: None, limit: 1_000 };
         both!(self, |store| store.browse_audit(AuditFilter::default(), page.clone())).expect("reads");
         both!(self, |store| {

@@ -59,6 +59,8 @@ impl Rig {
             body: Bytes::new(),
             body_sha256: [0; 32],
             received_at: NOW,
+            name: None,
+            key: None,
         };
         let delivery = Delivery::ready(self.mint.delivery(NOW), &event, name("crm"), false, NOW, TTL);
         let reason = (state == State::Dead).then_some(Reason::Rejected);

@@ -97,6 +97,7 @@ fn welcome(resumed: &[relay_core::wire::message::LeaseRef]) -> Message {
         heartbeat_ms: 15_000,
         destinations: vec![destination],
         resumed: resumed.to_vec(),
+        server: String::new(),
     })
 }
 

@@ -40,7 +40,7 @@ pub struct Client {
     /// Since when it has been refused without a break.
     refused_since: Option<Mono>,
     /// The server said goodbye: why, and how long to stay away.
-    leaving: Option<(String, Duration)>,
+    leaving: Option<(String, Option<Duration>)>,
     /// The setup to go on with once nothing is held any more, or the session is lost.
     renewal: Option<Box<Setup>>,
     outputs: VecDeque<Output>,
@@ -218,12 +218,12 @@ impl Client {
         }
         match failure {
             DialFailure::TokenRefused if self.may_hope(now) => {
-                self.down("the server refuses the token, though it took one before".into(), Duration::ZERO, now);
+                self.down("the server refuses the token, though it took one before".into(), Some(Duration::ZERO), now);
             }
             DialFailure::TokenRefused => self.exit(Exit::TokenRefused),
             DialFailure::VersionRefused => self.exit(Exit::VersionRefused),
-            DialFailure::Later { after, why } => self.down(why, after, now),
-            DialFailure::Failed(why) => self.down(why, Duration::ZERO, now),
+            DialFailure::Later { after, why } => self.down(why, Some(after), now),
+            DialFailure::Failed(why) => self.down(why, Some(Duration::ZERO), now),
         }
     }
 
@@ -239,7 +239,8 @@ impl Client {
                 Message::Welcome(welcome) => self.welcomed(&welcome, now),
                 Message::GoAway(go_away) => {
                     self.outputs.push_back(Output::Hangup);
-                    self.down(go_away.reason, Duration::from_millis(go_away.retry_after_ms.into()), now);
+                    let pause = pause_of(&go_away);
+                    self.down(go_away.reason, pause, now);
                 }
                 Message::Hello(_)
                 | Message::Grant(_)
@@ -318,7 +319,7 @@ impl Client {
                 release.leases.iter().flat_map(codec::lease_key).for_each(|lease| self.held.released(lease));
             }
             Message::GoAway(go_away) => {
-                let pause = Duration::from_millis(go_away.retry_after_ms.into());
+                let pause = pause_of(&go_away);
                 self.leaving = Some((go_away.reason, pause));
                 let unbegun = self.held.hand_back();
                 self.release(unbegun);
@@ -356,7 +357,7 @@ impl Client {
 
     fn disconnected(&mut self, now: Now) {
         match self.link {
-            Link::Greeting(_) | Link::Up(_) => self.down("the connection was lost".into(), Duration::ZERO, now),
+            Link::Greeting(_) | Link::Up(_) => self.down("the connection was lost".into(), Some(Duration::ZERO), now),
             // The socket was given up already.
             Link::Idle(_) | Link::Dialing | Link::Ended => {}
         }
@@ -406,7 +407,7 @@ impl Client {
                 let unbegun = self.held.hand_back();
                 self.release(unbegun);
                 if !was_told {
-                    self.send(Message::GoAway(GoAway { reason: RENEWS.into(), retry_after_ms: 0 }));
+                    self.send(Message::GoAway(GoAway { reason: RENEWS.into(), retry_after_ms: 0, elsewhere: false }));
                 }
             }
             Link::Idle(_) | Link::Dialing | Link::Greeting(_) if !self.stopping => self.begin_anew(*setup, now),
@@ -443,11 +444,12 @@ impl Client {
 
     fn hang_up(&mut self, why: &str, now: Now) {
         self.outputs.push_back(Output::Hangup);
-        self.down(why.to_owned(), Duration::ZERO, now);
+        self.down(why.to_owned(), Some(Duration::ZERO), now);
     }
 
     /// There is no socket: says so, and dials again after a pause of at least `at_least`.
-    fn down(&mut self, why: String, at_least: Duration, now: Now) {
+    /// `at_least`: the shortest pause; `None` if another server is there.
+    fn down(&mut self, why: String, at_least: Option<Duration>, now: Now) {
         let was_good = match self.link {
             Link::Up(session) => now.mono.since(session.since) >= limits::SESSION_GOOD_AFTER,
             Link::Idle(_) | Link::Dialing | Link::Greeting(_) | Link::Ended => false,
@@ -458,7 +460,12 @@ impl Client {
         if let Some(setup) = self.renewal.take() {
             self.take_over(*setup);
         }
-        let pause = at_least.min(limits::RECONNECT_LATER_MAX) + self.jitter();
+        let pause = match at_least {
+            Some(at_least) => at_least.min(limits::RECONNECT_LATER_MAX) + self.jitter(),
+            // Once: servers that send it back and forth are no better than none.
+            None if self.failures == 1 => Duration::ZERO,
+            None => self.jitter(),
+        };
         self.link = Link::Idle(now.mono + pause);
         self.outputs.push_back(Output::Notice(Notice::Down { why, pause, failures: self.failures }));
     }
@@ -493,7 +500,7 @@ impl Client {
     }
 
     fn say_goodbye(&mut self) {
-        self.send(Message::GoAway(GoAway { reason: "the client stops".into(), retry_after_ms: 0 }));
+        self.send(Message::GoAway(GoAway { reason: "the client stops".into(), retry_after_ms: 0, elsewhere: false }));
     }
 
     fn exit(&mut self, exit: Exit) {
@@ -537,4 +544,9 @@ impl Up {
 
 fn references(leases: impl Iterator<Item = LeaseKey>) -> Vec<LeaseRef> {
     leases.map(codec::lease_ref).collect()
+}
+
+/// How long the server wants it to stay away; `None`: it shall dial another one at once.
+fn pause_of(go_away: &GoAway) -> Option<Duration> {
+    (!go_away.elsewhere).then(|| Duration::from_millis(go_away.retry_after_ms.into()))
 }

@@ -47,7 +47,13 @@ impl Bench {
         let destination = WelcomeDestination { name: "crm".into(), known: true, others: 0, allowed: true };
         let resumed = resumed.iter().map(|lease| codec::lease_ref(*lease)).collect();
         let heartbeat_ms = limits::HEARTBEAT.as_millis() as u32;
-        let welcome = Welcome { version: "0.1.0".into(), heartbeat_ms, destinations: vec![destination], resumed };
+        let welcome = Welcome {
+            version: "0.1.0".into(),
+            heartbeat_ms,
+            destinations: vec![destination],
+            resumed,
+            server: String::new(),
+        };
         let mut outputs = self.says(Message::Welcome(welcome));
         assert!(matches!(outputs[0], Output::Notice(Notice::Up { .. })), "{outputs:?}");
         outputs.remove(0);
@@ -488,7 +494,7 @@ fn it_finishes_its_forwards_when_the_server_says_goodbye() {
     let mut bench = Bench::up(2);
     bench.says(grant(lease(1)));
     bench.says(grant_of(lease(2), 6, b"ab"));
-    let go_away = GoAway { reason: "the server restarts".into(), retry_after_ms: 3_000 };
+    let go_away = GoAway { reason: "the server restarts".into(), retry_after_ms: 3_000, elsewhere: false };
     assert!(is_release(&bench.says(Message::GoAway(go_away))[0], &[lease(2)]));
     bench.forwarded(lease(1), Class::Delivered);
     let outputs = bench.says(settled(lease(1)));
@@ -496,6 +502,19 @@ fn it_finishes_its_forwards_when_the_server_says_goodbye() {
     let Output::Notice(Notice::Down { pause, .. }) = &outputs[1] else { panic!() };
     assert!(*pause >= Duration::from_secs(3));
     assert!(matches!(bench.wait()[..], [Output::Dial]));
+}
+
+/// A server that names no other one before the pause is over: a client goes there at once, once its forwards are over.
+#[test]
+fn it_goes_elsewhere_at_once_when_the_server_says_so() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    let go_away = GoAway { reason: "drains".into(), retry_after_ms: 60_000, elsewhere: true };
+    assert!(bench.says(Message::GoAway(go_away)).is_empty());
+    bench.forwarded(lease(1), Class::Delivered);
+    let outputs = bench.says(settled(lease(1)));
+    let Output::Notice(Notice::Down { pause, .. }) = &outputs[1] else { panic!("{outputs:?}") };
+    assert_eq!(*pause, Duration::ZERO);
 }
 
 #[test]
@@ -564,7 +583,13 @@ fn a_server_cannot_make_it_beat_without_a_pause_or_tell_of_what_it_does_not_serv
     let welcome = |heartbeat_ms, count| {
         let destination = WelcomeDestination { name: "crm".into(), known: true, others: 0, allowed: true };
         let destinations = vec![destination; count];
-        Message::Welcome(Welcome { version: "0.1.0".into(), heartbeat_ms, destinations, resumed: Vec::new() })
+        Message::Welcome(Welcome {
+            version: "0.1.0".into(),
+            heartbeat_ms,
+            destinations,
+            resumed: Vec::new(),
+            server: String::new(),
+        })
     };
     let mut bench = Bench::new(1);
     bench.connect();
@@ -685,7 +710,13 @@ fn without_a_session_a_new_setup_counts_at_once() {
     );
     let destination = WelcomeDestination { name: "erp".into(), known: true, others: 0, allowed: true };
     let heartbeat_ms = limits::HEARTBEAT.as_millis() as u32;
-    let welcome = Welcome { version: String::new(), heartbeat_ms, destinations: vec![destination], resumed: vec![] };
+    let welcome = Welcome {
+        version: String::new(),
+        heartbeat_ms,
+        destinations: vec![destination],
+        resumed: vec![],
+        server: String::new(),
+    };
     let outputs = bench.says(Message::Welcome(welcome));
     assert!(is_report(&outputs[1], lease(2), Class::Delivered), "{outputs:?}");
     assert!(is_report(&bench.forwarded(lease(1), Class::Delivered)[0], lease(1), Class::Delivered));

@@ -215,6 +215,8 @@ pub struct Delivery {
     /// Why it had ended before it was last redriven: what it goes back to if the redrive is cancelled.
     pub redriven_from: Option<Reason>,
 
+    /// When it was made: a redrive changes nothing about that.
+    pub made_at: Wall,
     /// When it became ready (accepted, redriven, replayed): the TTL counts from here.
     pub ready_at: Wall,
     /// Not leased before this.
@@ -256,6 +258,7 @@ impl Delivery {
             earlier: 0,
             mark: None,
             redriven_from: None,
+            made_at: now,
             ready_at: now,
             due_at: now,
             expires_at: now + ttl,

@@ -31,6 +31,8 @@ fn ready() -> Delivery {
         body: "{}".into(),
         body_sha256: [0; 32],
         received_at: NOW,
+        name: None,
+        key: None,
     };
     Delivery::ready(DeliveryId::from_u128(2), &event, Name::fallback(), false, NOW, TTL)
 }

@@ -163,6 +163,8 @@ impl Hub {
             body: request.body,
             body_sha256: request.body_sha256,
             received_at: request.received_at,
+            name: request.name,
+            key: request.key,
         }
     }
 

@@ -83,6 +83,10 @@ pub struct Accepting {
     pub body_sha256: [u8; 32],
     /// When the request was complete.
     pub received_at: Wall,
+    /// See [`Event`](crate::event::Event).
+    pub name: Option<Arc<str>>,
+    /// See [`Event`](crate::event::Event).
+    pub key: Option<Name>,
     /// See [`Dedupe`].
     pub dedupe: Option<Dedupe>,
     /// The sender never tries again by itself: a repeat of what was delivered is somebody who pressed Resend.

@@ -169,7 +169,10 @@ impl Hub {
             .collect();
         let heartbeat_ms = self.heartbeat().as_millis() as u32;
         let version = self.setup.version.clone();
-        self.send(conn, Message::Welcome(Welcome { version, heartbeat_ms, destinations, resumed }));
+        self.send(
+            conn,
+            Message::Welcome(Welcome { version, heartbeat_ms, destinations, resumed, server: String::new() }),
+        );
         self.set_tick(conn, self.now.mono + self.heartbeat());
         self.join(id);
         self.rerank_all(id);

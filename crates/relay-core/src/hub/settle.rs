@@ -138,7 +138,7 @@ impl Hub {
             self.deciding -= works.len();
             return;
         }
-        if let StoreError::Damaged { what } = error {
+        if let StoreError::Damaged { what } | StoreError::Later { what } = error {
             return self.on_damaged(works, what);
         }
         if matches!(error, StoreError::TooSlow { .. }) {

@@ -28,7 +28,11 @@ impl Hub {
         let reason = "the server stops".to_owned();
         self.send(
             conn,
-            Message::GoAway(GoAway { reason, retry_after_ms: limits::GOAWAY_RETRY_AFTER.as_millis() as u32 }),
+            Message::GoAway(GoAway {
+                reason,
+                retry_after_ms: limits::GOAWAY_RETRY_AFTER.as_millis() as u32,
+                elsewhere: false,
+            }),
         );
     }
 

@@ -50,6 +50,12 @@ pub enum StoreError {
         /// Which record, and what is wrong with it.
         what: Box<str>,
     },
+    /// A later version wrote a record, in a way that is not known here: named, never used, and no damage.
+    #[error("record of a later version: {what}")]
+    Later {
+        /// Which record, and what is not known.
+        what: Box<str>,
+    },
     /// A read took too long and was given up; nothing was changed.
     #[error("the read was given up after {after:?}")]
     TooSlow {
@@ -96,7 +102,7 @@ impl StoreError {
     /// Who has to change something.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Damaged { .. } => Fault::Operator,
+            Self::Damaged { .. } | Self::Later { .. } => Fault::Operator,
             Self::Full | Self::TooSlow { .. } | Self::Away | Self::Unknown | Self::Unavailable => Fault::Resource,
         }
     }
@@ -105,7 +111,7 @@ impl StoreError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Full | Self::TooSlow { .. } | Self::Away | Self::Unknown => Retry::Backoff,
-            Self::Damaged { .. } | Self::Unavailable => Retry::Never,
+            Self::Damaged { .. } | Self::Later { .. } | Self::Unavailable => Retry::Never,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Page, Range};
-use crate::{delivery::Delivery, event::Event, name::Name};
+use crate::{delivery::Delivery, event::Event, glob::Glob, name::Name, time::Wall};
 
 /// Which events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct EventFilter {
     pub source: Option<Name>,
     /// Received in this range.
     pub range: Range,
+    /// Of a name that this matches; one without a name has the empty one. A page may be short, with a cursor to go on from.
+    pub name: Option<Glob>,
     /// The oldest first, not the newest. A cursor goes on in the order of its page.
     pub oldest_first: bool,
 }
@@ -34,4 +36,24 @@ pub struct EventRow {
     pub body_bytes: u64,
     /// Its deliveries.
     pub deliveries: Vec<Delivery>,
+}
+
+/// How many events of a name are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameCount {
+    /// The name; `None`: all those that the source has no number for, because too many came before them.
+    pub name: Option<Arc<str>>,
+    /// So many.
+    pub events: u64,
+    /// The minute of the latest.
+    pub last: Wall,
+}
+
+/// The names of a source's events, those with the most events first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameCounts {
+    /// Events without a name are not among them.
+    pub names: Vec<NameCount>,
+    /// There are more events from before that minute, which were not counted.
+    pub since: Option<Wall>,
 }

@@ -24,7 +24,7 @@ pub use self::{
     change::{Change, Changed},
     due::{DestinationDue, Due, DueAsk, HeldAsk},
     error::{AppendError, StoreError},
-    events::{EventFilter, EventRow, EventsAsk},
+    events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts},
     filter::{DeliveryFilter, PageAsk},
     lease::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},

@@ -40,6 +40,9 @@ pub enum CodecError {
     /// A field is missing, or out of its bounds.
     #[error("field {0} is missing or out of bounds")]
     Field(&'static str),
+    /// A field that is not known here, and without which the message would be misunderstood.
+    #[error("field {0} is of a later version")]
+    Later(&'static str),
     /// A field comes more often than a message may have it.
     #[error("more than {1} of {0} in one message")]
     TooMany(&'static str, usize),
@@ -49,6 +52,7 @@ impl From<counts::Flaw> for CodecError {
     fn from(flaw: counts::Flaw) -> Self {
         match flaw {
             counts::Flaw::TooMany(field, most) => Self::TooMany(field, most),
+            counts::Flaw::Reserved(field) => Self::Later(field),
             counts::Flaw::Group => Self::Field("frame"),
         }
     }
@@ -271,6 +275,7 @@ fn check(message: &Message) -> Result<(), CodecError> {
         Message::Hello(hello) => check_hello(hello),
         Message::Welcome(welcome) => {
             words(&welcome.version, "welcome.version")?;
+            words(&welcome.server, "welcome.server")?;
             leases(&welcome.resumed)
         }
         Message::Grant(grant) => check_grant(grant),

@@ -15,11 +15,18 @@ const REPEATED: [(u64, u64, usize, &str); 8] = [
     (8, 1, limits::LEASES_PER_MESSAGE, "release.leases"),
 ];
 
+/// Fields of later versions that change what the others say: of which message, which field, and what it is called. Whoever skips
+/// one would do something else than was asked for.
+const RESERVED: [(u64, u64, &str); 4] =
+    [(3, 17, "grant.answer_wanted"), (3, 18, "grant.answer_before"), (3, 20, "grant.sealed"), (6, 7, "report.reply")];
+
 /// What is wrong with a frame before it is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
     /// More than so many of this field.
     TooMany(&'static str, usize),
+    /// A field that only a later version understands.
+    Reserved(&'static str),
     /// A group.
     Group,
 }
@@ -35,11 +42,16 @@ pub(super) fn check(frame: &[u8]) -> Result<(), Flaw> {
     let mut rest = frame;
     while let Some(field) = next(&mut rest)? {
         let mut inside = field.bytes;
-        while REPEATED.iter().any(|(message, ..)| *message == field.number)
-            && let Some(found) = next(&mut inside)?
-        {
+        let is_looked_into = REPEATED.iter().any(|(message, ..)| *message == field.number)
+            || RESERVED.iter().any(|(message, ..)| *message == field.number);
+        while is_looked_into && let Some(found) = next(&mut inside)? {
             let is =
                 |(message, number, ..): &(u64, u64, usize, &str)| (*message, *number) == (field.number, found.number);
+            let reserved =
+                RESERVED.iter().find(|(message, number, _)| (*message, *number) == (field.number, found.number));
+            if let Some((.., name)) = reserved {
+                return Err(Flaw::Reserved(name));
+            }
             let Some(at) = REPEATED.iter().position(is) else { continue };
             let (_, _, most, name) = REPEATED[at];
             left[at] = left[at].checked_sub(1).ok_or(Flaw::TooMany(name, most))?;

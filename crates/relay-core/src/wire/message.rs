@@ -1,7 +1,12 @@
 //! The messages as they are encoded: protobuf, one [`Frame`] per binary WebSocket message.
 //!
 //! **Invariant:** field numbers are never reused or changed; unknown fields are skipped, so that neighbours in version
-//! understand each other. Ids are their 16 bytes, big-endian.
+//! understand each other, but for those without which a message would be misunderstood. Ids are
+//! their 16 bytes, big-endian.
+//!
+//! Reserved: of `HelloDestination` 4 (replies) and 5 (key ids), of `Grant` 16 (subject) and 19 (name), which may be skipped; of
+//! `Grant` 17 (an answer is wanted), 18 (before so many milliseconds) and 20 (sealed) and of `Report` 7 (the answer that was
+//! wanted), which are refused.
 
 use bytes::Bytes;
 
@@ -132,6 +137,9 @@ pub struct Welcome {
     /// Of `held`: what the server knows as this instance's; everything else is no longer the client's.
     #[prost(message, repeated, tag = "4")]
     pub resumed: Vec<LeaseRef>,
+    /// Which of several servers it is, for people; empty: there is one.
+    #[prost(string, tag = "5")]
+    pub server: String,
 }
 
 /// What the server says of one destination.
@@ -256,7 +264,7 @@ pub struct Report {
     #[prost(string, tag = "6")]
     pub error: String,
     /// What the target said with its refusal, if the client tells.
-    #[prost(message, optional, boxed, tag = "7")]
+    #[prost(message, optional, boxed, tag = "8")]
     pub answer: Option<Box<Answer>>,
 }
 
@@ -302,6 +310,9 @@ pub struct GoAway {
     /// The client shall not come back before this many milliseconds.
     #[prost(uint32, tag = "2")]
     pub retry_after_ms: u32,
+    /// Another server is there for it: it shall dial at once, and leaves the pause to those that find none.
+    #[prost(bool, tag = "3")]
+    pub elsewhere: bool,
 }
 
 /// Another client joined or left one of this client's destinations.

@@ -147,7 +147,9 @@ fn of_store(error: &StoreError) -> (StatusCode, AdminCode) {
             (StatusCode::SERVICE_UNAVAILABLE, AdminCode::StoreUnavailable)
         }
         StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, AdminCode::StoreFull),
-        StoreError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::Damaged),
+        StoreError::Damaged { .. } | StoreError::Later { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::Damaged)
+        }
         StoreError::TooSlow { .. } => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::TooSlow),
     }
 }

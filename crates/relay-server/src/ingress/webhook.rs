@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Uri, header, request::Parts};
 use hyper::{Request, Response, body::Incoming};
 use relay_core::{
+    event::event_name,
     hub::{Accepting, Answer},
     id::EventId,
 };
@@ -372,6 +373,8 @@ impl<B: Backend> Door<B> {
             body_sha256,
             body,
             received_at: now,
+            name: genuine.event.as_deref().and_then(event_name).map(Arc::from),
+            key: genuine.key.as_deref().and_then(|key| key.parse().ok()),
             dedupe: verify::dedupe(genuine, &signed_sha256, now + self.settings.dedupe_window),
             resend: source.resends,
             deadline: now + self.settings.patience.commit,

@@ -1,16 +1,19 @@
 //! Pages: a closed set of filters, cursors that neither skip nor repeat.
 
+use std::time::Duration;
+
 use relay_core::{
     delivery::{Delivery, Reason, State},
     event::Event,
     id::EventId,
+    storage::{Append, Ended, Forget, Retire},
 };
 
 use super::{
     Backend, Fixture,
     fixture::{at, ending, name},
 };
-use crate::seam::{DeliveryFilter, EventFilter, Page, Range};
+use crate::seam::{DeliveryFilter, EventFilter, NameCount, NameCounts, Page, Range};
 
 async fn all_deliveries<B: Backend>(fixture: &Fixture<B>, filter: DeliveryFilter, limit: u32) -> Vec<Delivery> {
     let mut found = Vec::new();
@@ -85,6 +88,79 @@ pub async fn event_filters_select_source_and_range<B: Backend>() {
     assert_eq!(all_events(&fixture, both, 10).await, [stored[2].id]);
     let unknown = EventFilter { source: Some(name("nobody")), ..EventFilter::default() };
     assert!(all_events(&fixture, unknown, 10).await.is_empty());
+    fixture.check_sums().await;
+}
+
+/// I25: by a pattern of their names, of one source or of all; and how many there are of each.
+pub async fn events_are_found_and_counted_by_name<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut stored: Vec<Event> = Vec::new();
+    for (seconds, source, named) in [
+        (0, "in", Some("invoice.paid")),
+        (1, "other", Some("invoice.paid")),
+        (70, "in", None),
+        (70, "in", Some("invoice.voided")),
+        (71, "in", Some("push")),
+        (140, "in", Some("invoice.paid")),
+    ] {
+        let event = Event { name: named.map(Into::into), ..fixture.event(source, b"{}", at(seconds)) };
+        stored.push(event.clone());
+        let append = fixture.appending(event, &["crm"]);
+        let ended = Delivery { state: State::Delivered, ..append.deliveries[0].clone() };
+        fixture.append(Append { deliveries: vec![ended], ..append }).await.expect("appending works");
+    }
+    let fixture = fixture.reopen().await;
+    let cases: [(Option<&str>, &str, &[usize]); 7] = [
+        (None, "invoice.*", &[0, 1, 3, 5]),
+        (Some("in"), "invoice.*", &[0, 3, 5]),
+        (Some("in"), "*.voided", &[3]),
+        (Some("in"), "", &[2]),
+        (None, "*", &[0, 1, 2, 3, 4, 5]),
+        (Some("other"), "push", &[]),
+        (Some("nobody"), "*", &[]),
+    ];
+    for (source, pattern, expected) in cases {
+        let filter = EventFilter {
+            source: source.map(name),
+            name: Some(pattern.parse().expect("a pattern")),
+            oldest_first: true,
+            ..EventFilter::default()
+        };
+        let mut expected: Vec<EventId> = expected.iter().map(|place| stored[*place].id).collect();
+        for limit in [1, 2, 100] {
+            assert_eq!(all_events(&fixture, filter.clone(), limit).await, expected, "{source:?} {pattern}");
+        }
+        expected.reverse();
+        let newest = EventFilter { oldest_first: false, ..filter };
+        for limit in [1, 2, 100] {
+            assert_eq!(all_events(&fixture, newest.clone(), limit).await, expected, "{source:?} {pattern}");
+        }
+    }
+    let counts = |counts: NameCounts| {
+        let count = |count: NameCount| (count.name.map(|name| name.to_string()), count.events, count.last);
+        counts.names.into_iter().map(count).collect::<Vec<_>>()
+    };
+    let minute = |number: u64| at(0) + Duration::from_secs(60 * number);
+    let named = |text: &str, events, last| (Some(text.to_owned()), events, last);
+    let of = |source| fixture.store().event_names(name(source));
+    assert_eq!(
+        counts(of("in").await.expect("counting works")),
+        [named("invoice.paid", 2, minute(2)), named("invoice.voided", 1, minute(1)), named("push", 1, minute(1)),]
+    );
+    assert_eq!(counts(of("nobody").await.expect("counting works")), []);
+    // What is removed is no longer among them.
+    let all = all_deliveries(&fixture, DeliveryFilter::default(), 100).await;
+    let ended = all.iter().filter(|ended| ended.event == stored[5].id || ended.event == stored[4].id);
+    let forget = Forget { keys_until: at(0), unrouted_before: at(0), jobs_before: at(0), audit_before: at(0) };
+    let retire = Retire { ended: ended.filter_map(Ended::of).collect(), more: false, forget };
+    fixture.store().retire(retire).await.expect("retiring works");
+    let left = counts(of("in").await.expect("counting works"));
+    assert_eq!(
+        left.iter().map(|(name, events, _)| (name.as_deref(), *events)).collect::<Vec<_>>(),
+        [(Some("invoice.paid"), 1), (Some("invoice.voided"), 1)]
+    );
+    let filter = EventFilter { name: Some("push".parse().expect("a pattern")), ..EventFilter::default() };
+    assert_eq!(all_events(&fixture, filter, 9).await, []);
     fixture.check_sums().await;
 }
 

@@ -84,6 +84,8 @@ impl<B: Backend> Fixture<B> {
             body: Bytes::copy_from_slice(body),
             body_sha256: sha256(body),
             received_at,
+            name: None,
+            key: None,
         }
     }
 

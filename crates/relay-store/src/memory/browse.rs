@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::cmp::Reverse;
 
 use bytes::Bytes;
-use relay_core::{delivery::Delivery, event::Event, id::EventId, time::Wall};
+use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name, time::Wall};
 
 use super::disk::Disk;
-use crate::seam::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, Page, Range};
+use crate::seam::{
+    AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, Range,
+};
 
 impl Disk {
     /// A page of events, newest first.
@@ -22,6 +24,7 @@ impl Disk {
         let matching = ordered.filter(|event| {
             behind.is_none_or(|behind| is_behind(event, behind))
                 && filter.source.as_ref().is_none_or(|source| event.source == *source)
+                && filter.name.as_ref().is_none_or(|name| name.matches(event.name.as_deref().unwrap_or_default()))
                 && contains(filter.range, event.id.minted_at())
         });
         let rows = matching.map(|event| EventRow {
@@ -30,6 +33,21 @@ impl Disk {
             deliveries: self.of_event(event.id).cloned().collect(),
         });
         listing(rows, page, |row| row.event.id.to_string())
+    }
+
+    /// How many events of each name a source has.
+    pub(super) fn event_names(&self, source: &Name) -> NameCounts {
+        let mut names: Vec<NameCount> = Vec::new();
+        for event in self.events.values().filter(|event| event.source == *source && event.name.is_some()) {
+            let minute = event.id.minted_at().as_millis() / 60_000 * 60_000;
+            let last = Wall::from_micros(minute as i64 * 1000);
+            match names.iter_mut().find(|known| known.name == event.name) {
+                Some(known) => (known.events, known.last) = (known.events + 1, known.last.max(last)),
+                None => names.push(NameCount { name: event.name.clone(), events: 1, last }),
+            }
+        }
+        names.sort_by(|one, other| other.events.cmp(&one.events).then_with(|| one.name.cmp(&other.name)));
+        NameCounts { names, since: None }
     }
 
     /// A page of the audit log, newest first.

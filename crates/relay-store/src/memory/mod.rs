@@ -23,6 +23,7 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId},
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
+    name::Name,
     storage::{
         Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire,
         Retired, Step, Stepped, StoreError, StoreOp, Stored,
@@ -36,7 +37,7 @@ use crate::{
     copy::{BackupError, Copying},
     seam::{
         Archive, AuditEntry, AuditFilter, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter, EventRow,
-        Listing, Page, Promises, Queue, Recount, Registry, Stats, Trades, Upkeep, perform, perform_job,
+        Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Trades, Upkeep, perform, perform_job,
         perform_retention,
     },
 };
@@ -253,7 +254,7 @@ impl MemoryStore {
         self.write(Trouble::Append, |disk| disk.append(append)).map_err(|error| match error {
             StoreError::Full => AppendError::Full,
             StoreError::TooSlow { .. } => AppendError::TooLate,
-            StoreError::Damaged { .. } => AppendError::Damaged,
+            StoreError::Damaged { .. } | StoreError::Later { .. } => AppendError::Damaged,
             StoreError::Away => AppendError::Away,
             StoreError::Unknown => AppendError::Unknown,
             StoreError::Unavailable => AppendError::Unavailable,
@@ -384,6 +385,10 @@ impl Archive for MemoryStore {
 
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
         done(self.read(Trouble::Look, |disk| disk.browse_events(&filter, &page)))
+    }
+
+    fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.event_names(&source)))
     }
 
     fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {

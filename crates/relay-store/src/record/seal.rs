@@ -163,6 +163,11 @@ impl<'a> Fields<'a> {
     /// A text with its length.
     pub(crate) fn text(&mut self, name: &'static str) -> Result<&'a str, RecordError> {
         let length = usize::from(self.u16()?);
+        self.text_of(length, name)
+    }
+
+    /// A text of a known length.
+    pub(crate) fn text_of(&mut self, length: usize, name: &'static str) -> Result<&'a str, RecordError> {
         std::str::from_utf8(self.take(length)?).map_err(|_| RecordError::Field(name))
     }
 }

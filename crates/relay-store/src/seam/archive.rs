@@ -6,10 +6,11 @@ use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
     id::{DeliveryId, EventId},
+    name::Name,
     storage::StoreError,
 };
 
-use super::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, Page};
+use super::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCounts, Page};
 use crate::Later;
 
 /// What is stored, for people and their tools.
@@ -25,6 +26,9 @@ pub trait Archive: Send + Sync + 'static {
 
     /// A page of events, in the order of the filter.
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>>;
+
+    /// How many events of each name a source has.
+    fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>>;
 
     /// A page of deliveries: the newest first, see [`DeliveryFilter::comes_by_end`].
     fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>>;

@@ -1,6 +1,6 @@
 //! Registry documents.
 
-/// Kinds of registry documents. The numbers are stored.
+/// Kinds of registry documents. The numbers are stored; 6 to 9 are for users, their sessions, jobs and alerts of later versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum DocumentKind {
@@ -15,7 +15,7 @@ pub enum DocumentKind {
     /// A token.
     Token = 5,
     /// A key or certificate that was fetched from a platform.
-    FetchedKey = 6,
+    FetchedKey = 10,
 }
 
 /// Names a registry document.

@@ -23,7 +23,9 @@ mod registry;
 mod stats;
 mod upkeep;
 
-pub use relay_core::storage::{AuditEntry, DeliveryFilter, EventFilter, EventRow, Listing, Page, Range};
+pub use relay_core::storage::{
+    AuditEntry, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, Range,
+};
 
 pub use self::{
     archive::Archive,

@@ -67,6 +67,8 @@ fn event(mint: &mut IdMint) -> Event {
         body: Bytes::from_static(b"{}"),
         body_sha256: [0; 32],
         received_at: NOW,
+        name: None,
+        key: None,
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Fault {
     Full,
     /// One record is damaged; the store as such works.
     Damaged(Box<str>),
+    /// A later version wrote one record, in a way that is not known here: it may be whole.
+    Later(Box<str>),
     /// A read was given up.
     TooSlow,
     /// A connection could not be opened, which says nothing about what is stored.
@@ -30,16 +32,17 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// A damaged record, named.
+    /// A record that cannot be read, named.
     pub(super) fn record(what: &dyn std::fmt::Display, error: &RecordError) -> Self {
-        Self::Damaged(format!("{what}: {error}").into())
+        let what = format!("{what}: {error}").into();
+        if error.is_later() { Self::Later(what) } else { Self::Damaged(what) }
     }
 
     /// Why the store can no longer be trusted, if that is so.
     pub(super) fn breaks(&self) -> Option<&str> {
         match self {
             Self::Broken(reason) | Self::Unwritten(reason) => Some(reason),
-            Self::Full | Self::Damaged(_) | Self::TooSlow | Self::NotOpened(_) | Self::Crash => None,
+            Self::Full | Self::Damaged(_) | Self::Later(_) | Self::TooSlow | Self::NotOpened(_) | Self::Crash => None,
         }
     }
 
@@ -48,6 +51,7 @@ impl Fault {
         match self {
             Self::Full => StoreError::Full,
             Self::Damaged(what) => StoreError::Damaged { what },
+            Self::Later(what) => StoreError::Later { what },
             Self::TooSlow => StoreError::TooSlow { after: READ_TIME_MAX },
             Self::NotOpened(reason) => {
                 tracing::warn!(

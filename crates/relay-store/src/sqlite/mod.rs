@@ -28,6 +28,7 @@ use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
     id::{DeliveryId, EventId},
+    name::Name,
     storage::{
         Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire,
         Retired, Step, Stepped, StoreError,
@@ -51,7 +52,7 @@ use self::{
         audit,
         backup::{self, Copies, Order},
         book::{Book, Shelf},
-        browse, documents, due,
+        browse, documents, due, named,
         reader::Readers,
     },
     status::Status,
@@ -82,7 +83,7 @@ use crate::{
     copy::{BackupError, Copying, STALL_MAX},
     seam::{
         Archive, AuditEntry, AuditFilter, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter, EventRow,
-        Gap, Listing, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
+        Gap, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
     },
 };
 
@@ -137,6 +138,7 @@ impl SqliteStore {
         if let Some(doubt) = place.compare_ledger(&meta, book.accepted)? {
             meta = check::write_down(&place, &mut db, &doubt, &meta, (options.clock)())?;
         }
+        documents::refuse_unknown(&db).map_err(|error| place.damaged(error))?;
         let wal = WalPages::watch(&mut db).map_err(|error| place.damaged(error))?;
         let ledger = place.open_ledger(&Slot::of(&meta, book.accepted))?;
         let connections = (0..READERS).map(|_| place.connect_reader()).collect::<Result<Vec<_>, _>>()?;
@@ -259,10 +261,7 @@ impl SqliteStore {
         let (answer, asked) = oneshot::channel();
         let mut run = run;
         let run = move |tx: &mut Transaction<'_>| match run(tx) {
-            Err(Fault::Damaged(what)) => {
-                tx.damage.note(&what);
-                Ok(Err(StoreError::Damaged { what }))
-            }
+            Err(fault @ (Fault::Damaged(_) | Fault::Later(_))) => Ok(Err(tx.damage.answered(fault))),
             other => other.map(Ok),
         };
         let refuse = |why: Refusal| Err(why.of_store());
@@ -312,11 +311,7 @@ impl SqliteStore {
         read: impl FnOnce(&rusqlite::Connection, &Shelf) -> Result<T, Fault> + Send + 'static,
     ) -> Later<Result<T, StoreError>> {
         let (shelf, noted) = (self.shelf.clone(), self.shelf.clone());
-        let noting = move |fault: &Fault| {
-            if let Fault::Damaged(what) = fault {
-                noted.damage().note(what);
-            }
-        };
+        let noting = move |fault: &Fault| noted.damage().note_fault(fault);
         // Where another process may write, names and counters are those of the commit that is read.
         let is_kept = self.writer.is_some();
         let asked = self.readers.read(move |db| {
@@ -411,6 +406,10 @@ impl Archive for SqliteStore {
 
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
         self.read(move |db, shelf| browse::events(db, shelf, &filter, &page))
+    }
+
+    fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
+        self.read(move |db, shelf| named::counts(db, shelf, &source))
     }
 
     fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {

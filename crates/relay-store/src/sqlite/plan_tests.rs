@@ -15,6 +15,9 @@ const WHOLE: &[(&str, &str)] = &[
     ("recount.rs", "a recount reads everything, on a connection of its own"),
     ("backup.rs", "a backup reads everything, on a connection of its own"),
     ("of_source.rs SELECT source", "recounts, and makes the table anew in a check"),
+    ("named.rs SELECT source, minute, name, events FROM named ORDER", "a check compares all of it with the events"),
+    ("event_names.rs", "at the start, as the counters: 250 of a source at most"),
+    ("documents.rs SELECT kind FROM", "at the start: documents are few"),
     ("settle.rs SELECT seq FROM deliveries WHERE state = 20", "a planted bug"),
     ("retain.rs SELECT seq, at FROM audit ORDER BY seq LIMIT ?1", "in the order of the key, and no further than LIMIT"),
 ];

@@ -1,6 +1,7 @@
 //! What only this backend can show: files, crashes between the steps of a commit, a full disk, damage.
 
 mod copies;
+mod format;
 mod full_disk;
 mod jobs;
 mod log;
@@ -100,6 +101,8 @@ impl Maker {
             body,
             body_sha256,
             received_at: now,
+            name: None,
+            key: None,
         };
         let delivery = Delivery::ready(self.mint.delivery(now), &event, name("crm"), false, now, TTL);
         Append { event: Arc::new(event), deliveries: vec![delivery], dedupe: None, deadline: NOW + TTL }
@@ -713,36 +716,6 @@ fn content_of(store: &SqliteStore) -> Option<Vec<String>> {
     }
     lines.push(format!("{:?}", wait(store.documents(DocumentKind::Destination))));
     Some(lines)
-}
-
-/// I23: the store of version 1 that is kept in `fixtures/` opens with everything in it.
-#[test]
-fn the_golden_store_of_version_1_opens() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/store/v1");
-    let dir = tempfile::tempdir().expect("a directory");
-    for name in ["store.db", "ledger"] {
-        std::fs::copy(golden.join(name), dir.path().join(name)).expect("the fixture is there");
-    }
-    let expected = std::fs::read_to_string(golden.join("content.txt")).expect("the fixture is there");
-    let found = content(dir.path()).expect("it opens");
-    assert_eq!(found.join("\n") + "\n", expected);
-    let report = check(dir.path(), false, NOW).expect("reads");
-    assert_eq!((report.events, report.faults), (4, Vec::new()));
-}
-
-/// Writes the golden store. Only for a new format version: `cargo test -p relay-store -- --ignored golden`.
-#[test]
-#[ignore = "writes fixtures/store; a released version's fixture is never written again"]
-fn write_the_golden_store() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/store/v1");
-    std::fs::create_dir_all(&golden).expect("a directory");
-    let dir = tempfile::tempdir().expect("a directory");
-    wait(filled(dir.path()).close());
-    let lines = content(dir.path()).expect("it opens");
-    for name in ["store.db", "ledger"] {
-        std::fs::copy(dir.path().join(name), golden.join(name)).expect("copies");
-    }
-    std::fs::write(golden.join("content.txt"), lines.join("\n") + "\n").expect("writes");
 }
 
 impl SqliteStore {

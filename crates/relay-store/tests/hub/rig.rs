@@ -229,6 +229,8 @@ impl Rig {
             // Of the beginning: large bodies here are all alike.
             body_sha256: mixed(&body[..body.len().min(64)]),
             received_at: self.now.wall,
+            name: None,
+            key: None,
             dedupe: dedupe.map(|key| Dedupe { key, until: Wall::MAX }),
             resend,
             deadline: self.now.wall + Duration::from_secs(2),

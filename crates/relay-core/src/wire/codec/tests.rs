@@ -23,6 +23,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         heartbeat_ms: 15_000,
         destinations: vec![WelcomeDestination { name: "crm".into(), known: true, others: 1, allowed: true }],
         resumed: vec![lease.clone()],
+        server: "relay-2".into(),
     };
     let grant = Grant {
         lease: Some(lease.clone()),
@@ -81,7 +82,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("report_answer", Message::Report(moved)),
         ("settled", Message::Settled(Settled { leases: vec![lease.clone()] })),
         ("release", Message::Release(Release { leases: vec![lease] })),
-        ("go_away", Message::GoAway(GoAway { reason: "stopping".into(), retry_after_ms: 1_000 })),
+        ("go_away", Message::GoAway(GoAway { reason: "stopping".into(), retry_after_ms: 1_000, elsewhere: true })),
         ("peers", Message::Peers(Peers { destination: "crm".into(), clients: 2 })),
     ]
 }
@@ -116,13 +117,65 @@ fn a_message_of_a_later_version_is_skipped() {
     assert_eq!(decode(Bytes::new()), Ok(None));
 }
 
+/// The bytes of a message with one more field, of wire type 2, within it.
+fn with_field(message: Message, tag: u8, field: u8, value: &[u8]) -> Bytes {
+    let bytes = encode(message);
+    let mut rest = &bytes[1..];
+    assert_eq!(bytes[0], tag << 3 | 2);
+    while rest[0] & 0x80 != 0 {
+        rest = &rest[1..];
+    }
+    let key = (u32::from(field) << 3) | 2;
+    let more = [
+        &[(key & 0x7f) as u8 | if key > 0x7f { 0x80 } else { 0 }][..],
+        if key > 0x7f { &[1] } else { &[] },
+        &[value.len() as u8],
+        value,
+    ];
+    let inner = [&rest[1..], &more.concat()].concat();
+    let mut out = vec![tag << 3 | 2];
+    prost::encoding::encode_varint(inner.len() as u64, &mut out);
+    out.extend(inner);
+    out.into()
+}
+
+/// I23: what a later version adds is skipped, unless the rest would be misunderstood without it: that is refused.
+#[test]
+fn fields_that_change_the_meaning_of_others_are_refused() {
+    let of = |wanted: &str| {
+        let found = samples().into_iter().find(|(name, _)| *name == wanted);
+        found.expect("a sample").1
+    };
+    for (name, tag, field, refused) in [
+        ("grant", 3, 16, None),
+        ("grant", 3, 17, Some("grant.answer_wanted")),
+        ("grant", 3, 18, Some("grant.answer_before")),
+        ("grant", 3, 19, None),
+        ("grant", 3, 20, Some("grant.sealed")),
+        ("grant", 3, 21, None),
+        ("report", 6, 7, Some("report.reply")),
+        ("report", 6, 9, None),
+        ("hello", 1, 7, None),
+        ("welcome", 2, 6, None),
+        ("go_away", 9, 4, None),
+    ] {
+        let found = decode(with_field(of(name), tag, field, b"x"));
+        let expected = refused.map_or_else(|| Ok(Some(of(name))), |field| Err(CodecError::Later(field)));
+        assert_eq!(found, expected, "{name} {field}");
+    }
+}
+
 #[test]
 fn what_is_out_of_bounds_is_refused() {
     let lease = LeaseRef { delivery: Bytes::from_static(&[1; 15]), counter: 0, nonce: 0 };
     let refused = |message| decode(encode(message));
     assert_eq!(refused(Message::Extend(Extend { held: vec![lease] })), Err(CodecError::Field("lease.delivery")));
     assert_eq!(refused(Message::Chunk(Chunk::default())), Err(CodecError::Field("lease")));
-    let long = Message::GoAway(GoAway { reason: "x".repeat(limits::WORDS_BYTES_MAX + 1), retry_after_ms: 0 });
+    let long = Message::GoAway(GoAway {
+        reason: "x".repeat(limits::WORDS_BYTES_MAX + 1),
+        retry_after_ms: 0,
+        elsewhere: false,
+    });
     assert_eq!(refused(long), Err(CodecError::Field("go_away.reason")));
     let huge = Bytes::from(vec![0; limits::MESSAGE_BYTES_MAX + 1]);
     assert_eq!(decode(huge), Err(CodecError::TooLarge(limits::MESSAGE_BYTES_MAX + 1)));
@@ -134,7 +187,7 @@ fn words_that_steer_are_refused_and_our_own_are_made_plain() {
     for steering in
         ["\u{1b}[2J", "a\nb", "a\rb", "\t", "\0", "\u{7f}", "\u{9b}2J", "\u{202e}", "\u{2066}", "\u{200f}", "\u{2028}"]
     {
-        let reason = Message::GoAway(GoAway { reason: steering.into(), retry_after_ms: 0 });
+        let reason = Message::GoAway(GoAway { reason: steering.into(), retry_after_ms: 0, elsewhere: false });
         assert_eq!(decode(encode(reason)), Err(CodecError::Field("go_away.reason")), "{steering:?}");
         let lease = (DeliveryId::from_u128(1), Token::default());
         let outcome = Outcome {
@@ -150,7 +203,9 @@ fn words_that_steer_are_refused_and_our_own_are_made_plain() {
     }
     let reason = "größer als 5 – 漢字 \u{1f600} \"quoted\"";
     assert_eq!(plain(reason), reason);
-    assert!(decode(encode(Message::GoAway(GoAway { reason: reason.into(), retry_after_ms: 0 }))).is_ok());
+    assert!(
+        decode(encode(Message::GoAway(GoAway { reason: reason.into(), retry_after_ms: 0, elsewhere: false }))).is_ok()
+    );
 }
 
 /// S11: what repeats is counted before it is decoded: two bytes on the wire are fifty in memory.
@@ -213,6 +268,7 @@ fn a_client_that_holds_all_it_may_can_say_so() {
         heartbeat_ms: u32::MAX,
         destinations: vec![told; limits::SESSION_DESTINATIONS_MAX],
         resumed: held,
+        server: "x".repeat(limits::WORDS_BYTES_MAX),
     };
     for message in [Message::Hello(hello), Message::Welcome(welcome)] {
         let bytes = encode(message);

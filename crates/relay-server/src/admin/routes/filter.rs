@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use relay_core::{
     delivery::{Reason, State as DeliveryState},
+    glob::GlobError,
     name::Name,
     time::Wall,
 };
@@ -28,6 +29,8 @@ const LIMIT_MAX: u32 = 1000;
 pub(super) struct Listing {
     pub(super) event: Option<String>,
     pub(super) source: Option<String>,
+    /// A pattern of events' names.
+    pub(super) name: Option<String>,
     pub(super) destination: Option<String>,
     /// States, separated by commas.
     pub(super) state: Option<String>,
@@ -45,16 +48,21 @@ impl Listing {
 
     pub(super) fn events(&self) -> Result<EventFilter, AdminError> {
         if self.event.is_some() || self.destination.is_some() || self.state.is_some() || self.reason.is_some() {
-            return Err(AdminError::Invalid("events are filtered by source, since and until only".into()));
+            return Err(AdminError::Invalid("events are filtered by source, name, since and until only".into()));
         }
+        let glob = self.name.as_deref().map(str::parse).transpose();
         Ok(EventFilter {
             source: self.source.as_deref().map(name).transpose()?,
+            name: glob.map_err(|error: GlobError| AdminError::Invalid(format!("name: {error}")))?,
             range: self.range()?,
             oldest_first: false,
         })
     }
 
     pub(super) fn deliveries(&self) -> Result<DeliveryFilter, AdminError> {
+        if self.name.is_some() {
+            return Err(AdminError::Invalid("only events are filtered by name".into()));
+        }
         let states = self.state.iter().flat_map(|states| states.split(',')).map(state).collect::<Result<_, _>>()?;
         let event = self.event.as_deref().map(str::parse).transpose();
         Ok(DeliveryFilter {

@@ -12,7 +12,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::private;
+use relay_core::storage::StoreError;
+
+use crate::{private, sqlite::fault::Fault};
 
 /// Records that are remembered by name; a store with more damage than this has told enough.
 const TOLD_MAX: usize = 10_000;
@@ -35,6 +37,8 @@ struct Known {
     /// Where it is kept, if it is.
     file: Option<PathBuf>,
     found: BTreeMap<Box<str>, Found>,
+    /// Records of later versions.
+    later: BTreeSet<Box<str>>,
     deliveries: BTreeSet<i64>,
     /// Passes of the scrub that have begun.
     pass: u64,
@@ -94,6 +98,42 @@ impl Damage {
             what,
             "it stays where it is; stop the server and run: crm-relay store check"
         );
+    }
+
+    /// Notes a record that cannot be read, so that it holds up no other; any other fault comes back.
+    pub(crate) fn pass(&self, fault: Fault) -> Result<(), Fault> {
+        self.note_fault(&fault);
+        if matches!(fault, Fault::Damaged(_) | Fault::Later(_)) { Ok(()) } else { Err(fault) }
+    }
+
+    /// The same for somebody who asked for that record: what he is told.
+    pub(crate) fn answered(&self, fault: Fault) -> StoreError {
+        self.note_fault(&fault);
+        fault.answer()
+    }
+
+    /// Names what cannot be read; any other fault is none of a record.
+    pub(crate) fn note_fault(&self, fault: &Fault) {
+        match fault {
+            Fault::Damaged(what) => self.note(what),
+            Fault::Later(what) => self.note_later(what),
+            Fault::Full
+            | Fault::TooSlow
+            | Fault::NotOpened(_)
+            | Fault::Unwritten(_)
+            | Fault::Broken(_)
+            | Fault::Crash => {}
+        }
+    }
+
+    /// Names a record of a later version in the log, once. It is no damage, and not kept as such.
+    fn note_later(&self, what: &str) {
+        let mut known = self.lock();
+        if known.later.len() >= TOLD_MAX || !known.later.insert(what.into()) {
+            return;
+        }
+        drop(known);
+        tracing::error!(event = "record_later", what, "it stays where it is; use the version that wrote it");
     }
 
     /// The scrub begins to read everything.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
-const BYTES: usize = 1 + 16 + 16 + 8 + 8 + 32 + 8 + 8 + 16 + 8 + 4;
+const BYTES: usize = 1 + 16 + 16 + 8 + 8 + 32 + 8 + 8 + 16 + 8 + 8 + 4;
 
 /// The `meta` row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,8 @@ impl Meta {
         record.i64(self.latest.as_micros());
         record.u128(self.base.epoch);
         record.u64(self.base.commit);
+        // What a program must know to use this store: nothing that this version does not.
+        record.u64(0);
         record.end();
         db.prepare_cached(
             "INSERT INTO names (id, kind, name, counters) VALUES (0, 0, '', ?1)
@@ -123,6 +125,9 @@ impl Meta {
             latest: Wall::from_micros(fields.i64()?),
             base: Base { epoch: fields.u128()?, commit: fields.u64()? },
         };
+        if fields.u64()? != 0 {
+            return Err(RecordError::Later("something that is in use is"));
+        }
         fields.end()?;
         Ok(meta)
     }

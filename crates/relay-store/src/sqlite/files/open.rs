@@ -130,6 +130,14 @@ pub enum OpenError {
         /// The highest one known here.
         known: i32,
     },
+    /// A newer version wrote something into it that this one does not know.
+    #[error("the store in {} has something of a newer version: {what}. Use that version", dir.display())]
+    Later {
+        /// The store.
+        dir: PathBuf,
+        /// What, and in which record.
+        what: String,
+    },
     /// The file is something else.
     #[error("{} is not a crm-relay store", .0.display())]
     NotAStore(PathBuf),
@@ -369,6 +377,7 @@ impl Place {
         };
         let alone = match read() {
             Ok(meta) => Alone::Says(meta.map(Box::new)),
+            Err(fault @ Fault::Later(_)) => return Err(self.damaged(fault)),
             Err(_) => Alone::Unreadable,
         };
         self.refuse_unlogged()?;
@@ -513,6 +522,7 @@ impl Place {
     pub(crate) fn damaged(&self, error: impl Into<Fault>) -> OpenError {
         let what = match error.into() {
             Fault::Damaged(what) => what.into(),
+            Fault::Later(what) => return OpenError::Later { dir: self.dir.clone(), what: what.into() },
             // That may be want of room, which only another write tells.
             Fault::Unwritten(_) if room::is_exhausted(&self.dir) => return self.damaged(Fault::Full),
             Fault::NotOpened(what) => return OpenError::NotOpened { dir: self.dir.clone(), what },

@@ -34,9 +34,19 @@ CREATE TABLE of_source (
     source INTEGER NOT NULL, ms INTEGER NOT NULL, seqs BLOB NOT NULL, PRIMARY KEY (source, ms)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE event_names (
+    source INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (source, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE named (
+    source INTEGER NOT NULL, minute INTEGER NOT NULL, name INTEGER NOT NULL, events INTEGER NOT NULL,
+    PRIMARY KEY (source, minute, name)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE deliveries (
     seq INTEGER PRIMARY KEY, dest INTEGER NOT NULL, state INTEGER NOT NULL, line INTEGER, tries INTEGER NOT NULL,
-    due INTEGER NOT NULL, expires INTEGER NOT NULL, changed INTEGER NOT NULL, record BLOB NOT NULL
+    due INTEGER NOT NULL, expires INTEGER NOT NULL, changed INTEGER NOT NULL, record BLOB NOT NULL, lane INTEGER
 ) STRICT;
 CREATE INDEX by_state ON deliveries (dest, state, line);
 CREATE INDEX by_due ON deliveries (dest, (tries > 0), due, seq, expires) WHERE state < 30 AND line IS NULL;
@@ -72,7 +82,14 @@ CREATE TABLE gaps (
     events INTEGER, crc INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE marks (job BLOB PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE jobs (job BLOB PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE replies (delivery INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
+
+CREATE TABLE marks (
+    source INTEGER NOT NULL, name INTEGER NOT NULL, hash INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (source, name, hash, seq)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// `state x 10 + reason`: what the indexes call a delivery's state.

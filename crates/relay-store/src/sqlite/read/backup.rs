@@ -290,7 +290,7 @@ impl Order {
                 self.status.fail(&format!("backup: {reason}"));
                 BackupError::Unavailable
             }
-            Fault::Damaged(what) => {
+            Fault::Damaged(what) | Fault::Later(what) => {
                 self.status.fail(&format!("backup: {what}"));
                 BackupError::Unavailable
             }

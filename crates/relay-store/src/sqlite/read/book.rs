@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU8,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -16,7 +17,12 @@ use relay_core::{
 };
 use rusqlite::{Connection, params};
 
-use super::{arrears::Arrears, line::Lines, of_source};
+use super::{
+    arrears::Arrears,
+    event_names::{self, BySource, EventNames},
+    line::Lines,
+    of_source,
+};
 use crate::{
     record::{
         RecordError,
@@ -37,6 +43,13 @@ pub(crate) enum Kind {
     Destination = 2,
 }
 
+impl Kind {
+    /// The kind behind a stored number.
+    fn from_number(number: i64) -> Option<Self> {
+        [Self::Source, Self::Destination].into_iter().find(|kind| *kind as i64 == number)
+    }
+}
+
 /// Slots of [`Counters`] of a source.
 const ACCEPTED: usize = 0;
 const STORED: usize = 1;
@@ -51,7 +64,8 @@ const LOST: usize = 9;
 const OUTCOMES: usize = 10;
 const RETRIED: usize = 14;
 const REFUSED: usize = 15;
-const SLOTS: usize = 16;
+/// What is behind the last one is for what later versions count; this one keeps it as it is.
+const SLOTS: usize = 32;
 
 /// Of the counters of a name.
 const COUNTERS_VERSION: u8 = 1;
@@ -71,6 +85,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shelf {
     entries: Arc<Mutex<Vec<Entry>>>,
+    event_names: Arc<Mutex<Arc<BySource>>>,
     id_high: Arc<AtomicI64>,
     latest: Arc<AtomicI64>,
     damage: Arc<Damage>,
@@ -84,6 +99,20 @@ impl Shelf {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names of events by number.
+    pub(crate) fn event_names(&self) -> Arc<BySource> {
+        Arc::clone(&self.event_names.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn show_event_names(&self, names: &EventNames) {
+        *self.event_names.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(names.all().clone());
+    }
+
+    /// The name of events behind its number at a source.
+    pub(crate) fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+        event_names::name(&self.event_names.lock().unwrap_or_else(PoisonError::into_inner), source, number)
     }
 
     /// What was found damaged.
@@ -142,6 +171,8 @@ pub(crate) struct Book {
     /// Index of the entry asked for last, by kind: most often it is the next one too.
     recent: [u32; 2],
     dirty: Vec<bool>,
+    /// Names of events.
+    pub(crate) event_names: EventNames,
     /// Where what waits for its first lease stands.
     pub(crate) lines: Lines,
     /// How far retention is behind.
@@ -153,12 +184,13 @@ pub(crate) struct Book {
 impl Book {
     /// Reads it from the database.
     pub(crate) fn load(db: &Connection) -> Result<Self, Fault> {
-        let mut book = Self::default();
+        let mut book = Self { event_names: EventNames::load(db)?, ..Self::default() };
         let mut statement = db.prepare_cached("SELECT id, kind, name, counters FROM names WHERE id > 0 ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (number, kind, text): (u32, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let kind = if kind == Kind::Source as i64 { Kind::Source } else { Kind::Destination };
+            let kind = Kind::from_number(kind)
+                .ok_or_else(|| Fault::record(&format_args!("name {number}"), &RecordError::Later("its kind is")))?;
             let name: Name = text.parse().map_err(|error| Fault::Damaged(format!("name {number}: {error}").into()))?;
             let counters = decode(number, kind, &text, row.get_ref(3)?.as_blob().unwrap_or_default())?;
             if number as usize != book.entries.len() + 1 {
@@ -199,6 +231,11 @@ impl Book {
     /// The name behind a number.
     pub(crate) fn name(&self, number: u32) -> Option<Name> {
         self.entries.get(number.checked_sub(1)? as usize).map(|entry| entry.name.clone())
+    }
+
+    /// The name of events behind its number at a source.
+    pub(crate) fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+        event_names::name(self.event_names.all(), source, number)
     }
 
     /// The numbers of all names of a kind.
@@ -313,6 +350,9 @@ impl Book {
             let kind = entry.kind as i64;
             statement.execute(params![number, kind, entry.name.as_str(), encode(number, entry)])?;
         }
+        if self.event_names.write(db)? {
+            shelf.show_event_names(&self.event_names);
+        }
         let mut shown = shelf.lock();
         let known = shown.len().min(self.entries.len());
         shown.extend_from_slice(&self.entries[known..]);
@@ -336,6 +376,7 @@ impl Book {
     /// Shows everything anew, after a load.
     pub(crate) fn publish_all(&self, shelf: &Shelf) {
         shelf.lock().clone_from(&self.entries);
+        shelf.show_event_names(&self.event_names);
     }
 
     fn touch(&mut self, number: u32) -> &mut Counters {

@@ -13,11 +13,10 @@ use rusqlite::{CachedStatement, Connection, Params, params};
 use super::{
     book::{Kind, Shelf},
     line::Line,
-    of_source,
-    rows::{self, Names},
+    named, of_source, rows,
 };
 use crate::{
-    record,
+    record::{self, Names},
     seam::{DeliveryFilter, EventFilter, EventRow, Listing, Page, Range},
     sqlite::{
         fault::Fault,
@@ -57,6 +56,11 @@ pub(crate) fn events(
     } else {
         (since, from.map_or(until, |at| at.min(until)))
     };
+    if let Some(name) = &filter.name {
+        let oldest_first = filter.oldest_first;
+        let search = named::Search { name, range: (since, before), wanted: limit + 1, oldest_first };
+        return events_named(db, shelf, filter, &search);
+    }
     let wanted = (limit + 1) as i64;
     let sql = if filter.oldest_first { EVENTS_OLDEST } else { EVENTS };
     let places = match &filter.source {
@@ -70,11 +74,46 @@ pub(crate) fn events(
         },
     };
     let next = (places.len() > limit).then(|| cursor(places[limit - 1]));
+    let seqs = places.into_iter().take(limit).map(|(_, seq)| seq);
+    Ok(Listing { items: event_rows(db, shelf, seqs)?, next })
+}
+
+/// The same by name, of one source or of all, each of which is looked through by itself.
+fn events_named(
+    db: &Connection,
+    shelf: &Shelf,
+    filter: &EventFilter,
+    search: &named::Search<'_>,
+) -> Result<Listing<EventRow>, Fault> {
+    let limit = search.wanted - 1;
+    let sources = match &filter.source {
+        Some(source) => shelf.number(Kind::Source, source).into_iter().collect(),
+        None => shelf.entries(Kind::Source).into_iter().map(|(number, _)| number).collect::<Vec<_>>(),
+    };
+    // What comes first in the order of the search is the smallest here.
+    let rank = |seq: i64| if search.oldest_first { seq } else { !seq };
+    let (mut ranks, mut looked_to): (Vec<i64>, Option<i64>) = (Vec::new(), None);
+    for source in sources {
+        let found = search.page(db, shelf, source)?;
+        ranks.extend(found.seqs.into_iter().map(rank));
+        looked_to = looked_to.into_iter().chain(found.looked_to.map(rank)).min();
+    }
+    ranks.sort_unstable();
+    // Behind that not all sources were looked at.
+    ranks.retain(|found| looked_to.is_none_or(|edge| *found <= edge));
+    let end = if ranks.len() > limit { Some(ranks[limit - 1]) } else { looked_to };
+    ranks.truncate(limit);
+    let items = event_rows(db, shelf, ranks.into_iter().map(rank))?;
+    let next = end.map(|end| (rank(end), rank(end))).map(cursor);
+    Ok(Listing { items, next })
+}
+
+fn event_rows(db: &Connection, shelf: &Shelf, seqs: impl Iterator<Item = i64>) -> Result<Vec<EventRow>, Fault> {
     let mut items = Vec::new();
-    for (_, seq) in places.into_iter().take(limit) {
+    for seq in seqs {
         items.extend(rows::passing_over_damage(shelf.damage(), event_row(db, shelf, seq))?);
     }
-    Ok(Listing { items, next })
+    Ok(items)
 }
 
 /// A page of deliveries, the newest first.

@@ -45,6 +45,19 @@ pub(crate) fn all(db: &Connection, kind: DocumentKind, damage: &Damage) -> Resul
     Ok(documents)
 }
 
+/// A store with a kind of documents that is not known here is a later version's.
+pub(crate) fn refuse_unknown(db: &Connection) -> Result<(), Fault> {
+    let mut statement = db.prepare_cached("SELECT kind FROM documents ORDER BY kind")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        if !KINDS.iter().any(|kind| *kind as i64 == number) {
+            return Err(Fault::record(&"a registry document", &RecordError::Later("its kind is")));
+        }
+    }
+    Ok(())
+}
+
 /// The keys of all documents.
 pub(crate) fn keys(db: &Connection) -> Result<Vec<DocumentKey>, Fault> {
     let mut keys = Vec::new();

@@ -100,12 +100,12 @@ pub(crate) fn bodies(db: &Connection, shelf: &Shelf, of: &[BodyOf]) -> Result<Ve
         let gone = || Fault::Damaged(format!("{}: its event {} is gone", of.delivery, of.event).into());
         match event(db, shelf, of.event).and_then(|event| event.ok_or_else(gone)) {
             Ok(event) => Ok(Some(Arc::new(event))),
-            Err(Fault::Damaged(what)) => {
+            Err(fault @ (Fault::Damaged(_) | Fault::Later(_))) => {
                 let holds =
                     rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, of.delivery.sequence(), shelf))?;
                 // Purged meanwhile, nothing is damaged.
                 if holds.is_some_and(|found| found.id == of.delivery) {
-                    shelf.damage().note(&what);
+                    shelf.damage().note_fault(&fault);
                     shelf.damage().pass_over(of.delivery.sequence());
                 }
                 Ok(None)

@@ -16,6 +16,7 @@ use crate::sqlite::{fault::Fault, files::schema::SEQ_BITS};
 
 /// Lines of a destination that one run begins: a route has one TTL, and an operator changes it now and then.
 const LINES_MAX: usize = 16;
+const MICROS_A_MILLI: i64 = 1000;
 /// Rows looked at around the place where a moment is expected, before the search halves its range.
 const NEAR: i64 = 64;
 
@@ -53,7 +54,7 @@ impl Lines {
             return Ok(None);
         }
         let waits = Waits { seq: new.id.sequence(), due: new.due_at.as_micros() };
-        let ttl = line_of(new);
+        let Some(ttl) = line_of(new) else { return Ok(None) };
         let ends = self.ends.entry(dest).or_default();
         let Some((_, end)) = ends.iter_mut().find(|(line, _)| *line == ttl) else {
             if ends.len() >= LINES_MAX {
@@ -78,9 +79,15 @@ impl Waits {
     }
 }
 
-/// What names the line of a delivery within its destination: its TTL in microseconds.
-pub(crate) fn line_of(delivery: &Delivery) -> i64 {
-    delivery.expires_at.as_micros() - delivery.due_at.as_micros()
+/// What names the line of a delivery within its destination: its TTL in microseconds, of whole milliseconds. What lies between
+/// two of them, and below zero, is for lines and places of later versions.
+pub(crate) fn line_of(delivery: &Delivery) -> Option<i64> {
+    Some(delivery.expires_at.as_micros() - delivery.due_at.as_micros()).filter(|ttl| is_known(*ttl))
+}
+
+/// Whether a line, or the place of what is in none, is one of this version.
+pub(crate) const fn is_known(line: i64) -> bool {
+    line >= 0 && line % MICROS_A_MILLI == 0
 }
 
 /// One line.
@@ -95,11 +102,14 @@ impl Line {
     pub(crate) fn all(db: &Connection, dest: u32) -> Result<Vec<Self>, Fault> {
         let mut statement = db.prepare_cached(NEXT_LINE)?;
         let mut lines: Vec<Self> = Vec::new();
+        let mut behind = -1;
         loop {
-            let behind = lines.last().map_or(i64::MIN, |line| line.ttl);
             let next = statement.query_row(params![dest, behind], |row| row.get(0)).optional()?;
             let Some(ttl) = next else { return Ok(lines) };
-            lines.push(Self { dest, ttl });
+            behind = ttl;
+            if is_known(ttl) {
+                lines.push(Self { dest, ttl });
+            }
         }
     }
 
@@ -228,7 +238,7 @@ mod tests {
         let db = Connection::open_in_memory().expect("opens");
         schema::create(&db).expect("makes tables");
         for (seq, due) in waits {
-            let insert = "INSERT INTO deliveries VALUES (?1, 1, 10, 9, 0, ?2, ?2 + 9, 0, x'')";
+            let insert = "INSERT INTO deliveries VALUES (?1, 1, 10, 9, 0, ?2, ?2 + 9, 0, x'', NULL)";
             db.execute(insert, params![seq, due]).expect("writes");
         }
         db

@@ -1,5 +1,7 @@
 //! Reading rows: every one is checked against its CRC and against the columns that repeat it.
 
+use std::{num::NonZeroU8, sync::Arc};
+
 use bytes::Bytes;
 use relay_core::{delivery::Delivery, event::Event, name::Name};
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -7,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::book::{Book, Shelf};
 use crate::{
     record::{
-        self, Head, RecordError,
+        self, Head, Names, RecordError,
         seal::{Fields, Sealing},
     },
     sqlite::{
@@ -23,20 +25,23 @@ const LIST_VERSION: u8 = 1;
 /// in memory that no budget knows of.
 const BODY_IN_ONE_MAX: i64 = 64 * 1024;
 
-/// Gives the name behind a number.
-pub(crate) trait Names {
-    fn name(&self, number: u32) -> Option<Name>;
-}
-
 impl Names for Book {
     fn name(&self, number: u32) -> Option<Name> {
         Self::name(self, number)
+    }
+
+    fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+        Self::event_name(self, source, number)
     }
 }
 
 impl Names for Shelf {
     fn name(&self, number: u32) -> Option<Name> {
         Self::name(self, number)
+    }
+
+    fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+        Self::event_name(self, source, number)
     }
 }
 
@@ -128,20 +133,13 @@ pub(crate) fn sequences(event_seq: i64, bytes: Option<&[u8]>) -> Result<Vec<i64>
 
 /// Decodes an event's head and checks that it belongs to this row.
 pub(crate) fn head(seq: i64, bytes: Vec<u8>, names: &impl Names) -> Result<Head, Fault> {
-    let head = record::decode_event(&Bytes::from(bytes), |number| names.name(number))
-        .map_err(|error| damaged_event(seq, &error))?;
+    let head = record::decode_event(&Bytes::from(bytes), names).map_err(|error| damaged_event(seq, &error))?;
     if head.event.id.sequence() == seq { Ok(head) } else { Err(damaged_event(seq, &RecordError::Field("the id"))) }
 }
 
 /// Passes over a damaged record, which is noted: one bad record must not hold up the others.
 pub(crate) fn passing_over_damage<T>(damage: &Damage, read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
-    match read {
-        Err(Fault::Damaged(what)) => {
-            damage.note(&what);
-            Ok(None)
-        }
-        other => other,
-    }
+    read.or_else(|fault| damage.pass(fault).map(|()| None))
 }
 
 /// A damaged event, named.

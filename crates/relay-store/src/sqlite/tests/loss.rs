@@ -279,7 +279,7 @@ fn accepting_a_loss_leaves_nothing_damaged() {
         dir.path(),
         "INSERT INTO attempts (delivery, version, record) SELECT min(seq), 99, x'01' FROM deliveries;
          UPDATE dedupe SET record = x'01'; UPDATE documents SET crc = 0 WHERE name = 'r'; UPDATE audit SET crc = 0;
-         UPDATE marks SET record = x'01'; UPDATE events SET deliveries = x'01' WHERE seq = (SELECT max(seq) FROM events)",
+         UPDATE jobs SET record = x'01'; UPDATE events SET deliveries = x'01' WHERE seq = (SELECT max(seq) FROM events)",
     );
     let report = check(dir.path(), false, NOW).expect("reads");
     assert_eq!(report.faults.len(), 7, "{:#?}", report.faults);
@@ -587,7 +587,7 @@ fn damage_is_not_forgotten_by_a_restart() {
         "CREATE TABLE good AS SELECT seq, body FROM events;
          UPDATE events SET body = x'00' WHERE seq = (SELECT min(seq) FROM events);
          INSERT INTO attempts (delivery, version, record) SELECT min(seq), 99, x'01' FROM deliveries;
-         UPDATE marks SET record = x'01'",
+         UPDATE jobs SET record = x'01'",
     );
     let known = |store: &SqliteStore| {
         let (stats, recount) = (wait(store.stats()).expect("stats"), wait(store.recount()).expect("counts"));

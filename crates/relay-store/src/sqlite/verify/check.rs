@@ -36,9 +36,9 @@ use crate::{
         read::{
             audit,
             book::{Book, Kind},
-            documents,
-            line::{Line, line_of},
-            of_source, rows,
+            documents, event_names,
+            line::{self, Line, line_of},
+            named, of_source, rows,
         },
         write::{append::Taken, step},
     },
@@ -138,6 +138,9 @@ fn mend(dir: &Path, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenErr
     let alone = place.database_alone()?;
     let mut db = place.connect_writer()?;
     let mut found = read_store(&place, &mut db, alone, watch)?;
+    if let Some(what) = found.damaged.later.pop_first() {
+        return Err(OpenError::Later { dir: place.dir, what });
+    }
     if !found.report.is_healthy() {
         let gap = accept(&place, &mut db, &found.damaged, &found.report.faults, found.vouched, at)?;
         found.report.gap = gap;
@@ -158,8 +161,10 @@ struct Read {
 
 /// Reads everything.
 fn read_store(place: &Place, db: &mut Connection, alone: Alone, watch: &Arc<Watch>) -> Result<Read, OpenError> {
-    if let (Alone::Says(alone), Ok(Some(meta))) = (alone, Meta::load(db)) {
-        place.compare_log(alone.as_deref(), &meta)?;
+    match (alone, Meta::load(db)) {
+        (_, Err(fault @ Fault::Later(_))) => return Err(place.damaged(fault)),
+        (Alone::Says(alone), Ok(Some(meta))) => place.compare_log(alone.as_deref(), &meta)?,
+        _ => {}
     }
     let mut report = CheckReport::default();
     let mut damaged = Damaged::default();
@@ -172,8 +177,10 @@ fn read_store(place: &Place, db: &mut Connection, alone: Alone, watch: &Arc<Watc
     if watch.is_stopped() {
         return Err(OpenError::Interrupted { dir: place.dir.clone() });
     }
-    if let Err(fault) = read {
-        report.faults.push(place.damaged(fault).to_string());
+    match read {
+        Ok(()) => {}
+        Err(fault @ Fault::Later(_)) => return Err(place.damaged(fault)),
+        Err(fault) => report.faults.push(place.damaged(fault).to_string()),
     }
     let mut told = BTreeSet::new();
     report.faults.retain(|fault| told.insert(fault.clone()));
@@ -188,8 +195,8 @@ impl Read {
             return damage::forget(&place.known_damage())
                 .map_err(|error| io_error("write", &place.known_damage(), error));
         }
-        let faults = self.report.faults.iter();
-        let found: Vec<String> = faults.filter(|fault| !self.of_ledger.contains(fault)).cloned().collect();
+        let is_damage = |fault: &&String| !self.of_ledger.contains(fault) && !self.damaged.later.contains(*fault);
+        let found: Vec<String> = self.report.faults.iter().filter(is_damage).cloned().collect();
         remember(place, &found, &self.damaged.whole)
     }
 }
@@ -243,9 +250,11 @@ pub(crate) const UNREADABLE_ALONE: &str = "the database without its log cannot b
 /// Reads everything, for that reason, and refuses the store unless all of it holds.
 pub(crate) fn verify(place: &Place, db: &Connection, reason: &str) -> Result<(), OpenError> {
     tracing::warn!(event = "store_verifying", reason, "everything in the store is read first");
-    let mut report = CheckReport::default();
-    read_everything(db, &mut report, &mut Damaged::default(), &Watch::default())
-        .map_err(|fault| place.damaged(fault))?;
+    let (mut report, mut damaged) = (CheckReport::default(), Damaged::default());
+    read_everything(db, &mut report, &mut damaged, &Watch::default()).map_err(|fault| place.damaged(fault))?;
+    if let Some(what) = damaged.later.pop_first() {
+        return Err(OpenError::Later { dir: place.dir.clone(), what });
+    }
     if let Some(first) = report.faults.first() {
         let count = report.faults.len();
         return Err(place.damaged(Fault::Damaged(format!("{count} faults ({reason}): {first}").into())));
@@ -274,9 +283,27 @@ struct Damaged {
     audit: Vec<i64>,
     /// What is wrong with the store as a whole, in words: no other than a check finds it.
     whole: BTreeSet<String>,
+    /// What a later version wrote, in words: it is no damage, and stays.
+    later: BTreeSet<String>,
 }
 
 impl Damaged {
+    /// Reports a record that cannot be read; whether it is damaged. Any other fault comes back.
+    fn is(&mut self, fault: Fault, report: &mut CheckReport) -> Result<bool, Fault> {
+        match fault {
+            Fault::Damaged(what) => {
+                report.faults.push(what.into());
+                Ok(true)
+            }
+            Fault::Later(what) => {
+                self.later.insert(what.clone().into());
+                report.faults.push(what.into());
+                Ok(false)
+            }
+            other => Err(other),
+        }
+    }
+
     fn note_whole(&mut self, report: &mut CheckReport, what: String) {
         self.whole.insert(what.clone());
         report.faults.push(what);
@@ -398,7 +425,9 @@ fn read_events(
                 let column: u32 = db
                     .prepare_cached("SELECT source FROM events WHERE seq = ?1")?
                     .query_row([seq], |row| row.get(0))?;
-                if column != source || !of_source::has(db, source, seq)? {
+                let names = book.event_names.all();
+                let code = event_names::code(names, source, event.name.as_deref());
+                if column != source || of_source::code(db, source, seq)? != Some(code) {
                     report.faults.push(format!("{}: it is not listed with its source", event.id));
                     damaged.unlisted.push((seq, source));
                 }
@@ -410,16 +439,20 @@ fn read_events(
                 drop(listed);
             }
             Ok((None, _)) => {}
-            Err(Fault::Damaged(what)) => {
-                report.faults.push(what.into());
-                damaged.events.insert(seq);
+            Err(fault) => {
+                if damaged.is(fault, report)? {
+                    damaged.events.insert(seq);
+                }
             }
-            Err(fault) => return Err(fault),
         }
     }
     let listed: u64 = of_source::count(db)?.iter().map(|(_, count)| count).sum();
     if listed != report.events {
         let what = format!("{listed} events are listed with their sources, {} are stored", report.events);
+        damaged.note_whole(report, what);
+    }
+    if let Some((source, minute)) = named::differs(db)? {
+        let what = format!("the names of events of source {source} are counted wrongly in minute {minute}");
         damaged.note_whole(report, what);
     }
     Ok(())
@@ -438,17 +471,21 @@ fn read_deliveries(
         match rows::delivery_at(db, seq, book) {
             Ok(Some(found)) => {
                 let destination = book.number(Kind::Destination, &found.destination);
-                if let Some(fault) = misplaced(db, destination, &found)? {
-                    report.faults.push(fault);
-                    damaged.deliveries.insert(seq);
+                match misplaced(db, destination, &found) {
+                    Ok(None) => {}
+                    Ok(Some(fault)) => {
+                        report.faults.push(fault);
+                        damaged.deliveries.insert(seq);
+                    }
+                    Err(fault) => drop(damaged.is(fault, report)?),
                 }
             }
             Ok(None) => {}
-            Err(Fault::Damaged(what)) => {
-                report.faults.push(what.into());
-                damaged.deliveries.insert(seq);
+            Err(fault) => {
+                if damaged.is(fault, report)? {
+                    damaged.deliveries.insert(seq);
+                }
             }
-            Err(fault) => return Err(fault),
         }
         attempts(db, seq, report, damaged)?;
     }
@@ -476,14 +513,17 @@ pub(crate) fn misplaced(db: &Connection, destination: Option<u32>, found: &Deliv
         .query_row([seq], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?), row.get(5)?)))?;
     let (expires, changed) = (found.expires_at.as_micros(), found.changed_at.as_micros());
     let expected = (destination.unwrap_or(0), found.tries, expires, changed, schema::code_of(found));
-    if columns != expected || line.is_some_and(|line| line != line_of(found) || found.state != State::Ready) {
+    if let Some(line) = line.filter(|line| !line::is_known(*line)) {
+        return Err(Fault::Later(format!("{}: it stands in line {line}, which is not known here", found.id).into()));
+    }
+    if columns != expected || line.is_some_and(|_| line != line_of(found) || found.state != State::Ready) {
         return Ok(Some(format!("{}: an index column differs from the record", found.id)));
     }
     match rows::deliveries_of(db, found.event.sequence()) {
         Ok(listed) if listed.contains(&seq) => Ok(None),
         Ok(_) => Ok(Some(format!("{}: its event {} does not have it", found.id, found.event))),
         // Told with the event.
-        Err(Fault::Damaged(_)) => Ok(None),
+        Err(Fault::Damaged(_) | Fault::Later(_)) => Ok(None),
         Err(fault) => Err(fault),
     }
 }
@@ -493,21 +533,24 @@ fn attempts(db: &Connection, seq: i64, report: &mut CheckReport, damaged: &mut D
     let mut rows = statement.query([seq])?;
     while let Some(row) = rows.next()? {
         if let Err(error) = record::decode_attempt(row.get_ref(1)?.as_blob().unwrap_or_default()) {
-            report.faults.push(format!("an attempt of the delivery in row {seq}: {error}"));
-            damaged.attempts.push((seq, row.get(0)?));
+            let fault = Fault::record(&format_args!("an attempt of the delivery in row {seq}"), &error);
+            if damaged.is(fault, report)? {
+                damaged.attempts.push((seq, row.get(0)?));
+            }
         }
     }
     Ok(())
 }
 
 fn read_documents(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    if let Err(fault) = documents::refuse_unknown(db) {
+        damaged.is(fault, report)?;
+    }
     for key in documents::keys(db)? {
-        match documents::one(db, &key) {
-            Err(Fault::Damaged(what)) => {
-                report.faults.push(what.into());
-                damaged.documents.push((key.kind, key.name));
-            }
-            read => drop(read?),
+        if let Err(fault) = documents::one(db, &key)
+            && damaged.is(fault, report)?
+        {
+            damaged.documents.push((key.kind, key.name));
         }
     }
     Ok(())
@@ -520,17 +563,17 @@ fn read_keys_and_marks(db: &Connection, report: &mut CheckReport, damaged: &mut 
     while let Some(row) = rows.next()? {
         let (source, key): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
         if let Err(error) = Taken::decode(source, &key, row.get_ref(2)?.as_blob().unwrap_or_default()) {
-            report.faults.push(format!("a dedupe key of source {source}: {error}"));
-            damaged.keys.push((source, key));
+            let fault = Fault::record(&format_args!("a dedupe key of source {source}"), &error);
+            if damaged.is(fault, report)? {
+                damaged.keys.push((source, key));
+            }
         }
     }
     for (job, mark) in step::all(db)? {
-        match mark {
-            Err(Fault::Damaged(what)) => {
-                report.faults.push(what.into());
-                damaged.marks.push(job);
-            }
-            read => drop(read?),
+        if let Err(fault) = mark
+            && damaged.is(fault, report)?
+        {
+            damaged.marks.push(job);
         }
     }
     Ok(())
@@ -538,12 +581,10 @@ fn read_keys_and_marks(db: &Connection, report: &mut CheckReport, damaged: &mut 
 
 fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     for seq in sequences(db, "SELECT seq FROM audit")? {
-        match audit::at(db, seq) {
-            Err(Fault::Damaged(what)) => {
-                report.faults.push(what.into());
-                damaged.audit.push(seq);
-            }
-            read => drop(read?),
+        if let Err(fault) = audit::at(db, seq)
+            && damaged.is(fault, report)?
+        {
+            damaged.audit.push(seq);
         }
     }
     Ok(())
@@ -617,7 +658,7 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
             .execute(params![*kind as i64, name])?;
     }
     for job in &damaged.marks {
-        db.prepare_cached("DELETE FROM marks WHERE job = ?1")?.execute(params![job])?;
+        db.prepare_cached("DELETE FROM jobs WHERE job = ?1")?.execute(params![job])?;
     }
     for seq in &damaged.audit {
         db.prepare_cached("DELETE FROM audit WHERE seq = ?1")?.execute([seq])?;
@@ -645,6 +686,7 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
         db.prepare_cached("UPDATE events SET source = ?2 WHERE seq = ?1")?.execute(*place)?;
     }
     of_source::rebuild(db)?;
+    named::rebuild(db)?;
     let stored =
         |book: &Book| -> u64 { book.entries(Kind::Source).map(|(_, entry)| entry.source_stats().stored).sum() };
     let before = stored(&book);
@@ -655,7 +697,7 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
 
 fn read_gaps(db: &Connection, report: &mut CheckReport) -> Result<(), Fault> {
     match gap::all(db) {
-        Err(Fault::Damaged(what)) => report.faults.push(what.into()),
+        Err(Fault::Damaged(what) | Fault::Later(what)) => report.faults.push(what.into()),
         read => drop(read?),
     }
     Ok(())

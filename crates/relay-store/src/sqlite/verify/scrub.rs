@@ -19,7 +19,7 @@ use crate::{
         read::{
             audit,
             book::{Kind, Shelf},
-            documents, of_source,
+            documents, event_names, of_source,
             reader::at_one_snapshot,
             rows,
         },
@@ -219,7 +219,8 @@ fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
             shelf.damage().note(&format!("{}: the body does not have its SHA-256", event.id));
         }
         let source = shelf.number(Kind::Source, &event.source).unwrap_or(0);
-        if !of_source::has(db, source, seq)? {
+        let code = event_names::code(&shelf.event_names(), source, event.name.as_deref());
+        if of_source::code(db, source, seq)? != Some(code) {
             shelf.damage().note(&format!("{}: it is not listed with its source", event.id));
         }
     }
@@ -240,7 +241,8 @@ fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
     let mut attempts = statement.query([seq])?;
     while let Some(row) = attempts.next()? {
         if let Err(error) = record::decode_attempt(row.get_ref(0)?.as_blob().unwrap_or_default()) {
-            shelf.damage().note(&format!("an attempt of the delivery in row {seq}: {error}"));
+            let what = format_args!("an attempt of the delivery in row {seq}");
+            shelf.damage().note_fault(&Fault::record(&what, &error));
         }
     }
     Ok(())
@@ -262,7 +264,8 @@ fn keys(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, F
     while let Some(row) = rows.next()? {
         let key: (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
         if let Err(error) = Taken::decode(key.0, &key.1, row.get_ref(2)?.as_blob().unwrap_or_default()) {
-            shelf.damage().note(&format!("a dedupe key of source {}: {error}", key.0));
+            let what = format_args!("a dedupe key of source {}", key.0);
+            shelf.damage().note_fault(&Fault::record(&what, &error));
         }
         let lacking = indexes::lacking(db, indexes::OF_KEYS, params![key.0, key.1])?;
         found(shelf, &format_args!("a dedupe key of source {}", key.0), &lacking);
@@ -276,11 +279,5 @@ fn keys(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, F
 
 /// Notes damage and goes on; any other fault ends the store.
 fn note<T>(shelf: &Shelf, read: Result<T, Fault>) -> Result<Option<T>, Fault> {
-    match read {
-        Err(Fault::Damaged(what)) => {
-            shelf.damage().note(&what);
-            Ok(None)
-        }
-        other => other.map(Some),
-    }
+    read.map(Some).or_else(|fault| shelf.damage().pass(fault).map(|()| None))
 }

@@ -34,11 +34,7 @@ pub(crate) fn append_all(
             }
             match append(tx, item) {
                 Ok(appended) => Ok(Ok(appended)),
-                Err(Fault::Damaged(what)) => {
-                    tx.damage.note(&what);
-                    Ok(Err(AppendError::Damaged))
-                }
-                Err(fault) => Err(fault),
+                Err(fault) => tx.damage.pass(fault).map(|()| Err(AppendError::Damaged)),
             }
         })
         .collect()

@@ -221,11 +221,11 @@ fn readable<T>(
         return Ok(None);
     }
     match read() {
-        Err(Fault::Damaged(what)) => {
-            tx.damage.note(&what);
+        Err(fault) => {
+            tx.damage.pass(fault)?;
             tx.damage.pass_over(seq);
             Ok(None)
         }
-        other => other,
+        found => found,
     }
 }

@@ -44,7 +44,7 @@ const FORGOTTEN: &str =
     "DELETE FROM dedupe WHERE (source, key) IN (SELECT source, key FROM dedupe INDEXED BY dedupe_by_until
     WHERE until <= ?1 LIMIT ?2)";
 
-const OLD_MARKS: &str = "DELETE FROM marks WHERE job IN (SELECT job FROM marks WHERE job < ?1 ORDER BY job LIMIT ?2)";
+const OLD_MARKS: &str = "DELETE FROM jobs WHERE job IN (SELECT job FROM jobs WHERE job < ?1 ORDER BY job LIMIT ?2)";
 
 /// Whether the next commit has earned its turn, whatever else there is to do.
 pub(crate) fn has_turn(arrears: &Arrears) -> bool {
@@ -105,10 +105,7 @@ impl Retiring {
 impl Task for Retiring {
     fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), Fault> {
         self.run = match retire(tx, &self.retire, self.done.taken as usize) {
-            Err(Fault::Damaged(what)) => {
-                tx.damage.note(&what);
-                Err(StoreError::Damaged { what })
-            }
+            Err(fault @ (Fault::Damaged(_) | Fault::Later(_))) => Err(tx.damage.answered(fault)),
             other => Ok(other?),
         };
         Ok(())

@@ -22,8 +22,8 @@ const MARK_VERSION: u8 = 1;
 /// In the place of a time.
 const NEVER: i64 = -1;
 
-const MARK: &str = "SELECT record FROM marks WHERE job = ?1";
-const PUT: &str = "INSERT INTO marks (job, record) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET record = ?2";
+const MARK: &str = "SELECT record FROM jobs WHERE job = ?1";
+const PUT: &str = "INSERT INTO jobs (job, record) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET record = ?2";
 
 /// Does a step, if the job is there; else gives how far it is.
 pub(crate) fn step(tx: &mut Transaction<'_>, step: &Step) -> Result<Stepped, Fault> {
@@ -68,7 +68,7 @@ pub(crate) type Kept = (Vec<u8>, Result<Mark, Fault>);
 
 /// All marks.
 pub(crate) fn all(db: &Connection) -> Result<Vec<Kept>, Fault> {
-    let mut statement = db.prepare_cached("SELECT job, record FROM marks WHERE job >= x'' ORDER BY job")?;
+    let mut statement = db.prepare_cached("SELECT job, record FROM jobs WHERE job >= x'' ORDER BY job")?;
     let mut rows = statement.query([])?;
     let mut marks = Vec::new();
     while let Some(row) = rows.next()? {

@@ -16,6 +16,7 @@ use crate::{
         read::{
             audit,
             book::{Book, Kind},
+            named::Moves,
             of_source, rows,
         },
     },
@@ -35,8 +36,10 @@ pub(crate) struct Transaction<'a> {
     pub(crate) id_high: i64,
     /// Latest moment that the records written speak of.
     pub(crate) latest: Wall,
-    /// Events stored, by source and sequence, to be noted together at the end.
-    new_events: Vec<(u32, i64)>,
+    /// Events stored, by source, sequence and what stands for their names, to be noted together at the end.
+    new_events: Vec<(u32, i64, u8)>,
+    /// How many events of each name came and went, to be written together at the end.
+    named: Moves,
     scratch: Vec<u8>,
     statements: Statements<'a>,
 }
@@ -67,6 +70,7 @@ impl<'a> Transaction<'a> {
             id_high: 0,
             latest: Wall::MIN,
             new_events: Vec::new(),
+            named: Moves::default(),
             scratch: Vec::with_capacity(1024),
             statements: Statements::default(),
         }
@@ -75,6 +79,7 @@ impl<'a> Transaction<'a> {
     /// Writes what is written once for all operations; gives what was written.
     pub(crate) fn finish(mut self) -> Result<Written, Fault> {
         of_source::add(self.db, &mut self.new_events)?;
+        self.named.write(self.db)?;
         Ok(Written { crcs: self.crcs, id_high: self.id_high, latest: self.latest })
     }
 
@@ -82,8 +87,10 @@ impl<'a> Transaction<'a> {
     pub(crate) fn insert_event(&mut self, event: &Event, deliveries: &[Delivery]) -> Result<bool, Fault> {
         let source = self.book.intern(Kind::Source, &event.source);
         let seq = event.id.sequence();
+        let number = event.name.as_deref().and_then(|name| self.book.event_names.intern(source, name));
         self.scratch.clear();
-        self.crcs.push(record::encode_event(event, source, &mut self.scratch));
+        self.crcs.push(record::encode_event(event, source, number, &mut self.scratch));
+        let code = record::name_written(event, number);
         let listed = rows::encode_sequences(seq, deliveries.iter().map(|delivery| delivery.id.sequence()));
         let sql = "INSERT INTO events (seq, source, deliveries, head, body) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO NOTHING";
@@ -105,7 +112,8 @@ impl<'a> Transaction<'a> {
         if deliveries.is_empty() {
             self.book.arrears.on_stored();
         }
-        self.new_events.push((source, seq));
+        self.new_events.push((source, seq, code));
+        self.named.count(source, seq, code, 1);
         self.id_high = self.id_high.max(seq);
         self.latest = self.latest.max(event.received_at);
         Ok(true)
@@ -183,11 +191,8 @@ impl<'a> Transaction<'a> {
         self.book.removed(destination, gone.state);
         self.removed(seq);
         let listed = match listed {
-            Err(Fault::Damaged(what)) => {
-                self.damage.note(&what);
-                return Ok(false);
-            }
-            other => other?,
+            Ok(listed) => listed,
+            Err(fault) => return self.damage.pass(fault).map(|()| false),
         };
         let mut siblings = self.db.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?;
         for sibling in listed {
@@ -208,7 +213,10 @@ impl<'a> Transaction<'a> {
     pub(crate) fn event_is_gone(&mut self, source: u32, seq: i64) -> Result<(), Fault> {
         self.book.retired(source);
         of_source::add(self.db, &mut std::mem::take(&mut self.new_events))?;
-        of_source::remove(self.db, source, seq)
+        if let Some(code) = of_source::remove(self.db, source, seq)? {
+            self.named.count(source, seq, code, -1);
+        }
+        Ok(())
     }
 
     /// Writes audit entries.

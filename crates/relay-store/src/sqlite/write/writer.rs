@@ -149,6 +149,7 @@ impl Writer {
             }
             Ok(Err(Fault::Broken(reason) | Fault::Unwritten(reason) | Fault::NotOpened(reason))) => Some(reason),
             Ok(Err(Fault::Damaged(what))) => Some(format!("damaged record: {what}")),
+            Ok(Err(Fault::Later(what))) => Some(format!("record of a later version: {what}")),
             Ok(Err(Fault::Full | Fault::TooSlow)) => Some("the disk is full where it must not be".to_owned()),
             Err(_) => Some("the writer panicked".to_owned()),
         };

@@ -1,0 +1,108 @@
+//! The names of events by number: a source numbers the names that came first, so that a listing by name reads one byte an event.
+//!
+//! Numbers are 1 to [`EVENT_NAMES_NUMBERED`](relay_core::limits::EVENT_NAMES_NUMBERED), given once and never to another name. A
+//! name that came later stands in its event's head: [`NAME_AS_TEXT`] in the place of its number.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU8,
+    sync::Arc,
+};
+
+use relay_core::{event::event_name, limits::EVENT_NAMES_NUMBERED};
+use rusqlite::{Connection, params};
+
+use crate::{
+    record::{NAME_AS_TEXT, seal::of_columns},
+    sqlite::fault::Fault,
+};
+
+/// The names of all sources, by the source's number; each in the order of their numbers.
+pub(crate) type BySource = BTreeMap<u32, Vec<Arc<str>>>;
+
+/// The writer's names. After a rollback they are [read](Self::load) anew.
+#[derive(Debug, Default)]
+pub(crate) struct EventNames {
+    by_source: BySource,
+    numbers: HashMap<u32, HashMap<Arc<str>, NonZeroU8>>,
+    /// Given since the last commit.
+    new: Vec<(u32, NonZeroU8)>,
+}
+
+impl EventNames {
+    /// Reads them from the database.
+    pub(crate) fn load(db: &Connection) -> Result<Self, Fault> {
+        let mut names = Self::default();
+        let mut statement =
+            db.prepare_cached("SELECT source, number, name, crc FROM event_names ORDER BY source, number")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (source, number, text): (u32, u8, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let damaged =
+                |what: &str| Fault::Damaged(format!("name {number} of events of source {source}: {what}").into());
+            if checksum(source, number, &text) != row.get::<_, u32>(3)? {
+                return Err(damaged("the checksum does not match"));
+            }
+            let given = names.give(source, &text).map(NonZeroU8::get);
+            if given != Some(number) {
+                return Err(damaged("one before it is missing, or it stands there twice"));
+            }
+        }
+        names.new.clear();
+        Ok(names)
+    }
+
+    /// The number of a name, given now if it has none; `None`: it has none and gets none.
+    pub(crate) fn intern(&mut self, source: u32, name: &str) -> Option<NonZeroU8> {
+        let known = self.numbers.get(&source).and_then(|numbers| numbers.get(name)).copied();
+        known.or_else(|| event_name(name).and_then(|name| self.give(source, name)))
+    }
+
+    fn give(&mut self, source: u32, name: &str) -> Option<NonZeroU8> {
+        let names = self.by_source.entry(source).or_default();
+        let number = NonZeroU8::new(u8::try_from(names.len() + 1).ok()?)?;
+        if names.len() >= EVENT_NAMES_NUMBERED {
+            return None;
+        }
+        let name: Arc<str> = name.into();
+        if self.numbers.entry(source).or_default().insert(Arc::clone(&name), number).is_some() {
+            return None;
+        }
+        names.push(name);
+        self.new.push((source, number));
+        Some(number)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &BySource {
+        &self.by_source
+    }
+
+    /// Writes those that are new, inside the transaction; whether there were any.
+    pub(crate) fn write(&mut self, db: &Connection) -> Result<bool, Fault> {
+        let new = std::mem::take(&mut self.new);
+        for (source, number) in &new {
+            let Some(name) = name(&self.by_source, *source, *number) else { continue };
+            let crc = checksum(*source, number.get(), &name);
+            db.prepare_cached("INSERT INTO event_names (source, number, name, crc) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![source, number.get(), &*name, crc])?;
+        }
+        Ok(!new.is_empty())
+    }
+}
+
+/// The name behind a number.
+pub(crate) fn name(names: &BySource, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+    names.get(&source)?.get(usize::from(number.get()) - 1).cloned()
+}
+
+/// What stands for this name of an event beside its id: its number, [`NAME_AS_TEXT`], or 0 for none.
+pub(crate) fn code(names: &BySource, source: u32, name: Option<&str>) -> u8 {
+    let Some(name) = name else { return 0 };
+    let known = names.get(&source).and_then(|names| names.iter().position(|known| **known == *name));
+    known.map_or(NAME_AS_TEXT, |index| index as u8 + 1)
+}
+
+fn checksum(source: u32, number: u8, name: &str) -> u32 {
+    of_columns(&[&source.to_le_bytes(), &[number], name.as_bytes()])
+}

@@ -1,0 +1,309 @@
+//! The format on disk: what a later version wrote is refused as such, names are counted and found, and the store that is kept in
+//! `fixtures/` is read to its last row.
+
+use relay_core::{
+    delivery::{Reason, answer::Answer, outcome::Class},
+    jobs::Target,
+};
+
+use super::*;
+use crate::{
+    record::NAME_AS_TEXT,
+    seam::{AuditFilter, NameCount},
+    sqlite::{
+        files::meta::Meta,
+        read::{named, of_source},
+        write::step,
+    },
+};
+
+/// One whose record, row of numbers and CRC are right, and in which one byte means something that is not known here.
+fn changed(db: &rusqlite::Connection, table: &str, column: &str, row: i64, byte: usize, with: u8) {
+    let key = if table == "names" { "id" } else { "seq" };
+    let read = format!("SELECT {column} FROM {table} WHERE {key} = ?1");
+    let mut record: Vec<u8> = db.query_row(&read, [row], |row| row.get(0)).expect("is there");
+    record.truncate(record.len() - 4);
+    record[byte] ^= with;
+    let crc = crc32fast::hash(&record);
+    record.extend(crc.to_le_bytes());
+    let write = format!("UPDATE {table} SET {column} = ?2 WHERE {key} = ?1");
+    db.execute(&write, rusqlite::params![row, record]).expect("writes");
+}
+
+fn database(dir: &Path) -> rusqlite::Connection {
+    rusqlite::Connection::open(dir.join("store.db")).expect("opens")
+}
+
+/// I23: what a later version made of a delivery holds up nothing else, counts as no damage, and is never taken out.
+#[test]
+fn a_record_of_a_later_version_is_no_damage() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let (slow, plain) = (maker.append("slow", NOW), maker.append("plain", NOW));
+    append_one(&store, &slow).expect("stored");
+    append_one(&store, &plain).expect("stored");
+    changed(&database(dir.path()), "deliveries", "record", slow.deliveries[0].id.sequence(), 3, 16);
+    let leased = wait(store.lease(lease_ask(9))).expect("leases");
+    assert_eq!(leased.deliveries.iter().map(|held| held.id).collect::<Vec<_>>(), [plain.deliveries[0].id]);
+    let Err(StoreError::Later { what }) = wait(store.browse_deliveries(DeliveryFilter::default(), Page::default()))
+        .map(|listing| assert_eq!(listing.items.len(), 1))
+        .and_then(|()| wait(store.attempts(slow.deliveries[0].id)).map(drop))
+    else {
+        panic!("it is named")
+    };
+    assert!(what.contains("a later version wrote it: one of its flags is not known here"), "{what}");
+    assert_eq!(wait(store.stats()).expect("stats").damaged, 0);
+    scrub::read(&database(dir.path()), &store.shelf, &scrub::Place::default()).expect("reads");
+    assert_eq!(wait(store.stats()).expect("stats").damaged, 0);
+    wait(store.close());
+    drop(store);
+    let report = check(dir.path(), false, NOW).expect("reads");
+    assert!(report.faults.iter().any(|fault| fault.contains("a later version wrote it")), "{:?}", report.faults);
+    assert!(
+        !dir.path().join("damaged").exists() || std::fs::read(dir.path().join("damaged")).expect("reads").is_empty()
+    );
+    let refused = check(dir.path(), true, NOW).expect_err("nothing of it may be taken out");
+    assert!(matches!(refused, OpenError::Later { .. }), "{refused}");
+    let store = open(dir.path());
+    let there: i64 =
+        database(dir.path()).query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0)).expect("counts");
+    assert_eq!(there, 2);
+    wait(store.close());
+}
+
+/// I23: a store in which something is used that this version does not know is refused by all that open it, and left as it is.
+#[test]
+fn a_store_that_needs_a_later_version_is_refused_untouched() {
+    let dir = tempfile::tempdir().expect("a directory");
+    wait(filled(dir.path()).close());
+    let db = database(dir.path());
+    let bytes: i64 =
+        db.query_row("SELECT length(counters) FROM names WHERE id = 0", [], |row| row.get(0)).expect("reads");
+    let needs = usize::try_from(bytes).expect("few") - 4 - 8;
+    changed(&db, "names", "counters", 0, needs, 2);
+    drop(db);
+    let before = std::fs::read(dir.path().join("store.db")).expect("reads");
+    for refused in [
+        SqliteStore::open(options(dir.path())).map(drop).expect_err("later"),
+        check(dir.path(), false, NOW).map(drop).expect_err("later"),
+        check(dir.path(), true, NOW).map(drop).expect_err("later"),
+    ] {
+        let OpenError::Later { what, .. } = &refused else { panic!("{refused}") };
+        assert_eq!(what, "the meta row: a later version wrote it: something that is in use is not known here");
+    }
+    assert_eq!(std::fs::read(dir.path().join("store.db")).expect("reads"), before);
+}
+
+/// I23: so is one with registry documents, or names, of a kind that is not known here.
+#[test]
+fn a_store_with_a_kind_of_a_later_version_is_refused() {
+    for (sql, expected) in [
+        (
+            "INSERT INTO documents VALUES (8, 'job', 1, '{}', 0)",
+            "a registry document: a later version wrote it: its kind is",
+        ),
+        ("UPDATE names SET kind = 3 WHERE id = 2", "name 2: a later version wrote it: its kind is"),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        wait(filled(dir.path()).close());
+        database(dir.path()).execute_batch(sql).expect("writes");
+        let refused = SqliteStore::open(options(dir.path())).map(drop).expect_err("later");
+        let OpenError::Later { what, .. } = &refused else { panic!("{refused}") };
+        assert_eq!(what, &format!("{expected} not known here"));
+        assert!(matches!(check(dir.path(), true, NOW), Err(OpenError::Later { .. })));
+    }
+}
+
+fn with_name(maker: &mut Maker, text: &str, at: Wall) -> Append {
+    let append = maker.append("named", at);
+    let event = Event { name: Some(text.into()), ..Event::clone(&append.event) };
+    Append { event: Arc::new(event), ..append }
+}
+
+fn by_name(store: &SqliteStore, pattern: &str, oldest_first: bool, limit: u32) -> Vec<EventId> {
+    let name = Some(pattern.parse().expect("a pattern"));
+    let filter = EventFilter { name, oldest_first, ..EventFilter::default() };
+    let (mut cursor, mut found) = (None, Vec::new());
+    loop {
+        let page = wait(store.browse_events(filter.clone(), Page { cursor, limit })).expect("reads");
+        found.extend(page.items.iter().map(|row| row.event.id));
+        let Some(next) = page.next else { return found };
+        cursor = Some(next);
+    }
+}
+
+/// I25: a name beyond those that a source numbers is found and counted all the same.
+#[test]
+fn names_beyond_the_numbered_ones_are_found_in_their_heads() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let minute = Duration::from_mins(1);
+    let appends: Vec<Append> =
+        (0..260).map(|number| with_name(&mut maker, &format!("n{number}"), NOW + minute * (number / 50))).collect();
+    assert!(wait(store.append(appends.clone())).iter().all(Result::is_ok));
+    let ids: Vec<EventId> = appends.iter().map(|append| append.event.id).collect();
+    assert_eq!(by_name(&store, "n255", false, 7), [ids[255]]);
+    assert_eq!(by_name(&store, "n7", false, 7), [ids[7]]);
+    let expected: Vec<EventId> =
+        ids.iter().copied().filter(|id| *id == ids[25] || ids[250..260].contains(id)).collect();
+    for limit in [1, 3, 100] {
+        assert_eq!(by_name(&store, "n25*", true, limit), expected);
+        assert!(by_name(&store, "n25*", false, limit).iter().rev().eq(&expected));
+    }
+    assert_eq!(by_name(&store, "", false, 7), []);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(by_name(&store, "n25?", true, 7), ids[250..260]);
+    let counts = wait(store.event_names(name("stripe"))).expect("reads");
+    assert_eq!((counts.names.len(), counts.since), (251, None));
+    let last = Wall::from_micros(NOW.as_micros() / 60_000_000 * 60_000_000) + minute * 5;
+    assert_eq!(counts.names[0], NameCount { name: None, events: 10, last });
+    // A name that has no number yet gets none either once others are gone.
+    append_one(&store, &with_name(&mut maker, "n255", NOW + minute * 9)).expect("stored");
+    let db = database(dir.path());
+    assert_eq!(of_source::code(&db, 1, maker_last(&db)).expect("reads"), Some(NAME_AS_TEXT));
+    wait(store.close());
+    let report = check(dir.path(), false, NOW).expect("reads");
+    assert_eq!(report.faults, Vec::<String>::new());
+}
+
+fn maker_last(db: &rusqlite::Connection) -> i64 {
+    db.query_row("SELECT max(seq) FROM events", [], |row| row.get(0)).expect("reads")
+}
+
+/// I18, I25: a check compares the counts of names with the events, and an accepted loss makes them anew.
+#[test]
+fn counts_of_names_are_checked_and_made_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    for text in ["invoice.paid", "invoice.paid", "push"] {
+        append_one(&store, &with_name(&mut maker, text, NOW)).expect("stored");
+    }
+    append_one(&store, &maker.append("unnamed", NOW)).expect("stored");
+    wait(store.close());
+    drop(store);
+    let db = database(dir.path());
+    assert_eq!(named::differs(&db).expect("reads"), None);
+    db.execute("UPDATE named SET events = 3 WHERE name = 1", []).expect("writes");
+    let minute = NOW.as_micros() / 60_000_000;
+    assert_eq!(named::differs(&db).expect("reads"), Some((1, minute)));
+    db.execute("UPDATE named SET events = 2 WHERE name = 1", []).expect("writes");
+    db.execute("INSERT INTO named VALUES (1, 0, 1, 1)", []).expect("writes");
+    drop(db);
+    let report = check(dir.path(), true, NOW).expect("reads");
+    assert_eq!(report.faults, [format!("the names of events of source 1 are counted wrongly in minute {minute}")]);
+    let report = check(dir.path(), false, NOW).expect("reads");
+    assert_eq!(report.faults, Vec::<String>::new());
+    let store = open(dir.path());
+    let counts = wait(store.event_names(name("stripe"))).expect("reads");
+    let counted: Vec<_> = counts.names.iter().map(|count| (count.name.as_deref(), count.events)).collect();
+    assert_eq!(counted, [(Some("invoice.paid"), 2), (Some("push"), 1)]);
+}
+
+/// A store with something of all that this version writes.
+fn full(dir: &Path) -> SqliteStore {
+    let store = filled(dir);
+    let mut maker = Maker::new(&store);
+    let second = |seconds| NOW + Duration::from_secs(seconds);
+    append_one(&store, &with_name(&mut maker, "invoice.paid", second(1))).expect("stored");
+    let with_key = with_name(&mut maker, "order/created", second(2));
+    let event =
+        Event { key: Some(name("cron")), query: Some(Bytes::from_static(b"a=1")), ..Event::clone(&with_key.event) };
+    append_one(&store, &Append { event: Arc::new(event), ..with_key }).expect("stored");
+    let unrouted = Append { deliveries: Vec::new(), ..with_name(&mut maker, "nobody.wants", second(3)) };
+    append_one(&store, &unrouted).expect("stored");
+    for (state, reason) in [
+        (State::Dead, Some(Reason::Refused)),
+        (State::Expired, Some(Reason::Expired)),
+        (State::Cancelled, None),
+        (State::Scheduled, None),
+    ] {
+        let mut append = maker.append("ended", second(4));
+        let delivery = append.deliveries.remove(0);
+        let answer = Answer {
+            reason: Some("No".into()),
+            location: Some("/there".into()),
+            body: Some("why\n".into()),
+            cut: true,
+        };
+        let last = Attempt {
+            number: 1,
+            at: second(4),
+            duration_ms: 7,
+            status: Some(422),
+            class: Class::Refused,
+            counted: true,
+            error: Some("422 Unprocessable Content".into()),
+            answer: answer.shared(),
+        };
+        append.deliveries = vec![Delivery { state, reason, tries: 1, attempts: 1, last: Some(last), ..delivery }];
+        append_one(&store, &append).expect("stored");
+    }
+    let leased = wait(store.lease(LeaseAsk { now: second(9), nonce: 7, ..lease_ask(1) })).expect("leases");
+    assert_eq!(leased.deliveries.len(), 1);
+    for kind in documents::KINDS {
+        let key = DocumentKey { kind, name: "one".to_owned() };
+        assert_eq!(wait(store.put_document(key, 0, Some("{}".to_owned()), Vec::new())), Ok(Some(1)));
+    }
+    let replay = jobs::command(
+        &mut maker,
+        relay_core::jobs::Action::Redrive { ttl: std::collections::BTreeMap::new(), ttl_default: TTL, pace: None },
+        Target::Matching(DeliveryFilter { states: vec![State::Expired], ..DeliveryFilter::default() }),
+    );
+    jobs::run(&store, replay);
+    store
+}
+
+/// Every row of a store, in words.
+fn every_row(dir: &Path) -> Vec<String> {
+    let store = open(dir);
+    let mut lines = content_of(&store).expect("is read");
+    for source in ["stripe", "nobody"] {
+        lines.push(format!("{source}: {:?}", wait(store.event_names(name(source)))));
+    }
+    lines.push(format!("invoices: {:?}", by_name(&store, "invoice.*", false, 2)));
+    lines.push(format!("unnamed: {}", by_name(&store, "", true, 2).len()));
+    for kind in documents::KINDS {
+        lines.push(format!("{:?}", wait(store.documents(kind))));
+    }
+    let audit = wait(store.browse_audit(AuditFilter::default(), Page { cursor: None, limit: 100 })).expect("reads");
+    lines.extend(audit.items.iter().map(|line| format!("{line:?}")));
+    let db = database(dir);
+    lines.extend(step::all(&db).expect("reads").into_iter().map(|(job, mark)| format!("{job:?} {mark:?}")));
+    let recount = wait(store.recount()).expect("counts");
+    assert_eq!(recount.counted, recount.kept);
+    lines.push(format!("{:?}", recount.kept));
+    lines.push(format!("{:?}", Meta::load(&db).expect("reads").map(|meta| (meta.commit, meta.id_high, meta.latest))));
+    lines
+}
+
+/// I23: the store of version 1 that is kept in `fixtures/` opens, with everything in it, in this version and every later one.
+#[test]
+fn the_golden_store_of_version_1_opens() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/store/v1");
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in ["store.db", "ledger"] {
+        std::fs::copy(golden.join(name), dir.path().join(name)).expect("the fixture is there");
+    }
+    let expected = std::fs::read_to_string(golden.join("content.txt")).expect("the fixture is there");
+    assert_eq!(every_row(dir.path()).join("\n") + "\n", expected);
+    let report = check(dir.path(), false, NOW).expect("reads");
+    assert_eq!((report.events, report.faults), (11, Vec::new()));
+}
+
+/// Writes the golden store. Only for a new format version: `cargo test -p relay-store -- --ignored golden`.
+#[test]
+#[ignore = "writes fixtures/store; a released version's fixture is never written again"]
+fn write_the_golden_store() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/store/v1");
+    std::fs::create_dir_all(&golden).expect("a directory");
+    let dir = tempfile::tempdir().expect("a directory");
+    wait(full(dir.path()).close());
+    for name in ["store.db", "ledger"] {
+        std::fs::copy(dir.path().join(name), golden.join(name)).expect("copies");
+    }
+    std::fs::write(golden.join("content.txt"), every_row(dir.path()).join("\n") + "\n").expect("writes");
+}
