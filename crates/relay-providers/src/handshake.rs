@@ -9,8 +9,8 @@ use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
 use crate::{
-    Answer, Refusal, Request, Verdict, form, header, naming,
-    pruned::unmarked,
+    Answer, Refusal, Request, Verdict, form, header,
+    pruned::{self, unmarked},
     scheme::{Algorithm, Encoding},
     secret::{self, Secret},
 };
@@ -236,7 +236,7 @@ impl On {
     }
 
     pub(crate) fn holds(self, request: &Request<'_>, body: Option<&Value>) -> bool {
-        let texts = |path| body.into_iter().flat_map(move |body| naming::find(body, path));
+        let texts = |path| body.into_iter().flat_map(move |body| pruned::find(body, path));
         match self {
             Self::Query(name) => form::value(request.query.unwrap_or_default(), name).is_some(),
             Self::Header(name) => header::first(request.headers, name).is_some(),
@@ -246,7 +246,7 @@ impl On {
             Self::Json(path) => texts(path).next().is_some(),
             // What was not read may hold anything.
             Self::NoJson(path) => body.is_some() && texts(path).next().is_none(),
-            Self::JsonIs(path, value) => texts(path).any(|found| naming::text(found).as_deref() == Some(value)),
+            Self::JsonIs(path, value) => texts(path).any(|found| pruned::text(found).as_deref() == Some(value)),
             Self::JsonEmpty(path) => texts(path).any(|found| found.as_array().is_some_and(Vec::is_empty)),
             Self::JsonOnly(field) => body
                 .and_then(Value::as_object)
@@ -260,7 +260,7 @@ impl On {
                 let is_small = request.body.len() <= HANDSHAKE_BODY_BYTES_MAX;
                 let value = if is_small { form::value(request.body, name) } else { None };
                 let value: Option<Value> = value.and_then(|value| serde_json::from_slice(&value).ok());
-                value.is_some_and(|value| !naming::find(&value, path).is_empty())
+                value.is_some_and(|value| !pruned::find(&value, path).is_empty())
             }
             Self::QueryWithout(name, others) => {
                 let found = form::names(request.query.unwrap_or_default());
@@ -441,7 +441,7 @@ fn echoed(request: &Request<'_>, name: &str) -> Result<Vec<u8>, Refusal> {
 /// A text of the JSON body that is short enough to be echoed.
 fn body_text(request: &Request<'_>, path: &str) -> Result<String, Refusal> {
     let body = small_json(request);
-    let value = body.as_ref().and_then(|body| naming::find(body, path).first().and_then(|value| value.as_str()));
+    let value = body.as_ref().and_then(|body| pruned::find(body, path).first().and_then(|value| value.as_str()));
     let value = value.ok_or_else(|| malformed(&format!("no text {path} in a JSON body")))?;
     echo(value.as_bytes().to_vec(), path)?;
     Ok(value.to_owned())

@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use crate::{
     Request, form, header, media_type, multipart,
-    naming::{find, text},
-    pruned,
+    pruned::{self, find, text},
     walk::{Step, Walk},
 };
 

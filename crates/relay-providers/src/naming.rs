@@ -7,13 +7,12 @@ use crate::{
     DedupeKey, Refusal, Request, header, media_type,
     name::{Name, kept},
     proven::Covered,
-    pruned, secret,
+    pruned::{self, ITEMS_MAX, find, text},
+    secret,
 };
 
 /// Largest body that is read for its names; of a larger one header fields count, and the body as a whole.
 const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Items of a batch that are looked at.
-const ITEMS_MAX: usize = 10_000;
 /// Where the id stands that is the same over the retries of one webhook.
 ///
 /// An id that is not [`DeliveryId::Documented`], or that the proof leaves open, counts together with the body: see [`DedupeKey`].
@@ -211,35 +210,6 @@ impl DeliveryId {
     }
 }
 
-/// Every value at a path.
-pub(crate) fn find<'a>(root: &'a Value, path: &str) -> Vec<&'a Value> {
-    let mut found = vec![root];
-    for step in path.split('.').filter(|step| !step.is_empty()) {
-        let (field, is_list) = step.strip_suffix("[]").map_or((step, false), |field| (field, true));
-        let mut next = Vec::new();
-        for value in found {
-            let value = if field.is_empty() { Some(value) } else { value.get(field) };
-            match value {
-                Some(Value::Array(list)) if is_list => next.extend(list.iter().take(ITEMS_MAX)),
-                Some(value) if !is_list => next.push(value),
-                Some(_) | None => {}
-            }
-        }
-        next.truncate(ITEMS_MAX);
-        found = next;
-    }
-    found
-}
-
-/// The text of a string, number or truth value.
-pub(crate) fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
 /// Texts of some fields, one a line, and whether none of them is missing.
 struct Joined {
     text: String,
@@ -286,18 +256,6 @@ fn bounded(id: Vec<u8>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_finds_every_value_it_names() {
-        let body = serde_json::json!({"a": {"b": 1}, "l": [{"x": ["p", "q"]}, {"x": "r"}, {}]});
-        let found = |path| find(&body, path).into_iter().filter_map(text).collect::<Vec<_>>();
-        assert_eq!(found("a.b"), ["1"]);
-        assert_eq!(found("l[].x[]"), ["p", "q"]);
-        assert_eq!(found("l[].x"), ["r"]);
-        assert_eq!(found("a.c"), [""; 0]);
-        let list = serde_json::json!([{"id": 1}, {"id": 2}]);
-        assert_eq!(find(&list, "[].id").len(), 2);
-    }
 
     #[test]
     fn the_order_of_a_batch_does_not_change_its_id_and_its_items_do() {

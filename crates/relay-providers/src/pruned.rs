@@ -5,6 +5,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+/// Items of a batch that are looked at.
+pub(crate) const ITEMS_MAX: usize = 10_000;
+
 /// One step into a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
@@ -20,6 +23,35 @@ pub(crate) fn read(json: &[u8], paths: &[String], items_max: usize) -> Option<Va
     let pruned = Pruned { paths: paths.iter().map(Vec::as_slice).collect(), items_max };
     let value = pruned.deserialize(&mut reader).ok()?;
     reader.end().ok().map(|()| value)
+}
+
+/// Every value at a path.
+pub(crate) fn find<'a>(root: &'a Value, path: &str) -> Vec<&'a Value> {
+    let mut found = vec![root];
+    for step in path.split('.').filter(|step| !step.is_empty()) {
+        let (field, is_list) = step.strip_suffix("[]").map_or((step, false), |field| (field, true));
+        let mut next = Vec::new();
+        for value in found {
+            let value = if field.is_empty() { Some(value) } else { value.get(field) };
+            match value {
+                Some(Value::Array(list)) if is_list => next.extend(list.iter().take(ITEMS_MAX)),
+                Some(value) if !is_list => next.push(value),
+                Some(_) | None => {}
+            }
+        }
+        next.truncate(ITEMS_MAX);
+        found = next;
+    }
+    found
+}
+
+/// The text of a string, number or truth value.
+pub(crate) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// JSON without the byte order mark that some senders put in front (RFC 8259, section 8.1).
@@ -148,6 +180,18 @@ mod tests {
         assert_eq!(pruned(r#"[{"id":1},{"id":2}]"#, &["[].id"]), Some(json!([{"id": 1}, {"id": 2}])));
         assert_eq!(pruned(r#"{"a":{"b":1}}"#, &["a"]), Some(json!({"a": {}})), "an object is no text");
         assert_eq!(pruned("\u{feff}{\"id\":1}", &["id"]), Some(json!({"id": 1})));
+    }
+
+    #[test]
+    fn a_path_finds_every_value_it_names() {
+        let body = json!({"a": {"b": 1}, "l": [{"x": ["p", "q"]}, {"x": "r"}, {}]});
+        let found = |path| find(&body, path).into_iter().filter_map(text).collect::<Vec<_>>();
+        assert_eq!(found("a.b"), ["1"]);
+        assert_eq!(found("l[].x[]"), ["p", "q"]);
+        assert_eq!(found("l[].x"), ["r"]);
+        assert_eq!(found("a.c"), [""; 0]);
+        let list = json!([{"id": 1}, {"id": 2}]);
+        assert_eq!(find(&list, "[].id").len(), 2);
     }
 
     #[test]

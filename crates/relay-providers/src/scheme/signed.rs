@@ -19,10 +19,10 @@ use super::{
     stamp::check_window,
 };
 use crate::{
-    ByHead, Draft, Refusal, Request, SignError, form, header, naming,
+    ByHead, Draft, Refusal, Request, SignError, form, header,
     parameters::Parameters,
     proven::{ByKey, Covered, Proven},
-    pruned::unmarked,
+    pruned::{self, unmarked},
     secret::{self, Secret},
     url,
 };
@@ -461,7 +461,7 @@ fn nearness(refusal: &Refusal) -> u8 {
 /// The text at a path of a JSON body; empty if there is none.
 fn json_stamp(body: &[u8], path: &str) -> Vec<u8> {
     let body: Value = serde_json::from_slice(unmarked(body)).unwrap_or_default();
-    naming::find(&body, path).first().and_then(|value| naming::text(value)).unwrap_or_default().into_bytes()
+    pruned::find(&body, path).first().and_then(|value| pruned::text(value)).unwrap_or_default().into_bytes()
 }
 
 /// The URL the sender called.

@@ -193,16 +193,15 @@ pub(super) const PROVIDERS: &[Provider] = &[
         .not(&[("EAAA", "an access token"), ("sq0", "the id or the secret of an application")])],
         signs_url: true,
         tries_for: Some(Tries::minutes(24 * 60, "https://developer.squareup.com/docs/webhooks/troubleshooting")),
-        delivery: DeliveryId::Documented(
-            &DeliveryId::Json(&["event_id"]),
-            "https://developer.squareup.com/docs/webhooks/overview",
-        ),
+        // Of the event, and the same at each subscription; several, with a version of the API each, may have one URL. What a retry
+        // says of itself stands in header fields: https://developer.squareup.com/docs/webhooks/overview
+        delivery: DeliveryId::Json(&["event_id"]),
         event: Name::Json("type"),
         order: Name::Json("data.id"),
         docs: "https://developer.squareup.com/docs/webhooks/step3validate",
         unproven: "The signature covers URL and body and no time: whoever has seen one request can send it again, and header fields \
-            can be changed. The relay recognises repeats by the id of the event, which several subscriptions share: one source \
-            for each.",
+            can be changed. The relay recognises repeats by the id of the event and the body, so that the same event in the form \
+            of another version of the API is none.",
         sample: Sample::json(include_str!("../../samples/square.json")),
         proof: Proof::Signed(&[Scheme {
             at: At::Headers(&["x-square-hmacsha256-signature"]),
