@@ -340,6 +340,9 @@ pub const DECODED_FREE_BYTES: u64 = 1024 * 1024;
 pub const SMALL_BODY_BYTES: u64 = 64 * 1024;
 /// How long a body may wait for memory that others are to give back (I16: the answer comes within a second).
 pub const MEMORY_WAIT: Duration = Duration::from_millis(500);
+/// A body as large as it may become must come at least this fast, in bytes a second, while bodies take more than half of the
+/// memory that there is for them: one that is slower holds it from others for longer than these wait.
+pub const CROWDED_BYTES_PER_SECOND_MIN: u64 = 1024 * 1024;
 /// Bodies that are given up at a time where all connections are at work.
 pub const UPLOADS_GIVEN_UP_MAX: usize = 16;
 /// Where all connections are at work, a body that nobody has proven keeps its place for this long, whatever its pace: small

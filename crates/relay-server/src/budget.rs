@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -11,12 +11,31 @@ use std::{
 use bytes::Bytes;
 use relay_core::limits;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, futures::Notified},
     time::{Instant, timeout_at},
 };
 
 /// How long one who waits for bytes looks away at most: others may have made room that it was not told of.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Of `MAX_INFLIGHT_BYTES`, what is for bodies that come in; the other half is for those that go out.
+pub const fn intake_bytes(inflight_bytes_max: u64) -> u64 {
+    inflight_bytes_max - inflight_bytes_max / 2
+}
+
+/// The largest body that comes in where so much is in flight at most: with the largest head, it has all of what is for those
+/// that come in.
+pub const fn body_bytes_max(inflight_bytes_max: u64) -> u64 {
+    const HEAD_SHARE_MIN: u64 = 8;
+    let intake = intake_bytes(inflight_bytes_max);
+    let (head, share) = (limits::HEAD_BYTES_MAX as u64, intake / HEAD_SHARE_MIN);
+    intake - if head < share { head } else { share }
+}
+
+/// The least `MAX_INFLIGHT_BYTES` with which a body of that size comes in.
+pub const fn inflight_bytes_min(body_bytes: u64) -> u64 {
+    2 * (body_bytes + limits::HEAD_BYTES_MAX as u64)
+}
 
 /// A number of bytes that may be held in memory at once. A part of it is kept for those who are entitled to it.
 #[derive(Debug)]
@@ -29,13 +48,24 @@ pub struct Budget {
     /// One who waits at a time is told, and tells the next one if there is something left; those who are entitled to the last
     /// part do not stand behind those who are not.
     freed: [Notify; 2],
+    /// One of those who wait for their turn, so many, is told as well.
+    turn: Notify,
+    wait_for_turn: AtomicUsize,
 }
 
 impl Budget {
     /// A budget of `max` bytes.
     pub fn new(max: u64) -> Arc<Self> {
         let kept = max / limits::BUDGET_KEPT_SHARE;
-        Arc::new(Self { max, kept, used: AtomicU64::new(0), wanted: AtomicU64::new(0), freed: Default::default() })
+        Arc::new(Self {
+            max,
+            kept,
+            used: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            freed: Default::default(),
+            turn: Notify::new(),
+            wait_for_turn: AtomicUsize::new(0),
+        })
     }
 
     /// Bytes reserved at present.
@@ -50,8 +80,30 @@ impl Budget {
 
     /// An empty reservation, to be grown; entitled, up to the last byte.
     pub fn open(self: &Arc<Self>, entitled: bool) -> Reservation {
-        let max = if entitled { self.max } else { self.max - self.kept };
-        Reservation { budget: Arc::clone(self), bytes: 0, max }
+        Reservation { budget: Arc::clone(self), bytes: 0, max: self.part(entitled) }
+    }
+
+    /// Whether what becomes so large may fill it to the last byte: what is small, and what has no room otherwise.
+    pub(crate) fn entitles(&self, bytes: u64) -> bool {
+        bytes <= limits::SMALL_BODY_BYTES || bytes > self.part(false)
+    }
+
+    /// How far it is filled by who is entitled, and by who is not.
+    pub(crate) fn part(&self, entitled: bool) -> u64 {
+        if entitled { self.max } else { self.max - self.kept }
+    }
+
+    /// Whoever waits for his turn holds this, and is told when some bytes are given back.
+    pub(crate) fn wait_for_turn(self: &Arc<Self>) -> InLine {
+        self.wait_for_turn.fetch_add(1, Ordering::SeqCst);
+        InLine(Arc::clone(self))
+    }
+
+    /// Tells one who waits for his turn to look.
+    pub(crate) fn look_again(&self) {
+        if self.wait_for_turn.load(Ordering::SeqCst) > 0 {
+            self.turn.notify_one();
+        }
     }
 
     /// Bytes that have to be given back for all who wait to have what they want, as far as this reservation may fill it.
@@ -64,6 +116,28 @@ impl Budget {
         if bytes > 0 && self.wanted.load(Ordering::SeqCst) > 0 {
             self.freed.iter().for_each(Notify::notify_one);
         }
+        if bytes > 0 {
+            self.look_again();
+        }
+    }
+}
+
+/// One that waits for its turn.
+#[derive(Debug)]
+pub(crate) struct InLine(Arc<Budget>);
+
+impl InLine {
+    /// Some bytes were given back, or somebody left.
+    pub(crate) fn told(&self) -> Notified<'_> {
+        self.0.turn.notified()
+    }
+}
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        self.0.wait_for_turn.fetch_sub(1, Ordering::SeqCst);
+        // It may have been told for another.
+        self.0.look_again();
     }
 }
 
@@ -110,6 +184,11 @@ impl Reservation {
                 return self.grow(more);
             }
         }
+    }
+
+    /// How far it may fill the budget, now that it is known how large it becomes.
+    pub(crate) fn becomes(&mut self, bytes: u64) {
+        self.max = self.budget.part(self.budget.entitles(bytes));
     }
 
     /// Gives back what it holds beyond so many bytes.

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Config,
     admin::{self, Sites},
-    budget::Budget,
+    budget::{self, Budget},
     clock::Clock,
     connect::{Attached, Gate},
     fetch::{CaFileError, Fetcher, Keyring},
@@ -350,7 +350,7 @@ impl Server {
             driver.run().await;
             Ok(())
         });
-        let budget = Budget::new(self.config.inflight_bytes_max - self.config.inflight_bytes_max / 2);
+        let budget = Budget::new(budget::intake_bytes(self.config.inflight_bytes_max));
         let settings = ingress::Settings::new(&self.config, budget);
         let keyring = Keyring::new(fetcher, self.admin.clock, self.store.clone());
         let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone(), keyring });

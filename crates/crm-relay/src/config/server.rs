@@ -14,10 +14,11 @@ use relay_core::{
     name::Name,
 };
 use relay_providers::Given;
-use relay_server::config::{
-    Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults,
-};
 use relay_server::directory::wrong_with;
+use relay_server::{
+    budget,
+    config::{Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults},
+};
 
 use super::{
     client::{Fields, listen},
@@ -123,8 +124,8 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         sources,
         routes,
         cors_origins: layers.list("CORS_ORIGINS"),
-        // A budget made smaller than the usual limit lowers that limit with it.
-        body_bytes_max: layers.number("MAX_BODY_BYTES").min(layers.number("MAX_INFLIGHT_BYTES")),
+        // Less memory than the usual limit needs lowers that limit with it.
+        body_bytes_max: layers.number("MAX_BODY_BYTES").min(body_bytes_fit(&layers)),
         inflight_bytes_max: layers.number("MAX_INFLIGHT_BYTES"),
         disk_reserve_bytes: layers.number("DISK_RESERVE"),
         dedupe_window: layers.span("DEDUPE_WINDOW"),
@@ -195,14 +196,43 @@ fn public_url(text: &str) -> String {
     url.trim_end_matches('/').to_owned()
 }
 
+/// The largest body that MAX_INFLIGHT_BYTES leaves room for, in whole KiB.
+fn body_bytes_fit(layers: &Layers) -> u64 {
+    budget::body_bytes_max(layers.number("MAX_INFLIGHT_BYTES")) >> 10 << 10
+}
+
+/// I4, I16: what is within the limit can come in, at least while nothing else does.
 fn check_sizes(layers: &mut Layers) {
+    // With less memory hardly two of the largest are under way at a time, in and out.
+    const BODIES_MEANT: u64 = 4;
     let (body, inflight) = (layers.number("MAX_BODY_BYTES"), layers.number("MAX_INFLIGHT_BYTES"));
-    if body > inflight && layers.given("MAX_BODY_BYTES").is_some() {
+    let (fit, show) = (body_bytes_fit(layers), quantity::show_size);
+    let least = budget::inflight_bytes_min(body).next_multiple_of(1 << 20);
+    let is_given = layers.given("MAX_BODY_BYTES").is_some();
+    if body > fit && is_given {
         let text = format!(
-            "more than MAX_INFLIGHT_BYTES ({}), so that such a body could never come in",
-            quantity::show_size(inflight),
+            "such a body could never come in: half of MAX_INFLIGHT_BYTES ({}) is for what comes in, heads included, so at most {}; \
+             or MAX_INFLIGHT_BYTES at least {}",
+            show(inflight),
+            show(fit),
+            show(least),
         );
         layers.fault("MAX_BODY_BYTES", text);
+    } else if body > fit {
+        layers.notes.push(format!(
+            "MAX_BODY_BYTES is {} and not {}: MAX_INFLIGHT_BYTES ({}) has no room for a larger body; {} would have",
+            show(fit),
+            show(body),
+            show(inflight),
+            show(least),
+        ));
+    } else if is_given && body > inflight / BODIES_MEANT {
+        layers.notes.push(format!(
+            "MAX_BODY_BYTES ({}) is more than a quarter of MAX_INFLIGHT_BYTES ({}): bodies of that size come in one at a time, and \
+             others are answered 503 meanwhile",
+            show(body),
+            show(inflight),
+        ));
     }
     if let Some(Value::Text(url)) = layers.value("PUBLIC_URL")
         && target::base_url(&url).is_ok_and(|url| matches!(url.scheme_str(), Some("ws" | "wss")))

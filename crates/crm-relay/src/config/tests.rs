@@ -393,3 +393,25 @@ fn a_long_file_is_read_in_one_pass() {
     // Twenty times what it takes; a scan of all for each takes minutes.
     assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
 }
+
+/// I4, I16: a body within the limit can come in; a limit that says otherwise is a fault, with the sizes that would do, and one
+/// that nobody gave follows.
+#[test]
+fn the_largest_body_is_one_that_has_room() {
+    let plan = |environment: &[(&str, &str)]| server::plan(layers(Process::Server, environment, ""));
+    for (inflight, body) in [("32MiB", "16MiB"), ("32MiB", "25MiB"), ("64KiB", "64KiB"), ("256MiB", "128MiB")] {
+        let text = plan(&[("MAX_INFLIGHT_BYTES", inflight), ("MAX_BODY_BYTES", body)]).expect_err(body).to_string();
+        assert!(text.contains("at most") && text.contains("at least"), "{text}");
+    }
+    for (inflight, body, noted) in [("32MiB", "15MiB", true), ("33MiB", "16MiB", true), ("100MiB", "25MiB", false)] {
+        let plan = plan(&[("MAX_INFLIGHT_BYTES", inflight), ("MAX_BODY_BYTES", body)]).expect(body);
+        assert_eq!(plan.notes.iter().any(|note| note.contains("a quarter")), noted, "{body} {:?}", plan.notes);
+    }
+    let planned = plan(&[("MAX_INFLIGHT_BYTES", "32MiB")]).expect("the usual limit follows");
+    assert!(
+        planned.notes.iter().any(|note| note.contains("MAX_BODY_BYTES is 16352KiB and not 25MiB")),
+        "{:?}",
+        planned.notes
+    );
+    assert!(plan(&[]).expect("defaults").notes.iter().all(|note| !note.contains("MAX_BODY_BYTES")));
+}

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use relay_core::limits;
 
-use super::uploads::{Owner, Uploads, Waited};
+use super::{
+    intake,
+    uploads::{Owner, Turn, Uploads, Waited},
+};
 use crate::error::{Code, Problem};
 
 /// Decoded at a time; other connections have their turn in between.
@@ -72,8 +75,12 @@ pub(super) async fn decode(
     owner: Owner<'_>,
 ) -> Result<Bytes, Problem> {
     let ratio_max = limits::DECODED_FREE_BYTES.max(sent.len() as u64 * limits::DECODED_RATIO_MAX);
-    let bytes_max = bytes_max.min(ratio_max);
-    let mut reservation = uploads.budget.open(owner.proven);
+    // Beside what was sent there is never more than the rest.
+    let room = uploads.budget.max().saturating_sub(sent.len() as u64);
+    let bytes_max = bytes_max.min(ratio_max).min(room);
+    let mut reservation = uploads.budget.open(true);
+    // It wants memory like a body that comes, and comes on as fast as we read it.
+    let listed = uploads.list(owner, None, 0);
     let mut decoder = Decoder::new(sent, coding);
     let mut decoded: Vec<u8> = Vec::new();
     let mut piece = vec![0; PIECE_BYTES];
@@ -86,14 +93,26 @@ pub(super) async fn decode(
         if len > bytes_max {
             return Err(TOO_LARGE);
         }
+        if len > listed.ceiling() {
+            let next = intake::ceiling_behind(len, bytes_max);
+            let size = next.saturating_add(sent.len() as u64);
+            let wanted = Turn { ceiling: next, more: next.saturating_sub(reservation.bytes()), size };
+            if uploads.turn(&listed, wanted).await != Waited::Grown {
+                return Err(NO_MEMORY);
+            }
+            reservation.becomes(size);
+        }
         if len > decoded.capacity() as u64 {
             let step = (decoded.len() as u64).min(bytes_max - decoded.len() as u64).max(read as u64);
-            if !reservation.grow(step) && uploads.wait(&mut reservation, step, owner, None).await != Waited::Grown {
+            if !reservation.grow(step)
+                && uploads.wait(&mut reservation, step, owner, Some(&listed)).await != Waited::Grown
+            {
                 return Err(NO_MEMORY);
             }
             decoded.reserve_exact(step as usize);
         }
         decoded.extend_from_slice(&piece[..read]);
+        listed.came(len);
         tokio::task::yield_now().await;
     }
 }

@@ -31,13 +31,20 @@ use super::{
 
 /// How much is read at once while a head is not complete.
 const PIECE_BYTES: usize = 4 * 1024;
-/// How long, and how much, is read and dropped behind an answer that came before the end of its request: a socket closed
-/// with unread bytes is reset, and the sender would never see the answer.
-const LINGER: Duration = Duration::from_secs(1);
+/// How much is dropped at once of what nobody reads.
+const LINGER_PIECE_BYTES: usize = 16 * 1024;
+/// How long is read and dropped behind an answer that came before the end of its request, as long as something comes: a socket
+/// closed with unread bytes is reset, and a sender that writes first and reads then would never see the answer (RFC 9112,
+/// section 9.6). As long as half a head may take.
+const LINGER: Duration = HEAD_TIME_MAX;
+/// And how long without a byte.
+const LINGER_SILENT: Duration = Duration::from_secs(1);
+/// What is read so in each turn, and how long one is: whoever sends what nobody wants does not take the way of those who are
+/// waited for.
+const LINGER_TURN_BYTES: usize = 256 * 1024;
+const LINGER_TURN: Duration = Duration::from_millis(16);
 /// How long an answer may still wait to be taken once the server stops.
 const STOP_WRITE: Duration = Duration::from_secs(1);
-/// See [`LINGER`].
-const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long each side may take.
 #[derive(Clone, Copy, Debug)]
@@ -105,10 +112,24 @@ enum Mode {
     Ended,
 }
 
+/// What is left of the time and the turn in which a request that was answered already is read and dropped.
 #[derive(Debug)]
 struct Linger {
     until: Instant,
-    bytes_left: usize,
+    silent_until: Instant,
+    turn_until: Instant,
+    turn_bytes: usize,
+}
+
+impl Linger {
+    fn begin(now: Instant) -> Self {
+        Self {
+            until: now + LINGER,
+            silent_until: now + LINGER_SILENT,
+            turn_until: now + LINGER_TURN,
+            turn_bytes: LINGER_TURN_BYTES,
+        }
+    }
 }
 
 /// Tells a [`Guarded`] socket how the request that asked for another protocol was answered, and that the server stops.
@@ -424,23 +445,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             if this.mode == Mode::Raw || (this.framing.is_between_requests() && this.held.is_empty()) {
                 return Poll::Ready(Ok(()));
             }
-            this.lingering = Some(Linger { until: Instant::now() + LINGER, bytes_left: LINGER_BYTES_MAX });
+            this.lingering = Some(Linger::begin(Instant::now()));
             return Pin::new(this).poll_shutdown(cx);
         };
-        let mut piece = [0; PIECE_BYTES];
+        if this.gate.is_closing() {
+            linger.until = linger.until.min(Instant::now() + STOP_WRITE);
+        }
+        let mut piece = [0; LINGER_PIECE_BYTES];
         loop {
-            let mut buf = ReadBuf::new(&mut piece);
-            if Pin::new(&mut this.socket).poll_read(cx, &mut buf)?.is_pending() {
-                if this.seat.waits(cx, 0) {
-                    // Its answer is on its way, and others need its place.
-                    return Poll::Ready(Ok(()));
-                }
-                return this.reading.poll(cx, linger.until).map(Ok);
-            }
-            linger.bytes_left = linger.bytes_left.saturating_sub(buf.filled().len());
-            if buf.filled().is_empty() || linger.bytes_left == 0 {
+            if this.seat.waits(cx, 0) {
+                // Its answer is on its way, and others need its place.
                 return Poll::Ready(Ok(()));
             }
+            if linger.turn_bytes == 0 {
+                ready!(this.reading.poll(cx, linger.turn_until.min(linger.until)));
+                let now = Instant::now();
+                if now >= linger.until {
+                    return Poll::Ready(Ok(()));
+                }
+                *linger = Linger { until: linger.until, ..Linger::begin(now) };
+            }
+            let mut buf = ReadBuf::new(&mut piece);
+            if Pin::new(&mut this.socket).poll_read(cx, &mut buf)?.is_pending() {
+                return this.reading.poll(cx, linger.silent_until.min(linger.until)).map(Ok);
+            }
+            if buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            linger.silent_until = Instant::now() + LINGER_SILENT;
+            linger.turn_bytes = linger.turn_bytes.saturating_sub(buf.filled().len());
         }
     }
 }

@@ -14,7 +14,7 @@ use hyper::body::{Frame, Incoming};
 use relay_core::limits;
 use tokio::time::{Instant, timeout_at};
 
-use super::uploads::{Listed, Owner, Uploads, Waited};
+use super::uploads::{Listed, Owner, Turn, Uploads, Waited};
 use crate::{
     budget::Reservation,
     error::{Code, Problem},
@@ -25,8 +25,6 @@ const BYTES_PER_SECOND_MIN: u64 = 1024;
 /// A body as large as it may become must come at least this fast, all in all: what has arrived holds memory, and nobody may
 /// hold a large part of it for hours by sending the rest in drops.
 const WHOLE_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
-/// The same while bodies take more than half of the memory that there is for them.
-const CROWDED_BYTES_PER_SECOND_MIN: u64 = 1024 * 1024;
 /// A body of this size may well have come with its head.
 const SKIPPED_BYTES_MAX: u64 = 8 * 1024;
 /// Memory that is set aside at most for what a body has not sent yet: others may want it meanwhile.
@@ -35,7 +33,8 @@ const STEP_BYTES_MAX: u64 = 1024 * 1024;
 const NO_MEMORY: Problem =
     Problem::new(Code::StoreUnavailable, "there is no memory for another body at the moment; send it again").closing();
 const GIVEN_UP: Problem =
-    Problem::new(Code::StoreUnavailable, "memory is short, and this body comes slowly; send it again").closing();
+    Problem::new(Code::StoreUnavailable, "memory is short, and others are sooner whole than this body; send it again")
+        .closing();
 const TOO_LARGE: Problem = Problem::new(Code::TooLarge, "the body is larger than this relay takes").closing();
 const TOO_SLOW: Problem = Problem::new(Code::Timeout, "the body came too slowly").closing();
 const BROKEN: Problem =
@@ -65,10 +64,14 @@ pub(super) async fn read(
     if declared.is_some_and(|bytes| bytes > bounds.bytes_max) {
         return Err(TOO_LARGE);
     }
-    let whole = declared.unwrap_or(bounds.bytes_max);
-    let entitled = owner.proven || whole <= limits::SMALL_BODY_BYTES;
-    let mut taken = Taken::new(uploads.budget.open(entitled), declared);
-    let mut listed = None;
+    let room = uploads.budget.max().saturating_sub(bounds.head_bytes);
+    let whole = declared.unwrap_or(bounds.bytes_max.min(room));
+    let size = |body: u64| bounds.head_bytes.saturating_add(body);
+    let least = size(declared.unwrap_or(0));
+    if least > uploads.budget.max() {
+        return Err(TOO_LARGE);
+    }
+    let mut taken = Taken::new(uploads.budget.open(uploads.budget.entitles(least)), declared);
     taken.reserved = bounds.head_bytes;
     if !taken.reservation.grow(bounds.head_bytes)
         && uploads.wait(&mut taken.reservation, bounds.head_bytes, owner, None).await != Waited::Grown
@@ -78,6 +81,14 @@ pub(super) async fn read(
     }
     if body.is_end_stream() {
         return Ok(taken.finish());
+    }
+    let mut listed = None;
+    if let Some(length) = declared.filter(|length| *length > limits::SMALL_BODY_BYTES) {
+        // Whoever is refused here has been asked for nothing.
+        let large = listed.insert(uploads.list(owner, declared, 0));
+        let first = if owner.proven { length } else { limits::SMALL_BODY_BYTES };
+        let wanted = Turn { ceiling: first, more: first, size: size(length) };
+        refused(uploads.turn(large, wanted).await, true)?;
     }
     let started = Instant::now();
     let mut last_byte = started;
@@ -89,7 +100,8 @@ pub(super) async fn read(
             crowded,
             bounds.patience,
         ));
-        let mut next = Next { body: &mut body, listed: &mut listed, list: || uploads.list(owner, whole, taken.len()) };
+        let mut next =
+            Next { body: &mut body, listed: &mut listed, list: || uploads.list(owner, declared, taken.len()) };
         let frame = match timeout_at(until, poll_fn(|cx| next.poll(cx))).await {
             Err(_) => return Err(TOO_SLOW),
             Ok(Err(problem)) => return Err(problem),
@@ -97,21 +109,25 @@ pub(super) async fn read(
             Ok(Ok(Some(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
-        if taken.len() + data.len() as u64 > bounds.bytes_max {
+        let (held, len) = (taken.len(), taken.len() + data.len() as u64);
+        if len > bounds.bytes_max || len > room {
             return Err(TOO_LARGE);
         }
-        if !taken.has_room_for(data.len()) {
-            let held = taken.len();
+        let ends = declared != Some(len);
+        let ceiling = listed.as_ref().map_or(limits::SMALL_BODY_BYTES, Listed::ceiling);
+        if len > ceiling {
+            let listed = listed.get_or_insert_with(|| uploads.list(owner, declared, held));
+            let next = ceiling_behind(len, whole);
+            let more = size(next).saturating_sub(taken.reservation.bytes());
+            let wanted = Turn { ceiling: next, more, size: size(next) };
+            refused(uploads.turn(listed, wanted).await, ends)?;
+            taken.reservation.becomes(size(declared.unwrap_or(next)));
+        }
+        if !taken.has_room_for(data.len(), ceiling) {
             // What waits for memory may have to give way itself.
-            let listed = &*listed.get_or_insert_with(|| uploads.list(owner, whole, held));
+            let listed = &*listed.get_or_insert_with(|| uploads.list(owner, declared, held));
             let lacking = taken.lacking(data.len());
-            match uploads.wait(&mut taken.reservation, lacking, owner, Some(listed)).await {
-                Waited::Grown => {}
-                Waited::GivenUp => return Err(GIVEN_UP),
-                Waited::InVain => {
-                    return Err(Problem { close: declared != Some(taken.len() + data.len() as u64), ..NO_MEMORY });
-                }
-            }
+            refused(uploads.wait(&mut taken.reservation, lacking, owner, Some(listed)).await, ends)?;
         }
         taken.push(&data);
         if declared == Some(taken.len()) {
@@ -121,6 +137,21 @@ pub(super) async fn read(
         if let Some(listed) = &listed {
             listed.came(taken.len());
         }
+    }
+}
+
+/// What a body may hold next, once so much of it is there and more is not promised: as much again, and never more than it may
+/// become.
+pub(super) fn ceiling_behind(len: u64, whole: u64) -> u64 {
+    (2 * len + limits::SMALL_BODY_BYTES).min(whole)
+}
+
+/// What came of waiting, to whoever sends; there may be more of the body to come.
+fn refused(waited: Waited, ends: bool) -> Result<(), Problem> {
+    match waited {
+        Waited::Grown => Ok(()),
+        Waited::GivenUp => Err(GIVEN_UP),
+        Waited::InVain => Err(Problem { close: ends, ..NO_MEMORY }),
     }
 }
 
@@ -160,7 +191,7 @@ fn deadline(started: Instant, last_byte: Instant, bytes: u64, patience: Duration
 
 /// When all of a body of `whole` bytes must be there, however steadily it comes.
 fn end(started: Instant, whole: u64, crowded: bool, patience: Duration) -> Instant {
-    let rate = if crowded { CROWDED_BYTES_PER_SECOND_MIN } else { WHOLE_BYTES_PER_SECOND_MIN };
+    let rate = if crowded { limits::CROWDED_BYTES_PER_SECOND_MIN } else { WHOLE_BYTES_PER_SECOND_MIN };
     started + patience + Duration::from_millis(whole.saturating_mul(1_000) / rate)
 }
 
@@ -195,10 +226,10 @@ impl Taken {
     }
 
     /// Whether so many more fit into what is reserved, or can be reserved at once: then with a step for what is to follow, if
-    /// there is memory for that.
-    fn has_room_for(&mut self, more: usize) -> bool {
+    /// there is memory for that and it may have it.
+    fn has_room_for(&mut self, more: usize, ceiling: u64) -> bool {
         let lacking = self.lacking(more);
-        lacking == 0 || self.reservation.grow(lacking.max(self.step())) || self.reservation.grow(lacking)
+        lacking == 0 || self.reservation.grow(lacking.max(self.step(ceiling))) || self.reservation.grow(lacking)
     }
 
     /// Adds what there is a reservation for.
@@ -222,8 +253,8 @@ impl Taken {
 
     /// How much more to reserve than what came: as much again as is there, so that the pieces are few; never beyond what was
     /// declared, and nothing for the first piece, which may be the last for long.
-    fn step(&self) -> u64 {
-        let wanted = self.len() + self.len().min(STEP_BYTES_MAX);
+    fn step(&self, ceiling: u64) -> u64 {
+        let wanted = (self.len() + self.len().min(STEP_BYTES_MAX)).min(ceiling);
         let wanted = self.declared.map_or(wanted, |declared| wanted.min(declared));
         (self.reserved + wanted).saturating_sub(self.reservation.bytes())
     }
@@ -284,7 +315,7 @@ mod tests {
             let mut taken = Taken { reserved: 100, ..Taken::new(budget.open(true), declared) };
             assert!(taken.reservation.grow(100));
             for piece in [1, 1, 5_000, 70_000, 1, 200_000, 724_997] {
-                assert!(taken.has_room_for(piece));
+                assert!(taken.has_room_for(piece, u64::MAX));
                 let from = taken.len();
                 taken.push(&(from..from + piece as u64).map(|at| at as u8).collect::<Vec<_>>());
                 let allocated: usize = taken.pieces.iter().map(Vec::capacity).sum();

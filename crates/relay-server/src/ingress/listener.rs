@@ -93,7 +93,8 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         builder
             // A sender may close its side once it has sent everything, and still wants its answer.
             .half_close(true)
-            .pipeline_flush(true)
+            // Answers that are gathered are lost where one ends the connection before the end of its request.
+            .pipeline_flush(false)
             .max_buf_size(BUFFER_BYTES_MAX);
         closing.drive(&builder, guarded, || gate.close(), service).await;
     }

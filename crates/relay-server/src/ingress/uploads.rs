@@ -1,7 +1,10 @@
 //! Bodies that their senders have not sent whole: whose they are, how they come on, and which are given up first when
 //! memory is short.
 //!
-//! A body that comes with its head is never in this table: the table is for those that are waited for.
+//! A body that comes with its head is never in this table: the table is for those that are waited for. A large one is
+//! promised the room that it needs before it is read ([`line`]), so that those that are read become whole.
+
+mod line;
 
 use std::{
     collections::{BTreeMap, BinaryHeap},
@@ -11,6 +14,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
@@ -20,6 +24,8 @@ use relay_net::{
     serve::Wanted,
 };
 use tokio::time::Instant;
+
+pub(super) use line::Turn;
 
 use crate::budget::{Budget, Reservation};
 
@@ -31,8 +37,19 @@ const STALLED_AFTER: u64 = 1_000;
 const UPLOAD_GRACE: u64 = limits::UPLOAD_GRACE.as_millis() as u64;
 /// Milliseconds from one look at who could be given up to the next, however many wait for memory.
 const LOOK_EVERY: u64 = 5;
+/// Bodies in the table for each of these milliseconds, where few are looked at.
+const LOOKED_AT_PER_MILLISECOND: u64 = 64;
+/// How long one who waits for his turn looks away at most: time alone may have made room.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Who looks: beside strangers and those who have proven themselves, whose looks are for memory.
 const FOR_PLACES: usize = 2;
+/// Who looks along the line of those who wait for their turn.
+const FOR_TURNS: usize = 3;
+/// How much longer than at [`PROMISED_PACE`] a body may take, in milliseconds, before its end is in nobody's sight.
+const STALLED_PATIENCE: u64 = 30_000;
+/// A body that brings less in a second has no promise: its sender, or the way to him, is slower than memory may wait for
+/// while others want it.
+const PROMISED_PACE: u64 = limits::CROWDED_BYTES_PER_SECOND_MIN;
 
 /// The bodies that are waited for, and the memory for all.
 #[derive(Debug)]
@@ -40,9 +57,9 @@ pub(super) struct Uploads {
     pub(super) budget: Arc<Budget>,
     began: Instant,
     table: Mutex<Table>,
-    /// When somebody may look again who could be given up: for strangers, for those who have proven themselves, and for those
-    /// who want a place.
-    next_look: [AtomicU64; 3],
+    /// When somebody may look again who could be given up: for strangers, for those who have proven themselves, for those
+    /// who want a place, and for those who wait for their turn.
+    next_look: [AtomicU64; 4],
     #[cfg(test)]
     looked_at: AtomicU64,
 }
@@ -52,8 +69,20 @@ struct Table {
     uploads: Vec<Option<Arc<Upload>>>,
     vacant: Vec<usize>,
     /// Bytes that the bodies of each source and network hold, all in all.
-    by_source: BTreeMap<Name, Arc<AtomicU64>>,
-    by_network: BTreeMap<Network, Arc<AtomicU64>>,
+    by_source: BTreeMap<Name, Arc<Sum>>,
+    by_network: BTreeMap<Network, Arc<Sum>>,
+    /// Bytes that all may hold that have had a turn, and how many wait for one; the last place that was given out.
+    ceilings: u64,
+    in_line: usize,
+    last_turn: u64,
+}
+
+/// Bytes of all bodies of a source or network.
+#[derive(Debug, Default)]
+struct Sum {
+    held: AtomicU64,
+    /// With what they are promised, as it was found at the last look along the line.
+    promised: AtomicU64,
 }
 
 /// What came of waiting for memory.
@@ -81,9 +110,21 @@ struct Upload {
     source: Name,
     address: Address,
     proven: bool,
-    /// Bytes when it is whole, or the most that it may have.
-    whole: u64,
+    /// Bytes when it is whole, where that is known.
+    length: Option<u64>,
     held: AtomicU64,
+    /// What it may hold without another turn.
+    ceiling: AtomicU64,
+    /// What it waits for in the line; 0: it does not.
+    wants: AtomicU64,
+    /// How much that is beyond what is reserved for it.
+    more: AtomicU64,
+    /// How far the budget may be filled with that.
+    limit: AtomicU64,
+    /// Its place in the line; 0: it never stood there.
+    turn: AtomicU64,
+    /// Since when it waits for memory, in milliseconds and one; 0: it does not. Its sender is not slower for that.
+    paused: AtomicU64,
     /// Since when it is waited for.
     since: AtomicU64,
     /// Moments in milliseconds of the table's time, and how many bytes were there then.
@@ -93,8 +134,8 @@ struct Upload {
     given_up: AtomicBool,
     waker: AtomicWaker,
     /// What all of its source, and of each of its networks, hold.
-    of_source: Arc<AtomicU64>,
-    of_networks: Vec<Arc<AtomicU64>>,
+    of_source: Arc<Sum>,
+    of_networks: Vec<Arc<Sum>>,
 }
 
 /// A body in the table; leaves it when dropped.
@@ -109,8 +150,12 @@ pub(super) struct Listed<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Burden {
     class: Class,
+    /// It brings nothing, or is not going to be whole in time.
     stalled: bool,
-    /// Byte-milliseconds: what it holds, for as long as it is going to take.
+    /// Nobody has proven it, and it comes slowly.
+    late: bool,
+    /// Of those that come on, milliseconds until it is whole: the one that needs least becomes whole. Of those that come
+    /// slowly, byte-milliseconds: what it holds, for as long as it is going to take. Else bytes.
     cost: u64,
 }
 
@@ -179,8 +224,8 @@ impl Uploads {
         }
     }
 
-    /// Puts a body into the table that has to be waited for.
-    pub(super) fn list(&self, owner: Owner<'_>, whole: u64, held: u64) -> Listed<'_> {
+    /// Puts a body into the table that has to be waited for; so long, where that is known.
+    pub(super) fn list(&self, owner: Owner<'_>, length: Option<u64>, held: u64) -> Listed<'_> {
         let now = self.tick();
         let mut table = self.lock();
         let of_source = sum(&mut table.by_source, owner.source);
@@ -190,8 +235,14 @@ impl Uploads {
             source: owner.source.clone(),
             address: owner.address,
             proven: owner.proven,
-            whole,
+            length,
             held: AtomicU64::new(held),
+            ceiling: AtomicU64::new(limits::SMALL_BODY_BYTES),
+            wants: AtomicU64::new(0),
+            more: AtomicU64::new(0),
+            limit: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
+            paused: AtomicU64::new(0),
             since: AtomicU64::new(now),
             last: AtomicU64::new(now),
             mark: (AtomicU64::new(now), AtomicU64::new(held)),
@@ -226,6 +277,7 @@ impl Uploads {
                 self.make_room(self.budget.lacking(reservation), owner, own);
             }
         };
+        let _paused = own.map(|own| Paused::begin(self, own));
         let given_up = poll_fn(|cx| match listed {
             Some(listed) if listed.is_given_up(cx) => Poll::Ready(()),
             _ => Poll::Pending,
@@ -255,20 +307,22 @@ impl Uploads {
         self.looked_at.fetch_add(table.uploads.len() as u64, Ordering::Relaxed);
         let half = self.budget.max() / 2;
         let class = |upload: &Upload| {
-            let source = upload.source != *owner.source && upload.of_source.load(Ordering::Relaxed) > half;
-            let address = upload.of_networks.iter().any(|held| held.load(Ordering::Relaxed) > half);
+            let source = upload.source != *owner.source && upload.of_source.held() > half;
+            let address = upload.of_networks.iter().any(|sum| sum.held() > half);
             class_of(upload.proven, source, address)
         };
-        let over_half = |networks| table.of_networks(networks).any(|held| held.load(Ordering::Relaxed) > half);
-        let wants = match own {
-            Some(own) => own.burden(class(own), now),
-            None => Burden { class: class_of(owner.proven, false, over_half(owner.address)), stalled: false, cost: 0 },
+        let wants = if let Some(own) = own {
+            own.burden(class(own), now)
+        } else {
+            // A head: little, and without it nothing is known.
+            let address = table.of_networks(owner.address).any(|sum| sum.held() > half);
+            Burden { class: class_of(owner.proven, false, address), stalled: false, late: false, cost: 0 }
         };
         let burdens = table
             .all()
             .filter(|upload| own.is_none_or(|own| !Arc::ptr_eq(own, upload)))
             .map(|upload| Heaviest { burden: upload.burden(class(upload), now), upload })
-            .filter(|Heaviest { burden, .. }| burden.class > Class::Proven && *burden > wants);
+            .filter(|Heaviest { burden, .. }| *burden > wants && (burden.class > Class::Proven || own.is_some()));
         let mut burdens: BinaryHeap<_> = burdens.collect();
         let mut coming = 0;
         // What was given up before is on its way already.
@@ -353,17 +407,17 @@ const fn class_of(proven: bool, source_over_half: bool, address_over_half: bool)
 }
 
 /// What all of one source or network hold.
-fn sum<K: Ord + Clone>(sums: &mut BTreeMap<K, Arc<AtomicU64>>, key: &K) -> Arc<AtomicU64> {
+fn sum<K: Ord + Clone>(sums: &mut BTreeMap<K, Arc<Sum>>, key: &K) -> Arc<Sum> {
     if let Some(sum) = sums.get(key) {
         return Arc::clone(sum);
     }
-    let sum = Arc::<AtomicU64>::default();
+    let sum = Arc::<Sum>::default();
     sums.insert(key.clone(), Arc::clone(&sum));
     sum
 }
 
 /// Forgets a sum that is the last one's.
-fn drop_sum<K: Ord>(sums: &mut BTreeMap<K, Arc<AtomicU64>>, key: &K) {
+fn drop_sum<K: Ord>(sums: &mut BTreeMap<K, Arc<Sum>>, key: &K) {
     // One is here, and one with the body that goes.
     if sums.get(key).is_some_and(|sum| Arc::strong_count(sum) <= 2) {
         sums.remove(key);
@@ -380,17 +434,41 @@ impl Table {
         self.all().filter(|upload| !upload.proven && !upload.is_given_up())
     }
 
-    fn of_networks(&self, address: Address) -> impl Iterator<Item = &Arc<AtomicU64>> {
+    fn of_networks(&self, address: Address) -> impl Iterator<Item = &Arc<Sum>> {
         address.networks().filter_map(|network| self.by_network.get(&network))
     }
 }
 
+impl Sum {
+    fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
 impl Upload {
+    /// All that it is charged to.
+    fn sums(&self) -> impl Iterator<Item = &Sum> {
+        self.of_networks.iter().chain([&self.of_source]).map(|sum| &**sum)
+    }
+
     /// It holds other than before: so do its source and networks.
     fn weigh(&self, before: u64, now: u64) {
-        for sum in self.of_networks.iter().chain([&self.of_source]) {
-            sum.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        self.sums().for_each(|sum| {
+            sum.held.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        });
+    }
+
+    /// The time by which it is judged: it stands still while memory is waited for.
+    fn own_time(&self, now: u64) -> u64 {
+        match self.paused.load(Ordering::Relaxed) {
+            0 => now,
+            since => now.min(since - 1),
         }
+    }
+
+    /// Bytes when it is whole; where nobody has said so, what it may hold for now.
+    fn whole(&self) -> u64 {
+        self.length.unwrap_or_else(|| self.ceiling.load(Ordering::Relaxed))
     }
 
     fn held(&self) -> u64 {
@@ -399,18 +477,34 @@ impl Upload {
 
     /// Milliseconds since its last byte.
     fn silent(&self, now: u64) -> u64 {
-        now.saturating_sub(self.last.load(Ordering::Relaxed))
+        self.own_time(now).saturating_sub(self.last.load(Ordering::Relaxed))
     }
 
     /// Milliseconds for which it has been waited for.
     fn age(&self, now: u64) -> u64 {
-        now.saturating_sub(self.since.load(Ordering::Relaxed))
+        self.own_time(now).saturating_sub(self.since.load(Ordering::Relaxed))
     }
 
     /// What came of it lately: so many milliseconds, so many bytes.
     fn pace(&self, now: u64) -> (u64, u64) {
         let (since, from) = (self.mark_before.0.load(Ordering::Relaxed), self.mark_before.1.load(Ordering::Relaxed));
-        (now.saturating_sub(since).max(1), self.held().saturating_sub(from).max(1))
+        (self.own_time(now).saturating_sub(since).max(1), self.held().saturating_sub(from).max(1))
+    }
+
+    /// Whether it comes too slowly for a promise.
+    fn is_late(&self, now: u64) -> bool {
+        if self.age(now) < UPLOAD_GRACE {
+            return false;
+        }
+        let (took, came) = self.pace(now);
+        self.silent(now) > UPLOAD_GRACE || came.saturating_mul(1_000) / took < PROMISED_PACE
+    }
+
+    /// Whether it brings nothing, or will not be whole by the time that it has where memory is short.
+    fn is_stalled(&self, now: u64) -> bool {
+        let (left, age) = (self.left(now), self.age(now));
+        let given = STALLED_PATIENCE + self.whole().saturating_mul(1_000) / PROMISED_PACE;
+        left == u64::MAX || (age >= UPLOAD_GRACE && age.saturating_add(left) > given)
     }
 
     /// Milliseconds until it is whole at its pace.
@@ -419,7 +513,7 @@ impl Upload {
             return u64::MAX;
         }
         let (took, came) = self.pace(now);
-        self.whole.saturating_sub(self.held()).saturating_mul(took) / came
+        self.whole().saturating_sub(self.held()).saturating_mul(took) / came
     }
 
     fn idleness(&self, now: u64) -> Idleness {
@@ -431,11 +525,15 @@ impl Upload {
     }
 
     fn burden(&self, class: Class, now: u64) -> Burden {
-        let left = self.left(now);
-        let stalled = left == u64::MAX;
-        // Of those that stall, the ones that hold most: few are given up then.
-        let cost = if stalled { self.held() } else { self.held().saturating_mul(left.max(1)) };
-        Burden { class, stalled, cost }
+        let (stalled, late) = (self.is_stalled(now), !self.proven && self.is_late(now));
+        let left = self.left(now).saturating_add(1);
+        let cost = match (stalled, late) {
+            // The ones that hold most: few are given up then.
+            (true, _) => self.held(),
+            (false, true) => self.held().saturating_mul(left),
+            (false, false) => left,
+        };
+        Burden { class, stalled, late, cost }
     }
 
     fn came(&self, held: u64, now: u64) {
@@ -470,14 +568,41 @@ impl Listed<'_> {
     }
 }
 
+/// A body that waits for memory: its own time stands still.
+struct Paused<'a> {
+    uploads: &'a Uploads,
+    upload: &'a Upload,
+}
+
+impl<'a> Paused<'a> {
+    fn begin(uploads: &'a Uploads, upload: &'a Upload) -> Self {
+        upload.paused.store(uploads.tick() + 1, Ordering::Relaxed);
+        Self { uploads, upload }
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        let upload = self.upload;
+        let stood = (self.uploads.tick() + 1).saturating_sub(upload.paused.swap(0, Ordering::Relaxed));
+        for moment in [&upload.since, &upload.last, &upload.mark.0, &upload.mark_before.0] {
+            moment.fetch_add(stood, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
         let mut table = self.uploads.lock();
         table.uploads[self.index] = None;
         table.vacant.push(self.index);
+        table.ceilings -= self.upload.promised_once();
         self.upload.weigh(self.upload.held(), 0);
         drop_sum(&mut table.by_source, &self.upload.source);
         self.upload.address.networks().for_each(|network| drop_sum(&mut table.by_network, &network));
+        drop(table);
+        // What it was promised is free, whatever becomes of what it holds.
+        self.uploads.budget.look_again();
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod answers;
+mod contention;
 mod crowds;
 mod decoded;
 mod fixtures;

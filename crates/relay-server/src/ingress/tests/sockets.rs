@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use relay_core::limits;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 
-use super::{BODY_BYTES_MAX, Bounds, KEY, Relay, STUCK, recorder::Mode, request};
+use super::{Bounds, KEY, Relay, STUCK, recorder::Mode, request};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -159,7 +160,7 @@ async fn a_body_that_trickles_behind_a_fast_start_is_answered_408() {
 async fn many_slow_senders_hold_little_and_hold_up_nobody() {
     const SENDERS: usize = 300;
     let relay = Relay::with(|settings| settings.connections = Bounds::of(2 * SENDERS + 60)).await;
-    let length = BODY_BYTES_MAX.to_string();
+    let length = limits::SMALL_BODY_BYTES.to_string();
     let head = format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nContent-Length: {length}\r\n\r\n");
     let kept = ["POST", "/webhook", "host", "a", "x-api-key", KEY, "content-length", &length];
     let each = kept.iter().map(|part| part.len()).sum::<usize>() + "ten bytes.".len();

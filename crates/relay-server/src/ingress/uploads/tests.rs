@@ -14,7 +14,7 @@ fn address(last: u8) -> Address {
 
 /// A body of 25 MiB that holds so much.
 fn list<'a>(uploads: &'a Uploads, source: &Name, address: Address, proven: bool, held: u64) -> Listed<'a> {
-    uploads.list(Owner { source, address, proven }, 25 * MIB, held)
+    uploads.list(Owner { source, address, proven }, Some(25 * MIB), held)
 }
 
 fn stalls(listed: &Listed<'_>) {
@@ -28,7 +28,7 @@ fn is_given_up(listed: &Listed<'_>) -> bool {
 
 /// A table whose time began a minute ago.
 fn uploads(max: u64) -> Uploads {
-    let began = Instant::now().checked_sub(std::time::Duration::from_mins(1)).unwrap();
+    let began = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
     Uploads::since(Budget::new(max), began)
 }
 
@@ -88,7 +88,7 @@ fn whoever_is_slower_gives_up_nobody_faster() {
 
 /// A body of a stranger of whose bytes so many came in the last ten seconds.
 fn comes(uploads: &Uploads, whole: u64, came: u64) -> Listed<'_> {
-    let listed = uploads.list(Owner { source: &source("hub"), address: address(1), proven: false }, whole, came);
+    let listed = uploads.list(Owner { source: &source("hub"), address: address(1), proven: false }, Some(whole), came);
     began_before(&listed, 10_000);
     listed
 }
@@ -212,7 +212,7 @@ async fn many_who_want_memory_do_not_look_for_it_all_the_time() {
     });
     let given_back = async {
         while held.pop().is_some() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::join!(futures_util::future::join_all(waiting), given_back);
@@ -231,7 +231,7 @@ fn sums_are_those_of_what_is_there() {
     second.came(10);
     let sums = |uploads: &Uploads| {
         let table = uploads.lock();
-        let of = |sums: &Arc<AtomicU64>| sums.load(Ordering::Relaxed);
+        let of = |sum: &Arc<Sum>| sum.held();
         (table.by_source.values().map(of).collect::<Vec<_>>(), table.by_network.values().map(of).max())
     };
     assert_eq!(sums(&uploads), (vec![13], Some(13)), "both /64s are of one /48");
@@ -252,4 +252,81 @@ fn a_network_over_half_gives_way_before_anybody_else() {
     stalls(&slow);
     uploads.make_room(MIB, Owner { source: &hub, address: address(9), proven: false }, None);
     assert!(greedy.iter().any(is_given_up) && !is_given_up(&slow));
+}
+
+/// What a body of 25 MiB wants that is to be promised to it whole.
+const WHOLE: Turn = Turn { ceiling: 25 * MIB, more: 25 * MIB, size: 25 * MIB };
+
+/// I16, S36: what is promised to a body is nobody else's, until it stalls; then whoever comes next has it at once.
+#[tokio::test(start_paused = true)]
+async fn a_promise_holds_for_as_long_as_its_body_comes_on() {
+    let (uploads, hub) = (Uploads::new(Budget::new(64 * MIB)), source("hub"));
+    let first = [1, 2].map(|last| list(&uploads, &hub, address(last), true, 0));
+    for listed in &first {
+        assert_eq!(uploads.turn(listed, WHOLE).await, Waited::Grown);
+    }
+    let began = Instant::now();
+    let third = list(&uploads, &hub, address(3), true, 0);
+    let comes_on = async {
+        for held in 1..500 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            for listed in &first {
+                listed.came(held * MIB / 100);
+            }
+        }
+    };
+    let (waited, ()) = tokio::join!(uploads.turn(&third, WHOLE), comes_on);
+    assert_eq!((waited, began.elapsed() >= limits::MEMORY_WAIT), (Waited::InVain, true));
+    tokio::time::sleep(Duration::from_millis(UPLOAD_GRACE + 1)).await;
+    let began = Instant::now();
+    assert_eq!(uploads.turn(&third, WHOLE).await, Waited::Grown);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// I16: turns go in the order of coming, whatever would fit before that; who has proven himself goes before strangers.
+#[tokio::test(start_paused = true)]
+async fn turns_go_in_the_order_of_coming() {
+    let (uploads, hub) = (Uploads::new(Budget::new(64 * MIB)), source("hub"));
+    let first = list(&uploads, &hub, address(1), true, 0);
+    let large = Turn { ceiling: 50 * MIB, more: 50 * MIB, size: 50 * MIB };
+    assert_eq!(uploads.turn(&first, large).await, Waited::Grown);
+    let (order, uploads) = (Mutex::new(Vec::new()), &uploads);
+    let waits = async |last: u8, proven: bool, wanted: Turn| {
+        let listed = list(uploads, &hub, address(last), proven, 0);
+        assert_eq!(uploads.turn(&listed, wanted).await, Waited::Grown);
+        order.lock().unwrap().push(last);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        drop(listed);
+    };
+    let [small, smaller] = [10 * MIB, MIB].map(|bytes| Turn { ceiling: bytes, more: bytes, size: bytes });
+    let leaves = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        first.came(MIB);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        drop(first);
+    };
+    tokio::join!(waits(2, true, large), waits(3, false, smaller), waits(4, true, small), leaves);
+    assert_eq!(order.into_inner().unwrap(), [2, 4, 3]);
+}
+
+/// I16: where all hold a part and wait for more, the last to come go, so that the first becomes whole.
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_each_other_do_not_wait_long() {
+    let (budget, hub) = (Budget::new(32 * MIB), source("hub"));
+    let uploads = &Uploads::new(Arc::clone(&budget));
+    let began = Instant::now();
+    let senders = (1..=4).map(|last| {
+        let (mut reservation, listed) = (budget.open(false), list(uploads, &hub, address(last), false, 7 * MIB));
+        assert!(reservation.grow(7 * MIB));
+        async move {
+            let wanted = Turn { ceiling: 25 * MIB, more: 18 * MIB, size: 25 * MIB };
+            let waited = uploads.turn(&listed, wanted).await;
+            drop((reservation, listed));
+            waited
+        }
+    });
+    let waited = futures_util::future::join_all(senders).await;
+    assert_eq!(waited[0], Waited::Grown);
+    assert_eq!(waited[2..], [Waited::GivenUp; 2]);
+    assert!(began.elapsed() < limits::MEMORY_WAIT / 2, "{:?}", began.elapsed());
 }
