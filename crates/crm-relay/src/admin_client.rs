@@ -15,6 +15,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use relay_net::dial::{DialError, Peer, Stream};
 use relay_server::{Offline, api::ProblemDto};
+use relay_store::sqlite::{OpenError, SqliteStore};
 use rustls::ClientConfig;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -59,6 +60,49 @@ enum Way {
         dir: PathBuf,
         offline: Arc<Offline>,
     },
+}
+
+/// What a command that only reads has to do with.
+pub(crate) enum Found {
+    /// A server.
+    Server(Api),
+    /// The store of one that is away.
+    Store { dir: PathBuf, store: SqliteStore },
+    /// Neither.
+    Nothing,
+}
+
+impl Found {
+    /// Asks the server where one answers; else looks into the directory that `choose` takes. A server that is just
+    /// starting is waited for.
+    ///
+    /// # Errors
+    /// Those of [`Api::find`], and that the store can be read by nobody.
+    pub(crate) async fn server_or_store(
+        layers: &Layers,
+        choose: impl Fn(Vec<PathBuf>) -> Option<PathBuf>,
+    ) -> Result<Self, Failure> {
+        const TRY_EVERY: Duration = Duration::from_millis(50);
+        const WAIT_MAX: Duration = Duration::from_secs(5);
+        let began = tokio::time::Instant::now();
+        loop {
+            if let Some(api) = Api::find(layers).await? {
+                return Ok(Self::Server(api));
+            }
+            let Some(dir) = choose(data_dirs(layers)) else { return Ok(Self::Nothing) };
+            match opening::to_look(&dir) {
+                Ok(store) => return Ok(Self::Store { dir, store }),
+                Err(OpenError::InUse { .. }) if began.elapsed() < WAIT_MAX => tokio::time::sleep(TRY_EVERY).await,
+                Err(error @ OpenError::InUse { .. }) => {
+                    return Err(Failure::unreachable(format!(
+                        "{error}, and does not answer at {}: perhaps it is still starting. Ask again, or see its log",
+                        place::admin_socket(&dir).display()
+                    )));
+                }
+                Err(error) => return Err(opening::failed(&error)),
+            }
+        }
+    }
 }
 
 /// A server elsewhere, or one that is reached as if it were.
@@ -154,19 +198,18 @@ impl Api {
         Self { way: Way::Tcp(Remote { url, token: None, tls: None }) }
     }
 
-    /// As [`Api::find`], for commands that only read: with no server running they open the data directory themselves.
+    /// As [`Api::find`], for commands that only read: with no server running they look into the data directory themselves.
     ///
     /// # Errors
     /// There is neither a server nor a store.
     pub(crate) async fn reading(layers: &Layers) -> Result<Self, Failure> {
-        if let Some(api) = Self::find(layers).await? {
-            return Ok(api);
-        }
-        let Some(dir) = data_dirs(layers).into_iter().find(|dir| place::holds_database(dir)) else {
-            return Self::running(layers).await;
+        let holds_database = |dirs: Vec<PathBuf>| dirs.into_iter().find(|dir| place::holds_database(dir));
+        let (dir, store) = match Found::server_or_store(layers, holds_database).await? {
+            Found::Server(api) => return Ok(api),
+            Found::Store { dir, store } => (dir, store),
+            Found::Nothing => return Self::running(layers).await,
         };
-        let store = Arc::new(opening::to_look_after(&dir)?);
-        let offline = Offline::open(store, config::server::policy(layers.path.as_deref()));
+        let offline = Offline::open(Arc::new(store), config::server::policy(layers.path.as_deref()));
         let offline = offline.await.map_err(|error| Failure::new(Exit::StoreFailed, error.to_string()))?;
         Ok(Self { way: Way::Store { dir, offline: Arc::new(offline) } })
     }

@@ -18,12 +18,12 @@ use relay_store::{
     copy::{Backup, BackupError, Copying, DATABASE, Digest, FORMAT, Frame, MANIFEST, Manifest, NoFrame, Piece},
     private,
     seam::Upkeep as _,
+    sqlite::SqliteStore,
 };
 
 use crate::{
     admin_client::{Api, Arriving},
     exit::{Exit, Failure, reason},
-    opening,
     output::say,
     quantity::show_size,
     render::progress::Progress,
@@ -35,7 +35,7 @@ pub(crate) enum Source {
     /// A server.
     Server(Api),
     /// A data directory that no server uses.
-    Closed(PathBuf),
+    Closed(Arc<SqliteStore>),
 }
 
 /// Writes a copy into `into`, which does not exist yet. Whatever goes wrong, nothing is left of it.
@@ -68,7 +68,7 @@ async fn pieces(source: Source, copy: &mut Copy) -> Result<Manifest, Failure> {
                 }
             })
         }
-        Source::Closed(dir) => closed(&dir, copy).await,
+        Source::Closed(store) => closed(&store, copy).await,
     }
 }
 
@@ -106,9 +106,8 @@ async fn streamed(arriving: &mut Arriving, copy: &mut Copy) -> Result<Manifest, 
     Err(Ended::Away("the connection was closed".into()))
 }
 
-/// Without a server this command opens the store itself.
-async fn closed(dir: &Path, copy: &mut Copy) -> Result<Manifest, Failure> {
-    let store = Arc::new(opening::to_look_after(dir)?);
+/// Without a server this command reads the store itself, in the way of none that starts meanwhile.
+async fn closed(store: &SqliteStore, copy: &mut Copy) -> Result<Manifest, Failure> {
     let taken = async {
         let Copying { backup, mut pieces } = store.backup().await?;
         copy.expect(&backup)?;

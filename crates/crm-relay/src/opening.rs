@@ -20,13 +20,12 @@ pub(crate) fn open(options: Options) -> Result<SqliteStore, Failure> {
     SqliteStore::open(options).map_err(|error| failed(&error))
 }
 
-/// Opens the store of a data directory for a command: root may look after that of another user, and nothing is laid out for
-/// a full disk.
+/// Opens the store of a data directory for a command that reads: root may look into that of another user.
 ///
 /// # Errors
-/// In words, with the exit code that says whose turn it is.
-pub(crate) fn to_look_after(data_dir: &Path) -> Result<SqliteStore, Failure> {
-    open(Options { disk_reserve: 0, ballast: false, owners: Owners::UsOrServed, ..Options::new(data_dir) })
+/// Somebody writes there, or the store cannot be read.
+pub(crate) fn to_look(data_dir: &Path) -> Result<SqliteStore, OpenError> {
+    SqliteStore::look(Options { owners: Owners::UsOrServed, ..Options::new(data_dir) })
 }
 
 /// In words, why a store was not opened.
@@ -43,6 +42,7 @@ pub(crate) fn failed(error: &OpenError) -> Failure {
         | OpenError::UnfinishedRestore { .. }
         | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
         OpenError::Unsafe(_) => Failure::new(Exit::Configuration, error.to_string()),
+        OpenError::Empty { .. } | OpenError::GaveWay { .. } => Failure::unreachable(error.to_string()),
         OpenError::InUse { .. } => {
             Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))
         }

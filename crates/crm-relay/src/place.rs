@@ -40,9 +40,26 @@ pub(crate) fn admin_socket(data_dir: &Path) -> PathBuf {
     data_dir.join("admin.sock")
 }
 
+/// Whether the path of that socket is one that the system takes.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn fits_a_socket(data_dir: &Path) -> Result<(), String> {
+    /// Bytes of a socket's path on Linux, its end included.
+    const SOCKET_PATH_BYTES: usize = 108;
+    let spare = SOCKET_PATH_BYTES - "/admin.sock.new\0".len();
+    let length = data_dir.as_os_str().len();
+    if length <= spare {
+        return Ok(());
+    }
+    Err(format!(
+        "{length} bytes long; a socket is made in it, whose path the system limits: choose one of at most {spare}"
+    ))
+}
+
 /// Whether a store can be read there.
 pub(crate) fn holds_database(data_dir: &Path) -> bool {
-    data_dir.join("store.db").exists()
+    fs::metadata(data_dir.join("store.db")).is_ok_and(|found| found.len() > 0)
 }
 
 /// Whether a store is there, or what is left of one.

@@ -168,15 +168,15 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next line, when there is one; whether it is the last for now.
-    fn next(&self) -> (Stream, Vec<u8>, bool) {
+    /// The next line, when there is one.
+    fn next(&self) -> (Stream, Vec<u8>) {
         let mut queue = self.queue();
         queue.is_writing = false;
         loop {
             if let Some((stream, line)) = queue.lines.pop_front() {
                 queue.bytes -= line.len() + LINE_OVERHEAD;
                 queue.is_writing = true;
-                return (stream, line, queue.lines.is_empty());
+                return (stream, line);
             }
             self.emptied.notify_all();
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +205,7 @@ struct Writer<S> {
 impl<S: Write> Writer<S> {
     fn run(&mut self) -> ! {
         loop {
-            let (stream, line, is_last) = self.shared.next();
+            let (stream, line) = self.shared.next();
             let sink = match stream {
                 Stream::Out => &mut self.out,
                 Stream::Err => &mut self.err,
@@ -215,7 +215,9 @@ impl<S: Write> Writer<S> {
                 continue;
             }
             self.since = self.since.saturating_add(1);
-            if stream == Stream::Err && (is_last || self.since >= TELL_EVERY) {
+            // Asked only now: while this line waited for its reader, others may have come.
+            let is_last = || self.shared.queue().lines.is_empty();
+            if stream == Stream::Err && (self.since >= TELL_EVERY || is_last()) {
                 self.tell();
             }
         }

@@ -14,8 +14,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
+use relay_net::{
+    origin::Origin,
+    serve::{self, Bounds, Closing, Connections, Seated, Serve},
+};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     exit::{Failure, reason},
@@ -80,15 +85,8 @@ impl Receiver {
 
     /// Serves for ever. Cancel safe: dropping it stops it.
     pub(crate) async fn serve(self) {
-        loop {
-            match self.listener.accept().await {
-                Ok((socket, _)) => {
-                    tokio::spawn(connection(socket, Arc::clone(&self.state)));
-                }
-                // Out of file descriptors: those in use will come free.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
+        let connections = Connections::new(Bounds::public());
+        serve::serve(self.listener, "receiver", connections, self.state, CancellationToken::new()).await;
     }
 }
 
@@ -102,16 +100,23 @@ impl Counter {
     }
 }
 
-async fn connection(socket: TcpStream, state: Arc<State>) {
-    // Without it small answers would wait for the peer's acknowledgement; only slower if it cannot be set.
-    let _slower = socket.set_nodelay(true);
-    let service = service_fn(|request| answer(request, Arc::clone(&state)));
-    // A peer that breaks off is no fault of the receiver.
-    let _broken_off =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service).await;
+impl Serve<TcpStream> for State {
+    async fn connection(&self, socket: TcpStream, _origin: Origin, seat: Arc<Seated>, closing: &Closing) {
+        // Without it small answers would wait for the peer's acknowledgement; only slower if it cannot be set.
+        let _slower = socket.set_nodelay(true);
+        // It is waited for as long as the HTTP library does.
+        seat.works();
+        let service = service_fn(|request| answer(request, self));
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new());
+        closing.drive(&builder, socket, || {}, service).await;
+    }
+
+    /// The line about it says all there is.
+    fn panicked(&self) {}
 }
 
-async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),

@@ -1,6 +1,6 @@
 //! Runs the server: from its plan to its end.
 
-use std::{convert::Infallible, future::pending, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc};
 
 use relay_server::{Config, Outside, Reloader, Server, StartError, registry::RegistryError};
 use relay_store::{
@@ -72,7 +72,6 @@ async fn take_over(mut reloads: mpsc::Receiver<Plan>, reloader: &Reloader) -> In
 /// # Errors
 /// In words for whoever started it.
 pub(crate) async fn start(plan: Plan, outside: Outside) -> Result<(Server, Kept), Failure> {
-    fits_a_socket(plan.data_dir())?;
     descriptors::raise_limit();
     let store = opening::open(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
     start_over(plan, store, outside).await
@@ -84,7 +83,6 @@ pub(crate) async fn start(plan: Plan, outside: Outside) -> Result<(Server, Kept)
 /// # Errors
 /// As [`start`].
 pub(crate) async fn start_in_project(plan: Plan, outside: Outside) -> Result<(Server, Kept), Failure> {
-    fits_a_socket(plan.data_dir())?;
     descriptors::raise_limit();
     let disk_reserve = plan.disk_reserve();
     let store = opening::open(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;
@@ -122,22 +120,6 @@ async fn start_over(plan: Plan, store: SqliteStore, outside: Outside) -> Result<
     let asked = Asked::of(&config);
     let server = Server::start(config, Arc::new(store), outside).await.map_err(|error| start_failed(error, &asked))?;
     Ok((server, kept))
-}
-
-/// Bytes of a socket's path on Linux, its end included.
-const SOCKET_PATH_BYTES: usize = 108;
-
-/// Says so before anything is made there.
-fn fits_a_socket(data_dir: &Path) -> Result<(), Failure> {
-    let spare = SOCKET_PATH_BYTES - "/admin.sock.new\0".len();
-    let length = data_dir.as_os_str().len();
-    if length <= spare {
-        return Ok(());
-    }
-    let text = format!(
-        "DATA_DIR is {length} bytes long; a socket is made in it, whose path the system limits: choose one of at most {spare}"
-    );
-    Err(Failure::new(Exit::Configuration, text))
 }
 
 /// How the end of a server ends the process.

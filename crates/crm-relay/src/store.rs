@@ -17,7 +17,7 @@ use relay_store::{
 use serde_json::json;
 
 use crate::{
-    admin_client::Api,
+    admin_client::Found,
     backup::{self, Source},
     config::{self, data_dirs, layers::Layers, looked_in},
     credentials,
@@ -41,9 +41,11 @@ pub(crate) fn backup(layers: &Layers, json: bool, directory: &Path) -> Outcome {
     let into = std::path::absolute(directory)
         .map_err(|error| Failure::usage(format!("{}: {}", directory.display(), reason(&error))))?;
     block_on(async {
-        let source = match Api::find(layers).await? {
-            Some(api) => Source::Server(api),
-            None => Source::Closed(data_dir(layers)?),
+        let holds_store = |dirs: Vec<PathBuf>| dirs.into_iter().find(|dir| place::holds_store(dir));
+        let source = match Found::server_or_store(layers, holds_store).await? {
+            Found::Server(api) => Source::Server(api),
+            Found::Store { store, .. } => Source::Closed(Arc::new(store)),
+            Found::Nothing => return Err(no_store(layers)),
         };
         let done = backup::take(source, &into).await?.backup;
         let value = json!({"bytes": done.bytes, "events": done.events});
@@ -206,9 +208,11 @@ async fn watched<T: Send + 'static>(
 fn data_dir(layers: &Layers) -> Result<PathBuf, Failure> {
     let dirs = data_dirs(layers);
     let holds_store = |dir: &&PathBuf| place::holds_store(dir);
-    dirs.iter().find(holds_store).cloned().ok_or_else(|| {
-        Failure::unreachable(format!("no store in {}. Say where it is: --data-dir DIR", looked_in(layers)))
-    })
+    dirs.iter().find(holds_store).cloned().ok_or_else(|| no_store(layers))
+}
+
+fn no_store(layers: &Layers) -> Failure {
+    Failure::unreachable(format!("no store in {}. Say where it is: --data-dir DIR", looked_in(layers)))
 }
 
 /// What a check cannot even read, accepting the loss cannot mend.

@@ -203,6 +203,19 @@ pub const ROOM_DESTINATION_PART: u64 = 2;
 pub const ROOM_CLIENT_PART: u64 = 4;
 /// One in this many is for destinations that have nothing out, so that none of them waits for those that have much.
 pub const ROOM_KEPT_PART: u64 = 4;
+/// One in this many is for what is out beyond the reach of its client: half, so that two of the largest bodies are on slow links
+/// at a time, and whoever takes what he gets has as much.
+pub const ROOM_REACH_PART: u64 = 2;
+/// A client's reach is what its link takes in this time: so long at most, somebody who waits for room waits for what is on its way
+/// to others.
+pub const REACH_SPAN: Duration = Duration::from_secs(10);
+/// How often clients are looked at while somebody waits: long enough that a link that does a little shows it.
+pub const REACH_LOOK: Duration = Duration::from_secs(2);
+/// How long a body beyond its client's reach has its room while others wait for that: so that most of the time something goes
+/// over each link, and a body is read again seldom beside how long it takes.
+pub const REACH_TURN: Duration = Duration::from_secs(10);
+/// The same where nothing of it is taken.
+pub const REACH_TURN_STUCK: Duration = Duration::from_secs(4);
 /// One in this many of each of these, and of a client's buffer, is for small bodies alone: enough for dozens of them at the
 /// defaults, and little that large ones miss.
 pub const ROOM_SMALL_PART: u64 = 8;
@@ -316,37 +329,6 @@ pub const HINTS_SHOWN: usize = 10;
 /// Requests that a source refused lately and that an operator is shown.
 pub const REFUSALS_KEPT: usize = 20;
 
-/// Connections of the public listener at once: each costs about 12 KiB while idle.
-pub const CONNECTIONS_MAX: usize = 10_000;
-/// Connections of an admin listener at once: far more than operators and scrapers need.
-pub const ADMIN_CONNECTIONS_MAX: usize = 256;
-/// One address has one in this many of a listener's connections at most (security: a stranger who takes all that one
-/// machine can still leaves most of them to others).
-pub const CONNECTIONS_ADDRESS_SHARE: usize = 8;
-/// Bits of the IPv6 network that a customer is given who asks for many addresses: a home has a /56 within it, a company one. It
-/// has shares of its own, so that nobody has 256 of them.
-pub const WIDER_NETWORK_BITS: u32 = 48;
-/// How many shares of an address such a network has: others may be in it as well.
-pub const WIDER_NETWORK_SHARES: usize = 2;
-/// However few connections there may be, one address may have these: a platform sends some at a time.
-pub const CONNECTIONS_ADDRESS_MIN: usize = 16;
-/// One in this many of the public listener's connections is kept for clients that dial in and for this machine.
-pub const CONNECTIONS_RESERVE_SHARE: usize = 16;
-/// See [`CONNECTIONS_RESERVE_SHARE`]; more than these are not kept.
-pub const CONNECTIONS_RESERVE_MAX: usize = 256;
-/// How long a request waits for a place where every connection is at work (I16: the answer comes within a second).
-pub const PLACE_WAIT: Duration = Duration::from_millis(500);
-/// Where no connection is left, one in this many ends at a time, of those that wait for their peer: few enough that hardly
-/// anybody notices, enough that the next one to come finds room.
-pub const CONNECTIONS_EVICTED_SHARE: usize = 64;
-/// As long as the reserve has room, a connection that waits for its peer keeps its place for this long: whoever has just come
-/// has said nothing yet.
-pub const CONNECTION_GRACE: Duration = Duration::from_millis(250);
-/// However crowded a listener is, an idle connection has its patience divided by this.
-pub const IDLE_SHORTENED_MAX: u32 = 12;
-/// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.
-/// A thousand of the largest heads; whole ones in one piece, as senders send them, are never put aside.
-pub const WAITING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// One in this many bytes of the memory for bodies is kept for small ones, and for those whose head has proven them.
 pub const BUDGET_KEPT_SHARE: u64 = 16;
 /// A body that is decoded to check its signature may become so many times as large as it was sent. Text that people and
@@ -361,7 +343,7 @@ pub const MEMORY_WAIT: Duration = Duration::from_millis(500);
 /// Bodies that are given up at a time where all connections are at work.
 pub const UPLOADS_GIVEN_UP_MAX: usize = 16;
 /// Where all connections are at work, a body that nobody has proven keeps its place for this long, whatever its pace: small
-/// ones are whole by then. Half of [`PLACE_WAIT`], so that whoever waits for a place sees those go that were there before him
+/// ones are whole by then. Half of what a request waits for a place, so that whoever waits for a place sees those go that were there before him
 /// (security: to hold every place, strangers must begin as many bodies as there are places within this time, again and again;
 /// that is 40,000 a second).
 pub const UPLOAD_GRACE: Duration = Duration::from_millis(250);
@@ -384,8 +366,9 @@ pub const TOKEN_SHOWN_KEPT: Duration = Duration::from_hours(30 * 24);
 /// How long the answer to a wrong token is held back where many came, and nobody is shut out for them: a right token must pass
 /// there at once.
 pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
-/// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections).
-pub const WRONG_TOKENS_HELD_MAX: usize = 64;
+/// Answers that are held back at a time; more go out at once (security: whoever guesses must not hold all connections of his
+/// address, which others may share, however few these are: half of what one address has at least).
+pub const WRONG_TOKENS_HELD_MAX: usize = 8;
 
 /// Log lines of one kind that deliveries, however many, can cause: enough to see what it is about, and no log is filled.
 pub const LINES: Share = Share { most: 20, span: Duration::from_secs(1) };

@@ -56,8 +56,19 @@ struct Outgoing {
 pub(crate) struct Popped {
     /// The message.
     pub(crate) message: Message,
-    /// The delivery whose first or next piece it is, and whether it was the last one.
-    pub(crate) piece: Option<(DeliveryId, bool)>,
+    /// The piece of a body that it is.
+    pub(crate) piece: Option<Piece>,
+}
+
+/// The first or next piece of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Of which delivery.
+    pub(crate) id: DeliveryId,
+    /// Its bytes, the head's included.
+    pub(crate) bytes: usize,
+    /// It was the last one.
+    pub(crate) done: bool,
 }
 
 impl Outbox {
@@ -98,6 +109,11 @@ impl Outbox {
         self.line_up(Outgoing { delivery: Box::new(delivery), event, offset: 0, public_url });
     }
 
+    /// Puts the rest of a grant in line whose first so many bytes of a body have left.
+    pub(crate) fn push_rest(&mut self, delivery: Delivery, event: Arc<Event>, offset: usize) {
+        self.line_up(Outgoing { delivery: Box::new(delivery), event, offset, public_url: None });
+    }
+
     /// Behind all others of its kind.
     fn line_up(&mut self, outgoing: Outgoing) {
         self.last_turn += 1;
@@ -118,12 +134,11 @@ impl Outbox {
         self.large.pop_first().map(|(_, large)| large)
     }
 
-    /// Drops what is left of a grant.
-    pub(crate) fn cancel_grant(&mut self, id: DeliveryId) {
-        if let Some(turn) = self.turns.remove(&id) {
-            self.small.remove(&turn);
-            self.large.remove(&turn);
-        }
+    /// Drops what is left of a grant. Gives how much of its body has left, if it was in line.
+    pub(crate) fn cancel_grant(&mut self, id: DeliveryId) -> Option<usize> {
+        let turn = self.turns.remove(&id)?;
+        let dropped = self.small.remove(&turn).or_else(|| self.large.remove(&turn));
+        dropped.map(|outgoing| outgoing.offset)
     }
 
     /// Whether the driver must be told that there is something to send.
@@ -159,6 +174,7 @@ impl Outbox {
             self.signalled = false;
             return None;
         };
+        let bytes = outgoing.next_bytes(piece_bytes);
         let message = outgoing.next_piece(piece_bytes);
         let id = outgoing.delivery.id;
         let done = outgoing.offset >= outgoing.event.body.len();
@@ -167,7 +183,7 @@ impl Outbox {
         } else {
             self.line_up(outgoing);
         }
-        Some(Popped { message, piece: Some((id, done)) })
+        Some(Popped { message, piece: Some(Piece { id, bytes, done }) })
     }
 }
 

@@ -1,8 +1,11 @@
-//! Connections: how they are dialled, and what they are made of. Bytes on sockets, no word of webhooks.
+//! Connections: how they are dialled and served, and what they are made of. Bytes on sockets, no word of webhooks.
 //!
 //! **Invariant:** imports none of our crates, reads neither arguments nor environment, decides nothing about what is said on a
 //! connection.
 
 pub mod dial;
+pub mod limits;
+pub mod origin;
+pub mod serve;
 pub mod sites;
 pub mod tls;

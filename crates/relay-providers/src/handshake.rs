@@ -60,6 +60,8 @@ pub enum On {
     JsonWhole(&'static str),
     /// A form with the first of these fields, and none besides them.
     FormOf(&'static [&'static str]),
+    /// A field of a form that holds JSON with this path.
+    FormJson(&'static str, &'static str),
     /// A query with the first of these parameters and none of the others.
     QueryWithout(&'static str, &'static [&'static str]),
     /// No body.
@@ -177,7 +179,7 @@ impl Handshake {
 
     /// Whether a JSON body has to be read to know it.
     pub(crate) fn needs_json(&self) -> bool {
-        self.on.iter().any(|on| on.is_in_body() && !matches!(on, On::FormOf(_) | On::NoBody))
+        self.on.iter().any(|on| on.is_in_body() && !matches!(on, On::FormOf(_) | On::FormJson(..) | On::NoBody))
     }
 
     /// The parameter that the platform hands over.
@@ -227,6 +229,7 @@ impl On {
             | Self::JsonOnly(_)
             | Self::JsonWhole(_)
             | Self::FormOf(_)
+            | Self::FormJson(..)
             | Self::NoBody => true,
             Self::Query(_) | Self::QueryWithout(..) | Self::Header(_) | Self::HeaderIs(..) => false,
         }
@@ -253,6 +256,12 @@ impl On {
                 whole.is_some() && body == whole.as_ref()
             }
             Self::FormOf(names) => request.body.len() <= HANDSHAKE_BODY_BYTES_MAX && is_form_of(request.body, names),
+            Self::FormJson(name, path) => {
+                let is_small = request.body.len() <= HANDSHAKE_BODY_BYTES_MAX;
+                let value = if is_small { form::value(request.body, name) } else { None };
+                let value: Option<Value> = value.and_then(|value| serde_json::from_slice(&value).ok());
+                value.is_some_and(|value| !naming::find(&value, path).is_empty())
+            }
             Self::QueryWithout(name, others) => {
                 let found = form::names(request.query.unwrap_or_default());
                 let has = |name: &str| found.iter().any(|found| found == name.as_bytes());

@@ -19,6 +19,25 @@ pub(crate) fn single<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a
     Ok(Some(value.trim_ascii()))
 }
 
+/// A refusal for a field that is missing, which names all of these that are: whoever sets up a sender, or a proxy that takes
+/// them away, is to see them at once.
+pub(crate) fn all_missing(refusal: Refusal, request: &Request<'_>, fields: &[&str]) -> Refusal {
+    let is_missing = |name: &&str| first(request.headers, name).is_none();
+    let mut missing: Vec<&str> = Vec::new();
+    for name in fields.iter().copied().filter(is_missing) {
+        if !missing.contains(&name) {
+            missing.push(name);
+        }
+    }
+    match missing.split_last() {
+        Some((last, others)) if !others.is_empty() && refusal.check.starts_with("missing_") => {
+            let detail = format!("no {} and {last} header fields", others.join(", "));
+            Refusal { detail, ..refusal }
+        }
+        Some(_) | None => refusal,
+    }
+}
+
 /// The first value of a field, without the spaces around it.
 pub(crate) fn first<'a>(headers: &'a [(Bytes, Bytes)], name: &str) -> Option<&'a [u8]> {
     headers.iter().find(|(n, _)| &n[..] == name.as_bytes()).map(|(_, value)| value.trim_ascii())

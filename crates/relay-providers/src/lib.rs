@@ -39,6 +39,7 @@ mod header;
 mod keys;
 mod media_type;
 mod multipart;
+mod name;
 mod naming;
 mod own_secret;
 mod parameters;
@@ -69,7 +70,8 @@ pub use fault::{ParameterFault, nearest};
 pub use given::Given;
 pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings};
 pub use keys::StoredKey;
-pub use naming::{DeliveryId, Name};
+pub use name::Name;
+pub use naming::DeliveryId;
 pub use own_secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, own_secret};
 pub use provider::{Acknowledgement, Otherwise, Parameter, Provider, Tries, provider, providers};
 pub use sample::Sample;
@@ -154,9 +156,12 @@ pub struct Genuine {
     pub strip: Vec<usize>,
     /// Name of the key that matched, for sources with several.
     pub key: Option<String>,
-    /// What happened, in the platform's words, like `invoice.paid`; for people, it proves nothing.
+    /// The name of the event: what happened, in the platform's words, like `invoice.paid`. It is 1 to 255 bytes of text without
+    /// control characters; of a batch it is that of the first item. For people, filters and indexes; it proves nothing. See
+    /// [`Name`] for where it stands; none: the platform has no names, or this request says none.
     pub event: Option<String>,
-    /// What it happened to, where the platform says so: events of one thing are to stay in order.
+    /// What it happened to, where the platform says so, under the same bounds: events of one thing are to stay in order. None of
+    /// a batch about several things.
     pub order: Option<String>,
     /// What its sender wants once it is durable.
     pub acknowledgement: Acknowledgement,

@@ -1,17 +1,19 @@
-//! Where a provider's requests say which webhook they are and what happened.
+//! Where a provider's requests say which webhook they are.
 
 use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use serde_json::Value;
 
-use crate::{DedupeKey, Refusal, Request, header, media_type, proven::Covered, pruned, secret};
+use crate::{
+    DedupeKey, Refusal, Request, header, media_type,
+    name::{Name, kept},
+    proven::Covered,
+    pruned, secret,
+};
 
 /// Largest body that is read for its names; of a larger one header fields count, and the body as a whole.
 const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Items of a batch that are looked at.
 const ITEMS_MAX: usize = 10_000;
-/// Longest name that is kept.
-const NAME_BYTES_MAX: usize = 255;
-
 /// Where the id stands that is the same over the retries of one webhook.
 ///
 /// An id that is not [`DeliveryId::Documented`], or that the proof leaves open, counts together with the body: see [`DedupeKey`].
@@ -41,19 +43,6 @@ pub enum DeliveryId {
     Code(&'static str),
 }
 
-/// Where a text stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
-    /// Nowhere.
-    Nowhere,
-    /// In a header field.
-    Header(&'static str),
-    /// In the body.
-    Json(&'static str),
-    /// Where the provider's own code finds it; in words.
-    Code(&'static str),
-}
-
 /// What stands where an id is said to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
@@ -72,13 +61,10 @@ pub(crate) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// For these of a provider's entry; of the body only what they name is kept.
+    /// For these of a provider's entry; of the body only what they name is kept, in the one pass that all of them share.
     pub(crate) fn new(request: &'a Request<'a>, covered: &'a Covered, delivery: DeliveryId, names: [Name; 2]) -> Self {
         let mut paths = delivery.paths();
-        paths.extend(names.iter().filter_map(|name| match name {
-            Name::Json(path) => Some((*path).to_owned()),
-            Name::Nowhere | Name::Header(_) | Name::Code(_) => None,
-        }));
+        paths.extend(names.iter().flat_map(|name| name.paths(request)));
         let is_unread = request.body.len() > JSON_BYTES_MAX;
         let is_read = !paths.is_empty() && !is_unread;
         let json = if is_read { pruned::read(request.body, &paths, ITEMS_MAX) } else { None };
@@ -154,16 +140,22 @@ impl<'a> Names<'a> {
         })
     }
 
-    pub(crate) fn name(&self, name: Name) -> Option<String> {
-        let text = match name {
-            Name::Nowhere | Name::Code(_) => None,
-            Name::Header(name) => {
-                let value = header::first(self.request.headers, name)?;
-                str::from_utf8(value).ok().map(str::to_owned)
+    /// What happened: see [`Name`].
+    pub(crate) fn event(&self, name: Name) -> Option<String> {
+        name.read(self.request, self.json.as_ref())
+    }
+
+    /// To what it happened. Where the items of a batch speak of several things, it is about none of them.
+    pub(crate) fn order(&self, name: Name) -> Option<String> {
+        match name {
+            Name::Json(path) => {
+                let mut things = find(self.json.as_ref()?, path).into_iter().map(text);
+                let first = things.next()??;
+                things.all(|thing| thing.as_deref() == Some(&first)).then_some(first).and_then(kept)
             }
-            Name::Json(path) => find(self.json.as_ref()?, path).first().and_then(|value| text(value)),
-        };
-        text.filter(|text| !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control))
+            Name::First(names) => names.iter().find_map(|name| self.order(*name)),
+            name => self.event(name),
+        }
     }
 
     /// A sender that leaves it empty says none; one that is too long is known by its digest.

@@ -8,7 +8,8 @@ use relay_core::time::Wall;
 use crate::{
     Draft, Handshake, On, Request,
     code::Code,
-    naming::{DeliveryId, Name, Names},
+    name::Name,
+    naming::{DeliveryId, Names},
     parameters::Parameters,
     proven::Covered,
     sample::Sample,
@@ -139,7 +140,7 @@ impl Provider {
 
     /// What a request says happened, in the platform's words; for people, it proves nothing.
     pub fn event_in(&self, request: &Request<'_>) -> Option<String> {
-        Names::new(request, &Covered::All, DeliveryId::Nothing, [self.event, Name::Nowhere]).name(self.event)
+        Names::new(request, &Covered::All, DeliveryId::Nothing, [self.event, Name::Nowhere]).event(self.event)
     }
 
     /// The name by which the table knows a parameter: the one key of a provider is also taken under the name `secret`.

@@ -285,8 +285,8 @@ impl Verifier {
         {
             dedupe.body = BodyShare::ButAttempts(attempt::digest_without(request.body, attempts));
         }
-        genuine.event = genuine.event.or_else(|| names.name(event));
-        genuine.order = genuine.order.or_else(|| names.name(order));
+        genuine.event = names.event(event);
+        genuine.order = names.order(order);
         genuine.acknowledgement = self.acknowledgement(request);
         Verdict::Genuine(genuine)
     }

@@ -146,6 +146,7 @@ fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::HmacSha1 => "HMAC-SHA1",
         Algorithm::HmacSha256 => "HMAC-SHA256",
+        Algorithm::HmacSha384 => "HMAC-SHA384",
         Algorithm::HmacSha512 => "HMAC-SHA512",
         Algorithm::Sha256 => "SHA-256 (a plain hash)",
         Algorithm::Ed25519 => "Ed25519 signature",
@@ -252,6 +253,7 @@ impl fmt::Display for On {
                 let (first, others) = names.split_first().unwrap_or((&"", &[]));
                 write!(f, "`{first}` in a form and nothing else but {}", quoted(others))
             }
+            Self::FormJson(name, path) => write!(f, "`{path}` in `{name}` of a form"),
             Self::QueryWithout(name, others) => write!(f, "`{name}` in the query and without {} there", quoted(others)),
             Self::NoBody => f.write_str("no body"),
         }
@@ -398,7 +400,25 @@ impl fmt::Display for Name {
             Self::Nowhere => f.write_str("none"),
             Self::Header(name) => write!(f, "the header field `{name}`"),
             Self::Json(path) => write!(f, "`{path}` of the body"),
-            Self::Code(words) => f.write_str(words),
+            Self::Joined(list, fields) => {
+                let dot = if list.is_empty() { "" } else { "." };
+                let names: Vec<String> = fields.iter().map(|field| format!("`{list}{dot}{field}`")).collect();
+                write!(f, "{} of the body, with a dot between", names.join(" and "))
+            }
+            Self::Form(name) => write!(f, "`{name}` of the form"),
+            Self::FormJson(name, path) => write!(f, "`{path}` in `{name}` of the form"),
+            Self::Member(list, but) => {
+                let place = if list.is_empty() { "the body".to_owned() } else { format!("`{list}`") };
+                let but = if but.is_empty() { String::new() } else { format!(" and is none of {}", quoted(but)) };
+                write!(f, "the name of the first member of {place} that holds anything{but}")
+            }
+            Self::First(names) => {
+                for (index, name) in names.iter().enumerate() {
+                    write!(f, "{}{name}", if index == 0 { "" } else { "; else " })?;
+                }
+                Ok(())
+            }
+            Self::Code(words, _) => f.write_str(words),
         }
     }
 }
@@ -453,6 +473,9 @@ mod tests {
             "`event_id`, `api_app_id` of the body, alone (documented: https://docs.slack.dev/apis/events-api/); else `event_id` \
              of the body, alone (documented: https://docs.slack.dev/apis/events-api/)"
         );
-        assert_eq!(slack.event.to_string(), "`event.type` of the body");
+        assert_eq!(
+            slack.event.to_string(),
+            "`event.type` of the body; else `type` of the body; else `command` of the form; else `type` in `payload` of the form"
+        );
     }
 }

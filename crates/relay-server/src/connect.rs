@@ -1,7 +1,7 @@
 //! The client endpoint: `GET /connect`, and the upgrade to a WebSocket.
 
 mod coming;
-mod principal;
+mod holder;
 mod session;
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +18,7 @@ use relay_core::{
     name::Name,
     wire::{self, message::Message},
 };
+use relay_net::origin::Origin;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -28,12 +29,11 @@ use crate::{
     error::{Code, Problem},
     guesses::{Entrance, Guesses, bearer},
     hub::{Allowance, Event, Handle, Socket},
-    origin::Origin,
     outbox::{self, Outbox},
     registry::{Registry, STATIC_TOKEN, secret, uses::Place},
     supervise::{Supervisor, TaskKind},
 };
-use principal::Principal;
+use holder::Holder;
 use session::Open;
 
 /// Bytes that a client chooses for its Sec-WebSocket-Key.
@@ -57,7 +57,7 @@ pub(crate) struct Gate {
 
 /// What the session of a client that is let in begins with.
 struct Admitted {
-    principal: Principal,
+    holder: Holder,
     accept: HeaderValue,
     place: Place,
 }
@@ -85,13 +85,13 @@ impl Gate {
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
     pub(crate) async fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
         let accept = match self.admit(request.method(), request.headers(), origin).await {
-            Ok(Admitted { principal, accept, place }) => {
+            Ok(Admitted { holder, accept, place }) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
                 self.supervisor.spawn(TaskKind::Session, "session", async move {
                     let _place = place;
                     match timeout(UPGRADE_TIMEOUT, upgrade).await {
-                        Ok(Ok(upgraded)) => gate.serve(TokioIo::new(upgraded), principal, peer).await,
+                        Ok(Ok(upgraded)) => gate.serve(TokioIo::new(upgraded), holder, peer).await,
                         Ok(Err(error)) => tracing::debug!(%error, "the upgrade of a client failed"),
                         Err(_) => tracing::debug!("the upgrade of a client took too long"),
                     }
@@ -162,7 +162,7 @@ impl Gate {
         if self.supervisor.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
         }
-        let principal = self.identify(headers, origin).await?;
+        let holder = self.identify(headers, origin).await?;
         let version = headers.get(PROTOCOL).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {
             let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
@@ -185,8 +185,8 @@ impl Gate {
         let accept = accept.ok_or_else(|| {
             Problem::new(Code::Malformed, "the Sec-WebSocket-Key is not one: want 16 bytes in base64 (RFC 6455, 4.2.1)")
         })?;
-        let place = self.place(&principal.token, origin)?;
-        Ok(Admitted { principal, accept, place })
+        let place = self.place(&holder.token, origin)?;
+        Ok(Admitted { holder, accept, place })
     }
 
     /// A place among the sessions of a token.
@@ -202,7 +202,7 @@ impl Gate {
     }
 
     /// Who asks, by the token.
-    async fn identify(&self, headers: &HeaderMap, origin: Origin) -> Result<Principal, Problem> {
+    async fn identify(&self, headers: &HeaderMap, origin: Origin) -> Result<Holder, Problem> {
         let (entrance, refused) = (Entrance::Connect, Problem::new(Code::NotGenuine, NO_TOKEN));
         if !headers.contains_key(header::AUTHORIZATION) {
             self.guesses.missing(entrance, origin);
@@ -210,27 +210,27 @@ impl Gate {
         }
         let token = bearer(headers);
         self.guesses.may_try(entrance, origin, token).map_err(Problem::too_many_tokens)?;
-        if let Some((token, principal)) = token.and_then(|token| Some((token, self.principal(token)?))) {
+        if let Some((token, holder)) = token.and_then(|token| Some((token, self.holder(token)?))) {
             self.guesses.right(entrance, origin, token);
-            return Ok(principal);
+            return Ok(holder);
         }
         self.guesses.wrong(entrance, origin, token).await;
         Err(refused)
     }
 
     /// Whose token it is. Every token is compared, so the time taken does not tell which one matched.
-    fn principal(&self, token: &[u8]) -> Option<Principal> {
+    fn holder(&self, token: &[u8]) -> Option<Holder> {
         let digest = secret::sha256(token);
         let (mut found, now) = (None, self.registry.now());
         for entry in self.registry.directory().tokens.values() {
             let known = &entry.document;
             // Not `any`: every one of them takes its time.
             if known.digests(now).fold(false, |found, valid| secret::same(valid, &digest) | found) {
-                found = Some(Principal { token: known.name.clone(), serves: known.serves(), digest });
+                found = Some(Holder { token: known.name.clone(), serves: known.serves(), digest });
             }
         }
         if secret::same(&self.static_token, &digest) {
-            found = Some(Principal { token: static_token_name(), serves: Serves::All, digest });
+            found = Some(Holder { token: static_token_name(), serves: Serves::All, digest });
         }
         found
     }

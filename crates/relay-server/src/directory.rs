@@ -161,7 +161,7 @@ impl Token {
     }
 }
 /// What is wrong with parameters for a source of this provider, where ids are remembered for so long.
-pub(crate) fn wrong_with(provider: &str, parameters: &[(String, String)], memory: Duration) -> Option<String> {
+pub fn wrong_with(provider: &str, parameters: &[(String, String)], memory: Duration) -> Option<String> {
     let read = Verifier::new(provider, parameters).map_err(|faults| joined(&faults));
     read.and_then(|verifier| remembered(verifier, memory)).err()
 }

@@ -281,6 +281,20 @@ impl Problem {
         response
     }
 
+    /// The same as it goes over a connection of which nothing was read.
+    pub(crate) fn written(&self) -> Vec<u8> {
+        let (mut head, _) = self.respond().into_parts();
+        let document = self.document(head.status);
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(document.len()));
+        let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+        for (name, value) in &head.headers {
+            bytes.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(document.as_bytes());
+        bytes
+    }
+
     /// The same answer without a body, for a platform that wants a refusal to have none.
     pub fn respond_bare(&self) -> Response<Full<Bytes>> {
         let mut response = self.respond();

@@ -11,6 +11,7 @@ use relay_core::{
     name::Name,
     time::{Mono, Wall},
 };
+use relay_net::origin::Address;
 use relay_store::seam::DocumentKind;
 use tokio::sync::oneshot;
 
@@ -21,7 +22,6 @@ use crate::{
     fetch::Keyring,
     guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
-    origin::Address,
     principal::Principal,
     registry::{RegistryError, uses::Proof},
     state::{Known, State},

@@ -12,15 +12,10 @@ use relay_core::{
     throttle::{Rate, Throttle},
     time::Mono,
 };
+use relay_net::origin::{Address, Network, Origin};
 use tokio::sync::Semaphore;
 
-use crate::{
-    clock::Clock,
-    ingress::Refusals,
-    metrics::Metrics,
-    origin::{Address, Network, Origin},
-    registry::secret,
-};
+use crate::{clock::Clock, ingress::Refusals, metrics::Metrics, registry::secret};
 
 /// The kind under which it is counted at [`Entrance::Connect`] that a token has all the sessions that one may have.
 pub(crate) const SESSIONS_FULL: &str = "sessions_full";

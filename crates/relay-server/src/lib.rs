@@ -1,13 +1,11 @@
 //! The public relay server: ingress, hub, client endpoint, admin API.
 
-mod accept;
 mod admin;
 pub mod api;
 pub mod budget;
 pub mod clock;
 pub mod config;
 mod connect;
-pub mod connections;
 mod depth;
 pub mod directory;
 pub mod error;
@@ -19,11 +17,9 @@ mod hints;
 mod hub;
 pub mod ingress;
 mod jobs;
-mod listen;
 mod metrics;
 mod notice;
 mod offline;
-pub mod origin;
 mod outbox;
 mod parameters;
 pub mod principal;

@@ -18,6 +18,7 @@ use std::{
 use relay_core::{limits, wire::message::Message};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     sync::{
         Notify,
         mpsc::{self, error::TrySendError},
@@ -27,6 +28,13 @@ use tokio::{
 
 /// Messages that wait for one socket at most, however small.
 pub(crate) const MESSAGES_MAX: usize = 64;
+
+/// Readies a socket that may become a session's.
+pub(crate) fn prepare(socket: &TcpStream) {
+    // Best effort: without it a session on a slow link is slower to say what matters.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(limits::SESSION_UNSENT_BYTES);
+}
 
 /// The hub's end.
 #[derive(Debug)]

@@ -2,10 +2,9 @@
 
 use http::HeaderMap;
 use relay_core::{limits, time::Wall};
+use relay_net::origin::Origin;
 use relay_store::seam::AuditEntry;
 use serde::{Deserialize, Serialize};
-
-use crate::origin::Origin;
 
 /// Names the user who asks, as the asker has it: nobody checked that.
 const CLAIMED_USER: &str = "relay-user";
@@ -132,7 +131,7 @@ impl Principal {
     pub fn at(entrance: &Entrance, origin: Origin, headers: &HeaderMap) -> Self {
         let via = Via {
             peer: origin.peer.map(|peer| peer.to_string()),
-            uid: origin.uid,
+            uid: origin.uid(),
             credential: entrance.credential.map(str::to_owned),
             claimed_user: headers.get(CLAIMED_USER).and_then(|value| claimed(value.as_bytes())),
         };

@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::{HeaderMap, header};
+use relay_net::origin::Origin;
 use relay_store::seam::{Archive, AuditEntry, Promises, Queue, Upkeep};
 
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
     hub::Handle,
     ingress::Refusals,
     metrics::Metrics,
-    origin::Origin,
     principal::Principal,
     registry::{Registry, secret},
     supervise::Supervisor,

@@ -6,7 +6,7 @@
 //! *Atomic* One [`Append`](relay_core::storage::Append), one [`Change`](relay_core::storage::Change) or one
 //! [`Step`](relay_core::storage::Step) happens whole or not at all, together with the counters it moves.
 //! *Never decides* A store applies what the core decided if the record is still the one decided on. The one transition
-//! it makes itself is `ready | scheduled -> leased`, by one fixed rule: due, TTL not passed, not paused, oldest first.
+//! it makes itself is `ready | scheduled -> leased`, by one fixed rule: due, TTL not passed, oldest first.
 //! *Fails stop* After an error from fsync, any EIO or a failed rollback every operation answers `Unavailable`, for good.
 //! *Cancel safety* Dropping a returned future does not undo the operation; whether it happens is then not known.
 

@@ -7,7 +7,7 @@ use relay_client::{
     ReportAnswers, Resigner,
     config::{self, Config, Destination, TargetUrl},
 };
-use relay_core::name::Name;
+use relay_core::{limits, name::Name};
 use relay_providers::{nearest, pasted};
 
 use super::{
@@ -33,6 +33,7 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
         layers.fault("RELAY_TOKEN", "missing: the token that `crm-relay token create` or `invite` printed on the server, or RELAY_TOKEN of its DATA_DIR/credentials");
     }
     let destinations = destinations(&mut layers);
+    check_count(&mut layers, &destinations);
     let grace = layers.span("SHUTDOWN_GRACE");
     check_timeouts(&mut layers, &destinations, grace);
     note_idle(&mut layers, &destinations);
@@ -67,6 +68,7 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
 /// Without a destination it has none; faults stay in `layers`.
 pub(crate) fn joined(layers: &mut Layers) -> Config {
     let destinations = destinations(layers);
+    check_count(layers, &destinations);
     let grace = layers.span("SHUTDOWN_GRACE");
     check_timeouts(layers, &destinations, grace);
     note_idle(layers, &destinations);
@@ -155,6 +157,11 @@ fn relay_url(layers: &mut Layers) -> Option<Uri> {
         layers.fault("RELAY_URL", want);
         return None;
     }
+    let (length, most) = (url.path().len(), limits::URI_BYTES_MAX - "/connect".len());
+    if length > most {
+        layers.fault("RELAY_URL", format!("its path is {length} bytes long; no server takes more than {most}"));
+        return None;
+    }
     let is_plain = matches!(url.scheme_str(), Some("http" | "ws"));
     if is_plain && !target::is_loopback(&url) {
         layers.notes.push(format!("{url} is not encrypted: whoever is on the way reads token and webhooks; use https"));
@@ -231,6 +238,16 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         headers,
         ..Destination::new(name, url?)
     })
+}
+
+/// More destinations than a session may serve: no server would let it in.
+fn check_count(layers: &mut Layers, destinations: &[Destination]) {
+    let (count, most) = (destinations.len(), limits::SESSION_DESTINATIONS_MAX);
+    if count > most {
+        let text = format!("{count} destinations; one client serves {most} at most: start another one for the rest");
+        let origin = layers.file.destinations.first().map_or(layers.origin("LOCAL_WEBHOOK_URL"), |s| s.origin.clone());
+        layers.faults.add("destination", None, &origin, text);
+    }
 }
 
 /// A target that is the relay server itself would get each webhook back as a new one, for ever.

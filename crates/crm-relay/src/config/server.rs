@@ -17,6 +17,7 @@ use relay_providers::Given;
 use relay_server::config::{
     Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults,
 };
+use relay_server::directory::wrong_with;
 
 use super::{
     client::{Fields, listen},
@@ -29,7 +30,10 @@ use super::{
     settings::{Process, Value, kind_of},
     target,
 };
-use crate::quantity::{self, Bare};
+use crate::{
+    place,
+    quantity::{self, Bare},
+};
 
 /// Everything a server needs but the secrets that may have to be generated first.
 #[derive(Debug)]
@@ -96,6 +100,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let (sources, routes) = declared(&mut layers, &route_defaults);
     check_sizes(&mut layers);
     check_retention(&mut layers);
+    check_places(&mut layers);
     check_ways(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
@@ -163,7 +168,19 @@ pub(crate) fn schedule(text: &str) -> Result<Vec<Duration>, String> {
     }
     let delays: Result<Vec<Duration>, String> =
         text.split(',').map(|part| quantity::duration(part.trim(), Bare::Seconds)).collect();
-    delays.map_err(|_| "want standard-webhooks, or delays like 5s, 5m, 2h".to_owned())
+    let delays = delays.map_err(|_| "want standard-webhooks, or delays like 5s, 5m, 2h".to_owned())?;
+    let most = limits::MAX_RETRIES_MAX;
+    if delays.len() > most as usize {
+        return Err(format!("{} delays; want {most} at most", delays.len()));
+    }
+    match delays.iter().find(|delay| **delay > limits::RETRY_DELAY_MAX) {
+        Some(long) => Err(format!(
+            "a delay of {}; want {} at most",
+            quantity::show_duration(*long),
+            quantity::show_duration(limits::RETRY_DELAY_MAX)
+        )),
+        None => Ok(delays),
+    }
 }
 
 fn public_listen(layers: &Layers) -> SocketAddr {
@@ -191,6 +208,25 @@ fn check_sizes(layers: &mut Layers) {
         && target::base_url(&url).is_ok_and(|url| matches!(url.scheme_str(), Some("ws" | "wss")))
     {
         layers.fault("PUBLIC_URL", "senders need http or https");
+    }
+}
+
+/// Where it listens and keeps its things, as far as that can be told beforehand.
+fn check_places(layers: &mut Layers) {
+    if let Err(want) = place::fits_a_socket(&data_dir(layers)) {
+        layers.fault("DATA_DIR", want);
+    }
+    let (public, admin) = (public_listen(layers), listen(layers, "ADMIN_LISTEN"));
+    let is_same = |admin: &SocketAddr| {
+        let (one, other) = (public.ip(), admin.ip());
+        one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
+    };
+    if public.port() != 0
+        && let Some(admin) = admin.filter(|admin| admin.port() == public.port()).filter(is_same)
+    {
+        let name = if layers.given("ADMIN_LISTEN").is_some() { "ADMIN_LISTEN" } else { "SERVER_PORT" };
+        let text = format!("{public} and ADMIN_LISTEN {admin} are the same port; want two");
+        layers.fault(name, text);
     }
 }
 
@@ -270,15 +306,15 @@ fn too_long(retry: &RetryPolicy, ttl: Duration) -> Option<String> {
 
 /// The sources and routes of the file. A source without a route leads to the destination `default`.
 fn declared(layers: &mut Layers, defaults: &RouteDefaults) -> (Vec<DeclaredSource>, Vec<DeclaredRoute>) {
-    let knows_url = layers.given("PUBLIC_URL").is_some();
+    let known = Known { url: layers.given("PUBLIC_URL").is_some(), memory: layers.span("DEDUPE_WINDOW") };
     let file = std::mem::take(&mut layers.file);
     let sources: Vec<DeclaredSource> =
-        file.sources.iter().filter_map(|section| source(section, knows_url, &mut layers.faults)).collect();
-    let known: BTreeSet<&Name> = sources.iter().map(|source| &source.name).collect();
+        file.sources.iter().filter_map(|section| source(section, known, &mut layers.faults)).collect();
+    let names: BTreeSet<&Name> = sources.iter().map(|source| &source.name).collect();
     let (mut routes, mut pairs): (Vec<DeclaredRoute>, BTreeSet<(Name, Name)>) = Default::default();
     for section in &file.routes {
         let Some(route) = route(section, defaults, &mut layers.faults) else { continue };
-        let is_known = route.source == Name::fallback() || known.contains(&route.source);
+        let is_known = route.source == Name::fallback() || names.contains(&route.source);
         if !is_known && !file.sources.is_empty() {
             let fallback = Name::fallback();
             let names = relay_server::registry::listed(sources.iter().map(|source| &source.name).chain([&fallback]));
@@ -310,8 +346,17 @@ fn declared(layers: &mut Layers, defaults: &RouteDefaults) -> (Vec<DeclaredSourc
     (sources, routes)
 }
 
+/// What of the server a source has to fit to.
+#[derive(Clone, Copy)]
+struct Known {
+    /// It knows its own URL.
+    url: bool,
+    /// How long ids are remembered.
+    memory: Duration,
+}
+
 /// A `[source.NAME]`: every key that is not ours is a parameter of the provider.
-fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<DeclaredSource> {
+fn source(section: &Section, known: Known, faults: &mut Faults) -> Option<DeclaredSource> {
     let mut fields = Fields { section, faults };
     let name = fields.name();
     let provider = fields.required("provider", |text| Ok(text.to_owned()));
@@ -330,6 +375,13 @@ fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<Dec
         Ok(given) => (given.parameters, given.doubts),
         Err(found) => (parameters, found),
     };
+    if found.is_empty()
+        && let Some(what) = wrong_with(&provider, &parameters, known.memory)
+    {
+        let entry = section.entry("tolerance");
+        let origin = entry.map_or(&section.origin, |entry| &entry.origin);
+        faults.add(format!("source.{name}"), None, origin, what);
+    }
     let is_told = |parameter: &str| {
         section.entries.iter().any(|entry| entry.is_broken && (entry.key == parameter || entry.key == "secret"))
     };
@@ -342,7 +394,7 @@ fn source(section: &Section, knows_url: bool, faults: &mut Faults) -> Option<Dec
         let origin = entry.map_or(&section.origin, |entry| &entry.origin);
         faults.add(format!("source.{name}"), None, origin, fault.to_string());
     }
-    if !knows_url && relay_providers::provider(&provider).is_some_and(|provider| provider.signs_url) {
+    if !known.url && relay_providers::provider(&provider).is_some_and(|provider| provider.signs_url) {
         let text = format!("{provider} signs the URL it calls, so the server must know its own: set PUBLIC_URL");
         faults.add(format!("source.{name}"), None, &section.origin, text);
     }

@@ -290,7 +290,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "MAX_BODY_BYTES",
-        Kind::Size(1, 1 << 30),
+        Kind::Size(1, limits::GRANT_BYTES_MAX),
         "25MiB",
         Role::Server,
         "Largest body of a webhook; more is answered 413.",
@@ -313,21 +313,21 @@ pub const SETTINGS: &[Setting] = &[
     // What becomes of it.
     setting(
         "MESSAGE_TTL",
-        span(SECOND, TEN_YEARS),
+        span(SECOND, limits::MESSAGE_TTL_MAX),
         "24h",
         Role::Server,
         "How long a delivery may take before it expires; expired ones are kept and can be redriven.",
     ),
     setting(
         "MAX_RETRIES",
-        Kind::Count(0, 1_000),
+        Kind::Count(0, limits::MAX_RETRIES_MAX as u64),
         "3",
         Role::Server,
         "Retries of a delivery that its destination rejects.",
     ),
     setting(
         "RETRY_DELAY",
-        Kind::Span(Bare::Millis, Duration::from_millis(1), DAY),
+        Kind::Span(Bare::Millis, Duration::from_millis(1), limits::RETRY_DELAY_MAX),
         "1000ms",
         Role::Server,
         "Delay before the first retry; a bare number is milliseconds.",
@@ -577,8 +577,8 @@ fn number(text: &str, min: u64, max: u64) -> Result<u64, String> {
 
 fn factor(text: &str) -> Result<Value, String> {
     match text.parse::<f64>() {
-        Ok(value) if (1.0..=100.0).contains(&value) => Ok(Value::Factor(value)),
-        _ => Err("want a number from 1 to 100, like 2.0".to_owned()),
+        Ok(value) if (1.0..=limits::RETRY_MULTIPLIER_MAX).contains(&value) => Ok(Value::Factor(value)),
+        _ => Err(format!("want a number from 1 to {}, like 2.0", limits::RETRY_MULTIPLIER_MAX)),
     }
 }
 

@@ -68,7 +68,7 @@ destinaton = "crm"
 [[route]]
 source = "github"
 destination = "crm"
-schedule = ["1h", "30h"]
+schedule = ["1h", "20h", "10h"]
 retry_delay = "5s"
 "#;
     let text = faults_of(layers(Process::Server, &environment, file));
@@ -288,6 +288,92 @@ fn urls_and_tokens_in_the_wrong_place_are_faults() {
     assert!(fault("LOCAL_WEBHOOK_URL", "https://R.example:443/").contains("the relay server itself"));
     let shown = fault("LOCAL_WEBHOOK_URL", "ftp://h/?k=canary,crm=http://h/?k=canary");
     assert!(shown.contains("want http://") && !shown.contains("canary"), "{shown}");
+}
+
+/// A file for the server, or for the client, with one fault in it.
+struct Beyond {
+    process: Process,
+    environment: &'static [(&'static str, &'static str)],
+    file: String,
+    /// What the fault says.
+    says: &'static str,
+}
+
+fn server_beyond(environment: &'static [(&'static str, &'static str)], file: &str, says: &'static str) -> Beyond {
+    Beyond { process: Process::Server, environment, file: file.to_owned(), says }
+}
+
+fn client_beyond(environment: &'static [(&'static str, &'static str)], file: &str, says: &'static str) -> Beyond {
+    Beyond { process: Process::Client, environment, file: file.to_owned(), says }
+}
+
+fn destinations(count: usize) -> String {
+    let sections: Vec<String> = (0..count).map(|number| format!("[destination.d{number}]\nurl = \"3000\"\n")).collect();
+    sections.concat()
+}
+
+/// What the other side or the start would refuse is said beforehand, each bound of it.
+#[test]
+fn what_no_server_and_no_session_takes_is_a_fault() {
+    let route =
+        |more: &str| format!("[[route]]\nsource = \"default\"\ndestination = \"crm\"\nttl = \"3650d\"\n{more}\n");
+    let destination = |more: &str| format!("[destination.crm]\nurl = \"3000\"\n{more}\n");
+    let long = "x".repeat(64);
+    let listed = format!("schedule = [{}]", "\"1s\", ".repeat(1_001));
+    let path = format!("relay_url = \"https://r.example/{}\"\n{}", "x".repeat(8_200), destination(""));
+    let data_dir = format!("data_dir = \"/{}\"", "x".repeat(93));
+    let paypal = "[source.pay]\nprovider = \"paypal\"\nwebhook_id = \"1JE4291016473214C\"\ntolerance = \"1h\"";
+    let cases = [
+        client_beyond(&[], &destinations(1_025), "1025 destinations; one client serves 1024 at most"),
+        client_beyond(&[], &format!("[destination.{long}]\nurl = \"3000\""), "63"),
+        client_beyond(&[], &destination("concurrency = 4097"), "1 to 4096"),
+        client_beyond(&[], &destination("concurrency = 0"), "1 to 4096"),
+        client_beyond(&[], &destination("forward_timeout = \"61m\""), "100ms to 1h"),
+        client_beyond(&[], &destination("forward_timeout = \"50ms\""), "100ms to 1h"),
+        client_beyond(&[("FORWARD_TIMEOUT", "2h"), ("LOCAL_WEBHOOK_URL", "3000")], "", "100ms to 1h"),
+        client_beyond(&[("CONCURRENCY", "5000"), ("LOCAL_WEBHOOK_URL", "3000")], "", "1 to 4096"),
+        client_beyond(&[("CLIENT_BUFFER", "1KiB"), ("LOCAL_WEBHOOK_URL", "3000")], "", "64KiB"),
+        client_beyond(&[], &path, "no server takes more than"),
+        server_beyond(&[], &format!("[source.{long}]\nprovider = \"api-key\""), "63"),
+        server_beyond(&[], &route("retry_delay = \"25h\""), "1ms to 1d"),
+        server_beyond(&[], &route("max_retries = 1001"), "0 to 1000"),
+        server_beyond(&[], &route("retry_multiplier = 101"), "1 to 100"),
+        server_beyond(&[], &route("schedule = [\"1s\", \"25h\"]"), "a delay of 25h; want 1d at most"),
+        server_beyond(&[], &route(&listed), "1001 delays; want 1000 at most"),
+        server_beyond(&[("MESSAGE_TTL", "3651d")], "", "3650d"),
+        server_beyond(&[("MAX_BODY_BYTES", "2GiB")], "", "1GiB"),
+        server_beyond(&[], &data_dir, "94 bytes long; a socket is made in it"),
+        server_beyond(&[("SERVER_PORT", "8081"), ("SERVER_HOST", "0.0.0.0")], "", "are the same port"),
+        server_beyond(&[("ADMIN_LISTEN", "0.0.0.0:8080"), ("SERVER_HOST", "127.0.0.1")], "", "are the same port"),
+        server_beyond(&[("DEDUPE_WINDOW", "10m")], paypal, "raise DEDUPE_WINDOW"),
+    ];
+    for Beyond { process, environment, file, says } in cases {
+        let mut environment = environment.to_vec();
+        let in_file = |name: &str| file.contains(&name.to_ascii_lowercase());
+        environment.extend(AT_HOME.iter().filter(|(name, _)| process == Process::Client && !in_file(name)));
+        let layers = layers(process, &environment, &file);
+        let faults = match process {
+            Process::Client => client::config(layers, &|_| None).err(),
+            _ => server::plan(layers).err(),
+        };
+        let text = faults.unwrap_or_else(|| panic!("is taken: {says}: {file}")).to_string();
+        assert!(text.contains(says), "{says} in {text}");
+    }
+}
+
+/// And what is just within them is taken.
+#[test]
+fn what_is_just_within_every_bound_is_taken() {
+    let file = destinations(1_023)
+        + &format!("[destination.{}]\nurl = \"3000\"\nconcurrency = 4096\nforward_timeout = \"1h\"\n", "x".repeat(63));
+    let environment = [AT_HOME[0], AT_HOME[1], ("SHUTDOWN_GRACE", "2h")];
+    let (config, _) = client::config(layers(Process::Client, &environment, &file), &|_| None).expect("is within");
+    assert_eq!(config.destinations.len(), 1_024);
+    let delays = "\"1s\", ".repeat(999) + "\"24h\"";
+    let route =
+        format!("[[route]]\nsource = \"default\"\ndestination = \"crm\"\nttl = \"3650d\"\nschedule = [{delays}]\n");
+    let listen = [("SERVER_PORT", "8081"), ("SERVER_HOST", "192.0.2.1")];
+    server::plan(layers(Process::Server, &listen, &route)).expect("is within");
 }
 
 /// A file of tens of thousands of entries is read in a time that grows with it and not with its square.

@@ -18,6 +18,7 @@ mod hostile;
 mod kills;
 mod libraries;
 mod log;
+mod looking;
 mod predecessor;
 mod process;
 mod refusals;

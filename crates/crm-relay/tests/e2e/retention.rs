@@ -2,7 +2,7 @@
 
 use crate::{
     clock::clock,
-    process::{Server, client, wait_for},
+    process::{API_KEY, Server, client, wait_for},
     sender::Sender,
     target::{Reply, Target},
 };
@@ -30,11 +30,9 @@ async fn only_what_ended_goes_and_only_after_its_retention() {
     server.restart_under(&hurried);
     let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
     let sender = Sender::new();
-    let headers = [("x-api-key", key.as_str())];
-    let url = server.url("/webhook/orders");
-    let open = sender.send(http::Method::POST, &url, &headers, "open").await.unwrap().event();
-    for body in ["good", "bad", "good"] {
-        sender.post(&server.url("/webhook"), body).await.unwrap().event();
+    let open = sender.post_until_taken(&server.url("/webhook/orders"), &key, "open", "1").await;
+    for (body, id) in [("good", "2"), ("bad", "3"), ("good", "4")] {
+        sender.post_until_taken(&server.url("/webhook"), API_KEY, body, id).await;
     }
 
     wait_for("the delivered ones to go", || (count(&server, "default", "retired") == 2).then_some(()));

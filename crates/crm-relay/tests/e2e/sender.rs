@@ -54,6 +54,18 @@ impl Sender {
         self.send(Method::POST, url, &[("x-api-key", API_KEY), ("content-type", "application/json")], body).await
     }
 
+    /// Posts a webhook until it is taken, under an `Idempotency-Key` that makes a repeat the same event; gives its id. For
+    /// servers whose clock is hurried: a disk that is busy for a moment is a commit that takes too long there, so 503.
+    pub(crate) async fn post_until_taken(&self, url: &str, key: &str, body: &'static str, id: &str) -> String {
+        let headers = [("x-api-key", key), ("idempotency-key", id)];
+        loop {
+            let told = self.send(Method::POST, url, &headers, body).await.unwrap();
+            if told.status != 503 {
+                return told.event();
+            }
+        }
+    }
+
     /// Sends any request.
     pub(crate) async fn send(
         &self,

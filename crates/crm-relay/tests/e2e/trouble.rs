@@ -232,7 +232,7 @@ async fn a_destination_that_waits_is_announced() {
     let mut server = Server::start(dir.path(), &[("MESSAGE_TTL", "4m")]);
     server.process.kill();
     server.restart_under(&clock(&["FAKETIME=+0 x60"]));
-    Sender::new().post(&server.url("/webhook"), "waits").await.unwrap().event();
+    Sender::new().post_until_taken(&server.url("/webhook"), API_KEY, "waits", "1").await;
     let logged = |event: &str| {
         let event = format!("event=\"{event}\"");
         wait_for(&event, || server.process.log().contains(&event).then_some(()));

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use crm_relay::render::human_duration;
+use relay_core::time::Wall;
 use relay_providers::{Parameter, ParameterFault, Provider, Signer, Verifier, providers};
 
 use super::{folder, guides, holds};
@@ -199,11 +200,19 @@ fn deliveries(page: &mut String, provider: &'static Provider) {
          | name of the event | {} |\n| order | {} |\n| refused with | {} |\n",
         provider.methods.join(", "),
         human_duration(provider.answer_within),
-        provider.event,
+        event(provider),
         provider.order,
         refusal(provider),
     )
     .unwrap();
+}
+
+/// Where its name stands, and what the sample is called.
+fn event(provider: &Provider) -> String {
+    let sample = provider.draft("http://localhost/", "sample", Wall::from_micros(0));
+    let name = provider.event_in(&sample.request(Wall::from_micros(0), &[]));
+    let name = name.map(|name| format!("; the sample's is `{name}`")).unwrap_or_default();
+    format!("{}{name}", provider.event)
 }
 
 fn refusal(provider: &Provider) -> String {

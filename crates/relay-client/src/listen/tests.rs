@@ -82,7 +82,7 @@ async fn unknown_paths_and_other_methods_are_refused() {
 async fn an_answer_that_is_not_taken_is_given_up() {
     use tokio::io::AsyncWriteExt as _;
     let (near, _far) = tokio::io::duplex(16);
-    let mut stream = Impatient::new(near, Duration::from_millis(20));
+    let mut stream = Impatient::new(near, Seated::alone(), Duration::from_millis(20));
     assert_eq!(stream.write_all(&[0; 100]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
 }
 
@@ -91,7 +91,7 @@ async fn an_answer_that_is_not_taken_is_given_up() {
 async fn an_answer_that_is_taken_in_drops_is_given_up() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (near, mut far) = tokio::io::duplex(16);
-    let mut stream = Impatient::new(near, Duration::from_millis(50));
+    let mut stream = Impatient::new(near, Seated::alone(), Duration::from_millis(50));
     let drops = async {
         loop {
             far.read_u8().await.unwrap();
@@ -111,7 +111,7 @@ async fn an_answer_that_is_taken_in_drops_is_given_up() {
 async fn an_answer_that_is_taken_whole_leaves_the_next_one_all_its_time() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (near, mut far) = tokio::io::duplex(16);
-    let mut stream = Impatient::new(near, Duration::from_mins(1));
+    let mut stream = Impatient::new(near, Seated::alone(), Duration::from_mins(1));
     let (written, read) =
         tokio::join!(stream.write_all(&[0; 100]), async { far.read_exact(&mut [0; 100]).await.map(drop) });
     written.and(read).unwrap();

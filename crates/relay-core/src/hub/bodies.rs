@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Hub,
-    leases::Sent,
+    leases::{Held, Sent},
     room::{Pair, most_of},
     timers::Timer,
 };
@@ -50,26 +50,38 @@ impl Hub {
         if !self.is_granted(held) {
             return self.unwanted.push(id);
         }
-        let pair = held.pair();
-        self.room.wait(&pair, id, held.delivery.body_bytes);
+        let (pair, body) = (held.pair(), held.delivery.body_bytes);
+        if self.room.goes_at_once(&pair, body) {
+            self.read_body(pair, id);
+        } else {
+            self.room.wait(&pair, id, body);
+        }
     }
 
     /// Has the bodies read for which there is room.
     pub(super) fn fill_room(&mut self) {
         while let Some((pair, id)) = self.room.next() {
-            let Some(held) = self.held.get_mut(&id) else {
-                debug_assert!(false, "{id} waits for room and is not held");
-                continue;
-            };
-            held.sent = Sent::Reading;
-            let of = BodyOf { delivery: id, event: held.delivery.event };
-            let (token, body) = (held.delivery.token, held.delivery.body_bytes);
-            self.want_body(Reading { of, token, pair: pair.clone(), body });
+            self.read_body(pair.clone(), id);
             if !self.room.has_small_waiting(&pair) {
                 self.rerank(pair.0, &pair.1);
                 self.ask_soon(&pair.1);
             }
         }
+    }
+
+    /// There is room for this body.
+    fn read_body(&mut self, pair: Pair, id: DeliveryId) {
+        let Some(held) = self.held.get_mut(&id) else {
+            debug_assert!(false, "{id} waits for room and is not held");
+            return;
+        };
+        match &mut held.rest {
+            Some(rest) => rest.reading = true,
+            None => held.sent = Sent::Reading,
+        }
+        let of = BodyOf { delivery: id, event: held.delivery.event };
+        let (token, body) = (held.delivery.token, held.delivery.body_bytes);
+        self.want_body(Reading { of, token, pair, body });
     }
 
     fn want_body(&mut self, reading: Reading) {
@@ -133,16 +145,27 @@ impl Hub {
         let served = self.instances.get(&pair.0).and_then(|instance| instance.served.get(&pair.1));
         let opened = served.is_some_and(|served| served.circuit.is_open());
         let Some(held) = self.held.get_mut(&id) else { return };
-        held.sent = Sent::Queued;
-        held.event = Some((event, needed));
-        // Meanwhile: nothing goes out there but a probe.
-        if opened && !held.probe { self.unwanted.push(id) } else { self.grant_or_return(id) }
+        (held.event, held.lined_at) = (Some((event, needed)), self.now.mono);
+        let begun = held.rest.is_some();
+        if !begun {
+            held.sent = Sent::Queued;
+        }
+        // Meanwhile: nothing goes out there but a probe, and the rest of what has begun to.
+        let goes = !opened || held.probe || begun;
+        self.room.line_up(pair.0, needed);
+        if goes {
+            self.grant_or_return(id);
+        } else {
+            self.unwanted.push(id);
+        }
+        if let Some(held) = self.held.get_mut(&id) {
+            held.rest = None;
+        }
     }
 
     /// Whether the lease still stands that a body is read for.
     fn is_read_for(&self, one: &Reading) -> bool {
-        self.held
-            .get(&one.of.delivery)
-            .is_some_and(|held| held.sent == Sent::Reading && held.delivery.token == one.token)
+        let is_read = |held: &Held| held.sent == Sent::Reading || held.rest.is_some_and(|rest| rest.reading);
+        self.held.get(&one.of.delivery).is_some_and(|held| is_read(held) && held.delivery.token == one.token)
     }
 }

@@ -329,6 +329,9 @@ impl Hub {
         let mut held = self.held.remove(&id)?;
         self.ends.remove(&(held.until, id));
         self.drop_body(&mut held);
+        if held.rest.is_some_and(|rest| !rest.reading) {
+            self.room.leave_again(&held.pair(), id, held.delivery.body_bytes);
+        }
         if let Some(instance) = self.instances.get_mut(&held.instance) {
             instance.held.remove(&id);
         }

@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     HeldFor, Hub,
     instances::Instance,
+    pace::Rest,
     room::Pair,
     settle::{Reported, Why},
 };
@@ -20,6 +21,7 @@ use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
+    outbox::{Outbox, Piece},
     storage::{Extend, OpId, StoreError},
     time::{Mono, Wall},
     wire::{
@@ -42,7 +44,11 @@ pub(super) struct Held {
     /// Its event, once it is read and until the body has left, with the room it takes meanwhile.
     pub(super) event: Option<(Arc<Event>, u64)>,
     /// That event came in and was not stored first.
-    borrowed: bool,
+    pub(super) borrowed: bool,
+    /// When it was put in line.
+    pub(super) lined_at: Mono,
+    /// A part of it has left, and the rest is to be read again.
+    pub(super) rest: Option<Rest>,
     /// The probe of an open circuit.
     pub(super) probe: bool,
     /// Taken over from an earlier run of the server, and its instance has not come yet.
@@ -79,8 +85,19 @@ pub(super) struct PendingLoss {
 impl Held {
     fn new(instance: InstanceId, delivery: Delivery, probe: bool) -> Self {
         let until = delivery.lease.map_or(Wall::MIN, |lease| lease.until);
-        let (event, borrowed, rearmed) = (None, false, false);
-        Self { delivery, instance, until, cap: None, sent: Sent::Waiting, event, borrowed, probe, rearmed }
+        Self {
+            delivery,
+            instance,
+            until,
+            cap: None,
+            sent: Sent::Waiting,
+            event: None,
+            borrowed: false,
+            lined_at: Mono::default(),
+            rest: None,
+            probe,
+            rearmed: false,
+        }
     }
 
     /// Whose it is.
@@ -97,8 +114,10 @@ impl Hub {
         let name = delivery.destination.clone();
         let served = self.instances.get(&id).and_then(|instance| instance.served.get(&name));
         let opened = served.is_some_and(|served| served.circuit.is_open());
-        let event = Some((Arc::clone(event), event.size()));
-        self.register(Held { borrowed: true, sent: Sent::Queued, event, ..Held::new(id, delivery, false) });
+        let (lined_at, size) = (self.now.mono, event.size());
+        let event = Some((Arc::clone(event), size));
+        self.register(Held { borrowed: true, sent: Sent::Queued, event, lined_at, ..Held::new(id, delivery, false) });
+        self.room.line_up(id, size);
         if opened {
             // Meanwhile; it has arrived like one that was not leased.
             self.unwanted.push(delivery_id);
@@ -118,8 +137,9 @@ impl Hub {
         let name = delivery.destination.clone();
         let pair = (id, name.clone());
         let touched = self.was_touched_since(op, delivery_id);
-        // If touched, it may be somebody's no more: handed back, and leased again if it is not over.
-        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched;
+        // If touched, it may be somebody's no more: handed back, and leased again if it is not over. So is what was asked for
+        // before its destination was paused.
+        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched && !self.routing.paused.contains(&name);
         let parks = goes && permit == Permit::All && !suspect && !self.has_slot_for(&pair, &delivery);
         if parks {
             self.park(&pair, delivery_id);
@@ -163,7 +183,11 @@ impl Hub {
         let session = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
         match (session, &held.event) {
             (Some((conn, session)), Some((event, _))) => {
-                session.outbox.push_grant(held.delivery.clone(), Arc::clone(event), self.public_url.clone());
+                let (delivery, event) = (held.delivery.clone(), Arc::clone(event));
+                match held.rest {
+                    None => session.outbox.push_grant(delivery, event, self.public_url.clone()),
+                    Some(rest) => session.outbox.push_rest(delivery, event, rest.offset),
+                }
                 self.signal(conn);
             }
             // Not at once: what it frees may be for the next one that cannot be granted, and so on.
@@ -183,14 +207,16 @@ impl Hub {
     /// Hands back what could not be granted.
     pub(super) fn return_unwanted(&mut self) {
         while let Some(id) = self.unwanted.pop() {
+            self.release_begun(id);
             self.hand_back(id);
         }
     }
 
     /// A piece of a grant has left.
-    pub(super) fn on_piece_sent(&mut self, id: DeliveryId, done: bool) {
+    pub(super) fn on_piece_sent(&mut self, Piece { id, bytes, done }: Piece) {
         let Some(held) = self.held.get_mut(&id) else { return };
         held.sent = Sent::Begun;
+        self.room.took(held.instance, bytes as u64);
         if !done {
             return;
         }
@@ -201,12 +227,13 @@ impl Hub {
         let Some(held) = self.held.get_mut(&id) else { return };
         if let Some((_, size)) = held.event.take() {
             let (pair, body, borrowed) = (held.pair(), held.delivery.body_bytes, held.borrowed);
+            self.room.unline(pair.0, size);
             self.let_go(&pair, body, size, borrowed);
         }
     }
 
     /// An event is on its way out no longer.
-    fn let_go(&mut self, pair: &Pair, body: u64, size: u64, borrowed: bool) {
+    pub(super) fn let_go(&mut self, pair: &Pair, body: u64, size: u64, borrowed: bool) {
         if borrowed {
             self.room.returned(pair, body, size);
         } else {
@@ -246,16 +273,22 @@ impl Hub {
     /// What is left of a grant will not be sent.
     pub(super) fn drop_body(&mut self, held: &mut Held) {
         let Some((_, size)) = held.event.take() else { return };
+        self.room.unline(held.instance, size);
         self.let_go(&held.pair(), held.delivery.body_bytes, size, held.borrowed);
-        let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
-        if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
-            session.outbox.cancel_grant(held.delivery.id);
+        if let Some(outbox) = self.outbox_of(held.instance) {
+            outbox.cancel_grant(held.delivery.id);
         }
     }
 
+    /// What waits to be sent to an instance, while it has a socket.
+    pub(super) fn outbox_of(&mut self, id: InstanceId) -> Option<&mut Outbox> {
+        let conn = self.instances.get(&id)?.conn?;
+        Some(&mut self.sessions.get_mut(&conn)?.outbox)
+    }
+
     /// A client reported the outcome of a try. Slot and bytes are free at once; the confirmation waits for the commit.
-    pub(super) fn on_report(&mut self, instance: InstanceId, mut report: Box<Reported>) {
-        let (id, token) = report.lease;
+    pub(super) fn on_report(&mut self, mut report: Box<Reported>) {
+        let (instance, (id, token)) = (report.instance, report.lease);
         let holds = self.held.get(&id).is_some_and(|held| {
             // Canary: a stale token must not pass.
             held.instance == instance && (held.delivery.token == token || cfg!(feature = "canary_no_fence"))
@@ -528,6 +561,13 @@ impl Hub {
         }
     }
 
+    /// Tells a client that the rest of a grant that has begun to leave does not come.
+    pub(super) fn release_begun(&mut self, id: DeliveryId) {
+        let Some(held) = self.held.get(&id).filter(|held| held.sent == Sent::Begun) else { return };
+        let (instance, lease) = (held.instance, lease_ref((id, held.delivery.token)));
+        self.release_at(instance, vec![lease]);
+    }
+
     /// Tells a client that leases are no longer its own.
     pub(super) fn release_at(&mut self, instance: InstanceId, leases: Vec<LeaseRef>) {
         let Some(conn) = self.instances.get(&instance).and_then(|instance| instance.conn) else { return };
@@ -578,6 +618,8 @@ impl Hub {
             sent: Sent::Done,
             event: None,
             borrowed: false,
+            lined_at: Mono::default(),
+            rest: None,
             probe: false,
             rearmed: true,
         });

@@ -21,6 +21,7 @@ mod leases;
 mod notice;
 mod ops;
 mod output;
+mod pace;
 mod parked;
 mod resend;
 mod room;
@@ -113,6 +114,8 @@ pub struct Hub {
     losses: BTreeMap<(Wall, DeliveryId), PendingLoss>,
     timers: BTreeSet<(Mono, Timer)>,
     room: Room,
+    /// Clients are looked at, for somebody waits for room: see [`pace`].
+    looks: bool,
     parked: Parked,
     bodies: Bodies,
 
@@ -177,6 +180,7 @@ impl Hub {
             losses: BTreeMap::new(),
             timers: BTreeSet::new(),
             room: Room::new(setup.outgoing_bytes_max),
+            looks: false,
             parked: Parked::default(),
             bodies: Bodies::default(),
             ops: Ops::default(),
@@ -232,6 +236,7 @@ impl Hub {
     /// Time never runs backwards here, whatever a driver says.
     fn set_now(&mut self, now: Now) {
         self.now = Now { wall: self.now.wall.max(now.wall), mono: self.now.mono.max(now.mono) };
+        self.room.set_now(self.now.mono);
     }
 
     /// The next thing to do, until `None`.
@@ -274,8 +279,8 @@ impl Hub {
     /// slow link, so that others have their turn. `None` when there is nothing more to send for now.
     pub fn poll_transmit(&mut self, conn: ConnId, piece_bytes: usize) -> Option<Message> {
         let popped = self.sessions.get_mut(&conn)?.outbox.pop(piece_bytes)?;
-        if let Some((id, done)) = popped.piece {
-            self.on_piece_sent(id, done);
+        if let Some(piece) = popped.piece {
+            self.on_piece_sent(piece);
         }
         Some(popped.message)
     }
@@ -364,6 +369,7 @@ impl Hub {
         self.forget_emptied();
         self.unpark();
         self.fill_room();
+        self.look_soon();
         self.finish_stop();
         if cfg!(debug_assertions) {
             self.check_invariants();

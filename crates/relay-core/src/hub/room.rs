@@ -1,9 +1,12 @@
 //! Room: whose bodies are brought into memory and sent, and in which order.
 //!
 //! A body takes room twice: of its client's buffer, until it is settled; and of what the server has for bodies on their way out,
-//! until it has left. Two more bounds keep one who does not read from holding up the others: a destination has at most half of
-//! the server's room and a client a quarter, and a quarter is for destinations that have nothing out. One body may be larger
-//! than any of these where nothing else counts against it.
+//! until it has left. A destination has at most half of the server's room and a client a quarter, and a quarter is for
+//! destinations that have nothing out. One body may be larger than any of these where nothing else counts against it.
+//!
+//! A client has a *reach*: what its link takes in [`limits::REACH_SPAN`]. What is out for a client beyond that has half of the
+//! room, for all clients together, half of a destination's part, and nothing of the kept quarter. So whoever takes what he gets
+//! waits for others who do, and not for those who do not: see [`reach`].
 //!
 //! Bodies are small or large, and an eighth of each of these bounds is for small ones alone: over a slow link a large one is out
 //! for minutes, and a small one would wait as long for what it takes.
@@ -21,18 +24,29 @@
 //! - Where nothing large is out, one large body always fits. What is out comes back: it is settled, or its client is gone.
 //! - A body that leaves nothing of its client's buffer for the small ones goes alone there, and these wait for it: its client
 //!   takes no more.
-//! - A body larger than what is kept for destinations that have nothing out may be passed in the server's room, for clients that
-//!   do not read could keep it waiting, and all others behind it.
+//! - While one waits for room beside what is kept, destinations that have nothing out go as far as that, and no further; and not
+//!   at all while one waits that needs more than all the rest, which goes alone but for small ones.
+//! - What is beyond a client's reach is taken back for whoever is within his (`hub/pace.rs`), and so is, after its turn, what
+//!   keeps others from the part for that. Whoever it is taken from waits behind those that wait, and goes on where he was.
 
+mod reach;
+#[cfg(test)]
+mod reach_tests;
+mod taken;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::{
+    reach::Reach,
+    taken::{Bulk, Taken, for_large},
+};
 use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
+    time::Mono,
 };
 
 /// A destination at a client.
@@ -42,12 +56,17 @@ pub(super) type Pair = (InstanceId, Name);
 #[derive(Debug)]
 pub(super) struct Room {
     max: u64,
+    now: Mono,
     /// Bytes of events on their way out.
     out: Taken,
+    /// Those of them that are beyond the reach of their client.
+    beyond: Taken,
+    /// Those that went out past others which wait for room beside what is kept, and have not come back.
+    kept: Taken,
     /// Those of them that came in and were not stored first: their bodies stand on the account of what comes in as well.
     borrowed: u64,
     /// The same by destination, where there are any.
-    destinations: BTreeMap<Name, Taken>,
+    destinations: BTreeMap<Name, Outward>,
     clients: BTreeMap<InstanceId, Client>,
     lines: BTreeMap<LineId, Line>,
     /// The first of each line that has any, by what it is short of, in the order of leasing.
@@ -58,19 +77,12 @@ pub(super) struct Room {
     next: u64,
 }
 
-/// Of which kind a body is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Bulk {
-    #[default]
-    Small,
-    Large,
-}
-
-/// Bytes by the kind of body that took them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Taken {
-    small: u64,
-    large: u64,
+/// What is out for one destination.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outward {
+    taken: Taken,
+    /// What of [`Room::kept`] is on its account, until nothing of it is out any more.
+    kept: Taken,
 }
 
 /// A client's side.
@@ -85,6 +97,7 @@ struct Client {
     /// Those of one that is larger than all that large ones may have: it went out alone, and others do not wait until it has
     /// left.
     outsize: u64,
+    reach: Reach,
 }
 
 /// Names a line: bodies of one kind for one client and destination.
@@ -111,6 +124,8 @@ struct Waiting {
     place: u64,
     id: DeliveryId,
     body: u64,
+    /// Its client has a part of it, and has had room for it since.
+    again: bool,
 }
 
 /// What a body is short of.
@@ -122,6 +137,8 @@ enum Kind {
     Rest,
     /// Its destination's part.
     Destination,
+    /// The part for what is beyond the reach of its client.
+    Reach,
     /// Its client's buffer, or its client's part.
     Client,
     /// Nothing that is known: it has just become the first. Looked at last, for all others came before.
@@ -157,30 +174,21 @@ impl Short {
     }
 }
 
-impl Taken {
-    fn all(self) -> u64 {
-        self.small + self.large
-    }
+/// What asks for room.
+#[derive(Clone, Copy, Debug)]
+struct Asks {
+    place: u64,
+    body: u64,
+    /// What its event takes at most.
+    size: u64,
+    /// See [`Waiting::again`].
+    again: bool,
+}
 
-    fn of(&mut self, bulk: Bulk) -> &mut u64 {
-        match bulk {
-            Bulk::Small => &mut self.small,
-            Bulk::Large => &mut self.large,
-        }
-    }
-
-    /// Whether a small one of so many bytes goes into the part for small ones alone.
-    fn keeps_room_for(self, bytes: u64, most: u64) -> bool {
-        self.small + bytes <= most / limits::ROOM_SMALL_PART
-    }
-
-    /// Whether so many bytes more are within a bound, and leave small ones their part of it.
-    fn takes(self, bulk: Bulk, bytes: u64, most: u64) -> bool {
-        let all = self.all().saturating_add(bytes) <= most;
-        match bulk {
-            Bulk::Small => all,
-            Bulk::Large => all && self.large.saturating_add(bytes) <= for_large(most),
-        }
+impl Asks {
+    fn of(waiting: &Waiting) -> Self {
+        let Waiting { place, body, again, .. } = *waiting;
+        Self { place, body, size: most_of(body), again }
     }
 }
 
@@ -197,11 +205,6 @@ enum Look {
 /// What an event takes at most, for its body has so many bytes: its head is not known before it is read.
 pub(super) fn most_of(body: u64) -> u64 {
     body + limits::HEAD_BYTES_MAX as u64
-}
-
-/// What large ones may have of a bound.
-fn for_large(most: u64) -> u64 {
-    most - most / limits::ROOM_SMALL_PART
 }
 
 impl Client {
@@ -231,7 +234,10 @@ impl Room {
     pub(super) fn new(max: u64) -> Self {
         Self {
             max,
+            now: Mono::default(),
             out: Taken::default(),
+            beyond: Taken::default(),
+            kept: Taken::default(),
             borrowed: 0,
             destinations: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -240,6 +246,11 @@ impl Room {
             woken: BTreeSet::new(),
             next: 0,
         }
+    }
+
+    /// What time it is.
+    pub(super) fn set_now(&mut self, now: Mono) {
+        self.now = now;
     }
 
     /// How many body bytes a client takes, from its Hello.
@@ -289,15 +300,17 @@ impl Room {
         self.line(pair, Bulk::Small).is_some_and(|line| !line.waiting.is_empty())
     }
 
-    /// How many large bodies wait there, and how many that do not have not left whole.
+    /// How many large bodies wait there that have not begun to leave, and how many others have not left whole.
     pub(super) fn large_at(&self, pair: &Pair) -> (usize, usize) {
-        self.line(pair, Bulk::Large).map_or((0, 0), |line| (line.waiting.len(), line.unsent))
+        let again = |line: &Line| line.waiting.iter().take_while(|first| first.again).count();
+        self.line(pair, Bulk::Large).map_or((0, 0), |line| (line.waiting.len() - again(line), line.unsent))
     }
 
-    /// What waits at this client and destination, the first of a kind first.
+    /// What waits at this client and destination and has not begun to leave, the first of a kind first.
     pub(super) fn waiting(&self, pair: &Pair) -> Vec<DeliveryId> {
         let lines = [Bulk::Small, Bulk::Large].into_iter().filter_map(|bulk| self.line(pair, bulk));
-        lines.flat_map(|line| line.waiting.iter().map(|waiting| waiting.id)).collect()
+        let waiting = lines.flat_map(|line| &line.waiting).filter(|waiting| !waiting.again);
+        waiting.map(|waiting| waiting.id).collect()
     }
 
     /// A delivery was leased, and waits for room for its body.
@@ -306,10 +319,45 @@ impl Room {
         self.next += 1;
         let at = self.line_id(pair, body);
         let line = self.lines.entry(at.clone()).or_default();
-        line.waiting.push_back(Waiting { place, id, body });
+        line.waiting.push_back(Waiting { place, id, body, again: false });
         if line.waiting.len() == 1 {
             self.put_first(place, &at);
         }
+    }
+
+    /// Room at once for one that was leased, where nobody waits: as [`Self::wait`] and [`Self::next`] would give it. `false`: it
+    /// has to wait.
+    pub(super) fn goes_at_once(&mut self, pair: &Pair, body: u64) -> bool {
+        let asks = Asks { place: self.next, body, size: most_of(body), again: false };
+        let goes = self.short.is_empty() && self.shortage(&self.line_id(pair, body), asks).is_none();
+        if goes {
+            self.claim(pair, body, asks.size);
+        }
+        goes
+    }
+
+    /// An event is on its way out no longer, and its client has a part of it: it waits for room for the rest, before others of
+    /// its line and behind those of all other lines.
+    pub(super) fn wait_again(&mut self, pair: &Pair, id: DeliveryId, body: u64, size: u64, borrowed: bool) {
+        self.borrowed -= if borrowed { size } else { 0 };
+        self.forget_outsize(pair.0, size);
+        self.give_back(pair, body, size);
+        let place = self.next;
+        self.next += 1;
+        let at = self.line_id(pair, body);
+        let line = self.lines.entry(at.clone()).or_default();
+        let (before, set) = (line.waiting.front().map(|first| first.place), line.at.clone());
+        line.waiting.push_front(Waiting { place, id, body, again: true });
+        if let Some(before) = before {
+            self.take(before, &at, &set);
+        }
+        self.put_first(place, &at);
+    }
+
+    /// The same one waits no more.
+    pub(super) fn leave_again(&mut self, pair: &Pair, id: DeliveryId, body: u64) {
+        self.leave(pair, id, body);
+        self.change_line(&self.line_id(pair, body), |line| line.unsent -= 1);
     }
 
     /// One that may be waiting waits no more.
@@ -340,7 +388,11 @@ impl Room {
                 }
             };
             if let Some(first) = self.pop(&at) {
-                self.claim(&at.pair, first.body, most_of(first.body));
+                if first.again {
+                    self.go_out(&at.pair, first.body, most_of(first.body), 0);
+                } else {
+                    self.claim(&at.pair, first.body, most_of(first.body));
+                }
                 return Some((at.pair, first.id));
             }
         }
@@ -359,22 +411,37 @@ impl Room {
             self.borrowed + size <= self.max / limits::ROOM_BORROWED_PART || cfg!(feature = "canary_borrows_all");
         let at = self.line_id(pair, body);
         let is_first = self.lines.get(&at).is_none_or(|line| line.waiting.is_empty());
-        may_borrow && is_first && self.shortage(self.next, &at, body, size).is_none()
+        let asks = Asks { place: self.next, body, size, again: false };
+        may_borrow && is_first && self.shortage(&at, asks).is_none()
     }
 
     /// Room for an event: of the body at the client, and of all of it here.
     pub(super) fn claim(&mut self, pair: &Pair, body: u64, size: u64) {
-        self.hold(pair, body);
+        let line = self.lines.entry(self.line_id(pair, body)).or_default();
+        line.out += 1;
+        line.unsent += 1;
+        self.go_out(pair, body, size, body);
+    }
+
+    /// Room here, and so much of it at the client.
+    fn go_out(&mut self, pair: &Pair, body: u64, size: u64, held: u64) {
         let bulk = self.bulk(body);
+        let passes = self.some_wait_for_rest() && self.is_within(pair.0, bulk, size) && size <= self.kept();
         *self.out.of(bulk) += size;
-        *self.destinations.entry(pair.1.clone()).or_default().of(bulk) += size;
-        let part = self.max / limits::ROOM_CLIENT_PART;
-        let client = self.clients.entry(pair.0).or_default();
-        *client.unsent.of(bulk) += size;
-        if size > for_large(part) && client.outsize == 0 {
-            client.outsize = size;
+        let outward = self.destinations.entry(pair.1.clone()).or_default();
+        if passes && outward.taken.all() == 0 {
+            *outward.kept.of(bulk) += size;
+            *self.kept.of(bulk) += size;
         }
-        self.lines.entry(self.line_id(pair, body)).or_default().unsent += 1;
+        *outward.taken.of(bulk) += size;
+        let part = self.max / limits::ROOM_CLIENT_PART;
+        self.change_client(pair.0, |client| {
+            *client.held.of(bulk) += held;
+            *client.unsent.of(bulk) += size;
+            if size > for_large(part) && client.outsize == 0 {
+                client.outsize = size;
+            }
+        });
     }
 
     /// The same for one that [`takes`](Self::takes) allowed.
@@ -403,28 +470,29 @@ impl Room {
 
     /// An event that was out has left, or will not.
     pub(super) fn left(&mut self, pair: &Pair, body: u64, size: u64) {
-        if let Some(client) = self.clients.get_mut(&pair.0)
+        self.forget_outsize(pair.0, size);
+        self.change_line(&self.line_id(pair, body), |line| line.unsent -= 1);
+        self.give_back(pair, body, size);
+    }
+
+    fn forget_outsize(&mut self, client: InstanceId, size: u64) {
+        if let Some(client) = self.clients.get_mut(&client)
             && client.outsize == size
         {
             client.outsize = 0;
         }
-        let at = self.line_id(pair, body);
-        if let Some(line) = self.lines.get_mut(&at) {
-            line.unsent -= 1;
-        }
-        self.drop_if_empty(&at);
-        self.give_back(pair, body, size);
     }
 
     fn give_back(&mut self, pair: &Pair, body: u64, size: u64) {
         let bulk = self.bulk(body);
         *self.out.of(bulk) -= size;
-        if let Some(client) = self.clients.get_mut(&pair.0) {
-            *client.unsent.of(bulk) -= size;
+        if self.clients.contains_key(&pair.0) {
+            self.change_client(pair.0, |client| *client.unsent.of(bulk) -= size);
         }
-        if let Some(out) = self.destinations.get_mut(&pair.1) {
-            *out.of(bulk) -= size;
-            if out.all() == 0 {
+        if let Some(outward) = self.destinations.get_mut(&pair.1) {
+            *outward.taken.of(bulk) -= size;
+            if outward.taken.all() == 0 {
+                self.kept = self.kept.without(outward.kept);
                 self.destinations.remove(&pair.1);
             }
         }
@@ -432,6 +500,7 @@ impl Room {
             self.wake(&Short::of_room(Kind::Room, bulk));
             self.wake(&Short::of_room(Kind::Rest, bulk));
             self.wake(&Short::of_destination(&pair.1, bulk));
+            self.wake(&Short::of_room(Kind::Reach, bulk));
             self.wake(&Short::of_client(pair.0, bulk));
         }
     }
@@ -448,11 +517,7 @@ impl Room {
         if let Some(client) = self.clients.get_mut(&pair.0) {
             *client.held.of(bulk) -= body;
         }
-        let at = self.line_id(pair, body);
-        if let Some(line) = self.lines.get_mut(&at) {
-            line.out -= 1;
-        }
-        self.drop_if_empty(&at);
+        self.change_line(&self.line_id(pair, body), |line| line.out -= 1);
         if !self.short.is_empty() {
             self.wake(&Short::of_client(pair.0, bulk));
         }
@@ -471,10 +536,14 @@ impl Room {
                 large: sum.large + part.large,
             })
         };
-        let destinations = sum(&mut self.destinations.values().copied());
+        let destinations = sum(&mut self.destinations.values().map(|outward| outward.taken));
         assert_eq!(self.out, destinations, "what is out is that of all destinations");
         let clients = sum(&mut self.clients.values().map(|client| client.unsent));
         assert_eq!(self.out, clients, "what is out is that of all clients");
+        let beyond = sum(&mut self.clients.values().map(Client::beyond));
+        assert_eq!(self.beyond, beyond, "what is beyond the reach of its client is that of all clients");
+        let kept = sum(&mut self.destinations.values().map(|outward| outward.kept));
+        assert_eq!(self.kept, kept, "what went out past others is that of all destinations");
         assert!(self.borrowed <= self.out(), "what is borrowed is on its way out");
         let firsts: usize = self.short.values().map(BTreeSet::len).sum();
         let lines = self.lines.values().filter(|line| !line.waiting.is_empty()).count();
@@ -492,8 +561,11 @@ impl Room {
         LineId { pair: pair.clone(), bulk: self.bulk(body) }
     }
 
-    fn drop_if_empty(&mut self, at: &LineId) {
-        if self.lines.get(at).is_some_and(Line::is_empty) {
+    /// Changes a line, and drops it if nothing is left of it.
+    fn change_line(&mut self, at: &LineId, change: impl FnOnce(&mut Line)) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        change(line);
+        if line.is_empty() {
             self.lines.remove(at);
         }
     }
@@ -512,10 +584,10 @@ impl Room {
     fn look_at(&self, short: &Short) -> Look {
         for (place, at) in self.short.get(short).into_iter().flatten() {
             let Some(first) = self.first_of(at) else { continue };
-            match self.shortage(*place, at, first.body, most_of(first.body)) {
+            match self.shortage(at, Asks::of(first)) {
                 None => return Look::Fits(at.clone()),
                 Some(same) if same == *short => {
-                    if self.may_not_be_passed(short, at, first.body) {
+                    if self.may_not_be_passed(short, at) {
                         return Look::Nothing;
                     }
                 }
@@ -525,57 +597,107 @@ impl Room {
         Look::Nothing
     }
 
-    /// What a body of this place is short of.
-    fn shortage(&self, place: u64, at: &LineId, body: u64, size: u64) -> Option<Short> {
+    /// What a body is short of.
+    fn shortage(&self, at: &LineId, asks: Asks) -> Option<Short> {
         let LineId { pair, bulk } = at;
-        let (bulk, part) = (*bulk, self.max / limits::ROOM_CLIENT_PART);
+        let (bulk, size) = (*bulk, asks.size);
         let of_client = Short::of_client(pair.0, bulk);
         let Some(client) = self.clients.get(&pair.0) else { return Some(of_client) };
-        let is_small = bulk == Bulk::Small;
-        let has_part =
-            is_small && client.held.keeps_room_for(body, client.buffer) && client.unsent.keeps_room_for(size, part);
-        if !client.takes(bulk, body) || self.would_pass(place, &of_client, has_part) {
+        if !asks.again && self.is_held_up_by_client(client, &of_client, bulk, asks) {
             return Some(of_client);
         }
-        let mine = self.destinations.get(&pair.1).copied().unwrap_or_default();
-        let has_nothing_out = mine.all() == 0;
+        let outward = self.destinations.get(&pair.1).copied().unwrap_or_default();
+        let within = client.further(bulk, size) == 0;
+        if !within && self.is_held_up_by_reach(at, client, asks) {
+            return Some(Short::of_room(Kind::Reach, bulk));
+        }
+        let has_nothing_out = within && outward.taken.all() == 0 && size <= self.kept();
         let room = Short::of_room(if has_nothing_out { Kind::Room } else { Kind::Rest }, bulk);
-        let has_part = is_small && self.out.keeps_room_for(size, self.kept());
-        let passes = self.would_pass(place, &Short::of_room(Kind::Room, bulk), has_part)
-            || !has_nothing_out && self.would_pass(place, &room, has_part);
-        if passes {
+        let has_part = within && bulk == Bulk::Small && self.small_within().keeps_room_for(size, self.kept());
+        if self.would_pass_for_room(bulk, asks, has_nothing_out, has_part) {
             return Some(room);
         }
         if self.out() == 0 {
             return None;
         }
-        let most = self.max / limits::ROOM_DESTINATION_PART;
-        let has_part = is_small && mine.keeps_room_for(size, most);
-        let of_destination = Short::of_destination(&pair.1, bulk);
-        let alone = has_nothing_out
-            || mine.large == 0 && mine.small <= most / limits::ROOM_SMALL_PART && size > for_large(most);
-        let fits = alone || has_part || mine.takes(bulk, size, most);
-        if !fits || self.would_pass(place, &of_destination, has_part) {
-            return Some(of_destination);
+        if self.is_held_up_by_destination(at, outward.taken, asks) {
+            return Some(Short::of_destination(&pair.1, bulk));
         }
-        if !client.lines_up(bulk, size, part) {
+        if !client.lines_up(bulk, size, self.max / limits::ROOM_CLIENT_PART) {
             return Some(of_client);
         }
-        (!self.has_room(bulk, size, has_nothing_out)).then_some(room)
+        (!self.has_room(bulk, size, has_nothing_out, has_part)).then_some(room)
+    }
+
+    fn is_held_up_by_client(&self, client: &Client, short: &Short, bulk: Bulk, asks: Asks) -> bool {
+        let part = self.max / limits::ROOM_CLIENT_PART;
+        let has_part = bulk == Bulk::Small
+            && client.held.keeps_room_for(asks.body, client.buffer)
+            && client.unsent.keeps_room_for(asks.size, part);
+        !client.takes(bulk, asks.body) || self.would_pass(asks.place, short, has_part)
+    }
+
+    fn is_held_up_by_destination(&self, at: &LineId, mine: Taken, asks: Asks) -> bool {
+        let bulk = at.bulk;
+        let most = self.max / limits::ROOM_DESTINATION_PART;
+        let has_part = bulk == Bulk::Small && mine.keeps_room_for(asks.size, most);
+        let alone = mine.all() == 0 || mine.is_free_for(asks.size, most);
+        let fits = alone || has_part || mine.takes(bulk, asks.size, most);
+        let passes = || self.would_pass(asks.place, &Short::of_destination(&at.pair.1, bulk), has_part);
+        !fits || !self.short.is_empty() && passes()
+    }
+
+    /// Whether it would pass one that waits for room.
+    fn would_pass_for_room(&self, bulk: Bulk, asks: Asks, has_nothing_out: bool, has_part: bool) -> bool {
+        let (room, rest) = (Short::of_room(Kind::Room, bulk), Short::of_room(Kind::Rest, bulk));
+        if self.would_pass(asks.place, &room, has_part) {
+            return true;
+        }
+        if !self.would_pass(asks.place, &rest, has_part) {
+            return false;
+        }
+        // Beside those that wait for the rest, what is kept goes out, where one of them does not need more than that.
+        let goes_past = has_nothing_out && self.kept.all() + asks.size <= self.kept() && !self.one_needs_all();
+        !goes_past
     }
 
     /// Whether so many bytes have room beside all that is out.
-    fn has_room(&self, bulk: Bulk, size: u64, has_nothing_out: bool) -> bool {
+    fn has_room(&self, bulk: Bulk, size: u64, has_nothing_out: bool, has_part: bool) -> bool {
         let most = if has_nothing_out { self.max } else { self.max - self.kept() };
-        let for_small = self.kept() / limits::ROOM_SMALL_PART;
-        let all = self.out().saturating_add(size);
+        let beside = if has_nothing_out { self.out } else { self.out.without(self.kept) };
+        let (for_small, all) = (self.kept() / limits::ROOM_SMALL_PART, self.out().saturating_add(size));
         match bulk {
-            Bulk::Small => all <= most || all <= self.max && self.out.keeps_room_for(size, self.kept()),
-            Bulk::Large => all <= most && self.out.large.saturating_add(size) <= most - for_small,
+            // Beside one that goes alone small ones have their part all the same.
+            Bulk::Small if has_part => all <= self.max || self.out.large > self.max - for_small,
+            Bulk::Small => all <= self.max && beside.all() + size <= most,
+            Bulk::Large if size > most - for_small => self.out.large == 0 && self.out.small <= for_small,
+            Bulk::Large => {
+                // What is small and beyond the reach of its client is no reason to go without the part for small ones.
+                let large = beside.large + self.beyond.small;
+                all <= self.max && beside.all() + size <= most && large.saturating_add(size) <= most - for_small
+            }
         }
     }
 
-    /// Whether one of this place would pass another that may not be. A small one that has its part passes large ones.
+    /// What is out, but for small ones beyond the reach of their clients: these have no part of their own.
+    fn small_within(&self) -> Taken {
+        self.out.without(Taken { small: self.beyond.small, large: 0 })
+    }
+
+    fn some_wait_for_rest(&self) -> bool {
+        let waits = |bulk| self.short.contains_key(&Short::of_room(Kind::Rest, bulk));
+        !self.short.is_empty() && (waits(Bulk::Small) || waits(Bulk::Large))
+    }
+
+    /// Whether somebody waits that needs more than there is beside what is kept.
+    fn one_needs_all(&self) -> bool {
+        let rest = self.max - self.kept();
+        let first = self.first_short(&Short::of_room(Kind::Rest, Bulk::Large));
+        first.is_some_and(|(_, first)| most_of(first.body) > rest - self.kept() / limits::ROOM_SMALL_PART)
+    }
+
+    /// Whether one of this place would pass another that may not be. A small one that has its part passes large ones, and what is
+    /// beyond the reach of its client.
     fn would_pass(&self, place: u64, short: &Short, has_part: bool) -> bool {
         if self.short.is_empty() {
             return false;
@@ -585,19 +707,23 @@ impl Room {
             let before = self.short.get(&short).into_iter().flatten().take_while(|(other, _)| *other < place);
             before.into_iter().any(|(_, at)| {
                 let stands = |first: &Waiting| {
-                    let blocks = self.may_not_be_passed(&short, at, first.body);
-                    blocks && (!has_part || bulk == Bulk::Small || self.goes_alone(&short, at, first.body))
+                    let blocks = self.may_not_be_passed(&short, at);
+                    blocks && (!has_part || self.has_part_too(at, first) || self.goes_alone(&short, at, first.body))
                 };
                 self.first_of(at).is_some_and(stands)
             })
         })
     }
 
-    fn may_not_be_passed(&self, short: &Short, at: &LineId, body: u64) -> bool {
+    /// Whether it waits for the part for small ones as well.
+    fn has_part_too(&self, at: &LineId, first: &Waiting) -> bool {
+        at.bulk == Bulk::Small && self.is_within(at.pair.0, at.bulk, most_of(first.body))
+    }
+
+    fn may_not_be_passed(&self, short: &Short, at: &LineId) -> bool {
         match short.kind {
             Kind::Client => self.lines.get(at).is_none_or(|line| line.out == 0),
-            Kind::Room | Kind::Rest => most_of(body) <= self.kept(),
-            Kind::Destination => true,
+            Kind::Room | Kind::Rest | Kind::Destination | Kind::Reach => true,
             Kind::Nothing => false,
         }
     }
@@ -606,6 +732,12 @@ impl Room {
     fn goes_alone(&self, short: &Short, at: &LineId, body: u64) -> bool {
         let buffer = self.clients.get(&at.pair.0).map_or(0, |client| client.buffer);
         short.kind == Kind::Client && body > for_large(buffer)
+    }
+
+    /// The first that is short of this.
+    fn first_short(&self, short: &Short) -> Option<(&LineId, &Waiting)> {
+        let (_, at) = self.short.get(short)?.first()?;
+        Some((at, self.first_of(at)?))
     }
 
     fn first_of(&self, at: &LineId) -> Option<&Waiting> {
@@ -649,7 +781,7 @@ impl Room {
         let line = self.lines.get_mut(at)?;
         let first = line.waiting.pop_front()?;
         let (set, next) = (line.at.clone(), line.waiting.front().map(|waiting| waiting.place));
-        self.drop_if_empty(at);
+        self.change_line(at, |_| ());
         self.take(first.place, at, &set);
         if let Some(place) = next {
             self.put_first(place, at);

@@ -60,7 +60,7 @@ impl Hub {
                     let serves = Arc::clone(&session.serves);
                     // What no lease stands for any more says nothing about a circuit either.
                     let charges = false;
-                    self.on_report(instance, Box::new(Reported { conn, lease, outcome, charges, serves }));
+                    self.on_report(Box::new(Reported { conn, instance, lease, outcome, charges, serves }));
                 }
                 Err(error) => self.misbehaved(conn, &error.to_string()),
             },
@@ -440,10 +440,7 @@ impl Hub {
         let unsent = |delivery: &&DeliveryId| self.held.get(delivery).is_some_and(|held| held.sent <= most);
         let unsent: Vec<DeliveryId> = instance.held.iter().filter(unsent).copied().collect();
         for delivery in unsent {
-            let begun = self.held.get(&delivery).filter(|held| held.sent == Sent::Begun);
-            if let Some(lease) = begun.map(|held| lease_ref((delivery, held.delivery.token))) {
-                self.release_at(id, vec![lease]);
-            }
+            self.release_begun(delivery);
             self.hand_back(delivery);
         }
     }

@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use super::{ConnId, Hub, Notice, Serves, Ticket};
 use crate::{
     delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome},
-    id::DeliveryId,
+    id::{DeliveryId, InstanceId},
     limits,
     storage::{Change, Changed, StoreError},
     time::Wall,
@@ -53,6 +53,8 @@ pub(super) enum Why {
 #[derive(Debug)]
 pub(super) struct Reported {
     pub(super) conn: ConnId,
+    /// Who reports.
+    pub(super) instance: InstanceId,
     pub(super) lease: LeaseKey,
     pub(super) outcome: Outcome,
     /// A failure may count against its event: see [`Terms::charges`].
@@ -199,7 +201,7 @@ impl Hub {
     }
 
     fn change_for_report(&mut self, report: &Reported, record: &Delivery) -> Option<Change> {
-        if !report.serves.allows(&record.destination) {
+        if !report.serves.allows(&record.destination) || !self.may_settle(report, record) {
             return None;
         }
         let jitter = self.rng.random_range(-1.0..=1.0);
@@ -211,6 +213,19 @@ impl Hub {
         let charges = report.charges;
         let terms = Terms { retry, retry_after_max, uncounted_delay_max, delivered, charges, jitter };
         delivery::settle(record, report.lease.1, &report.outcome, &terms, self.now.wall)
+    }
+
+    /// Whether a report says anything about a delivery that somebody has leased: of its own lease only the holder does, which is
+    /// an instance of one token (I21). A success under an earlier one counts from clients of the holder's token, too (I7); who
+    /// has another ends no lease but his own.
+    fn may_settle(&self, report: &Reported, record: &Delivery) -> bool {
+        let holder = record.lease.map(|lease| lease.instance).filter(|_| record.state == State::Leased);
+        let Some(holder) = holder.filter(|holder| *holder != report.instance) else { return true };
+        if cfg!(feature = "canary_foreign_report") {
+            return true; // Canary: a lease is its holder's.
+        }
+        let token = |id| Some(&self.instances.get(&id).filter(|instance| instance.joined)?.token);
+        report.lease.1 != record.token && token(holder).is_some() && token(holder) == token(report.instance)
     }
 
     /// A change is durable.

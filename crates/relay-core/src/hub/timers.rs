@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Appends,
     /// Read bodies again that the store could not read for now.
     Bodies,
+    /// Look at what clients take.
+    Pace,
     /// Look for leases that nobody knows of.
     Strays,
     /// Take decisions again whose store operation failed for now.
@@ -76,6 +78,7 @@ impl Hub {
             Timer::Load => self.ask_held(HeldFor::Start, None),
             Timer::Appends => self.on_appends_due(),
             Timer::Bodies => self.on_bodies_due(),
+            Timer::Pace => self.on_pace_due(),
             Timer::Strays => self.on_strays_due(),
             Timer::Retry => self.on_retry(),
             Timer::Tick(conn) => self.on_tick(conn),

@@ -7,7 +7,7 @@ use crate::{
     time::Wall,
 };
 
-/// Lease what is due: ready or scheduled with `due_at <= now`, TTL not passed, destination not paused.
+/// Lease what is due: ready or scheduled with `due_at <= now`, TTL not passed. Whether the destination is paused is for who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseAsk {
     /// Whose deliveries.

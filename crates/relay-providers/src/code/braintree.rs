@@ -38,7 +38,7 @@ pub(super) const PROVIDER: Provider = Provider {
         exchange: Exchange::BtChallenge { public: "public_key", private: "private_key" },
     }],
     delivery: DeliveryId::Code("the digest of bt_payload"),
-    event: Name::Code("kind in the payload"),
+    event: Name::Code("`kind` of the XML in `bt_payload`", |request| kind(&form::value(request.body, PAYLOAD)?)),
     docs: "https://developer.paypal.com/braintree/docs/guides/webhooks/parse",
     checked: "`bt_signature` of the form holds `public_key`, `|` and the HMAC-SHA1, in hex, of `bt_payload`. The key \
         is the SHA-1 of `private_key`.",
@@ -98,7 +98,7 @@ impl Braintree {
             return Err(bad_signature(SIGNATURE));
         }
         let dedupe = secret::secret_digest(payload.trim_ascii_end()).to_vec();
-        Ok(Genuine { dedupe: Some(DedupeKey::with_body(dedupe)), event: kind(payload), ..Genuine::default() })
+        Ok(Genuine { dedupe: Some(DedupeKey::with_body(dedupe)), ..Genuine::default() })
     }
 
     /// The signatures made with our key, out of `PUBLIC_KEY|SIGNATURE` pairs.
@@ -183,8 +183,14 @@ fn kind(payload: &[u8]) -> Option<String> {
     if payload.len() > PAYLOAD_BYTES_MAX {
         return None;
     }
-    let compact: Vec<u8> = payload.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let xml = String::from_utf8(STANDARD.decode(compact).ok()?).ok()?;
+    // A sample is not encoded before it is signed.
+    let xml = if payload.starts_with(b"<") {
+        payload.to_vec()
+    } else {
+        let compact: Vec<u8> = payload.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        STANDARD.decode(compact).ok()?
+    };
+    let xml = String::from_utf8(xml).ok()?;
     let (kind, _) = xml.split_once("<kind>")?.1.split_once("</kind>")?;
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     ((1..=64).contains(&kind.len()) && kind.bytes().all(is_word)).then(|| kind.to_owned())

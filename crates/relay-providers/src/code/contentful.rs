@@ -92,6 +92,11 @@ impl Contentful {
 
     /// Everything that can be refused whatever the body is.
     fn head(&self, request: &Request<'_>) -> Result<Head, Refusal> {
+        let fields = [SIGNATURE, SIGNED_HEADERS, TIMESTAMP];
+        self.first_fault(request).map_err(|refusal| header::all_missing(refusal, request, &fields))
+    }
+
+    fn first_fault(&self, request: &Request<'_>) -> Result<Head, Refusal> {
         let signature = header::required(request, SIGNATURE, "missing_signature")?;
         let presented = hex_signature(str::from_utf8(signature).unwrap_or_default(), SIGNATURE)?;
         let listed = header::required(request, SIGNED_HEADERS, "missing_header")?;

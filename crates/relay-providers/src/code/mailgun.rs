@@ -42,7 +42,7 @@ pub(super) const PROVIDER: Provider = Provider {
         &DeliveryId::Code("`token` of the signature"),
         "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
     ),
-    event: Name::Code("event-data.event, or event of the form"),
+    event: Name::First(&[Name::Json("event-data.event"), Name::Form("event")]),
     docs: "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
     checked: "`signature.signature` of the body is the HMAC-SHA256, in hex, of `signature.timestamp` and \
         `signature.token`; in forms the fields are of the same names. Where an account has subaccounts, \
@@ -72,8 +72,6 @@ struct Proven {
     token: String,
     /// Of the account itself, and of the account above it: either may be the one whose key the source has.
     signatures: Vec<String>,
-    /// What happened, if the body says so.
-    event: Option<String>,
 }
 
 impl Mailgun {
@@ -82,7 +80,7 @@ impl Mailgun {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {
-        let Proven { timestamp, token, signatures, event } =
+        let Proven { timestamp, token, signatures } =
             Proven::read(header::first(request.headers, "content-type").unwrap_or_default(), request.body)?;
         // Time and token stand side by side in what is signed: that the time is all digits and the token no more than
         // a word of its usual kind keeps the border where it is.
@@ -106,7 +104,7 @@ impl Mailgun {
         }
         stamp::check_window(timestamp.as_bytes(), Unit::Seconds, "timestamp", self.tolerance, request.now)?;
         // The event's own id is not signed; the token is, and each event has one of its own.
-        Ok(Genuine { dedupe: Some(DedupeKey::documented(token.into_bytes())), event, ..Genuine::default() })
+        Ok(Genuine { dedupe: Some(DedupeKey::documented(token.into_bytes())), ..Genuine::default() })
     }
 }
 
@@ -160,8 +158,7 @@ impl Proven {
             return Err(missing());
         };
         let signatures = [signature].into_iter().chain(parent).collect();
-        let event = json::at(body, &["event-data", "event"]).filter(|event| is_word(event));
-        Ok(Self { timestamp, token, signatures, event })
+        Ok(Self { timestamp, token, signatures })
     }
 
     fn of_form(body: &[u8]) -> Result<Self, Refusal> {
@@ -171,12 +168,10 @@ impl Proven {
 
     fn of_fields(fields: &Pairs) -> Result<Self, Refusal> {
         let [timestamp, token, signature, parent] = FIELDS.map(|name| one(fields, name));
-        let event = one(fields, "event").ok().flatten();
-        let event = event.filter(|event| is_word(event));
         let (Some(timestamp), Some(token), Some(signature)) = (timestamp?, token?, signature?) else {
             return Err(missing());
         };
-        Ok(Self { timestamp, token, signatures: [signature].into_iter().chain(parent?).collect(), event })
+        Ok(Self { timestamp, token, signatures: [signature].into_iter().chain(parent?).collect() })
     }
 }
 
@@ -188,10 +183,6 @@ fn one(fields: &Pairs, name: &str) -> Result<Option<String>, Refusal> {
         return Err(Refusal::new("malformed_body", format!("the form has {name} more than once")));
     }
     Ok(String::from_utf8(value.clone()).ok())
-}
-
-fn is_word(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_json(body: &[u8]) -> bool {

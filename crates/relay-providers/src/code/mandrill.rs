@@ -28,7 +28,7 @@ pub(super) const PROVIDER: Provider = Provider {
     signs_url: true,
     handshakes: &[Handshake { method: "HEAD", on: &[], signed: false, exchange: Exchange::OK }],
     delivery: DeliveryId::Code("_id of every event in mandrill_events"),
-    event: Name::Code("event of the first event in mandrill_events"),
+    event: Name::FormJson(EVENTS, "[].event"),
     docs: "https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/",
     checked: "`x-mandrill-signature` is the HMAC-SHA1, in base64, of the URL and of name and value of every field of \
         the form, sorted by name. The key is `webhook_key`, used as the text it is. Mandrill's test, an empty list \
@@ -78,8 +78,8 @@ impl Mandrill {
         if is_test {
             return Ok(Verdict::Handshake(Answer { status: 200, ..Answer::default() }));
         }
-        let (dedupe, event) = described(events);
-        Ok(Verdict::Genuine(Genuine { dedupe: dedupe.map(DedupeKey::with_body), event, ..Genuine::default() }))
+        let dedupe = ids(events).map(DedupeKey::with_body);
+        Ok(Verdict::Genuine(Genuine { dedupe, ..Genuine::default() }))
     }
 }
 
@@ -124,12 +124,11 @@ fn signed_fields(fields: &Pairs) -> Vec<u8> {
     sorted.into_iter().flat_map(|(name, value)| name.iter().chain(value)).copied().collect()
 }
 
-/// The batch's id and what happened first in it.
-fn described(events: &[u8]) -> (Option<Vec<u8>>, Option<String>) {
+/// The batch's id.
+fn ids(events: &[u8]) -> Option<Vec<u8>> {
     let items = str::from_utf8(events).ok().and_then(|events| json::items(events, EVENTS).ok()).unwrap_or_default();
     let ids: Option<Vec<String>> = items.iter().map(|item| json::at(item.as_bytes(), &["_id"])).collect();
-    let event = items.first().and_then(|item| json::at(item.as_bytes(), &["event"]));
-    (ids.and_then(batch_id), event.filter(|event| event.len() <= 64 && !event.chars().any(char::is_control)))
+    ids.and_then(batch_id)
 }
 
 #[cfg(test)]
@@ -138,11 +137,10 @@ mod tests {
 
     #[test]
     fn a_batch_is_known_by_all_of_its_ids_or_not_at_all() {
-        let (id, event) = described(br#"[{"_id": "a", "event": "send"}, {"_id": "b", "event": "open"}]"#);
-        assert_eq!(event.as_deref(), Some("send"));
-        assert_eq!(id, described(br#"[{"_id": "b"}, {"_id": "a"}]"#).0);
+        let id = ids(br#"[{"_id": "a", "event": "send"}, {"_id": "b", "event": "open"}]"#);
+        assert!(id.is_some() && id == ids(br#"[{"_id": "b"}, {"_id": "a"}]"#));
         for events in [&br#"[{"_id": "a"}, {}]"#[..], b"[]", b"{}", b"\xff"] {
-            assert_eq!(described(events).0, None);
+            assert_eq!(ids(events), None);
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) const PROVIDER: Provider = Provider {
     ],
     answer_within: Duration::from_secs(22),
     delivery: DeliveryId::First(&[DeliveryId::Json(&["id", "type", "action"]), DeliveryId::Header(REQUEST_ID)]),
-    event: Name::Json("action"),
+    event: Name::First(&[Name::Json("action"), Name::Json("type"), Name::Json("topic")]),
     order: Name::Json("data.id"),
     docs: "https://www.mercadopago.com/developers/en/docs/your-integrations/notifications/webhooks",
     checked: "`x-signature` is `ts=...,v1=...`; `v1` is the HMAC-SHA256, in hex, of `id:` + `data.id` of the query, as it is or in lower case, + \

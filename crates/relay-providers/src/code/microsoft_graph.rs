@@ -29,7 +29,8 @@ pub(super) const PROVIDER: Provider = Provider {
     }],
     tries_for: Some(Tries::minutes(4 * 60, "https://learn.microsoft.com/graph/change-notifications-delivery-webhooks")),
     delivery: DeliveryId::Code("id of every notification, else its subscriptionId, resource, changeType and etag"),
-    event: Name::Json("value[].changeType"),
+    // What happens to a subscription itself, and what to a resource.
+    event: Name::First(&[Name::Json("value[].lifecycleEvent"), Name::Json("value[].changeType")]),
     docs: "https://learn.microsoft.com/graph/change-notifications-delivery-webhooks",
     checked: "`clientState` of every notification in `value` is `client_state`.",
     unproven: "Nothing is signed: clientState is sent along with every notification, so whoever has seen one can send \

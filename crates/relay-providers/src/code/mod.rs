@@ -40,8 +40,8 @@ use crate::{
 
 /// The proof of one source of a provider, made once from the source's parameters and shared by its requests.
 pub(crate) trait Code: fmt::Debug + Send + Sync {
-    /// Judges a request. `Genuine` is completed from the provider's table entry: what it says of delivery id, event and
-    /// order is looked up only where this leaves it out, and a handshake that has to be genuine is answered after this
+    /// Judges a request. `Genuine` is completed from the provider's table entry: what that says of event and order is looked up,
+    /// and of the delivery id where this leaves it out, and a handshake that has to be genuine is answered after this
     /// said so. A refusal's status is the table's, unless it is another than 401.
     fn judge(&self, request: &Request<'_>) -> Verdict;
 

@@ -68,6 +68,8 @@ const CERTIFICATE_URL: &str = "paypal-cert-url";
 /// <https://developer.paypal.com/api/rest/webhooks/simulator/>
 const SIMULATOR: &str = "WEBHOOK_ID";
 const ALGORITHM: &str = "paypal-auth-algo";
+/// All that a request has to have.
+const FIELDS: [&str; 5] = [SIGNATURE, TRANSMISSION_ID, TRANSMISSION_TIME, ALGORITHM, CERTIFICATE_URL];
 const SHA256_WITH_RSA: &str = "SHA256withRSA";
 /// Where the certificate of a draft is said to be.
 const SAMPLE_CERTIFICATE: &str = "https://api.paypal.com/v1/notifications/certs/CERT-00000000-00000000-00000000";
@@ -121,6 +123,10 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn read(request: &Request<'a>, tolerance: Option<Duration>) -> Result<Self, Refusal> {
+        Self::first_fault(request, tolerance).map_err(|refusal| header::all_missing(refusal, request, &FIELDS))
+    }
+
+    fn first_fault(request: &Request<'a>, tolerance: Option<Duration>) -> Result<Self, Refusal> {
         let signature = base64_field(request, SIGNATURE)?;
         let id = part(request, TRANSMISSION_ID)?;
         let time = part(request, TRANSMISSION_TIME)?;
@@ -166,7 +172,7 @@ impl Code for PayPal {
     }
 
     fn reads(&self) -> Vec<String> {
-        names(&[TRANSMISSION_ID, TRANSMISSION_TIME, SIGNATURE, CERTIFICATE_URL, ALGORITHM])
+        names(&FIELDS)
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) const PROVIDER: Provider = Provider {
     refusal: 403,
     // The same over the retries of a notification, but anybody could send one under the ids to come.
     delivery: DeliveryId::Code("`Notification/Id` of every notification"),
-    event: Name::Code("type of the first sObject"),
+    event: Name::Code("`type` of the first `sObject`", |request| Message::read(request.body).ok()?.object),
     docs: "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm",
     checked: "`OrganizationId` of the SOAP message is `organization_id`; its form of 15 and that of 18 characters \
         are the same. A document type (DOCTYPE) is refused.",
@@ -84,11 +84,7 @@ impl Salesforce {
         if !self.0.iter().fold(false, |found, ours| is_same(ours.expose(), organization.as_bytes()) | found) {
             return Err(Refusal::new("wrong_organization", "OrganizationId is not this source's"));
         }
-        Ok(Genuine {
-            dedupe: batch_id(message.notifications).map(DedupeKey::with_body),
-            event: message.object,
-            ..Genuine::default()
-        })
+        Ok(Genuine { dedupe: batch_id(message.notifications).map(DedupeKey::with_body), ..Genuine::default() })
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const PROVIDER: Provider = Provider {
     title: "Twilio",
     parameters: &[Parameter::key(
         "auth_token",
-        "the primary auth token: console.twilio.com, Account Dashboard, Account Info",
+        "the primary auth token: console.twilio.com, Account Info on the dashboard, or Admin, Account management, API keys & auth tokens",
     )
     .not(&[("AC", "the account's SID"), ("SK", "the SID of an API key")])],
     // Instructions, and none: an empty answer without their type is an error in the account's log.
@@ -41,7 +41,13 @@ pub(super) const PROVIDER: Provider = Provider {
         DeliveryId::Code("the header field `i-twilio-idempotency-token`"),
         DeliveryId::Code("`MessageSid` or `CallSid` with its status"),
     ]),
-    event: Name::Code("MessageStatus, SmsStatus or CallStatus of the form"),
+    // Conversations, tasks and other products name events; a message or a call has a status.
+    event: Name::First(&[
+        Name::Form("EventType"),
+        Name::Form("MessageStatus"),
+        Name::Form("SmsStatus"),
+        Name::Form("CallStatus"),
+    ]),
     docs: "https://www.twilio.com/docs/usage/security#validating-requests",
     checked: "`x-twilio-signature` is the HMAC-SHA1 (HMAC-SHA256 where `x-twilio-webhooks-signature-settings` says so), in base64, of the URL and of name and value of every field of \
         the form, sorted by name; of the URL alone where the body is no form, and then `bodySHA256` of the query is \
@@ -80,7 +86,7 @@ impl Twilio {
         let fields = fields.ok_or_else(|| Refusal::new("malformed_body", "the body is a form of too many fields"))?;
         self.check_signature(&head, &signed_fields(&fields))?;
         check_body(request, &fields)?;
-        Ok(Genuine { dedupe: delivery(request, &fields), event: event(&fields), ..Genuine::default() })
+        Ok(Genuine { dedupe: delivery(request, &fields), ..Genuine::default() })
     }
 
     /// Everything that can be refused whatever the body is: where it is no form, the URL alone is signed.
@@ -287,12 +293,6 @@ fn delivery(request: &Request<'_>, fields: &Pairs) -> Option<DedupeKey> {
         .or_else(|| together(&["MessageSid", "SmsStatus"]))
         .or_else(|| together(&["CallSid", "CallStatus", "SequenceNumber"]))
         .map(DedupeKey::with_body)
-}
-
-fn event(fields: &Pairs) -> Option<String> {
-    let status = ["MessageStatus", "SmsStatus", "CallStatus"].iter().find_map(|name| one(fields, name))?;
-    let is_word = (1..=64).contains(&status.len()) && status.iter().all(u8::is_ascii_graphic);
-    is_word.then(|| String::from_utf8_lossy(status).into_owned())
 }
 
 fn one<'a>(fields: &'a Pairs, name: &str) -> Option<&'a [u8]> {

@@ -19,7 +19,7 @@ pub(super) const PROVIDER: Provider = Provider {
     )
     .made_of(Characters::Printable, 1, 50, "at most 50 characters of ASCII")],
     delivery: DeliveryId::Code("channel_id, ids, operation and server_time"),
-    event: Name::Json("operation"),
+    event: Name::Joined("", &["module", "operation"]),
     docs: "https://www.zoho.com/crm/developer/docs/api/v8/notifications/overview.html",
     checked: "`token` of the body is the source's `token`.",
     unproven: "Nothing is signed: the token is sent along in every body, so whoever has seen one can send anything. It \

@@ -30,7 +30,7 @@ impl Algorithm {
     /// constant time, and each is looked at, match or no match.
     pub(super) fn verify(self, key: &Secret, parts: &[&[u8]], presented: &[Vec<u8>]) -> bool {
         match self {
-            Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha512 | Self::Sha256 => {
+            Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha384 | Self::HmacSha512 | Self::Sha256 => {
                 let valid = self.mac(key, parts);
                 any(presented, |signature| secret::equal(signature, &valid))
             }
@@ -57,6 +57,7 @@ impl Algorithm {
         let algorithm = match self {
             Self::HmacSha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             Self::HmacSha256 => hmac::HMAC_SHA256,
+            Self::HmacSha384 => hmac::HMAC_SHA384,
             Self::HmacSha512 => hmac::HMAC_SHA512,
             Self::Sha256 => {
                 let mut context = digest::Context::new(&digest::SHA256);

@@ -125,6 +125,7 @@ pub(crate) enum Encoding {
 pub(crate) enum Algorithm {
     HmacSha1,
     HmacSha256,
+    HmacSha384,
     HmacSha512,
     /// A plain hash of a message that holds the secret.
     Sha256,

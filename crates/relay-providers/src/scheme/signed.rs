@@ -155,10 +155,12 @@ impl Signatures {
             match judge(signed) {
                 Ok(judged) => return Ok(judged),
                 // Of several schemes the one that the sender used knows best what is wrong.
-                Err(refusal) if refused.is_none() || !refusal.check.starts_with("missing_s") => {
-                    refused = Some(refusal);
+                Err(refusal) => {
+                    let is_worse = |earlier: &Refusal| nearness(earlier) >= nearness(&refusal);
+                    if !refused.as_ref().is_some_and(is_worse) {
+                        refused = Some(refusal);
+                    }
                 }
-                Err(_) => {}
             }
         }
         Err(refused.unwrap_or_else(|| Refusal::new("no_key", "this source has no key to check requests with")))
@@ -211,6 +213,32 @@ impl Signed {
 
     /// Everything that can be refused whatever the body is: what is missing, does not read, or is of another time.
     fn head<'a>(&self, request: &Request<'a>) -> Result<Head<'a>, Refusal> {
+        self.presented_head(request).map_err(|refusal| {
+            let missing = ["missing_signature", "missing_secret", "missing_header", "missing_timestamp"];
+            if missing.contains(&refusal.check) { self.all_missing(refusal, request) } else { refusal }
+        })
+    }
+
+    /// The refusal with every header field that this scheme needs and the request does not have. Of several that may hold a
+    /// signature one will do.
+    fn all_missing(&self, refusal: Refusal, request: &Request<'_>) -> Refusal {
+        let has_signature = self.field_names(request).iter().any(|name| header::first(request.headers, name).is_some());
+        let signature = if has_signature { String::new() } else { self.headers.join(" or ") };
+        let beside = match self.scheme.stamp.map(|stamp| stamp.at) {
+            Some(StampAt::Header(name)) => Some(name),
+            _ => None,
+        };
+        let signed = self.scheme.messages.iter().copied().flatten().filter_map(|part| match part {
+            Part::Header(name) => Some(*name),
+            _ => None,
+        });
+        let required = self.scheme.require.iter().map(|(name, _)| *name);
+        let first = Some(&*signature).filter(|signature| !signature.is_empty());
+        let fields: Vec<&str> = first.into_iter().chain(required).chain(signed).chain(beside).collect();
+        header::all_missing(refusal, request, &fields)
+    }
+
+    fn presented_head<'a>(&self, request: &Request<'a>) -> Result<Head<'a>, Refusal> {
         let scheme = &self.scheme;
         let presented = self.presented(request)?;
         for (name, expected) in scheme.require {
@@ -418,6 +446,15 @@ impl Signed {
             }
         }
         Ok(text)
+    }
+}
+
+/// How near a request came to a scheme that refused it: it has nothing of it, something else in its place, or what it should.
+fn nearness(refusal: &Refusal) -> u8 {
+    match refusal.check {
+        check if check.starts_with("missing_s") => 0,
+        "malformed_signature" => 1,
+        _ => 2,
     }
 }
 

@@ -74,7 +74,12 @@ pub(super) const PROVIDERS: &[Provider] = &[
              Settings, Notifications, Webhooks",
         ).not(&[("shpat_", "an access token"), ("shpca_", "an access token")])],
         answer_within: Duration::from_secs(5),
-        delivery: DeliveryId::Header("x-shopify-webhook-id"),
+        tries_for: Some(Tries::minutes(4 * 60, "https://shopify.dev/changelog/updates-to-webhook-retry-mechanism")),
+        // Documented as the id of a delivery, but not signed: https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
+        delivery: DeliveryId::First(&[
+            DeliveryId::Header("x-shopify-webhook-id"),
+            DeliveryId::Header("shopify-webhook-id"),
+        ]),
         event: Name::Header("x-shopify-topic"),
         order: Name::Json("id"),
         docs: "https://shopify.dev/docs/apps/build/webhooks/subscribe/https",
@@ -94,7 +99,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             body: include_str!("../../samples/shopify.json"),
         },
         proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-shopify-hmac-sha256"]),
+            // Of webhooks, and of what is to come after them: https://shopify.dev/docs/apps/build/events/verify-deliveries
+            at: At::Headers(&["x-shopify-hmac-sha256", "shopify-hmac-sha256"]),
             encoding: Encoding::Base64,
             key: "client_secret",
             ..Scheme::BASE
@@ -186,6 +192,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         )
         .not(&[("EAAA", "an access token"), ("sq0", "the id or the secret of an application")])],
         signs_url: true,
+        tries_for: Some(Tries::minutes(24 * 60, "https://developer.squareup.com/docs/webhooks/troubleshooting")),
         delivery: DeliveryId::Documented(
             &DeliveryId::Json(&["event_id"]),
             "https://developer.squareup.com/docs/webhooks/overview",
@@ -276,7 +283,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         handshakes: &[ping(&[On::JsonEmpty("events")])],
         bare_refusals: true,
         delivery: DeliveryId::Items(&[("events[]", &["resourceId", "eventDateUtc", "eventType"])]),
-        event: Name::Json("events[].eventType"),
+        event: Name::Joined("events[]", &["eventCategory", "eventType"]),
         order: Name::Json("events[].resourceId"),
         docs: "https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/",
         unproven: NO_TIME,
@@ -299,7 +306,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // "498 Token Invalid": https://developer.gocardless.com/api-reference/#webhooks-overview
         refusal: 498,
         delivery: DeliveryId::Items(&[("events[]", &["id"])]),
-        event: Name::Json("events[].action"),
+        event: Name::Joined("events[]", &["resource_type", "action"]),
         docs: "https://developer.gocardless.com/api-reference/#webhooks-overview",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/gocardless.json")),
@@ -369,6 +376,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         answer_within: Duration::from_secs(5),
         tries_for: Some(Tries::minutes(48 * 60, "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks")),
         delivery: DeliveryId::Nothing,
+        // The topic is in no field, what the webhook is about is.
+        event: Name::Member("", &[]),
         docs: "https://docs.getrecharge.com/docs/webhooks-overview#validating-webhooks",
         unproven: "With `signature=v1` body and time are covered, other header fields are not. With `signature=legacy` what is \
             called an HMAC is a plain hash of secret and body, a construction that lets whoever has seen one request make up \
@@ -459,7 +468,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // Ten times, after 10 + x * 2^(x + 5) seconds.
         tries_for: Some(Tries::minutes(73 * 60, "https://docs.recurly.com/recurly-subscriptions/docs/automatic-retries")),
         delivery: DeliveryId::Json(&["id"]),
-        event: Name::Json("event_type"),
+        event: Name::Joined("", &["object_type", "event_type"]),
         docs: "https://docs.recurly.com/recurly-subscriptions/docs/webhook-signature-verification",
         unproven: HEADERS_OPEN,
         sample: Sample::json(include_str!("../../samples/recurly.json")),

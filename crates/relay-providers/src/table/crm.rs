@@ -96,7 +96,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         delivery: DeliveryId::Json(&["meta.id"]),
         // The first version counts in `retry`.
         attempts: &["meta.attempt", "retry"],
-        event: Name::Json("meta.action"),
+        // As a webhook of either version is created for: https://pipedrive.readme.io/docs/list-of-webhooks-v2
+        event: Name::First(&[Name::Json("event"), Name::Joined("meta", &["action", "entity"])]),
         order: Name::Json("meta.entity_id"),
         docs: "https://pipedrive.readme.io/docs/guide-for-webhooks-v2",
         unproven: SENT_ALONG,

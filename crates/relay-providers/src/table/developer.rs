@@ -7,8 +7,8 @@ use crate::{
     provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, Part, Scheme, Stamp, Style, Unit, When},
     table::{
-        ANY_METHOD, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, SENT_IN_URL, STANDARD_WEBHOOKS,
-        acknowledge, generic::STANDARD, ping,
+        ANY_METHOD, ATLASSIAN, GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, SENT_IN_URL,
+        STANDARD_WEBHOOKS, acknowledge, generic::STANDARD, ping,
     },
 };
 
@@ -51,7 +51,16 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // A redelivery is somebody who pressed the button, and it has the id of the first.
         retries: false,
         // The header field is not signed: https://docs.github.com/en/webhooks/webhook-events-and-payloads#ping
-        handshakes: &[ping(&[On::HeaderIs("x-github-event", "ping"), On::Json("zen"), On::Json("hook_id")])],
+        handshakes: &[
+            ping(&[On::HeaderIs("x-github-event", "ping"), On::Json("zen"), On::Json("hook_id")]),
+            // Of a webhook whose content type is application/x-www-form-urlencoded.
+            ping(&[
+                On::HeaderIs("x-github-event", "ping"),
+                On::FormOf(&["payload"]),
+                On::FormJson("payload", "zen"),
+                On::FormJson("payload", "hook_id"),
+            ]),
+        ],
         // The first is shared by the deliveries of one event to all hooks, so it takes the hook to name one of them.
         delivery: DeliveryId::Headers(&["x-github-delivery", "x-github-hook-id"]),
         event: Name::Header("x-github-event"),
@@ -151,11 +160,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             query: "",
             body: include_str!("../../samples/bitbucket.json"),
         },
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-hub-signature"]),
-            style: Style::Prefix("sha256="),
-            ..Scheme::BASE
-        }]),
+        proof: Proof::Signed(ATLASSIAN),
         ..Provider::BASE
     },
     Provider {
@@ -305,8 +310,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         tries_for: Some(Tries::minutes(24 * 60, "https://learn.microsoft.com/azure/event-grid/delivery-and-retry")),
         again: "not after 400, 401, 403 and 413",
         delivery: DeliveryId::First(&[DeliveryId::Items(&[("[]", &["id"])]), DeliveryId::Json(&["id", "source"])]),
-        event: Name::Json("[].eventType"),
-        order: Name::Json("[].subject"),
+        // In the platform's own schema and in that of CloudEvents.
+        event: Name::First(&[Name::Json("[].eventType"), Name::Json("type"), Name::Json("[].type")]),
+        order: Name::First(&[Name::Json("[].subject"), Name::Json("subject")]),
         docs: "https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema",
         unproven: SENT_IN_URL,
         sample: Sample {
@@ -352,8 +358,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
             DeliveryId::Json(&["id", "source"]),
             DeliveryId::Items(&[("[]", &["id", "source"])]),
         ]),
-        event: Name::Header("ce-type"),
-        order: Name::Header("ce-subject"),
+        event: Name::First(&[Name::Header("ce-type"), Name::Json("type"), Name::Json("[].type")]),
+        order: Name::First(&[Name::Header("ce-subject"), Name::Json("subject"), Name::Json("[].subject")]),
         docs: "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md",
         unproven: SENT_IN_URL,
         sample: Sample {
@@ -389,6 +395,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         }],
         // A ping without content: equal ones are two changes.
         delivery: DeliveryId::Nothing,
+        event: Name::Member("", &["delta"]),
         docs: "https://www.dropbox.com/developers/reference/webhooks",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/dropbox.json")),

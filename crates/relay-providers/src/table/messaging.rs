@@ -46,7 +46,12 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ]),
             DeliveryId::Body,
         ]),
-        event: Name::Json("entry[].changes[].field"),
+        // Of Messenger, which names no field, what an item holds besides who wrote to whom.
+        event: Name::First(&[
+            Name::Json("entry[].changes[].field"),
+            Name::Member("entry[].messaging[]", &["sender", "recipient", "timestamp"]),
+            Name::Member("entry[].standby[]", &["sender", "recipient", "timestamp"]),
+        ]),
         docs: "https://developers.facebook.com/docs/graph-api/webhooks/getting-started",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/meta.json")),
@@ -95,7 +100,13 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ),
             DeliveryId::Documented(&DeliveryId::Json(&["event_id"]), "https://docs.slack.dev/apis/events-api/"),
         ]),
-        event: Name::Json("event.type"),
+        // A slash command and an interaction are forms.
+        event: Name::First(&[
+            Name::Json("event.type"),
+            Name::Json("type"),
+            Name::Form("command"),
+            Name::FormJson("payload", "type"),
+        ]),
         docs: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
         unproven: HEADERS_OPEN,
         sample: Sample::json(include_str!("../../samples/slack.json")),
@@ -147,7 +158,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         ],
         tries_for: Some(Tries::minutes(10, "https://docs.discord.com/developers/events/webhook-events")),
         delivery: DeliveryId::First(&[DeliveryId::Json(&["id"]), DeliveryId::Body]),
-        event: Name::Json("event.type"),
+        // An interaction's is a number.
+        event: Name::First(&[Name::Json("event.type"), Name::Json("type")]),
         docs: "https://docs.discord.com/developers/events/webhook-events",
         unproven: HEADERS_OPEN,
         sample: Sample::json(include_str!("../../samples/discord.json")),
@@ -172,6 +184,8 @@ pub(super) const PROVIDERS: &[Provider] = &[
         .made_of(Characters::Word, 1, 256, "letters, digits, _ and -, 256 at most")
         .made_up()],
         delivery: DeliveryId::Json(&["update_id"]),
+        // "At most one of the optional parameters can be present in any given update."
+        event: Name::Member("", &["update_id"]),
         docs: "https://core.telegram.org/bots/api#setwebhook",
         unproven: SENT_ALONG,
         sample: Sample::json(include_str!("../../samples/telegram.json")),
@@ -194,6 +208,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
         }],
         // Ids stand in lists whose names differ by event; a retry repeats the bytes.
         delivery: DeliveryId::Body,
+        event: Name::First(&[
+            Name::Json("data.event_type"),
+            Name::Member("", &["for_user_id", "user_has_blocked", "users", "apps", "data", "includes", "matching_rules"]),
+        ]),
         docs: "https://docs.x.com/x-api/webhooks/introduction",
         unproven: NO_TIME,
         sample: Sample::json(include_str!("../../samples/x-twitter.json")),
@@ -391,6 +409,10 @@ pub(super) const PROVIDERS: &[Provider] = &[
             DeliveryId::Json(&["message_delivery_report.message_id", "message_delivery_report.status"]),
             DeliveryId::Body,
         ]),
+        event: Name::Member(
+            "",
+            &["app_id", "project_id", "accepted_time", "event_time", "message_metadata", "correlation_id"],
+        ),
         docs: "https://developers.sinch.com/docs/conversation/callbacks/",
         unproven: HEADERS_OPEN,
         sample: Sample::json(include_str!("../../samples/sinch.json")),

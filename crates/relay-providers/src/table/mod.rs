@@ -61,6 +61,26 @@ const HUB_SHA1: Scheme = Scheme {
     ..Scheme::BASE
 };
 
+/// How Atlassian's products sign: the field names the hash. SHA-256 is the default, and each is an HMAC with the source's own
+/// key, so that a stranger's choice among them gains nothing.
+///
+/// **Source** confluence.atlassian.com/adminjiraserver/managing-webhooks-938846912.html, "Securing your webhook".
+const ATLASSIAN: &[Scheme] = &[
+    Scheme { at: At::Headers(&["x-hub-signature"]), style: Style::Prefix("sha256="), ..Scheme::BASE },
+    Scheme {
+        at: At::Headers(&["x-hub-signature"]),
+        style: Style::Prefix("sha384="),
+        algorithm: Algorithm::HmacSha384,
+        ..Scheme::BASE
+    },
+    Scheme {
+        at: At::Headers(&["x-hub-signature"]),
+        style: Style::Prefix("sha512="),
+        algorithm: Algorithm::HmacSha512,
+        ..Scheme::BASE
+    },
+];
+
 /// An empty body with this status.
 const fn acknowledge(status: u16) -> Acknowledgement {
     Acknowledgement::Fixed { status, content_type: None, body: "" }

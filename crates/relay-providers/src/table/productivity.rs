@@ -6,7 +6,7 @@ use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample, Tries,
     provider::{NO_TIME, Proof},
     scheme::{At, Encoding, KeyForm, Part, Scheme, Stamp, StampAt, Style, Unit},
-    table::{GET_POST, HEAD_POST, HEADERS_OPEN, SENT_ALONG, ping},
+    table::{ATLASSIAN, GET_POST, HEAD_POST, HEADERS_OPEN, SENT_ALONG, ping},
 };
 
 const CALENDLY: &str = "https://developer.calendly.com/api-docs/overview/webhooks/webhook-signatures";
@@ -34,7 +34,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         tries_for: Some(Tries::minutes(24 * 60, "https://developers.asana.com/docs/webhooks-guide")),
         // Events carry their time, so that equal bytes are the same events.
         delivery: DeliveryId::Body,
-        event: Name::Json("events[].action"),
+        event: Name::Joined("events[]", &["resource.resource_type", "action"]),
         order: Name::Json("events[].resource.gid"),
         docs: "https://developers.asana.com/docs/webhooks-guide",
         unproven: NO_TIME,
@@ -110,7 +110,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         // When it was sent.
         attempts: &["webhookTimestamp"],
         // In a header field too, which is not signed.
-        event: Name::Json("type"),
+        event: Name::Joined("", &["type", "action"]),
         order: Name::Json("data.id"),
         docs: "https://linear.app/developers/webhooks",
         unproven: "The signature covers body and time; other header fields can be changed by whoever passes the request on. The \
@@ -141,7 +141,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[Parameter::key(
             "secret",
             "the webhook's secret: Jira, Settings, System, WebHooks, your webhook; Jira never shows it again. Webhooks that an app \
-             registers (Connect, OAuth 2.0) have none: they carry a token in Authorization, and are refused",
+             registers (Connect, OAuth 2.0) have none: they carry a token in Authorization that covers no body, and are refused",
         )
         .made_up()],
         answer_within: Duration::from_secs(20),
@@ -159,11 +159,7 @@ pub(super) const PROVIDERS: &[Provider] = &[
             query: "",
             body: include_str!("../../samples/jira.json"),
         },
-        proof: Proof::Signed(&[Scheme {
-            at: At::Headers(&["x-hub-signature"]),
-            style: Style::Prefix("sha256="),
-            ..Scheme::BASE
-        }]),
+        proof: Proof::Signed(ATLASSIAN),
         ..Provider::BASE
     },
     Provider {

@@ -109,6 +109,7 @@ fn signed_handshakes_are_answered_once_they_prove_themselves() {
             "pogchamp",
         ),
         ("github", r#"{"zen":"Keep it logically awesome.","hook_id":1}"#, Some(("x-github-event", "ping")), ""),
+        ("github", "payload=%7B%22zen%22%3A%22Keep+it%22%2C%22hook_id%22%3A1%7D", Some(("x-github-event", "ping")), ""),
         (
             "front",
             r#"{"type":"sync","authorization":{"id":"cmp_abc"}}"#,
@@ -257,6 +258,8 @@ fn a_ping_is_one_by_its_body_too() {
     for (name, header, body) in [
         ("bitbucket", ("x-event-key", "diagnostics:ping"), r#"{"test":true,"push":{}}"#),
         ("github", ("x-github-event", "ping"), r#"{"zen":"x","ref":"refs/heads/main"}"#),
+        ("github", ("x-github-event", "ping"), "payload=%7B%22zen%22%3A%22x%22%2C%22ref%22%3A%22refs%22%7D"),
+        ("github", ("x-github-event", "ping"), "payload=%7B%22zen%22%3A1%2C%22hook_id%22%3A1%7D&x=1"),
         ("front", ("x-front-challenge", "c1"), r#"{"type":"inbound_received"}"#),
         (
             "twitch",

@@ -63,6 +63,9 @@ fn ask(handshake: &Handshake, challenge: &[u8]) -> Draft {
             On::Json(path) | On::JsonOnly(path) => drop(json.insert((*path).to_owned(), text.clone().into())),
             On::JsonIs(path, value) => drop(json.insert((*path).to_owned(), (*value).into())),
             On::JsonEmpty(path) => drop(json.insert((*path).to_owned(), serde_json::json!([]))),
+            On::FormJson(name, path) => {
+                draft.body = format!("{name}=%7B%22{path}%22%3A%22{escaped}%22%7D").into();
+            }
             On::FormOf(names) => draft.body = format!("{}={escaped}", names[0]).into(),
             On::JsonWhole(text) => draft.body = (*text).into(),
             On::NoJson(_) | On::NoBody => {}

@@ -3,9 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use relay_core::time::Wall;
-use relay_providers::{Draft, Genuine, Refusal, Signer, Verdict, Verifier};
+use relay_providers::{Draft, Genuine, Refusal, Signer, Verdict, Verifier, provider};
 
-use crate::acting::{URL, owned};
+use crate::acting::{Acting, URL, owned};
 
 const NOW: Wall = Wall::from_micros(1_763_000_000_123_000);
 const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -139,7 +139,7 @@ fn a_signed_url_may_be_spelled_otherwise_than_ours() {
     ] {
         let (rest, spellings) =
             ("/webhook/x/?y=1", ["https://h.example", "https://h.example:443", "https://H.Example"]);
-        let entry = relay_providers::provider(name).expect("in the table");
+        let entry = provider(name).expect("in the table");
         for theirs in spellings {
             let draft = entry.draft(&format!("{theirs}{rest}"), "1", NOW);
             let signed = sign(name, &[(key, "s")], draft);
@@ -380,4 +380,63 @@ fn intercoms_other_signature_is_taken_too() {
 fn a_standard_secret_may_end_in_stray_bits() {
     let source = [("secret", "whsec_notsosecretwordshi")];
     genuine("standard-webhooks", &source, &signed("standard-webhooks", &source, "{}"));
+}
+
+/// Its events, in preview beside its webhooks, are signed in the same way under other names.
+#[test]
+fn shopify_signs_events_as_it_signs_webhooks() {
+    let acting = Acting::new(provider("shopify").expect("in the table"));
+    let renamed = |id: &str| {
+        let mut draft = acting.sample("wh_1", NOW);
+        for (name, _) in &mut draft.headers {
+            if let Some(plain) = name.strip_prefix(b"x-") {
+                *name = plain.to_vec().into();
+            }
+        }
+        draft.set_header("shopify-webhook-id", id.to_owned());
+        draft
+    };
+    assert!(acting.is_genuine(&renamed("1"), NOW));
+    assert!(acting.key(&renamed("1"), NOW).is_some());
+    assert_ne!(acting.key(&renamed("1"), NOW), acting.key(&renamed("2"), NOW));
+}
+
+/// The field names the hash, and each is made with the source's key.
+#[test]
+fn atlassian_signs_with_newer_hashes_too_and_with_none_that_is_weaker() {
+    use aws_lc_rs::hmac;
+    for name in ["jira", "bitbucket"] {
+        let source = Verifier::new(name, &owned(&[("secret", "a secret of the operator's")])).expect("good parameters");
+        let judge = |prefix: &str, algorithm, secret: &str| {
+            let mac = hmac::sign(&hmac::Key::new(algorithm, secret.as_bytes()), b"{}");
+            let digits = mac.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            let hex: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+            let mut draft = Draft::post(URL, "{}");
+            draft.set_header("x-hub-signature", format!("{prefix}={hex}"));
+            match source.judge(&draft.request(NOW, &[])) {
+                Verdict::Genuine(_) => "genuine",
+                Verdict::Refused(refusal) => refusal.check,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (prefix, algorithm) in
+            [("sha256", hmac::HMAC_SHA256), ("sha384", hmac::HMAC_SHA384), ("sha512", hmac::HMAC_SHA512)]
+        {
+            assert_eq!(judge(prefix, algorithm, "a secret of the operator's"), "genuine", "{name} {prefix}");
+            assert_eq!(judge(prefix, algorithm, "another's"), "bad_signature", "{name} {prefix}");
+        }
+        assert_eq!(judge("sha256", hmac::HMAC_SHA512, "a secret of the operator's"), "bad_signature");
+        for (prefix, algorithm) in [
+            ("sha1", hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
+            ("none", hmac::HMAC_SHA256),
+            ("SHA256", hmac::HMAC_SHA256),
+            ("", hmac::HMAC_SHA256),
+        ] {
+            assert_eq!(
+                judge(prefix, algorithm, "a secret of the operator's"),
+                "malformed_signature",
+                "{name} {prefix}"
+            );
+        }
+    }
 }

@@ -24,13 +24,13 @@ use axum::{
 };
 use http::{Method, StatusCode, header, request::Parts};
 use relay_core::name::Name;
+use relay_net::origin::Origin;
 use tokio::sync::oneshot;
 
 use self::problem::AdminError;
 pub(crate) use self::{serve::serve, site::Sites};
 use crate::{
     guesses,
-    origin::Origin,
     principal::{Entrance, Principal},
     state::{Known, State},
     supervise::TaskKind,

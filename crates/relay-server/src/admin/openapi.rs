@@ -1,6 +1,6 @@
 //! The document of the API, written from the table of its routes.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{
     openapi::Required,
     openapi::{
@@ -102,8 +102,23 @@ const fn method(verb: Verb) -> HttpMethod {
     }
 }
 
+/// Members that are flattened into an object and may be missing: utoipa writes that they, and so the whole object, may be null.
+fn loosen(schema: &mut Value) {
+    let parts = schema.get_mut("allOf").and_then(Value::as_array_mut).into_iter().flatten();
+    for alternatives in parts.filter_map(|part| part.as_object_mut()) {
+        if let Some(Value::Array(mut either)) = alternatives.remove("oneOf") {
+            for other in either.iter_mut().filter(|other| **other == json!({"type": "null"})) {
+                *other = json!({"type": "object"});
+            }
+            alternatives.insert("anyOf".to_owned(), Value::Array(either));
+        }
+    }
+}
+
 /// As text, its members in order.
 pub(super) fn text_of(document: &OpenApi) -> String {
-    let value: Value = serde_json::to_value(document).expect("it has string keys, strings and numbers only");
+    let mut value: Value = serde_json::to_value(document).expect("it has string keys, strings and numbers only");
+    let schemas = value.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    schemas.into_iter().flatten().for_each(|(_, schema)| loosen(schema));
     format!("{value:#}\n")
 }

@@ -5,18 +5,18 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{Router, body::Body, response::IntoResponse as _};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use relay_net::{
+    origin::Origin,
+    serve::{self, Bounds, Closing, Connections, Listening, Seated, Serve},
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::site::Sites;
 use crate::{
-    accept::Listening,
-    connections::{Bounds, Connections, Seated},
     ingress::{Flaw, Gate, Guarded, Patience},
-    listen::{self, Closing, Serve},
     metrics::Metrics,
-    origin::Origin,
 };
 
 /// How long an answer under way may still take once the server stops. Commands go on without their connection.
@@ -34,9 +34,9 @@ pub(crate) async fn serve<L>(
     L: Listening,
     L::Socket: AsyncRead + AsyncWrite + Unpin,
 {
-    let connections = Connections::new(Bounds::admin());
+    let connections = Connections::new(Bounds::private());
     let office = Arc::new(Office { router, sites, metrics });
-    listen::serve(listener, name, connections, office, stop).await;
+    serve::serve(listener, name, connections, office, stop).await;
 }
 
 struct Office {

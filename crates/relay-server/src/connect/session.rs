@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 use super::{
     Gate,
     coming::{Came, Coming},
-    principal::Principal,
+    holder::Holder,
 };
 use crate::{
     guesses::Entrance,
@@ -66,22 +66,22 @@ enum Ended {
 
 impl Gate {
     /// Whether a client is still who it was when its token was found: let in, and to the same destinations.
-    fn is_still(&self, principal: &Principal) -> bool {
+    fn is_still(&self, holder: &Holder) -> bool {
         let directory = self.registry.directory();
-        principal.token.as_str() == STATIC_TOKEN || principal.is_in(&directory, self.registry.now())
+        holder.token.as_str() == STATIC_TOKEN || holder.is_in(&directory, self.registry.now())
     }
 
     /// Completes when the secret that let a client in was replaced by another. Of a token that is revoked or serves less the
     /// hub hears first.
-    async fn replaced(&self, principal: &Principal) {
+    async fn replaced(&self, holder: &Holder) {
         let mut changes = self.registry.changes();
         let is_replaced = || {
             let (directory, now) = (self.registry.directory(), self.registry.now());
-            let token = directory.tokens.get(&principal.token);
-            token.is_some_and(|entry| entry.document.revoked_at.is_none()) && !principal.is_known(&directory, now)
+            let token = directory.tokens.get(&holder.token);
+            token.is_some_and(|entry| entry.document.revoked_at.is_none()) && !holder.is_known(&directory, now)
         };
         // The static token is no document.
-        while principal.token.as_str() == STATIC_TOKEN || !is_replaced() {
+        while holder.token.as_str() == STATIC_TOKEN || !is_replaced() {
             if changes.changed().await.is_err() {
                 return std::future::pending().await;
             }
@@ -89,7 +89,7 @@ impl Gate {
     }
 
     /// One socket from its upgrade to its end.
-    pub(super) async fn serve<S>(&self, stream: S, principal: Principal, peer: String)
+    pub(super) async fn serve<S>(&self, stream: S, holder: Holder, peer: String)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin,
     {
@@ -106,9 +106,9 @@ impl Gate {
         let (outbox, inbox) = Outbox::new();
         let (hangup, hung_up) = oneshot::channel();
         let conn = hub.next_conn();
-        let Principal { token, serves, digest } = principal.clone();
+        let Holder { token, serves, digest } = holder.clone();
         let _open = self.registry.uses().session(conn, &token, digest);
-        if let Some((since, by)) = principal.proof(&self.registry.directory()) {
+        if let Some((since, by)) = holder.proof(&self.registry.directory()) {
             self.registry.uses().proved(DocumentKind::Token, &token, since, by, self.registry.now());
         }
         let event = Event::Opened { conn, token: token.clone(), serves, peer, socket: Socket { outbox, hangup } };
@@ -118,7 +118,7 @@ impl Gate {
         let open = Open { gate: self, conn };
         // Revoked, or made to serve something else, between the check and now: the hub may have heard of that before it heard
         // of this socket (I21).
-        if !self.is_still(&principal) {
+        if !self.is_still(&holder) {
             hub.tell(Event::Revoked(token)).await;
         }
         let why = Mutex::new("the server closed the session");
@@ -127,7 +127,7 @@ impl Gate {
             // In this order, so that the reason is known when the writer ends for it: "revoked" must not read "closed".
             biased;
             () = overdue(hung_up, &why) => Ended::Overdue,
-            () = self.replaced(&principal) => Ended::Replaced,
+            () = self.replaced(&holder) => Ended::Replaced,
             ended = self.read(&mut frames, &pace, conn) => ended,
             ended = write(&mut sink, inbox, &pace) => ended,
         };

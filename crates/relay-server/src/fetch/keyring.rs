@@ -16,14 +16,12 @@ use futures_util::{
     future::{BoxFuture, Shared, WeakShared},
 };
 use relay_core::{limits, name::Name, time::Mono};
+use relay_net::origin::{Address, Network};
 use relay_store::seam::Registry;
 use tokio::sync::OnceCell;
 
 use super::{Fetcher, Unfetched, shelf::Shelf};
-use crate::{
-    clock::Clock,
-    origin::{Address, Network},
-};
+use crate::clock::Clock;
 
 /// The span that fetches of a source are counted in.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -228,8 +226,9 @@ impl Kept {
         let asked = self.asked.entry(source.clone()).or_insert_with(fresh);
         let is_in_reserve = asked.all >= limits::FETCHES_PER_MINUTE;
         let spent = |by: &BTreeMap<Network, u32>, most: u32| {
-            let share =
-                |network: Network| if network.is_wider() { most * limits::WIDER_NETWORK_SHARES as u32 } else { most };
+            let share = |network: Network| {
+                if network.is_wider() { most * relay_net::limits::WIDER_NETWORK_SHARES as u32 } else { most }
+            };
             // Behind a proxy on this machine everybody has its address, and it is of no network.
             asker.networks().any(|network| by.get(&network).is_some_and(|own| *own >= share(network)))
         };

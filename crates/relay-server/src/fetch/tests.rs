@@ -5,6 +5,7 @@ use relay_core::{
     name::Name,
     time::{Mono, Wall},
 };
+use relay_net::origin::Address;
 use relay_store::memory::MemoryStore;
 use tempfile::TempDir;
 use tokio::{
@@ -14,7 +15,7 @@ use tokio::{
 
 use self::key_server::{KeyServer, ok};
 use super::{Fetcher, Fetching, Keyring, ProxyChoice, Unfetched};
-use crate::{clock::Clock, origin::Address};
+use crate::clock::Clock;
 
 #[path = "../../tests/key_server/mod.rs"]
 mod key_server;
@@ -194,7 +195,7 @@ async fn an_address_has_few_keys_a_minute_that_are_not_there() {
     for number in 300..400 {
         asked += u32::from(gone(Address::V6(number.into()), number).await);
     }
-    let wider = limits::FETCHES_PER_ADDRESS * limits::WIDER_NETWORK_SHARES as u32;
+    let wider = limits::FETCHES_PER_ADDRESS * relay_net::limits::WIDER_NETWORK_SHARES as u32;
     assert_eq!(asked, wider, "all addresses of one /48 together");
     for number in 100..200 {
         asked += u32::from(gone(Address::V6(u64::from(number) << 16), number).await);

@@ -137,8 +137,10 @@ mod tests {
         write::{DeflateEncoder, GzEncoder, ZlibEncoder},
     };
 
+    use relay_net::origin::Address;
+
     use super::*;
-    use crate::{budget::Budget, origin::Address};
+    use crate::budget::Budget;
 
     const MEBIBYTE: u64 = 1024 * 1024;
 

@@ -2,6 +2,7 @@
 
 use hyper::Response;
 use relay_core::limits;
+use relay_net::origin::Origin;
 use relay_providers::{Answer, Fetched, Genuine, UNKNOWN_KEY};
 
 use super::{
@@ -11,10 +12,7 @@ use super::{
     verify::{Errand, Head, Judged, Refused},
     webhook::Door,
 };
-use crate::{
-    error::{Code, Problem},
-    origin::Origin,
-};
+use crate::error::{Code, Problem};
 
 /// What came of errands.
 pub(super) enum Errands {

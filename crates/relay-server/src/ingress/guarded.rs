@@ -17,6 +17,7 @@ use std::{
 use bytes::{Buf as _, BytesMut};
 use futures_util::task::AtomicWaker;
 use relay_core::limits;
+use relay_net::serve::Seated;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
@@ -27,7 +28,6 @@ use super::{
     framing::{Framing, Stop},
     target::Rewrite,
 };
-use crate::connections::Seated;
 
 /// How much is read at once while a head is not complete.
 const PIECE_BYTES: usize = 4 * 1024;

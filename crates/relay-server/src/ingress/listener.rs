@@ -4,7 +4,14 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use tokio::net::{TcpListener, TcpStream};
+use relay_net::{
+    origin::Origin,
+    serve::{self, Closing, Connections, Listening, Seated, Serve, Wanted},
+};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,17 +26,19 @@ use super::{
     webhook::{Door, UNKNOWN},
 };
 use crate::{
-    accept::Listening,
-    connections::{Connections, Seated},
     error::{Code, Problem},
-    listen::{self, Closing, Serve},
-    origin::Origin,
+    outbox,
 };
 
 /// Where clients dial in.
 const CONNECT: &str = "/connect";
 const NO_CONNECTIONS: Problem =
     Problem::new(Code::StoreUnavailable, "every connection is at work at the moment; send it again").closing();
+const NO_SHARE: Problem = Problem::new(
+    Code::StoreUnavailable,
+    "every connection that this address may have is at work at the moment; send it again",
+)
+.closing();
 const NO_SESSIONS: Problem =
     Problem::new(Code::StoreUnavailable, "as many clients are connected as there may be; come back later").closing();
 
@@ -58,7 +67,7 @@ pub(super) async fn serve_on<B: Backend>(
         cors,
         stop: stop.clone(),
     });
-    listen::serve(listener, "public", connections, Arc::new(Public { door }), stop).await;
+    serve::serve(listener, "public", connections, Arc::new(Public { door }), stop).await;
 }
 
 /// The public listener's connections.
@@ -70,7 +79,7 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
     async fn connection(&self, socket: TcpStream, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
-        crate::accept::prepare(&socket);
+        outbox::prepare(&socket);
         let gate = Arc::new(Gate::default());
         let guarded = Guarded::new(socket, Arc::clone(&gate), Arc::clone(&seat), self.door.settings.patience);
         let door = &self.door;
@@ -93,8 +102,31 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         self.door.backend.panicked();
     }
 
-    fn full(&self, wanted: usize) {
-        self.door.uploads.give_way(wanted);
+    fn full(&self, wanted: Wanted) -> usize {
+        self.door.uploads.give_way(wanted)
+    }
+
+    fn refused(&self, origin: Origin) {
+        let backend = &self.door.backend;
+        backend.refused(UNKNOWN, NO_SHARE.code.as_str());
+        if let Some(left_out) = backend.refusals().may_tell("/", "share_full", backend.mono()) {
+            tracing::warn!(
+                event = "share_full",
+                address = %origin.address,
+                left_out,
+                "an address has all the connections that one may have, and others of it are refused; if a proxy is there, let it \
+                 take bodies in whole and bound its connections"
+            );
+        }
+    }
+
+    async fn turn_away(&self, mut socket: TcpStream) {
+        // Whoever goes away meanwhile has nothing to hear.
+        if socket.write_all(&NO_SHARE.written()).await.is_err() || socket.shutdown().await.is_err() {
+            return;
+        }
+        // A socket closed with unread bytes is reset, and its answer with it.
+        let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
     }
 }
 

@@ -31,14 +31,16 @@ mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{budget::Budget, connections::Bounds};
+use relay_net::serve::Bounds;
 
-pub use crate::origin::{Address, Origin};
+use crate::budget::Budget;
+
 pub(crate) use flaw::Flaw;
 pub use guarded::Patience;
 pub(crate) use guarded::{Gate, Guarded};
 pub use listener::serve;
 pub use refusals::{Missed, Refusals, Refused, Tally};
+pub use relay_net::origin::{Address, Origin};
 pub use seam::{Backend, Body, Old, Source};
 
 /// What an operator decides about the public listener.

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use hyper::Uri;
+use relay_net::serve::Seated;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -10,7 +11,6 @@ use super::{
     guarded::{Gate, Guarded, Patience},
     target,
 };
-use crate::connections::Seated;
 
 /// A socket whose bytes are judged as the public listener judges them; and what is to be called after each request that asked for
 /// another protocol and did not get it.

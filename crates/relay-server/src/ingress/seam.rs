@@ -10,13 +10,11 @@ use relay_core::{
     name::Name,
     time::{Mono, Wall},
 };
+use relay_net::origin::{Address, Origin};
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
-use crate::{
-    origin::{Address, Origin},
-    registry::uses::Proof,
-};
+use crate::registry::uses::Proof;
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;

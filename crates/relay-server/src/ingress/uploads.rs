@@ -15,12 +15,13 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use relay_core::{limits, name::Name};
+use relay_net::{
+    origin::{Address, Network},
+    serve::Wanted,
+};
 use tokio::time::Instant;
 
-use crate::{
-    budget::{Budget, Reservation},
-    origin::{Address, Network},
-};
+use crate::budget::{Budget, Reservation};
 
 /// Over this long the pace of a body is taken, once or twice.
 const PACE_TAKEN_OVER: u64 = 2_000;
@@ -279,33 +280,48 @@ impl Uploads {
         }
     }
 
-    /// So many places for connections are wanted, and all are at work: gives up bodies that nobody has proven, those that do
-    /// least for their places first. What was given up before and has not gone yet is on its way already.
+    /// Places for connections are wanted, and all are at work: gives up bodies that nobody has proven, those that do least for
+    /// their places first; says how many, or how many were given up before, where these are enough and have
+    /// not gone yet.
     ///
     /// How far a body is from whole says nothing here: whoever declares little is never far, and says so for as long as he
     /// likes. Bytes are what a stranger has to pay with.
-    pub(super) fn give_way(&self, wanted: usize) {
-        if wanted > 0 && self.may_look(FOR_PLACES) {
-            self.make_way(wanted);
+    pub(super) fn give_way(&self, wanted: Wanted) -> usize {
+        match wanted.network {
+            Some(network) => self.make_way_in(network, wanted),
+            None if wanted.places > 0 && self.may_look(FOR_PLACES) => self.make_way(wanted.places),
+            None => 0,
         }
     }
 
-    fn make_way(&self, wanted: usize) {
+    fn make_way(&self, wanted: usize) -> usize {
         let now = self.tick();
         let table = self.lock();
         let going = table.all().filter(|upload| upload.is_given_up()).count();
         let count = wanted.min(limits::UPLOADS_GIVEN_UP_MAX).saturating_sub(going);
-        let mut idlest: Vec<_> = table
-            .all()
-            .filter(|upload| !upload.proven && !upload.is_given_up() && upload.age(now) >= UPLOAD_GRACE)
-            .map(|upload| (upload.idleness(now), upload))
-            .collect();
-        if count > 0 && count < idlest.len() {
-            idlest.select_nth_unstable_by_key(count - 1, |(idleness, _)| std::cmp::Reverse(*idleness));
+        let old = table.strangers().filter(|upload| upload.age(now) >= UPLOAD_GRACE);
+        give_up_idlest(old.collect(), count, now)
+    }
+
+    /// The same where the share of a network is full. Who has just begun goes only where nobody has begun before, for who comes
+    /// would be refused otherwise; and only as far as there are more of them than of those that have said nothing yet.
+    fn make_way_in(&self, network: Network, wanted: Wanted) -> usize {
+        let now = self.tick();
+        let table = self.lock();
+        let is_of = |upload: &&Arc<Upload>| upload.address.networks().any(|of| of == network);
+        let going = table.all().filter(|upload| upload.is_given_up()).filter(is_of).count();
+        let (old, young): (Vec<_>, Vec<_>) =
+            table.strangers().filter(is_of).partition(|upload| upload.age(now) >= UPLOAD_GRACE);
+        if going >= wanted.places {
+            return going;
         }
-        for (_, upload) in idlest.into_iter().take(count) {
-            upload.give_up();
+        // For the one who comes, and one for those who are too many.
+        let count = (wanted.places - going).min(2);
+        if !old.is_empty() {
+            return give_up_idlest(old, count, now);
         }
+        let spared = young.len().saturating_sub(wanted.silent);
+        give_up_idlest(young, count.min(spared), now)
     }
 
     /// Milliseconds since the table was made.
@@ -316,6 +332,15 @@ impl Uploads {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Gives up so many of them, the idlest first; says how many.
+fn give_up_idlest(uploads: Vec<&Arc<Upload>>, count: usize, now: u64) -> usize {
+    let mut idlest: Vec<_> = uploads.into_iter().map(|upload| (upload.idleness(now), upload)).collect();
+    if count > 0 && count < idlest.len() {
+        idlest.select_nth_unstable_by_key(count - 1, |(idleness, _)| std::cmp::Reverse(*idleness));
+    }
+    idlest.into_iter().take(count).map(|(_, upload)| upload.give_up()).count()
 }
 
 const fn class_of(proven: bool, source_over_half: bool, address_over_half: bool) -> Class {
@@ -348,6 +373,11 @@ fn drop_sum<K: Ord>(sums: &mut BTreeMap<K, Arc<AtomicU64>>, key: &K) {
 impl Table {
     fn all(&self) -> impl Iterator<Item = &Arc<Upload>> {
         self.uploads.iter().flatten()
+    }
+
+    /// Bodies that nobody has proven, and that stay for all that is known.
+    fn strangers(&self) -> impl Iterator<Item = &Arc<Upload>> {
+        self.all().filter(|upload| !upload.proven && !upload.is_given_up())
     }
 
     fn of_networks(&self, address: Address) -> impl Iterator<Item = &Arc<AtomicU64>> {

@@ -10,6 +10,7 @@ use relay_core::{
     hub::{Accepting, Answer},
     id::EventId,
 };
+use relay_net::origin::Origin;
 use relay_providers::{Acknowledgement, Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,6 @@ use super::{
 };
 use crate::{
     error::{Code, Problem},
-    origin::Origin,
     registry::uses::Proof,
 };
 

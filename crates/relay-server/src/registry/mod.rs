@@ -140,7 +140,9 @@ pub enum RegistryError {
     #[error(transparent)]
     NoRandomness(#[from] secret::NoRandomness),
     /// A stored document does not read.
-    #[error("{kind:?} document {name:?} is damaged: {what}")]
+    #[error(
+        "{kind:?} document {name:?} is damaged: {what}. Put back a backup, or take it out: crm-relay store check --accept-loss"
+    )]
     Damaged {
         /// Its kind.
         kind: DocumentKind,
@@ -219,7 +221,8 @@ impl Registry {
         defaults: RouteDefaults,
     ) -> Result<Self, RegistryError> {
         let registry = Self::empty(store, clock, defaults, [0; 32]);
-        registry.load().await?;
+        // Who only looks is shown what there is, and told what is damaged.
+        registry.reload().await?;
         Ok(registry)
     }
 

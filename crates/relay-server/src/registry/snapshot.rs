@@ -6,7 +6,10 @@ use relay_core::{limits, name::Name};
 use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
 use serde::de::DeserializeOwned;
 
-use super::{Registry, RegistryError, document};
+use super::{
+    Registry, RegistryError,
+    document::{self, Destination},
+};
 use crate::directory::{Directory, Versioned};
 
 /// Longest pause before documents that could not be read are read again.
@@ -104,32 +107,53 @@ impl Registry {
     }
 
     async fn read_all(&self, before: Option<&Directory>) -> Result<Directory, RegistryError> {
+        // What a destination may be whose document does not read: nothing is lost of a paused one.
+        let paused = |name: &Name| Some(Destination { name: name.clone(), paused: true });
         Ok(Directory {
-            sources: self.read(DocumentKind::Source, before.map(|directory| &directory.sources)).await?,
-            routes: self.read(DocumentKind::Route, before.map(|directory| &directory.routes)).await?,
-            destinations: self.read(DocumentKind::Destination, before.map(|directory| &directory.destinations)).await?,
-            keys: self.read(DocumentKind::Key, before.map(|directory| &directory.keys)).await?,
-            tokens: self.read(DocumentKind::Token, before.map(|directory| &directory.tokens)).await?,
+            sources: self.read(DocumentKind::Source, before.map(|directory| &directory.sources), no_other).await?,
+            routes: self.read(DocumentKind::Route, before.map(|directory| &directory.routes), no_other).await?,
+            destinations: self
+                .read(DocumentKind::Destination, before.map(|directory| &directory.destinations), paused)
+                .await?,
+            keys: self.read(DocumentKind::Key, before.map(|directory| &directory.keys), no_other).await?,
+            tokens: self.read(DocumentKind::Token, before.map(|directory| &directory.tokens), no_other).await?,
             ..Directory::default()
         })
     }
 
-    /// The documents of one kind. One that is damaged is an error, or as it was before.
+    /// The documents of one kind. One that is damaged is as it was before, or what `unread` makes of it; else it is an error.
     async fn read<N: Named, T: DeserializeOwned + Clone>(
         &self,
         kind: DocumentKind,
         before: Option<&BTreeMap<N, Versioned<T>>>,
+        unread: impl Fn(&N) -> Option<T>,
     ) -> Result<BTreeMap<N, Versioned<T>>, RegistryError> {
         let mut all = BTreeMap::new();
         for stored in self.store.documents(kind).await? {
             let name = stored.key.name;
-            let parsed = document::parse(&stored.body).map_err(|error| error.to_string());
+            let parsed = match stored.body.as_str() {
+                "" => Err("its checksum differs".to_owned()),
+                body => document::parse(body).map_err(|error| error.to_string()),
+            };
             let named = N::of(&name).ok_or_else(|| "it has no name".to_owned());
             match (named, parsed, before) {
                 (Ok(named), Ok(document), _) => {
                     all.insert(named, Versioned { version: stored.version, document });
                 }
-                (Err(what), _, None) | (_, Err(what), None) => return Err(RegistryError::Damaged { kind, name, what }),
+                (Ok(named), Err(what), None) => {
+                    let Some(document) = unread(&named) else {
+                        return Err(RegistryError::Damaged { kind, name, what });
+                    };
+                    tracing::error!(
+                        event = "document_damaged",
+                        ?kind,
+                        name,
+                        what,
+                        "paused, until it is taken out: stop the server and run crm-relay store check --accept-loss"
+                    );
+                    all.insert(named, Versioned { version: stored.version, document });
+                }
+                (Err(what), _, None) => return Err(RegistryError::Damaged { kind, name, what }),
                 (named, parsed, Some(before)) => {
                     let what = named.as_ref().err().or(parsed.as_ref().err());
                     tracing::error!(
@@ -160,6 +184,11 @@ impl Registry {
             hub.route(routing).await;
         }
     }
+}
+
+/// Nothing stands for a document that does not read.
+const fn no_other<N, T>(_: &N) -> Option<T> {
+    None
 }
 
 /// Puts into a snapshot what was written.

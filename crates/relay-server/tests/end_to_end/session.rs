@@ -2,10 +2,11 @@
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use relay_core::{
+    delivery::outcome::Class,
     limits,
     wire::{
         codec,
-        message::{Hello, HelloDestination, Message},
+        message::{Hello, HelloDestination, LeaseRef, Message, Report},
     },
 };
 use serde_json::json;
@@ -13,7 +14,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message as Frame};
 
 use crate::{
     bench::{Bench, RELAY_TOKEN},
@@ -146,17 +147,70 @@ async fn a_token_of_another_destination_gets_nothing() {
     bench.finish().await;
 }
 
+/// The next message of a kind on a session.
+async fn heard<T>(socket: &mut WebSocketStream<TcpStream>, kind: impl Fn(Message) -> Option<T>) -> T {
+    loop {
+        let Some(Ok(Frame::Binary(bytes))) = socket.next().await else { panic!("the session ended") };
+        if let Some(said) = codec::decode(bytes).unwrap().and_then(&kind) {
+            return said;
+        }
+    }
+}
+
+fn report(lease: LeaseRef, class: Class, status: u32) -> Frame {
+    let report = Report { lease: Some(lease), class: class as u32, status, ..Report::default() };
+    Frame::Binary(codec::encode(Message::Report(report)))
+}
+
+/// I21: a lease is settled by its holder's report alone, whoever else may serve the destination and knows the lease; the holder
+/// may come back over another socket, and with the new secret of its token.
+#[tokio::test]
+async fn only_its_holder_settles_a_lease() {
+    let bench = Bench::start().await;
+    let made = bench.command("POST", "/api/v1/tokens", json!({"name": "crm", "destinations": ["default"]})).await;
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let mut client = upgrade(bench.public, &token, Some("1")).await.unwrap();
+    client.send(hello(7, "default")).await.unwrap();
+    assert_eq!(bench.post(b"{}").await.status, 202);
+    let grant = |said| if let Message::Grant(grant) = said { grant.lease } else { None };
+    let lease = heard(&mut client, grant).await;
+
+    let mut other = upgrade(bench.public, RELAY_TOKEN, Some("1")).await.unwrap();
+    other.send(hello(8, "default")).await.unwrap();
+    for (class, status) in [(Class::Refused, 422), (Class::Delivered, 200)] {
+        other.send(report(lease.clone(), class, status)).await.unwrap();
+        heard(&mut other, |said| matches!(said, Message::Settled(_)).then_some(())).await;
+        bench.until("leased", 1).await;
+    }
+
+    let rotated = bench.command("POST", "/api/v1/tokens/crm/rotate", json!({"keep_old_ms": null})).await;
+    let next = rotated.json()["token"].as_str().unwrap().to_owned();
+    drop(client);
+    let mut client = upgrade(bench.public, &next, Some("1")).await.unwrap();
+    let greeting = Hello { held: vec![lease.clone()], ..greeting(7, "default") };
+    client.send(Frame::Binary(codec::encode(Message::Hello(greeting)))).await.unwrap();
+    let welcome = |said| if let Message::Welcome(welcome) = said { Some(welcome.resumed) } else { None };
+    assert_eq!(heard(&mut client, welcome).await, std::slice::from_ref(&lease));
+    client.send(report(lease, Class::Delivered, 200)).await.unwrap();
+    bench.until("delivered", 1).await;
+    drop((client, other));
+    bench.finish().await;
+}
+
 /// A client's first message.
 pub(crate) fn hello(instance: u128, destination: &str) -> Frame {
+    Frame::Binary(codec::encode(Message::Hello(greeting(instance, destination))))
+}
+
+fn greeting(instance: u128, destination: &str) -> Hello {
     let served = HelloDestination { name: destination.to_owned(), slots: 8, forward_timeout_ms: 5_000 };
-    let hello = Hello {
+    Hello {
         instance: instance.to_be_bytes().to_vec().into(),
         version: "0".into(),
         destinations: vec![served],
         buffer_bytes: 1 << 26,
         ..Hello::default()
-    };
-    Frame::Binary(codec::encode(Message::Hello(hello)))
+    }
 }
 
 /// I8, I19: to a client that reads slowly, what matters does not wait behind megabytes of bodies.

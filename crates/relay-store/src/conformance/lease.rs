@@ -11,7 +11,6 @@ use super::{
     Backend, Fixture,
     fixture::{TTL, asking, at, change, ending, failing, name},
 };
-use crate::seam::{DocumentKey, DocumentKind};
 
 fn ids(leased: &Leased) -> Vec<Delivery> {
     leased.deliveries.clone()
@@ -231,24 +230,6 @@ pub async fn a_leased_delivery_is_not_leased_again<B: Backend>() {
     assert_eq!(seen.len(), 10);
     let fixture = fixture.reopen().await;
     assert!(fixture.lease("crm", at(9_999)).await.deliveries.is_empty(), "a lease never ends by itself");
-    fixture.check_sums().await;
-}
-
-/// A document that says `"paused": true` stops leasing, also after a crash; one that says otherwise lets it go on.
-pub async fn a_paused_destination_gives_nothing<B: Backend>() {
-    let mut fixture = Fixture::<B>::fresh().await;
-    let key = || DocumentKey { kind: DocumentKind::Destination, name: "crm".to_owned() };
-    fixture.accept("crm", at(0)).await;
-    fixture.accept("erp", at(0)).await;
-    let paused = fixture.store().put_document(key(), 0, Some(r#"{"paused":true}"#.to_owned()), Vec::new()).await;
-    assert!(fixture.lease("crm", at(1)).await.deliveries.is_empty());
-    let fixture = fixture.reopen().await;
-    assert!(fixture.lease("crm", at(1)).await.deliveries.is_empty());
-    assert_eq!(fixture.lease("erp", at(1)).await.deliveries.len(), 1);
-    let version = paused.expect("writing works").expect("nobody else wrote");
-    let body = Some(r#"{"paused":false}"#.to_owned());
-    fixture.store().put_document(key(), version, body, Vec::new()).await.expect("writing works");
-    assert_eq!(fixture.lease("crm", at(1)).await.deliveries.len(), 1);
     fixture.check_sums().await;
 }
 

@@ -83,7 +83,6 @@ macro_rules! conformance_suite {
             drained_tells_when_the_next_is_due,
             a_lease_raises_the_counter_and_carries_the_nonce,
             a_leased_delivery_is_not_leased_again,
-            a_paused_destination_gives_nothing,
             destinations_are_apart,
             extending_moves_the_end_only_under_the_right_token,
             held_leases_are_listed_page_by_page_and_survive_reopening,

@@ -15,7 +15,7 @@ use relay_core::{
 };
 
 use super::counters::Counters;
-use crate::seam::{AuditEntry, Document, DocumentKey, DocumentKind};
+use crate::seam::{AuditEntry, Document, DocumentKey};
 
 /// The durable state.
 #[derive(Clone, Debug, Default)]
@@ -216,16 +216,6 @@ impl Disk {
         };
         self.audit.extend(audit);
         Some(version)
-    }
-
-    /// Whether the destination's document says that it is paused.
-    pub(super) fn is_paused(&self, destination: &Name) -> bool {
-        let key = DocumentKey { kind: DocumentKind::Destination, name: destination.as_str().to_owned() };
-        let document = self.documents.get(&key).map_or(serde_json::Value::Null, |found| {
-            // What is not JSON pauses nothing.
-            serde_json::from_str(&found.body).unwrap_or_default()
-        });
-        document["paused"] == true
     }
 
     /// The deliveries of one event.

@@ -39,9 +39,6 @@ impl Disk {
     /// Ids of the destination's deliveries that are due and within their TTL, in order; one more than may be leased.
     fn due_at(&self, ask: &LeaseAsk) -> Vec<DeliveryId> {
         let Some(waiting) = self.waiting.get(&ask.destination) else { return Vec::new() };
-        if self.is_paused(&ask.destination) {
-            return Vec::new();
-        }
         let wanted = ask.limit as usize + 1;
         let alive = |id: &DeliveryId| self.deliveries.get(id).is_some_and(|found| found.expires_at > ask.now);
         let by = ..=(ask.now, DeliveryId::from_u128(u128::MAX));

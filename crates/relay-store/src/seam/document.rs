@@ -34,6 +34,6 @@ pub struct Document {
     pub key: DocumentKey,
     /// Goes up by one with every write, from 1.
     pub version: u64,
-    /// JSON.
+    /// JSON; empty: what was stored is damaged, which no document is otherwise.
     pub body: String,
 }

@@ -10,7 +10,7 @@ pub trait Registry: Send + Sync + 'static {
     /// Reads one registry document.
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>>;
 
-    /// Reads all registry documents of a kind, by name.
+    /// Reads all registry documents of a kind, by name. One that is damaged is among them, without a body.
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>>;
 
     /// Writes (or, without `body`, deletes) a document if its stored version is still `expect` (0: there is none).

@@ -1,7 +1,6 @@
 //! What an operation costs must not grow with what is stored: counted in steps of SQLite's machine, not in time.
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -41,8 +40,8 @@ fn filled(count: u64) -> (Connection, Book) {
     schema::create(&db).expect("makes tables");
     let mut book = Book::default();
     let mut mint = IdMint::new(0, 1);
-    let (mut paused, damage) = (BTreeSet::new(), Damage::default());
-    let mut tx = Transaction::new(&db, &mut book, &mut paused, &damage, NOW);
+    let damage = Damage::default();
+    let mut tx = Transaction::new(&db, &mut book, &damage, NOW);
     for number in 0..count {
         let event = event(&mut mint);
         let waiting = Delivery::ready(mint.delivery(NOW), &event, name("crm"), false, NOW, TTL);
@@ -91,8 +90,8 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     book.publish_all(&shelf);
     let mut costs = Vec::new();
     let mut note = |what| costs.push((what, taken.swap(0, Ordering::Relaxed)));
-    let (mut paused, damage) = (BTreeSet::new(), Damage::default());
-    let mut tx = Transaction::new(&db, &mut book, &mut paused, &damage, NOW);
+    let damage = Damage::default();
+    let mut tx = Transaction::new(&db, &mut book, &damage, NOW);
     let ask = |order| LeaseAsk {
         destination: name("crm"),
         instance: InstanceId::from_u128(1),

@@ -1,8 +1,8 @@
 //! The embedded store: SQLite behind one writing thread with group commit. Files, tables and indexes:
 //! `docs/internals/schema.md`.
 //!
-//! **Invariant:** one thread writes; every other connection only reads. The same thread checkpoints, but for what a backup
-//! held back.
+//! **Invariant:** one thread writes; every other connection only reads, also those of a command that looks
+//! ([`SqliteStore::look`]). The same thread checkpoints, but for what a backup held back.
 
 #[cfg(test)]
 mod cost_tests;
@@ -42,6 +42,7 @@ use self::{
     files::{
         damage::Damage,
         ledger::Slot,
+        lock::Writing,
         meta::Meta,
         open::{self, Alone, Clock, Place},
         room::{Room, Seen},
@@ -82,7 +83,7 @@ use crate::{
     copy::{BackupError, Copying, STALL_MAX},
     seam::{
         Archive, AuditEntry, AuditFilter, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter, EventRow,
-        Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
+        Gap, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
     },
 };
 
@@ -103,8 +104,11 @@ pub struct SqliteStore {
     seen: Arc<Seen>,
     disk_free: DiskFree,
     readers: Readers,
-    scrub: Scrub,
+    /// `None`: this one only reads.
+    scrub: Option<Scrub>,
     writer: Option<JoinHandle<()>>,
+    /// What the ledger could not vouch for, where nobody writes it down.
+    doubt: Option<Gap>,
 }
 
 impl SqliteStore {
@@ -114,7 +118,7 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`]; nothing was changed then.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let place = Place::claim(&options.dir, options.owners)?;
+        let (place, lock) = Place::claim(&options.dir, options.owners, Writing::Server)?;
         place.refuse_lone_ledger()?;
         place.sweep();
         let alone = place.database_alone()?;
@@ -125,7 +129,7 @@ impl SqliteStore {
         match alone {
             Alone::Without => meta.is_all_in_database(),
             Alone::Says(alone) => place.compare_log(alone.as_deref(), &meta)?,
-            Alone::Unreadable => check::verify(&place, &db, "the database without its log cannot be read")?,
+            Alone::Unreadable => check::verify(&place, &db, check::UNREADABLE_ALONE)?,
         }
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
         if cfg!(feature = "canary_schedule_forgotten") {
@@ -135,7 +139,6 @@ impl SqliteStore {
             meta = check::write_down(&place, &mut db, &doubt, &meta, (options.clock)())?;
         }
         documents::refuse_unknown(&db).map_err(|error| place.damaged(error))?;
-        let paused = documents::paused(&db).map_err(|error| place.damaged(error))?;
         let wal = WalPages::watch(&mut db).map_err(|error| place.damaged(error))?;
         let ledger = place.open_ledger(&Slot::of(&meta, book.accepted))?;
         let connections = (0..READERS).map(|_| place.connect_reader()).collect::<Result<Vec<_>, _>>()?;
@@ -164,9 +167,8 @@ impl SqliteStore {
             edges: options.edges,
             clock: Arc::clone(&clock),
             copies: copies.clone(),
-            paused,
             suspect: place.suspect(),
-            lock: place.lock,
+            lock,
             wal,
             ledger_lags: false,
             bulk_not_before: None,
@@ -189,15 +191,62 @@ impl SqliteStore {
             seen,
             disk_free,
             readers,
-            scrub,
+            scrub: Some(scrub),
             writer: Some(writer),
+            doubt: None,
+        })
+    }
+
+    /// Opens the store in a directory to read what is there. Nothing is written, not even what a start would mend; what asks
+    /// for a write is refused. It is in nobody's way: a server may start beside it, and each read sees one commit.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; it is in use where somebody writes, or is about to.
+    pub fn look(options: Options) -> Result<Self, OpenError> {
+        let (place, glance) = Place::look(&options.dir, options.owners)?;
+        place.refuse_lone_ledger()?;
+        let alone = place.database_alone()?;
+        let mut db = place.connect_looking()?;
+        let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
+        let meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
+        let alone_is_unreadable = matches!(alone, Alone::Unreadable);
+        if let Alone::Says(alone) = alone {
+            place.compare_log(alone.as_deref(), &meta)?;
+        }
+        check::verify_looking(&place, (&mut db, &glance), alone_is_unreadable)?;
+        let book = Book::load(&db).map_err(|error| place.damaged(error))?;
+        let doubt = place.compare_ledger(&meta, book.accepted)?;
+        let doubt = doubt.map(|doubt| check::doubted(&doubt, &meta, (options.clock)()));
+        let damage = Damage::known_in(&place.known_damage());
+        let shelf = Shelf::beside(damage.map_err(|error| open::io_error("read", &place.known_damage(), error))?);
+        let status = Arc::new(Status::default());
+        let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
+        let readers = Readers::start(vec![db], &status).map_err(cannot_start)?;
+        drop(glance);
+        status.writer_is_gone();
+        let queues = Arc::new(Queues::default());
+        queues.shut();
+        Ok(Self {
+            dir: place.dir,
+            clock: Arc::new(Mutex::new(open::clock_from(options.clock, meta.latest))),
+            copies: Copies::default(),
+            counting: Counting::default(),
+            queues,
+            status,
+            shelf,
+            seen: Arc::default(),
+            disk_free: options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir)),
+            readers,
+            scrub: None,
+            writer: None,
+            doubt,
         })
     }
 
     /// Ends the store as a kill of the process would: what was not answered never is. For tests.
     pub fn crash(&self) -> Later<()> {
         self.readers.stop();
-        self.scrub.stop();
+        self.scrub.iter().for_each(Scrub::stop);
         self.copies.stop();
         self.counting.stop();
         self.queues.abandon();
@@ -229,6 +278,7 @@ impl SqliteStore {
             clock: self.clock(),
             stall_max: STALL_MAX,
             growth_max: backup::GROWTH_MAX,
+            moves: self.writer.is_some(),
         }
     }
 
@@ -262,7 +312,14 @@ impl SqliteStore {
     ) -> Later<Result<T, StoreError>> {
         let (shelf, noted) = (self.shelf.clone(), self.shelf.clone());
         let noting = move |fault: &Fault| noted.damage().note_fault(fault);
-        let asked = self.readers.read(move |db| read(db, &shelf).inspect_err(noting));
+        // Where another process may write, names and counters are those of the commit that is read.
+        let is_kept = self.writer.is_some();
+        let asked = self.readers.read(move |db| {
+            if !is_kept {
+                shelf.read_anew(db)?;
+            }
+            read(db, &shelf).inspect_err(noting)
+        });
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 }
@@ -374,7 +431,7 @@ impl Registry for SqliteStore {
     }
 
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
-        self.read(move |db, _| documents::all(db, kind))
+        self.read(move |db, shelf| documents::all(db, kind, shelf.damage()))
     }
 
     fn put_document(
@@ -417,9 +474,10 @@ impl Upkeep for SqliteStore {
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {
         let asked = self.counting.ask(&self.dir, &self.status);
-        let shelf = self.shelf.clone();
+        let (shelf, doubt) = (self.shelf.clone(), self.doubt);
         Box::pin(async move {
-            let counted = asked.await.unwrap_or(Err(StoreError::Unavailable))?;
+            let mut counted = asked.await.unwrap_or(Err(StoreError::Unavailable))?;
+            counted.gaps.extend(doubt);
             Ok(Recount { damaged: shelf.damage().count(), ..counted })
         })
     }
@@ -450,7 +508,7 @@ impl Upkeep for SqliteStore {
 
     fn close(&self) -> Later<()> {
         self.readers.stop();
-        self.scrub.stop();
+        self.scrub.iter().for_each(Scrub::stop);
         self.copies.stop();
         self.counting.stop();
         self.queues.finish();

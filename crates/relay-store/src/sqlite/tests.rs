@@ -350,6 +350,35 @@ fn a_store_in_use_is_refused_with_the_pid() {
     open(dir.path());
 }
 
+/// A store that is looked into is in nobody's way: a server opens it meanwhile, and what that one makes is read as it is, new
+/// names among it. Nothing is written by who looks.
+#[test]
+fn who_looks_reads_on_beside_a_server_and_writes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(filled(dir.path()));
+    let looked = SqliteStore::look(options(dir.path())).expect("looks");
+    let also = SqliteStore::look(options(dir.path())).expect("so may several");
+    let store = open(dir.path());
+    let refused = SqliteStore::look(options(dir.path())).expect_err("the server has it");
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+    let mut maker = Maker::new(&store);
+    let mut append = maker.append("new", NOW);
+    append.deliveries[0].destination = "unheard-of".parse().expect("a name");
+    assert_eq!(append_one(&store, &append), Ok(Appended::Stored));
+    for store in [&looked, &also] {
+        let page = Page { cursor: None, limit: 100 };
+        let found = wait(store.browse_deliveries(DeliveryFilter::default(), page)).expect("reads");
+        assert!(found.items.iter().any(|delivery| delivery.destination.as_str() == "unheard-of"));
+        let sums = wait(store.recount()).expect("counts");
+        assert_eq!((sums.counted, sums.damaged), (sums.kept, 0));
+        assert_eq!(wait(store.stats()).expect("reads").destinations.len(), 2);
+        assert_eq!(append_one(store, &maker.append("no", NOW)), Err(AppendError::Unavailable));
+    }
+    assert_eq!(back_up(&looked, &dir.path().join("copy")).events, 5);
+    drop((looked, also));
+    assert_eq!(append_one(&store, &maker.append("last", NOW)), Ok(Appended::Stored));
+}
+
 /// I23: a store of a newer version is refused, and not a byte of it changes.
 #[test]
 fn a_newer_store_is_refused_untouched() {
@@ -454,18 +483,24 @@ fn filled(dir: &Path) -> SqliteStore {
     store
 }
 
-/// A paused destination leases nothing, also after a reopening.
+/// I18: a damaged document is told, and keeps neither the store from opening nor the others from being read.
 #[test]
-fn a_paused_destination_leases_nothing() {
+fn a_damaged_document_keeps_no_store_from_opening() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = filled(dir.path());
-    let key = DocumentKey { kind: DocumentKind::Destination, name: "crm".to_owned() };
-    let put = store.put_document(key, 1, Some("{\"paused\":true}".to_owned()), Vec::new());
-    assert_eq!(wait(put), Ok(Some(2)));
-    assert!(wait(store.lease(lease_ask(9))).expect("answers").deliveries.is_empty());
+    let key = |name: &str| DocumentKey { kind: DocumentKind::Destination, name: name.to_owned() };
+    assert_eq!(wait(store.put_document(key("erp"), 0, Some("{}".to_owned()), Vec::new())), Ok(Some(1)));
+    wait(store.close());
     drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
+    db.execute("UPDATE documents SET body = '{\"paused\":tru3}' WHERE name = 'crm'", []).expect("writes");
+    drop(db);
     let store = open(dir.path());
-    assert!(wait(store.lease(lease_ask(9))).expect("answers").deliveries.is_empty());
+    let read = wait(store.documents(DocumentKind::Destination)).expect("reads");
+    let bodies: Vec<_> = read.iter().map(|document| (document.key.name.as_str(), document.body.as_str())).collect();
+    assert_eq!(bodies, [("crm", ""), ("erp", "{}")]);
+    assert_eq!(wait(store.stats()).expect("reads").damaged, 1);
+    assert!(matches!(wait(store.document(key("crm"))), Err(StoreError::Damaged { .. })));
 }
 
 /// I5: a recount of everything equals the counters.

@@ -1,6 +1,6 @@
 //! Slots, bytes, chunks, pauses.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use relay_core::{
     delivery::{State, outcome::Class, retry::RetryPolicy},
@@ -321,7 +321,7 @@ fn small_webhooks_wait_for_no_large_ones_of_their_client() {
         }
         let mut whole = 0;
         rig.deaf.clear();
-        let mut begun = std::collections::BTreeMap::new();
+        let mut begun = BTreeMap::new();
         while whole < count {
             let Some(message) = rig.hub.poll_transmit(client, limits::CHUNK_BYTES) else { panic!("nothing goes") };
             rig.pass(Duration::ZERO);
@@ -453,6 +453,24 @@ fn nothing_of_a_paused_destination_is_leased() {
     assert_eq!(rig.grants(client).len(), 1);
 }
 
+/// What the store was asked for before its destination was paused comes afterwards: it is handed back.
+#[test]
+fn what_was_being_leased_when_its_destination_was_paused_is_handed_back() {
+    let mut rig = Rig::new();
+    rig.send();
+    rig.prompt = false;
+    let client = rig.join(1, 7, 4);
+    let open = rig.routing.clone();
+    rig.routing.paused.insert(name("crm"));
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    rig.prompt = true;
+    rig.answer_store();
+    assert!(rig.grants(client).is_empty());
+    assert_eq!((rig.count(State::Ready), rig.only().tries), (1, 0));
+    rig.input(Input::Routing(std::sync::Arc::new(open)));
+    assert_eq!(rig.grants(client).len(), 1);
+}
+
 #[test]
 fn work_announced_from_outside_is_leased() {
     let mut rig = Rig::new();
@@ -485,4 +503,64 @@ fn what_does_not_fit_at_a_paused_destination_holds_up_no_other() {
     rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
     let asks = rig.pending.iter().filter(|ask| matches!(ask, relay_core::storage::StoreOp::Lease(_))).count();
     assert_eq!(asks, 2, "both are asked for at the same time");
+}
+
+/// I15: clients that have begun to take a large body and take no more give its room to one that takes what it gets, and each goes
+/// on with the next byte, under the same lease, once it takes something again.
+#[test]
+fn what_has_begun_to_leave_is_taken_back_and_goes_on_where_it_was() {
+    let names: Vec<String> = (2..8).map(|number| format!("stuck-{number}")).collect();
+    let mut routes: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+    routes.push(("works", "works"));
+    let mut rig = Rig::with_routes(&routes, &RetryPolicy::default());
+    let mut large = vec![7; OUTGOING_BYTES_MAX as usize / 6];
+    large.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at / 1_000) as u8);
+    let mut got: BTreeMap<ConnId, (relay_core::wire::codec::LeaseKey, Vec<u8>)> = BTreeMap::new();
+    for (number, name) in (2..8).zip(&names) {
+        let conn = ConnId(number);
+        rig.deaf.insert(conn);
+        rig.join_with(number, number.into(), &[(name, 8)], limits::CLIENT_BUFFER, &[]);
+        rig.send_body(name, &large, None);
+        if let Some(grant) = (0..4).find_map(|_| match rig.hub.poll_transmit(conn, limits::PIECE_BYTES_MIN) {
+            Some(Message::Grant(grant)) => Some(grant),
+            _ => None,
+        }) {
+            got.insert(conn, (lease_of(&grant), grant.body.to_vec()));
+        }
+    }
+    assert!(got.len() >= 5, "{} have begun", got.len());
+    let works = rig.join_with(1, 1, &[("works", 8)], limits::CLIENT_BUFFER, &[]);
+    assert_eq!(delivered_beside(&mut rig, works, &large), 20);
+    // They take again, as fast as it comes, whoever has the room.
+    for _ in 0..60 {
+        for conn in (2..8).map(ConnId) {
+            while let Some(message) = rig.hub.poll_transmit(conn, limits::CHUNK_BYTES) {
+                match message {
+                    Message::Grant(grant) => {
+                        got.insert(conn, (lease_of(&grant), grant.body.to_vec()));
+                    }
+                    Message::Chunk(chunk) => {
+                        let (lease, body) = got.get_mut(&conn).expect("it has begun");
+                        let key = relay_core::wire::codec::required_lease(chunk.lease.as_ref());
+                        assert_eq!(
+                            (key.ok(), chunk.offset),
+                            (Some(*lease), body.len() as u64),
+                            "it goes on where it was"
+                        );
+                        body.extend_from_slice(&chunk.data);
+                    }
+                    Message::Release(_) => panic!("nothing is taken from anybody but room"),
+                    _ => {}
+                }
+            }
+            rig.heartbeat(conn, &[]);
+        }
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!(got.len(), 6);
+    for (conn, (lease, body)) in got {
+        assert!(body == large, "{conn:?} has {} bytes of {}", body.len(), large.len());
+        rig.report(conn, lease, &outcome(Class::Delivered));
+    }
+    assert_eq!(rig.count(State::Delivered), 26);
 }

@@ -463,6 +463,44 @@ fn a_report_about_a_destination_beyond_the_token_changes_nothing() {
     assert_eq!(rig.only().state, State::Leased);
 }
 
+/// I21: who may serve the same destination and knows the lease does not end it: its holder does, also once it has come back.
+#[test]
+fn a_report_counts_only_from_the_holder() {
+    for class in [Class::Delivered, Class::Rejected, Class::Refused, Class::Busy] {
+        for token in ["other", "office"] {
+            let (mut rig, client, lease) = forwarding();
+            let stranger = connect(&mut rig, 2, token, Serves::All, hello(8, &["crm"]));
+            rig.received(stranger);
+            rig.report(stranger, lease, &outcome(class));
+            assert_eq!((rig.only().state, rig.only().tries), (State::Leased, 0), "{class:?} with {token}");
+            assert!(rig.received(stranger).iter().any(|said| matches!(said, Message::Settled(_))), "he may forget it");
+            rig.input(Input::Closed(client));
+            let back = connect(&mut rig, 3, "office", Serves::All, resuming(7, &["crm"], lease));
+            rig.report(back, lease, &outcome(Class::Delivered));
+            assert_eq!(rig.only().state, State::Delivered);
+        }
+    }
+}
+
+/// I7, I21: a success under an earlier lease completes a delivery that another client of the token has by then, and frees nobody
+/// with another token from his lease.
+#[test]
+fn an_earlier_success_ends_no_lease_of_another_token() {
+    for (token, state) in [("office", State::Delivered), ("other", State::Leased)] {
+        let (mut rig, client, earlier) = forwarding();
+        rig.input(Input::Closed(client));
+        rig.pass(limits::RESUME_GRACE);
+        let next = connect(&mut rig, 2, token, Serves::All, hello(8, &["crm"]));
+        let lease = lease_of(&rig.grant(next));
+        assert_ne!(lease, earlier);
+        let back = connect(&mut rig, 3, "office", Serves::All, hello(7, &["crm"]));
+        rig.report(back, earlier, &outcome(Class::Delivered));
+        assert_eq!(rig.only().state, state, "its holder came with {token}");
+        rig.report(next, lease, &outcome(Class::Delivered));
+        assert_eq!((rig.only().state, rig.only().tries), (State::Delivered, 1));
+    }
+}
+
 /// I21: live sockets of a revoked token are closed.
 #[test]
 fn a_revoked_token_loses_its_sockets() {

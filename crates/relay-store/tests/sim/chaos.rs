@@ -176,6 +176,9 @@ impl World {
         self.resume_all(wall);
         self.widen_all();
         self.plan.faults.bytes_per_second = None;
+        for client in &mut self.plan.clients {
+            client.bytes_per_second = None;
+        }
         self.make_routes(usize::MAX);
         self.oracle.healed(&self.store, wall);
         self.healed_at = Some(self.clock);

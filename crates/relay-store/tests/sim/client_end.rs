@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::RngExt as _;
 use relay_core::{
     client::{Client, DialFailure, Forward, Input, Output, Served, Setup},
-    delivery::outcome::Outcome,
+    delivery::outcome::{Class, Outcome},
     hub::{ConnId, Input as HubInput, Serves},
     id::{DeliveryId, InstanceId},
     limits,
     wire::{
         codec::{self, LeaseKey},
-        message::{Hello, HelloDestination, Message},
+        message::{Hello, HelloDestination, Message, Report},
     },
 };
 
@@ -223,7 +223,8 @@ impl World {
         self.client_handles(client, Input::Connected);
     }
 
-    /// Somebody with another token comes, who knows an instance and its leases, and says that they are his.
+    /// Somebody with another token comes, who knows an instance and its leases, and says that they are his; and, where he may
+    /// serve their destinations as well, that they failed.
     pub(crate) fn thief_comes(&mut self) {
         let victim = self.later.random_range(0..self.clients.len());
         let Some(process) = &self.clients[victim].process else { return };
@@ -243,10 +244,21 @@ impl World {
             hello.held.len()
         ));
         self.thief = Some(number);
-        let serves = Serves::Only(BTreeSet::new());
-        self.oracle.opened(number, serves.clone());
+        let nothing = Serves::Only(BTreeSet::new());
+        // Whatever he may serve, nothing is his.
+        self.oracle.opened(number, nothing.clone());
+        let (serves, hello, failed) = if knows && self.later.random_bool(0.5) {
+            let elsewhere = HelloDestination { name: "of-a-thief".to_owned(), ..hello.destinations[0].clone() };
+            (Serves::All, Hello { destinations: vec![elsewhere], held: Vec::new(), ..hello.clone() }, hello.held)
+        } else {
+            (nothing, hello, Vec::new())
+        };
         self.server_handles(HubInput::Opened { conn: ConnId(number), token, serves, peer: "thief".to_owned() });
         self.server_handles(HubInput::Received(ConnId(number), Message::Hello(hello)));
+        for lease in failed {
+            let report = Report { lease: Some(lease), class: Class::Busy as u32, ..Report::default() };
+            self.server_handles(HubInput::Received(ConnId(number), Message::Report(report)));
+        }
         self.thief = None;
         let span = self.later.random_range(0..5_000);
         self.after(Duration::from_millis(span), What::ThiefGoes { socket: number });
@@ -262,7 +274,7 @@ impl World {
         let most = self.plan.faults.delay_ms;
         let delay = self.rng.random_range(0..=most * 1_000);
         let clock = self.clock;
-        let span = packet.span(self.plan.faults.bytes_per_second).max(slowly);
+        let span = packet.span(self.link_of(number)).max(slowly);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
         if end == End::Client {
             socket.queued += packet.len();
@@ -430,6 +442,10 @@ impl World {
         if process.socket == Some(number) {
             let instance = server.hub.instance_of(&token_of(socket.client), process.instance);
             self.oracle.counted(number, instance, &server.hub.view());
+            if socket.client == 0 {
+                let wall = self.server_wall();
+                self.oracle.served(instance, wall);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use relay_core::{
     hub::Input,
     id::{DeliveryId, IdMint, JobId},
     jobs::{Action, Command, End, Job, JobOp, JobStored, Output, Target},
-    storage::{DeliveryFilter, Step},
+    storage::{DeliveryFilter, EventFilter, Step},
     time::Wall,
 };
 
@@ -37,7 +37,11 @@ pub(crate) struct Given {
 impl World {
     /// A command about some of those that it is for: named, or all that match.
     pub(crate) fn give(&mut self, action: Action, wall: Wall) {
-        let target = if self.operator.random_bool(0.5) {
+        let target = if matches!(action, Action::Replay { .. }) {
+            let from = pick(&mut self.operator, &self.plan.sources).clone();
+            let source = Some(from).filter(|_| self.operator.random_bool(0.7));
+            Target::Events(EventFilter { source, ..EventFilter::default() })
+        } else if self.operator.random_bool(0.5) {
             let mut chosen: Vec<Delivery> = self.store.deliveries();
             let applies = |state: State| action.states().contains(&state);
             chosen.retain(|found| applies(found.state) && self.operator.random_bool(0.3));
@@ -103,8 +107,11 @@ impl World {
                 }
                 Some(Output::Pause(pause)) => return self.after(pause, What::JobGoesOn { job: id, epoch }),
                 Some(Output::Over) => return self.job_is_over(id),
-                // No operator here replays by filter, which alone wants ids.
-                Some(Output::Mint(_)) | None => return,
+                Some(Output::Mint(count)) => {
+                    let Some(server) = &mut self.server else { return };
+                    given.job.mint((0..count).map(|_| server.hub.mint_delivery(wall)).collect());
+                }
+                None => return,
             }
         }
     }
@@ -169,8 +176,11 @@ impl World {
         let step = asked.ask.clone();
         let met: BTreeMap<DeliveryId, Delivery> =
             named(&step).filter_map(|id| Some((id, self.store.delivery(id)?))).collect();
+        let new = |made: &&Delivery| self.store.delivery(made.id).is_none();
+        let made: Vec<Delivery> = step.make.iter().filter(new).cloned().collect();
         let answer = if happens { self.store.perform_job(op.clone()) } else { self.store.job_unheard(op.clone()) };
         self.oracle.stepped(&step, &met, &self.store);
+        self.oracle.made(step.job, made, &self.store);
         answer
     }
 

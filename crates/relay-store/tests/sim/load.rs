@@ -80,14 +80,14 @@ impl World {
     }
 
     /// Plans one webhook of a scenario.
-    pub(crate) fn plan_scripted(&mut self, at: u64, kind: &'static str) {
+    pub(crate) fn plan_scripted(&mut self, at: u64, kind: &'static str, source: usize) {
         let sending = self.sendings.len();
         let mut body = format!("{kind} webhook {sending}").into_bytes();
         if kind == LARGE {
             body.resize(LARGE_BYTES, b'.');
         }
         let body = Bytes::from(body);
-        let source = self.plan.sources[0].clone();
+        let source = self.plan.sources[source].clone();
         let state = State::Waits;
         self.sendings.push(Sending {
             source,
@@ -109,7 +109,7 @@ impl World {
     }
 
     fn plan_sending(&mut self, number: u32, at: u64, poison: bool) {
-        let often = if self.plan.faults.is_slow() { 0.6 } else { 0.1 };
+        let often = if self.plan.faults.is_slow() || self.plan.faults.crawlers { 0.6 } else { 0.1 };
         let large = self.plan.faults.large_bodies && self.rng.random_bool(often);
         let length = if large { self.rng.random_range(10_000..=300_000) } else { self.rng.random_range(0..=60) };
         let mut body = if poison { POISON.to_vec() } else { Vec::new() };

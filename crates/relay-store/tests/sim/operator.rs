@@ -32,6 +32,7 @@ pub(crate) enum Act {
     Redrive,
     Purge,
     Replay,
+    ReplayMatching,
     Retain,
     Pause,
     Resume,
@@ -55,7 +56,8 @@ impl World {
             (Act::Resume, 3),
             (Act::Revoke, 3),
         ];
-        for (act, most) in kinds {
+        let replays = self.plan.replays.then_some((Act::ReplayMatching, 3));
+        for (act, most) in kinds.into_iter().chain(replays) {
             for _ in 0..self.operator.random_range(0..=most) {
                 let at = self.operator.random_range(0..trouble);
                 self.at(at, What::Operate(act));
@@ -81,6 +83,12 @@ impl World {
             }
             Act::Purge => self.give(Action::Purge, wall),
             Act::Replay => self.replay(wall),
+            Act::ReplayMatching => {
+                let routes = self.plan.routing.routes.clone();
+                let every = Duration::from_millis(self.operator.random_range(1..500));
+                let pace = self.operator.random_bool(0.2).then_some(Pace { from: wall, every });
+                self.give(Action::Replay { routes, pace }, wall);
+            }
             Act::Retain => self.retain(wall),
             Act::Pause => {
                 let name = pick(&mut self.operator, &self.plan.destinations).clone();

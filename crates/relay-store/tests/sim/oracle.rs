@@ -6,6 +6,7 @@
 mod commands;
 mod kept;
 mod returning;
+mod serving;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +31,7 @@ use relay_core::{
 };
 use relay_store::memory::MemoryStore;
 
-use self::{kept::Kept, returning::Return};
+use self::{kept::Kept, returning::Return, serving::Serving};
 use crate::{
     chaos::FIRST_TRY_WITHIN,
     load::{POISON, dedupe_key},
@@ -96,6 +97,8 @@ pub(crate) struct Oracle {
     forgotten: BTreeSet<EventId>,
     /// What each job has changed or removed.
     commands: BTreeMap<JobId, BTreeSet<DeliveryId>>,
+    /// Which events each job has replayed, and where to.
+    replays: BTreeMap<JobId, BTreeSet<(EventId, Name)>>,
     /// Jobs that said that they are over.
     over: BTreeSet<JobId>,
     /// What the latest append under each dedupe key found missing of the event that it repeats: the sender is answered with
@@ -124,6 +127,8 @@ pub(crate) struct Oracle {
     serves: BTreeMap<u64, Serves>,
     /// Clients that are saying what they hold, by their new sockets.
     returning: BTreeMap<u64, Return>,
+    /// What the client is given that takes what it gets, beside those that crawl.
+    serving: Serving,
     /// Nothing happens that could cost a lease.
     loses_nothing: bool,
     /// No server's clock is a day off: what it stored then is due a day late.
@@ -186,6 +191,7 @@ impl Oracle {
             retired: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             commands: BTreeMap::new(),
+            replays: BTreeMap::new(),
             over: BTreeSet::new(),
             owed: BTreeMap::new(),
             hopeful: BTreeSet::new(),
@@ -197,6 +203,7 @@ impl Oracle {
             renumbered: BTreeSet::new(),
             run: 0,
             returning: BTreeMap::new(),
+            serving: Serving::new(plan),
             shut: BTreeSet::new(),
             violation: None,
         }
@@ -308,6 +315,11 @@ impl Oracle {
         };
         self.check(extent <= limits::DECISIONS_MAX, "I16", || format!("one store operation is about {extent} records"));
         if let StoreOp::Settle(changes) = op {
+            changes
+                .ask
+                .iter()
+                .filter(|change| is_unreported(change))
+                .for_each(|change| self.check_served(change, wall));
             changes
                 .ask
                 .iter()
@@ -573,6 +585,7 @@ impl Oracle {
         self.failed.clear();
         self.let_go.clear();
         self.returning.clear();
+        self.serving.forget();
         self.run += 1;
     }
 
@@ -582,6 +595,7 @@ impl Oracle {
         let shut = self.shut.contains(&socket);
         self.check(!(gives && shut), "I21", || format!("socket {socket} gets more after its token was revoked"));
         self.check_told(socket, message);
+        self.serving.note(message);
         if let Message::Grant(grant) = message {
             let granted = grant.lease.iter().flat_map(codec::lease_key).map(|(id, _)| id);
             let redriven = |id: &DeliveryId| store.delivery(*id).is_some_and(|found| found.redriven_from.is_some());
@@ -717,12 +731,6 @@ impl Oracle {
     /// The tokens of these sockets were revoked.
     pub(crate) fn revoked(&mut self, sockets: &[u64]) {
         self.shut.extend(sockets);
-    }
-
-    /// An operator had old events delivered again.
-    pub(crate) fn replayed_by_hand(&mut self, made: &[Delivery]) {
-        self.by_hand.extend(made.iter().map(|delivery| delivery.id));
-        self.replayed(made);
     }
 
     /// Deliveries of an old event were made.

@@ -24,6 +24,12 @@ const BACKUPS: u64 = 0xbac0_0bac_0bac;
 /// The same for what comes bit by bit.
 pub(crate) const TRICKLES: u64 = 0x7a1c_c1e5_0b17;
 
+/// The same for clients that crawl.
+const CRAWLERS: u64 = 0xc7a3_71e7_5000;
+
+/// The same for operators who replay what matches.
+const REPLAYS: u64 = 0x4e91_a754_0000;
+
 /// The same for trouble of hours.
 const LONG_TROUBLE: u64 = 0x1076_7200_b1e5;
 
@@ -44,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Faults,
     /// Operators give commands.
     pub(crate) operators: bool,
+    /// Some of them replay what matches.
+    pub(crate) replays: bool,
 }
 
 /// What one client serves, and with how much credit.
@@ -53,6 +61,8 @@ pub(crate) struct ClientPlan {
     pub(crate) slots: u32,
     pub(crate) buffer_bytes: u64,
     pub(crate) forward_timeout: Duration,
+    /// What its own link carries each way, if that is less than that of others.
+    pub(crate) bytes_per_second: Option<u64>,
 }
 
 /// Which faults this seed has: a random subset, so that rare combinations come up and calm runs are held to more.
@@ -91,6 +101,8 @@ pub(crate) struct Faults {
     pub(crate) backups: bool,
     /// A Hello may come bit by bit, and sockets end in the middle of a message.
     pub(crate) trickles: bool,
+    /// All clients but the first are on links that carry next to nothing, beside little room for what goes out.
+    pub(crate) crawlers: bool,
 }
 
 impl Plan {
@@ -107,6 +119,9 @@ impl Plan {
             faults.backups = StdRng::seed_from_u64(seed ^ BACKUPS).random_bool(0.2);
             faults.trickles = !faults.is_slow() && StdRng::seed_from_u64(seed ^ TRICKLES).random_bool(0.3);
             faults.resets |= faults.trickles;
+            let others = faults.bytes_per_second.is_none() && !faults.store_trouble && !faults.clock_jumps;
+            faults.crawlers = others && StdRng::seed_from_u64(seed ^ CRAWLERS).random_bool(0.4);
+            faults.large_bodies |= faults.crawlers;
         }
         let mut long = StdRng::seed_from_u64(seed ^ LONG_TROUBLE);
         let hours = (!is_old && long.random_bool(0.1)).then(|| long.random_range(1..=12));
@@ -134,6 +149,9 @@ impl Plan {
                 client.buffer_bytes = client.buffer_bytes.max(SLOW * 300);
             }
         }
+        if faults.crawlers {
+            add_crawlers(&mut clients, seed);
+        }
         let events = rng.random_range(5..=80);
         let short = Duration::from_secs(rng.random_range(20..=200)) * if faults.is_slow() { 4 } else { 1 };
         let (events, trouble) = match hours {
@@ -150,8 +168,13 @@ impl Plan {
             trouble,
             lease: Duration::from_secs(60),
             circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
-            intake_bytes: if faults.is_slow() { 4_000_000 } else { limits::MAX_INFLIGHT_BYTES / 2 },
+            intake_bytes: match () {
+                () if faults.is_slow() => 4_000_000,
+                () if faults.crawlers => 1_500_000,
+                () => limits::MAX_INFLIGHT_BYTES / 2,
+            },
             faults,
+            replays: !is_old && StdRng::seed_from_u64(seed ^ REPLAYS).random_bool(0.5),
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
         }
     }
@@ -182,6 +205,7 @@ impl Faults {
             store_trouble: false,
             backups: false,
             trickles: false,
+            crawlers: false,
         }
     }
 
@@ -210,6 +234,7 @@ impl Faults {
             store_trouble: false,
             backups: false,
             trickles: false,
+            crawlers: false,
         }
     }
 
@@ -275,6 +300,21 @@ fn client(rng: &mut impl Rng, destinations: &[Name]) -> ClientPlan {
         slots: rng.random_range(1..=8),
         buffer_bytes: *pick(rng, &[1_000, 200_000, 64 << 20]),
         forward_timeout: Duration::from_secs(25),
+        bytes_per_second: None,
+    }
+}
+
+/// All but the first crawl, and there are some more of them.
+fn add_crawlers(clients: &mut Vec<ClientPlan>, seed: u64) {
+    let mut rng = StdRng::seed_from_u64(!seed ^ CRAWLERS);
+    let all = clients[0].serves.clone();
+    for _ in 0..rng.random_range(1..=4) {
+        clients.push(client(&mut rng, &all));
+    }
+    clients[0].buffer_bytes = limits::CLIENT_BUFFER;
+    for slow in &mut clients[1..] {
+        slow.bytes_per_second = Some(*pick(&mut rng, &[500, SLOW, 20_000]));
+        slow.buffer_bytes = limits::CLIENT_BUFFER;
     }
 }
 

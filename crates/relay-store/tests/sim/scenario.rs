@@ -77,7 +77,7 @@ struct Fate {
 
 type Scenario = (&'static str, fn() -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 20] = [
+const SCENARIOS: [Scenario; 21] = [
     ("only_refused", only_refused),
     ("refused_among_an_outage", refused_among_an_outage),
     ("forty_nine_in_flight", forty_nine_in_flight),
@@ -98,6 +98,7 @@ const SCENARIOS: [Scenario; 20] = [
     ("an_outage_of_hours_with_two_clients", an_outage_of_hours_with_two_clients),
     ("expired_while_the_store_is_full", expired_while_the_store_is_full),
     ("small_beside_large_on_a_slow_link", small_beside_large_on_a_slow_link),
+    ("one_beside_crawlers", one_beside_crawlers),
 ];
 
 /// Runs all of them, or the one that is asked for. The first that does not hold is named with what is wrong.
@@ -148,6 +149,7 @@ impl Stage {
             slots,
             buffer_bytes: limits::CLIENT_BUFFER,
             forward_timeout: FORWARD_TIMEOUT,
+            bytes_per_second: None,
         };
         let mut plan = Plan {
             routing: Routing { routes: BTreeMap::from([(name("in"), vec![route])]), ..Routing::default() },
@@ -161,6 +163,7 @@ impl Stage {
             intake_bytes: limits::MAX_INFLIGHT_BYTES / 2,
             faults: Faults::restarts(),
             operators: false,
+            replays: false,
         };
         change(&mut plan);
         let mut world = World::with_plan(plan, 1, Trace::new(std::env::var_os("TRACE").is_some()));
@@ -171,9 +174,14 @@ impl Stage {
 
     /// Sends so many webhooks of a kind, one each `every` from now on.
     fn send(&mut self, kind: &'static str, count: u64, every: Duration) {
+        self.send_from(0, kind, count, every);
+    }
+
+    /// The same from one of several sources.
+    fn send_from(&mut self, source: usize, kind: &'static str, count: u64, every: Duration) {
         for number in 0..count {
             let at = micros(self.at) + number * micros(every).max(1);
-            self.world.plan_scripted(at, kind);
+            self.world.plan_scripted(at, kind, source);
         }
     }
 
@@ -622,6 +630,53 @@ fn small_beside_large_on_a_slow_link() -> Result<(), String> {
     stage.pass(seconds(120))?;
     let waiting = count(&stage.fates(), |fate| fate.kind == LARGE && fate.record.state != State::Delivered);
     expect(waiting == 0, || format!("{waiting} large ones are not there after twice the time that the link takes"))
+}
+
+/// I15: ten clients whose links carry next to nothing, each with large webhooks for a destination of its own, and one that takes
+/// what it gets: it goes on getting, small ones at once and large ones within seconds. Nothing is lost of what the others wait for.
+fn one_beside_crawlers() -> Result<(), String> {
+    const CRAWLERS: usize = 10;
+    let change = |plan: &mut Plan| {
+        plan.intake_bytes = 12 * 1024 * 1024;
+        for number in 0..CRAWLERS {
+            let name = |stem: &str| -> Name { format!("{stem}-{number}").parse().expect("it is a valid name") };
+            let mut route = plan.routing.routes.values().next().expect("there is one")[0].clone();
+            route.destination = name("to");
+            plan.routing.routes.insert(name("in"), vec![route]);
+            plan.sources.push(name("in"));
+            plan.destinations.push(name("to"));
+            plan.clients[number + 1].serves = vec![name("to")];
+            plan.clients[number + 1].bytes_per_second = Some([300, 3_000, 30_000][number % 3]);
+        }
+    };
+    let script = |_: &Asked<'_>| Said::Status(200);
+    let mut stage = Stage::with_plan(limits::CIRCUIT_PAUSE_MAX, CRAWLERS + 1, 8, script, change);
+    stage.pass(seconds(1))?;
+    for number in 1..=CRAWLERS {
+        stage.send_from(number, LARGE, 4, millis(10));
+    }
+    stage.pass(seconds(5))?;
+    stage.send("small", 400, millis(500));
+    stage.pass(seconds(15))?;
+    stage.send_from(0, LARGE, 30, seconds(5));
+    stage.pass(seconds(200))?;
+    let fates = stage.fates();
+    let to = |fate: &&Fate| fate.record.destination.as_str() == "to";
+    let missing = fates.iter().filter(to).filter(|fate| fate.record.state != State::Delivered).count();
+    let late =
+        |kind| fates.iter().filter(to).filter(|fate| fate.kind == kind).map(Fate::took).max().unwrap_or_default();
+    expect(missing == 0, || format!("{missing} that it would take are not delivered"))?;
+    expect(late("small") <= seconds(1), || format!("a small one was {:?} late", late("small")))?;
+    expect(late(LARGE) <= seconds(6), || format!("a large one was {:?} late", late(LARGE)))?;
+    // Three of them carry a megabyte in half a minute.
+    let arrived = fates.iter().filter(|fate| !to(fate) && fate.record.state == State::Delivered).count();
+    expect(arrived >= 3, || format!("only {arrived} of the others arrived"))?;
+    for client in &mut stage.world.plan.clients {
+        client.bytes_per_second = None;
+    }
+    stage.pass(seconds(300))?;
+    let waiting = stage.world.store.open_deliveries();
+    expect(waiting == 0, || format!("{waiting} wait still once their links are well"))
 }
 
 impl World {

@@ -185,7 +185,7 @@ impl World {
 
     /// Writes as much as the socket takes: on a slow link little more than nothing, and the hub keeps the rest.
     fn transmit(&mut self, conn: ConnId) {
-        let piece = self.passing().min(limits::CHUNK_BYTES);
+        let piece = self.passing(conn).min(limits::CHUNK_BYTES);
         while self.has_room(conn)
             && let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn, piece))
         {
@@ -203,12 +203,18 @@ impl World {
 
     fn has_room(&self, conn: ConnId) -> bool {
         let queued = self.sockets.get(&conn.0).map_or(0, |socket| socket.queued);
-        self.plan.faults.bytes_per_second.is_none() || queued < self.passing()
+        self.link_of(conn.0).is_none() || queued < self.passing(conn)
+    }
+
+    /// What the link of a socket carries; `None`: as much as it is given.
+    pub(crate) fn link_of(&self, socket: u64) -> Option<u64> {
+        let client = self.sockets.get(&socket).map(|socket| &self.plan.clients[socket.client]);
+        client.and_then(|client| client.bytes_per_second).or(self.plan.faults.bytes_per_second)
     }
 
     /// What may wait in front of the wire, by the pace of the link, as the driver finds it out.
-    fn passing(&self) -> usize {
-        let pace = self.plan.faults.bytes_per_second.map(|rate| micros(limits::SESSION_QUEUE_TIME) * rate / 1_000_000);
+    fn passing(&self, conn: ConnId) -> usize {
+        let pace = self.link_of(conn.0).map(|rate| micros(limits::SESSION_QUEUE_TIME) * rate / 1_000_000);
         let passing = pace.map_or(limits::SESSION_QUEUE_BYTES, |bytes| bytes as usize);
         passing.clamp(limits::PIECE_BYTES_MIN, limits::SESSION_QUEUE_BYTES)
     }

@@ -232,8 +232,44 @@ fn of_deliveries() -> Vec<Route> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use http::{Method, StatusCode};
+    use relay_store::memory::MemoryStore;
+    use tower::ServiceExt as _;
+
     use super::*;
-    use crate::admin::entry::Verb;
+    use crate::{
+        admin::entry::Verb,
+        principal::{Role, Via},
+    };
+
+    /// Every role at every route, asked through the router that serves them: an operator is let through everywhere, who reads a
+    /// store at what shows something, a sender nowhere.
+    #[tokio::test]
+    async fn every_role_is_let_through_where_it_may_and_nowhere_else() {
+        let state = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let router = all().with_state(state);
+        for route in table() {
+            let path = route.path.replace(['{', '}'], "");
+            for role in [Role::Operator, Role::Reader, Role::Sender] {
+                let may = match role {
+                    Role::Operator => true,
+                    Role::Reader => route.verb == Verb::Get,
+                    Role::Sender => false,
+                };
+                let method = match route.verb {
+                    Verb::Get => Method::GET,
+                    Verb::Post => Method::POST,
+                    Verb::Patch => Method::PATCH,
+                    Verb::Delete => Method::DELETE,
+                };
+                let mut request = Request::builder().method(method).uri(&path).body(Body::empty()).unwrap();
+                request.extensions_mut().insert(Principal { name: "cli", role, via: Via::default() });
+                let answer = router.clone().oneshot(request).await.unwrap();
+                assert_eq!(answer.status() != StatusCode::FORBIDDEN, may, "{role:?} {:?} {path}", route.verb);
+            }
+        }
+    }
 
     /// What changes something needs more than to look, and what only looks needs no more.
     #[test]

@@ -80,8 +80,8 @@ async fn a_session_that_panics_is_closed() {
     let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
     let gate = Gate::new(hub, registry, "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
     supervisor.spawn(TaskKind::Session, "session", async move {
-        let principal = Principal { token: static_token_name(), serves: Serves::All, digest: [0; 32] };
-        gate.serve(Poison, principal, String::new()).await;
+        let holder = Holder { token: static_token_name(), serves: Serves::All, digest: [0; 32] };
+        gate.serve(Poison, holder, String::new()).await;
         Ok(())
     });
     let Some(Event::Opened { conn, socket: _socket, .. }) = inlet.event().await else { panic!("it is opened first") };
@@ -98,8 +98,8 @@ async fn a_session_that_floods_waits_by_itself() {
     let (near, far) = tokio::io::duplex(1 << 16);
     let floods = gate.clone();
     supervisor.spawn(TaskKind::Session, "session", async move {
-        let principal = Principal { token: static_token_name(), serves: Serves::All, digest: [0; 32] };
-        floods.serve(near, principal, String::new()).await;
+        let holder = Holder { token: static_token_name(), serves: Serves::All, digest: [0; 32] };
+        floods.serve(near, holder, String::new()).await;
         Ok(())
     });
     let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;

@@ -10,14 +10,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
+use relay_net::serve::Seated;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 
-use crate::{
-    connections::Seated,
-    ingress::{
-        Patience,
-        guarded::{Gate, Guarded},
-    },
+use crate::ingress::{
+    Patience,
+    guarded::{Gate, Guarded},
 };
 
 /// What a handler sees of a request.

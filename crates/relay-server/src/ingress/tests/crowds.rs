@@ -1,22 +1,38 @@
 //! More peers than there are places, and peers that let everything wait.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use relay_core::{limits, time::Wall};
+use relay_net::serve::Seated;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 
-use super::{Bounds, Budget, Patience, Relay, STUCK, recorder::LARGE_BYTES, request, webhooks::signature};
+use super::{Bounds, Budget, Patience, Relay, STUCK, Socket, recorder::LARGE_BYTES, request, webhooks::signature};
 use crate::{
     clock::Clock,
-    connections::Seated,
     ingress::guarded::{Gate, Guarded},
 };
 
 const JOIN: &str = "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
 const ASK: &str = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// The head of a stranger's request with a body of so many bytes, of which nothing shows that it is not signed.
+fn forged(whole: usize) -> String {
+    let signature = signature("1", Clock::start(Wall::MIN).present().as_millis() / 1_000, "another body");
+    format!(
+        "POST /webhook/signed HTTP/1.1\r\nHost: a\r\n{signature}Expect: 100-continue\r\nContent-Length: {whole}\r\n\r\n"
+    )
+}
+
+/// A stranger who has begun a body of so many bytes.
+async fn stranger(relay: &Relay, whole: usize) -> Socket {
+    let mut stranger = relay.connect().await;
+    stranger.send(forged(whole)).await;
+    assert!(stranger.head().await.starts_with("HTTP/1.1 100 "));
+    stranger
+}
 
 /// S9: connections that wait for their next request, or for their first, give way to those that have one; the one that
 /// has waited longest first.
@@ -86,21 +102,13 @@ async fn slow_bodies_on_every_place_give_way() {
     const PLACES: usize = 32;
     let bounds = Bounds { reserve: 4, address: PLACES, ..Bounds::of(PLACES) };
     let relay = Relay::among_strangers(|settings| settings.connections = bounds).await;
-    // No head shows that it is not the signature of the body to come.
-    let forged = signature("1", Clock::start(Wall::MIN).present().as_millis() / 1_000, "another body");
-    let slow = &format!(
-        "POST /webhook/signed HTTP/1.1\r\nHost: a\r\n{forged}Expect: 100-continue\r\nContent-Length: 90000\r\n\r\n"
-    );
     let mut strangers = Vec::new();
     for _ in 0..PLACES - bounds.reserve {
-        let mut stranger = relay.connect().await;
-        stranger.send(slow).await;
-        assert!(stranger.head().await.starts_with("HTTP/1.1 100 "));
-        strangers.push(stranger);
+        strangers.push(stranger(&relay, 90_000).await);
     }
     for _ in 0..2 * PLACES {
         let mut stranger = relay.connect().await;
-        stranger.send(slow).await;
+        stranger.send(forged(90_000)).await;
         strangers.push(stranger);
         assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
     }
@@ -117,36 +125,110 @@ async fn bodies_that_are_whole_in_a_moment_for_ever_give_way() {
     const WHOLE: usize = 60_000;
     let bounds = Bounds { reserve: 4, address: PLACES, ..Bounds::of(PLACES) };
     let relay = Relay::among_strangers(|settings| settings.connections = bounds).await;
-    let forged = signature("1", Clock::start(Wall::MIN).present().as_millis() / 1_000, "another body");
-    let head = format!(
-        "POST /webhook/signed HTTP/1.1\r\nHost: a\r\n{forged}Expect: 100-continue\r\nContent-Length: {WHOLE}\r\n\r\n"
-    );
-    let stranger = async |mut socket: super::Socket| {
-        // Each piece is a part of what is left.
-        let mut left = WHOLE;
-        while left > 1 {
-            let piece = (left / 10).max(1);
-            left -= piece;
-            if socket.stream.write_all(&vec![b'x'; piece]).await.is_err() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
     let mut sockets = Vec::new();
     for _ in 0..PLACES - bounds.reserve {
-        let mut socket = relay.connect().await;
-        socket.send(&head).await;
-        assert!(socket.head().await.starts_with("HTTP/1.1 100 "));
-        sockets.push(socket);
+        sockets.push(stranger(&relay, WHOLE).await);
     }
-    let strangers = futures_util::future::join_all(sockets.into_iter().map(stranger));
+    let trickle = |socket| trickle(socket, WHOLE);
+    let strangers = futures_util::future::join_all(sockets.into_iter().map(trickle));
     let sender = async {
         for _ in 0..PLACES {
             assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
         }
     };
     tokio::select! { () = sender => {}, _ = strangers => panic!("strangers are to come on all the time") }
+}
+
+/// Sends a body in pieces, each a part of what is left.
+async fn trickle(mut socket: Socket, mut left: usize) {
+    while left > 1 {
+        let piece = (left / 10).max(1);
+        left -= piece;
+        if socket.stream.write_all(&vec![b'x'; piece]).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// One address, as of all who are behind one proxy.
+fn one_address(_: u8) -> IpAddr {
+    [192, 0, 2, 7].into()
+}
+
+/// A /48, each time another /64.
+fn one_network(number: u8) -> IpAddr {
+    [0x2001, 0xdb8, 0, number.into(), 0, 0, 0, 1].into()
+}
+
+/// S9, S36: strangers who begin bodies and do not send them, on all connections that their address or network may have, do not
+/// keep out others who are of it: those behind the same proxy, or the same provider's customers.
+#[tokio::test]
+async fn slow_bodies_in_a_full_share_give_way() {
+    for whence in [one_address, one_network] {
+        let bounds = Bounds { address: 8, ..Bounds::of(256) };
+        let relay = Relay::among(whence, |settings| settings.connections = bounds).await;
+        let mut strangers = Vec::new();
+        for _ in 0..16 {
+            strangers.push(stranger(&relay, 90_000).await);
+        }
+        for _ in 0..64 {
+            let mut stranger = relay.connect().await;
+            stranger.send(forged(90_000)).await;
+            strangers.push(stranger);
+            assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+        }
+        let given_up = strangers[0].reply().await;
+        assert_eq!(given_up.status, 503);
+        assert_eq!(given_up.field("retry-after"), Some("1"));
+    }
+}
+
+/// S9, S36: the same where their bodies come in drops.
+#[tokio::test]
+async fn bodies_in_drops_in_a_full_share_give_way() {
+    let bounds = Bounds { address: 16, ..Bounds::of(256) };
+    let relay = Relay::among(one_address, |settings| settings.connections = bounds).await;
+    let mut strangers = Vec::new();
+    for _ in 0..16 {
+        strangers.push(trickle(stranger(&relay, 60_000).await, 60_000));
+    }
+    let sender = async {
+        for _ in 0..32 {
+            assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
+        }
+    };
+    tokio::select! {
+        () = sender => {}
+        _ = futures_util::future::join_all(strangers) => panic!("strangers are to come on all the time")
+    }
+}
+
+/// S9, S36: what its head has proven is not given up for others of its address; who comes hears so.
+#[tokio::test]
+async fn proven_bodies_keep_their_places_in_a_full_share() {
+    let bounds = Bounds { address: 2, ..Bounds::of(16) };
+    let relay = Relay::among(one_address, |settings| settings.connections = bounds).await;
+    let whole = request("POST /webhook", "Expect: 100-continue\r\n", "1");
+    let (head, body) = whole.split_at(whole.len() - 1);
+    let mut proven = Vec::new();
+    for _ in 0..2 {
+        let mut socket = relay.connect().await;
+        socket.send(head).await;
+        assert!(socket.head().await.starts_with("HTTP/1.1 100 "));
+        proven.push(socket);
+    }
+    let mut third = relay.connect().await;
+    third.send(request("POST /webhook", "", "3")).await;
+    let refused = third.reply().await;
+    assert_eq!((refused.status, refused.code().as_deref()), (503, Some("store_unavailable")));
+    assert_eq!((refused.field("retry-after"), refused.field("connection")), (Some("1"), Some("close")));
+    assert!(third.is_closed().await);
+    for mut socket in proven {
+        socket.send(body).await;
+        assert_eq!(socket.reply().await.status, 202);
+    }
+    assert_eq!(relay.ask(request("POST /webhook", "", "4")).await.status, 202);
 }
 
 /// S9: what is at work on every place, and is not slow, is waited for a moment; then the answer is honest.

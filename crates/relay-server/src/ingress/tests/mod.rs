@@ -12,6 +12,7 @@ mod sockets;
 mod webhooks;
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -19,6 +20,10 @@ use std::{
     time::Duration,
 };
 
+use relay_net::{
+    origin::Origin,
+    serve::{Bounds, Listening},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -28,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Patience, Settings, listener::serve_on};
-use crate::{accept::Listening, budget::Budget, connections::Bounds, origin::Origin};
+use crate::budget::Budget;
 use recorder::Recorder;
 
 /// Nothing here takes this long; a test that would hang fails instead.
@@ -58,7 +63,12 @@ impl Relay {
 
     /// One whose peers come from addresses of the documentation's network, each from the next.
     async fn among_strangers(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::behind(change, |listener| Strangers { listener, accepted: AtomicU8::new(0) }).await
+        Self::among(|last| std::net::Ipv4Addr::new(192, 0, 2, last).into(), change).await
+    }
+
+    /// One whose peers come from these addresses, one after the other.
+    async fn among(whence: fn(u8) -> IpAddr, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::behind(change, |listener| Strangers { listener, whence, accepted: AtomicU8::new(0) }).await
     }
 
     async fn behind<L: Listening<Socket = TcpStream>>(
@@ -99,6 +109,7 @@ impl Relay {
 /// Sockets that seem to come from everywhere.
 struct Strangers {
     listener: TcpListener,
+    whence: fn(u8) -> IpAddr,
     accepted: AtomicU8,
 }
 
@@ -108,7 +119,7 @@ impl Listening for Strangers {
     async fn accept(&self) -> std::io::Result<(TcpStream, Origin)> {
         let (socket, peer) = self.listener.accept().await?;
         let last = self.accepted.fetch_add(1, Ordering::Relaxed);
-        Ok((socket, Origin::of((std::net::Ipv4Addr::new(192, 0, 2, last), peer.port()).into())))
+        Ok((socket, Origin::of(((self.whence)(last), peer.port()).into())))
     }
 }
 

@@ -19,6 +19,7 @@ use relay_core::{
     name::Name,
     time::{Mono, Wall},
 };
+use relay_net::origin::{Address, Origin};
 use relay_providers::Verifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -29,11 +30,7 @@ use super::{
     },
     KEY,
 };
-use crate::{
-    clock::Clock,
-    error::Problem,
-    origin::{Address, Origin},
-};
+use crate::{clock::Clock, error::Problem};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;

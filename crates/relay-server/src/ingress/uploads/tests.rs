@@ -124,6 +124,34 @@ fn idle_bodies_make_room_for_connections() {
     assert!(!is_given_up(&young) && !is_given_up(&proven));
 }
 
+/// S9, S36: where the share of a network is full, bodies of that network make room in it, those that have just begun only where
+/// there is more of them than of what has said nothing; what is proven, and what is others', stays.
+#[test]
+fn bodies_make_room_in_the_share_of_their_network() {
+    let (uploads, hub) = (uploads(100 * MIB), source("hub"));
+    let home = |text: &str| Address::of(text.parse().unwrap());
+    let [wider, other] = [home("2001:db8:1:1::1"), home("2001:db8:2:1::1")];
+    let network = wider.networks().last();
+    let wanted = |places, silent| Wanted { places, network, silent };
+    let proven = list(&uploads, &hub, wider, true, 1);
+    let elsewhere = list(&uploads, &hub, other, false, 1);
+    let young = [home("2001:db8:1:2::1"), home("2001:db8:1:3::1")].map(|of| list(&uploads, &hub, of, false, 1));
+    let old = [1_000, 2_000].map(|held| list(&uploads, &hub, home("2001:db8:1:4::1"), false, held));
+    for listed in [&proven, &elsewhere, &old[0], &old[1]] {
+        began_before(listed, 10_000);
+    }
+    let given_up = || [&old[0], &old[1], &young[0], &young[1], &proven, &elsewhere].map(is_given_up);
+    assert_eq!(uploads.give_way(wanted(1, 0)), 1);
+    assert_eq!(given_up(), [true, false, false, false, false, false], "what brings least");
+    assert_eq!(uploads.give_way(wanted(1, 0)), 1, "it has not gone yet");
+    assert_eq!(uploads.give_way(wanted(9, 0)), 1, "who has just begun goes only where nobody has begun before");
+    assert_eq!(uploads.give_way(wanted(9, 2)), 0, "as many say nothing: who waits goes");
+    assert_eq!(uploads.give_way(wanted(9, 1)), 1);
+    assert_eq!(uploads.give_way(wanted(9, 0)), 1);
+    assert_eq!(uploads.give_way(wanted(9, 0)), 0);
+    assert_eq!(given_up(), [true, true, true, true, false, false]);
+}
+
 /// S9: no more are given up than places are wanted, whoever asks and however often; what leaves the table leaves nothing.
 #[test]
 fn no_more_bodies_go_than_places_are_wanted() {

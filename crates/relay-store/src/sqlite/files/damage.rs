@@ -55,15 +55,21 @@ struct Found {
 impl Damage {
     /// What earlier runs found in the store of this directory, and what this one finds is kept there.
     pub(crate) fn kept_in(file: PathBuf) -> io::Result<Self> {
+        let known = Self::known_in(&file)?;
+        known.lock().file = Some(file);
+        Ok(known)
+    }
+
+    /// The same for who only reads there: what is found is told, and kept nowhere.
+    pub(crate) fn known_in(file: &Path) -> io::Result<Self> {
         let mut known = Known::default();
-        for (by, what) in read(&file)? {
+        for (by, what) in read(file)? {
             known.found.insert(what, Found { by, seen: 0, is_told: false });
         }
         if let Some((first, _)) = known.found.first_key_value() {
             let count = known.found.len();
             tracing::warn!(event = "damage_known", count, first, "an earlier run found records that are damaged");
         }
-        known.file = Some(file);
         Ok(Self(Mutex::new(known)))
     }
 

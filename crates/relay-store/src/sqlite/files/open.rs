@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fmt,
     fs::{self, File},
-    io::{self, Read as _, Seek as _, Write as _},
+    io,
     os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, wal::CheckpointMode};
 use super::{
     edge::Edges,
     ledger::{self, Found, Ledger, Slot},
-    lock::Lock,
+    lock::{Glance, Lock, NotLocked, Writing},
     meta::Meta,
     room::{self, DiskFree},
     schema,
@@ -214,6 +214,18 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// There is a database without a table.
+    #[error("the store in {} is empty: the server that was making it was ended. Start it again", dir.display())]
+    Empty {
+        /// The store.
+        dir: PathBuf,
+    },
+    /// A server is about to start: who only reads the store as a whole is not in its way.
+    #[error("gave way: a server starts in {}, or another command mends there. Nothing was changed", dir.display())]
+    GaveWay {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// Somebody asked for an early end.
     #[error("interrupted: {} is as it was", dir.display())]
     Interrupted {
@@ -255,51 +267,52 @@ pub(crate) enum Doubt {
     },
 }
 
-/// The directory of a store, locked.
+/// The directory of a store.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) dir: PathBuf,
-    pub(crate) lock: Lock,
 }
 
 impl Place {
-    /// Makes the directory if need be, refuses a newer store before touching anything, takes the lock.
-    pub(crate) fn claim(dir: &Path, owners: Owners) -> Result<Self, OpenError> {
-        if rusqlite::version_number() < schema::SQLITE_VERSION_MIN {
-            return Err(OpenError::OldSqlite(rusqlite::version()));
-        }
+    /// Makes the directory if need be, refuses a newer store before touching anything, and takes the lock of who writes.
+    pub(crate) fn claim(dir: &Path, owners: Owners, who: Writing) -> Result<(Self, Lock), OpenError> {
+        refuse_old_sqlite()?;
         // Before anything is made there, and as it is then.
         private::check_dir(dir, owners)?;
         private::make_dir(dir).map_err(|error| io_error("write", dir, error))?;
+        let place = Self::known(dir, owners)?;
+        let lock = Lock::take(&place.dir, who).map_err(|error| place.not_locked(error))?;
+        Ok((place, lock))
+    }
+
+    /// As [`claim`](Self::claim), for who only reads what is there, and makes nothing.
+    pub(crate) fn look(dir: &Path, owners: Owners) -> Result<(Self, Glance), OpenError> {
+        refuse_old_sqlite()?;
+        let place = Self::known(dir, owners)?;
+        let glance = Glance::take(&place.dir).map_err(|error| place.not_locked(error))?;
+        Ok((place, glance))
+    }
+
+    /// A directory that is there and safe, with no store in it that this program does not know.
+    fn known(dir: &Path, owners: Owners) -> Result<Self, OpenError> {
         private::check_dir(dir, owners)?;
         // From here on without the links that the way to it may have, so that SQLite need not follow any.
-        let dir = &fs::canonicalize(dir).map_err(|error| io_error("read", dir, error))?;
-        check_header(dir)?;
-        let path = dir.join("store.lock");
-        let file = private::open(&path).map_err(|error| {
-            // Of a file that is there it is the file that keeps us out; else the directory takes none.
-            io_error("write", if path.symlink_metadata().is_ok() { &path } else { dir }, error)
-        })?;
-        let itself = File::open(dir).map_err(|error| io_error("read", dir, error))?;
-        let mut lock = match Lock::take(file, itself) {
-            Ok(lock) => lock,
-            Err((mut file, fs::TryLockError::WouldBlock)) => {
-                let mut text = String::new();
-                let read = file.read_to_string(&mut text);
-                let pid = read.ok().and_then(|_| text.trim().parse().ok());
-                return Err(OpenError::InUse { dir: dir.to_owned(), pid });
-            }
-            Err((_, fs::TryLockError::Error(error))) => return Err(io_error("lock", &path, error)),
-        };
-        let file = lock.file();
-        let written =
-            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        match written {
-            // The number is for who finds it locked; a full disk shall be left by what comes after this (I16).
-            Err(error) if !private::is_no_room(&error) => return Err(io_error("write", &path, error)),
-            Ok(()) | Err(_) => {}
+        let dir = fs::canonicalize(dir).map_err(|error| io_error("read", dir, error))?;
+        check_header(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// In words for who opens it.
+    fn not_locked(&self, error: NotLocked) -> OpenError {
+        match error {
+            NotLocked::InUse { pid } => self.in_use(pid),
+            NotLocked::Io { verb, path, error } => io_error(verb, &path, error),
         }
-        Ok(Self { dir: dir.to_owned(), lock })
+    }
+
+    /// Another process has it.
+    pub(crate) fn in_use(&self, pid: Option<u32>) -> OpenError {
+        OpenError::InUse { dir: self.dir.clone(), pid }
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -362,11 +375,27 @@ impl Place {
                 db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'names'", [], |row| row.get(0))?;
             if tables == 0 { Ok(None) } else { Meta::load(&db) }
         };
-        Ok(match read() {
+        let alone = match read() {
             Ok(meta) => Alone::Says(meta.map(Box::new)),
             Err(fault @ Fault::Later(_)) => return Err(self.damaged(fault)),
             Err(_) => Alone::Unreadable,
-        })
+        };
+        self.refuse_unlogged()?;
+        Ok(alone)
+    }
+
+    /// Refuses a log beside a database that never had one: what `VACUUM INTO` makes has the same content in other pages, and
+    /// those of the log would be written over them.
+    fn refuse_unlogged(&self) -> Result<(), OpenError> {
+        /// Where a database says who may read and write it, and what it says there once it has a log.
+        const AT: u64 = 18;
+        const WITH_LOG: [u8; 2] = [2, 2];
+        let mut says = [0; 2];
+        let read = private::open_existing(&self.database()).and_then(|file| file.read_exact_at(&mut says, AT));
+        if read.is_ok() && says != WITH_LOG {
+            return Err(OpenError::OtherLog { dir: self.dir.clone() });
+        }
+        Ok(())
     }
 
     /// Refuses a log that goes on from another database: SQLite would write its pages into this one.
@@ -421,6 +450,21 @@ impl Place {
             tracing::info!(event = "store_created", dir = %self.dir.display());
         }
         Ok(())
+    }
+
+    /// Opens a connection that reads, if there are tables to be read.
+    pub(crate) fn connect_looking(&self) -> Result<Connection, OpenError> {
+        let is_there = self.database().symlink_metadata().is_ok();
+        if !is_there {
+            return Err(OpenError::Empty { dir: self.dir.clone() });
+        }
+        close_to_others(&self.database())?;
+        let db = self.connect_reader()?;
+        let tables = db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'names'", [], |row| row.get(0));
+        match tables.map_err(|error| self.damaged(error))? {
+            0_i64 => Err(OpenError::Empty { dir: self.dir.clone() }),
+            _ => Ok(db),
+        }
     }
 
     /// Opens a connection that reads.
@@ -488,6 +532,13 @@ impl Place {
         };
         OpenError::Damaged { dir: self.dir.clone(), what }
     }
+}
+
+fn refuse_old_sqlite() -> Result<(), OpenError> {
+    if rusqlite::version_number() < schema::SQLITE_VERSION_MIN {
+        return Err(OpenError::OldSqlite(rusqlite::version()));
+    }
+    Ok(())
 }
 
 /// Opens a connection that reads the store in `dir`, down to the files beside the database. That it cannot be opened (no
@@ -658,7 +709,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("store.db");
         fs::write(&path, [7; 200]).expect("writes");
-        let refused = Place::claim(dir.path(), Owners::Us).expect_err("not a store");
+        let refused = Place::claim(dir.path(), Owners::Us, Writing::Server).expect_err("not a store");
         assert!(matches!(refused, OpenError::NotAStore(_)), "{refused}");
         assert_eq!(fs::read(&path).expect("reads"), [7; 200]);
     }

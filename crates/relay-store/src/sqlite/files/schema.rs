@@ -141,9 +141,13 @@ pub(crate) fn set_up_writer(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
     db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     db.pragma_update(None, "cell_size_check", true)?;
-    // Nobody waits here for others: a checkpoint that a reader is in the way of is left for later.
-    db.busy_timeout(std::time::Duration::ZERO)?;
     set_up(db)
+}
+
+/// From its first transaction on the connection that writes waits for nobody: a checkpoint that a reader is in the way of is
+/// left for later. Until then it waits: a command that looks may be reading the log of a process that was killed.
+pub(crate) fn wait_for_nobody(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(std::time::Duration::ZERO)
 }
 
 /// Settings of a connection that reads.

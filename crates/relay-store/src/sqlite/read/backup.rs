@@ -83,6 +83,8 @@ pub(crate) struct Order {
     pub(crate) stall_max: Duration,
     /// How much the write-ahead log may grow meanwhile, at least: [`GROWTH_MAX`].
     pub(crate) growth_max: u64,
+    /// Whether what the copy held back is moved into the database afterwards: not by a command, whose store it is not.
+    pub(crate) moves: bool,
 }
 
 impl Copies {
@@ -175,7 +177,8 @@ impl Copies {
         }
         self.0.catching_up.store(true, Ordering::Release);
         drop(db.execute_batch("ROLLBACK"));
-        if !self.rest(Duration::ZERO)
+        if order.moves
+            && !self.rest(Duration::ZERO)
             && let Err(fault) = catch_up(&db)
         {
             order.told(fault);

@@ -136,6 +136,14 @@ impl Shelf {
         self.latest.store(meta.latest.as_micros(), Ordering::Relaxed);
     }
 
+    /// Shows what the snapshot of this connection has.
+    pub(crate) fn read_anew(&self, db: &Connection) -> Result<(), Fault> {
+        Book::load(db)?.publish_all(self);
+        let meta = Meta::load(db)?.ok_or_else(|| Fault::Damaged("the meta row is missing".into()))?;
+        self.publish_meta(&meta);
+        Ok(())
+    }
+
     /// The name behind a number.
     pub(crate) fn name(&self, number: u32) -> Option<Name> {
         self.lock().get(number.checked_sub(1)? as usize).map(|entry| entry.name.clone())

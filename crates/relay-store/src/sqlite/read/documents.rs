@@ -1,14 +1,11 @@
 //! Registry documents.
 
-use std::collections::BTreeSet;
-
-use relay_core::name::Name;
 use rusqlite::{Connection, Row, params};
 
 use crate::{
     record::{RecordError, seal::of_columns},
     seam::{Document, DocumentKey, DocumentKind},
-    sqlite::fault::Fault,
+    sqlite::{fault::Fault, files::damage::Damage},
 };
 
 /// Every kind there is.
@@ -29,14 +26,21 @@ pub(crate) fn one(db: &Connection, key: &DocumentKey) -> Result<Option<Document>
     rows.next()?.map(|row| document(row, key.kind)).transpose()
 }
 
-/// Reads all documents of a kind, by name.
-pub(crate) fn all(db: &Connection, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
+/// Reads all documents of a kind, by name. One that is damaged has no body, and is told.
+pub(crate) fn all(db: &Connection, kind: DocumentKind, damage: &Damage) -> Result<Vec<Document>, Fault> {
     let mut statement =
         db.prepare_cached("SELECT name, version, body, crc FROM documents WHERE kind = ?1 ORDER BY name")?;
     let mut rows = statement.query([kind as i64])?;
     let mut documents = Vec::new();
     while let Some(row) = rows.next()? {
-        documents.push(document(row, kind)?);
+        documents.push(match document(row, kind) {
+            Err(Fault::Damaged(what)) => {
+                damage.note(&what);
+                let key = DocumentKey { kind, name: row.get(0)? };
+                Document { key, version: row.get::<_, i64>(1)? as u64, body: String::new() }
+            }
+            read => read?,
+        });
     }
     Ok(documents)
 }
@@ -65,13 +69,6 @@ pub(crate) fn keys(db: &Connection) -> Result<Vec<DocumentKey>, Fault> {
     Ok(keys)
 }
 
-/// Destinations whose document says that they are paused.
-pub(crate) fn paused(db: &Connection) -> Result<BTreeSet<Name>, Fault> {
-    let documents = all(db, DocumentKind::Destination)?;
-    let paused = documents.iter().filter(|document| says_paused(&document.body));
-    Ok(paused.filter_map(|document| document.key.name.parse().ok()).collect())
-}
-
 fn document(row: &Row<'_>, kind: DocumentKind) -> Result<Document, Fault> {
     let (name, version, body, crc): (String, i64, String, u32) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
     let key = DocumentKey { kind, name };
@@ -80,11 +77,6 @@ fn document(row: &Row<'_>, kind: DocumentKind) -> Result<Document, Fault> {
         return Err(Fault::record(&format_args!("document {:?} {}", key.kind, key.name), &RecordError::Checksum));
     }
     Ok(Document { key, version, body })
-}
-
-pub(crate) fn says_paused(body: &str) -> bool {
-    let parsed: Result<serde_json::Value, _> = serde_json::from_str(body);
-    parsed.is_ok_and(|document| document.get("paused") == Some(&serde_json::Value::Bool(true)))
 }
 
 pub(crate) fn checksum(key: &DocumentKey, version: u64, body: &str) -> u32 {

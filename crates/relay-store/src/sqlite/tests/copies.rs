@@ -323,8 +323,9 @@ fn deadlines_are_compared_with_the_clock_that_made_them() {
 fn a_checkpoint_waits_for_no_reader() {
     let dir = tempfile::tempdir().expect("a directory");
     drop(filled(dir.path()));
-    let place = Place::claim(dir.path(), crate::private::Owners::Us).expect("is ours");
+    let (place, _lock) = Place::claim(dir.path(), crate::private::Owners::Us, Writing::Command).expect("is ours");
     let db = place.connect_writer().expect("opens");
+    schema::wait_for_nobody(&db).expect("is set");
     let reader = open::connect_reader(dir.path()).expect("opens");
     reader.execute_batch("BEGIN; SELECT count(*) FROM events").expect("holds a snapshot");
     db.execute_batch("UPDATE events SET deliveries = NULL").expect("writes");

@@ -63,6 +63,29 @@ fn an_older_database_under_a_left_log_is_refused() {
     assert!(matches!(error, OpenError::LostCommits { events: 5, .. }), "{error}");
 }
 
+/// I18: a copy that `VACUUM INTO` made has all that the store has, in other pages: beside the log of the store it is refused, and
+/// without it taken.
+#[test]
+fn a_vacuumed_copy_beside_a_left_log_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    closed(dir.path());
+    go_on_and_be_killed(dir.path(), 3);
+    let copy = dir.path().join("copy");
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
+    db.execute("VACUUM INTO ?1", [copy.to_str()]).expect("copies");
+    let keeps = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    db.set_db_config(keeps, true).expect("is set");
+    drop(db);
+    assert!(fs::metadata(dir.path().join("store.db-wal")).expect("is there").len() > 0);
+    put(dir.path(), "store.db", &fs::read(copy).expect("reads"));
+    refused(dir.path());
+    fs::remove_file(dir.path().join("store.db-wal")).expect("removes");
+    let store = open(dir.path());
+    assert_eq!(wait(store.stats()).expect("stats").sources[0].stored, 7);
+    let sums = wait(store.recount()).expect("counts");
+    assert_eq!(sums.counted, sums.kept);
+}
+
 /// I18: nor is the database of another store taken for it, nor a newer one.
 #[test]
 fn another_or_a_newer_database_under_a_left_log_is_refused() {

@@ -131,11 +131,14 @@ fn half_a_ledger_is_not_taken_for_a_whole_one() {
 fn a_ledger_from_elsewhere_does_not_vouch() {
     let dir = tempfile::tempdir().expect("a directory");
     wait(filled(dir.path()).close());
-    let place = Place::claim(dir.path(), crate::private::Owners::Us).expect("is ours");
+    let (place, lock) = Place::claim(dir.path(), crate::private::Owners::Us, Writing::Command).expect("is ours");
     let db = place.connect_writer().expect("opens");
     let meta = Meta::load(&db).expect("reads").expect("is there");
     Meta { commit: meta.commit + 1_001, ..meta }.write(&db).expect("writes");
-    drop((db, place));
+    drop((db, place, lock));
+    let looked = SqliteStore::look(options(dir.path())).expect("looks");
+    assert_eq!(wait(looked.recount()).expect("counts").gaps[0].why, Why::Unvouched, "said, and not written down");
+    drop(looked);
     assert!(check(dir.path(), false, NOW).expect("reads").faults[0].contains("1001 commits older"));
     let gap = Gap { why: Why::Unvouched, since: NOW, until: NOW, commits: None, events: None };
     assert_eq!(gaps_of(dir.path()), [gap]);

@@ -1,6 +1,16 @@
 //! `store check`: reads everything that is stored, while no server runs, and says what does not hold.
 
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
 
 use relay_core::{
     delivery::{Delivery, State},
@@ -18,6 +28,7 @@ use crate::{
         files::{
             damage::{self, Finder},
             ledger::{self, Slot},
+            lock::{Glance, Writing},
             meta::Meta,
             open::{Alone, Doubt, OpenError, Place, io_error},
             schema,
@@ -75,26 +86,96 @@ pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, Ope
 /// # Errors
 /// As [`check`], and that it was ended early.
 pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
-    let place = Place::claim(dir, Owners::UsOrServed)?;
+    if accept_loss { mend(dir, at, watch) } else { look_through(dir, watch) }
+}
+
+/// Reads everything beside others that only read, and in no server's way: it gives way to one that starts.
+fn look_through(dir: &Path, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
+    let (place, glance) = Place::look(dir, Owners::UsOrServed)?;
+    place.refuse_lone_ledger()?;
+    let alone = place.database_alone()?;
+    let mut db = match place.connect_looking() {
+        Err(OpenError::Empty { .. }) => return Ok(CheckReport::default()),
+        other => other?,
+    };
+    let found = gives_way(&glance, watch, || read_store(&place, &mut db, alone, watch))?;
+    drop((db, glance));
+    // What is found is told in any case; a server that has begun meanwhile finds it by its scrub.
+    if let Ok((place, _lock)) = Place::claim(dir, Owners::UsOrServed, Writing::Command) {
+        found.note(&place)?;
+    }
+    Ok(found.report)
+}
+
+/// Does work that only reads, and has it ended early as soon as a server wants to start.
+fn gives_way<T>(glance: &Glance, watch: &Watch, work: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let looks = scope.spawn(move || {
+            while is_done.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if glance.is_in_the_way() {
+                    watch.stop();
+                    return true;
+                }
+            }
+            false
+        });
+        let result = work();
+        drop(done);
+        match (result, looks.join()) {
+            (Err(OpenError::Interrupted { dir }), Ok(true)) => Err(OpenError::GaveWay { dir }),
+            (result, _) => result,
+        }
+    })
+}
+
+/// Reads everything, and accepts what is lost or damaged, while nobody else has the store.
+fn mend(dir: &Path, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
+    let (place, _lock) = Place::claim(dir, Owners::UsOrServed, Writing::Command)?;
     place.refuse_lone_ledger()?;
     place.sweep();
     let alone = place.database_alone()?;
     let mut db = place.connect_writer()?;
-    match (alone, Meta::load(&db)) {
+    let mut found = read_store(&place, &mut db, alone, watch)?;
+    if let Some(what) = found.damaged.later.pop_first() {
+        return Err(OpenError::Later { dir: place.dir, what });
+    }
+    if !found.report.is_healthy() {
+        let gap = accept(&place, &mut db, &found.damaged, &found.report.faults, found.vouched, at)?;
+        found.report.gap = gap;
+        found.report.accepted = true;
+    }
+    found.note(&place)?;
+    Ok(found.report)
+}
+
+/// What was read, and what is to be noted of it.
+struct Read {
+    report: CheckReport,
+    damaged: Damaged,
+    vouched: Vouched,
+    /// Faults of the ledger, which its store notes itself.
+    of_ledger: Vec<String>,
+}
+
+/// Reads everything.
+fn read_store(place: &Place, db: &mut Connection, alone: Alone, watch: &Arc<Watch>) -> Result<Read, OpenError> {
+    match (alone, Meta::load(db)) {
         (_, Err(fault @ Fault::Later(_))) => return Err(place.damaged(fault)),
         (Alone::Says(alone), Ok(Some(meta))) => place.compare_log(alone.as_deref(), &meta)?,
         _ => {}
     }
     let mut report = CheckReport::default();
     let mut damaged = Damaged::default();
-    let vouched = ledger(&place, &db, &mut report)?;
+    let vouched = ledger(place, db, &mut report)?;
     let of_ledger = report.faults.clone();
     let asked = Arc::clone(watch);
     db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
-    let read = read_everything(&db, &mut report, &mut damaged, watch);
+    let read = read_everything(db, &mut report, &mut damaged, watch);
     db.progress_handler(0, None::<fn() -> bool>).map_err(|error| place.damaged(error))?;
     if watch.is_stopped() {
-        return Err(OpenError::Interrupted { dir: place.dir });
+        return Err(OpenError::Interrupted { dir: place.dir.clone() });
     }
     match read {
         Ok(()) => {}
@@ -103,22 +184,22 @@ pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>
     }
     let mut told = BTreeSet::new();
     report.faults.retain(|fault| told.insert(fault.clone()));
-    if accept_loss && let Some(what) = damaged.later.pop_first() {
-        return Err(OpenError::Later { dir: place.dir, what });
+    Ok(Read { report, damaged, vouched, of_ledger })
+}
+
+impl Read {
+    /// Keeps what a server that is started has to know, and forgets what does not hold any more.
+    fn note(&self, place: &Place) -> Result<(), OpenError> {
+        if self.report.is_healthy() || self.report.accepted {
+            trust_again(place)?;
+            return damage::forget(&place.known_damage())
+                .map_err(|error| io_error("write", &place.known_damage(), error));
+        }
+        let faults = self.report.faults.iter();
+        let is_damage = |fault: &&String| !self.of_ledger.contains(fault) && !self.damaged.later.contains(*fault);
+        let found: Vec<String> = faults.filter(is_damage).cloned().collect();
+        remember(place, &found, &self.damaged.whole)
     }
-    if accept_loss && !report.is_healthy() {
-        report.gap = accept(&place, &mut db, &damaged, &report.faults, vouched, at)?;
-        report.accepted = true;
-    }
-    if report.is_healthy() || report.accepted {
-        trust_again(&place)?;
-        damage::forget(&place.known_damage()).map_err(|error| io_error("write", &place.known_damage(), error))?;
-    } else {
-        let is_damage = |fault: &&String| !of_ledger.contains(fault) && !damaged.later.contains(*fault);
-        let found: Vec<String> = report.faults.iter().filter(is_damage).cloned().collect();
-        remember(&place, &found, &damaged.whole)?;
-    }
-    Ok(report)
 }
 
 /// Keeps what was found, so that a server which is started all the same says so.
@@ -138,6 +219,34 @@ pub(crate) fn verify_if_suspect(place: &Place, db: &Connection) -> Result<(), Op
     verify(place, db, &format!("it failed: {reason}"))?;
     trust_again(place)
 }
+
+/// As [`verify_if_suspect`], for who only reads: whether it holds is for the next start to note.
+pub(crate) fn verify_looking(
+    place: &Place,
+    (db, glance): (&mut Connection, &Glance),
+    alone_is_unreadable: bool,
+) -> Result<(), OpenError> {
+    let watch = Arc::new(Watch::default());
+    let asked = Arc::clone(&watch);
+    db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
+    let reason = match fs::read_to_string(place.suspect()) {
+        Ok(reason) => format!("it failed: {reason}"),
+        Err(_) if alone_is_unreadable => UNREADABLE_ALONE.to_owned(),
+        Err(_) => return Ok(()),
+    };
+    let verified = gives_way(glance, &watch, || match verify(place, db, &reason) {
+        _ if watch.is_stopped() => Err(OpenError::Interrupted { dir: place.dir.clone() }),
+        verified => verified,
+    });
+    db.progress_handler(0, None::<fn() -> bool>).map_err(|error| place.damaged(error))?;
+    match verified {
+        Err(OpenError::GaveWay { .. }) => Err(place.in_use(glance.holder())),
+        verified => verified,
+    }
+}
+
+/// Why a store is read whole whose database cannot be read without its log.
+pub(crate) const UNREADABLE_ALONE: &str = "the database without its log cannot be read";
 
 /// Reads everything, for that reason, and refuses the store unless all of it holds.
 pub(crate) fn verify(place: &Place, db: &Connection, reason: &str) -> Result<(), OpenError> {
@@ -202,14 +311,8 @@ impl Damaged {
     }
 }
 
-/// Writes down, in a new epoch, what the ledger of a store that opens could not vouch for.
-pub(crate) fn write_down(
-    place: &Place,
-    db: &mut Connection,
-    doubt: &Doubt,
-    meta: &Meta,
-    at: Wall,
-) -> Result<Meta, OpenError> {
+/// What the ledger of a store that opens could not vouch for.
+pub(crate) fn doubted(doubt: &Doubt, meta: &Meta, at: Wall) -> Gap {
     tracing::warn!(
         event = "ledger_doubtful",
         %doubt,
@@ -219,7 +322,18 @@ pub(crate) fn write_down(
         Doubt::Torn { .. } => Some(1),
         Doubt::Old { .. } => None,
     };
-    let gap = Gap { why: Why::Unvouched, since: meta.latest, until: at.max(meta.latest), commits, events: None };
+    Gap { why: Why::Unvouched, since: meta.latest, until: at.max(meta.latest), commits, events: None }
+}
+
+/// Writes that down, in a new epoch.
+pub(crate) fn write_down(
+    place: &Place,
+    db: &mut Connection,
+    doubt: &Doubt,
+    meta: &Meta,
+    at: Wall,
+) -> Result<Meta, OpenError> {
+    let gap = doubted(doubt, meta, at);
     let entry = line_of_audit("server", "store.unvouched", doubt.to_string(), at);
     let begun = epoch::begin(db, &[entry], meta.id_high, |db| gap::add(db, &gap).map(Some));
     begun.map(|(meta, _)| meta).map_err(|error| place.damaged(error))

@@ -1,7 +1,5 @@
 //! A new epoch: history was cut, by a restore or a loss, and the ledger of before says nothing of what comes.
 
-use std::collections::BTreeSet;
-
 use relay_core::time::Wall;
 use rusqlite::Connection;
 
@@ -37,8 +35,8 @@ pub(crate) fn begin_within(
     let mut meta = Meta::load(db)?.ok_or_else(|| Fault::Damaged("the meta row is missing".into()))?;
     let mut book = Book::load(db)?;
     let accepted = book.accepted;
-    let (mut paused, damage) = (BTreeSet::new(), Damage::default());
-    let mut tx = Transaction::new(db, &mut book, &mut paused, &damage, Wall::MIN);
+    let damage = Damage::default();
+    let mut tx = Transaction::new(db, &mut book, &damage, Wall::MIN);
     tx.audit(audit)?;
     let (mut crcs, latest) = (std::mem::take(&mut tx.crcs), tx.latest);
     crcs.extend(also(db)?);

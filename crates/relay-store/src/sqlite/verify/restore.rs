@@ -17,6 +17,7 @@ use crate::{
     sqlite::files::{
         damage,
         ledger::{self, Slot},
+        lock::Writing,
         open::{self, LEDGER_LEFT, OpenError, Place},
     },
     watch::Watch,
@@ -83,7 +84,7 @@ pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Resu
     let manifest = read_manifest(from).map_err(unusable)?;
     refuse_newer(from, &manifest)?;
     refuse_used(dir)?;
-    let place = Place::claim(dir, Owners::UsOrServed)?;
+    let (place, _lock) = Place::claim(dir, Owners::UsOrServed, Writing::Command)?;
     // Again: a server may have begun and ended there before it was claimed.
     refuse_used(dir)?;
     let cannot_write = |error| open::io_error("write", dir, error);

@@ -48,9 +48,6 @@ pub(crate) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
     let Some(destination) = tx.book.number(Kind::Destination, &ask.destination) else { return Ok(nothing) };
     let tried = tx.db.prepare_cached(ANY_TRIED)?.exists([destination])?;
     let backlog = Backlog { tried, open: tx.book.open(destination) };
-    if tx.paused.contains(&ask.destination) {
-        return Ok(Leased { backlog, ..nothing });
-    }
     // One more than may be leased shows whether more is due.
     let wanted = ask.limit as usize + 1 + tx.damage.passed_over();
     let Candidates { found, all_seen } = candidates(tx.db, destination, ask, wanted)?;

@@ -1,11 +1,10 @@
 //! Writing registry documents, with compare-and-set, and the audit log beside them.
 
-use relay_core::name::Name;
 use rusqlite::params;
 
 use super::transaction::Transaction;
 use crate::{
-    seam::{AuditEntry, DocumentKey, DocumentKind},
+    seam::{AuditEntry, DocumentKey},
     sqlite::{fault::Fault, read::documents},
 };
 
@@ -37,14 +36,5 @@ pub(crate) fn document(
             .execute(params![key.kind as i64, key.name])?;
     }
     tx.audit(audit)?;
-    if key.kind == DocumentKind::Destination
-        && let Ok(name) = key.name.parse::<Name>()
-    {
-        if body.is_some_and(documents::says_paused) {
-            tx.paused.insert(name);
-        } else {
-            tx.paused.remove(&name);
-        }
-    }
     Ok(Some(version))
 }

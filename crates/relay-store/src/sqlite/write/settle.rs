@@ -1,6 +1,6 @@
 //! Changes that the core decided on, applied if the record is still the one decided on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use relay_core::{
     delivery::Delivery,
@@ -72,8 +72,8 @@ pub(crate) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<(), F
 pub(crate) fn forget_schedules(db: &Connection, book: &mut Book) -> Result<(), Fault> {
     let mut statement = db.prepare("SELECT seq FROM deliveries WHERE state = 20")?;
     let scheduled = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
-    let (mut paused, damage) = (BTreeSet::new(), Damage::default());
-    let mut tx = Transaction::new(db, book, &mut paused, &damage, Wall::MIN);
+    let damage = Damage::default();
+    let mut tx = Transaction::new(db, book, &damage, Wall::MIN);
     for seq in scheduled {
         let Some(before) = rows::delivery_at(db, seq, tx.book)? else { continue };
         let next = Delivery { due_at: before.changed_at, ..before.clone() };

@@ -1,11 +1,8 @@
 //! What an operation may do inside the writer's transaction, and what the commit has to know of it.
 
-use std::collections::BTreeSet;
-
 use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
-    name::Name,
     time::Wall,
 };
 use rusqlite::{CachedStatement, Connection, params};
@@ -29,8 +26,6 @@ use crate::{
 pub(crate) struct Transaction<'a> {
     pub(crate) db: &'a Connection,
     pub(crate) book: &'a mut Book,
-    /// Destinations whose document says `"paused": true`.
-    pub(crate) paused: &'a mut BTreeSet<Name>,
     /// What was found damaged.
     pub(crate) damage: &'a Damage,
     /// When it began.
@@ -65,17 +60,10 @@ struct Statements<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(
-        db: &'a Connection,
-        book: &'a mut Book,
-        paused: &'a mut BTreeSet<Name>,
-        damage: &'a Damage,
-        now: Wall,
-    ) -> Self {
+    pub(crate) fn new(db: &'a Connection, book: &'a mut Book, damage: &'a Damage, now: Wall) -> Self {
         Self {
             db,
             book,
-            paused,
             damage,
             now,
             crcs: Vec::new(),

@@ -3,7 +3,6 @@
 //! **Invariant:** nobody is answered before the commit and the ledger slot that speak of their operation are written.
 
 use std::{
-    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -13,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use relay_core::name::Name;
 use rusqlite::{Connection, ErrorCode, wal::CheckpointMode};
 
 use super::{
@@ -38,7 +36,6 @@ use crate::{
         read::{
             backup::Copies,
             book::{Book, Shelf},
-            documents,
         },
         status::Status,
     },
@@ -70,7 +67,6 @@ pub(crate) struct Writer {
     /// The one that deadlines are compared with; may be replaced.
     pub(crate) clock: Arc<Mutex<Clock>>,
     pub(crate) copies: Copies,
-    pub(crate) paused: BTreeSet<Name>,
     /// Where the next start finds out that this run failed.
     pub(crate) suspect: PathBuf,
     /// Held while the store is open.
@@ -170,6 +166,7 @@ impl Writer {
     }
 
     fn serve(&mut self, db: &Connection) -> Result<(), Fault> {
+        schema::wait_for_nobody(db)?;
         loop {
             let allowed = Allowed { bulk_from: self.bulk_not_before, retire: retain::has_turn(&self.book.arrears) };
             let patience = if self.room.was_full() { IDLE_AFTER_FULL } else { IDLE_AFTER };
@@ -248,7 +245,7 @@ impl Writer {
         begin(db)?;
         let clock = Arc::clone(&*self.clock.lock().unwrap_or_else(PoisonError::into_inner));
         let now = clock();
-        let mut tx = Transaction::new(db, &mut self.book, &mut self.paused, self.shelf.damage(), now);
+        let mut tx = Transaction::new(db, &mut self.book, self.shelf.damage(), now);
         for job in jobs {
             job.task.run(&mut tx)?;
         }
@@ -335,7 +332,6 @@ impl Writer {
         }
         self.book = Book::load(db)?;
         self.book.publish_all(&self.shelf);
-        self.paused = documents::paused(db)?;
         Ok(())
     }
 

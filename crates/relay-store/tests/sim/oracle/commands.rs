@@ -37,6 +37,24 @@ impl Oracle {
         }
     }
 
+    /// What a step of a job was to make, as far as it did: of old events new deliveries, of each along each route one at most.
+    pub(crate) fn made(&mut self, job: JobId, mut made: Vec<Delivery>, store: &MemoryStore) {
+        made.retain(|made| store.delivery(made.id).is_some());
+        for delivery in &made {
+            self.done_once(job, delivery.id);
+            let (event, to) = (delivery.event, delivery.destination.clone());
+            let first = self.replays.entry(job).or_default().insert((event, to));
+            self.check(first, "I12", || format!("{job} replayed {event} twice: {delivery:?}"));
+        }
+        self.replayed_by_hand(&made);
+    }
+
+    /// An operator had old events delivered again.
+    pub(crate) fn replayed_by_hand(&mut self, made: &[Delivery]) {
+        self.by_hand.extend(made.iter().map(|delivery| delivery.id));
+        self.replayed(made);
+    }
+
     fn done_once(&mut self, job: JobId, id: DeliveryId) {
         let first = self.commands.entry(job).or_default().insert(id);
         self.check(first, "I12", || format!("{job} changed {id} twice"));

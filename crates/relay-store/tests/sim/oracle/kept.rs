@@ -21,6 +21,7 @@ pub(super) struct Kept {
     retired: BTreeSet<(EventId, Name)>,
     forgotten: BTreeSet<EventId>,
     commands: BTreeMap<JobId, BTreeSet<DeliveryId>>,
+    replays: BTreeMap<JobId, BTreeSet<(EventId, Name)>>,
     over: BTreeSet<JobId>,
 }
 
@@ -36,6 +37,7 @@ impl Oracle {
             retired: self.retired.clone(),
             forgotten: self.forgotten.clone(),
             commands: self.commands.clone(),
+            replays: self.replays.clone(),
             over: self.over.clone(),
         });
     }
@@ -52,6 +54,7 @@ impl Oracle {
             retired: self.retired,
             forgotten: self.forgotten,
             commands: self.commands,
+            replays: self.replays,
             over: self.over,
         } = kept;
         self.promised.retain(|event| store.holds_event(*event));

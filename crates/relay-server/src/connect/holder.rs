@@ -1,4 +1,4 @@
-//! Who a client is: what is known of it by its token.
+//! Who holds a token: what is known of a client by what it showed.
 
 use relay_core::{hub::Serves, name::Name, time::Wall};
 
@@ -7,16 +7,16 @@ use crate::{
     registry::{secret, uses::Proof},
 };
 
-/// Who a client is, once its token was found.
+/// Who holds a token, once that was found.
 #[derive(Clone)]
-pub(super) struct Principal {
+pub(super) struct Holder {
     pub(super) token: Name,
     pub(super) serves: Serves,
     /// SHA-256 of the secret that it showed.
     pub(super) digest: [u8; 32],
 }
 
-impl Principal {
+impl Holder {
     /// Whether the token is there, is not revoked, and serves what it served.
     pub(super) fn is_in(&self, directory: &Directory, now: Wall) -> bool {
         self.is_known(directory, now)
@@ -59,17 +59,17 @@ mod tests {
             revoked_at,
         };
         let serves = token(Some(&["crm", "erp"]), None).serves();
-        let principal = Principal { token: name("office"), serves, digest: [0; 32] };
+        let holder = Holder { token: name("office"), serves, digest: [0; 32] };
         let among = |document| {
             let mut directory = Directory::default();
             directory.tokens.insert(name("office"), Versioned { document, version: 1 });
-            principal.is_in(&directory, Wall::MIN)
+            holder.is_in(&directory, Wall::MIN)
         };
         assert!(among(token(Some(&["erp", "crm"]), None)));
         assert!(!among(token(Some(&["erp"]), None)), "narrowed");
         assert!(!among(token(None, None)), "widened: its client comes back and hears so");
         assert!(!among(token(Some(&["crm", "erp"]), Some(1))), "revoked");
-        assert!(!principal.is_in(&Directory::default(), Wall::MIN), "gone");
+        assert!(!holder.is_in(&Directory::default(), Wall::MIN), "gone");
 
         // I21: an old secret lets in until its time is over, a replaced one no more.
         let rotated = |until: Option<i64>| {

@@ -1,6 +1,9 @@
 //! The one loop behind every listener: accepts connections, gives each its place, and serves it until it ends, come what
 //! may.
 
+mod accept;
+mod connections;
+
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
@@ -17,18 +20,21 @@ use hyper::{body::Incoming, server::conn::http1, service::HttpService};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Semaphore,
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    accept::{Acceptor, Listening},
-    connections::{Connections, Seated},
-    origin::Origin,
-};
+use crate::{limits, origin::Origin};
+
+pub use accept::Listening;
+pub use connections::{Bounds, Connections, Seated, Wanted};
+
+use accept::Acceptor;
 
 /// What a listener does with its connections.
-pub(crate) trait Serve<S>: Send + Sync + 'static {
+pub trait Serve<S>: Send + Sync + 'static {
     /// One connection from its first byte to its end.
     fn connection(
         &self,
@@ -41,13 +47,23 @@ pub(crate) trait Serve<S>: Send + Sync + 'static {
     /// Counts a panic of one connection's task.
     fn panicked(&self);
 
-    /// There is no room for so many more connections, and none waits that could end.
-    fn full(&self, _wanted: usize) {}
+    /// There is no room for more connections, and none waits that could end. Says how many are going to end now.
+    fn full(&self, _wanted: Wanted) -> usize {
+        0
+    }
+
+    /// A connection gets no place: its address has its share.
+    fn refused(&self, _origin: Origin) {}
+
+    /// Says so on it, where there are few at a time; else it is reset.
+    fn turn_away(&self, _socket: S) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// Serves until `stop`; then accepts no more, has connections finish what is at hand, and returns when the last one has
 /// ended. Whoever called bounds that wait by dropping the future.
-pub(crate) async fn serve<L: Listening>(
+pub async fn serve<L: Listening>(
     listener: L,
     name: &'static str,
     connections: Arc<Connections>,
@@ -58,6 +74,8 @@ pub(crate) async fn serve<L: Listening>(
     // Dropped with this future, and then it ends the connections that are left.
     let mut tasks = JoinSet::new();
     let mut acceptor = Acceptor::new(listener, name);
+    // Those whose address has its share: what is at work there may give way in a moment.
+    let antechamber = Arc::new(Semaphore::new(limits::TURNED_AWAY_MAX));
     loop {
         // Cancel safety: see `Acceptor::accept`.
         let (socket, origin) = tokio::select! {
@@ -72,25 +90,54 @@ pub(crate) async fn serve<L: Listening>(
             () = stop.cancelled() => break,
             seat = connections.seat(origin, |wanted| serving.full(wanted)) => seat,
         };
-        // Its address has its share at work: whoever opened it may try again once something of that has ended.
-        let Some(seat) = seat else { continue };
         let (serving, closing) = (Arc::clone(&serving), Arc::clone(&closing));
-        tasks.spawn(async move {
-            let connection = serving.connection(socket, origin, Arc::new(seat), &closing);
-            // Strangers reach this code, so a panic in it ends one connection and not the process.
-            if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
-                serving.panicked();
-                tracing::error!(
-                    event = "connection_panicked",
-                    listener = name,
-                    "a connection's task panicked; only this connection is lost"
-                );
-            }
-        });
+        if let Some(seat) = seat {
+            tasks.spawn(async move { contained(&*serving, name, socket, origin, seat, &closing).await });
+        } else if let Ok(place) = Arc::clone(&antechamber).try_acquire_owned() {
+            let connections = Arc::clone(&connections);
+            tasks.spawn(async move {
+                // Cancel safety: who waits has taken nothing. At a stop his socket is closed unserved.
+                let seat = tokio::select! {
+                    biased;
+                    () = closing.begun() => return,
+                    seat = timeout(limits::PLACE_WAIT, connections.seat_in_share(origin, |wanted| serving.full(wanted))) => seat,
+                };
+                let Ok(seat) = seat else {
+                    serving.refused(origin);
+                    let _ = timeout(limits::TURNED_AWAY_WITHIN, serving.turn_away(socket)).await;
+                    return;
+                };
+                drop(place);
+                contained(&*serving, name, socket, origin, seat, &closing).await;
+            });
+        } else {
+            serving.refused(origin);
+        }
     }
     drop(acceptor);
     closing.begin();
     while tasks.join_next().await.is_some() {}
+}
+
+/// One connection, come what may.
+async fn contained<S>(
+    serving: &impl Serve<S>,
+    name: &'static str,
+    socket: S,
+    origin: Origin,
+    seat: Seated,
+    closing: &Closing,
+) {
+    let connection = serving.connection(socket, origin, Arc::new(seat), closing);
+    // Strangers reach this code, so a panic in it ends one connection and not the process.
+    if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+        serving.panicked();
+        tracing::error!(
+            event = "connection_panicked",
+            listener = name,
+            "a connection's task panicked; only this connection is lost"
+        );
+    }
 }
 
 /// Tells the connections that no request may follow the one at hand.
@@ -98,7 +145,7 @@ pub(crate) async fn serve<L: Listening>(
 /// A connection's task looks at the flag whenever it runs, and at the token, whose lock all connections share, only once
 /// to be woken by it and once more when the flag is set.
 #[derive(Debug, Default)]
-pub(crate) struct Closing {
+pub struct Closing {
     begun: AtomicBool,
     token: CancellationToken,
 }
@@ -115,12 +162,12 @@ impl Closing {
     }
 
     /// Completes once it has begun.
-    pub(crate) async fn begun(&self) {
+    pub async fn begun(&self) {
         self.token.cancelled().await;
     }
 
     /// Speaks HTTP/1 on a socket until its peer, its service or this ends it; `told` is called when this does.
-    pub(crate) async fn drive<S, B>(
+    pub async fn drive<S, B>(
         &self,
         builder: &http1::Builder,
         socket: S,

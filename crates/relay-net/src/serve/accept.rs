@@ -2,19 +2,18 @@
 
 use std::{future::Future, io, time::Duration};
 
-use relay_core::{limits, lines::Kind, time::Mono};
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     time::{Instant, sleep},
 };
 
-use crate::origin::Origin;
+use crate::{limits, origin::Origin};
 
 /// Pause after an accept that failed for want of file descriptors or memory: others have to end first.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A listening socket.
-pub(crate) trait Listening: Send + 'static {
+pub trait Listening: Send + 'static {
     /// What it gives.
     type Socket: Send + 'static;
 
@@ -46,22 +45,21 @@ impl Listening for UnixListener {
 }
 
 /// A listening socket that goes on whatever accepting meets.
-pub(crate) struct Acceptor<L> {
+pub(super) struct Acceptor<L> {
     listener: L,
     name: &'static str,
     failures: u64,
-    began: Instant,
-    lines: Kind,
+    said: Option<Instant>,
 }
 
 impl<L: Listening> Acceptor<L> {
-    pub(crate) fn new(listener: L, name: &'static str) -> Self {
-        Self { listener, name, failures: 0, began: Instant::now(), lines: Kind::default() }
+    pub(super) fn new(listener: L, name: &'static str) -> Self {
+        Self { listener, name, failures: 0, said: None }
     }
 
     /// The next connection, however long that takes. Cancel-safe: what is dropped has taken nothing, and at most cuts a
     /// pause short.
-    pub(crate) async fn accept(&mut self) -> (L::Socket, Origin) {
+    pub(super) async fn accept(&mut self) -> (L::Socket, Origin) {
         loop {
             match self.listener.accept().await {
                 Ok(accepted) => return accepted,
@@ -77,9 +75,10 @@ impl<L: Listening> Acceptor<L> {
     fn complain(&mut self, error: &io::Error) {
         self.failures += 1;
         // However often accepting fails.
-        if self.lines.may_tell(limits::LINES_OF_STRANGERS, Mono::default() + self.began.elapsed()).is_none() {
+        if self.said.is_some_and(|said| said.elapsed() < limits::ACCEPT_SAID_EVERY) {
             return;
         }
+        self.said = Some(Instant::now());
         tracing::warn!(
             event = "accept_failed",
             listener = self.name,
@@ -94,13 +93,6 @@ impl<L: Listening> Acceptor<L> {
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-/// Readies a socket that may become a session's.
-pub(crate) fn prepare(socket: &TcpStream) {
-    // Best effort: without it a session on a slow link is slower to say what matters.
-    #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(limits::SESSION_UNSENT_BYTES);
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! A connection *waits* while it is its peer's turn: for a request head, whole or in part, and for taking an answer. All
 //! else is *at work*. Only what waits is ever closed for others. What waits longest goes first: a stranger who opens ten
-//! thousand sockets and falls silent competes with himself.
+//! thousand sockets and falls silent competes with himself. Where nothing waits, the listener is asked whether something that is
+//! at work is little worth its place: of the whole, or of the network whose share is full.
 //!
 //! A request costs no lock here: its connection writes two numbers that are its own. The table is locked where a
 //! connection opens or ends, and searched where there is no room.
@@ -18,19 +19,21 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use relay_core::limits;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::origin::{Address, Network, Origin};
+use crate::{
+    limits,
+    origin::{Address, Network, Origin},
+};
 
-/// File descriptors that the store and the listeners take, with some for clients and the operator.
+/// File descriptors that a process takes for its own files and listeners, with some for what it dials and for its operator.
 const DESCRIPTORS_OWN: u64 = 64;
-/// Of the descriptors that the process may open, each admin listener takes one in this many: what the public listener
+/// Of the descriptors that the process may open, each private listener takes one in this many: what the public listener
 /// leaves is for the store and the clients as well.
-const DESCRIPTORS_ADMIN_SHARE: u64 = 16;
+const DESCRIPTORS_PRIVATE_SHARE: u64 = 16;
 /// How long one who waits for room looks away at most: a connection that was told to end may have had a request at hand.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// One in this many places of the reserve may be held by strangers that wait for another: the rest is for whom it is kept.
@@ -66,16 +69,16 @@ impl Bounds {
     }
 
     /// Of the public listener: as many as may be, leaving a quarter of the process's file descriptors, and no fewer than
-    /// our own, to the store, the clients and the operator.
+    /// our own, to all else that the process does.
     pub fn public() -> Self {
         let soft = descriptors();
         Self::of(soft.map_or(limits::CONNECTIONS_MAX, |soft| limits::CONNECTIONS_MAX.min(connections_of(soft))))
     }
 
-    /// Of an admin listener.
-    pub(crate) fn admin() -> Self {
+    /// Of a private listener.
+    pub fn private() -> Self {
         let soft = descriptors().unwrap_or(u64::MAX);
-        Self::of((soft / DESCRIPTORS_ADMIN_SHARE).clamp(1, limits::ADMIN_CONNECTIONS_MAX as u64) as usize)
+        Self::of((soft / DESCRIPTORS_PRIVATE_SHARE).clamp(1, limits::PRIVATE_CONNECTIONS_MAX as u64) as usize)
     }
 
     fn general(&self) -> usize {
@@ -103,7 +106,7 @@ fn connections_of(descriptors: u64) -> usize {
 
 /// The connections of one listener.
 #[derive(Debug)]
-pub(crate) struct Connections {
+pub struct Connections {
     bounds: Bounds,
     began: Instant,
     /// Connections that are open; beside the table, for those who only want to know how crowded it is.
@@ -126,6 +129,18 @@ struct Table {
     moving: usize,
 }
 
+/// That connections at work give way, where nothing waits that could end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// So many places.
+    pub places: usize,
+    /// Of this network, for its share is full; none: anywhere.
+    pub network: Option<Network>,
+    /// How many of that network have come a moment ago and said nothing yet. What is as young and at work gives way to others
+    /// only where there is more of it.
+    pub silent: usize,
+}
+
 /// What others may see of one connection.
 #[derive(Debug)]
 struct Seat {
@@ -143,7 +158,7 @@ struct Seat {
 
 /// One connection's place. Dropped, it makes room for another.
 #[derive(Debug)]
-pub(crate) struct Seated {
+pub struct Seated {
     connections: Arc<Connections>,
     seat: Arc<Seat>,
     index: usize,
@@ -155,8 +170,8 @@ enum Tried {
     Seated(Seated),
     /// Every other connection is at work, but for those in the reserve; so many places are wanted.
     SeatedInReserve(Seated, usize),
-    /// Its address has its share, all of it at work.
-    Refused,
+    /// The share of a network of its address is full, and nothing of that has waited for long.
+    ShareFull(Wanted),
     /// Others have been told to end.
     Evicting,
     /// Every connection is at work; so many places are wanted.
@@ -164,7 +179,8 @@ enum Tried {
 }
 
 impl Connections {
-    pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
+    /// Of a listener with these bounds; none is open yet.
+    pub fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
             bounds,
             began: Instant::now(),
@@ -175,34 +191,54 @@ impl Connections {
         })
     }
 
-    /// A place for one more connection, once there is one; `None` if its address has too many at work. `full` is called
-    /// whenever nothing waits that could end, with how many places are wanted, also where the reserve still has one: what is
-    /// at work then may be little worth its place. Cancel-safe: what is dropped has taken nothing.
-    pub(crate) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn(usize)) -> Option<Seated> {
+    /// A place for one more connection, once there is one; `None` if its address has its share, and nothing of that gives way.
+    /// `full` is called whenever nothing waits that could end, also where the reserve still has a place: what is at work then
+    /// may be little worth its own. It says how many give way. Cancel-safe: what is dropped has taken nothing.
+    pub(super) async fn seat(self: &Arc<Self>, origin: Origin, full: impl Fn(Wanted) -> usize) -> Option<Seated> {
+        // Networks in whose share room was made.
+        let mut granted = Vec::new();
         loop {
             // Before the look at the table: whatever is freed from now on is heard of.
             let freed = self.freed.notified();
-            match self.try_seat(origin.address) {
+            match self.try_seat(origin.address, &granted) {
                 Tried::Seated(seated) => return Some(seated),
-                Tried::SeatedInReserve(seated, wanted) => {
-                    full(wanted);
+                Tried::SeatedInReserve(seated, places) => {
+                    full(Wanted::anywhere(places));
                     return Some(seated);
                 }
-                Tried::Refused => return None,
+                // Whoever comes behind is of another address, perhaps: nobody waits here.
+                Tried::ShareFull(wanted) => {
+                    if !self.gives_way(wanted, full(wanted)) {
+                        return None;
+                    }
+                    granted.extend(wanted.network);
+                    continue;
+                }
                 Tried::Evicting => {}
-                Tried::Full(wanted) => full(wanted),
+                Tried::Full(places) => _ = full(Wanted::anywhere(places)),
             }
             // Nothing was freed in time: look again all the same.
             let _ = timeout(LOOK_AGAIN, freed).await;
         }
     }
 
-    fn try_seat(self: &Arc<Self>, address: Address) -> Tried {
+    /// The same for one whose address has its share, as soon as something of that gives way. Cancel-safe.
+    pub(super) async fn seat_in_share(self: &Arc<Self>, origin: Origin, full: impl Fn(Wanted) -> usize) -> Seated {
+        loop {
+            // Before the look at the table: whatever is freed from now on is heard of.
+            let freed = self.freed.notified();
+            if let Some(seated) = self.seat(origin, &full).await {
+                return seated;
+            }
+            let _ = timeout(LOOK_AGAIN, freed).await;
+        }
+    }
+
+    fn try_seat(self: &Arc<Self>, address: Address, granted: &[Network]) -> Tried {
         let mut table = self.lock();
-        for network in address.networks() {
-            let has_share = table.networks.get(&network).is_some_and(|open| *open >= self.bounds.share(network));
-            if has_share && table.evict(1, |seat| seat.address.networks().any(|other| other == network)) == 0 {
-                return Tried::Refused;
+        for network in address.networks().filter(|network| !granted.contains(network)) {
+            if let Some(wanted) = self.lacks(&table, network) {
+                return Tried::ShareFull(wanted);
             }
         }
         let open = self.open.load(Ordering::Relaxed);
@@ -218,10 +254,34 @@ impl Connections {
             let wanted = self.wanted(&table);
             return Tried::SeatedInReserve(self.take(&mut table, address, true), wanted);
         }
-        if table.is_evicting(|_| true) || table.evict(1, |_| true) > 0 {
+        if table.evicting(|_| true) > 0 || table.evict(1, |_| true) > 0 {
             return Tried::Evicting;
         }
         Tried::Full(self.wanted(&table))
+    }
+
+    /// What a network lacks for one connection more, once what has waited for long there has been told to end. Who is on his way
+    /// out has no part in its share.
+    fn lacks(&self, table: &Table, network: Network) -> Option<Wanted> {
+        let (open, share) = (table.networks.get(&network).copied().unwrap_or_default(), self.bounds.share(network));
+        if open < share {
+            return None;
+        }
+        let is_of = |seat: &Seat| seat.is_of(network);
+        let lacking = (open + 1).saturating_sub(share + table.evicting(is_of));
+        let settled = self.settled();
+        if lacking == 0 || table.evict(1, |seat| is_of(seat) && seat.waits_since(settled)) > 0 {
+            return None;
+        }
+        let silent = table.waiting().filter(|seat| is_of(seat)).count();
+        Some(Wanted { places: lacking, network: Some(network), silent })
+    }
+
+    /// So many that are at work in a full share give way. Where none does, whoever waits longest there ends, though he came a moment
+    /// ago. Whether anybody does: one for one, for what has just begun, or is about to go, does not say so at once.
+    fn gives_way(&self, wanted: Wanted, giving: usize) -> bool {
+        let is_of = |seat: &Seat| wanted.network.is_some_and(|network| seat.is_of(network));
+        giving > 0 || self.lock().evict(1, is_of) > 0
     }
 
     /// How many places outside the reserve are missing for all who wait for one, with one more who has just come.
@@ -312,9 +372,9 @@ impl Table {
         self.seats.iter().flatten().filter(|seat| seat.is_waiting() && !seat.is_evicted())
     }
 
-    /// Whether some were told to end that have not run yet.
-    fn is_evicting(&self, which: impl Fn(&Seat) -> bool) -> bool {
-        self.seats.iter().flatten().any(|seat| seat.is_waiting() && seat.is_evicted() && which(seat))
+    /// How many were told to end that have not run yet.
+    fn evicting(&self, which: impl Fn(&Seat) -> bool) -> usize {
+        self.seats.iter().flatten().filter(|seat| seat.is_waiting() && seat.is_evicted() && which(seat)).count()
     }
 
     /// A connection has another place than one of the reserve.
@@ -338,6 +398,13 @@ impl Table {
     }
 }
 
+impl Wanted {
+    /// So many places, whoever gives them.
+    const fn anywhere(places: usize) -> Self {
+        Self { places, network: None, silent: 0 }
+    }
+}
+
 impl Seat {
     fn is_waiting(&self) -> bool {
         self.since.load(Ordering::Relaxed) > 0
@@ -346,6 +413,10 @@ impl Seat {
     /// Whether it has waited since that moment or before.
     fn waits_since(&self, moment: u64) -> bool {
         (1..=moment).contains(&self.since.load(Ordering::Relaxed))
+    }
+
+    fn is_of(&self, network: Network) -> bool {
+        self.address.networks().any(|of| of == network)
     }
 
     fn is_evicted(&self) -> bool {
@@ -361,7 +432,7 @@ impl Seat {
 impl Seated {
     /// Says that it is the peer's turn, with so many bytes put aside meanwhile; whether the connection has to end
     /// instead. The task that asks is woken when that changes.
-    pub(crate) fn waits(&self, cx: &Context<'_>, bytes: usize) -> bool {
+    pub fn waits(&self, cx: &Context<'_>, bytes: usize) -> bool {
         // Registered first: whoever evicts after the look below wakes this task.
         self.seat.waker.register(cx.waker());
         if !self.seat.is_waiting() {
@@ -377,7 +448,7 @@ impl Seated {
     }
 
     /// Says that it is our turn.
-    pub(crate) fn works(&self) {
+    pub fn works(&self) {
         if self.seat.is_waiting() {
             self.seat.since.store(0, Ordering::Relaxed);
         }
@@ -387,30 +458,35 @@ impl Seated {
     }
 
     /// The only connection that there is.
-    pub(crate) fn alone() -> Arc<Self> {
+    ///
+    /// # Panics
+    /// Never: there is room for one.
+    pub fn alone() -> Arc<Self> {
         let connections = Connections::new(Bounds::of(1));
-        let Tried::Seated(seated) = connections.try_seat(Address::Local) else { unreachable!("there is room for one") };
+        let Tried::Seated(seated) = connections.try_seat(Address::Local, &[]) else {
+            unreachable!("there is room for one")
+        };
         Arc::new(seated)
     }
 
     /// How long it may be idle, by how crowded it is.
-    pub(crate) fn idle(&self, patience: Duration) -> Duration {
+    pub fn idle(&self, patience: Duration) -> Duration {
         self.connections.idle(patience)
     }
 
     /// Whether it ends once its peer has the answer at hand.
-    pub(crate) fn is_evicted(&self) -> bool {
+    pub fn is_evicted(&self) -> bool {
         self.seat.is_evicted()
     }
 
     /// Whether its place is kept for others, unless it is to become a session.
-    pub(crate) fn is_reserved(&self) -> bool {
+    pub fn is_reserved(&self) -> bool {
         self.seat.reserved.load(Ordering::Relaxed)
     }
 
     /// Another place than that of the reserve, for a request that the reserve is not kept for, waiting a moment for one;
-    /// whether it has one. `full` is called whenever nothing waits that could end, with how many places are wanted. Cancel-safe.
-    pub(crate) async fn leaves_reserve(&self, full: impl Fn(usize)) -> bool {
+    /// whether it has one. `full` is called whenever nothing waits that could end. Cancel-safe.
+    pub async fn leaves_reserve(&self, full: impl Fn(Wanted) -> usize) -> bool {
         let until = Instant::now() + limits::PLACE_WAIT;
         let mut waits = None;
         loop {
@@ -419,7 +495,7 @@ impl Seated {
             match self.try_leave_reserve() {
                 Left::Yes => return true,
                 Left::Evicting => {}
-                Left::Full(wanted) => full(wanted),
+                Left::Full(places) => _ = full(Wanted::anywhere(places)),
             }
             if waits.is_none() {
                 waits = Moving::begin(self);
@@ -446,7 +522,7 @@ impl Seated {
         }
         let (elsewhere, settled) = (|seat: &Seat| !seat.reserved.load(Ordering::Relaxed), self.connections.settled());
         if table.evict(bounds.evicted_at_a_time(), |seat| elsewhere(seat) && seat.waits_since(settled)) > 0
-            || table.is_evicting(elsewhere)
+            || table.evicting(elsewhere) > 0
             || table.evict(1, elsewhere) > 0
         {
             return Left::Evicting;
@@ -455,7 +531,7 @@ impl Seated {
     }
 
     /// Makes it the session of a client, if there may be one more; it is no longer among those of its address.
-    pub(crate) fn begin_session(&self) -> bool {
+    pub fn begin_session(&self) -> bool {
         let mut table = self.connections.lock();
         if table.sessions >= self.connections.bounds.sessions {
             return false;

@@ -13,10 +13,21 @@ fn address(last: u8) -> Address {
     Address::of([192, 0, 2, last].into())
 }
 
+/// Asks for a place where nothing at work gives way.
+fn tried(connections: &Arc<Connections>, address: Address) -> Tried {
+    let mut granted = Vec::new();
+    loop {
+        match connections.try_seat(address, &granted) {
+            Tried::ShareFull(wanted) if connections.gives_way(wanted, 0) => granted.extend(wanted.network),
+            tried => return tried,
+        }
+    }
+}
+
 fn taken(connections: &Arc<Connections>, address: Address) -> Seated {
-    match connections.try_seat(address) {
+    match tried(connections, address) {
         Tried::Seated(seated) | Tried::SeatedInReserve(seated, _) => seated,
-        Tried::Refused => panic!("refused"),
+        Tried::ShareFull(_) => panic!("refused"),
         Tried::Evicting => panic!("others are to end"),
         Tried::Full(_) => panic!("full"),
     }
@@ -40,7 +51,7 @@ fn whoever_waits_longest_makes_room() {
     for (seat, since) in seats[1..].iter().zip([7, 3, 5]) {
         waits_since(seat, since);
     }
-    assert!(matches!(connections.try_seat(address(9)), Tried::Evicting));
+    assert!(matches!(connections.try_seat(address(9), &[]), Tried::Evicting));
     let evicted: Vec<_> = seats.iter().map(Seated::is_evicted).collect();
     assert_eq!(evicted, [false, false, true, false]);
     assert!(poll(&seats[2], 0), "its task is told");
@@ -56,7 +67,7 @@ fn connections_at_work_stay() {
     for seat in &seats {
         seat.works();
     }
-    assert!(matches!(connections.try_seat(address(3)), Tried::Full(1)));
+    assert!(matches!(connections.try_seat(address(3), &[]), Tried::Full(1)));
     assert!(seats.iter().all(|seat| !seat.is_evicted()));
 }
 
@@ -76,7 +87,7 @@ fn an_address_has_its_share_and_no_more() {
     drop(own);
     let fourth = taken(&connections, address(2));
     fourth.works();
-    assert!(matches!(connections.try_seat(address(2)), Tried::Refused));
+    assert!(matches!(tried(&connections, address(2)), Tried::ShareFull(Wanted { places: 1, silent: 0, .. })));
     taken(&connections, address(3));
     // Whoever ends them all has none left in the books.
     drop((third, fourth));
@@ -98,10 +109,41 @@ fn a_wider_network_has_its_share_too() {
     drop(seats);
     let seats: Vec<_> = (6..=8).map(|number| taken(&connections, home(number))).collect();
     seats.iter().for_each(Seated::works);
-    assert!(matches!(connections.try_seat(home(9)), Tried::Refused));
+    assert!(matches!(tried(&connections, home(9)), Tried::ShareFull(_)));
     taken(&connections, Address::of("2001:db8:1::1".parse().unwrap()));
     drop((fifth, seats));
     assert!(connections.lock().networks.is_empty());
+}
+
+/// S9, S36: in a full share what has waited for long goes, then what the listener gives up, then whoever waits, though he came a
+/// moment ago; those on their way out do not count, and nobody else is too many.
+#[tokio::test]
+async fn what_goes_first_in_a_full_share() {
+    let connections = Connections::new(Bounds { address: 2, ..Bounds::of(16) });
+    let asked = std::cell::RefCell::new(Vec::new());
+    let come = async |going| {
+        let full = |wanted: Wanted| {
+            asked.borrow_mut().push((wanted.places, wanted.silent));
+            going
+        };
+        connections.seat(Origin::of((std::net::Ipv4Addr::new(192, 0, 2, 7), 1).into()), full).await
+    };
+    let (first, second) = (come(0).await.unwrap(), come(0).await.unwrap());
+    first.works();
+    let third = come(0).await.unwrap();
+    assert!(second.is_evicted() && !first.is_evicted(), "nothing at work gives way");
+    third.works();
+    let fourth = come(1).await.unwrap();
+    assert!(!third.is_evicted(), "something at work does");
+    assert_eq!(*asked.borrow(), [(1, 1), (1, 0)]);
+    fourth.works();
+    assert!(come(0).await.is_none(), "three are at work, and nothing gives way");
+    assert_eq!(asked.borrow().last(), Some(&(2, 0)));
+    drop((second, third));
+    assert!(come(0).await.is_none());
+    drop(fourth);
+    assert!(come(0).await.is_some());
+    assert_eq!(asked.borrow().len(), 4);
 }
 
 /// A reverse proxy on this machine brings everybody: its address is nobody's.
@@ -131,7 +173,7 @@ fn the_reserve_is_for_clients_and_for_this_machine() {
 fn no_place_is_wanted_where_one_is_free() {
     let connections = Connections::new(Bounds { reserve: 3, address: 8, ..Bounds::of(5) });
     let [first, second] = [taken(&connections, address(1)), taken(&connections, address(2))];
-    let wanted = |last| match connections.try_seat(address(last)) {
+    let wanted = |last| match connections.try_seat(address(last), &[]) {
         Tried::SeatedInReserve(seated, wanted) => {
             seated.works();
             (seated, wanted)
@@ -160,7 +202,7 @@ async fn whoever_is_in_the_reserve_waits_for_another_place() {
     let general = [working(1), working(2)];
     let reserved = [working(3), working(4), working(5)];
     let full = AtomicUsize::new(0);
-    let asks = reserved.each_ref().map(|seated| seated.leaves_reserve(|_| _ = full.fetch_add(1, Ordering::Relaxed)));
+    let asks = reserved.each_ref().map(|seated| seated.leaves_reserve(|_| full.fetch_add(1, Ordering::Relaxed)));
     let [first, second, third] = asks;
     tokio::pin!(first, second);
     for waiting in [&mut first, &mut second] {
@@ -230,9 +272,9 @@ fn patience_with_the_idle_falls_as_places_go() {
 #[tokio::test]
 async fn whoever_waits_for_room_has_it_as_soon_as_one_ends() {
     let connections = connections(1);
-    let first = connections.seat(Origin::local(), |_| {}).await.unwrap();
+    let first = connections.seat(Origin::local(), |_| 0).await.unwrap();
     first.works();
-    let second = connections.seat(Origin::local(), |_| {});
+    let second = connections.seat(Origin::local(), |_| 0);
     tokio::pin!(second);
     assert!(futures_util::FutureExt::now_or_never(second.as_mut()).is_none());
     drop(first);
@@ -250,7 +292,7 @@ proptest! {
             match (what, seats.get(index)) {
                 (0, _) => {
                     let origin = if last == 0 { Address::Local } else { address(last) };
-                    if let Tried::Seated(seated) | Tried::SeatedInReserve(seated, _) = connections.try_seat(origin) {
+                    if let Tried::Seated(seated) | Tried::SeatedInReserve(seated, _) = tried(&connections, origin) {
                         seats.push(seated);
                     }
                 }

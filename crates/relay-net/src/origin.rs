@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use relay_core::limits;
+use crate::limits;
 
 /// Where a connection comes from. Made once, where it is accepted, and given to whatever answers on it: shares, refusals,
 /// sessions and the audit log all speak of the same address.
@@ -15,8 +15,22 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// Whom the connection is charged to.
     pub address: Address,
-    /// The user at the other end, as the system knows it; only of a socket of this machine.
-    pub uid: Option<u32>,
+    /// TLS ends here, so that nobody on the way reads along or writes.
+    pub tls: bool,
+    /// By what the other side is known.
+    pub via: Via,
+}
+
+/// By what it is known who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// By the address that a socket of the network shows.
+    Network,
+    /// By the file that it opened, and the user who did, where the system says so.
+    File {
+        /// The user.
+        uid: Option<u32>,
+    },
 }
 
 /// Whom connections and memory are charged to: one network that one owner is likely to hold whole.
@@ -33,7 +47,7 @@ pub enum Address {
 
 /// A network that an address is of, and that one owner may hold whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Network {
+pub enum Network {
     /// One IPv4 address.
     V4(Ipv4Addr),
     /// The first bits of an IPv6 address, and how many: 64, or those of [`limits::WIDER_NETWORK_BITS`].
@@ -42,7 +56,7 @@ pub(crate) enum Network {
 
 impl Network {
     /// Whether many owners of one address may be in it.
-    pub(crate) const fn is_wider(self) -> bool {
+    pub const fn is_wider(self) -> bool {
         matches!(self, Self::V6(_, bits) if bits < 64)
     }
 }
@@ -50,17 +64,25 @@ impl Network {
 impl Origin {
     /// A socket that has no address: whoever may open its file.
     pub const fn local() -> Self {
-        Self { peer: None, address: Address::Local, uid: None }
+        Self { peer: None, address: Address::Local, tls: false, via: Via::File { uid: None } }
     }
 
     /// The same, with the user who opened it.
     pub const fn of_user(uid: Option<u32>) -> Self {
-        Self { uid, ..Self::local() }
+        Self { via: Via::File { uid }, ..Self::local() }
     }
 
     /// A peer of the network.
     pub fn of(peer: SocketAddr) -> Self {
-        Self { peer: Some(peer), address: Address::of(peer.ip()), uid: None }
+        Self { peer: Some(peer), address: Address::of(peer.ip()), tls: false, via: Via::Network }
+    }
+
+    /// The user at the other end, as the system knows it.
+    pub const fn uid(&self) -> Option<u32> {
+        match self.via {
+            Via::Network => None,
+            Via::File { uid } => uid,
+        }
     }
 
     /// The address that the socket itself shows.
@@ -82,7 +104,7 @@ impl Address {
 
     /// Whom shares are kept for: its own network first, then the one that a provider gives a customer who asks for more. None
     /// for this machine, which is held to no share.
-    pub(crate) fn networks(self) -> impl Iterator<Item = Network> {
+    pub fn networks(self) -> impl Iterator<Item = Network> {
         let (own, wider) = match self {
             Self::Local => (None, None),
             Self::V4(v4) => (Some(Network::V4(v4)), None),
@@ -113,6 +135,16 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever answers can tell by the value alone what it rests on.
+    #[test]
+    fn an_origin_says_by_what_it_is_known() {
+        let peer = SocketAddr::from(([192, 0, 2, 7], 4_711));
+        assert_eq!((Origin::of(peer).via, Origin::of(peer).uid()), (Via::Network, None));
+        assert_eq!(Origin::of(peer).ip(), Some(peer.ip()));
+        let user = Origin::of_user(Some(7));
+        assert_eq!((user.peer, user.address, user.uid()), (None, Address::Local, Some(7)));
+    }
 
     #[test]
     fn an_address_names_the_network_of_one_owner() {
