@@ -33,6 +33,9 @@ pub(crate) enum Verb {
         /// Of this source only
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
+        /// Of events with such a name only; * stands for any text, ? for one character
+        #[arg(long = "name", value_name = "PATTERN")]
+        pattern: Option<String>,
         #[command(flatten)]
         range: Range,
         #[command(flatten)]
@@ -58,6 +61,7 @@ const COLUMNS: &[Column<EventDto>] = &[
     ("id", |event| text(&event.id)),
     ("received", |event| when(&event.received_at)),
     ("source", |event| text(&event.source)),
+    ("name", |event| text(&event.name)),
     ("request", |event| format!("{} {}", text(&event.method), text(&event.path))),
     ("bytes", |event| text(&event.body_size)),
     ("deliveries", deliveries),
@@ -69,8 +73,8 @@ const VIEW: View<EventDto> =
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
         match self {
-            Self::List { source, range, paging } => {
-                let mut parameters = given([("source", source)]);
+            Self::List { source, pattern, range, paging } => {
+                let mut parameters = given([("source", source), ("name", pattern)]);
                 parameters.extend(range.parameters(time::now())?);
                 list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
@@ -114,10 +118,12 @@ fn in_words(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
     let about = table::fields(&[
         ("event", style::bold(text(&event.id))),
         ("source", text(&event.source)),
+        ("name", text(&event.name)),
         ("received", text(&event.received_at)),
         ("request", format!("{} {}{query}", text(&event.method), text(&event.path))),
         ("body", format!("{} bytes", event.body_size)),
         ("sha256", text(&event.body_sha256)),
+        ("proved by", event.key.as_ref().map_or_else(|| "-".to_owned(), |key| format!("key {}", text(key)))),
     ]);
     let header = |header: &HeaderDto| {
         format!("  {} {}\n", style::dim(format!("{}:", text(header.name()))), text(header.value()))

@@ -108,7 +108,11 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("destination resume", &["crm-relay destination resume crm"]),
     (
         "event list",
-        &["crm-relay event list --source shop --since 2h", "crm-relay event list --all --json > events.json"],
+        &[
+            "crm-relay event list --source shop --since 2h",
+            "crm-relay event list --name 'invoice.*'",
+            "crm-relay event list --all --json > events.json",
+        ],
     ),
     (
         "event show",

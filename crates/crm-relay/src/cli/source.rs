@@ -5,8 +5,8 @@ use http::Method;
 use relay_providers::Given;
 use relay_server::{
     api::{
-        List, ParameterDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto, SourceRotateAsk,
-        SourceUpdateAsk,
+        EventNameDto, List, ParameterDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto,
+        SourceRotateAsk, SourceUpdateAsk,
     },
     config::Dedupe,
 };
@@ -25,6 +25,9 @@ use crate::{
     output::say,
     render::{style, table},
 };
+
+/// Names of events that are shown of a source; JSON has all.
+const NAMES_SHOWN: usize = 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -273,8 +276,32 @@ fn in_words(source: &SourceDto) -> String {
         fields.push(("refused", refused(&activity.counters)));
     }
     let fields = table::fields(&fields);
-    let refusals = source.activity.as_ref().map_or(&[][..], |activity| &activity.refusals);
-    if refusals.is_empty() { fields } else { format!("{fields}\n\n{}", refusals_of(refusals)) }
+    let Some(activity) = &source.activity else { return fields };
+    let mut parts = vec![fields];
+    if !activity.names.is_empty() {
+        parts.push(names_of(&activity.names));
+    }
+    if let Some(since) = &activity.names_since {
+        parts.push(style::dim(format!("names of events are counted from {} on: there are more before", when(since))));
+    }
+    if !activity.refusals.is_empty() {
+        parts.push(refusals_of(&activity.refusals));
+    }
+    parts.join("\n\n")
+}
+
+/// The names of its events, those with the most first.
+fn names_of(names: &[EventNameDto]) -> String {
+    let row = |named: &EventNameDto| {
+        let EventNameDto { name, events, last_at } = named;
+        let name = name.as_ref().map_or_else(|| "(others)".to_owned(), |name| text(name));
+        vec![name, events.to_string(), when(last_at)]
+    };
+    let mut rows: Vec<_> = names.iter().take(NAMES_SHOWN).map(row).collect();
+    if let Some(left) = names.len().checked_sub(NAMES_SHOWN).filter(|left| *left > 0) {
+        rows.push(vec![format!("and {left} more (--json)"), String::new(), String::new()]);
+    }
+    table::table(&["name", "events", "last"], &rows)
 }
 
 fn destinations(source: &SourceDto) -> String {

@@ -151,3 +151,29 @@ fn an_invitation_writes_the_token_into_a_file() {
     assert!(!place.path("second").exists(), "what was refused leaves no file");
     assert!(place.json(&["invite", "json", "--token-file", "third"])["token"]["token"].is_null());
 }
+
+/// I25: what the platform calls what happened is listed, searched for and counted.
+#[test]
+fn events_are_found_by_their_names() {
+    let place = Place::new();
+    let _server = place.server();
+    let create = ["source", "create", "code", "--provider", "github", "--set", &format!("secret={SECRET}")];
+    assert!(place.cli(&create).status.success());
+    for _ in 0..2 {
+        assert_eq!(place.cli(&["send", "--source", "code"]).status.code(), Some(0));
+    }
+    assert_eq!(place.cli(&["send"]).status.code(), Some(0), "to the source without names");
+    let count = |name: &str| place.json(&["event", "list", "--name", name])["items"].as_array().unwrap().len();
+    let all = place.json(&["event", "list", "--source", "code"]);
+    let name = all["items"][0]["name"].as_str().unwrap().to_owned();
+    let beginning = format!("{}*", &name[..2]);
+    assert_eq!((count(&name), count(&beginning), count("*"), count(""), count("nothing.*")), (2, 2, 3, 1, 0));
+    let shown = place.json(&["source", "show", "code"]);
+    assert_eq!((&shown["names"][0]["name"], &shown["names"][0]["events"]), (&name.as_str().into(), &2.into()));
+    let words = String::from_utf8(place.cli(&["source", "show", "code"]).stdout).unwrap();
+    assert!(words.contains(&name), "{words}");
+    let unnamed = place.json(&["event", "list", "--source", "default"]);
+    assert_eq!(unnamed["items"][0]["name"], Value::Null);
+    let refused = place.cli(&["delivery", "list", "--name", "x"]);
+    assert_eq!(refused.status.code(), Some(2));
+}

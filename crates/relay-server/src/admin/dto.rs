@@ -7,12 +7,12 @@ use relay_core::{
     time::{Now, Wall},
 };
 use relay_providers::provider;
-use relay_store::seam::{EventRow, Promises, SourceStats};
+use relay_store::seam::{EventRow, NameCount, NameCounts, Promises, SourceStats};
 
 use crate::{
     api::{
-        ActivityDto, AnswerDto, AttemptDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto, HeaderDto,
-        HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, RefusalDto, RotationDto, RouteDto, Shown,
+        ActivityDto, AnswerDto, AttemptDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto, EventNameDto,
+        HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, RefusalDto, RotationDto, RouteDto, Shown,
         SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto, TokenDto, TotalsDto,
     },
     clock::rfc3339,
@@ -94,7 +94,19 @@ impl ActivityDto {
             refused: metrics.refused_of(name).into_iter().map(|(check, count)| (check.to_owned(), count)).collect(),
         };
         let refusals = refusals.of(name).into_iter().filter(|refused| refused.at >= source.created_at);
-        Self { counters, last_received_at: None, refusals: refusals.map(RefusalDto::new).collect() }
+        let refusals = refusals.map(RefusalDto::new).collect();
+        Self { counters, last_received_at: None, names: Vec::new(), names_since: None, refusals }
+    }
+
+    /// The same with the names of its events.
+    pub(crate) fn with_names(self, counts: NameCounts) -> Self {
+        let named = |NameCount { name, events, last }: NameCount| EventNameDto {
+            name: name.as_deref().map(str::to_owned),
+            events,
+            last_at: rfc3339(last),
+        };
+        let names = counts.names.into_iter().map(named).collect();
+        Self { names, names_since: counts.since.map(rfc3339), ..self }
     }
 }
 
@@ -315,6 +327,8 @@ impl EventDto {
         Self {
             id: event.id.to_string(),
             source: event.source.to_string(),
+            name: event.name.as_deref().map(str::to_owned),
+            key: event.key.as_ref().map(ToString::to_string),
             method: text(&event.method),
             path: text(&event.path),
             query: event.query.as_deref().map(text),

@@ -12,6 +12,10 @@ pub struct EventDto {
     pub id: String,
     /// Where it came in.
     pub source: String,
+    /// What happened, in the platform's words: `invoice.paid`; `null`: it says none.
+    pub name: Option<String>,
+    /// The named API key that proved it; `null`: `API_KEY`, or no key at all.
+    pub key: Option<String>,
     /// As it was received.
     pub method: String,
     /// As it was received.

@@ -27,8 +27,8 @@ pub use self::{
     problem::ProblemDto,
     route::{ClientDto, DestinationDto, PolicyAsk, RouteAsk, RouteDto},
     source::{
-        ActivityDto, DraftDto, InviteDto, ParameterDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto,
-        SourceRotateAsk, SourceUpdateAsk, UnsignedAsk,
+        ActivityDto, DraftDto, EventNameDto, InviteDto, ParameterDto, RefusalDto, SecretDto, SourceAsk,
+        SourceCountersDto, SourceDto, SourceRotateAsk, SourceUpdateAsk, UnsignedAsk,
     },
     status::{HealthDto, MissedDto, SourceCountsDto, StatusDto, StoreDto, TotalsDto},
 };

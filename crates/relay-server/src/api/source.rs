@@ -68,8 +68,23 @@ pub struct ActivityDto {
     pub counters: SourceCountersDto,
     /// Of the newest event that is kept.
     pub last_received_at: Option<String>,
+    /// The names of the events that are kept, those with the most events first. Those without a name are not among them.
+    pub names: Vec<EventNameDto>,
+    /// Events from before then were not counted by name, because there are too many.
+    pub names_since: Option<String>,
     /// The last ones, the newest first.
     pub refusals: Vec<RefusalDto>,
+}
+
+/// How many events of a name are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventNameDto {
+    /// In the platform's words; `null`: all names that came after the first 250.
+    pub name: Option<String>,
+    /// So many.
+    pub events: u64,
+    /// The minute of the latest.
+    pub last_at: String,
 }
 
 /// The first three are of the store, the others of this process.

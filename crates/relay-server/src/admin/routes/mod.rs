@@ -181,7 +181,7 @@ fn of_events() -> Vec<Route> {
     vec![
         get("/events", See, "Events, the newest first", event::list)
             .list::<EventDto>()
-            .query(&["source", "since", "until", "cursor", "limit"]),
+            .query(&["source", "name", "since", "until", "cursor", "limit"]),
         post("/events/replay", Deliver, "Replay all events that match", replay::replay)
             .one::<BulkDto>()
             .asks::<ReplayAsk>(),

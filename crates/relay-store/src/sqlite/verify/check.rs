@@ -195,8 +195,9 @@ impl Read {
             return damage::forget(&place.known_damage())
                 .map_err(|error| io_error("write", &place.known_damage(), error));
         }
+        let faults = self.report.faults.iter();
         let is_damage = |fault: &&String| !self.of_ledger.contains(fault) && !self.damaged.later.contains(*fault);
-        let found: Vec<String> = self.report.faults.iter().filter(is_damage).cloned().collect();
+        let found: Vec<String> = faults.filter(is_damage).cloned().collect();
         remember(place, &found, &self.damaged.whole)
     }
 }
