@@ -294,7 +294,7 @@ fn in_words(source: &SourceDto) -> String {
 fn names_of(names: &[EventNameDto]) -> String {
     let row = |named: &EventNameDto| {
         let EventNameDto { name, events, last_at } = named;
-        let name = name.as_ref().map_or_else(|| "(others)".to_owned(), |name| text(name));
+        let name = name.as_ref().map_or_else(|| "(others)".to_owned(), text);
         vec![name, events.to_string(), when(last_at)]
     };
     let mut rows: Vec<_> = names.iter().take(NAMES_SHOWN).map(row).collect();
