@@ -10,7 +10,6 @@ use std::{sync::Arc, time::Duration};
 use super::{
     HeldFor, Hub,
     instances::Instance,
-    pace::Rest,
     room::Pair,
     settle::{Reported, Why},
 };
@@ -70,6 +69,15 @@ pub(super) enum Sent {
     Done,
     /// Its client has named it, so it has the whole body.
     Named,
+}
+
+/// What is to be sent yet of a grant that has begun to leave and was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// How much of the body has left.
+    pub(super) offset: usize,
+    /// It has room, and is being read.
+    pub(super) reading: bool,
 }
 
 /// A released lease whose end has not come yet.

@@ -5,21 +5,16 @@
 //! goes on with the byte behind the last that left, under the same lease. A body has its room for [`limits::REACH_LOOK`] at
 //! least, so each time it is read again more of it has left, if its client takes anything.
 
-use super::{Hub, leases::Sent, timers::Timer};
+use super::{
+    Hub,
+    leases::{Rest, Sent},
+    timers::Timer,
+};
 use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     time::Mono,
 };
-
-/// What is to be sent yet of a grant that has begun to leave and was taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rest {
-    /// How much of the body has left.
-    pub(super) offset: usize,
-    /// It has room, and is being read.
-    pub(super) reading: bool,
-}
 
 impl Hub {
     /// Has clients looked at from now on, if somebody waits for what others have.
