@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// Our crates.
-const OURS: [&str; 6] = ["crm_relay", "relay_client", "relay_core", "relay_providers", "relay_server", "relay_store"];
+const OURS: [&str; 7] =
+    ["crm_relay", "relay_client", "relay_core", "relay_net", "relay_providers", "relay_server", "relay_store"];
 
 /// Starts logging for the rest of the process. `RUST_LOG`, if set, decides what is logged.
 ///

@@ -10,7 +10,10 @@ pub struct Glob(Box<str>);
 
 /// Text that is no pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a pattern has at most {max} bytes and no control characters", max = limits::EVENT_NAME_BYTES_MAX)]
+#[error(
+    "want at most {max} bytes without control characters, such as invoice.*",
+    max = limits::EVENT_NAME_BYTES_MAX
+)]
 pub struct GlobError;
 
 impl Glob {

@@ -298,6 +298,9 @@ pub const START_AHEAD_MAX: Duration = Duration::from_hours(366 * 24);
 pub const ROTATION_KEPT_MIN: Duration = Duration::from_secs(1);
 /// See [`ROTATION_KEPT_MIN`].
 pub const ROTATION_KEPT_MAX: Duration = Duration::from_hours(366 * 24);
+/// How soon an old secret that is over is looked for again: its time may end while another's is being taken out, and a store may
+/// be away.
+pub const ROTATION_LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Bytes of a key, a certificate or another small document that a provider keeps at a URL.
 pub const FETCHED_BYTES_MAX: usize = 64 * 1024;

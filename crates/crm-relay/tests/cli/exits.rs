@@ -119,6 +119,6 @@ fn seventy_eight_is_a_data_directory_with_a_name_too_long() {
     let long = "x".repeat(100);
     let told = place.cli(&["server", "--data-dir", &long, "--server-port", "0"]);
     assert_eq!(told.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&told.stderr).contains("DATA_DIR is"), "{told:?}");
+    assert!(String::from_utf8_lossy(&told.stderr).contains("DATA_DIR = "), "{told:?}");
     assert!(!place.path(&long).exists());
 }

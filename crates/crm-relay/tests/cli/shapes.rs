@@ -7,7 +7,7 @@ use crate::place::{Place, wait_until};
 const DELIVERY: &str = "attempts body_size changed_at destination due_at event_id expires_at id last lease losses \
                         ready_at reason replay source state tries";
 const ATTEMPT: &str = "answer at counted duration_ms error number outcome status";
-const EVENT: &str = "body_sha256 body_size deliveries headers id method path query received_at source";
+const EVENT: &str = "body_sha256 body_size deliveries headers id key method name path query received_at source";
 
 /// The names of an object's fields, in order of the alphabet.
 fn fields(value: &Value) -> String {

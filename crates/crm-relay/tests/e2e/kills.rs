@@ -98,7 +98,8 @@ async fn killed_server(dir: &Path) -> (PathBuf, PathBuf) {
 
 const EVENTS: u64 = 12;
 
-/// Opens the store, counts, and looks at what lies in the directory then.
+/// Counts what is stored, and looks at what lies in the directory once it was opened by somebody who may write there: a command
+/// that looks leaves all as it is.
 fn all_is_there(data: &Path, what: &str) {
     let dir = data.parent().unwrap();
     let audit = run(dir, &["audit", "--json", "--data-dir", data.to_str().unwrap()], &[]);
@@ -106,6 +107,8 @@ fn all_is_there(data: &Path, what: &str) {
     assert!(audit.status.success(), "{what}: {told}{}", String::from_utf8_lossy(&audit.stderr));
     let audit: serde_json::Value = serde_json::from_slice(&audit.stdout).unwrap();
     assert_eq!(audit["events"][0]["stored"], EVENTS, "{what}: {audit:#}");
+    let opened = run(dir, &["store", "check", "--accept-loss", "--data-dir", data.to_str().unwrap()], &[]);
+    assert!(opened.status.success(), "{what}: {}", String::from_utf8_lossy(&opened.stderr));
     let known = ["store.db", "store.db-wal", "store.db-shm", "ledger", "store.lock"].map(str::to_owned);
     let left: Vec<String> = names(data).into_iter().filter(|name| !known.contains(name)).collect();
     assert_eq!(left, Vec::<String>::new(), "{what}: left behind");

@@ -170,8 +170,10 @@ impl Registry {
         let mut changes = self.changes.subscribe();
         loop {
             let now = self.clock.now().wall;
-            let next = self.directory().rotations_end().filter(|until| *until > now).min();
-            let wait = next.map_or(limits::ROTATION_KEPT_MAX, |until| until.since(now));
+            let next = self.directory().rotations_end().min();
+            // What is over and still there ended a moment ago, or could not be taken out.
+            let left = |until: Wall| if until > now { until.since(now) } else { limits::ROTATION_LOOK_AGAIN };
+            let wait = next.map_or(limits::ROTATION_KEPT_MAX, left);
             // Cancel safety: nothing is lost by a look that was broken off, for each looks at everything.
             tokio::select! {
                 // Only what the registry's own end could say, and then this ends too.

@@ -158,6 +158,26 @@ async fn an_old_secret_is_worth_nothing_after_its_time_and_leaves_the_store() {
     assert!(bodies.iter().all(|document| !document.body.contains(OLD)));
 }
 
+/// What was over before it was looked for, as when another's time ended a moment earlier or the store was away, goes all the same.
+#[tokio::test]
+async fn an_old_secret_that_is_over_already_leaves_the_store() {
+    let (_store, registry) = with_shop().await;
+    let keep = Some(Duration::from_secs(1));
+    registry.rotate_source(&name("shop"), &set(&[("app_secret", NEW)]), keep, &CLI).await.unwrap();
+    let until = registry.directory().rotations_end().next().unwrap();
+    while registry.clock.now().wall <= until {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let mut changes = registry.changes();
+    let over = async {
+        while registry.directory().rotations_end().next().is_some() {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::select! { () = registry.keep_time() => {}, () = over => {} }
+    assert_eq!(secrets(&registry), only(NEW));
+}
+
 #[tokio::test]
 async fn a_token_has_two_secrets_until_it_is_finished_aborted_or_revoked() {
     let (_store, registry) = with_shop().await;
