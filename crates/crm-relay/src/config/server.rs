@@ -196,7 +196,7 @@ fn public_url(text: &str) -> String {
     url.trim_end_matches('/').to_owned()
 }
 
-/// The largest body that MAX_INFLIGHT_BYTES leaves room for, in whole KiB.
+/// The largest body that `MAX_INFLIGHT_BYTES` leaves room for, in whole KiB.
 fn body_bytes_fit(layers: &Layers) -> u64 {
     budget::body_bytes_max(layers.number("MAX_INFLIGHT_BYTES")) >> 10 << 10
 }
