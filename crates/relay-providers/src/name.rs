@@ -1,15 +1,14 @@
 //! Names: what happened, and to what, as a provider's requests say it.
 
+use relay_core::event::event_name;
 use serde_json::Value;
 
 use crate::{
     Request, form, header, media_type, multipart,
-    pruned::{self, find, text},
+    pruned::{self, Part, find, parts, text},
     walk::{Step, Walk},
 };
 
-/// Longest name that is kept: one byte holds its length.
-const NAME_BYTES_MAX: usize = 255;
 /// Largest text of a form's field that is read as JSON.
 const FIELD_BYTES_MAX: usize = 256 * 1024;
 /// Items of a batch that are looked at for a name: it is that of the first.
@@ -94,11 +93,12 @@ impl Name {
 
 /// A text as a name, if it can be one: nothing that a terminal would obey, or that would turn a line around.
 pub(crate) fn kept(text: String) -> Option<String> {
-    let is_shown = |shown: char| {
-        !shown.is_control()
-            && !matches!(shown, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_shown)).then_some(text)
+    (event_name(&text).is_some() && !text.contains(steers)).then_some(text)
+}
+
+/// A character that is not seen and may turn what stands beside it around.
+fn steers(shown: char) -> bool {
+    matches!(shown, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn text_of(bytes: Vec<u8>) -> Option<String> {
@@ -142,24 +142,18 @@ fn member<'a>(body: &'a [u8], list: &'static str, but: &[&str]) -> Option<&'a [u
     None
 }
 
-/// `a[].b` as steps of a walk.
+/// A path as steps of a walk.
 fn steps(path: &'static str) -> Vec<Step<'static>> {
-    let mut steps = Vec::new();
-    for part in path.split('.').filter(|part| !part.is_empty()) {
-        let (name, is_list) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
-        if !name.is_empty() {
-            steps.push(Step::Member(name.as_bytes()));
-        }
-        if is_list {
-            steps.push(Step::Item);
-        }
-    }
-    steps
+    let step = |part| match part {
+        Part::Member(name) => Step::Member(str::as_bytes(name)),
+        Part::Items => Step::Item,
+    };
+    parts(path).map(step).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use relay_core::time::Wall;
+    use relay_core::{limits, time::Wall};
 
     use super::*;
     use crate::Draft;
@@ -208,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_none() {
-        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        let long = "x".repeat(limits::EVENT_NAME_BYTES_MAX + 1);
         for text in ["", "a\u{1b}[2J", "a\nb", "a\u{202e}b", "\u{feff}a", "a\u{2028}b", "a\u{7f}", &long] {
             assert_eq!(kept(text.to_owned()), None, "{text:?}");
         }

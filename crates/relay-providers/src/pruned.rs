@@ -59,19 +59,29 @@ pub(crate) fn unmarked(json: &[u8]) -> &[u8] {
     json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json)
 }
 
-/// `a[].b` as steps.
+/// What a path such as `a[].b` leads through.
+pub(crate) enum Part<'a> {
+    /// A member of this name.
+    Member(&'a str),
+    /// The items of a list.
+    Items,
+}
+
+/// The parts of a path, from the outside in.
+pub(crate) fn parts(path: &str) -> impl Iterator<Item = Part<'_>> {
+    path.split('.').filter(|part| !part.is_empty()).flat_map(|part| {
+        let (name, is_list) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
+        let member = (!name.is_empty()).then_some(Part::Member(name));
+        member.into_iter().chain(is_list.then_some(Part::Items))
+    })
+}
+
 fn steps(path: &str) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for part in path.split('.').filter(|part| !part.is_empty()) {
-        let (field, is_list) = part.strip_suffix("[]").map_or((part, false), |field| (field, true));
-        if !field.is_empty() {
-            steps.push(Step::Field(field.to_owned()));
-        }
-        if is_list {
-            steps.push(Step::Each);
-        }
-    }
-    steps
+    let step = |part| match part {
+        Part::Member(name) => Step::Field(String::from(name)),
+        Part::Items => Step::Each,
+    };
+    parts(path).map(step).collect()
 }
 
 /// What is left of the paths at some place in the document.
