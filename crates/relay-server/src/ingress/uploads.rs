@@ -2,7 +2,7 @@
 //! memory is short.
 //!
 //! A body that comes with its head is never in this table: the table is for those that are waited for. A large one is
-//! promised the room that it needs before it is read ([`line`]), so that those that are read become whole.
+//! promised the room that it needs before it is read ([`mod@line`]), so that those that are read become whole.
 
 mod line;
 

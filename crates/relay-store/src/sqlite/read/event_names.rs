@@ -1,6 +1,6 @@
 //! The names of events by number: a source numbers the names that came first, so that a listing by name reads one byte an event.
 //!
-//! Numbers are 1 to [`EVENT_NAMES_NUMBERED`](relay_core::limits::EVENT_NAMES_NUMBERED), given once and never to another name. A
+//! Numbers are 1 to [`EVENT_NAMES_NUMBERED`], given once and never to another name. A
 //! name that came later stands in its event's head: [`NAME_AS_TEXT`] in the place of its number.
 
 use std::{
