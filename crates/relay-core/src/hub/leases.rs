@@ -194,10 +194,10 @@ impl Hub {
             conn.and_then(|instance| instance.conn).and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
         match (session, &held.event) {
             (Some((conn, session)), Some((event, _))) => {
-                let (delivery, event) = (held.delivery.clone(), Arc::clone(event));
+                let event = Arc::clone(event);
                 match held.rest {
-                    None => session.outbox.push_grant(delivery, event, self.public_url.clone()),
-                    Some(rest) => session.outbox.push_rest(delivery, event, rest.offset),
+                    None => session.outbox.push_grant(&held.delivery, event, self.public_url.clone()),
+                    Some(rest) => session.outbox.push_rest(&held.delivery, event, rest.offset),
                 }
                 if session.outbox.wants_signal() {
                     self.outputs.push_back(Output::Transmit(conn));
