@@ -39,6 +39,7 @@ use crate::{
     answer::Refusal,
     clock,
     config::{Destination, TargetUrl},
+    lacking::Lacking,
     read_on::ReadOn,
     request::Base,
     request_line::{NextTarget, RequestLine},
@@ -65,6 +66,7 @@ pub(crate) struct Target {
     report_answers: ReportAnswers,
     /// Kept connections, the one used last at the end.
     idle: Mutex<VecDeque<Idle>>,
+    lacking: Arc<Lacking>,
 }
 
 /// How a forward ended.
@@ -74,6 +76,8 @@ pub(crate) enum Ended {
     Tried(Outcome),
     /// The body does not match its digest; the target was not asked.
     Corrupt,
+    /// This machine lacked something for as long as a try may take; the target was not asked.
+    Lacking,
 }
 
 /// Why there is no target for a destination.
@@ -126,7 +130,7 @@ struct Verdict {
 
 impl Target {
     /// The target of a configured destination.
-    pub(crate) fn new(destination: &Destination) -> Result<Self, TargetError> {
+    pub(crate) fn new(destination: &Destination, lacking: Arc<Lacking>) -> Result<Self, TargetError> {
         let url = destination.url.uri();
         let unusable = || TargetError::Url(destination.url.clone());
         let encrypted = match url.scheme_str() {
@@ -145,6 +149,7 @@ impl Target {
             timeout: destination.forward_timeout,
             report_answers: destination.report_answers,
             idle: Mutex::new(VecDeque::new()),
+            lacking,
         })
     }
 
@@ -157,8 +162,9 @@ impl Target {
         let deadline = begun + self.timeout;
         let verdict = match self.base.request(forward, clock::wall()) {
             Ok(request) => self.attempt(forward, request, deadline).await,
-            Err(error) => Verdict::failed(Class::Rejected, error.to_string()),
+            Err(error) => Some(Verdict::failed(Class::Rejected, error.to_string())),
         };
+        let Some(verdict) = verdict else { return Ended::Lacking };
         Ended::Tried(Outcome {
             class: verdict.class,
             status: verdict.status,
@@ -169,39 +175,40 @@ impl Target {
         })
     }
 
+    /// One try; none if this machine lacked something for it.
     async fn attempt(
         &self,
         forward: &Forward,
         request: Request<Full<Bytes>>,
         deadline: tokio::time::Instant,
-    ) -> Verdict {
+    ) -> Option<Verdict> {
         let mut request = request;
         while let Some(mut http) = self.kept().await {
             match tokio::time::timeout_at(deadline, http.send(request)).await {
-                Err(_) => return Verdict::failed(Class::Busy, self.silence()),
-                Ok(Ok(response)) => return self.answered(http, response, deadline).await,
+                Err(_) => return Some(Verdict::failed(Class::Busy, self.silence())),
+                Ok(Ok(response)) => return Some(self.answered(http, response, deadline).await),
                 Ok(Err(Unsent::Returned(unsent))) => request = *unsent,
                 Ok(Err(unsent @ Unsent::Failed(_))) if http.heard.is_silent() => {
                     // The target has closed it, as servers do with idle connections, and the request crossed the close.
                     match self.base.request(forward, clock::wall()) {
                         Ok(again) => request = again,
-                        Err(_) => return self.unanswered(&unsent, &http),
+                        Err(_) => return Some(self.unanswered(&unsent, &http)),
                     }
                     break;
                 }
-                Ok(Err(unsent)) => return self.unanswered(&unsent, &http),
+                Ok(Err(unsent)) => return Some(self.unanswered(&unsent, &http)),
             }
         }
-        let mut http = match tokio::time::timeout_at(deadline, self.connect()).await {
-            Err(_) => return Verdict::failed(Class::Unreachable, self.silence()),
-            Ok(Err(error)) => return Verdict::failed(Class::Unreachable, error),
-            Ok(Ok(http)) => http,
+        let mut http = match self.connect_by(deadline).await {
+            Ok(http) => http,
+            Err(NoWay::Lacking) => return None,
+            Err(NoWay::Failed(error)) => return Some(Verdict::failed(Class::Unreachable, error)),
         };
-        match tokio::time::timeout_at(deadline, http.send(request)).await {
+        Some(match tokio::time::timeout_at(deadline, http.send(request)).await {
             Err(_) => Verdict::failed(Class::Busy, self.silence()),
             Ok(Ok(response)) => self.answered(http, response, deadline).await,
             Ok(Err(unsent)) => self.unanswered(&unsent, &http),
-        }
+        })
     }
 
     /// A complete head is there, and decides. The body is read away so that the connection can be kept.
@@ -265,8 +272,34 @@ impl Target {
         Verdict::failed(Class::Unreachable, words)
     }
 
-    async fn connect(&self) -> Result<Http, String> {
-        let stream = self.peer.dial().await.map_err(|error| explain(&error, Whose::Target))?;
+    /// A connection, as soon as this machine has what it takes: what it lacks is no fault of the target, and others give theirs
+    /// back when they are done.
+    async fn connect_by(&self, deadline: tokio::time::Instant) -> Result<Http, NoWay> {
+        let mut is_lacking = false;
+        let connected = async {
+            loop {
+                let stream = match self.peer.dial().await {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        let failed = || NoWay::Failed(explain(&error, Whose::Target));
+                        self.lacking.note(error.shortage().ok_or_else(failed)?);
+                        is_lacking = true;
+                        tokio::time::sleep(limits::SHORTAGE_PAUSE).await;
+                        continue;
+                    }
+                };
+                is_lacking = false;
+                return self.connect_over(stream).await.map_err(NoWay::Failed);
+            }
+        };
+        match tokio::time::timeout_at(deadline, connected).await {
+            Ok(connected) => connected,
+            Err(_) if is_lacking => Err(NoWay::Lacking),
+            Err(_) => Err(NoWay::Failed(self.silence())),
+        }
+    }
+
+    async fn connect_over(&self, stream: Stream) -> Result<Http, String> {
         let stream = InTurns::new(ReadOn::new(stream));
         let heard = stream.heard();
         let (stream, target) = RequestLine::new(stream);
@@ -318,6 +351,14 @@ impl Target {
 /// Closes those that were used too long ago; they stand in front.
 fn retire(idle: &mut VecDeque<Idle>, now: Instant) {
     while idle.pop_front_if(|oldest| now.duration_since(oldest.since) >= IDLE_MAX).is_some() {}
+}
+
+/// Why there is no connection.
+enum NoWay {
+    /// The target, or the way to it, in words.
+    Failed(String),
+    /// This machine lacks something, and did for as long as there was time.
+    Lacking,
 }
 
 /// Why a request got no complete response head.

@@ -110,7 +110,7 @@ impl<S> Impatient<S> {
             self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
         }
         let is_over = self.waiting.as_mut().is_some_and(|waiting| waiting.as_mut().poll(cx).is_ready());
-        if is_over || (poll.is_pending() && self.seat.waits(cx, 0)) {
+        if is_over || (poll.is_pending() && self.seat.waits(cx)) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         poll
@@ -121,7 +121,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if poll.is_pending() && self.seat.waits(cx, 0) {
+        if poll.is_pending() && self.seat.waits(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         // A line that ends without a carriage return is malformed, and no head may hold a NUL: so it is answered 400. Bodies

@@ -11,7 +11,7 @@ use relay_core::{
     name::Name,
     time::Mono,
 };
-
+use relay_net::shortage::Shortage;
 use tokio::time::Instant;
 
 use crate::{
@@ -107,6 +107,18 @@ impl Notices {
                 );
             }
         }
+    }
+
+    /// This machine lacks something for requests at targets.
+    pub(crate) fn lacking(&mut self, what: Shortage) {
+        let Some(left_out) = self.allows("own_shortage") else { return };
+        tracing::warn!(
+            event = "own_shortage",
+            %what,
+            remedy = what.remedy(),
+            left_out = counted(left_out),
+            "this machine lacks something for a connection to a target: webhooks wait for it, and no try is charged"
+        );
     }
 
     /// Which server its lines name from now on.

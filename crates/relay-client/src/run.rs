@@ -284,7 +284,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             client: Client::new(setup(&config, instance)?, clock.now()),
             clock,
             instance,
-            targets: targets(&config)?,
+            targets: targets(&config, &status)?,
             way,
             outside,
             dialing: None,
@@ -334,6 +334,9 @@ impl<D: FnMut() -> Dialing> Driver<D> {
 
     /// Feeds one event to the machine.
     fn take(&mut self, event: Event) {
+        if let Some(what) = self.status.lacking().untold() {
+            self.notices.lacking(what);
+        }
         let input = match event {
             Event::Received(message) => Input::Received(message),
             Event::Heard => Input::Heard,
@@ -363,6 +366,10 @@ impl<D: FnMut() -> Dialing> Driver<D> {
                     None => self.notices.forwarded(&forward, &outcome),
                 }
                 Input::Forwarded(forward.delivery, outcome)
+            }
+            Event::Forwarded(forward, forward::Ended::Lacking) => {
+                self.status.ended(&forward.destination);
+                Input::Unasked(forward.delivery)
             }
             Event::Forwarded(forward, forward::Ended::Corrupt) => {
                 self.status.ended(&forward.destination);
@@ -426,7 +433,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
     /// All of it or nothing. What is at its target ends as it began; the session is kept if it would be the same, else
     /// `true` comes back.
     fn take_over(&mut self, config: Config) -> Result<bool, RunError> {
-        let targets = targets(&config)?;
+        let targets = targets(&config, &self.status)?;
         let way = self.way.renewed(&config)?;
         let is_other = !config.has_session_of(&self.config);
         // An instance belongs to its token: with another one it would break into what was leased to somebody else.
@@ -631,8 +638,8 @@ fn last_words_of(grace: Duration) -> Duration {
     (grace / limits::LAST_WORDS_SHARE).min(limits::LAST_WORDS_WITHIN)
 }
 
-fn targets(config: &Config) -> Result<BTreeMap<Name, Arc<Target>>, RunError> {
-    let one = |destination: &Destination| match Target::new(destination) {
+fn targets(config: &Config, status: &Status) -> Result<BTreeMap<Name, Arc<Target>>, RunError> {
+    let one = |destination: &Destination| match Target::new(destination, Arc::clone(status.lacking())) {
         Ok(target) => Ok((destination.name.clone(), Arc::new(target))),
         Err(source) => Err(RunError::Target { destination: destination.name.clone(), source }),
     };

@@ -19,6 +19,8 @@ use relay_core::{
     name::Name,
 };
 
+use crate::lacking::Lacking;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Tried {
     destination: String,
@@ -43,6 +45,7 @@ pub(crate) struct Status {
     sessions: AtomicI64,
     tries: Family<Tried, Counter>,
     held: Family<At, Gauge>,
+    lacking: Arc<Lacking>,
     /// Per destination that is or was served; a new configuration adds some.
     served: RwLock<BTreeMap<Name, Served>>,
 }
@@ -78,6 +81,7 @@ impl Status {
             sessions: AtomicI64::new(0),
             tries,
             held,
+            lacking: Arc::default(),
             served: RwLock::default(),
         };
         status.serve(destinations);
@@ -145,6 +149,11 @@ impl Status {
         let _ = self.lost_lines.0.set(lost);
     }
 
+    /// What is lacking for requests at targets.
+    pub(crate) const fn lacking(&self) -> &Arc<Lacking> {
+        &self.lacking
+    }
+
     /// A connection of the listener ended in a panic.
     pub(crate) fn panicked(&self) {
         self.panics.inc();
@@ -182,9 +191,12 @@ impl Status {
                 entry
             })
             .collect();
+        let lacking = self.lacking.now();
+        let reasons: Vec<_> = lacking.map(|what| format!("lacks {what}; {}", what.remedy())).into_iter().collect();
         serde_json::json!({
-            "status": if self.is_connected() { "ok" } else { "degraded" },
+            "status": if self.is_connected() && reasons.is_empty() { "ok" } else { "degraded" },
             "version": env!("CARGO_PKG_VERSION"),
+            "reasons": reasons,
             "connected": self.is_connected(),
             "reconnects": self.reconnects.get(),
             "destinations": destinations,

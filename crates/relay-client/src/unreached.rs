@@ -16,6 +16,9 @@ pub(crate) enum Whose {
 
 /// In words that say where to look.
 pub(crate) fn explain(error: &DialError, whose: Whose) -> String {
+    if let Some(what) = error.shortage() {
+        return format!("this machine lacks {what}; {}", what.remedy());
+    }
     match error {
         DialError::Connect { peer, source } | DialError::Encrypt { peer, source } => explain_io(source, peer, whose),
         DialError::Tunnel(error) => error.to_string(),
@@ -96,6 +99,13 @@ mod tests {
         let source = io::ErrorKind::ConnectionRefused.into();
         let words = explain(&DialError::Connect { peer: "h:1".into(), source }, Whose::Target);
         assert!(words.contains("refused by h:1"), "{words}");
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_no_fault_of_the_peer() {
+        let source = io::Error::from_raw_os_error(24);
+        let words = explain(&DialError::Connect { peer: "h:1".into(), source }, Whose::Server);
+        assert!(words.starts_with("this machine lacks open files") && words.contains("LimitNOFILE="), "{words}");
     }
 
     #[test]

@@ -302,6 +302,12 @@ pub const ROTATION_KEPT_MAX: Duration = Duration::from_hours(366 * 24);
 /// be away.
 pub const ROTATION_LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a client that lacks a descriptor, a port or memory for a target waits before it tries again: others at their targets
+/// give theirs back.
+pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+/// For how long its health shows that something was lacking.
+pub const SHORTAGE_SHOWN: Duration = Duration::from_mins(1);
+
 /// Bytes of a key, a certificate or another small document that a provider keeps at a URL.
 pub const FETCHED_BYTES_MAX: usize = 64 * 1024;
 /// From the first packet to the whole document: whoever sent the webhook waits that long.

@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 
+use crate::shortage::Shortage;
+
 pub use tunnel::{TunnelError, tunnel};
 
 /// A byte stream, encrypted or not.
@@ -71,6 +73,16 @@ pub enum DialError {
         #[source]
         source: io::Error,
     },
+}
+
+impl DialError {
+    /// What this machine lacked for it; none if it was the peer's fault, or the way's.
+    pub fn shortage(&self) -> Option<Shortage> {
+        match self {
+            Self::Connect { source, .. } | Self::Encrypt { source, .. } => Shortage::of(source),
+            Self::Tunnel(_) => None,
+        }
+    }
 }
 
 impl Peer {
@@ -139,7 +151,9 @@ async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if is_localhost(host) {
         return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect();
+    // A resolver without a descriptor says that the name is not known.
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| Shortage::now().unwrap_or(error))?;
+    let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) = found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
@@ -160,18 +174,24 @@ async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut tries = FuturesUnordered::new();
     let mut failed = None;
     loop {
-        tries.extend(left.next().map(TcpStream::connect));
+        tries.extend(left.next().map(connect));
         // Cancel safety: connections under way stay in `tries`.
         tokio::select! {
             done = tries.next() => match done {
                 Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => failed = failed.or(Some(error)),
+                // What is lacking here says more than what an address answers.
+                Some(Err(error)) if failed.is_none() || Shortage::of(&error).is_some() => failed = Some(error),
+                Some(Err(_)) => {}
                 None => break,
             },
             () = tokio::time::sleep(STAGGER), if left.len() > 0 => {}
         }
     }
     Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "failed to lookup address information: none")))
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect(address).await.map_err(|error| Shortage::told_apart(error, address))
 }
 
 /// TLS over a TCP connection, for `host`.

@@ -7,5 +7,6 @@ pub mod dial;
 pub mod limits;
 pub mod origin;
 pub mod serve;
+pub mod shortage;
 pub mod sites;
 pub mod tls;

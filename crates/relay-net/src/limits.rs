@@ -33,6 +33,10 @@ pub const IDLE_SHORTENED_MAX: u32 = 12;
 /// Bytes put aside for all connections that wait for their peer: parts of request heads, and answers that are not taken.
 /// A thousand of the largest heads; whole ones in one piece, as senders send them, are never put aside.
 pub const WAITING_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes that the buffers of all connections may hold together beyond the first piece that each has: six hundred of the largest.
+/// They stay as large as a body once made them, so ten thousand idle connections would hold that much each; beyond this, bodies are
+/// read in small pieces.
+pub const READING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Connections that wait at a time until there is a place for them in the share of their address, or are told that there is
 /// none: what comes beyond is reset, since each takes a descriptor that no bound of connections knows of.
 pub const TURNED_AWAY_MAX: usize = 64;

@@ -293,7 +293,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Size(1, limits::GRANT_BYTES_MAX),
         "25MiB",
         Role::Server,
-        "Largest body of a webhook; more is answered 413.",
+        "Largest body, at most half of MAX_INFLIGHT_BYTES; more is answered 413.",
     ),
     setting(
         "MAX_INFLIGHT_BYTES",

@@ -150,6 +150,52 @@ async fn a_client_raises_its_limit_and_says_if_that_is_few() {
     assert_eq!(line.split_whitespace().nth(3), Some("120"), "{line}");
 }
 
+/// I10: a client with fewer descriptors than slots blames itself, not the target: no try is charged, no circuit opens, all arrive
+/// once, and its log and its health say what is short and what helps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_without_descriptors_does_not_blame_the_target() {
+    const WEBHOOKS: usize = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let delay = std::time::Duration::from_millis(50);
+    let target = Target::start(move |_| Reply { delay, ..Reply::status(200) }).await;
+    let server = Server::start(dir.path(), &[]);
+    let (url, to) = (format!("http://{}", server.public), target.url("/"));
+    let env = [
+        ("RELAY_URL", url.as_str()),
+        ("RELAY_TOKEN", RELAY_TOKEN),
+        ("LOCAL_WEBHOOK_URL", &to),
+        ("CONCURRENCY", "64"),
+        ("CLIENT_LISTEN", "127.0.0.1:0"),
+        // Kept connections that are too old are closed as often.
+        ("HEALTH_CHECK_INTERVAL", "1s"),
+    ];
+    let few = ["sh", "-c", "ulimit -n 24; exec \"$0\" \"$@\""];
+    for _ in 0..WEBHOOKS {
+        let mut sender = TcpStream::connect(server.public).unwrap();
+        ask(&mut sender, "POST", "/webhook", &format!("x-api-key: {API_KEY}\r\n"), "{}");
+        assert_eq!(status(&mut sender), "202");
+    }
+    let behind = Process::start_under(&few, &dir.path().join("few.log"), &["client"], &env);
+    let health: SocketAddr = wait_for("the client to listen", || {
+        let log = behind.log();
+        let line = log.lines().find(|line| line.contains("event=\"listening\""))?;
+        line.split_whitespace().find_map(|word| word.strip_prefix("addr="))?.parse().ok()
+    });
+    wait_for("all to arrive", || (target.delivered().len() == WEBHOOKS).then_some(()));
+    wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
+    assert_eq!(target.count(), WEBHOOKS, "each once");
+    let said = behind.log();
+    assert!(said.contains("event=\"own_shortage\"") && said.contains("LimitNOFILE="), "{said}");
+    assert!(!said.contains("forward_failed"), "{said}");
+    assert!(!server.process.log().contains("destination_down"));
+    let mut asks = TcpStream::connect(health).unwrap();
+    ask(&mut asks, "GET", "/health", "connection: close\r\n", "");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut asks, &mut answer).unwrap();
+    assert!(answer.contains("degraded") && answer.contains("lacks open files"), "{answer}");
+    server.audit();
+}
+
 /// I17: a store whose files cannot be opened for want of descriptors is not called damaged, and nobody is told to put back a
 /// backup.
 #[test]

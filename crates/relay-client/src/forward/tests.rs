@@ -47,7 +47,7 @@ fn target(url: &str, timeout: Duration) -> Target {
         forward_timeout: timeout,
         ..Destination::new("crm".parse().unwrap(), url.parse().unwrap())
     };
-    Target::new(&destination).unwrap()
+    Target::new(&destination, Arc::default()).unwrap()
 }
 
 async fn listen() -> (TcpListener, String) {
@@ -379,7 +379,7 @@ async fn a_target_behind_tls_is_trusted_with_its_authority_and_refused_without()
             ca_file,
             ..Destination::new("crm".parse().unwrap(), url.replace("http:", "https:").parse().unwrap())
         };
-        let target = Target::new(&destination).unwrap();
+        let target = Target::new(&destination, Arc::default()).unwrap();
         let webhook = webhook(b"{}");
         let serve = async {
             let (stream, _) = listener.accept().await.unwrap();
@@ -749,7 +749,7 @@ async fn answered_to(answer: &[u8], report_answers: ReportAnswers) -> Outcome {
     let (listener, url) = listen().await;
     let mut destination = Destination::new("crm".parse().unwrap(), url.parse().unwrap());
     destination.report_answers = report_answers;
-    let target = Target::new(&destination).unwrap();
+    let target = Target::new(&destination, Arc::default()).unwrap();
     let webhook = webhook(b"{}");
     let serve = async {
         let (mut stream, _) = listener.accept().await.unwrap();

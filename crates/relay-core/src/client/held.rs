@@ -73,7 +73,7 @@ enum Stage {
     Assembling(Box<Assembly>),
     Waiting(Arc<Forward>),
     Forwarding,
-    /// Its body does not match its digest, or finds no room; handed back at the next heartbeat.
+    /// Its body does not match its digest or finds no room, or its target cannot be asked; handed back at the next heartbeat.
     Returning,
     Reported(Outcome),
 }
@@ -243,8 +243,8 @@ impl Holdings {
         Some((key, outcome))
     }
 
-    /// A forward could not begin because its body is damaged. `false` if there is no such forward.
-    pub(super) fn corrupt(&mut self, delivery: DeliveryId) -> bool {
+    /// A forward could not begin. `false` if there is no such forward.
+    pub(super) fn returns(&mut self, delivery: DeliveryId) -> bool {
         let Some(key) = self.running.remove(&delivery) else { return false };
         let Some(held) = self.leases.get_mut(&key) else { return false };
         self.kept_bytes -= held.kept_bytes();

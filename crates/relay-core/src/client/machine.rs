@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     delivery::outcome::Outcome,
+    id::DeliveryId,
     limits,
     name::Name,
     time::{Mono, Now},
@@ -115,13 +116,11 @@ impl Client {
                 }
             }
             Input::Corrupt(delivery) => {
-                if self.held.corrupt(delivery) {
+                if self.returns(delivery) {
                     self.outputs.push_back(Output::Notice(Notice::Corrupt(delivery)));
                 }
-                if self.is_going() {
-                    self.release_returning();
-                }
             }
+            Input::Unasked(delivery) => _ = self.returns(delivery),
             Input::Renew(setup) => self.renew(setup, now),
             Input::Stop => self.stop(),
         }
@@ -231,6 +230,16 @@ impl Client {
     fn may_hope(&mut self, now: Now) -> bool {
         let since = *self.refused_since.get_or_insert(now.mono);
         self.let_in && !self.stopping && now.mono.since(since) < limits::TOKEN_REFUSED_MAX
+    }
+
+    /// A forward came to nothing before its target was asked: its lease goes back at the next heartbeat, so that who meets the
+    /// same at once goes in no circles. Whether there is such a forward.
+    fn returns(&mut self, delivery: DeliveryId) -> bool {
+        let is_there = self.held.returns(delivery);
+        if self.is_going() {
+            self.release_returning();
+        }
+        is_there
     }
 
     fn received(&mut self, message: Message, now: Now) {

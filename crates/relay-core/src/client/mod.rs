@@ -59,6 +59,8 @@ pub enum Input {
     Forwarded(DeliveryId, Outcome),
     /// The body of the forward asked for does not match its digest; nothing was sent to the target.
     Corrupt(DeliveryId),
+    /// The driver lacks something of its own for the forward asked for; nothing was sent to the target.
+    Unasked(DeliveryId),
     /// Go on with another setup: hand back what has not begun, wait for what has, end the session with a goodbye, and dial
     /// anew at once.
     Renew(Box<Setup>),

@@ -309,6 +309,17 @@ fn a_corrupt_body_is_handed_back() {
     assert!(is_forward(&bench.says(grant(again(lease(1))))[0], lease(1)));
 }
 
+/// I10: what a client itself lacks is no try of the target: the lease goes back without a word of it, and not at once.
+#[test]
+fn what_the_client_lacks_is_no_try() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    assert!(bench.feed(Input::Unasked(lease(1).0)).is_empty());
+    let outputs = bench.wait();
+    assert!(is_release(&outputs[0], &[lease(1)]) && matches!(outputs[1], Output::Send(Message::Extend(_))));
+    assert!(is_forward(&bench.says(grant(again(lease(1))))[0], lease(1)));
+}
+
 /// I8: a lease is named once its body is whole: that starts its time at the target.
 #[test]
 fn heartbeats_name_what_is_whole_but_not_what_is_reported() {

@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use futures_util::task::AtomicWaker;
 use tokio::{
     sync::Notify,
@@ -53,6 +54,8 @@ pub struct Bounds {
     pub sessions: usize,
     /// Bytes that all waiting connections may have had put aside: parts of heads, and answers that are not taken.
     pub waiting_bytes: u64,
+    /// Bytes that the buffers of all connections may hold together beyond what each has anyway.
+    pub reading_bytes: u64,
 }
 
 impl Bounds {
@@ -65,6 +68,7 @@ impl Bounds {
             address: (all / limits::CONNECTIONS_ADDRESS_SHARE).max(limits::CONNECTIONS_ADDRESS_MIN).min(all),
             sessions: (all / 2).max(1),
             waiting_bytes: limits::WAITING_BYTES_MAX,
+            reading_bytes: limits::READING_BYTES_MAX,
         }
     }
 
@@ -112,6 +116,7 @@ pub struct Connections {
     /// Connections that are open; beside the table, for those who only want to know how crowded it is.
     open: AtomicUsize,
     waiting_bytes: AtomicU64,
+    reading_bytes: AtomicU64,
     table: Mutex<Table>,
     freed: Notify,
 }
@@ -147,13 +152,23 @@ struct Seat {
     address: Address,
     /// Since when it waits for its peer: milliseconds of the table's time and one; 0: it is at work.
     since: AtomicU64,
-    /// Bytes that are put aside for it meanwhile.
+    /// Bytes that are put aside for it meanwhile. Changed with `aside` locked.
     bytes: AtomicU64,
+    /// Those of them that can be taken from it without its help.
+    aside: Mutex<Aside>,
     /// Somebody else needs its room: it ends as soon as it waits.
     evicted: AtomicBool,
     /// It has a place of the reserve, and may not be one of those that it is kept for. Changed with the table locked.
     reserved: AtomicBool,
     waker: AtomicWaker,
+}
+
+/// What a connection has read and cannot go on with yet.
+#[derive(Debug, Default)]
+struct Aside {
+    held: BytesMut,
+    /// It was taken away: the memory was needed.
+    gone: bool,
 }
 
 /// One connection's place. Dropped, it makes room for another.
@@ -163,6 +178,8 @@ pub struct Seated {
     seat: Arc<Seat>,
     index: usize,
     session: AtomicBool,
+    /// Bytes that its buffers may hold beyond what each connection has anyway.
+    reading: AtomicU64,
 }
 
 /// What came of asking for a place.
@@ -186,6 +203,7 @@ impl Connections {
             began: Instant::now(),
             open: AtomicUsize::new(0),
             waiting_bytes: AtomicU64::new(0),
+            reading_bytes: AtomicU64::new(0),
             table: Mutex::default(),
             freed: Notify::new(),
         })
@@ -304,6 +322,7 @@ impl Connections {
             address,
             since: AtomicU64::new(self.tick()),
             bytes: AtomicU64::new(0),
+            aside: Mutex::default(),
             evicted: AtomicBool::new(false),
             reserved: AtomicBool::new(reserved),
             waker: AtomicWaker::new(),
@@ -315,7 +334,13 @@ impl Connections {
         table.seats[index] = Some(Arc::clone(&seat));
         address.networks().for_each(|network| *table.networks.entry(network).or_default() += 1);
         self.open.fetch_add(1, Ordering::Relaxed);
-        Seated { connections: Arc::clone(self), seat, index, session: AtomicBool::new(false) }
+        Seated {
+            connections: Arc::clone(self),
+            seat,
+            index,
+            session: AtomicBool::new(false),
+            reading: AtomicU64::new(0),
+        }
     }
 
     /// How long a connection may be idle: less the fewer places there are.
@@ -335,25 +360,44 @@ impl Connections {
         self.began.elapsed().as_millis() as u64 + 1
     }
 
-    /// Too much is put aside for connections that wait: those that have waited longest for it end.
+    /// Too much is put aside for connections that wait: those that have waited longest for it end. What they have read is free at
+    /// once, however long it takes until their tasks run; answers that are not taken go with these.
     fn relieve(&self) {
-        let wanted = self.bounds.waiting_bytes / 2;
-        let mut waiting: Vec<Arc<Seat>> = {
+        let mut waiting = Vec::new();
+        let mut standing = self.waiting_bytes.load(Ordering::Relaxed);
+        {
             let table = self.lock();
-            table.waiting().filter(|seat| seat.bytes.load(Ordering::Relaxed) > 0).cloned().collect()
-        };
-        waiting.sort_by_key(|seat| seat.since.load(Ordering::Relaxed));
-        for seat in waiting {
-            if self.waiting_bytes.load(Ordering::Relaxed) <= wanted {
+            for seat in table.seats.iter().flatten() {
+                let bytes = seat.bytes.load(Ordering::Relaxed);
+                if seat.is_evicted() {
+                    standing = standing.saturating_sub(bytes);
+                    self.take_away(seat);
+                } else if bytes > 0 && seat.is_waiting() {
+                    waiting.push((seat.since.load(Ordering::Relaxed), bytes, Arc::clone(seat)));
+                }
+            }
+        }
+        waiting.sort_by_key(|(since, ..)| *since);
+        for (_, bytes, seat) in waiting {
+            if standing <= self.bounds.waiting_bytes / 2 {
                 return;
             }
+            standing = standing.saturating_sub(bytes);
             seat.evict();
-            // It is as good as given back: its connection only has to run for that.
-            self.put_aside(&seat, 0);
+            self.take_away(&seat);
         }
     }
 
-    fn put_aside(&self, seat: &Seat, bytes: u64) -> u64 {
+    /// One that was told to end loses what it has read.
+    fn take_away(&self, seat: &Seat) {
+        let mut aside = seat.aside();
+        let held = std::mem::take(&mut aside.held);
+        aside.gone = true;
+        self.charge(seat, seat.bytes.load(Ordering::Relaxed).saturating_sub(held.capacity() as u64));
+    }
+
+    /// Puts so many bytes on a connection's account, whose `aside` is locked; gives those of all.
+    fn charge(&self, seat: &Seat, bytes: u64) -> u64 {
         let before = seat.bytes.swap(bytes, Ordering::Relaxed);
         if bytes >= before {
             self.waiting_bytes.fetch_add(bytes - before, Ordering::Relaxed) + (bytes - before)
@@ -415,6 +459,10 @@ impl Seat {
         (1..=moment).contains(&self.since.load(Ordering::Relaxed))
     }
 
+    fn aside(&self) -> MutexGuard<'_, Aside> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_of(&self, network: Network) -> bool {
         self.address.networks().any(|of| of == network)
     }
@@ -430,39 +478,82 @@ impl Seat {
 }
 
 impl Seated {
-    /// Says that it is the peer's turn, with so many bytes put aside meanwhile; whether the connection has to end
-    /// instead. The task that asks is woken when that changes.
-    pub fn waits(&self, cx: &Context<'_>, bytes: usize) -> bool {
+    /// Says that it is the peer's turn, and whether the connection has to end instead. The task that asks is woken when that
+    /// changes.
+    pub fn waits(&self, cx: &Context<'_>) -> bool {
+        self.waits_with(cx, BytesMut::new(), 0)
+    }
+
+    /// The same with what it has read and cannot go on with, put aside until [`Self::takes_back`], and so many bytes that its peer
+    /// does not take. Both are on its account meanwhile.
+    pub fn waits_with(&self, cx: &Context<'_>, held: BytesMut, untaken: usize) -> bool {
         // Registered first: whoever evicts after the look below wakes this task.
         self.seat.waker.register(cx.waker());
         if !self.seat.is_waiting() {
             self.seat.since.store(self.connections.tick(), Ordering::Relaxed);
         }
-        if self.seat.bytes.load(Ordering::Relaxed) != bytes as u64
-            && !self.seat.is_evicted()
-            && self.connections.put_aside(&self.seat, bytes as u64) > self.connections.bounds.waiting_bytes
-        {
-            self.connections.relieve();
+        // Whoever has to end has no use for it.
+        if self.seat.is_evicted() {
+            return true;
+        }
+        let bytes = (held.capacity() + untaken) as u64;
+        if bytes > 0 || self.seat.bytes.load(Ordering::Relaxed) > 0 {
+            let all = {
+                let mut aside = self.seat.aside();
+                aside.held = held;
+                self.connections.charge(&self.seat, bytes)
+            };
+            if bytes > 0 && all > self.connections.bounds.waiting_bytes {
+                self.connections.relieve();
+            }
         }
         self.seat.is_evicted()
     }
 
-    /// Says that it is our turn.
+    /// What was put aside, which is on no account any more; none if it had to go, and the connection with it.
+    pub fn takes_back(&self) -> Option<BytesMut> {
+        let mut aside = self.seat.aside();
+        let held = std::mem::take(&mut aside.held);
+        self.connections.charge(&self.seat, 0);
+        if aside.gone { None } else { Some(held) }
+    }
+
+    /// Says that it is our turn. What was put aside has been taken back by then.
     pub fn works(&self) {
         if self.seat.is_waiting() {
             self.seat.since.store(0, Ordering::Relaxed);
         }
         if self.seat.bytes.load(Ordering::Relaxed) > 0 {
-            self.connections.put_aside(&self.seat, 0);
+            drop(self.takes_back());
         }
     }
 
+    /// Whether its buffers may hold so many bytes more than each connection has anyway: for as long as it lasts, since nobody
+    /// makes them smaller again.
+    pub fn may_read_ahead(&self, bytes: u64) -> bool {
+        if self.reading.load(Ordering::Relaxed) >= bytes {
+            return true;
+        }
+        let most = self.connections.bounds.reading_bytes;
+        let add = |all: u64| all.checked_add(bytes).filter(|all| *all <= most);
+        let granted = self.connections.reading_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
+        if granted {
+            self.reading.fetch_add(bytes, Ordering::Relaxed);
+        }
+        granted
+    }
+
     /// The only connection that there is.
+    pub fn alone() -> Arc<Self> {
+        Self::alone_within(Bounds::of(1))
+    }
+
+    /// The same within these bounds.
     ///
     /// # Panics
-    /// Never: there is room for one.
-    pub fn alone() -> Arc<Self> {
-        let connections = Connections::new(Bounds::of(1));
+    /// If there is no room for one.
+    pub fn alone_within(bounds: Bounds) -> Arc<Self> {
+        let connections = Connections::new(bounds);
         let Tried::Seated(seated) = connections.try_seat(Address::Local, &[]) else {
             unreachable!("there is room for one")
         };
@@ -588,7 +679,8 @@ impl Table {
 impl Drop for Seated {
     fn drop(&mut self) {
         let connections = &self.connections;
-        connections.put_aside(&self.seat, 0);
+        drop(self.takes_back());
+        connections.reading_bytes.fetch_sub(*self.reading.get_mut(), Ordering::Relaxed);
         {
             let mut table = connections.lock();
             table.seats[self.index] = None;

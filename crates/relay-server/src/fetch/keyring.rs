@@ -3,6 +3,11 @@
 //! Strangers name the URLs (below hosts that their provider pins), so everything is bounded: how many are kept, how often a
 //! source, and an address, makes the relay fetch one it never saw and that is not there, and how soon one that failed is tried
 //! again. Good ones are kept in the store, so that nobody can use a restart.
+//!
+//! Behind a proxy on this machine nobody has an address, and what a stranger makes up looks like the next key of the platform.
+//! So what may be fetched comes back bit by bit, each time after a while that nobody can foretell, and not all at once for whoever
+//! is there first. The platform, whose webhooks keep coming, is then first in its part of all who ask: to keep a new key away,
+//! strangers have to ask many times as often as it, for as long as it does.
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +20,7 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared, WeakShared},
 };
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{limits, name::Name, time::Mono};
 use relay_net::origin::{Address, Network};
 use relay_store::seam::Registry;
@@ -23,8 +29,10 @@ use tokio::sync::OnceCell;
 use super::{Fetcher, Unfetched, shelf::Shelf};
 use crate::clock::Clock;
 
-/// The span that fetches of a source are counted in.
+/// The span in which all that may be fetched comes back.
 const MINUTE: Duration = Duration::from_mins(1);
+/// The longest pause until something may be fetched again, in mean ones.
+const PAUSE_MAX: f64 = 5.0;
 
 type Fetch = BoxFuture<'static, Result<Bytes, Unfetched>>;
 
@@ -38,22 +46,66 @@ pub(crate) struct Keyring {
     pub(super) kept: Mutex<Kept>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kept {
     pub(super) entries: BTreeMap<String, Entry>,
+    pub(super) rng: StdRng,
     asked: BTreeMap<Name, Asked>,
     /// When what is kept was last asked for again.
     renewed: BTreeMap<String, Mono>,
 }
 
-/// Fetches of one source within a minute that are under way or came to nothing.
-#[derive(Debug)]
+/// What is left of the fetches that one source may cause and that come to nothing.
+#[derive(Debug, Default)]
 struct Asked {
-    since: Mono,
-    all: u32,
-    by: BTreeMap<Network, u32>,
-    /// Of the reserve beside a good key.
-    reserve_by: BTreeMap<Network, u32>,
+    all: Allowance,
+    by: BTreeMap<Network, Allowance>,
+    /// Beside a good key.
+    reserve: Allowance,
+    reserve_by: BTreeMap<Network, Allowance>,
+}
+
+/// So many at once, and so many in a minute.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allowance {
+    spent: u32,
+    /// When the next one of them is back.
+    next_at: Mono,
+}
+
+impl Allowance {
+    /// Has back what time has brought back.
+    fn look(&mut self, most: u32, now: Mono, rng: &mut StdRng) {
+        while self.spent > 0 && self.next_at <= now {
+            self.spent -= 1;
+            self.next_at = self.next_at + pause(most, rng);
+        }
+    }
+
+    fn spend(&mut self, most: u32, now: Mono, rng: &mut StdRng) {
+        if self.spent == 0 {
+            self.next_at = now + pause(most, rng);
+        }
+        self.spent += 1;
+    }
+
+    fn give_back(&mut self) {
+        self.spent = self.spent.saturating_sub(1);
+    }
+}
+
+/// Until the next of so many in a minute: whoever has waited for it knows no better than at the start.
+fn pause(most: u32, rng: &mut StdRng) -> Duration {
+    let mean = MINUTE / most;
+    mean.mul_f64((-(1.0 - rng.random::<f64>()).ln()).min(PAUSE_MAX))
+}
+
+/// Who has paid for a fetch, and from what.
+#[derive(Clone, Debug)]
+struct Charge {
+    source: Name,
+    asker: Address,
+    from_reserve: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +122,9 @@ impl Keyring {
     /// One that knows what is in the store.
     pub(crate) fn new(fetcher: Fetcher, clock: Clock, store: Arc<dyn Registry>) -> Arc<Self> {
         let (shelf, loaded) = (Shelf::new(store), OnceCell::new());
-        Arc::new(Self { fetcher, clock, shelf, loaded, kept: Mutex::default() })
+        let rng = StdRng::from_rng(&mut rand::rng());
+        let kept = Kept { entries: BTreeMap::new(), rng, asked: BTreeMap::new(), renewed: BTreeMap::new() };
+        Arc::new(Self { fetcher, clock, shelf, loaded, kept: Mutex::new(kept) })
     }
 
     /// What is at `url`: as it was fetched within the last day, or as it is now. Whoever wants it is charged for what is not
@@ -123,12 +177,10 @@ impl Keyring {
     /// # Errors
     /// Why it could not.
     pub(crate) async fn visit(&self, source: &Name, asker: Address, url: &str) -> Result<(), Unfetched> {
-        if !self.lock().may_ask(source, asker, url, self.clock.now().mono) {
-            return Err(too_often());
-        }
+        let charge = self.lock().charge(source, asker, url, self.clock.now().mono).ok_or_else(too_often)?;
         let visited = self.fetcher.get(url).await.map(drop);
-        if visited.is_ok() {
-            self.lock().give_back(source, asker);
+        if costs_nothing(visited.as_ref().err()) {
+            self.lock().give_back(&charge);
         }
         visited
     }
@@ -165,34 +217,33 @@ impl Keyring {
             Some(Entry::Bad { .. }) | None => false,
         };
         // What was good once is no invention of a stranger.
-        if !was_good && !kept.may_ask(source, asker, url, now) {
+        let charge = if was_good { None } else { kept.charge(source, asker, url, now) };
+        if !was_good && charge.is_none() {
             return Look::Answer(Err(too_often()));
         }
         kept.make_room(url);
-        let charged = (!was_good).then(|| (source.clone(), asker));
-        let fetch = Arc::clone(self).fetch(url.to_owned(), charged, now).boxed().shared();
+        let fetch = Arc::clone(self).fetch(url.to_owned(), charge, now).boxed().shared();
         if let Some(fetch) = fetch.downgrade() {
             kept.entries.insert(url.to_owned(), Entry::Underway { fetch, was_good });
         }
         Look::Wait(fetch)
     }
 
-    async fn fetch(
-        self: Arc<Self>,
-        url: String,
-        charged: Option<(Name, Address)>,
-        at: Mono,
-    ) -> Result<Bytes, Unfetched> {
+    async fn fetch(self: Arc<Self>, url: String, charge: Option<Charge>, at: Mono) -> Result<Bytes, Unfetched> {
         let fetched = self.fetcher.get(&url).await;
         let entry = match &fetched {
-            Ok(body) => Entry::Good { body: body.clone(), until: at + limits::KEY_KEPT },
-            Err(why) => Entry::Bad { why: why.clone(), at },
+            Ok(body) => Some(Entry::Good { body: body.clone(), until: at + limits::KEY_KEPT }),
+            Err(why) if why.is_ours => None,
+            Err(why) => Some(Entry::Bad { why: why.clone(), at }),
         };
         {
             let mut kept = self.lock();
-            kept.entries.insert(url.clone(), entry);
-            if let Some((source, asker)) = charged.filter(|_| fetched.is_ok()) {
-                kept.give_back(&source, asker);
+            // Else the next one who asks finds that nobody fetches it any more.
+            if let Some(entry) = entry {
+                kept.entries.insert(url.clone(), entry);
+            }
+            if let Some(charge) = charge.filter(|_| costs_nothing(fetched.as_ref().err())) {
+                kept.give_back(&charge);
             }
         }
         if let Ok(body) = &fetched {
@@ -218,34 +269,25 @@ enum Look {
 }
 
 impl Kept {
-    /// Charges a fetch to the source and to whoever asks, if they may cause one more.
-    fn may_ask(&mut self, source: &Name, asker: Address, url: &str, now: Mono) -> bool {
-        self.asked.retain(|_, asked| now.since(asked.since) < MINUTE);
-        let reserve = if self.is_like_a_good_one(url) { limits::FETCHES_RESERVE } else { 0 };
-        let fresh = || Asked { since: now, all: 0, by: BTreeMap::new(), reserve_by: BTreeMap::new() };
-        let asked = self.asked.entry(source.clone()).or_insert_with(fresh);
-        let is_in_reserve = asked.all >= limits::FETCHES_PER_MINUTE;
-        let spent = |by: &BTreeMap<Network, u32>, most: u32| {
-            let share = |network: Network| {
-                if network.is_wider() { most * relay_net::limits::WIDER_NETWORK_SHARES as u32 } else { most }
-            };
-            // Behind a proxy on this machine everybody has its address, and it is of no network.
-            asker.networks().any(|network| by.get(&network).is_some_and(|own| *own >= share(network)))
+    /// Charges a fetch to the source and to whoever asks, if they may cause one more. Behind a proxy on this machine everybody has
+    /// its address, which is of no network.
+    fn charge(&mut self, source: &Name, asker: Address, url: &str, now: Mono) -> Option<Charge> {
+        let may_be_good = self.is_like_a_good_one(url);
+        let rng = &mut self.rng;
+        self.asked.retain(|_, asked| asked.look(now, rng));
+        let asked = self.asked.entry(source.clone()).or_default();
+        let is_left = |by: &BTreeMap<Network, Allowance>, most: u32| {
+            asker.networks().all(|network| by.get(&network).is_none_or(|own| own.spent < share(network, most)))
         };
-        if spent(&asked.by, limits::FETCHES_PER_ADDRESS)
-            || is_in_reserve && spent(&asked.reserve_by, limits::FETCHES_RESERVE_PER_NETWORK)
-            || asked.all >= limits::FETCHES_PER_MINUTE + reserve
-        {
-            return false;
+        let from_reserve = asked.all.spent >= limits::FETCHES_PER_MINUTE;
+        let may_from_reserve = may_be_good
+            && asked.reserve.spent < limits::FETCHES_RESERVE
+            && is_left(&asked.reserve_by, limits::FETCHES_RESERVE_PER_NETWORK);
+        if !is_left(&asked.by, limits::FETCHES_PER_ADDRESS) || from_reserve && !may_from_reserve {
+            return None;
         }
-        asked.all += 1;
-        for network in asker.networks() {
-            *asked.by.entry(network).or_default() += 1;
-            if is_in_reserve {
-                *asked.reserve_by.entry(network).or_default() += 1;
-            }
-        }
-        true
+        asked.change(asker, from_reserve, |allowance, most| allowance.spend(most, now, rng));
+        Some(Charge { source: source.clone(), asker, from_reserve })
     }
 
     /// Whether what is kept of `url` may be asked for again.
@@ -255,19 +297,10 @@ impl Kept {
         is_kept && self.renewed.len() < limits::KEYS_MAX && self.renewed.insert(url.to_owned(), now).is_none()
     }
 
-    /// What was there is no invention: it costs nobody anything.
-    fn give_back(&mut self, source: &Name, asker: Address) {
-        if let Some(asked) = self.asked.get_mut(source) {
-            let was_in_reserve = asked.all > limits::FETCHES_PER_MINUTE;
-            asked.all = asked.all.saturating_sub(1);
-            for network in asker.networks() {
-                let reserve = was_in_reserve.then_some(&mut asked.reserve_by);
-                for by in [Some(&mut asked.by), reserve].into_iter().flatten() {
-                    if let Some(own) = by.get_mut(&network) {
-                        *own = own.saturating_sub(1);
-                    }
-                }
-            }
+    /// It costs nobody anything.
+    fn give_back(&mut self, charge: &Charge) {
+        if let Some(asked) = self.asked.get_mut(&charge.source) {
+            asked.change(charge.asker, charge.from_reserve, |allowance, _| allowance.give_back());
         }
     }
 
@@ -294,11 +327,54 @@ impl Kept {
     }
 }
 
+impl Asked {
+    /// Has back what time has brought back; whether anything is still spent.
+    fn look(&mut self, now: Mono, rng: &mut StdRng) -> bool {
+        self.all.look(limits::FETCHES_PER_MINUTE, now, rng);
+        self.reserve.look(limits::FETCHES_RESERVE, now, rng);
+        let by =
+            [(&mut self.by, limits::FETCHES_PER_ADDRESS), (&mut self.reserve_by, limits::FETCHES_RESERVE_PER_NETWORK)];
+        for (by, most) in by {
+            by.retain(|network, own| {
+                own.look(share(*network, most), now, rng);
+                own.spent > 0
+            });
+        }
+        self.all.spent > 0 || self.reserve.spent > 0 || !self.by.is_empty() || !self.reserve_by.is_empty()
+    }
+
+    /// Changes all that a fetch is charged to.
+    fn change(&mut self, asker: Address, from_reserve: bool, mut change: impl FnMut(&mut Allowance, u32)) {
+        if from_reserve {
+            change(&mut self.reserve, limits::FETCHES_RESERVE);
+        } else {
+            change(&mut self.all, limits::FETCHES_PER_MINUTE);
+        }
+        for network in asker.networks() {
+            change(self.by.entry(network).or_default(), share(network, limits::FETCHES_PER_ADDRESS));
+            if from_reserve {
+                let most = share(network, limits::FETCHES_RESERVE_PER_NETWORK);
+                change(self.reserve_by.entry(network).or_default(), most);
+            }
+        }
+    }
+}
+
+/// What a network may have of what one address may.
+const fn share(network: Network, most: u32) -> u32 {
+    if network.is_wider() { most * relay_net::limits::WIDER_NETWORK_SHARES as u32 } else { most }
+}
+
+/// What was there is no invention, and what this machine had no means for is nobody's.
+fn costs_nothing(failed: Option<&Unfetched>) -> bool {
+    failed.is_none_or(|failed| failed.is_ours)
+}
+
 fn too_often() -> Unfetched {
     let why = format!(
         "more than {} keys a minute that are not there were asked for by one address, or {} at this source",
         limits::FETCHES_PER_ADDRESS,
         limits::FETCHES_PER_MINUTE
     );
-    Unfetched { host: "not asked".into(), why }
+    Unfetched { host: "not asked".into(), why, is_ours: false }
 }

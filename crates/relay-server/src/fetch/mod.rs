@@ -27,6 +27,7 @@ use hyper_util::rt::TokioIo;
 use relay_core::limits;
 use relay_net::{
     dial::{self, encrypt},
+    shortage::Shortage,
     tls::{self, TlsError},
 };
 use rustls::{ClientConfig, pki_types::CertificateDer};
@@ -70,6 +71,34 @@ pub(crate) struct Unfetched {
     pub(crate) host: String,
     /// Why not.
     pub(crate) why: String,
+    /// It is this machine that lacks something.
+    pub(crate) is_ours: bool,
+}
+
+/// What an exchange came to nothing of.
+#[derive(Debug)]
+struct Failed {
+    why: String,
+    is_ours: bool,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { why, is_ours: false }
+    }
+}
+
+impl From<&str> for Failed {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
+
+impl Failed {
+    /// At a step that takes a descriptor, a port or memory of this machine.
+    fn at(what: &str, error: &io::Error) -> Self {
+        Self { why: format!("{what}: {error}"), is_ours: Shortage::of(error).is_some() }
+    }
 }
 
 /// Fetches; one try each.
@@ -102,15 +131,16 @@ impl Fetcher {
     /// # Errors
     /// Why not, for the operator.
     pub(crate) async fn get(&self, url: &str) -> Result<Bytes, Unfetched> {
-        let target = Target::of(url).map_err(|why| Unfetched { host: "no host".into(), why: why.into() })?;
+        let no_host = |why: &str| Unfetched { host: "no host".into(), why: why.into(), is_ours: false };
+        let target = Target::of(url).map_err(no_host)?;
         let fetched = match timeout(limits::FETCH_TIMEOUT, self.exchange(&target)).await {
             Ok(fetched) => fetched,
-            Err(_) => Err(format!("no whole answer within {} s", limits::FETCH_TIMEOUT.as_secs())),
+            Err(_) => Err(format!("no whole answer within {} s", limits::FETCH_TIMEOUT.as_secs()).into()),
         };
-        fetched.map_err(|why| Unfetched { host: target.host, why })
+        fetched.map_err(|Failed { why, is_ours }| Unfetched { host: target.host, why, is_ours })
     }
 
-    async fn exchange(&self, target: &Target) -> Result<Bytes, String> {
+    async fn exchange(&self, target: &Target) -> Result<Bytes, Failed> {
         let tls = self.tls.get_or_init(|| self.make_tls()).clone()?;
         let stream = self.connect(&target.host).await?;
         let stream = encrypt(stream, &target.host, tls).await.map_err(|error| format!("TLS: {error}"))?;
@@ -132,12 +162,12 @@ impl Fetcher {
             let body = body.map_err(|error| format!("no whole body of at most 64 KiB: {error}"))?;
             Ok(body.to_bytes())
         };
-        beside(exchange, connection).await
+        Ok(beside(exchange, connection).await?)
     }
 
     /// A byte stream to port 443 of a host.
-    async fn connect(&self, host: &str) -> Result<TcpStream, String> {
-        let said = |error: io::Error| format!("cannot connect: {error}");
+    async fn connect(&self, host: &str) -> Result<TcpStream, Failed> {
+        let said = |error: io::Error| Failed::at("cannot connect", &error);
         if let Some(address) = self.fetching.pinned.get(host) {
             return dial::tcp_to(vec![*address]).await.map_err(said);
         }
@@ -146,7 +176,9 @@ impl Fetcher {
             let is_public = host.parse().map_or_else(|_| host.contains('.'), address::is_public);
             return if is_public { proxy::tunnel(&proxy, host).await } else { Err(NOT_PUBLIC.into()) };
         }
-        let found = lookup_host((host, PORT)).await.map_err(|error| format!("cannot resolve the name: {error}"))?;
+        // A resolver without a descriptor says that the name is not known.
+        let unknown = |error: io::Error| Failed::at("cannot resolve the name", &Shortage::now().unwrap_or(error));
+        let found = lookup_host((host, PORT)).await.map_err(unknown)?;
         let found: Vec<SocketAddr> = found.collect();
         // One bad address is enough: who answers like that has something else in mind.
         if found.is_empty() || !found.iter().all(|found| address::is_public(found.ip())) {

@@ -6,7 +6,7 @@ use http::Uri;
 use relay_net::dial;
 use tokio::net::TcpStream;
 
-use super::PORT;
+use super::{Failed, PORT};
 
 /// Which proxy leads to a host; none by default.
 #[derive(Clone, Default)]
@@ -35,10 +35,10 @@ impl fmt::Debug for ProxyChoice {
 }
 
 /// A connection through `proxy` to port 443 of `host`.
-pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<TcpStream, String> {
+pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<TcpStream, Failed> {
     let (host_of_proxy, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80));
     let socket = dial::tcp(host_of_proxy, port).await;
-    let mut socket = socket.map_err(|error| format!("cannot connect to the proxy: {error}"))?;
+    let mut socket = socket.map_err(|error| Failed::at("cannot connect to the proxy", &error))?;
     let target = format!("{}:{PORT}", authority(host));
     dial::tunnel(&mut socket, proxy, &target).await.map_err(|error| error.to_string())?;
     Ok(socket)
@@ -101,7 +101,7 @@ mod tests {
                 socket
             };
             let (tunnel, _socket) = tokio::join!(tunnel(&proxy, "keys.example"), answers);
-            assert!(tunnel.is_ok(), "{proxy}: {}", tunnel.err().unwrap_or_default());
+            assert!(tunnel.is_ok(), "{proxy}: {}", tunnel.err().map_or_else(String::new, |failed| failed.why));
         }
     }
 }

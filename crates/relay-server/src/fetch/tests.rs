@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
+use rand::{SeedableRng as _, rngs::StdRng};
 use relay_core::{
     limits,
     name::Name,
@@ -179,7 +180,7 @@ async fn an_address_has_few_keys_a_minute_that_are_not_there() {
     let bench = Bench::start().await;
     let gone = |address: Address, number: u32| {
         let (keyring, url) = (Arc::clone(&bench.keyring), format!("https://{HOST}/gone{number}"));
-        async move { keyring.key(&source(), address, &url).await.unwrap_err().host == HOST }
+        async move { keyring.key_at(&source(), address, &url, Mono::default()).await.unwrap_err().host == HOST }
     };
     for number in 0..20 {
         assert_eq!(gone(STRANGER, number).await, number < limits::FETCHES_PER_ADDRESS, "{number}");
@@ -206,6 +207,37 @@ async fn an_address_has_few_keys_a_minute_that_are_not_there() {
     assert!(bench.key("/key").await.is_ok(), "what is known is still there");
     let other: Name = "other".parse().unwrap();
     assert!(bench.keyring.key(&other, STRANGER, &format!("https://{HOST}/30")).await.is_ok(), "another source goes on");
+}
+
+/// S16: behind a proxy on this machine nobody has an address of his own. Strangers who make up keys five times as often as the
+/// platform's webhooks come, and have spent all there is before, do not keep its new key away for long.
+#[tokio::test]
+async fn strangers_without_an_address_keep_no_new_key_away() {
+    let bench = Bench::start().await;
+    bench.keyring.kept.lock().unwrap().rng = StdRng::seed_from_u64(7);
+    let asked = |path: String, at: Duration| {
+        let (keyring, url) = (Arc::clone(&bench.keyring), format!("https://{HOST}{path}"));
+        async move { keyring.key_at(&source(), Address::Local, &url, Mono::default() + at).await }
+    };
+    let is_asked = |fetched: Result<bytes::Bytes, Unfetched>| fetched.is_err_and(|why| why.host == HOST);
+    let mut spent = 0;
+    for number in 0..100 {
+        spent += u32::from(is_asked(asked(format!("/gone{number}"), Duration::ZERO).await));
+    }
+    assert_eq!(spent, limits::FETCHES_PER_MINUTE);
+    let mut came_at = None;
+    let mut fetched = 0;
+    for fifth in 1..=900 {
+        let at = Duration::from_millis(200 * fifth);
+        fetched += u32::from(is_asked(asked(format!("/gone-{fifth}"), at).await));
+        let between = at + Duration::from_millis(100);
+        if fifth % 5 == 0 && came_at.is_none() && asked("/key".into(), between).await.is_ok() {
+            came_at = Some(between);
+        }
+    }
+    assert!(came_at.is_some_and(|at| at < Duration::from_mins(2)), "{came_at:?}");
+    let most = 4 * (limits::FETCHES_PER_MINUTE + limits::FETCHES_RESERVE);
+    assert!(fetched <= most, "strangers have {fetched} fetched in three minutes");
 }
 
 /// What was good is no stranger's to keep from anybody by a restart.

@@ -1,10 +1,13 @@
 //! A socket whose incoming bytes are judged before the HTTP library reads them.
 //!
-//! The usual case costs one pass over each head and no copy: bytes are read straight into the library's buffer and judged
-//! there. Only what may not go on yet is held back here.
+//! What comes is read in small pieces, judged, and copied into the library's buffer as far as it may go on; the rest is held
+//! back here, and what a connection that waits holds back is where others can take it from (`Seated::waits_with`). So a head that
+//! is not whole touches no buffer of the library. The bytes of a large body are read straight into that buffer, which grows with
+//! it and stays as large: as many may do that as there is memory for.
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc,
@@ -29,8 +32,11 @@ use super::{
     target::Rewrite,
 };
 
-/// How much is read at once while a head is not complete.
-const PIECE_BYTES: usize = 4 * 1024;
+/// How much is read at once, but of a large body: not quite what the library reads first, for its buffer doubles with each read
+/// that fills it.
+const PIECE_BYTES: usize = 8 * 1024 - 1;
+/// Bytes the library may buffer per connection: a whole head with room for a good part of a body behind it.
+pub(super) const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How much is dropped at once of what nobody reads.
 const LINGER_PIECE_BYTES: usize = 16 * 1024;
 /// How long is read and dropped behind an answer that came before the end of its request, as long as something comes: a socket
@@ -85,6 +91,10 @@ pub(crate) struct Guarded<S> {
     passed: usize,
     /// What is held behind that has not been judged yet.
     unjudged: bool,
+    /// What is held is put aside, where it may be taken away.
+    is_aside: bool,
+    /// The last piece was a whole one of a body that goes on: there is more to read than a piece.
+    is_large: bool,
     gate: Arc<Gate>,
     seat: Arc<Seated>,
     patience: Patience,
@@ -178,6 +188,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             held: BytesMut::new(),
             passed: 0,
             unjudged: false,
+            is_aside: false,
+            is_large: false,
             gate,
             seat,
             patience,
@@ -204,45 +216,74 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             self.judge_held();
             return Poll::Ready(Ok(()));
         }
-        if self.held.is_empty() { self.poll_read_in_place(cx, buf) } else { self.poll_read_held(cx) }
+        if !self.held.is_empty() {
+            self.poll_read_held(cx)
+        } else if self.is_large && self.seat.may_read_ahead((BUFFER_BYTES_MAX - PIECE_BYTES) as u64) {
+            self.poll_read_in_place(cx, buf)
+        } else {
+            self.poll_read_piece(cx, buf)
+        }
     }
 
-    /// Reads into the reader's own buffer and judges there; what may not go on is moved to `held`.
+    /// Reads a piece, and gives the reader what of it may go on.
+    fn poll_read_piece(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
+        let most = buf.remaining().min(PIECE_BYTES);
+        let mut piece = ReadBuf::uninit(&mut piece[..most]);
+        if Pin::new(&mut self.socket).poll_read(cx, &mut piece)?.is_pending() {
+            return self.poll_patience(cx);
+        }
+        let new = piece.filled();
+        let stop = self.take_in(new, |pass| buf.put_slice(&new[..pass]));
+        self.is_large = new.len() == most && !self.framing.is_between_requests();
+        self.obey(stop);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads the next bytes of a body into the reader's own buffer and judges them there.
     fn poll_read_in_place(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if Pin::new(&mut self.socket).poll_read(cx, buf)?.is_pending() {
             return self.poll_patience(cx);
         }
-        let new = &buf.filled()[before..];
+        let mut passed = 0;
+        let stop = self.take_in(&buf.filled()[before..], |pass| passed = pass);
+        buf.set_filled(before + passed);
+        self.is_large &= !self.framing.is_between_requests();
+        self.obey(stop);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Judges what was read while nothing is held: what may not go on yet is held then. None: the peer says no more.
+    fn take_in(&mut self, new: &[u8], pass: impl FnOnce(usize)) -> Option<Stop> {
         if new.is_empty() {
             self.mode = Mode::Ended;
-            return Poll::Ready(Ok(()));
+            return None;
         }
         self.idle_until = None;
         let judged = self.framing.judge(new);
         self.held.extend_from_slice(&new[judged.pass..]);
-        buf.set_filled(before + judged.pass);
+        self.passed = 0;
+        pass(judged.pass);
         if judged.pass > 0 {
             self.head_until = None;
             self.seat.works();
         }
-        self.passed = 0;
-        self.obey(judged.stop);
-        Poll::Ready(Ok(()))
+        judged.stop
     }
 
     /// Reads on behind what is held: an incomplete head.
     fn poll_read_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut piece = [0; PIECE_BYTES];
-        let mut buf = ReadBuf::new(&mut piece);
-        if Pin::new(&mut self.socket).poll_read(cx, &mut buf)?.is_pending() {
+        let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        if Pin::new(&mut self.socket).poll_read(cx, &mut piece)?.is_pending() {
             return self.poll_patience(cx);
         }
-        if buf.filled().is_empty() {
+        if piece.filled().is_empty() {
             self.mode = Mode::Ended;
             self.held.clear();
         } else {
-            self.held.extend_from_slice(buf.filled());
+            self.held.extend_from_slice(piece.filled());
             self.judge_held();
         }
         Poll::Ready(Ok(()))
@@ -303,17 +344,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         if !self.framing.is_between_requests() {
             return Poll::Pending;
         }
-        if self.seat.waits(cx, self.held.len() + self.untaken) {
-            self.end();
+        let is_idle = self.held.is_empty();
+        if self.waits(cx) {
             return Poll::Ready(Ok(()));
         }
-        if self.held.is_empty() && self.head_until.is_none() {
+        if is_idle && self.head_until.is_none() {
             let until = *self.idle_until.get_or_insert_with(|| Instant::now() + self.seat.idle(self.patience.idle));
             ready!(self.reading.poll(cx, until));
             self.mode = Mode::Ended;
         } else {
             let until = *self.head_until.get_or_insert_with(|| Instant::now() + self.patience.head);
             ready!(self.reading.poll(cx, until));
+            self.comes_back();
             if self.held.is_empty() {
                 self.mode = Mode::Ended;
             } else {
@@ -323,9 +365,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Puts aside what is held, until [`Self::comes_back`]; whether it has to end instead.
+    fn waits(&mut self, cx: &Context<'_>) -> bool {
+        self.is_aside = !self.held.is_empty();
+        let ends = self.seat.waits_with(cx, std::mem::take(&mut self.held), self.untaken);
+        if ends {
+            self.is_aside = false;
+            self.end();
+        }
+        ends
+    }
+
+    /// Has what was put aside again, or ends, if it was taken away.
+    fn comes_back(&mut self) {
+        if std::mem::take(&mut self.is_aside) {
+            match self.seat.takes_back() {
+                Some(held) => self.held = held,
+                None => self.end(),
+            }
+        }
+    }
+
     /// Its room is needed, or its memory: nothing more is read, and nothing of what was is answered.
     fn end(&mut self) {
-        self.held.clear();
+        self.held = BytesMut::new();
         self.passed = 0;
         self.mode = Mode::Ended;
     }
@@ -366,7 +429,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
                     until = until.min(Instant::now() + STOP_WRITE.min(self.patience.write));
                     self.taken_until = Some(until);
                 }
-                if !self.seat.waits(cx, self.held.len() + self.untaken) {
+                if !self.waits(cx) {
                     ready!(self.writing.poll(cx, until));
                 }
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -378,6 +441,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.comes_back();
         let before = buf.filled().len();
         loop {
             if this.passed > 0 {
@@ -385,6 +449,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
                 buf.put_slice(&this.held[..now]);
                 this.held.advance(now);
                 this.passed -= now;
+                if this.held.is_empty() {
+                    // A head may have made it large.
+                    this.held = BytesMut::new();
+                }
                 return Poll::Ready(Ok(()));
             }
             match this.mode {
@@ -415,6 +483,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.comes_back();
         let poll = Pin::new(&mut this.socket).poll_write(cx, buf);
         this.watch_write(cx, buf.len(), poll)
     }
@@ -425,6 +494,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.comes_back();
         let poll = Pin::new(&mut this.socket).poll_write_vectored(cx, bufs);
         this.watch_write(cx, bufs.iter().map(|buf| buf.len()).sum(), poll)
     }
@@ -440,6 +510,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     /// Says goodbye; with a request left unread, reads and drops it for a while, so that the sender gets its answer.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.comes_back();
         let Some(linger) = &mut this.lingering else {
             ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
             if this.mode == Mode::Raw || (this.framing.is_between_requests() && this.held.is_empty()) {
@@ -453,7 +524,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         }
         let mut piece = [0; LINGER_PIECE_BYTES];
         loop {
-            if this.seat.waits(cx, 0) {
+            if this.seat.waits(cx) {
                 // Its answer is on its way, and others need its place.
                 return Poll::Ready(Ok(()));
             }

@@ -18,7 +18,7 @@ use super::{
     Settings,
     cors::Cors,
     flaw::Flaw,
-    guarded::{Gate, Guarded},
+    guarded::{BUFFER_BYTES_MAX, Gate, Guarded},
     intake,
     path::{self, Place},
     seam::{Backend, Body},
@@ -41,9 +41,6 @@ const NO_SHARE: Problem = Problem::new(
 .closing();
 const NO_SESSIONS: Problem =
     Problem::new(Code::StoreUnavailable, "as many clients are connected as there may be; come back later").closing();
-
-/// Bytes the HTTP library may buffer per connection: a whole head with room for a good part of a body behind it.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves the public listener until `stop`; then accepts no more, finishes the requests at hand, and returns when the last
 /// connection has ended. Whoever called bounds that wait by dropping the future.

@@ -150,7 +150,7 @@ async fn a_certificate_that_changes_between_requests_is_judged_anew() {
     let (listener, url) = listen().await;
     let mut destination = Destination::new("crm".parse().unwrap(), url.replace("http:", "https:").parse().unwrap());
     destination.ca_file = Some(ca_file);
-    let target = Target::new(&destination).unwrap();
+    let target = Target::new(&destination, Arc::default()).unwrap();
     let webhook = webhook(b"{}");
     let serve = async {
         let (stream, _) = listener.accept().await.unwrap();

@@ -39,7 +39,7 @@ fn waits_since(seated: &Seated, since: u64) {
 }
 
 fn poll(seated: &Seated, bytes: usize) -> bool {
-    seated.waits(&Context::from_waker(Waker::noop()), bytes)
+    seated.waits_with(&Context::from_waker(Waker::noop()), BytesMut::with_capacity(bytes), 0)
 }
 
 /// S9: where there is no room, what waits longest ends, and nothing that is at work.
@@ -251,9 +251,42 @@ fn what_is_put_aside_is_bounded() {
     let evicted: Vec<_> = seats.iter().map(Seated::is_evicted).collect();
     assert_eq!(evicted, [false, true, true, false], "half is free again, and nobody ended for nothing");
     assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), 30);
+    let held: usize = seats.iter().map(|seat| seat.seat.aside().held.capacity()).sum();
+    assert_eq!(held, 30, "it is free before those that had it have run");
+    assert!(seats[1].takes_back().is_none() && seats[0].takes_back().is_some());
     seats[3].works();
     drop(seats);
     assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), 0);
+}
+
+/// S36: an answer that is not taken stays on its account until its connection has ended, and drives out nobody else meanwhile.
+#[test]
+fn what_cannot_be_taken_away_is_counted_until_it_is_given_back() {
+    let connections = Connections::new(Bounds { waiting_bytes: 100, ..Bounds::of(8) });
+    let seats: Vec<_> = (1..=3).map(|last| taken(&connections, address(last))).collect();
+    for (seat, since) in seats.iter().zip(1..) {
+        waits_since(seat, since);
+    }
+    let cx = Context::from_waker(Waker::noop());
+    assert!(!seats[0].waits_with(&cx, BytesMut::new(), 90));
+    assert!(!seats[1].waits_with(&cx, BytesMut::new(), 20) && seats[0].is_evicted());
+    assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), 110);
+    assert!(!seats[2].waits_with(&cx, BytesMut::new(), 20) && !seats[1].is_evicted());
+    let mut seats = seats.into_iter();
+    drop(seats.next());
+    assert_eq!(connections.waiting_bytes.load(Ordering::Relaxed), 40);
+}
+
+/// S36: buffers that a body made large stay so, and all of them together are bounded.
+#[test]
+fn large_buffers_are_bounded() {
+    let connections = Connections::new(Bounds { reading_bytes: 100, ..Bounds::of(8) });
+    let seats: Vec<_> = (1..=3).map(|last| taken(&connections, address(last))).collect();
+    let may: Vec<_> = seats.iter().map(|seat| seat.may_read_ahead(50)).collect();
+    assert_eq!(may, [true, true, false]);
+    assert!(seats[0].may_read_ahead(50), "it is on its account already");
+    drop(seats);
+    assert_eq!(connections.reading_bytes.load(Ordering::Relaxed), 0);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Answers as a stranger with curl or a script meets them.
 
-use super::{KEY, Relay, Socket, request};
+use relay_net::serve::Bounds;
+use tokio::io::AsyncWriteExt as _;
+
+use super::{KEY, Relay, STUCK, Socket, request};
 
 /// Sends a request whose answer has no body, and gives the answer's head.
 async fn head_of(relay: &Relay, line: &str) -> String {
@@ -107,6 +110,48 @@ async fn a_higher_minor_version_is_taken() {
     let events = relay.backend.events();
     assert!(events.len() == 3 && events.iter().all(|event| &event.body[..] == b"hi"));
     assert!(events.iter().all(|event| event.query.as_deref() == Some(b"q={\"a\"}")));
+}
+
+/// S9: whoever writes all of a large body before he reads gets the refusal that came long before its end: what he still writes is
+/// read and dropped, for a socket that is closed with unread bytes is reset, and its answer with it.
+#[tokio::test]
+async fn a_refusal_reaches_who_is_still_writing() {
+    let relay = Relay::start().await;
+    // More than the buffers of both ends take.
+    let whole = vec![b'x'; 12 << 20];
+    let declared =
+        request("POST /webhook", "", "").replace("Content-Length: 0", &format!("Content-Length: {}", whole.len()));
+    let chunked =
+        request("POST /webhook/nope", "Transfer-Encoding: chunked\r\n", "").replace("Content-Length: 0\r\n", "");
+    let chunk = [format!("{:x}\r\n", whole.len()).as_bytes(), &whole].concat();
+    for (head, body, status) in [(declared, &whole, 413), (chunked, &chunk, 404)] {
+        let mut socket = relay.connect().await;
+        socket.stream.write_all(head.as_bytes()).await.unwrap();
+        let written = socket.stream.write_all(body).await;
+        assert!(written.is_ok(), "{status}: {written:?}");
+        let reply = socket.reply().await;
+        assert_eq!((reply.status, reply.field("connection")), (status, Some("close")));
+        assert!(socket.is_closed().await);
+    }
+    assert!(relay.backend.events().is_empty());
+}
+
+/// S9: nor does a peer that goes on without an end hold the connection: what is dropped is bounded in time, and gives way.
+#[tokio::test]
+async fn whoever_writes_on_behind_a_refusal_gives_way() {
+    let relay = Relay::with(|settings| settings.connections = Bounds { reserve: 0, ..Bounds::of(1) }).await;
+    let mut endless = relay.connect().await;
+    let head = request("POST /webhook", "", "").replace("Content-Length: 0", "Content-Length: 1000000000");
+    endless.send(head).await;
+    assert_eq!(endless.reply().await.status, 413);
+    let writes = async {
+        let piece = vec![b'x'; 64 * 1024];
+        while endless.stream.write_all(&piece).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let asks = async { assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202) };
+    tokio::time::timeout(STUCK, async { tokio::join!(writes, asks) }).await.expect("it ends for the other");
 }
 
 /// S5: whatever stands in trailers, a sender gets an answer, and never an event that was not whole.

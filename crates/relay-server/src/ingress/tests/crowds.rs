@@ -269,6 +269,43 @@ async fn unfinished_heads_are_put_aside_up_to_a_bound() {
     assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.status, 202);
 }
 
+/// S36: a head that is not whole takes no memory but what is put aside: the reader's buffer is not touched.
+#[tokio::test]
+async fn a_head_that_is_not_whole_touches_no_buffer() {
+    let (mut near, far) = tokio::io::duplex(64 * 1024);
+    let mut guarded = Guarded::new(far, std::sync::Arc::<Gate>::default(), Seated::alone(), Patience::default());
+    let head = format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-A: {}", "a".repeat(20_000));
+    near.write_all(head.as_bytes()).await.unwrap();
+    let mut buffer = vec![b'?'; 32 * 1024];
+    assert!(futures_util::FutureExt::now_or_never(guarded.read(&mut buffer)).is_none());
+    assert!(buffer.iter().all(|byte| *byte == b'?'));
+    near.write_all(b"\r\n\r\n").await.unwrap();
+    let read = timeout(STUCK, guarded.read(&mut buffer)).await.expect("it is whole").unwrap();
+    assert_eq!(&buffer[..read], format!("{head}\r\n\r\n").as_bytes());
+}
+
+/// S36: a body is read in pieces that make no buffer larger, unless there is memory for large ones.
+#[tokio::test]
+async fn buffers_grow_as_far_as_there_is_memory_for_them() {
+    /// What the reader's buffer takes first.
+    const FIRST_BYTES: usize = 8 * 1024;
+    for (memory, grows) in [(0, false), (1 << 20, true)] {
+        let (mut near, far) = tokio::io::duplex(256 * 1024);
+        let seat = Seated::alone_within(Bounds { reading_bytes: memory, ..Bounds::of(1) });
+        let mut guarded = Guarded::new(far, std::sync::Arc::<Gate>::default(), seat, Patience::default());
+        near.write_all(request("POST /webhook", "", &"x".repeat(100_000)).as_bytes()).await.unwrap();
+        let (mut buffer, mut largest, mut read) = ([0; FIRST_BYTES], 0, 0);
+        while read < 100_000 {
+            let piece = timeout(STUCK, guarded.read(&mut buffer)).await.expect("there is more").unwrap();
+            largest = largest.max(piece);
+            read += piece;
+        }
+        assert_eq!(largest == FIRST_BYTES, grows, "{largest} at once");
+    }
+    let relay = Relay::with(|settings| settings.connections = Bounds { reading_bytes: 0, ..Bounds::of(8) }).await;
+    assert_eq!(relay.ask(request("POST /webhook", "", &"x".repeat(90_000))).await.status, 202);
+}
+
 /// I2, S9: whoever asks many times before reading gets every answer in the end, in order, and is not answered ahead of
 /// what he has taken.
 #[tokio::test]
