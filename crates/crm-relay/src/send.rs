@@ -24,6 +24,8 @@ use crate::{exit::Failure, render::time, sample::Sampler};
 const CONCURRENCY: usize = 16;
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The field in which a relay server's answer names the event.
+const EVENT_ID: &str = "relay-event-id";
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
@@ -113,8 +115,9 @@ async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Result<Sent, Failu
     let exchange = async {
         let response = client.request(request).await.map_err(|error| innermost(&error))?;
         let status = response.status();
+        let named = response.headers().get(EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        Ok((status, body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes)))
+        Ok((status, named, body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes)))
     };
     let outcome = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
         Ok(outcome) => outcome,
@@ -122,12 +125,9 @@ async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Result<Sent, Failu
     };
     let took = start.elapsed();
     Ok(match outcome {
-        Ok((status, body)) => Sent {
-            answer: Ok(status),
-            event_id: event_id(&body),
-            text: String::from_utf8_lossy(&body).into_owned(),
-            took,
-        },
+        Ok((status, named, body)) => {
+            Sent { answer: Ok(status), event_id: named, text: String::from_utf8_lossy(&body).into_owned(), took }
+        }
         Err(error) => Sent { answer: Err(error), event_id: None, text: String::new(), took },
     })
 }
@@ -148,11 +148,6 @@ fn request(plan: &Plan, sample: Draft) -> Result<Request<Full<Bytes>>, String> {
         request.headers_mut().append(name, value);
     }
     Ok(request)
-}
-
-fn event_id(body: &[u8]) -> Option<String> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
-    Some(answer.get("event_id")?.as_str()?.to_owned())
 }
 
 /// The cause at the end of the chain: "connection refused" says more than "client error".

@@ -47,6 +47,7 @@ pub mod pasted;
 mod proven;
 mod provider;
 mod pruned;
+mod renamed;
 mod sample;
 mod scheme;
 mod secret;

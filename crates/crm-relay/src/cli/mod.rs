@@ -3,6 +3,7 @@
 mod addressee;
 mod audit;
 mod audit_log;
+mod awaited;
 mod bulk;
 mod client;
 mod collection;
