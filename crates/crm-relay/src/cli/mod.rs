@@ -17,6 +17,7 @@ mod event;
 mod examples;
 mod filter;
 mod health;
+mod ids;
 mod invite;
 mod key;
 mod listing;
