@@ -69,7 +69,7 @@ pub use by_head::ByHead;
 pub use draft::{Draft, SignError};
 pub use fault::{ParameterFault, nearest};
 pub use given::Given;
-pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, On, Settings};
+pub use handshake::{Exchange, HANDSHAKE_BODY_BYTES_MAX, Handshake, Lookup, On};
 pub use keys::StoredKey;
 pub use name::Name;
 pub use naming::DeliveryId;
