@@ -25,7 +25,7 @@ use crate::{
     render::{style, table},
     runtime::block_on,
     sample::Sampler,
-    send::{Plan, send},
+    send::{Batch, send},
     tamper::Tamper,
     tls,
 };
@@ -104,7 +104,7 @@ impl SendArgs {
             let aim = addressee.find(&layers).await?;
             // Who cannot be asked what became of it is not sent anything first.
             let asked = if self.wait.is_some() { Some(Api::running(&layers).await?) } else { None };
-            let plan = Plan {
+            let batch = Batch {
                 tls: (aim.url.scheme_str() == Some("https")).then(|| tls::config(&layers)).transpose()?,
                 url: aim.url.clone(),
                 sampler: Sampler {
@@ -121,7 +121,7 @@ impl SendArgs {
             let mut tally = Tally::new(self.count, self.common.json, self.wait.is_some());
             // Interrupted, it still says what was sent.
             let is_interrupted = tokio::select! {
-                sent = send(plan, |sent| tally.report(sent, &aim.url)) => sent.map(|()| false)?,
+                sent = send(batch, |sent| tally.report(sent, &aim.url)) => sent.map(|()| false)?,
                 pressed = tokio::signal::ctrl_c() => pressed.is_ok(),
             };
             tally.finish()?;
