@@ -24,7 +24,7 @@ mod tests;
 
 pub use ending::{cancel, expire, redrive};
 pub use lease::{count_loss, end_unheard, hand_back, leased, lose};
-pub use resend::{is_done, may_be_resent};
+pub use resend::{is_delivered, is_over, may_be_resent};
 pub use settle::{Terms, settle};
 
 use std::sync::Arc;

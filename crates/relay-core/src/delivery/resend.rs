@@ -3,12 +3,17 @@
 use super::{Delivery, State};
 use crate::{limits, name::Name, time::Wall};
 
-/// Whether all of an event's deliveries are over and at least one reached its target: nothing is on its way any more, and
-/// nothing is left to redrive.
-pub fn is_done(deliveries: &[Delivery]) -> bool {
-    let over = |delivery: &Delivery| matches!(delivery.state, State::Delivered | State::Cancelled);
-    let arrived = |delivery: &Delivery| delivery.state == State::Delivered;
-    deliveries.iter().all(over) && deliveries.iter().any(arrived)
+/// Whether a repeat of the event with these deliveries asks for more than is on its way: one reached its target, and none is
+/// left to redrive.
+pub fn is_delivered(deliveries: &[Delivery]) -> bool {
+    let ended = |delivery: &Delivery| matches!(delivery.state, State::Dead | State::Expired);
+    deliveries.iter().any(|delivery| delivery.state == State::Delivered) && !deliveries.iter().any(ended)
+}
+
+/// Whether nothing of the event with these deliveries is on its way to `destination`: one that another destination does not
+/// take for now keeps nobody from sending it here again.
+pub fn is_over(deliveries: &[Delivery], destination: &Name) -> bool {
+    !deliveries.iter().any(|delivery| delivery.destination == *destination && delivery.state.is_open())
 }
 
 /// Whether the event with these deliveries may go to `destination` once more: fewer than [`limits::RESENDS_MAX`] replays

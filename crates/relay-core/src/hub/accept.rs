@@ -195,7 +195,7 @@ impl Hub {
                     self.notice(Notice::RepeatDiffers { event: first });
                 }
                 let answer = Answer::Accepted { event: first, received_at, repeat: true, differs };
-                if pending.resend && !differs && delivery::is_done(&deliveries) {
+                if pending.resend && !differs && delivery::is_delivered(&deliveries) {
                     self.resend_then_answer(pending.ticket, answer, (first, &pending.event), &deliveries);
                 // Canary: what was purged in part must not be acknowledged and dropped.
                 } else if gone && !cfg!(feature = "canary_purged_is_swallowed") {

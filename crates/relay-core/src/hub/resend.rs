@@ -23,10 +23,10 @@ pub(super) struct Resent {
 }
 
 impl Hub {
-    /// Makes a new delivery along each route that may have one, and answers once they are durable. Repeats that come in the
-    /// meantime are the same press of the button.
+    /// Makes a new delivery along each route that may have one and has none under way, and answers once they are durable.
+    /// Repeats that come in the meantime are the same press of the button.
     ///
-    /// **Order** `repeat` has the body of `first`, all of whose `deliveries` are done.
+    /// **Order** `repeat` has the body of `first`, which was delivered.
     pub(super) fn resend_then_answer(
         &mut self,
         ticket: Ticket,
@@ -35,9 +35,11 @@ impl Hub {
         deliveries: &[Delivery],
     ) {
         let now = self.now.wall;
+        let over = |destination: &Name| delivery::is_over(deliveries, destination);
         let may = |destination: &Name| delivery::may_be_resent(deliveries, destination, now);
-        let made = self.deliveries_along(first, repeat, repeat.body.len() as u64, may);
-        if made.is_empty() && self.routing.routes.get(&repeat.source).is_some_and(|routes| !routes.is_empty()) {
+        let made = self.deliveries_along(first, repeat, repeat.body.len() as u64, |name| over(name) && may(name));
+        let routes = self.routing.routes.get(&repeat.source).map_or(&[][..], Vec::as_slice);
+        if made.is_empty() && routes.iter().any(|route| over(&route.destination)) {
             self.notice(Notice::ResentTooOften { event: first });
         }
         self.store_then_answer((ticket, answer), first, made, None);

@@ -96,6 +96,28 @@ fn only_what_is_over_and_the_same_is_resent() {
     assert_eq!(rig.store.deliveries().len(), 1, "an operator did not want it delivered");
 }
 
+/// I20: a destination that does not take the event for now keeps nobody from sending it again where it arrived.
+#[test]
+fn a_resend_goes_where_nothing_is_under_way() {
+    let mut rig = Rig::with_routes(&[("src", "crm"), ("src", "erp")], &RetryPolicy::default());
+    let client = rig.join(1, 7, 2);
+    rig.resend(b"a", KEY);
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Delivered));
+    for made in 1..=3 {
+        rig.resend(b"a", KEY);
+        let replays = replays(&rig);
+        assert_eq!(replays.len(), made, "{replays:?}");
+        let last = replays.last().unwrap();
+        assert_eq!((last.destination.as_str(), last.state.is_open()), ("crm", true), "the other one has it under way");
+        rig.resend(b"a", KEY);
+        assert_eq!(self::replays(&rig).len(), made, "one press is enough");
+        let lease = lease_of(&rig.grant(client));
+        rig.report(client, lease, &outcome(Class::Delivered));
+    }
+    assert!(!rig.notices.iter().any(|notice| matches!(notice, Notice::ResentTooOften { .. })));
+}
+
 /// I20: five an hour, counted in the store: neither patience of the sender nor a restart gets around it.
 #[test]
 fn resends_are_few_an_hour_over_restarts_too() {

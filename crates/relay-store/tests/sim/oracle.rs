@@ -377,13 +377,15 @@ impl Oracle {
         self.unrouted.insert((source.clone(), destination.clone()));
     }
 
-    /// An event is delivered again because somebody pressed Resend: nothing of it was on its way, and it happens seldom.
+    /// An event is delivered again because somebody pressed Resend: nothing of it was on its way there, and it
+    /// happens seldom.
     fn resent(&mut self, made: &Delivery, store: &MemoryStore) {
         let mut known = store.deliveries();
         known.retain(|known| known.event == made.event && !self.by_hand.contains(&known.id));
         // Where none is left this is the one that was purged, and not one more.
         let replaces = !known.iter().any(|known| known.destination == made.destination);
-        let open = known.iter().any(|known| known.state.is_open()) && !replaces;
+        let here = |known: &Delivery| known.destination == made.destination;
+        let open = known.iter().any(|known| here(known) && known.state.is_open()) && !replaces;
         self.check(!open, "I20", || format!("{} is delivered again while it is on its way", made.event));
         let hour = |known: &&Delivery| known.replay && known.id.minted_at() + Duration::from_hours(1) > made.ready_at;
         let times = known.iter().filter(hour).filter(|known| known.destination == made.destination).count();
