@@ -47,7 +47,7 @@ sim: ## simulate: SEEDS=n seeds from the first (more than 1000: built for speed)
 	SEEDS='$(SEEDS)' SEED='$(SEED)' $(CARGO) test --locked --package relay-store --test sim \
 	    $$([[ '$(SEEDS)' =~ ^[0-9]+$$ && '$(SEEDS)' -gt 1000 ]] && echo --profile sim || true)
 
-canaries: ## plant each known bug in turn; fails unless the simulation finds them all (SEEDS=n)
+canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n), or the store's tests, find them all
 	SEEDS='$(SEEDS)' scripts/canaries
 
 torture: setup ## kill -9 server and clients under load, KILLS=n times
