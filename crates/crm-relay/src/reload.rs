@@ -25,13 +25,13 @@ pub(crate) struct Read<C> {
 /// What a configuration was read from, to tell what has changed.
 pub(crate) struct Ground {
     /// All settings.
-    pub(crate) settings: Settings,
+    pub(crate) settings: Values,
     /// The file, if anything stands in it.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Settings by name.
-pub(crate) type Settings = Vec<(&'static str, Option<Value>)>;
+/// The values of settings, by name.
+pub(crate) type Values = Vec<(&'static str, Option<Value>)>;
 
 /// What takes effect at the next start only.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +115,7 @@ fn tell_late(want: &str) {
 }
 
 /// Settings that differ from those at the start and cannot be changed without another.
-fn tell_fixed(begun_with: &Settings, found: &Settings, fixed: Fixed) {
+fn tell_fixed(begun_with: &Values, found: &Values, fixed: Fixed) {
     let is_fixed = |name: &str| match fixed {
         Fixed::All => true,
         Fixed::These(names) => names.contains(&name),

@@ -28,6 +28,8 @@ pub(crate) struct Sampler {
     pub(crate) known_as: String,
     /// The body; `None`: the provider's own sample, each with its own id.
     pub(crate) body: Option<Bytes>,
+    /// What it says that happened; `None`: what the sample says.
+    pub(crate) event: Option<String>,
     /// What is spoilt.
     pub(crate) tamper: Option<Tamper>,
 }
@@ -45,13 +47,28 @@ pub(crate) enum Hand {
     },
 }
 
+/// No sample that says that.
+fn unnameable(provider: &Provider, event: &str) -> Failure {
+    let want = format!(
+        "the sample of {} cannot say that: its requests have no such name at one place. Send a body of your own: --body FILE",
+        provider.title
+    );
+    Failure::option("--event", event, want)
+}
+
 impl Sampler {
     /// The sample of this id.
     ///
     /// # Errors
     /// It cannot be signed, or there is nothing of that kind to spoil.
     pub(crate) async fn make(&self, id: &str, now: Wall) -> Result<Draft, Failure> {
-        let mut draft = self.provider.draft(&self.known_as, id, now);
+        let mut draft = match &self.event {
+            None => self.provider.draft(&self.known_as, id, now),
+            Some(event) => {
+                let named = self.provider.draft_of(&self.known_as, id, now, event);
+                named.ok_or_else(|| unnameable(self.provider, event))?
+            }
+        };
         if let Some(body) = &self.body {
             draft.body = body.clone();
         }

@@ -24,11 +24,13 @@ use crate::{exit::Failure, render::time, sample::Sampler};
 const CONCURRENCY: usize = 16;
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The field in which a relay server's answer names the event.
+const EVENT_ID: &str = "relay-event-id";
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What is sent, where and how often.
-pub(crate) struct Plan {
+pub(crate) struct Batch {
     /// Where it is sent, in place of the URL that the sampler knows.
     pub(crate) url: Uri,
     /// Makes each request.
@@ -65,18 +67,18 @@ impl Sent {
 ///
 /// # Errors
 /// No TLS, or what `report` failed with.
-pub(crate) async fn send(plan: Plan, mut report: impl FnMut(&Sent) -> Result<bool, Failure>) -> Result<(), Failure> {
-    let client = client(plan.tls.as_deref())?;
-    let (plan, client) = (&plan, &client);
+pub(crate) async fn send(batch: Batch, mut report: impl FnMut(&Sent) -> Result<bool, Failure>) -> Result<(), Failure> {
+    let client = client(batch.tls.as_deref())?;
+    let (batch, client) = (&batch, &client);
     let start = tokio::time::Instant::now();
-    let sends = stream::iter(0..plan.count).map(|index| async move {
-        if let Some(rate) = plan.rate {
+    let sends = stream::iter(0..batch.count).map(|index| async move {
+        if let Some(rate) = batch.rate {
             tokio::time::sleep_until(start + Duration::from_secs_f64(index as f64 / rate)).await;
         }
-        one(client, plan, index).await
+        one(client, batch, index).await
     });
     // With a rate a slow answer must not hold up the next request.
-    let at_once = if plan.rate.is_some() { 1024 } else { CONCURRENCY };
+    let at_once = if batch.rate.is_some() { 1024 } else { CONCURRENCY };
     let mut answers = sends.buffer_unordered(at_once);
     while let Some(sent) = answers.next().await {
         if !report(&sent?)? {
@@ -104,17 +106,18 @@ fn trusting_nobody() -> Result<ClientConfig, rustls::Error> {
     Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
 
-async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Result<Sent, Failure> {
+async fn one(client: &HttpClient, batch: &Batch, index: u64) -> Result<Sent, Failure> {
     let now = time::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let id = format!("msg_{:x}_{index}", now.as_micros());
-    let sample = plan.sampler.make(&id, Wall::from_micros(now.as_micros() as i64)).await?;
-    let request = request(plan, sample).map_err(|why| Failure::usage(format!("cannot send the sample: {why}")))?;
+    let sample = batch.sampler.make(&id, Wall::from_micros(now.as_micros() as i64)).await?;
+    let request = request(batch, sample).map_err(|why| Failure::usage(format!("cannot send the sample: {why}")))?;
     let start = tokio::time::Instant::now();
     let exchange = async {
         let response = client.request(request).await.map_err(|error| innermost(&error))?;
         let status = response.status();
+        let named = response.headers().get(EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        Ok((status, body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes)))
+        Ok((status, named, body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes)))
     };
     let outcome = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
         Ok(outcome) => outcome,
@@ -122,21 +125,18 @@ async fn one(client: &HttpClient, plan: &Plan, index: u64) -> Result<Sent, Failu
     };
     let took = start.elapsed();
     Ok(match outcome {
-        Ok((status, body)) => Sent {
-            answer: Ok(status),
-            event_id: event_id(&body),
-            text: String::from_utf8_lossy(&body).into_owned(),
-            took,
-        },
+        Ok((status, named, body)) => {
+            Sent { answer: Ok(status), event_id: named, text: String::from_utf8_lossy(&body).into_owned(), took }
+        }
         Err(error) => Sent { answer: Err(error), event_id: None, text: String::new(), took },
     })
 }
 
-fn request(plan: &Plan, sample: Draft) -> Result<Request<Full<Bytes>>, String> {
+fn request(batch: &Batch, sample: Draft) -> Result<Request<Full<Bytes>>, String> {
     // The receiver may know itself under a public URL; the sample goes to where it listens.
-    let known_as = &plan.sampler.known_as;
+    let known_as = &batch.sampler.known_as;
     let url = match sample.url.strip_prefix(known_as.as_str()) {
-        Some(added) => format!("{}{added}", plan.url),
+        Some(added) => format!("{}{added}", batch.url),
         None => sample.url,
     };
     let mut request = Request::new(Full::new(sample.body));
@@ -148,11 +148,6 @@ fn request(plan: &Plan, sample: Draft) -> Result<Request<Full<Bytes>>, String> {
         request.headers_mut().append(name, value);
     }
     Ok(request)
-}
-
-fn event_id(body: &[u8]) -> Option<String> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
-    Some(answer.get("event_id")?.as_str()?.to_owned())
 }
 
 /// The cause at the end of the chain: "connection refused" says more than "client error".

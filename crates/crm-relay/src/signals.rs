@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT (and SIGHUP of a terminal): the first asks for a graceful stop, the second ends the process at once.
-//! SIGHUP without a terminal asks for the configuration to be read anew.
+//! SIGTERM and SIGINT (and SIGHUP of a terminal that was closed): the first asks for a graceful stop, the second ends the
+//! process at once. Any other SIGHUP asks for the configuration to be read anew.
 //!
 //! A thread of their own waits for them: it outlives the runtime, and a runtime whose workers are all busy does not hold it up.
 
@@ -93,6 +93,8 @@ struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Whether the process was started on a terminal. One that was closed since is none any more, whoever asks.
+    on_terminal: bool,
 }
 
 fn handlers() -> io::Result<(runtime::Runtime, Signals)> {
@@ -103,6 +105,7 @@ fn handlers() -> io::Result<(runtime::Runtime, Signals)> {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            on_terminal: is_on_terminal(),
         }
     };
     Ok((runtime, signals))
@@ -121,9 +124,9 @@ impl Signals {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
-                // A terminal that was closed ends what ran in it; to a service it means that its settings changed.
+                // A terminal that was closed ends what ran in it; otherwise somebody says that settings changed.
                 _ = self.hangup.recv() => {
-                    if io::stdin().is_terminal() {
+                    if self.on_terminal && !is_on_terminal() {
                         return;
                     }
                     // One that waits already stands for this one too.
@@ -136,6 +139,11 @@ impl Signals {
             }
         }
     }
+}
+
+/// Whether anything of this process is on a terminal that is open.
+fn is_on_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "a second signal ends the process without further ado")]

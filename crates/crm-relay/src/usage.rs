@@ -18,7 +18,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("check", "crm-relay config check or crm-relay store check"),
     ("completion", "crm-relay completions SHELL"),
     ("doctor", "crm-relay health --strict and crm-relay config check"),
+    ("export", "crm-relay event list --all --json"),
+    ("follow", "crm-relay event list"),
     ("forward", "crm-relay dev --to 3000"),
+    ("init", "crm-relay config print"),
     ("list", "crm-relay event list"),
     ("listen", "crm-relay dev --to 3000"),
     ("log", "crm-relay event list or crm-relay audit-log"),
@@ -33,6 +36,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("serve", "crm-relay server"),
     ("start", "crm-relay dev or crm-relay server"),
     ("tail", "crm-relay event list"),
+    ("template", "crm-relay config print"),
     ("trigger", "crm-relay send --provider NAME"),
     ("version", "crm-relay --version"),
     ("webhook", "crm-relay event list"),
@@ -100,6 +104,14 @@ mod tests {
             words_for("crm-relay listen 3000"),
             "unrecognized subcommand 'listen'\nHere it is: crm-relay dev --to 3000\nLook it up: crm-relay -h"
         );
+        for (line, here) in [
+            ("crm-relay config template", "crm-relay config print"),
+            ("crm-relay event tail", "crm-relay event list"),
+            ("crm-relay events follow", "crm-relay event list"),
+            ("crm-relay doctor", "crm-relay health --strict and crm-relay config check"),
+        ] {
+            assert!(words_for(line).contains(&format!("\nHere it is: {here}\n")), "{line}");
+        }
         assert!(words_for("crm-relay dead redriev").contains("'redrive'"));
         assert!(words_for("crm-relay send --count x").contains("want a whole number, 1 or more"));
         assert!(words_for("crm-relay send --count 0").contains("want a whole number, 1 or more"));

@@ -8,7 +8,7 @@ use relay_core::{
     wire::{self, codec},
 };
 use relay_net::{
-    dial::{Peer, Stream},
+    dial::{DialError, Peer, Stream},
     tls::{self, TlsError},
 };
 use tokio::io::AsyncReadExt as _;
@@ -94,17 +94,19 @@ impl Dialer {
     /// # Errors
     /// [`DialFailure`], as the session machine takes it.
     pub async fn dial(&self) -> Result<Transport, DialFailure> {
-        match tokio::time::timeout(DIAL_TIMEOUT, self.open()).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(DialFailure::Failed(format!("no answer from {} within {} s", self.peer, DIAL_TIMEOUT.as_secs())))
-            }
-        }
+        let deadline = tokio::time::Instant::now() + DIAL_TIMEOUT;
+        let silent =
+            |who: &str| DialFailure::Failed(format!("no answer from {who} within {} s", DIAL_TIMEOUT.as_secs()));
+        let stream = self.peer.dial_until(deadline).await.map_err(|error| match error {
+            DialError::Silent(who) => silent(&who),
+            error => DialFailure::Failed(explain(&error, Whose::Server)),
+        })?;
+        let opened = tokio::time::timeout_at(deadline, self.open(stream)).await;
+        opened.unwrap_or_else(|_| Err(silent(&self.peer.to_string())))
     }
 
-    async fn open(&self) -> Result<Transport, DialFailure> {
-        let stream = self.peer.dial().await;
-        let stream = stream.map_err(|error| DialFailure::Failed(explain(&error, Whose::Server)))?;
+    /// Opens a session on a connection.
+    async fn open(&self, stream: Stream) -> Result<Transport, DialFailure> {
         let mut request =
             self.url.clone().into_client_request().map_err(|error| DialFailure::Failed(error.to_string()))?;
         request.headers_mut().insert(header::AUTHORIZATION, self.token.clone());

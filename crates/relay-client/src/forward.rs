@@ -45,7 +45,7 @@ use crate::{
     request_line::{NextTarget, RequestLine},
     retry_after,
     turns::{Heard, InTurns},
-    unreached::{Whose, explain},
+    unreached::{Whose, explain, explain_alert},
 };
 
 /// A kept connection is not used again after this long: many servers close theirs after 5 s, and a request sent into
@@ -252,6 +252,10 @@ impl Target {
             }
             Unsent::Failed(error) if error.is_parse() || error.is_parse_too_large() => {
                 Verdict::failed(Class::Rejected, format!("the answer is not HTTP: {error}"))
+            }
+            // What TLS refuses never got as far as the target.
+            Unsent::Failed(error) if let Some(words) = explain_alert(error, &self.peer.to_string(), Whose::Target) => {
+                Verdict::failed(Class::Unreachable, words)
             }
             Unsent::Failed(error) => {
                 let words = format!("the connection was closed before the answer was complete: {error}");

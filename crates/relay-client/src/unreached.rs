@@ -1,6 +1,6 @@
 //! What went wrong on the way to a server or a target, in words.
 
-use std::io;
+use std::{error::Error, io};
 
 use relay_net::dial::DialError;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
@@ -22,6 +22,7 @@ pub(crate) fn explain(error: &DialError, whose: Whose) -> String {
     match error {
         DialError::Connect { peer, source } | DialError::Encrypt { peer, source } => explain_io(source, peer, whose),
         DialError::Tunnel(error) => error.to_string(),
+        DialError::Silent(_) => error.to_string(),
     }
 }
 
@@ -41,6 +42,28 @@ fn explain_io(error: &io::Error, peer: &str, whose: Whose) -> String {
         _ if error.to_string().contains("lookup") => format!("cannot resolve the name in {peer}: {error}"),
         _ => format!("cannot connect to {peer}: {error}"),
     }
+}
+
+/// In words, why the TLS of a peer, once set up, was ended for who this client is, before anybody behind it saw a byte;
+/// `None`: it ended otherwise.
+pub(crate) fn explain_alert(error: &(dyn Error + 'static), peer: &str, whose: Whose) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(here) = cause {
+        let inner = here.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let refused = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(
+            alert @ rustls::Error::AlertReceived(
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::HandshakeFailure,
+            ),
+        ) = refused
+        {
+            return Some(explain_tls(alert, peer, whose));
+        }
+        cause = here.source();
+    }
+    None
 }
 
 fn explain_tls(error: &rustls::Error, peer: &str, whose: Whose) -> String {
@@ -70,6 +93,12 @@ fn explain_tls(error: &rustls::Error, peer: &str, whose: Whose) -> String {
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
         ) => format!("the certificate of {peer} is not valid yet ({error}); is the clock of this machine right?"),
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => format!(
+            "{peer} wants a certificate of the client, and this one has none: have it let this machine in without, or put a proxy in front of it that shows one"
+        ),
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::BadCertificate) => {
+            format!("{peer} refused TLS ({error}); perhaps it wants a certificate of the client, and this one has none")
+        }
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_) => {
             format!("{peer} does not speak TLS 1.2 or 1.3 as this client does: {error}")
         }

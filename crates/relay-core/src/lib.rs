@@ -12,6 +12,7 @@
 //!
 //! **Invariant:** no async, no sockets, no files, no environment, no clocks, no global random numbers.
 
+mod by_id;
 pub mod circuit;
 pub mod client;
 pub mod delivery;

@@ -9,13 +9,14 @@ use std::{
 };
 
 use crate::{
+    by_id::ById,
     delivery::Delivery,
     event::Event,
     id::DeliveryId,
     limits,
     name::Name,
     wire::{
-        codec::lease_ref,
+        codec::{LeaseKey, lease_ref},
         message::{Chunk, Extend, Grant, HeaderField, LeaseRef, Message, Peers, Release, Settled, first_of},
     },
 };
@@ -30,13 +31,13 @@ pub(crate) struct Outbox {
     heartbeat: Option<Extend>,
     settled: Vec<LeaseRef>,
     /// Grants of small bodies of which something has not left, by turn.
-    small: BTreeMap<u64, Outgoing>,
+    small: Turns,
     /// The same of large ones.
-    large: BTreeMap<u64, Outgoing>,
+    large: Turns,
     /// Bytes of small ones that left since a large one had its turn.
     small_bytes: usize,
     /// The turn of each.
-    turns: BTreeMap<DeliveryId, u64>,
+    turns: ById<u64>,
     last_turn: u64,
     /// The driver was told and has not yet taken everything.
     signalled: bool,
@@ -45,11 +46,19 @@ pub(crate) struct Outbox {
 /// A grant on its way out.
 #[derive(Debug)]
 struct Outgoing {
-    delivery: Box<Delivery>,
+    lease: LeaseKey,
+    destination: Name,
+    source: Name,
+    attempt: u32,
+    replay: bool,
     event: Arc<Event>,
     offset: usize,
     public_url: Option<Arc<str>>,
 }
+
+/// Grants by turn, the first first. Of one that was cancelled its place is left, unless it is the first.
+#[derive(Debug, Default)]
+struct Turns(VecDeque<(u64, Option<Outgoing>)>);
 
 /// A message that was taken from an outbox, and what that means for a lease.
 #[derive(Debug)]
@@ -105,39 +114,39 @@ impl Outbox {
     }
 
     /// Puts a grant and its body in line.
-    pub(crate) fn push_grant(&mut self, delivery: Delivery, event: Arc<Event>, public_url: Option<Arc<str>>) {
-        self.line_up(Outgoing { delivery: Box::new(delivery), event, offset: 0, public_url });
+    pub(crate) fn push_grant(&mut self, delivery: &Delivery, event: Arc<Event>, public_url: Option<Arc<str>>) {
+        self.line_up(Outgoing::of(delivery, event, 0, public_url));
     }
 
     /// Puts the rest of a grant in line whose first so many bytes of a body have left.
-    pub(crate) fn push_rest(&mut self, delivery: Delivery, event: Arc<Event>, offset: usize) {
-        self.line_up(Outgoing { delivery: Box::new(delivery), event, offset, public_url: None });
+    pub(crate) fn push_rest(&mut self, delivery: &Delivery, event: Arc<Event>, offset: usize) {
+        self.line_up(Outgoing::of(delivery, event, offset, None));
     }
 
     /// Behind all others of its kind.
     fn line_up(&mut self, outgoing: Outgoing) {
         self.last_turn += 1;
-        self.turns.insert(outgoing.delivery.id, self.last_turn);
+        self.turns.insert(outgoing.lease.0, self.last_turn);
         let line = if outgoing.is_small() { &mut self.small } else { &mut self.large };
-        line.insert(self.last_turn, outgoing);
+        line.0.push_back((self.last_turn, Some(outgoing)));
     }
 
     /// The grant whose turn it is. Small ones have a piece's worth of bytes together, then a large one has a piece.
     fn next_body(&mut self, piece_bytes: usize) -> Option<Outgoing> {
-        if (self.large.is_empty() || self.small_bytes < piece_bytes)
-            && let Some((_, small)) = self.small.pop_first()
+        if (self.large.0.is_empty() || self.small_bytes < piece_bytes)
+            && let Some(small) = self.small.pop()
         {
             self.small_bytes += small.next_bytes(piece_bytes);
             return Some(small);
         }
         self.small_bytes = 0;
-        self.large.pop_first().map(|(_, large)| large)
+        self.large.pop()
     }
 
     /// Drops what is left of a grant. Gives how much of its body has left, if it was in line.
     pub(crate) fn cancel_grant(&mut self, id: DeliveryId) -> Option<usize> {
         let turn = self.turns.remove(&id)?;
-        let dropped = self.small.remove(&turn).or_else(|| self.large.remove(&turn));
+        let dropped = self.small.cancel(turn).or_else(|| self.large.cancel(turn));
         dropped.map(|outgoing| outgoing.offset)
     }
 
@@ -176,7 +185,7 @@ impl Outbox {
         };
         let bytes = outgoing.next_bytes(piece_bytes);
         let message = outgoing.next_piece(piece_bytes);
-        let id = outgoing.delivery.id;
+        let id = outgoing.lease.0;
         let done = outgoing.offset >= outgoing.event.body.len();
         if done {
             self.turns.remove(&id);
@@ -187,7 +196,40 @@ impl Outbox {
     }
 }
 
+impl Turns {
+    fn pop(&mut self) -> Option<Outgoing> {
+        let (_, first) = self.0.pop_front()?;
+        self.drop_places();
+        first
+    }
+
+    fn cancel(&mut self, turn: u64) -> Option<Outgoing> {
+        let index = self.0.binary_search_by_key(&turn, |(turn, _)| *turn).ok()?;
+        let cancelled = self.0.get_mut(index)?.1.take();
+        self.drop_places();
+        cancelled
+    }
+
+    /// The first is there, if any is.
+    fn drop_places(&mut self) {
+        while self.0.pop_front_if(|(_, first)| first.is_none()).is_some() {}
+    }
+}
+
 impl Outgoing {
+    fn of(delivery: &Delivery, event: Arc<Event>, offset: usize, public_url: Option<Arc<str>>) -> Self {
+        Self {
+            lease: (delivery.id, delivery.token),
+            destination: delivery.destination.clone(),
+            source: delivery.source.clone(),
+            attempt: delivery.next_attempt(),
+            replay: delivery.replay,
+            event,
+            offset,
+            public_url,
+        }
+    }
+
     fn is_small(&self) -> bool {
         self.event.body.len() as u64 <= limits::SMALL_BODY_BYTES
     }
@@ -205,7 +247,7 @@ impl Outgoing {
         let to = body.len().min(from + piece_bytes);
         self.offset = to;
         let data = body.slice(from..to);
-        let lease = lease_ref((self.delivery.id, self.delivery.token));
+        let lease = lease_ref(self.lease);
         if from > 0 {
             return Message::Chunk(Chunk { lease: Some(lease), offset: from as u64, data });
         }
@@ -213,22 +255,22 @@ impl Outgoing {
     }
 
     fn grant(&self, lease: LeaseRef, body: bytes::Bytes) -> Grant {
-        let Self { delivery, event, .. } = self;
+        let event = &self.event;
         let field =
             |(name, value): &(bytes::Bytes, bytes::Bytes)| HeaderField { name: name.clone(), value: value.clone() };
         Grant {
             lease: Some(lease),
             event: bytes::Bytes::copy_from_slice(&event.id.as_u128().to_be_bytes()),
-            destination: delivery.destination.as_str().to_owned(),
-            source: delivery.source.as_str().to_owned(),
-            attempt: delivery.next_attempt(),
+            destination: self.destination.as_str().to_owned(),
+            source: self.source.as_str().to_owned(),
+            attempt: self.attempt,
             received_at: event.received_at.as_micros(),
             method: event.method.clone(),
             rest: event.path.slice_ref(event.rest()),
             query: event.query.clone(),
             headers: event.headers.iter().map(field).collect(),
             original_url: self.original_url(),
-            replay: delivery.replay,
+            replay: self.replay,
             body_bytes: event.body.len() as u64,
             body_sha256: bytes::Bytes::copy_from_slice(&event.body_sha256),
             body,

@@ -15,7 +15,10 @@ use rustls::{
     ClientConfig,
     pki_types::{InvalidDnsNameError, ServerName},
 };
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 
@@ -64,6 +67,9 @@ pub enum DialError {
     /// The proxy opened no tunnel.
     #[error(transparent)]
     Tunnel(#[from] TunnelError),
+    /// Somebody on the way said nothing until the deadline.
+    #[error("no answer from {0}")]
+    Silent(String),
     /// It could not be encrypted.
     #[error("TLS with {peer} failed")]
     Encrypt {
@@ -91,22 +97,50 @@ impl Peer {
     /// # Errors
     /// [`DialError`]: at which step it ended.
     pub async fn dial(&self) -> Result<Stream, DialError> {
+        self.dial_in(None).await
+    }
+
+    /// The same until a deadline, so that it is known who was waited for. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`DialError`]: at which step it ended.
+    pub async fn dial_until(&self, deadline: Instant) -> Result<Stream, DialError> {
+        self.dial_in(Some(deadline)).await
+    }
+
+    async fn dial_in(&self, deadline: Option<Instant>) -> Result<Stream, DialError> {
         let tcp = match &self.proxy {
-            None => self.connect(&self.host, self.port, self.to_string()).await?,
+            None => self.connect(&self.host, self.port, self.to_string(), deadline).await?,
             Some(proxy) => {
                 let (host, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(PROXY_PORT));
-                let mut tcp = self.connect(host, port, format!("the proxy {host}:{port}")).await?;
-                tunnel(&mut tcp, proxy, &self.to_string()).await?;
+                let (named, target) = (format!("the proxy {host}:{port}"), self.to_string());
+                let mut tcp = self.connect(host, port, named.clone(), deadline).await?;
+                until(deadline, &named, tunnel(&mut tcp, proxy, &target)).await??;
                 tcp
             }
         };
         let Some(config) = &self.tls else { return Ok(Either::Left(tcp)) };
-        let encrypted = encrypt(tcp, &self.host, Arc::clone(config)).await;
-        encrypted.map_err(|source| DialError::Encrypt { peer: self.to_string(), source })
+        let peer = self.to_string();
+        let encrypted = until(deadline, &peer, encrypt(tcp, &self.host, Arc::clone(config))).await?;
+        encrypted.map_err(|source| DialError::Encrypt { peer, source })
     }
 
-    async fn connect(&self, host: &str, port: u16, peer: String) -> Result<TcpStream, DialError> {
-        tcp(host, port).await.map_err(|source| DialError::Connect { peer, source })
+    async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        peer: String,
+        deadline: Option<Instant>,
+    ) -> Result<TcpStream, DialError> {
+        until(deadline, &peer, tcp(host, port)).await?.map_err(|source| DialError::Connect { peer, source })
+    }
+}
+
+/// A step with this peer, until the deadline if there is one.
+async fn until<T>(deadline: Option<Instant>, peer: &str, step: impl Future<Output = T>) -> Result<T, DialError> {
+    match deadline {
+        None => Ok(step.await),
+        Some(deadline) => timeout_at(deadline, step).await.map_err(|_| DialError::Silent(peer.to_owned())),
     }
 }
 
@@ -232,6 +266,21 @@ mod tests {
             let listener = TcpListener::bind(address).await.unwrap();
             let stream = tcp("localhost", listener.local_addr().unwrap().port()).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+        }
+    }
+
+    /// Of a proxy that takes the connection and then says nothing, it is the proxy that is named, and not who is behind it.
+    #[tokio::test]
+    async fn whoever_is_waited_for_in_vain_is_named() {
+        let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = hangs.local_addr().unwrap();
+        let peer = |host: &str, port, proxy| Peer { host: host.to_owned(), port, proxy, tls: None };
+        let proxied = peer("relay.example.com", 443, Some(format!("http://u:p@{address}").parse().unwrap()));
+        let encrypted =
+            Peer { tls: Some(crate::tls::trusting(&[]).unwrap()), ..peer("127.0.0.1", address.port(), None) };
+        for (peer, named) in [(proxied, format!("the proxy {address}")), (encrypted, address.to_string())] {
+            let dialled = peer.dial_until(Instant::now() + Duration::from_millis(200)).await;
+            assert_eq!(dialled.err().unwrap().to_string(), format!("no answer from {named}"));
         }
     }
 

@@ -152,8 +152,8 @@ pub enum Exchange {
     },
 }
 
-/// A source's parameters, for handshakes. `Debug` shows names alone.
-pub type Settings<'a> = dyn Fn(&str) -> Vec<String> + 'a;
+/// Looks up what a source has under the name of a parameter.
+pub type Lookup<'a> = dyn Fn(&str) -> Vec<String> + 'a;
 
 impl Handshake {
     /// On any request of a method.
@@ -295,12 +295,12 @@ impl Exchange {
     ///
     /// # Errors
     /// What the request should have shown; with the status the platform wants to see.
-    pub fn answer(&self, request: &Request<'_>, settings: &Settings<'_>) -> Result<Verdict, Refusal> {
+    pub fn answer(&self, request: &Request<'_>, lookup: &Lookup<'_>) -> Result<Verdict, Refusal> {
         let answer = match *self {
             Self::Fixed { status, content_type, body } => {
                 Answer { status, content_type, headers: Vec::new(), body: body.into() }
             }
-            Self::HubChallenge { token, json } => hub_challenge(request, &settings(token), json)?,
+            Self::HubChallenge { token, json } => hub_challenge(request, &lookup(token), json)?,
             Self::EchoQuery(name) => text(query(request, name)?),
             Self::EchoJson(field) => json_answer(&json!({field: body_text(request, field)?})),
             Self::EchoJsonText(field) => text(body_text(request, field)?.into_bytes()),
@@ -310,25 +310,25 @@ impl Exchange {
             }
             Self::Crc(key) => {
                 let token = challenge(query(request, "crc_token")?, "crc_token")?;
-                let mac = mac(&settings(key), &token, Encoding::Base64)?;
+                let mac = mac(&lookup(key), &token, Encoding::Base64)?;
                 json_answer(&json!({"response_token": format!("sha256={mac}")}))
             }
             Self::ChallengeCode(key) => {
                 let code = challenge(query(request, "challengeCode")?, "challengeCode")?;
-                let mac = mac(&settings(key), &code, Encoding::Hex)?;
+                let mac = mac(&lookup(key), &code, Encoding::Hex)?;
                 json_answer(&json!({"challengeCode": String::from_utf8_lossy(&code), "challengeResponse": mac}))
             }
             Self::PlainToken(key) => {
                 let token = body_text(request, "payload.plainToken")?;
                 let token = challenge(token.into_bytes(), "payload.plainToken")?;
-                let mac = mac(&settings(key), &token, Encoding::Hex)?;
+                let mac = mac(&lookup(key), &token, Encoding::Hex)?;
                 let token = String::from_utf8_lossy(&token);
                 json_answer(&json!({"plainToken": token, "encryptedToken": mac}))
             }
-            Self::ChallengeHash { token, endpoint } => challenge_hash(request, &settings(token), &settings(endpoint))?,
-            Self::BtChallenge { public, private } => bt_challenge(request, &settings(public), &settings(private))?,
-            Self::ValidationCode(names) => validation_code(request, &settings(names))?,
-            Self::WebhookOrigin { origins, rate } => webhook_origin(request, &settings(origins), &settings(rate))?,
+            Self::ChallengeHash { token, endpoint } => challenge_hash(request, &lookup(token), &lookup(endpoint))?,
+            Self::BtChallenge { public, private } => bt_challenge(request, &lookup(public), &lookup(private))?,
+            Self::ValidationCode(names) => validation_code(request, &lookup(names))?,
+            Self::WebhookOrigin { origins, rate } => webhook_origin(request, &lookup(origins), &lookup(rate))?,
             Self::AdoptHeader { header, parameter } => {
                 let value = echoed(request, header)?;
                 return adopt(parameter, header_answer(header, value.clone()), value);

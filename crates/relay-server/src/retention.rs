@@ -11,8 +11,12 @@ use relay_store::seam::{Upkeep, perform_retention};
 
 use crate::clock::Clock;
 
-/// Before each round. The first one waits as well: a machine that starts with a wrong clock has it put right by then.
+/// Between the rounds, and before the first that goes by this machine's clock: one that starts with a wrong clock has it put
+/// right by then.
 const EVERY: Duration = Duration::from_mins(1);
+/// Before the first round, which goes by what the store knows of time: a process that is restarted again and again retires
+/// what was due by then, and one that has just started takes up its work first.
+const FIRST_AFTER: Duration = Duration::from_secs(5);
 
 /// How long what ended is kept.
 #[derive(Clone, Copy, Debug)]
@@ -24,16 +28,25 @@ pub(crate) struct Keep {
 }
 
 /// Runs until it is dropped. A store that fails is somebody else's to notice.
-pub(crate) async fn run(store: Arc<dyn Upkeep>, clock: Clock, keep: Keep) {
+///
+/// `latest`: the latest moment that was stored when the process started.
+pub(crate) async fn run(store: Arc<dyn Upkeep>, clock: Clock, keep: Keep, latest: Wall) {
+    tokio::time::sleep(FIRST_AFTER).await;
+    look(&*store, keep.rules(latest, clock.present())).await;
     loop {
         tokio::time::sleep(EVERY).await;
-        let (removed, result) = round(&*store, keep.rules(clock.wall(), clock.present())).await;
-        if removed != Retained::default() {
-            tracing::debug!(event = "retired", deliveries = removed.deliveries, events = removed.events);
-        }
-        if let Err(error) = result {
-            tracing::warn!(event = "retention_failed", %error);
-        }
+        look(&*store, keep.rules(clock.wall(), clock.present())).await;
+    }
+}
+
+/// One round, and a line about it.
+async fn look(store: &dyn Upkeep, rules: Rules) {
+    let (removed, result) = round(store, rules).await;
+    if removed != Retained::default() {
+        tracing::debug!(event = "retired", deliveries = removed.deliveries, events = removed.events);
+    }
+    if let Err(error) = result {
+        tracing::warn!(event = "retention_failed", %error);
     }
 }
 
@@ -62,18 +75,75 @@ impl Keep {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use relay_core::{
+        delivery::{Delivery, Reason, State},
+        event::Event,
+        id::IdMint,
+        storage::Append,
+    };
+    use relay_store::{memory::MemoryStore, seam::Queue as _};
+
     use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+    const NOW: Wall = Wall::from_micros(1_700_000_000_000_000);
 
     /// I1, F6: a clock that runs ahead, be it the system's or the one of schedules, removes no dead letter before its time.
     #[test]
     fn a_dead_letter_goes_by_the_earlier_of_two_clocks() {
-        const DAY: Duration = Duration::from_hours(24);
-        const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
         let keep = Keep { delivered: 7 * DAY, dead: 30 * DAY };
         for (wall, present) in [(NOW, NOW), (NOW + 365 * DAY, NOW), (NOW, NOW + 365 * DAY)] {
             let rules = keep.rules(wall, present);
             assert_eq!(rules.dead_before, NOW - 30 * DAY);
             assert_eq!((rules.now, rules.delivered_before), (wall, wall - 7 * DAY));
         }
+    }
+
+    /// One that ended at this moment, stored.
+    async fn ended(store: &MemoryStore, mint: &mut IdMint, state: State, at: Wall) {
+        let event = Event {
+            id: mint.event(at),
+            source: "in".parse().unwrap(),
+            method: Bytes::from_static(b"POST"),
+            path: Bytes::from_static(b"/webhook/in"),
+            query: None,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            body_sha256: [0; 32],
+            received_at: at,
+            name: None,
+            key: None,
+        };
+        let made = Delivery::ready(mint.delivery(at), &event, "crm".parse().unwrap(), false, at, DAY);
+        let reason = (state == State::Dead).then_some(Reason::Rejected);
+        let deliveries = vec![Delivery { state, reason, ..made }];
+        let append = Append { event: Arc::new(event), deliveries, dedupe: None, deadline: Wall::MAX };
+        assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+    }
+
+    async fn left(store: &MemoryStore) -> u64 {
+        store.stats().await.unwrap().sources.iter().map(|source| source.stored).sum()
+    }
+
+    /// I16, F1: what was due when a process started goes within seconds, however often it is restarted; what is due by this
+    /// machine's clock alone waits for a minute, for that may be put right (F6).
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_lives_for_seconds_retires_what_is_due() {
+        let keep = Keep { delivered: 7 * DAY, dead: 30 * DAY };
+        let store = Arc::new(MemoryStore::new());
+        let mut mint = IdMint::new(0, 1);
+        for (state, age) in [(State::Delivered, 8), (State::Delivered, 6), (State::Dead, 31), (State::Dead, 29)] {
+            ended(&store, &mut mint, state, NOW - age * DAY).await;
+        }
+        // The last thing that any run before did.
+        ended(&store, &mut mint, State::Delivered, NOW).await;
+        let latest = store.stats().await.unwrap().latest;
+        assert_eq!((latest, left(&store).await), (NOW, 5));
+        // The system's clock is far ahead of all of it.
+        let running = run(store.clone(), Clock::start(Wall::MIN), keep, latest);
+        let ended = tokio::time::timeout(FIRST_AFTER + Duration::from_secs(1), running).await;
+        assert!(ended.is_err(), "it runs for as long as it is let");
+        assert_eq!(left(&store).await, 3, "two were due");
     }
 }

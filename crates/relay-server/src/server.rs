@@ -16,6 +16,7 @@ use relay_core::{
     fault::{Fault, Retry},
     hub::{Hub, Input, Setup},
     storage::StoreError,
+    time::Wall,
 };
 use relay_store::{Store, private, seam::Stats};
 use tokio::{
@@ -66,6 +67,8 @@ pub struct Server {
     public: SocketAddr,
     admin_addr: Option<SocketAddr>,
     stopping: Option<OnStop>,
+    /// The latest moment that any run before it stored.
+    stored_until: Wall,
 }
 
 /// Between two tries to write `run.json` on a full disk.
@@ -250,6 +253,7 @@ impl Server {
             failures,
             accepting,
             stopping: outside.stopping,
+            stored_until: stats.latest,
         };
         let socket = bind_socket(&server.config.data_dir)?;
         // Before anything is answered: whoever has an answer of it may ask where it listens. Until then connections wait.
@@ -377,10 +381,10 @@ impl Server {
     }
 
     fn spawn_watchers(&self) {
-        let (upkeep, clock) = (self.store.clone(), self.admin.clock);
+        let (upkeep, clock, stored_until) = (self.store.clone(), self.admin.clock, self.stored_until);
         let keep = Keep { delivered: self.config.retention_delivered, dead: self.config.retention_dead };
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {
-            retention::run(upkeep, clock, keep).await;
+            retention::run(upkeep, clock, keep, stored_until).await;
             Ok(())
         });
         let registry = Arc::clone(&self.admin.registry);

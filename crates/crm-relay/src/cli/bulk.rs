@@ -3,7 +3,6 @@
 //! Each is a job with an id that is made here: whatever breaks off, the same command under that id does the rest.
 
 use std::{
-    collections::BTreeSet,
     fmt::Write as _,
     io::{BufRead as _, IsTerminal as _, Write as _},
     time::{Duration, SystemTime},
@@ -18,7 +17,7 @@ use relay_core::{
 use relay_server::api::{BulkAsk, BulkDto, DeliveryDto};
 use serde::Serialize;
 
-use super::{collection::not_empty, filter::Ended, listing::text, noun::Asked};
+use super::{collection::not_empty, filter::Ended, ids, listing::text, noun::Asked};
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome, reason},
@@ -135,6 +134,8 @@ pub(crate) struct Bulk {
     pub(crate) takes: &'static str,
     /// The command that lists what it takes.
     pub(crate) list: &'static str,
+    /// Where the admin API has the newest of what it takes: `last`.
+    pub(crate) newest: &'static str,
 }
 
 /// Runs a bulk command.
@@ -143,6 +144,8 @@ pub(crate) struct Bulk {
 /// Nothing was selected, nobody agreed, or those of the admin API.
 pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection, pacing: Pacing) -> Outcome {
     let (api, as_json) = (asked.running().await?, asked.is_json());
+    let ids = ids::deliveries(&api, &selection.ids, bulk.newest).await;
+    let selection = Selection { ids, ..selection };
     let ask = selection.ask(pacing)?;
     let unpaced = BulkAsk { rate: None, start_at: None, all: false, ..ask.clone() };
     if !selection.all && unpaced == BulkAsk::default() {
@@ -190,7 +193,7 @@ impl Bulk {
 
     /// How it ends for those that were named: no, if some of them are in no state for it. What was done is not taken back.
     fn left_out(&self, ids: &[String], changed: u64) -> Exit {
-        let named = ids.iter().collect::<BTreeSet<_>>().len() as u64;
+        let named = ids.len() as u64;
         if changed >= named {
             return Exit::Done;
         }
@@ -351,7 +354,8 @@ mod tests {
 
     #[test]
     fn what_broke_off_names_the_command_that_does_the_rest() {
-        let bulk = Bulk { path: "", command: "crm-relay dead redrive", verb: "", done: "", takes: "", list: "" };
+        let bulk =
+            Bulk { path: "", command: "crm-relay dead redrive", verb: "", done: "", takes: "", list: "", newest: "" };
         let ask = BulkAsk {
             all: true,
             since: Some("2026-01-31T12:00:00Z".into()),

@@ -68,6 +68,7 @@ const REDRIVE: Bulk = Bulk {
     done: "redriven",
     takes: "dead and expired",
     list: "crm-relay dead list",
+    newest: "/api/v1/dead?limit=1",
 };
 
 const PURGE: Bulk =

@@ -9,6 +9,7 @@ use super::{
     collection::not_empty,
     destination::{DESTINATIONS, held_up},
     filter::{Along, given},
+    ids,
     listing::{Column, Paging, Range, View, answered, last, list, route_of, state, text, when},
     noun::{self, Asked},
 };
@@ -66,16 +67,22 @@ const CANCEL: Bulk = Bulk {
     done: "cancelled",
     takes: "open",
     list: "crm-relay delivery list --state ready,scheduled,leased",
+    newest: "/api/v1/deliveries?state=ready,scheduled,leased&limit=1",
 };
 
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
         match self {
             Self::List { along, state, event, range, paging } => {
+                let api = asked.reading().await?;
+                let event = match event {
+                    Some(id) => Some(ids::event(&api, &id).await),
+                    None => None,
+                };
                 let mut parameters = along.parameters();
                 parameters.extend(given([("state", state), ("event", event)]));
                 parameters.extend(range.parameters(time::now())?);
-                list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
+                list(&api, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }
             Self::Show { id } => show(asked, VIEW.path, &id).await,

@@ -98,7 +98,8 @@ async fn show(asked: &Asked, id: &str, body: bool) -> Outcome {
     let event: EventDto = api.get(&path).await?;
     // On a terminal somebody wants to see it; a script asks for it with --body.
     let is_shown = !asked.is_json() && style::is_terminal() && event.body_size <= BODY_BYTES_MAX;
-    let bytes = if is_shown { Some(api.bytes(&format!("{path}/body")).await?) } else { None };
+    let bytes =
+        if is_shown { Some(api.bytes(&format!("/api/v1/events/{}/body", encode(&event.id))).await?) } else { None };
     asked.tell(&event, |event| in_words(event, bytes.as_deref(), asked.form))
 }
 

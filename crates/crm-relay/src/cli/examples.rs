@@ -38,7 +38,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "send",
         &[
             "crm-relay send                           # to the server on this machine",
-            "crm-relay send --source shop --tamper signature",
+            "crm-relay send --source pay --event invoice.paid --wait 30s",
             "crm-relay send --count 1000 --rate 50 --body order.json",
         ],
     ),

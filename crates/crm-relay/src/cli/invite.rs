@@ -11,7 +11,7 @@ use clap::Args;
 use http::Method;
 use relay_server::api::{InviteDto, Shown, SourceDto, StatusDto};
 
-use super::{collection::not_empty, listing::text, shared_options::Common, source::NewSource};
+use super::{collection::not_empty, listing::text, shared_options::Common, source::NewSource, token::unseen};
 use crate::{
     admin_client::{Api, encode},
     exit::{Exit, Failure, Outcome, reason},
@@ -46,7 +46,7 @@ impl InviteArgs {
             let ask = self.about.ask(&self.name)?;
             let api = Api::running(&layers).await?;
             // Made first: a token that could not be written would be lost.
-            let mut file = self.token_file.as_deref().map(TokenFile::make).transpose()?;
+            let file = self.token_file.as_deref().map(TokenFile::make).transpose()?;
             let mut made: InviteDto = match api.ask(Method::POST, "/api/v1/invites", &ask).await {
                 Ok(made) => made,
                 Err(failure) => {
@@ -56,22 +56,34 @@ impl InviteArgs {
                     return Err(self.about.looked_up(self.broken_off(&api, failure).await));
                 }
             };
-            if let Some(file) = &mut file {
-                file.write(&made.token.token.take().map(|Shown(token)| token).unwrap_or_default())?;
-            }
-            if self.common.json {
-                print(&pretty(&made))?;
-                return Ok(Exit::Done);
-            }
-            let relay = if let Some(url) = &made.relay_url {
-                url.clone()
-            } else {
-                let status: StatusDto = api.get("/api/v1/status").await?;
-                format!("http://{}", on_this_machine(&text(&status.public)))
-            };
-            tell(&self.in_words(&made, &relay))?;
-            Ok(Exit::Done)
+            let shown = self.show(&api, &mut made, file).await;
+            let (what, undo) = (format!("source {0} and token {0} are made", self.name), self.undo());
+            shown.map_err(|failure| unseen(failure, &what, &undo))
         })
+    }
+
+    /// Says what was made, the token into its file if it has one.
+    async fn show(&self, api: &Api, made: &mut InviteDto, file: Option<TokenFile<'_>>) -> Outcome {
+        if let Some(mut file) = file {
+            file.write(&made.token.token.take().map(|Shown(token)| token).unwrap_or_default())?;
+        }
+        if self.common.json {
+            print(&pretty(made))?;
+            return Ok(Exit::Done);
+        }
+        let relay = if let Some(url) = &made.relay_url {
+            url.clone()
+        } else {
+            let status: StatusDto = api.get("/api/v1/status").await?;
+            format!("http://{}", on_this_machine(&text(&status.public)))
+        };
+        tell(&self.in_words(made, &relay))?;
+        Ok(Exit::Done)
+    }
+
+    /// What takes an invitation back.
+    fn undo(&self) -> String {
+        format!("crm-relay source delete {0}; crm-relay token revoke {0}", self.name)
     }
 
     fn in_words(&self, made: &InviteDto, relay: &str) -> String {
@@ -109,8 +121,7 @@ impl InviteArgs {
         if key.is_none() {
             lines.push(format!("\nTry it:\n\n  {}", copy(format!("crm-relay send --source {}", self.name))));
         }
-        let undo = format!("crm-relay source delete {0}; crm-relay token revoke {0}", self.name);
-        lines.push(format!("\n{}", dim(format!("Secrets are shown this once. Undo: {undo}"))));
+        lines.push(format!("\n{}", dim(format!("Secrets are shown this once. Undo: {}", self.undo()))));
         lines.join("\n")
     }
 

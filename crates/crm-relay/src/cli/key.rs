@@ -68,7 +68,8 @@ impl noun::Verb for Verb {
             Self::Show(Which { source, name }) => KEYS.show(asked, &[&source, &name]).await,
             Self::Create { source, name } => {
                 let made = KEYS.create(asked, &KeyAsk { source, name }).await?;
-                show_secret(asked, &made, ("key", made.key.as_ref()))
+                let remedy = format!("crm-relay key revoke {} {}", text(&made.source), text(&made.name));
+                show_secret(asked, &made, ("key", made.key.as_ref()), &remedy)
             }
             Self::Revoke(Which { source, name }) => {
                 KEYS.delete(&asked.running().await?, &[&source, &name]).await?;

@@ -3,6 +3,7 @@
 mod addressee;
 mod audit;
 mod audit_log;
+mod awaited;
 mod bulk;
 mod client;
 mod collection;
@@ -16,6 +17,7 @@ mod event;
 mod examples;
 mod filter;
 mod health;
+mod ids;
 mod invite;
 mod key;
 mod listing;

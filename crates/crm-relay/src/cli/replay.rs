@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     bulk::{Again, Pacing, confirm, goes_on_with, typed_again},
     collection::not_empty,
+    ids,
     listing::{Range, route_of, text},
     noun::Asked,
 };
@@ -184,6 +185,11 @@ fn again(ask: &ReplayAsk) -> String {
 async fn named(asked: &Asked, api: &Api, ids: &[String], destination: Option<String>) -> Outcome {
     let (mut items, mut refused, mut broken) = (Vec::<ReplayDto>::new(), Vec::new(), None);
     let ask = ReplayOneAsk { destination };
+    let mut whole = Vec::with_capacity(ids.len());
+    for id in ids {
+        whole.push(ids::event(api, id).await);
+    }
+    let ids = &whole;
     for (at, id) in ids.iter().enumerate() {
         match api.ask(Method::POST, &format!("/api/v1/events/{}/replay", encode(id)), &ask).await {
             Ok(done) => items.push(done),

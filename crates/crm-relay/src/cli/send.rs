@@ -1,6 +1,6 @@
 //! `crm-relay send`.
 
-use std::{io::Read as _, path::Path};
+use std::{io::Read as _, path::Path, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
@@ -10,20 +10,22 @@ use serde_json::{Value, json};
 
 use super::{
     addressee::Addressee,
+    awaited,
     collection::not_empty,
     provider::{self, needs},
     shared_options::{self, Common},
     tally::Tally,
 };
 use crate::{
+    admin_client::Api,
     exit::{Exit, Failure, Outcome, reason},
     next_step,
     output::{pretty, print, say},
-    quantity,
+    quantity::{self, Bare},
     render::{style, table},
     runtime::block_on,
     sample::Sampler,
-    send::{Plan, send},
+    send::{Batch, send},
     tamper::Tamper,
     tls,
 };
@@ -33,7 +35,9 @@ use crate::{
     after_help = "Without --to samples go to the server on this machine. They are proved with the parameters that --set gives; \
                         without any, with those of the server's source: its only one of that provider, or the one that \
                         --source names. The server signs then: a source's secrets do not leave it. Without --provider \
-                        and --source they go to the source default, with its API_KEY."
+                        and --source they go to the source default, with its API_KEY.\n\n\
+                        With --wait the command ends with 0 if all was delivered, with 1 if something was refused or ended \
+                        otherwise, and with 69 if something has not ended in that time."
 )]
 pub(crate) struct SendArgs {
     /// Where to: a URL, host:port, or a port of this machine; without a path: /webhook
@@ -57,6 +61,19 @@ pub(crate) struct SendArgs {
     /// What to send instead of the sample: a file, or - for standard input
     #[arg(long, value_name = "FILE|-")]
     body: Option<String>,
+    /// Say that this happened, in the platform's words (--list has the sample's); else the sample stays as it is
+    #[arg(long, value_name = "NAME", conflicts_with = "body", value_parser = not_empty())]
+    event: Option<String>,
+    /// Wait until all deliveries of what was accepted have ended, for so long at most [default: 60s]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        default_missing_value = "60s",
+        value_parser = at_most,
+        conflicts_with = "list"
+    )]
+    wait: Option<Duration>,
     /// Spoil it, to see it refused (exit 1)
     #[arg(long, value_name = "WHAT", value_enum)]
     tamper: Option<Tamper>,
@@ -85,7 +102,9 @@ impl SendArgs {
                 parameters: shared_options::parameters(&self.set)?,
             };
             let aim = addressee.find(&layers).await?;
-            let plan = Plan {
+            // Who cannot be asked what became of it is not sent anything first.
+            let asked = if self.wait.is_some() { Some(Api::running(&layers).await?) } else { None };
+            let batch = Batch {
                 tls: (aim.url.scheme_str() == Some("https")).then(|| tls::config(&layers)).transpose()?,
                 url: aim.url.clone(),
                 sampler: Sampler {
@@ -93,15 +112,16 @@ impl SendArgs {
                     hand: aim.hand,
                     known_as: aim.known_as,
                     body,
+                    event: self.event,
                     tamper: self.tamper,
                 },
                 count: self.count,
                 rate: self.rate,
             };
-            let mut tally = Tally::new(self.count, self.common.json);
+            let mut tally = Tally::new(self.count, self.common.json, self.wait.is_some());
             // Interrupted, it still says what was sent.
             let is_interrupted = tokio::select! {
-                sent = send(plan, |sent| tally.report(sent, &aim.url)) => sent.map(|()| false)?,
+                sent = send(batch, |sent| tally.report(sent, &aim.url)) => sent.map(|()| false)?,
                 pressed = tokio::signal::ctrl_c() => pressed.is_ok(),
             };
             tally.finish()?;
@@ -111,14 +131,23 @@ impl SendArgs {
             if tally.exit() == Exit::No && !self.common.json {
                 let step = match (tally.code(), &aim.source) {
                     (Some(code), source) => {
-                        next_step::after_webhook(code, Some(source.as_deref().unwrap_or("default")))
+                        Some(next_step::after_webhook(code, Some(source.as_deref().unwrap_or("default"))))
                     }
-                    (None, Some(source)) => format!("which check failed: crm-relay source show {source}"),
-                    (None, None) => return Ok(Exit::No),
+                    (None, Some(source)) => Some(format!("which check failed: crm-relay source show {source}")),
+                    (None, None) => None,
                 };
-                say(&style::dim(step));
+                if let Some(step) = step {
+                    say(&style::dim(step));
+                }
             }
-            Ok(tally.exit())
+            let (Some(api), Some(at_most)) = (asked, self.wait) else { return Ok(tally.exit()) };
+            let (stored, exit) = (tally.stored(), tally.exit());
+            // Interrupted, what was not told yet is not known.
+            let ended = tokio::select! {
+                ended = awaited::all(&api, &stored, at_most, self.common.json) => ended?,
+                _ = tokio::signal::ctrl_c() => Exit::No,
+            };
+            Ok(if exit == Exit::Done { ended } else { exit })
         })
     }
 
@@ -134,6 +163,10 @@ impl SendArgs {
             read.map_err(|error| Failure::option("--body", path, format!("cannot be read: {}", reason(&error))))?;
         Ok(Some(bytes.into()))
     }
+}
+
+fn at_most(text: &str) -> Result<Duration, String> {
+    quantity::duration(text, Bare::Seconds)
 }
 
 /// Every provider's sample.

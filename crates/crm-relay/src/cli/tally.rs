@@ -33,11 +33,15 @@ pub(super) struct Tally {
     progress: Progress,
     /// Why the last refused one was, if that was said.
     code: Option<Code>,
+    /// Of those that were accepted, in this order, the events that their answers name, where somebody waits for their end.
+    stored: Option<Vec<Option<String>>>,
 }
 
 impl Tally {
     /// Of so many to be sent.
-    pub(super) fn new(count: u64, json: bool) -> Self {
+    ///
+    /// `waits`: what was accepted is listed when it has ended, and not before.
+    pub(super) fn new(count: u64, json: bool, waits: bool) -> Self {
         Self {
             count,
             json,
@@ -48,6 +52,7 @@ impl Tally {
             alike: (String::new(), 0),
             progress: Progress::new(count),
             code: None,
+            stored: waits.then(Vec::new),
         }
     }
 
@@ -59,7 +64,12 @@ impl Tally {
         self.slowest = self.slowest.max(sent.took);
         let is_accepted = sent.is_accepted();
         match &sent.answer {
-            Ok(_) if is_accepted => self.accepted += 1,
+            Ok(_) if is_accepted => {
+                self.accepted += 1;
+                if let Some(stored) = &mut self.stored {
+                    stored.push(sent.event_id.clone());
+                }
+            }
             Ok(_) => {
                 self.refused += 1;
                 self.code = code(&sent.text);
@@ -101,7 +111,7 @@ impl Tally {
         }
         let Some(failure) = failure else {
             self.alike = (String::new(), 0);
-            let is_listed = !(self.json || self.is_many() && style::is_terminal());
+            let is_listed = !(self.json || self.stored.is_some() || self.is_many() && style::is_terminal());
             return match (&sent.event_id, &sent.answer) {
                 (Some(id), _) if is_listed => print(&visible(id)),
                 // Platforms want no id in the answer; it has one all the same.
@@ -131,6 +141,11 @@ impl Tally {
             (0, 0, _) => Exit::Unreachable,
             _ => Exit::No,
         }
+    }
+
+    /// Of those that were accepted, the events that their answers name.
+    pub(super) fn stored(&mut self) -> Vec<Option<String>> {
+        self.stored.take().unwrap_or_default()
     }
 
     /// Why the last refused one was, if a relay said so.

@@ -12,7 +12,7 @@ use super::{
     rotation::{Rotation, Step, under_way},
 };
 use crate::{
-    exit::{Exit, Outcome},
+    exit::{Exit, Failure, Outcome},
     output::say,
     render::{style, table},
 };
@@ -80,7 +80,8 @@ impl noun::Verb for Verb {
             Self::Show(named) => TOKENS.show(asked, &[&named.name]).await,
             Self::Create { name, serves } => {
                 let made = TOKENS.create(asked, &TokenAsk { name, destinations: serves.some() }).await?;
-                show_secret(asked, &made, ("token", made.token.as_ref()))
+                let remedy = format!("crm-relay token revoke {}", text(&made.name));
+                show_secret(asked, &made, ("token", made.token.as_ref()), &remedy)
             }
             Self::Update { named, serves, all } => {
                 if serves.destinations.is_empty() && !all {
@@ -111,7 +112,8 @@ async fn rotate(asked: &Asked, name: &str, rotation: &Rotation) -> Outcome {
         Step::Begin { keep_old_ms } => {
             let path = format!("{}/rotate", TOKENS.path(&[name]));
             let made: TokenDto = api.ask(Method::POST, &path, &TokenRotateAsk { keep_old_ms }).await?;
-            show_secret(asked, &made, ("token", made.token.as_ref()))?;
+            let remedy = format!("crm-relay token rotate {name} --abort");
+            show_secret(asked, &made, ("token", made.token.as_ref()), &remedy)?;
             if !asked.is_json() {
                 say(&style::dim(format!(
                     "once its clients run with it, and token show says that no session is open with the old one: \
@@ -124,12 +126,24 @@ async fn rotate(asked: &Asked, name: &str, rotation: &Rotation) -> Outcome {
     }
 }
 
-/// A secret that is shown this once: alone on stdout, so that a script can take it.
-pub(super) fn show_secret<T: Serialize>(asked: &Asked, made: &T, (what, secret): (&str, Option<&Shown>)) -> Outcome {
+/// A secret that is shown this once: alone on stdout, so that a script can take it. `remedy`: what makes it worthless.
+pub(super) fn show_secret<T: Serialize>(
+    asked: &Asked,
+    made: &T,
+    (what, secret): (&str, Option<&Shown>),
+    remedy: &str,
+) -> Outcome {
     if !asked.is_json() {
         say(&style::dim(format!("the {what} is shown this once:")));
     }
-    asked.tell(made, |_| text(&secret.map(|secret| secret.0.clone())))
+    let shown = asked.tell(made, |_| text(&secret.map(|secret| secret.0.clone())));
+    shown.map_err(|failure| unseen(failure, &format!("the {what} is made and valid all the same"), remedy))
+}
+
+/// A secret that could not be shown is nobody's, and valid: that is said, also where a pipe was closed.
+pub(super) fn unseen(failure: Failure, made: &str, remedy: &str) -> Failure {
+    let why = if failure.text.is_empty() { "the output was closed" } else { &failure.text };
+    Failure::new(Exit::StoreFailed, format!("{why}; {made}, and nobody has seen it. Take it back: {remedy}"))
 }
 
 /// `valid` or `revoked`.

@@ -77,9 +77,9 @@ fn manglings(name: &str, value: &str) -> Vec<(&'static str, Vec<u8>, Fate)> {
     ]
 }
 
-struct Place(tempfile::TempDir);
+struct Folder(tempfile::TempDir);
 
-impl Place {
+impl Folder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -109,7 +109,7 @@ fn toml(text: &str) -> String {
     format!("\"{}\"", escaped.concat())
 }
 
-type Entry = fn(&Place, &str, &[u8]) -> Option<Result<String, String>>;
+type Entry = fn(&Folder, &str, &[u8]) -> Option<Result<String, String>>;
 
 /// Every place from which a secret of a setting comes. `None`: it cannot be given there like that.
 const OF_SETTINGS: &[(&str, Entry)] = &[
@@ -182,7 +182,7 @@ const OF_SOURCES: &[(&str, Entry)] = &[
     ("--set that names a file", |place, _, bytes| Some(set(&format!("@{}", place.file("secret", bytes).display())))),
 ];
 
-fn declared(place: &Place, key: &str) -> Result<String, String> {
+fn declared(place: &Folder, key: &str) -> Result<String, String> {
     let path = place.file("crm-relay.toml", format!("[source.shop]\nprovider = \"api-key\"\n{key}\n").as_bytes());
     let layers = Layers::collect(Process::Server, Some(&path), &Flags::new(), &|_| None);
     let plan = server::plan(layers).map_err(|faults| faults.to_string())?;
@@ -204,7 +204,7 @@ fn set(text: &str) -> Result<String, String> {
 /// S27: and no refusal shows the secret.
 #[test]
 fn a_secret_is_what_was_meant_or_refused_wherever_it_comes_from() {
-    let place = Place::new();
+    let place = Folder::new();
     let random = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
     let settings = ["API_KEY", "RELAY_TOKEN", "ADMIN_TOKEN"].into_iter().zip(["crk_", "crt_", "cra_"]);
     let settings = settings.flat_map(|(name, prefix)| OF_SETTINGS.iter().map(move |entry| (entry, name, prefix)));
@@ -224,7 +224,7 @@ fn a_secret_is_what_was_meant_or_refused_wherever_it_comes_from() {
 /// What targets want to see may be nearly anything. Out of a file it is taken as it stands there, or refused.
 #[test]
 fn what_a_target_wants_to_see_is_what_was_meant_or_refused() {
-    let place = Place::new();
+    let place = Folder::new();
     let secret = format!("whsec_{}", "QUJD".repeat(10));
     let of_target = |entry: &str, bytes: &[u8]| -> Result<String, String> {
         place.file("secret", bytes);
@@ -482,7 +482,7 @@ fn processes(setting: &Setting) -> impl Iterator<Item = Process> {
 
 /// What a process makes of a value in a variable.
 fn taken(process: Process, setting: &Setting, value: &str) -> Result<Value, String> {
-    let place = Place::new();
+    let place = Folder::new();
     let path = place.file("crm-relay.toml", b"");
     let env = |name: &str| match name {
         "RELAY_URL" if setting.name != name => Some("https://relay.example.com".to_owned()),
@@ -564,7 +564,7 @@ fn every_setting_refuses_what_cannot_work_with_what_would_be_right() {
 /// Every key of a table of the configuration file.
 #[test]
 fn every_key_of_a_table_refuses_what_cannot_work() {
-    let place = Place::new();
+    let place = Folder::new();
     place.file("empty", b"\r\n");
     place.file("lines", b"one\ntwo\n");
     place.file("quoted", b"\"somebody's\"\n");
@@ -670,7 +670,7 @@ fn every_key_of_a_table_refuses_what_cannot_work() {
 /// A file that an editor, a shell or somebody in a hurry has made.
 #[test]
 fn a_configuration_file_is_read_or_refused_with_the_line() {
-    let place = Place::new();
+    let place = Folder::new();
     let read = |bytes: &[u8]| {
         let path = place.file("crm-relay.toml", bytes);
         let layers = Layers::collect(Process::Server, Some(&path), &Flags::new(), &|_| None);

@@ -38,6 +38,32 @@ fn dead_letters_are_grouped_and_redriven_by_their_status() {
     assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
 }
 
+/// An id is looked up once, whatever it is typed as: the same delivery under three names is one.
+#[test]
+fn an_id_is_the_same_however_it_is_typed() {
+    let place = Place::new();
+    let _server = place.server();
+    let (_receiver, target) = place.receiver(&["--status", "422"]);
+    let _client = place.client_to("client", &target);
+    place.wait_for("server.log", "client_joined");
+    let event = place.send();
+    wait_until("a dead letter", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() == 1);
+    let dead = place.json(&["dead", "list"])["items"][0]["id"].as_str().unwrap().to_owned();
+    let _ = place.cli(&["destination", "pause", "default"]);
+    let done = place.cli(&["dead", "redrive", "last", &dead, &dead[..20]]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), "1 delivery redriven\n");
+    let open = place.cli(&["delivery", "cancel", &dead[..20], "last"]);
+    assert_eq!(
+        (open.status.code(), String::from_utf8(open.stdout).unwrap().as_str()),
+        (Some(0), "1 delivery cancelled\n")
+    );
+    for id in ["last", &event, &event[..20], &dead] {
+        let listed = place.json(&["delivery", "list", "--event", id]);
+        assert_eq!(listed["items"][0]["id"], *dead, "{id}");
+    }
+}
+
 /// `last` is the newest of what a command is about; when the last webhook came is said without looking for it.
 #[test]
 fn last_is_the_newest_that_a_command_takes() {

@@ -1,5 +1,7 @@
 //! What several operators of one relay see of each other.
 
+use std::fs::File;
+
 use serde_json::json;
 
 use crate::place::{Place, wait_until};
@@ -214,4 +216,24 @@ fn dead_letters_are_redriven_at_a_rate() {
 /// `event replay` with these.
 fn replay<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["event", "replay"], more].concat()
+}
+
+/// A secret that could not be shown is valid and nobody's: how to take it back is said.
+#[test]
+fn a_secret_that_nobody_saw_is_taken_back() {
+    let place = Place::new();
+    let _server = place.server();
+    let remedies = [
+        (&["token", "create", "lost"][..], "crm-relay token revoke lost"),
+        (&["token", "rotate", "lost"], "crm-relay token rotate lost --abort"),
+        (&["key", "create", "default", "lost"], "crm-relay key revoke default lost"),
+        (&["invite", "gone", "--provider", "github"], "crm-relay source delete gone; crm-relay token revoke gone"),
+    ];
+    for (args, remedy) in remedies {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = place.command(args, &[("DATA_DIR", "data")]).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(74), "{args:?}: {said}");
+        assert!(said.contains(remedy) && said.contains("no space left"), "{args:?}: {said}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{fs::File, io::Read as _, os::fd::OwnedFd, process::Stdio, thread::JoinHandle};
 
 use rustix::{
+    io::{FdFlags, fcntl_setfd},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
@@ -21,19 +22,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn start(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let path = ptsname(&master, Vec::new()).unwrap();
-        let size = Winsize { ws_row: 24, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&master, size).unwrap();
-        let terminal = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
-        let mut command = place.command(args, env);
-        let side = || Stdio::from(OwnedFd::from(terminal.try_clone().unwrap()));
-        command.stdin(side()).stdout(side()).stderr(side());
-        let running = Running(command.spawn().unwrap());
-        drop((command, terminal));
-        let keyboard = File::from(master);
+        let (running, keyboard) = start(place, args, env);
         let mut screen = keyboard.try_clone().unwrap();
         let screen = std::thread::spawn(move || {
             let mut text = Vec::new();
@@ -52,6 +41,23 @@ impl Session {
         let status = self.running.0.wait().unwrap();
         (status.code(), self.screen.join().unwrap())
     }
+}
+
+/// Starts a command on a terminal that is open for as long as its keyboard is held. What it shows nobody reads.
+pub(crate) fn start(place: &Place, args: &[&str], env: &[(&str, &str)]) -> (Running, File) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    // What the command held of the person's side would keep the terminal open.
+    fcntl_setfd(&master, FdFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let path = ptsname(&master, Vec::new()).unwrap();
+    let size = Winsize { ws_row: 24, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&master, size).unwrap();
+    let terminal = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
+    let mut command = place.command(args, env);
+    let side = || Stdio::from(OwnedFd::from(terminal.try_clone().unwrap()));
+    command.stdin(side()).stdout(side()).stderr(side());
+    (Running(command.spawn().unwrap()), File::from(master))
 }
 
 /// Runs a command against the server of a place, on a terminal: how it ended, and its screen.

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     place::{Place, wait_until},
-    session::Session,
+    session::{self, Session},
 };
 
 /// The first start shows the secrets and what to type next, once.
@@ -109,4 +109,23 @@ fn a_stop_on_a_terminal_says_what_it_waits_for() {
     assert_eq!(code, Some(0), "{screen}");
     assert!(!screen.contains("waiting for"), "{screen}");
     assert!(screen.trim_end().ends_with("stopped; what is not delivered is after the next start"), "{screen}");
+}
+
+/// A terminal that was closed ends what ran in it, also where SIGHUP asks for settings to be read anew; in a terminal that is
+/// open it asks for that.
+#[test]
+fn a_closed_terminal_ends_what_ran_in_it() {
+    let place = Place::new();
+    let env = [("DATA_DIR", "data"), ("SERVER_PORT", "0"), ("DISK_RESERVE", "1MiB"), ("RUST_LOG", "info")];
+    for command in [&["server"][..], &["dev", "--to", "9"]] {
+        let (mut running, keyboard) = session::start(&place, command, &env);
+        wait_until("the server", || place.cli(&["health"]).status.success());
+        running.signal(Signal::HUP);
+        assert!(place.cli(&["health"]).status.success(), "{command:?} goes on");
+        drop(keyboard);
+        running.signal(Signal::HUP);
+        wait_until("the end", || running.0.try_wait().unwrap().is_some());
+        let ended = running.0.wait().unwrap();
+        assert_eq!(ended.code(), Some(0), "{command:?}: {ended:?}");
+    }
 }

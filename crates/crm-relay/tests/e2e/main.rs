@@ -7,6 +7,7 @@
     reason = "a test panics on what must not be, and prints its figures"
 )]
 
+mod admin_api;
 mod backup;
 mod clock;
 mod delivery;

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::certificate::authority;
+use crate::certificate::{authority, demanding};
 
 /// Long enough that no test meets it by accident, short enough for those that wait for it.
 const SHORT: Duration = Duration::from_millis(200);
@@ -394,6 +394,33 @@ async fn a_target_behind_tls_is_trusted_with_its_authority_and_refused_without()
         let class = if trusted { Class::Delivered } else { Class::Unreachable };
         assert_eq!(outcome.class, class, "{outcome:?}");
         assert!(trusted || outcome.error.unwrap().contains("ca_file"));
+    }
+}
+
+/// A target that wants a certificate of the client is named as such, whether it says so at once (TLS 1.2) or behind a handshake
+/// that has ended well (TLS 1.3); no webhook is to blame.
+#[tokio::test]
+async fn a_target_that_wants_a_certificate_of_the_client_is_named() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let dir = tempfile::tempdir().unwrap();
+        let (ca_file, acceptor) = demanding(&dir, version);
+        let (listener, url) = listen().await;
+        let destination = Destination {
+            concurrency: 1,
+            forward_timeout: LONG,
+            ca_file: Some(ca_file),
+            ..Destination::new("crm".parse().unwrap(), url.replace("http:", "https:").parse().unwrap())
+        };
+        let target = Target::new(&destination).unwrap();
+        let webhook = webhook(b"{}");
+        let serve = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            assert!(acceptor.accept(stream).await.is_err());
+        };
+        let (Ended::Tried(outcome), ()) = tokio::join!(target.forward(&webhook), serve) else { panic!() };
+        assert_eq!(outcome.class, Class::Unreachable, "{outcome:?}");
+        let words = outcome.error.unwrap();
+        assert!(words.contains("wants a certificate of the client"), "{words}");
     }
 }
 

@@ -1,6 +1,9 @@
 //! Destinations: what is known of their backlog, and leasing from it when a client has credit.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use super::{
     HeldFor, Hub,
@@ -137,11 +140,13 @@ impl Hub {
 
     /// The destination's entry, made when a route or the store first names it.
     pub(super) fn destination(&mut self, name: &Name) -> &mut Destination {
-        if !self.destinations.contains_key(name) {
-            self.destinations.insert(name.clone(), Destination::new());
-            self.appeared.push(name.clone());
+        match self.destinations.entry(name.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                self.appeared.push(name.clone());
+                new.insert(Destination::new())
+            }
         }
-        self.destinations.get_mut(name).expect("it was inserted above if it was missing")
     }
 
     /// Drops the entry of a destination that no route leads to any more and nothing was ever delivered to.

@@ -43,7 +43,8 @@ pub(super) struct Instance {
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
     pub(super) served: BTreeMap<Name, Service>,
-    pub(super) held: BTreeSet<DeliveryId>,
+    /// In no order: each lease knows its [place](Held::place).
+    pub(super) held: Vec<DeliveryId>,
     /// Its entries in [`Hub::losses`](super::Hub).
     pub(super) losses: BTreeSet<(Wall, DeliveryId)>,
 }
@@ -108,9 +109,16 @@ impl Instance {
             granted: 0,
             asked_last: None,
             served: BTreeMap::new(),
-            held: BTreeSet::new(),
+            held: Vec::new(),
             losses: BTreeSet::new(),
         }
+    }
+
+    /// What it holds, by id.
+    pub(super) fn held_by_id(&self) -> Vec<DeliveryId> {
+        let mut held = self.held.clone();
+        held.sort_unstable();
+        held
     }
 
     /// Whether new deliveries may go to it at all.
@@ -314,11 +322,12 @@ impl Hub {
     }
 
     /// Enters a lease into all indexes.
-    pub(super) fn register(&mut self, held: Held) {
+    pub(super) fn register(&mut self, mut held: Held) {
         let id = held.delivery.id;
         self.ends.insert((held.until, id));
         if let Some(instance) = self.instances.get_mut(&held.instance) {
-            instance.held.insert(id);
+            held.place = instance.held.len();
+            instance.held.push(id);
         }
         let before = self.held.insert(id, held);
         debug_assert!(before.is_none(), "{id} is held once");
@@ -332,8 +341,14 @@ impl Hub {
         if held.rest.is_some_and(|rest| !rest.reading) {
             self.room.leave_again(&held.pair(), id, held.delivery.body_bytes);
         }
-        if let Some(instance) = self.instances.get_mut(&held.instance) {
-            instance.held.remove(&id);
+        let place = held.place;
+        if let Some(instance) = self.instances.get_mut(&held.instance)
+            && instance.held.get(place) == Some(&id)
+        {
+            instance.held.swap_remove(place);
+            if let Some(moved) = instance.held.get(place).and_then(|moved| self.held.get_mut(moved)) {
+                moved.place = place;
+            }
         }
         let pair = held.pair();
         if self.leave_parked(&pair, id) {

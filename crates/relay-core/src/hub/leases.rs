@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    HeldFor, Hub,
+    HeldFor, Hub, Output,
     instances::Instance,
     room::Pair,
     settle::{Reported, Why},
@@ -52,6 +52,8 @@ pub(super) struct Held {
     pub(super) probe: bool,
     /// Taken over from an earlier run of the server, and its instance has not come yet.
     pub(super) rearmed: bool,
+    /// Where it stands in its instance's list.
+    pub(super) place: usize,
 }
 
 /// How much of a grant has left.
@@ -105,6 +107,7 @@ impl Held {
             rest: None,
             probe,
             rearmed: false,
+            place: 0,
         }
     }
 
@@ -186,17 +189,19 @@ impl Hub {
     /// back meanwhile with less than the store was asked for (I21).
     pub(super) fn grant_or_return(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
-        let conn = self.instances.get(&held.instance).and_then(|instance| instance.conn);
-        let conn = conn.filter(|_| self.is_granted(held));
-        let session = conn.and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
+        let conn = self.instances.get(&held.instance).filter(|instance| self.takes(instance, held));
+        let session =
+            conn.and_then(|instance| instance.conn).and_then(|conn| Some((conn, self.sessions.get_mut(&conn)?)));
         match (session, &held.event) {
             (Some((conn, session)), Some((event, _))) => {
-                let (delivery, event) = (held.delivery.clone(), Arc::clone(event));
+                let event = Arc::clone(event);
                 match held.rest {
-                    None => session.outbox.push_grant(delivery, event, self.public_url.clone()),
-                    Some(rest) => session.outbox.push_rest(delivery, event, rest.offset),
+                    None => session.outbox.push_grant(&held.delivery, event, self.public_url.clone()),
+                    Some(rest) => session.outbox.push_rest(&held.delivery, event, rest.offset),
                 }
-                self.signal(conn);
+                if session.outbox.wants_signal() {
+                    self.outputs.push_back(Output::Transmit(conn));
+                }
             }
             // Not at once: what it frees may be for the next one that cannot be granted, and so on.
             _ => self.unwanted.push(id),
@@ -205,11 +210,12 @@ impl Hub {
 
     /// Whether its instance takes it, as far as is known by now.
     pub(super) fn is_granted(&self, held: &Held) -> bool {
-        let takes = |instance: &Instance| {
-            let served = instance.served.get(&held.delivery.destination);
-            instance.takes_new() && served.is_some_and(|served| served.used <= served.slots)
-        };
-        !self.stopping && self.instances.get(&held.instance).is_some_and(takes)
+        self.instances.get(&held.instance).is_some_and(|instance| self.takes(instance, held))
+    }
+
+    fn takes(&self, instance: &Instance, held: &Held) -> bool {
+        let served = instance.served.get(&held.delivery.destination);
+        !self.stopping && instance.takes_new() && served.is_some_and(|served| served.used <= served.slots)
     }
 
     /// Hands back what could not be granted.
@@ -325,18 +331,21 @@ impl Hub {
             return false;
         };
         let (change, charges) = served.circuit.on_outcome(tried, now, served.slots, pause_max);
+        let goes_on = change == Change::Same && served.circuit.permit(now) == Permit::All;
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
-        let (destination, instance) = (name.clone(), id);
+        let instance = id;
         match change {
             Change::Opened => {
                 // Of what was leased while it was closed only what is on its way goes out.
                 self.unwanted.extend(self.waiting_at(&(id, name.clone())));
-                self.notice(super::Notice::DestinationDown { destination, instance, error });
+                self.notice(super::Notice::DestinationDown { destination: name.clone(), instance, error });
             }
-            Change::Closed => self.notice(super::Notice::DestinationUp { destination, instance }),
+            Change::Closed => self.notice(super::Notice::DestinationUp { destination: name.clone(), instance }),
             Change::Same => {}
         }
-        self.arm_probe(id, name);
+        if !goes_on {
+            self.arm_probe(id, name);
+        }
         charges && !outage
     }
 
@@ -630,6 +639,7 @@ impl Hub {
             rest: None,
             probe: false,
             rearmed: true,
+            place: 0,
         });
     }
 }

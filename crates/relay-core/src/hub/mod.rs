@@ -67,6 +67,7 @@ pub use self::{
 };
 pub use crate::routing::Serves;
 use crate::{
+    by_id::ById,
     id::{DeliveryId, IdMint, InstanceId},
     limits,
     name::Name,
@@ -107,7 +108,7 @@ pub struct Hub {
     sessions: BTreeMap<ConnId, Session>,
     /// Those of them that have not been welcomed.
     greeting: BTreeSet<ConnId>,
-    held: BTreeMap<DeliveryId, Held>,
+    held: ById<Held>,
     /// Lease ends of all that is held.
     ends: BTreeSet<(Wall, DeliveryId)>,
     /// Leases that were released before their end: they count as lost then unless their instance resumes.
@@ -175,7 +176,7 @@ impl Hub {
             instances: BTreeMap::new(),
             sessions: BTreeMap::new(),
             greeting: BTreeSet::new(),
-            held: BTreeMap::new(),
+            held: ById::default(),
             ends: BTreeSet::new(),
             losses: BTreeMap::new(),
             timers: BTreeSet::new(),

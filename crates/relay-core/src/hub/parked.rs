@@ -69,14 +69,16 @@ impl Service {
 impl Hub {
     /// Whether large bodies wait for this client and destination: then it has credit for small ones.
     pub(super) fn is_crowded(&self, pair: &Pair) -> bool {
-        self.parked.count(pair) > 0 || self.room.large_at(pair).0 > 0
+        self.parked.count(pair) > 0 || self.room.has_large_waiting(pair)
     }
 
     /// Whether this delivery's body is not one large body too many on its way there.
     pub(super) fn has_slot_for(&self, pair: &Pair, delivery: &Delivery) -> bool {
-        let instance = self.instances.get(&pair.0);
-        let Some(served) = instance.and_then(|instance| instance.served.get(&pair.1)) else { return true };
-        !self.room.is_large(delivery.body_bytes) || self.has_large_slot(pair, served)
+        if !self.room.is_large(delivery.body_bytes) {
+            return true;
+        }
+        let served = self.instances.get(&pair.0).and_then(|instance| instance.served.get(&pair.1));
+        served.is_none_or(|served| self.has_large_slot(pair, served))
     }
 
     fn has_large_slot(&self, pair: &Pair, served: &Service) -> bool {

@@ -29,6 +29,7 @@
 //! - What is beyond a client's reach is taken back for whoever is within his (`hub/pace.rs`), and so is, after its turn, what
 //!   keeps others from the part for that. Whoever it is taken from waits behind those that wait, and goes on where he was.
 
+mod line;
 mod reach;
 #[cfg(test)]
 mod reach_tests;
@@ -36,9 +37,10 @@ mod taken;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::{
+    line::{Line, LineId, Lines, Waiting},
     reach::Reach,
     taken::{Bulk, Taken, for_large},
 };
@@ -68,7 +70,7 @@ pub(super) struct Room {
     /// The same by destination, where there are any.
     destinations: BTreeMap<Name, Outward>,
     clients: BTreeMap<InstanceId, Client>,
-    lines: BTreeMap<LineId, Line>,
+    lines: BTreeMap<Pair, Lines>,
     /// The first of each line that has any, by what it is short of, in the order of leasing.
     short: BTreeMap<Short, BTreeSet<(u64, LineId)>>,
     /// Of what something may have come back since it was looked at last.
@@ -98,34 +100,6 @@ struct Client {
     /// left.
     outsize: u64,
     reach: Reach,
-}
-
-/// Names a line: bodies of one kind for one client and destination.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct LineId {
-    pair: Pair,
-    bulk: Bulk,
-}
-
-/// What waits for room in one line, and how many bodies are out.
-#[derive(Debug, Default)]
-struct Line {
-    waiting: VecDeque<Waiting>,
-    /// In which set its first is.
-    at: Short,
-    /// Bodies that its client holds or is about to get.
-    out: usize,
-    /// Those of them that have not left whole.
-    unsent: usize,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    place: u64,
-    id: DeliveryId,
-    body: u64,
-    /// Its client has a part of it, and has had room for it since.
-    again: bool,
 }
 
 /// What a body is short of.
@@ -208,6 +182,13 @@ pub(super) fn most_of(body: u64) -> u64 {
 }
 
 impl Client {
+    /// What was alone and had so many bytes has left.
+    fn forget_outsize(&mut self, size: u64) {
+        if self.outsize == size {
+            self.outsize = 0;
+        }
+    }
+
     /// Whether its buffer takes a body of so many bytes.
     fn takes(&self, bulk: Bulk, body: u64) -> bool {
         let held = self.held;
@@ -297,7 +278,17 @@ impl Room {
 
     /// Whether small bodies wait at this client and destination.
     pub(super) fn has_small_waiting(&self, pair: &Pair) -> bool {
-        self.line(pair, Bulk::Small).is_some_and(|line| !line.waiting.is_empty())
+        self.some_wait() && self.line(pair, Bulk::Small).is_some_and(|line| !line.waiting.is_empty())
+    }
+
+    /// Whether large ones wait there that have not begun to leave.
+    pub(super) fn has_large_waiting(&self, pair: &Pair) -> bool {
+        self.some_wait() && self.large_at(pair).0 > 0
+    }
+
+    /// Whether anybody waits at all.
+    fn some_wait(&self) -> bool {
+        !self.short.is_empty()
     }
 
     /// How many large bodies wait there that have not begun to leave, and how many others have not left whole.
@@ -318,7 +309,7 @@ impl Room {
         let place = self.next;
         self.next += 1;
         let at = self.line_id(pair, body);
-        let line = self.lines.entry(at.clone()).or_default();
+        let line = self.line_mut(pair, at.bulk);
         line.waiting.push_back(Waiting { place, id, body, again: false });
         if line.waiting.len() == 1 {
             self.put_first(place, &at);
@@ -329,7 +320,7 @@ impl Room {
     /// has to wait.
     pub(super) fn goes_at_once(&mut self, pair: &Pair, body: u64) -> bool {
         let asks = Asks { place: self.next, body, size: most_of(body), again: false };
-        let goes = self.short.is_empty() && self.shortage(&self.line_id(pair, body), asks).is_none();
+        let goes = !self.some_wait() && self.shortage(pair, self.bulk(body), asks).is_none();
         if goes {
             self.claim(pair, body, asks.size);
         }
@@ -340,12 +331,11 @@ impl Room {
     /// its line and behind those of all other lines.
     pub(super) fn wait_again(&mut self, pair: &Pair, id: DeliveryId, body: u64, size: u64, borrowed: bool) {
         self.borrowed -= if borrowed { size } else { 0 };
-        self.forget_outsize(pair.0, size);
-        self.give_back(pair, body, size);
+        self.give_back(pair, body, size, |client| client.forget_outsize(size));
         let place = self.next;
         self.next += 1;
         let at = self.line_id(pair, body);
-        let line = self.lines.entry(at.clone()).or_default();
+        let line = self.line_mut(pair, at.bulk);
         let (before, set) = (line.waiting.front().map(|first| first.place), line.at.clone());
         line.waiting.push_front(Waiting { place, id, body, again: true });
         if let Some(before) = before {
@@ -357,16 +347,16 @@ impl Room {
     /// The same one waits no more.
     pub(super) fn leave_again(&mut self, pair: &Pair, id: DeliveryId, body: u64) {
         self.leave(pair, id, body);
-        self.change_line(&self.line_id(pair, body), |line| line.unsent -= 1);
+        self.change_line(pair, self.bulk(body), |line| line.unsent -= 1);
     }
 
     /// One that may be waiting waits no more.
     pub(super) fn leave(&mut self, pair: &Pair, id: DeliveryId, body: u64) {
-        let at = self.line_id(pair, body);
-        let Some(line) = self.lines.get_mut(&at) else { return };
+        let bulk = self.bulk(body);
+        let Some(line) = self.lines.get_mut(pair).map(|lines| lines.of(bulk)) else { return };
         let Some(index) = line.waiting.iter().position(|waiting| waiting.id == id) else { return };
         if index == 0 {
-            self.pop(&at);
+            self.pop(&self.line_id(pair, body));
         } else {
             line.waiting.remove(index);
         }
@@ -409,15 +399,15 @@ impl Room {
         // Canary: slow clients must not hold the memory of what comes in.
         let may_borrow =
             self.borrowed + size <= self.max / limits::ROOM_BORROWED_PART || cfg!(feature = "canary_borrows_all");
-        let at = self.line_id(pair, body);
-        let is_first = self.lines.get(&at).is_none_or(|line| line.waiting.is_empty());
+        let bulk = self.bulk(body);
+        let is_first = !self.some_wait() || self.line(pair, bulk).is_none_or(|line| line.waiting.is_empty());
         let asks = Asks { place: self.next, body, size, again: false };
-        may_borrow && is_first && self.shortage(&at, asks).is_none()
+        may_borrow && is_first && self.shortage(pair, bulk, asks).is_none()
     }
 
     /// Room for an event: of the body at the client, and of all of it here.
     pub(super) fn claim(&mut self, pair: &Pair, body: u64, size: u64) {
-        let line = self.lines.entry(self.line_id(pair, body)).or_default();
+        let line = self.line_mut(pair, self.bulk(body));
         line.out += 1;
         line.unsent += 1;
         self.go_out(pair, body, size, body);
@@ -428,12 +418,13 @@ impl Room {
         let bulk = self.bulk(body);
         let passes = self.some_wait_for_rest() && self.is_within(pair.0, bulk, size) && size <= self.kept();
         *self.out.of(bulk) += size;
-        let outward = self.destinations.entry(pair.1.clone()).or_default();
-        if passes && outward.taken.all() == 0 {
+        let outward = self.outward_mut(&pair.1);
+        let is_kept = passes && outward.taken.all() == 0;
+        *outward.taken.of(bulk) += size;
+        if is_kept {
             *outward.kept.of(bulk) += size;
             *self.kept.of(bulk) += size;
         }
-        *outward.taken.of(bulk) += size;
         let part = self.max / limits::ROOM_CLIENT_PART;
         self.change_client(pair.0, |client| {
             *client.held.of(bulk) += held;
@@ -454,40 +445,32 @@ impl Room {
     pub(super) fn hold(&mut self, pair: &Pair, body: u64) {
         let bulk = self.bulk(body);
         *self.clients.entry(pair.0).or_default().held.of(bulk) += body;
-        self.lines.entry(self.line_id(pair, body)).or_default().out += 1;
+        self.line_mut(pair, bulk).out += 1;
     }
 
     /// What was claimed as [`most_of`] its body before it was read needs less: its size is known now.
     pub(super) fn came(&mut self, pair: &Pair, body: u64, size: u64) {
         let claimed = most_of(body);
-        if let Some(client) = self.clients.get_mut(&pair.0)
-            && client.outsize == claimed
-        {
-            client.outsize = size;
-        }
-        self.give_back(pair, body, claimed - size);
+        self.give_back(pair, body, claimed - size, |client| {
+            if client.outsize == claimed {
+                client.outsize = size;
+            }
+        });
     }
 
     /// An event that was out has left, or will not.
     pub(super) fn left(&mut self, pair: &Pair, body: u64, size: u64) {
-        self.forget_outsize(pair.0, size);
-        self.change_line(&self.line_id(pair, body), |line| line.unsent -= 1);
-        self.give_back(pair, body, size);
+        self.change_line(pair, self.bulk(body), |line| line.unsent -= 1);
+        self.give_back(pair, body, size, |client| client.forget_outsize(size));
     }
 
-    fn forget_outsize(&mut self, client: InstanceId, size: u64) {
-        if let Some(client) = self.clients.get_mut(&client)
-            && client.outsize == size
-        {
-            client.outsize = 0;
-        }
-    }
-
-    fn give_back(&mut self, pair: &Pair, body: u64, size: u64) {
+    /// So much is not out any more; `change` is what else that means for its client.
+    fn give_back(&mut self, pair: &Pair, body: u64, size: u64, change: impl FnOnce(&mut Client)) {
         let bulk = self.bulk(body);
         *self.out.of(bulk) -= size;
-        if self.clients.contains_key(&pair.0) {
-            self.change_client(pair.0, |client| *client.unsent.of(bulk) -= size);
+        if let Some(client) = self.clients.get_mut(&pair.0) {
+            change(client);
+            client.change(&mut self.beyond, |client| *client.unsent.of(bulk) -= size);
         }
         if let Some(outward) = self.destinations.get_mut(&pair.1) {
             *outward.taken.of(bulk) -= size;
@@ -517,7 +500,7 @@ impl Room {
         if let Some(client) = self.clients.get_mut(&pair.0) {
             *client.held.of(bulk) -= body;
         }
-        self.change_line(&self.line_id(pair, body), |line| line.out -= 1);
+        self.change_line(pair, bulk, |line| line.out -= 1);
         if !self.short.is_empty() {
             self.wake(&Short::of_client(pair.0, bulk));
         }
@@ -546,27 +529,42 @@ impl Room {
         assert_eq!(self.kept, kept, "what went out past others is that of all destinations");
         assert!(self.borrowed <= self.out(), "what is borrowed is on its way out");
         let firsts: usize = self.short.values().map(BTreeSet::len).sum();
-        let lines = self.lines.values().filter(|line| !line.waiting.is_empty()).count();
+        let lines = self.lines.values().flat_map(|Lines { small, large }| [small, large]);
+        let lines = lines.filter(|line| !line.waiting.is_empty()).count();
         assert_eq!(firsts, lines, "the first of each line is short of one thing");
-        assert!(self.lines.values().all(|line| !line.is_empty()), "no line is empty");
+        assert!(self.lines.values().all(|lines| !lines.are_empty()), "no lines are empty");
         let kinds = self.short.iter().flat_map(|(short, set)| set.iter().map(|(_, at)| (short.bulk, at.bulk)));
         assert!(kinds.into_iter().all(|(set, line)| set == line), "each kind is in its own sets");
     }
 
     fn line(&self, pair: &Pair, bulk: Bulk) -> Option<&Line> {
-        self.lines.get(&LineId { pair: pair.clone(), bulk })
+        let Lines { small, large } = self.lines.get(pair)?;
+        Some(match bulk {
+            Bulk::Small => small,
+            Bulk::Large => large,
+        })
+    }
+
+    /// A line, made if it is not there.
+    fn line_mut(&mut self, pair: &Pair, bulk: Bulk) -> &mut Line {
+        self.lines.entry(pair.clone()).or_default().of(bulk)
+    }
+
+    /// What is out for a destination.
+    fn outward_mut(&mut self, name: &Name) -> &mut Outward {
+        self.destinations.entry(name.clone()).or_default()
     }
 
     fn line_id(&self, pair: &Pair, body: u64) -> LineId {
         LineId { pair: pair.clone(), bulk: self.bulk(body) }
     }
 
-    /// Changes a line, and drops it if nothing is left of it.
-    fn change_line(&mut self, at: &LineId, change: impl FnOnce(&mut Line)) {
-        let Some(line) = self.lines.get_mut(at) else { return };
-        change(line);
-        if line.is_empty() {
-            self.lines.remove(at);
+    /// Changes a line, and drops it with the other of its client and destination if nothing is left of either.
+    fn change_line(&mut self, pair: &Pair, bulk: Bulk, change: impl FnOnce(&mut Line)) {
+        let Some(lines) = self.lines.get_mut(pair) else { return };
+        change(lines.of(bulk));
+        if lines.are_empty() {
+            self.lines.remove(pair);
         }
     }
 
@@ -584,7 +582,7 @@ impl Room {
     fn look_at(&self, short: &Short) -> Look {
         for (place, at) in self.short.get(short).into_iter().flatten() {
             let Some(first) = self.first_of(at) else { continue };
-            match self.shortage(at, Asks::of(first)) {
+            match self.shortage(&at.pair, at.bulk, Asks::of(first)) {
                 None => return Look::Fits(at.clone()),
                 Some(same) if same == *short => {
                     if self.may_not_be_passed(short, at) {
@@ -598,9 +596,8 @@ impl Room {
     }
 
     /// What a body is short of.
-    fn shortage(&self, at: &LineId, asks: Asks) -> Option<Short> {
-        let LineId { pair, bulk } = at;
-        let (bulk, size) = (*bulk, asks.size);
+    fn shortage(&self, pair: &Pair, bulk: Bulk, asks: Asks) -> Option<Short> {
+        let size = asks.size;
         let of_client = Short::of_client(pair.0, bulk);
         let Some(client) = self.clients.get(&pair.0) else { return Some(of_client) };
         if !asks.again && self.is_held_up_by_client(client, &of_client, bulk, asks) {
@@ -608,7 +605,7 @@ impl Room {
         }
         let outward = self.destinations.get(&pair.1).copied().unwrap_or_default();
         let within = client.further(bulk, size) == 0;
-        if !within && self.is_held_up_by_reach(at, client, asks) {
+        if !within && self.is_held_up_by_reach(bulk, client, asks) {
             return Some(Short::of_room(Kind::Reach, bulk));
         }
         let has_nothing_out = within && outward.taken.all() == 0 && size <= self.kept();
@@ -620,7 +617,7 @@ impl Room {
         if self.out() == 0 {
             return None;
         }
-        if self.is_held_up_by_destination(at, outward.taken, asks) {
+        if self.is_held_up_by_destination(pair, bulk, outward.taken, asks) {
             return Some(Short::of_destination(&pair.1, bulk));
         }
         if !client.lines_up(bulk, size, self.max / limits::ROOM_CLIENT_PART) {
@@ -637,13 +634,12 @@ impl Room {
         !client.takes(bulk, asks.body) || self.would_pass(asks.place, short, has_part)
     }
 
-    fn is_held_up_by_destination(&self, at: &LineId, mine: Taken, asks: Asks) -> bool {
-        let bulk = at.bulk;
+    fn is_held_up_by_destination(&self, pair: &Pair, bulk: Bulk, mine: Taken, asks: Asks) -> bool {
         let most = self.max / limits::ROOM_DESTINATION_PART;
         let has_part = bulk == Bulk::Small && mine.keeps_room_for(asks.size, most);
         let alone = mine.all() == 0 || mine.is_free_for(asks.size, most);
         let fits = alone || has_part || mine.takes(bulk, asks.size, most);
-        let passes = || self.would_pass(asks.place, &Short::of_destination(&at.pair.1, bulk), has_part);
+        let passes = || self.would_pass(asks.place, &Short::of_destination(&pair.1, bulk), has_part);
         !fits || !self.short.is_empty() && passes()
     }
 
@@ -722,7 +718,7 @@ impl Room {
 
     fn may_not_be_passed(&self, short: &Short, at: &LineId) -> bool {
         match short.kind {
-            Kind::Client => self.lines.get(at).is_none_or(|line| line.out == 0),
+            Kind::Client => self.line(&at.pair, at.bulk).is_none_or(|line| line.out == 0),
             Kind::Room | Kind::Rest | Kind::Destination | Kind::Reach => true,
             Kind::Nothing => false,
         }
@@ -741,7 +737,7 @@ impl Room {
     }
 
     fn first_of(&self, at: &LineId) -> Option<&Waiting> {
-        self.lines.get(at).and_then(|line| line.waiting.front())
+        self.line(&at.pair, at.bulk).and_then(|line| line.waiting.front())
     }
 
     fn kept(&self) -> u64 {
@@ -756,8 +752,8 @@ impl Room {
     }
 
     fn put(&mut self, place: u64, at: &LineId, short: Short) {
-        if let Some(line) = self.lines.get_mut(at) {
-            line.at = short.clone();
+        if let Some(lines) = self.lines.get_mut(&at.pair) {
+            lines.of(at.bulk).at = short.clone();
         }
         self.short.entry(short).or_default().insert((place, at.clone()));
     }
@@ -778,20 +774,14 @@ impl Room {
 
     /// Takes the first out of its line; the one behind it is the first then.
     fn pop(&mut self, at: &LineId) -> Option<Waiting> {
-        let line = self.lines.get_mut(at)?;
+        let line = self.lines.get_mut(&at.pair)?.of(at.bulk);
         let first = line.waiting.pop_front()?;
         let (set, next) = (line.at.clone(), line.waiting.front().map(|waiting| waiting.place));
-        self.change_line(at, |_| ());
+        self.change_line(&at.pair, at.bulk, |_| ());
         self.take(first.place, at, &set);
         if let Some(place) = next {
             self.put_first(place, at);
         }
         Some(first)
-    }
-}
-
-impl Line {
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.out == 0 && self.unsent == 0
     }
 }

@@ -230,8 +230,7 @@ impl Hub {
             }
         }
         let Some(instance) = self.instances.get(&id) else { return resumed };
-        let dropped: Vec<DeliveryId> = instance.held.difference(&kept).copied().collect();
-        for delivery in dropped {
+        for delivery in instance.held_by_id().into_iter().filter(|held| !kept.contains(held)) {
             // What it does not name it never had whole.
             if has.contains(&delivery) {
                 self.hand_back(delivery);
@@ -437,8 +436,8 @@ impl Hub {
     /// Hands back what has left at most as far as `most`.
     pub(super) fn return_unsent(&mut self, id: InstanceId, most: Sent) {
         let Some(instance) = self.instances.get(&id) else { return };
-        let unsent = |delivery: &&DeliveryId| self.held.get(delivery).is_some_and(|held| held.sent <= most);
-        let unsent: Vec<DeliveryId> = instance.held.iter().filter(unsent).copied().collect();
+        let mut unsent = instance.held_by_id();
+        unsent.retain(|delivery| self.held.get(delivery).is_some_and(|held| held.sent <= most));
         for delivery in unsent {
             self.release_begun(delivery);
             self.hand_back(delivery);
@@ -458,7 +457,7 @@ impl Hub {
             self.timers.insert((until, Timer::Grace(id)));
             return;
         }
-        let held: Vec<DeliveryId> = self.instances.get(&id).into_iter().flat_map(|i| i.held.clone()).collect();
+        let held = self.instances.get(&id).map(Instance::held_by_id).unwrap_or_default();
         self.leave(id);
         for delivery in held {
             self.release_absent(delivery);
@@ -476,10 +475,9 @@ impl Hub {
         }
         let silent_at = session.silent_at();
         if let Phase::Up(id) = session.phase {
-            let instance = self.instances.get(&id);
-            let known = |id: &&DeliveryId| self.held.get(id).is_some_and(|held| held.sent >= Sent::Begun);
-            let held = instance.into_iter().flat_map(|instance| instance.held.iter().filter(known));
-            let held = held.filter_map(|id| Some(lease_ref((*id, self.held.get(id)?.delivery.token)))).collect();
+            let held = self.instances.get(&id).map(Instance::held_by_id).unwrap_or_default();
+            let known = held.iter().filter_map(|id| self.held.get(id)).filter(|held| held.sent >= Sent::Begun);
+            let held = known.map(|held| lease_ref((held.delivery.id, held.delivery.token))).collect();
             if let Some(session) = self.sessions.get_mut(&conn) {
                 session.outbox.push_heartbeat(Extend { held });
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rand::RngExt as _;
 
-use super::{ConnId, Hub, Notice, Serves, Ticket};
+use super::{ConnId, Hub, Notice, Output, Serves, Ticket};
 use crate::{
     delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome},
     id::{DeliveryId, InstanceId},
@@ -296,7 +296,9 @@ impl Hub {
         {
             session.undecided = session.undecided.saturating_sub(1);
             if session.outbox.push_settled(lease_ref(report.lease)) {
-                self.signal(report.conn);
+                if session.outbox.wants_signal() {
+                    self.outputs.push_back(Output::Transmit(report.conn));
+                }
             } else {
                 self.misbehaved(report.conn, "does not read what it is sent");
             }

@@ -29,6 +29,12 @@ pub enum TunnelError {
     /// It wants to know who asks.
     #[error("the proxy wants a user and a password (407): http://user:password@host:port")]
     Login,
+    /// It does not take what it was told of that.
+    #[error(
+        "the proxy does not take the user and password of its URL (407): they are wrong, or it wants another scheme than \
+         Basic; in them @ is written as %40 and : as %3A"
+    )]
+    WrongLogin,
     /// It does not want to.
     #[error("the proxy refused a tunnel to {target} with status {status}")]
     Refused {
@@ -55,7 +61,8 @@ where
             // Before the answer.
             100..=199 => {}
             200..=299 => return Ok(()),
-            407 => return Err(TunnelError::Login),
+            407 if login.is_empty() => return Err(TunnelError::Login),
+            407 => return Err(TunnelError::WrongLogin),
             status => return Err(TunnelError::Refused { target: target.to_owned(), status }),
         }
     }
@@ -138,5 +145,8 @@ mod tests {
             let error = tunnel.unwrap_err();
             assert!(error.contains(words), "{error}");
         }
+        let (tunnel, _) = asked("http://user:old@proxy", b"HTTP/1.1 407 X\r\n\r\n").await;
+        let error = tunnel.unwrap_err();
+        assert!(error.contains("does not take the user and password") && !error.contains("old"), "{error}");
     }
 }

@@ -168,8 +168,20 @@ fn body_hash(request: &Request<'_>) -> Option<Vec<u8>> {
     form::value(request.query.unwrap_or_default(), BODY_HASH)
 }
 
+/// How often a hash of the body stands in the URL.
+fn body_hashes(request: &Request<'_>) -> usize {
+    let pairs = form::all(request.query.unwrap_or_default()).unwrap_or_default();
+    pairs.iter().filter(|(name, _)| name == BODY_HASH.as_bytes()).count()
+}
+
 /// Refuses a body that the signature would leave open.
+///
+/// Callbacks of compliance bundles are GETs without a body, whose URL has the same hash of something else twice (twilio-php,
+/// issue 861). One that stands there once goes with a body, and who leaves that out has changed the request.
 fn check_body(request: &Request<'_>, fields: &Pairs) -> Result<(), Refusal> {
+    if request.method == "GET" && request.body.is_empty() && body_hashes(request) > 1 {
+        return Ok(());
+    }
     match body_hash(request) {
         Some(hash) => {
             let valid = digest::digest(&digest::SHA256, request.body);

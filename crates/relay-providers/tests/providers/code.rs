@@ -270,6 +270,23 @@ fn twilio_signs_other_bodies_by_their_hash_in_the_url() {
     assert_eq!(refused(twilio.judge(&tampered, NOW)).check, "bad_body_hash");
     let as_form = Request { body: b"", ..signed.request(NOW, &[]) };
     assert_eq!(refused(twilio.verifier.judge(&as_form)).check, "bad_body_hash");
+    let without_it = Request { method: "GET", ..as_form };
+    assert_eq!(refused(twilio.verifier.judge(&without_it)).check, "bad_body_hash");
+}
+
+/// The platform's callbacks of compliance bundles, as they were reported: GETs with the hash of another body, twice.
+#[test]
+fn twilio_calls_back_with_a_hash_of_nothing() {
+    const TOKEN: &str = "12345678901234567890123456789012";
+    let twilio = Verifier::new("twilio", &owned(&[("auth_token", TOKEN)])).expect("it can be made");
+    let hash = "bodySHA256=b7a80df52b4d45926de7e92a63219b4dec8e93e3527a65188d147b54c880ea9f";
+    let url = format!("{URL}&{hash}&{hash}&AccountSid=AC1&BundleSid=BU1&Status=pending-review&FailureReason=");
+    let mut draft = Draft::post(&url, "");
+    draft.method = "GET".to_owned();
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, TOKEN.as_bytes());
+    draft.set_header("x-twilio-signature", STANDARD.encode(hmac::sign(&key, url.as_bytes())));
+    let verdict = twilio.judge(&draft.request(NOW, &[]));
+    assert!(matches!(verdict, Verdict::Genuine(_)), "{verdict:?}");
 }
 
 /// Where only parts of a body are signed, each of them is; `unproven` names the rest.

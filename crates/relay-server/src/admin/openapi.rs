@@ -47,6 +47,7 @@ fn operation(route: &Route) -> OperationBuilder {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     for name in in_path {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+        let parameter = parameter.example(Some(json!(example(name))));
         operation = operation.parameter(parameter.schema(Some(text())).build());
     }
     for name in route.query {
@@ -86,6 +87,11 @@ fn page(of: Schemas) -> RefOr<Schema> {
     let next = ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::String, Type::Null])).build();
     let page = ObjectBuilder::new().property("items", Schema::Array(items)).property("next", next);
     RefOr::T(Schema::Object(page.required("items").required("next").build()))
+}
+
+/// What stands at this place of a path on a server as it is out of the box, once it was sent a webhook.
+fn example(parameter: &str) -> &'static str {
+    if parameter == "id" { "last" } else { "default" }
 }
 
 fn text() -> RefOr<Schema> {

@@ -13,6 +13,9 @@ use crate::{
     error::{Code, Problem},
 };
 
+/// The field that names the stored event.
+const EVENT_ID: HeaderName = HeaderName::from_static("relay-event-id");
+
 /// The server stops: nothing is accepted any more.
 pub(super) const STOPPING: Problem =
     Problem::new(Code::ShuttingDown, "the relay is about to stop; send it again").closing();
@@ -40,12 +43,19 @@ const FULL: Problem = Problem::new(Code::StoreFull, "there is no room for the we
 /// What the hub's answer means to the sender.
 pub(super) fn outcome(answer: &hub::Answer, acknowledgement: Acknowledgement) -> Result<Response<Body>, Problem> {
     match answer {
-        hub::Answer::Accepted { event, received_at, .. } => Ok(match acknowledgement {
-            Acknowledgement::Receipt => receipt(*event, *received_at),
-            Acknowledgement::Fixed { status, content_type, body } => {
-                whole(status, content_type, body.as_bytes().into())
+        hub::Answer::Accepted { event, received_at, .. } => {
+            let mut response = match acknowledgement {
+                Acknowledgement::Receipt => receipt(*event, *received_at),
+                Acknowledgement::Fixed { status, content_type, body } => {
+                    whole(status, content_type, body.as_bytes().into())
+                }
+            };
+            // What a platform wants to see leaves no room for it in the body.
+            if let Ok(id) = HeaderValue::try_from(event.to_string()) {
+                response.headers_mut().insert(EVENT_ID, id);
             }
-        }),
+            Ok(response)
+        }
         hub::Answer::Unavailable => Err(UNCERTAIN),
         hub::Answer::NotStored(why) => Err(not_stored(*why)),
         hub::Answer::Busy => Err(BUSY),

@@ -504,3 +504,30 @@ async fn a_damaged_document_holds_up_no_revocation() {
     let opened = Registry::open(store, Clock::start(Wall::MIN), &config()).await;
     assert!(matches!(opened.err(), Some(RegistryError::Damaged { .. })), "a start has it seen to first");
 }
+
+/// I18, I23: a destination whose document is damaged is paused from the start on, and nothing else is: what waits there is
+/// kept, and an operator sees why.
+#[tokio::test]
+async fn a_damaged_destination_starts_paused() {
+    let store = store();
+    let registry = open(&store, &declaring()).await;
+    for destination in ["crm", "default"] {
+        registry.set_paused(&name(destination), true, &CLI).await.unwrap();
+        registry.set_paused(&name(destination), false, &CLI).await.unwrap();
+    }
+    drop(registry);
+    for body in ["{", ""] {
+        let key = DocumentKey { kind: DocumentKind::Destination, name: "crm".into() };
+        let stored = store.document(key.clone()).await.unwrap().unwrap();
+        store
+            .put_document(key, stored.version, Some(body.into()), Vec::new())
+            .await
+            .unwrap()
+            .expect("the present version");
+        let registry = open(&store, &declaring()).await;
+        let directory = registry.directory();
+        assert!(directory.destinations["crm"].document.paused, "{body:?}");
+        assert!(!directory.destinations["default"].document.paused);
+        assert!(directory.routing.paused.contains("crm") && !directory.routing.paused.contains("default"));
+    }
+}

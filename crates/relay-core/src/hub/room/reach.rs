@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::{Asks, Bulk, Client, Kind, LineId, Pair, Room, Short, Taken, for_large};
+use super::{Asks, Bulk, Client, Kind, Pair, Room, Short, Taken, for_large};
 use crate::{id::InstanceId, limits, time::Mono};
 
 /// What is known of a client's link.
@@ -71,6 +71,17 @@ impl Reach {
 }
 
 impl Client {
+    /// Changes it, and what is beyond the reach of all with it.
+    pub(super) fn change(&mut self, all_beyond: &mut Taken, change: impl FnOnce(&mut Self)) {
+        let before = self.beyond();
+        change(self);
+        let after = self.beyond();
+        if before != after {
+            *all_beyond = all_beyond.without(before);
+            all_beyond.add(after);
+        }
+    }
+
     /// What is out for it beyond its reach; what is small is within it first.
     pub(super) fn beyond(&self) -> Taken {
         let (small, large) = (self.unsent.small, self.unsent.large);
@@ -164,8 +175,7 @@ impl Room {
     }
 
     /// Whether what would be out beyond the reach of its client has no room in the part for that.
-    pub(super) fn is_held_up_by_reach(&self, at: &LineId, client: &Client, asks: Asks) -> bool {
-        let bulk = at.bulk;
+    pub(super) fn is_held_up_by_reach(&self, bulk: Bulk, client: &Client, asks: Asks) -> bool {
         let most = self.max / limits::ROOM_REACH_PART;
         let further = client.further(bulk, asks.size);
         let has_part = bulk == Bulk::Small && self.beyond.keeps_room_for(further, most);
@@ -176,14 +186,7 @@ impl Room {
 
     /// Changes a client, and what is beyond the reach of all with it.
     pub(super) fn change_client(&mut self, id: InstanceId, change: impl FnOnce(&mut Client)) {
-        let client = self.clients.entry(id).or_default();
-        let before = client.beyond();
-        change(client);
-        let after = client.beyond();
-        if before != after {
-            self.beyond = self.beyond.without(before);
-            self.beyond.add(after);
-        }
+        self.clients.entry(id).or_default().change(&mut self.beyond, change);
     }
 
     /// How much may be beyond the reach of clients: less than their part where the first that waits for room needs more than
@@ -198,6 +201,7 @@ impl Room {
 
     /// Whether somebody is short of this still.
     fn are_short(&self, short: &Short) -> bool {
-        self.first_short(short).is_some_and(|(at, first)| self.shortage(at, Asks::of(first)).as_ref() == Some(short))
+        self.first_short(short)
+            .is_some_and(|(at, first)| self.shortage(&at.pair, at.bulk, Asks::of(first)).as_ref() == Some(short))
     }
 }

@@ -96,9 +96,12 @@ pub(crate) fn find(db: &Connection, shelf: &Shelf, ids: &[DeliveryId]) -> Result
 
 /// Events of leased deliveries. One that is damaged, or gone although it is leased, is not leased again.
 pub(crate) fn bodies(db: &Connection, shelf: &Shelf, of: &[BodyOf]) -> Result<Vec<Option<Arc<Event>>>, Fault> {
+    let mut events = rows::event_statement(db)?;
     let bodies = of.iter().map(|of| {
         let gone = || Fault::Damaged(format!("{}: its event {} is gone", of.delivery, of.event).into());
-        match event(db, shelf, of.event).and_then(|event| event.ok_or_else(gone)) {
+        let found = rows::event_by(&mut events, db, of.event.sequence(), shelf);
+        let found = found.and_then(|event| event.filter(|event| event.id == of.event).ok_or_else(gone));
+        match found {
             Ok(event) => Ok(Some(Arc::new(event))),
             Err(fault @ (Fault::Damaged(_) | Fault::Later(_))) => {
                 let holds =

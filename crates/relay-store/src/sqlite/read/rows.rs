@@ -4,7 +4,7 @@ use std::{num::NonZeroU8, sync::Arc};
 
 use bytes::Bytes;
 use relay_core::{delivery::Delivery, event::Event, name::Name};
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Statement};
 
 use super::book::{Book, Shelf};
 use crate::{
@@ -45,32 +45,36 @@ impl Names for Shelf {
     }
 }
 
-/// The columns that [`delivery`] wants, in its order.
-macro_rules! delivery_columns {
-    () => {
-        "seq, state, due, record"
-    };
+/// What [`delivery_by`] runs.
+pub(crate) const DELIVERY: &str = "SELECT state, due, record FROM deliveries WHERE seq = ?1";
+/// What [`event_by`] runs.
+const EVENT: &str = "SELECT head, CASE WHEN length(body) <= ?2 THEN body END FROM events WHERE seq = ?1";
+
+/// One delivery by its sequence.
+pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Delivery>, Fault> {
+    delivery_by(&mut *db.prepare_cached(DELIVERY)?, seq, names)
 }
 
-/// Decodes a row of [`delivery_columns`].
-pub(crate) fn delivery(row: &Row<'_>, names: &impl Names) -> Result<Delivery, Fault> {
-    let seq: i64 = row.get(0)?;
-    let bytes = row.get_ref(3)?.as_blob().unwrap_or_default();
+/// The same by [`DELIVERY`], prepared by whoever reads many: to look it up each time costs a fifth of running it.
+pub(crate) fn delivery_by(
+    statement: &mut Statement<'_>,
+    seq: i64,
+    names: &impl Names,
+) -> Result<Option<Delivery>, Fault> {
+    let mut rows = statement.query([seq])?;
+    rows.next()?.map(|row| delivery(seq, row, names)).transpose()
+}
+
+/// Decodes a row of [`DELIVERY`].
+fn delivery(seq: i64, row: &Row<'_>, names: &impl Names) -> Result<Delivery, Fault> {
+    let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
     let found =
         record::decode_delivery(bytes, |number| names.name(number)).map_err(|error| damaged_delivery(seq, &error))?;
-    let (state, due): (i64, i64) = (row.get(1)?, row.get(2)?);
+    let (state, due): (i64, i64) = (row.get(0)?, row.get(1)?);
     if found.id.sequence() != seq || schema::code_of(&found) != state || found.due_at.as_micros() != due {
         return Err(damaged_delivery(seq, &RecordError::Field("an index column")));
     }
     Ok(found)
-}
-
-/// One delivery by its sequence.
-pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Delivery>, Fault> {
-    let mut statement =
-        db.prepare_cached(concat!("SELECT ", delivery_columns!(), " FROM deliveries WHERE seq = ?1"))?;
-    let mut rows = statement.query([seq])?;
-    rows.next()?.map(|row| delivery(row, names)).transpose()
 }
 
 /// An event's head and the sequences of its deliveries.
@@ -84,8 +88,21 @@ pub(crate) fn head_at(db: &Connection, seq: i64, names: &impl Names) -> Result<O
 
 /// An event with its body.
 pub(crate) fn event_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Event>, Fault> {
-    let sql = "SELECT head, CASE WHEN length(body) <= ?2 THEN body END FROM events WHERE seq = ?1";
-    let mut statement = db.prepare_cached(sql)?;
+    event_by(&mut *event_statement(db)?, db, seq, names)
+}
+
+/// For [`event_by`].
+pub(crate) fn event_statement(db: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    db.prepare_cached(EVENT)
+}
+
+/// The same by a statement that is prepared once for many.
+pub(crate) fn event_by(
+    statement: &mut Statement<'_>,
+    db: &Connection,
+    seq: i64,
+    names: &impl Names,
+) -> Result<Option<Event>, Fault> {
     let mut rows = statement.query([seq, BODY_IN_ONE_MAX])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let body = match row.get::<_, Option<Vec<u8>>>(1)? {

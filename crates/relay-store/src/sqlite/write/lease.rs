@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use relay_core::{
-    delivery,
+    delivery::{self, Delivery},
     storage::{Backlog, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, params};
@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, para
 use super::transaction::Transaction;
 use crate::sqlite::{
     fault::Fault,
-    read::{book::Kind, due::next_due, line::Line, rows},
+    read::{book::Kind, due::next_due, line::Line},
 };
 
 /// Rows that one range passes over because their TTL has passed, most. A backlog that expires as a whole would
@@ -56,7 +56,7 @@ pub(crate) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
         if leased.deliveries.len() >= ask.limit as usize {
             return Ok(leased);
         }
-        let Some(before) = readable(tx, seq, || rows::delivery_at(tx.db, seq, tx.book))? else { continue };
+        let Some(before) = readable(tx, seq)? else { continue };
         let next = delivery::leased(&before, ask.instance, ask.nonce, ask.now, ask.until);
         tx.update_delivery(&before, &next)?;
         leased.deliveries.push(next);
@@ -211,16 +211,12 @@ fn unexpired(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resul
     Ok(Candidates { found, all_seen })
 }
 
-/// What `read` gives of a row; `None` if that is damaged, which the log names once.
-fn readable<T>(
-    tx: &Transaction<'_>,
-    seq: i64,
-    read: impl FnOnce() -> Result<Option<T>, Fault>,
-) -> Result<Option<T>, Fault> {
+/// A delivery; `None` if it is damaged, which the log names once.
+fn readable(tx: &mut Transaction<'_>, seq: i64) -> Result<Option<Delivery>, Fault> {
     if tx.damage.is_passed_over(seq) {
         return Ok(None);
     }
-    match read() {
+    match tx.delivery_at(seq) {
         Err(fault) => {
             tx.damage.pass(fault)?;
             tx.damage.pass_over(seq);

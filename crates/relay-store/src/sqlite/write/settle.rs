@@ -1,10 +1,7 @@
 //! Changes that the core decided on, applied if the record is still the one decided on.
 
-use std::collections::BTreeMap;
-
 use relay_core::{
     delivery::Delivery,
-    id::DeliveryId,
     storage::{Change, Changed, Extend},
     time::Wall,
 };
@@ -31,23 +28,18 @@ pub(crate) fn settle(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<C
 
 /// Applies what still fits. What is damaged is noted and answered like what is gone, so that it holds up nothing else.
 pub(crate) fn apply_all(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Vec<Changed>, Fault> {
-    let mut stored: BTreeMap<DeliveryId, Option<Delivery>> = BTreeMap::new();
-    for Change { next, .. } in batch {
-        let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, next.id.sequence(), tx.book))?;
-        stored.insert(next.id, found.filter(|found| found.id == next.id));
-    }
     let mut answers = Vec::with_capacity(batch.len());
     for change in batch {
-        let changed = match stored.get(&change.next.id).and_then(Option::as_ref) {
+        let id = change.next.id;
+        let found = rows::passing_over_damage(tx.damage, tx.delivery_at(id.sequence()))?;
+        answers.push(match found.filter(|found| found.id == id) {
             None => Changed::Conflict(None),
-            Some(found) if fits(found, change) => {
-                apply(tx, found, change)?;
-                stored.insert(change.next.id, Some(change.next.clone()));
+            Some(found) if fits(&found, change) => {
+                apply(tx, &found, change)?;
                 Changed::Applied
             }
-            Some(other) => Changed::Conflict(Some(Box::new(other.clone()))),
-        };
-        answers.push(changed);
+            Some(other) => Changed::Conflict(Some(Box::new(other))),
+        });
     }
     Ok(answers)
 }
@@ -55,7 +47,7 @@ pub(crate) fn apply_all(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Ve
 /// Moves the end of the leases that are still held under their token.
 pub(crate) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<(), Fault> {
     for extend in batch {
-        let found = rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, extend.id.sequence(), tx.book))?;
+        let found = rows::passing_over_damage(tx.damage, tx.delivery_at(extend.id.sequence()))?;
         let Some(mut held) = found.filter(|found| found.id == extend.id && found.token == extend.token) else {
             continue;
         };
@@ -75,7 +67,7 @@ pub(crate) fn forget_schedules(db: &Connection, book: &mut Book) -> Result<(), F
     let damage = Damage::default();
     let mut tx = Transaction::new(db, book, &damage, Wall::MIN);
     for seq in scheduled {
-        let Some(before) = rows::delivery_at(db, seq, tx.book)? else { continue };
+        let Some(before) = tx.delivery_at(seq)? else { continue };
         let next = Delivery { due_at: before.changed_at, ..before.clone() };
         tx.update_delivery(&before, &next)?;
     }

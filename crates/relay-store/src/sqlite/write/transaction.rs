@@ -57,6 +57,7 @@ struct Statements<'a> {
     insert_event: Option<CachedStatement<'a>>,
     insert_delivery: Option<CachedStatement<'a>>,
     update_delivery: Option<CachedStatement<'a>>,
+    delivery: Option<CachedStatement<'a>>,
 }
 
 impl<'a> Transaction<'a> {
@@ -142,6 +143,12 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// A delivery by its sequence, as it is by now.
+    pub(crate) fn delivery_at(&mut self, seq: i64) -> Result<Option<Delivery>, Fault> {
+        let statement = at_hand(&mut self.statements.delivery, self.db, rows::DELIVERY)?;
+        rows::delivery_by(statement, seq, &*self.book)
+    }
+
     /// Puts `next` in the place of `before`. Whatever it is now, it is not in line any more.
     pub(crate) fn update_delivery(&mut self, before: &Delivery, next: &Delivery) -> Result<(), Fault> {
         let destination = self.encode(next);
@@ -223,6 +230,9 @@ impl<'a> Transaction<'a> {
     pub(crate) fn audit(&mut self, entries: &[AuditEntry]) -> Result<(), Fault> {
         const INSERT: &str =
             "INSERT INTO audit (at, who, action, subject, origin, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        if entries.is_empty() {
+            return Ok(());
+        }
         let mut statement = self.db.prepare_cached(INSERT)?;
         for entry in entries {
             let crc = audit::crc(entry);
