@@ -86,7 +86,7 @@ impl DialError {
     pub fn shortage(&self) -> Option<Shortage> {
         match self {
             Self::Connect { source, .. } | Self::Encrypt { source, .. } => Shortage::of(source),
-            Self::Tunnel(_) => None,
+            Self::Tunnel(_) | Self::Silent(_) => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whom a sample goes to, and whose hand signs it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use http::Uri;
 use relay_providers::{Given, Provider, Signer};
@@ -15,7 +15,7 @@ use crate::{
     config::{data_dirs, layers::Layers, looked_in, target},
     credentials,
     exit::Failure,
-    place::{RunFile, on_this_machine},
+    place::{self, DEV_DATA_DIR, RunFile, on_this_machine},
     sample::Hand,
 };
 
@@ -64,7 +64,7 @@ impl Addressee<'_> {
             (Some(api), None) if self.to.is_none() => self.only_source(api).await.ok(),
             (Some(_) | None, None) => None,
             // Who says that there is no server says where it was looked for.
-            (None, Some(_)) => return Err(Api::running(layers).await.err().unwrap_or_else(no_server)),
+            (None, Some(_)) => return Err(Api::running(layers).await.err().unwrap_or_else(|| no_server(layers))),
         };
         let provider = self.provider_of(source.as_ref())?;
         let name = source.as_ref().map(|source| source.name.clone());
@@ -182,11 +182,18 @@ fn api_key(layers: &Layers, is_elsewhere: bool) -> Result<String, Failure> {
 /// The URL of the server that serves on this machine.
 fn local_server(layers: &Layers) -> Result<String, Failure> {
     let found = data_dirs(layers).into_iter().find_map(|dir| RunFile::read(&dir));
-    found.map(|run| run.public_url()).ok_or_else(no_server)
+    found.map(|run| run.public_url()).ok_or_else(|| no_server(layers))
 }
 
-fn no_server() -> Failure {
-    Failure::unreachable("no server has served here yet: start one with crm-relay dev, or say where: --to URL")
+fn no_server(layers: &Layers) -> Failure {
+    let Some(dir) = data_dirs(layers).into_iter().find(|dir| place::holds_store(dir)) else {
+        return Failure::unreachable(
+            "no server has served here yet: start one with crm-relay dev, or say where: --to URL",
+        );
+    };
+    let of_dev = dir.file_name() == Path::new(DEV_DATA_DIR).file_name();
+    let (dir, start) = (dir.display(), if of_dev { "crm-relay dev" } else { "crm-relay server" });
+    Failure::unreachable(format!("the server of {dir} does not run: start it again ({start}), or say where: --to URL"))
 }
 
 fn read(url: &str) -> Result<Uri, Failure> {

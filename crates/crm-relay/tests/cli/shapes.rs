@@ -104,6 +104,10 @@ fn lists_say_the_same_without_a_server() {
     let status = String::from_utf8(place.cli(&["status"]).stdout).unwrap();
     assert!(status.contains("does not run"), "{status}");
     assert_eq!(place.cli(&["dead", "redrive", "--all"]).status.code(), Some(69), "changes need a server");
+    let sent = place.cli(&["send"]);
+    let told = String::from_utf8(sent.stderr).unwrap();
+    assert_eq!(sent.status.code(), Some(69), "{told}");
+    assert!(told.contains("the server of data does not run: start it again (crm-relay server)"), "{told}");
 }
 
 /// I20: a repeat gets the first id; a repeat of a dead one redrives it.

@@ -411,7 +411,7 @@ async fn a_target_that_wants_a_certificate_of_the_client_is_named() {
             ca_file: Some(ca_file),
             ..Destination::new("crm".parse().unwrap(), url.replace("http:", "https:").parse().unwrap())
         };
-        let target = Target::new(&destination).unwrap();
+        let target = Target::new(&destination, Arc::default()).unwrap();
         let webhook = webhook(b"{}");
         let serve = async {
             let (stream, _) = listener.accept().await.unwrap();

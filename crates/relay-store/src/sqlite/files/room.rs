@@ -76,7 +76,10 @@ impl Room {
     ) -> Self {
         let ballast_bytes = if ballast.is_some() { (reserve / 8).min(BALLAST_BYTES_MAX) } else { 0 };
         let left = ballast.as_ref().and_then(|path| private::open_existing(path).ok()?.metadata().ok());
-        let held = left.map_or(0, |found| found.len().min(found.blocks() * 512));
+        let held = match left {
+            Some(found) if !cfg!(feature = "canary_sqlite_ballast_forgotten") => found.len().min(found.blocks() * 512),
+            Some(_) | None => 0,
+        };
         let dir = dir.to_owned();
         Self { disk_free, reserve, dir, ballast, ballast_bytes, held, sampled: None, seen }
     }
