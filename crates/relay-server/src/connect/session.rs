@@ -226,9 +226,11 @@ async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox
         let (began, mut all) = (Instant::now(), 0);
         let written = pace.keep(WRITE_TIMEOUT, async {
             for message in batch.drain(..) {
-                let bytes = message.encoded_len();
+                // As many as the hub counted when it was put in line.
+                let message = codec::encode(message);
+                let bytes = message.len();
                 all += bytes;
-                sink.feed(Frame::Binary(codec::encode(message))).await?;
+                sink.feed(Frame::Binary(message)).await?;
                 if inbox.is_slow() {
                     sink.flush().await?;
                 }

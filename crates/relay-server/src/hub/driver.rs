@@ -164,7 +164,10 @@ impl Driver {
                         self.on_done(done);
                     }
                 }
-                () = timer.as_mut() => self.hub.handle_timeout(self.clock.now()),
+                () = timer.as_mut() => {
+                    self.now = self.clock.now();
+                    self.hub.handle_timeout(self.now);
+                }
             }
             self.perform();
             self.flush();
@@ -319,7 +322,7 @@ impl Driver {
                 Output::Notice(Notice::DestinationUp { destination, instance }) => {
                     self.ask_waiting(destination, instance);
                 }
-                Output::Notice(notice) => self.notices.on(&notice, self.clock.now()),
+                Output::Notice(notice) => self.notices.on(&notice, self.now),
                 Output::Stopped => self.stopped = true,
             }
         }

@@ -10,7 +10,10 @@ use relay_core::{
     id::DeliveryId,
     routing::Routing,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use super::{Event, QUEUE, Request};
 
@@ -72,7 +75,12 @@ impl Handle {
 
     /// Tells the hub; waits while it is busy. `false` if it has ended.
     pub(crate) async fn tell(&self, event: Event) -> bool {
-        self.events.send(event).await.is_ok()
+        // There is nearly always room, and then a message costs no wait.
+        match self.events.try_send(event) {
+            Ok(()) => true,
+            Err(TrySendError::Full(event)) => self.events.send(event).await.is_ok(),
+            Err(TrySendError::Closed(_)) => false,
+        }
     }
 
     /// Gives the hub new routes and pauses; completes when it has them, or has ended.
