@@ -58,7 +58,7 @@ impl InviteArgs {
             };
             let shown = self.show(&api, &mut made, file).await;
             let (what, undo) = (format!("source {0} and token {0} are made", self.name), self.undo());
-            shown.map_err(|failure| unseen(failure, &what, &undo))
+            shown.map_err(|failure| unseen(&failure, &what, &undo))
         })
     }
 

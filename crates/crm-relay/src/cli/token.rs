@@ -137,11 +137,11 @@ pub(super) fn show_secret<T: Serialize>(
         say(&style::dim(format!("the {what} is shown this once:")));
     }
     let shown = asked.tell(made, |_| text(&secret.map(|secret| secret.0.clone())));
-    shown.map_err(|failure| unseen(failure, &format!("the {what} is made and valid all the same"), remedy))
+    shown.map_err(|failure| unseen(&failure, &format!("the {what} is made and valid all the same"), remedy))
 }
 
 /// A secret that could not be shown is nobody's, and valid: that is said, also where a pipe was closed.
-pub(super) fn unseen(failure: Failure, made: &str, remedy: &str) -> Failure {
+pub(super) fn unseen(failure: &Failure, made: &str, remedy: &str) -> Failure {
     let why = if failure.text.is_empty() { "the output was closed" } else { &failure.text };
     Failure::new(Exit::StoreFailed, format!("{why}; {made}, and nobody has seen it. Take it back: {remedy}"))
 }
